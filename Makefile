@@ -1,0 +1,56 @@
+# Two commands for a fresh machine: `make demo` shows FISSION, `make test` proves it. Both make .venv first; a second
+# call is quick. Another interpreter: make test PYTHON=python3.13 (after `make clean`).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PYTHON
+
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint bench clean debian-packages
+
+help:
+	@echo 'make demo   install and run the demo: two recorded voices are separated by a network of jobs'
+	@echo 'make test   install with what the tests need, then lint, types and all tests'
+	@echo 'make lint   format, lint and types only'
+	@echo 'make bench  the benchmarks, one table per claim'
+	@echo 'make clean  remove .venv, caches and what networks left behind'
+
+demo: $(VENV)/.installed-demo
+	$(BIN)/python examples/manage.py source_separation simulate
+
+test: debian-packages lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf examples/*/simulation examples/*/local examples/*/collection
+	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+debian-packages:
+	@scripts/install-debian-packages
+
+# --clear: an attempt that failed half-way leaves a .venv without pip.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "FISSION needs Python 3.10 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 ...")'
+	@scripts/install-debian-packages python3-venv
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.installed-demo: $(VENV)/.made pyproject.toml
+	@echo 'installing FISSION into $(VENV) ...'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[examples]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.made pyproject.toml
+	@echo 'installing FISSION and what its tests need into $(VENV) ...'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

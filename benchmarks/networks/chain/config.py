@@ -1,0 +1,19 @@
+"""A chain of jobs, as the environment variable FISSION_BENCH says: JSON with count, size, rate, hops."""
+
+import json
+import os
+
+from chain.jobs import Forward, Sink, Source
+
+from fission.core.pipes import PicklePipe
+
+LOG_LEVEL = "WARNING"
+
+_order = {"count": 1000, "size": 8, "rate": 0, "hops": 2} | json.loads(os.environ.get("FISSION_BENCH", "{}"))
+_payload = b"12345678" if _order["size"] == 8 else os.urandom(_order["size"])
+
+JOBS = [
+    Source(_order["count"], _payload, _order["rate"], outputs=[PicklePipe(1)]),
+    *[Forward(inputs=[PicklePipe(hop)], outputs=[PicklePipe(hop + 1)]) for hop in range(1, _order["hops"])],
+    Sink(_order["count"], inputs=[PicklePipe(_order["hops"])]),
+]

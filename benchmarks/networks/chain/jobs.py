@@ -1,0 +1,68 @@
+"""A chain that measures itself: the source stamps each block, the sink writes what it saw into result.json."""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import time
+
+from fission.core.jobs import LocalJob, PythonJob
+
+
+class Source(PythonJob):
+    """Sends ``count`` blocks [time, payload], as fast as they go or ``rate`` a second."""
+
+    def __init__(self, count, payload, rate, **keywords):
+        super().__init__(**keywords)
+        self.count, self.payload, self.rate = count, payload, rate
+
+    def run(self):
+        payload, now = self.payload, time.time
+        due = time.perf_counter()
+        for _ in range(self.count):
+            yield [now(), payload]
+            if self.rate:
+                due += 1 / self.rate
+                time.sleep(max(0.0, due - time.perf_counter()))
+
+
+class Forward(PythonJob):
+    def run(self, value):
+        return value
+
+
+class Sink(LocalJob, PythonJob):
+    """Notes the delay of each block; at the last one writes rate, median and 99th percentile."""
+
+    def __init__(self, count, **keywords):
+        super().__init__(**keywords)
+        self.count = count
+
+    def setup(self, *args, **keywords):
+        super().setup(*args, **keywords)
+        self.delays = []
+        self.first = None
+
+    def run(self, value):
+        now = time.time()
+        if self.first is None:
+            self.first = now
+        self.delays.append(now - value[0])
+        if len(self.delays) == self.count:
+            delays = sorted(self.delays)
+            result = {
+                "blocks_per_s": self.count / (time.time() - self.first),
+                "p50_us": statistics.median(delays) * 1e6,
+                "p99_us": delays[int(len(delays) * 0.99)] * 1e6,
+                "first_block_at": self.first,
+                "resident_bytes": _resident(),
+                "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            }
+            with open("result.json", "w") as file:
+                json.dump(result, file)
+
+
+def _resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()

@@ -1,0 +1,91 @@
+# ----------------------------------------------------
+# FISSION CONFIG FILE of source_separation
+# ----------------------------------------------------
+
+from pathlib import Path
+
+from fission.core.jobs import CSVSinkJob
+from fission.core.nodes import BaseNode
+
+from source_separation.jobs.jobs import (
+    CovarianceJob,
+    FourthOrderJob,
+    LevelJob,
+    NormJob,
+    ReaderJob,
+    RefinementJob,
+    ReportJob,
+    WhiteningJob,
+    WriterJob,
+)
+from source_separation.pipes.pipes import BlockPipe, FirstLevelPipe, RoundPipe, SecondLevelPipe, SoundPipe
+from source_separation.wavfile import load_pair
+
+# --- What to separate -------------------------------
+
+# Relative paths are relative to this folder.
+HERE = Path(__file__).resolve().parent
+
+# The two microphones' recordings: mono WAV files with 8 or 16 bit PCM samples, any rate, both of the same rate and length.
+MICROPHONES = ("recordings/microphone_1.wav", "recordings/microphone_2.wav")
+
+# The two voices without the other one, of the same rate and length as the recordings, to tell how well they were separated; or None.
+CLEAN_VOICES = ("recordings/voice_1.wav", "recordings/voice_2.wav")
+
+# How much sound travels at a time; 800 samples are 0.1 s of the recordings above.
+SAMPLES_PER_BLOCK = 800
+
+# --- The network ------------------------------------
+
+microphones = load_pair(HERE, MICROPHONES, "MICROPHONES")
+voices = None if CLEAN_VOICES is None else load_pair(HERE, CLEAN_VOICES, "CLEAN_VOICES", like=microphones[0])
+
+JOBS = [
+    ReaderJob(microphones[0], SAMPLES_PER_BLOCK, outputs=[SoundPipe(1)]),
+    ReaderJob(microphones[1], SAMPLES_PER_BLOCK, outputs=[SoundPipe(2)]),
+    CovarianceJob(inputs=[SoundPipe(1), SoundPipe(2)], outputs=[SoundPipe(3)]),
+    WhiteningJob(inputs=[SoundPipe(3)], outputs=[SoundPipe(4)]),
+    NormJob(inputs=[SoundPipe(4)], outputs=[SoundPipe(5)]),
+    FourthOrderJob(inputs=[SoundPipe(5)], outputs=[SoundPipe(6)]),
+    RefinementJob(inputs=[SoundPipe(6)], outputs=[SoundPipe(7)]),
+    LevelJob(
+        inputs=[SoundPipe(7)],
+        outputs=[
+            SoundPipe(101),
+            SoundPipe(102),
+            SoundPipe(103),
+            RoundPipe(201),
+            BlockPipe(202),
+            FirstLevelPipe(203),
+            SecondLevelPipe(204),
+        ],
+    ),
+    WriterJob(path="separated_1.wav", inputs=[SoundPipe(101)]),
+    WriterJob(path="separated_2.wav", inputs=[SoundPipe(102)]),
+    ReportJob(voices, inputs=[SoundPipe(103)]),
+    CSVSinkJob(
+        path="levels.csv",
+        inputs=[
+            RoundPipe(201),
+            BlockPipe(202),
+            FirstLevelPipe(203),
+            SecondLevelPipe(204),
+        ],
+        col_pattern="{pipe.column}",
+    ),
+]
+
+# --- The machines (simulate needs none of these) ----
+
+# Replace these addresses, which exist only in documents, by those of your machines.
+USER = "pi"
+REMOTE_ROOT = f"/home/{USER}/fission/"
+CLIENT_IP = "192.0.2.1"
+NODES = [
+    BaseNode("192.0.2.11"),
+    BaseNode("192.0.2.12"),
+    BaseNode("192.0.2.13"),
+]
+
+LOG_LEVEL = "INFO"
+LOG_FILE = "FISSION.log"

@@ -1,0 +1,111 @@
+"""A job's links inside one process: queues instead of sockets, for tests and small networks in one process.
+
+The same guarantees as the real ones, under the same conformance suite.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from fission.errors import EngineError, InternalError
+from fission.ports import PipeId, Seconds, Wiring
+from fission.protocol.frames import Buffer
+
+
+class _Box:
+    """A queue that one thread reads; an empty message wakes the reader."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._messages: deque[list[Buffer]] = deque()
+
+    def put(self, message: list[Buffer]) -> None:
+        with self._changed:
+            self._messages.append(message)
+            self._changed.notify()
+
+    def get(self, timeout: Seconds | None) -> list[Buffer] | None:
+        with self._changed:
+            if not self._changed.wait_for(lambda: bool(self._messages), timeout):
+                return None
+            return self._messages.popleft() or None
+
+
+class MemoryNetwork:
+    """What joins `MemoryLinks`: boxes by address. Sending to an address before somebody listens there is right."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._boxes: dict[str, _Box] = {}
+        self._listening: set[str] = set()
+
+    def box(self, address: str) -> _Box:
+        """The box of an address, made on first use."""
+        with self._lock:
+            return self._boxes.setdefault(address, _Box())
+
+    def listen(self, address: str) -> _Box:
+        """Claim an address. Raises EngineError if somebody listens there."""
+        with self._lock:
+            if address in self._listening:
+                raise EngineError(f"cannot listen at {address}: address already in use")
+            self._listening.add(address)
+        return self.box(address)
+
+    def leave(self, address: str) -> None:
+        """Give an address back; what waits there is gone."""
+        with self._lock:
+            self._listening.discard(address)
+            self._boxes.pop(address, None)
+
+
+class MemoryLinks:
+    """`fission.ports.Links` over a `MemoryNetwork`; any text is an address."""
+
+    def __init__(self, wiring: Wiring, network: MemoryNetwork) -> None:
+        """Args: wiring: addresses. network: where they are. Raises EngineError: an address is taken."""
+        self._wiring = wiring
+        self._network = network
+        self._data = network.listen(wiring.data)
+        try:
+            self._control = network.listen(wiring.control)
+        except EngineError:
+            network.leave(wiring.data)
+            raise
+        self._out = dict(wiring.outputs)
+        self._back = dict(wiring.inputs)
+        self._closed = False
+
+    def send(self, pipe: PipeId, frames: Sequence[Buffer]) -> None:
+        # a copy, as a wire makes one: a sender that writes into its buffers later must not reach the receiver
+        self._network.box(self._out[pipe]).put([bytes(frame) for frame in frames])
+
+    def receive(self, *, wait: bool = True) -> list[Buffer] | None:
+        return self._data.get(None if wait else 0)
+
+    def wake(self) -> None:
+        self._data.put([])
+
+    def answer(self, pipe: PipeId, frame: Buffer) -> None:
+        if not self._closed:
+            self._network.box(self._back[pipe]).put([bytes(frame)])
+
+    def control(self, timeout: Seconds | None) -> list[Buffer] | None:
+        return self._control.get(timeout)
+
+    def wake_control(self) -> None:
+        self._control.put([])
+
+    def redirect(self, pipe: PipeId, address: str) -> None:
+        side = self._out if pipe in self._out else self._back
+        if pipe not in side:
+            raise InternalError(f"pipe {pipe} is not one of {sorted(self._out)} or {sorted(self._back)}")
+        side[pipe] = address
+
+    def close(self, linger: Seconds) -> None:
+        if not self._closed:
+            self._closed = True
+            self._network.leave(self._wiring.data)
+            self._network.leave(self._wiring.control)

@@ -1,0 +1,28 @@
+"""``fission NETWORK send JOB_ID``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import click
+
+from fission.cli.table import Session, example
+
+
+@click.command(
+    name="send", epilog=example("fission my_network send 1", "fission my_network send 1 --line '*'", "seq 5 | fission my_network send 1")
+)
+@click.argument("job_id", type=click.IntRange(min=1))
+@click.option("--line", "lines", multiple=True, metavar="TEXT", help="Send this line; may be given several times. Default: standard input.")
+@click.pass_obj
+def command(session: Session, job_id: int, lines: tuple[str, ...]) -> None:
+    """Send lines to the InteractiveJob JOB_ID of the running NETWORK, from --line or from standard input until it ends (Ctrl-D)."""
+    from fission.client import send_lines
+
+    send_lines(session.root / session.network, job_id, lines or _standard_input())
+
+
+def _standard_input() -> Iterator[str]:
+    for line in sys.stdin:
+        yield line.rstrip("\n")

@@ -1,0 +1,117 @@
+"""``NETWORK COMMAND [options]`` as click groups: the first word is a network or a command without one, the second a command."""
+
+from __future__ import annotations
+
+import click
+
+import fission
+from fission.cli.table import COMMANDS, Session, example
+from fission.errors import EXIT_USAGE, UnknownNameError, UserError
+
+
+def _wants_help(args: list[str]) -> bool:
+    return "--help" in args
+
+
+class _Group(click.Group):
+    """A group that is not enough by itself: without a further word its help goes to stderr, with the exit code of wrong use."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args:  # click's own way of doing this changed its exit code in 8.2
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(EXIT_USAGE)
+        return super().parse_args(ctx, args)
+
+
+class Root(_Group):
+    """The command line as a whole."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        word, rest = args[0], args[1:]
+        session: Session = ctx.obj
+        entry = COMMANDS.get(word)
+        if entry is None:
+            return word, NetworkCommands(word), rest
+        if entry.scope == "anywhere":
+            return word, entry.load(), rest
+        if not _wants_help(rest):
+            network = rest[0] if rest and not rest[0].startswith("-") else "NETWORK"
+            raise UserError(f"{word!r} is a command, the network comes before it: {session.prog} {network} {word}")
+        return "NETWORK", NetworkCommands("NETWORK"), args
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _write_commands(formatter, "Commands", "anywhere")
+        _write_commands(formatter, "Commands behind the name of a network", "new", "network")
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage(ctx.command_path, "NETWORK COMMAND [OPTIONS]")
+        formatter.write_usage(ctx.command_path, "startproject NAME")
+
+
+class NetworkCommands(_Group):
+    """The commands of one network.
+
+    Args:
+        network: its name, as typed; whether it exists is looked at when a command that needs it is there.
+    """
+
+    def __init__(self, network: str) -> None:
+        super().__init__(
+            name=network,
+            help="Work with one network of the project.",
+            epilog=example(f"fission {network} simulate", f"fission {network} simulate --help"),
+            subcommand_metavar="COMMAND [OPTIONS]",
+        )
+        self.network = network
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [entry.name for entry in COMMANDS.values() if entry.scope != "anywhere"]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _write_commands(formatter, "Commands", "new", "network")
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        word, rest = args[0], args[1:]
+        session: Session = ctx.obj
+        session.network = self.network
+        entry = COMMANDS.get(word)
+        if entry is None:
+            raise UnknownNameError(self._unknown(word, session))
+        if entry.scope == "anywhere":  # NAME startproject, the order in which the documents write it
+            return word, entry.load(), [self.network, *rest]
+        if entry.scope == "network" and not _wants_help(rest):
+            from fission.project.finding import require_network
+
+            require_network(session.root, self.network)
+        return word, entry.load(), rest
+
+    def _unknown(self, word: str, session: Session) -> str:
+        from fission.project.finding import require_network
+        from fission.project.names import did_you_mean
+
+        text = f"there is no command {word!r}{did_you_mean(word, COMMANDS) or '.'} Commands: {', '.join(COMMANDS)}"
+        try:
+            require_network(session.root, self.network)
+        except UnknownNameError as error:  # both words are wrong: say so at once
+            return f"{text}\n{error}"
+        except UserError:  # no project: the command is the nearer mistake
+            pass
+        return text
+
+
+def _write_commands(formatter: click.HelpFormatter, title: str, *scopes: str) -> None:
+    with formatter.section(title):
+        formatter.write_dl([(entry.name, entry.help) for entry in COMMANDS.values() if entry.scope in scopes])
+
+
+root = Root(
+    name="fission",
+    help="Networks of jobs, joined by pipes, that survive the loss of the machines they run on.",
+    epilog=example(
+        "fission startproject my_project", "cd my_project", "fission my_network startnetwork", "fission my_network simulate --for 10"
+    ),
+)
+click.version_option(fission.__version__, message="fission %(version)s")(root)

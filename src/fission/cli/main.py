@@ -1,0 +1,82 @@
+"""The three ways in, and what becomes of every exception: a message and an exit code.
+
+Exit codes: 0 done, 1 the network failed (or FISSION itself), 2 wrong use, 3 no place for a job, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from fission.cli.grammar import root
+from fission.cli.table import Session
+from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ConfigError, FissionError, InternalError, LocalProtocolError
+
+
+def run() -> NoReturn:
+    """The script ``fission``: ``fission startproject NAME`` and, in a project, ``fission NETWORK COMMAND``. Exits."""
+    sys.exit(main())
+
+
+def admin() -> NoReturn:
+    """The script ``fission_admin.py``: ``fission_admin.py NAME startproject``. Exits."""
+    sys.exit(main(prog="fission_admin.py"))
+
+
+def manage(manage_py_path: str | Path, argv: Sequence[str] | None = None) -> NoReturn:
+    """A project's manage.py: ``NETWORK COMMAND`` for the project that *manage_py_path* lies in, from any current folder. Exits.
+
+    Args:
+        manage_py_path: ``__file__`` of manage.py.
+        argv: the words behind manage.py; default: those of this process.
+    """
+    sys.exit(main(argv, prog="python3 manage.py", project=Path(manage_py_path).resolve().parent))
+
+
+def main(argv: Sequence[str] | None = None, *, prog: str = "fission", project: Path | None = None) -> int:
+    """Runs one command line and returns its exit code; never raises, writes messages to stderr.
+
+    Args:
+        argv: the words; default: those of this process.
+        prog: what was typed before them, for messages.
+        project: the project's folder; default: the one that the current folder lies in.
+    """
+    try:
+        result = root.main(
+            args=list(sys.argv[1:] if argv is None else argv), prog_name=prog, standalone_mode=False, obj=Session(prog, project=project)
+        )
+        sys.stdout.flush()
+        return result if isinstance(result, int) else EXIT_OK
+    except BaseException as error:
+        return _told(error)
+
+
+def _told(error: BaseException) -> int:
+    """Writes what is to be said about *error* and returns the exit code."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else EXIT_OK if error.code is None else EXIT_FAILED
+    if isinstance(error, KeyboardInterrupt) or (isinstance(error, click.Abort) and isinstance(error.__cause__, KeyboardInterrupt)):
+        return EXIT_INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output is gone (`| head`). Python would complain once more when it flushes at exit.
+        with contextlib.suppress(OSError):  # a stdout without a descriptor has nothing to complain about
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, FissionError) and not isinstance(error, (InternalError, LocalProtocolError)):
+        for text in [str(fault) for fault in error.faults] if isinstance(error, ConfigError) else [str(error)]:
+            click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+            click.echo(text, err=True)
+        return error.exit_code
+    click.secho("This is a bug of FISSION; please report it with the text below.", fg="red", bold=True, err=True)
+    click.echo("".join(traceback.format_exception(error)), nl=False, err=True)
+    return EXIT_FAILED

@@ -1,0 +1,72 @@
+"""All commands. To add one: a file in `fission.cli.commands` with the command's name and a ``command`` in it, and a line here."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One command as lists show it; its file is only imported when it is called.
+
+    Attributes:
+        name: as typed.
+        help: one line.
+        scope: "anywhere" (no network), "new" (a network that need not exist) or "network" (one that must exist).
+    """
+
+    name: str
+    help: str
+    scope: str = "network"
+
+    def load(self) -> click.Command:
+        """Imports the command."""
+        command = importlib.import_module(f"fission.cli.commands.{self.name}").command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"fission.cli.commands.{self.name}.command must be a click command, is {command!r}")
+        return command
+
+
+COMMANDS: Mapping[str, Entry] = {
+    entry.name: entry
+    for entry in (
+        Entry("startproject", "Make a new project folder.", scope="anywhere"),
+        Entry("startnetwork", "Make a new network in the project.", scope="new"),
+        Entry("check", "Load and check everything without starting it."),
+        Entry("simulate", "Run the network on this machine."),
+        Entry("send", "Send lines to an InteractiveJob of a running network."),
+    )
+}
+
+
+@dataclass
+class Session:
+    """What a command knows about where it was called; click hands it over as the context's ``obj``.
+
+    Attributes:
+        prog: what was typed to get here, for messages.
+        network: the name before the command; empty for commands without one.
+    """
+
+    prog: str
+    network: str = ""
+    project: Path | None = None
+
+    @property
+    def root(self) -> Path:
+        """The project: manage.py's folder, or the one that the current folder lies in. Raises UserError if there is none."""
+        if self.project is None:
+            from fission.project.finding import find_project
+
+            self.project = find_project(Path.cwd())
+        return self.project
+
+
+def example(*lines: str) -> str:
+    """An epilog for ``--help``: lines that can be typed as they stand, not wrapped."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)

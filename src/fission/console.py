@@ -1,0 +1,226 @@
+"""Lines for the InteractiveJobs of a running network: from a terminal window, `fission NETWORK send`, or standard input."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fission.core.jobs import InteractiveJob
+from fission.errors import UserError
+from fission.ports import Observer
+from fission.project.config import LoadedNetwork
+from fission.protocol import frames
+
+if TYPE_CHECKING:
+    from fission.adapters.zmq_links import ZmqCommander
+
+#: Names the running network in its run folder, so that other terminals find it.
+RUNNING_FILE = "running.json"
+#: Terminal programs that are tried, in this order; all take ``-e`` and a command.
+TERMINALS = ("x-terminal-emulator", "lxterminal", "xterm")
+#: Seconds that `send_lines` waits for an answer; arbitrary, the client answers at once unless it is stopped.
+ANSWER_S = 10.0
+
+
+def send_lines(folder: Path, job: int, lines: Iterable[str], *, end: bool = False) -> None:
+    """Send lines to an InteractiveJob of a running network, each as it comes. Blocks while ``lines`` does.
+
+    Args:
+        folder: the network's folder.
+        job: the job's id.
+        lines: without their newlines.
+        end: whether the console ends behind them.
+
+    Raises:
+        UserError: the network does not run, or has no such console.
+    """
+    if not any((folder / kind / RUNNING_FILE).exists() for kind in ("simulation",)):
+        raise _not_running(folder)
+    try:
+        address = json.loads((folder / "simulation" / RUNNING_FILE).read_text())["send"]
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.settimeout(ANSWER_S)
+            channel.connect(address)
+            answers = channel.makefile("r", encoding="utf-8")
+            for order in _orders(job, lines, end):
+                channel.sendall(json.dumps(order).encode() + b"\n")
+                answer = json.loads(answers.readline() or '{"error": "the network has ended"}')
+                if "error" in answer:
+                    raise UserError(str(answer["error"]))
+    except (OSError, ValueError, KeyError):
+        raise _not_running(folder) from None
+
+
+def _orders(job: int, lines: Iterable[str], end: bool) -> Iterable[dict[str, Any]]:
+    yield {"job": job}
+    for line in lines:
+        yield {"job": job, "line": line}
+    if end:
+        yield {"job": job, "end": True}
+
+
+def _not_running(folder: Path) -> UserError:
+    return UserError(f"the network {folder.name} does not run here; start it in another terminal: fission {folder.name} simulate")
+
+
+class Consoles:
+    """All ways by which lines reach the InteractiveJobs of one run."""
+
+    def __init__(
+        self,
+        loaded: LoadedNetwork,
+        run_folder: str,
+        folder: Path,
+        observer: Observer,
+        stdin: bool,
+        control_address: Callable[[int], str],
+    ) -> None:
+        """Prepare; `open` begins.
+
+        Args:
+            loaded: the network.
+            run_folder: temporary folder for the socket.
+            folder: where other terminals look for the running network.
+            observer: told where to type.
+            stdin: whether standard input may be used.
+            control_address: of a job, by id.
+        """
+        self._loaded = loaded
+        self._address = os.path.join(run_folder, "send")
+        self._file = folder / RUNNING_FILE
+        self._observer = observer
+        self._stdin = stdin
+        self._control_address = control_address
+        self._jobs = {number: job for number, job in loaded.network.jobs.items() if isinstance(job, InteractiveJob)}
+        self._ended: set[int] = set()
+        self._server: asyncio.AbstractServer | None = None
+        self._windows: list[subprocess.Popen[bytes]] = []
+        self._commander: ZmqCommander | None = None
+
+    async def open(self) -> None:
+        """Listen, if the network has consoles at all, and say where to type."""
+        if not self._jobs:
+            return
+        from fission.adapters.zmq_links import ZmqCommander
+
+        self._commander = ZmqCommander()
+        self._server = await asyncio.start_unix_server(self._serve, self._address, limit=frames.MAX_COMMAND)
+        self._file.write_text(json.dumps({"pid": os.getpid(), "send": self._address}) + "\n")
+        if self._open_windows():
+            return
+        if len(self._jobs) == 1 and self._stdin and _stdin_is_a_console():
+            (number,) = self._jobs
+            if os.isatty(0):
+                self._observer.notice(f"{self._jobs[number].name} reads this terminal: type a line and press Enter; Ctrl-D ends it")
+            loop = asyncio.get_running_loop()
+            threading.Thread(target=self._read_stdin, args=(loop, number), name="fission-stdin", daemon=True).start()
+            return
+        for number, job in self._jobs.items():
+            self._observer.notice(f"{job.name} waits for lines: in another terminal, fission {self._loaded.name} send {number}")
+
+    async def close(self) -> None:
+        """Stop listening and close the windows."""
+        for window in self._windows:
+            if window.poll() is None:
+                window.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    window.wait(1)
+            if window.poll() is None:
+                window.kill()
+                window.wait()
+        if self._server is not None:
+            self._server.close()
+            with contextlib.suppress(FileNotFoundError):
+                self._file.unlink()
+        if self._commander is not None:
+            self._commander.close()
+            self._commander = None
+
+    def forget(self, job: int) -> None:
+        """The job has ended."""
+        self._ended.add(job)
+
+    def _open_windows(self) -> bool:
+        if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            return False
+        terminal = next((found for name in TERMINALS if (found := shutil.which(name))), None)
+        if terminal is None:
+            return False
+        try:
+            for number in self._jobs:
+                command = [terminal, "-e", sys.executable, "-m", "fission", self._loaded.name, "send", str(number), "--end"]
+                self._windows.append(subprocess.Popen(command, cwd=self._loaded.root, stdin=subprocess.DEVNULL))
+        except OSError as why:
+            self._observer.warning(f"cannot open a terminal window: {why}")
+            return False
+        return True
+
+    def _read_stdin(self, loop: asyncio.AbstractEventLoop, job: int) -> None:
+        # os.read and not sys.stdin: a daemon thread that holds the lock of a buffered reader can abort the interpreter's end
+        rest = b""
+        while chunk := _read_some():
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: the network has ended
+                    loop.call_soon_threadsafe(self._tell, job, line.decode("utf-8", "replace"))
+        with contextlib.suppress(RuntimeError):
+            if rest:
+                loop.call_soon_threadsafe(self._tell, job, rest.decode("utf-8", "replace"))
+            loop.call_soon_threadsafe(self._tell, job, None)
+
+    def _tell(self, job: int, line: str | None) -> None:
+        if self._commander is None or job in self._ended:
+            return
+        body = {"do": "input-end"} if line is None else {"do": "input", "line": line.rstrip("\r")}
+        self._commander.send(self._control_address(job), frames.encode_command(body))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, ValueError, asyncio.LimitOverrunError):
+            while line := await reader.readline():
+                writer.write(json.dumps(self._obey(line)).encode() + b"\n")
+                await writer.drain()
+        writer.close()
+
+    def _obey(self, line: bytes) -> dict[str, Any]:
+        try:
+            order = json.loads(line)
+            job = order["job"]
+        except (ValueError, KeyError, TypeError):
+            return {"error": "an order is a JSON object with a job"}
+        if job not in self._jobs:
+            names = ", ".join(f"{number} ({known.name})" for number, known in self._jobs.items())
+            return {"error": f"job {job} is no InteractiveJob of {self._loaded.name}; there are: {names}"}
+        if job in self._ended:
+            return {"error": f"{self._jobs[job].name} has ended"}
+        if "line" in order:
+            self._tell(job, str(order["line"]))
+        if order.get("end"):
+            self._tell(job, None)
+        return {"ok": True}
+
+
+def _read_some() -> bytes:
+    try:
+        return os.read(0, 1 << 16)
+    except OSError:
+        return b""
+
+
+def _stdin_is_a_console() -> bool:
+    """Whether somebody can type there or pipes something in; /dev/null and a closed descriptor are nobody."""
+    try:
+        mode = os.fstat(0).st_mode
+    except OSError:
+        return False
+    return os.isatty(0) or stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)

@@ -1,0 +1,1 @@
+"""The words that networks are written with: jobs, pipes, nodes, groups, heads, and the network they make."""

@@ -1,0 +1,131 @@
+"""Types and ranges of the class attributes of jobs and pipes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fission.core.base_job import BaseJob
+from fission.core.executable_job import ExecutableJob
+from fission.core.registry import place_of
+from fission.errors import Fault
+
+if TYPE_CHECKING:
+    from fission.core.network import Network
+
+
+class _Rule(NamedTuple):
+    fits: Callable[[Any], bool]
+    must_be: str
+
+
+def _int(least: int | None = None) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and (least is None or value >= least)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _texts(value: Any) -> bool:
+    return _text(value) or (isinstance(value, (list, tuple)) and all(_text(entry) for entry in value))
+
+
+def _bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or fits(value)
+
+
+def _checkpoint(value: Any) -> bool:
+    from datetime import timedelta  # only a network that is checked needs it, not a job's process
+
+    return value > timedelta() if isinstance(value, timedelta) else _int(1)(value)
+
+
+def _dependencies(value: Any) -> bool:
+    listed = value if isinstance(value, (list, tuple)) else [value]
+    folders = [entry for entry in listed if isinstance(entry, (str, os.PathLike)) and os.fspath(entry)]
+    return len(folders) <= 1 and all(entry in folders or isinstance(entry, ModuleType) for entry in listed)
+
+
+def job_classes(value: Any) -> bool:
+    """Whether it is a list (or tuple) of job classes; it may be empty."""
+    return isinstance(value, (list, tuple)) and all(isinstance(entry, type) and issubclass(entry, BaseJob) for entry in value)
+
+
+def _command(value: Any) -> bool:
+    import shlex
+
+    try:
+        return isinstance(value, str) and bool(shlex.split(value))
+    except ValueError:  # a quote that is not closed
+        return False
+
+
+_JOB_RULES = {
+    "HEAD": _Rule(_bool, "True or False"),
+    "GROUPS": _Rule(_texts, "the name of a group or a list of such names"),
+    "DEFAULT_NODE": _Rule(_or_none(_text), "the address of a node (text) or None"),
+    "MAX_QUEUE": _Rule(_int(0), "a number of blocks of at least 0 (0: no limit)"),
+    "PRIORITY": _Rule(_int(), "an int"),
+    "RESTARTS": _Rule(_or_none(_int(0)), "an int of at least 0, or None for what the config says"),
+    "CHECKPOINT": _Rule(_or_none(_checkpoint), "None, a number of blocks of at least 1, or a timedelta above 0"),
+    "DEPENDENCIES": _Rule(_or_none(_dependencies), "None, a directory, a module, or a list of modules with at most one directory"),
+}
+_EXECUTABLE_RULES = {
+    "EXECUTABLE": _Rule(_command, "the command to start (text, with quotes closed)"),
+    "PARAMETERS": _Rule(
+        _or_none(lambda value: value == "" or (_command(f"x {value}") and isinstance(value, str))),
+        "further arguments (text, with quotes closed) or None",
+    ),
+    "INPUT_FLAG": _Rule(_text, "text"),
+    "OUTPUT_FLAG": _Rule(_text, "text"),
+    "OUTPUTS_FLAG": _Rule(_or_none(_text), "text"),
+}
+_PIPE_RULES = {
+    "BLOCK_SIZE": _Rule(lambda value: _int(1)(value) or _text(value), "a number of bytes of at least 1, or a name (text)"),
+    "BLOCK_COUNT": _Rule(_int(1), "a number of blocks of at least 1"),
+    "ASYNC": _Rule(_bool, "True or False"),
+    "SOURCE_JOBS": _Rule(job_classes, "a list of job classes"),
+    "DESTINATION_JOBS": _Rule(job_classes, "a list of job classes"),
+    "OPTIONAL_STORE": _Rule(_bool, "True or False"),
+    "OPTIONAL_BUFFER_SIZE": _Rule(_int(0), "a number of blocks of at least 0 (0: no limit)"),
+    "OPTIONAL_DELETE_MODE": _Rule(lambda value: value in ("oldest", "newest") and isinstance(value, str), "'oldest' or 'newest'"),
+}
+
+
+def attribute_faults(network: Network) -> Iterator[Fault]:
+    """Attributes of a wrong type or out of range. One that comes from a class gives the same fault for each of its objects."""
+    for job in network.jobs.values():
+        yield from _faults(job, job.name, _JOB_RULES, job.created_at)
+        if isinstance(job, ExecutableJob):
+            yield from _faults(job, job.name, _EXECUTABLE_RULES, job.created_at)
+    for pipe in network.pipes.values():
+        yield from _faults(pipe, str(pipe), _PIPE_RULES, pipe.created_at)
+
+
+def _faults(thing: object, name: str, rules: Mapping[str, _Rule], place: str) -> Iterator[Fault]:
+    for attribute, rule in rules.items():
+        value = getattr(thing, attribute)
+        if rule.fits(value):
+            continue
+        owner = next((cls for cls in type(thing).__mro__ if attribute in cls.__dict__), type(thing))
+        if attribute in getattr(thing, "__dict__", ()) or owner.__module__.startswith("fission.core."):
+            yield Fault(f"{name}: {attribute} must be {rule.must_be}, not {value!r}", place)
+        else:
+            yield Fault(f"{owner.__name__}.{attribute} must be {rule.must_be}, not {value!r}", _class_place(owner) or place)
+
+
+def _class_place(cls: type) -> str:
+    """Where the class statement is; ``""`` if its source cannot be found."""
+    from inspect import getsourcefile, getsourcelines
+
+    try:
+        return place_of(getsourcefile(cls) or "", getsourcelines(cls)[1])
+    except (OSError, TypeError):
+        return ""

@@ -1,0 +1,32 @@
+"""The public names that jobs, pipes, nodes and groups are built on.
+
+`JOBS`, `PIPES`, `NODES` and `GROUPS` are views on whichever registry is current; `reset` begins a fresh one.
+"""
+
+from __future__ import annotations
+
+from fission.core.base_job import BaseJob
+from fission.core.base_node import BaseGroup, BaseNode, group_names
+from fission.core.base_pipe import BasePipe, TruncatedBlock, read_exactly
+from fission.core.registry import GROUPS, JOBS, NODES, PIPES, Registry, at, collecting, current, place_of, reset, where
+
+__all__ = [
+    "GROUPS",
+    "JOBS",
+    "NODES",
+    "PIPES",
+    "BaseGroup",
+    "BaseJob",
+    "BaseNode",
+    "BasePipe",
+    "Registry",
+    "TruncatedBlock",
+    "at",
+    "collecting",
+    "current",
+    "group_names",
+    "place_of",
+    "read_exactly",
+    "reset",
+    "where",
+]

@@ -1,0 +1,255 @@
+"""What can be wrong with a network before it starts: how its pipes join its jobs, and how `run` is written.
+
+The types and ranges of class attributes are in attribute_checks.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
+from typing import TYPE_CHECKING, Any
+
+from fission.core.attribute_checks import attribute_faults, job_classes
+from fission.core.base_node import group_names
+from fission.core.executable_job import ExecutableJob
+from fission.core.pipes import OptionalMixIn
+from fission.core.python_job import LocalJob, PythonJob
+from fission.core.registry import behind, place_of
+from fission.errors import Fault
+
+if TYPE_CHECKING:
+    from fission.core.base_job import BaseJob
+    from fission.core.base_pipe import BasePipe
+    from fission.core.network import Network
+
+
+_OWN_MODULES = {f"fission.core.{name}" for name in ("python_job", "predefined", "record_jobs")}
+
+
+def check_network(network: Network) -> list[Fault]:
+    """All faults of a network, each once, in the order: jobs, pipes, circles, nodes."""
+    faults = [
+        *_job_faults(network),
+        *attribute_faults(network),
+        *_end_faults(network),
+        *_pipe_faults(network),
+        *_circle_faults(network),
+        *_node_faults(network),
+    ]
+    return list(dict.fromkeys(faults))  # what is wrong with a class shows at each of its jobs
+
+
+def named(job: BaseJob) -> str:
+    """``SourceJob 1 (config.py:12)``."""
+    return job.name + behind(job.created_at)
+
+
+def _these(jobs: tuple[BaseJob, ...]) -> str:
+    return " and ".join(named(job) for job in jobs)
+
+
+# -- pipes and their ends
+
+
+def _end_faults(network: Network) -> Iterator[Fault]:
+    # A job whose __init__ does not reach BaseJob has lost its pipes: that they lack an end would only hide the reason.
+    lost = any(not job._fission_initialised for job in network.jobs.values())
+    for number, pipe in network.pipes.items():
+        sources, destinations = network.producers(number), network.consumers(number)
+        for jobs, end, side in ((sources, "sources", "outputs"), (destinations, "destinations", "inputs")):
+            if len(jobs) > 1 and len(set(jobs)) == 1:
+                yield Fault(f"pipe {number} is listed more than once in the {side} of {named(jobs[0])}; list it once", jobs[0].created_at)
+            elif len(jobs) > 1:
+                many = "two" if len(jobs) == 2 else str(len(jobs))
+                yield Fault(f"pipe {number} has {many} {end}: {_these(jobs)}; give each its own id", jobs[-1].created_at)
+        if lost:
+            continue
+        if not sources and not destinations:
+            yield Fault(
+                f"pipe {number} ({type(pipe).__name__}) belongs to no job; give it to one job's outputs and another's inputs, or remove it",
+                pipe.created_at,
+            )
+        elif not sources:
+            yield Fault(
+                f"pipe {number} has no source: {_these(destinations)} reads it, but no job has it in its outputs",
+                destinations[0].created_at,
+            )
+        elif not destinations:
+            yield Fault(
+                f"pipe {number} has no destination: {_these(sources)} writes it, but no job has it in its inputs", sources[0].created_at
+            )
+
+
+def _pipe_faults(network: Network) -> Iterator[Fault]:
+    for number, pipe in network.pipes.items():
+        yield from _end_class_faults(pipe, "SOURCE_JOBS", network.producers(number))
+        yield from _end_class_faults(pipe, "DESTINATION_JOBS", network.consumers(number))
+        if isinstance(pipe, OptionalMixIn) and not pipe.ASYNC:
+            name = type(pipe).__name__
+            yield Fault(
+                f"{pipe}: {name} is an OptionalMixIn but not ASYNC; list OptionalMixIn before the pipe's class, "
+                f"as in class {name}(OptionalMixIn, PicklePipe)",
+                pipe.created_at,
+            )
+        if pipe.ASYNC is True and pipe.OPTIONAL_DEFAULT is not None:
+            try:
+                pipe.unpack(pipe.OPTIONAL_DEFAULT)
+            except Exception as error:  # unpack is the user's
+                yield Fault(
+                    f"{pipe}: OPTIONAL_DEFAULT goes through unpack as if it had been read, but unpack refuses "
+                    f"{pipe.OPTIONAL_DEFAULT!r}: {type(error).__name__}: {error}",
+                    pipe.created_at,
+                )
+
+
+def _end_class_faults(pipe: BasePipe, attribute: str, jobs: tuple[BaseJob, ...]) -> Iterator[Fault]:
+    allowed: Any = getattr(pipe, attribute)
+    if not allowed or not job_classes(allowed):
+        return
+    for job in jobs:
+        if not isinstance(job, tuple(allowed)):
+            end = "source" if attribute == "SOURCE_JOBS" else "destination"
+            names = " or ".join(entry.__name__ for entry in allowed)
+            yield Fault(f"{pipe}: its {end} must be of class {names} ({attribute}), not {named(job)}", job.created_at)
+
+
+# -- circles
+
+
+def _circle_faults(network: Network) -> Iterator[Fault]:
+    for number in network.pipes:
+        for job in set(network.producers(number)) & set(network.consumers(number)):
+            yield Fault(
+                f"pipe {number} leads from {named(job)} back to the same job; keep the value in an attribute instead", job.created_at
+            )
+    for circle in _circles(network):
+        way = "".join(f"{job.name} -> pipe {pipe.id} -> " for job, pipe in circle)
+        yield Fault(
+            f"the jobs wait for each other in a circle: {way}{circle[0][0].name}; make one of its pipes optional (ASYNC)",
+            circle[0][0].created_at,
+        )
+
+
+def _circles(network: Network) -> Iterator[list[tuple[BaseJob, BasePipe]]]:
+    """Circles of at least two jobs through non-ASYNC pipes, so that each job on any circle is on one of them."""
+    ways = {
+        number: [
+            (destination, pipe)
+            for pipe in job.outputs
+            if not pipe.ASYNC
+            for destination in network.consumers(pipe.id)
+            if destination is not job and destination.id in network.jobs
+        ]
+        for number, job in network.jobs.items()
+    }
+    seen: set[int] = set()
+    for number, job in network.jobs.items():
+        if number in seen:
+            continue
+        circle = _shortest_circle(job, ways)
+        if circle:
+            seen.update(on.id for on, _ in circle)
+            yield circle
+
+
+def _shortest_circle(start: BaseJob, ways: dict[int, list[tuple[BaseJob, BasePipe]]]) -> list[tuple[BaseJob, BasePipe]]:
+    came: dict[int, tuple[BaseJob, BasePipe]] = {}
+    waiting = [start]
+    for job in waiting:  # breadth first; grows while it is gone through
+        for destination, pipe in ways[job.id]:
+            if destination.id not in came:
+                came[destination.id] = (job, pipe)
+                waiting.append(destination)
+    if start.id not in came:
+        return []
+    circle = [came[start.id]]
+    while circle[0][0] is not start:
+        circle.insert(0, came[circle[0][0].id])
+    return circle
+
+
+# -- jobs
+
+
+def _job_faults(network: Network) -> Iterator[Fault]:
+    for job in network.jobs.values():
+        if not job._fission_initialised:
+            yield _forgotten_init(job)
+            continue
+        name, place = job.name, job.created_at
+        python, executable = isinstance(job, PythonJob), isinstance(job, ExecutableJob)
+        if python and executable:
+            yield Fault(f"{name} is a PythonJob and an ExecutableJob; inherit from one of them", place)
+        elif python:
+            yield from _run_faults(job)
+        elif not executable:
+            yield Fault(f"{name} cannot be run: {type(job).__name__} must also inherit from PythonJob or an ExecutableJob", place)
+        if isinstance(job, LocalJob) and "LOCAL" not in group_names(job.GROUPS):
+            yield Fault(f'{name} is a LocalJob, so its GROUPS must have "LOCAL" in it, but it is {job.GROUPS!r}', place)
+        for text in job.definition_faults():
+            yield Fault(f"{name}: {text}", place)
+
+
+def _forgotten_init(job: BaseJob) -> Fault:
+    code = getattr(type(job).__init__, "__code__", None)
+    for cls in type(job).__mro__:
+        if "__init__" in cls.__dict__:
+            owner = cls.__name__
+            break
+    place = place_of(code.co_filename, code.co_firstlineno) if code else job.created_at
+    return Fault(f"{named(job)}: {owner}.__init__ must call super().__init__(*args, **kwargs), so that FISSION learns its pipes", place)
+
+
+def _run_faults(job: BaseJob) -> Iterator[Fault]:
+    method = job._fission_run if isinstance(job, PythonJob) else "run"
+    run = getattr(job, method)
+    function = getattr(run, "__func__", run)
+    if getattr(function, "__module__", None) in _OWN_MODULES:
+        if function.__qualname__ in ("PythonJob.run", "LoggingJob.run_job"):
+            yield Fault(f"{job.name}: {type(job).__name__} must override {method}", job.created_at)
+        return
+    code = getattr(function, "__code__", None)
+    place = place_of(code.co_filename, code.co_firstlineno) if code else job.created_at
+    what = f"{type(job).__name__}.{method}"
+    if not callable(run):
+        yield Fault(f"{named(job)}: {what} must be a method, not {run!r}", job.created_at)
+        return
+    if iscoroutinefunction(run) or isasyncgenfunction(run):
+        yield Fault(f"{named(job)}: {what} must not be async: a job has a process of its own, so it may wait as it likes", place)
+    if isgeneratorfunction(run) and not job.is_source:
+        yield Fault(
+            f"{named(job)}: {what} is a generator (it has a yield), which only a job without inputs, or with only ASYNC ones, may have; "
+            "return the value instead",
+            place,
+        )
+    try:
+        taken = signature(run)
+    except ValueError:
+        yield Fault(f"{named(job)}: {what} has no self; write def {method}(self, ...)", place)
+        return
+    except TypeError:  # a callable that does not tell, as some that are not written in Python
+        return
+    try:
+        taken.bind(*job.inputs)
+    except TypeError as error:
+        numbers = ", ".join(str(pipe.id) for pipe in job.inputs)
+        many = "1 input (pipe " if len(job.inputs) == 1 else f"{len(job.inputs)} inputs (pipes "
+        many = f"{many}{numbers})" if numbers else "no inputs"
+        yield Fault(
+            f"{named(job)} has {many}, but {what}{taken} cannot be called with as many arguments: {error}",
+            place,
+        )
+
+
+# -- nodes
+
+
+def _node_faults(network: Network) -> Iterator[Fault]:
+    first: dict[str, Any] = {}
+    for node in network.nodes:
+        if node.ip in first:
+            yield Fault(f"the node {node.ip} is listed twice{behind(first[node.ip].created_at)}; list it once", node.created_at)
+        first.setdefault(node.ip, node)
+        groups: Any = node.GROUPS
+        if not isinstance(groups, str) and not (isinstance(groups, (list, tuple)) and all(isinstance(group, str) for group in groups)):
+            yield Fault(f"{node}: GROUPS must be a text or a list of texts, not {groups!r}", node.created_at)

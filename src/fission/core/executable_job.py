@@ -1,0 +1,111 @@
+"""Jobs whose code is any executable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fission.core.base_job import BaseJob
+from fission.core.base_pipe import BasePipe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class ExecutableJob(BaseJob):
+    """An executable that gets one flag with the path of a named pipe for each input and each output.
+
+    Exit code 0 means finished, any other failed.
+
+    Class attributes, to be overridden:
+        EXECUTABLE: the command, as in a shell but without one; a path is relative to the job's folder, where DEPENDENCIES are.
+        PARAMETERS: further arguments, as in a shell.
+        INPUT_FLAG, OUTPUT_FLAG: what stands before each input and each output.
+        OUTPUTS_FLAG: if set, stands for OUTPUT_FLAG (some documents spell it so).
+    """
+
+    EXECUTABLE: str | None = None
+    PARAMETERS: str | None = None
+    INPUT_FLAG: str = "-i"
+    OUTPUT_FLAG: str = "-o"
+    OUTPUTS_FLAG: str | None = None
+
+    PASSES = "paths"  # what the arguments behind the flags are; the host looks at it
+
+    def command(self, input_arguments: Sequence[str], output_arguments: Sequence[str]) -> list[str]:
+        """The argument list to start: executable, parameters, then a flag and an argument for each pipe, inputs first.
+
+        Args:
+            input_arguments: one a pipe of `inputs`, in their order.
+            output_arguments: one a pipe of `outputs`, in their order.
+
+        Raises:
+            ValueError: EXECUTABLE or PARAMETERS has a quote that is not closed.
+        """
+        import shlex
+
+        command = shlex.split(self.EXECUTABLE or "") + shlex.split(self.PARAMETERS or "")
+        output_flag = self.OUTPUT_FLAG if self.OUTPUTS_FLAG is None else self.OUTPUTS_FLAG
+        for flag, arguments in ((self.INPUT_FLAG, input_arguments), (output_flag, output_arguments)):
+            for argument in arguments:
+                command += [flag, argument]
+        return command
+
+    def definition_faults(self) -> list[str]:
+        """Adds: a pipe whose blocks have no fixed length must say how to find the end of a block that the executable writes."""
+        faults = super().definition_faults()
+        for pipe in self.outputs:
+            if isinstance(pipe.BLOCK_SIZE, str) and type(pipe).read_wrapper is BasePipe.read_wrapper:
+                faults.append(
+                    f"an executable writes into {pipe}, whose blocks have no fixed length (BLOCK_SIZE is {pipe.BLOCK_SIZE!r}); "
+                    f"override read_wrapper in {type(pipe).__name__}, or set BLOCK_SIZE to a number of bytes"
+                )
+        return faults
+
+
+class MARVELOJob(ExecutableJob):
+    """As `ExecutableJob`, but the arguments behind the flags are numbers of file descriptors that it inherits."""
+
+    PASSES = "descriptors"
+
+
+class DynamicExecutableJob(ExecutableJob):
+    """An `ExecutableJob` that needs no class of its own: everything is said where it is created.
+
+    Args:
+        dependencies, executable, parameters, groups, input_flag, output_flag, head, inputs, outputs: the class attributes and pipes
+            of the same names.
+        attributes: default_node, max_queue, priority, restarts.
+
+    Raises:
+        TypeError: an argument of another name.
+    """
+
+    def __init__(
+        self,
+        dependencies: Any = None,
+        executable: str | None = None,
+        parameters: str = "",
+        groups: str | Sequence[str] = "ALL",
+        input_flag: str = "-i",
+        output_flag: str = "-o",
+        head: bool = False,
+        inputs: Sequence[BasePipe] | None = None,
+        outputs: Sequence[BasePipe] | None = None,
+        **attributes: Any,
+    ) -> None:
+        super().__init__(inputs=inputs, outputs=outputs)
+        self.DEPENDENCIES = dependencies
+        self.EXECUTABLE = executable
+        self.PARAMETERS = parameters
+        self.GROUPS = groups
+        self.INPUT_FLAG = input_flag
+        self.OUTPUT_FLAG = output_flag
+        self.HEAD = head
+        for name, value in attributes.items():
+            if name not in ("default_node", "max_queue", "priority", "restarts"):
+                raise TypeError(f"{type(self).__name__} has no argument {name!r}")
+            setattr(self, name.upper(), value)
+
+
+class DynamicMARVELOJob(DynamicExecutableJob, MARVELOJob):
+    """A `MARVELOJob` that needs no class of its own; arguments as for `DynamicExecutableJob`."""

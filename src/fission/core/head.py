@@ -1,0 +1,191 @@
+"""The head of a block: one to four bytes of flags that travel with it.
+
+Bit 0 is the most significant one. Three bits have a meaning of their own: 0 corrupted, 1 reset, 2 finished.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import Any, SupportsIndex, overload
+
+CORRUPTED = 0
+RESET = 1
+FINISHED = 2
+
+MAX_SIZE = 4  # bytes; what the published documents allow
+
+
+class Head:
+    """The flags of one block, as a row of bits that can be read, combined and set.
+
+    ``head[2]`` is a bool, ``head[0:3]`` a Head of the same size that holds the three bits as a number, ``len(head)`` the size
+    in bytes. ``& | ^`` take a Head or an int, ``<< >>`` an int; what they give has the same size, what is shifted out is lost.
+    Two Heads of different sizes are lined up at bit 0, as `head_size` does. Equal to a Head of the same size and bits, to
+    an int of the same value and to its own bytes; a Head can change, so it has no hash.
+
+    Args:
+        value: the bits as a number (the last bit counts 1), or as bytes.
+        size: bytes, 1 to 4. Left out: 1 for a number, as many as there are for bytes.
+
+    Raises:
+        TypeError: `value` is neither int nor bytes.
+        ValueError: `size` is out of range, or `value` does not fit into it.
+    """
+
+    __slots__ = ("_size", "_value")
+    __hash__ = None  # type: ignore[assignment]
+    __reversed__ = None  # len() counts bytes and indexes count bits, so the usual way round would go wrong
+
+    def __init__(self, value: int | bytes, size: int | None = None) -> None:
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            size = len(value) if size is None else size
+            if len(value) != size:
+                raise ValueError(f"a Head of {size} bytes cannot be made from {len(value)} bytes")
+            value = int.from_bytes(value, "big")
+        elif not isinstance(value, int):
+            raise TypeError(f"a Head is made from an int or bytes, not from {type(value).__name__}")
+        size = 1 if size is None else size
+        if size not in range(1, MAX_SIZE + 1):
+            raise ValueError(f"a Head has 1 to {MAX_SIZE} bytes, not {size!r}")
+        if not 0 <= value < 1 << 8 * size:
+            raise ValueError(f"{value} does not fit into a Head of {size} bytes")
+        self._value = int(value)
+        self._size = size
+
+    # -- reading
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __int__(self) -> int:
+        return self._value
+
+    def __bool__(self) -> bool:
+        return self._value != 0
+
+    def __iter__(self) -> Iterator[bool]:
+        return (self[index] for index in range(8 * self._size))
+
+    def to_bytes(self) -> bytes:
+        """The head as it travels: `len(head)` bytes, bit 0 first."""
+        return self._value.to_bytes(self._size, "big")
+
+    @overload
+    def __getitem__(self, key: SupportsIndex) -> bool: ...
+    @overload
+    def __getitem__(self, key: slice) -> Head: ...
+    def __getitem__(self, key: SupportsIndex | slice) -> bool | Head:
+        if isinstance(key, slice):
+            number = 0
+            for index in range(*key.indices(8 * self._size)):
+                number = number << 1 | (self._value >> self._shift(index) & 1)
+            return Head(number, self._size)
+        return bool(self._value >> self._shift(key) & 1)
+
+    def __setitem__(self, key: SupportsIndex | slice, value: bool | int) -> None:
+        """Sets one bit.
+
+        Raises:
+            ValueError: `value` is none of True, False, 1, 0, or it would set bit 1, which is FISSION's own.
+            IndexError: the head has no such bit.
+            TypeError: `key` is a slice; set the bits one by one.
+        """
+        if isinstance(key, slice):
+            raise TypeError("a slice of a Head cannot be set; set its bits one by one")
+        shift = self._shift(key)
+        if value not in (0, 1):
+            raise ValueError(f"a bit is set to True or False, not to {value!r}")
+        if value and shift == 8 * self._size - 1 - RESET:
+            raise ValueError("bit 1 of a Head (reset) is reserved for FISSION and cannot be set")
+        self._value = self._value & ~(1 << shift) | int(bool(value)) << shift
+
+    def _shift(self, key: Any) -> int:
+        if not hasattr(key, "__index__"):
+            raise TypeError(f"a bit of a Head is named by an int, not by {type(key).__name__}")
+        index, bits = operator.index(key), 8 * self._size
+        if not -bits <= index < bits:
+            raise IndexError(f"a Head of {self._size} bytes has the bits 0 to {bits - 1}, not {index}")
+        return bits - 1 - index % bits
+
+    # -- size
+
+    @property
+    def head_size(self) -> int:
+        """Size in bytes.
+
+        Assigning +n puts n zero bytes behind (up to 4 bytes in all), -n takes the last n bytes away (at least one stays): an
+        assignment is a step, not the new size.
+        """
+        return self._size
+
+    @head_size.setter
+    def head_size(self, step: int) -> None:
+        if not isinstance(step, int):
+            raise TypeError(f"head_size takes a number of bytes to add (or, below 0, to remove), not {type(step).__name__}")
+        size = min(max(self._size + step, 1), MAX_SIZE)
+        self._value = _aligned(self._value, self._size, size)
+        self._size = size
+
+    # -- combining
+
+    def _operands(self, other: object) -> tuple[int, int, int] | None:
+        """Both values lined up, and the size of the result; None for what a Head cannot be combined with."""
+        if isinstance(other, Head):
+            size = max(self._size, other._size)
+            return _aligned(self._value, self._size, size), _aligned(other._value, other._size, size), size
+        if isinstance(other, int):
+            return self._value, other & self._mask, self._size
+        return None
+
+    @property
+    def _mask(self) -> int:
+        return (1 << 8 * self._size) - 1
+
+    def __and__(self, other: Head | int) -> Head:
+        operands = self._operands(other)
+        return NotImplemented if operands is None else Head(operands[0] & operands[1], operands[2])
+
+    def __or__(self, other: Head | int) -> Head:
+        operands = self._operands(other)
+        return NotImplemented if operands is None else Head(operands[0] | operands[1], operands[2])
+
+    def __xor__(self, other: Head | int) -> Head:
+        operands = self._operands(other)
+        return NotImplemented if operands is None else Head(operands[0] ^ operands[1], operands[2])
+
+    __rand__ = __and__
+    __ror__ = __or__
+    __rxor__ = __xor__
+
+    def __lshift__(self, places: int) -> Head:
+        if not isinstance(places, int):
+            return NotImplemented
+        # a huge shift would first build a huge number
+        return Head(self._value << min(places, 8 * self._size) & self._mask, self._size)
+
+    def __rshift__(self, places: int) -> Head:
+        if not isinstance(places, int):
+            return NotImplemented
+        return Head(self._value >> places, self._size)
+
+    def __invert__(self) -> Head:
+        return Head(~self._value & self._mask, self._size)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Head):
+            return self._size == other._size and self._value == other._value
+        if isinstance(other, int):
+            return self._value == other
+        if isinstance(other, bytes):
+            return self.to_bytes() == other
+        return NotImplemented
+
+    def __repr__(self) -> str:
+        return f"Head(0b{self._value:0{8 * self._size}b}, {self._size})"
+
+
+def _aligned(value: int, size: int, new_size: int) -> int:
+    """`value` of `size` bytes in `new_size` bytes, bit 0 staying bit 0."""
+    step = 8 * (new_size - size)
+    return value << step if step >= 0 else value >> -step

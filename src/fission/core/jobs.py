@@ -1,0 +1,27 @@
+"""The jobs to inherit from, and the ones that are ready to use."""
+
+from __future__ import annotations
+
+from fission.core.base_job import BaseJob
+from fission.core.executable_job import DynamicExecutableJob, DynamicMARVELOJob, ExecutableJob, MARVELOJob
+from fission.core.head import Head
+from fission.core.predefined import ClockJob, ForwardingJob, InteractiveJob
+from fission.core.python_job import LocalJob, PythonJob
+from fission.core.record_jobs import CSVSinkJob, LoggingJob, LoggingSinkJob
+
+__all__ = [
+    "BaseJob",
+    "CSVSinkJob",
+    "ClockJob",
+    "DynamicExecutableJob",
+    "DynamicMARVELOJob",
+    "ExecutableJob",
+    "ForwardingJob",
+    "Head",
+    "InteractiveJob",
+    "LocalJob",
+    "LoggingJob",
+    "LoggingSinkJob",
+    "MARVELOJob",
+    "PythonJob",
+]

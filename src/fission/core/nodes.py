@@ -1,0 +1,84 @@
+"""Nodes: the machines that jobs are placed on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from fission.core.base_node import BaseNode
+from fission.core.registry import current
+from fission.errors import Fault
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
+
+__all__ = ["BaseNode", "MultiNode", "NodeInfo"]
+
+
+class MultiNode(BaseNode):
+    """Every machine whose address fits a pattern.
+
+    Args:
+        ip: an address with ``*`` for any text (``192.168.4.*``), a network (``192.168.4.0/24``), or one address.
+        name: what messages call it; the pattern if left out.
+
+    Raises:
+        DefinitionError: `ip` is none of these.
+    """
+
+    def __init__(self, ip: str, name: str | None = None) -> None:
+        super().__init__(ip, name)
+        if ip in current().nodes and "/" in ip and self._network is None:
+            current().report(Fault(f"MultiNode({ip!r}): a network looks like 192.168.4.0/24", self.created_at))
+
+    @cached_property
+    def _network(self) -> IPv4Network | IPv6Network | None:
+        from ipaddress import ip_network
+
+        try:
+            return ip_network(self.ip, strict=False) if "/" in self.ip else None
+        except ValueError:
+            return None
+
+    def admits(self, ip: str) -> bool:
+        """Whether the machine with this address fits the pattern. What is no address fits no network."""
+        if "/" in self.ip:
+            from ipaddress import ip_address
+
+            try:
+                return self._network is not None and ip_address(ip) in self._network
+            except ValueError:
+                return False
+        from fnmatch import fnmatchcase
+
+        return fnmatchcase(ip, self.ip)
+
+
+@dataclass(frozen=True)
+class NodeInfo:
+    """A node as `preference` of a job sees it; measured values are means over 3 seconds.
+
+    Attributes:
+        name, ip, groups: as in NODES.
+        cpu: free processor time, percent.
+        memory: free memory, bytes.
+        disk: free disk space, bytes.
+        swap: swap in use, percent.
+        TQ: quality of the way to it, 0 to 255.
+        jobs: names of the jobs it has.
+        max_jobs: how many it takes.
+        rtt: round trip to it, seconds; None: not measured.
+    """
+
+    name: str
+    ip: str
+    groups: tuple[str, ...] = ("ALL",)
+    cpu: float = 100.0
+    memory: int = 0
+    disk: int = 0
+    swap: float = 0.0
+    TQ: int = 255
+    jobs: tuple[str, ...] = ()
+    max_jobs: int = 1
+    rtt: float | None = None

@@ -1,0 +1,98 @@
+"""Small jobs that are ready to use: a clock, a relay, a console."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from fission.core.python_job import LocalJob, PythonJob
+from fission.errors import InternalError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fission.core.base_pipe import BasePipe
+
+
+class ClockJob(PythonJob):
+    """A source that sends the number 1 at a steady pace, to keep several jobs in step.
+
+    A tick that is late does not shift the ones behind it; ticks that were missed altogether are left out.
+
+    Args:
+        clock_interval: seconds from one tick to the next, above 0.
+    """
+
+    def __init__(
+        self,
+        clock_interval: float = 0.04,
+        inputs: Sequence[BasePipe] | None = None,
+        outputs: Sequence[BasePipe] | None = None,
+    ) -> None:
+        super().__init__(inputs=inputs, outputs=outputs)
+        self.clock_interval = clock_interval
+
+    def definition_faults(self) -> list[str]:
+        interval: Any = self.clock_interval
+        faults = super().definition_faults()
+        if isinstance(interval, bool) or not isinstance(interval, (int, float)) or not 0 < interval < float("inf"):
+            faults.append(f"clock_interval must be a number of seconds above 0, not {interval!r}")
+        return faults
+
+    def run(self, *args: Any) -> Iterator[int]:
+        due = time.monotonic()
+        while True:
+            yield 1
+            due += self.clock_interval
+            wait = due - time.monotonic()
+            if wait > 0:
+                time.sleep(wait)
+            else:
+                due += -wait // self.clock_interval * self.clock_interval
+
+
+class ForwardingJob(PythonJob):
+    """Sends what comes in out again: one input to every output, or several inputs each to the output at the same place."""
+
+    def definition_faults(self) -> list[str]:
+        faults = super().definition_faults()
+        if not self.inputs or len(self.inputs) not in (1, len(self.outputs)):
+            faults.append(
+                f"it forwards one input to all outputs, or as many inputs as there are outputs, but has {len(self.inputs)} inputs "
+                f"and {len(self.outputs)} outputs"
+            )
+        return faults
+
+    def run(self, *values: Any) -> Any:
+        if not self.outputs:
+            return None
+        # always a tuple: a value that is one itself must not be taken apart
+        return values if len(values) == len(self.outputs) else values * len(self.outputs)
+
+
+class InteractiveJob(LocalJob, PythonJob):
+    """A console on the client: each line typed there is one block. The end of the console finishes the job.
+
+    Override `parse` to send something else than the line.
+    """
+
+    def parse(self, line: str) -> Any:
+        """The value to send for a line (without its end); here: the line.
+
+        A ValueError that it raises is shown on the job's stderr, and nothing is sent.
+        """
+        return line
+
+    def run(self, *args: Any) -> Iterator[tuple[Any, ...]]:
+        console = self._console
+        if console is None:
+            raise InternalError(f"{self.name} was started without a console")
+        while (line := console.readline()) is not None:
+            try:
+                value = self.parse(line)
+            except ValueError as error:
+                sys.stderr.write(f"{error}\n")  # a typing mistake must not end the console
+                continue
+            yield (value,) * len(self.outputs)

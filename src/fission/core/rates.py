@@ -1,0 +1,82 @@
+"""Which rates the BLOCK_COUNTs of a network imply, and where they contradict each other.
+
+A job takes BLOCK_COUNT blocks from every non-ASYNC input for each compute block and gives one block to every output, so
+``rate(destination) * BLOCK_COUNT = rate(source)`` on each such pipe. Sources have no rate of their own: what waits for them
+slows them down. Jobs joined so far are kept as a tree of ratios (a union-find with weights); an equation between two jobs of one
+tree is either fulfilled or a contradiction. Jobs are taken in the order of the stream, so it shows at the job where the ways meet.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fission.core.base_job import BaseJob
+    from fission.core.network import Network
+
+
+def rate_warnings(network: Network) -> list[str]:
+    """One text for each job that takes two pipes whose rates do not fit; empty while the network's classes have faults."""
+    warnings = []
+    rates = _Rates()
+    for job in _in_stream_order(network):
+        first = None
+        for pipe in job.inputs:
+            source = network.producer(pipe.id)
+            if pipe.ASYNC or source is None or type(pipe.BLOCK_COUNT) is not int or pipe.BLOCK_COUNT < 1:
+                continue
+            surplus = rates.join(job.id, source.id, Fraction(1, pipe.BLOCK_COUNT))
+            if surplus != 1 and first is not None:
+                fast, slow = (pipe, first) if surplus > 1 else (first, pipe)
+                ratio = max(surplus, 1 / surplus)
+                warnings.append(
+                    f"{job.name}: pipe {fast.id} brings {_number(ratio)} times as many compute blocks as pipe {slow.id}, so it runs ahead "
+                    f"until its queue is full, and stops the job before it; choose the BLOCK_COUNT of both so that they fit "
+                    f"(now {fast.BLOCK_COUNT} and {slow.BLOCK_COUNT}), or take them in two jobs"
+                )
+            first = first or pipe
+    return warnings
+
+
+class _Rates:
+    def __init__(self) -> None:
+        self._parents: dict[int, tuple[int, Fraction]] = {}  # job -> (another, rate of this / rate of that)
+
+    def _root(self, job: int) -> tuple[int, Fraction]:
+        ratio = Fraction(1)
+        while job in self._parents:
+            job, step = self._parents[job]
+            ratio *= step
+        return job, ratio
+
+    def join(self, job: int, source: int, share: Fraction) -> Fraction:
+        """Notes that the rate of `job` is `share` of that of `source`; gives how many times what is known already that would be."""
+        own, own_ratio = self._root(job)
+        other, other_ratio = self._root(source)
+        wanted = share * other_ratio
+        if own == other:
+            return wanted / own_ratio
+        self._parents[own] = (other, wanted / own_ratio)
+        return Fraction(1)
+
+
+def _in_stream_order(network: Network) -> list[BaseJob]:
+    """Every job behind all jobs that feed it through non-ASYNC pipes; jobs on a circle (a fault) are left out."""
+    missing = {}
+    for number, job in network.jobs.items():
+        feeding = [network.producer(pipe.id) for pipe in job.inputs if not pipe.ASYNC]
+        missing[number] = sum(source is not None for source in feeding)
+    ready = [job for number, job in network.jobs.items() if not missing[number]]
+    for job in ready:  # grows while it is gone through
+        for pipe in job.outputs:
+            destination = network.consumer(pipe.id)
+            if not pipe.ASYNC and destination is not None and network.producer(pipe.id) is job:
+                missing[destination.id] -= 1
+                if not missing[destination.id]:
+                    ready.append(destination)
+    return ready
+
+
+def _number(ratio: Fraction) -> str:
+    return str(ratio.numerator) if ratio.denominator == 1 else f"{float(ratio):.3g}"

@@ -1,0 +1,160 @@
+"""Which jobs, pipes, nodes and groups there are, and where the user wrote them.
+
+Creating a job or a pipe enters it into the *current registry*, which is held in a context variable: loading a network begins
+a fresh one (`reset`, `collecting`), so that two networks can live in one process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fission.errors import DefinitionError, Fault
+
+if TYPE_CHECKING:  # core's classes import this file, to enter themselves: what is needed here is only their types
+    from types import FrameType
+
+    from fission.core.base_job import BaseJob
+    from fission.core.base_node import BaseGroup, BaseNode
+    from fission.core.base_pipe import BasePipe
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+# -- places in the user's files
+
+_place: ContextVar[str] = ContextVar("fission_place", default="")
+
+
+def where() -> str:
+    """``file:line`` of the nearest caller outside of this package, relative to the working directory if below it; else ``""``.
+
+    Inside `at` it is what `at` was given.
+    """
+    place = _place.get()
+    if place:
+        return place
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith("<frozen ") and not os.path.abspath(name).startswith(_PACKAGE):
+            return place_of(name, frame.f_lineno)
+        frame = frame.f_back
+    return ""
+
+
+def place_of(file: str, line: int) -> str:
+    """``file:line``, the file relative to the working directory if it lies below it."""
+    if not file.startswith("<"):
+        path = os.path.abspath(file)
+        below = os.path.join(os.getcwd(), "")
+        file = path[len(below) :] if path.startswith(below) else path
+    return f"{file}:{line}"
+
+
+@contextmanager
+def at(place: str) -> Iterator[None]:
+    """Everything created in the with-block counts as written at `place`, as in ``jobs.csv:3``."""
+    token = _place.set(place)
+    try:
+        yield
+    finally:
+        _place.reset(token)
+
+
+def behind(place: str) -> str:
+    """The place in parentheses, to stand behind what was created there; nothing if it is not known."""
+    return f" ({place})" if place else ""
+
+
+# -- the registry
+
+
+class Registry:
+    """The jobs, pipes, nodes and groups of one network while it is being written down.
+
+    Attributes:
+        jobs: by id; ids count from 1 in the order of creation.
+        pipes: by id.
+        nodes: by address, or by pattern for nodes that stand for several.
+        groups: by name.
+        faults: what is wrong so far; None if faults are raised at once.
+    """
+
+    def __init__(self, *, collect: bool = False) -> None:
+        self.jobs: dict[int, BaseJob] = {}
+        self.pipes: dict[int, BasePipe] = {}
+        self.nodes: dict[str, BaseNode] = {}
+        self.groups: dict[str, BaseGroup] = {}
+        self.faults: list[Fault] | None = [] if collect else None
+        self._last_job_id = 0
+        self._pipe_arguments: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+
+    def report(self, fault: Fault) -> None:
+        """Takes a fault in.
+
+        Raises:
+            DefinitionError: the text of the fault, unless faults are being collected.
+        """
+        if self.faults is None:
+            raise DefinitionError(str(fault))
+        self.faults.append(fault)
+
+
+_current: ContextVar[Registry | None] = ContextVar("fission_registry", default=None)
+
+
+def current() -> Registry:
+    """The registry that jobs and pipes are entered into right now; begins one if there is none."""
+    registry = _current.get()
+    if registry is None:
+        registry = Registry()
+        _current.set(registry)
+    return registry
+
+
+def reset() -> None:
+    """Begins a fresh registry: no jobs, pipes, nodes and groups, job ids from 1 again."""
+    _current.set(Registry())
+
+
+@contextmanager
+def collecting() -> Iterator[Registry]:
+    """A fresh registry for the with-block that collects faults instead of raising them; the old one is current again afterwards."""
+    registry = Registry(collect=True)
+    token = _current.set(registry)
+    try:
+        yield registry
+    finally:
+        _current.reset(token)
+
+
+class _View(Mapping[K, V]):
+    """One of the current registry's dicts, whichever registry is current when it is looked at. Read-only."""
+
+    def __init__(self, look: Callable[[Registry], dict[K, V]]) -> None:
+        self._look = look
+
+    def __getitem__(self, key: K) -> V:
+        return self._look(current())[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._look(current()))
+
+    def __len__(self) -> int:
+        return len(self._look(current()))
+
+    def __repr__(self) -> str:
+        return repr(self._look(current()))
+
+
+JOBS: Mapping[int, BaseJob] = _View(lambda registry: registry.jobs)
+PIPES: Mapping[int, BasePipe] = _View(lambda registry: registry.pipes)
+NODES: Mapping[str, BaseNode] = _View(lambda registry: registry.nodes)
+GROUPS: Mapping[str, BaseGroup] = _View(lambda registry: registry.groups)

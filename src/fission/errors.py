@@ -1,0 +1,127 @@
+"""Every exception of FISSION, by whose fault it is.
+
+`UserError` and its family: the user's network, config or command is wrong; the message says which thing, what it must be,
+what it is and what to do, and is shown without a traceback of ours. `JobFailed`: the user's code raised. `ProtocolError`:
+the bytes of a peer (`RemoteProtocolError`) or our own use of a machine (`LocalProtocolError`) broke the rules.
+`InternalError`: our bug.
+
+All of them survive pickling: they cross process boundaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+EXIT_OK = 0  # done
+EXIT_FAILED = 1  # the network failed while it ran
+EXIT_USAGE = 2  # wrong use: command line, config, network definition
+EXIT_NO_PLACE = 3  # no place for a job
+EXIT_INTERRUPTED = 130  # Ctrl-C: 128 + SIGINT, as shells report it
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with what the user wrote.
+
+    Args:
+        text: which thing, what it must be, what it is, what to do; one sentence or two, no trailing newline.
+        where: file, or ``file:line`` where the line is known; empty if neither is.
+    """
+
+    text: str
+    where: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text}" if self.where else self.text
+
+
+class FissionError(Exception):
+    """Root of the family; never raised itself."""
+
+    exit_code = EXIT_FAILED
+
+
+class UserError(FissionError):
+    """Something that the user wrote is wrong; found before anything starts. The text is for the user as it stands."""
+
+    exit_code = EXIT_USAGE
+
+
+class ConfigError(UserError):
+    """All faults of one config or network, found together.
+
+    Attributes:
+        faults: every `Fault`, in the order in which they were found; at least one.
+    """
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(self.faults)
+
+    def __str__(self) -> str:
+        return "\n".join(str(fault) for fault in self.faults)
+
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[tuple[Fault, ...]]]:
+        return type(self), (self.faults,)
+
+
+class DefinitionError(UserError):
+    """A job, pipe or node class, or a call of it, breaks a rule of networks. Raised where it was written."""
+
+
+class UnknownNameError(UserError):
+    """A network, command, job or pipe of that name does not exist; the text suggests the nearest names."""
+
+
+class AllocationError(UserError):
+    """No node can take a job; the text says for each node why not."""
+
+    exit_code = EXIT_NO_PLACE
+
+
+class ValueFitError(FissionError):
+    """A value that `run` returned does not fit its output: it cannot be pickled, has the wrong length or number.
+
+    The text names the job, the output, the pipe and the type of the value.
+    """
+
+
+class JobFailed(FissionError):
+    """A job's code raised, or its executable ended with an exit code other than 0.
+
+    Attributes:
+        job: name and id of the job, as in ``JoinJob 5``.
+        report: the user's frames and the exception, ready to be shown; may have several lines.
+    """
+
+    def __init__(self, job: str, report: str) -> None:
+        self.job = job
+        self.report = report
+        super().__init__(job, report)
+
+    def __str__(self) -> str:
+        return f"{self.job} failed:\n{self.report}"
+
+
+class ExecutableError(FissionError):
+    """A job's executable could not be started, or ended with an exit code other than 0; the text says which."""
+
+class EngineError(FissionError):
+    """Processes could not be started or were lost by the machinery that hosts them."""
+
+
+class ProtocolError(FissionError):
+    """Abstract: a rule of the wire or of a machine was broken; see the two subclasses."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We used a protocol machine against its rules. The machine is unchanged."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The bytes that came in are not what a peer may send. The machine is unchanged; the message is to be dropped."""
+
+
+class InternalError(FissionError):
+    """A state that must not occur: a bug of FISSION. Please report it with the text."""

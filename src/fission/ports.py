@@ -1,0 +1,231 @@
+"""The interfaces between the decisions and the outside world, and what crosses them.
+
+A job's process is handed a `Links`; the client is handed an `Engine`, a `Clock` and an `Observer`. Every interface has a real
+implementation and an in-memory one under `fission.adapters`, held to one conformance suite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NewType, Protocol, TypeAlias
+
+from fission.protocol.frames import Buffer
+
+NodeName = NewType("NodeName", str)
+JobId: TypeAlias = int
+PipeId: TypeAlias = int
+Seconds: TypeAlias = float
+
+
+class Clock(Protocol):
+    """Where `now` comes from."""
+
+    def monotonic(self) -> Seconds:
+        """Seconds since some moment in the past; never goes back. Never compared between machines."""
+        ...
+
+
+class Links(Protocol):
+    """One job's ends of all its pipes.
+
+    Guarantees: messages of one pipe arrive whole and in the order in which they were sent; sending never blocks (what bounds
+    the traffic is the window) and works before the other end exists. `receive` belongs to the job's main thread, `control` to
+    its control thread; `send` may be called by one thread at a time for each pipe, everything else by any thread.
+    """
+
+    def send(self, pipe: PipeId, frames: Sequence[Buffer]) -> None:
+        """Send a data message to the consumer of an output pipe."""
+        ...
+
+    def receive(self, *, wait: bool = True) -> list[Buffer] | None:
+        """Return the next data message of any input pipe; None if none is there (``wait=False``) or `wake` was called."""
+        ...
+
+    def wake(self) -> None:
+        """Make a `receive` that waits, or the next one, return None."""
+        ...
+
+    def answer(self, pipe: PipeId, frame: Buffer) -> None:
+        """Send a release to the producer of an input pipe."""
+        ...
+
+    def control(self, timeout: Seconds | None) -> list[Buffer] | None:
+        """Return the next release or command for this job; None after ``timeout`` seconds (None: no limit) or `wake_control`."""
+        ...
+
+    def wake_control(self) -> None:
+        """Make a `control` that waits, or the next one, return None."""
+        ...
+
+    def redirect(self, pipe: PipeId, address: str) -> None:
+        """Send to another address from now on: an output's consumer, or an input's producer, lives there now."""
+        ...
+
+    def close(self, linger: Seconds) -> None:
+        """Give everything back; what was sent still goes out for up to ``linger`` seconds. Calling it twice is right."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """Where one life of a job listens and whom it speaks to.
+
+    Attributes:
+        data: address at which it receives data messages.
+        control: address at which it receives releases and commands.
+        outputs: per output pipe the ``data`` address of its consumer.
+        inputs: per input pipe the ``control`` address of its producer.
+    """
+
+    data: str
+    control: str
+    outputs: Mapping[PipeId, str]
+    inputs: Mapping[PipeId, str]
+
+
+@dataclass(frozen=True, slots=True)
+class JobBundle:
+    """Everything that a job's process needs to start.
+
+    Attributes:
+        job_id: of the job.
+        name: of the job, as shown: class and id.
+        incarnation: which life of the job this is, from 1.
+        folder: the job's own folder, its working directory; exists.
+        sys_path: folders to put in front of ``sys.path``, the project first.
+        log_file: file that the runtime's log is appended to; empty for none.
+        log_level: name of a level of `logging`.
+        links: import string ``module:factory``; the factory is called with the wiring and gives the `Links`.
+        wiring: addresses.
+        feedback: input pipes that are part of a circle of jobs.
+        max_queues: MAX_QUEUE of the consumer, by output pipe, where it is not 0.
+        plain: output and input pipes whose blocks must be as `pipe.write` writes them, because an executable is at an end.
+        head_size: of heads, in bytes.
+        window_blocks: limit of a link's window in blocks.
+        window_bytes: limit of a link's window in bytes.
+        pickled_job: the job; only the job's own process unpickles it.
+    """
+
+    job_id: JobId
+    name: str
+    incarnation: int
+    folder: str
+    sys_path: tuple[str, ...]
+    log_file: str
+    log_level: str
+    links: str
+    wiring: Wiring
+    feedback: frozenset[PipeId]
+    max_queues: Mapping[PipeId, int]
+    plain: frozenset[PipeId]
+    head_size: int
+    window_blocks: int
+    window_bytes: int
+    pickled_job: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """A node as its engine sees it."""
+
+    name: NodeName
+    ip: str = ""
+    jobs: frozenset[JobId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutput:
+    """A job wrote lines to its standard output or error.
+
+    Attributes:
+        stream: "stdout" or "stderr".
+        lines: without their newlines.
+    """
+
+    job_id: JobId
+    stream: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobExited:
+    """A job's process has ended; all its output was reported before.
+
+    Attributes:
+        code: its exit code; negative: the signal that killed it.
+        report: what the job's runtime said at the end (see `fission.runtime.report`); empty if it could not.
+    """
+
+    job_id: JobId
+    incarnation: int
+    code: int
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLost:
+    """A node is gone; its jobs are dead or will stop by themselves.
+
+    Attributes:
+        reason: why it was judged so.
+    """
+
+    name: NodeName
+    reason: str
+
+
+EngineEvent: TypeAlias = "JobOutput | JobExited | NodeLost"
+
+
+class Engine(Protocol):
+    """Who hosts job processes. All calls come from one asyncio loop."""
+
+    async def open(self) -> None:
+        """Start what is needed; afterwards `nodes` has entries. Raises EngineError."""
+        ...
+
+    def nodes(self) -> Mapping[NodeName, NodeState]:
+        """The nodes that are up."""
+        ...
+
+    def events(self) -> AsyncIterator[EngineEvent]:
+        """What happens, in order, until `close`. Only one caller."""
+        ...
+
+    async def launch(self, job: JobBundle, node: NodeName) -> None:
+        """Start a job on a node; returns when the order was given. Its end is an event, also if it could not start."""
+        ...
+
+    async def stop(self, job: JobId, node: NodeName, *, grace: Seconds) -> None:
+        """Ask a job to stop (its ``finally`` blocks run); after ``grace`` seconds it is killed. Its end is an event."""
+        ...
+
+    async def close(self) -> None:
+        """Kill what still runs and give everything back: no process of ours is left. Calling it twice is right."""
+        ...
+
+
+class Observer:
+    """Hooks of a run, all no-op: subclass what you need. Called in the client's thread; they must not block.
+
+    ``job`` is the job's name as shown (class and id) everywhere.
+    """
+
+    def job_started(self, job: str, job_id: JobId) -> None:
+        """Called when the order to start a job was given."""
+
+    def job_output(self, job: str, job_id: JobId, stream: str, line: str) -> None:
+        """Called for each line of a job; ``stream`` is "stdout" or "stderr"; no newline at the end."""
+
+    def job_ended(self, job: str, job_id: JobId, outcome: str) -> None:
+        """Called when a job is over without a failure: "finished", "ended" (returned None) or "stopped"."""
+
+    def job_failed(self, job: str, job_id: JobId, report: str) -> None:
+        """Called when a job failed; ``report`` are the user's frames and the error, in several lines."""
+
+    def notice(self, text: str) -> None:
+        """Called with something that is good to know, one line."""
+
+    def warning(self, text: str) -> None:
+        """Called with something that deserves a look, one line."""

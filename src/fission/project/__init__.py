@@ -1,0 +1,1 @@
+"""A project on disk: its config, CSV and XML files become one frozen `config.Config`; `scaffold` makes new ones."""

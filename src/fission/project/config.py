@@ -1,0 +1,287 @@
+"""config.py of a network -> one frozen `Config` and a checked `Network`, or all that is wrong with them at once."""
+
+from __future__ import annotations
+
+import ast
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fission.core.base import BaseJob, BaseNode, Registry, collecting
+from fission.core.network import Network
+from fission.errors import ConfigError, Fault
+from fission.project.csv import read_jobs, read_nodes
+from fission.project.finding import find_project, list_networks, require_network
+from fission.project.importing import exception_fault, import_fresh, put_first, relocate
+from fission.project.making import Maker
+from fission.project.names import nearest, shown
+from fission.project.settings import SETTINGS, Refused
+
+__all__ = ["Config", "LoadedNetwork", "find_project", "list_networks", "load", "require_network"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of a network, checked. Each is the lower-case name of a setting of config.py; sizes in bytes, times in seconds.
+
+    Attributes:
+        jobs: from JOBS, its CSV files and XML_FILE, in this order.
+        nodes: from NODES, its CSV files and XML_FILE; empty if loaded for a simulation.
+        log_file: relative to the project, unless absolute.
+        xml_file: as found; None if there is none.
+        user, remote_root, client_ip, cluster: None if not set.
+    """
+
+    user: str | None = None
+    remote_root: str | None = None
+    log_level: str = "INFO"
+    log_file: str = "FISSION.log"
+    client_ip: str | None = None
+    debug_window: bool = False
+    jobs: tuple[BaseJob, ...] = ()
+    nodes: tuple[BaseNode, ...] = ()
+    pre_copy: bool = False
+    xml_file: Path | None = None
+    xml_args: Mapping[str, str] = field(default_factory=dict)
+    pulse_interval: float = 0.1
+    head_size: int = 1
+    cluster: str | None = None
+    port: int = 8786
+    allocation_timeout: float = 30.0
+    restarts: int = 5
+    restart_window: float = 60.0
+    orphan_timeout: float = 60.0
+    security: bool = True
+    dashboard: int | None = None
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network that was loaded and found right.
+
+    Attributes:
+        name: of the network.
+        root: the project's folder, absolute.
+        folder: the network's folder, absolute.
+        config: its settings.
+        network: its jobs and pipes.
+    """
+
+    name: str
+    root: Path
+    folder: Path
+    config: Config
+    network: Network
+
+
+def load(root: Path, name: str, *, simulation: bool = False) -> LoadedNetwork:
+    """Loads and checks the network *name* of the project *root*; config.py is run anew each time.
+
+    Puts *root* first on sys.path. Not to be called from several threads at once: importing is common to all.
+
+    Args:
+        root: the project's folder.
+        name: of the network.
+        simulation: True leaves NODES, CLIENT_IP, USER, REMOTE_ROOT and CLUSTER alone: whatever they are, they are not looked at.
+
+    Raises:
+        UnknownNameError: there is no such network.
+        ConfigError: with everything that is wrong, each with its file and line where they are known, relative to the project.
+    """
+    root = root.resolve()
+    require_network(root, name)
+    put_first(root)
+    with collecting() as registry:
+        loader = _Loader(root, name, registry, simulation)
+        loaded = loader.load()
+        faults = registry.faults or []
+    if loaded is None or faults:
+        raise ConfigError(dict.fromkeys(relocate(fault, root) for fault in faults))
+    return loaded
+
+
+class _Loader:
+    """One loading of one config; the registry collects the faults."""
+
+    def __init__(self, root: Path, name: str, registry: Registry, simulation: bool) -> None:
+        self.root, self.name, self.registry, self.simulation = root, name, registry, simulation
+        self.folder = root / name
+        self.file = f"{name}/config.py"
+        self.maker = Maker(root, self.folder, registry)
+        self.lines = _assigned(self.folder / "config.py")
+        self.complete = True  # False once a job could not be made: the network would only show that again
+
+    def fault(self, text: str, setting: str | None = None) -> None:
+        line = self.lines.get(setting or "")
+        self.registry.report(Fault(text, f"{self.file}:{line}" if line else self.file))
+
+    @property
+    def _faults(self) -> list[Fault]:
+        return self.registry.faults if self.registry.faults is not None else []
+
+    def load(self) -> LoadedNetwork | None:
+        module = self._run()
+        if module is None:
+            self._misspelt(dict.fromkeys(self.lines))
+            return None
+        names = vars(module)
+        self._misspelt(names)
+        values = self._settings(names)
+        jobs = self._jobs(values["jobs"], values.get("xml_file") is not None)
+        nodes = () if self.simulation else self._nodes(values["nodes"])
+        xml_jobs, xml_nodes = self._xml(values, nodes)
+        values.update(jobs=(*jobs, *xml_jobs), nodes=(*nodes, *xml_nodes))
+        config = Config(**values)
+        network = Network(self.name, {job.id: job for job in config.jobs}, config.nodes)
+        if self.complete:
+            faults = network.check()
+            for fault in faults:
+                self.registry.report(fault)
+            if faults:
+                self._unlisted(config.jobs)
+        return LoadedNetwork(self.name, self.root, self.folder, config, network)
+
+    def _run(self) -> types.ModuleType | None:
+        try:
+            # Another network's config makes jobs too, if this one imports from it, and they must be made in this registry.
+            return import_fresh(f"{self.name}.config", [f"{network}.config" for network in list_networks(self.root)])
+        except ConfigError as error:
+            for fault in error.faults:
+                self.registry.report(fault)
+        except (Exception, SystemExit) as error:  # the user's module may raise anything, and call exit()
+            self.registry.report(exception_fault(error, self.root, self.file))
+        return None
+
+    def _misspelt(self, names: Mapping[str, object]) -> None:
+        for name, value in names.items():
+            if (
+                name in SETTINGS
+                or name.startswith("_")
+                or not name.isupper()
+                or isinstance(value, (type, types.ModuleType))
+                or callable(value)
+            ):
+                continue
+            meant = nearest(name, SETTINGS)
+            if meant is not None:
+                self.fault(f"{name} is no setting; did you mean {meant}? If it is a constant of your own, give it another name", name)
+
+    def _settings(self, names: Mapping[str, object]) -> dict[str, Any]:
+        """Field of `Config` -> value, of all settings that config.py has and that are right."""
+        values: dict[str, Any] = {"jobs": (), "nodes": ()}
+        for setting in SETTINGS.values():
+            if setting.name not in names or (self.simulation and setting.remote):
+                continue
+            value = names[setting.name]
+            try:
+                parsed = setting.parse(value)
+            except Refused as refused:
+                hint = f"; {refused}" if str(refused) else ""
+                self.fault(f"{setting.name} must be {setting.must}, is {shown(value)}{hint}", setting.name)
+                self.complete = self.complete and setting.name not in ("JOBS", "XML_FILE", "XML_ARGS")
+            else:
+                values[setting.field] = parsed
+        if "JOBS" not in names and names.get("XML_FILE") is None:
+            other = next((name for name in names if name.casefold() == "jobs" and isinstance(names[name], list)), None)
+            hint = f"; {other} is there, settings are written in capitals" if other else ""
+            self.fault(f"JOBS is missing; it must be {SETTINGS['JOBS'].must}{hint}")
+            self.complete = False
+        return values
+
+    def _path(self, text: str, setting: str) -> Path | None:
+        path = self.maker.find(text)
+        if path is None:
+            self.fault(f"{setting} names the file {text!r}, which is neither in the project nor in {self.name}; correct the path", setting)
+        return path
+
+    def _jobs(self, entries: Sequence[object], has_xml: bool) -> list[BaseJob]:
+        jobs: list[BaseJob] = []
+        faults = self._faults
+        for number, entry in enumerate(entries, 1):
+            before = len(faults)
+            if isinstance(entry, (str, Path)):
+                path = self._path(str(entry), "JOBS")
+                if path is not None:
+                    jobs += read_jobs(path, self.maker)
+                    if len(faults) == before and not jobs:
+                        self.fault(f"JOBS names the file {str(entry)!r}, which has no jobs", "JOBS")
+            elif not isinstance(entry, BaseJob):
+                call = f"; make one: {entry.__name__}(...)" if isinstance(entry, type) and issubclass(entry, BaseJob) else ""
+                self.fault(f"entry {number} of JOBS must be a job, is {shown(entry)}{call}", "JOBS")
+            elif any(entry is job for job in jobs):
+                self.fault(f"{entry.name} is twice in JOBS; each entry must be a job of its own", "JOBS")
+            elif self.registry.jobs.get(entry.id) is not entry:
+                text = f"{entry.name} was made by a module that is loaded only once ({entry.created_at}); make it in {self.file}"
+                self.fault(text, "JOBS")
+            else:
+                jobs.append(entry)
+            self.complete = self.complete and len(faults) == before
+        if not entries and not has_xml and self.complete:
+            self.fault("JOBS is empty; put at least one job into it", "JOBS")
+            self.complete = False
+        return jobs
+
+    def _nodes(self, entries: Sequence[object]) -> tuple[BaseNode, ...]:
+        nodes: list[BaseNode] = []
+        for number, entry in enumerate(entries, 1):
+            if isinstance(entry, (str, Path)):
+                path = self._path(str(entry), "NODES")
+                if path is not None:
+                    nodes += read_nodes(path, self.maker)
+            elif isinstance(entry, BaseNode):
+                nodes.append(entry)
+            else:
+                call = f"; make one: {entry.__name__}('192.168.4.2')" if isinstance(entry, type) and issubclass(entry, BaseNode) else ""
+                self.fault(f"entry {number} of NODES must be a node or the path of a CSV file, is {shown(entry)}{call}", "NODES")
+        return tuple(nodes)
+
+    def _xml(self, values: dict[str, Any], nodes: Sequence[BaseNode]) -> tuple[list[BaseJob], list[BaseNode]]:
+        if values.get("xml_file") is None:
+            return [], []
+        path = self._path(str(values["xml_file"]), "XML_FILE")
+        if path is None:
+            self.complete = False
+            return [], []
+        values["xml_file"] = path
+        from fission.project.xml import read_network  # the parser is only loaded for those who have such a file
+
+        faults = self._faults
+        before = len(faults)
+        jobs, addresses = read_network(path, values.get("xml_args", {}), self.maker)
+        line = self.lines.get("XML_ARGS", 1)  # what has no place of its own is a fault of XML_ARGS
+        faults[before:] = [fault if fault.where else Fault(fault.text, f"{self.file}:{line}") for fault in faults[before:]]
+        self.complete = self.complete and len(faults) == before
+        if self.simulation:
+            return jobs, []
+        new = [ip for ip in addresses if not any(node.admits(ip) for node in nodes)]
+        made = [self.maker.node(ip, None, (), self.maker.place(path)) for ip in new]
+        return jobs, [node for node in made if node is not None]
+
+    def _unlisted(self, jobs: Sequence[BaseJob]) -> None:
+        """A job that was made but not listed is no fault by itself, but explains why a pipe lacks an end."""
+        listed = {job.id for job in jobs}
+        for job in self.registry.jobs.values():
+            if job.id not in listed:
+                self.registry.report(Fault(f"{job.name} was made but is not in JOBS; put it into the list, or remove it", job.created_at))
+
+
+def _assigned(path: Path) -> dict[str, int]:
+    """Name -> line of its last assignment or import at the top level of a file; empty if the file cannot be parsed."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    lines: dict[str, int] = {}
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            continue  # names of their own
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            lines[node.id] = max(node.lineno, lines.get(node.id, 0))
+        elif isinstance(node, ast.alias):
+            lines[node.asname or node.name] = max(node.lineno, lines.get(node.asname or node.name, 0))
+        waiting.extend(ast.iter_child_nodes(node))
+    return lines

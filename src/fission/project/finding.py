@@ -1,0 +1,51 @@
+"""Where projects and networks are on disk. Imports nothing of the networks' words, so that the command line is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fission.errors import UnknownNameError, UserError
+from fission.project.names import did_you_mean
+
+
+def find_project(start: Path) -> Path:
+    """The project that *start* lies in: the nearest folder, itself or above, whose manage.py is one of FISSION.
+
+    Raises:
+        UserError: there is none.
+    """
+    start = start.resolve()
+    for folder in (start, *start.parents):
+        try:
+            if "fission" in (folder / "manage.py").read_text("utf-8", errors="replace"):
+                return folder
+        except OSError:
+            continue
+    raise UserError(
+        f"there is no project here: neither {start} nor a folder above it has a manage.py of FISSION; "
+        "change into a project, or make one with: fission startproject NAME"
+    )
+
+
+def list_networks(root: Path) -> list[str]:
+    """The names of the networks of a project, sorted: its folders that have a config.py."""
+    return sorted(path.parent.name for path in root.glob("*/config.py") if path.parent.name.isidentifier())
+
+
+def require_network(root: Path, name: str) -> None:
+    """Returns if the project has the network *name*.
+
+    Raises:
+        UnknownNameError: it has not; the text has the nearest names and all there are.
+    """
+    known = list_networks(root)
+    if name in known:
+        return
+    if name.isidentifier() and (root / name).is_dir():
+        raise UnknownNameError(f"{name!r} has no config.py, so it is not a network that can be loaded.{_existing(known)}")
+    raise UnknownNameError(f"there is no network {name!r} in {root}{did_you_mean(name, known) or '.'}{_existing(known)}")
+
+
+def _existing(known: Sequence[str]) -> str:
+    return f" Networks: {', '.join(known)}" if known else " There is none yet; make one with: python3 manage.py NAME startnetwork"

@@ -1,0 +1,210 @@
+"""Every setting of config.py: what it must be, its default, and the test of its value.
+
+The table is the only place that knows the settings' names: `config` reads it, the template is compared with it by a test.
+JOBS, NODES and XML_FILE are only checked for their kind here; `build` reads what they point to.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fission.project.names import did_you_mean
+
+LOG_LEVELS = ("CRITICAL", "FATAL", "ERROR", "WARNING", "WARN", "INFO", "DEBUG", "NOTSET")  # the names of the logging module
+
+# The roles that tags and attributes of the XML file play, and what they are called when XML_ARGS does not rename them.
+XML_NAMES: Mapping[str, str] = {
+    "ip": "pi_id",
+    "executable": "executable",
+    "dependencies": "path",
+    "input": "input",
+    "output": "output",
+    "pipe_id": "pipe_id",
+    "parameter_tag": "parameter",
+    "parameter": "param",
+    "block_size": "block_size",
+    "block_count": "block_count",
+}
+
+_HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
+_ADDRESS = re.compile(r"([a-z]+://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/]+):(?P<port>\d{1,5})/?")
+
+
+class Refused(Exception):
+    """A value is not what its setting must be; the text, if any, is what to do about it."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of config.py.
+
+    Attributes:
+        name: as written in config.py.
+        must: what it must be, to stand behind "must be".
+        default: the value in `Config` when config.py does not name it.
+        parse: value of config.py -> value of `Config`; raises `Refused`.
+        remote: True if only running on NODES needs it; `simulate` does not look at it.
+    """
+
+    name: str
+    must: str
+    default: Any
+    parse: Callable[[Any], Any]
+    remote: bool = False
+
+    @property
+    def field(self) -> str:
+        """Its name in `Config`."""
+        return self.name.lower()
+
+
+def is_host(text: str) -> bool:
+    """True for an IPv4 or IPv6 address and for a host name; 192.168.4.300 is neither."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        digits_only = text.replace(".", "").isdigit()
+        return not digits_only and len(text) <= 253 and _HOST.fullmatch(text) is not None
+    return True
+
+
+def _bool(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise Refused("write it without quotes" if isinstance(value, str) else "")
+
+
+def _int(low: int, high: int | None = None) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value and (high is None or value <= high):
+            return value
+        raise Refused("write it without quotes" if isinstance(value, str) and value.strip().isdigit() else "")
+
+    return parse
+
+
+def _seconds(low: float, high: float = math.inf, *, positive: bool = False) -> Callable[[object], float]:
+    def parse(value: object) -> float:
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+            raise Refused
+        if not low <= value <= high or (positive and value <= 0):
+            raise Refused
+        return float(value)
+
+    return parse
+
+
+def _optional(parse: Callable[[Any], Any]) -> Callable[[object], Any]:
+    return lambda value: None if value is None else parse(value)
+
+
+def _path(value: object) -> str:
+    if isinstance(value, (str, os.PathLike)):
+        text = os.fspath(value)
+        if isinstance(text, str) and text.strip() and "\0" not in text:
+            return text
+    raise Refused
+
+
+def _log_level(value: object) -> str:
+    if isinstance(value, str) and value in LOG_LEVELS:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and logging.getLevelName(value) in LOG_LEVELS:
+        return str(logging.getLevelName(value))  # LOG_LEVEL = logging.INFO
+    raise Refused(did_you_mean(value, LOG_LEVELS).removeprefix("; ") if isinstance(value, str) else "")
+
+
+def _user(value: object) -> str:
+    if isinstance(value, str) and _USER.fullmatch(value):
+        return value
+    raise Refused
+
+
+def _host(value: object) -> str:
+    if isinstance(value, str) and is_host(value):
+        return value
+    raise Refused
+
+
+def _remote_root(value: object) -> str:
+    """Refuses what must never be emptied on a node: the root folder, a top-level folder, and the result of an empty USER."""
+    text = _path(value)
+    path = PurePosixPath(text)
+    if not path.is_absolute() or len(path.parts) < 3 or ".." in path.parts:
+        raise Refused("give it a folder of its own, like /home/pi/fission/")
+    if "//" in text:
+        raise Refused("a part of it is empty, is USER set?")
+    return text
+
+
+def _cluster(value: object) -> str:
+    if isinstance(value, str):
+        match = _ADDRESS.fullmatch(value)
+        if match and 1 <= int(match["port"]) <= 65535:
+            return value
+    raise Refused
+
+
+def _entries(value: object) -> tuple[object, ...]:
+    if isinstance(value, (list, tuple)):
+        return tuple(value)
+    if isinstance(value, (str, os.PathLike)):
+        return (value,)
+    raise Refused("put it into a list: [...]")
+
+
+def _xml_args(value: object) -> dict[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise Refused
+    for role, name in value.items():
+        if not isinstance(role, str) or role not in XML_NAMES:
+            hint = did_you_mean(role, XML_NAMES) if isinstance(role, str) else ""
+            raise Refused(f"its key {role!r} is none of {', '.join(XML_NAMES)}{hint}")
+        if not isinstance(name, str) or not name.strip():
+            raise Refused(f"its key {role!r} has {name!r}, which is not a name")
+    return dict(value)
+
+
+def _port(value: object) -> int:
+    return _int(1, 65535)(value)
+
+
+_PORT_TEXT = "a port number from 1 to 65535"
+
+SETTINGS: Mapping[str, Setting] = {
+    setting.name: setting
+    for setting in (
+        Setting("USER", "the name of a user on the nodes, like 'pi'", None, _optional(_user), remote=True),
+        Setting("REMOTE_ROOT", "an absolute path below a top-level folder of the nodes", None, _optional(_remote_root), remote=True),
+        Setting("LOG_LEVEL", f"one of {', '.join(LOG_LEVELS)}", "INFO", _log_level),
+        Setting("LOG_FILE", "the path of a file, relative to the project", "FISSION.log", _path),
+        Setting("CLIENT_IP", "the client's IP address or host name, or None", None, _optional(_host), remote=True),
+        Setting("DEBUG_WINDOW", "True or False", False, _bool),
+        Setting("JOBS", "a list of jobs, or the path of a CSV file", (), _entries),
+        Setting("NODES", "a list of nodes and paths of CSV files", (), _entries, remote=True),
+        Setting("PRE_COPY", "True or False", False, _bool),
+        Setting("XML_FILE", "the path of an XML file, or None", None, _optional(lambda value: Path(_path(value)))),
+        Setting("XML_ARGS", "a dict that renames tags and attributes of the XML file, or None", {}, _xml_args),
+        Setting("PULSE_INTERVAL", "a number of seconds from 0.1 to 1000", 0.1, _seconds(0.1, 1000)),
+        Setting("HEAD_SIZE", "a whole number of bytes from 1 to 4", 1, _int(1, 4)),
+        Setting("CLUSTER", "a Dask scheduler's address, like 'tcp://192.168.4.1:8786', or None", None, _optional(_cluster), remote=True),
+        Setting("PORT", _PORT_TEXT, 8786, _port),
+        Setting("ALLOCATION_TIMEOUT", "a number of seconds, 0 or more", 30.0, _seconds(0)),
+        Setting("RESTARTS", "a whole number, 0 or more", 5, _int(0)),
+        Setting("RESTART_WINDOW", "a number of seconds above 0", 60.0, _seconds(0, positive=True)),
+        Setting("ORPHAN_TIMEOUT", "a number of seconds above 0", 60.0, _seconds(0, positive=True)),
+        Setting("SECURITY", "True or False", True, _bool),
+        Setting("DASHBOARD", f"{_PORT_TEXT}, or None", None, _optional(_port)),
+    )
+}

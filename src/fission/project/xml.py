@@ -1,0 +1,292 @@
+"""A network, or a part of one, from an XML file of the old MARVELO.
+
+::
+
+    <network>
+      <node pi_id="192.168.4.2">
+        <algorithm path="demo/source/fobi" executable="./whiten.py">
+          <parameter param="--gain 2"/>
+          <input pipe_id="1" block_size="1024" block_count="1"/>
+          <output pipe_id="2" block_size="1024"/>
+        </algorithm>
+      </node>
+    </network>
+
+Each algorithm is a `DynamicMARVELOJob` whose DEFAULT_NODE is the node's address; ``path`` is its DEPENDENCIES, the parameters are joined
+by spaces in their order. A pipe is a `BytesPipe`; its sizes are needed at one of its ends only (block_count: 1 if at neither), and not
+at all if config.py makes the pipe. Attributes that the old files have beyond these (``target_pi_id``, ``source_pi_id``) are not needed and
+not read. XML_ARGS renames tags and attributes. A document type (DTD), entities and external references are refused: they can
+make a small file fill the memory or read other files.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.sax import SAXParseException
+from xml.sax.handler import ContentHandler
+
+from fission.core.base import BaseJob, BasePipe
+from fission.core.jobs import DynamicMARVELOJob
+from fission.core.pipes import BytesPipe
+from fission.project.making import Maker
+from fission.project.names import did_you_mean, nearest
+from fission.project.settings import XML_NAMES, is_host
+
+
+@dataclass
+class _End:
+    """One end of a pipe, as the file has it; None where an attribute is not there."""
+
+    pipe_id: int
+    block_size: int | None
+    block_count: int | None
+    line: int
+
+
+@dataclass
+class _Algorithm:
+    ip: str
+    executable: str
+    dependencies: str | None
+    line: int
+    parameters: list[str] = field(default_factory=list)
+    inputs: list[_End] = field(default_factory=list)
+    outputs: list[_End] = field(default_factory=list)
+
+
+def read_network(path: Path, xml_args: Mapping[str, str], maker: Maker) -> tuple[list[BaseJob], list[str]]:
+    """The jobs of an XML file and the addresses of its nodes, both in its order; what is wrong is reported to *maker*, with its line.
+
+    Args:
+        path: the file.
+        xml_args: role -> name in this file, for the roles of `settings.XML_NAMES` that are renamed.
+        maker: makes the jobs and takes the faults.
+    """
+    names = {**XML_NAMES, **xml_args}
+    if _ambiguous(names, maker):
+        return [], []
+    handler = _Handler(names, path, maker)
+    if not _parse(path, handler, maker):
+        return [], []
+    pipes = _pipes(handler.algorithms, path, maker)
+    jobs = []
+    for algorithm in handler.algorithms:
+        job = _job(algorithm, pipes, maker.place(path, algorithm.line), maker)
+        if job is not None:
+            jobs.append(job)
+    return jobs, list(dict.fromkeys(handler.ips))
+
+
+def _ambiguous(names: Mapping[str, str], maker: Maker) -> bool:
+    """True, after a fault, if two tags, or two attributes of one tag, would have the same name."""
+    tags = {"network": "network", "node": "node", "algorithm": "algorithm"}
+    tags.update({role: names[role] for role in ("input", "output", "parameter_tag")})
+    attributes = [
+        {role: names[role] for role in roles} for roles in (("executable", "dependencies"), ("pipe_id", "block_size", "block_count"))
+    ]
+    found = False
+    for group in (tags, *attributes):
+        seen: dict[str, str] = {}
+        for role, name in group.items():
+            if name in seen:
+                maker.fault(f"XML_ARGS must give each its own name, {seen[name]} and {role} are both {name!r}", "")
+                found = True
+            seen.setdefault(name, role)
+    return found
+
+
+def _parse(path: Path, handler: _Handler, maker: Maker) -> bool:
+    """Runs the file through *handler*; False after a fault that ends the reading."""
+    from defusedxml.common import DefusedXmlException, DTDForbidden, EntitiesForbidden
+    from defusedxml.sax import make_parser
+
+    parser: Any = make_parser()
+    parser.forbid_dtd = True
+    parser.forbid_entities = True
+    parser.forbid_external = True
+    parser.setContentHandler(handler)
+    try:
+        parser.parse(io.BytesIO(path.read_bytes()))
+    except DTDForbidden:
+        text = "has a document type (<!DOCTYPE ...>), which is refused, and with it all entities; remove it and write the values in place"
+        maker.fault(text, maker.place(path, parser.getLineNumber()))
+    except EntitiesForbidden as error:
+        text = f"defines the entity {error.name!r}; entities are refused, write the value in place"
+        maker.fault(text, maker.place(path, parser.getLineNumber()))
+    except DefusedXmlException as error:
+        maker.fault(f"refers to something outside of it, which is refused: {error}", maker.place(path, parser.getLineNumber()))
+    except SAXParseException as error:
+        maker.fault(f"is not well-formed XML: {error.getMessage()}", maker.place(path, error.getLineNumber() or 1))
+    except OSError as error:
+        maker.fault(f"cannot be read: {error.strerror}", maker.place(path))
+    else:
+        return True
+    return False
+
+
+class _Handler(ContentHandler):
+    """Checks the elements as they come and keeps them with their lines."""
+
+    def __init__(self, names: Mapping[str, str], path: Path, maker: Maker) -> None:
+        super().__init__()
+        self.algorithms: list[_Algorithm] = []
+        self.ips: list[str] = []
+        self._names = names
+        self._path = path
+        self._maker = maker
+        self._stack: list[str] = []  # the tags that are open
+        self._ip = ""
+        self._current: _Algorithm | None = None
+        self._locator: Any = None
+        ends = (names["input"], names["output"])
+        # which tags may stand in which; "" is the document
+        self._inside = {"": ("network",), "network": ("node",), "node": ("algorithm",), "algorithm": (names["parameter_tag"], *ends)}
+        sizes = (names["pipe_id"], names["block_size"], names["block_count"])
+        self._attributes: dict[str, tuple[str, ...]] = {
+            "node": (names["ip"],),
+            "algorithm": (names["executable"], names["dependencies"]),
+            names["parameter_tag"]: (names["parameter"],),
+            **dict.fromkeys(ends, sizes),
+        }
+
+    def setDocumentLocator(self, locator: Any) -> None:
+        self._locator = locator
+
+    @property
+    def _line(self) -> int:
+        return int(self._locator.getLineNumber() or 1)
+
+    def _fault(self, text: str) -> None:
+        self._maker.fault(text, self._maker.place(self._path, self._line))
+
+    def startElement(self, name: str, attrs: Any) -> None:
+        parent = self._stack[-1] if self._stack else ""
+        self._stack.append(name)
+        if parent == "?":  # inside something unknown: reported once, at its top
+            self._stack[-1] = "?"
+            return
+        allowed = self._inside.get(parent, ())
+        if name not in allowed:
+            self._stack[-1] = "?"
+            here = f"in <{parent}>" if parent else "at the top"
+            must = f"only {' or '.join(f'<{tag}>' for tag in allowed)} may stand {here}" if allowed else f"nothing may stand {here}"
+            self._fault(f"{must}, is <{name}>{did_you_mean(name, allowed)}")
+            return
+        self._misspelt(name, attrs)
+        if name == "node":
+            self._node(attrs)
+        elif name == "algorithm":
+            self._algorithm(attrs)
+        elif name == self._names["parameter_tag"]:
+            value = self._required(name, "parameter", attrs)
+            if value is not None and self._current is not None:
+                self._current.parameters.append(value)
+        elif name != "network":
+            self._end(name, attrs)
+
+    def endElement(self, name: str) -> None:
+        self._stack.pop()
+
+    def _misspelt(self, tag: str, attrs: Any) -> None:
+        known = self._attributes.get(tag, ())
+        for attribute in attrs.getNames():
+            meant = nearest(attribute, known)
+            if attribute not in known and meant is not None and meant not in attrs.getNames():
+                self._fault(f"<{tag}> has an unknown attribute {attribute!r}; did you mean {meant!r}?")
+
+    def _required(self, tag: str, role: str, attrs: Any) -> str | None:
+        attribute = self._names[role]
+        value = str(attrs.get(attribute, "")).strip()
+        if value:
+            return value
+        problem = "is empty" if attribute in attrs.getNames() else "is missing"
+        self._fault(f'the attribute {attribute!r} of <{tag}> {problem}; write <{tag} {attribute}="...">')
+        return None
+
+    def _node(self, attrs: Any) -> None:
+        ip = self._required("node", "ip", attrs)
+        self._ip = ip or ""
+        if ip is None:
+            return
+        if is_host(ip):
+            self.ips.append(ip)
+        else:
+            self._fault(f"{self._names['ip']} must be an IP address or host name, is {ip!r}")
+
+    def _algorithm(self, attrs: Any) -> None:
+        executable = self._required("algorithm", "executable", attrs)
+        dependencies = str(attrs.get(self._names["dependencies"], "")).strip() or None
+        self._current = _Algorithm(self._ip, executable or "", dependencies, self._line)
+        if executable is not None:
+            self.algorithms.append(self._current)
+
+    def _end(self, tag: str, attrs: Any) -> None:
+        given = self._required(tag, "pipe_id", attrs) is not None
+        pipe_id = self._number("pipe_id", attrs) if given else None
+        size, count = self._number("block_size", attrs), self._number("block_count", attrs)
+        if pipe_id is not None and self._current is not None:
+            ends = self._current.inputs if tag == self._names["input"] else self._current.outputs
+            ends.append(_End(pipe_id, size, count, self._line))
+
+    def _number(self, role: str, attrs: Any) -> int | None:
+        attribute = self._names[role]
+        text = attrs.get(attribute)
+        if text is None:
+            return None
+        text = str(text).strip()
+        if text.isascii() and text.isdigit() and int(text[:20]) >= 1 and len(text) <= 18:
+            return int(text)
+        self._fault(f"{attribute} must be a whole number, 1 or more, is {text!r}")
+        return None
+
+
+def _pipes(algorithms: list[_Algorithm], path: Path, maker: Maker) -> dict[int, BasePipe]:
+    """The pipes that the file names; one without a usable size is left out, after a fault."""
+    ends: dict[int, list[_End]] = {}
+    for algorithm in algorithms:
+        for end in (*algorithm.inputs, *algorithm.outputs):
+            ends.setdefault(end.pipe_id, []).append(end)
+    pipes: dict[int, BasePipe] = {}
+    for pipe_id, both in ends.items():
+        where = maker.place(path, both[0].line)
+        sizes = {end.block_size: end.line for end in both if end.block_size is not None}
+        counts = {end.block_count: end.line for end in both if end.block_count is not None}
+        conflict = [(name, found) for name, found in (("block_size", sizes), ("block_count", counts)) if len(found) > 1]
+        for name, found in conflict:
+            told = " and ".join(f"{value} in line {line}" for value, line in found.items())
+            maker.fault(f"the ends of pipe {pipe_id} must have the same {name}, have {told}", where)
+        known = maker.registry.pipes.get(pipe_id)
+        if conflict:
+            continue
+        if known is not None and all(size == known.BLOCK_SIZE for size in sizes) and all(count == known.BLOCK_COUNT for count in counts):
+            pipes[pipe_id] = known
+        elif not sizes:
+            maker.fault(f"pipe {pipe_id} has no block_size; write the number of bytes of its blocks at one of its ends", where)
+        else:
+            size, count = next(iter(sizes)), next(iter(counts), 1)
+            made = maker.make(f"pipe {pipe_id}", where, lambda i=pipe_id, s=size, c=count: BytesPipe(i, s, c))  # type: ignore[misc]
+            if made is not None:
+                pipes[pipe_id] = made
+    return pipes
+
+
+def _job(algorithm: _Algorithm, pipes: Mapping[int, BasePipe], where: str, maker: Maker) -> BaseJob | None:
+    ends = (*algorithm.inputs, *algorithm.outputs)
+    if any(end.pipe_id not in pipes for end in ends):
+        return None  # reported with the pipe
+
+    def build() -> BaseJob:
+        return DynamicMARVELOJob(
+            executable=algorithm.executable,
+            dependencies=algorithm.dependencies,
+            parameters=" ".join(algorithm.parameters),
+            default_node=algorithm.ip or None,
+            inputs=[pipes[end.pipe_id] for end in algorithm.inputs],
+            outputs=[pipes[end.pipe_id] for end in algorithm.outputs],
+        )
+
+    return maker.make(f"the job of {algorithm.executable}", where, build)

@@ -1,0 +1,399 @@
+"""Blocks of several inputs -> compute blocks.
+
+Rules
+    Compute block k is made of the blocks (k-1)c+1 to kc of every input, c being that input's BLOCK_COUNT.
+    Numbering begins at the largest mark of the inputs (`beginning`, `begin`): what lies before was finished by an earlier life.
+    A block that is missing for good (a gap, or dropped by MAX_QUEUE) becomes a dummy: `InputSpec.dummy` if there is one, else
+    the previous block of that input again, with the corrupted bit in its head; without a previous block the compute block is
+    left out. After the end of an input, blocks of the others that can no longer be matched are dropped.
+    A generation is worked off before the next one begins, and the next one begins when all inputs have it.
+
+What comes from an older life, twice, or before the beginning is dropped and counted. Payloads are opaque here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fission.errors import LocalProtocolError, RemoteProtocolError
+from fission.protocol.frames import CLOSED, Data, End, Open
+from fission.protocol.window import Arrival, Receiver
+
+#: Most compute blocks in one batch; arbitrary, bounds the memory that a huge gap takes when it is turned into dummies.
+MAX_BATCH = 1024
+
+
+class _Lost:
+    def __repr__(self) -> str:
+        return "LOST"
+
+
+_LOST = _Lost()
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """One non-ASYNC input.
+
+    Args:
+        pipe: its id.
+        block_count: blocks of it in one compute block, from 1.
+        max_queue: when more blocks than this wait, the oldest is dropped; 0 = never.
+        dummy: makes the payload of a dummy; None = the previous block again.
+    """
+
+    pipe: int
+    block_count: int = 1
+    max_queue: int = 0
+    dummy: Callable[[], Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive compute blocks.
+
+    Attributes:
+        generation: of their numbering; when it differs from the batch before, numbering has started again.
+        numbers: the compute blocks' numbers, ascending; a list only where some were left out.
+        columns: per input, per compute block: its payload, or the list of its payloads where BLOCK_COUNT > 1.
+        heads: the same for the heads (numbers); None if all are 0.
+    """
+
+    generation: int
+    numbers: range | list[int]
+    columns: list[list[Any]]
+    heads: list[list[Any]] | None
+
+
+@dataclass(slots=True)
+class InputCounts:
+    """What happened on one input, in blocks: `unmatched` were dropped because no other input can have their partners."""
+
+    received: int = 0
+    duplicates: int = 0
+    lost: int = 0
+    dropped: int = 0
+    dummies: int = 0
+    unmatched: int = 0
+
+
+@dataclass(slots=True)
+class _Stage:
+    """What one input has of one generation."""
+
+    segments: deque[tuple[int, list[Any], list[int] | None]] = field(default_factory=deque)
+    high: int = 0
+    last: int | None = None
+    dropped: int = 0  # blocks that MAX_QUEUE took out of the segments and that were not yet met as a gap
+
+    def waiting(self) -> int:
+        return sum(len(payloads) for _, payloads, _ in self.segments)
+
+
+class _Input:
+    def __init__(self, spec: InputSpec) -> None:
+        self.spec = spec
+        self.receiver = Receiver()
+        self.stage = _Stage()  # of the generation that is worked on
+        self.coming: _Stage | None = None  # of the newest generation, if that is another one
+        self.previous: Any = _LOST
+        self.counts = InputCounts()
+
+    @property
+    def newest(self) -> _Stage:
+        return self.coming or self.stage
+
+    def forget_before(self, position: int) -> None:
+        segments = self.stage.segments
+        while segments and segments[0][0] + len(segments[0][1]) <= position:
+            segments.popleft()
+        if segments and segments[0][0] < position:
+            first, payloads, heads = segments.popleft()
+            cut = position - first
+            segments.appendleft((position, payloads[cut:], heads[cut:] if heads else None))
+
+    def drop_waiting(self, limit: int) -> None:
+        stage = self.newest
+        excess = stage.waiting() - limit
+        while excess > 0:
+            first, payloads, heads = stage.segments.popleft()
+            cut = min(excess, len(payloads))
+            if cut < len(payloads):
+                stage.segments.appendleft((first + cut, payloads[cut:], heads[cut:] if heads else None))
+            excess -= cut
+            stage.dropped += cut
+            self.counts.dropped += cut
+
+    def pull(self, position: int, count: int) -> tuple[list[Any], list[int] | None, bool]:
+        """Take blocks ``position`` and following: (payloads, heads or None, whether some of them are lost)."""
+        segments = self.stage.segments
+        if segments and segments[0][0] == position and len(segments[0][1]) == count:
+            _, payloads, heads = segments.popleft()
+            return payloads, heads, False
+        found: list[Any] = []
+        found_heads: list[int] = []
+        some_heads = some_lost = False
+        while len(found) < count:
+            missing = count - len(found)
+            at = position + len(found)
+            gap = missing if not segments else min(missing, segments[0][0] - at)
+            if gap > 0:
+                some_lost = True
+                found += [_LOST] * gap
+                found_heads += [0] * gap
+                known = min(gap, self.stage.dropped)
+                self.stage.dropped -= known
+                self.counts.lost += gap - known
+                continue
+            first, payloads, heads = segments.popleft()
+            if len(payloads) > missing:
+                rest = heads[missing:] if heads else None
+                segments.appendleft((first + missing, payloads[missing:], rest))
+                payloads = payloads[:missing]
+                heads = heads[:missing] if heads else None
+            found += payloads
+            found_heads += heads or [0] * len(payloads)
+            some_heads = some_heads or heads is not None
+        return found, found_heads if some_heads or some_lost else None, some_lost
+
+
+class Aligner:
+    """The machine that turns what arrives on the non-ASYNC inputs of one job into compute blocks.
+
+    Feed it with `open`, `data` and `end` as messages arrive; when `beginning` is a number, call `begin`; then `take`.
+
+    Attributes:
+        generation: of the numbering that is worked on.
+        next: the next compute block; 0 while numbering has not begun.
+    """
+
+    def __init__(self, specs: Sequence[InputSpec], head_size: int = 1) -> None:
+        """Args: specs: the inputs, in the order of the job; at least one. head_size: of the heads, in bytes."""
+        if not specs or len({spec.pipe for spec in specs}) != len(specs):
+            raise LocalProtocolError("an aligner needs at least one input, each of another pipe")
+        if any(spec.block_count < 1 or spec.max_queue < 0 for spec in specs):
+            raise LocalProtocolError("BLOCK_COUNT is at least 1 and MAX_QUEUE at least 0")
+        self._inputs = [_Input(spec) for spec in specs]
+        self._by_pipe = {one.spec.pipe: one for one in self._inputs}
+        self._corrupted = 1 << (8 * head_size - 1)
+        self.generation = 0
+        self.next = 0
+
+    # what arrives
+
+    def open(self, message: Open) -> Arrival:
+        """A producer's first word. Raises RemoteProtocolError for a pipe that is no input."""
+        one = self._input(message.pipe)
+        arrival = one.receiver.open(message.incarnation, message.generation, message.mark)
+        if arrival is Arrival.STALE or arrival is Arrival.KNOWN:
+            return arrival
+        if one.receiver.generation > self.generation:
+            if arrival is Arrival.NEW_GENERATION and one.coming is not None:
+                one.counts.unmatched += one.coming.waiting()
+            if arrival is Arrival.NEW_GENERATION or one.coming is None:
+                one.coming = _Stage()
+        one.newest.high = one.receiver.high
+        if self.next and one.coming is None and self._first(one) > self.next:
+            self.next = 0  # an earlier life of this job had finished these: it begins again, further on
+        if not self.next:
+            self._switch()
+        return arrival
+
+    def data(self, message: Data) -> int:
+        """Blocks have arrived; return how many are new. Raises RemoteProtocolError for a pipe that is no input."""
+        one = self._input(message.pipe)
+        payloads, heads, first = message.payloads, message.heads, message.sqn
+        had = one.receiver.accept(message.incarnation, message.generation, first, len(payloads))
+        if had:
+            one.counts.duplicates += had
+            if had == len(payloads):
+                return 0
+            payloads = payloads[had:]
+            heads = heads[had:] if heads else None
+            first += had
+        stage = one.newest
+        stage.high = one.receiver.high
+        one.counts.received += len(payloads)
+        if one.coming is None and self._worked_off():
+            one.counts.unmatched += len(payloads)
+            return len(payloads)
+        stage.segments.append((first, payloads, heads))
+        if one.spec.max_queue:
+            one.drop_waiting(max(one.spec.max_queue, one.spec.block_count))
+        return len(payloads)
+
+    def end(self, message: End) -> bool:
+        """A pipe has ended; return whether that counts. Raises RemoteProtocolError for a pipe that is no input."""
+        one = self._input(message.pipe)
+        if not one.receiver.end(message.incarnation, message.generation, message.last):
+            return False
+        one.newest.last = message.last
+        one.newest.high = one.receiver.high
+        return True
+
+    # what goes on
+
+    @property
+    def beginning(self) -> int | None:
+        """The compute block with which the job may begin; None if it has begun or an input was not opened yet."""
+        if self.next or any(one.receiver.mark is None or one.coming is not None for one in self._inputs):
+            return None
+        return max(self._first(one) for one in self._inputs)
+
+    def begin(self, first: int) -> None:
+        """Begin with compute block ``first``; everything before it is dropped.
+
+        Raises:
+            LocalProtocolError: the job has begun, cannot yet, or ``first`` lies before `beginning`.
+        """
+        beginning = self.beginning
+        if beginning is None or first < beginning:
+            raise LocalProtocolError(f"a job begins once, at {beginning} or behind it; got {first}")
+        self.next = first
+        for one in self._inputs:
+            one.forget_before(self._position(one))
+
+    def take(self, limit: int = MAX_BATCH) -> Batch | None:
+        """Return the compute blocks that are complete, at most ``limit``; None if there are none.
+
+        None can also mean that a new generation has come: `next` is 0 then, and `beginning` is a number.
+        """
+        if not self.next:
+            return None
+        count = min(limit, self._complete())
+        if count <= 0:
+            self._switch()
+            return None
+        numbers = range(self.next, self.next + count)
+        columns: list[list[Any]] = []
+        heads: list[list[Any]] = []
+        some_heads = False
+        left_out: set[int] = set()
+        for one in self._inputs:
+            size = one.spec.block_count
+            items, item_heads, lost = one.pull(self._position(one), count * size)
+            if lost:
+                item_heads = item_heads or [0] * len(items)
+                self._fill(one, items, item_heads, left_out)
+            one.previous = items[-1]
+            some_heads = some_heads or item_heads is not None
+            item_heads = item_heads or [0] * len(items)
+            columns.append(items if size == 1 else _groups(items, size))
+            heads.append(item_heads if size == 1 else _groups(item_heads, size))
+        self.next += count
+        if left_out:
+            return self._without(left_out, numbers, columns, heads)
+        return Batch(self.generation, numbers, columns, heads if some_heads else None)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all inputs have ended and every compute block that they hold was taken."""
+        return bool(self.next) and self._worked_off() and all(one.coming is None and one.stage.last is not None for one in self._inputs)
+
+    def releasable(self, done: int) -> list[tuple[int, int]]:
+        """Return per input (pipe, sqn up to which its blocks may be released) when compute blocks up to ``done`` are done with."""
+        if self.next and done >= self._final():
+            return [(one.spec.pipe, one.stage.high) for one in self._inputs]
+        return [(one.spec.pipe, done * one.spec.block_count) for one in self._inputs]
+
+    def life(self, pipe: int) -> tuple[int, int]:
+        """Return (incarnation, generation) of the pipe's producer, as a release must name them."""
+        receiver = self._input(pipe).receiver
+        return receiver.incarnation, receiver.generation
+
+    def waiting(self, pipe: int) -> int:
+        """Blocks of that input that have arrived and were not taken."""
+        one = self._input(pipe)
+        return one.stage.waiting() + (one.coming.waiting() if one.coming else 0)
+
+    def left_over(self) -> dict[int, int]:
+        """Blocks behind the last whole compute block of inputs that have ended, by pipe; only those with some."""
+        rest = {one.spec.pipe: one.stage.last % one.spec.block_count for one in self._inputs if one.stage.last is not None}
+        return {pipe: blocks for pipe, blocks in rest.items() if blocks}
+
+    def counts(self) -> dict[int, InputCounts]:
+        """What happened so far, by pipe."""
+        return {one.spec.pipe: one.counts for one in self._inputs}
+
+    # inner workings
+
+    def _input(self, pipe: int) -> _Input:
+        try:
+            return self._by_pipe[pipe]
+        except KeyError:
+            raise RemoteProtocolError(f"pipe {pipe} is no input of this job; its inputs are {sorted(self._by_pipe)}") from None
+
+    def _position(self, one: _Input) -> int:
+        return (self.next - 1) * one.spec.block_count + 1
+
+    @staticmethod
+    def _first(one: _Input) -> int:
+        return (one.receiver.mark or 0) // one.spec.block_count + 1
+
+    def _final(self) -> int:
+        """The last compute block that the inputs which have ended allow."""
+        return min((one.stage.last // one.spec.block_count for one in self._inputs if one.stage.last is not None), default=CLOSED)
+
+    def _worked_off(self) -> bool:
+        return bool(self.next) and self.next > self._final()
+
+    def _complete(self) -> int:
+        count = self._final() - self.next + 1
+        for one in self._inputs:
+            count = min(count, (one.stage.high - self._position(one) + 1) // one.spec.block_count)
+        if count <= 0 and self._worked_off():
+            for one in self._inputs:
+                one.counts.unmatched += one.stage.waiting()
+                one.stage.segments.clear()
+        return count
+
+    def _newest_of_all(self) -> int | None:
+        """The generation that all inputs have reached, if that is a new one."""
+        newest = {one.receiver.generation for one in self._inputs if one.receiver.mark is not None}
+        if len(newest) == 1 and all(one.receiver.mark is not None for one in self._inputs) and max(newest) > self.generation:
+            return newest.pop()
+        return None
+
+    def _switch(self) -> None:
+        generation = self._newest_of_all()
+        if generation is None:
+            return
+        for one in self._inputs:
+            one.counts.unmatched += one.stage.waiting()
+            one.stage, one.coming = one.coming or _Stage(), None
+        self.generation = generation
+        self.next = 0
+
+    def _fill(self, one: _Input, items: list[Any], heads: list[int], left_out: set[int]) -> None:
+        previous = one.previous
+        for index, item in enumerate(items):
+            if item is not _LOST:
+                previous = item
+                continue
+            heads[index] |= self._corrupted
+            if one.spec.dummy is not None:
+                items[index] = one.spec.dummy()
+            elif previous is not _LOST:
+                items[index] = previous
+            else:
+                left_out.add(index // one.spec.block_count)
+                continue
+            one.counts.dummies += 1
+
+    def _without(self, left_out: set[int], numbers: range, columns: list[list[Any]], heads: list[list[Any]]) -> Batch | None:
+        keep = [index for index in range(len(numbers)) if index not in left_out]
+        if not keep:
+            return self.take()
+        return Batch(
+            self.generation,
+            [numbers[index] for index in keep],
+            [[column[index] for index in keep] for column in columns],
+            [[column[index] for index in keep] for column in heads],
+        )
+
+
+def _groups(items: list[Any], size: int) -> list[Any]:
+    return [items[start : start + size] for start in range(0, len(items), size)]

@@ -1,0 +1,348 @@
+"""Bytes <-> messages: the only codec of what jobs say to each other.
+
+A *message* is a list of frames (one transport unit, never split by the transport). Its first frame starts with a header of
+fixed size; the layout, little-endian:
+
+    version u8 | kind u8 | flags u16 | pipe u32 | incarnation u32 | generation u32 | sqn u64 | count u32 | extra u64
+
+    DATA     sqn = first block, count = blocks. Behind the header: ``count`` heads (u32 each, only with HAS_HEADS), then the
+             lengths (u32 each) and the payloads of the blocks, in order. With OUT_OF_BAND the message has one block, the
+             lengths are those of its payload and of its ``extra`` buffers, and every buffer is a frame of its own.
+    OPEN     sqn = the producer's mark: its blocks up to here are released. First message of every life of a producer.
+    END      sqn = the last block of the pipe; nothing follows.
+    RELEASE  sqn = released up to here, extra = taken into compute blocks up to here. From consumer to producer.
+    COMMAND  behind the header: one JSON object of ``count`` bytes with a text member "do". From the client to a job.
+
+Decoding is strict: unknown versions, kinds or flags, lengths that do not add up and trailing bytes are a
+`RemoteProtocolError`, and garbage never gives any other error. Nothing of a payload is looked at here.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from fission.errors import LocalProtocolError, RemoteProtocolError
+
+Buffer: TypeAlias = "bytes | bytearray | memoryview"
+
+VERSION = 1
+DATA, OPEN, END, RELEASE, COMMAND = range(1, 6)
+HAS_HEADS = 1
+OUT_OF_BAND = 2
+
+#: "Everything, for ever": a release of this number tells the producer that its consumer needs nothing any more.
+CLOSED = 2**63 - 1
+#: Most blocks in one message; arbitrary, far above what one coalesced message holds.
+MAX_BLOCKS = 1 << 16
+#: Most out-of-band buffers of one block; arbitrary, bounds the work for a malformed header.
+MAX_BUFFERS = 1 << 16
+#: Largest payload or buffer in bytes: the lengths are 32 bit.
+MAX_LENGTH = 2**32 - 1
+#: Largest JSON text of a command in bytes; arbitrary, a typed line or a list of addresses fits many times.
+MAX_COMMAND = 1 << 20
+#: Largest message on a byte stream in bytes (see `Splitter`); arbitrary, holds any job bundle.
+MAX_STREAM_MESSAGE = 1 << 30
+
+_HEADER = struct.Struct("<BBHIIIQIQ")
+_LENGTH = struct.Struct("<I")
+_HEADER_AND_LENGTH = struct.Struct("<BBHIIIQIQI")
+_SWAP = sys.byteorder == "big"
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Blocks ``sqn`` to ``sqn + len(payloads) - 1`` of a pipe.
+
+    Attributes:
+        payloads: one entry a block: its bytes, or for a block with out-of-band buffers the list [payload, buffer, ...].
+        heads: one number a block, or None if all are 0.
+    """
+
+    pipe: int
+    incarnation: int
+    generation: int
+    sqn: int
+    payloads: list[Any]
+    heads: list[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A producer's first word: its blocks up to ``mark`` are released, the next one may be ``mark + 1``."""
+
+    pipe: int
+    incarnation: int
+    generation: int
+    mark: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The pipe has ended with block ``last`` (0: it never had one)."""
+
+    pipe: int
+    incarnation: int
+    generation: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The consumer never needs blocks up to ``released`` again (`CLOSED`: none at all) and has taken up to ``taken``."""
+
+    pipe: int
+    incarnation: int
+    generation: int
+    released: int
+    taken: int
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What the client tells a job: a JSON object whose member "do" says what."""
+
+    body: dict[str, Any]
+
+
+Message: TypeAlias = "Data | Open | End | Release | Command"
+
+
+def encode_data(pipe: int, incarnation: int, generation: int, sqn: int, payloads: Sequence[Buffer], heads: Sequence[int] | None) -> bytes:
+    """Return one frame with the blocks ``sqn`` and following.
+
+    Raises:
+        LocalProtocolError: no block, too many, or one that is too long.
+    """
+    count = len(payloads)
+    try:
+        if count == 1 and heads is None:
+            payload = payloads[0]
+            return _HEADER_AND_LENGTH.pack(VERSION, DATA, 0, pipe, incarnation, generation, sqn, 1, 0, len(payload)) + payload
+        if not 0 < count <= MAX_BLOCKS:
+            raise LocalProtocolError(f"a message holds 1 to {MAX_BLOCKS} blocks; got {count}")
+        flags = 0 if heads is None else HAS_HEADS
+        header = _HEADER.pack(VERSION, DATA, flags, pipe, incarnation, generation, sqn, count, 0)
+        lengths = _numbers(map(len, payloads))
+        if heads is None:
+            return b"".join((header, lengths, *payloads))
+        if len(heads) != count:
+            raise LocalProtocolError(f"{count} blocks need as many heads; got {len(heads)}")
+        return b"".join((header, _numbers(heads), lengths, *payloads))
+    except (struct.error, OverflowError) as why:
+        raise LocalProtocolError(f"a number of the message is out of range: {why}") from None
+
+
+def encode_big(pipe: int, incarnation: int, generation: int, sqn: int, parts: Sequence[Buffer], head: int) -> list[Buffer]:
+    """Return the frames of one block with out-of-band buffers: ``parts`` is its payload and its buffers, which are not copied.
+
+    Raises:
+        LocalProtocolError: too many buffers, or one that is too long.
+    """
+    payload, *buffers = parts
+    if len(buffers) > MAX_BUFFERS:
+        raise LocalProtocolError(f"a block has at most {MAX_BUFFERS} buffers; got {len(buffers)}")
+    flags = OUT_OF_BAND | (HAS_HEADS if head else 0)
+    try:
+        header = _HEADER.pack(VERSION, DATA, flags, pipe, incarnation, generation, sqn, 1, len(buffers))
+        heads = _numbers([head]) if head else b""
+        lengths = _numbers(memoryview(part).nbytes for part in parts)
+    except (struct.error, OverflowError) as why:
+        raise LocalProtocolError(f"a number of the message is out of range: {why}") from None
+    return [b"".join((header, heads, lengths, payload)), *buffers]
+
+
+def encode_open(message: Open) -> bytes:
+    """Return the one frame of an `Open`."""
+    return _small(OPEN, message.pipe, message.incarnation, message.generation, message.mark, 0)
+
+
+def encode_end(message: End) -> bytes:
+    """Return the one frame of an `End`."""
+    return _small(END, message.pipe, message.incarnation, message.generation, message.last, 0)
+
+
+def encode_release(message: Release) -> bytes:
+    """Return the one frame of a `Release`."""
+    return _small(RELEASE, message.pipe, message.incarnation, message.generation, message.released, message.taken)
+
+
+def encode_command(body: dict[str, Any]) -> bytes:
+    """Return the one frame of a `Command`.
+
+    Raises:
+        LocalProtocolError: the body has no text "do", is no JSON, or is too long.
+    """
+    if not isinstance(body.get("do"), str):
+        raise LocalProtocolError(f"a command needs a text member 'do'; got {body!r}")
+    try:
+        text = json.dumps(body).encode()
+    except (TypeError, ValueError) as why:
+        raise LocalProtocolError(f"a command must be JSON: {why}") from None
+    if len(text) > MAX_COMMAND:
+        raise LocalProtocolError(f"a command has at most {MAX_COMMAND} bytes; got {len(text)}")
+    return _HEADER.pack(VERSION, COMMAND, 0, 0, 0, 0, 0, len(text), 0) + text
+
+
+def decode(frames: Sequence[Buffer]) -> Message:
+    """Return the message that the frames are.
+
+    Raises:
+        RemoteProtocolError: they are none.
+    """
+    if not frames:
+        raise RemoteProtocolError("a message has at least one frame; got none")
+    first = frames[0]
+    if len(first) < _HEADER.size:
+        raise RemoteProtocolError(f"a message starts with a header of {_HEADER.size} bytes; got {len(first)}")
+    version, kind, flags, pipe, incarnation, generation, sqn, count, extra = _HEADER.unpack_from(first)
+    if version != VERSION:
+        raise RemoteProtocolError(f"the version must be {VERSION}; got {version}: do all machines have the same FISSION?")
+    if sqn > CLOSED or extra > CLOSED:
+        raise RemoteProtocolError(f"sequence numbers go up to {CLOSED}; got {sqn} and {extra}")
+    if kind == DATA:
+        return _decode_data(frames, flags, pipe, incarnation, generation, sqn, count, extra)
+    if len(frames) != 1:
+        raise RemoteProtocolError(f"a message of kind {kind} has one frame; got {len(frames)}")
+    if flags:
+        raise RemoteProtocolError(f"a message of kind {kind} has no flags; got {flags}")
+    if kind == COMMAND:
+        return _decode_command(first, count)
+    if len(first) != _HEADER.size or count:
+        raise RemoteProtocolError(f"a message of kind {kind} is its header alone; got {len(first)} bytes")
+    if kind == RELEASE:
+        return Release(pipe, incarnation, generation, sqn, extra)
+    if extra:
+        raise RemoteProtocolError(f"a message of kind {kind} has no second number; got {extra}")
+    if kind == OPEN:
+        return Open(pipe, incarnation, generation, sqn)
+    if kind == END:
+        return End(pipe, incarnation, generation, sqn)
+    raise RemoteProtocolError(f"the kind must be one of 1 to 5; got {kind}")
+
+
+def _small(kind: int, pipe: int, incarnation: int, generation: int, sqn: int, extra: int) -> bytes:
+    try:
+        return _HEADER.pack(VERSION, kind, 0, pipe, incarnation, generation, sqn, 0, extra)
+    except struct.error as why:
+        raise LocalProtocolError(f"a number of the message is out of range: {why}") from None
+
+
+def _numbers(values: Any) -> bytes:
+    numbers = array("I", values)
+    if _SWAP:
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def _decode_data(
+    frames: Sequence[Buffer], flags: int, pipe: int, incarnation: int, generation: int, sqn: int, count: int, extra: int
+) -> Data:
+    first = frames[0]
+    if flags & ~(HAS_HEADS | OUT_OF_BAND):
+        raise RemoteProtocolError(f"unknown flags {flags:#x} of a data message")
+    if not 0 < count <= MAX_BLOCKS or sqn < 1 or sqn + count > CLOSED:
+        raise RemoteProtocolError(f"a data message holds 1 to {MAX_BLOCKS} blocks numbered from 1; got {count} from {sqn}")
+    big = bool(flags & OUT_OF_BAND)
+    if len(frames) != 1 + extra or (extra and not big) or extra > MAX_BUFFERS or (big and count != 1):
+        raise RemoteProtocolError(f"the header announces {count} blocks and {extra} buffers; got {len(frames) - 1} further frames")
+    position = _HEADER.size
+    heads: list[int] | None = None
+    if flags & HAS_HEADS:
+        heads = _read_numbers(first, position, count)
+        position += 4 * count
+    lengths = _read_numbers(first, position, count + extra)
+    position += 4 * (count + extra)
+    if big:
+        for length, frame in zip(lengths[1:], frames[1:], strict=True):
+            if memoryview(frame).nbytes != length:
+                raise RemoteProtocolError(f"a buffer of {length} bytes was announced; got {memoryview(frame).nbytes}")
+        lengths = lengths[:1]
+    if position + sum(lengths) != len(first):
+        raise RemoteProtocolError(f"{position + sum(lengths)} bytes were announced; got {len(first)}")
+    if big:
+        return Data(pipe, incarnation, generation, sqn, [[first[position:], *frames[1:]]], heads)
+    payloads: list[Any] = []
+    for length in lengths:
+        end = position + length
+        payloads.append(first[position:end])
+        position = end
+    return Data(pipe, incarnation, generation, sqn, payloads, heads)
+
+
+def _read_numbers(frame: Buffer, position: int, count: int) -> list[int]:
+    if len(frame) < position + 4 * count:
+        raise RemoteProtocolError(f"{count} numbers at byte {position} do not fit into {len(frame)} bytes")
+    numbers = array("I")
+    numbers.frombytes(frame[position : position + 4 * count])
+    if _SWAP:
+        numbers.byteswap()
+    return numbers.tolist()
+
+
+def _decode_command(frame: Buffer, count: int) -> Command:
+    text = bytes(frame[_HEADER.size :])
+    if len(text) != count or count > MAX_COMMAND:
+        raise RemoteProtocolError(f"a command of {count} bytes was announced (at most {MAX_COMMAND}); got {len(text)}")
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError) as why:
+        raise RemoteProtocolError(f"a command is JSON text: {why}") from None
+    if not isinstance(body, dict) or not isinstance(body.get("do"), str):
+        raise RemoteProtocolError("a command is a JSON object with a text member 'do'")
+    return Command(body)
+
+
+class Splitter:
+    """Cuts a byte stream into the messages that `join` put into it, however the stream was split on its way.
+
+    Used where the transport keeps no boundaries (the channel between a node and its zygote). After an error the stream is
+    lost: every further call raises it again.
+    """
+
+    def __init__(self, limit: int = MAX_STREAM_MESSAGE) -> None:
+        """Args: limit: the largest message that is accepted, in bytes."""
+        self._limit = limit
+        self._rest = bytearray()
+        self._broken = ""
+
+    @staticmethod
+    def join(message: Buffer) -> bytes:
+        """Return the message as it goes onto the stream."""
+        if len(message) > MAX_LENGTH:
+            raise LocalProtocolError(f"a message on a stream has at most {MAX_LENGTH} bytes; got {len(message)}")
+        return _LENGTH.pack(len(message)) + message
+
+    @property
+    def pending(self) -> int:
+        """Bytes of a message that has not arrived whole; 0 is where a stream may end."""
+        return len(self._rest)
+
+    def feed(self, data: Buffer) -> list[bytes]:
+        """Take what arrived, in order; return the messages that are whole now.
+
+        Raises:
+            RemoteProtocolError: a message longer than the limit was announced.
+        """
+        if self._broken:
+            raise RemoteProtocolError(self._broken)
+        self._rest += data
+        messages = []
+        position = 0
+        while len(self._rest) - position >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._rest, position)
+            if length > self._limit:
+                self._broken = f"a message on this stream has at most {self._limit} bytes; {length} were announced"
+                raise RemoteProtocolError(self._broken)
+            if len(self._rest) - position - _LENGTH.size < length:
+                break
+            position += _LENGTH.size
+            messages.append(bytes(self._rest[position : position + length]))
+            position += length
+        del self._rest[:position]
+        return messages

@@ -1,0 +1,140 @@
+"""Values <-> the payloads of blocks, for one pipe.
+
+A pipe that leaves `read` and `write` as FISSION has them takes the fast way: no file objects, and for pickles the big buffers
+of a value (numpy arrays) stay out of the pickle. Any other pipe writes into and reads from a file in memory. Where an
+executable is at the other end, a block's payload is exactly what `write` gives, because the executable reads it.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from fission.core.pipes import BasePipe, BytesPipe, JSONPipe, PicklePipe
+from fission.protocol.frames import Buffer
+
+Encoder: TypeAlias = Callable[[Any], "bytes | list[Buffer]"]
+Decoder: TypeAlias = Callable[[Any], Any]
+
+#: Buffers of this many bytes and more travel beside the pickle, uncopied by it. From the issue "big blocks at memory speed".
+OUT_OF_BAND_BYTES = 64 << 10
+_FRAMEWORK = (BasePipe, PicklePipe, JSONPipe, BytesPipe)
+
+
+def encoder(pipe: BasePipe, *, plain: bool = False) -> Encoder:
+    """Return the function that turns a value into the payload of a block, or into [payload, buffer, ...].
+
+    It raises whatever the pipe's `pack` and `write` raise, and ValueError for a block of the wrong length.
+
+    Args:
+        pipe: which pipe.
+        plain: an executable reads or writes the other end.
+    """
+    pack = None if _same(pipe, "pack", BasePipe) else pipe.pack
+    if _owner(pipe, "write") is PicklePipe and _owner(pipe, "read") is PicklePipe:
+        return _pickler(pack, in_band=plain)
+    if _owner(pipe, "write") in _FRAMEWORK and _owner(pipe, "read") in _FRAMEWORK:
+        return _bytes_encoder(pipe)
+    return _file_encoder(pipe)
+
+
+def decoder(pipe: BasePipe) -> Decoder:
+    """Return the function that turns a payload into the value that `run` gets.
+
+    It raises whatever the pipe's `read` and `unpack` raise.
+    """
+    unpack = None if _same(pipe, "unpack", BasePipe) else pipe.unpack
+    if _owner(pipe, "write") is PicklePipe and _owner(pipe, "read") is PicklePipe:
+        return _unpickler(unpack)
+    if _owner(pipe, "write") in _FRAMEWORK and _owner(pipe, "read") in _FRAMEWORK:
+        return unpack or bytes
+    read = pipe.read
+
+    def decode(payload: Any) -> Any:
+        value = read(io.BytesIO(payload))
+        return unpack(value) if unpack else value
+
+    return decode
+
+
+def _owner(pipe: BasePipe, method: str) -> type | None:
+    return next((cls for cls in type(pipe).__mro__ if method in vars(cls)), None)
+
+
+def _same(pipe: BasePipe, method: str, owner: type) -> bool:
+    return _owner(pipe, method) is owner
+
+
+def _pickler(pack: Callable[[Any], Any] | None, *, in_band: bool) -> Encoder:
+    dumps = pickle.dumps
+    if in_band:
+        return lambda value: dumps(pack(value) if pack else value, 5)
+    buffers: list[Buffer] = []
+
+    def collect(buffer: pickle.PickleBuffer) -> bool:
+        try:
+            view = buffer.raw()
+        except BufferError:
+            return True  # not contiguous: only the pickle itself can hold it
+        if view.nbytes < OUT_OF_BAND_BYTES:
+            return True
+        # a copy: the block waits in the window, and the job may go on writing into its array
+        buffers.append(view.tobytes())
+        return False
+
+    def encode(value: Any) -> bytes | list[Buffer]:
+        try:
+            payload = dumps(pack(value) if pack else value, 5, buffer_callback=collect)
+        except BaseException:
+            buffers.clear()
+            raise
+        if not buffers:
+            return payload
+        parts: list[Buffer] = [payload, *buffers]
+        buffers.clear()
+        return parts
+
+    return encode
+
+
+def _unpickler(unpack: Callable[[Any], Any] | None) -> Decoder:
+    loads = pickle.loads
+
+    def decode(payload: Any) -> Any:
+        if type(payload) is not list:
+            return loads(payload)
+        return loads(payload[0], buffers=[memoryview(buffer).toreadonly() for buffer in payload[1:]])
+
+    return decode if unpack is None else lambda payload: unpack(decode(payload))
+
+
+def _bytes_encoder(pipe: BasePipe) -> Encoder:
+    pack, size = pipe.pack, pipe.BLOCK_SIZE
+
+    def encode(value: Any) -> bytes:
+        packed = pack(value)
+        if not isinstance(packed, (bytes, bytearray, memoryview)):
+            raise TypeError(f"pack must give bytes, it gave {type(packed).__name__}")
+        packed = bytes(packed)
+        if isinstance(size, int) and len(packed) != size:
+            raise ValueError(f"a block must have {size} bytes (BLOCK_SIZE), this one has {len(packed)}")
+        return packed
+
+    return encode
+
+
+def _file_encoder(pipe: BasePipe) -> Encoder:
+    pack, write, size = pipe.pack, pipe.write, pipe.BLOCK_SIZE
+    fixed = size if isinstance(size, int) and _owner(pipe, "read") in _FRAMEWORK else None
+
+    def encode(value: Any) -> bytes:
+        file = io.BytesIO()
+        write(file, pack(value))
+        packed = file.getvalue()
+        if fixed is not None and len(packed) != fixed:
+            raise ValueError(f"a block must have {fixed} bytes (BLOCK_SIZE), write gave {len(packed)}")
+        return packed
+
+    return encode

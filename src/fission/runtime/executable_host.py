@@ -1,0 +1,317 @@
+"""The loop of an ExecutableJob: compute blocks into its named pipes or descriptors, blocks out of them.
+
+Each pipe has a thread of its own, because the executable may read and write its pipes in any order and a named pipe blocks.
+The executable is started without a shell, in the job's folder, in the job's process group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import queue
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fission.core.jobs import ExecutableJob
+from fission.errors import ExecutableError
+from fission.ports import JobBundle
+from fission.protocol.align import Batch
+from fission.protocol.optional import DEFAULT
+from fission.runtime import codec, report
+from fission.runtime.exchange import Exchange
+from fission.runtime.outlet import Outlet
+
+log = logging.getLogger("fission.runtime")
+
+#: Blocks that wait for a slow executable beside its pipe's own 64 KiB; arbitrary, the window is what holds the rest.
+QUEUE_BLOCKS = 4
+#: Seconds after which the log says that an executable still owes the rest of a block. Arbitrary.
+SAY_WAITING_S = 5.0
+#: Seconds between SIGTERM and SIGKILL when a job is stopped; the client's grace is longer. Arbitrary.
+TERM_S = 0.5
+
+
+class _Reader:
+    """What `read_wrapper` reads from: a descriptor, with the number of bytes that are still awaited."""
+
+    def __init__(self, descriptor: int, owner: str) -> None:
+        self._descriptor = descriptor
+        self._owner = owner
+        self._data = bytearray()
+        self._said = False
+        self.waits: tuple[int, int, float] | None = None  # bytes there, bytes wanted, since when
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to ``size`` bytes; fewer only at the end."""
+        while size < 0 or len(self._data) < size:
+            if not self._fill(size):
+                break
+        return self._take(len(self._data) if size < 0 else size)
+
+    def readline(self, size: int = -1) -> bytes:
+        """Up to and with the next newline; without one only at the end."""
+        while b"\n" not in self._data:
+            if not self._fill(-1):
+                break
+        end = self._data.find(b"\n") + 1
+        return self._take(end or len(self._data))
+
+    def _fill(self, wanted: int) -> bool:
+        self.waits = (len(self._data), wanted, time.monotonic())
+        chunk = os.read(self._descriptor, 1 << 16)
+        self.waits, self._said = None, False
+        self._data += chunk
+        return bool(chunk)
+
+    def _take(self, size: int) -> bytes:
+        found = bytes(self._data[:size])
+        del self._data[:size]
+        return found
+
+    def say_waiting(self, now: float) -> None:
+        """Log what is awaited if that takes long, once for each wait."""
+        waits = self.waits
+        if waits is None or self._said or now - waits[2] < SAY_WAITING_S:
+            return
+        self._said = True
+        there, wanted, _ = waits
+        rest = f"{there} of {wanted} bytes of a block are there" if wanted > 0 else f"{there} bytes are there, the end of the block is not"
+        log.info("waits for %s: %s", self._owner, rest)
+
+
+class ExecutableHost:
+    """Runs one ExecutableJob on an exchange: pipes, process, end."""
+
+    def __init__(self, job: ExecutableJob, exchange: Exchange, bundle: JobBundle) -> None:
+        self._job = job
+        self._exchange = exchange
+        self._head_size = bundle.head_size
+        self._folder = bundle.folder
+        self._queues: list[queue.Queue[bytes | None]] = [queue.Queue(QUEUE_BLOCKS) for _ in job.inputs]
+        self._paths: list[str] = []
+        self._theirs: list[int] = []  # descriptors that the executable inherits
+        self._ours: list[Callable[[], int]] = []  # open our end, inputs first
+        self._readers: list[_Reader] = []
+        self._threads: list[threading.Thread] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ended = threading.Event()
+        exchange.most_held = bundle.window_blocks // 2
+
+    def run(self) -> str:
+        """Run the executable to its end; return the outcome.
+
+        Raises:
+            ExecutableError: it cannot be started, or its exit code is not 0.
+        """
+        command = self._job.command(*self._make_pipes())
+        try:
+            self._start(command)
+            self._exchange.start()
+            self._feed_inputs()
+            for one in self._queues:
+                self._put(one, None)
+            self._await_end()
+            code = self._process.returncode if self._process else 0
+            if code and not self._exchange.unwanted:
+                how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+                raise ExecutableError(f"{self._job.name}: {command[0]} {how}; what it wrote to standard error is above. 0 means finished.")
+            self._exchange.finish(tell=True)
+            return report.FINISHED
+        finally:
+            self._end_process()
+            for path in self._paths:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+
+    # pipes
+
+    def _make_pipes(self) -> tuple[list[str], list[str]]:
+        by_path = self._job.PASSES == "paths"
+        make = self._make_fifo if by_path else self._make_descriptors
+        inputs = [make(pipe.id, True) for pipe in self._job.inputs]
+        outputs = [make(pipe.id, False) for pipe in self._job.outputs]
+        return inputs, outputs
+
+    def _make_fifo(self, pipe: int, is_input: bool) -> str:
+        path = os.path.join(self._folder, f".pipe_{pipe}.fifo")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        os.mkfifo(path, 0o600)
+        self._paths.append(path)
+        self._ours.append(lambda: os.open(path, os.O_WRONLY if is_input else os.O_RDONLY))
+        return path
+
+    def _make_descriptors(self, pipe: int, is_input: bool) -> str:
+        read, write = os.pipe()
+        theirs, ours = (read, write) if is_input else (write, read)
+        self._theirs.append(theirs)
+        self._ours.append(lambda: ours)
+        return str(theirs)
+
+    def _start(self, command: list[str]) -> None:
+        try:
+            self._process = subprocess.Popen(command, cwd=self._folder, stdin=subprocess.DEVNULL, pass_fds=self._theirs)
+        except OSError as why:
+            hint = {
+                errno.ENOENT: "there is no such file in the job's folder or on PATH, or the program named in its first line is missing",
+                errno.EACCES: "it is not executable; chmod +x it",
+                errno.ENOEXEC: "it is no program for this machine; a script needs a first line like #!/bin/sh",
+            }.get(why.errno or 0, str(why))
+            raise ExecutableError(f"{self._job.name}: cannot start {command[0]}: {hint}") from None
+        for descriptor in self._theirs:
+            os.close(descriptor)
+        self._theirs = []
+        count = len(self._job.inputs)
+        for index in range(count):
+            self._thread(self._write_input, index)
+        for index in range(len(self._job.outputs)):
+            self._thread(self._read_output, count + index, index)
+        threading.Thread(target=self._watch, name="fission-watch", daemon=True).start()
+
+    def _thread(self, target: Callable[..., None], *arguments: int) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _watch(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        while True:
+            try:
+                process.wait(SAY_WAITING_S / 5)
+                break
+            except subprocess.TimeoutExpired:
+                for reader in self._readers:
+                    reader.say_waiting(time.monotonic())
+        self._ended.set()
+        # whoever still waits for the executable to open a named pipe would wait for ever: open the other end for it
+        for path in self._paths:
+            for mode in (os.O_RDONLY, os.O_WRONLY):
+                with contextlib.suppress(OSError):
+                    os.close(os.open(path, mode | os.O_NONBLOCK))
+        self._exchange.wake()
+
+    def _write_input(self, index: int) -> None:
+        descriptor = self._ours[index]()
+        try:
+            while (data := self._queues[index].get()) is not None:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+        except BrokenPipeError:
+            # it reads no more: take what comes, so that nobody waits for it
+            while self._queues[index].get() is not None:
+                pass
+        finally:
+            os.close(descriptor)
+
+    def _read_output(self, position: int, index: int) -> None:
+        pipe, outlet = self._job.outputs[index], self._exchange.outlets[index]
+        descriptor = self._ours[position]()
+        reader: Any = _Reader(descriptor, f"{pipe} from {self._job.EXECUTABLE}")
+        self._readers.append(reader)
+        try:
+            self._read_blocks(pipe, outlet, reader)
+        except EOFError as why:
+            log.debug("%s: %s", pipe, str(why) or "end")
+        finally:
+            os.close(descriptor)
+
+    def _read_blocks(self, pipe: Any, outlet: Outlet, reader: Any) -> None:
+        while not outlet.closed:
+            head = 0
+            if self._job.HEAD:
+                start = reader.read(self._head_size)
+                if len(start) < self._head_size:
+                    return
+                head = int.from_bytes(start, "big")
+            payload = bytes(pipe.read_wrapper(reader))
+            if not payload:
+                return
+            outlet.put(payload, head)
+            outlet.flush()
+
+    # the loop
+
+    def _feed_inputs(self) -> None:
+        exchange, inlets = self._exchange, self._exchange.inlets
+        aligner = inlets.aligner
+        if aligner is None:
+            return
+        while not self._ended.is_set():
+            batch = inlets.take()
+            if batch is not None:
+                self._write(batch)
+            elif aligner.beginning is not None:
+                aligner.begin(aligner.beginning)
+            elif inlets.finished or exchange.unwanted:
+                return
+            else:
+                exchange.receive()
+
+    def _write(self, batch: Batch) -> None:
+        columns: dict[int, int] = {}
+        for index, pipe in enumerate(self._job.inputs):
+            if not pipe.ASYNC:
+                columns[index] = len(columns)
+        for position, number in enumerate(batch.numbers):
+            for index, pipe in enumerate(self._job.inputs):
+                if index in columns:
+                    column = columns[index]
+                    payload, head = batch.columns[column][position], batch.heads[column][position] if batch.heads else 0
+                else:
+                    payload, head = self._exchange.inlets.optional[pipe.id].take()
+                for part, part_head in _pairs(payload, head, pipe.BLOCK_COUNT):
+                    self._put(self._queues[index], self._bytes(pipe, part, part_head))
+            self._exchange.advance(number)
+            if self._ended.is_set():
+                return
+
+    def _bytes(self, pipe: Any, payload: Any, head: int) -> bytes:
+        if payload is DEFAULT:
+            default = pipe.OPTIONAL_DEFAULT
+            value = None if default is None else pipe.unpack(default)
+            payload = codec.encoder(pipe, plain=True)(value)
+        return head.to_bytes(self._head_size, "big") + payload if self._job.HEAD else bytes(payload)
+
+    def _put(self, target: queue.Queue[bytes | None], data: bytes | None) -> None:
+        while not self._ended.is_set():
+            with contextlib.suppress(queue.Full):
+                target.put(data, timeout=0.2)
+                return
+
+    # the end
+
+    def _await_end(self) -> None:
+        while not self._ended.wait(0.2):
+            if self._exchange.unwanted:
+                self._end_process()
+        for one in self._queues:
+            with contextlib.suppress(queue.Full):
+                one.put_nowait(None)
+        for thread in self._threads[len(self._queues) :]:
+            thread.join()
+
+    def _end_process(self) -> None:
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(TERM_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _pairs(payload: Any, head: Any, count: int) -> list[tuple[Any, int]]:
+    if count == 1:
+        return [(payload, head)]
+    heads = head if isinstance(head, list) else [head] * count
+    return list(zip(payload, heads, strict=True))

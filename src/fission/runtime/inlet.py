@@ -1,0 +1,161 @@
+"""A job's end of all its input pipes: decodes what arrives, aligns it, and releases what is done with."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from fission.errors import RemoteProtocolError
+from fission.ports import Links
+from fission.protocol import frames
+from fission.protocol.align import Aligner, Batch, InputCounts, InputSpec
+from fission.protocol.frames import CLOSED, Command, Data, End, Open, Release
+from fission.protocol.optional import OptionalInput, OptionalSpec
+
+log = logging.getLogger("fission.runtime")
+
+#: A release is sent when this share of a window could be let go, so that a producer never waits for a release that is due.
+RELEASE_SHARE = 4
+#: What has not reached that share is released after this many seconds. Arbitrary: windows fill slower on an idle link.
+RELEASE_AFTER_S = 0.02
+
+
+class Inlets:
+    """All inputs of one job. `feed` and `take` belong to the job's main thread; `release` to any thread.
+
+    Attributes:
+        optional: the ASYNC inputs, by pipe.
+        done: compute blocks up to here are done with, as far as this job's own work goes; set by the job's loop.
+        malformed: messages that were dropped because they were none.
+        bytes_in: payload bytes that arrived.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[InputSpec],
+        optional: Sequence[OptionalSpec],
+        links: Links,
+        *,
+        head_size: int,
+        window_blocks: int,
+        window_bytes: int,
+    ) -> None:
+        self.aligner = Aligner(specs, head_size) if specs else None
+        self.optional = {spec.pipe: OptionalInput(spec) for spec in optional}
+        self.done = 0
+        self.malformed = 0
+        self.bytes_in = 0
+        self._links = links
+        self._lock = threading.Lock()
+        self._released: dict[int, int] = {}
+        self._pipes = [spec.pipe for spec in specs] + [spec.pipe for spec in optional]
+        self._step = max(1, window_blocks // RELEASE_SHARE)
+        self._byte_step = max(1, window_bytes // RELEASE_SHARE)
+        self._bytes_since = 0
+        # with MAX_QUEUE the producer must hear at once what was taken: it sends only what its consumer keeps up with
+        self._eager = {spec.pipe for spec in specs if spec.max_queue}
+        self._closed = False
+
+    def feed(self, message_frames: Sequence[frames.Buffer]) -> None:
+        """Take one data message. Malformed ones and those of pipes that are no inputs are counted, logged and dropped."""
+        try:
+            message = frames.decode(message_frames)
+            self._dispatch(message)
+        except RemoteProtocolError as why:
+            self.malformed += 1
+            log.warning("dropped a message that is none: %s", why)
+
+    def _dispatch(self, message: frames.Message) -> None:
+        if isinstance(message, (Release, Command)):
+            raise RemoteProtocolError(f"a {type(message).__name__} does not belong on a data link")
+        target: Any = self.optional.get(message.pipe, self.aligner)
+        if target is None:
+            raise RemoteProtocolError(f"pipe {message.pipe} is no input of this job")
+        if isinstance(message, Data):
+            size = sum(map(_size, message.payloads))
+            self.bytes_in += size
+            self._bytes_since += size
+            if not target.data(message):
+                self._forget(message.pipe)  # had it before: say again what is released
+        elif isinstance(message, Open):
+            target.open(message)
+            self._forget(message.pipe)
+        elif isinstance(message, End):
+            target.end(message)
+
+    def _forget(self, pipe: int) -> None:
+        with self._lock:
+            self._released.pop(pipe, None)
+
+    def take(self) -> Batch | None:
+        """Return the compute blocks that are complete; None if there are none."""
+        if self.aligner is None:
+            return None
+        batch = self.aligner.take()
+        if batch is not None and self._eager:
+            self._say_taken(batch.numbers[-1])
+        return batch
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing can come any more: all non-ASYNC inputs are worked off, or all ASYNC ones if there are no others."""
+        if self.aligner is not None:
+            return self.aligner.finished
+        return bool(self.optional) and all(one.finished for one in self.optional.values())
+
+    def pending_release(self, done: int) -> bool:
+        """Whether there is something that `release` with ``force`` would send."""
+        return any(self._released.get(pipe, 0) < upto for pipe, upto in self._releasable(done))
+
+    def release(self, done: int, *, force: bool = False) -> None:
+        """Release the inputs of compute blocks up to ``done``, where enough has gathered or ``force`` says so."""
+        with self._lock:
+            if self._closed:
+                return
+            force = force or self._bytes_since >= self._byte_step
+            for pipe, upto in self._releasable(done):
+                released = self._released.get(pipe, 0)
+                if upto > released and (force or upto - released >= self._step):
+                    self._send(pipe, upto, upto)
+            if force:
+                self._bytes_since = 0
+
+    def close(self) -> None:
+        """Tell all producers that this job needs nothing any more."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                for pipe in self._pipes:
+                    self._send(pipe, CLOSED, CLOSED)
+
+    def counts(self) -> dict[int, InputCounts]:
+        """What happened so far, by pipe."""
+        counts = self.aligner.counts() if self.aligner else {}
+        for pipe, one in self.optional.items():
+            counts[pipe] = InputCounts(received=one.received, duplicates=one.receiver.duplicates, dropped=one.dropped)
+        return counts
+
+    def _releasable(self, done: int) -> list[tuple[int, int]]:
+        found = self.aligner.releasable(done) if self.aligner else []
+        return found + [(pipe, one.releasable) for pipe, one in self.optional.items()]
+
+    def _say_taken(self, number: int) -> None:
+        with self._lock:
+            for pipe, taken in self.aligner.releasable(number) if self.aligner else []:
+                if pipe in self._eager and not self._closed:
+                    self._send(pipe, self._released.get(pipe, 0), taken)
+
+    def _send(self, pipe: int, upto: int, taken: int) -> None:
+        one = self.optional.get(pipe)
+        if one is not None:
+            life = one.receiver.incarnation, one.receiver.generation
+        elif self.aligner is not None:
+            life = self.aligner.life(pipe)
+        self._released[pipe] = upto
+        self._links.answer(pipe, frames.encode_release(Release(pipe, life[0], life[1], upto, taken)))
+
+
+def _size(payload: Any) -> int:
+    return len(payload) if type(payload) is bytes else sum(memoryview(part).nbytes for part in payload)

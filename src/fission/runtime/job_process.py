@@ -1,0 +1,148 @@
+"""The life of one job's process, from the fork to its exit code."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import logging
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, cast
+
+from fission.core.base import BaseJob
+from fission.core.jobs import ExecutableJob, PythonJob
+from fission.errors import FissionError
+from fission.ports import JobBundle, Links
+from fission.runtime import report
+from fission.runtime.exchange import Exchange
+from fission.runtime.executable_host import ExecutableHost
+from fission.runtime.python_host import PythonHost
+
+#: Seconds that the last releases may take to leave; arbitrary, they are a few bytes for a process on the way.
+LINGER_S = 0.5
+
+log = logging.getLogger("fission.runtime")
+
+
+class Stopped(BaseException):
+    """Raised in the job's main thread when it is told to stop, so that `finally` blocks of the user's code run."""
+
+
+class Stopper:
+    """Turns SIGTERM into `Stopped`, once; user code that swallows it meets it again at the next signal."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+
+    def install(self) -> None:
+        """Take SIGTERM; SIGINT belongs to the client, who decides for all jobs."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.stopping = True
+        raise Stopped
+
+
+def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int) -> int:
+    """Run the job to its end in this process; return its exit code: 0 if it ended as it should or was told to stop, else 1.
+
+    Args:
+        bundle: the job.
+        report_descriptor: where `report.write_report` goes.
+        life_descriptor: end of a pipe that is closed when the process that started this one dies; this one dies then too.
+    """
+    stopper = Stopper()
+    outcome, error, counts = report.FAILED, "", {}
+    exchange: Exchange | None = None
+    try:
+        stopper.install()
+        sys.setswitchinterval(0.0005)
+        _die_with(life_descriptor)
+        _start_log(bundle)
+        os.chdir(bundle.folder)
+        sys.path[:0] = [path for path in bundle.sys_path if path not in sys.path]
+        job = _unpickle(bundle)
+        exchange = Exchange(job, bundle, _links(bundle))
+        if isinstance(job, ExecutableJob):
+            outcome = ExecutableHost(job, exchange, bundle).run()
+        else:
+            outcome = PythonHost(cast(PythonJob, job), exchange, bundle).run()
+    except Stopped:
+        outcome = report.STOPPED
+    except FissionError as why:
+        error = str(why)
+    except BaseException as why:  # SystemExit of the user's code among them: a job ends by finish(), not by exit()
+        outcome, error = (report.STOPPED, "") if stopper.stopping else (report.FAILED, report.user_traceback(why))
+    # a second signal may come at any moment from here on, and there is nothing left to interrupt
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if exchange is not None:
+        counts = _counts(exchange)
+        exchange.close(LINGER_S if outcome in (report.FINISHED, report.ENDED) else 0)
+    log.info("%s %s", bundle.name, outcome)
+    report.write_report(report_descriptor, outcome, error, counts)
+    return 1 if outcome == report.FAILED else 0
+
+
+def _die_with(life_descriptor: int) -> None:
+    def watch() -> None:
+        os.read(life_descriptor, 1)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="fission-life", daemon=True).start()
+
+
+def _start_log(bundle: JobBundle) -> None:
+    root = logging.getLogger("fission")
+    root.propagate = False
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    if bundle.log_file:
+        handler = logging.FileHandler(bundle.log_file, delay=True)
+        handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {bundle.name}: %(message)s"))
+        root.addHandler(handler)
+        root.setLevel(bundle.log_level)
+    log.info("%s starts, life %s, in %s", bundle.name, bundle.incarnation, bundle.folder)
+
+
+def _unpickle(bundle: JobBundle) -> BaseJob:
+    return cast(BaseJob, pickle.loads(bundle.pickled_job))
+
+
+def _links(bundle: JobBundle) -> Links:
+    module, _, name = bundle.links.partition(":")
+    factory: Callable[..., Links] = getattr(importlib.import_module(module), name)
+    return factory(bundle.wiring)
+
+
+def _counts(exchange: Exchange) -> dict[str, Any]:
+    inputs = exchange.inlets.counts()
+    return {
+        "compute_blocks": exchange.inlets.done,
+        "inputs": {str(pipe): {name: getattr(counts, name) for name in counts.__slots__} for pipe, counts in inputs.items()},
+        "outputs": {
+            str(one.pipe): {"sent": one.sent, "dropped": one.dropped, "queue": one.queue, "blocked_s": round(one.blocked_s, 6)}
+            for one in exchange.outlets
+        },
+        "malformed": exchange.inlets.malformed,
+    }
+
+
+def take_over_output(stdout: int, stderr: int) -> None:
+    """Make the two descriptors this process's standard output and error; lines go out as they are written."""
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    for descriptor in (stdout, stderr):
+        if descriptor > 2:
+            os.close(descriptor)
+    sys.stdout, sys.stderr = _lines_to(1), _lines_to(2)
+
+
+def _lines_to(descriptor: int) -> io.TextIOWrapper:
+    raw = io.BufferedWriter(io.FileIO(descriptor, "w", closefd=False))
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)

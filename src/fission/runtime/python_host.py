@@ -1,0 +1,287 @@
+"""The loop of a PythonJob: compute blocks in, `run`, values out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from types import GeneratorType
+from typing import Any
+
+from fission.core.head import Head
+from fission.core.jobs import PythonJob
+from fission.errors import ValueFitError
+from fission.ports import JobBundle
+from fission.protocol.align import Batch
+from fission.protocol.optional import DEFAULT, OptionalInput
+from fission.runtime import codec, report
+from fission.runtime.exchange import Exchange
+
+log = logging.getLogger("fission.runtime")
+
+#: Bits of a head, from its most significant one: corrupted, reserved, finished (SPEC: HEAD).
+_FINISHED_BIT = 2
+
+
+class PythonHost:
+    """Runs one PythonJob on an exchange, in the calling thread."""
+
+    def __init__(self, job: PythonJob, exchange: Exchange, bundle: JobBundle) -> None:
+        self._job = job
+        self._exchange = exchange
+        self._outlets = exchange.outlets
+        self._encoders = [codec.encoder(pipe, plain=pipe.id in bundle.plain) for pipe in job.outputs]
+        # one value for all outputs is encoded once where all pipes do it alike
+        kinds = {(type(pipe), pipe.id in bundle.plain) for pipe in job.outputs}
+        self._shared = self._encoders[0] if len(kinds) == 1 and not hasattr(job.outputs[0], "block_size") else None
+        self._single = [codec.decoder(pipe) for pipe in job.inputs]
+        self._decoders = [_grouped(decode, pipe.BLOCK_COUNT) for decode, pipe in zip(self._single, job.inputs, strict=True)]
+        self._optional = [exchange.inlets.optional.get(pipe.id) for pipe in job.inputs]
+        self._defaults = [_default(pipe) for pipe in job.inputs]
+        self._head_size = bundle.head_size
+        self._finished_head = 1 << (8 * bundle.head_size - 1 - _FINISHED_BIT)
+        self._generation = 0
+        self._number = 0
+        self._over = ""
+
+    def run(self) -> str:
+        """Call `setup` and then `run` until the end; return the outcome (`fission.runtime.report`).
+
+        Raises:
+            ValueFitError: a value does not fit its output.
+            Exception: whatever the job's code raises.
+        """
+        job, exchange = self._job, self._exchange
+        job.__dict__["_console"] = exchange.console
+        job.__dict__["_head_size"] = self._head_size
+        job.setup()
+        exchange.start()
+        if job.is_source:
+            self._run_source()
+        else:
+            self._run_connector()
+        exchange.finish(tell=self._over != report.ENDED)
+        return self._over or report.FINISHED
+
+    # a source, or a job whose inputs are all ASYNC: nothing makes `run` wait
+
+    def _run_source(self) -> None:
+        exchange, outlets = self._exchange, self._outlets
+        for result in self._results():
+            self._number += 1
+            if outlets:
+                self._send(result, self._heads_out(0) if self._job.HEAD else None)
+            exchange.inlets.done = self._number
+            if self._over or self._job.finished or exchange.unwanted:
+                break
+            if self._job.inputs:
+                exchange.advance(self._number)
+
+    def _results(self) -> Iterator[Any]:
+        job = self._job
+        arguments = self._source_arguments()
+        self._reset_heads()
+        first = job.run(*arguments)
+        if isinstance(first, GeneratorType):
+            # its code runs at each step, so heads are set between the steps
+            for value in first:
+                yield value
+                self._reset_heads()
+            return
+        yield first
+        while not (job.inputs and self._exchange.inlets.finished):
+            arguments = self._source_arguments()
+            self._reset_heads()
+            yield job.run(*arguments)
+
+    def _source_arguments(self) -> list[Any]:
+        if not self._job.inputs:
+            return []
+        self._exchange._drain_inputs()
+        arguments = []
+        for index in range(len(self._job.inputs)):
+            value, head = self._optional_value(index)
+            self._job.in_heads[index] = head
+            arguments.append(value)
+        return arguments
+
+    def _reset_heads(self) -> None:
+        if self._job.HEAD:
+            self._job.head = self._job.head_reduce() if self._job.inputs else Head(0, self._head_size)
+            self._job.out_heads = [None] * len(self._outlets)
+
+    # a job that waits for its inputs
+
+    def _run_connector(self) -> None:
+        exchange, inlets = self._exchange, self._exchange.inlets
+        aligner = inlets.aligner
+        assert aligner is not None  # it has a non-ASYNC input
+        while not self._over and not self._job.finished:
+            batch = inlets.take()
+            if batch is not None:
+                self._compute(batch)
+                exchange.advance(self._number)
+                continue
+            beginning = aligner.beginning
+            if beginning is not None:
+                aligner.begin(max(beginning, self._first_number()))
+                continue
+            if inlets.finished or exchange.unwanted:
+                break
+            exchange.receive()
+        for pipe, blocks in aligner.left_over().items():
+            log.info("pipe %s ended %s blocks behind its last whole compute block; they were not used", pipe, blocks)
+
+    def _first_number(self) -> int:
+        """The compute block behind what this job's file holds already."""
+        return int(getattr(self._job, "blocks_written", 0)) + 1
+
+    def _compute(self, batch: Batch) -> None:
+        self._number = batch.numbers[0] - 1
+        for outlet in self._outlets:
+            outlet.seek(batch.numbers[0])
+        if self._job.HEAD or batch.heads is not None or any(self._optional) or isinstance(batch.numbers, list):
+            return self._compute_fully(batch)
+        decoded = [map(decode, column) for decode, column in zip(self._decoders, batch.columns, strict=True)]
+        job, run, inlets = self._job, self._job.run, self._exchange.inlets
+        if not self._outlets:
+            for arguments in zip(*decoded, strict=True):
+                run(*arguments)
+                inlets.done = self._number = self._number + 1
+                if job.finished:
+                    return None
+        elif len(self._outlets) == 1:
+            return self._compute_one_output(run, decoded)
+        else:
+            for arguments in zip(*decoded, strict=True):
+                self._send(run(*arguments), None)
+                inlets.done = self._number = self._number + 1
+                if self._over or job.finished:
+                    return None
+        return None
+
+    def _compute_one_output(self, run: Callable[..., Any], decoded: list[Any]) -> None:
+        """The commonest case, without any detour: this loop is FISSION's speed."""
+        job, inlets, encode, put = self._job, self._exchange.inlets, self._encoders[0], self._outlets[0].put
+        for arguments in zip(*decoded, strict=True):
+            result = run(*arguments)
+            if result is None or type(result) is tuple or job.finished:
+                self._send(result, None)
+            else:
+                try:
+                    payload = encode(result)
+                except Exception as why:
+                    raise self._misfit(0, result, why) from why
+                put(payload)
+            inlets.done = self._number = self._number + 1
+            if self._over or job.finished:
+                return
+
+    def _compute_fully(self, batch: Batch) -> None:
+        """With heads, ASYNC inputs or left out numbers."""
+        job = self._job
+        required = [index for index, one in enumerate(self._optional) if one is None]
+        arguments: list[Any] = [None] * len(job.inputs)
+        heads: list[Any] = [0] * len(job.inputs)
+        for position, number in enumerate(batch.numbers):
+            for column, index in enumerate(required):
+                arguments[index] = self._decoders[index](batch.columns[column][position])
+                heads[index] = batch.heads[column][position] if batch.heads else 0
+            for index, one in enumerate(self._optional):
+                if one is not None:
+                    arguments[index], heads[index] = self._optional_value(index)
+            for outlet in self._outlets:
+                outlet.seek(number)
+            self._number = number - 1
+            reduced = self._set_heads(heads)
+            result = job.run(*arguments)
+            if self._outlets:
+                self._send(result, self._heads_out(reduced))
+            self._exchange.inlets.done = self._number = number
+            if self._over or job.finished:
+                return
+
+    def _set_heads(self, heads: list[Any]) -> int:
+        """Show the heads to a job with HEAD; return what goes out from one that does not look at them."""
+        job = self._job
+        if not job.HEAD:
+            reduced = 0
+            for entry in heads:
+                for head in entry if isinstance(entry, list) else (entry,):
+                    reduced |= int(head)
+            return reduced
+        size = self._head_size
+        job.in_heads = [
+            [Head(int(head), size) for head in entry] if isinstance(entry, list) else Head(int(entry), size) for entry in heads
+        ]
+        job.head = job.head_reduce()
+        job.out_heads = [None] * len(self._outlets)
+        return 0
+
+    def _heads_out(self, reduced: int) -> list[int]:
+        job = self._job
+        if not job.HEAD:
+            return [reduced] * len(self._outlets)
+        common = int(job.head or 0)
+        return [common if head is None else int(head) for head in job.out_heads]
+
+    def _optional_value(self, index: int) -> tuple[Any, Any]:
+        one = self._optional[index]
+        assert isinstance(one, OptionalInput)
+        payload, head = one.take()
+        # the finished bit says that its own pipe has ended, which is nothing to the compute block it happens to be in
+        if isinstance(head, list):
+            head = [value & ~self._finished_head for value in head]
+        else:
+            head &= ~self._finished_head
+        if one.spec.block_count > 1:
+            return [self._optional_part(index, part) for part in payload], head
+        return self._optional_part(index, payload), head
+
+    def _optional_part(self, index: int, payload: Any) -> Any:
+        return self._defaults[index] if payload is DEFAULT else self._single[index](payload)
+
+    # what `run` gave -> outputs
+
+    def _send(self, result: Any, heads: list[int] | None) -> None:
+        outlets = self._outlets
+        if result is None:
+            self._over = report.ENDED
+            log.warning("%s returned None and has outputs: it ends here, and the jobs behind it are not told", self._job.name)
+            return
+        if type(result) is tuple:
+            if len(result) != len(outlets):
+                raise ValueFitError(
+                    f"{self._job.name}: run must return one value for each of its {len(outlets)} outputs, or one value that is no "
+                    f"tuple for all of them; it returned a tuple of {len(result)}. To send the tuple itself, put it into a tuple."
+                )
+            payloads = [self._encode(index, value) for index, value in enumerate(result)]
+        elif self._shared is not None and len(outlets) > 1:
+            payloads = [self._encode(0, result)] * len(outlets)
+        else:
+            payloads = [self._encode(index, result) for index in range(len(outlets))]
+        finished = self._finished_head if self._job.finished else 0
+        for index, outlet in enumerate(outlets):
+            outlet.put(payloads[index], (heads[index] if heads else 0) | finished)
+
+    def _encode(self, index: int, value: Any) -> Any:
+        try:
+            return self._encoders[index](value)
+        except Exception as why:
+            raise self._misfit(index, value, why) from why
+
+    def _misfit(self, index: int, value: Any, why: Exception) -> ValueFitError:
+        return ValueFitError(
+            f"{self._job.name}, output {index + 1}: a value of type {type(value).__name__} does not fit {self._job.outputs[index]}: "
+            f"{type(why).__name__}: {why}"
+        )
+
+
+def _grouped(decode: codec.Decoder, count: int) -> codec.Decoder:
+    if count == 1:
+        return decode
+    return lambda payloads: [decode(payload) for payload in payloads]
+
+
+def _default(pipe: Any) -> Any:
+    default = getattr(pipe, "OPTIONAL_DEFAULT", None)
+    return default if not pipe.ASYNC or default is None else pipe.unpack(default)

@@ -1,0 +1,172 @@
+"""The zygote of a node: a process with the runtime loaded that forks a job's process in milliseconds.
+
+It has one thread, reads orders from a stream socket (see `Splitter`; each message is a JSON line and, behind it, a bundle)
+and reports ends. Orders: ``launch`` with a pickled `JobBundle` and three descriptors (standard output, standard error,
+report), ``kill`` with a signal. It never unpickles a bundle and never imports user code. When the socket ends, because
+the node's service or the client is gone, it kills every job, removes the run's folder and ends.
+
+Every job is a process group of its own, so that what a job has started dies with it.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import importlib
+import json
+import os
+import pickle
+import selectors
+import shutil
+import signal
+import socket
+import sys
+from collections import deque
+from typing import Any
+
+from fission.protocol.frames import Splitter
+from fission.runtime import job_process
+
+#: Descriptors that come with a launch: standard output, standard error, report.
+DESCRIPTORS = 3
+
+
+class _Child:
+    """What `serve` returns in a job's process."""
+
+    def __init__(self, bundle: bytes, descriptors: list[int], life: int) -> None:
+        self.bundle, self.descriptors, self.life = bundle, descriptors, life
+
+    def run(self) -> int:
+        """Become the job."""
+        stdout, stderr, report = self.descriptors
+        job_process.take_over_output(stdout, stderr)
+        return job_process.run_job(pickle.loads(self.bundle), report, self.life)
+
+
+class Zygote:
+    """Serves one socket until it ends."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._splitter = Splitter()
+        self._descriptors: deque[int] = deque()
+        self._jobs: dict[int, dict[str, Any]] = {}  # by process id
+        self._life, self._life_write = os.pipe()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(channel, selectors.EVENT_READ)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
+
+    def serve(self) -> _Child | None:
+        """Serve until the socket ends. Returns in every job's process too, with what is to be run there."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._channel:
+                    messages = self._read()
+                    if messages is None:
+                        return None
+                    for message in messages:
+                        child = self._obey(message)
+                        if child is not None:
+                            return child
+                else:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self._wake_read, 4096)
+            self._reap()
+
+    def kill_all(self) -> None:
+        """Kill every job and wait for their ends."""
+        for process in list(self._jobs):
+            _kill_group(process, signal.SIGKILL)
+        for process in list(self._jobs):
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(process, 0)
+
+    def _read(self) -> list[bytes] | None:
+        space = socket.CMSG_SPACE(DESCRIPTORS * array.array("i").itemsize)
+        data, ancillary, _, _ = self._channel.recvmsg(1 << 20, space)
+        for level, kind, content in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                numbers = array.array("i")
+                numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
+                self._descriptors.extend(numbers)
+        return self._splitter.feed(data) if data else None
+
+    def _obey(self, message: bytes) -> _Child | None:
+        line, _, tail = message.partition(b"\n")
+        order = json.loads(line)
+        if order["do"] == "launch":
+            return self._launch(order, tail)
+        for process, known in self._jobs.items():
+            if known["job"] == order["job"]:
+                if order["signal"] == signal.SIGKILL:
+                    _kill_group(process, signal.SIGKILL)
+                else:
+                    os.kill(process, order["signal"])
+        return None
+
+    def _launch(self, order: dict[str, Any], bundle: bytes) -> _Child | None:
+        descriptors = [self._descriptors.popleft() for _ in range(DESCRIPTORS)]
+        process = os.fork()
+        if process == 0:
+            return self._become_job(bundle, descriptors)
+        with contextlib.suppress(OSError):
+            os.setpgid(process, process)  # here too: an order to kill may come before the child has done it
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self._jobs[process] = {"job": order["job"], "incarnation": order["incarnation"]}
+        return None
+
+    def _become_job(self, bundle: bytes, descriptors: list[int]) -> _Child:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setpgid(0, 0)
+        self._selector.close()
+        self._channel.close()
+        for descriptor in (self._life_write, self._wake_read, self._wake_write, *self._descriptors):
+            os.close(descriptor)
+        return _Child(bundle, descriptors, self._life)
+
+    def _reap(self) -> None:
+        for process in list(self._jobs):
+            found, status = os.waitpid(process, os.WNOHANG)
+            if not found:
+                continue
+            _kill_group(process, signal.SIGKILL)  # what the job has started and left behind
+            ended = self._jobs.pop(process) | {"event": "exited", "code": os.waitstatus_to_exitcode(status)}
+            with contextlib.suppress(OSError):  # the reader is gone: its end of the socket is met next
+                self._channel.sendall(Splitter.join(json.dumps(ended).encode()))
+
+
+def _kill_group(process: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process, number)
+
+
+def main(arguments: list[str]) -> int:
+    """Serve the socket with descriptor ``arguments[0]``.
+
+    Args:
+        arguments: the descriptor; the run's folder, which is removed at the end if the other side died; modules to load.
+    """
+    channel = socket.socket(fileno=int(arguments[0]))
+    for module in arguments[2:]:
+        importlib.import_module(module)
+    channel.sendall(Splitter.join(json.dumps({"event": "ready"}).encode()))
+    zygote = Zygote(channel)
+    child = zygote.serve()
+    if child is not None:
+        return child.run()
+    zygote.kill_all()
+    shutil.rmtree(arguments[1], ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,77 @@
+"""What a run tells at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fission.errors import JobFailed
+
+
+@dataclass(slots=True)
+class JobSummary:
+    """One job of a run.
+
+    Attributes:
+        name: class and id.
+        outcome: "finished", "ended" (returned None), "stopped", "killed", "failed"; "not started" until then.
+        counts: ``compute_blocks``, and per input and output pipe what happened on it, in blocks.
+    """
+
+    name: str
+    outcome: str = "not started"
+    counts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A run that is over.
+
+    Attributes:
+        network: its name.
+        exit_code: as SPEC section 1 has them.
+        reason: why it ended.
+        seconds: how long it took.
+        jobs: by id.
+        failures: of jobs, the first one is what ended the network.
+    """
+
+    network: str
+    exit_code: int
+    reason: str
+    seconds: float
+    jobs: Mapping[int, JobSummary]
+    failures: Sequence[JobFailed] = ()
+
+    def lines(self) -> list[str]:
+        """The summary as text, for a person."""
+        found = [f"{self.network}: {self.reason} after {self.seconds:.1f} s"]
+        width = max((len(job.name) for job in self.jobs.values()), default=0)
+        for job in self.jobs.values():
+            found.append(f"  {job.name:<{width}}  {job.outcome:<11}  {_blocks(job.counts)}".rstrip())
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary as JSON values."""
+        return {
+            "network": self.network,
+            "exit_code": self.exit_code,
+            "reason": self.reason,
+            "seconds": round(self.seconds, 3),
+            "jobs": {
+                str(number): {"name": job.name, "outcome": job.outcome, **job.counts} for number, job in self.jobs.items()
+            },
+            "failures": [{"job": failure.job, "error": failure.report} for failure in self.failures],
+        }
+
+
+def _blocks(counts: Mapping[str, Any]) -> str:
+    if not counts:
+        return ""
+    parts = [f"{counts['compute_blocks']} compute blocks"]
+    for word in ("lost", "dropped", "dummies", "unmatched"):
+        number = sum(pipe.get(word, 0) for side in ("inputs", "outputs") for pipe in counts.get(side, {}).values())
+        if number:
+            parts.append(f"{number} {word}")
+    return ", ".join(parts)

@@ -1,0 +1,281 @@
+"""What the commands do, with which words and which exit codes."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from fission.cli.table import COMMANDS
+from fission.errors import AllocationError, EngineError, InternalError, JobFailed, UserError
+from fission.ports import Observer
+from fission.project.scaffold import COMMAND_NAMES
+from tests.cli.conftest import FakeClient, Told
+
+Cli = Callable[..., Told]
+
+
+def test_every_command_is_reserved_loads_and_shows_an_example() -> None:
+    assert set(COMMANDS) <= COMMAND_NAMES
+    for entry in COMMANDS.values():
+        command = entry.load()
+        assert command.name == entry.name
+        assert command.help
+        assert "Examples:\n  fission " in str(command.epilog)
+
+
+@pytest.mark.parametrize("words", [(), ("net",), ("startproject",), *(("net", name) for name in COMMANDS if name != "startproject")])
+def test_help_everywhere_without_a_project(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = cli(*words, "--help")
+    assert (told.code, told.err) == (0, "")
+    assert "Usage: fission" in told.out
+    assert "Examples:\n    fission " in told.out
+
+
+def test_help_of_a_command_without_a_network(cli: Cli) -> None:
+    assert "Usage: fission NETWORK simulate [OPTIONS]" in cli("simulate", "--help").out
+
+
+def test_version(cli: Cli) -> None:
+    told = cli("--version")
+    assert told.code == 0
+    assert told.out.startswith("fission 0.")
+
+
+def test_words_missing(cli: Cli) -> None:
+    for words in ((), ("net",)):
+        told = cli(*words)
+        assert told.code == 2
+        assert "Usage: fission" in told.err
+
+
+# -- startproject, startnetwork
+
+
+@pytest.mark.parametrize("words", [("startproject", "my_project"), ("my_project", "startproject")])
+def test_start_in_both_orders(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = cli(*words)
+    assert (told.code, told.err) == (0, "")
+    assert (tmp_path / "my_project" / "shared" / "jobs" / "jobs.py").is_file()
+    monkeypatch.chdir(tmp_path / "my_project")
+    assert cli("net", "startnetwork").code == 0
+    assert (tmp_path / "my_project" / "net" / "config.py").is_file()
+    again = cli("net", "startnetwork")
+    assert (again.code, again.out) == (2, "")
+    assert "exists already" in again.err
+
+
+def test_a_fresh_network_says_what_to_do_next(cli: Cli, root: Path) -> None:
+    cli("fresh", "startnetwork")
+    told = cli("fresh", "check")
+    assert told.code == 2
+    assert "JOBS is empty; put at least one job into it" in told.err
+    assert told.err.startswith("Error: fresh/config.py:")
+    assert told.err.count("\n") == 1
+
+
+def test_bad_names(cli: Cli, root: Path) -> None:
+    for words in (("startproject", "1x"), ("my-net", "startnetwork"), ("json", "startnetwork")):
+        told = cli(*words)
+        assert (told.code, told.out) == (2, "")
+        assert told.err.startswith("Error: ")
+
+
+# -- networks and commands that do not exist
+
+
+def test_unknown_network(cli: Cli, root: Path, client: FakeClient) -> None:
+    for command in ("check", "simulate", "send"):
+        told = cli("nett", command)
+        assert (told.code, told.out) == (2, "")
+        assert told.err == f"Error: there is no network 'nett' in {root}; did you mean 'net'? Networks: net\n"
+    assert client.calls == []
+
+
+def test_unknown_command(cli: Cli, root: Path) -> None:
+    told = cli("net", "simulat")
+    assert (told.code, told.out) == (2, "")
+    assert told.err.startswith("Error: there is no command 'simulat'; did you mean 'simulate'? Commands: startproject, startnetwork, ")
+
+
+def test_both_unknown(cli: Cli, root: Path) -> None:
+    told = cli("ent", "chekc")
+    assert told.code == 2
+    assert "did you mean 'check'?" in told.err
+    assert "did you mean 'net'?" in told.err
+
+
+def test_the_command_before_the_network(cli: Cli, root: Path) -> None:
+    told = cli("simulate", "net")
+    assert told.code == 2
+    assert told.err == "Error: 'simulate' is a command, the network comes before it: fission net simulate\n"
+
+
+def test_unknown_option(cli: Cli, root: Path) -> None:
+    told = cli("net", "check", "--jsn")
+    assert told.code == 2
+    assert "--json" in told.err
+
+
+def test_outside_of_a_project(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (("net", "check"), ("net", "startnetwork")):
+        told = cli(*words)
+        assert told.code == 2
+        assert "there is no project here" in told.err
+    assert "there is no command 'chekc'" in cli("net", "chekc").err
+
+
+def test_a_project_elsewhere(cli: Cli, root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("away"))
+    assert cli("net", "check", project=root, prog="python3 manage.py").code == 0
+
+
+# -- check
+
+
+def test_check(cli: Cli, root: Path) -> None:
+    told = cli("net", "check")
+    assert (told.code, told.out, told.err) == (0, "net is right: 2 jobs, 1 pipe, 0 nodes\n", "")
+    assert json.loads(cli("net", "check", "--json").out) == {
+        "network": "net",
+        "ok": True,
+        "faults": [],
+        "warnings": [],
+        "jobs": 2,
+        "pipes": 1,
+        "nodes": 0,
+    }
+
+
+def test_check_tells_all_faults(cli: Cli, root: Path) -> None:
+    with (root / "net" / "config.py").open("a") as file:
+        file.write("LOG_LEVEL = 'x'\nPORT = 0\n")
+    told = cli("net", "check")
+    assert (told.code, told.out) == (2, "")
+    assert [line.split(": ")[:3] for line in told.err.splitlines()] == [
+        ["Error", "net/config.py:16", "LOG_LEVEL must be one of CRITICAL, FATAL, ERROR, WARNING, WARN, INFO, DEBUG, NOTSET, is 'x' (str)"],
+        ["Error", "net/config.py:17", "PORT must be a port number from 1 to 65535, is 0 (int)"],
+    ]
+    told = cli("net", "check", "--json")
+    assert (told.code, told.err) == (2, "")
+    found = json.loads(told.out)
+    assert found["ok"] is False
+    assert [fault["where"] for fault in found["faults"]] == ["net/config.py:16", "net/config.py:17"]
+
+
+def test_check_shows_warnings(cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fission.core.network import Network
+
+    monkeypatch.setattr(Network, "warnings", lambda self: ["pipe 1 runs ahead"])
+    told = cli("net", "check")
+    assert (told.code, told.err) == (0, "Warning: pipe 1 runs ahead\n")
+    assert json.loads(cli("net", "check", "--json").out)["warnings"] == ["pipe 1 runs ahead"]
+
+
+# -- simulate
+
+
+def test_simulate(cli: Cli, root: Path, client: FakeClient) -> None:
+    client.behave = lambda observer: observer.job_output("SinkJob 2", 2, "stdout", "1")
+    told = cli("net", "simulate")
+    assert (told.code, told.out, told.err) == (0, "[SinkJob 2] 1\n2 jobs finished\n", "")
+    assert cli("net", "simulate", "--for", "2.5").code == 0
+    assert client.calls == [("net", None), ("net", 2.5)]
+
+
+def test_simulate_as_json(cli: Cli, root: Path, client: FakeClient) -> None:
+    client.behave = lambda observer: observer.job_output("SinkJob 2", 2, "stdout", "1")
+    client.summary.exit_code = 1
+    told = cli("net", "simulate", "--json")
+    assert (told.code, json.loads(told.out), told.err) == (1, {"jobs": 2}, "[SinkJob 2] 1\n")
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
+def test_for_must_be_a_time(cli: Cli, root: Path, client: FakeClient, seconds: str) -> None:
+    told = cli("net", "simulate", "--for", seconds)
+    assert told.code == 2
+    assert "--for" in told.err
+    assert client.calls == []
+
+
+def test_simulate_does_not_need_nodes(cli: Cli, root: Path, client: FakeClient) -> None:
+    with (root / "net" / "config.py").open("a") as file:
+        file.write("NODES = ['nowhere.csv']\nCLIENT_IP = 1\n")
+    assert cli("net", "simulate").code == 0
+    assert cli("net", "check").code == 2
+
+
+def test_a_wrong_config_starts_nothing(cli: Cli, root: Path, client: FakeClient) -> None:
+    (root / "net" / "config.py").write_text("import nothing_of_that_name\n")
+    told = cli("net", "simulate")
+    assert told.code == 2
+    assert "net/config.py:1: ModuleNotFoundError: No module named 'nothing_of_that_name'" in told.err
+    assert "Traceback" not in told.err
+    assert client.calls == []
+
+
+def raiser(error: BaseException) -> Callable[[Observer], None]:
+    def behave(observer: Observer) -> None:
+        raise error
+
+    return behave
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (UserError("wrong"), 2, "Error: wrong\n"),
+        (AllocationError("no place for SinkJob 2"), 3, "Error: no place for SinkJob 2\n"),
+        (EngineError("a process could not be started"), 1, "Error: a process could not be started\n"),
+        (JobFailed("SinkJob 2", "ValueError: x"), 1, "Error: SinkJob 2 failed:\nValueError: x\n"),
+        (KeyboardInterrupt(), 130, "\n"),  # click ends the line that shows ^C
+        (click.UsageError("not so"), 2, "Error: not so\n"),
+        (SystemExit(7), 7, ""),
+        (BrokenPipeError(), 1, ""),
+    ],
+)
+def test_exceptions_become_messages_and_exit_codes(
+    cli: Cli, root: Path, client: FakeClient, error: BaseException, code: int, text: str
+) -> None:
+    client.behave = raiser(error)
+    told = cli("net", "simulate")
+    assert told.code == code
+    assert told.err == text or (isinstance(error, click.UsageError) and told.err.endswith(text))
+    assert "Traceback" not in told.err
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("division by zero"), InternalError("a state that must not occur")])
+def test_a_bug_of_ours_says_so(cli: Cli, root: Path, client: FakeClient, error: Exception) -> None:
+    client.behave = raiser(error)
+    told = cli("net", "simulate")
+    assert (told.code, told.out) == (1, "")
+    assert told.err.splitlines()[0] == "This is a bug of FISSION; please report it with the text below."
+    assert "Traceback" in told.err
+    assert str(error) in told.err.splitlines()[-1]
+
+
+# -- send
+
+
+def test_send_lines_of_the_command_line(cli: Cli, root: Path, client: FakeClient) -> None:
+    assert cli("net", "send", "1", "--line", "a", "--line", " b ").code == 0
+    assert client.calls == [(root / "net", 1, ["a", " b "])]
+
+
+def test_send_standard_input(cli: Cli, root: Path, client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\n\ntwo"))
+    assert cli("net", "send", "3").code == 0
+    assert client.calls == [(root / "net", 3, ["one", "", "two"])]
+
+
+@pytest.mark.parametrize("job", ["0", "-1", "x", ""])
+def test_send_needs_the_id_of_a_job(cli: Cli, root: Path, client: FakeClient, job: str) -> None:
+    assert cli("net", "send", job).code == 2
+    assert client.calls == []

@@ -1,0 +1,236 @@
+"""Runs what a page of the documentation shows. How to write a page:
+
+Commands stand in ``console`` blocks, each on a line that begins with ``$ ``; what follows, up to the next one, is the output that a
+reader will see::
+
+    <!-- test: cwd=examples for=3 -->
+    ```console
+    $ fission example_1 simulate
+    SourceJob 1: ...
+    ...
+    stopped after ... s
+    ```
+
+The commands of a page run one after another, by bash, in one temporary folder that holds a copy of examples/. A command without output
+in the block may say what it likes. Stated output must be all of it (stdout and stderr together, as a terminal shows them), where ``...``
+stands for anything within a line, and on a line of its own for any number of lines. A command that ends with a backslash goes on in the
+next line. ``cd`` holds for the rest of the page.
+
+The comment right before a block says more, as ``name=value`` words:
+
+========== ============================================================================================================
+cwd=DIR    go there first (relative to the temporary folder) and stay for the rest of the page
+for=S      Ctrl-C after S seconds; the exit code may then be 130
+exit=N     the exit code that is expected, else 0
+limit=S    the command must end within S seconds, else `LIMIT_S`
+background the command goes on while the page does, once its stated output has come; Ctrl-C at the end of the page
+by=FILE    not run here: FILE of the repository runs it, and has the command's text in it (``make test`` is run by .ci/run)
+file=PATH  for a block of any other language: write it to PATH (relative to where the page is now), as the reader is told to
+========== ============================================================================================================
+
+Python blocks are compiled, so they must be whole statements. Blocks called sh, bash or shell are refused: nothing would test them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import fission
+from tests.waiting import eventually
+
+ROOT = Path(__file__).parent.parent
+LIMIT_S = 60.0
+OPTIONS = {"cwd", "for", "exit", "limit", "background", "by", "file"}
+COMMENT = re.compile(r"^\s*<!--\s*test:(.*?)-->\s*$")
+FENCE = re.compile(r"^(\s*)(`{3,}|~{3,})\s*([\w+-]*)")
+
+
+@dataclass
+class Block:
+    """A fenced block: its language, its text without the fences, the line of its first fence, what the comment before it says."""
+
+    language: str
+    text: str
+    line: int
+    options: dict[str, str] = field(default_factory=dict)
+
+    def commands(self) -> list[tuple[str, list[str]]]:
+        """(command, lines of its stated output), in order."""
+        found: list[tuple[str, list[str]]] = []
+        lines = iter(self.text.splitlines())
+        for line in lines:
+            if line.startswith("$ "):
+                command = line[2:]
+                while command.endswith("\\"):
+                    command = command[:-1] + next(lines).strip().removeprefix("> ")
+                found.append((command, []))
+            elif found:
+                found[-1][1].append(line)
+            elif line.strip():
+                raise AssertionError(f"line {self.line}: a console block begins with a command, `$ ...`, this one with {line!r}")
+        return found
+
+
+def blocks_of(page: str) -> Iterator[Block]:
+    """Every fenced block of a page in Markdown.
+
+    Raises:
+        AssertionError: a comment has an unknown option, or no block follows it.
+    """
+    options: dict[str, str] | None = None
+    lines = iter(enumerate(page.splitlines(), 1))
+    for number, line in lines:
+        if comment := COMMENT.match(line):
+            words = (word.partition("=") for word in shlex.split(comment[1]))
+            options = {name: value for name, _, value in words}
+            assert options.keys() <= OPTIONS, f"line {number}: unknown {sorted(options.keys() - OPTIONS)}; there are {sorted(OPTIONS)}"
+        elif fence := FENCE.match(line):
+            text = []
+            for _, inner in lines:
+                if inner.strip().startswith(fence[2]) and not inner.strip().strip(fence[2][0]):
+                    break
+                text.append(inner)
+            yield Block(fence[3], textwrap.dedent("\n".join(text)) + "\n", number, options or {})
+            options = None
+        elif line.strip():
+            assert options is None, f"line {number}: the test comment before it belongs right before a block"
+
+
+def fits(expected: list[str], actual: list[str]) -> bool:
+    """Whether output is what is stated; see the head of this file for ``...``. Blanks at the ends of lines do not matter."""
+    pattern = ""
+    for line in expected:
+        if line.strip() == "...":
+            pattern += r"(?:.*\n)*?"
+        else:
+            pattern += ".*?".join(re.escape(part) for part in line.rstrip().split("...")) + r"\n"
+    return re.fullmatch(pattern, "".join(line.rstrip() + "\n" for line in actual)) is not None
+
+
+class Page:
+    """Runs the blocks of one page in a temporary folder. A context manager: what runs in the background ends with it."""
+
+    def __init__(self, folder: Path, root: Path = ROOT) -> None:
+        self._root = root
+        self._folder = folder / "page"
+        self._folder.mkdir()
+        self._here = self._folder
+        if (root / "examples").is_dir():
+            leavings = shutil.ignore_patterns("simulation", "local", "collection", "__pycache__")
+            shutil.copytree(root / "examples", self._folder / "examples", ignore=leavings)
+        self._environment = _environment(folder / "bin")
+        self._background: list[tuple[str, subprocess.Popen[bytes], Path]] = []
+
+    def __enter__(self) -> Page:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for command, process, output in self._background:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+            code = _end(process, 10)
+            assert code in (0, 130), f"$ {command}\nexit code {code} after Ctrl-C\n{output.read_text()}"
+
+    def run(self, block: Block) -> None:
+        """Does with the block what is to be done with one of its language.
+
+        Raises:
+            AssertionError: it does not do what the page says; the message has the command and its output.
+        """
+        assert block.language not in {"sh", "bash", "shell"}, (
+            f"line {block.line}: a {block.language} block is not tested; make it a console block"
+        )
+        if block.language == "python":
+            compile(block.text, f"line {block.line}", "exec")
+        if "cwd" in block.options:
+            self._here = self._folder / block.options["cwd"]
+        if "file" in block.options:
+            target = self._here / block.options["file"]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(block.text, encoding="utf-8")
+        elif block.language == "console":
+            for command, expected in block.commands():
+                if "by" in block.options:
+                    runner = self._root / block.options["by"]
+                    assert runner.is_file(), f"line {block.line}: by={runner} is not there"
+                    assert command in runner.read_text(encoding="utf-8"), f"line {block.line}: {runner} does not run {command!r}"
+                elif command.startswith("cd "):
+                    self._here = (self._here / command[3:].strip()).resolve()
+                    assert self._here.is_dir(), f"line {block.line}: {command}: no such folder"
+                else:
+                    self._run(command, expected, block)
+
+    def _run(self, command: str, expected: list[str], block: Block) -> None:
+        options = block.options
+        with tempfile.NamedTemporaryFile(prefix="output-", delete=False) as file:
+            output = Path(file.name)
+            process = subprocess.Popen(
+                ["bash", "-c", command],
+                cwd=self._here,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+        def story(why: str) -> str:
+            return f"line {block.line}: $ {command}\n{why}\n--- stated\n" + "\n".join(expected) + f"\n--- output\n{output.read_text()}"
+
+        def lines() -> list[str]:
+            return output.read_text(errors="replace").splitlines()
+
+        limit = float(options.get("limit", LIMIT_S))
+        if "background" in options:
+            self._background.append((command, process, output))
+            eventually(lambda: fits([*expected, "..."], lines()) or process.poll() is not None, limit, lambda: story("its stated output"))
+            assert process.poll() is None, story(f"ended at once with exit code {process.returncode}")
+            return
+        allowed = {int(options.get("exit", 0))}
+        if "for" in options:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(float(options["for"]))
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+            allowed.add(130)
+        code = _end(process, limit)
+        assert code is not None, story(f"not ended within {limit:g} s")
+        assert code in allowed, story(f"exit code {code}")
+        assert not expected or fits(expected, lines()), story("the output differs")
+
+
+def _end(process: subprocess.Popen[bytes], limit_s: float) -> int | None:
+    """Exit code as shells report it, or None where the process and its group had to be killed after *limit_s*."""
+    try:
+        code = process.wait(limit_s)
+        return code if code >= 0 else 128 - code
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return None
+
+
+def _environment(programs: Path) -> dict[str, str]:
+    """An environment in which ``fission``, ``fission_admin.py`` and ``python3`` are the ones under test, installed or not."""
+    programs.mkdir()
+    python = shlex.quote(sys.executable)
+    admin = "import sys; from fission.cli.main import admin; sys.exit(admin())"
+    for name, command in {"fission": "-m fission", "fission_admin.py": f"-c {shlex.quote(admin)}", "python3": "", "python": ""}.items():
+        (programs / name).write_text(f'#!/bin/sh\nexec {python} {command} "$@"\n')
+        (programs / name).chmod(0o755)
+    source = str(Path(fission.__path__[0]).parent)
+    path = os.pathsep.join([str(programs), os.environ.get("PATH", os.defpath)])
+    return {**os.environ, "PATH": path, "PYTHONPATH": source, "COLUMNS": "120", "LC_ALL": "C.UTF-8"}

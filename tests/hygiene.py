@@ -1,0 +1,143 @@
+"""pytest plugin: a test leaves nothing behind, and with CI=true nothing is skipped. Loaded by the conftest.py of the root.
+
+**Leaks.** After each test, and after the test's own fixtures have ended, there must be no new child process, no new file or
+socket named ``fission*`` in the temp directory, no new shared memory named ``fission*``, no new network namespace. Stragglers
+get `GRACE_S` to go; then the test fails by an error of its teardown that names them. Leaked processes are killed, so that the next test
+is judged by itself. What fixtures of a wider scope than the test hold is there before the test and does not count.
+
+Two things make this exact. On Linux the pytest process adopts orphans (it is their "subreaper"), so a grandchild whose
+parent died is still found. And the temp directory is one of this run only, so that another run at the same time is not blamed
+on this one. Adopting has a price: a dead orphan stays a zombie until pytest waits for it, so ask `tests.waiting.is_running`
+whether a process lives, not ``os.kill(pid, 0)``.
+
+**Skips.** With CI=true a skip of a test or a whole file is a failure that says what was missing. The same holds for an xfail that is
+not even run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing.forkserver
+import multiprocessing.resource_tracker
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+GRACE_S = 2.0  # arbitrary: a job's process needs some tens of milliseconds to end
+OURS = "fission"  # what files, sockets and shared memory of ours begin with
+PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
+TEMP_KEY: pytest.StashKey[str] = pytest.StashKey()
+
+
+# -- skips ------------------------------------------------------------------------------------------------------------
+
+
+def _in_ci() -> bool:
+    return os.environ.get("CI", "").lower() in {"1", "true"}
+
+
+def _fail_instead(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turns a report of a skip into one of a failure, where nothing may be skipped."""
+    if not _in_ci() or report.outcome != "skipped":
+        return
+    known_bug = getattr(report, "wasxfail", None)
+    if known_bug is not None and "[NOTRUN]" not in known_bug:
+        return  # an xfail that ran: the test is there and says what is broken
+    longrepr = report.longrepr
+    reason = longrepr[2] if isinstance(longrepr, tuple) else str(known_bug or longrepr)
+    report.outcome = "failed"
+    report.longrepr = f"{reason}\nCI=true: nothing may be skipped. Provide what is missing, or let the test do without it."
+    if known_bug is not None:
+        delattr(report, "wasxfail")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _fail_instead(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _fail_instead(report)
+    return report
+
+
+# -- leaks ------------------------------------------------------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Adopts orphans and gives the run a temp directory of its own, below a short path: a socket's name has at most 107 bytes."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    # pytest's own folders (tmp_path) stay where they are found after a failure.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    own = tempfile.mkdtemp(prefix="t-")
+    config.stash[TEMP_KEY] = own
+    os.environ["TMPDIR"] = tempfile.tempdir = own
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    own = config.stash.get(TEMP_KEY, None)
+    if own is None:
+        return
+    shutil.rmtree(own, ignore_errors=True)
+    tempfile.tempdir = None
+    os.environ["TMPDIR"] = str(Path(own).parent)
+
+
+def _names(folder: str, prefix: str = "") -> set[str]:
+    with contextlib.suppress(FileNotFoundError):
+        return {f"{folder}/{name}" for name in os.listdir(folder) if name.startswith(prefix)}
+    return set()
+
+
+def _things() -> set[str]:
+    """Files, sockets, shared memory and network namespaces of ours that exist now, as paths."""
+    return _names(tempfile.gettempdir(), OURS) | _names("/dev/shm", OURS) | _names("/run/netns")
+
+
+def _children() -> set[psutil.Process]:
+    """Every descendant but the two that multiprocessing keeps by design."""
+    helpers = {
+        multiprocessing.resource_tracker._resource_tracker._pid,  # type: ignore[attr-defined]
+        multiprocessing.forkserver._forkserver._forkserver_pid,  # type: ignore[attr-defined]
+    }
+    return {child for child in psutil.Process().children(recursive=True) if child.pid not in helpers}
+
+
+def _describe(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return f"process {process.pid}: {' '.join(process.cmdline()) or process.name()}"
+    return f"process {process.pid}"
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fails a test that leaves processes, files, shared memory or namespaces; see the head of this file."""
+    children_before, things_before = _children(), _things()
+    yield
+    deadline = time.monotonic() + GRACE_S
+    # wait_procs also collects the dead, so adopted zombies end here.
+    _, alive = psutil.wait_procs(list(_children() - children_before), timeout=GRACE_S)
+    tick = threading.Event()
+    while (things := _things() - things_before) and time.monotonic() < deadline:
+        tick.wait(0.01)
+    problems = [_describe(process) for process in alive] + sorted(things)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=GRACE_S)
+    if problems:
+        pytest.fail("the test left behind:\n  " + "\n  ".join(problems), pytrace=False)

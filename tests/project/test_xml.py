@@ -1,0 +1,217 @@
+"""XML of the old MARVELO: the same network as in Python, renamed tags, mistakes with their lines, nothing that expands or is fetched."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from fission.core.jobs import DynamicMARVELOJob
+from tests.project.projects import HEAD, faults, loaded, one_fault, shape
+
+XML = """\
+<?xml version="1.0"?>
+<network>
+  <node pi_id="192.168.4.2">
+    <algorithm path="net/source/fobi" executable="./read.py">
+      <output target_pi_id="192.168.4.3" pipe_id="1" block_size="1024" block_count="1"></output>
+      <parameter param="-f mix1.wav"/>
+      <parameter param="-l log"></parameter>
+    </algorithm>
+  </node>
+  <node pi_id="pi3">
+    <algorithm executable="whiten --fast">
+      <input source_pi_id="192.168.4.2" pipe_id="1"/>
+      <output pipe_id="2" block_size="8"/>
+    </algorithm>
+    <algorithm executable="sink"><input pipe_id="2" block_count="4"/></algorithm>
+  </node>
+</network>
+"""
+IN_PYTHON = """
+from fission.core.jobs import DynamicMARVELOJob
+JOBS = [
+    DynamicMARVELOJob(
+        executable="./read.py", dependencies="net/source/fobi", parameters="-f mix1.wav -l log", default_node="192.168.4.2",
+        outputs=[BytesPipe(1, 1024)],
+    ),
+    DynamicMARVELOJob(executable="whiten --fast", default_node="pi3", inputs=[BytesPipe(1, 1024)], outputs=[BytesPipe(2, 8, 4)]),
+    DynamicMARVELOJob(executable="sink", default_node="pi3", inputs=[BytesPipe(2, 8, 4)]),
+]
+"""
+CONFIG = "XML_FILE = 'net.xml'\n"
+SOURCES = {"net/source/fobi/read.py": "#!/usr/bin/env python3\n"}
+
+
+def with_xml(text: str) -> dict[str, str]:
+    return {**SOURCES, "net.xml": text}
+
+
+def test_the_same_network_as_in_python(tmp_path: Path) -> None:
+    (tmp_path / "net/source/fobi").mkdir(parents=True)
+    python = loaded(tmp_path, HEAD + IN_PYTHON, SOURCES)
+    xml = loaded(tmp_path, CONFIG, with_xml(XML))
+    assert shape(xml) == shape(python)
+    assert all(type(job) is DynamicMARVELOJob for job in xml.config.jobs)
+    assert [job.created_at for job in xml.config.jobs] == ["net.xml:4", "net.xml:11", "net.xml:15"]
+    assert [node.ip for node in xml.config.nodes] == ["192.168.4.2", "pi3"]
+    assert xml.config.xml_file == tmp_path / "net.xml"
+
+
+def test_nodes_that_the_config_has_are_not_made_again(tmp_path: Path) -> None:
+    nodes = "NODES = [BaseNode('pi3', 'board'), MultiNode('192.168.4.*')]\n"
+    assert [str(node) for node in loaded(tmp_path, HEAD + CONFIG + nodes, with_xml(XML)).config.nodes] == [
+        "BaseNode board",
+        "MultiNode 192.168.4.*",
+    ]
+    assert loaded(tmp_path, CONFIG, with_xml(XML), simulation=True).config.nodes == ()
+
+
+def test_all_names_can_be_changed(tmp_path: Path) -> None:
+    names = {
+        "ip": "host",
+        "executable": "cmd",
+        "dependencies": "folder",
+        "input": "from",
+        "output": "to",
+        "pipe_id": "number",
+        "parameter_tag": "arg",
+        "parameter": "value",
+        "block_size": "bytes",
+        "block_count": "blocks",
+    }
+    text = XML
+    for old, new in (
+        (" pi_id=", " host="),
+        ("executable=", "cmd="),
+        ("path=", "folder="),
+        ("<input", "<from"),
+        ("output", "to"),
+        (" pipe_id=", " number="),
+        ("parameter", "arg"),
+        ("param=", "value="),
+        ("block_size=", "bytes="),
+        ("block_count=", "blocks="),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    plain = shape(loaded(tmp_path, CONFIG, with_xml(XML)))
+    assert shape(loaded(tmp_path, f"{CONFIG}XML_ARGS = {names!r}\n", with_xml(text))) == plain
+
+
+def test_a_part_of_a_network_with_pipes_of_the_config(tmp_path: Path) -> None:
+    config = HEAD + CONFIG + "JOBS = [SourceJob(outputs=[ReducePipe(1)]), SinkJob(inputs=[BytesPipe(2, 8)])]\n"
+    body = '<algorithm executable="x"><input pipe_id="1"/><output pipe_id="2" block_size="8"/></algorithm>'
+    network = loaded(tmp_path, config, with_xml(f'<network><node pi_id="pi">{body}</node></network>')).network
+    assert [job.name for job in network.jobs.values()] == ["SourceJob 1", "SinkJob 2", "DynamicMARVELOJob 3"]
+
+
+def in_node(body: str) -> str:
+    return f'<network>\n<node pi_id="pi">\n{body}\n</node>\n</network>\n'
+
+
+def in_algorithm(body: str) -> str:
+    return in_node(f'<algorithm executable="a">\n{body}\n</algorithm>')
+
+
+SOURCE = '<algorithm executable="b"><output pipe_id="1" block_size="8"/></algorithm>'
+INPUT = '<algorithm executable="a"><input pipe_id="1" block_size="8"/></algorithm>'
+WRONG = [
+    ("", 1, "is not well-formed XML: no element found"),
+    ("<network>", 1, "is not well-formed XML"),
+    ("<network>\n<node pi_id='x'>\n</network>", 3, "is not well-formed XML: mismatched tag"),
+    ("<web/>", 1, "only <network> may stand at the top, is <web>"),
+    ("<network><nodes/></network>", 1, "only <node> may stand in <network>, is <nodes>; did you mean 'node'?"),
+    (in_node("<algoritm executable='x'><input/></algoritm>"), 3, "only <algorithm> may stand in <node>, is <algoritm>; did you mean"),
+    (in_algorithm("<inputs pipe_id='1'/>"), 4, "only <parameter> or <input> or <output> may stand in <algorithm>, is <inputs>"),
+    (
+        in_algorithm("<input pipe_id='1' block_size='8'><x/></input>").replace("</node>", SOURCE + "</node>"),
+        4,
+        "nothing may stand in <input>, is <x>",
+    ),
+    ("<network>\n<node/></network>", 2, "the attribute 'pi_id' of <node> is missing; write <node pi_id=\"...\">"),
+    ("<network>\n<node pi_id=' '/></network>", 2, "the attribute 'pi_id' of <node> is empty"),
+    ("<network>\n<node pi_id='1.2.3.400'/></network>", 2, "pi_id must be an IP address or host name, is '1.2.3.400'"),
+    (in_node("<algorithm/>"), 3, "the attribute 'executable' of <algorithm> is missing"),
+    (in_algorithm("<parameter/>"), 4, "the attribute 'param' of <parameter> is missing"),
+    (in_algorithm("<input/>"), 4, "the attribute 'pipe_id' of <input> is missing"),
+    (in_algorithm("<input pipe_id='x'/>"), 4, "pipe_id must be a whole number, 1 or more, is 'x'"),
+    (in_algorithm("<input pipe_id='0'/>"), 4, "pipe_id must be a whole number, 1 or more, is '0'"),
+    (in_node(SOURCE + "\n" + INPUT.replace("8", "-8")), 4, "block_size must be a whole number, 1 or more, is '-8'"),
+    (in_node(SOURCE + "\n" + INPUT.replace("block_size", "block_siz")), 4, "unknown attribute 'block_siz'; did you mean 'block_size'?"),
+    (
+        in_node(SOURCE + "\n" + INPUT.replace("8", "9")),
+        3,
+        "the ends of pipe 1 must have the same block_size, have 8 in line 3 and 9 in line 4",
+    ),
+    (in_node((SOURCE + "\n" + INPUT).replace(' block_size="8"', "")), 3, "pipe 1 has no block_size; write the number of bytes"),
+    (
+        in_node((SOURCE + INPUT).replace('pipe_id="1"', 'pipe_id="4294967296"')),
+        3,
+        "the id of a BytesPipe must be an int from 1 to 4294967295",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "expected"), WRONG, ids=[expected for _, _, expected in WRONG])
+def test_a_mistake_is_told_with_its_line(tmp_path: Path, text: str, line: int, expected: str) -> None:
+    fault = one_fault(tmp_path, CONFIG, with_xml(text))
+    assert fault.startswith(f"net.xml:{line}: "), fault
+    assert expected in fault
+
+
+def test_all_mistakes_at_once(tmp_path: Path) -> None:
+    text = "<network>\n<node>\n<algorithm/>\n</node>\n<nod/>\n</network>"
+    found = faults(tmp_path, CONFIG + "PORT = 0\n", with_xml(text))
+    assert [fault.split(": ")[0] for fault in found] == ["net/config.py:2", "net.xml:2", "net.xml:3", "net.xml:5"]
+
+
+def test_the_ends_of_pipes_are_told_with_the_lines(tmp_path: Path) -> None:
+    assert "net.xml:3" in "\n".join(faults(tmp_path, CONFIG, with_xml(in_node(SOURCE))))
+
+
+def test_two_roles_must_not_have_one_name(tmp_path: Path) -> None:
+    found = faults(tmp_path, CONFIG + "XML_ARGS = {'input': 'output', 'block_size': 'pipe_id'}\n", with_xml(XML))
+    assert found == [
+        "net/config.py:2: XML_ARGS must give each its own name, input and output are both 'output'",
+        "net/config.py:2: XML_ARGS must give each its own name, pipe_id and block_size are both 'pipe_id'",
+    ]
+
+
+# -- what a file must not do
+
+LAUGHS = "<!DOCTYPE lolz [<!ENTITY a '{a}'>" + "".join(
+    f"<!ENTITY {b} '{('&' + a + ';') * 10}'>" for a, b in zip("abcdefghi", "bcdefghij", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        LAUGHS.format(a="lol" * 10) + "]>",
+        "<!DOCTYPE network [<!ENTITY blow '" + "x" * 100_000 + "'>]>",
+        "<!DOCTYPE network [<!ENTITY secret SYSTEM 'file:///etc/passwd'>]>",
+        "<!DOCTYPE network SYSTEM 'http://127.0.0.1:1/evil.dtd'>",
+        "<!DOCTYPE network [<!ENTITY % more SYSTEM 'file:///etc/passwd'> %more;]>",
+        "<!DOCTYPE network>",
+    ],
+    ids=["billion laughs", "quadratic", "external entity", "external dtd", "parameter entity", "empty doctype"],
+)
+def test_document_types_and_entities_are_refused_at_once(tmp_path: Path, head: str) -> None:
+    text = XML.replace("<network>", head + "<network>").replace("./read.py", "&j;&blow;&secret;")
+    began = time.monotonic()
+    fault = one_fault(tmp_path, CONFIG, with_xml(text))
+    assert time.monotonic() - began < 5
+    assert fault.startswith("net.xml:2: has a document type (<!DOCTYPE ...>), which is refused, and with it all entities; ")
+    assert "root:" not in fault
+
+
+def test_an_entity_without_a_document_type_is_refused(tmp_path: Path) -> None:
+    fault = one_fault(tmp_path, CONFIG, with_xml(XML.replace("./read.py", "&secret;")))
+    assert fault.startswith("net.xml:4: is not well-formed XML: undefined entity")
+
+
+def test_the_five_entities_of_xml_itself_are_allowed(tmp_path: Path) -> None:
+    job = loaded(tmp_path, CONFIG, with_xml(XML.replace("-l log", "&quot;a &amp; b&quot;"))).config.jobs[0]
+    assert job.PARAMETERS == '-f mix1.wav "a & b"'  # type: ignore[attr-defined]

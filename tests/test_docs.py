@@ -1,0 +1,146 @@
+"""Every command and output in README.md and docs/ is real. How to write a page: tests/docs_runner.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.docs_runner import ROOT, Block, Page, blocks_of, fits
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)  # a page is one story, so it is one test
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_page(path: Path, tmp_path: Path) -> None:
+    with Page(tmp_path) as page:
+        for block in blocks_of(path.read_text(encoding="utf-8")):
+            page.run(block)
+
+
+# -- the runner itself ------------------------------------------------------------------------------------------------
+
+GOOD = """
+# A page
+
+```console
+$ echo one; echo two >&2
+one
+two
+$ mkdir -p deep && cd deep && pwd
+.../page/deep
+$ cd deep
+$ echo many \\
+>   words
+many words
+```
+
+<!-- test: file=net/config.py -->
+```python
+JOBS = []
+```
+
+```console
+$ cat net/config.py
+JOBS = []
+$ python3 -c 'for i in range(9): print("line", i)'
+line 0
+...
+line 8
+```
+
+<!-- test: cwd=. exit=3 -->
+```console
+$ test -d deep && exit 3
+```
+
+<!-- test: for=0.2 -->
+```console
+$ echo begin; exec sleep 100
+begin
+```
+
+<!-- test: background -->
+```console
+$ exec python3 -c "import signal as s; s.pthread_sigmask(s.SIG_BLOCK, [2]); print('up', flush=True); s.sigwait([2])"
+up
+```
+
+<!-- test: by=Makefile -->
+```console
+$ make it
+```
+
+    indented text
+
+```text
+$ not run
+```
+"""
+
+
+def run_page(text: str, folder: Path) -> None:
+    (folder / "Makefile").write_text("# make it\n")
+    with Page(folder, root=folder) as page:
+        for block in blocks_of(text):
+            page.run(block)
+
+
+def test_good_page(tmp_path: Path) -> None:
+    run_page(GOOD, tmp_path)
+
+
+BAD = {
+    "the output differs": "```console\n$ echo one\ntwo\n```",
+    "exit code 1": "```console\n$ false\n```",
+    "exit code 0": "<!-- test: exit=2 -->\n```console\n$ true\n```",
+    "not ended within": "<!-- test: limit=0.1 -->\n```console\n$ exec sleep 100\n```",
+    "ended at once": "<!-- test: background -->\n```console\n$ true\nup\n```",
+    "does not run 'make that'": "<!-- test: by=Makefile -->\n```console\n$ make that\n```",
+    "is not there": "<!-- test: by=Nofile -->\n```console\n$ make it\n```",
+    "is not tested": "```bash\necho one\n```",
+    "begins with a command": "```console\necho one\n```",
+    "unknown": "<!-- test: fro=2 -->\n```console\n$ true\n```",
+    "right before a block": "<!-- test: for=2 -->\nText.\n```console\n$ true\n```",
+    "no such folder": "```console\n$ cd nowhere\n```",
+}
+
+
+@pytest.mark.parametrize("problem", BAD)
+def test_bad_page(problem: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=problem):
+        run_page(BAD[problem], tmp_path)
+
+
+def test_python_blocks_must_compile(tmp_path: Path) -> None:
+    with pytest.raises(SyntaxError):
+        run_page("```python\ndef f(:\n```", tmp_path)
+
+
+def test_blocks_keep_their_text() -> None:
+    page = "1. item\n\n   ````md\n   ```x\n   ````\n<!-- test: cwd='a b' for=1 -->\n\n~~~console\n$ x\n~~~"
+    assert list(blocks_of(page)) == [
+        Block("md", "```x\n", 3),
+        Block("console", "$ x\n", 8, {"cwd": "a b", "for": "1"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "answer"),
+    [
+        ("a\nb", "a\nb", True),
+        ("a", "a\nb", False),
+        ("a\n...", "a\nb\nc", True),
+        ("...\nc", "a\nb\nc", True),
+        ("...", "", True),
+        ("a\n...\nc", "a\nc", True),
+        ("took ... s", "took 0.31 s", True),
+        ("took ... s", "took\n0.31 s", False),
+        ("a.c", "abc", False),
+        ("a  ", "a", True),
+    ],
+)
+def test_fits(expected: str, actual: str, answer: bool) -> None:
+    assert fits(expected.splitlines(), actual.splitlines()) is answer

@@ -1,0 +1,119 @@
+"""The hygiene plugin catches what it is there for: run on small test files in a pytest of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def run_pytest(folder: Path, source: str, **environment: str) -> tuple[int, str]:
+    """Exit code and output of a fresh pytest on one file with the plugin and the project's settings."""
+    (folder / "test_it.py").write_text(source)
+    command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(folder), "-p", "tests.hygiene"]
+    command += ["-p", "no:cacheprovider", "-rs", str(folder / "test_it.py")]
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}", "CI": "", **environment}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=50, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+SKIPS = """
+import pytest
+
+def test_calls_skip():
+    pytest.skip("needs a spoon")
+
+@pytest.mark.skipif(True, reason="needs a fork")
+def test_marked():
+    pass
+
+@pytest.mark.xfail(reason="a known bug")
+def test_known_bug():
+    assert False
+
+@pytest.mark.xfail(reason="hangs", run=False)
+def test_never_run():
+    pass
+"""
+
+
+def test_skips_stay_skips_at_home(tmp_path: Path) -> None:
+    code, output = run_pytest(tmp_path, SKIPS)
+    assert code == 0, output
+    assert "2 skipped, 2 xfailed" in output
+
+
+def test_skips_fail_in_ci_and_name_what_is_missing(tmp_path: Path) -> None:
+    code, output = run_pytest(tmp_path, SKIPS, CI="true")
+    assert code == 1, output
+    assert "1 failed, 1 xfailed, 2 errors" in output  # what is skipped before its call is an error
+    for missing in ("needs a spoon", "needs a fork", "hangs", "nothing may be skipped"):
+        assert missing in output
+
+
+def test_a_skipped_file_fails_in_ci(tmp_path: Path) -> None:
+    code, output = run_pytest(tmp_path, "import pytest\npytest.importorskip('no_such_module')\n", CI="true")
+    assert code != 0
+    assert "no_such_module" in output
+    assert "nothing may be skipped" in output
+
+
+def test_a_test_without_cases_fails_in_ci(tmp_path: Path) -> None:
+    source = "import pytest\n@pytest.mark.parametrize('x', [])\ndef test_none(x):\n    pass\n"
+    code, output = run_pytest(tmp_path, source, CI="true")
+    assert code == 1, output
+    assert "1 error" in output
+
+
+CLEAN = """
+import multiprocessing, os, subprocess, sys, tempfile
+from multiprocessing import shared_memory
+
+def test_cleans_up():
+    subprocess.run([sys.executable, "-c", "pass"], check=True)
+    with tempfile.TemporaryDirectory(prefix="fission-"):
+        pass
+    memory = shared_memory.SharedMemory(create=True, size=16)
+    memory.close()
+    memory.unlink()
+
+def test_straggler_that_ends_within_the_grace():
+    stays = "import threading; threading.Event().wait(0.3)"
+    subprocess.run(["sh", "-c", f"{sys.executable} -c '{stays}' &"], check=True)
+"""
+
+
+def test_clean_tests_pass(tmp_path: Path) -> None:
+    code, output = run_pytest(tmp_path, CLEAN)
+    assert code == 0, output
+
+
+LEAKS = """
+import subprocess, tempfile
+
+def test_leaks():
+    subprocess.Popen(["sleep", "1234"]).returncode = 0
+    subprocess.run(["sh", "-c", "setsid sleep 5678 >/dev/null 2>&1 &"])
+    open(tempfile.gettempdir() + "/fission-1234.sock", "w").close()
+    open("/dev/shm/fission-1234", "w").close()
+
+def test_next_one_is_judged_by_itself():
+    pass
+"""
+
+
+@pytest.mark.slow
+def test_leaks_are_named(tmp_path: Path) -> None:
+    try:
+        code, output = run_pytest(tmp_path, LEAKS)
+    finally:
+        Path("/dev/shm/fission-1234").unlink(missing_ok=True)
+    assert code == 1, output
+    assert "2 passed, 1 error" in output
+    for leaked in (": sleep 1234", ": sleep 5678", "/fission-1234.sock", "/dev/shm/fission-1234"):
+        assert leaked in output

@@ -1,0 +1,50 @@
+"""`import fission` is quick and light: it runs in every process of a network, on boards too."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fission
+
+HEAVY = (
+    "aiohttp",
+    "asyncio",
+    "cryptography",
+    "dask",
+    "distributed",
+    "matplotlib",
+    "multiprocessing",
+    "numpy",
+    "sqlalchemy",
+    "tornado",
+    "zmq",
+)
+
+
+def fresh(code: str) -> str:
+    """What the code prints in an interpreter of its own."""
+    source = str(Path(fission.__path__[0]).parent)
+    env = {**os.environ, "PYTHONPATH": source}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_import_takes_less_than_150_ms() -> None:
+    # Timed inside: the interpreter's own start is not ours.
+    code = "import time; begin = time.perf_counter(); import fission; print(time.perf_counter() - begin)"
+    seconds = [float(fresh(code)) for _ in range(6)][1:]  # the first one may have to compile
+    assert statistics.median(seconds) < 0.150, seconds
+
+
+@pytest.mark.parametrize("module", ["fission", "fission.core.jobs", "fission.cli.main"])
+def test_import_loads_nothing_heavy(module: str) -> None:
+    loaded = fresh(f"import sys; bare = set(sys.modules); import {module}; print(*sorted(set(sys.modules) - bare))").split()
+    assert module in loaded
+    assert not [name for name in HEAVY if name in loaded]

@@ -1,0 +1,203 @@
+"""The house of DESIGN.md, section 3: a file imports only from its own floor's folder, never in a circle, or from lower floors.
+
+Read from the source with ast, so imports inside functions count too. So do those under TYPE_CHECKING, but for circles: a job has pipes
+and a pipe has jobs, and only their types know each other. The name of a module in a string, which is how a job's process is told its
+adapters, is no import.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src"
+
+# Top-level name in the package: floor. A folder and everything below it share one. The package itself is above the ports, which
+# it may re-export, so nothing below imports from it.
+FLOORS = {
+    "errors": 0,
+    "core": 1,
+    "protocol": 2,
+    "ports": 3,
+    "__init__": 3.5,
+    "adapters": 4,
+    "runtime": 5,
+    "project": 5,
+    "client": 6,
+    "pipelines": 6,
+    "cli": 7,
+    "testing": 7,
+    "dashboard": 7,
+    "provision": 7,
+    "__main__": 8,
+}
+# Stricter than the floors: runtime is handed its adapters.
+NOT_INTO = {"runtime": {"adapters"}}
+# Sans-IO: `now` and the generator of random numbers are arguments.
+IO_MODULES = frozenset(
+    "asyncio concurrent ctypes fcntl glob http io logging mmap multiprocessing os pathlib queue random sched select selectors "
+    "shutil signal socket socketserver ssl subprocess tempfile termios threading time urllib".split()
+)
+# What stands for one outside thing stays in the adapters.
+ONLY_IN_ADAPTERS = frozenset({"zmq", "distributed", "dask", "sqlalchemy"})
+
+
+def modules_of(source: Path) -> dict[str, Path]:
+    """Every module of the package in *source* by its dotted name; templates are no modules."""
+    found = {}
+    for path in sorted((source / "fission").rglob("*.py")):
+        parts = path.relative_to(source).with_suffix("").parts
+        if "templates" not in parts:
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports_of(module: str, path: Path, modules: dict[str, Path]) -> Iterator[tuple[str, int, bool]]:
+    """What the module imports: (dotted name of a module, line, whether only for types)."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno, id(node) in for_types
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+                base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [base])])
+            for alias in node.names:
+                # `from package import name`: the name is a module of it, or something that the package's own file defines.
+                inner = f"{base}.{alias.name}"
+                yield inner if inner in modules else base, node.lineno, id(node) in for_types
+
+
+def home(module: str) -> str:
+    """The floor's folder or file that a module of the package belongs to."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def broken_rules(source: Path) -> list[str]:
+    """Every import below ``source/fission`` that breaks a rule, as one line each."""
+    modules = modules_of(source)
+    problems = []
+    inside: dict[str, set[str]] = {module: set() for module in modules}
+    for module, path in modules.items():
+        here = home(module)
+        if here not in FLOORS:
+            problems.append(f"{module}: {here} is on no floor; FLOORS in tests/test_layers.py says where things live")
+            continue
+        for imported, line, only_types in imports_of(module, path, modules):
+            place = f"{path.relative_to(source)}:{line}: {module} imports {imported}"
+            top = imported.split(".")[0]
+            if top != "fission":
+                if here == "protocol" and top in IO_MODULES and not only_types:
+                    problems.append(f"{place}, but protocol/ is sans-IO")
+                if top in ONLY_IN_ADAPTERS and here != "adapters":
+                    problems.append(f"{place}, which belongs into an adapter")
+                continue
+            there = home(imported)
+            if here == there:
+                if not only_types:
+                    inside[module].add(imported)
+                if here == "adapters":
+                    problems.append(f"{place}, but no adapter imports another")
+            elif there not in FLOORS:
+                problems.append(f"{place}, which is on no floor")
+            elif FLOORS[there] >= FLOORS[here]:
+                problems.append(f"{place}: floor {FLOORS[here]:g} imports only from lower floors, {there} is on floor {FLOORS[there]:g}")
+            elif there in NOT_INTO.get(here, ()):
+                problems.append(f"{place}, but {here} is handed its {there}")
+    return list(dict.fromkeys(problems)) + [f"circle: {' -> '.join(circle)}" for circle in circles(inside)]
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """One circle for each group of modules that import each other in one."""
+    found: list[list[str]] = []
+    done: set[str] = set()
+
+    def visit(module: str, way: list[str]) -> None:
+        if module in way:
+            found.append([*way[way.index(module) :], module])
+            return
+        if module in done:
+            return
+        for imported in sorted(graph.get(module, ())):
+            visit(imported, [*way, module])
+        done.add(module)
+
+    for module in sorted(graph):
+        visit(module, [])
+    return found
+
+
+def test_every_import_keeps_to_its_floor() -> None:
+    problems = broken_rules(SOURCE)
+    assert not problems, "\n".join(problems)
+
+
+BROKEN = [
+    ("core/jobs.py", "from fission.protocol import frames", "core.jobs imports fission.protocol.frames: floor 1"),
+    ("core/jobs.py", "def f():\n    import fission.client", "core/jobs.py:2: fission.core.jobs imports fission.client: floor 1"),
+    ("core/jobs.py", "from .. import client", "imports fission.client: floor 1"),
+    ("core/jobs.py", "from .pipes import X", "circle: fission.core.jobs -> fission.core.pipes -> fission.core.jobs"),
+    ("core/jobs.py", "import fission", "imports fission: floor 1"),
+    ("core/jobs.py", "import zmq", "core.jobs imports zmq, which belongs into an adapter"),
+    ("protocol/frames.py", "def f():\n    from time import monotonic", "imports time, but protocol/ is sans-IO"),
+    ("adapters/zmq_links.py", "from .memory_links import X", "no adapter imports another"),
+    ("runtime/host.py", "from ..adapters.zmq_links import Z", "runtime is handed its adapters"),
+    ("runtime/host.py", "from ..project import config", "runtime.host imports fission.project.config: floor 5"),
+    ("project/config.py", "from ..runtime.host import x", "project.config imports fission.runtime.host: floor 5"),
+    ("client.py", "from fission.cli import main", "floor 6 imports only from lower floors, cli is on floor 7"),
+    ("attic/old.py", "", "attic is on no floor"),
+    ("core/jobs.py", "from fission.attic import old", "imports fission.attic, which is on no floor"),
+]
+
+
+@pytest.mark.parametrize(("path", "text", "problem"), BROKEN, ids=[problem for _, _, problem in BROKEN])
+def test_a_broken_tree_is_caught(tmp_path: Path, path: str, text: str, problem: str) -> None:
+    write_good_tree(tmp_path)
+    target = tmp_path / "fission" / path
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(text)
+    assert [line for line in broken_rules(tmp_path) if problem in line], broken_rules(tmp_path)
+
+
+def test_a_good_tree_is_not(tmp_path: Path) -> None:
+    write_good_tree(tmp_path)
+    assert broken_rules(tmp_path) == []
+
+
+def write_good_tree(root: Path) -> None:
+    files = {
+        "__init__.py": "from .errors import E",
+        "__main__.py": "from fission.cli import main",
+        "errors.py": "import socket",
+        "core/__init__.py": "from .jobs import J",
+        "core/jobs.py": "from ..errors import E\nfrom .head import H",
+        "core/pipes.py": "from fission.core.jobs import J",
+        "core/head.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .pipes import P",
+        "protocol/__init__.py": "",
+        "protocol/frames.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import random",
+        "ports.py": "from .core.pipes import P",
+        "adapters/zmq_links.py": "import zmq\nfrom fission import ports",
+        "adapters/memory_links.py": "from fission.ports import Links",
+        "runtime/host.py": "from ..ports import Links\nADAPTER = 'fission.adapters.zmq_links'",
+        "project/config.py": "import fission.core.jobs",
+        "client.py": "from .adapters.zmq_links import Z\nfrom .project.config import C",
+        "cli/main.py": "import fission\nfrom ..client import simulate",
+        "project/templates/config.py": "from fission.cli import nothing",
+    }
+    for path, text in files.items():
+        target = root / "fission" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
