@@ -51,7 +51,9 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
         ours = statistics.median(mine[figure] for mine, _ in pairs)
         bare = statistics.median(theirs[figure] for _, theirs in pairs)
         ratio = statistics.median(mine[figure] / theirs[figure] for mine, theirs in pairs)
-        rows.append({"case": name, "figure": figure, "fission": round(ours), "bare": round(bare), "ratio": round(ratio, 2), "wanted": wanted})
+        rows.append(
+            {"case": name, "figure": figure, "fission": round(ours), "bare": round(bare), "ratio": round(ratio, 2), "wanted": wanted}
+        )
     starts = [fission_chain(10, 8, 0.0, hops=7) for _ in range(options.runs)]
     start = statistics.median(one["start_s"] for one in starts)
     rows.append({"case": "8 jobs: simulate to first block", "figure": "s", "fission": round(start, 2), "wanted": "<= 1.5"})

@@ -107,6 +107,7 @@ class JobFailed(FissionError):
 class ExecutableError(FissionError):
     """A job's executable could not be started, or ended with an exit code other than 0; the text says which."""
 
+
 class EngineError(FissionError):
     """Processes could not be started or were lost by the machinery that hosts them."""
 

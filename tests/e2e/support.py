@@ -42,7 +42,9 @@ class Endless(PythonJob):
             time.sleep(0.005)
 
 class Count(PythonJob):
-    limit = 10
+    def __init__(self, limit=10, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.limit = limit
     def run(self):
         yield from range(1, self.limit + 1)
 

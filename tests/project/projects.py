@@ -76,6 +76,8 @@ def project(root: Path, config: str, files: Mapping[str, str] | None = None, nam
     for path, text in texts.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text, encoding="utf-8")
+        if text.startswith("#!"):
+            (root / path).chmod(0o755)
     return root
 
 

@@ -14,7 +14,7 @@ import zmq
 
 from fission.errors import EngineError, InternalError
 from fission.ports import PipeId, Seconds, Wiring
-from fission.protocol.frames import Buffer
+from fission.protocol.frames import Buffer, announces_more
 
 #: Milliseconds between attempts to reach the other end; arbitrary, a fraction of what a job's start takes.
 RECONNECT_MS = 5
@@ -87,9 +87,9 @@ class ZmqLinks:
             frame = socket.recv(0 if wait else zmq.NOBLOCK)
         except zmq.Again:
             return None
-        if not socket.getsockopt(zmq.RCVMORE):
+        if not announces_more(frame):
             return [frame] if frame else None
-        # only messages with out-of-band buffers have further frames: these are taken without a copy
+        # further frames are big: they are taken without a copy
         frames: list[Buffer] = [frame]
         while socket.getsockopt(zmq.RCVMORE):
             frames.append(socket.recv(copy=False).buffer)

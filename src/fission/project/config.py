@@ -18,6 +18,7 @@ from fission.project.importing import exception_fault, import_fresh, put_first, 
 from fission.project.making import Maker
 from fission.project.names import nearest, shown
 from fission.project.settings import SETTINGS, Refused
+from fission.project.shipping import shipping_faults
 
 __all__ = ["Config", "LoadedNetwork", "find_project", "list_networks", "load", "require_network"]
 
@@ -137,7 +138,8 @@ class _Loader:
         network = Network(self.name, {job.id: job for job in config.jobs}, config.nodes)
         if self.complete:
             faults = network.check()
-            for fault in faults:
+            shipping = [fault for job in config.jobs for fault in shipping_faults(job, self.root, here=self.simulation)]
+            for fault in (*faults, *shipping):
                 self.registry.report(fault)
             if faults:
                 self._unlisted(config.jobs)

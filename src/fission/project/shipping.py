@@ -15,16 +15,17 @@ from fission.core.jobs import ExecutableJob
 from fission.errors import DefinitionError, Fault
 
 
-def shipping_faults(job: BaseJob, root: Path) -> list[Fault]:
+def shipping_faults(job: BaseJob, root: Path, *, here: bool) -> list[Fault]:
     """Return everything that would keep the job from being sent off: its dependencies, its executable, what cannot be pickled.
 
     Args:
         job: whose.
         root: the project's folder; relative paths begin there.
+        here: whether it will run on this machine, so that an executable must be on PATH here and not only on a node.
     """
     texts = _dependency_faults(job, root)
     if not texts and isinstance(job, ExecutableJob):
-        texts += _executable_faults(job, root)
+        texts += _executable_faults(job, root, here or "LOCAL" in job.GROUPS)
     texts += _pickle_faults(job)
     return [Fault(f"{job.name}: {text}", job.created_at) for text in texts]
 
@@ -77,7 +78,7 @@ def _dependency_faults(job: BaseJob, root: Path) -> list[str]:
     return faults
 
 
-def _executable_faults(job: ExecutableJob, root: Path) -> list[str]:
+def _executable_faults(job: ExecutableJob, root: Path, here: bool) -> list[str]:
     try:
         command = shlex.split(job.EXECUTABLE or "")
         shlex.split(job.PARAMETERS or "")
@@ -87,10 +88,10 @@ def _executable_faults(job: ExecutableJob, root: Path) -> list[str]:
         return []  # that EXECUTABLE is missing is a fault of the network
     name, directory = command[0], _directory(job, root)
     if "/" not in name:
-        if shutil.which(name):
+        if not here or shutil.which(name):
             return []
-        here = directory is not None and (directory / name).exists()
-        return [f"EXECUTABLE {name!r} is not on PATH" + (f"; it is in the job's DEPENDENCIES: write './{name}'" if here else "")]
+        in_folder = directory is not None and (directory / name).exists()
+        return [f"EXECUTABLE {name!r} is not on PATH" + (f"; it is in the job's DEPENDENCIES: write './{name}'" if in_folder else "")]
     path = Path(name) if os.path.isabs(name) else (directory or Path()) / name
     if directory is None and not os.path.isabs(name):
         return [f"EXECUTABLE {name!r} is looked for in the job's folder; name the directory that has it in DEPENDENCIES"]

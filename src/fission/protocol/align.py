@@ -179,6 +179,8 @@ class Aligner:
         self._inputs = [_Input(spec) for spec in specs]
         self._by_pipe = {one.spec.pipe: one for one in self._inputs}
         self._corrupted = 1 << (8 * head_size - 1)
+        self._final = CLOSED  # the last compute block that the inputs which have ended allow
+        self._changing = False  # whether an input has a generation that is not worked on yet
         self.generation = 0
         self.next = 0
 
@@ -195,6 +197,7 @@ class Aligner:
                 one.counts.unmatched += one.coming.waiting()
             if arrival is Arrival.NEW_GENERATION or one.coming is None:
                 one.coming = _Stage()
+                self._changing = True
         one.newest.high = one.receiver.high
         if self.next and one.coming is None and self._first(one) > self.next:
             self.next = 0  # an earlier life of this job had finished these: it begins again, further on
@@ -232,6 +235,7 @@ class Aligner:
             return False
         one.newest.last = message.last
         one.newest.high = one.receiver.high
+        self._find_final()
         return True
 
     # what goes on
@@ -265,7 +269,8 @@ class Aligner:
             return None
         count = min(limit, self._complete())
         if count <= 0:
-            self._switch()
+            if self._changing:
+                self._switch()
             return None
         numbers = range(self.next, self.next + count)
         columns: list[list[Any]] = []
@@ -295,7 +300,7 @@ class Aligner:
 
     def releasable(self, done: int) -> list[tuple[int, int]]:
         """Return per input (pipe, sqn up to which its blocks may be released) when compute blocks up to ``done`` are done with."""
-        if self.next and done >= self._final():
+        if self.next and done >= self._final:
             return [(one.spec.pipe, one.stage.high) for one in self._inputs]
         return [(one.spec.pipe, done * one.spec.block_count) for one in self._inputs]
 
@@ -333,15 +338,15 @@ class Aligner:
     def _first(one: _Input) -> int:
         return (one.receiver.mark or 0) // one.spec.block_count + 1
 
-    def _final(self) -> int:
-        """The last compute block that the inputs which have ended allow."""
-        return min((one.stage.last // one.spec.block_count for one in self._inputs if one.stage.last is not None), default=CLOSED)
+    def _find_final(self) -> None:
+        ended = (one.stage.last // one.spec.block_count for one in self._inputs if one.stage.last is not None)
+        self._final = min(ended, default=CLOSED)
 
     def _worked_off(self) -> bool:
-        return bool(self.next) and self.next > self._final()
+        return self.next > self._final
 
     def _complete(self) -> int:
-        count = self._final() - self.next + 1
+        count = self._final - self.next + 1
         for one in self._inputs:
             count = min(count, (one.stage.high - self._position(one) + 1) // one.spec.block_count)
         if count <= 0 and self._worked_off():
@@ -366,6 +371,8 @@ class Aligner:
             one.stage, one.coming = one.coming or _Stage(), None
         self.generation = generation
         self.next = 0
+        self._changing = False
+        self._find_final()
 
     def _fill(self, one: _Input, items: list[Any], heads: list[int], left_out: set[int]) -> None:
         previous = one.previous

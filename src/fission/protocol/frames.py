@@ -189,6 +189,11 @@ def encode_command(body: dict[str, Any]) -> bytes:
     return _HEADER.pack(VERSION, COMMAND, 0, 0, 0, 0, 0, len(text), 0) + text
 
 
+def announces_more(first: Buffer) -> bool:
+    """Whether a message whose first frame this is may have further ones; for transports that ask for each of them."""
+    return len(first) > 2 and bool(first[2] & OUT_OF_BAND)
+
+
 def decode(frames: Sequence[Buffer]) -> Message:
     """Return the message that the frames are.
 
@@ -244,6 +249,11 @@ def _decode_data(
     frames: Sequence[Buffer], flags: int, pipe: int, incarnation: int, generation: int, sqn: int, count: int, extra: int
 ) -> Data:
     first = frames[0]
+    if count == 1 and not flags and len(frames) == 1 and not extra and sqn >= 1 and sqn < CLOSED - 1:
+        # one small block, the commonest message of a link that is not busy: the general way below does the same
+        start = _HEADER_AND_LENGTH.size
+        if len(first) >= start and len(first) - start == _LENGTH.unpack_from(first, start - _LENGTH.size)[0]:
+            return Data(pipe, incarnation, generation, sqn, [first[start:]])
     if flags & ~(HAS_HEADS | OUT_OF_BAND):
         raise RemoteProtocolError(f"unknown flags {flags:#x} of a data message")
     if not 0 < count <= MAX_BLOCKS or sqn < 1 or sqn + count > CLOSED:

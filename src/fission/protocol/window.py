@@ -46,9 +46,7 @@ class SendWindow(Generic[Item]):
         dropped: blocks that were given up by `drop_oldest`, in all.
     """
 
-    def __init__(
-        self, blocks: int = WINDOW_BLOCKS, size: int = WINDOW_BYTES, *, mark: int = 0, needed: int = 1
-    ) -> None:
+    def __init__(self, blocks: int = WINDOW_BLOCKS, size: int = WINDOW_BYTES, *, mark: int = 0, needed: int = 1) -> None:
         """Begin behind ``mark``.
 
         Args:

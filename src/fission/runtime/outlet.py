@@ -20,6 +20,9 @@ from fission.protocol.window import SendWindow
 
 #: Blocks closer together than this are coalesced. Measured: a send costs about 2 us, so at most 2 % of a busy link's time.
 HOLD_S = 100e-6
+#: Where so many blocks are under way, the consumer is behind and nothing is won by sending soon: only full messages are sent
+#: then. Arbitrary: two full messages.
+BEHIND_BLOCKS = 512
 #: Longest time that a block is held while its job does something else. Arbitrary: below what a person or a scheduler notices.
 HELD_AT_MOST_S = 1e-3
 #: A message is sent when it has so many blocks or bytes; arbitrary, where the gain per further block gets below 1 %.
@@ -74,6 +77,7 @@ class Outlet:
         self._size = 0
         self._sent_at = -1.0
         self._held_since = 0.0
+        self._hold = HOLD_S
         self._allow = 1
         self._ended = False
         self.taken = 0
@@ -107,7 +111,7 @@ class Outlet:
                     self._add_head(head)
                 if len(pending) < self._allow and self._size < COALESCE_BYTES:
                     now = perf_counter()
-                    if now - self._sent_at < HOLD_S:
+                    if now - self._sent_at < self._hold:
                         if len(pending) == 1:
                             self._held_since = now
                             self._arm(now + HELD_AT_MOST_S)
@@ -205,14 +209,13 @@ class Outlet:
         if not pending:
             return
         window = self._window
-        message: list[Buffer] = [
-            frames.encode_data(self.pipe, self._incarnation, self._generation, window.next, pending, self._heads)
-        ]
+        message: list[Buffer] = [frames.encode_data(self.pipe, self._incarnation, self._generation, window.next, pending, self._heads)]
         window.add(len(pending), self._size, message)
         self._drop_pending()
         self._links.send(self.pipe, message)
         self._sent_at = perf_counter()
         self._allow = max(1, min(COALESCE_BLOCKS, window.room))
+        self._hold = HOLD_S if len(window) < BEHIND_BLOCKS else HELD_AT_MOST_S
 
     def _put_big(self, parts: list[Buffer], head: int) -> None:
         window = self._window

@@ -66,7 +66,11 @@ class PythonHost:
 
     def _run_source(self) -> None:
         exchange, outlets = self._exchange, self._outlets
-        for result in self._results():
+        results = self._results()
+        if len(outlets) == 1 and not self._job.HEAD and not self._job.inputs:
+            self._run_plain_source(results)
+            return
+        for result in results:
             self._number += 1
             if outlets:
                 self._send(result, self._heads_out(0) if self._job.HEAD else None)
@@ -76,12 +80,35 @@ class PythonHost:
             if self._job.inputs:
                 exchange.advance(self._number)
 
+    def _run_plain_source(self, results: Iterator[Any]) -> None:
+        """The commonest source, without any detour."""
+        job, outlet, inlets = self._job, self._outlets[0], self._exchange.inlets
+        encode, put = self._encoders[0], outlet.put
+        for result in results:
+            self._number += 1
+            if result is None or type(result) is tuple or job.finished:
+                self._send(result, None)
+                if self._over or job.finished:
+                    break
+                continue
+            try:
+                payload = encode(result)
+            except Exception as why:
+                raise self._misfit(0, result, why) from why
+            put(payload)
+            if outlet.closed:
+                break
+        inlets.done = self._number
+
     def _results(self) -> Iterator[Any]:
         job = self._job
         arguments = self._source_arguments()
         self._reset_heads()
         first = job.run(*arguments)
         if isinstance(first, GeneratorType):
+            if not job.HEAD:
+                yield from first
+                return
             # its code runs at each step, so heads are set between the steps
             for value in first:
                 yield value
@@ -210,9 +237,7 @@ class PythonHost:
                     reduced |= int(head)
             return reduced
         size = self._head_size
-        job.in_heads = [
-            [Head(int(head), size) for head in entry] if isinstance(entry, list) else Head(int(entry), size) for entry in heads
-        ]
+        job.in_heads = [[Head(int(head), size) for head in entry] if isinstance(entry, list) else Head(int(entry), size) for entry in heads]
         job.head = job.head_reduce()
         job.out_heads = [None] * len(self._outlets)
         return 0

@@ -15,12 +15,13 @@ from fission.cli.table import Session, example
 )
 @click.argument("job_id", type=click.IntRange(min=1))
 @click.option("--line", "lines", multiple=True, metavar="TEXT", help="Send this line; may be given several times. Default: standard input.")
+@click.option("--end", is_flag=True, help="End the console behind the last line; the network goes on.")
 @click.pass_obj
-def command(session: Session, job_id: int, lines: tuple[str, ...]) -> None:
+def command(session: Session, job_id: int, lines: tuple[str, ...], end: bool) -> None:
     """Send lines to the InteractiveJob JOB_ID of the running NETWORK, from --line or from standard input until it ends (Ctrl-D)."""
     from fission.client import send_lines
 
-    send_lines(session.root / session.network, job_id, lines or _standard_input())
+    send_lines(session.root / session.network, job_id, lines or _standard_input(), end=end)
 
 
 def _standard_input() -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""The client: runs a network to its end.
+"""Runs a network on this machine to its end.
 
-`simulate` runs it on this machine. The shell around it is one asyncio loop: the engine's events come in, the state of the run
+The shell around it is one asyncio loop: the engine's events come in, the state of the run
 changes, orders go out. Signals are events too: the first Ctrl-C or SIGTERM stops the jobs in order, the second kills them.
 """
 
@@ -20,17 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from fission.adapters.local_engine import LocalEngine
-from fission.console import Consoles, send_lines
+from fission.client.consoles import Consoles
 from fission.core.base import BaseJob
 from fission.core.network import Network
-from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ConfigError, JobFailed
+from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, JobFailed
 from fission.ports import JobBundle, JobExited, JobOutput, NodeLost, NodeName, Observer, Wiring
 from fission.project.config import LoadedNetwork
-from fission.project.shipping import copy_dependencies, pickled, shipping_faults
+from fission.project.shipping import copy_dependencies, pickled
 from fission.protocol.window import WINDOW_BLOCKS, WINDOW_BYTES
-from fission.summary import JobSummary, Summary
+from fission.client.summary import JobSummary, Summary
 
-__all__ = ["JobSummary", "Summary", "send_lines", "simulate"]
 
 #: Exit code after SIGTERM: 128 + 15, as shells report it.
 EXIT_TERMINATED = 143
@@ -58,12 +57,9 @@ def simulate(loaded: LoadedNetwork, *, duration: float | None = None, observer: 
         stdin: whether standard input may feed the network's InteractiveJob, if it has exactly one.
 
     Raises:
-        ConfigError: something of a job cannot be sent to its process; nothing was started.
+        DefinitionError: something of a job cannot be sent to its process; nothing was started.
         EngineError: processes cannot be started.
     """
-    faults = [fault for job in loaded.network.jobs.values() for fault in shipping_faults(job, loaded.root)]
-    if faults:
-        raise ConfigError(faults)
     run_folder = tempfile.mkdtemp(prefix="fission-")
     try:
         run = _Run(loaded, run_folder, observer or Observer(), stdin)
@@ -205,6 +201,8 @@ class _Run:
         else:
             log.info("%s %s", job.name, outcome)
             self._observer.job_ended(job.name, job.id, outcome)
+            if outcome == "ended":
+                self._observer.warning(f"{job.name} returned None and has outputs: it has ended, and the jobs behind it are not told")
         if not self._running:
             self._empty.set()
         if not self._waiting_for and not self._failures:

@@ -59,9 +59,7 @@ class Summary:
             "exit_code": self.exit_code,
             "reason": self.reason,
             "seconds": round(self.seconds, 3),
-            "jobs": {
-                str(number): {"name": job.name, "outcome": job.outcome, **job.counts} for number, job in self.jobs.items()
-            },
+            "jobs": {str(number): {"name": job.name, "outcome": job.outcome, **job.counts} for number, job in self.jobs.items()},
             "failures": [{"job": failure.job, "error": failure.report} for failure in self.failures],
         }
 
