@@ -66,8 +66,8 @@ class FakeClient(types.ModuleType):
         self.behave(observer)
         return self.summary
 
-    def send_lines(self, folder: Path, job_id: int, lines: Iterable[str]) -> None:
-        self.calls.append((folder, job_id, list(lines)))
+    def send_lines(self, folder: Path, job_id: int, lines: Iterable[str], *, end: bool = False) -> None:
+        self.calls.append((folder, job_id, list(lines), *(["end"] if end else [])))
 
 
 @pytest.fixture

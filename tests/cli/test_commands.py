@@ -269,6 +269,11 @@ def test_send_lines_of_the_command_line(cli: Cli, root: Path, client: FakeClient
     assert client.calls == [(root / "net", 1, ["a", " b "])]
 
 
+def test_send_can_end_the_console(cli: Cli, root: Path, client: FakeClient) -> None:
+    assert cli("net", "send", "1", "--line", "a", "--end").code == 0
+    assert client.calls == [(root / "net", 1, ["a"], "end")]
+
+
 def test_send_standard_input(cli: Cli, root: Path, client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("one\n\ntwo"))
     assert cli("net", "send", "3").code == 0

@@ -21,11 +21,11 @@ XML = """\
     </algorithm>
   </node>
   <node pi_id="pi3">
-    <algorithm executable="whiten --fast">
+    <algorithm executable="tee --fast">
       <input source_pi_id="192.168.4.2" pipe_id="1"/>
       <output pipe_id="2" block_size="8"/>
     </algorithm>
-    <algorithm executable="sink"><input pipe_id="2" block_count="4"/></algorithm>
+    <algorithm executable="cat"><input pipe_id="2" block_count="4"/></algorithm>
   </node>
 </network>
 """
@@ -36,8 +36,8 @@ JOBS = [
         executable="./read.py", dependencies="net/source/fobi", parameters="-f mix1.wav -l log", default_node="192.168.4.2",
         outputs=[BytesPipe(1, 1024)],
     ),
-    DynamicMARVELOJob(executable="whiten --fast", default_node="pi3", inputs=[BytesPipe(1, 1024)], outputs=[BytesPipe(2, 8, 4)]),
-    DynamicMARVELOJob(executable="sink", default_node="pi3", inputs=[BytesPipe(2, 8, 4)]),
+    DynamicMARVELOJob(executable="tee --fast", default_node="pi3", inputs=[BytesPipe(1, 1024)], outputs=[BytesPipe(2, 8, 4)]),
+    DynamicMARVELOJob(executable="cat", default_node="pi3", inputs=[BytesPipe(2, 8, 4)]),
 ]
 """
 CONFIG = "XML_FILE = 'net.xml'\n"
