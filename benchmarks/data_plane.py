@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
 """Two hops through a job that returns its input, windows on, against the bare chain in the same run.
 
 Both are run in turn, `--runs` times; the ratios are those of neighbours, and their medians are what counts.
 
-    python benchmarks/data_plane.py [--runs 5] [--small 200000] [--big 1000] [--paced 2000] [--rate 500] [--json FILE]
+    python -m benchmarks.data_plane [--runs 5] [--small 200000] [--big 1000] [--paced 2000] [--rate 500] [--json FILE]
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bare_chain import bare_chain
+from benchmarks.bare_chain import bare_chain
 
 PROJECT = Path(__file__).resolve().parent / "networks"
 MB = 1_000_000

@@ -4,7 +4,6 @@ import json
 import os
 
 from chain.jobs import Forward, Sink, Source
-
 from fission.core.pipes import PicklePipe
 
 LOG_LEVEL = "WARNING"

@@ -27,8 +27,11 @@ from fission.protocol.frames import Splitter
 START_S = 20.0
 #: Bytes of a job's output that are taken at once, and at most kept back for the end of a line.
 READ_BYTES = 1 << 16
-#: Module that a zygote runs, and modules that it loads before the first fork.
-ZYGOTE_MODULE = "fission.runtime.zygote"
+#: What a zygote's interpreter runs. It gets our sys.path as an argument and not by PYTHONPATH, which the jobs and their
+#: executables would inherit: a script for another Python would find the wrong standard library.
+ZYGOTE_CODE = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from fission.runtime.zygote import main; sys.exit(main(sys.argv[2:]))"
+)
 
 
 class _Stream:
@@ -100,10 +103,14 @@ class LocalEngine:
         try:
             for name in self._names:
                 self._nodes[name] = self._start_zygote(name)
-            await asyncio.wait_for(asyncio.gather(*(node.ready for node in self._nodes.values())), START_S)
-        except (OSError, asyncio.TimeoutError) as why:
+            await asyncio.wait([node.ready for node in self._nodes.values()], timeout=START_S)
+            for node in self._nodes.values():
+                if not node.ready.done():
+                    raise OSError(f"no word from it for {START_S:g} s")
+                node.ready.result()
+        except OSError as why:
             await self.close()
-            raise EngineError(f"a zygote did not start: {str(why) or f'no word from it for {START_S:g} s'}") from None
+            raise EngineError(f"a zygote did not start: {why}") from None
         except BaseException:
             await self.close()
             raise
@@ -111,14 +118,14 @@ class LocalEngine:
     def _start_zygote(self, name: NodeName) -> _Node:
         ours, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-m", ZYGOTE_MODULE, str(theirs.fileno()), self._run_folder, *self._preload]
+            path = json.dumps([entry for entry in sys.path if entry])
+            command = [sys.executable, "-c", ZYGOTE_CODE, path, str(theirs.fileno()), self._run_folder, *self._preload]
             # a session of its own: a Ctrl-C at the terminal is for the client alone, who then stops the jobs in order
             process = subprocess.Popen(
                 command,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             )
         node = _Node(name, process, ours)
         asyncio.get_running_loop().add_reader(ours.fileno(), self._on_channel, node)
@@ -179,6 +186,7 @@ class LocalEngine:
             node.channel.close()  # its zygote kills all jobs, removes the run's folder and ends
             if not node.ready.done():
                 node.ready.cancel()
+                node.process.kill()  # it still loads what it needs: it has no jobs, and nobody wants to wait for that
             for running in node.running.values():
                 self._forget(running)
         for node in self._nodes.values():

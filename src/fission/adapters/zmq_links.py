@@ -7,6 +7,7 @@ than its producer is the normal case.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 
@@ -51,6 +52,8 @@ class ZmqLinks:
         inside = f"inproc://fission-{purpose}-{id(self)}"
         socket = self._socket(zmq.PULL)
         try:
+            if address.startswith("ipc://") and os.path.exists(address[len("ipc://") :]):
+                raise zmq.ZMQError(zmq.EADDRINUSE)  # ZeroMQ itself would take the address away from whoever listens there
             socket.bind(address)
         except zmq.ZMQError as why:
             self.close(0)

@@ -21,6 +21,7 @@ from typing import Any
 
 from fission.adapters.local_engine import LocalEngine
 from fission.client.consoles import Consoles
+from fission.client.summary import JobSummary, Summary
 from fission.core.base import BaseJob
 from fission.core.network import Network
 from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, JobFailed
@@ -28,8 +29,6 @@ from fission.ports import JobBundle, JobExited, JobOutput, NodeLost, NodeName, O
 from fission.project.config import LoadedNetwork
 from fission.project.shipping import copy_dependencies, pickled
 from fission.protocol.window import WINDOW_BLOCKS, WINDOW_BYTES
-from fission.client.summary import JobSummary, Summary
-
 
 #: Exit code after SIGTERM: 128 + 15, as shells report it.
 EXIT_TERMINATED = 143

@@ -13,42 +13,17 @@ What comes from an older life, twice, or before the beginning is dropped and cou
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fission.errors import LocalProtocolError, RemoteProtocolError
 from fission.protocol.frames import CLOSED, Data, End, Open
-from fission.protocol.window import Arrival, Receiver
+from fission.protocol.inputs import LOST, Input, InputCounts, InputSpec, Stage
+from fission.protocol.window import Arrival
 
 #: Most compute blocks in one batch; arbitrary, bounds the memory that a huge gap takes when it is turned into dummies.
 MAX_BATCH = 1024
-
-
-class _Lost:
-    def __repr__(self) -> str:
-        return "LOST"
-
-
-_LOST = _Lost()
-
-
-@dataclass(frozen=True, slots=True)
-class InputSpec:
-    """One non-ASYNC input.
-
-    Args:
-        pipe: its id.
-        block_count: blocks of it in one compute block, from 1.
-        max_queue: when more blocks than this wait, the oldest is dropped; 0 = never.
-        dummy: makes the payload of a dummy; None = the previous block again.
-    """
-
-    pipe: int
-    block_count: int = 1
-    max_queue: int = 0
-    dummy: Callable[[], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,98 +43,6 @@ class Batch:
     heads: list[list[Any]] | None
 
 
-@dataclass(slots=True)
-class InputCounts:
-    """What happened on one input, in blocks: `unmatched` were dropped because no other input can have their partners."""
-
-    received: int = 0
-    duplicates: int = 0
-    lost: int = 0
-    dropped: int = 0
-    dummies: int = 0
-    unmatched: int = 0
-
-
-@dataclass(slots=True)
-class _Stage:
-    """What one input has of one generation."""
-
-    segments: deque[tuple[int, list[Any], list[int] | None]] = field(default_factory=deque)
-    high: int = 0
-    last: int | None = None
-    dropped: int = 0  # blocks that MAX_QUEUE took out of the segments and that were not yet met as a gap
-
-    def waiting(self) -> int:
-        return sum(len(payloads) for _, payloads, _ in self.segments)
-
-
-class _Input:
-    def __init__(self, spec: InputSpec) -> None:
-        self.spec = spec
-        self.receiver = Receiver()
-        self.stage = _Stage()  # of the generation that is worked on
-        self.coming: _Stage | None = None  # of the newest generation, if that is another one
-        self.previous: Any = _LOST
-        self.counts = InputCounts()
-
-    @property
-    def newest(self) -> _Stage:
-        return self.coming or self.stage
-
-    def forget_before(self, position: int) -> None:
-        segments = self.stage.segments
-        while segments and segments[0][0] + len(segments[0][1]) <= position:
-            segments.popleft()
-        if segments and segments[0][0] < position:
-            first, payloads, heads = segments.popleft()
-            cut = position - first
-            segments.appendleft((position, payloads[cut:], heads[cut:] if heads else None))
-
-    def drop_waiting(self, limit: int) -> None:
-        stage = self.newest
-        excess = stage.waiting() - limit
-        while excess > 0:
-            first, payloads, heads = stage.segments.popleft()
-            cut = min(excess, len(payloads))
-            if cut < len(payloads):
-                stage.segments.appendleft((first + cut, payloads[cut:], heads[cut:] if heads else None))
-            excess -= cut
-            stage.dropped += cut
-            self.counts.dropped += cut
-
-    def pull(self, position: int, count: int) -> tuple[list[Any], list[int] | None, bool]:
-        """Take blocks ``position`` and following: (payloads, heads or None, whether some of them are lost)."""
-        segments = self.stage.segments
-        if segments and segments[0][0] == position and len(segments[0][1]) == count:
-            _, payloads, heads = segments.popleft()
-            return payloads, heads, False
-        found: list[Any] = []
-        found_heads: list[int] = []
-        some_heads = some_lost = False
-        while len(found) < count:
-            missing = count - len(found)
-            at = position + len(found)
-            gap = missing if not segments else min(missing, segments[0][0] - at)
-            if gap > 0:
-                some_lost = True
-                found += [_LOST] * gap
-                found_heads += [0] * gap
-                known = min(gap, self.stage.dropped)
-                self.stage.dropped -= known
-                self.counts.lost += gap - known
-                continue
-            first, payloads, heads = segments.popleft()
-            if len(payloads) > missing:
-                rest = heads[missing:] if heads else None
-                segments.appendleft((first + missing, payloads[missing:], rest))
-                payloads = payloads[:missing]
-                heads = heads[:missing] if heads else None
-            found += payloads
-            found_heads += heads or [0] * len(payloads)
-            some_heads = some_heads or heads is not None
-        return found, found_heads if some_heads or some_lost else None, some_lost
-
-
 class Aligner:
     """The machine that turns what arrives on the non-ASYNC inputs of one job into compute blocks.
 
@@ -176,7 +59,7 @@ class Aligner:
             raise LocalProtocolError("an aligner needs at least one input, each of another pipe")
         if any(spec.block_count < 1 or spec.max_queue < 0 for spec in specs):
             raise LocalProtocolError("BLOCK_COUNT is at least 1 and MAX_QUEUE at least 0")
-        self._inputs = [_Input(spec) for spec in specs]
+        self._inputs = [Input(spec) for spec in specs]
         self._by_pipe = {one.spec.pipe: one for one in self._inputs}
         self._corrupted = 1 << (8 * head_size - 1)
         self._final = CLOSED  # the last compute block that the inputs which have ended allow
@@ -196,7 +79,10 @@ class Aligner:
             if arrival is Arrival.NEW_GENERATION and one.coming is not None:
                 one.counts.unmatched += one.coming.waiting()
             if arrival is Arrival.NEW_GENERATION or one.coming is None:
-                one.coming = _Stage()
+                if one.stage.last is None:
+                    one.stage.last = one.stage.high  # the link is in order: nothing follows in the numbering that is worked on
+                    self._find_final()
+                one.coming = Stage()
                 self._changing = True
         one.newest.high = one.receiver.high
         if self.next and one.coming is None and self._first(one) > self.next:
@@ -225,7 +111,7 @@ class Aligner:
             return len(payloads)
         stage.segments.append((first, payloads, heads))
         if one.spec.max_queue:
-            one.drop_waiting(max(one.spec.max_queue, one.spec.block_count))
+            one.limit()
         return len(payloads)
 
     def end(self, message: End) -> bool:
@@ -258,40 +144,22 @@ class Aligner:
             raise LocalProtocolError(f"a job begins once, at {beginning} or behind it; got {first}")
         self.next = first
         for one in self._inputs:
-            one.forget_before(self._position(one))
+            one.begin_at(self._position(one))
 
     def take(self, limit: int = MAX_BATCH) -> Batch | None:
         """Return the compute blocks that are complete, at most ``limit``; None if there are none.
 
         None can also mean that a new generation has come: `next` is 0 then, and `beginning` is a number.
         """
-        if not self.next:
-            return None
-        count = min(limit, self._complete())
-        if count <= 0:
-            if self._changing:
-                self._switch()
-            return None
-        numbers = range(self.next, self.next + count)
-        columns: list[list[Any]] = []
-        heads: list[list[Any]] = []
-        some_heads = False
-        left_out: set[int] = set()
-        for one in self._inputs:
-            size = one.spec.block_count
-            items, item_heads, lost = one.pull(self._position(one), count * size)
-            if lost:
-                item_heads = item_heads or [0] * len(items)
-                self._fill(one, items, item_heads, left_out)
-            one.previous = items[-1]
-            some_heads = some_heads or item_heads is not None
-            item_heads = item_heads or [0] * len(items)
-            columns.append(items if size == 1 else _groups(items, size))
-            heads.append(item_heads if size == 1 else _groups(item_heads, size))
-        self.next += count
-        if left_out:
-            return self._without(left_out, numbers, columns, heads)
-        return Batch(self.generation, numbers, columns, heads if some_heads else None)
+        batch = None
+        while self.next and batch is None:
+            count = min(limit, self._complete())
+            if count <= 0:
+                if self._changing:
+                    self._switch()
+                break
+            batch = self._batch(count)
+        return batch
 
     @property
     def finished(self) -> bool:
@@ -300,9 +168,11 @@ class Aligner:
 
     def releasable(self, done: int) -> list[tuple[int, int]]:
         """Return per input (pipe, sqn up to which its blocks may be released) when compute blocks up to ``done`` are done with."""
+        # an input that has a newer generation has nobody any more who could take a release of this one
+        inputs = [one for one in self._inputs if one.coming is None] if self._changing else self._inputs
         if self.next and done >= self._final:
-            return [(one.spec.pipe, one.stage.high) for one in self._inputs]
-        return [(one.spec.pipe, done * one.spec.block_count) for one in self._inputs]
+            return [(one.spec.pipe, one.stage.high) for one in inputs]
+        return [(one.spec.pipe, done * one.spec.block_count) for one in inputs]
 
     def life(self, pipe: int) -> tuple[int, int]:
         """Return (incarnation, generation) of the pipe's producer, as a release must name them."""
@@ -325,17 +195,17 @@ class Aligner:
 
     # inner workings
 
-    def _input(self, pipe: int) -> _Input:
+    def _input(self, pipe: int) -> Input:
         try:
             return self._by_pipe[pipe]
         except KeyError:
             raise RemoteProtocolError(f"pipe {pipe} is no input of this job; its inputs are {sorted(self._by_pipe)}") from None
 
-    def _position(self, one: _Input) -> int:
+    def _position(self, one: Input) -> int:
         return (self.next - 1) * one.spec.block_count + 1
 
     @staticmethod
-    def _first(one: _Input) -> int:
+    def _first(one: Input) -> int:
         return (one.receiver.mark or 0) // one.spec.block_count + 1
 
     def _find_final(self) -> None:
@@ -368,32 +238,54 @@ class Aligner:
             return
         for one in self._inputs:
             one.counts.unmatched += one.stage.waiting()
-            one.stage, one.coming = one.coming or _Stage(), None
+            one.stage, one.coming = one.coming or Stage(), None
         self.generation = generation
         self.next = 0
         self._changing = False
         self._find_final()
 
-    def _fill(self, one: _Input, items: list[Any], heads: list[int], left_out: set[int]) -> None:
-        previous = one.previous
-        for index, item in enumerate(items):
-            if item is not _LOST:
-                previous = item
-                continue
-            heads[index] |= self._corrupted
-            if one.spec.dummy is not None:
-                items[index] = one.spec.dummy()
-            elif previous is not _LOST:
-                items[index] = previous
-            else:
-                left_out.add(index // one.spec.block_count)
-                continue
-            one.counts.dummies += 1
+    def _batch(self, count: int) -> Batch | None:
+        """Take that many compute blocks; None if all of them are left out."""
+        numbers = range(self.next, self.next + count)
+        columns: list[list[Any]] = []
+        heads: list[list[Any]] = []
+        some_heads = False
+        lost: list[tuple[Input, list[int]]] = []
+        left_out: set[int] = set()
+        for one in self._inputs:
+            size = one.spec.block_count
+            items, item_heads, lost_at = one.pull(self._position(one), count * size)
+            if lost_at and item_heads is not None:
+                one.fill(items, lost_at)
+                for index in lost_at:
+                    item_heads[index] = self._corrupted
+                    if items[index] is LOST:
+                        left_out.add(index // size)
+                lost.append((one, lost_at))
+            one.previous = items[-1]
+            some_heads = some_heads or item_heads is not None
+            item_heads = item_heads or [0] * len(items)
+            columns.append(items if size == 1 else _groups(items, size))
+            heads.append(item_heads if size == 1 else _groups(item_heads, size))
+        self.next += count
+        for one, lost_at in lost:
+            one.counts.dummies += len(lost_at)
+        if left_out:
+            self._count_left_out(left_out, dict(lost))
+            return self._without(left_out, numbers, columns, heads)
+        return Batch(self.generation, numbers, columns, heads if some_heads else None)
+
+    def _count_left_out(self, left_out: set[int], lost: dict[Input, list[int]]) -> None:
+        for one in self._inputs:
+            size = one.spec.block_count
+            no_dummies = sum(index // size in left_out for index in lost.get(one, ()))
+            one.counts.dummies -= no_dummies
+            one.counts.unmatched += len(left_out) * size - no_dummies
 
     def _without(self, left_out: set[int], numbers: range, columns: list[list[Any]], heads: list[list[Any]]) -> Batch | None:
         keep = [index for index in range(len(numbers)) if index not in left_out]
         if not keep:
-            return self.take()
+            return None
         return Batch(
             self.generation,
             [numbers[index] for index in keep],

@@ -54,6 +54,7 @@ class OptionalInput:
         receiver: the life and numbering of its producer.
         received: blocks that were new, in all.
         dropped: values that were deleted because the buffer was full.
+        releasable: the sqn up to which its blocks may be released. A plain number, because another thread reads it.
     """
 
     def __init__(self, spec: OptionalSpec) -> None:
@@ -66,14 +67,14 @@ class OptionalInput:
         self._buffer: deque[tuple[int, Any, int]] = deque()
         self._last: tuple[Any, Any] = (DEFAULT, 0) if spec.block_count == 1 else ([DEFAULT] * spec.block_count, [0] * spec.block_count)
         self._default = self._last
-        self._taken = 0
+        self.releasable = 0
 
     def open(self, message: Open) -> Arrival:
         """A producer's first word; a new generation starts the numbering again and keeps the values."""
         arrival = self.receiver.open(message.incarnation, message.generation, message.mark)
         if arrival is Arrival.NEW_GENERATION:
-            self._taken = 0
             self._buffer = deque((0, payload, head) for _, payload, head in self._buffer)
+        self._find_releasable()
         return arrival
 
     def data(self, message: Data) -> int:
@@ -88,11 +89,14 @@ class OptionalInput:
                     continue
                 self._buffer.popleft()
             self._buffer.append((message.sqn + index, message.payloads[index], message.heads[index] if message.heads else 0))
+        self._find_releasable()
         return len(message.payloads) - had
 
     def end(self, message: End) -> bool:
         """The pipe has ended; return whether that counts. What is buffered can still be taken."""
-        return self.receiver.end(message.incarnation, message.generation, message.last)
+        counts = self.receiver.end(message.incarnation, message.generation, message.last)
+        self._find_releasable()
+        return counts
 
     def take(self) -> tuple[Any, Any]:
         """Return (payload, head) for the next compute block, `DEFAULT` standing for the default; lists where BLOCK_COUNT > 1."""
@@ -100,7 +104,7 @@ class OptionalInput:
         if len(self._buffer) < count:
             return self._last if self.spec.store else self._default
         taken = [self._buffer.popleft() for _ in range(count)]
-        self._taken = max(self._taken, taken[-1][0])
+        self._find_releasable()
         self._last = taken[0][1:] if count == 1 else ([one[1] for one in taken], [one[2] for one in taken])
         return self._last
 
@@ -114,9 +118,8 @@ class OptionalInput:
         """Whether the pipe has ended and no whole group of BLOCK_COUNT values is left."""
         return self.receiver.last is not None and len(self._buffer) < self.spec.block_count
 
-    @property
-    def releasable(self) -> int:
-        """The sqn up to which its blocks may be released."""
+    def _find_releasable(self) -> None:
         if self.spec.feedback or not self._buffer:
-            return self.receiver.high
-        return max(0, self._buffer[0][0] - 1)
+            self.releasable = self.receiver.high
+        else:
+            self.releasable = max(0, self._buffer[0][0] - 1)

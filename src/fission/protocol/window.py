@@ -219,6 +219,10 @@ class Receiver:
             self.high = first + count - 1
         return had
 
+    def skip(self, upto: int) -> None:
+        """Blocks up to ``upto`` are of no use any more: they count as had."""
+        self.high = max(self.high, upto)
+
     def end(self, incarnation: int, generation: int, last: int) -> bool:
         """The pipe has ended behind block ``last``; return whether that counts. What is missing up to there is lost."""
         if not self.current(incarnation, generation):

@@ -14,11 +14,12 @@ from time import perf_counter
 from typing import Any
 
 from fission.core.base import BaseJob
+from fission.core.jobs import ExecutableJob
 from fission.errors import RemoteProtocolError
 from fission.ports import JobBundle, Links
 from fission.protocol import frames
-from fission.protocol.align import InputSpec
 from fission.protocol.frames import CLOSED, Command, Release
+from fission.protocol.inputs import InputSpec
 from fission.protocol.optional import OptionalSpec
 from fission.protocol.window import SendWindow
 from fission.runtime.inlet import RELEASE_AFTER_S, Inlets
@@ -27,6 +28,8 @@ from fission.runtime.outlet import DroppingOutlet, Outlet
 log = logging.getLogger("fission.runtime")
 
 _NEVER = float("inf")
+#: Seconds that the control thread may take to end. Arbitrary; it only fails to where a stop has torn the main thread out of a lock.
+STOP_S = 0.5
 
 
 class Console:
@@ -66,6 +69,7 @@ class Exchange:
             links: its wires; `close` closes them.
         """
         self._links = links
+        self._woken = False
         self.console = Console()
         self.inlets = Inlets(
             [_input_spec(pipe, job.MAX_QUEUE) for pipe in job.inputs if not pipe.ASYNC],
@@ -76,7 +80,8 @@ class Exchange:
             window_bytes=bundle.window_bytes,
         )
         self.control = _Control(self)
-        pump = self._drain_inputs if bundle.feedback else None
+        # an executable's outputs have threads of their own, and inputs belong to the main thread
+        pump = self._drain_inputs if bundle.feedback and not isinstance(job, ExecutableJob) else None
         self.outlets: list[Outlet] = []
         for pipe in job.outputs:
             needed = pipe.BLOCK_COUNT
@@ -105,20 +110,26 @@ class Exchange:
         message = self._links.receive(wait=False)
         if message is None:
             self.flush()
-            message = self._links.receive()
+            self._release()  # what needs no compute block too: blocks without partners, or that were there before
+            # the look above may have met the wake-up instead of a message, and it comes only once
+            if not self._woken:
+                message = self._links.receive()
             if message is None:
+                self._woken = False
                 return False
         self.inlets.feed(message)
         return True
 
     def advance(self, number: int) -> None:
         """Compute blocks up to ``number`` are done with, as far as this job's work goes; release what can be."""
-        inlets = self.inlets
-        inlets.done = number
+        self.inlets.done = number
+        self._release()
+
+    def _release(self) -> None:
         upto = self.finished_upto()
-        if upto:
-            inlets.release(upto)
-        if not self.outlets:
+        self.inlets.release(upto)
+        # also with outputs: their release may have come before this thread had said that it is done
+        if self.inlets.pending_release(upto):
             self.control.arm(perf_counter() + RELEASE_AFTER_S)
 
     def finished_upto(self) -> int:
@@ -136,6 +147,8 @@ class Exchange:
 
     def finish(self, *, tell: bool) -> None:
         """End the outputs (if ``tell``), block until everything was released, and let go of the inputs."""
+        # in a circle of jobs, the one that is to release our outputs may itself wait for us to take what it sends
+        self.inlets.close_optional()
         for outlet in self.outlets:
             if tell:
                 outlet.end()
@@ -149,7 +162,8 @@ class Exchange:
         self._links.close(linger)
 
     def wake(self) -> None:
-        """Make a `receive` that waits return False."""
+        """Make a `receive` that waits, or the next one that would, return False."""
+        self._woken = True
         self._links.wake()
 
     def _drain_inputs(self) -> None:
@@ -214,7 +228,7 @@ class _Control(threading.Thread):
         self._stopping = True
         if self.is_alive():
             self._exchange._links.wake_control()
-            self.join()
+            self.join(STOP_S)
 
     def run(self) -> None:
         links = self._exchange._links

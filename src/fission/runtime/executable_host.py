@@ -92,6 +92,7 @@ class ExecutableHost:
         self._exchange = exchange
         self._head_size = bundle.head_size
         self._folder = bundle.folder
+        self._in_circle = bool(bundle.feedback)
         self._queues: list[queue.Queue[bytes | None]] = [queue.Queue(QUEUE_BLOCKS) for _ in job.inputs]
         self._paths: list[str] = []
         self._theirs: list[int] = []  # descriptors that the executable inherits
@@ -285,6 +286,8 @@ class ExecutableHost:
             with contextlib.suppress(queue.Full):
                 target.put(data, timeout=0.2)
                 return
+            if self._in_circle:
+                self._exchange._drain_inputs()  # the executable may wait for room in an output that waits for one of its inputs
 
     # the end
 

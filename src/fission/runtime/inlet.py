@@ -10,8 +10,9 @@ from typing import Any
 from fission.errors import RemoteProtocolError
 from fission.ports import Links
 from fission.protocol import frames
-from fission.protocol.align import Aligner, Batch, InputCounts, InputSpec
+from fission.protocol.align import Aligner, Batch
 from fission.protocol.frames import CLOSED, Command, Data, End, Open, Release
+from fission.protocol.inputs import InputCounts, InputSpec
 from fission.protocol.optional import OptionalInput, OptionalSpec
 
 log = logging.getLogger("fission.runtime")
@@ -93,9 +94,10 @@ class Inlets:
         """Return the compute blocks that are complete; None if there are none."""
         if self.aligner is None:
             return None
+        before = self.aligner.next
         batch = self.aligner.take()
-        if batch is not None and self._eager:
-            self._say_taken(batch.numbers[-1])
+        if self._eager and self.aligner.next > before:
+            self._say_taken(self.aligner.next - 1)
         return batch
 
     @property
@@ -129,6 +131,12 @@ class Inlets:
                 self._closed = True
                 for pipe in self._pipes:
                     self._send(pipe, CLOSED, CLOSED)
+
+    def close_optional(self) -> None:
+        """Tell the producers of the ASYNC inputs that this job needs nothing from them any more."""
+        with self._lock:
+            for pipe in self.optional:
+                self._send(pipe, CLOSED, CLOSED)
 
     def counts(self) -> dict[int, InputCounts]:
         """What happened so far, by pipe."""

@@ -223,6 +223,7 @@ class Outlet:
         window.add(1, sum(memoryview(part).nbytes for part in parts), message)
         self._links.send(self.pipe, message)
         self._sent_at = perf_counter()
+        self._allow = max(1, min(COALESCE_BLOCKS, window.room))
 
     def _wait_for_room(self) -> None:
         started = perf_counter()

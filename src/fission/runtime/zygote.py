@@ -5,7 +5,8 @@ and reports ends. Orders: ``launch`` with a pickled `JobBundle` and three descri
 report), ``kill`` with a signal. It never unpickles a bundle and never imports user code. When the socket ends, because
 the node's service or the client is gone, it kills every job, removes the run's folder and ends.
 
-Every job is a process group of its own, so that what a job has started dies with it.
+Every job is a process group of its own, so that what a job has started dies with it. What has left the group dies with the zygote,
+which on Linux adopts the orphans of its jobs.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import signal
 import socket
 import sys
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from fission.protocol.frames import Splitter
@@ -29,6 +31,7 @@ from fission.runtime import job_process
 
 #: Descriptors that come with a launch: standard output, standard error, report.
 DESCRIPTORS = 3
+_PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 
 
 class _Child:
@@ -81,16 +84,19 @@ class Zygote:
             self._reap()
 
     def kill_all(self) -> None:
-        """Kill every job and wait for their ends."""
+        """Kill every job and what jobs have started, and wait for their ends."""
         for process in list(self._jobs):
             _kill_group(process, signal.SIGKILL)
-        for process in list(self._jobs):
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(process, 0)
+        _wait_for(self._jobs)
+        while orphans := [process for process in _children() if _kill(process)]:
+            _wait_for(orphans)
 
     def _read(self) -> list[bytes] | None:
         space = socket.CMSG_SPACE(DESCRIPTORS * array.array("i").itemsize)
-        data, ancillary, _, _ = self._channel.recvmsg(1 << 20, space)
+        try:
+            data, ancillary, _, _ = self._channel.recvmsg(1 << 20, space)
+        except ConnectionResetError:
+            return None  # the other side went away before it had read all our reports
         for level, kind, content in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 numbers = array.array("i")
@@ -124,6 +130,7 @@ class Zygote:
         return None
 
     def _become_job(self, bundle: bytes, descriptors: list[int]) -> _Child:
+        self._jobs.clear()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setpgid(0, 0)
@@ -134,10 +141,10 @@ class Zygote:
         return _Child(bundle, descriptors, self._life)
 
     def _reap(self) -> None:
-        for process in list(self._jobs):
-            found, status = os.waitpid(process, os.WNOHANG)
-            if not found:
-                continue
+        while (found := _ended_child()) is not None:
+            process, status = found
+            if process not in self._jobs:
+                continue  # an orphan of a job
             _kill_group(process, signal.SIGKILL)  # what the job has started and left behind
             ended = self._jobs.pop(process) | {"event": "exited", "code": os.waitstatus_to_exitcode(status)}
             with contextlib.suppress(OSError):  # the reader is gone: its end of the socket is met next
@@ -149,6 +156,48 @@ def _kill_group(process: int, number: int) -> None:
         os.killpg(process, number)
 
 
+def _kill(process: int) -> bool:
+    try:
+        os.kill(process, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _wait_for(processes: Iterable[int]) -> None:
+    for process in processes:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(process, 0)
+
+
+def _ended_child() -> tuple[int, int] | None:
+    try:
+        process, status = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return (process, status) if process else None
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of whatever the jobs leave behind, where the system has a way for that."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _children() -> list[int]:
+    """Children of this process; empty where there is no /proc."""
+    found = []
+    for folder in os.listdir("/proc") if os.path.isdir("/proc") else []:
+        with contextlib.suppress(OSError):  # it has ended meanwhile, or is no process
+            with open(f"/proc/{folder}/stat", "rb") as file:
+                # pid (name) state parent ...; the name may have anything in it
+                if int(file.read().rpartition(b")")[2].split()[1]) == os.getpid():
+                    found.append(int(folder))
+    return found
+
+
 def main(arguments: list[str]) -> int:
     """Serve the socket with descriptor ``arguments[0]``.
 
@@ -158,14 +207,18 @@ def main(arguments: list[str]) -> int:
     channel = socket.socket(fileno=int(arguments[0]))
     for module in arguments[2:]:
         importlib.import_module(module)
-    channel.sendall(Splitter.join(json.dumps({"event": "ready"}).encode()))
     zygote = Zygote(channel)
-    child = zygote.serve()
-    if child is not None:
-        return child.run()
-    zygote.kill_all()
-    shutil.rmtree(arguments[1], ignore_errors=True)
-    return 0
+    with contextlib.suppress(OSError):  # the other side is gone already, which `serve` will find too
+        channel.sendall(Splitter.join(json.dumps({"event": "ready"}).encode()))
+    _adopt_orphans()
+    child = None
+    try:
+        child = zygote.serve()
+    finally:
+        if child is None:
+            zygote.kill_all()
+            shutil.rmtree(arguments[1], ignore_errors=True)
+    return 0 if child is None else child.run()
 
 
 if __name__ == "__main__":
