@@ -3,26 +3,32 @@
 Commands stand in ``console`` blocks, each on a line that begins with ``$ ``; what follows, up to the next one, is the output that a
 reader will see::
 
-    <!-- test: cwd=examples for=3 -->
+    <!-- test: cwd=examples any-order -->
     ```console
     $ fission example_1 simulate
-    SourceJob 1: ...
+    [SourceJob 1] SourceJob: 0
     ...
-    stopped after ... s
+    ^C
+    example_1: interrupted after ... s
     ```
 
-The commands of a page run one after another, by bash, in one temporary folder that holds a copy of examples/. A command without output
-in the block may say what it likes. Stated output must be all of it (stdout and stderr together, as a terminal shows them), where ``...``
-stands for anything within a line, and on a line of its own for any number of lines. A command that ends with a backslash goes on in the
-next line. ``cd`` holds for the rest of the page.
+The commands of a page run one after another, by bash, in one temporary folder. It looks like a clone after ``make demo``: there is a copy of
+examples/, the Makefile, and a .venv/bin with the programs under test, which is on PATH as if it were activated.
+
+A command without output in the block may say what it likes. Stated output must be all of it (stdout and stderr together, as a terminal
+shows them), where ``...`` stands for anything within a line, and on a line of its own for any number of lines. The line ``^C`` is where the
+reader presses Ctrl-C: it is pressed when the output above it has come, and the exit code must be 130. A command that ends with a backslash
+goes on in the next line. ``cd`` holds for the rest of the page.
 
 The comment right before a block says more, as ``name=value`` words:
 
 ========== ============================================================================================================
 cwd=DIR    go there first (relative to the temporary folder) and stay for the rest of the page
 for=S      Ctrl-C after S seconds; the exit code may then be 130
-exit=N     the exit code that is expected, else 0
+exit=N     the exit code that is expected, else 0, or 130 with ``^C``
 limit=S    the command must end within S seconds, else `LIMIT_S`
+any-order  the stated lines may come in any order: what several jobs print at the same time
+retry      the command is run again, for up to `limit`, until it does what is stated: what it looks at may need a moment
 background the command goes on while the page does, once its stated output has come; Ctrl-C at the end of the page
 by=FILE    not run here: FILE of the repository runs it, and has the command's text in it (``make test`` is run by .ci/run)
 file=PATH  for a block of any other language: write it to PATH (relative to where the page is now), as the reader is told to
@@ -52,7 +58,8 @@ from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent
 LIMIT_S = 60.0
-OPTIONS = {"cwd", "for", "exit", "limit", "background", "by", "file"}
+OPTIONS = {"cwd", "for", "exit", "limit", "any-order", "retry", "background", "by", "file"}
+CTRL_C = "^C"
 COMMENT = re.compile(r"^\s*<!--\s*test:(.*?)-->\s*$")
 FENCE = re.compile(r"^(\s*)(`{3,}|~{3,})\s*([\w+-]*)")
 
@@ -108,15 +115,35 @@ def blocks_of(page: str) -> Iterator[Block]:
             assert options is None, f"line {number}: the test comment before it belongs right before a block"
 
 
-def fits(expected: list[str], actual: list[str]) -> bool:
+def fits(expected: list[str], actual: list[str], *, any_order: bool = False) -> bool:
     """Whether output is what is stated; see the head of this file for ``...``. Blanks at the ends of lines do not matter."""
-    pattern = ""
-    for line in expected:
-        if line.strip() == "...":
-            pattern += r"(?:.*\n)*?"
-        else:
-            pattern += ".*?".join(re.escape(part) for part in line.rstrip().split("...")) + r"\n"
+    if any_order:
+        return _fits_in_any_order(expected, actual)
+    pattern = "".join(r"(?:.*\n)*?" if line.strip() == "..." else _line_pattern(line) + r"\n" for line in expected)
     return re.fullmatch(pattern, "".join(line.rstrip() + "\n" for line in actual)) is not None
+
+
+def _line_pattern(line: str) -> str:
+    return ".*?".join(re.escape(part) for part in line.rstrip().split("..."))
+
+
+def _fits_in_any_order(expected: list[str], actual: list[str]) -> bool:
+    stated = [re.compile(_line_pattern(line)) for line in expected if line.strip() != "..."]
+    if len(stated) > len(actual) or (len(stated) < len(actual) and len(stated) == len(expected)):
+        return False
+    taken: dict[int, int] = {}  # output line -> the stated one that it stands for
+
+    def place(number: int, tried: set[int]) -> bool:
+        """Finds an output line for a stated one; another one may have to give way for it (a matching in a bipartite graph)."""
+        for index, line in enumerate(actual):
+            if index not in tried and stated[number].fullmatch(line.rstrip()):
+                tried.add(index)
+                if index not in taken or place(taken[index], tried):
+                    taken[index] = number
+                    return True
+        return False
+
+    return all(place(number, set()) for number in range(len(stated)))
 
 
 class Page:
@@ -128,9 +155,14 @@ class Page:
         self._folder.mkdir()
         self._here = self._folder
         if (root / "examples").is_dir():
-            leavings = shutil.ignore_patterns("simulation", "local", "collection", "__pycache__")
+            leavings = shutil.ignore_patterns("simulation", "local", "collection", "__pycache__", "*.log")
             shutil.copytree(root / "examples", self._folder / "examples", ignore=leavings)
-        self._environment = _environment(folder / "bin")
+        self._environment = _environment(self._folder / ".venv" / "bin")
+        for name in ("Makefile", "pyproject.toml"):
+            if (root / name).is_file():
+                shutil.copy2(root / name, self._folder)
+        for name in (".made", ".installed-demo"):  # so that `make demo` finds its .venv made and goes on
+            (self._folder / ".venv" / name).touch()
         self._background: list[tuple[str, subprocess.Popen[bytes], Path]] = []
 
     def __enter__(self) -> Page:
@@ -169,8 +201,24 @@ class Page:
                 elif command.startswith("cd "):
                     self._here = (self._here / command[3:].strip()).resolve()
                     assert self._here.is_dir(), f"line {block.line}: {command}: no such folder"
+                elif "retry" in block.options:
+                    self._retry(command, expected, block)
                 else:
                     self._run(command, expected, block)
+
+    def _retry(self, command: str, expected: list[str], block: Block) -> None:
+        failure = ""
+
+        def attempt() -> bool:
+            nonlocal failure
+            try:
+                self._run(command, expected, block)
+            except AssertionError as why:
+                failure = str(why)
+                return False
+            return True
+
+        eventually(attempt, float(block.options.get("limit", LIMIT_S)), lambda: failure)
 
     def _run(self, command: str, expected: list[str], block: Block) -> None:
         options = block.options
@@ -192,13 +240,29 @@ class Page:
         def lines() -> list[str]:
             return output.read_text(errors="replace").splitlines()
 
-        limit = float(options.get("limit", LIMIT_S))
+        def wait_for(stated: list[str]) -> None:
+            def there() -> bool:
+                return fits([*stated, "..."], lines(), any_order=any_order)
+
+            eventually(lambda: there() or process.poll() is not None, limit, lambda: story("its stated output"))
+            assert process.poll() is None, story(f"ended too early, with exit code {process.returncode}")
+
+        limit, any_order = float(options.get("limit", LIMIT_S)), "any-order" in options
         if "background" in options:
             self._background.append((command, process, output))
-            eventually(lambda: fits([*expected, "..."], lines()) or process.poll() is not None, limit, lambda: story("its stated output"))
-            assert process.poll() is None, story(f"ended at once with exit code {process.returncode}")
+            wait_for(expected)
             return
         allowed = {int(options.get("exit", 0))}
+        if CTRL_C in expected:
+            at = expected.index(CTRL_C)
+            allowed = {int(options.get("exit", 130))}
+            try:
+                wait_for(expected[:at])
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGINT)
+                _end(process, limit)
+            expected = [*expected[:at], "...", *expected[at + 1 :]]  # more may come before it takes effect
         if "for" in options:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(float(options["for"]))
@@ -208,7 +272,7 @@ class Page:
         code = _end(process, limit)
         assert code is not None, story(f"not ended within {limit:g} s")
         assert code in allowed, story(f"exit code {code}")
-        assert not expected or fits(expected, lines()), story("the output differs")
+        assert not expected or fits(expected, lines(), any_order=any_order), story("the output differs")
 
 
 def _end(process: subprocess.Popen[bytes], limit_s: float) -> int | None:
@@ -225,12 +289,13 @@ def _end(process: subprocess.Popen[bytes], limit_s: float) -> int | None:
 
 def _environment(programs: Path) -> dict[str, str]:
     """An environment in which ``fission``, ``fission_admin.py`` and ``python3`` are the ones under test, installed or not."""
-    programs.mkdir()
+    programs.mkdir(parents=True)
     python = shlex.quote(sys.executable)
     admin = "import sys; from fission.cli.main import admin; sys.exit(admin())"
     for name, command in {"fission": "-m fission", "fission_admin.py": f"-c {shlex.quote(admin)}", "python3": "", "python": ""}.items():
         (programs / name).write_text(f'#!/bin/sh\nexec {python} {command} "$@"\n')
         (programs / name).chmod(0o755)
+    (programs / "activate").touch()
     source = str(Path(fission.__path__[0]).parent)
     path = os.pathsep.join([str(programs), os.environ.get("PATH", os.defpath)])
     return {**os.environ, "PATH": path, "PYTHONPATH": source, "COLUMNS": "120", "LC_ALL": "C.UTF-8"}

@@ -8,7 +8,7 @@ import pytest
 
 from tests.docs_runner import ROOT, Block, Page, blocks_of, fits
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("README.md"))]
 
 
 @pytest.mark.slow
@@ -62,6 +62,26 @@ $ echo begin; exec sleep 100
 begin
 ```
 
+<!-- test: any-order -->
+```console
+$ echo "two 2"; echo "one 1"; exec sleep 100
+one ...
+two ...
+^C
+$ echo one; echo two; echo three
+three
+...
+one
+```
+
+<!-- test: retry -->
+```console
+$ echo x >>tries; cat tries
+x
+x
+x
+```
+
 <!-- test: background -->
 ```console
 $ exec python3 -c "import signal as s; s.pthread_sigmask(s.SIG_BLOCK, [2]); print('up', flush=True); s.sigwait([2])"
@@ -97,7 +117,10 @@ BAD = {
     "exit code 1": "```console\n$ false\n```",
     "exit code 0": "<!-- test: exit=2 -->\n```console\n$ true\n```",
     "not ended within": "<!-- test: limit=0.1 -->\n```console\n$ exec sleep 100\n```",
-    "ended at once": "<!-- test: background -->\n```console\n$ true\nup\n```",
+    "ended too early": "<!-- test: background -->\n```console\n$ true\nup\n```",
+    "early, with exit code 0": "```console\n$ echo one\none\ntwo\n^C\n```",
+    "exit code 3": "```console\n$ trap 'exit 3' INT; echo one; sleep 100\none\n^C\n```",
+    "the second time": "<!-- test: retry limit=0.1 -->\n```console\n$ echo one\nthe second time\n```",
     "does not run 'make that'": "<!-- test: by=Makefile -->\n```console\n$ make that\n```",
     "is not there": "<!-- test: by=Nofile -->\n```console\n$ make it\n```",
     "is not tested": "```bash\necho one\n```",
@@ -144,3 +167,21 @@ def test_blocks_keep_their_text() -> None:
 )
 def test_fits(expected: str, actual: str, answer: bool) -> None:
     assert fits(expected.splitlines(), actual.splitlines()) is answer
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "answer"),
+    [
+        ("a\nb", "b\na", True),
+        ("a\nb", "b\na\na", False),
+        ("a\nb\n...", "b\na\na", True),
+        ("a\na\n...", "b\na", False),
+        ("a\n...", "", False),
+        ("...", "", True),
+        ("a...\nab...\n...", "x\nabc\nabd", True),  # whichever is tried first, each finds a line of its own
+        ("...c\na...\n...", "abc\nx\nac", True),
+        ("a...\nabc", "abc\nb", False),
+    ],
+)
+def test_fits_in_any_order(expected: str, actual: str, answer: bool) -> None:
+    assert fits(expected.splitlines(), actual.splitlines(), any_order=True) is answer

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from fission.cli.main import run
+import sys
 
 if __name__ == "__main__":
+    try:
+        from fission.cli.main import run
+    except KeyboardInterrupt:  # it takes a moment to load
+        sys.exit(130)
     run()

@@ -87,6 +87,13 @@ class ValueFitError(FissionError):
     """
 
 
+class BlockError(FissionError):
+    """A block that has arrived cannot be read, or no dummy can be made for one that is lost.
+
+    The text names the job, its input and the pipe; the cause is what the pipe's methods, or those of the value's class, raised.
+    """
+
+
 class JobFailed(FissionError):
     """A job's code raised, or its executable ended with an exit code other than 0.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -22,12 +23,12 @@ from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ConfigError, 
 
 def run() -> NoReturn:
     """The script ``fission``: ``fission startproject NAME`` and, in a project, ``fission NETWORK COMMAND``. Exits."""
-    sys.exit(main())
+    _exit(main())
 
 
 def admin() -> NoReturn:
     """The script ``fission_admin.py``: ``fission_admin.py NAME startproject``. Exits."""
-    sys.exit(main(prog="fission_admin.py"))
+    _exit(main(prog="fission_admin.py"))
 
 
 def manage(manage_py_path: str | Path, argv: Sequence[str] | None = None) -> NoReturn:
@@ -37,7 +38,7 @@ def manage(manage_py_path: str | Path, argv: Sequence[str] | None = None) -> NoR
         manage_py_path: ``__file__`` of manage.py.
         argv: the words behind manage.py; default: those of this process.
     """
-    sys.exit(main(argv, prog="python3 manage.py", project=Path(manage_py_path).resolve().parent))
+    _exit(main(argv, prog="python3 manage.py", project=Path(manage_py_path).resolve().parent))
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "fission", project: Path | None = None) -> int:
@@ -58,16 +59,27 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "fission", project: P
         return _told(error)
 
 
+def _exit(code: int) -> NoReturn:
+    # A Ctrl-C from here on would only make Python complain about its own end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
+
+
+def _give_up_stdout() -> None:
+    """Lets what is not written yet go nowhere: Python would fail, or wait for the reader, when it flushes at exit."""
+    with contextlib.suppress(OSError):  # a stdout without a descriptor has nothing to complain about
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _told(error: BaseException) -> int:
     """Writes what is to be said about *error* and returns the exit code."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else EXIT_OK if error.code is None else EXIT_FAILED
     if isinstance(error, KeyboardInterrupt) or (isinstance(error, click.Abort) and isinstance(error.__cause__, KeyboardInterrupt)):
+        _give_up_stdout()  # its reader may stand still
         return EXIT_INTERRUPTED
     if isinstance(error, BrokenPipeError):
-        # Whoever read our output is gone (`| head`). Python would complain once more when it flushes at exit.
-        with contextlib.suppress(OSError):  # a stdout without a descriptor has nothing to complain about
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()  # its reader is gone (`| head`)
         return EXIT_FAILED
     if isinstance(error, click.ClickException):
         error.show()

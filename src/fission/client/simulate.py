@@ -21,6 +21,7 @@ from typing import Any
 
 from fission.adapters.local_engine import LocalEngine
 from fission.client.consoles import Consoles
+from fission.client.signals import Signals
 from fission.client.summary import JobSummary, Summary
 from fission.core.base import BaseJob
 from fission.core.network import Network
@@ -59,12 +60,14 @@ def simulate(loaded: LoadedNetwork, *, duration: float | None = None, observer: 
         DefinitionError: something of a job cannot be sent to its process; nothing was started.
         EngineError: processes cannot be started.
     """
-    run_folder = tempfile.mkdtemp(prefix="fission-")
-    try:
-        run = _Run(loaded, run_folder, observer or Observer(), stdin)
-        return asyncio.run(run.main(duration))
-    finally:
-        shutil.rmtree(run_folder, ignore_errors=True)
+    with Signals() as signals:
+        run_folder = tempfile.mkdtemp(prefix="fission-")
+        try:
+            run = _Run(loaded, run_folder, observer or Observer(), stdin)
+            return asyncio.run(run.main(duration, signals))
+        finally:
+            signals.forget()
+            shutil.rmtree(run_folder, ignore_errors=True)
 
 
 class _Run:
@@ -81,6 +84,7 @@ class _Run:
         self._running: set[int] = set()
         self._waiting_for = set(self._network.required)
         self._failures: list[JobFailed] = []
+        self._error: Exception | None = None  # of the observer
         self._jobs = {number: JobSummary(job.name) for number, job in self._network.jobs.items()}
         self._exit_code = EXIT_OK
         self._reason = ""
@@ -89,11 +93,9 @@ class _Run:
         self._empty = asyncio.Event()  # no job runs any more
         self._consoles = Consoles(loaded, run_folder, self._folder, observer, stdin, self._control_address)
 
-    async def main(self, duration: float | None) -> Summary:
+    async def main(self, duration: float | None, signals: Signals) -> Summary:
         started = time.monotonic()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_signal, number)
+        signals.deliver(asyncio.get_running_loop(), self._on_signal)
         handlers: list[logging.Handler] = []
         following: asyncio.Task[None] | None = None
         try:
@@ -120,9 +122,12 @@ class _Run:
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
             await self._consoles.close()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
+            signals.forget()
             _end_log(handlers)
+        if self._error is not None:
+            raise self._error
+        for number in self._running:
+            self._jobs[number].outcome = "killed"  # by the engine's end, which nobody followed
         return Summary(self._loaded.name, self._exit_code, self._reason, time.monotonic() - started, self._jobs, self._failures)
 
     async def _unless_over(self, opening: asyncio.Task[None]) -> None:
@@ -163,8 +168,8 @@ class _Run:
     # the engine's events
 
     async def _follow(self) -> None:
-        try:
-            async for event in self._engine.events():
+        async for event in self._engine.events():
+            try:
                 if isinstance(event, JobOutput):
                     name = self._network.jobs[event.job_id].name
                     for line in event.lines:
@@ -173,11 +178,14 @@ class _Run:
                     self._on_exit(event)
                 else:
                     self._on_lost(event)
-        except Exception:
-            # an error of an observer must not leave the network running with nobody looking
-            self._exit_code = EXIT_FAILED
-            self._end("the client failed")
-            raise
+            except Exception as why:
+                # an error of an observer must not leave the network running with nobody looking: it is stopped in order
+                self._error = self._error or why
+                self._observer = Observer()
+                self._exit_code = EXIT_FAILED
+                self._end("the client failed")
+            if not self._running:
+                self._empty.set()
 
     def _on_lost(self, event: NodeLost) -> None:
         if not self._over.is_set():
@@ -195,20 +203,20 @@ class _Run:
         summary.outcome, summary.counts = outcome, dict(event.report.get("counts") or {})
         if event.code and self._over.is_set() and outcome == "failed" and not event.report:
             summary.outcome = outcome = "killed"  # by us: it did not stop in time
-        if outcome == "failed":
-            self._on_failure(job, event)
+        if outcome == "stopped" and not self._over.is_set():
+            summary.outcome = "failed"
+            self._on_failure(job, "its process was told to stop (SIGTERM) by somebody else")
+        elif outcome == "failed":
+            self._on_failure(job, str(event.report.get("error") or _death(event.code)))
         else:
             log.info("%s %s", job.name, outcome)
             self._observer.job_ended(job.name, job.id, outcome)
             if outcome == "ended":
                 self._observer.warning(f"{job.name} returned None and has outputs: it has ended, and the jobs behind it are not told")
-        if not self._running:
-            self._empty.set()
         if not self._waiting_for and not self._failures:
             self._end("finished")
 
-    def _on_failure(self, job: BaseJob, event: JobExited) -> None:
-        error = str(event.report.get("error") or _death(event.code))
+    def _on_failure(self, job: BaseJob, error: str) -> None:
         failure = JobFailed(job.name, error)
         self._failures.append(failure)
         log.error("%s", failure)

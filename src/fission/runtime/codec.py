@@ -40,23 +40,36 @@ def encoder(pipe: BasePipe, *, plain: bool = False) -> Encoder:
     return _file_encoder(pipe)
 
 
-def decoder(pipe: BasePipe) -> Decoder:
+def decoder(pipe: BasePipe, refusal: Callable[[Exception], Exception]) -> Decoder:
     """Return the function that turns a payload into the value that `run` gets.
 
-    It raises whatever the pipe's `read` and `unpack` raise.
+    Args:
+        pipe: which pipe.
+        refusal: makes what is raised of what the pipe's `read` and `unpack`, or the value's class, raise. (Never that itself: a
+            StopIteration would silently end the loop that decodes.)
     """
     unpack = None if _same(pipe, "unpack", BasePipe) else pipe.unpack
     if _owner(pipe, "write") is PicklePipe and _owner(pipe, "read") is PicklePipe:
-        return _unpickler(unpack)
+        return _unpickler(unpack, refusal)
     if _owner(pipe, "write") in _FRAMEWORK and _owner(pipe, "read") in _FRAMEWORK:
-        return unpack or bytes
+        return _guarded(unpack, refusal) if unpack else bytes
     read = pipe.read
 
     def decode(payload: Any) -> Any:
         value = read(io.BytesIO(payload))
         return unpack(value) if unpack else value
 
-    return decode
+    return _guarded(decode, refusal)
+
+
+def _guarded(decode: Decoder, refusal: Callable[[Exception], Exception]) -> Decoder:
+    def guarded(payload: Any) -> Any:
+        try:
+            return decode(payload)
+        except Exception as why:
+            raise refusal(why) from why
+
+    return guarded
 
 
 def _owner(pipe: BasePipe, method: str) -> type | None:
@@ -99,15 +112,21 @@ def _pickler(pack: Callable[[Any], Any] | None, *, in_band: bool) -> Encoder:
     return encode
 
 
-def _unpickler(unpack: Callable[[Any], Any] | None) -> Decoder:
+def _unpickler(unpack: Callable[[Any], Any] | None, refusal: Callable[[Exception], Exception]) -> Decoder:
     loads = pickle.loads
 
     def decode(payload: Any) -> Any:
-        if type(payload) is not list:
-            return loads(payload)
-        return loads(payload[0], buffers=[memoryview(buffer).toreadonly() for buffer in payload[1:]])
+        try:  # here and not around it: one call less for each block of the commonest pipe
+            if type(payload) is not list:
+                return loads(payload)
+            return loads(payload[0], buffers=[memoryview(buffer).toreadonly() for buffer in payload[1:]])
+        except Exception as why:
+            raise refusal(why) from why
 
-    return decode if unpack is None else lambda payload: unpack(decode(payload))
+    if unpack is None:
+        return decode
+    unpacked = _guarded(unpack, refusal)
+    return lambda payload: unpacked(decode(payload))
 
 
 def _bytes_encoder(pipe: BasePipe) -> Encoder:

@@ -156,6 +156,11 @@ class Exchange:
             outlet.wait_released()
         self.inlets.close()
 
+    def abandon(self) -> None:
+        """Any thread, in any state: nothing goes out any more, and the job's loop finds that nobody wants its outputs."""
+        for outlet in self.outlets:
+            outlet.closed = True
+
     def close(self, linger: float) -> None:
         """Stop the control thread and give the links back."""
         self.control.stop()

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob, PythonJob
-from fission.errors import FissionError
+from fission.errors import DefinitionError, FissionError
 from fission.ports import JobBundle, Links
 from fission.runtime import report
 from fission.runtime.exchange import Exchange
@@ -38,10 +38,16 @@ class Stopped(BaseException):
 
 
 class Stopper:
-    """Turns SIGTERM into `Stopped`, once; user code that swallows it meets it again at the next signal."""
+    """Turns SIGTERM into `Stopped`, once; user code that swallows it meets it again at the next signal.
+
+    Attributes:
+        stopping: whether the signal has come.
+        exchange: of the job, once it has one; what the job returns after the signal does not go out.
+    """
 
     def __init__(self) -> None:
         self.stopping = False
+        self.exchange: Exchange | None = None
 
     def install(self) -> None:
         """Take SIGTERM; SIGINT belongs to the client, who decides for all jobs."""
@@ -50,6 +56,8 @@ class Stopper:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True
+        if self.exchange is not None:
+            self.exchange.abandon()
         raise Stopped
 
 
@@ -72,7 +80,7 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int) -> 
         os.chdir(bundle.folder)
         sys.path[:0] = [path for path in bundle.sys_path if path not in sys.path]
         job = _unpickle(bundle)
-        exchange = Exchange(job, bundle, _links(bundle))
+        exchange = stopper.exchange = Exchange(job, bundle, _links(bundle))
         if isinstance(job, ExecutableJob):
             outcome = ExecutableHost(job, exchange, bundle).run()
         else:
@@ -80,9 +88,13 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int) -> 
     except Stopped:
         outcome = report.STOPPED
     except FissionError as why:
-        error = str(why)
+        error = report.failure_text(why)
+        log.debug("all frames:", exc_info=why)
     except BaseException as why:  # SystemExit of the user's code among them: a job ends by finish(), not by exit()
-        outcome, error = (report.STOPPED, "") if stopper.stopping else (report.FAILED, report.user_traceback(why))
+        outcome, error = (report.STOPPED, "") if stopper.stopping else (report.FAILED, report.failure_text(why))
+        log.debug("all frames:", exc_info=why)
+    if stopper.stopping and outcome != report.FAILED:
+        outcome = report.STOPPED  # the job's own code has swallowed the order, and its loop has ended for want of consumers
     # a second signal may come at any moment from here on, and there is nothing left to interrupt
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if exchange is not None:
@@ -109,7 +121,8 @@ def _start_log(bundle: JobBundle) -> None:
     for handler in list(root.handlers):
         root.removeHandler(handler)
     if bundle.log_file:
-        handler = logging.FileHandler(bundle.log_file, delay=True)
+        # what users raise and print may have characters that are none, as file names do
+        handler = logging.FileHandler(bundle.log_file, delay=True, encoding="utf-8", errors="backslashreplace")
         handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {bundle.name}: %(message)s"))
         root.addHandler(handler)
         root.setLevel(bundle.log_level)
@@ -117,7 +130,10 @@ def _start_log(bundle: JobBundle) -> None:
 
 
 def _unpickle(bundle: JobBundle) -> BaseJob:
-    return cast(BaseJob, pickle.loads(bundle.pickled_job))
+    try:
+        return cast(BaseJob, pickle.loads(bundle.pickled_job))
+    except Exception as why:  # its modules are imported, and its __setstate__ runs
+        raise DefinitionError(f"{bundle.name} cannot be loaded in its own process: {type(why).__name__}: {why}") from why
 
 
 def _links(bundle: JobBundle) -> Links:

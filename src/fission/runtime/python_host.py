@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import GeneratorType
 from typing import Any
 
 from fission.core.head import Head
 from fission.core.jobs import PythonJob
-from fission.errors import ValueFitError
+from fission.errors import BlockError, FissionError, ValueFitError
 from fission.ports import JobBundle
 from fission.protocol.align import Batch
 from fission.protocol.optional import DEFAULT, OptionalInput
@@ -33,7 +34,7 @@ class PythonHost:
         # one value for all outputs is encoded once where all pipes do it alike
         kinds = {(type(pipe), pipe.id in bundle.plain) for pipe in job.outputs}
         self._shared = self._encoders[0] if len(kinds) == 1 and not hasattr(job.outputs[0], "block_size") else None
-        self._single = [codec.decoder(pipe) for pipe in job.inputs]
+        self._single = [codec.decoder(pipe, partial(self._unreadable, index)) for index, pipe in enumerate(job.inputs)]
         self._decoders = [_grouped(decode, pipe.BLOCK_COUNT) for decode, pipe in zip(self._single, job.inputs, strict=True)]
         self._optional = [exchange.inlets.optional.get(pipe.id) for pipe in job.inputs]
         self._defaults = [_default(pipe) for pipe in job.inputs]
@@ -47,7 +48,8 @@ class PythonHost:
         """Call `setup` and then `run` until the end; return the outcome (`fission.runtime.report`).
 
         Raises:
-            ValueFitError: a value does not fit its output.
+            ValueFitError: a value or a head does not fit its output.
+            BlockError: a block cannot be read.
             Exception: whatever the job's code raises.
         """
         job, exchange = self._job, self._exchange
@@ -246,8 +248,21 @@ class PythonHost:
         job = self._job
         if not job.HEAD:
             return [reduced] * len(self._outlets)
-        common = int(job.head or 0)
-        return [common if head is None else int(head) for head in job.out_heads]
+        if len(job.out_heads) != len(self._outlets):
+            raise ValueFitError(
+                f"{job.name}: out_heads must have one entry (a Head or None) for each of its {len(self._outlets)} outputs; "
+                f"it has {len(job.out_heads)}"
+            )
+        common = self._head_number(job.head or 0)
+        return [common if head is None else self._head_number(head) for head in job.out_heads]
+
+    def _head_number(self, head: Any) -> int:
+        if isinstance(head, (Head, int)) and 0 <= int(head) < 1 << 8 * self._head_size:
+            return int(head)
+        raise ValueFitError(
+            f"{self._job.name}: head and the entries of out_heads must be a Head, or a number, of {self._head_size} bytes (HEAD_SIZE); "
+            f"{head!r} ({type(head).__name__}) is none"
+        )
 
     def _optional_value(self, index: int) -> tuple[Any, Any]:
         one = self._optional[index]
@@ -297,8 +312,19 @@ class PythonHost:
     def _misfit(self, index: int, value: Any, why: Exception) -> ValueFitError:
         return ValueFitError(
             f"{self._job.name}, output {index + 1}: a value of type {type(value).__name__} does not fit {self._job.outputs[index]}: "
-            f"{type(why).__name__}: {why}"
+            f"{_named(why)}"
         )
+
+    def _unreadable(self, index: int, why: Exception) -> BlockError:
+        # pickles name classes by module and name; who sends one need not have it where the receiver looks
+        hint = "; the classes of a value must be where the receiver can import them" if isinstance(why, (ImportError, AttributeError)) else ""
+        text = f"{self._job.name}, input {index + 1}: a block of {self._job.inputs[index]} could not be read: {_named(why)}{hint}"
+        return BlockError(text)
+
+
+def _named(error: Exception) -> str:
+    """The error in a sentence; ours speak for themselves."""
+    return str(error) if isinstance(error, FissionError) else f"{type(error).__name__}: {error}"
 
 
 def _grouped(decode: codec.Decoder, count: int) -> codec.Decoder:

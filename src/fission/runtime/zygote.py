@@ -189,7 +189,7 @@ def _adopt_orphans() -> None:
 def _children() -> list[int]:
     """Children of this process; empty where there is no /proc."""
     found = []
-    for folder in os.listdir("/proc") if os.path.isdir("/proc") else []:
+    for folder in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else []):
         with contextlib.suppress(OSError):  # it has ended meanwhile, or is no process
             with open(f"/proc/{folder}/stat", "rb") as file:
                 # pid (name) state parent ...; the name may have anything in it
@@ -211,11 +211,11 @@ def main(arguments: list[str]) -> int:
     with contextlib.suppress(OSError):  # the other side is gone already, which `serve` will find too
         channel.sendall(Splitter.join(json.dumps({"event": "ready"}).encode()))
     _adopt_orphans()
-    child = None
+    child, owner = None, os.getpid()
     try:
         child = zygote.serve()
     finally:
-        if child is None:
+        if child is None and os.getpid() == owner:
             zygote.kill_all()
             shutil.rmtree(arguments[1], ignore_errors=True)
     return 0 if child is None else child.run()

@@ -1,0 +1,96 @@
+"""SIGINT and SIGTERM for as long as something of a run exists, which is longer than its event loop does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+#: Seconds after which a signal that the loop has not taken means that the loop is stuck; with the kill of the jobs it stays below the
+#: 2 s that Ctrl-C may take (SPEC section 1).
+STUCK_S = 1.0
+
+
+class Signals:
+    """Takes the two signals inside a with-block of the main thread and puts back what was there before at its end.
+
+    Those that come before `deliver` wait for it; those behind `forget` are dropped: what is left to do then is short and must be
+    done. There is no moment at which a signal has its default effect, which would leave processes and files behind. (The
+    handlers of asyncio live only as long as the loop, so they are not used.)
+
+    A loop that is stuck for `STUCK_S`, as in a write to a pipe that nobody reads, meets a KeyboardInterrupt where it is.
+    """
+
+    def __init__(self) -> None:
+        self._pending: deque[int] = deque()
+        self._since = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._act: Callable[[int], None] | None = None
+        self._forgotten = False
+        self._stuck = False
+        self._before: dict[int, Any] = {}
+        self._main = threading.get_ident()
+
+    def __enter__(self) -> Signals:
+        self._read, self._write = os.pipe()
+        self._watcher = threading.Thread(target=self._watch, name="fission-signals", daemon=True)
+        self._watcher.start()
+        self._before = {number: signal.signal(number, self._on_signal) for number in NUMBERS}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._forgotten = True
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        os.write(self._write, b"q")
+        self._watcher.join()
+        os.close(self._read)
+        os.close(self._write)
+
+    def deliver(self, loop: asyncio.AbstractEventLoop, act: Callable[[int], None]) -> None:
+        """Call ``act`` in the loop with the number of each signal, of those that have come already too."""
+        self._loop, self._act = loop, act
+        loop.call_soon(self._take)
+
+    def forget(self) -> None:
+        """Drop what comes from now on."""
+        self._forgotten = True
+        self._pending.clear()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._forgotten:
+            return
+        if self._stuck:
+            self.forget()
+            raise KeyboardInterrupt
+        if not self._pending:
+            self._since = time.monotonic()
+        self._pending.append(number)
+        os.write(self._write, b"s")
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it is closed
+                self._loop.call_soon_threadsafe(self._take)
+
+    def _take(self) -> None:
+        while self._pending and self._act is not None:
+            self._act(self._pending.popleft())
+
+    def _watch(self) -> None:
+        while True:
+            timeout = max(0.0, self._since + STUCK_S - time.monotonic()) if self._pending and not self._stuck else None
+            readable, _, _ = select.select([self._read], [], [], timeout)
+            if readable:
+                if b"q" in os.read(self._read, 64):
+                    return
+            elif self._pending and time.monotonic() - self._since >= STUCK_S:
+                self._stuck = True
+                signal.pthread_kill(self._main, signal.SIGINT)

@@ -1,0 +1,48 @@
+"""Tests of the tests: a property that a deliberately broken variant passes proves nothing.
+
+For each guarantee there is a variant that breaks it, and one of these two says that the property finds it. They only look for an
+example, they do not shrink it, so they are quick; with a fixed seed, so they find the same one each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import TypeVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, find, settings
+from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+
+T = TypeVar("T")
+
+LOOKING = settings(
+    phases=[Phase.generate], max_examples=2000, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+
+
+def assert_caught(check: Callable[[T], None], strategy: st.SearchStrategy[T]) -> None:
+    """Fails unless ``check``, which uses a broken variant, fails for some example of the strategy."""
+
+    def fails(example: T) -> bool:
+        try:
+            check(example)
+        except Exception:
+            return True
+        return False
+
+    try:
+        find(strategy, fails, settings=LOOKING, random=Random(0))
+    except NoSuchExample:
+        pytest.fail("the property does not notice the broken variant", pytrace=False)
+
+
+def assert_machine_catches(machine: type[RuleBasedStateMachine], steps: int = 40) -> None:
+    """Fails unless the state machine, which uses a broken variant, fails for some run."""
+    try:
+        run_state_machine_as_test(machine, settings=settings(LOOKING, stateful_step_count=steps))
+    except Exception:
+        return
+    pytest.fail("the state machine does not notice the broken variant", pytrace=False)
