@@ -166,18 +166,20 @@ class Aligner:
         """Whether all inputs have ended and every compute block that they hold was taken."""
         return bool(self.next) and self._worked_off() and all(one.coming is None and one.stage.last is not None for one in self._inputs)
 
-    def releasable(self, done: int) -> list[tuple[int, int]]:
-        """Return per input (pipe, sqn up to which its blocks may be released) when compute blocks up to ``done`` are done with."""
-        # an input that has a newer generation has nobody any more who could take a release of this one
-        inputs = [one for one in self._inputs if one.coming is None] if self._changing else self._inputs
-        if self.next and done >= self._final:
-            return [(one.spec.pipe, one.stage.high) for one in inputs]
-        return [(one.spec.pipe, done * one.spec.block_count) for one in inputs]
+    def releasable(self, done: int, generation: int) -> list[tuple[int, int]]:
+        """Return per input (pipe, sqn up to which its blocks may be released) when compute blocks up to ``done`` are done with.
 
-    def life(self, pipe: int) -> tuple[int, int]:
-        """Return (incarnation, generation) of the pipe's producer, as a release must name them."""
-        receiver = self._input(pipe).receiver
-        return receiver.incarnation, receiver.generation
+        Nothing if ``generation`` is not the one that is worked on: ``done`` counts in another numbering then.
+        """
+        if generation != self.generation:
+            return []
+        if self.next and done >= self._final:
+            return [(one.spec.pipe, one.stage.high) for one in self._inputs]
+        return [(one.spec.pipe, done * one.spec.block_count) for one in self._inputs]
+
+    def announce(self, pipe: int, incarnation: int) -> None:
+        """A producer has a new life: whatever comes from older ones is dropped from now on."""
+        self._input(pipe).receiver.announce(incarnation)
 
     def waiting(self, pipe: int) -> int:
         """Blocks of that input that have arrived and were not taken."""
@@ -236,11 +238,12 @@ class Aligner:
         generation = self._newest_of_all()
         if generation is None:
             return
+        # first, because another thread compares it before it releases anything
+        self.generation = generation
+        self.next = 0
         for one in self._inputs:
             one.counts.unmatched += one.stage.waiting()
             one.stage, one.coming = one.coming or Stage(), None
-        self.generation = generation
-        self.next = 0
         self._changing = False
         self._find_final()
 

@@ -12,6 +12,8 @@ fixed size; the layout, little-endian:
     END      sqn = the last block of the pipe; nothing follows.
     RELEASE  sqn = released up to here, extra = taken into compute blocks up to here. From consumer to producer.
     COMMAND  behind the header: one JSON object of ``count`` bytes with a text member "do". From the client to a job.
+    WORD     behind the header: one JSON object of ``count`` bytes with a text member "say", and ``extra`` bytes that belong to
+             it. From life ``incarnation`` of job ``pipe`` to the client.
 
 Decoding is strict: unknown versions, kinds or flags, lengths that do not add up and trailing bytes are a
 `RemoteProtocolError`, and garbage never gives any other error. Nothing of a payload is looked at here.
@@ -32,7 +34,7 @@ from fission.errors import LocalProtocolError, RemoteProtocolError
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
 VERSION = 1
-DATA, OPEN, END, RELEASE, COMMAND = range(1, 6)
+DATA, OPEN, END, RELEASE, COMMAND, WORD = range(1, 7)
 HAS_HEADS = 1
 OUT_OF_BAND = 2
 
@@ -94,7 +96,10 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The consumer never needs blocks up to ``released`` again (`CLOSED`: none at all) and has taken up to ``taken``."""
+    """The consumer never needs blocks up to ``released`` again (`CLOSED`: none at all) and has taken up to ``taken``.
+
+    ``incarnation`` is the consumer's, ``generation`` that of the numbering.
+    """
 
     pipe: int
     incarnation: int
@@ -110,7 +115,17 @@ class Command:
     body: dict[str, Any]
 
 
-Message: TypeAlias = "Data | Open | End | Release | Command"
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What a job tells the client: a JSON object whose member "say" says what, and bytes that belong to it."""
+
+    job: int
+    incarnation: int
+    body: dict[str, Any]
+    payload: bytes = b""
+
+
+Message: TypeAlias = "Data | Open | End | Release | Command | Word"
 
 
 def encode_data(pipe: int, incarnation: int, generation: int, sqn: int, payloads: Sequence[Buffer], heads: Sequence[int] | None) -> bytes:
@@ -178,15 +193,22 @@ def encode_command(body: dict[str, Any]) -> bytes:
     Raises:
         LocalProtocolError: the body has no text "do", is no JSON, or is too long.
     """
-    if not isinstance(body.get("do"), str):
-        raise LocalProtocolError(f"a command needs a text member 'do'; got {body!r}")
-    try:
-        text = json.dumps(body).encode()
-    except (TypeError, ValueError) as why:
-        raise LocalProtocolError(f"a command must be JSON: {why}") from None
-    if len(text) > MAX_COMMAND:
-        raise LocalProtocolError(f"a command has at most {MAX_COMMAND} bytes; got {len(text)}")
+    text = _json(body, "do")
     return _HEADER.pack(VERSION, COMMAND, 0, 0, 0, 0, 0, len(text), 0) + text
+
+
+def encode_word(message: Word) -> bytes:
+    """Return the one frame of a `Word`.
+
+    Raises:
+        LocalProtocolError: the body has no text "say", is no JSON, or something is too long.
+    """
+    text = _json(message.body, "say")
+    try:
+        header = _HEADER.pack(VERSION, WORD, 0, message.job, message.incarnation, 0, 0, len(text), len(message.payload))
+    except struct.error as why:
+        raise LocalProtocolError(f"a number of the message is out of range: {why}") from None
+    return b"".join((header, text, message.payload))
 
 
 def announces_more(first: Buffer) -> bool:
@@ -217,7 +239,10 @@ def decode(frames: Sequence[Buffer]) -> Message:
     if flags:
         raise RemoteProtocolError(f"a message of kind {kind} has no flags; got {flags}")
     if kind == COMMAND:
-        return _decode_command(first, count)
+        return Command(_decode_json(first, count, 0, "do"))
+    if kind == WORD:
+        body = _decode_json(first, count, extra, "say")
+        return Word(pipe, incarnation, body, bytes(first[_HEADER.size + count :]))
     if len(first) != _HEADER.size or count:
         raise RemoteProtocolError(f"a message of kind {kind} is its header alone; got {len(first)} bytes")
     if kind == RELEASE:
@@ -228,7 +253,19 @@ def decode(frames: Sequence[Buffer]) -> Message:
         return Open(pipe, incarnation, generation, sqn)
     if kind == END:
         return End(pipe, incarnation, generation, sqn)
-    raise RemoteProtocolError(f"the kind must be one of 1 to 5; got {kind}")
+    raise RemoteProtocolError(f"the kind must be one of 1 to 6; got {kind}")
+
+
+def _json(body: dict[str, Any], member: str) -> bytes:
+    if not isinstance(body.get(member), str):
+        raise LocalProtocolError(f"the JSON of this message needs a text member {member!r}; got {body!r}")
+    try:
+        text = json.dumps(body).encode()
+    except (TypeError, ValueError) as why:
+        raise LocalProtocolError(f"this message must be JSON: {why}") from None
+    if len(text) > MAX_COMMAND:
+        raise LocalProtocolError(f"the JSON of this message has at most {MAX_COMMAND} bytes; got {len(text)}")
+    return text
 
 
 def _small(kind: int, pipe: int, incarnation: int, generation: int, sqn: int, extra: int) -> bytes:
@@ -295,17 +332,16 @@ def _read_numbers(frame: Buffer, position: int, count: int) -> list[int]:
     return numbers.tolist()
 
 
-def _decode_command(frame: Buffer, count: int) -> Command:
-    text = bytes(frame[_HEADER.size :])
-    if len(text) != count or count > MAX_COMMAND:
-        raise RemoteProtocolError(f"a command of {count} bytes was announced (at most {MAX_COMMAND}); got {len(text)}")
+def _decode_json(frame: Buffer, count: int, extra: int, member: str) -> dict[str, Any]:
+    if count > MAX_COMMAND or _HEADER.size + count + extra != len(frame):
+        raise RemoteProtocolError(f"{count} bytes of JSON (at most {MAX_COMMAND}) and {extra} more were announced; got {len(frame)}")
     try:
-        body = json.loads(text)
+        body = json.loads(bytes(frame[_HEADER.size : _HEADER.size + count]))
     except (ValueError, RecursionError) as why:
-        raise RemoteProtocolError(f"a command is JSON text: {why}") from None
-    if not isinstance(body, dict) or not isinstance(body.get("do"), str):
-        raise RemoteProtocolError("a command is a JSON object with a text member 'do'")
-    return Command(body)
+        raise RemoteProtocolError(f"the text of this message is no JSON: {why}") from None
+    if not isinstance(body, dict) or not isinstance(body.get(member), str):
+        raise RemoteProtocolError(f"the JSON of this message is an object with a text member {member!r}")
+    return body
 
 
 class Splitter:

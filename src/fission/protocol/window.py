@@ -201,6 +201,10 @@ class Receiver:
         self.high = max(self.high, mark)
         return Arrival.NEW_LIFE
 
+    def announce(self, incarnation: int) -> None:
+        """The producer has this life now, says the supervisor: older ones do not count any more, before it has spoken."""
+        self.incarnation = max(self.incarnation, incarnation)
+
     def current(self, incarnation: int, generation: int) -> bool:
         """Whether a message of that life counts: its link was opened and nothing newer has spoken."""
         return self.mark is not None and incarnation == self.incarnation and generation == self.generation

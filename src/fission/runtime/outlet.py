@@ -1,5 +1,8 @@
 """A job's end of one output pipe: numbers blocks, coalesces them, keeps them until they are released, waits for room.
 
+When its consumer gets a new life, everything that is kept is sent again (`wire`). When numbering starts again (`restart`), what
+is kept of the older generations goes on being kept until it is released, and is not counted against the window.
+
 When blocks follow each other within `HOLD_S`, the link counts as busy: they are held back and travel together. A block that
 comes after a longer pause is sent at once. What is held when the job falls silent is sent by the control thread within
 `HELD_AT_MOST_S`; a job that knows it is about to wait calls `flush`.
@@ -8,10 +11,8 @@ comes after a longer pause is sent at once. What is held when the job falls sile
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
 
 from fission.ports import Links
 from fission.protocol import frames
@@ -80,15 +81,67 @@ class Outlet:
         self._hold = HOLD_S
         self._allow = 1
         self._ended = False
+        self._older: list[tuple[int, SendWindow[list[Buffer]]]] = []
+        self._unlimited_below = 0
+        self._consumer = 0
+        self._opened = False
+        self._sent_before = 0
         self.taken = 0
         self._first = window.next
 
-    def open(self) -> None:
+    def open(self, generation: int = 0) -> None:
         """Tell the consumer where numbering begins. Once, before the first `put`."""
         with self._lock:
-            mark = Open(self.pipe, self._incarnation, self._generation, self._window.released)
-            self._links.send(self.pipe, [frames.encode_open(mark)])
-            self._allow = max(1, min(COALESCE_BLOCKS, self._window.room))
+            self._generation = generation
+            self._opened = True
+            self._say_open()
+
+    def begin(self, number: int) -> None:
+        """This life begins with block ``number``: what is before it was released by an earlier life."""
+        with self._lock:
+            self._flush()
+            if number > self._window.next:
+                self._window.skip(number)
+                self._say_open()
+
+    def restart(self, generation: int, window: SendWindow[list[Buffer]]) -> None:
+        """Number from 1 again, in ``generation``; what is unreleased of the old numbering goes on being kept."""
+        with self._lock:
+            self._flush()
+            if len(self._window) and not self.closed:
+                self._older.append((self._generation, self._window))
+            self._sent_before += self._window.next - self._first
+            self._window, self._first = window, window.next
+            self._generation = generation
+            self.taken = 0
+            self._say_open()
+
+    def lift(self, generation: int) -> None:
+        """Any thread: blocks of generations before this one do not wait for room any more.
+
+        Who takes them may wait for blocks of another source that will never come, until it hears of the new generation from here.
+        """
+        with self._changed:
+            self._unlimited_below = max(self._unlimited_below, generation)
+            self._changed.notify_all()
+
+    def wire(self, address: str, incarnation: int) -> int:
+        """Control thread: the consumer has a new life there; send it everything that is kept. Return how many blocks."""
+        with self._changed:
+            self._consumer = incarnation
+            self._links.redirect(self.pipe, address)
+            if not self._opened:
+                return 0
+            blocks = 0
+            for generation, window in [*self._older, (self._generation, self._window)]:
+                self._links.send(self.pipe, [frames.encode_open(Open(self.pipe, self._incarnation, generation, window.released))])
+                for sent in window.unreleased():
+                    self._links.send(self.pipe, sent.item)
+                    blocks += sent.last - sent.first + 1
+            self.taken = self._window.released
+            if self._ended:
+                self._say_end()
+            return blocks
 
     def put(self, payload: bytes | list[Buffer], head: int = 0) -> None:
         """Number a block and send it, now or with its followers. Blocks while the window is full.
@@ -117,7 +170,7 @@ class Outlet:
                             self._arm(now + HELD_AT_MOST_S)
                         return
                 self._flush()
-            if not self._window.room:
+            if not self._window.room and self._generation >= self._unlimited_below:
                 self._wait_for_room()
 
     def seek(self, number: int) -> None:
@@ -139,14 +192,13 @@ class Outlet:
             self._flush()
             self._ended = True
             if not self.closed:
-                end = End(self.pipe, self._incarnation, self._generation, self._window.next - 1)
-                self._links.send(self.pipe, [frames.encode_end(end)])
+                self._say_end()
 
     def wait_released(self) -> None:
         """Block until the consumer needs nothing of this pipe any more: the end has reached it, or all blocks if none was sent."""
         with self._changed:
             self._flush()
-            while not (self.closed or (not self._ended and not len(self._window))):
+            while not (self.closed or (not self._ended and not len(self._window) and not self._older)):
                 self._changed.wait()
 
     @property
@@ -154,15 +206,19 @@ class Outlet:
         """The number up to which blocks were released (`CLOSED`: the consumer needs none)."""
         return self._window.released
 
+    def released_before(self, generation: int) -> bool:
+        """Whether nothing of an older generation is kept any more."""
+        return self.closed or all(number >= generation for number, _ in self._older)
+
     @property
     def queue(self) -> int:
         """Blocks that are not released."""
-        return len(self._window) + len(self._pending)
+        return sum(len(window) for _, window in self._older) + len(self._window) + len(self._pending)
 
     @property
     def sent(self) -> int:
         """Blocks that were numbered, in all."""
-        return self._window.next - self._first + len(self._pending)
+        return self._sent_before + self._window.next - self._first + len(self._pending)
 
     @property
     def dropped(self) -> int:
@@ -170,16 +226,25 @@ class Outlet:
         return self._window.dropped
 
     def on_release(self, message: Release) -> None:
-        """The consumer has released something, or says how far it has taken blocks."""
-        if message.generation != self._generation:
+        """The consumer has released something, or says how far it has taken blocks. What an older life of it says is dropped."""
+        if message.incarnation < self._consumer:
             return
         with self._changed:
+            if message.generation != self._generation:
+                self._release_older(message)
+                self._changed.notify_all()
+                return
             self.taken = max(self.taken, message.taken)
             self._window.release(message.released)
             if message.released >= CLOSED:
-                self.closed = True
-                self._drop_pending()
+                self.close()
             self._allow = max(1, min(COALESCE_BLOCKS, self._window.room))
+            self._changed.notify_all()
+
+    def on_closed(self) -> None:
+        """The consumer has finished, says the client."""
+        with self._changed:
+            self.close()
             self._changed.notify_all()
 
     def tick(self, now: float) -> float:
@@ -195,6 +260,29 @@ class Outlet:
             return self._held_since + HELD_AT_MOST_S
 
     # with the lock held
+
+    def close(self) -> None:
+        """Forget everything: nobody needs it. With the lock held, or where no other thread is."""
+        self.closed = True
+        self._pending, self._heads, self._size = [], None, 0
+        self._older.clear()
+        self._window.release(CLOSED)
+
+    def _release_older(self, message: Release) -> None:
+        for generation, window in self._older:
+            if generation == message.generation:
+                window.release(message.released)
+        self._older = [(generation, window) for generation, window in self._older if len(window)]
+
+    def _say_open(self) -> None:
+        if not self.closed:
+            mark = Open(self.pipe, self._incarnation, self._generation, self._window.released)
+            self._links.send(self.pipe, [frames.encode_open(mark)])
+        self._allow = max(1, min(COALESCE_BLOCKS, self._window.room))
+
+    def _say_end(self) -> None:
+        end = End(self.pipe, self._incarnation, self._generation, self._window.next - 1)
+        self._links.send(self.pipe, [frames.encode_end(end)])
 
     def _add_head(self, head: int) -> None:
         if self._heads is None:
@@ -227,7 +315,7 @@ class Outlet:
 
     def _wait_for_room(self) -> None:
         started = perf_counter()
-        while not (self._window.room or self.closed):
+        while not (self._window.room or self.closed or self._generation < self._unlimited_below):
             if self._pump is None:
                 self._changed.wait()
             elif not self._changed.wait(CIRCLE_POLL_S):
@@ -237,84 +325,3 @@ class Outlet:
                 finally:
                     self._lock.acquire()
         self.blocked_s += perf_counter() - started
-
-
-class DroppingOutlet(Outlet):
-    """An output whose consumer has a MAX_QUEUE: the producer never waits; when too many blocks wait, the oldest is dropped.
-
-    At most ``max_queue`` blocks (rounded up to two compute blocks) are under way; as many more wait here, unsent.
-    """
-
-    def __init__(self, *args: Any, max_queue: int, needed: int, **keywords: Any) -> None:
-        """Args: max_queue: of the consumer, in blocks. needed: its BLOCK_COUNT. The rest as `Outlet`."""
-        super().__init__(*args, **keywords)
-        self._limit = max(max_queue, 2 * needed)
-        self._keep = max(max_queue, needed)
-        self._waiting: deque[tuple[int, bytes | list[Buffer], int]] = deque()
-        self._number = self._window.next
-        self._lost = 0
-
-    def put(self, payload: bytes | list[Buffer], head: int = 0) -> None:
-        """Number a block and send it if its consumer keeps up. Never blocks."""
-        with self._lock:
-            if self.closed:
-                return
-            self._waiting.append((self._number, payload, head))
-            self._number += 1
-            if len(self._waiting) > self._keep:
-                self._send_waiting()
-            while len(self._waiting) > self._keep:
-                self._waiting.popleft()
-                self._lost += 1
-            self._send_waiting()
-
-    def seek(self, number: int) -> None:
-        """The next block put will have this number; those in between do not exist."""
-        self._number = max(self._number, number)
-
-    def flush(self) -> None:
-        """Nothing is held back that may be sent."""
-
-    def end(self) -> None:
-        """Send all that waits, whatever the limit, and tell the consumer that nothing follows."""
-        with self._lock:
-            self._send_waiting(everything=True)
-            if self._number > self._window.next:
-                self._window.skip(self._number)
-        super().end()
-
-    @property
-    def sent(self) -> int:
-        """Blocks that were numbered, in all."""
-        return self._number - self._first
-
-    @property
-    def dropped(self) -> int:
-        """Blocks that were given up because too many waited."""
-        return self._lost
-
-    @property
-    def queue(self) -> int:
-        """Blocks that are not released."""
-        return super().queue + len(self._waiting)
-
-    def on_release(self, message: Release) -> None:
-        """The consumer goes on: send what waits for it."""
-        super().on_release(message)
-        with self._lock:
-            if self.closed:
-                self._waiting.clear()
-            self._send_waiting()
-
-    def _send_waiting(self, *, everything: bool = False) -> None:
-        window = self._window
-        while self._waiting and (everything or window.next - 1 - self.taken < self._limit):
-            number, payload, head = self._waiting.popleft()
-            if number > window.next:
-                window.skip(number)
-            if type(payload) is not bytes:
-                self._put_big(payload, head)  # type: ignore[arg-type]  # as in put
-                continue
-            self._pending, self._size = [payload], len(payload)
-            self._heads = [head] if head else None
-            self._flush()
