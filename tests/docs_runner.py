@@ -32,6 +32,7 @@ retry      the command is run again, for up to `limit`, until it does what is st
 background the command goes on while the page does, once its stated output has come; Ctrl-C at the end of the page
 by=FILE    not run here: FILE of the repository runs it, and has the command's text in it (``make test`` is run by .ci/run)
 file=PATH  for a block of any other language: write it to PATH (relative to where the page is now), as the reader is told to
+append=PATH as file=, but add it, behind two empty lines, to the end of what is there
 ========== ============================================================================================================
 
 Python blocks are compiled, so they must be whole statements. Blocks called sh, bash or shell are refused: nothing would test them.
@@ -58,7 +59,7 @@ from tests.waiting import eventually
 
 ROOT = Path(__file__).parent.parent
 LIMIT_S = 60.0
-OPTIONS = {"cwd", "for", "exit", "limit", "any-order", "retry", "background", "by", "file"}
+OPTIONS = {"cwd", "for", "exit", "limit", "any-order", "retry", "background", "by", "file", "append"}
 CTRL_C = "^C"
 COMMENT = re.compile(r"^\s*<!--\s*test:(.*?)-->\s*$")
 FENCE = re.compile(r"^(\s*)(`{3,}|~{3,})\s*([\w+-]*)")
@@ -192,6 +193,9 @@ class Page:
             target = self._here / block.options["file"]
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(block.text, encoding="utf-8")
+        elif "append" in block.options:
+            with (self._here / block.options["append"]).open("a", encoding="utf-8") as file:
+                file.write("\n\n" + block.text)
         elif block.language == "console":
             for command, expected in block.commands():
                 if "by" in block.options:
@@ -298,4 +302,5 @@ def _environment(programs: Path) -> dict[str, str]:
     (programs / "activate").touch()
     source = str(Path(fission.__path__[0]).parent)
     path = os.pathsep.join([str(programs), os.environ.get("PATH", os.defpath)])
-    return {**os.environ, "PATH": path, "PYTHONPATH": source, "COLUMNS": "120", "LC_ALL": "C.UTF-8"}
+    outside = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
+    return {**outside, "PATH": path, "PYTHONPATH": source, "COLUMNS": "120", "LC_ALL": "C.UTF-8"}

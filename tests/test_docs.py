@@ -42,9 +42,17 @@ many words
 JOBS = []
 ```
 
+<!-- test: append=net/config.py -->
+```python
+NODES = []
+```
+
 ```console
 $ cat net/config.py
 JOBS = []
+
+
+NODES = []
 $ python3 -c 'for i in range(9): print("line", i)'
 line 0
 ...

@@ -122,6 +122,8 @@ class _Run:
                 following.cancel()
                 await asyncio.gather(following, return_exceptions=True)
             await self._consoles.close()
+            for path in self._folder.glob("*/.pipe_*.fifo"):  # of executables whose jobs had to be killed
+                path.unlink(missing_ok=True)
             signals.forget()
             _end_log(handlers)
         if self._error is not None:
@@ -188,6 +190,9 @@ class _Run:
                 self._empty.set()
 
     def _on_lost(self, event: NodeLost) -> None:
+        for number in self._running:
+            self._jobs[number].outcome = "killed"
+        self._running.clear()
         if not self._over.is_set():
             self._exit_code = EXIT_FAILED
             self._observer.warning(f"node {event.name} is lost: {event.reason}")

@@ -47,6 +47,15 @@ def read_exactly(file: BinaryIO, size: int) -> bytes:
     return b"".join(pieces)
 
 
+def dummy_fault(pipe: BasePipe, payload: Any) -> str:
+    """What is wrong with what the pipe's `get_dummy` returned; empty if nothing is."""
+    if not isinstance(payload, (bytes, bytearray)):
+        return f"get_dummy must return bytes, it returned {type(payload).__name__}"
+    if isinstance(pipe.BLOCK_SIZE, int) and len(payload) != pipe.BLOCK_SIZE:
+        return f"get_dummy must return {pipe.BLOCK_SIZE} bytes (BLOCK_SIZE), it returned {len(payload)}"
+    return ""
+
+
 def _is_pipe_id(value: Any) -> bool:
     return type(value) is int and 1 <= value <= MAX_PIPE_ID
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from fission.core.attribute_checks import attribute_faults, job_classes
 from fission.core.base_node import group_names
+from fission.core.base_pipe import dummy_fault
 from fission.core.executable_job import ExecutableJob
 from fission.core.pipes import OptionalMixIn
 from fission.core.python_job import LocalJob, PythonJob
@@ -100,6 +102,27 @@ def _pipe_faults(network: Network) -> Iterator[Fault]:
                     f"{pipe.OPTIONAL_DEFAULT!r}: {type(error).__name__}: {error}",
                     pipe.created_at,
                 )
+
+        if hasattr(pipe, "get_dummy"):
+            text = _dummy_fault(pipe, pipe.get_dummy)
+            if text:
+                yield Fault(f"{pipe}: {text}", pipe.created_at)
+
+
+def _dummy_fault(pipe: BasePipe, get_dummy: Any) -> str:
+    """A dummy is needed when something else has gone wrong already: that it is none must not be found out only then."""
+    try:
+        payload = get_dummy()
+    except Exception as error:  # get_dummy is the user's
+        return f"get_dummy, which stands for a lost block, fails: {type(error).__name__}: {error}"
+    fault = dummy_fault(pipe, payload)
+    if fault:
+        return fault
+    try:
+        pipe.unpack(pipe.read(BytesIO(payload)))
+    except Exception as error:  # read and unpack may be the user's
+        return f"get_dummy returned {bytes(payload)!r:.60}, which the pipe's own read and unpack refuse: {type(error).__name__}: {error}"
+    return ""
 
 
 def _end_class_faults(pipe: BasePipe, attribute: str, jobs: tuple[BaseJob, ...]) -> Iterator[Fault]:

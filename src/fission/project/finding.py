@@ -30,7 +30,7 @@ def find_project(start: Path) -> Path:
 
 def list_networks(root: Path) -> list[str]:
     """The names of the networks of a project, sorted: its folders that have a config.py."""
-    return sorted(path.parent.name for path in root.glob("*/config.py") if path.parent.name.isidentifier())
+    return sorted(path.parent.name for path in root.glob("*/config.py") if path.parent.name.isidentifier() and path.is_file())
 
 
 def require_network(root: Path, name: str) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import shlex
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob
-from fission.errors import DefinitionError, Fault
+from fission.errors import DefinitionError, Fault, UserError
 
 
 def shipping_faults(job: BaseJob, root: Path, *, here: bool) -> list[Fault]:
@@ -43,10 +45,32 @@ def pickled(job: BaseJob) -> bytes:
 
 
 def copy_dependencies(job: BaseJob, root: Path, folder: Path) -> None:
-    """Copy the contents of the directory among the job's DEPENDENCIES, if there is one, into its folder, which exists."""
+    """Copy the contents of the directory among the job's DEPENDENCIES, if there is one, into its folder, which exists.
+
+    Args:
+        job: whose.
+        root: the project's folder.
+        folder: the job's folder; it and its neighbours, the folders of other jobs, are never copied.
+
+    Raises:
+        UserError: a file cannot be copied; the text names it.
+    """
     directory = _directory(job, root)
-    if directory is not None:
-        shutil.copytree(directory, folder, dirs_exist_ok=True, symlinks=True)
+    if directory is None:
+        return
+    # the run's folders may lie in the directory (DEPENDENCIES = "my_network"): they are no part of it
+    runs = folder.resolve().parent
+
+    def leave_out(place: str, names: list[str]) -> set[str]:
+        return {name for name in names if os.path.join(os.path.realpath(place), name) in (str(runs), str(folder.resolve()))}
+
+    try:
+        shutil.copytree(directory, folder, dirs_exist_ok=True, symlinks=True, ignore=leave_out)
+    except shutil.Error as why:  # one entry for each file: where from, where to, why not
+        entries = [f"{entry[0]}: {entry[2]}" for entry in why.args[0]]
+        raise UserError(f"{job.name}: DEPENDENCIES cannot be copied into {folder}: {'; '.join(entries)}") from None
+    except OSError as why:
+        raise UserError(f"{job.name}: DEPENDENCIES cannot be copied into {folder}: {why}") from None
 
 
 def _entries(job: BaseJob) -> list[Any]:
@@ -73,8 +97,24 @@ def _dependency_faults(job: BaseJob, root: Path) -> list[str]:
             if not (root / entry).is_dir():
                 what = "a file" if (root / entry).exists() else "not there"
                 faults.append(f"DEPENDENCIES: {str(entry)!r} must be a directory of the project ({root}); it is {what}")
+            else:
+                faults += _uncopyable(root / entry)
     if directories > 1:
         faults.append(f"DEPENDENCIES may have one directory at most; it has {directories}: put them below one")
+    return faults
+
+
+def _uncopyable(directory: Path) -> list[str]:
+    """What in the directory cannot be copied: a named pipe, a socket, a device."""
+    faults: list[str] = []
+    waiting = [directory]
+    while waiting:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                elif not entry.is_symlink() and not entry.is_file():
+                    faults.append(f"DEPENDENCIES: {entry.path} is a named pipe, a socket or a device, which cannot be copied; remove it")
     return faults
 
 
@@ -99,20 +139,80 @@ def _executable_faults(job: ExecutableJob, root: Path, here: bool) -> list[str]:
         return [f"EXECUTABLE {name!r} is missing: there is no file {path}"]
     if not os.access(path, os.X_OK):
         return [f"EXECUTABLE {name!r} is not executable; run: chmod +x {path}"]
-    return []
+    text = _no_program(path, here)
+    return [f"EXECUTABLE {name!r} cannot be started: {text}"] if text else []
+
+
+def _no_program(path: Path, here: bool) -> str:
+    """Why the system would not start the file; empty if it would, or if only the system can tell."""
+    try:
+        with open(path, "rb") as file:
+            beginning = file.read(512)
+    except OSError:  # it may be executable and not readable
+        return ""
+    if not beginning:
+        return f"{path} is empty"
+    line = beginning.partition(b"\n")[0]
+    if not line.startswith(b"#!"):
+        # every kind of binary has a zero byte in its header
+        return "" if b"\0" in beginning else f"{path} is text without a first line like #!/bin/sh or #!/usr/bin/env python3"
+    if line.endswith(b"\r"):
+        return f"{path} has the line ends of Windows; convert it: sed -i 's/\\r$//' {path}"
+    words = os.fsdecode(line[2:]).split()
+    if not words:
+        return f"{path} names no program behind the #! of its first line"
+    if not here:
+        return ""
+    if os.path.isabs(words[0]) and not os.path.exists(words[0]):
+        return f"the first line of {path} names {words[0]}, which is not there"
+    if os.path.basename(words[0]) == "env":
+        program = next((word for word in words[1:] if not word.startswith("-") and "=" not in word), "")
+        if program and not shutil.which(program):
+            return f"the first line of {path} names {program}, which is not on PATH"
+    return ""
 
 
 def _pickle_faults(job: BaseJob) -> list[str]:
+    why = _refusal(job)
+    if why is None:
+        return []
+    if "<locals>" in type(job).__qualname__:
+        name = type(job).__qualname__
+        return [f"its class {name} is defined inside a function, where its process cannot find it; define it at the top level of a module"]
     try:
-        pickle.dumps(job, 5)
-    except Exception as why:  # pickling runs the user's __reduce__ and __getstate__, which may raise anything
-        for name, value in job.__getstate__().items():
-            try:
-                pickle.dumps(value, 5)
-            except Exception as reason:
-                return [
-                    f"its attribute {name} ({type(value).__name__}) cannot be sent to the job's process: {reason}; "
-                    "make it in setup, which runs there, not in __init__"
-                ]
-        return [f"it cannot be sent to its process: {why}"]
-    return []
+        state = job.__getstate__()
+    except Exception as error:  # it may be the user's
+        return [f"its __getstate__ fails: {type(error).__name__}: {error}"]
+    for name, value in state.items() if isinstance(state, dict) else ():
+        reason = _refusal(value)
+        if reason is None:
+            continue
+        if name in ("inputs", "outputs"):
+            return [f"{text}; leave it out in __getstate__, or make it when it is first used" for text in _pipe_refusals(value)]
+        return [
+            f"its attribute {name} ({type(value).__name__}) cannot be sent to the job's process: {reason}; "
+            "make it in setup, which runs there, not in __init__"
+        ]
+    return [f"it cannot be sent to its process: {why}"]
+
+
+def _pipe_refusals(pipes: Iterable[Any]) -> Iterator[str]:
+    for pipe in pipes:
+        why = _refusal(pipe)
+        if why is None:
+            continue
+        attributes = ((name, value, _refusal(value)) for name, value in vars(pipe).items() if name not in ("source", "destination"))
+        found = next(((name, value, reason) for name, value, reason in attributes if reason is not None), None)
+        if found is None:
+            yield f"{pipe} cannot be sent to the job's process: {why}"
+        else:
+            yield f"{pipe} cannot be sent to the job's process, because of its attribute {found[0]} ({type(found[1]).__name__}): {found[2]}"
+
+
+def _refusal(value: object) -> Exception | None:
+    """Why the value cannot be pickled."""
+    try:
+        pickle.dumps(value, 5)
+    except Exception as error:  # pickling runs the user's __reduce__ and __getstate__, which may raise anything
+        return error
+    return None

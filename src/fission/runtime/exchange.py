@@ -14,8 +14,9 @@ from time import perf_counter
 from typing import Any
 
 from fission.core.base import BaseJob
+from fission.core.base_pipe import dummy_fault
 from fission.core.jobs import ExecutableJob
-from fission.errors import RemoteProtocolError
+from fission.errors import BlockError, RemoteProtocolError
 from fission.ports import JobBundle, Links
 from fission.protocol import frames
 from fission.protocol.frames import CLOSED, Command, Release
@@ -275,11 +276,14 @@ def _input_spec(pipe: Any, max_queue: int) -> InputSpec:
 
 def _checked_dummy(pipe: Any, dummy: Callable[[], Any]) -> Callable[[], bytes]:
     def make() -> bytes:
-        payload = dummy()
-        if not isinstance(payload, (bytes, bytearray)):
-            raise TypeError(f"{pipe}: get_dummy must return bytes, it returned {type(payload).__name__}")
-        if isinstance(pipe.BLOCK_SIZE, int) and len(payload) != pipe.BLOCK_SIZE:
-            raise ValueError(f"{pipe}: get_dummy must return {pipe.BLOCK_SIZE} bytes (BLOCK_SIZE), it returned {len(payload)}")
+        try:
+            payload = dummy()
+        except Exception as why:  # get_dummy is the user's
+            text = f"{pipe}: a block is lost, and get_dummy, which stands for it, failed: {type(why).__name__}: {why}"
+            raise BlockError(text) from why
+        fault = dummy_fault(pipe, payload)
+        if fault:
+            raise BlockError(f"{pipe}: a block is lost; {fault}")
         return bytes(payload)
 
     return make

@@ -17,8 +17,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from fission.core.base_pipe import TruncatedBlock
 from fission.core.jobs import ExecutableJob
-from fission.errors import ExecutableError
+from fission.errors import ExecutableError, FissionError
 from fission.ports import JobBundle
 from fission.protocol.align import Batch
 from fission.protocol.optional import DEFAULT
@@ -100,6 +101,7 @@ class ExecutableHost:
         self._readers: list[_Reader] = []
         self._threads: list[threading.Thread] = []
         self._process: subprocess.Popen[bytes] | None = None
+        self._failure: Exception | None = None  # of a thread, the first one
         self._ended = threading.Event()
         exchange.most_held = bundle.window_blocks // 2
 
@@ -107,20 +109,21 @@ class ExecutableHost:
         """Run the executable to its end; return the outcome.
 
         Raises:
-            ExecutableError: it cannot be started, or its exit code is not 0.
+            ExecutableError: it cannot be started, its exit code is not 0, or what it wrote is no block of its pipe.
         """
         command = self._job.command(*self._make_pipes())
         try:
+            self._exchange.start()  # before the executable, whose first block may come at once
             self._start(command)
-            self._exchange.start()
             self._feed_inputs()
             for one in self._queues:
                 self._put(one, None)
             self._await_end()
+            if self._failure is not None:
+                raise self._failure
             code = self._process.returncode if self._process else 0
             if code and not self._exchange.unwanted:
-                how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-                raise ExecutableError(f"{self._job.name}: {command[0]} {how}; what it wrote to standard error is above. 0 means finished.")
+                raise ExecutableError(f"{self._job.name}: {command[0]} {_ending(code)}; what it wrote to standard error is above")
             self._exchange.finish(tell=True)
             return report.FINISHED
         finally:
@@ -219,10 +222,21 @@ class ExecutableHost:
         self._readers.append(reader)
         try:
             self._read_blocks(pipe, outlet, reader)
+        except TruncatedBlock as why:
+            log.warning("%s; what came of it was not used", why)
         except EOFError as why:
             log.debug("%s: %s", pipe, str(why) or "end")
+        except Exception as why:  # read_wrapper may be the user's; this thread has nobody who would be told
+            told = str(why) if isinstance(why, FissionError) else f"{type(why).__name__}: {why}"
+            text = f"{self._job.name}, output {index + 1}: what {self._job.EXECUTABLE} wrote is no block of {pipe}: {told}"
+            self._fail(ExecutableError(text), why)
         finally:
             os.close(descriptor)
+
+    def _fail(self, error: ExecutableError, cause: Exception) -> None:
+        error.__cause__ = cause
+        self._failure = self._failure or error
+        self._end_process()
 
     def _read_blocks(self, pipe: Any, outlet: Outlet, reader: Any) -> None:
         while not outlet.closed:
@@ -311,6 +325,14 @@ class ExecutableHost:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        return f"was killed by signal {-code}"
+    # what a shell and env say of a program that they cannot start
+    hint = {126: ", which says that a program cannot be executed", 127: ", which says that a program was not found"}.get(code, "")
+    return f"ended with exit code {code}{hint} (0 means finished)"
 
 
 def _pairs(payload: Any, head: Any, count: int) -> list[tuple[Any, int]]:

@@ -257,10 +257,11 @@ class PythonHost:
         return [common if head is None else self._head_number(head) for head in job.out_heads]
 
     def _head_number(self, head: Any) -> int:
-        if isinstance(head, (Head, int)) and 0 <= int(head) < 1 << 8 * self._head_size:
+        size = self._head_size
+        if (isinstance(head, Head) and len(head) == size) or (isinstance(head, int) and 0 <= head < 1 << 8 * size):
             return int(head)
         raise ValueFitError(
-            f"{self._job.name}: head and the entries of out_heads must be a Head, or a number, of {self._head_size} bytes (HEAD_SIZE); "
+            f"{self._job.name}: head and the entries of out_heads must be a Head, or a number, of {size} bytes (HEAD_SIZE); "
             f"{head!r} ({type(head).__name__}) is none"
         )
 
@@ -316,8 +317,9 @@ class PythonHost:
         )
 
     def _unreadable(self, index: int, why: Exception) -> BlockError:
-        # pickles name classes by module and name; who sends one need not have it where the receiver looks
-        hint = "; the classes of a value must be where the receiver can import them" if isinstance(why, (ImportError, AttributeError)) else ""
+        # a pickle names classes by module and name; its sender may have found them where the receiver does not look
+        imports = isinstance(why, ImportError) or str(why).startswith("Can't get attribute")
+        hint = "; the class of a value must be where its receiver can import it" if imports else ""
         text = f"{self._job.name}, input {index + 1}: a block of {self._job.inputs[index]} could not be read: {_named(why)}{hint}"
         return BlockError(text)
 
