@@ -50,6 +50,10 @@ class Links(Protocol):
         """Send a release to the producer of an input pipe."""
         ...
 
+    def tell(self, frame: Buffer) -> None:
+        """Send a word to the client, if there is one to tell."""
+        ...
+
     def control(self, timeout: Seconds | None) -> list[Buffer] | None:
         """Return the next release or command for this job; None after ``timeout`` seconds (None: no limit) or `wake_control`."""
         ...
@@ -76,12 +80,14 @@ class Wiring:
         control: address at which it receives releases and commands.
         outputs: per output pipe the ``data`` address of its consumer.
         inputs: per input pipe the ``control`` address of its producer.
+        client: address of the client; empty if nobody is to be told.
     """
 
     data: str
     control: str
     outputs: Mapping[PipeId, str]
     inputs: Mapping[PipeId, str]
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,9 @@ class JobBundle:
         window_blocks: limit of a link's window in blocks.
         window_bytes: limit of a link's window in bytes.
         pickled_job: the job; only the job's own process unpickles it.
+        generation: of the numbering with which a source begins; what is older is under way no more.
+        closed: output pipes whose consumer has finished.
+        snapshots: (generation, block, state) of every snapshot of earlier lives that is stored.
     """
 
     job_id: JobId
@@ -123,6 +132,9 @@ class JobBundle:
     window_blocks: int
     window_bytes: int
     pickled_job: bytes
+    generation: int = 0
+    closed: frozenset[PipeId] = frozenset()
+    snapshots: tuple[tuple[int, int, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

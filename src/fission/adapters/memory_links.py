@@ -92,6 +92,10 @@ class MemoryLinks:
         if not self._closed:
             self._network.box(self._back[pipe]).put([bytes(frame)])
 
+    def tell(self, frame: Buffer) -> None:
+        if self._wiring.client and not self._closed:
+            self._network.box(self._wiring.client).put([bytes(frame)])
+
     def control(self, timeout: Seconds | None) -> list[Buffer] | None:
         return self._control.get(timeout)
 

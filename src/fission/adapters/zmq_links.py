@@ -47,6 +47,7 @@ class ZmqLinks:
         self._poller.register(self._control, zmq.POLLIN)
         self._out = {pipe: self._push(address) for pipe, address in wiring.outputs.items()}
         self._back = {pipe: self._push(address) for pipe, address in wiring.inputs.items()}
+        self._client = self._push(wiring.client) if wiring.client else None
 
     def _pull(self, address: str, purpose: str) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
         inside = f"inproc://fission-{purpose}-{id(self)}"
@@ -107,6 +108,11 @@ class ZmqLinks:
         with self._lock:
             if not self._closed:
                 self._back[pipe].send(frame)
+
+    def tell(self, frame: Buffer) -> None:
+        with self._lock:
+            if self._client is not None and not self._closed:
+                self._client.send(frame)
 
     def control(self, timeout: Seconds | None) -> list[Buffer] | None:
         if not self._poller.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999))):

@@ -132,6 +132,18 @@ class PythonJob(BaseJob):
         self.__dict__.update(state)
 
 
+def resumable(job: BaseJob) -> bool:
+    """Whether a new life of the job can go on where the old one was: it waits for its inputs, or its source has snapshots.
+
+    A generator cannot: nobody can look into it.
+    """
+    from inspect import isgeneratorfunction
+
+    if not job.is_source:
+        return True
+    return isinstance(job, PythonJob) and job.CHECKPOINT is not None and not isgeneratorfunction(job.run)
+
+
 class LocalJob(BaseJob):
     """Mix-in for jobs that run on the client. List it before the job's class; who changes GROUPS keeps "LOCAL" in it."""
 

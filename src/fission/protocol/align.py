@@ -177,6 +177,10 @@ class Aligner:
             return [(one.spec.pipe, one.stage.high) for one in self._inputs]
         return [(one.spec.pipe, done * one.spec.block_count) for one in self._inputs]
 
+    def newest(self, pipe: int) -> int:
+        """The newest generation that the pipe's producer has opened."""
+        return self._input(pipe).receiver.generation
+
     def announce(self, pipe: int, incarnation: int) -> None:
         """A producer has a new life: whatever comes from older ones is dropped from now on."""
         self._input(pipe).receiver.announce(incarnation)

@@ -1,36 +1,29 @@
-"""All pipes of one job, and the control thread that serves them while the job's main thread computes.
-
-The control thread takes releases and commands from others, sends what was held too long and releases what is done with. No
-user code runs in it.
-"""
+"""All pipes of one job: what its loop asks of them, and what its control thread does with what others say."""
 
 from __future__ import annotations
 
 import logging
 import queue
-import threading
-from collections.abc import Callable
+from datetime import timedelta
 from time import perf_counter
 from typing import Any
 
 from fission.core.base import BaseJob
-from fission.core.base_pipe import dummy_fault
 from fission.core.jobs import ExecutableJob
-from fission.errors import BlockError, RemoteProtocolError
+from fission.core.python_job import resumable
+from fission.errors import RemoteProtocolError
 from fission.ports import JobBundle, Links
 from fission.protocol import frames
-from fission.protocol.frames import CLOSED, Command, Release
-from fission.protocol.inputs import InputSpec
-from fission.protocol.optional import OptionalSpec
+from fission.protocol.frames import Command, Release, Word
 from fission.protocol.window import SendWindow
+from fission.runtime.control import NEVER, Control
+from fission.runtime.dropping import DroppingOutlet
 from fission.runtime.inlet import RELEASE_AFTER_S, Inlets
-from fission.runtime.outlet import DroppingOutlet, Outlet
+from fission.runtime.keeper import Keeper
+from fission.runtime.outlet import Outlet
+from fission.runtime.specs import input_spec, optional_spec
 
 log = logging.getLogger("fission.runtime")
-
-_NEVER = float("inf")
-#: Seconds that the control thread may take to end. Arbitrary; it only fails to where a stop has torn the main thread out of a lock.
-STOP_S = 0.5
 
 
 class Console:
@@ -55,6 +48,8 @@ class Exchange:
         outlets: in the order of the job's outputs.
         inlets: all its inputs.
         console: lines that were typed for this job.
+        keeper: of its snapshots; None without CHECKPOINT.
+        reset_to: the generation that the client wants a source to number in.
         most_held: inputs of so many compute blocks are held back at most while the outputs are not released; infinite for a
             job whose every compute block gives one block to every output, which an executable need not do.
     """
@@ -70,36 +65,78 @@ class Exchange:
             links: its wires; `close` closes them.
         """
         self._links = links
+        self._bundle = bundle
         self._woken = False
+        self._release_at = NEVER
+        self._older: list[int] = []  # generations of which inputs may still be unreleased
+        self._is_source = job.is_source
+        self.reset_to = bundle.generation
         self.console = Console()
+        self.keeper = self._make_keeper(job)
         self.inlets = Inlets(
-            [_input_spec(pipe, job.MAX_QUEUE) for pipe in job.inputs if not pipe.ASYNC],
-            [_optional_spec(pipe, bundle.feedback) for pipe in job.inputs if pipe.ASYNC],
+            [input_spec(pipe, job.MAX_QUEUE) for pipe in job.inputs if not pipe.ASYNC],
+            [optional_spec(pipe, bundle.feedback) for pipe in job.inputs if pipe.ASYNC],
             links,
+            incarnation=bundle.incarnation,
             head_size=bundle.head_size,
             window_blocks=bundle.window_blocks,
             window_bytes=bundle.window_bytes,
         )
-        self.control = _Control(self)
+        self.control = Control(links, self)
         # an executable's outputs have threads of their own, and inputs belong to the main thread
-        pump = self._drain_inputs if bundle.feedback and not isinstance(job, ExecutableJob) else None
-        self.outlets: list[Outlet] = []
-        for pipe in job.outputs:
-            needed = pipe.BLOCK_COUNT
-            window: SendWindow[list[frames.Buffer]] = SendWindow(bundle.window_blocks, bundle.window_bytes, needed=needed)
-            common: dict[str, Any] = {"arm": self.control.arm, "pump": pump}
-            if bundle.max_queues.get(pipe.id) and not pipe.ASYNC:
-                dropping = {"max_queue": bundle.max_queues[pipe.id], "needed": needed}
-                self.outlets.append(DroppingOutlet(pipe.id, bundle.incarnation, links, window, **common, **dropping))
-            else:
-                self.outlets.append(Outlet(pipe.id, bundle.incarnation, links, window, **common))
+        self._pump = self._drain_inputs if bundle.feedback and not isinstance(job, ExecutableJob) else None
+        self._needed = {pipe.id: pipe.BLOCK_COUNT for pipe in job.outputs}
+        self.outlets = [self._make_outlet(pipe) for pipe in job.outputs]
         self._by_pipe = {outlet.pipe: outlet for outlet in self.outlets}
 
+    def _make_keeper(self, job: BaseJob) -> Keeper | None:
+        every: int | timedelta | None = job.CHECKPOINT
+        if every is None or not resumable(job):
+            return None
+        counts = [pipe.BLOCK_COUNT for pipe in job.inputs if not pipe.ASYNC]
+        pressed_after = min((self._bundle.window_blocks // 2 // count for count in counts), default=self._bundle.window_blocks)
+        return Keeper(job, every, pressed_after, self._bundle.snapshots, self.say)
+
+    def _make_outlet(self, pipe: Any) -> Outlet:
+        bundle = self._bundle
+        common: dict[str, Any] = {"arm": self.control.arm, "pump": self._pump}
+        max_queue = bundle.max_queues.get(pipe.id, 0)
+        kind: type[Outlet] = Outlet
+        if max_queue and not pipe.ASYNC:
+            kind = DroppingOutlet
+            common |= {"max_queue": max_queue, "needed": pipe.BLOCK_COUNT}
+        outlet = kind(pipe.id, bundle.incarnation, self._links, self._window(pipe.id), **common)
+        outlet.lift(bundle.generation)
+        if pipe.id in bundle.closed:
+            outlet.on_closed()
+        return outlet
+
+    def _window(self, pipe: int) -> SendWindow[list[frames.Buffer]]:
+        return SendWindow(self._bundle.window_blocks, self._bundle.window_bytes, needed=self._needed[pipe])
+
     def start(self) -> None:
-        """Open all links and start the control thread."""
+        """Open all links, start the control thread and say hello: from here on, the job runs."""
         for outlet in self.outlets:
-            outlet.open()
+            outlet.open(self._bundle.generation if self._is_source else 0)
+        if self._is_source:
+            self.inlets.switch(self._bundle.generation)
         self.control.start()
+        self.say("hello", {})
+
+    def begin(self, first: int) -> None:
+        """The job's loop begins with compute block ``first``; what is before it is finished."""
+        self.inlets.done = first - 1
+        for outlet in self.outlets:
+            outlet.begin(first)
+        self.release(force=True)
+
+    def switch(self, generation: int) -> None:
+        """The job's loop goes on in a new generation: its outputs number from 1 again."""
+        if self.inlets.generation != generation and not self._is_source:
+            self._older.append(self.inlets.generation)
+        for outlet in self.outlets:
+            outlet.restart(generation, self._window(outlet.pipe))
+        self.inlets.switch(generation)
 
     def flush(self) -> None:
         """Send what is held: the job is about to wait."""
@@ -111,7 +148,7 @@ class Exchange:
         message = self._links.receive(wait=False)
         if message is None:
             self.flush()
-            self._release()  # what needs no compute block too: blocks without partners, or that were there before
+            self.release()  # what needs no compute block too: blocks without partners, or that were there before
             # the look above may have met the wake-up instead of a message, and it comes only once
             if not self._woken:
                 message = self._links.receive()
@@ -124,22 +161,42 @@ class Exchange:
     def advance(self, number: int) -> None:
         """Compute blocks up to ``number`` are done with, as far as this job's work goes; release what can be."""
         self.inlets.done = number
-        self._release()
+        self.release()
 
-    def _release(self) -> None:
+    def release(self, *, force: bool = False) -> None:
+        """Any thread: release the inputs of what is done with, where enough has gathered or ``force`` says so."""
+        inlets = self.inlets
+        generation = inlets.generation  # before the number that counts in it; see Inlets.switch
         upto = self.finished_upto()
-        self.inlets.release(upto)
+        inlets.release(upto, generation, force=force)
+        if self._older:
+            self._release_older()
         # also with outputs: their release may have come before this thread had said that it is done
-        if self.inlets.pending_release(upto):
+        if inlets.pending_release(upto, generation):
             self.control.arm(perf_counter() + RELEASE_AFTER_S)
 
     def finished_upto(self) -> int:
-        """The compute block up to which this job's work is done and its outputs are released: its inputs may go."""
-        done = self.inlets.done
-        if not self.outlets:
-            return done
-        upto = min(done, *(outlet.released for outlet in self.outlets))
-        return upto if done - upto <= self.most_held else int(done - self.most_held)
+        """The compute block up to which this job's work is done and its outputs are released: its inputs may go.
+
+        With CHECKPOINT only up to the last stable snapshot: a new life begins behind it.
+        """
+        upto = done = self.inlets.done
+        if self.outlets:
+            upto = min(done, *(outlet.released for outlet in self.outlets))
+            if done - upto > self.most_held:
+                upto = int(done - self.most_held)
+        if self.keeper is None:
+            return upto
+        self.keeper.settle(upto)
+        return self.keeper.stable
+
+    def _release_older(self) -> None:
+        if self.keeper is not None and self.keeper.settling:
+            return
+        for generation in list(self._older):
+            if all(outlet.released_before(generation + 1) for outlet in self.outlets):
+                self._older.remove(generation)
+                self.inlets.release_generation(generation)
 
     @property
     def unwanted(self) -> bool:
@@ -172,14 +229,35 @@ class Exchange:
         self._woken = True
         self._links.wake()
 
+    def say(self, what: str, more: dict[str, Any], payload: bytes = b"") -> None:
+        """Any thread: send a word to the client."""
+        word = Word(self._bundle.job_id, self._bundle.incarnation, {"say": what, **more}, payload)
+        self._links.tell(frames.encode_word(word))
+
     def _drain_inputs(self) -> None:
         message = self._links.receive(wait=False)
         while message is not None:
             self.inlets.feed(message)
             message = self._links.receive(wait=False)
-        self.inlets.release(self.finished_upto(), force=True)
+        self.release(force=True)
 
     # called by the control thread
+
+    def tick(self, now: float) -> float:
+        """Send what was held too long, release what waits too long; return the moment of the next look."""
+        due = min((outlet.tick(now) for outlet in self.outlets), default=NEVER)
+        generation = self.inlets.generation
+        upto = self.finished_upto()
+        if not self.inlets.pending_release(upto, generation):
+            self._release_at = NEVER
+            return due
+        if self._release_at == NEVER:
+            self._release_at = now + RELEASE_AFTER_S
+        elif now >= self._release_at:
+            self._release_at = NEVER
+            self.inlets.release(upto, generation, force=True)
+            return due
+        return min(due, self._release_at)
 
     def on_message(self, message_frames: list[frames.Buffer]) -> None:
         """Take one control message; malformed ones are logged and dropped."""
@@ -188,10 +266,10 @@ class Exchange:
             if isinstance(message, Release):
                 self._on_release(message)
             elif isinstance(message, Command):
-                self._on_command(message)
+                self._on_command(message.body)
             else:
                 raise RemoteProtocolError(f"a {type(message).__name__} does not belong on a control link")
-        except RemoteProtocolError as why:
+        except (RemoteProtocolError, KeyError, TypeError, ValueError) as why:
             log.warning("dropped a control message that is none: %s", why)
 
     def _on_release(self, message: Release) -> None:
@@ -199,102 +277,38 @@ class Exchange:
         if outlet is None:
             raise RemoteProtocolError(f"pipe {message.pipe} is no output of this job")
         outlet.on_release(message)
-        if message.released == CLOSED and self.unwanted:
+        if outlet.closed and self.unwanted:
             self.wake()
         # whoever released this has gathered enough: pass it on at once
-        self.inlets.release(self.finished_upto(), force=True)
+        self.release(force=True)
 
-    def _on_command(self, command: Command) -> None:
-        if command.body["do"] == "input":
-            self.console.add(str(command.body.get("line", "")))
-        elif command.body["do"] == "input-end":
+    def _on_command(self, body: dict[str, Any]) -> None:
+        what = body["do"]
+        if what == "input":
+            self.console.add(str(body.get("line", "")))
+        elif what == "input-end":
             self.console.add(None)
+        elif what == "wire":
+            self._on_wire(int(body["pipe"]), str(body["address"]), int(body["peer"]), int(body["incarnation"]))
+        elif what == "closed":
+            self._by_pipe[int(body["pipe"])].on_closed()
+            self.wake()
+            self.release(force=True)
+        elif what == "reset":
+            for outlet in self.outlets:
+                outlet.lift(int(body["generation"]))
+            self.reset_to = max(self.reset_to, int(body["generation"]))
+        elif what == "stored" and self.keeper is not None:
+            self.keeper.on_stored(int(body["generation"]), int(body["block"]))
+            self.release(force=True)
         else:
-            raise RemoteProtocolError(f"unknown command {command.body['do']!r}")
+            raise RemoteProtocolError(f"unknown command {what!r}")
 
-
-class _Control(threading.Thread):
-    """The control thread."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        super().__init__(name="fission-control", daemon=True)
-        self._exchange = exchange
-        self._stopping = False
-        self._release_at = _NEVER
-        self._wakes_at = 0.0  # the moment until which it sleeps; 0 while it is awake
-
-    def arm(self, moment: float) -> None:
-        """Any thread: `run` is to look again at this moment at the latest."""
-        if moment < self._wakes_at:
-            self._wakes_at = moment
-            self._exchange._links.wake_control()
-
-    def stop(self) -> None:
-        """Any other thread: end it and wait for its end."""
-        self._stopping = True
-        if self.is_alive():
-            self._exchange._links.wake_control()
-            self.join(STOP_S)
-
-    def run(self) -> None:
-        links = self._exchange._links
-        while not self._stopping:
-            # "asleep" must be visible before the due moments are looked at: what is held after the look arms us then
-            self._wakes_at = _NEVER
-            due = self._tick(perf_counter())
-            self._wakes_at = min(due, self._wakes_at)
-            message = links.control(None if due == _NEVER else max(0.0, due - perf_counter()))
-            self._wakes_at = 0.0
-            while message is not None:
-                self._exchange.on_message(message)
-                message = links.control(0)
-
-    def _tick(self, now: float) -> float:
-        due = min((outlet.tick(now) for outlet in self._exchange.outlets), default=_NEVER)
-        inlets, upto = self._exchange.inlets, self._exchange.finished_upto()
-        if inlets.pending_release(upto):
-            if self._release_at == _NEVER:
-                self._release_at = now + RELEASE_AFTER_S
-            elif now >= self._release_at:
-                self._release_at = _NEVER
-                inlets.release(upto, force=True)
-                return due
-            return min(due, self._release_at)
-        self._release_at = _NEVER
-        return due
-
-
-def _input_spec(pipe: Any, max_queue: int) -> InputSpec:
-    dummy: Callable[[], Any] | None = getattr(pipe, "get_dummy", None)
-    if dummy is not None:
-        return InputSpec(pipe.id, pipe.BLOCK_COUNT, max_queue, _checked_dummy(pipe, dummy))
-    if isinstance(pipe.BLOCK_SIZE, int):
-        zeros = bytes(pipe.BLOCK_SIZE)
-        return InputSpec(pipe.id, pipe.BLOCK_COUNT, max_queue, lambda: zeros)
-    return InputSpec(pipe.id, pipe.BLOCK_COUNT, max_queue)
-
-
-def _checked_dummy(pipe: Any, dummy: Callable[[], Any]) -> Callable[[], bytes]:
-    def make() -> bytes:
-        try:
-            payload = dummy()
-        except Exception as why:  # get_dummy is the user's
-            text = f"{pipe}: a block is lost, and get_dummy, which stands for it, failed: {type(why).__name__}: {why}"
-            raise BlockError(text) from why
-        fault = dummy_fault(pipe, payload)
-        if fault:
-            raise BlockError(f"{pipe}: a block is lost; {fault}")
-        return bytes(payload)
-
-    return make
-
-
-def _optional_spec(pipe: Any, feedback: frozenset[int]) -> OptionalSpec:
-    return OptionalSpec(
-        pipe.id,
-        pipe.BLOCK_COUNT,
-        pipe.OPTIONAL_STORE,
-        pipe.OPTIONAL_BUFFER_SIZE,
-        pipe.OPTIONAL_DELETE_MODE,
-        pipe.id in feedback,
-    )
+    def _on_wire(self, pipe: int, address: str, peer: int, incarnation: int) -> None:
+        outlet = self._by_pipe.get(pipe)
+        if outlet is None:
+            self.inlets.wire(pipe, address, incarnation)
+            self.release(force=True)
+        else:
+            blocks = outlet.wire(address, incarnation)
+            self.say("replayed", {"job": peer, "incarnation": incarnation, "blocks": blocks})

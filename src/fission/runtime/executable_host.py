@@ -263,8 +263,11 @@ class ExecutableHost:
             batch = inlets.take()
             if batch is not None:
                 self._write(batch)
-            elif aligner.beginning is not None:
-                aligner.begin(aligner.beginning)
+            elif (beginning := aligner.beginning) is not None:
+                if aligner.generation != inlets.generation:
+                    exchange.switch(aligner.generation)
+                aligner.begin(beginning)
+                exchange.begin(beginning)
             elif inlets.finished or exchange.unwanted:
                 return
             else:

@@ -11,9 +11,10 @@ from fission.errors import RemoteProtocolError
 from fission.ports import Links
 from fission.protocol import frames
 from fission.protocol.align import Aligner, Batch
-from fission.protocol.frames import CLOSED, Command, Data, End, Open, Release
+from fission.protocol.frames import CLOSED, Command, Data, End, Open, Release, Word
 from fission.protocol.inputs import InputCounts, InputSpec
 from fission.protocol.optional import OptionalInput, OptionalSpec
+from fission.protocol.window import Arrival
 
 log = logging.getLogger("fission.runtime")
 
@@ -29,6 +30,7 @@ class Inlets:
     Attributes:
         optional: the ASYNC inputs, by pipe.
         done: compute blocks up to here are done with, as far as this job's own work goes; set by the job's loop.
+        generation: of the numbering that ``done`` counts in; see `switch`.
         malformed: messages that were dropped because they were none.
         bytes_in: payload bytes that arrived.
     """
@@ -39,6 +41,7 @@ class Inlets:
         optional: Sequence[OptionalSpec],
         links: Links,
         *,
+        incarnation: int,
         head_size: int,
         window_blocks: int,
         window_bytes: int,
@@ -46,6 +49,8 @@ class Inlets:
         self.aligner = Aligner(specs, head_size) if specs else None
         self.optional = {spec.pipe: OptionalInput(spec) for spec in optional}
         self.done = 0
+        self.generation = 0
+        self._incarnation = incarnation
         self.malformed = 0
         self.bytes_in = 0
         self._links = links
@@ -69,7 +74,7 @@ class Inlets:
             log.warning("dropped a message that is none: %s", why)
 
     def _dispatch(self, message: frames.Message) -> None:
-        if isinstance(message, (Release, Command)):
+        if isinstance(message, (Release, Command, Word)):
             raise RemoteProtocolError(f"a {type(message).__name__} does not belong on a data link")
         target: Any = self.optional.get(message.pipe, self.aligner)
         if target is None:
@@ -81,10 +86,19 @@ class Inlets:
             if not target.data(message):
                 self._forget(message.pipe)  # had it before: say again what is released
         elif isinstance(message, Open):
-            target.open(message)
-            self._forget(message.pipe)
+            self._on_open(target, message)
         elif isinstance(message, End):
             target.end(message)
+
+    def _on_open(self, target: Any, message: Open) -> None:
+        optional = isinstance(target, OptionalInput)
+        older = target.receiver.generation if optional else 0
+        arrival = target.open(message)
+        self._forget(message.pipe)
+        if optional and arrival is Arrival.NEW_GENERATION:
+            # its values stay in the buffer; the numbers that they had are of no use any more
+            with self._lock:
+                self._send(message.pipe, CLOSED, CLOSED, older)
 
     def _forget(self, pipe: int) -> None:
         with self._lock:
@@ -107,22 +121,45 @@ class Inlets:
             return self.aligner.finished
         return bool(self.optional) and all(one.finished for one in self.optional.values())
 
-    def pending_release(self, done: int) -> bool:
-        """Whether there is something that `release` with ``force`` would send."""
-        return any(self._released.get(pipe, 0) < upto for pipe, upto in self._releasable(done))
+    def switch(self, generation: int) -> None:
+        """The job's loop goes on in a new generation, which its aligner has already."""
+        self.done = 0  # before the generation: whoever reads the new generation must not meet the old number
+        self.generation = generation
+        with self._lock:
+            self._released.clear()
 
-    def release(self, done: int, *, force: bool = False) -> None:
-        """Release the inputs of compute blocks up to ``done``, where enough has gathered or ``force`` says so."""
+    def wire(self, pipe: int, address: str, incarnation: int) -> None:
+        """Control thread: the producer has a new life there; older ones do not count any more."""
+        self._links.redirect(pipe, address)
+        if pipe in self.optional:
+            self.optional[pipe].receiver.announce(incarnation)
+        elif self.aligner is not None:
+            self.aligner.announce(pipe, incarnation)
+        self._forget(pipe)
+
+    def pending_release(self, done: int, generation: int) -> bool:
+        """Whether there is something that `release` with ``force`` would send."""
+        return any(self._released.get(pipe, 0) < upto for pipe, upto in self._releasable(done, generation))
+
+    def release(self, done: int, generation: int, *, force: bool = False) -> None:
+        """Release the inputs of compute blocks up to ``done`` of a generation, where enough has gathered or ``force`` says so."""
         with self._lock:
             if self._closed:
                 return
             force = force or self._bytes_since >= self._byte_step
-            for pipe, upto in self._releasable(done):
+            for pipe, upto in self._releasable(done, generation):
                 released = self._released.get(pipe, 0)
                 if upto > released and (force or upto - released >= self._step):
                     self._send(pipe, upto, upto)
             if force:
                 self._bytes_since = 0
+
+    def release_generation(self, generation: int) -> None:
+        """Let go of everything of an older generation: nothing that came from it is kept by this job's outputs any more."""
+        with self._lock:
+            for pipe in self._pipes:
+                if pipe not in self.optional and not self._closed:
+                    self._send(pipe, CLOSED, CLOSED, generation)
 
     def close(self) -> None:
         """Tell all producers that this job needs nothing any more."""
@@ -131,6 +168,9 @@ class Inlets:
                 self._closed = True
                 for pipe in self._pipes:
                     self._send(pipe, CLOSED, CLOSED)
+                    # a producer that numbers anew already knows no release of the numbering that this job was in
+                    if self.aligner is not None and pipe not in self.optional and self.aligner.newest(pipe) != self.aligner.generation:
+                        self._send(pipe, CLOSED, CLOSED, self.aligner.newest(pipe))
 
     def close_optional(self) -> None:
         """Tell the producers of the ASYNC inputs that this job needs nothing from them any more."""
@@ -145,24 +185,22 @@ class Inlets:
             counts[pipe] = InputCounts(received=one.received, duplicates=one.receiver.duplicates, dropped=one.dropped)
         return counts
 
-    def _releasable(self, done: int) -> list[tuple[int, int]]:
-        found = self.aligner.releasable(done) if self.aligner else []
+    def _releasable(self, done: int, generation: int) -> list[tuple[int, int]]:
+        found = self.aligner.releasable(done, generation) if self.aligner else []
         return found + [(pipe, one.releasable) for pipe, one in self.optional.items()]
 
     def _say_taken(self, number: int) -> None:
         with self._lock:
-            for pipe, taken in self.aligner.releasable(number) if self.aligner else []:
+            for pipe, taken in self.aligner.releasable(number, self.aligner.generation) if self.aligner else []:
                 if pipe in self._eager and not self._closed:
                     self._send(pipe, self._released.get(pipe, 0), taken)
 
-    def _send(self, pipe: int, upto: int, taken: int) -> None:
+    def _send(self, pipe: int, upto: int, taken: int, generation: int | None = None) -> None:
         one = self.optional.get(pipe)
-        if one is not None:
-            life = one.receiver.incarnation, one.receiver.generation
-        elif self.aligner is not None:
-            life = self.aligner.life(pipe)
-        self._released[pipe] = upto
-        self._links.answer(pipe, frames.encode_release(Release(pipe, life[0], life[1], upto, taken)))
+        if generation is None:
+            self._released[pipe] = upto
+            generation = one.receiver.generation if one is not None else self.aligner.generation if self.aligner is not None else 0
+        self._links.answer(pipe, frames.encode_release(Release(pipe, self._incarnation, generation, upto, taken)))
 
 
 def _size(payload: Any) -> int:

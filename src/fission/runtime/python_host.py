@@ -12,14 +12,16 @@ from fission.core.head import Head
 from fission.core.jobs import PythonJob
 from fission.errors import BlockError, FissionError, ValueFitError
 from fission.ports import JobBundle
-from fission.protocol.align import Batch
+from fission.protocol.align import Aligner, Batch
 from fission.protocol.optional import DEFAULT, OptionalInput
-from fission.runtime import codec, report
+from fission.runtime import codec, report, rows
 from fission.runtime.exchange import Exchange
+from fission.runtime.keeper import Keeper
 
 log = logging.getLogger("fission.runtime")
 
 #: Bits of a head, from its most significant one: corrupted, reserved, finished (SPEC: HEAD).
+_RESET_BIT = 1
 _FINISHED_BIT = 2
 
 
@@ -39,8 +41,11 @@ class PythonHost:
         self._optional = [exchange.inlets.optional.get(pipe.id) for pipe in job.inputs]
         self._defaults = [_default(pipe) for pipe in job.inputs]
         self._head_size = bundle.head_size
+        self._reset_head = 1 << (8 * bundle.head_size - 1 - _RESET_BIT)
         self._finished_head = 1 << (8 * bundle.head_size - 1 - _FINISHED_BIT)
         self._generation = 0
+        self._begun = False
+        self._keeper: Keeper | None = None
         self._number = 0
         self._over = ""
 
@@ -57,7 +62,13 @@ class PythonHost:
         job.__dict__["_head_size"] = self._head_size
         job.setup()
         exchange.start()
+        self._keeper = exchange.keeper
         if job.is_source:
+            self._generation = exchange.reset_to
+            if self._keeper is not None:
+                first = self._keeper.begin(self._generation, 1)
+                exchange.begin(first)
+                self._number = first - 1
             self._run_source()
         else:
             self._run_connector()
@@ -69,26 +80,40 @@ class PythonHost:
     def _run_source(self) -> None:
         exchange, outlets = self._exchange, self._outlets
         results = self._results()
-        if len(outlets) == 1 and not self._job.HEAD and not self._job.inputs:
+        if len(outlets) == 1 and not self._job.HEAD and not self._job.inputs and self._keeper is None:
             self._run_plain_source(results)
             return
         for result in results:
+            if exchange.reset_to != self._generation:
+                self._renumber()
             self._number += 1
             if outlets:
                 self._send(result, self._heads_out(0) if self._job.HEAD else None)
             exchange.inlets.done = self._number
             if self._over or self._job.finished or exchange.unwanted:
                 break
-            if self._job.inputs:
+            if self._keeper is not None:
+                self._keeper.after(self._number)
+            if self._job.inputs or self._keeper is not None:
                 exchange.advance(self._number)
+
+    def _renumber(self) -> None:
+        """The client has begun a new generation in this part of the network: number from 1 again."""
+        self._generation = self._exchange.reset_to
+        self._exchange.switch(self._generation)
+        self._number = 0
+        if self._keeper is not None:
+            self._keeper.first_of_generation(self._generation)
 
     def _run_plain_source(self, results: Iterator[Any]) -> None:
         """The commonest source, without any detour."""
-        job, outlet, inlets = self._job, self._outlets[0], self._exchange.inlets
+        job, outlet, exchange = self._job, self._outlets[0], self._exchange
         encode, put = self._encoders[0], outlet.put
         for result in results:
+            if exchange.reset_to != self._generation:
+                self._renumber()
             self._number += 1
-            if result is None or type(result) is tuple or job.finished:
+            if result is None or type(result) is tuple or job.finished or self._number == 1:
                 self._send(result, None)
                 if self._over or job.finished:
                     break
@@ -100,7 +125,7 @@ class PythonHost:
             put(payload)
             if outlet.closed:
                 break
-        inlets.done = self._number
+        exchange.inlets.done = self._number
 
     def _results(self) -> Iterator[Any]:
         job = self._job
@@ -152,7 +177,7 @@ class PythonHost:
                 continue
             beginning = aligner.beginning
             if beginning is not None:
-                aligner.begin(max(beginning, self._first_number()))
+                self._begin(aligner, beginning)
                 continue
             if inlets.finished or exchange.unwanted:
                 break
@@ -160,9 +185,22 @@ class PythonHost:
         for pipe, blocks in aligner.left_over().items():
             log.info("pipe %s ended %s blocks behind its last whole compute block; they were not used", pipe, blocks)
 
-    def _first_number(self) -> int:
-        """The compute block behind what this job's file holds already."""
-        return int(getattr(self._job, "blocks_written", 0)) + 1
+    def _begin(self, aligner: Aligner, beginning: int) -> None:
+        """The inputs are open, for the first time, in a new generation, or further on than they were."""
+        generation = aligner.generation
+        switched = generation != self._generation
+        if switched:
+            self._exchange.switch(generation)
+            self._generation = generation
+        first = max(beginning, rows.first_number(self._job, generation))
+        if self._keeper is not None:
+            if switched and self._begun:
+                self._keeper.first_of_generation(generation)
+            else:
+                first = self._keeper.begin(generation, first)
+        aligner.begin(first)
+        self._exchange.begin(first)
+        self._begun = True
 
     def _compute(self, batch: Batch) -> None:
         self._number = batch.numbers[0] - 1
@@ -171,11 +209,13 @@ class PythonHost:
         if self._job.HEAD or batch.heads is not None or any(self._optional) or isinstance(batch.numbers, list):
             return self._compute_fully(batch)
         decoded = [map(decode, column) for decode, column in zip(self._decoders, batch.columns, strict=True)]
-        job, run, inlets = self._job, self._job.run, self._exchange.inlets
+        job, run, inlets, keeper = self._job, self._job.run, self._exchange.inlets, self._keeper
         if not self._outlets:
             for arguments in zip(*decoded, strict=True):
                 run(*arguments)
                 inlets.done = self._number = self._number + 1
+                if keeper is not None:
+                    keeper.after(self._number)
                 if job.finished:
                     return None
         elif len(self._outlets) == 1:
@@ -184,6 +224,8 @@ class PythonHost:
             for arguments in zip(*decoded, strict=True):
                 self._send(run(*arguments), None)
                 inlets.done = self._number = self._number + 1
+                if keeper is not None:
+                    keeper.after(self._number)
                 if self._over or job.finished:
                     return None
         return None
@@ -191,6 +233,7 @@ class PythonHost:
     def _compute_one_output(self, run: Callable[..., Any], decoded: list[Any]) -> None:
         """The commonest case, without any detour: this loop is FISSION's speed."""
         job, inlets, encode, put = self._job, self._exchange.inlets, self._encoders[0], self._outlets[0].put
+        keeper = self._keeper
         for arguments in zip(*decoded, strict=True):
             result = run(*arguments)
             if result is None or type(result) is tuple or job.finished:
@@ -202,6 +245,8 @@ class PythonHost:
                     raise self._misfit(0, result, why) from why
                 put(payload)
             inlets.done = self._number = self._number + 1
+            if keeper is not None:
+                keeper.after(self._number)
             if self._over or job.finished:
                 return
 
@@ -226,6 +271,8 @@ class PythonHost:
             if self._outlets:
                 self._send(result, self._heads_out(reduced))
             self._exchange.inlets.done = self._number = number
+            if self._keeper is not None:
+                self._keeper.after(number)
             if self._over or job.finished:
                 return
 
@@ -300,9 +347,11 @@ class PythonHost:
             payloads = [self._encode(0, result)] * len(outlets)
         else:
             payloads = [self._encode(index, result) for index in range(len(outlets))]
-        finished = self._finished_head if self._job.finished else 0
+        flags = self._finished_head if self._job.finished else 0
+        if self._number == 1 and self._generation and self._job.is_source:
+            flags |= self._reset_head
         for index, outlet in enumerate(outlets):
-            outlet.put(payloads[index], (heads[index] if heads else 0) | finished)
+            outlet.put(payloads[index], (heads[index] if heads else 0) | flags)
 
     def _encode(self, index: int, value: Any) -> Any:
         try:

@@ -1,0 +1,106 @@
+"""The snapshots of a job with CHECKPOINT: taken by its loop, confirmed to its control thread, restored by a new life."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+
+from fission.errors import ValueFitError
+from fission.protocol.checkpoint import Checkpoints, to_restore
+
+
+class Keeper:
+    """Takes and restores the snapshots of one life of a job.
+
+    Attributes:
+        generation: of the numbering in which snapshots are taken.
+    """
+
+    def __init__(
+        self,
+        job: Any,
+        every: int | timedelta,
+        pressed_after: int,
+        stored: tuple[tuple[int, int, bytes], ...],
+        say: Callable[[str, dict[str, Any], bytes], None],
+    ) -> None:
+        """Args: job: whose. every: CHECKPOINT. pressed_after: compute blocks that half an input window holds. stored: (generation, block,
+        state) of earlier lives. say: sends a word to the client.
+        """
+        self._job = job
+        self._checkpoints = Checkpoints(every, pressed_after)
+        self._stored = stored
+        self._say = say
+        self._lock = threading.Lock()
+        self._settling = False  # a generation has begun whose first snapshot is not stored
+        self.generation = 0
+
+    @property
+    def stable(self) -> int:
+        """The block up to which inputs may be released."""
+        return self._checkpoints.stable
+
+    @property
+    def settling(self) -> bool:
+        """Whether the older generation is still needed, because nothing of this one is stored."""
+        return self._settling
+
+    def begin(self, generation: int, first: int) -> int:
+        """Restore what a life needs whose inputs can begin with compute block ``first``; return the block with which it begins."""
+        blocks = {block: state for number, block, state in self._stored if number == generation}
+        block = to_restore(list(blocks), first)
+        state = None if block is None else blocks[block]
+        if block is None:
+            block = first - 1
+            older = [entry for entry in self._stored if entry[0] < generation]
+            # the numbers begin again with a generation, the job does not
+            state = max(older)[2] if older and not self._settling and self.generation != generation else None
+        if state is not None:
+            self._job.restore(pickle.loads(state))
+        with self._lock:
+            self.generation = generation
+            self._checkpoints.begin(block, monotonic())
+        return block + 1
+
+    def first_of_generation(self, generation: int) -> None:
+        """A running job goes on in a new generation: its state so far is what a new life of it would begin with."""
+        with self._lock:
+            self.generation = generation
+            self._checkpoints.begin(0, monotonic())
+            self._settling = True
+        self._take(0)
+
+    def after(self, block: int) -> None:
+        """The job's loop has done compute block ``block``: take a snapshot if one is due."""
+        with self._lock:
+            due = self._checkpoints.due(block, monotonic())
+        if due:
+            self._take(block)
+
+    def on_stored(self, generation: int, block: int) -> None:
+        """Control thread: the client has confirmed a snapshot."""
+        with self._lock:
+            if generation == self.generation:
+                self._settling = False
+                self._checkpoints.on_stored(block)
+
+    def settle(self, released: int) -> None:
+        """All outputs up to ``released`` are released: tell the client if a newer snapshot is stable."""
+        with self._lock:
+            generation, news = self.generation, self._checkpoints.settle(released)
+            block = self._checkpoints.stable
+        if news:
+            self._say("stable", {"generation": generation, "block": block}, b"")
+
+    def _take(self, block: int) -> None:
+        state = self._job.snapshot()
+        try:
+            pickled = pickle.dumps(state, 5)
+        except Exception as why:
+            text = f"{self._job.name}: what snapshot gave ({type(state).__name__}) cannot be pickled: {type(why).__name__}: {why}"
+            raise ValueFitError(text) from why
+        self._say("store", {"generation": self.generation, "block": block}, pickled)

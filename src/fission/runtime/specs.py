@@ -1,0 +1,49 @@
+"""A job's pipes as the protocol machines see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fission.core.base_pipe import dummy_fault
+from fission.errors import BlockError
+from fission.protocol.inputs import InputSpec
+from fission.protocol.optional import OptionalSpec
+
+
+def input_spec(pipe: Any, max_queue: int) -> InputSpec:
+    """Return what the aligner needs to know of a non-ASYNC input pipe, dummies included."""
+    dummy: Callable[[], Any] | None = getattr(pipe, "get_dummy", None)
+    if dummy is not None:
+        return InputSpec(pipe.id, pipe.BLOCK_COUNT, max_queue, _checked_dummy(pipe, dummy))
+    if isinstance(pipe.BLOCK_SIZE, int):
+        zeros = bytes(pipe.BLOCK_SIZE)
+        return InputSpec(pipe.id, pipe.BLOCK_COUNT, max_queue, lambda: zeros)
+    return InputSpec(pipe.id, pipe.BLOCK_COUNT, max_queue)
+
+
+def _checked_dummy(pipe: Any, dummy: Callable[[], Any]) -> Callable[[], bytes]:
+    def make() -> bytes:
+        try:
+            payload = dummy()
+        except Exception as why:  # get_dummy is the user's
+            text = f"{pipe}: a block is lost, and get_dummy, which stands for it, failed: {type(why).__name__}: {why}"
+            raise BlockError(text) from why
+        fault = dummy_fault(pipe, payload)
+        if fault:
+            raise BlockError(f"{pipe}: a block is lost; {fault}")
+        return bytes(payload)
+
+    return make
+
+
+def optional_spec(pipe: Any, feedback: frozenset[int]) -> OptionalSpec:
+    """Return what an ASYNC input needs to know of its pipe."""
+    return OptionalSpec(
+        pipe.id,
+        pipe.BLOCK_COUNT,
+        pipe.OPTIONAL_STORE,
+        pipe.OPTIONAL_BUFFER_SIZE,
+        pipe.OPTIONAL_DELETE_MODE,
+        pipe.id in feedback,
+    )
