@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 the network failed (or FISSION itself), 2 wrong use, 3 no 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -19,6 +20,11 @@ import click
 from fission.cli.grammar import root
 from fission.cli.table import Session
 from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ConfigError, FissionError, InternalError, LocalProtocolError
+
+#: What the system may refuse whoever asks: no room, no right, no memory, too many open files.
+NOT_OURS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+)
 
 
 def run() -> NoReturn:
@@ -50,19 +56,36 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "fission", project: P
         project: the project's folder; default: the one that the current folder lies in.
     """
     try:
+        _open_closed_streams()
         result = root.main(
             args=list(sys.argv[1:] if argv is None else argv), prog_name=prog, standalone_mode=False, obj=Session(prog, project=project)
         )
         sys.stdout.flush()
         return result if isinstance(result, int) else EXIT_OK
     except BaseException as error:
-        return _told(error)
+        try:
+            return _told(error)
+        except OSError:  # stderr cannot be written either: there is nobody left to tell
+            _give_up_stdout()
+            return EXIT_FAILED
 
 
 def _exit(code: int) -> NoReturn:
     # A Ctrl-C from here on would only make Python complain about its own end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Puts /dev/null where a stream was closed by whoever started this process (`>&-`, some service managers).
+
+    Python has None there, and the next file or socket would get the descriptor, and with it what is meant for the stream.
+    """
+    for descriptor, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            found = os.open(os.devnull, os.O_RDWR)  # the lowest that is free, and that is this one
+            os.set_inheritable(found, found == descriptor)  # or the processes that we start would have the same trouble
+            setattr(sys, name, open(found, mode, closefd=False))  # noqa: SIM115 - open as long as the process lives
 
 
 def _give_up_stdout() -> None:
@@ -89,6 +112,11 @@ def _told(error: BaseException) -> int:
             click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
             click.echo(text, err=True)
         return error.exit_code
+    if isinstance(error, OSError) and error.errno in NOT_OURS:
+        _give_up_stdout()  # it may be what has no room; what could be written was
+        click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+        click.echo(f"the system refuses: {error.strerror}{f': {error.filename}' if error.filename else ''}", err=True)
+        return EXIT_FAILED
     click.secho("This is a bug of FISSION; please report it with the text below.", fg="red", bold=True, err=True)
     click.echo("".join(traceback.format_exception(error)), nl=False, err=True)
     return EXIT_FAILED

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-import os
 import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
 
 from fission.adapters.local_engine import LocalEngine
 from fission.client.consoles import Consoles
+from fission.client.folders import alone, end_log, make_folders, start_log
 from fission.client.signals import Signals
 from fission.client.summary import JobSummary, Summary
 from fission.core.base import BaseJob
@@ -28,7 +24,7 @@ from fission.core.network import Network
 from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, JobFailed
 from fission.ports import JobBundle, JobExited, JobOutput, NodeLost, NodeName, Observer, Wiring
 from fission.project.config import LoadedNetwork
-from fission.project.shipping import copy_dependencies, pickled
+from fission.project.shipping import pickled
 from fission.protocol.window import WINDOW_BLOCKS, WINDOW_BYTES
 
 #: Exit code after SIGTERM: 128 + 15, as shells report it.
@@ -58,9 +54,10 @@ def simulate(loaded: LoadedNetwork, *, duration: float | None = None, observer: 
 
     Raises:
         DefinitionError: something of a job cannot be sent to its process; nothing was started.
+        UserError: the network runs already, or its folder cannot be made anew; nothing was started.
         EngineError: processes cannot be started.
     """
-    with Signals() as signals:
+    with Signals() as signals, alone(loaded):
         run_folder = tempfile.mkdtemp(prefix="fission-")
         try:
             run = _Run(loaded, run_folder, observer or Observer(), stdin)
@@ -101,7 +98,8 @@ class _Run:
         try:
             opening = asyncio.create_task(self._engine.open())
             await asyncio.sleep(0)  # the zygote starts while the folders are made
-            handlers = self._prepare_folder()
+            make_folders(self._loaded, self._folder)
+            handlers = start_log(self._loaded, self._folder / "fission.log", self._observer)
             bundles = [self._bundle(job) for job in self._network.jobs.values()]
             await self._unless_over(opening)
             following = asyncio.create_task(self._follow())
@@ -125,7 +123,7 @@ class _Run:
             for path in self._folder.glob("*/.pipe_*.fifo"):  # of executables whose jobs had to be killed
                 path.unlink(missing_ok=True)
             signals.forget()
-            _end_log(handlers)
+            end_log(handlers)
         if self._error is not None:
             raise self._error
         for number in self._running:
@@ -230,19 +228,7 @@ class _Run:
             self._exit_code = EXIT_FAILED
         self._end(f"{job.name} failed")
 
-    # folders and bundles
-
-    def _prepare_folder(self) -> list[logging.Handler]:
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
-        lines = []
-        for job in self._network.jobs.values():
-            folder = self._folder / str(job.id)
-            folder.mkdir()
-            copy_dependencies(job, self._loaded.root, folder)
-            lines.append(_info(job))
-        (self._folder / "info.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return _start_log(self._loaded, self._folder / "fission.log")
+    # bundles
 
     def _control_address(self, job: int) -> str:
         return f"ipc://{self._run_folder}/{job}.1.control"
@@ -307,39 +293,9 @@ def _on_circle(network: Network, pipe: int) -> bool:
     return False
 
 
-def _info(job: BaseJob) -> str:
-    def pipes(listed: Iterable[Any]) -> str:
-        return ", ".join(str(pipe) for pipe in listed) or "-"
-
-    return f"{job.id}: {job.name}\n    inputs: {pipes(job.inputs)}\n    outputs: {pipes(job.outputs)}"
-
-
 def _death(code: int) -> str:
     if code >= 0:
         return f"its process ended with exit code {code} and without a word; a job ends by finish(), not by exit()"
     with contextlib.suppress(ValueError):
         return f"its process was killed by signal {-code} ({signal.Signals(-code).name})"
     return f"its process was killed by signal {-code}"
-
-
-def _start_log(loaded: LoadedNetwork, run_log: Path) -> list[logging.Handler]:
-    """Log this run into its own file, with everything, and into the project's LOG_FILE as LOG_LEVEL says."""
-    handlers: list[logging.Handler] = [logging.FileHandler(run_log)]
-    handlers[0].setLevel(logging.DEBUG)
-    with contextlib.suppress(OSError):  # a LOG_FILE that cannot be written is no reason not to run
-        own = logging.FileHandler(os.path.join(loaded.root, loaded.config.log_file))
-        own.setLevel(loaded.config.log_level)
-        handlers.append(own)
-    logger = logging.getLogger("fission")
-    logger.setLevel(logging.DEBUG)
-    for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logger.addHandler(handler)
-    log.info("%s starts: %s", loaded.name, json.dumps({number: job.name for number, job in loaded.network.jobs.items()}))
-    return handlers
-
-
-def _end_log(handlers: list[logging.Handler]) -> None:
-    for handler in handlers:
-        logging.getLogger("fission").removeHandler(handler)
-        handler.close()

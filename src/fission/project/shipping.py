@@ -16,6 +16,9 @@ from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob
 from fission.errors import DefinitionError, Fault, UserError
 
+#: What runs make in a network's folder, and what is never shipped.
+RUN_FOLDERS = {"simulation", "local", "collection"}
+
 
 def shipping_faults(job: BaseJob, root: Path, *, here: bool) -> list[Fault]:
     """Return everything that would keep the job from being sent off: its dependencies, its executable, what cannot be pickled.
@@ -50,7 +53,7 @@ def copy_dependencies(job: BaseJob, root: Path, folder: Path) -> None:
     Args:
         job: whose.
         root: the project's folder.
-        folder: the job's folder; it and its neighbours, the folders of other jobs, are never copied.
+        folder: the job's folder. It may lie in the directory (DEPENDENCIES = "my_network"): folders of runs are never copied.
 
     Raises:
         UserError: a file cannot be copied; the text names it.
@@ -58,11 +61,9 @@ def copy_dependencies(job: BaseJob, root: Path, folder: Path) -> None:
     directory = _directory(job, root)
     if directory is None:
         return
-    # the run's folders may lie in the directory (DEPENDENCIES = "my_network"): they are no part of it
-    runs = folder.resolve().parent
 
     def leave_out(place: str, names: list[str]) -> set[str]:
-        return {name for name in names if os.path.join(os.path.realpath(place), name) in (str(runs), str(folder.resolve()))}
+        return _run_folders(Path(place), root).intersection(names)
 
     try:
         shutil.copytree(directory, folder, dirs_exist_ok=True, symlinks=True, ignore=leave_out)
@@ -98,21 +99,28 @@ def _dependency_faults(job: BaseJob, root: Path) -> list[str]:
                 what = "a file" if (root / entry).exists() else "not there"
                 faults.append(f"DEPENDENCIES: {str(entry)!r} must be a directory of the project ({root}); it is {what}")
             else:
-                faults += _uncopyable(root / entry)
+                faults += _uncopyable(root / entry, root)
     if directories > 1:
         faults.append(f"DEPENDENCIES may have one directory at most; it has {directories}: put them below one")
     return faults
 
 
-def _uncopyable(directory: Path) -> list[str]:
+def _run_folders(folder: Path, root: Path) -> set[str]:
+    """Names in the folder that are made by runs: there are some if it is a network's."""
+    return RUN_FOLDERS if folder.resolve().parent == root.resolve() and (folder / "config.py").is_file() else set()
+
+
+def _uncopyable(directory: Path, root: Path) -> list[str]:
     """What in the directory cannot be copied: a named pipe, a socket, a device."""
     faults: list[str] = []
     waiting = [directory]
     while waiting:
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+        folder = waiting.pop()
+        left_out = _run_folders(folder, root)
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    waiting.append(Path(entry.path))
+                    waiting += [Path(entry.path)] if entry.name not in left_out else []
                 elif not entry.is_symlink() and not entry.is_file():
                     faults.append(f"DEPENDENCIES: {entry.path} is a named pipe, a socket or a device, which cannot be copied; remove it")
     return faults
@@ -180,7 +188,7 @@ def _pickle_faults(job: BaseJob) -> list[str]:
         name = type(job).__qualname__
         return [f"its class {name} is defined inside a function, where its process cannot find it; define it at the top level of a module"]
     try:
-        state = job.__getstate__()
+        state: Any = job.__getstate__()
     except Exception as error:  # it may be the user's
         return [f"its __getstate__ fails: {type(error).__name__}: {error}"]
     for name, value in state.items() if isinstance(state, dict) else ():

@@ -1,0 +1,372 @@
+"""Pulses -> node up, node lost.
+
+Rules
+    A node is expected, then up with its first pulse, and lost when its silence is longer than `misses` pulse intervals, when its
+    service says that it leaves, or when a new life of its service speaks. Lost nodes that pulse again are up again.
+    Silence is judged only by `Tick`: lost at the first tick with ``now > last pulse + misses * interval``. A shorter silence changes
+    nothing, and a pulse that is handed in before that tick saves the node.
+    A pulse of an older life is dropped and counted.
+
+One pulse does not bring a lost node back: it may have waited in a buffer since before the loss, and so may a burst of them, which
+comes at once. Two of them that come at least half an interval apart do, unless the silence between them is a loss again. A new
+life needs no such proof.
+
+The client may be what was stopped. With a node up, `next_deadline` asks for a tick at the latest one interval after the last event. If
+more than two intervals pass without any event, the client was away, and its nodes' pulses may still wait to be read: every node that is up
+gets at least one further interval from now on. It gets that at most `misses` times in one silence, so a client that is always late still
+finds its dead nodes. No node that pulses is lost by a shorter absence either, if the shell keeps its rule: hand in the pulses that have
+arrived before the tick.
+
+TQ, the quality of the way to a node where nothing measures it: the share of the last 20 expected pulses that arrived in time, times
+255. One pulse is expected every interval; a gap of less than n and a half intervals means n - 1 missing ones. What comes within
+half an interval after another pulse is late or doubled, and counts for nothing. An absence of the client counts for nothing either.
+
+Times are seconds of the client's own monotonic clock; a pulse is stamped where the events are handed in, by one thread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypeAlias
+
+from fission.errors import LocalProtocolError
+
+#: Pulses that a node may miss. SPEC: "A node that misses 5 pulses is lost".
+MISSES = 5
+#: Expected pulses that TQ looks back on. Arbitrary: at the default interval of 0.1 s two seconds, near the 3 s of a node's other means.
+TQ_PULSES = 20
+#: Changes of state that an error message tells of a node. Arbitrary.
+STORY = 8
+
+
+class NodeState(Enum):
+    """What the client holds of a node."""
+
+    EXPECTED = "no pulse so far"
+    UP = "jobs can be placed there"
+    LOST = "its jobs are placed elsewhere"
+
+
+# events
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """The node belongs to the network: it is in NODES, or a MultiNode has admitted it."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """A pulse of a life of the node's service; ``incarnation`` counts its lives, from 1 or by any numbers that grow."""
+
+    node: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """This life of the node's service has ended: it said so, or what carried its connection saw it end."""
+
+    node: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+Event: TypeAlias = Expect | Pulse | Left | Tick
+
+
+# what an event turns out to be for a node; with Expect, Pulse and Left the events of the table
+
+
+class NewLife:
+    """A pulse of a life that is newer than the known one."""
+
+
+class Silence:
+    """More than the allowed number of pulses is missing."""
+
+
+class Return:
+    """A second pulse of a lost node, at least half an interval after the first."""
+
+
+NodeEvent: TypeAlias = type[Expect] | type[Pulse] | type[Left] | type[NewLife] | type[Silence] | type[Return]
+
+#: The machine. What is not in it is illegal. None: not known.
+TRANSITIONS: Mapping[tuple[NodeState | None, NodeEvent], NodeState] = {
+    (None, Expect): NodeState.EXPECTED,
+    (NodeState.EXPECTED, Pulse): NodeState.UP,
+    (NodeState.EXPECTED, Left): NodeState.EXPECTED,  # it joined and left again before a pulse came
+    (NodeState.UP, Pulse): NodeState.UP,
+    (NodeState.UP, NewLife): NodeState.UP,  # two instructions: the old life is lost, the new one is up
+    (NodeState.UP, Left): NodeState.LOST,
+    (NodeState.UP, Silence): NodeState.LOST,
+    (NodeState.LOST, Pulse): NodeState.LOST,  # may be a late one
+    (NodeState.LOST, Return): NodeState.UP,
+    (NodeState.LOST, NewLife): NodeState.UP,
+    (NodeState.LOST, Left): NodeState.LOST,
+}
+
+
+# instructions
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """The node can be used. ``returned``: it was lost before, so what its old processes still do must be stopped."""
+
+    node: str
+    incarnation: int
+    returned: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """This life of the node is to be used no more; ``silence_s``: seconds since its last pulse."""
+
+    node: str
+    incarnation: int
+    silence_s: float
+    reason: str
+
+
+Instruction: TypeAlias = Up | Lost
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatistics:
+    """What is known of one node.
+
+    Attributes:
+        state: as above.
+        incarnation: its newest life that spoke; 0 before the first.
+        silence_s: seconds since its last pulse; None before the first.
+        tq: 0 to 255, see the head of this file; 0 before the first pulse.
+        pulses: that counted, in all.
+        stale: pulses and leaves of older lives, which were dropped.
+        losses: how often it was lost.
+    """
+
+    state: NodeState
+    incarnation: int
+    silence_s: float | None
+    tq: int
+    pulses: int
+    stale: int
+    losses: int
+
+
+@dataclass(slots=True)
+class _Node:
+    state: NodeState
+    incarnation: int = 0
+    last: float = 0.0  # when the last pulse came
+    silent_until: float = 0.0  # the last moment at which its silence is all right
+    excuses: int = 0  # absences of the client in this silence
+    back_since: float | None = None  # lost: the first pulse of those that came since
+    counted: float | None = None  # the moment that the next expected pulse is counted from; None before the first
+    heard: deque[bool] = field(default_factory=lambda: deque(maxlen=TQ_PULSES))
+    pulses: int = 0
+    stale: int = 0
+    losses: int = 0
+    story: deque[str] = field(default_factory=lambda: deque(maxlen=STORY))
+
+
+class Liveness:
+    """The machine that decides which nodes are up.
+
+    Hand in each event with the time; perform the instructions in their order; hand in a `Tick` at `next_deadline`, after whatever else
+    has arrived by then. It may be handed in earlier and as often as one likes.
+    """
+
+    def __init__(self, pulse_interval_s: float, misses: int = MISSES) -> None:
+        """Args: pulse_interval_s: seconds between two pulses of a node. misses: how many of them it may miss."""
+        if not 0 < pulse_interval_s < math.inf or misses < 1:
+            raise LocalProtocolError(f"the pulse interval must be positive, misses at least 1; got {pulse_interval_s!r} s and {misses!r}")
+        self._interval = pulse_interval_s
+        self._misses = misses
+        self._allowed = misses * pulse_interval_s
+        self._nodes: dict[str, _Node] = {}
+        self._now = -math.inf  # of the last event
+
+    def handle(self, event: Event, now: float) -> list[Instruction]:
+        """Take in what happened; return what is to be done about it.
+
+        Args:
+            event: it.
+            now: seconds, monotonic; not before that of the event before.
+
+        Raises:
+            LocalProtocolError: a node that was not expected, or is expected a second time; an incarnation below 1; time that
+                goes back. Nothing has changed then.
+        """
+        if not self._now <= now < math.inf:
+            raise LocalProtocolError(f"time must not go back or end: {event} at {now!r} after {self._now!r}")
+        if isinstance(event, Tick):
+            self._pass_time(now)
+            return [self._lose_silent(name, node, now) for name, node in self._nodes.items() if self._is_silent(node, now)]
+        if isinstance(event, Expect):
+            state = self._next_state(event.node, self._nodes.get(event.node), Expect)
+            self._pass_time(now)
+            self._nodes[event.node] = _Node(state)
+            return []
+        node = self._nodes.get(event.node)
+        if node is None:
+            raise self._illegal(event.node, None, type(event))
+        if event.incarnation < 1:
+            raise LocalProtocolError(f"lives are counted from 1; got {event}")
+        self._pass_time(now)
+        if self._is_stale(event, node):
+            node.stale += 1
+            return []
+        return self._left(event, node, now) if isinstance(event, Left) else self._pulse(event, node, now)
+
+    def next_deadline(self) -> float | None:
+        """When the next `Tick` is due; None while no node is up. A tick at exactly that moment makes it a later one, or None."""
+        up = [node for node in self._nodes.values() if node.state is NodeState.UP]
+        if not up:
+            return None
+        # nextafter: at silent_until itself the node is not lost yet, and the shell would tick there for ever
+        return min(self._now + self._interval, *(math.nextafter(node.silent_until, math.inf) for node in up))
+
+    def state(self, node: str) -> NodeState:
+        """Return what it is. Raises LocalProtocolError if it was never expected."""
+        return self._known(node).state
+
+    def tq(self, node: str, now: float) -> int:
+        """Return the quality of the way to it, 0 to 255; 0 before its first pulse. Raises LocalProtocolError as `state`."""
+        known = self._known(node)
+        if known.counted is None:
+            return 0
+        heard = [*known.heard, *[False] * self._missing(known, now)][-TQ_PULSES:]
+        return round(255 * sum(heard) / len(heard))
+
+    def statistics(self, now: float) -> dict[str, NodeStatistics]:
+        """Return what is known, by the nodes' names, in the order in which they were expected."""
+        return {
+            name: NodeStatistics(
+                state=node.state,
+                incarnation=node.incarnation,
+                silence_s=now - node.last if node.pulses else None,
+                tq=self.tq(name, now),
+                pulses=node.pulses,
+                stale=node.stale,
+                losses=node.losses,
+            )
+            for name, node in self._nodes.items()
+        }
+
+    # decisions
+
+    def _is_stale(self, event: Pulse | Left, node: _Node) -> bool:
+        return event.incarnation < node.incarnation
+
+    def _is_silent(self, node: _Node, now: float) -> bool:
+        return node.state is NodeState.UP and now > node.silent_until
+
+    def _was_away(self, now: float) -> bool:
+        return now > self._now + 2 * self._interval
+
+    def _comes_back(self, node: _Node, now: float) -> bool:
+        """Whether this pulse of a lost node and those since it was lost show that it lives."""
+        return node.back_since is not None and now <= node.last + self._allowed and now >= node.back_since + self._interval / 2
+
+    def _missing(self, node: _Node, now: float) -> int:
+        """Expected pulses that have not come, at most as many as TQ looks back on; the one that may be about to come is none of them."""
+        gap = 0.0 if node.counted is None else (now - node.counted) / self._interval
+        return min(TQ_PULSES, max(0, math.floor(gap + 0.5) - 1))
+
+    # steps
+
+    def _pass_time(self, now: float) -> None:
+        if self._was_away(now):
+            for node in self._nodes.values():
+                if node.state is NodeState.UP:
+                    node.counted = now
+                    if node.excuses < self._misses:
+                        node.excuses += 1
+                        node.silent_until = max(node.silent_until, now + self._interval)
+        self._now = now
+
+    def _pulse(self, event: Pulse, node: _Node, now: float) -> list[Instruction]:
+        before, old_life, silence = node.state, node.incarnation, now - node.last
+        kind: NodeEvent = Pulse
+        if before is not NodeState.EXPECTED and event.incarnation > old_life:
+            kind = NewLife
+        elif before is NodeState.LOST and self._comes_back(node, now):
+            kind = Return
+        state = self._next_state(event.node, node, kind)
+        if state is NodeState.LOST and (node.back_since is None or now > node.last + self._allowed):
+            node.back_since = now
+        self._count(node, now)
+        node.incarnation, node.last, node.silent_until, node.excuses = event.incarnation, now, now + self._allowed, 0
+        if kind is Pulse and before is not NodeState.EXPECTED:
+            return []
+        self._enter(node, state, kind, now)
+        if before is NodeState.EXPECTED:
+            return [Up(event.node, event.incarnation, False, "first pulse")]
+        if kind is Return:
+            return [Up(event.node, event.incarnation, True, "its pulses have come back")]
+        began = f"its service began anew (incarnation {event.incarnation} after {old_life})"
+        up = Up(event.node, event.incarnation, True, began)
+        if before is NodeState.LOST:
+            return [up]
+        node.losses += 1
+        return [Lost(event.node, old_life, silence, began), up]
+
+    def _count(self, node: _Node, now: float) -> None:
+        """A pulse for TQ."""
+        if node.counted is not None and now < node.counted + self._interval / 2:
+            return
+        node.heard.extend([False] * self._missing(node, now))
+        node.heard.append(True)
+        node.counted = now
+
+    def _left(self, event: Left, node: _Node, now: float) -> list[Instruction]:
+        state = self._next_state(event.node, node, Left)
+        # what comes from now on must show that it is no late pulse
+        node.back_since = None
+        lost: list[Instruction] = [self._lose(event.node, node, state, Left, now, "it left")] if node.state is NodeState.UP else []
+        node.incarnation = event.incarnation  # may be newer: a life that never pulsed
+        return lost
+
+    def _lose_silent(self, name: str, node: _Node, now: float) -> Lost:
+        reason = f"{self._misses} pulses missed: last one {now - node.last:.2f} s ago"
+        return self._lose(name, node, self._next_state(name, node, Silence), Silence, now, reason)
+
+    def _lose(self, name: str, node: _Node, state: NodeState, kind: NodeEvent, now: float, reason: str) -> Lost:
+        node.back_since = None
+        node.losses += 1
+        self._enter(node, state, kind, now)
+        return Lost(name, node.incarnation, now - node.last, reason)
+
+    def _enter(self, node: _Node, state: NodeState, kind: NodeEvent, now: float) -> None:
+        node.state = state
+        node.story.append(f"{kind.__name__} at {now:.3f} -> {state.name}")
+
+    def _next_state(self, name: str, node: _Node | None, kind: NodeEvent) -> NodeState:
+        state = TRANSITIONS.get((node.state if node else None, kind))
+        if state is None:
+            raise self._illegal(name, node, kind)
+        return state
+
+    def _illegal(self, name: str, node: _Node | None, kind: NodeEvent) -> LocalProtocolError:
+        held = node.state.name if node else "not expected"
+        story = "; ".join(node.story) if node and node.story else "nothing"
+        return LocalProtocolError(f"node {name!r} is {held}: {kind.__name__} is illegal. What happened before: {story}")
+
+    def _known(self, name: str) -> _Node:
+        if name not in self._nodes:
+            raise LocalProtocolError(f"node {name!r} was never expected; there are {', '.join(self._nodes) or 'none'}")
+        return self._nodes[name]

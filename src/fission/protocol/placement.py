@@ -1,0 +1,296 @@
+"""Which node a job goes to, with the reason in words.
+
+Rules, for a job without a place
+    1. DEFAULT_NODE (its address or its name), if it is up and has room. It need not be in the job's GROUPS.
+    2. GROUPS in their order; the first one with a node that is up and has room decides. Among those nodes:
+       a. what `preference` of the job returns, if it returns one;
+       b. for a job that has neighbours (jobs at the other end of its pipes) on nodes that are up: the best `score`;
+       c. else the node with the fewest jobs.
+       On a tie the first one in NODES.
+    3. Else none, and for each node the reason why not.
+
+The client is one of the nodes, in group "LOCAL"; "ALL" is what jobs and nodes are in unless they say otherwise. Neither is special here.
+
+Pure functions: the same arguments give the same answer, but for what a job's `preference` does.
+
+Known gap: `place_all` goes through the jobs once and moves none that has a place. A job that could go anywhere may take the last place
+that a later job needs; raise the later one's PRIORITY, or narrow the GROUPS of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from reprlib import repr as short_repr
+
+from fission.core.base_job import BaseJob
+from fission.core.base_node import group_names
+from fission.core.nodes import NodeInfo
+from fission.errors import AllocationError, DefinitionError, LocalProtocolError
+
+Preference = Callable[[list[NodeInfo]], object]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node at the moment of a decision.
+
+    Attributes:
+        info: name, address, groups, jobs, limit and what was measured. ``info.jobs`` must be the client's own account of what it has
+            placed there, not what the node has reported: places are counted by it.
+        up: whether it can be used.
+        down: if not, in words why (``lost``, ``not there yet``), as AllocationError shows it.
+    """
+
+    info: NodeInfo
+    up: bool = True
+    down: str = "down"
+
+    @property
+    def name(self) -> str:
+        """What messages call it; no two nodes have the same."""
+        return self.info.name
+
+    @property
+    def ip(self) -> str:
+        """Its address; virtual nodes may share one."""
+        return self.info.ip
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of its groups."""
+        return self.info.groups
+
+    @property
+    def jobs(self) -> tuple[str, ...]:
+        """Names of the jobs that have their place there."""
+        return self.info.jobs
+
+    @property
+    def max_jobs(self) -> int:
+        """How many jobs it takes."""
+        return self.info.max_jobs
+
+    @property
+    def free(self) -> int:
+        """How many further jobs it takes; not below 0."""
+        return max(0, self.max_jobs - len(self.jobs))
+
+    @property
+    def obstacle(self) -> str:
+        """Why no job can go there now; empty if one can."""
+        if not self.up:
+            return self.down
+        return "" if self.free else f"full ({len(self.jobs)}/{self.max_jobs} jobs)"
+
+    def with_job(self, job: str) -> NodeView:
+        """The same node with one job more."""
+        return replace(self, info=replace(self.info, jobs=(*self.jobs, job)))
+
+
+@dataclass(frozen=True, slots=True)
+class JobNeeds:
+    """What a job asks of its place.
+
+    Attributes:
+        name: as in ``JoinJob 5``; no two jobs have the same.
+        id: decides between jobs of the same priority; the lower one goes first.
+        groups: names of groups, the most wanted first; none: ``default_node`` or nothing.
+        default_node: address or name of the node that is tried first.
+        priority: higher goes first.
+        preference: user code. It is given a new list of the NodeInfo of the nodes that can be chosen, in the order of NODES, at least
+            one, and returns one of them, or None for no preference.
+        neighbours: names of the jobs at the other ends of its pipes.
+    """
+
+    name: str
+    id: int
+    groups: tuple[str, ...] = ("ALL",)
+    default_node: str | None = None
+    priority: int = 0
+    preference: Preference | None = None
+    neighbours: frozenset[str] = field(default=frozenset())
+
+    @classmethod
+    def of(cls, job: BaseJob) -> JobNeeds:
+        """What a job of a network asks for.
+
+        Raises:
+            DefinitionError: its `preference` is no method.
+        """
+        preference = getattr(job, "preference", None)
+        if preference is not None and not callable(preference):
+            raise DefinitionError(f"{job.name}: preference must be a method, preference(self, node_infos), not {short_repr(preference)}")
+        ends = [*(pipe.source for pipe in job.inputs), *(pipe.destination for pipe in job.outputs)]
+        return cls(
+            name=job.name,
+            id=job.id,
+            groups=group_names(job.GROUPS),
+            default_node=job.DEFAULT_NODE,
+            priority=job.PRIORITY,
+            preference=preference,
+            neighbours=frozenset(end.name for end in ends if end is not None and end is not job),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A job's place, and why there: one line."""
+
+    job: str
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A job without a place.
+
+    Attributes:
+        job: its name.
+        why: for each node, in the order of NODES, its name and why not.
+    """
+
+    job: str
+    why: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        reasons = "; ".join(f"{node}: {reason}" for node, reason in self.why) or "there are no nodes"
+        return f"no place for {self.job}: {reasons}"
+
+
+@dataclass(frozen=True, slots=True)
+class Placements:
+    """What became of several jobs; both in the order in which it was decided."""
+
+    placed: tuple[Choice, ...]
+    unplaced: tuple[Refusal, ...]
+
+
+def place(job: JobNeeds, nodes: Sequence[NodeView]) -> Choice:
+    """Choose the node for a job.
+
+    Args:
+        job: one that has no place on a node that is up.
+        nodes: in the order of NODES.
+
+    Raises:
+        AllocationError: no node can take it; the text names the job and says for each node why not.
+        DefinitionError: its `preference` returned something else than one of the given NodeInfo or None.
+        LocalProtocolError: two nodes have the same name, or the job has a place.
+        Exception: whatever its `preference` raises, as it is.
+    """
+    outcome = _decide(job, nodes)
+    if isinstance(outcome, Refusal):
+        raise AllocationError(str(outcome))
+    return outcome
+
+
+def place_all(jobs: Sequence[JobNeeds], nodes: Sequence[NodeView]) -> Placements:
+    """Choose nodes for several jobs: by priority, the higher first, then by id; each one sees those before it placed.
+
+    Raises:
+        DefinitionError, LocalProtocolError, Exception: as `place`; two jobs of the same name are a LocalProtocolError. A job's
+            `preference` that raises gives no placement at all: whoever must know which job it was hands in one that says so.
+    """
+    if len({job.name for job in jobs}) != len(jobs):
+        raise LocalProtocolError(f"each job can be placed once; got {', '.join(job.name for job in jobs)}")
+    current = list(nodes)
+    placed: list[Choice] = []
+    unplaced: list[Refusal] = []
+    for job in sorted(jobs, key=lambda job: (-job.priority, job.id)):
+        outcome = _decide(job, current)
+        if isinstance(outcome, Refusal):
+            unplaced.append(outcome)
+        else:
+            placed.append(outcome)
+            current = [node.with_job(job.name) if node.name == outcome.node else node for node in current]
+    return Placements(tuple(placed), tuple(unplaced))
+
+
+def score(node: NodeView) -> float:
+    """How good a node is for a job that has neighbours: the mean of link, processor and memory in percent, times its free places.
+
+    What was measured out of its range counts as the end of the range, and what is no number as the worst: one bad measurement must
+    not stop a network.
+    """
+    info = node.info
+    link = _within(info.TQ / 255 * 100)
+    return (link + _within(info.cpu) + _within(100 - info.swap)) / 3 * node.free
+
+
+def _within(percent: float) -> float:
+    return min(max(percent, 0.0), 100.0) if percent == percent else 0.0
+
+
+def _decide(job: JobNeeds, nodes: Sequence[NodeView]) -> Choice | Refusal:
+    _check(job, nodes)
+    note = ""
+    if job.default_node is not None:
+        meant = [node for node in nodes if _is_default(job, node)]
+        for node in meant:
+            if not node.obstacle:
+                return Choice(job.name, node.name, "default node")
+        note = f" (default node {job.default_node}: {meant[0].obstacle if meant else 'none of the nodes'})"
+    for group in job.groups:
+        usable = [node for node in nodes if group in node.groups and not node.obstacle]
+        if usable:
+            node, reason = _best(job, usable, nodes)
+            return Choice(job.name, node.name, f"group {group}: {reason}{note}")
+    return Refusal(job.name, tuple((node.name, _why_not(job, node)) for node in nodes))
+
+
+def _check(job: JobNeeds, nodes: Sequence[NodeView]) -> None:
+    names = [node.name for node in nodes]
+    if len(set(names)) != len(names):
+        raise LocalProtocolError(f"each node needs a name of its own; got {', '.join(names)}")
+    for node in nodes:
+        if node.up and job.name in node.jobs:
+            raise LocalProtocolError(f"{job.name} has its place on {node.name}, which is up; only a job without a place can be placed")
+
+
+def _is_default(job: JobNeeds, node: NodeView) -> bool:
+    return job.default_node is not None and job.default_node in (node.name, node.ip)
+
+
+def _best(job: JobNeeds, usable: Sequence[NodeView], nodes: Sequence[NodeView]) -> tuple[NodeView, str]:
+    if job.preference is not None:
+        preferred = _preferred(job.name, job.preference, usable)
+        if preferred is not None:
+            return preferred, "preference of the job"
+    if len(usable) == 1:
+        return usable[0], "the only node with room"
+    # min and max keep the first one on a tie
+    if any(node.up and not job.neighbours.isdisjoint(node.jobs) for node in nodes):
+        best = max(usable, key=score)
+        return best, f"best score {score(best):.1f} of {len(usable)} nodes"
+    best = min(usable, key=lambda node: len(node.jobs))
+    return best, f"fewest jobs ({len(best.jobs)}) of {len(usable)} nodes"
+
+
+def _preferred(job: str, preference: Preference, usable: Sequence[NodeView]) -> NodeView | None:
+    answer = preference([node.info for node in usable])
+    if answer is None:
+        return None
+    for node in usable:
+        if isinstance(answer, NodeInfo) and (answer is node.info or answer == node.info):
+            return node
+    given = ", ".join(node.name for node in usable)
+    got = f"the one of {answer.name!r}" if isinstance(answer, NodeInfo) else short_repr(answer)
+    raise DefinitionError(f"{job}: preference must return one of the NodeInfo that it was given ({given}), or None; it returned {got}")
+
+
+def _why_not(job: JobNeeds, node: NodeView) -> str:
+    if _is_default(job, node) or any(group in node.groups for group in job.groups):
+        return node.obstacle
+    return " and ".join(_misfits(job))
+
+
+def _misfits(job: JobNeeds) -> Iterator[str]:
+    """Why the job does not want a node of other groups that is not its default one."""
+    if job.default_node is not None:
+        yield f"not its default node {job.default_node}"
+    if job.groups:
+        yield f"not in {' or '.join(job.groups)}"
+    elif job.default_node is None:
+        yield "it has neither GROUPS nor DEFAULT_NODE"
