@@ -176,8 +176,20 @@ class JobExited:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeLost:
-    """A node is gone; its jobs are dead or will stop by themselves.
+class NodePulse:
+    """A node is alive.
+
+    Attributes:
+        incarnation: which life of the node's service it is, from 1.
+    """
+
+    name: NodeName
+    incarnation: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGone:
+    """A node's service has ended, or what carried its connection saw it end; its jobs are dead or will stop by themselves.
 
     Attributes:
         reason: why it was judged so.
@@ -185,9 +197,10 @@ class NodeLost:
 
     name: NodeName
     reason: str
+    incarnation: int = 1
 
 
-EngineEvent: TypeAlias = "JobOutput | JobExited | NodeLost"
+EngineEvent: TypeAlias = "JobOutput | JobExited | NodePulse | NodeGone"
 
 
 class Engine(Protocol):
@@ -209,12 +222,28 @@ class Engine(Protocol):
         """Start a job on a node; returns when the order was given. Its end is an event, also if it could not start."""
         ...
 
-    async def stop(self, job: JobId, node: NodeName, *, grace: Seconds) -> None:
-        """Ask a job to stop (its ``finally`` blocks run); after ``grace`` seconds it is killed. Its end is an event."""
+    async def stop(self, job: JobId, incarnation: int, node: NodeName, *, grace: Seconds) -> None:
+        """Ask a life of a job to stop (its ``finally`` blocks run); after ``grace`` seconds it is killed. Its end is an event."""
         ...
 
     async def close(self) -> None:
         """Kill what still runs and give everything back: no process of ours is left. Calling it twice is right."""
+        ...
+
+
+class CheckpointStore(Protocol):
+    """The client's store of snapshots. What was put is there after a crash of the client."""
+
+    def put(self, job: JobId, generation: int, block: int, state: bytes) -> None:
+        """Keep a snapshot. Raises OSError if it cannot."""
+        ...
+
+    def prune(self, job: JobId, generation: int, block: int) -> None:
+        """Forget the job's snapshots before that one: it is stable."""
+        ...
+
+    def load(self, job: JobId) -> list[tuple[int, int, bytes]]:
+        """Return (generation, block, state) of the job's snapshots, oldest first."""
         ...
 
 
@@ -235,6 +264,9 @@ class Observer:
 
     def job_failed(self, job: str, job_id: JobId, report: str) -> None:
         """Called when a job failed; ``report`` are the user's frames and the error, in several lines."""
+
+    def failover(self, text: str) -> None:
+        """Called when something was lost and all that it took runs again; one line."""
 
     def notice(self, text: str) -> None:
         """Called with something that is good to know, one line."""

@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from fission.errors import EngineError, InternalError
-from fission.ports import EngineEvent, JobBundle, JobExited, JobId, JobOutput, NodeLost, NodeName, NodeState, Seconds
+from fission.ports import EngineEvent, JobBundle, JobExited, JobId, JobOutput, NodeGone, NodeName, NodePulse, NodeState, Seconds
 from fission.protocol.frames import Splitter
 
 #: Seconds that a zygote may take to start; arbitrary, ten times what a slow board needs.
@@ -69,6 +69,11 @@ class _Running:
         self.streams: list[_Stream] = []
         self.report = -1
         self.killer: asyncio.TimerHandle | None = None
+        self.process = 0  # its id, and that of its process group; 0 until the zygote has told it
+
+    def order(self, number: int) -> dict[str, Any]:
+        """The order to its zygote to send it a signal."""
+        return {"do": "kill", "job": self.job, "incarnation": self.incarnation, "signal": number}
 
 
 class _Node:
@@ -78,20 +83,31 @@ class _Node:
         self.name, self.process, self.channel = name, process, channel
         self.splitter = Splitter()
         self.ready = asyncio.get_running_loop().create_future()
-        self.running: dict[JobId, _Running] = {}
+        self.running: dict[tuple[JobId, int], _Running] = {}  # by job and incarnation: a frozen node has lives that are over elsewhere
+        self.incarnation = 1
+        self.frozen = False
+        self.lost = False
 
 
 class LocalEngine:
     """`fission.ports.Engine` on this machine."""
 
-    def __init__(self, run_folder: str, nodes: Sequence[NodeName] = (NodeName("client"),), preload: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        run_folder: str,
+        nodes: Sequence[NodeName] = (NodeName("client"),),
+        preload: Sequence[str] = (),
+        pulse_interval_s: float = 0.1,
+    ) -> None:
         """Prepare; `open` starts the zygotes.
 
         Args:
             run_folder: the run's temporary folder; a zygote removes it if this process dies.
             nodes: names of the virtual nodes.
             preload: modules that the zygotes load before they fork; none of the user's.
+            pulse_interval_s: seconds between two pulses of a node.
         """
+        self._pulse_interval_s = pulse_interval_s
         self._run_folder = run_folder
         self._names = tuple(nodes)
         self._preload = tuple(preload)
@@ -119,7 +135,8 @@ class LocalEngine:
         ours, theirs = socket.socketpair()
         with theirs:
             path = json.dumps([entry for entry in sys.path if entry])
-            command = [sys.executable, "-c", ZYGOTE_CODE, path, str(theirs.fileno()), self._run_folder, *self._preload]
+            command = [sys.executable, "-c", ZYGOTE_CODE, path, str(theirs.fileno()), self._run_folder]
+            command += [str(self._pulse_interval_s), *self._preload]
             # a session of its own: a Ctrl-C at the terminal is for the client alone, who then stops the jobs in order
             process = subprocess.Popen(
                 command,
@@ -132,7 +149,11 @@ class LocalEngine:
         return node
 
     def nodes(self) -> Mapping[NodeName, NodeState]:
-        return {name: NodeState(name, "127.0.0.1", frozenset(node.running)) for name, node in self._nodes.items()}
+        return {
+            name: NodeState(name, "127.0.0.1", frozenset(job for job, _ in node.running))
+            for name, node in self._nodes.items()
+            if not node.lost
+        }
 
     async def events(self) -> AsyncIterator[EngineEvent]:
         while True:
@@ -160,21 +181,58 @@ class LocalEngine:
         finally:
             for descriptor in theirs:
                 os.close(descriptor)
-        place.running[job.job_id] = running
+        place.running[job.job_id, job.incarnation] = running
         for stream in running.streams:
             asyncio.get_running_loop().add_reader(stream.descriptor, self._on_output, stream)
 
-    async def stop(self, job: JobId, node: NodeName, *, grace: Seconds) -> None:
+    async def stop(self, job: JobId, incarnation: int, node: NodeName, *, grace: Seconds) -> None:
         place = self._node(node)
-        running = place.running.get(job)
+        running = place.running.get((job, incarnation))
         if running is None:
             return
         if grace > 0:
-            self._order(place, {"do": "kill", "job": job, "signal": int(signal.SIGTERM)})
+            self._order(place, running.order(signal.SIGTERM))
         if running.killer is not None:
             running.killer.cancel()
-        kill = {"do": "kill", "job": job, "signal": int(signal.SIGKILL)}
+        kill = running.order(signal.SIGKILL)
         running.killer = asyncio.get_running_loop().call_later(max(0.0, grace), self._order, place, kill)
+
+    # what tests and `simulate` do to jobs and nodes
+
+    def kill_job(self, job: JobId) -> bool:
+        """Kill every life of a job as the system would; return whether there was one."""
+        lives = [running for node in self._nodes.values() for (number, _), running in node.running.items() if number == job]
+        return sum(_signal_group(running.process, signal.SIGKILL) for running in lives) > 0
+
+    def kill_node(self, name: NodeName) -> None:
+        """A virtual node loses its power: its zygote and all its jobs are killed at once."""
+        node = self._node(name)
+        _signal(node.process.pid, signal.SIGKILL)
+        for running in node.running.values():
+            _signal_group(running.process, signal.SIGKILL)
+
+    async def revive(self, name: NodeName) -> None:
+        """A virtual node that was lost starts again, as a new life."""
+        if self._node(name).lost and not self._closed:
+            incarnation = self._nodes[name].incarnation + 1
+            self._nodes[name] = self._start_zygote(name)
+            self._nodes[name].incarnation = incarnation
+
+    def freeze(self, name: NodeName) -> None:
+        """A virtual node stands still, with all its jobs, until `thaw`."""
+        node = self._node(name)
+        node.frozen = True
+        _signal(node.process.pid, signal.SIGSTOP)
+        for running in node.running.values():
+            _signal_group(running.process, signal.SIGSTOP)
+
+    def thaw(self, name: NodeName) -> None:
+        """A virtual node that stood still goes on, jobs first: it does not know that it was away."""
+        node = self._node(name)
+        node.frozen = False
+        for running in node.running.values():
+            _signal_group(running.process, signal.SIGCONT)
+        _signal(node.process.pid, signal.SIGCONT)
 
     async def close(self) -> None:
         if self._closed:
@@ -182,6 +240,8 @@ class LocalEngine:
         self._closed = True
         loop = asyncio.get_running_loop()
         for node in self._nodes.values():
+            if node.frozen:  # it would not notice that we are gone
+                self.kill_node(node.name)
             loop.remove_reader(node.channel.fileno())
             node.channel.close()  # its zygote kills all jobs, removes the run's folder and ends
             if not node.ready.done():
@@ -221,14 +281,24 @@ class LocalEngine:
             if event["event"] == "ready":
                 if not node.ready.done():
                     node.ready.set_result(None)
+            elif event["event"] == "pulse":
+                self._events.put_nowait(NodePulse(node.name, node.incarnation))
+            elif event["event"] == "launched":
+                node.running[event["job"], event["incarnation"]].process = event["process"]
             else:
-                self._on_exit(node, event)
+                self._on_exit(node, node.running.pop((event["job"], event["incarnation"])), event["code"])
 
     def _on_lost(self, node: _Node) -> None:
         asyncio.get_running_loop().remove_reader(node.channel.fileno())
         if not node.ready.done():
             node.ready.set_exception(OSError("it ended while it started; its message is above"))
-        self._events.put_nowait(NodeLost(node.name, "its zygote process died"))
+        node.lost = True
+        for running in node.running.values():
+            self._last_output(running)
+            self._forget(running)
+            _signal_group(running.process, signal.SIGKILL)  # they end by themselves, unless somebody has stopped them
+        node.running.clear()
+        self._events.put_nowait(NodeGone(node.name, "its zygote process died", node.incarnation))
 
     def _on_output(self, stream: _Stream) -> None:
         lines, more = stream.read()
@@ -237,8 +307,7 @@ class LocalEngine:
         if not more and not lines:
             asyncio.get_running_loop().remove_reader(stream.descriptor)
 
-    def _on_exit(self, node: _Node, event: dict[str, Any]) -> None:
-        running = node.running.pop(event["job"])
+    def _last_output(self, running: _Running) -> None:
         for stream in running.streams:
             more = True
             while more:
@@ -248,12 +317,15 @@ class LocalEngine:
             rest = stream.rest()
             if rest:
                 self._events.put_nowait(JobOutput(stream.job, stream.name, rest))
+
+    def _on_exit(self, node: _Node, running: _Running, code: int) -> None:
+        self._last_output(running)
         report = b""
         with contextlib.suppress(BlockingIOError):
             while chunk := os.read(running.report, READ_BYTES):
                 report += chunk
         self._forget(running)
-        self._events.put_nowait(JobExited(running.job, running.incarnation, event["code"], _parsed(report)))
+        self._events.put_nowait(JobExited(running.job, running.incarnation, code, _parsed(report)))
 
     def _forget(self, running: _Running) -> None:
         if running.killer is not None:
@@ -270,6 +342,24 @@ def _parsed(report: bytes) -> dict[str, Any]:
     except ValueError:
         return {}  # it died before its last word
     return found if isinstance(found, dict) else {}
+
+
+def _signal(process: int, number: int) -> bool:
+    try:
+        os.kill(process, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _signal_group(process: int, number: int) -> bool:
+    if not process:
+        return False
+    try:
+        os.killpg(process, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 def _reraise(why: OSError) -> bytes:

@@ -144,30 +144,3 @@ class ZmqLinks:
                 socket.close(int(linger * 1000))
             if self._own_context:
                 self._context.term()
-
-
-class ZmqCommander:
-    """Sends commands to jobs' control addresses; a job that has not started yet gets them when it has."""
-
-    def __init__(self) -> None:
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._sockets: dict[str, zmq.Socket[bytes]] = {}
-
-    def send(self, address: str, frame: Buffer) -> None:
-        """Send one control message; never blocks."""
-        socket = self._sockets.get(address)
-        if socket is None:
-            socket = self._context.socket(zmq.PUSH)
-            socket.setsockopt(zmq.SNDHWM, 0)
-            socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
-            socket.setsockopt(zmq.LINGER, 0)
-            socket.connect(address)
-            self._sockets[address] = socket
-        socket.send(frame)
-
-    def close(self) -> None:
-        """Give the sockets back."""
-        for socket in self._sockets.values():
-            socket.close(0)
-        self._sockets.clear()
-        self._context.term()

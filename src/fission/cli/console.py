@@ -45,6 +45,10 @@ class Console(Observer):
         with self._lock:
             self._err.write(f"{self._err.styled(f'{job} failed:', 'bold red')}\n{report.rstrip()}\n")
 
+    def failover(self, text: str) -> None:
+        with self._lock:
+            self._err.write(f"{self._err.styled('Failover:', 'bold magenta')} {text}\n")
+
     def notice(self, text: str) -> None:
         with self._lock:
             self._err.write(f"{text}\n")

@@ -7,7 +7,8 @@ at the end.
 from __future__ import annotations
 
 from fission.client.consoles import send_lines
+from fission.client.faults import Chaos, Fault, parse_chaos, parse_cut, parse_kill
 from fission.client.simulate import simulate
 from fission.client.summary import JobSummary, Summary
 
-__all__ = ["JobSummary", "Summary", "send_lines", "simulate"]
+__all__ = ["Chaos", "Fault", "JobSummary", "Summary", "parse_chaos", "parse_cut", "parse_kill", "send_lines", "simulate"]

@@ -14,16 +14,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fission.core.jobs import InteractiveJob
 from fission.errors import UserError
 from fission.ports import Observer
 from fission.project.config import LoadedNetwork
 from fission.protocol import frames
-
-if TYPE_CHECKING:
-    from fission.adapters.zmq_links import ZmqCommander
 
 #: Names the running network in its run folder, so that other terminals find it.
 RUNNING_FILE = "running.json"
@@ -84,7 +81,7 @@ class Consoles:
         folder: Path,
         observer: Observer,
         stdin: bool,
-        control_address: Callable[[int], str],
+        send: Callable[[int, dict[str, Any]], None],
     ) -> None:
         """Prepare; `open` begins.
 
@@ -94,27 +91,24 @@ class Consoles:
             folder: where other terminals look for the running network.
             observer: told where to type.
             stdin: whether standard input may be used.
-            control_address: of a job, by id.
+            send: sends a command to a job.
         """
         self._loaded = loaded
         self._address = os.path.join(run_folder, "send")
         self._file = folder / RUNNING_FILE
         self._observer = observer
         self._stdin = stdin
-        self._control_address = control_address
+        self._send = send
         self._jobs = {number: job for number, job in loaded.network.jobs.items() if isinstance(job, InteractiveJob)}
         self._ended: set[int] = set()
         self._server: asyncio.AbstractServer | None = None
         self._windows: list[subprocess.Popen[bytes]] = []
-        self._commander: ZmqCommander | None = None
+        self._closed = False
 
     async def open(self) -> None:
         """Listen, if the network has consoles at all, and say where to type."""
         if not self._jobs:
             return
-        from fission.adapters.zmq_links import ZmqCommander
-
-        self._commander = ZmqCommander()
         self._server = await asyncio.start_unix_server(self._serve, self._address, limit=frames.MAX_COMMAND)
         self._file.write_text(json.dumps({"pid": os.getpid(), "send": self._address}) + "\n")
         if self._open_windows():
@@ -131,6 +125,7 @@ class Consoles:
 
     async def close(self) -> None:
         """Stop listening and close the windows."""
+        self._closed = True
         for window in self._windows:
             if window.poll() is None:
                 window.terminate()
@@ -143,9 +138,6 @@ class Consoles:
             self._server.close()
             with contextlib.suppress(FileNotFoundError):
                 self._file.unlink()
-        if self._commander is not None:
-            self._commander.close()
-            self._commander = None
 
     def forget(self, job: int) -> None:
         """The job has ended."""
@@ -180,10 +172,10 @@ class Consoles:
             loop.call_soon_threadsafe(self._tell, job, None)
 
     def _tell(self, job: int, line: str | None) -> None:
-        if self._commander is None or job in self._ended:
+        if self._closed or job in self._ended:
             return
         body = {"do": "input-end"} if line is None else {"do": "input", "line": line.rstrip("\r")}
-        self._commander.send(self._control_address(job), frames.encode_command(body))
+        self._send(job, body)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, ValueError, asyncio.LimitOverrunError):

@@ -1,7 +1,7 @@
 """Runs a network on this machine to its end.
 
-The shell around it is one asyncio loop: the engine's events come in, the state of the run
-changes, orders go out. Signals are events too: the first Ctrl-C or SIGTERM stops the jobs in order, the second kills them.
+The shell around it is one asyncio loop. Signals are events too: the first Ctrl-C or SIGTERM stops the jobs in order, the second
+kills them.
 """
 
 from __future__ import annotations
@@ -13,19 +13,22 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Sequence
 
+from fission.adapters.file_checkpoints import FileCheckpoints
 from fission.adapters.local_engine import LocalEngine
+from fission.adapters.zmq_desk import ZmqDesk
+from fission.client.bundles import Addresses, Bundles, groups_of, plans
+from fission.client.conductor import Conductor
 from fission.client.consoles import Consoles
+from fission.client.faults import Chaos, Fault, Saboteur, check_faults
 from fission.client.folders import alone, end_log, make_folders, start_log
 from fission.client.signals import Signals
-from fission.client.summary import JobSummary, Summary
-from fission.core.base import BaseJob
-from fission.core.network import Network
-from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, JobFailed
-from fission.ports import JobBundle, JobExited, JobOutput, NodeLost, NodeName, Observer, Wiring
+from fission.client.summary import Summary
+from fission.core.nodes import NodeInfo
+from fission.errors import EXIT_INTERRUPTED, EXIT_OK, JobFailed
+from fission.ports import NodeName, Observer
 from fission.project.config import LoadedNetwork
-from fission.project.shipping import pickled
-from fission.protocol.window import WINDOW_BLOCKS, WINDOW_BYTES
 
 #: Exit code after SIGTERM: 128 + 15, as shells report it.
 EXIT_TERMINATED = 143
@@ -35,12 +38,20 @@ GRACE_S = 1.0
 KILLED_S = 0.5
 #: What every job's process needs; loaded once by the zygote, before it forks.
 PRELOAD = ("fission.adapters.zmq_links", "fission.runtime.job_process")
-LINKS = "fission.adapters.zmq_links:ZmqLinks"
+#: Name of the node on which local jobs run, and all of them where no virtual nodes are wanted.
+CLIENT = "client"
 
-log = logging.getLogger("fission.client")
 
-
-def simulate(loaded: LoadedNetwork, *, duration: float | None = None, observer: Observer | None = None, stdin: bool = True) -> Summary:
+def simulate(
+    loaded: LoadedNetwork,
+    *,
+    duration: float | None = None,
+    observer: Observer | None = None,
+    stdin: bool = True,
+    nodes: int = 0,
+    faults: Sequence[Fault] = (),
+    chaos: Chaos | None = None,
+) -> Summary:
     """Run the network on this machine until it ends, fails, ``duration`` is over or a signal comes. Blocks.
 
     Every job gets the empty folder ``NETWORK/simulation/<job id>`` (with its DEPENDENCIES) and a process. Afterwards no process,
@@ -51,17 +62,22 @@ def simulate(loaded: LoadedNetwork, *, duration: float | None = None, observer: 
         duration: seconds after which it is stopped, which counts as a success; None: no limit.
         observer: told what happens.
         stdin: whether standard input may feed the network's InteractiveJob, if it has exactly one.
+        nodes: how many virtual nodes the jobs are spread over, named 1 to N; local jobs stay on the client. 0: none.
+        faults: what is to be lost, and when.
+        chaos: random faults besides.
 
     Raises:
         DefinitionError: something of a job cannot be sent to its process; nothing was started.
-        UserError: the network runs already, or its folder cannot be made anew; nothing was started.
+        UserError: the network runs already, its folder cannot be made anew, or a fault names no node or job; nothing was started.
         EngineError: processes cannot be started.
     """
+    names = [str(number) for number in range(1, nodes + 1)]
+    check_faults(faults, names, sorted(loaded.network.jobs))
     with Signals() as signals, alone(loaded):
         run_folder = tempfile.mkdtemp(prefix="fission-")
         try:
-            run = _Run(loaded, run_folder, observer or Observer(), stdin)
-            return asyncio.run(run.main(duration, signals))
+            run = _Run(loaded, run_folder, observer or Observer(), stdin, names)
+            return asyncio.run(run.main(duration, signals, faults, chaos))
         finally:
             signals.forget()
             shutil.rmtree(run_folder, ignore_errors=True)
@@ -70,75 +86,97 @@ def simulate(loaded: LoadedNetwork, *, duration: float | None = None, observer: 
 class _Run:
     """One run of a network on this machine."""
 
-    def __init__(self, loaded: LoadedNetwork, run_folder: str, observer: Observer, stdin: bool) -> None:
+    def __init__(self, loaded: LoadedNetwork, run_folder: str, observer: Observer, stdin: bool, virtual: Sequence[str]) -> None:
         self._loaded = loaded
-        self._network = loaded.network
-        self._run_folder = run_folder
         self._observer = observer
+        self._virtual = virtual
         self._folder = loaded.folder / "simulation"
-        self._node = NodeName("client")
-        self._engine = LocalEngine(run_folder, (self._node,), PRELOAD)
-        self._running: set[int] = set()
-        self._waiting_for = set(self._network.required)
-        self._failures: list[JobFailed] = []
-        self._error: Exception | None = None  # of the observer
-        self._jobs = {number: JobSummary(job.name) for number, job in self._network.jobs.items()}
+        self._run_folder = run_folder
+        self._stdin = stdin
         self._exit_code = EXIT_OK
         self._reason = ""
         self._over = asyncio.Event()  # the network is to be stopped
         self._kill = asyncio.Event()  # and at once
-        self._empty = asyncio.Event()  # no job runs any more
-        self._consoles = Consoles(loaded, run_folder, self._folder, observer, stdin, self._control_address)
 
-    async def main(self, duration: float | None, signals: Signals) -> Summary:
+    def _nodes(self) -> list[NodeInfo]:
+        """The nodes of this run; in a simulation every group is everywhere."""
+        groups = (*groups_of(self._loaded.network), "ALL")
+        room = len(self._loaded.network.jobs)
+        virtual = tuple(group for group in groups if group != "LOCAL")
+        client = ("LOCAL",) if self._virtual else groups
+        return [
+            *(NodeInfo(name, "127.0.0.1", virtual, max_jobs=room) for name in self._virtual),
+            NodeInfo(CLIENT, "127.0.0.1", client, max_jobs=room),
+        ]
+
+    async def main(self, duration: float | None, signals: Signals, faults: Sequence[Fault], chaos: Chaos | None) -> Summary:
         started = time.monotonic()
+        config, network = self._loaded.config, self._loaded.network
         signals.deliver(asyncio.get_running_loop(), self._on_signal)
+        addresses = Addresses(self._run_folder)
+        nodes = self._nodes()
+        engine = LocalEngine(self._run_folder, [NodeName(node.name) for node in nodes], PRELOAD, config.pulse_interval)
+        desk = ZmqDesk(addresses.client)
+        conductor = Conductor(
+            network,
+            plans(network, config.restarts),
+            nodes,
+            engine,
+            desk,
+            FileCheckpoints(self._folder / ".checkpoints"),
+            self._observer,
+            addresses,
+            pulse_interval_s=config.pulse_interval,
+            restart_window_s=config.restart_window,
+            allocation_timeout_s=config.allocation_timeout,
+            on_ended=lambda job: consoles.forget(job),
+        )
+        consoles = Consoles(self._loaded, self._run_folder, self._folder, self._observer, self._stdin, conductor.command)
         handlers: list[logging.Handler] = []
-        following: asyncio.Task[None] | None = None
+        tasks: list[asyncio.Task[None]] = []
         try:
-            opening = asyncio.create_task(self._engine.open())
-            await asyncio.sleep(0)  # the zygote starts while the folders are made
+            opening = asyncio.create_task(engine.open())
+            await asyncio.sleep(0)  # the zygotes start while the folders are made
             make_folders(self._loaded, self._folder)
             handlers = start_log(self._loaded, self._folder / "fission.log", self._observer)
-            bundles = [self._bundle(job) for job in self._network.jobs.values()]
+            bundles = Bundles(self._loaded, str(self._folder), addresses, conductor.incarnation)
             await self._unless_over(opening)
-            following = asyncio.create_task(self._follow())
             if not self._over.is_set():
-                await self._consoles.open()
-            for bundle in bundles:
-                if self._over.is_set():
-                    break
-                self._running.add(bundle.job_id)
-                await self._engine.launch(bundle, self._node)
-                self._observer.job_started(bundle.name, bundle.job_id)
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._over.wait(), duration)
-            await self._stop_all()
+                await consoles.open()
+                tasks.append(asyncio.create_task(conductor.run(bundles, self._folder / "events.jsonl")))
+                saboteur = Saboteur(engine, self._observer, self._virtual, sorted(network.jobs))
+                tasks.append(asyncio.create_task(saboteur.run(faults, chaos)))
+                await self._until_over(conductor, duration)
+            await self._stop_all(engine, conductor)
         finally:
-            await self._engine.close()
-            if following is not None:
-                following.cancel()
-                await asyncio.gather(following, return_exceptions=True)
-            await self._consoles.close()
+            await engine.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await consoles.close()
+            desk.close()
             for path in self._folder.glob("*/.pipe_*.fifo"):  # of executables whose jobs had to be killed
                 path.unlink(missing_ok=True)
             signals.forget()
             end_log(handlers)
-        if self._error is not None:
-            raise self._error
-        for number in self._running:
-            self._jobs[number].outcome = "killed"  # by the engine's end, which nobody followed
-        return Summary(self._loaded.name, self._exit_code, self._reason, time.monotonic() - started, self._jobs, self._failures)
+        if conductor.error is not None:
+            raise conductor.error
+        return self._summary(conductor, time.monotonic() - started)
 
     async def _unless_over(self, opening: asyncio.Task[None]) -> None:
-        over = asyncio.create_task(self._over.wait())
-        await asyncio.wait({opening, over}, return_when=asyncio.FIRST_COMPLETED)
-        over.cancel()
+        await _first_of(opening, self._over.wait())
         if opening.done():
             opening.result()
         else:
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)
+
+    async def _until_over(self, conductor: Conductor, duration: float | None) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(_first_of(self._over.wait(), conductor.over.wait()), duration)
+        if conductor.result is not None:
+            self._end(conductor.result[1])
+        self._end("time is over")
 
     # signals and the end
 
@@ -154,148 +192,32 @@ class _Run:
             self._reason = reason
             self._over.set()
 
-    async def _stop_all(self) -> None:
-        self._end("time is over")
-        for job in sorted(self._running):
-            await self._engine.stop(job, self._node, grace=GRACE_S)
-        if not self._running:
-            return
-        gone, kill = asyncio.create_task(self._empty.wait()), asyncio.create_task(self._kill.wait())
-        await asyncio.wait({gone, kill}, timeout=GRACE_S + KILLED_S, return_when=asyncio.FIRST_COMPLETED)
-        for task in (gone, kill):
-            task.cancel()
+    async def _stop_all(self, engine: LocalEngine, conductor: Conductor) -> None:
+        conductor.stopping = True
+        for job, incarnation, node in conductor.processes():
+            await engine.stop(job, incarnation, NodeName(node), grace=GRACE_S)
+        if not conductor.empty.is_set():
+            await asyncio.wait_for(
+                _first_of(conductor.empty.wait(), self._kill.wait(), asyncio.sleep(GRACE_S + KILLED_S)), GRACE_S + 2 * KILLED_S
+            )
 
-    # the engine's events
-
-    async def _follow(self) -> None:
-        async for event in self._engine.events():
-            try:
-                if isinstance(event, JobOutput):
-                    name = self._network.jobs[event.job_id].name
-                    for line in event.lines:
-                        self._observer.job_output(name, event.job_id, event.stream, line)
-                elif isinstance(event, JobExited):
-                    self._on_exit(event)
-                else:
-                    self._on_lost(event)
-            except Exception as why:
-                # an error of an observer must not leave the network running with nobody looking: it is stopped in order
-                self._error = self._error or why
-                self._observer = Observer()
-                self._exit_code = EXIT_FAILED
-                self._end("the client failed")
-            if not self._running:
-                self._empty.set()
-
-    def _on_lost(self, event: NodeLost) -> None:
-        for number in self._running:
-            self._jobs[number].outcome = "killed"
-        self._running.clear()
-        if not self._over.is_set():
-            self._exit_code = EXIT_FAILED
-            self._observer.warning(f"node {event.name} is lost: {event.reason}")
-            self._end(f"node {event.name} is lost: {event.reason}")
-
-    def _on_exit(self, event: JobExited) -> None:
-        job = self._network.jobs[event.job_id]
-        self._running.discard(event.job_id)
-        self._waiting_for.discard(event.job_id)
-        self._consoles.forget(event.job_id)
-        outcome = str(event.report.get("outcome") or "failed")
-        summary = self._jobs[event.job_id]
-        summary.outcome, summary.counts = outcome, dict(event.report.get("counts") or {})
-        if event.code and self._over.is_set() and outcome == "failed" and not event.report:
-            summary.outcome = outcome = "killed"  # by us: it did not stop in time
-        if outcome == "stopped" and not self._over.is_set():
-            summary.outcome = "failed"
-            self._on_failure(job, "its process was told to stop (SIGTERM) by somebody else")
-        elif outcome == "failed":
-            self._on_failure(job, str(event.report.get("error") or _death(event.code)))
-        else:
-            log.info("%s %s", job.name, outcome)
-            self._observer.job_ended(job.name, job.id, outcome)
-            if outcome == "ended":
-                self._observer.warning(f"{job.name} returned None and has outputs: it has ended, and the jobs behind it are not told")
-        if not self._waiting_for and not self._failures:
-            self._end("finished")
-
-    def _on_failure(self, job: BaseJob, error: str) -> None:
-        failure = JobFailed(job.name, error)
-        self._failures.append(failure)
-        log.error("%s", failure)
-        self._observer.job_failed(job.name, job.id, error)
-        if not self._over.is_set():
-            self._exit_code = EXIT_FAILED
-        self._end(f"{job.name} failed")
-
-    # bundles
-
-    def _control_address(self, job: int) -> str:
-        return f"ipc://{self._run_folder}/{job}.1.control"
-
-    def _bundle(self, job: BaseJob) -> JobBundle:
-        network = self._network
-        data = {number: f"ipc://{self._run_folder}/{number}.1.data" for number in network.jobs}
-        wiring = Wiring(
-            data[job.id],
-            self._control_address(job.id),
-            {pipe.id: data[_end(network.consumer(pipe.id))] for pipe in job.outputs},
-            {pipe.id: self._control_address(_end(network.producer(pipe.id))) for pipe in job.inputs},
-        )
-        return JobBundle(
-            job_id=job.id,
-            name=job.name,
-            incarnation=1,
-            folder=str(self._folder / str(job.id)),
-            sys_path=(str(self._loaded.root),),
-            log_file=str(self._folder / "fission.log"),
-            log_level="DEBUG",
-            links=LINKS,
-            wiring=wiring,
-            feedback=frozenset(pipe.id for pipe in job.inputs if pipe.ASYNC and _on_circle(network, pipe.id)),
-            max_queues=_max_queues(network, job),
-            plain=frozenset(pipe.id for pipe in (*job.inputs, *job.outputs) if _meets_executable(network, pipe.id)),
-            head_size=self._loaded.config.head_size,
-            window_blocks=WINDOW_BLOCKS,
-            window_bytes=WINDOW_BYTES,
-            pickled_job=pickled(job),
-        )
+    def _summary(self, conductor: Conductor, seconds: float) -> Summary:
+        for job, _, _ in conductor.processes():
+            conductor.jobs[job].outcome = "killed"  # by the engine's end, which nobody followed
+        failures = []
+        if conductor.result is not None and self._exit_code == EXIT_OK:
+            self._exit_code, reason, error = conductor.result
+            if error:
+                failures = [JobFailed(reason, error)]
+        return Summary(self._loaded.name, self._exit_code, self._reason, seconds, conductor.jobs, failures, tuple(conductor.failovers))
 
 
-def _end(job: BaseJob | None) -> int:
-    return job.id if job is not None else 0  # a checked network has both ends of every pipe
-
-
-def _max_queues(network: Network, job: BaseJob) -> dict[int, int]:
-    found = {}
-    for pipe in job.outputs:
-        consumer = network.consumer(pipe.id)
-        if consumer is not None and consumer.MAX_QUEUE and not pipe.ASYNC:
-            found[pipe.id] = consumer.MAX_QUEUE
-    return found
-
-
-def _meets_executable(network: Network, pipe: int) -> bool:
-    return any(hasattr(job, "EXECUTABLE") for job in (network.producer(pipe), network.consumer(pipe)))
-
-
-def _on_circle(network: Network, pipe: int) -> bool:
-    """Whether a way leads from the pipe's consumer back to its producer."""
-    target, first = network.producer(pipe), network.consumer(pipe)
-    waiting, seen = [first] if first else [], set()
-    while waiting:
-        job = waiting.pop()
-        if job is target:
-            return True
-        if job.id not in seen:
-            seen.add(job.id)
-            waiting += [after for out in job.outputs if (after := network.consumer(out.id)) is not None]
-    return False
-
-
-def _death(code: int) -> str:
-    if code >= 0:
-        return f"its process ended with exit code {code} and without a word; a job ends by finish(), not by exit()"
-    with contextlib.suppress(ValueError):
-        return f"its process was killed by signal {-code} ({signal.Signals(-code).name})"
-    return f"its process was killed by signal {-code}"
+async def _first_of(*waits: object) -> None:
+    """Wait until the first of them is done; cancel those that are not, but for tasks, which belong to the caller."""
+    tasks = [wait if isinstance(wait, asyncio.Task) else asyncio.ensure_future(wait) for wait in waits]  # type: ignore[call-overload]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait, task in zip(waits, tasks, strict=True):
+            if wait is not task:
+                task.cancel()

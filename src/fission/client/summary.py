@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from fission.errors import JobFailed
+from fission.protocol.supervision import Failover
 
 
 @dataclass(slots=True)
@@ -16,11 +18,13 @@ class JobSummary:
     Attributes:
         name: class and id.
         outcome: "finished", "ended" (returned None), "stopped", "killed", "failed"; "not started" until then.
+        restarts: lives after the first one.
         counts: ``compute_blocks``, and per input and output pipe what happened on it, in blocks.
     """
 
     name: str
     outcome: str = "not started"
+    restarts: int = 0
     counts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -35,6 +39,7 @@ class Summary:
         seconds: how long it took.
         jobs: by id.
         failures: of jobs, the first one is what ended the network.
+        failovers: what was lost and runs again, in order.
     """
 
     network: str
@@ -43,13 +48,14 @@ class Summary:
     seconds: float
     jobs: Mapping[int, JobSummary]
     failures: Sequence[JobFailed] = ()
+    failovers: Sequence[Failover] = ()
 
     def lines(self) -> list[str]:
         """The summary as text, for a person."""
         found = [f"{self.network}: {self.reason} after {self.seconds:.1f} s"]
         width = max((len(job.name) for job in self.jobs.values()), default=0)
         for job in self.jobs.values():
-            found.append(f"  {job.name:<{width}}  {job.outcome:<11}  {_blocks(job.counts)}".rstrip())
+            found.append(f"  {job.name:<{width}}  {job.outcome:<11}  {_blocks(job)}".rstrip())
         return found
 
     def to_json(self) -> dict[str, Any]:
@@ -59,17 +65,22 @@ class Summary:
             "exit_code": self.exit_code,
             "reason": self.reason,
             "seconds": round(self.seconds, 3),
-            "jobs": {str(number): {"name": job.name, "outcome": job.outcome, **job.counts} for number, job in self.jobs.items()},
+            "jobs": {
+                str(number): {"name": job.name, "outcome": job.outcome, "restarts": job.restarts, **job.counts}
+                for number, job in self.jobs.items()
+            },
+            "failovers": [dataclasses.asdict(failover) for failover in self.failovers],
             "failures": [{"job": failure.job, "error": failure.report} for failure in self.failures],
         }
 
 
-def _blocks(counts: Mapping[str, Any]) -> str:
-    if not counts:
-        return ""
-    parts = [f"{counts['compute_blocks']} compute blocks"]
+def _blocks(job: JobSummary) -> str:
+    counts = job.counts
+    parts = [f"{counts['compute_blocks']} compute blocks"] if counts else []
     for word in ("lost", "dropped", "dummies", "unmatched"):
         number = sum(pipe.get(word, 0) for side in ("inputs", "outputs") for pipe in counts.get(side, {}).values())
         if number:
             parts.append(f"{number} {word}")
+    if job.restarts:
+        parts.append(f"{job.restarts} restarts" if job.restarts > 1 else "1 restart")
     return ", ".join(parts)

@@ -160,8 +160,16 @@ class Wire:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Close:
+    """Tell job ``job`` that the consumer of ``pipe`` has finished."""
+
+    job: int
+    pipe: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reset:
-    """Tell a source to number from 1 again, in ``generation``."""
+    """Tell a job that its part of the network numbers from 1 again, in ``generation``: a source does so itself."""
 
     job: int
     generation: int
@@ -200,7 +208,7 @@ class Finish:
     error: str = ""
 
 
-Instruction: TypeAlias = "Launch | Wire | Reset | Kill | Failover | Finish"
+Instruction: TypeAlias = "Launch | Wire | Close | Reset | Kill | Failover | Finish"
 
 #: job, the nodes that are up with the jobs on each -> (node, reason in words); raises AllocationError.
 Placer: TypeAlias = Callable[[int, Mapping[str, frozenset[int]]], "tuple[str, str]"]
@@ -358,7 +366,8 @@ class Supervisor:
             self._move(one, "finished", now)
             for outage in self._outages:
                 outage.moving.pop(event.job, None)
-            return []
+            producers = ((pipe, peer) for pipe, peer in one.plan.inputs.items() if self._jobs[peer].alive)
+            return [Close(job=peer, pipe=pipe) for pipe, peer in producers]
         self._move(one, "failed", now)
         one.failures.append(now)
         while now - one.failures[0] > self._restart_window_s:
@@ -436,7 +445,7 @@ class Supervisor:
         return [
             Reset(job=one.plan.job, generation=generation)
             for one in self._jobs.values()
-            if one.plan.part == part and one.plan.source and one.alive and one.plan.job not in new
+            if one.plan.part == part and one.alive and one.plan.job not in new
         ]
 
     def _on_ready(self, job: int) -> None:

@@ -22,6 +22,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
@@ -50,8 +51,10 @@ class _Child:
 class Zygote:
     """Serves one socket until it ends."""
 
-    def __init__(self, channel: socket.socket) -> None:
+    def __init__(self, channel: socket.socket, pulse_interval_s: float) -> None:
+        """Args: channel: to the node's service or the client. pulse_interval_s: how often it is told that the node lives."""
         self._channel = channel
+        self._pulse_interval_s = pulse_interval_s
         self._splitter = Splitter()
         self._descriptors: deque[int] = deque()
         self._jobs: dict[int, dict[str, Any]] = {}  # by process id
@@ -68,8 +71,13 @@ class Zygote:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        pulse_at = time.monotonic()
         while True:
-            for key, _ in self._selector.select():
+            now = time.monotonic()
+            if now >= pulse_at:
+                self._report({"event": "pulse"})
+                pulse_at = now + self._pulse_interval_s
+            for key, _ in self._selector.select(pulse_at - now):
                 if key.fileobj is self._channel:
                     messages = self._read()
                     if messages is None:
@@ -110,7 +118,7 @@ class Zygote:
         if order["do"] == "launch":
             return self._launch(order, tail)
         for process, known in self._jobs.items():
-            if known["job"] == order["job"]:
+            if known["job"] == order["job"] and known["incarnation"] == order["incarnation"]:
                 if order["signal"] == signal.SIGKILL:
                     _kill_group(process, signal.SIGKILL)
                 else:
@@ -126,7 +134,8 @@ class Zygote:
             os.setpgid(process, process)  # here too: an order to kill may come before the child has done it
         for descriptor in descriptors:
             os.close(descriptor)
-        self._jobs[process] = {"job": order["job"], "incarnation": order["incarnation"]}
+        known = self._jobs[process] = {"job": order["job"], "incarnation": order["incarnation"]}
+        self._report(known | {"event": "launched", "process": process})
         return None
 
     def _become_job(self, bundle: bytes, descriptors: list[int]) -> _Child:
@@ -146,9 +155,11 @@ class Zygote:
             if process not in self._jobs:
                 continue  # an orphan of a job
             _kill_group(process, signal.SIGKILL)  # what the job has started and left behind
-            ended = self._jobs.pop(process) | {"event": "exited", "code": os.waitstatus_to_exitcode(status)}
-            with contextlib.suppress(OSError):  # the reader is gone: its end of the socket is met next
-                self._channel.sendall(Splitter.join(json.dumps(ended).encode()))
+            self._report(self._jobs.pop(process) | {"event": "exited", "code": os.waitstatus_to_exitcode(status)})
+
+    def _report(self, event: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # the reader is gone: its end of the socket is met next
+            self._channel.sendall(Splitter.join(json.dumps(event).encode()))
 
 
 def _kill_group(process: int, number: int) -> None:
@@ -190,11 +201,10 @@ def _children() -> list[int]:
     """Children of this process; empty where there is no /proc."""
     found = []
     for folder in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else []):
-        with contextlib.suppress(OSError):  # it has ended meanwhile, or is no process
-            with open(f"/proc/{folder}/stat", "rb") as file:
-                # pid (name) state parent ...; the name may have anything in it
-                if int(file.read().rpartition(b")")[2].split()[1]) == os.getpid():
-                    found.append(int(folder))
+        with contextlib.suppress(OSError), open(f"/proc/{folder}/stat", "rb") as file:  # it may have ended meanwhile
+            # pid (name) state parent ...; the name may have anything in it
+            if int(file.read().rpartition(b")")[2].split()[1]) == os.getpid():
+                found.append(int(folder))
     return found
 
 
@@ -202,12 +212,13 @@ def main(arguments: list[str]) -> int:
     """Serve the socket with descriptor ``arguments[0]``.
 
     Args:
-        arguments: the descriptor; the run's folder, which is removed at the end if the other side died; modules to load.
+        arguments: the descriptor; the run's folder, which is removed at the end if the other side died; seconds between pulses;
+            modules to load.
     """
     channel = socket.socket(fileno=int(arguments[0]))
-    for module in arguments[2:]:
+    for module in arguments[3:]:
         importlib.import_module(module)
-    zygote = Zygote(channel)
+    zygote = Zygote(channel, float(arguments[2]))
     with contextlib.suppress(OSError):  # the other side is gone already, which `serve` will find too
         channel.sendall(Splitter.join(json.dumps({"event": "ready"}).encode()))
     _adopt_orphans()

@@ -19,23 +19,32 @@ def _seconds(ctx: click.Context, parameter: click.Parameter, value: float | None
 
 @click.command(name="simulate", epilog=example("fission my_network simulate", "fission my_network simulate --for 10 --json > summary.json"))
 @click.option("--for", "duration", type=float, metavar="SECONDS", callback=_seconds, help="Stop after so many seconds.")
+@click.option("--nodes", type=click.IntRange(0, 1000), default=0, metavar="N", help="Spread the jobs over N virtual nodes, named 1 to N.")
+@click.option(
+    "--kill", "kills", multiple=True, metavar="NODE@SECONDS", help="Kill a virtual node, or a job with job:ID@SECONDS. Repeatable."
+)
+@click.option("--cut", "cuts", multiple=True, metavar="NODE@SECONDS+DURATION", help="Freeze a virtual node for a while. Repeatable.")
+@click.option("--chaos", metavar="SEED:RATE", help="Random faults, RATE a second; the same SEED gives the same ones.")
 @click.option("--json", "as_json", is_flag=True, help="Write the summary as JSON to standard output, all else to standard error.")
 @click.pass_obj
-def command(session: Session, duration: float | None, as_json: bool) -> int:
+def command(
+    session: Session, duration: float | None, nodes: int, kills: tuple[str, ...], cuts: tuple[str, ...], chaos: str | None, as_json: bool
+) -> int:
     """Run the network on this machine, each job in a process of its own, until all jobs have finished or Ctrl-C.
 
     What the jobs print appears with their names in front. Each job works in NETWORK/simulation/ID, which is emptied first;
     info.txt there says which job has which ID. NODES, CLIENT_IP, USER and REMOTE_ROOT of config.py are not needed.
     """
     from fission.cli.console import Console
-    from fission.client import simulate
+    from fission.client import parse_chaos, parse_cut, parse_kill, simulate
     from fission.project.config import load
 
     loaded = load(session.root, session.network, simulation=True)
     console = Console(out=sys.stderr) if as_json else Console()
     for warning in loaded.network.warnings():
         console.warning(warning)
-    summary = simulate(loaded, duration=duration, observer=console)
+    faults = [parse_kill(text) for text in kills] + [parse_cut(text) for text in cuts]
+    summary = simulate(loaded, duration=duration, observer=console, nodes=nodes, faults=faults, chaos=parse_chaos(chaos) if chaos else None)
     if as_json:
         click.echo(json.dumps(summary.to_json(), indent=2))
     else:

@@ -1,0 +1,164 @@
+"""What a job's process is handed, and what supervision and placement need to know of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fission.core.base import BaseJob, group_names
+from fission.core.network import Network
+from fission.core.python_job import resumable
+from fission.ports import JobBundle, Wiring
+from fission.project.config import LoadedNetwork
+from fission.project.shipping import pickled
+from fission.protocol.supervision import JobPlan
+from fission.protocol.window import WINDOW_BLOCKS, WINDOW_BYTES
+
+LINKS = "fission.adapters.zmq_links:ZmqLinks"
+
+
+class Addresses:
+    """Where the lives of jobs listen: below one folder of this machine."""
+
+    def __init__(self, run_folder: str) -> None:
+        self._run_folder = run_folder
+        self.client = f"ipc://{run_folder}/client"
+
+    def data(self, job: int, incarnation: int) -> str:
+        """Where a life of a job receives blocks."""
+        return f"ipc://{self._run_folder}/{job}.{incarnation}.data"
+
+    def control(self, job: int, incarnation: int) -> str:
+        """Where a life of a job receives releases and commands."""
+        return f"ipc://{self._run_folder}/{job}.{incarnation}.control"
+
+
+class Bundles:
+    """Makes the bundles of one run."""
+
+    def __init__(self, loaded: LoadedNetwork, folder: str, addresses: Addresses, incarnation: Callable[[int], int]) -> None:
+        """Prepare everything that does not change during the run.
+
+        Args:
+            loaded: the network.
+            folder: of the run; each job has a folder there, named by its id.
+            addresses: of this run.
+            incarnation: newest life of a job, 0 if it has none yet.
+
+        Raises:
+            DefinitionError: something of a job cannot be sent to its process.
+        """
+        self._loaded = loaded
+        self._network = loaded.network
+        self._folder = folder
+        self._addresses = addresses
+        self._incarnation = incarnation
+        self._pickled = {number: pickled(job) for number, job in loaded.network.jobs.items()}
+
+    def bundle(
+        self, number: int, incarnation: int, generation: int, closed: frozenset[int], snapshots: tuple[tuple[int, int, bytes], ...]
+    ) -> JobBundle:
+        """Return what life ``incarnation`` of a job is handed; neighbours are where their newest lives are."""
+        network, job = self._network, self._network.jobs[number]
+        data, control = self._addresses.data, self._addresses.control
+        wiring = Wiring(
+            data(number, incarnation),
+            control(number, incarnation),
+            {pipe.id: data(*self._life(network.consumer(pipe.id))) for pipe in job.outputs},
+            {pipe.id: control(*self._life(network.producer(pipe.id))) for pipe in job.inputs},
+            self._addresses.client,
+        )
+        return JobBundle(
+            job_id=number,
+            name=job.name,
+            incarnation=incarnation,
+            folder=f"{self._folder}/{number}",
+            sys_path=(str(self._loaded.root),),
+            log_file=f"{self._folder}/fission.log",
+            log_level="DEBUG",
+            links=LINKS,
+            wiring=wiring,
+            feedback=frozenset(pipe.id for pipe in job.inputs if pipe.ASYNC and _on_circle(network, pipe.id)),
+            max_queues=_max_queues(network, job),
+            plain=frozenset(pipe.id for pipe in (*job.inputs, *job.outputs) if _meets_executable(network, pipe.id)),
+            head_size=self._loaded.config.head_size,
+            window_blocks=WINDOW_BLOCKS,
+            window_bytes=WINDOW_BYTES,
+            pickled_job=self._pickled[number],
+            generation=generation,
+            closed=closed,
+            snapshots=snapshots,
+        )
+
+    def _life(self, job: BaseJob | None) -> tuple[int, int]:
+        if job is None:
+            return 0, 1  # a checked network has both ends of every pipe
+        return job.id, max(1, self._incarnation(job.id))
+
+
+def plans(network: Network, restarts: int) -> list[JobPlan]:
+    """Return what supervision needs to know of a network's jobs; ``restarts`` holds for those that do not say otherwise."""
+    parts = _parts(network)
+    return [
+        JobPlan(
+            job=number,
+            name=job.name,
+            inputs={pipe.id: producer.id for pipe in job.inputs if (producer := network.producer(pipe.id)) is not None},
+            outputs={pipe.id: consumer.id for pipe in job.outputs if (consumer := network.consumer(pipe.id)) is not None},
+            source=job.is_source,
+            resumable=resumable(job),
+            part=parts[number],
+            required=number in network.required,
+            restarts=restarts if job.RESTARTS is None else job.RESTARTS,
+            priority=job.PRIORITY,
+        )
+        for number, job in network.jobs.items()
+    ]
+
+
+def groups_of(network: Network) -> tuple[str, ...]:
+    """Every group that a job of the network names."""
+    return tuple(dict.fromkeys(name for job in network.jobs.values() for name in group_names(job.GROUPS)))
+
+
+def _parts(network: Network) -> dict[int, int]:
+    """Job -> the smallest id of the jobs that it is joined to through non-ASYNC pipes."""
+    parts = {number: number for number in network.jobs}
+    changed = True
+    while changed:
+        changed = False
+        for pipe in network.pipes.values():
+            producer, consumer = network.producer(pipe.id), network.consumer(pipe.id)
+            if pipe.ASYNC or producer is None or consumer is None or parts[producer.id] == parts[consumer.id]:
+                continue
+            parts[producer.id] = parts[consumer.id] = min(parts[producer.id], parts[consumer.id])
+            changed = True
+    return parts
+
+
+def _max_queues(network: Network, job: BaseJob) -> dict[int, int]:
+    found = {}
+    for pipe in job.outputs:
+        consumer = network.consumer(pipe.id)
+        if consumer is not None and consumer.MAX_QUEUE and not pipe.ASYNC:
+            found[pipe.id] = consumer.MAX_QUEUE
+    return found
+
+
+def _meets_executable(network: Network, pipe: int) -> bool:
+    return any(hasattr(job, "EXECUTABLE") for job in (network.producer(pipe), network.consumer(pipe)))
+
+
+def _on_circle(network: Network, pipe: int) -> bool:
+    """Whether a way leads from the pipe's consumer back to its producer."""
+    target, first = network.producer(pipe), network.consumer(pipe)
+    waiting: list[Any] = [first] if first else []
+    seen = set()
+    while waiting:
+        job = waiting.pop()
+        if job is target:
+            return True
+        if job.id not in seen:
+            seen.add(job.id)
+            waiting += [after for out in job.outputs if (after := network.consumer(out.id)) is not None]
+    return False

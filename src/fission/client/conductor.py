@@ -1,0 +1,334 @@
+"""The shell around supervision and liveness: hands them what happens, performs what they decide, writes down both.
+
+What happens comes from the engine (processes, pulses), from the jobs (words) and from the clock, one thing at a time, in one task
+of the client's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import logging
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fission.adapters.local_engine import LocalEngine
+from fission.adapters.zmq_desk import ZmqDesk
+from fission.client.bundles import Addresses, Bundles
+from fission.client.summary import JobSummary
+from fission.core.network import Network
+from fission.core.nodes import NodeInfo
+from fission.errors import RemoteProtocolError
+from fission.ports import CheckpointStore, EngineEvent, JobExited, JobOutput, NodeGone, NodeName, NodePulse, Observer
+from fission.protocol import frames, liveness, placement, supervision
+from fission.protocol.frames import Word
+from fission.protocol.supervision import JobEnded, JobReady, JobState, Replayed, Supervisor
+
+log = logging.getLogger("fission.client")
+
+
+class Conductor:
+    """One run of a network.
+
+    Attributes:
+        jobs: what the summary tells of each job.
+        result: (exit code, reason, error) once supervision has decided that the network is over.
+        over: set then.
+        empty: set while no process of a job runs.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        plans: Sequence[supervision.JobPlan],
+        nodes: Sequence[NodeInfo],
+        engine: LocalEngine,
+        desk: ZmqDesk,
+        store: CheckpointStore,
+        observer: Observer,
+        addresses: Addresses,
+        *,
+        pulse_interval_s: float,
+        restart_window_s: float,
+        allocation_timeout_s: float,
+        on_ended: Callable[[int], None],
+    ) -> None:
+        self._network = network
+        self._nodes = nodes
+        self._engine = engine
+        self._desk = desk
+        self._store = store
+        self.observer = observer
+        self._addresses = addresses
+        self._on_ended = on_ended
+        self._needs = {number: _needs(job) for number, job in network.jobs.items()}
+        self._names = {number: job.name for number, job in network.jobs.items()}
+        self._liveness = liveness.Liveness(pulse_interval_s)
+        self._supervisor = Supervisor(plans, self._place, restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s)
+        self._processes: set[tuple[int, int]] = set()
+        self._shown: set[str] = set()
+        self._bundles: Bundles | None = None
+        self._events_file: Any = None
+        self._started = False
+        self._began = time.monotonic()
+        self._changed = asyncio.Event()
+        self.stopping = False
+        self.error: Exception | None = None
+        self.jobs = {number: JobSummary(job.name) for number, job in network.jobs.items()}
+        self.result: tuple[int, str, str] | None = None
+        self.over = asyncio.Event()
+        self.empty = asyncio.Event()
+        self.empty.set()
+
+    @property
+    def failovers(self) -> list[supervision.Failover]:
+        """All failovers so far."""
+        return self._supervisor.failovers
+
+    def control_address(self, job: int) -> str:
+        """Where the newest life of a job takes commands."""
+        return self._addresses.control(job, max(1, self._supervisor.life(job)[0]))
+
+    def incarnation(self, job: int) -> int:
+        """The newest life of a job; 0 if it has none yet."""
+        return self._supervisor.life(job)[0]
+
+    def processes(self) -> list[tuple[int, int, str]]:
+        """(job, incarnation, node) of every newest life whose process runs."""
+        found = []
+        for job, incarnation in sorted(self._processes):
+            newest, node = self._supervisor.life(job)
+            if incarnation == newest:
+                found.append((job, incarnation, node))
+        return found
+
+    async def run(self, bundles: Bundles, events_file: Path) -> None:
+        """Follow everything until cancelled."""
+        self._bundles = bundles
+        queue: asyncio.Queue[EngineEvent | Word] = asyncio.Queue()
+        feeders = [asyncio.create_task(self._feed_events(queue)), asyncio.create_task(self._feed_words(queue))]
+        with open(events_file, "a", encoding="utf-8") as self._events_file:
+            try:
+                for node in self._nodes:
+                    await self._live(liveness.Expect(node.name))
+                while True:
+                    try:
+                        event = await asyncio.wait_for(queue.get(), self._patience())
+                    except asyncio.TimeoutError:
+                        await self._guarded(self._tick())
+                    else:
+                        await self._guarded(self._take(event))
+            finally:
+                for task in feeders:
+                    task.cancel()
+                await asyncio.gather(*feeders, return_exceptions=True)
+
+    async def _guarded(self, work: Any) -> None:
+        try:
+            await work
+        except Exception as why:
+            # an error of an observer must not leave the network running with nobody looking: it is stopped in order
+            self.error = self.error or why
+            self.observer = Observer()
+            self._decide(1, "the client failed", "")
+
+    async def _feed_events(self, queue: asyncio.Queue[Any]) -> None:
+        async for event in self._engine.events():
+            queue.put_nowait(event)
+
+    async def _feed_words(self, queue: asyncio.Queue[Any]) -> None:
+        async for message in self._desk.words():
+            try:
+                word = frames.decode(message)
+                if not isinstance(word, Word):
+                    raise RemoteProtocolError(f"a {type(word).__name__} is no word")
+                queue.put_nowait(word)
+            except RemoteProtocolError as why:
+                log.warning("dropped a word that is none: %s", why)
+
+    def _patience(self) -> float | None:
+        moments = [moment for moment in (self._supervisor.due, self._liveness.next_deadline()) if moment is not None]
+        return max(0.0, min(moments) - time.monotonic()) if moments else None
+
+    # what happens
+
+    async def _take(self, event: EngineEvent | Word) -> None:
+        if isinstance(event, JobOutput):
+            for line in event.lines:
+                self.observer.job_output(self._names[event.job_id], event.job_id, event.stream, line)
+        elif isinstance(event, Word):
+            await self._on_word(event)
+        elif isinstance(event, JobExited):
+            await self._on_exited(event)
+        elif isinstance(event, NodePulse):
+            await self._live(liveness.Pulse(event.name, event.incarnation))
+        elif isinstance(event, NodeGone):
+            self._processes = {life for life in self._processes if self._supervisor.life(life[0])[1] != event.name}
+            self._say_empty()
+            await self._live(liveness.Left(event.name, event.incarnation))
+
+    async def _tick(self) -> None:
+        await self._live(liveness.Tick())
+        if self._started:
+            await self._supervise(supervision.Tick())
+
+    async def _live(self, event: liveness.Event) -> None:
+        for told in self._liveness.handle(event, time.monotonic()):
+            if isinstance(told, liveness.Up):
+                await self._supervise(supervision.NodeUp(node=told.node))
+            else:
+                await self._supervise(supervision.NodeLost(node=told.node, reason=told.reason))
+        if not self._started and all(self._liveness.state(node.name) is liveness.NodeState.UP for node in self._nodes):
+            self._started = True
+            await self._perform(self._supervisor.start(time.monotonic()))
+
+    async def _on_word(self, word: Word) -> None:
+        what, body = word.body["say"], word.body
+        if word.incarnation != self._supervisor.life(word.job)[0]:
+            return  # fenced: its job has a newer life
+        if what == "hello":
+            await self._supervise(JobReady(job=word.job, incarnation=word.incarnation))
+        elif what == "replayed":
+            await self._supervise(Replayed(job=body["job"], incarnation=body["incarnation"], blocks=body["blocks"]))
+        elif what == "store":
+            self._store.put(word.job, body["generation"], body["block"], word.payload)
+            stored = {"do": "stored", "generation": body["generation"], "block": body["block"]}
+            self._desk.send(self.control_address(word.job), frames.encode_command(stored))
+        elif what == "stable":
+            self._store.prune(word.job, body["generation"], body["block"])
+        else:
+            log.warning("%s says %r, which nobody understands", self._names.get(word.job), what)
+
+    async def _on_exited(self, event: JobExited) -> None:
+        self._processes.discard((event.job_id, event.incarnation))
+        newest = event.incarnation == self._supervisor.life(event.job_id)[0]
+        outcome = str(event.report.get("outcome") or "failed")
+        error = None
+        if outcome == "stopped" and not self.stopping:
+            outcome, error = "failed", "its process was told to stop (SIGTERM) by somebody else"
+        elif outcome == "failed":
+            error = str(event.report.get("error") or _death(event.code))
+        if newest:
+            summary = self.jobs[event.job_id]
+            summary.outcome = "killed" if self.stopping and not event.report and event.code else outcome
+            summary.counts = dict(event.report.get("counts") or {})
+            self._tell_end(event.job_id, summary.outcome, error)
+        self._say_empty()
+        if not self.stopping:
+            await self._supervise(JobEnded(job=event.job_id, incarnation=event.incarnation, error=error))
+
+    def _tell_end(self, job: int, outcome: str, error: str | None) -> None:
+        name = self._names[job]
+        if error is not None and outcome == "failed":
+            log.error("%s failed: %s", name, error)
+            if error not in self._shown and not error.startswith("its process was killed"):
+                self._shown.add(error)  # one that fails again in the same way has told it already
+                self.observer.job_failed(name, job, error)
+            return
+        self._on_ended(job)
+        log.info("%s %s", name, outcome)
+        self.observer.job_ended(name, job, outcome)
+        if outcome == "ended":
+            self.observer.warning(f"{name} returned None and has outputs: it has ended, and the jobs behind it are not told")
+
+    def _say_empty(self) -> None:
+        if self._processes:
+            self.empty.clear()
+        else:
+            self.empty.set()
+
+    # what is to be done
+
+    async def _supervise(self, event: supervision.Event) -> None:
+        self._write_down(event)
+        await self._perform(self._supervisor.handle(event, time.monotonic()))
+
+    async def _perform(self, instructions: Sequence[supervision.Instruction]) -> None:
+        for instruction in instructions:
+            self._write_down(instruction)
+            if self.stopping:
+                return
+            if isinstance(instruction, supervision.Launch):
+                await self._launch(instruction)
+            elif isinstance(instruction, supervision.Wire):
+                self._wire(instruction)
+            elif isinstance(instruction, supervision.Close):
+                self.command(instruction.job, {"do": "closed", "pipe": instruction.pipe})
+            elif isinstance(instruction, supervision.Reset):
+                self.command(instruction.job, {"do": "reset", "generation": instruction.generation})
+            elif isinstance(instruction, supervision.Kill):
+                await self._engine.stop(instruction.job, instruction.incarnation, NodeName(instruction.node), grace=0)
+            elif isinstance(instruction, supervision.Failover):
+                log.warning("%s", instruction)
+                self.observer.failover(str(instruction))
+            else:
+                self._decide(instruction.exit_code, instruction.reason, instruction.error)
+
+    async def _launch(self, order: supervision.Launch) -> None:
+        if self._bundles is None:
+            return
+        job = self._network.jobs[order.job]
+        finished = {pipe for pipe, consumer in self._consumers(order.job).items() if self._supervisor.state(consumer) is JobState.FINISHED}
+        snapshots = tuple(self._store.load(order.job))
+        bundle = self._bundles.bundle(order.job, order.incarnation, order.generation, frozenset(finished), snapshots)
+        if order.incarnation > 1:
+            self._desk.forget(self._addresses.control(order.job, order.incarnation - 1))
+        self._processes.add((order.job, order.incarnation))
+        self._say_empty()
+        await self._engine.launch(bundle, NodeName(order.node))
+        self.jobs[order.job].restarts = order.incarnation - 1
+        if order.incarnation == 1:
+            self.observer.job_started(job.name, job.id)
+
+    def _consumers(self, job: int) -> Mapping[int, int]:
+        pipes = self._network.jobs[job].outputs
+        return {pipe.id: consumer.id for pipe in pipes if (consumer := self._network.consumer(pipe.id)) is not None}
+
+    def _wire(self, order: supervision.Wire) -> None:
+        is_output = order.pipe in self._consumers(order.job)
+        address = (self._addresses.data if is_output else self._addresses.control)(order.peer, order.incarnation)
+        wire = {"do": "wire", "pipe": order.pipe, "address": address, "peer": order.peer, "incarnation": order.incarnation}
+        self.command(order.job, wire)
+
+    def command(self, job: int, body: dict[str, Any]) -> None:
+        """Tell the newest life of a job something; it hears it when it has started."""
+        self._desk.send(self.control_address(job), frames.encode_command(body))
+
+    def _decide(self, exit_code: int, reason: str, error: str) -> None:
+        if self.result is None:
+            self.result = (exit_code, reason, error)
+            self.over.set()
+
+    def _place(self, job: int, taken: Mapping[str, frozenset[int]]) -> tuple[str, str]:
+        views = []
+        for node in self._nodes:
+            names = tuple(self._names[other] for other in sorted(taken.get(node.name, ())))
+            views.append(placement.NodeView(dataclasses.replace(node, jobs=names), up=node.name in taken, down="lost"))
+        choice = placement.place(self._needs[job], views)
+        log.info("%s -> node %s: %s", self._names[job], choice.node, choice.reason)
+        return choice.node, choice.reason
+
+    def _write_down(self, what: Any) -> None:
+        if self._events_file is not None and not isinstance(what, supervision.Tick):
+            entry = {"s": round(time.monotonic() - self._began, 4), "what": type(what).__name__, **dataclasses.asdict(what)}
+            self._events_file.write(json.dumps(entry, default=str) + "\n")
+            self._events_file.flush()
+
+
+def _needs(job: Any) -> placement.JobNeeds:
+    needs = placement.JobNeeds.of(job)
+    # a simulation has none of the nodes that a job can be bound to
+    return needs if needs.groups else dataclasses.replace(needs, groups=("ALL",))
+
+
+def _death(code: int) -> str:
+    if code >= 0:
+        return f"its process ended with exit code {code} and without a word; a job ends by finish(), not by exit()"
+    with contextlib.suppress(ValueError):
+        return f"its process was killed by signal {-code} ({signal.Signals(-code).name})"
+    return f"its process was killed by signal {-code}"

@@ -1,0 +1,135 @@
+"""What `simulate` does to its own nodes and jobs, so that a user can watch the failover."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fission.adapters.local_engine import LocalEngine
+from fission.errors import InternalError, UserError
+from fission.ports import NodeName, Observer
+
+#: Longest and shortest time for which chaos freezes a node, and after which a node that it killed comes back, in seconds. Arbitrary:
+#: around the five pulses that decide, at the default interval.
+CHAOS_S = (0.1, 1.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing to do: ``kind`` is "kill node", "kill job" or "cut"; ``target`` the node's name or the job's id as text."""
+
+    kind: str
+    target: str
+    at_s: float
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Chaos:
+    """Random faults at ``rate`` a second; the same ``seed`` gives the same ones."""
+
+    seed: int
+    rate: float
+
+
+def parse_kill(text: str) -> Fault:
+    """``NODE@SECONDS`` or ``job:ID@SECONDS``. Raises UserError."""
+    found = re.fullmatch(r"(job:)?([^@]+)@(\d+(?:\.\d+)?)", text)
+    if not found or (found[1] and not found[2].isdigit()):
+        raise UserError(f"--kill must be NODE@SECONDS or job:ID@SECONDS, as in 2@1.5 or job:3@0.5; it is {text!r}")
+    return Fault("kill job" if found[1] else "kill node", found[2], float(found[3]))
+
+
+def parse_cut(text: str) -> Fault:
+    """``NODE@SECONDS+DURATION``. Raises UserError."""
+    found = re.fullmatch(r"([^@]+)@(\d+(?:\.\d+)?)\+(\d+(?:\.\d+)?)", text)
+    if not found:
+        raise UserError(f"--cut must be NODE@SECONDS+DURATION, as in 2@1.5+0.8; it is {text!r}")
+    return Fault("cut", found[1], float(found[2]), float(found[3]))
+
+
+def parse_chaos(text: str) -> Chaos:
+    """``SEED:RATE``. Raises UserError."""
+    found = re.fullmatch(r"(\d+):(\d+(?:\.\d+)?)", text)
+    if not found or float(found[2]) <= 0:
+        raise UserError(f"--chaos must be SEED:RATE, a whole number and faults per second above 0, as in 7:2; it is {text!r}")
+    return Chaos(int(found[1]), float(found[2]))
+
+
+def check_faults(faults: Sequence[Fault], nodes: Sequence[str], jobs: Sequence[int]) -> None:
+    """Raise UserError if a fault names something that does not exist."""
+    for fault in faults:
+        if fault.kind == "kill job":
+            if int(fault.target) not in jobs:
+                raise UserError(f"--kill job:{fault.target}: there is no job {fault.target}; there are {', '.join(map(str, jobs))}")
+        elif fault.target not in nodes:
+            known = ", ".join(nodes) or "none; say how many with --nodes"
+            raise UserError(f"node {fault.target!r} of --kill or --cut does not exist; nodes that can be lost: {known}")
+
+
+class Saboteur:
+    """Does the faults of one run."""
+
+    def __init__(self, engine: LocalEngine, observer: Observer, nodes: Sequence[str], jobs: Sequence[int]) -> None:
+        """Args: engine: of the run. observer: told each fault. nodes: that can be lost. jobs: ids of all jobs."""
+        self._engine = engine
+        self._observer = observer
+        self._nodes = [NodeName(node) for node in nodes]
+        self._jobs = list(jobs)
+
+    async def run(self, faults: Sequence[Fault], chaos: Chaos | None) -> None:
+        """Do them all, counted from now; returns when the last is done, with chaos never."""
+        work = [asyncio.create_task(self._do(fault)) for fault in faults]
+        if chaos is not None:
+            work.append(asyncio.create_task(self._rage(chaos)))
+        try:
+            await asyncio.gather(*work)
+        finally:
+            for task in work:
+                task.cancel()
+
+    async def _do(self, fault: Fault) -> None:
+        await asyncio.sleep(fault.at_s)
+        if fault.kind == "kill job":
+            if self._engine.kill_job(int(fault.target)):
+                self._observer.notice(f"killed job {fault.target}")
+        elif fault.kind == "kill node":
+            self._observer.notice(f"killed node {fault.target}")
+            self._engine.kill_node(NodeName(fault.target))
+        else:
+            self._observer.notice(f"node {fault.target} stands still for {fault.duration_s:g} s")
+            self._engine.freeze(NodeName(fault.target))
+            try:
+                await asyncio.sleep(fault.duration_s)
+            finally:
+                self._engine.thaw(NodeName(fault.target))
+
+    async def _rage(self, chaos: Chaos) -> None:
+        self._observer.notice(
+            f"chaos with seed {chaos.seed}: {chaos.rate:g} faults a second; the same again with --chaos {chaos.seed}:{chaos.rate:g}"
+        )
+        rng = random.Random(chaos.seed)
+        running: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                await asyncio.sleep(rng.expovariate(chaos.rate))
+                kind = rng.choice(["kill job", "cut", "kill node"] if len(self._nodes) > 1 else ["kill job"])
+                target = str(rng.choice(self._jobs if kind == "kill job" else self._nodes))
+                task = asyncio.create_task(self._one(Fault(kind, target, 0.0, rng.uniform(*CHAOS_S))))
+                running.add(task)
+                task.add_done_callback(running.discard)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _one(self, fault: Fault) -> None:
+        with contextlib.suppress(InternalError):
+            await self._do(fault)
+            if fault.kind == "kill node":
+                await asyncio.sleep(fault.duration_s)
+                await self._engine.revive(NodeName(fault.target))
