@@ -93,7 +93,7 @@ def _legend(kind: str, rows: Iterator[tuple[str, str]]) -> Iterator[str]:
 
 
 def _first_paragraph(event: type) -> str:
-    return " ".join((event.__doc__ or "").split("\n\n")[0].split())
+    return " ".join((event.__doc__ or "").split("\n\n")[0].split()).replace("``", "`")
 
 
 def main(arguments: list[str]) -> int:

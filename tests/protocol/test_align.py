@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, ClassVar
 
@@ -13,14 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fission.errors import LocalProtocolError, RemoteProtocolError
 from fission.protocol.align import MAX_BATCH, Aligner, Batch
-from fission.protocol.frames import CLOSED, Data, End, Message, Open
+from fission.protocol.frames import Data, End, Message, Open
 from fission.protocol.inputs import LOST, Input, InputCounts, InputSpec
 from fission.protocol.window import Arrival, Receiver
 from tests.protocol.caught import assert_caught, assert_machine_catches
-from tests.protocol.models import ReceiverModel
-
-CORRUPTED = 0x80
-ComputeBlock = tuple[int, list[Any], list[Any]]  # number, per input its payload(s), per input its head(s)
+from tests.protocol.models import CORRUPTED, AlignModel, ComputeBlock
 
 
 def payload(pipe: int, number: int, generation: int = 0) -> str:
@@ -200,206 +197,6 @@ def test_compute_blocks_are_what_the_blocks_say(play: Play) -> None:
 
 
 @dataclass
-class ModelStage:
-    """What one input has had of one generation."""
-
-    waiting: dict[int, tuple[str, int]] = field(default_factory=dict)
-    dropped: set[int] = field(default_factory=set)
-    high: int = 0
-    last: int | None = None
-
-
-class ModelInput:
-    def __init__(self, spec: InputSpec) -> None:
-        self.spec = spec
-        self.receiver = ReceiverModel()
-        self.stages: dict[int, ModelStage] = {0: ModelStage()}
-        self.previous: str | None = None
-        self.counts = InputCounts()
-
-    @property
-    def generation(self) -> int:
-        return self.receiver.life[1] if self.receiver.life else 0
-
-    @property
-    def mark(self) -> int:
-        return max(self.receiver.marks)
-
-
-class Model:
-    """The rules at the head of align.py, block by block."""
-
-    def __init__(self, specs: list[InputSpec]) -> None:
-        self.inputs = {spec.pipe: ModelInput(spec) for spec in specs}
-        self.generation = 0
-        self.next = 0
-
-    def stage(self, one: ModelInput) -> ModelStage:
-        return one.stages.setdefault(self.generation, ModelStage())
-
-    def newest(self, one: ModelInput) -> ModelStage:
-        return one.stages.setdefault(one.generation, ModelStage())
-
-    def open(self, message: Open) -> Arrival:
-        one = self.inputs[message.pipe]
-        before = one.generation
-        arrival = one.receiver.open(message.incarnation, message.generation, message.mark)
-        if arrival in (Arrival.STALE, Arrival.KNOWN):
-            return arrival
-        if one.generation > before:
-            if before > self.generation:
-                self.give_up(one, before)
-            else:
-                self.stage(one).last = self.stage(one).last if self.stage(one).last is not None else self.stage(one).high
-        self.newest(one).high = max(one.receiver.had)
-        if self.next and one.generation == self.generation and one.mark // one.spec.block_count + 1 > self.next:
-            self.next = 0
-        if not self.next:
-            self.switch()
-        return arrival
-
-    def data(self, message: Data) -> int:
-        one = self.inputs[message.pipe]
-        count = len(message.payloads)
-        new = one.receiver.accept(message.incarnation, message.generation, message.sqn, count)
-        one.counts.duplicates += count - len(new)
-        one.counts.received += len(new)
-        if not new:
-            return 0
-        stage = self.newest(one)
-        stage.high = new[-1]
-        if one.generation == self.generation and self.worked_off():
-            one.counts.unmatched += len(new)
-            return len(new)
-        for number in new:
-            index = number - message.sqn
-            stage.waiting[number] = (message.payloads[index], message.heads[index] if message.heads else 0)
-        while one.spec.max_queue and len(stage.waiting) > max(one.spec.max_queue, one.spec.block_count):
-            oldest = min(stage.waiting)
-            del stage.waiting[oldest]
-            stage.dropped.add(oldest)
-            one.counts.dropped += 1
-        return len(new)
-
-    def end(self, message: End) -> bool:
-        one = self.inputs[message.pipe]
-        if not one.receiver.end(message.incarnation, message.generation, message.last):
-            return False
-        self.newest(one).last = message.last
-        self.newest(one).high = max(one.receiver.had)
-        return True
-
-    @property
-    def beginning(self) -> int | None:
-        if self.next or not all(one.receiver.life and one.generation == self.generation for one in self.inputs.values()):
-            return None
-        return max(one.mark // one.spec.block_count + 1 for one in self.inputs.values())
-
-    def begin(self, first: int) -> None:
-        self.next = first
-        for one in self.inputs.values():
-            position = self.position(one)
-            before = [number for number in self.stage(one).waiting if number < position]
-            for number in before:
-                del self.stage(one).waiting[number]
-            one.counts.received -= len(before)
-            one.counts.duplicates += len(before)
-            one.receiver.have(position - 1)
-            self.stage(one).high = max(one.receiver.had)
-
-    def position(self, one: ModelInput) -> int:
-        return (self.next - 1) * one.spec.block_count + 1
-
-    def final(self) -> int:
-        return min(
-            (stage.last // one.spec.block_count for one in self.inputs.values() if (stage := self.stage(one)).last is not None),
-            default=CLOSED,
-        )
-
-    def worked_off(self) -> bool:
-        return bool(self.next) and self.next > self.final()
-
-    def complete(self) -> bool:
-        """Whether the next compute block is."""
-        return self.next <= self.final() and all(
-            self.stage(one).high >= self.position(one) + one.spec.block_count - 1 for one in self.inputs.values()
-        )
-
-    def take(self, limit: int) -> list[ComputeBlock]:
-        found: list[ComputeBlock] = []
-        tried = 0
-        while self.next and self.complete() and not (tried and tried % limit == 0 and found):
-            block = self.one_block()
-            tried += 1
-            if block is not None:
-                found.append(block)
-        if self.next and not found:
-            self.nothing_to_take()
-        return found
-
-    def one_block(self) -> ComputeBlock | None:
-        number, payloads, heads = self.next, [], []
-        real: dict[int, int] = {}
-        left_out = False
-        for one in self.inputs.values():
-            parts: list[Any] = []
-            part_heads: list[int] = []
-            real[one.spec.pipe] = 0
-            for at in range(self.position(one), self.position(one) + one.spec.block_count):
-                there = self.stage(one).waiting.pop(at, None)
-                if there is not None:
-                    real[one.spec.pipe] += 1
-                    parts.append(there[0])
-                    part_heads.append(there[1])
-                else:
-                    one.counts.lost += at not in self.stage(one).dropped
-                    parts.append(one.spec.dummy() if one.spec.dummy else one.previous)
-                    part_heads.append(CORRUPTED)
-                one.previous = parts[-1]
-            left_out = left_out or None in parts
-            payloads.append(parts if one.spec.block_count > 1 else parts[0])
-            heads.append(part_heads if one.spec.block_count > 1 else part_heads[0])
-        for one in self.inputs.values():
-            if left_out:
-                one.counts.unmatched += real[one.spec.pipe]
-            else:
-                one.counts.dummies += one.spec.block_count - real[one.spec.pipe]
-        self.next += 1
-        return None if left_out else (number, payloads, heads)
-
-    def nothing_to_take(self) -> None:
-        if self.worked_off():
-            for one in self.inputs.values():
-                self.give_up(one, self.generation)
-        self.switch()
-
-    def give_up(self, one: ModelInput, generation: int) -> None:
-        stage = one.stages.setdefault(generation, ModelStage())
-        one.counts.unmatched += len(stage.waiting)
-        stage.waiting.clear()
-
-    def switch(self) -> None:
-        generations = {one.generation if one.receiver.life else -1 for one in self.inputs.values()}
-        if len(generations) == 1 and max(generations) > self.generation:
-            for one in self.inputs.values():
-                self.give_up(one, self.generation)
-            self.generation = max(generations)
-            self.next = 0
-
-    @property
-    def finished(self) -> bool:
-        inputs = self.inputs.values()
-        ended = all(one.generation == self.generation and self.stage(one).last is not None for one in inputs)
-        return self.worked_off() and ended
-
-    def releasable(self, done: int) -> list[tuple[int, int]]:
-        inputs = [one for one in self.inputs.values() if one.generation == self.generation]
-        if self.next and done >= self.final():
-            return [(one.spec.pipe, self.stage(one).high) for one in inputs]
-        return [(one.spec.pipe, done * one.spec.block_count) for one in inputs]
-
-
-@dataclass
 class Producer:
     """The present life of an input's producer. Its blocks are the same in every life of a generation, and so is its end."""
 
@@ -425,7 +222,7 @@ class AlignMachine(RuleBasedStateMachine):
             dummy = data.draw(st.sampled_from([None, lambda pipe=pipe: f"dummy of {pipe}"]))
             specs.append(InputSpec(pipe, block_count, max_queue, dummy))
         self.aligner = self.make(specs)
-        self.model = Model(specs)
+        self.model = AlignModel(specs)
         self.producers = [Producer(pipe) for pipe in range(1, count + 1)]
         self.delivered = 0
         self.arrived = dict.fromkeys(range(1, count + 1), 0)

@@ -174,7 +174,7 @@ class _Node:
     last: float = 0.0  # when the last pulse came
     silent_until: float = 0.0  # the last moment at which its silence is all right
     excuses: int = 0  # absences of the client in this silence
-    back_since: float | None = None  # lost: the first pulse of those that came since
+    back_since: float | None = None  # the first of the pulses that came since it was lost; None in every other state
     counted: float | None = None  # the moment that the next expected pulse is counted from; None before the first
     heard: deque[bool] = field(default_factory=lambda: deque(maxlen=TQ_PULSES))
     pulses: int = 0
@@ -335,8 +335,7 @@ class Liveness:
 
     def _left(self, event: Left, node: _Node, now: float) -> list[Instruction]:
         state = self._next_state(event.node, node, Left)
-        # what comes from now on must show that it is no late pulse
-        node.back_since = None
+        node.back_since = None  # what comes from now on must show that it is no late pulse
         lost: list[Instruction] = [self._lose(event.node, node, state, Left, now, "it left")] if node.state is NodeState.UP else []
         node.incarnation = event.incarnation  # may be newer: a life that never pulsed
         return lost
@@ -346,13 +345,13 @@ class Liveness:
         return self._lose(name, node, self._next_state(name, node, Silence), Silence, now, reason)
 
     def _lose(self, name: str, node: _Node, state: NodeState, kind: NodeEvent, now: float, reason: str) -> Lost:
-        node.back_since = None
         node.losses += 1
         self._enter(node, state, kind, now)
         return Lost(name, node.incarnation, now - node.last, reason)
 
     def _enter(self, node: _Node, state: NodeState, kind: NodeEvent, now: float) -> None:
         node.state = state
+        node.back_since = None
         node.story.append(f"{kind.__name__} at {now:.3f} -> {state.name}")
 
     def _next_state(self, name: str, node: _Node | None, kind: NodeEvent) -> NodeState:

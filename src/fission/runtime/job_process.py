@@ -7,21 +7,19 @@ import io
 import logging
 import os
 import pickle
-import signal
 import sys
-import threading
 from collections.abc import Callable
-from types import FrameType
 from typing import Any, cast
 
 from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob, PythonJob
-from fission.errors import DefinitionError, FissionError
+from fission.errors import DefinitionError
 from fission.ports import JobBundle, Links
 from fission.runtime import report
 from fission.runtime.exchange import Exchange
 from fission.runtime.executable_host import ExecutableHost
 from fission.runtime.python_host import PythonHost
+from fission.runtime.stopper import Stopped, Stopper
 
 #: Seconds that the last releases may take to leave; arbitrary, they are a few bytes for a process on the way.
 LINGER_S = 0.5
@@ -31,34 +29,6 @@ LINGER_S = 0.5
 SWITCH_S = 0.5e-3
 
 log = logging.getLogger("fission.runtime")
-
-
-class Stopped(BaseException):
-    """Raised in the job's main thread when it is told to stop, so that `finally` blocks of the user's code run."""
-
-
-class Stopper:
-    """Turns SIGTERM into `Stopped`, once; user code that swallows it meets it again at the next signal.
-
-    Attributes:
-        stopping: whether the signal has come.
-        exchange: of the job, once it has one; what the job returns after the signal does not go out.
-    """
-
-    def __init__(self) -> None:
-        self.stopping = False
-        self.exchange: Exchange | None = None
-
-    def install(self) -> None:
-        """Take SIGTERM; SIGINT belongs to the client, who decides for all jobs."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, self._on_signal)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.stopping = True
-        if self.exchange is not None:
-            self.exchange.abandon()
-        raise Stopped
 
 
 def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int) -> int:
@@ -73,46 +43,36 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int) -> 
     outcome, error, counts = report.FAILED, "", {}
     exchange: Exchange | None = None
     try:
-        stopper.install()
-        sys.setswitchinterval(SWITCH_S)
-        _die_with(life_descriptor)
-        _start_log(bundle)
-        os.chdir(bundle.folder)
-        sys.path[:0] = [path for path in bundle.sys_path if path not in sys.path]
-        job = _unpickle(bundle)
-        exchange = stopper.exchange = Exchange(job, bundle, _links(bundle))
-        if isinstance(job, ExecutableJob):
-            outcome = ExecutableHost(job, exchange, bundle).run()
-        else:
-            outcome = PythonHost(cast(PythonJob, job), exchange, bundle).run()
+        try:
+            stopper.install(life_descriptor)
+            sys.setswitchinterval(SWITCH_S)
+            _start_log(bundle)
+            os.chdir(bundle.folder)
+            sys.path[:0] = [path for path in bundle.sys_path if path not in sys.path]
+            job = _unpickle(bundle)
+            exchange = Exchange(job, bundle, _links(bundle))
+            stopper.guard(job, exchange)
+            if isinstance(job, ExecutableJob):
+                outcome = ExecutableHost(job, exchange, bundle).run()
+            else:
+                outcome = PythonHost(cast(PythonJob, job), exchange, bundle).run()
+        except Stopped:
+            raise
+        except BaseException as why:  # SystemExit of the user's code among them: a job ends by finish(), not by exit()
+            error = report.failure_text(why)
+            log.debug("all frames:", exc_info=why)
+        stopper.leave()
     except Stopped:
-        outcome = report.STOPPED
-    except FissionError as why:
-        error = report.failure_text(why)
-        log.debug("all frames:", exc_info=why)
-    except BaseException as why:  # SystemExit of the user's code among them: a job ends by finish(), not by exit()
-        outcome, error = (report.STOPPED, "") if stopper.stopping else (report.FAILED, report.failure_text(why))
-        log.debug("all frames:", exc_info=why)
-    if stopper.stopping and outcome != report.FAILED:
-        outcome = report.STOPPED  # the job's own code has swallowed the order, and its loop has ended for want of consumers
-    # a second signal may come at any moment from here on, and there is nothing left to interrupt
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stopper.leave()
+    if stopper.stopping:
+        # whatever followed from the order, or came of code that has swallowed it, is neither a failure nor the job's own end
+        outcome, error = report.STOPPED, ""
     if exchange is not None:
         counts = _counts(exchange)
         exchange.close(LINGER_S if outcome in (report.FINISHED, report.ENDED) else 0)
     log.info("%s %s", bundle.name, outcome)
     report.write_report(report_descriptor, outcome, error, counts)
     return 1 if outcome == report.FAILED else 0
-
-
-def _die_with(life_descriptor: int) -> None:
-    def watch() -> None:
-        os.read(life_descriptor, 1)
-        if os.getpgrp() == os.getpid():
-            os.killpg(os.getpid(), signal.SIGKILL)  # what this job has started too
-        os._exit(1)
-
-    threading.Thread(target=watch, name="fission-life", daemon=True).start()
 
 
 def _start_log(bundle: JobBundle) -> None:

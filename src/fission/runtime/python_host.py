@@ -375,7 +375,9 @@ class PythonHost:
 
 def _named(error: Exception) -> str:
     """The error in a sentence; ours speak for themselves."""
-    return str(error) if isinstance(error, FissionError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, FissionError):
+        return str(error)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _grouped(decode: codec.Decoder, count: int) -> codec.Decoder:

@@ -1,0 +1,97 @@
+"""How a job's process is told to stop, and how it dies with those that started it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+from types import FrameType
+
+from fission.core.base import BaseJob
+from fission.core.jobs import PythonJob
+from fission.runtime.exchange import Exchange
+
+#: Seconds after which a stop is said again to a main thread that has not noticed it. Arbitrary, a fraction of the grace.
+AGAIN_S = 0.02
+
+
+class Stopped(BaseException):
+    """Raised in the job's main thread when it is told to stop, so that `finally` blocks of the user's code run."""
+
+
+class Stopper:
+    """Turns SIGTERM into `Stopped`, once, so that the user's `finally` blocks are not interrupted.
+
+    A signal that comes while the main thread is on its way into a call that blocks would be noticed only behind that call:
+    Python looks for signals between its own instructions, and the call was not yet there to be interrupted. So a thread of
+    this class hears of every signal and repeats it until the main thread has seen it.
+
+    Attributes:
+        stopping: whether the order has come.
+    """
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self._left = False
+        self._main = threading.get_ident()
+        self._job: BaseJob | None = None
+        self._exchange: Exchange | None = None
+
+    def install(self, life_descriptor: int) -> None:
+        """Take SIGTERM, and watch over this process's life. SIGINT belongs to the client, who decides for all jobs.
+
+        Args:
+            life_descriptor: end of a pipe that is closed when the process that started this one dies; this one dies then too,
+                with everything in its process group.
+        """
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_write, False)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, self._on_signal)
+        os.register_at_fork(after_in_child=_as_if_never)
+        threading.Thread(target=self._watch, args=(life_descriptor, wake_read), name="fission-life", daemon=True).start()
+
+    def guard(self, job: BaseJob, exchange: Exchange) -> None:
+        """What the job returns after the order, because its code has swallowed `Stopped`, does not go out, and its loop ends then."""
+        self._job, self._exchange = job, exchange
+
+    def leave(self) -> None:
+        """There is nothing left to interrupt: from now on the signal does nothing."""
+        self._left = True
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.stopping or self._left:
+            return
+        self.stopping = True
+        if self._exchange is not None:
+            self._exchange.abandon()
+        if isinstance(self._job, PythonJob):
+            self._job.finished = True
+        raise Stopped
+
+    def _watch(self, life: int, wake: int) -> None:
+        told = False
+        while True:
+            timeout = AGAIN_S if told and self._waits else None
+            readable, _, _ = select.select([life, wake], [], [], timeout)
+            if life in readable:
+                if os.getpgrp() == os.getpid():
+                    os.killpg(os.getpid(), signal.SIGKILL)  # what this job has started too
+                os._exit(1)
+            if wake in readable:
+                told = told or signal.SIGTERM in os.read(wake, 4096)
+            elif told and self._waits:
+                signal.pthread_kill(self._main, signal.SIGTERM)
+
+    @property
+    def _waits(self) -> bool:
+        """Whether the order can still come; not if the job takes SIGTERM itself."""
+        return not (self.stopping or self._left) and signal.getsignal(signal.SIGTERM) == self._on_signal
+
+
+def _as_if_never() -> None:
+    """In a process that the job forks: the signal is not ours, and must not reach the job through the descriptor that both have."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

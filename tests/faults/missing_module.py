@@ -1,0 +1,13 @@
+"""Loads on the client, and fails in the job's process, where a module is missing."""
+
+import os
+
+from fission.core.jobs import PythonJob
+
+if os.path.basename(os.getcwd()).isdigit():  # the folder of a job
+    import a_module_that_is_missing  # noqa: F401
+
+
+class MissingModule(PythonJob):
+    def run(self, value):
+        return value

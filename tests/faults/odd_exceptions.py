@@ -1,0 +1,45 @@
+"""Raises what is no everyday exception."""
+
+from fission.core.jobs import PythonJob
+
+
+class Interrupts(PythonJob):
+    def run(self, value):
+        raise KeyboardInterrupt
+
+
+class Exhausted(PythonJob):
+    """A classic: the values end and the job does not."""
+
+    def setup(self, *args, **kwargs):
+        self.values = iter([1, 2])
+
+    def run(self):
+        return next(self.values)
+
+
+class Endless(PythonJob):
+    def run(self, value):
+        return self.run(value)
+
+
+class SaysMuch(PythonJob):
+    """More than the pipe to the client holds."""
+
+    def run(self, value):
+        raise ValueError("\u4e2d" * 30_000)
+
+
+class SaysWhatIsNoText(PythonJob):
+    def run(self, value):
+        raise ValueError("half a \udcff")
+
+
+class Speechless(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+class RaisesSpeechless(PythonJob):
+    def run(self, value):
+        raise Speechless

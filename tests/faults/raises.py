@@ -1,0 +1,30 @@
+"""Raises on its third block, when what came of the first two is in the files of the other jobs."""
+
+import time
+
+from fission.core.jobs import PythonJob
+
+DEADLINE_S = 10
+
+
+class Raises(PythonJob):
+    def __init__(self, waits_for, **kwargs):
+        super().__init__(**kwargs)
+        self.waits_for = waits_for
+
+    def run(self, value):
+        if value == 3:
+            self.wait()
+            return self.deeper({"value": value})
+        return value
+
+    def wait(self):
+        deadline = time.monotonic() + DEADLINE_S
+        for path in self.waits_for:
+            while "\n2\n" not in open(path).read():
+                if time.monotonic() > deadline:
+                    raise TimeoutError(path)
+                time.sleep(0.005)
+
+    def deeper(self, table):
+        return table["missing"]

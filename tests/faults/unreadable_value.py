@@ -1,0 +1,68 @@
+"""Sends what can be pickled and not be read."""
+
+import os
+import sys
+
+from fission.core.jobs import PythonJob
+from fission.core.pipes import JSONPipe, PicklePipe
+
+
+class SendsForeign(PythonJob):
+    """Has a module that the receiver has not."""
+
+    def setup(self, *args, **kwargs):
+        with open("only_here.py", "w") as file:
+            file.write("class Foreign:\n    pass\n")
+        sys.path.append(os.getcwd())
+
+    def run(self, value):
+        import only_here
+
+        return only_here.Foreign()
+
+
+class Stateful:
+    def __init__(self):
+        self.table = {}
+
+    def __setstate__(self, state):
+        self.value = state["table"]["missing"]
+
+
+class SendsStateful(PythonJob):
+    def run(self, value):
+        return Stateful()
+
+
+class TwoArguments(Exception):
+    """A classic: its pickle calls it with one."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} {second}")
+
+
+class SendsError(PythonJob):
+    def run(self, value):
+        return TwoArguments(1, 2)
+
+
+class StopsPipe(PicklePipe):
+    """Its unpack raises what would end a loop."""
+
+    def unpack(self, data):
+        return next(iter([]))
+
+
+class ReadsPipe(PicklePipe):
+    def read(self, file):
+        raise LookupError("no such block")
+
+
+class LinePipe(JSONPipe):
+    def pack(self, data):
+        return b"no JSON\n"
+
+
+class Sends(PythonJob):
+    def run(self, value):
+        return value

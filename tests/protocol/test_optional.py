@@ -1,0 +1,256 @@
+"""The buffer of an ASYNC input against a plain list of the blocks that there ever were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from fission.errors import LocalProtocolError
+from fission.protocol.frames import Data, End, Open
+from fission.protocol.optional import DEFAULT, OptionalInput, OptionalSpec
+from fission.protocol.window import Arrival, Receiver
+from tests.protocol.caught import assert_machine_catches
+from tests.protocol.models import ReceiverModel
+
+
+class OptionalModel:
+    """Every block that was new, in order; what becomes of it is worked out anew each time."""
+
+    def __init__(self, spec: OptionalSpec) -> None:
+        self.spec = spec
+        self.receiver = ReceiverModel()
+        self.story: list[tuple[Any, ...]] = []  # ("block", generation, number, payload, head) or ("take",)
+
+    def play(self) -> Iterator[tuple[list[tuple[Any, ...]], int, Any]]:
+        """After each step of the story: (what waits, how many were dropped, what `run` got last)."""
+        spec, waiting, dropped = self.spec, [], 0
+        limit = max(spec.buffer_size, spec.block_count) if spec.buffer_size else None
+        nothing = [(DEFAULT, 0)] * spec.block_count
+        last, given = nothing, nothing
+        for what, *block in self.story:
+            if what == "take":
+                if len(waiting) >= spec.block_count:
+                    last = [(payload, head) for *_, payload, head in waiting[: spec.block_count]]
+                    waiting = waiting[spec.block_count :]
+                    given = last
+                else:
+                    given = last if spec.store else nothing
+            else:
+                waiting = [*waiting, tuple(block)]
+                if limit is not None and len(waiting) > limit:
+                    dropped += 1
+                    waiting = waiting[1:] if spec.delete_mode == "oldest" else waiting[:-1]
+            yield waiting, dropped, given
+        if not self.story:
+            yield [], 0, nothing
+
+    @property
+    def now(self) -> tuple[list[tuple[Any, ...]], int, Any]:
+        return list(self.play())[-1]
+
+    def releasable(self) -> int:
+        """Everything in front of the first block that `run` may still get."""
+        waiting = self.now[0]
+        generation = self.receiver.life[1] if self.receiver.life else 0
+        if self.spec.feedback or not waiting:
+            return max(self.receiver.had)
+        return waiting[0][1] - 1 if waiting[0][0] == generation else 0
+
+
+class OptionalMachine(RuleBasedStateMachine):
+    """A producer that may die and begin anew, and a job that takes when it computes."""
+
+    make: ClassVar[type[OptionalInput]] = OptionalInput
+
+    @initialize(
+        block_count=st.integers(1, 3),
+        store=st.booleans(),
+        buffer_size=st.sampled_from([0, 1, 2, 5]),
+        delete_mode=st.sampled_from(["oldest", "newest"]),
+        feedback=st.booleans(),
+    )
+    def start(self, **values: Any) -> None:
+        spec = OptionalSpec(4, **values)
+        self.input = self.make(spec)
+        self.model = OptionalModel(spec)
+        self.incarnation = self.generation = 0
+        self.next = 1
+        self.made = 0
+        self.released = 0
+
+    @rule(incarnation=st.integers(0, 1), generation=st.sampled_from([0, 0, 0, 1]), mark=st.integers(0, 4))
+    def open(self, incarnation: int, generation: int, mark: int) -> None:
+        if generation:
+            self.next = self.released = 0
+        self.incarnation += incarnation
+        self.generation += generation
+        mark = min(self.next + 2, mark) if incarnation else max(mark, self.next - 1)
+        self.next = mark + 1
+        arrival = self.input.open(Open(4, self.incarnation, self.generation, mark))
+        assert arrival is self.model.receiver.open(self.incarnation, self.generation, mark)
+
+    def arrive(self, incarnation: int, generation: int, first: int, count: int, some_heads: bool) -> None:
+        payloads = [f"{self.made + index}" for index in range(count)]
+        self.made += count
+        heads = [int(one) % 4 for one in payloads] if some_heads else None
+        new = self.model.receiver.accept(incarnation, generation, first, count)
+        assert self.input.data(Data(4, incarnation, generation, first, payloads, heads)) == len(new)
+        for number in new:
+            index = number - first
+            self.model.story.append(("block", generation, number, payloads[index], heads[index] if heads else 0))
+
+    @rule(offset=st.sampled_from([0, 0, 0, -2, 1]), count=st.integers(1, 6), some_heads=st.booleans())
+    def send(self, offset: int, count: int, some_heads: bool) -> None:
+        first = max(1, self.next + offset)
+        self.next = max(self.next, first + count)
+        self.arrive(self.incarnation, self.generation, first, count, some_heads)
+
+    @precondition(lambda self: self.incarnation)
+    @rule(count=st.integers(1, 3))
+    def send_from_an_older_life(self, count: int) -> None:
+        self.arrive(self.incarnation - 1, self.generation, self.next, count, False)
+
+    @rule(lost=st.integers(0, 2), older=st.booleans())
+    def end(self, lost: int, older: bool) -> None:
+        last = self.next - 1 + lost
+        incarnation = self.incarnation - (older and self.incarnation > 0)
+        counts = self.input.end(End(4, incarnation, self.generation, last))
+        assert counts is self.model.receiver.end(incarnation, self.generation, last)
+        if counts:
+            self.next = max(self.next, last + 1)
+
+    @rule()
+    def take(self) -> None:
+        self.model.story.append(("take",))
+        given = self.model.now[2]
+        payload, head = self.input.take()
+        if self.model.spec.block_count == 1:
+            assert (payload, head) == given[0]
+        else:
+            assert list(zip(payload, head, strict=True)) == given
+
+    @invariant()
+    def same(self) -> None:
+        waiting, dropped, _ = self.model.now
+        assert self.input.waiting == len(waiting)
+        assert self.input.dropped == dropped
+        assert self.input.received == sum(step[0] == "block" for step in self.model.story)
+        assert self.input.finished is (self.model.receiver.last is not None and len(waiting) < self.model.spec.block_count)
+
+    @invariant()
+    def releases(self) -> None:
+        assert self.input.releasable == self.model.releasable()
+        assert self.input.releasable >= self.released
+        self.released = self.input.releasable
+
+
+TestOptionalInput = OptionalMachine.TestCase
+TestOptionalInput.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+
+
+def filled(count: int = 3, **values: Any) -> OptionalInput:
+    one = OptionalInput(OptionalSpec(4, **values))
+    one.open(Open(4, 1, 0, 0))
+    one.data(Data(4, 1, 0, 1, [f"v{number}" for number in range(1, count + 1)]))
+    return one
+
+
+def test_values_come_once_and_the_last_one_stays() -> None:
+    one = filled()
+    assert [one.take()[0] for _ in range(5)] == ["v1", "v2", "v3", "v3", "v3"]
+
+
+def test_without_store_the_default_comes_back() -> None:
+    one = filled(store=False)
+    assert [one.take()[0] for _ in range(5)] == ["v1", "v2", "v3", DEFAULT, DEFAULT]
+
+
+def test_the_default_comes_first_with_store_too() -> None:
+    one = OptionalInput(OptionalSpec(4))
+    assert one.take() == (DEFAULT, 0)
+    assert OptionalInput(OptionalSpec(4, block_count=2)).take() == ([DEFAULT, DEFAULT], [0, 0])
+
+
+def test_a_full_buffer_deletes_the_oldest_or_the_newest() -> None:
+    assert [filled(buffer_size=2).take()[0], filled(buffer_size=2, delete_mode="newest").take()[0]] == ["v2", "v1"]
+
+
+def test_a_buffer_holds_at_least_what_run_gets_at_once() -> None:
+    assert filled(buffer_size=1, block_count=3).take() == (["v1", "v2", "v3"], [0, 0, 0])
+
+
+def test_a_feedback_is_released_as_it_arrives() -> None:
+    assert filled(feedback=True).releasable == 3
+    assert filled().releasable == 0
+
+
+@pytest.mark.parametrize("values", [{"delete_mode": "middle"}, {"block_count": 0}, {"buffer_size": -1}])
+def test_inputs_that_cannot_be(values: dict[str, Any]) -> None:
+    with pytest.raises(LocalProtocolError):
+        OptionalInput(OptionalSpec(4, **values))
+
+
+# -- the tests are tested ---------------------------------------------------------------------------------------------
+
+
+class DeletesTheWrongOne(OptionalInput):
+    def __init__(self, spec: OptionalSpec) -> None:
+        other = "newest" if spec.delete_mode == "oldest" else "oldest"
+        super().__init__(
+            OptionalSpec(spec.pipe, spec.block_count, spec.store, spec.buffer_size, other, spec.feedback),
+        )
+
+
+class StoresAlways(OptionalInput):
+    def take(self) -> tuple[Any, Any]:
+        self._default = self._last
+        return super().take()
+
+
+class TakesTheNewestFirst(OptionalInput):
+    def take(self) -> tuple[Any, Any]:
+        self._buffer.reverse()
+        try:
+            return super().take()
+        finally:
+            self._buffer.reverse()
+
+
+class ReleasesWhatWaits(OptionalInput):
+    def _find_releasable(self) -> None:
+        self.releasable = self.receiver.high
+
+
+class ForgetsOnNewGenerations(OptionalInput):
+    def open(self, message: Open) -> Arrival:
+        arrival = super().open(message)
+        if arrival is Arrival.NEW_GENERATION:
+            self._buffer.clear()
+        return arrival
+
+
+class TakesTwice(OptionalInput):
+    def __init__(self, spec: OptionalSpec) -> None:
+        super().__init__(spec)
+
+        class Repeating(Receiver):
+            def accept(self, incarnation: int, generation: int, first: int, count: int) -> int:
+                return max(0, super().accept(incarnation, generation, first, count) - 1)
+
+        self.receiver = Repeating()
+
+
+BROKEN = [DeletesTheWrongOne, StoresAlways, TakesTheNewestFirst, ReleasesWhatWaits, ForgetsOnNewGenerations, TakesTwice]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_input_is_caught(broken: type[OptionalInput]) -> None:
+    class Broken(OptionalMachine):
+        make = broken
+
+    assert_machine_catches(Broken)
