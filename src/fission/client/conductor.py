@@ -220,7 +220,9 @@ class Conductor:
             self._tell_end(event.job_id, summary.outcome, error)
         self._say_empty()
         if not self.stopping:
-            await self._supervise(JobEnded(job=event.job_id, incarnation=event.incarnation, error=error))
+            hopeless = bool(event.report.get("hopeless"))
+            block = int(event.report.get("block") or 0)
+            await self._supervise(JobEnded(job=event.job_id, incarnation=event.incarnation, error=error, block=block, hopeless=hopeless))
 
     def _tell_end(self, job: int, outcome: str, error: str | None) -> None:
         name = self._names[job]

@@ -112,11 +112,16 @@ class JobReady:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEnded:
-    """A job's process has ended; ``error`` is None if it ended as it should."""
+    """A job's process has ended; ``error`` is None if it ended as it should.
+
+    ``block`` is the compute block at which it failed, 0 if it had not begun; ``hopeless`` says that a new life would fail too.
+    """
 
     job: int
     incarnation: int
     error: str | None = None
+    block: int = 0
+    hopeless: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +228,7 @@ class _Job:
     waiting_since: float = 0.0
     retry_at: float = 0.0
     failures: deque[float] = field(default_factory=deque)
+    last_failure: tuple[str, int] = ("", 0)
     total_restarts: int = 0
     story: deque[str] = field(default_factory=lambda: deque(maxlen=STORY))
 
@@ -372,7 +378,10 @@ class Supervisor:
         one.failures.append(now)
         while now - one.failures[0] > self._restart_window_s:
             one.failures.popleft()
-        if len(one.failures) > one.plan.restarts:
+        # a job that gets its inputs again and fails at the same one in the same way would do so for ever
+        again = not one.plan.source and event.block > 0 and one.last_failure == (event.error, event.block)
+        one.last_failure = event.error, event.block
+        if again or event.hopeless or len(one.failures) > one.plan.restarts:
             self.over = True
             return [Finish(exit_code=EXIT_FAILED, reason=f"{one.plan.name} failed", error=event.error)]
         one.retry_at = now + BACK_OFF_S[min(len(one.failures), len(BACK_OFF_S)) - 1]

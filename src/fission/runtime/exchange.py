@@ -49,6 +49,7 @@ class Exchange:
         inlets: all its inputs.
         console: lines that were typed for this job.
         keeper: of its snapshots; None without CHECKPOINT.
+        begun: whether the job's loop has begun with its first compute block.
         reset_to: the generation that the client wants a source to number in.
         most_held: inputs of so many compute blocks are held back at most while the outputs are not released; infinite for a
             job whose every compute block gives one block to every output, which an executable need not do.
@@ -70,6 +71,7 @@ class Exchange:
         self._release_at = NEVER
         self._older: list[int] = []  # generations of which inputs may still be unreleased
         self._is_source = job.is_source
+        self.begun = False
         self.reset_to = bundle.generation
         self.console = Console()
         self.keeper = self._make_keeper(job)
@@ -125,6 +127,7 @@ class Exchange:
 
     def begin(self, first: int) -> None:
         """The job's loop begins with compute block ``first``; what is before it is finished."""
+        self.begun = True
         self.inlets.done = first - 1
         for outlet in self.outlets:
             outlet.begin(first)

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob, PythonJob
-from fission.errors import DefinitionError
+from fission.errors import DefinitionError, ExecutableError, FissionError
 from fission.ports import JobBundle, Links
 from fission.runtime import report
 from fission.runtime.exchange import Exchange
@@ -40,7 +40,7 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int) -> 
         life_descriptor: end of a pipe that is closed when the process that started this one dies; this one dies then too.
     """
     stopper = Stopper()
-    outcome, error, counts = report.FAILED, "", {}
+    outcome, error, counts, hopeless = report.FAILED, "", {}, False
     exchange: Exchange | None = None
     try:
         try:
@@ -60,6 +60,8 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int) -> 
             raise
         except BaseException as why:  # SystemExit of the user's code among them: a job ends by finish(), not by exit()
             error = report.failure_text(why)
+            # what does not fit or cannot be read now will not do so in a new life; what an executable does, nobody knows
+            hopeless = isinstance(why, FissionError) and not isinstance(why, ExecutableError)
             log.debug("all frames:", exc_info=why)
         stopper.leave()
     except Stopped:
@@ -71,7 +73,8 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int) -> 
         counts = _counts(exchange)
         exchange.close(LINGER_S if outcome in (report.FINISHED, report.ENDED) else 0)
     log.info("%s %s", bundle.name, outcome)
-    report.write_report(report_descriptor, outcome, error, counts)
+    block = exchange.inlets.done + 1 if exchange is not None and exchange.begun else 0
+    report.write_report(report_descriptor, outcome, error, counts, block, hopeless)
     return 1 if outcome == report.FAILED else 0
 
 

@@ -89,10 +89,22 @@ def _importing(frame: traceback.FrameSummary) -> bool:
     return frame.filename.startswith("<frozen importlib") or frame.filename.endswith(os.path.join("importlib", "__init__.py"))
 
 
-def write_report(descriptor: int, outcome: str, error: str = "", counts: dict[str, Any] | None = None) -> None:
-    """Write the report and close the descriptor. Never raises: at the end of a process nobody could take it."""
+def write_report(
+    descriptor: int, outcome: str, error: str = "", counts: dict[str, Any] | None = None, block: int = 0, hopeless: bool = False
+) -> None:
+    """Write the report and close the descriptor. Never raises: at the end of a process nobody could take it.
+
+    Args:
+        descriptor: of the pipe to the client.
+        outcome: one of the above.
+        error: what the user is told of a failure.
+        counts: what happened on the job's pipes.
+        block: the compute block at which it failed; 0 if it had not begun.
+        hopeless: whether a new life would fail too.
+    """
+    told = {"outcome": outcome, "error": _shortened(error), "counts": counts or {}, "block": block, "hopeless": hopeless}
     try:
-        os.write(descriptor, json.dumps({"outcome": outcome, "error": _shortened(error), "counts": counts or {}}).encode())
+        os.write(descriptor, json.dumps(told).encode())
         os.close(descriptor)
     except OSError:
         pass  # the client is gone
