@@ -204,12 +204,13 @@ class LocalEngine:
         lives = [running for node in self._nodes.values() for (number, _), running in node.running.items() if number == job]
         return sum(_signal_group(running.process, signal.SIGKILL) for running in lives) > 0
 
-    def kill_node(self, name: NodeName) -> None:
-        """A virtual node loses its power: its zygote and all its jobs are killed at once."""
+    def kill_node(self, name: NodeName) -> bool:
+        """A virtual node loses its power: its zygote and all its jobs are killed at once. Return whether it was there."""
         node = self._node(name)
-        _signal(node.process.pid, signal.SIGKILL)
+        there = not node.lost and _signal(node.process.pid, signal.SIGKILL)
         for running in node.running.values():
             _signal_group(running.process, signal.SIGKILL)
+        return there
 
     async def revive(self, name: NodeName) -> None:
         """A virtual node that was lost starts again, as a new life."""
@@ -292,6 +293,8 @@ class LocalEngine:
         asyncio.get_running_loop().remove_reader(node.channel.fileno())
         if not node.ready.done():
             node.ready.set_exception(OSError("it ended while it started; its message is above"))
+            if node.incarnation > 1:
+                node.ready.exception()  # nobody waits for the start of one that was revived
         node.lost = True
         for running in node.running.values():
             self._last_output(running)

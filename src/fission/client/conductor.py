@@ -72,6 +72,7 @@ class Conductor:
         self._supervisor = Supervisor(plans, self._place, restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s)
         self._processes: set[tuple[int, int]] = set()
         self._shown: set[str] = set()
+        self._why_gone: dict[tuple[str, int], str] = {}
         self._bundles: Bundles | None = None
         self._events_file: Any = None
         self._started = False
@@ -170,6 +171,7 @@ class Conductor:
         elif isinstance(event, NodeGone):
             self._processes = {life for life in self._processes if self._supervisor.life(life[0])[1] != event.name}
             self._say_empty()
+            self._why_gone[event.name, event.incarnation] = event.reason
             await self._live(liveness.Left(event.name, event.incarnation))
 
     async def _tick(self) -> None:
@@ -182,7 +184,8 @@ class Conductor:
             if isinstance(told, liveness.Up):
                 await self._supervise(supervision.NodeUp(node=told.node))
             else:
-                await self._supervise(supervision.NodeLost(node=told.node, reason=told.reason))
+                reason = self._why_gone.pop((told.node, told.incarnation), told.reason)
+                await self._supervise(supervision.NodeLost(node=told.node, reason=reason))
         if not self._started and all(self._liveness.state(node.name) is liveness.NodeState.UP for node in self._nodes):
             self._started = True
             await self._perform(self._supervisor.start(time.monotonic()))

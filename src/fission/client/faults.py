@@ -98,10 +98,10 @@ class Saboteur:
             if self._engine.kill_job(int(fault.target)):
                 self._observer.notice(f"killed job {fault.target}")
         elif fault.kind == "kill node":
-            self._observer.notice(f"killed node {fault.target}")
-            self._engine.kill_node(NodeName(fault.target))
+            if self._engine.kill_node(NodeName(fault.target)):
+                self._observer.notice(f"killed node {fault.target}")
         else:
-            self._observer.notice(f"node {fault.target} stands still for {fault.duration_s:g} s")
+            self._observer.notice(f"node {fault.target} stands still for {fault.duration_s:.2f} s")
             self._engine.freeze(NodeName(fault.target))
             try:
                 await asyncio.sleep(fault.duration_s)
