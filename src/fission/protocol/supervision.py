@@ -344,7 +344,7 @@ class Supervisor:
             for outage in self._outages:
                 if event.job in outage.moving and event.incarnation == self._jobs[event.job].incarnation:
                     outage.replayed += event.blocks
-        return out + (self._settle(now) if self._started else [])
+        return out + (self._settle(now) if self._started and not self.over else [])
 
     # inner workings
 

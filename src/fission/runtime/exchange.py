@@ -208,14 +208,18 @@ class Exchange:
 
     def finish(self, *, tell: bool) -> None:
         """End the outputs (if ``tell``), block until everything was released, and let go of the inputs."""
+        self.end(tell=tell)
+        for outlet in self.outlets:
+            outlet.wait_released()
+        self.inlets.close()
+
+    def end(self, *, tell: bool) -> None:
+        """The job computes nothing any more: end the outputs (if ``tell``)."""
         # in a circle of jobs, the one that is to release our outputs may itself wait for us to take what it sends
         self.inlets.close_optional()
         for outlet in self.outlets:
             if tell:
                 outlet.end()
-        for outlet in self.outlets:
-            outlet.wait_released()
-        self.inlets.close()
 
     def abandon(self) -> None:
         """Any thread, in any state: nothing goes out any more, and the job's loop finds that nobody wants its outputs."""

@@ -198,8 +198,13 @@ class Outlet:
         """Block until the consumer needs nothing of this pipe any more: the end has reached it, or all blocks if none was sent."""
         with self._changed:
             self._flush()
-            while not (self.closed or (not self._ended and not len(self._window) and not self._older)):
+            while not self.all_released:
                 self._changed.wait()
+
+    @property
+    def all_released(self) -> bool:
+        """Whether the consumer needs nothing of this pipe any more; what is held is not looked at."""
+        return self.closed or (not self._ended and not len(self._window) and not self._older)
 
     @property
     def released(self) -> int:

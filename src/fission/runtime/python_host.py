@@ -26,7 +26,13 @@ _FINISHED_BIT = 2
 
 
 class PythonHost:
-    """Runs one PythonJob on an exchange, in the calling thread."""
+    """Runs one PythonJob on an exchange, in the calling thread.
+
+    Attributes:
+        turn: most blocks of a turn of the commonest source; arbitrary, enough not to cost anything.
+    """
+
+    turn = 256
 
     def __init__(self, job: PythonJob, exchange: Exchange, bundle: JobBundle) -> None:
         self._job = job
@@ -57,6 +63,19 @@ class PythonHost:
             BlockError: a block cannot be read.
             Exception: whatever the job's code raises.
         """
+        for waits in self.turns():
+            if waits:
+                self._exchange.receive()
+        self._exchange.finish(tell=self._over != report.ENDED)
+        return self.outcome
+
+    @property
+    def outcome(self) -> str:
+        """How the job has ended, once `turns` has."""
+        return self._over or report.FINISHED
+
+    def turns(self) -> Iterator[bool]:
+        """Everything up to the last compute block, in turns of some blocks; True where there is nothing to do until a message comes."""
         job, exchange = self._job, self._exchange
         job.__dict__["_console"] = exchange.console
         job.__dict__["_head_size"] = self._head_size
@@ -69,19 +88,17 @@ class PythonHost:
                 first = self._keeper.begin(self._generation, 1)
                 exchange.begin(first)
                 self._number = first - 1
-            self._run_source()
+            yield from self._source_turns()
         else:
-            self._run_connector()
-        exchange.finish(tell=self._over != report.ENDED)
-        return self._over or report.FINISHED
+            yield from self._connector_turns()
 
     # a source, or a job whose inputs are all ASYNC: nothing makes `run` wait
 
-    def _run_source(self) -> None:
+    def _source_turns(self) -> Iterator[bool]:
         exchange, outlets = self._exchange, self._outlets
         results = self._results()
         if len(outlets) == 1 and not self._job.HEAD and not self._job.inputs and self._keeper is None:
-            self._run_plain_source(results)
+            yield from self._plain_source_turns(results)
             return
         for result in results:
             if exchange.reset_to != self._generation:
@@ -96,6 +113,7 @@ class PythonHost:
                 self._keeper.after(self._number)
             if self._job.inputs or self._keeper is not None:
                 exchange.advance(self._number)
+            yield False
 
     def _renumber(self) -> None:
         """The client has begun a new generation in this part of the network: number from 1 again."""
@@ -105,7 +123,7 @@ class PythonHost:
         if self._keeper is not None:
             self._keeper.first_of_generation(self._generation)
 
-    def _run_plain_source(self, results: Iterator[Any]) -> None:
+    def _plain_source_turns(self, results: Iterator[Any]) -> Iterator[bool]:
         """The commonest source, without any detour."""
         job, outlet, exchange = self._job, self._outlets[0], self._exchange
         encode, put = self._encoders[0], outlet.put
@@ -125,6 +143,8 @@ class PythonHost:
             put(payload)
             if outlet.closed:
                 break
+            if not self._number % self.turn:
+                yield False
         exchange.inlets.done = self._number
 
     def _results(self) -> Iterator[Any]:
@@ -165,7 +185,7 @@ class PythonHost:
 
     # a job that waits for its inputs
 
-    def _run_connector(self) -> None:
+    def _connector_turns(self) -> Iterator[bool]:
         exchange, inlets = self._exchange, self._exchange.inlets
         aligner = inlets.aligner
         assert aligner is not None  # it has a non-ASYNC input
@@ -174,6 +194,7 @@ class PythonHost:
             if batch is not None:
                 self._compute(batch)
                 exchange.advance(self._number)
+                yield False
                 continue
             beginning = aligner.beginning
             if beginning is not None:
@@ -181,7 +202,7 @@ class PythonHost:
                 continue
             if inlets.finished or exchange.unwanted:
                 break
-            exchange.receive()
+            yield True
         for pipe, blocks in aligner.left_over().items():
             log.info("pipe %s ended %s blocks behind its last whole compute block; they were not used", pipe, blocks)
 

@@ -1,0 +1,799 @@
+"""The simulated cluster: the client with its supervision, nodes, lives of jobs and faults, in one thread, by one seed.
+
+Real are: the client's `Conductor` with supervision, liveness and placement, and for every life of a job its `Exchange` (outlets, inlets,
+aligner, keeper) and its `PythonHost`. In place of processes, sockets, threads and clocks: `sim_net`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import random
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from fission.client import conductor as conductor_module
+from fission.client.bundles import Addresses, Bundles, plans
+from fission.client.conductor import Conductor
+from fission.core.nodes import NodeInfo
+from fission.ports import JobBundle, JobExited, NodeGone, NodeName, NodePulse, Observer
+from fission.protocol import frames
+from fission.protocol.frames import Data, Word
+from fission.protocol.supervision import JobState
+from fission.runtime import exchange as exchange_module
+from fission.runtime import keeper as keeper_module
+from fission.runtime import outlet as outlet_module
+from fission.runtime.exchange import Exchange
+from fission.runtime.outlet import Outlet
+from fission.runtime.python_host import PythonHost
+from tests.stateful.sim_jobs import FileSink, Reference, Source, Story, faultless
+from tests.stateful.sim_net import Net, SimLinks, Timeline
+
+PULSE_S = 0.1
+CLIENT = "client"
+#: Seconds in which a dead node is found, its jobs placed, started and wired, all delays at their longest: 5 pulses and one on the way,
+#: the longest back-off of a job that fails often, start, network.
+RECOVERY_S = 6 * PULSE_S + 1.6 + 1.5
+#: Seconds after the last fault in which the network must have ended; far more than its work takes.
+END_S = 60.0
+
+
+class Wrong(AssertionError):
+    """What the simulation has found."""
+
+
+class Crash(BaseException):
+    """A process is killed at this point of its code."""
+
+
+class SimControl:
+    """In place of the control thread: its ticks are events."""
+
+    def __init__(self, links: SimLinks, served: Any) -> None:
+        self._life = links.life
+
+    def arm(self, moment: float) -> None:
+        self._life.tick_at(moment)
+
+    def start(self) -> None:
+        self._life.tick_at(0.0)
+
+    def stop(self) -> None:
+        pass
+
+
+class StrictLog:
+    """In place of a module's log: a warning there is a finding."""
+
+    def warning(self, text: str, *more: Any) -> None:
+        raise Wrong(text % more)
+
+    def info(self, *_: Any) -> None:
+        pass
+
+    debug = info
+
+
+class Life:
+    """One life of a job: a process."""
+
+    def __init__(self, cluster: Cluster, bundle: JobBundle, node: str) -> None:
+        self.cluster, self.bundle, self.node = cluster, bundle, node
+        self.job, self.incarnation = bundle.job_id, bundle.incarnation
+        self.state = "ordered"  # then "runs", "over"
+        self.phase = "turns"
+        self.frozen = False
+        self.doom = ""  # what happens at the next point of its code that fits
+        self.links = SimLinks(bundle.wiring, cluster.net, self)
+        self.disk: list[Any] = cluster.disks.setdefault(bundle.job_id, [])
+        self.stepping = self.planned = self.missed = False
+        self.later: deque[Callable[[], None]] = deque()  # while frozen
+        self._tick_at = float("inf")
+        self.pace = cluster.rng.choice(cluster.paces)
+
+    def __str__(self) -> str:
+        return f"{self.bundle.name}.{self.incarnation}@{self.node}"
+
+    # what happens to it
+
+    def start(self) -> None:
+        if self.state != "ordered":
+            return
+        if self.frozen:
+            self.later.append(self.start)
+            return
+        job: Any = pickle.loads(self.bundle.pickled_job)
+        job.__dict__["_fission_life"] = self
+        self.state = "runs"
+        self.exchange = Exchange(job, self.bundle, self.links)
+        self.host = PythonHost(job, self.exchange, self.bundle)
+        self.host.turn = self.cluster.rng.choice([1, 1, 3])
+        aligner = self.exchange.inlets.aligner
+        if aligner is not None:
+            take = aligner.take
+            aligner.take = lambda: take(self._limit())  # type: ignore[method-assign]
+        self.turns = self.host.turns()
+        self.cluster.net.listen(self.bundle.wiring.data, self)
+        self.cluster.net.listen(self.bundle.wiring.control, self)
+        self.go_on()
+
+    def freeze(self) -> None:
+        self.frozen = True
+
+    def thaw(self) -> None:
+        self.frozen = False
+        while self.later and not self.frozen:
+            self.later.popleft()()
+
+    def kill(self) -> None:
+        """As SIGKILL does it."""
+        if self.state == "over":
+            return
+        self.cluster.tell(f"{self} dies")
+        self._over()
+        for wire in self.cluster.net.of(self):
+            wire.lose(self.cluster.rng)
+
+    def _over(self) -> None:
+        self.state = "over"
+        self.cluster.net.leave(self.bundle.wiring.data)
+        self.cluster.net.leave(self.bundle.wiring.control)
+        self.later.clear()
+
+    def take(self, address: str, message: list[Any]) -> None:
+        """A message has arrived."""
+        if self.state != "runs":
+            return
+        if address == self.bundle.wiring.data:
+            self.links.box.append(message)
+            self.go_on()
+        elif self.frozen:
+            self.later.append(lambda: self._control(message))
+        else:
+            self._control(message)
+
+    def _control(self, message: list[Any]) -> None:
+        if self.state == "runs":
+            self.exchange.on_message(message)
+            self._tick()
+            self.go_on()
+
+    def tick_at(self, moment: float) -> None:
+        if moment < self._tick_at:
+            self._tick_at = moment
+            self.cluster.time.at(moment, lambda: self._due(moment))
+
+    def _due(self, moment: float) -> None:
+        if self.state == "runs" and moment == self._tick_at:
+            self._tick_at = float("inf")
+            if self.frozen:
+                self.later.append(self._tick)
+            else:
+                self._tick()
+
+    def _tick(self) -> None:
+        due = self.exchange.tick(self.cluster.time.now)
+        if due < float("inf"):
+            self.tick_at(due)
+
+    # what it does
+
+    def go_on(self) -> None:
+        """Its main thread may have something to do."""
+        if self.stepping:
+            self.missed = True
+        elif not self.planned and self.state == "runs":
+            self.planned = True
+            rng = self.cluster.rng
+            self.cluster.time.after(rng.uniform(0, self.pace) if rng.random() < 0.5 else rng.uniform(0, 0.0001), self._step)
+
+    def _step(self) -> None:
+        self.planned = False
+        if self.state != "runs":
+            return
+        if self.frozen:
+            self.later.append(self.go_on)
+            return
+        if self.doom == "between":
+            self._doomed()
+            return
+        self.stepping, self.missed = True, False
+        try:
+            again = self._work()
+        except Crash:
+            self.stepping = False
+            self._doomed()
+            return
+        except RuntimeError as why:  # the only exception that jobs of these networks raise
+            self.stepping = False
+            self.fail(str(why))
+            return
+        self.stepping = False
+        if again or self.missed:
+            self.go_on()
+
+    def _doomed(self) -> None:
+        self.kill()
+        self.cluster.exited(self, -9, {})
+
+    def _work(self) -> bool:
+        exchange = self.exchange
+        if self.phase == "turns":
+            if exchange.begun and not self._limit():
+                if exchange._pump is not None:
+                    exchange._pump()
+                    self.cluster.time.after(outlet_module.CIRCLE_POLL_S, self.go_on)
+                return False
+            try:
+                waits = next(self.turns)
+            except StopIteration:
+                self.phase = "end"
+                return True
+            if not waits:
+                return True
+            return exchange.receive() or self.links.woken
+        if self.phase == "end":
+            exchange.end(tell=True)
+            self.phase = "released"
+        for outlet in exchange.outlets:
+            outlet.flush()
+        if all(outlet.all_released for outlet in exchange.outlets):
+            exchange.inlets.close()
+            self._over()
+            for wire in self.cluster.net.of(self):
+                if wire.held and self.cluster.rng.random() < 0.5:
+                    wire.lose(self.cluster.rng)  # it had not left when the process ended
+            self.cluster.exited(self, 0, {"outcome": "finished"})
+        return False
+
+    def fail(self, error: str) -> None:
+        self.cluster.tell(f"{self} fails: {error}")
+        block = self.exchange.inlets.done + 1 if self.exchange.begun else 0
+        self._over()
+        self.cluster.exited(self, 1, {"outcome": "failed", "error": error, "block": block})
+
+    def _limit(self) -> int:
+        """Compute blocks that can be done now without waiting for room; 0 if it waits for room already."""
+        room = 5
+        for outlet in self.exchange.outlets:
+            if not outlet.closed and outlet._generation >= outlet._unlimited_below and type(outlet) is Outlet:
+                room = min(room, outlet._window.room - len(outlet._pending))
+        return max(0, room)
+
+    # points of its code at which the simulation may step in
+
+    def interrupt(self, *, inside: bool = False) -> None:
+        """In `run`, or ``inside`` a send, where locks are held."""
+        if self.state != "runs":
+            return
+        if self.doom == ("inside" if inside else "run"):
+            raise Crash
+        if inside:
+            return
+        if self.doom == "raise":
+            self.doom = ""
+            raise RuntimeError(f"an error at {self.cluster.time.now!r}")
+        if self.cluster.rng.random() < 0.03:
+            # the control thread works while the main thread is here
+            for wire in self.cluster.net.to(self.bundle.wiring.control):
+                if self.cluster.rng.random() < 0.5:
+                    wire.arrive()
+
+    def sends(self, pipe: int, message: list[Any]) -> None:
+        """A block goes out: sources' are written down."""
+        if self.cluster.story.exact or not self.cluster.story.network.jobs[self.job].is_source:
+            return
+        data = frames.decode(message)
+        if isinstance(data, Data):
+            log = self.cluster.sent.setdefault(data.generation, {}).setdefault(pipe, {})
+            for number, payload in enumerate(data.payloads, data.sqn):
+                value = pickle.loads(payload)
+                if log.setdefault(number, value) != value:
+                    raise Wrong(f"{self} sends another block {number} of generation {data.generation} on pipe {pipe} than was sent before")
+
+
+class Node:
+    """A node's service: pulses, launches, reports."""
+
+    def __init__(self, name: str) -> None:
+        self.node = self.name = name
+        self.incarnation = 1
+        self.up = True
+        self.frozen = False
+        self.lives: list[Life] = []
+
+
+class Engine:
+    """`fission.ports.Engine` over the nodes of a simulated cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def launch(self, bundle: JobBundle, node: NodeName) -> None:
+        self._cluster.order(node, bundle)
+
+    async def stop(self, job: int, incarnation: int, node: NodeName, *, grace: float) -> None:
+        self._cluster.order_kill(node, job, incarnation)
+
+
+class Desk:
+    """The client's end of the talk with its jobs."""
+
+    node = CLIENT
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def send(self, address: str, frame: Any) -> None:
+        self._cluster.net.wire(self, address).send([bytes(frame)])
+
+    def forget(self, address: str) -> None:
+        self._cluster.net.wire(self, address).under_way.clear()
+
+    def take(self, address: str, message: list[Any]) -> None:
+        word = frames.decode(message)
+        assert isinstance(word, Word)
+        self._cluster.to_client(word)
+
+
+class Store:
+    """`fission.ports.CheckpointStore` in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, dict[tuple[int, int], bytes]] = {}
+
+    def put(self, job: int, generation: int, block: int, state: bytes) -> None:
+        self.kept.setdefault(job, {})[generation, block] = state
+
+    def prune(self, job: int, generation: int, block: int) -> None:
+        self.kept[job] = {number: state for number, state in self.kept.get(job, {}).items() if number >= (generation, block)}
+
+    def load(self, job: int) -> list[tuple[int, int, bytes]]:
+        return [(*number, state) for number, state in sorted(self.kept.get(job, {}).items())]
+
+
+class SmallBundles(Bundles):
+    """Bundles with small windows."""
+
+    blocks = 8
+
+    def bundle(self, *args: Any) -> JobBundle:
+        return replace(super().bundle(*args), window_blocks=self.blocks)
+
+
+class Cluster:
+    """One run of one seed."""
+
+    def __init__(self, seed: int, folder: Path, *, faults: bool = True) -> None:
+        self.seed, self.folder = seed, folder
+        self.rng = random.Random(seed)
+        self.story = Story(random.Random(seed * 7919 + 1))
+        self.time = Timeline()
+        self.net = Net(self.time, self.rng)
+        self.paces = self.rng.choice([[0.002, 0.01], [0.01, 0.02, 0.04], [0.0005, 0.02]])
+        self.happened: list[str] = []
+        self.disks: dict[int, list[Any]] = {}
+        self.sent: dict[int, dict[int, dict[int, int]]] = {}
+        self.nodes = {name: Node(name) for name in [*map(str, range(1, self.rng.randint(2, 4) + 1)), CLIENT]}
+        self.lives: list[Life] = []
+        self._pause_until = 0.0
+        self._waiting: deque[Any] = deque()
+        self._tick_at = float("inf")
+        self._last_event: dict[str, float] = {}
+        self.last_fault = 0.0
+        self._faults = faults
+        self._make_client()
+
+    def tell(self, text: str) -> None:
+        """For the story of a failing seed."""
+        self.happened.append(f"{self.time.now:8.4f} {text}")
+
+    # the client
+
+    def _make_client(self) -> None:
+        network = self.story.network
+        for job in network.jobs.values():
+            job.RESTARTS = 10_000  # type: ignore[misc]
+        room = len(network.jobs)
+        infos = [NodeInfo(name, "127.0.0.1", ("LOCAL",) if name == CLIENT else ("ALL",), max_jobs=room) for name in self.nodes]
+        addresses = Addresses("run")
+        self.store = Store()
+        self.desk = Desk(self)
+        engine: Any = Engine(self)
+        desk: Any = self.desk
+        self.client = Conductor(
+            network,
+            plans(network, 10_000),
+            infos,
+            engine,
+            desk,
+            self.store,
+            _Told(self),
+            addresses,
+            pulse_interval_s=PULSE_S,
+            restart_window_s=1.0,
+            allocation_timeout_s=60.0,
+            on_ended=lambda job: None,
+        )
+        loaded: Any = SimpleNamespace(network=network, root=self.folder, config=SimpleNamespace(head_size=1))
+        bundles = SmallBundles(loaded, str(self.folder), addresses, self.client.incarnation)
+        bundles.blocks = self.story.window
+        self.client._bundles = bundles
+        self.net.listen(addresses.client, self.desk)
+
+    def _do(self, work: Any) -> None:
+        try:
+            work.send(None)
+        except StopIteration:
+            self._plan_tick()
+            return
+        raise Wrong("the client waits in the middle of its work")
+
+    def to_client(self, event: Any) -> None:
+        """Something reaches the client; it may be busy."""
+        self._waiting.append(event)
+        self.time.at(self._pause_until, self._serve)
+
+    def _serve(self) -> None:
+        while self._waiting and self.time.now >= self._pause_until and self.client.result is None:
+            self._do(self.client._take(self._waiting.popleft()))
+
+    def _plan_tick(self) -> None:
+        patience = self.client._patience()
+        moment = float("inf") if patience is None else self.time.now + patience
+        if moment != self._tick_at:
+            self._tick_at = moment
+            if moment < float("inf"):
+                self.time.at(moment, lambda: self._tick(moment))
+
+    def _tick(self, moment: float) -> None:
+        if moment != self._tick_at or self.client.result is not None:
+            return
+        if self.time.now < self._pause_until:
+            self.time.at(self._pause_until, lambda: self._tick(moment))
+            return
+        self._serve()
+        if moment == self._tick_at:
+            self._tick_at = float("inf")
+            self._do(self.client._tick())
+
+    # nodes
+
+    def _report(self, node: Node, event: Any, spread: float = 0.005) -> None:
+        """A node tells the client something; in order, if no cut is between them."""
+        life = node.incarnation
+        moment = max(self._last_event.get(node.name, 0.0), self.time.now + self.rng.uniform(0, spread))
+        self._last_event[node.name] = moment
+
+        def come() -> None:
+            if node.name in self.net.cut:
+                self.time.after(0.01, come)
+            elif node.incarnation == life:
+                self.to_client(event)
+
+        self.time.at(moment, come)
+
+    def _pulse(self, node: Node) -> None:
+        self.time.after(PULSE_S, lambda: self._pulse(node))
+        if node.up and not node.frozen:
+            self._report(node, NodePulse(NodeName(node.name), node.incarnation))
+
+    def order(self, name: str, bundle: JobBundle) -> None:
+        """The client starts a life of a job on a node."""
+        node = self.nodes[name]
+        life = Life(self, bundle, name)
+        self.tell(f"{life} is ordered")
+
+        def launch() -> None:
+            if name in self.net.cut:
+                self.time.after(0.01, launch)
+            elif not node.up or life.state != "ordered" or life.service != node.incarnation:
+                life.state = "over"
+            elif node.frozen:
+                self.time.after(0.01, launch)
+            else:
+                node.lives.append(life)
+                self.time.after(self.rng.choice([0.005, 0.03, 0.1]), life.start)
+
+        life.service = node.incarnation  # type: ignore[attr-defined]
+        self.lives.append(life)
+        self.time.after(self.rng.uniform(0, 0.005), launch)
+
+    def order_kill(self, name: str, job: int, incarnation: int) -> None:
+        """The client has an old life on a node stopped."""
+        node = self.nodes[name]
+
+        def kill() -> None:
+            if node.frozen or name in self.net.cut:
+                self.time.after(0.01, kill)
+                return
+            for life in node.lives:
+                if (life.job, life.incarnation) == (job, incarnation) and life.state != "over":
+                    life.kill()
+                    self.exited(life, -9, {})
+
+        self.time.after(self.rng.uniform(0, 0.05), kill)
+
+    def exited(self, life: Life, code: int, report: dict[str, Any]) -> None:
+        """A process has ended; its node says so."""
+        node = self.nodes[life.node]
+        if report.get("outcome") == "finished":
+            self.tell(f"{life} finishes")
+        if node.up:
+            self._report(node, JobExited(life.job, life.incarnation, code, report), 0.02)
+
+    # faults
+
+    def _plan_faults(self) -> None:
+        rng = self.rng
+        virtual = [name for name in self.nodes if name != CLIENT]
+        until = rng.choice([0.3, 1.0, 3.0])
+        for _ in range(rng.choice([1, 2, 4, 8, 12])):
+            moment = rng.uniform(0, until)
+            for _ in range(rng.choice([1, 1, 1, 2, 3])):
+                kind = rng.choice(["job"] * 6 + ["node", "node", "freeze", "freeze", "cut", "cut", "client"])
+                seconds = rng.choice([rng.uniform(0.05, 0.4), rng.uniform(0.4, 1.5)])
+                where = rng.choice(virtual)
+                number = rng.choice(list(self.story.network.jobs))
+                if kind == "job":
+                    how = rng.choice(["between", "run", "inside", "raise"])
+                    self.time.at(moment, lambda number=number, how=how: self._crash_job(number, how))  # type: ignore[misc]
+                elif kind == "client":
+                    self.time.at(moment, lambda seconds=seconds: self._pause(min(0.3, seconds)))  # type: ignore[misc]
+                else:
+                    act: Any = {"node": self._crash_node, "freeze": self._freeze, "cut": self._cut}[kind]
+                    self.time.at(moment, lambda act=act, where=where, seconds=seconds: act(where, seconds))  # type: ignore[misc]
+
+    def _fault(self, text: str) -> None:
+        self.last_fault = self.time.now
+        self.tell(f"FAULT {text}")
+
+    def _crash_job(self, number: int, how: str) -> None:
+        for life in self.lives:
+            if life.job == number and life.state == "runs" and not life.frozen:
+                self._fault(f"{life} is to die: {how}")
+                life.doom = how
+                if how != "between":
+                    # it may wait for something that it never gets: then it dies where it waits
+                    self.time.after(0.2, lambda life=life: self._hasten(life))  # type: ignore[misc]
+                life.go_on()
+
+    def _hasten(self, life: Life) -> None:
+        if life.doom and life.state == "runs":
+            self._fault(f"{life} dies where it waits")
+            life.doom = "between"
+            life.go_on()
+
+    def _crash_node(self, name: str, seconds: float) -> None:
+        node = self.nodes[name]
+        if not node.up:
+            return
+        word = self.rng.random() < 0.5
+        self._fault(f"node {name} is dead for {seconds:.2f} s" + (", and somebody sees it" if word else ""))
+        node.up = False
+        for life in node.lives:
+            life.kill()
+        node.lives.clear()
+        if word and name not in self.net.cut:
+            gone = NodeGone(NodeName(name), "it is dead", node.incarnation)
+            self.time.after(self.rng.uniform(0, 0.05), lambda: self.to_client(gone))
+        self.time.after(seconds, lambda: self._revive(node))
+
+    def _revive(self, node: Node) -> None:
+        self._fault(f"node {node.name} returns from the dead")
+        node.incarnation += 1
+        node.up = True
+        node.frozen = False
+
+    def _freeze(self, name: str, seconds: float) -> None:
+        node = self.nodes[name]
+        if node.frozen or not node.up:
+            return
+        self._fault(f"node {name} stands still for {seconds:.2f} s")
+        service = node.incarnation
+        node.frozen = True
+        for life in node.lives:
+            life.freeze()
+
+        def thaw() -> None:
+            if node.incarnation == service and node.up:
+                self._fault(f"node {name} goes on")
+                node.frozen = False
+                for life in list(node.lives):
+                    life.thaw()
+
+        self.time.after(seconds, thaw)
+
+    def _cut(self, name: str, seconds: float) -> None:
+        if name in self.net.cut:
+            return
+        self._fault(f"node {name} is cut off for {seconds:.2f} s")
+        self.net.cut.add(name)
+
+        def heal() -> None:
+            self._fault(f"node {name} is reached again")
+            self.net.cut.discard(name)
+            for wire in list(self.net.wires.values()):
+                # what waited for so long that its sender or receiver was replaced may be lost, or come late
+                if wire.held and self._replaced(wire) and self.rng.random() < 0.5:
+                    wire.dead = True
+                    wire.under_way.clear()
+            self.net.heal()
+
+        self.time.after(seconds, heal)
+
+    def _replaced(self, wire: Any) -> bool:
+        ends = [wire.sender, self.net.receivers.get(wire.address)]
+        return any(isinstance(end, Life) and end.incarnation < self.client.incarnation(end.job) for end in ends)
+
+    def _pause(self, seconds: float) -> None:
+        self._fault(f"the client stands still for {seconds:.2f} s")
+        self._pause_until = max(self._pause_until, self.time.now + seconds)
+
+    # the run
+
+    def run(self) -> None:
+        """Let everything happen, and look whether it is right."""
+        with self._fakes():
+            for node in self.nodes.values():
+                self.time.after(self.rng.uniform(0, PULSE_S), lambda node=node: self._pulse(node))  # type: ignore[misc]
+            for node in self.nodes.values():
+                self._do(self.client._live(conductor_module.liveness.Expect(node.name)))
+            if self._faults:
+                self._plan_faults()
+            while self.client.result is None:
+                if self.client.error is not None:
+                    raise self.client.error
+                if self.time.now > self.last_fault + RECOVERY_S:
+                    self._all_run()
+                    limit = self.last_fault + END_S
+                    while self.client.result is None:
+                        if self.time.now > limit:
+                            raise Wrong(f"the network has not ended {END_S:g} s after the last fault:\n{self.picture()}")
+                        self._next()
+                    break
+                self._next()
+        self._check()
+
+    def _next(self) -> None:
+        if not self.time.step():
+            raise Wrong("nothing happens any more")
+
+    def _all_run(self) -> None:
+        for number, job in self.story.network.jobs.items():
+            state = self.client._supervisor.state(number)
+            if state not in (JobState.RUNNING, JobState.FINISHED):
+                raise Wrong(f"{job.name} is {state.name} {RECOVERY_S:.1f} s after the last fault")
+
+    @contextlib.contextmanager
+    def _fakes(self) -> Iterator[None]:
+        clock = self.time.clock
+        here = os.getcwd()
+        fakes = [
+            (exchange_module, "Control", SimControl),
+            (exchange_module, "perf_counter", clock),
+            (exchange_module, "log", StrictLog()),
+            (outlet_module, "perf_counter", clock),
+            (keeper_module, "monotonic", clock),
+            (Outlet, "_wait_for_room", lambda self: None),
+            (conductor_module, "time", SimpleNamespace(monotonic=clock)),
+            (conductor_module, "log", logging.getLogger("simulated")),
+        ]
+        with contextlib.ExitStack() as stack:
+            for where, name, fake in fakes:
+                stack.enter_context(mock.patch.object(where, name, fake))
+            level = logging.root.manager.disable
+            logging.disable(logging.CRITICAL)
+            stack.callback(logging.disable, level)
+            stack.callback(os.chdir, here)
+            yield
+
+    # the oracle
+
+    def _check(self) -> None:
+        assert self.client.result is not None
+        code, reason, error = self.client.result
+        if code:
+            raise Wrong(f"the network ended with {code}: {reason}: {error}")
+        for life in self.lives:
+            if life.state != "ordered" and hasattr(life, "exchange") and life.exchange.inlets.malformed:
+                raise Wrong(f"{life} got {life.exchange.inlets.malformed} malformed messages")
+        for job in self.story.sinks():
+            rows = self.disks.get(job.id, [])
+            if self.story.exact:
+                self._check_exact(job, rows)
+            else:
+                self._check_generations(job, rows)
+
+    def _check_exact(self, job: FileSink, rows: list[Any]) -> None:
+        wanted = list(Reference(self.story, faultless(self.story)).rows(job).items())
+        got = [(number, values) for _, number, _, values in rows]
+        if got != wanted:
+            raise Wrong(f"{job.name} {difference(got, wanted)}")
+
+    def _check_generations(self, job: FileSink, rows: list[Any]) -> None:
+        before = -1
+        last = 0
+        for generation, number, flags, values in rows:
+            if generation < before:
+                raise Wrong(f"{job.name}: a block of generation {generation} behind one of {before}")
+            if generation != before:
+                before, last = generation, 0
+                wanted = Reference(self.story, self.sent.get(generation, {})).rows(job)
+            if number != last + 1:
+                raise Wrong(f"{job.name}: block {number} behind {last} in generation {generation}")
+            last = number
+            if wanted.get(number) != values:
+                raise Wrong(f"{job.name}: block {number} of generation {generation} is {values}, not {wanted.get(number)}")
+            if job.HEAD and bool(flags & 0x40) != (number == 1 and generation > 0):
+                raise Wrong(f"{job.name}: block {number} of generation {generation} has the flags {flags:#x}")
+            if job.HEAD and flags & 0x80:
+                raise Wrong(f"{job.name}: block {number} of generation {generation} is corrupted")
+
+    def picture(self) -> str:
+        """Where everybody is."""
+        lines = []
+        for number, job in self.story.network.jobs.items():
+            supervisor = self.client._supervisor
+            incarnation, node = supervisor.life(number)
+            lines.append(f"  {job.name}: {supervisor.state(number).name}, life {incarnation} on {node}")
+            for life in self.lives:
+                if life.job == number and life.state == "runs":
+                    exchange = life.exchange
+                    aligner = exchange.inlets.aligner
+                    at = f"next {aligner.next} of {aligner.generation}, beginning {aligner.beginning}" if aligner else ""
+                    lines.append(f"    {life} {life.phase}, done {exchange.inlets.done}, {at}")
+                    for one in aligner._inputs if aligner else []:
+                        r = one.receiver
+                        lines.append(
+                            f"      in {one.spec.pipe}: life {r.incarnation} gen {r.generation} mark {r.mark} high {r.high} last {r.last}"
+                            f" waiting {one.stage.waiting()} coming {one.coming is not None}"
+                        )
+                    for out in exchange.outlets:
+                        lines.append(
+                            f"      out {out.pipe}: gen {out._generation} next {out._window.next} released {out._window.released}"
+                            f" room {out._window.room} ended {out._ended} closed {out.closed} older {[(g, len(w)) for g, w in out._older]}"
+                        )
+        return "\n".join(lines)
+
+
+class _Told(Observer):
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def failover(self, text: str) -> None:
+        self._cluster.tell(text)
+
+
+def difference(got: list[Any], wanted: list[Any]) -> str:
+    """The first place where two files differ."""
+    for index, (one, other) in enumerate(zip(got, wanted, strict=False)):
+        if one != other:
+            return f"differs at row {index}: {one}, not {other} ({len(got)} rows of {len(wanted)})"
+    return f"has {len(got)} rows, not {len(wanted)}"
+
+
+def run_seed(seed: int, *, faults: bool = True, folder: Path | None = None) -> tuple[Cluster | None, Exception | None]:
+    """Run one seed; return the cluster and what was wrong."""
+    place = Path(tempfile.mkdtemp(prefix="cluster-sim-")) if folder is None else folder
+    cluster = None
+    try:
+        cluster = Cluster(seed, place, faults=faults)
+        cluster.run()
+    except Exception as why:
+        return cluster, why
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    return cluster, None
+
+
+__all__ = ["Cluster", "Source", "Wrong", "run_seed"]

@@ -1,0 +1,278 @@
+"""Random networks for the simulated cluster, and what their sinks must hold: computed from the jobs alone, without any protocol."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+from fission.core.base import reset
+from fission.core.jobs import LocalJob, PythonJob
+from fission.core.network import Network
+from fission.core.pipes import OptionalPicklePipe, PicklePipe
+from fission.core.registry import current
+
+
+def mix(*parts: Any) -> int:
+    """A number that tells all its parts apart."""
+    return zlib.crc32(repr(parts).encode())
+
+
+def spread(value: int, count: int) -> Any:
+    """What a job returns: another value for every output."""
+    return value if count == 1 else tuple(mix(value, index) for index in range(count))
+
+
+class SimJob(PythonJob):
+    """What all jobs here have: a hook into the simulation, where things happen in the middle of `run`."""
+
+    _fission_life: Any = None
+
+
+class Source(SimJob):
+    """Numbers from a counter; with CHECKPOINT a new life goes on counting, without one it begins again."""
+
+    def __init__(self, blocks: int, checkpoint: int | None, outputs: list[Any]) -> None:
+        super().__init__(outputs=outputs)
+        self.CHECKPOINT = checkpoint  # type: ignore[misc]
+        self.blocks = blocks
+        self.count = 0
+
+    def run(self) -> Any:
+        self._fission_life.interrupt()
+        self.count += 1
+        if self.count >= self.blocks:
+            self.finish()
+        return spread(source_value(self.id, self.count, 0 if self.CHECKPOINT else self._fission_life.incarnation), len(self.outputs))
+
+
+class Gauge(SimJob):
+    """A source that nobody can look into: a generator."""
+
+    def __init__(self, blocks: int, outputs: list[Any]) -> None:
+        super().__init__(outputs=outputs)
+        self.blocks = blocks
+
+    def run(self) -> Iterator[Any]:
+        for count in range(1, self.blocks + 1):
+            self._fission_life.interrupt()
+            yield spread(source_value(self.id, count, self._fission_life.incarnation), len(self.outputs))
+
+
+class Connector(SimJob):
+    """Mixes its inputs; with ``stateful`` also everything that it has ever seen; stops by itself behind ``limit`` blocks if not 0."""
+
+    def __init__(self, inputs: list[Any], outputs: list[Any], checkpoint: int | None, stateful: bool, limit: int) -> None:
+        super().__init__(inputs=inputs, outputs=outputs)
+        self.CHECKPOINT = checkpoint  # type: ignore[misc]
+        self.stateful, self.limit = stateful, limit
+        self.state = self.count = 0
+
+    def run(self, *values: Any) -> Any:
+        self._fission_life.interrupt()
+        needed = [value for value, pipe in zip(values, self.inputs, strict=True) if not pipe.ASYNC]
+        self.count += 1
+        self.state = mix(self.state, needed) if self.stateful else 0
+        if self.limit and self.count >= self.limit:
+            self.finish()
+        return spread(mix(self.id, needed, self.state), len(self.outputs))
+
+
+class FileSink(LocalJob, SimJob):
+    """Writes a row a compute block into a file that survives its lives."""
+
+    def __init__(self, inputs: list[Any], heads: bool) -> None:
+        super().__init__(inputs=inputs)
+        self.HEAD = heads  # type: ignore[misc]
+
+    @property
+    def blocks_written(self) -> int:
+        return len(self._fission_life.disk)
+
+    def run(self, *values: Any) -> None:
+        life = self._fission_life
+        needed = [value for value, pipe in zip(values, self.inputs, strict=True) if not pipe.ASYNC]
+        flags = 0
+        if self.HEAD:
+            for entry in self.in_heads:
+                for head in entry if isinstance(entry, list) else [entry]:
+                    flags |= int(head or 0)
+        life.interrupt()
+        life.disk.append((life.host._generation, life.host._number + 1, flags, needed))
+        life.interrupt()
+
+
+class Watcher(LocalJob, SimJob):
+    """Looks on through ASYNC pipes."""
+
+    def run(self, *values: Any) -> None:
+        self._fission_life.interrupt()
+
+
+def source_value(job: int, count: int, incarnation: int) -> int:
+    """What a source sends."""
+    return mix("source", job, count, incarnation)
+
+
+class Story:
+    """A random network and everything that is drawn for it.
+
+    Attributes:
+        exact: whether all sources resume, so that a sink's file must equal the one of a run without faults.
+    """
+
+    def __init__(self, rng: random.Random) -> None:
+        reset()
+        self._rng = rng
+        self._pipe = 100
+        self.exact = rng.random() < 0.65
+        self.window = rng.choice([2, 4, 8, 8, 16, 64])
+        open_ends: list[tuple[Any, int, int]] = []  # pipe to be consumed, its rate
+        self._pending: list[tuple[str, list[Any], list[Any], int]] = []
+        shape: list[tuple[str, list[tuple[int, int]], int]] = []  # kind, inputs (job index, block count), rate
+        units = rng.choice([3, 6, 10])
+        for _ in range(rng.choice([1, 1, 1, 2, 2, 3])):
+            shape.append(("source", [], rng.choice([12, 12, 6, 4])))
+        for _ in range(rng.randint(1, 5)):
+            chosen = rng.sample(range(len(shape)), min(len(shape), rng.choice([1, 1, 2, 2, 3])))
+            fitting = self._rate([shape[index][2] for index in chosen])
+            while not fitting:
+                chosen.pop()
+                fitting = self._rate([shape[index][2] for index in chosen])
+            rate = rng.choice(fitting[:2])
+            shape.append(("connector", [(index, shape[index][2] // rate) for index in chosen], rate))
+        used = {index for _, inputs, _ in shape for index, _ in inputs}
+        for index in range(len(shape)):
+            if index not in used or rng.random() < 0.15:
+                rate = rng.choice(self._rate([shape[index][2]])[:2])
+                others = [other for other in range(len(shape)) if other != index and rate in self._rate([shape[other][2]])]
+                inputs = [index] + (rng.sample(others, 1) if others and rng.random() < 0.2 else [])
+                shape.append(("sink", [(one, shape[one][2] // rate) for one in inputs], rate))
+        del open_ends
+        self._build(shape, units)
+        self.network = Network("simulated", current().jobs)
+        faults = self.network.check()
+        assert not faults, [str(fault) for fault in faults]
+        self.producers = {pipe: job for job in self.network.jobs.values() for pipe in job.outputs}
+
+    @staticmethod
+    def _rate(rates: list[int]) -> list[int]:
+        """Rates at which a job can take all of these, with BLOCK_COUNT 1 to 4; the highest first."""
+        return [rate for rate in range(max(rates), 0, -1) if all(one % rate == 0 and one // rate <= 4 for one in rates)]
+
+    def _build(self, shape: list[tuple[str, list[tuple[int, int]], int]], units: int) -> None:
+        rng = self._rng
+        ins: list[list[Any]] = [[] for _ in shape]
+        outs: list[list[Any]] = [[] for _ in shape]
+        for index, (_, inputs, _) in enumerate(shape):
+            for producer, count in inputs:
+                pipe = PicklePipe(self._next())
+                pipe.BLOCK_COUNT = count  # type: ignore[misc]
+                ins[index].append(pipe)
+                outs[producer].append(pipe)
+        watched: list[Any] = []
+        while rng.random() < 0.25:
+            # from anywhere to anywhere: circles among them
+            producer = rng.randrange(len(shape))
+            takers = [index for index, (kind, _, _) in enumerate(shape) if kind != "source" and index != producer]
+            if shape[producer][0] == "sink":
+                continue
+            pipe = OptionalPicklePipe(self._next())
+            pipe.OPTIONAL_BUFFER_SIZE = rng.choice([0, 0, 3])  # type: ignore[misc]
+            outs[producer].append(pipe)
+            if rng.random() < 0.3:
+                watched.append(pipe)
+            else:
+                taker = rng.choice(takers)
+                ins[taker].insert(rng.randint(0, len(ins[taker])), pipe)
+        unlucky = rng.random() < 0.1  # sources of different lengths: joins end with the shortest
+        loose = set() if self.exact else {rng.choice([index for index, one in enumerate(shape) if one[0] == "source"])}
+        for index, (kind, _, rate) in enumerate(shape):
+            if kind == "source":
+                blocks = rate * units - (rng.randint(0, 8) if unlucky else 0)
+                resumable = self.exact or (index not in loose and rng.random() < 0.4)
+                if not resumable and rng.random() < 0.6:
+                    Gauge(blocks, outs[index])
+                else:
+                    Source(blocks, rng.choice([1, 5, 20]) if resumable else None, outs[index])
+            elif kind == "connector":
+                checkpoint = rng.choice([None, None, 1, 3, 7])
+                limit = rng.randint(1, rate * units) if checkpoint and self.exact and rng.random() < 0.1 else 0
+                Connector(ins[index], outs[index], checkpoint, checkpoint is not None and self.exact, limit)
+            else:
+                FileSink(ins[index], heads=not self.exact or rng.random() < 0.2)
+        if watched:
+            Watcher(inputs=watched)
+
+    def _next(self) -> int:
+        self._pipe += 1
+        return self._pipe
+
+    def sinks(self) -> list[FileSink]:
+        """Those with files."""
+        return [job for job in self.network.jobs.values() if isinstance(job, FileSink)]
+
+    def __str__(self) -> str:
+        lines = []
+        for job in self.network.jobs.values():
+            ins = ", ".join(f"{pipe.id}{'?' if pipe.ASYNC else ''}x{pipe.BLOCK_COUNT}" for pipe in job.inputs)
+            outs = ", ".join(f"{pipe.id}{'?' if pipe.ASYNC else ''}" for pipe in job.outputs)
+            more = f" CHECKPOINT={job.CHECKPOINT}" if job.CHECKPOINT else ""
+            more += f" blocks={job.blocks}" if hasattr(job, "blocks") else ""
+            more += f" limit={job.limit}" if getattr(job, "limit", 0) else ""
+            lines.append(f"  {job.name}: {ins or '-'} -> {outs or '-'}{more}")
+        return "\n".join(lines)
+
+
+class Reference:
+    """What the sinks must hold: the jobs' arithmetic on what the sources have sent, ``sent``: by pipe, then by number."""
+
+    def __init__(self, story: Story, sent: dict[int, dict[int, int]]) -> None:
+        self._story, self._sent = story, sent
+        self._columns = lru_cache(maxsize=None)(self._make)
+
+    def column(self, pipe: Any) -> dict[int, int]:
+        """The pipe's blocks, as far as they can be known, by number."""
+        return self._columns(pipe)
+
+    def rows(self, job: Any) -> dict[int, list[Any]]:
+        """What a job gets from its non-ASYNC inputs, by compute block."""
+        needed = [(self.column(pipe), pipe.BLOCK_COUNT) for pipe in job.inputs if not pipe.ASYNC]
+        last = min((max(column, default=0) // count for column, count in needed), default=0)
+        found: dict[int, list[Any]] = {}
+        for number in range(1, last + 1):
+            row = []
+            for column, count in needed:
+                blocks = [column.get(block) for block in range((number - 1) * count + 1, number * count + 1)]
+                if None in blocks:
+                    break
+                row.append(blocks[0] if count == 1 else blocks)
+            else:
+                found[number] = row
+        return found
+
+    def _make(self, pipe: Any) -> dict[int, int]:
+        job = self._story.producers[pipe]
+        if not isinstance(job, Connector):
+            return self._sent.get(pipe.id, {})
+        column, state, index = {}, 0, job.outputs.index(pipe)
+        for number, row in self.rows(job).items():
+            if job.limit and number > job.limit:
+                break
+            state = mix(state, row) if job.stateful else 0
+            value = spread(mix(job.id, row, state), len(job.outputs))
+            column[number] = value[index] if isinstance(value, tuple) else value
+        return column
+
+
+def faultless(story: Story) -> dict[int, dict[int, int]]:
+    """What resumable sources send, by pipe."""
+    sent: dict[int, dict[int, int]] = {}
+    for job in story.network.jobs.values():
+        if isinstance(job, Source):
+            for index, pipe in enumerate(job.outputs):
+                values = [spread(source_value(job.id, count, 0), len(job.outputs)) for count in range(1, job.blocks + 1)]
+                sent[pipe.id] = {count: one[index] if isinstance(one, tuple) else one for count, one in enumerate(values, 1)}
+    return sent

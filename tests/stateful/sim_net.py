@@ -1,0 +1,192 @@
+"""The simulated cluster's time, and what is between its processes: events in order of their moments, wires that delay and lose."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+class Timeline:
+    """The manual clock: what is to happen, by its moment."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.done = 0
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+
+    def clock(self) -> float:
+        """In place of `time.monotonic` and `time.perf_counter`."""
+        return self.now
+
+    def at(self, moment: float, what: Callable[[], None]) -> None:
+        """Do this then; in the order of the calls at the same moment."""
+        self._count += 1
+        heapq.heappush(self._heap, (max(moment, self.now), self._count, what))
+
+    def after(self, seconds: float, what: Callable[[], None]) -> None:
+        """Do this so much later."""
+        self.at(self.now + seconds, what)
+
+    def step(self) -> bool:
+        """Let the next thing happen."""
+        if not self._heap:
+            return False
+        self.now, _, what = heapq.heappop(self._heap)
+        self.done += 1
+        what()
+        return True
+
+
+class Wire:
+    """What one life (or the client) sends to one address: in order, delayed; what is lost is lost from some message on for ever."""
+
+    def __init__(self, net: Net, sender: Any, address: str) -> None:
+        self._net, self.sender, self.address = net, sender, address
+        self.under_way: deque[Any] = deque()
+        self._last = 0.0
+        self.dead = False
+        self.held = False
+
+    def send(self, message: Any) -> None:
+        """Put a message on its way."""
+        if self.dead:
+            return
+        net = self._net
+        self.under_way.append(message)
+        self._last = max(self._last, net.time.now + net.delay())
+        net.time.at(self._last, self.arrive)
+
+    def arrive(self) -> None:
+        """The oldest message is there, if somebody is."""
+        if not self.under_way or self.dead:
+            return
+        receiver = self._net.receivers.get(self.address)
+        if self.address in self._net.gone:
+            self.dead = True
+            self.under_way.clear()
+        elif receiver is None or self._net.parted(self.sender, receiver):
+            self.held = True  # until it listens, or the network is whole again
+        else:
+            receiver.take(self.address, self.under_way.popleft())
+
+    def resume(self) -> None:
+        """What kept messages waiting is over."""
+        if self.held:
+            self.held = False
+            for _ in range(len(self.under_way)):
+                self._net.time.after(0, self.arrive)
+
+    def lose(self, rng: random.Random) -> None:
+        """The sender is dead, or a cut has lasted too long: some of what is under way still comes, unless it had not left."""
+        keep = 0 if self.held else rng.randint(0, len(self.under_way))
+        while len(self.under_way) > keep:
+            self.under_way.pop()
+        if not keep:
+            self.dead = True
+        self.send = lambda message: None  # type: ignore[method-assign]
+
+
+class Net:
+    """All wires."""
+
+    def __init__(self, time: Timeline, rng: random.Random) -> None:
+        self.time, self._rng = time, rng
+        self.receivers: dict[str, Any] = {}
+        self.gone: set[str] = set()
+        self.cut: set[str] = set()
+        self.wires: dict[tuple[Any, str], Wire] = {}
+        self._slow = rng.choice([0.0005, 0.003, 0.01])
+
+    def delay(self) -> float:
+        """How long a message takes."""
+        if self._rng.random() < 0.01:
+            return self._rng.uniform(0, 0.1)
+        return self._rng.uniform(0, self._slow)
+
+    def wire(self, sender: Any, address: str) -> Wire:
+        """The wire from there to there; the same as before."""
+        key = (sender, address)
+        if key not in self.wires:
+            self.wires[key] = Wire(self, sender, address)
+        return self.wires[key]
+
+    def parted(self, one: Any, other: Any) -> bool:
+        """Whether a cut is between the two."""
+        return one.node != other.node and (one.node in self.cut or other.node in self.cut)
+
+    def listen(self, address: str, receiver: Any) -> None:
+        """Somebody is there now."""
+        self.receivers[address] = receiver
+        for wire in list(self.wires.values()):
+            if wire.address == address:
+                wire.resume()
+
+    def leave(self, address: str) -> None:
+        """Nobody will ever be there again."""
+        self.receivers.pop(address, None)
+        self.gone.add(address)
+
+    def of(self, sender: Any) -> list[Wire]:
+        """All wires that somebody sends on."""
+        return [wire for (who, _), wire in self.wires.items() if who is sender]
+
+    def to(self, address: str) -> list[Wire]:
+        """All wires that lead there."""
+        return [wire for (_, where), wire in self.wires.items() if where == address]
+
+    def heal(self) -> None:
+        """A cut is over."""
+        for wire in list(self.wires.values()):
+            wire.resume()
+
+
+class SimLinks:
+    """`fission.ports.Links` of one life."""
+
+    def __init__(self, wiring: Any, net: Net, life: Any) -> None:
+        self.wiring, self._net, self.life = wiring, net, life
+        self._out, self._back = dict(wiring.outputs), dict(wiring.inputs)
+        self.box: deque[list[Any]] = deque()
+        self.woken = False
+
+    def send(self, pipe: int, frames: Sequence[Any]) -> None:
+        message = [bytes(frame) for frame in frames]
+        self.life.sends(pipe, message)
+        self._net.wire(self.life, self._out[pipe]).send(message)
+        self.life.interrupt(inside=True)
+
+    def receive(self, *, wait: bool = True) -> list[Any] | None:
+        if self.box:
+            return self.box.popleft()
+        self.woken = False
+        return None
+
+    def wake(self) -> None:
+        self.woken = True
+        self.life.go_on()
+
+    def answer(self, pipe: int, frame: Any) -> None:
+        self._net.wire(self.life, self._back[pipe]).send([bytes(frame)])
+
+    def tell(self, frame: Any) -> None:
+        self._net.wire(self.life, self.wiring.client).send([bytes(frame)])
+
+    def control(self, timeout: float | None) -> list[Any] | None:
+        raise AssertionError("there is no control thread")
+
+    def wake_control(self) -> None:
+        pass
+
+    def redirect(self, pipe: int, address: str) -> None:
+        side = self._out if pipe in self._out else self._back
+        old = self._net.wire(self.life, side[pipe])
+        if side[pipe] != address:
+            old.under_way.clear()  # the socket is closed at once
+        side[pipe] = address
+
+    def close(self, linger: float) -> None:
+        pass
