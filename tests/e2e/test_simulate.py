@@ -162,7 +162,9 @@ def test_no_line_is_lost_when_a_job_prints_much_and_ends(fission: CommandLine) -
 def test_summary(fission: CommandLine) -> None:
     fission.project(network("", COUNT_TO_SHOW))
     out, err = simulate(fission)
-    assert re.search(r"^net: finished after \d+\.\d s\n  Count 1 +finished +10 compute blocks\n  Show 2 +finished +10 compute blocks\n\Z", out, re.M)
+    assert re.search(
+        r"^net: finished after \d+\.\d s\n  Count 1 +finished +10 compute blocks\n  Show 2 +finished +10 compute blocks\n\Z", out, re.M
+    )
     assert re.search(r"^Count 1 started$", err, re.MULTILINE)
     assert re.search(r"^Show 2 finished$", err, re.MULTILINE)
 

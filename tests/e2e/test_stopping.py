@@ -134,7 +134,9 @@ def test_all_kinds_of_stubborn_jobs_in_one_network_and_ctrl_c_pressed_twice(fiss
     """The second one kills at once, the others are only impatience."""
     jobs, listed = [], ["Endless(outputs=[" + ", ".join(f"PicklePipe({number})" for number in range(1, len(STUBBORN) + 1)) + "]),"]
     for number, body in enumerate(STUBBORN.values(), start=1):
-        jobs.append(stubborn_network(body)["net/jobs/jobs.py"].partition("class Stubborn")[2].replace("(PythonJob)", f"{number}(PythonJob)", 1))
+        jobs.append(
+            stubborn_network(body)["net/jobs/jobs.py"].partition("class Stubborn")[2].replace("(PythonJob)", f"{number}(PythonJob)", 1)
+        )
         listed.append(f"Stubborn{number}(inputs=[PicklePipe({number})]),")
     fission.project(network("\n".join("class Stubborn" + job for job in jobs), "\n".join(listed)))
     client = fission.start("net", "simulate")
@@ -293,7 +295,12 @@ def wait_a_while(client: Running, seconds: float) -> None:
 def test_at_the_end(fission: CommandLine) -> None:
     """Ctrl-C while the network ends by itself: one of the two wins, and either is clean."""
     fission.project(network("", "Count(3, outputs=[PicklePipe(1)]), Show(inputs=[PicklePipe(1)])"))
-    for text, stream in (("got 3", "stdout"), ("Show 2 finished", "stderr"), ("Count 1 finished", "stderr"), ("net: finished", "stdout")) * 2:
+    for text, stream in (
+        ("got 3", "stdout"),
+        ("Show 2 finished", "stderr"),
+        ("Count 1 finished", "stderr"),
+        ("net: finished", "stdout"),
+    ) * 2:
         with fission.start("net", "simulate") as client:
             client.wait_for(text, stream=stream)
             client.interrupt()

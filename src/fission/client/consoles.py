@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ RUNNING_FILE = "running.json"
 TERMINALS = ("x-terminal-emulator", "lxterminal", "xterm")
 #: Seconds that `send_lines` waits for an answer; arbitrary, the client answers at once unless it is stopped.
 ANSWER_S = 10.0
+#: Seconds that all windows together have to close before they are killed; arbitrary, within the 2 s of Ctrl-C.
+WINDOWS_S = 0.3
 
 
 def send_lines(folder: Path, job: int, lines: Iterable[str], *, end: bool = False) -> None:
@@ -109,14 +112,14 @@ class Consoles:
         self._commander: ZmqCommander | None = None
 
     async def open(self) -> None:
-        """Listen, if the network has consoles at all, and say where to type."""
+        """Listen, and say where to type if the network has consoles."""
+        self._server = await asyncio.start_unix_server(self._serve, self._address, limit=frames.MAX_COMMAND)
+        self._file.write_text(json.dumps({"pid": os.getpid(), "send": self._address}) + "\n")
         if not self._jobs:
             return
         from fission.adapters.zmq_links import ZmqCommander
 
         self._commander = ZmqCommander()
-        self._server = await asyncio.start_unix_server(self._serve, self._address, limit=frames.MAX_COMMAND)
-        self._file.write_text(json.dumps({"pid": os.getpid(), "send": self._address}) + "\n")
         if self._open_windows():
             return
         if len(self._jobs) == 1 and self._stdin and _stdin_is_a_console():
@@ -132,13 +135,13 @@ class Consoles:
     async def close(self) -> None:
         """Stop listening and close the windows."""
         for window in self._windows:
-            if window.poll() is None:
-                window.terminate()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    window.wait(1)
-            if window.poll() is None:
-                window.kill()
-                window.wait()
+            window.terminate()
+        deadline = time.monotonic() + WINDOWS_S
+        for window in self._windows:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                window.wait(max(0.0, deadline - time.monotonic()))
+            window.kill()
+            window.wait()
         if self._server is not None:
             self._server.close()
             with contextlib.suppress(FileNotFoundError):
@@ -200,7 +203,8 @@ class Consoles:
             return {"error": "an order is a JSON object with a job"}
         if job not in self._jobs:
             names = ", ".join(f"{number} ({known.name})" for number, known in self._jobs.items())
-            return {"error": f"job {job} is no InteractiveJob of {self._loaded.name}; there are: {names}"}
+            rest = f"there are: {names}" if names else "it has none"
+            return {"error": f"job {job} is no InteractiveJob of {self._loaded.name}; {rest}"}
         if job in self._ended:
             return {"error": f"{self._jobs[job].name} has ended"}
         if "line" in order:

@@ -155,7 +155,10 @@ class Exchange:
                 outlet.end()
         for outlet in self.outlets:
             outlet.wait_released()
+        # now, also what this job did not take: the ends below may wait for jobs that its producers feed too
         self.inlets.close()
+        for outlet in self.outlets:
+            outlet.wait_closed()
 
     def abandon(self) -> None:
         """Any thread, in any state: nothing goes out any more, and the job's loop finds that nobody wants its outputs."""

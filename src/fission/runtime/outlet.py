@@ -143,10 +143,16 @@ class Outlet:
                 self._links.send(self.pipe, [frames.encode_end(end)])
 
     def wait_released(self) -> None:
-        """Block until the consumer needs nothing of this pipe any more: the end has reached it, or all blocks if none was sent."""
+        """Block until every block was released."""
         with self._changed:
             self._flush()
-            while not (self.closed or (not self._ended and not len(self._window))):
+            while not self.closed and len(self._window):
+                self._changed.wait()
+
+    def wait_closed(self) -> None:
+        """Block until the consumer needs nothing of this pipe any more, if it was told of an end: the end has reached it then."""
+        with self._changed:
+            while self._ended and not self.closed:
                 self._changed.wait()
 
     @property
@@ -189,10 +195,11 @@ class Outlet:
         with self._lock:
             if not self._pending:
                 return float("inf")
-            if now - self._held_since >= HELD_AT_MOST_S:
+            due = self._held_since + HELD_AT_MOST_S
+            if now >= due:
                 self._flush()
                 return float("inf")
-            return self._held_since + HELD_AT_MOST_S
+            return due
 
     # with the lock held
 
