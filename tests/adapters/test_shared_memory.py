@@ -1,4 +1,4 @@
-"""Arena and views in one process: what goes in comes out, read-only, and memory is used again at the right moment."""
+"""Arena and views in one process: what goes in comes out, read-only; no room, wrong use, files, leaks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import pickle
 import stat
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,50 +15,14 @@ import numpy as np
 import pytest
 
 from fission.adapters import shared_memory, shared_views
-from fission.adapters.shared_memory import FOLDER, PROBES, REFUSED_PUTS, Arena, sweep
+from fission.adapters.shared_memory import FOLDER, REFUSED_PUTS, Arena, sweep
 from fission.adapters.shared_views import Views
 from fission.errors import EngineError, LocalProtocolError, RemoteProtocolError
 from fission.protocol import shared_blocks
 from fission.protocol.shared_blocks import ALIGNMENT, BlockGone, Descriptor
+from tests.adapters.shared_support import MakeArena, names, put
 
 PAGE = ALIGNMENT
-MakeArena = Callable[..., Arena]
-
-
-@pytest.fixture
-def prefix() -> Iterator[str]:
-    """Of a run of this test's own. What the test leaves in /dev/shm is removed."""
-    name = f"fission-t{os.urandom(6).hex()}"
-    yield name
-    sweep(name)
-
-
-@pytest.fixture
-def arena(prefix: str) -> Iterator[MakeArena]:
-    """Makes arenas of a few pages: ``arena(limit=pages, readers=[incarnation, ...])``."""
-    arenas = []
-
-    def make(limit: int = 17, readers: list[int] | None = None, incarnation: int = 1, job: int = 1, **keywords: Any) -> Arena:
-        keywords = {"segment_bytes": limit * PAGE, **keywords}
-        arenas.append(Arena(prefix, job, incarnation, readers or [1], limit=limit * PAGE, **keywords))
-        return arenas[-1]
-
-    yield make
-    for one in arenas:
-        one.close()
-
-
-def put(arena: Arena, data: Any, **keywords: Any) -> Descriptor:
-    """As `Arena.put`, where there is room."""
-    descriptor = arena.put(data, **keywords)
-    assert descriptor is not None
-    return descriptor
-
-
-def names(prefix: str) -> list[str]:
-    """The segments of a run."""
-    return sorted(name for name in os.listdir(FOLDER) if name.startswith(prefix))
-
 
 # -- what goes in comes out -------------------------------------------------------------------------------------------
 
@@ -143,263 +105,6 @@ def test_no_resource_tracker_takes_part(prefix: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("[] 70000\n", "")
     assert names(prefix) == [f"{prefix}-1.1-0"]
-
-
-# -- when memory is used again ----------------------------------------------------------------------------------------
-
-
-def used_again(one: Arena, before: Descriptor) -> bool:
-    """Whether the next buffer of the same size gets the memory of another one."""
-    after = put(one, b"n" * before.length)
-    again = after.offset == before.offset and after.segment == before.segment
-    one.release(after)
-    return again
-
-
-STEPS = {
-    "slice": lambda view: view[10:20],
-    "array": lambda view: np.frombuffer(view, np.uint8),
-    "part of an array": lambda view: np.frombuffer(view, np.uint8)[::7].reshape(-1, 1).T,
-    "cast": lambda view: view.cast("H")[5:],
-    "copyless pickle": lambda view: pickle.loads(
-        pickle.dumps(np.zeros(PAGE, np.uint8), 5, buffer_callback=lambda buffer: False), buffers=[view]
-    ),
-}
-
-
-@pytest.mark.parametrize("make", STEPS.values(), ids=STEPS)
-def test_released_and_then_collected(arena: MakeArena, make: Callable[[memoryview], Any]) -> None:
-    one, views = arena(), Views(1)
-    descriptor = put(one, b"o" * PAGE)
-    kept = make(views.get(descriptor))
-    assert not used_again(one, descriptor)
-    one.release(descriptor)
-    assert not used_again(one, descriptor)
-    assert bytes(kept).strip(b"o") == b""
-    del kept
-    assert used_again(one, descriptor)
-
-
-def test_collected_and_then_released(arena: MakeArena) -> None:
-    one, views = arena(), Views(1)
-    descriptor = put(one, b"o" * PAGE)
-    view = views.get(descriptor)
-    del view
-    assert not used_again(one, descriptor)
-    assert views.get(descriptor) == b"o" * PAGE  # as for the consumer's next life
-    one.release(descriptor)
-    one.release(descriptor)
-    assert used_again(one, descriptor)
-
-
-def test_never_taken(arena: MakeArena) -> None:
-    one = arena()
-    descriptor = put(one, b"o" * PAGE)
-    one.release(descriptor)
-    assert used_again(one, descriptor)
-
-
-def test_a_view_in_a_circle_goes_with_the_collector(arena: MakeArena) -> None:
-    one, views = arena(), Views(1)
-    descriptor = put(one, b"o" * PAGE)
-    one.release(descriptor)
-    circle: list[Any] = [np.frombuffer(views.get(descriptor), np.uint8)]
-    circle.append(circle)
-    del circle
-    assert not used_again(one, descriptor)
-    gc.collect()
-    assert used_again(one, descriptor)
-
-
-def test_a_view_may_end_in_another_thread(arena: MakeArena) -> None:
-    one, views = arena(), Views(1)
-    descriptor = put(one, b"o" * PAGE)
-    one.release(descriptor)
-    box = [views.get(descriptor)]
-    thread = threading.Thread(target=box.clear)
-    thread.start()
-    thread.join()
-    assert used_again(one, descriptor)
-
-
-def test_a_view_outlives_arena_and_views(arena: MakeArena, prefix: str) -> None:
-    one, views = arena(), Views(1)
-    view = views.get(put(one, b"o" * PAGE))
-    one.close()
-    one.close()
-    views.close()
-    views.close()
-    assert one.put(b"x") is None
-    assert names(prefix) == []
-    assert view == b"o" * PAGE
-
-
-def test_every_reader_counts(arena: MakeArena) -> None:
-    one = arena(readers=[1, 7, 3])
-    first, last = Views(1), Views(3)
-    descriptor = put(one, b"o" * PAGE, readers=[0, 2])
-    other = descriptor._replace(reader=2)
-    assert descriptor.reader == 0
-    views = [first.get(descriptor), last.get(other)]
-    one.release(descriptor)
-    one.release(descriptor)
-    assert not used_again(one, descriptor)
-    one.release(other)
-    assert not used_again(one, descriptor)
-    views.pop(0)
-    assert not used_again(one, descriptor)
-    views.clear()
-    assert used_again(one, descriptor)
-    everybody = put(one, b"o" * PAGE)
-    for reader in range(3):
-        assert not used_again(one, everybody)
-        one.release(everybody._replace(reader=reader))
-    assert used_again(one, everybody)
-
-
-def test_a_block_that_is_held_comes_again_as_a_copy(arena: MakeArena) -> None:
-    one, views = arena(), Views(1)
-    descriptor = put(one, b"o" * PAGE)
-    first, second = views.get(descriptor), views.get(descriptor)
-    assert first == second
-    assert second.readonly
-    one.release(descriptor)
-    del second
-    assert not used_again(one, descriptor)
-    del first
-    assert used_again(one, descriptor)
-
-
-def test_a_forked_child_does_not_give_back_what_its_parent_holds(arena: MakeArena) -> None:
-    one, views = arena(), Views(1)
-    descriptor = put(one, b"o" * PAGE)
-    view = views.get(descriptor)
-    one.release(descriptor)
-    pid = os.fork()
-    if not pid:
-        del view
-        os._exit(0)
-    os.waitpid(pid, 0)
-    assert not used_again(one, descriptor)
-    assert view == b"o" * PAGE
-
-
-def test_many_that_are_held_for_long_do_not_hide_the_free(arena: MakeArena) -> None:
-    count = 3 * PROBES
-    one, views = arena(limit=count + 1), Views(1)
-    descriptors = [put(one, b"o" * PAGE) for _ in range(count)]
-    held = [views.get(descriptor) for descriptor in descriptors]
-    for descriptor in descriptors:
-        one.release(descriptor)
-    assert one.put(b"x") is None
-    held.pop(count // 2)
-    assert put(one, b"x").offset == descriptors[count // 2].offset
-
-
-def test_pieces_become_room_for_something_big(arena: MakeArena) -> None:
-    one = arena(limit=17)
-    descriptors = [put(one, b"o" * size * PAGE) for size in (1, 5, 2, 8)]
-    assert one.put(b"x") is None
-    for descriptor in descriptors[::-1]:
-        one.release(descriptor)
-    assert put(one, b"x" * 16 * PAGE).offset == PAGE
-    assert one.committed == 17 * PAGE
-
-
-# -- lives ------------------------------------------------------------------------------------------------------------
-
-
-def test_what_a_dead_reader_held_is_free_when_its_next_life_is_known(arena: MakeArena) -> None:
-    one, views = arena(readers=[5]), Views(5)
-    descriptor = put(one, b"o" * PAGE)
-    view = views.get(descriptor)
-    one.release(descriptor)
-    one.forget_reader(0, 5)
-    one.forget_reader(0, 4)
-    assert not used_again(one, descriptor)
-    one.forget_reader(0, 6)
-    assert used_again(one, descriptor)
-    del view
-
-
-def test_what_is_sent_again_is_still_there(arena: MakeArena) -> None:
-    one = arena()
-    descriptor = put(one, b"o" * PAGE)
-    gone = Views(1).get(descriptor)
-    one.forget_reader(0, 2)
-    assert not used_again(one, descriptor)
-    view = Views(2).get(descriptor)
-    assert view == gone
-    one.release(descriptor)
-    del gone  # the older life wakes up, and lets go of what its successor holds
-    assert not used_again(one, descriptor)
-    assert view == b"o" * PAGE
-    del view
-    assert used_again(one, descriptor)
-
-
-def test_a_life_that_the_producer_has_not_heard_of_counts(arena: MakeArena) -> None:
-    one = arena()
-    descriptor = put(one, b"o" * PAGE)
-    view = Views(3).get(descriptor)
-    one.release(descriptor)
-    assert not used_again(one, descriptor)
-    del view
-    assert used_again(one, descriptor)
-
-
-def test_a_released_block_is_gone(arena: MakeArena) -> None:
-    one, views = arena(), Views(1)
-    descriptor = put(one, b"o" * PAGE)
-    one.release(descriptor)
-    other = put(one, b"x" * PAGE)
-    assert (other.slot, other.offset) == (descriptor.slot, descriptor.offset)
-    with pytest.raises(BlockGone):
-        views.get(descriptor)
-    with pytest.raises(LocalProtocolError):
-        one.view(descriptor)
-    view = views.get(other)
-    assert view == b"x" * PAGE
-    with pytest.raises(BlockGone):
-        views.get(descriptor)
-    one.release(other)
-    assert not used_again(one, other)
-    del view
-    assert used_again(one, other)
-
-
-def test_a_producers_newer_life_ends_the_older_one(arena: MakeArena) -> None:
-    views = Views(1)
-    old, new = arena(incarnation=1), arena(incarnation=2)
-    before, unseen, after = put(old, b"1"), put(old, b"2"), put(new, b"3")
-    view = views.get(before)
-    assert views.get(after) == b"3"
-    for late in (unseen, before):
-        with pytest.raises(BlockGone):
-            views.get(late)
-    assert view == b"1"
-    other_job = arena(job=2)
-    assert views.get(put(other_job, b"4")) == b"4"
-
-
-def test_a_life_is_taken_all_or_none(arena: MakeArena, prefix: str) -> None:
-    one, views = arena(limit=100, segment_bytes=8 * PAGE), Views(1)
-    blocks = [put(one, bytes([number]) * 4 * PAGE) for number in range(2)]
-    assert len({block.segment for block in blocks}) == 2
-    assert views.get(blocks[0])[0] == 0
-    os.unlink(f"{FOLDER}/{blocks[1].segment}")
-    for block in (blocks[1], blocks[0]):
-        with pytest.raises(BlockGone):
-            views.get(block)
-
-
-def test_a_life_removes_what_the_last_but_one_has_left(arena: MakeArena, prefix: str) -> None:
-    lives = [1, 2, 3, 10]
-    for index, incarnation in enumerate(lives):
-        for job in (1, 11):
-            put(arena(incarnation=incarnation, job=job), b"x")
-            for_job = {int(name.split(".")[1].split("-")[0]) for name in names(f"{prefix}-{job}.")}
-            assert for_job == {life for life in lives[: index + 1] if life >= incarnation - 1}
 
 
 # -- no room ----------------------------------------------------------------------------------------------------------

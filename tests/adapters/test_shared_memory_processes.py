@@ -17,6 +17,7 @@ import pytest
 
 from fission.adapters.shared_memory import FOLDER, Arena, sweep
 from fission.protocol.shared_blocks import ALIGNMENT, Descriptor
+from tests.adapters.shared_support import put, used_again
 
 MB = 1 << 20
 
@@ -91,53 +92,31 @@ def remote() -> Iterator[Callable[[], Remote]]:
 
 
 @pytest.fixture
-def prefix() -> Iterator[str]:
-    """Of a run of this test's own. What the test leaves in /dev/shm is removed."""
-    name = f"fission-t{os.urandom(6).hex()}"
-    yield name
-    sweep(name)
-
-
-@pytest.fixture
-def arena(prefix: str) -> Iterator[Arena]:
+def two_readers(prefix: str) -> Iterator[Arena]:
     """An arena with two readers in their first lives, and room for eight buffers of 1 MB."""
     one = Arena(prefix, 1, 1, [1, 1], limit=8 * MB + 64 * ALIGNMENT, segment_bytes=16 * MB)
     yield one
     one.close()
 
 
-def put(arena: Arena, data: bytes, **keywords: Any) -> Descriptor:
-    """As `Arena.put`, where there is room."""
-    descriptor = arena.put(data, **keywords)
-    assert descriptor is not None
-    return descriptor
-
-
-def used_again(arena: Arena, before: Descriptor) -> bool:
-    """Whether the next buffer of the same size gets the memory of another one."""
-    after = put(arena, b"n" * before.length, readers=[0])
-    arena.release(after)
-    return after.offset == before.offset
-
-
 TAKE = "view = Views(incarnation).get(Descriptor.unpack(packed)); result = bytes(view), view.readonly"
 
 
 @pytest.mark.slow
-def test_the_others_see_what_was_put_until_they_let_go(arena: Arena, remote: Callable[[], Remote]) -> None:
+def test_the_others_see_what_was_put_until_they_let_go(two_readers: Arena, remote: Callable[[], Remote]) -> None:
     readers = [remote(), remote()]
     data = os.urandom(MB)
-    block = put(arena, data)
+    block = put(two_readers, data)
     both = [block._replace(reader=number) for number in range(2)]
     for reader, descriptor in zip(readers, both, strict=True):
         assert reader.do(TAKE, incarnation=1, packed=descriptor.pack()) == (data, True)
     for descriptor in both:
-        assert not used_again(arena, block)
-        arena.release(descriptor)
+        assert not used_again(two_readers, block)
+        two_readers.release(descriptor)
     for reader in readers:
-        assert not used_again(arena, block)
+        assert not used_again(two_readers, block)
         assert reader.do("result = bytes(view); del view") == data
-    assert used_again(arena, block)
+    assert used_again(two_readers, block)
 
 
 ARRAY = """
@@ -151,56 +130,56 @@ except ValueError as why:
 
 
 @pytest.mark.slow
-def test_arrays_are_read_only_at_the_other_side(arena: Arena, remote: Callable[[], Remote]) -> None:
+def test_arrays_are_read_only_at_the_other_side(two_readers: Arena, remote: Callable[[], Remote]) -> None:
     np = pytest.importorskip("numpy")
     array = np.ones(50_000, dtype=[("x", "f8"), ("y", "S3")])
     buffers: list[pickle.PickleBuffer] = []
     payload = pickle.dumps(array, 5, buffer_callback=buffers.append)
-    packed = put(arena, buffers[0].raw(), readers=[0]).pack()
+    packed = put(two_readers, buffers[0].raw(), readers=[0]).pack()
     dtype, total, error = remote().do(ARRAY, payload=payload, packed=packed)
     assert (dtype, total) == (str(array.dtype), 50_000)
     assert "read-only" in error
 
 
 @pytest.mark.slow
-def test_what_a_killed_reader_held_waits_for_its_next_life(arena: Arena, remote: Callable[[], Remote]) -> None:
+def test_what_a_killed_reader_held_waits_for_its_next_life(two_readers: Arena, remote: Callable[[], Remote]) -> None:
     first, second = remote(), remote()
-    released, unreleased = put(arena, b"r" * MB, readers=[0]), put(arena, b"u" * MB, readers=[0])
+    released, unreleased = put(two_readers, b"r" * MB, readers=[0]), put(two_readers, b"u" * MB, readers=[0])
     for block in (released, unreleased):
         first.do(
             TAKE.replace("view =", "views = globals().setdefault('views', []); view =") + "; views.append(view)",
             incarnation=1,
             packed=block.pack(),
         )
-    arena.release(released)
+    two_readers.release(released)
     first.kill()
-    assert not used_again(arena, released)
-    arena.forget_reader(0, 2)
-    assert used_again(arena, released)
+    assert not used_again(two_readers, released)
+    two_readers.forget_reader(0, 2)
+    assert used_again(two_readers, released)
     assert second.do(TAKE, incarnation=2, packed=unreleased.pack()) == (b"u" * MB, True)
-    arena.release(unreleased)
-    put(arena, b"n" * MB, readers=[0])
-    assert not used_again(arena, unreleased)
+    two_readers.release(unreleased)
+    put(two_readers, b"n" * MB, readers=[0])
+    assert not used_again(two_readers, unreleased)
     assert second.do("result = bytes(view); del view") == b"u" * MB
-    assert used_again(arena, unreleased)
+    assert used_again(two_readers, unreleased)
 
 
 @pytest.mark.slow
-def test_a_stopped_reader_that_wakes_up_harms_nobody(arena: Arena, remote: Callable[[], Remote]) -> None:
+def test_a_stopped_reader_that_wakes_up_harms_nobody(two_readers: Arena, remote: Callable[[], Remote]) -> None:
     zombie, successor = remote(), remote()
-    block = put(arena, b"b" * MB, readers=[0])
+    block = put(two_readers, b"b" * MB, readers=[0])
     zombie.do(TAKE, incarnation=1, packed=block.pack())
     zombie.process.send_signal(signal.SIGSTOP)
-    arena.forget_reader(0, 2)
+    two_readers.forget_reader(0, 2)
     successor.do(TAKE, incarnation=2, packed=block.pack())
-    arena.release(block)
+    two_readers.release(block)
     zombie.tell("del view; result = 'let go'")
-    assert not used_again(arena, block)
+    assert not used_again(two_readers, block)
     zombie.process.send_signal(signal.SIGCONT)
     assert zombie.hear() == "let go"
-    assert not used_again(arena, block)
+    assert not used_again(two_readers, block)
     assert successor.do("result = bytes(view); del view") == b"b" * MB
-    assert used_again(arena, block)
+    assert used_again(two_readers, block)
 
 
 PRODUCE = """
@@ -275,11 +254,11 @@ def answer(arena: Arena, readers: list[Remote], under_way: deque[tuple[int, Desc
 
 
 @pytest.mark.slow
-def test_thousands_of_blocks_do_not_change_under_their_readers(arena: Arena, remote: Callable[[], Remote]) -> None:
+def test_thousands_of_blocks_do_not_change_under_their_readers(two_readers: Arena, remote: Callable[[], Remote]) -> None:
     readers = [remote(), remote()]
-    assert stream(arena, readers, 5000) == []
-    assert arena.committed < 8 * MB
-    assert arena.slots < 40
+    assert stream(two_readers, readers, 20_000) == []
+    assert two_readers.committed < 8 * MB
+    assert two_readers.slots < 40
 
 
 @pytest.mark.slow
@@ -317,6 +296,7 @@ other = Arena("fission-full", 2, 1, [1], folder=folder)
 assert other.put(bytes(70_000)) is None
 assert sorted(os.listdir(folder)) == ["fission-full-1.1-0", "somebody"], os.listdir(folder)
 arena.close()
+views.close()
 assert all(other.put(bytes(70_000)) is None for _ in range(64)) and other.put(bytes(70_000)) is not None
 print(len(blocks))
 """

@@ -261,10 +261,10 @@ class LineConformance:
         assert line.most == 4
 
     def test_a_window_is_full_of_bytes_too(self, place: Place) -> None:
-        line = Line(place, blocks=100, size=1000)
-        task, returned = self.put_in_thread(place, line, 9, lambda number: payload(number).ljust(300))
-        eventually(lambda: line.outlet.sent == 4, DEADLINE_S, "a full window")
-        assert (len(returned), line.outlet.queue) == (3, 4)
+        line = Line(place, blocks=100, size=3 * COALESCE_BYTES - 1)
+        task, returned = self.put_in_thread(place, line, 9, lambda number: payload(number).ljust(COALESCE_BYTES))
+        eventually(lambda: line.outlet.sent == 3, DEADLINE_S, "a full window")
+        assert (len(returned), line.outlet.queue) == (2, 3)
         line.serve_until(task)
         assert len(line.receive(9)) == 9
 
@@ -742,9 +742,9 @@ class NetworkConformance:
         pipes = {1: PicklePipe(1), 2: PicklePipe(2), 3: PicklePipe(3), 4: Feedback(4)}
         gain, sink = Gain(inputs=[pipes[1], pipes[4]], outputs=[pipes[2]]), Sink([pipes[3]])
         middle = Forward(inputs=[pipes[2]], outputs=[pipes[3], pipes[4]])
-        Network(place, [Source(range(200), [pipes[1]]), gain, middle, sink], blocks=2, feedback=[4]).run()
-        assert sink.got == list(range(200))
-        assert len(gain.fed_back) == 200
+        Network(place, [Source(range(60), [pipes[1]]), gain, middle, sink], blocks=2, feedback=[4]).run()
+        assert sink.got == list(range(60))
+        assert len(gain.fed_back) == 60
         # what comes back is what went out before, in order; -1 and repetitions where it was not there in time
         assert gain.fed_back == sorted(gain.fed_back)
         assert gain.fed_back[0] == -1

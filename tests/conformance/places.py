@@ -58,13 +58,13 @@ class Task(Generic[T]):
 class Place(ABC):
     """One way to join jobs, for one test. `close` ends what was made here; the test fails if a thread does not end.
 
-    A reader that waits for longer than the deadline is woken up and gets None instead of its message.
+    A reader that still waits when the deadline is over is woken up and gets None instead of its message.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
         self._made: list[Links] = []
         self._tasks: list[Task[Any]] = []
-        self._watchdog = threading.Timer(DEADLINE_S, self._wake_all)
+        self._watchdog = threading.Timer(deadline_s, self._wake_all)
         self._watchdog.daemon = True
         self._watchdog.start()
 
@@ -120,8 +120,8 @@ class Place(ABC):
 class MemoryPlace(Place):
     """Queues of one process."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
+        super().__init__(deadline_s)
         self._network = MemoryNetwork()
         self._numbers = count(1)
 
@@ -138,8 +138,8 @@ class MemoryPlace(Place):
 class IpcPlace(Place):
     """ZeroMQ over sockets in a temporary directory, each end with a context of its own, as between processes."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
+        super().__init__(deadline_s)
         self._folder = tempfile.mkdtemp(prefix="fission-")
         self._numbers = count(1)
 
@@ -162,8 +162,8 @@ class IpcPlace(Place):
 class InprocPlace(Place):
     """ZeroMQ without sockets, in one context."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
+        super().__init__(deadline_s)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._numbers = count(1)
 
@@ -184,8 +184,8 @@ class InprocPlace(Place):
 class TcpPlace(Place):
     """ZeroMQ over TCP, as between hosts."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
+        super().__init__(deadline_s)
         # Linux has 16 million addresses of its own: on this one nobody else takes ports between our choice and our use.
         low = os.getpid() % 250 + 2
         self._host = f"127.{os.getpid() // 250 % 250 + 1}.{id(self) // 4096 % 250}.{low}" if sys.platform == "linux" else "127.0.0.1"

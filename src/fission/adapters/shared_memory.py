@@ -108,6 +108,35 @@ class _Segment:
             self.memory.close()
 
 
+class Lease:
+    """A buffer in an arena for as long as this object lives: when the last window has let go of it, all its readers have released it.
+
+    Attributes:
+        descriptor: for the first of its readers.
+        nbytes: length of the buffer.
+    """
+
+    __slots__ = ("_arena", "_readers", "descriptor", "nbytes")
+
+    def __init__(self, arena: Arena, descriptor: Descriptor, readers: Collection[int]) -> None:
+        self.descriptor = descriptor
+        self.nbytes = descriptor.length
+        self._arena = arena
+        self._readers = readers
+
+    def pack(self, reader: int) -> bytes:
+        """Return the descriptor for one of its readers, as it travels."""
+        return self.descriptor._replace(reader=reader).pack()
+
+    def view(self) -> memoryview:
+        """Return the producer's own view; see `Arena.view`."""
+        return self._arena.view(self.descriptor)
+
+    def __del__(self) -> None:
+        for reader in self._readers:
+            self._arena.release(self.descriptor._replace(reader=reader))
+
+
 class Arena:
     """The shared memory of one producer. `put` and `close` belong to one thread, everything else to any.
 
@@ -203,6 +232,12 @@ class Arena:
         segment.stamps[entry * self._entry_bytes // STAMP_BYTES] = self._stamp
         self._slots[self._stamp] = _Slot(segment, entry, offset, size, waiting)
         return Descriptor(segment.name, entry, offset, length, self._stamp, min(waiting))
+
+    def lend(self, buffer: Any, readers: Collection[int] | None = None) -> Lease | None:
+        """As `put`, but nobody needs to call `release`: whoever keeps the block for its readers keeps the lease."""
+        readers = range(len(self._readers)) if readers is None else readers
+        descriptor = self.put(buffer, readers)
+        return None if descriptor is None else Lease(self, descriptor, readers)
 
     def release(self, descriptor: Descriptor) -> None:
         """The descriptor's reader will never be sent the block again. Doing it twice is right."""
