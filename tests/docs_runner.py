@@ -12,8 +12,8 @@ reader will see::
     example_1: interrupted after ... s
     ```
 
-The commands of a page run one after another, by bash, in one temporary folder. It looks like a clone after ``make demo``: there is a copy of
-examples/, the Makefile, and a .venv/bin with the programs under test, which is on PATH as if it were activated.
+The commands of a page run one after another, by bash, in one temporary folder. It looks like a clone after ``make demo``: there is a copy
+of examples/, the Makefile, and a .venv/bin with the programs under test, which is on PATH as if it were activated.
 
 A command without output in the block may say what it likes. Stated output must be all of it (stdout and stderr together, as a terminal
 shows them), where ``...`` stands for anything within a line, and on a line of its own for any number of lines. The line ``^C`` is where the

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from pathlib import Path
 
 import pytest
 
+from fission.cli.table import COMMANDS
+from fission.project.settings import SETTINGS
 from tests.docs_runner import ROOT, Block, Page, blocks_of, fits
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").rglob("README.md"))]
@@ -18,6 +22,53 @@ def test_page(path: Path, tmp_path: Path) -> None:
     with Page(tmp_path) as page:
         for block in blocks_of(path.read_text(encoding="utf-8")):
             page.run(block)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as code hosts make them."""
+    lines = re.sub(r"^(`{3,}).*?^\1`*$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL).splitlines()
+    headings = [line.lstrip("# ") for line in lines if line.startswith("#")]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"], ids=lambda path: str(path.relative_to(ROOT)))
+def test_links(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        page = path.parent / file if file else path
+        assert page.exists(), f"{target}: there is no {page}"
+        assert not anchor or anchor in anchors(page), f"{target}: the headings there are {sorted(anchors(page))}"
+
+
+def rows(page: str) -> dict[str, list[str]]:
+    """The rows of a page's tables that begin with a name in backquotes: the cells behind it."""
+    lines = [line for line in (ROOT / page).read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    cells = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
+    return {first.strip("`"): rest for first, *rest in cells}
+
+
+def test_every_setting_is_described_with_its_default() -> None:
+    described = rows("docs/config.md")
+    for setting in SETTINGS.values():
+        assert setting.name in described, f"docs/config.md has no row for {setting.name}"
+        if not isinstance(setting.default, (tuple, dict)):
+            default = described[setting.name][1]
+            stated = ast.literal_eval(default)
+            assert (stated, type(stated) is bool) == (setting.default, type(setting.default) is bool), f"{setting.name}: {default}"
+
+
+def test_simulate_looks_at_what_the_page_says() -> None:
+    described = rows("docs/config.md")
+    unseen = {name for name in SETTINGS if described[name][-1] == "does not look at it"}
+    assert unseen == {setting.name for setting in SETTINGS.values() if setting.remote}
+
+
+def test_every_command_is_described() -> None:
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert [command for command in COMMANDS if f"\n## {command}\n" not in text] == []
+    assert [command for command in COMMANDS if f"{command} --help" not in text] == []
 
 
 # -- the runner itself ------------------------------------------------------------------------------------------------

@@ -105,7 +105,6 @@ def remains(root: Path) -> list[str]:
     found = [f"process {child.pid}: {_command(child)}" for child in descendants(os.getpid()) if "resource_tracker" not in _command(child)]
     found += sorted(f"run folder {name}" for name in run_folders())
     found += [str(path) for pattern in ("running.json", "*/.*.fifo") for path in root.glob(f"*/simulation/{pattern}")]
-    found += [f"/dev/shm/{name}" for name in _shared_memory()]
     return found
 
 
@@ -129,9 +128,3 @@ def _command(process: psutil.Process) -> str:
     with contextlib.suppress(psutil.Error):
         return " ".join(process.cmdline()) or str(process.name())
     return "?"
-
-
-def _shared_memory() -> list[str]:
-    with contextlib.suppress(FileNotFoundError):
-        return [name for name in os.listdir("/dev/shm") if name.startswith("fission")]
-    return []

@@ -326,7 +326,7 @@ def test_my_job_with_a_file_from_init_to_setup(simulate: Simulate, fission: Comm
     jobs = (
         PYTHON_JOB
         + document("002_my_job_with_file")
-        + '''
+        + """
 class ReadingJob(MyJob):
     DEPENDENCIES = "my_network/source"
 
@@ -335,7 +335,7 @@ class ReadingJob(MyJob):
         if line == "last":
             self.finish()
         return line
-'''
+"""
     )
     config = """
 from fission.core.jobs import CSVSinkJob
@@ -426,7 +426,7 @@ def test_head_operations(simulate: Simulate, fission: CommandLine) -> None:
     jobs = (
         PYTHON_JOB
         + document("002_count_job_generator")
-        + '''
+        + """
 class MarkJob(PythonJob):
     HEAD = True
 
@@ -455,7 +455,7 @@ class SeeJob(PythonJob):
             reserved = "reserved"
         return [a, int(first), int(second), int(self.head), int(first & second), int(first | second), int(first << 1),
                 int(second >> 2), int(~first), second[7], int(second[5:8]), reserved]
-'''
+"""
     )
     config = """
 from fission.core.jobs import CSVSinkJob

@@ -108,20 +108,20 @@ STUBBORN = {
 }
 
 
-def stubborn_network(body: str) -> dict[str, str]:
+def stubborn_job(name: str, body: str) -> str:
     code = body.replace("\n", "\n        ")
-    jobs = f"""
-class Stubborn(PythonJob):
+    return f"""
+class {name}(PythonJob):
     def run(self, value):
         print("is stubborn", flush=True)
         {code}
 """
-    return network(jobs, "Endless(outputs=[PicklePipe(1)]), Stubborn(inputs=[PicklePipe(1)])")
 
 
 @pytest.mark.parametrize("kind", STUBBORN)
 def test_a_stubborn_job_is_killed(fission: CommandLine, kind: str) -> None:
-    fission.project(stubborn_network(STUBBORN[kind]))
+    listed = "Endless(outputs=[PicklePipe(1)]), Stubborn(inputs=[PicklePipe(1)])"
+    fission.project(network(stubborn_job("Stubborn", STUBBORN[kind]), listed))
     client = fission.start("net", "simulate")
     client.wait_for("Stubborn 2] is stubborn")
     done = stop(client, fission.root)
@@ -132,11 +132,11 @@ def test_a_stubborn_job_is_killed(fission: CommandLine, kind: str) -> None:
 
 def test_all_kinds_of_stubborn_jobs_in_one_network_and_ctrl_c_pressed_twice(fission: CommandLine) -> None:
     """The second one kills at once, the others are only impatience."""
-    jobs, listed = [], ["Endless(outputs=[" + ", ".join(f"PicklePipe({number})" for number in range(1, len(STUBBORN) + 1)) + "]),"]
-    for number, body in enumerate(STUBBORN.values(), start=1):
-        jobs.append(stubborn_network(body)["net/jobs/jobs.py"].partition("class Stubborn")[2].replace("(PythonJob)", f"{number}(PythonJob)", 1))
-        listed.append(f"Stubborn{number}(inputs=[PicklePipe({number})]),")
-    fission.project(network("\n".join("class Stubborn" + job for job in jobs), "\n".join(listed)))
+    numbers = range(1, len(STUBBORN) + 1)
+    jobs = [stubborn_job(f"Stubborn{number}", body) for number, body in zip(numbers, STUBBORN.values(), strict=True)]
+    pipes = ", ".join(f"PicklePipe({number})" for number in numbers)
+    listed = [f"Endless(outputs=[{pipes}])", *(f"Stubborn{number}(inputs=[PicklePipe({number})])" for number in numbers)]
+    fission.project(network("".join(jobs), ",\n".join(listed)))
     client = fission.start("net", "simulate")
     client.wait_for("is stubborn", count=len(STUBBORN))
     client.interrupt()
@@ -293,7 +293,12 @@ def wait_a_while(client: Running, seconds: float) -> None:
 def test_at_the_end(fission: CommandLine) -> None:
     """Ctrl-C while the network ends by itself: one of the two wins, and either is clean."""
     fission.project(network("", "Count(3, outputs=[PicklePipe(1)]), Show(inputs=[PicklePipe(1)])"))
-    for text, stream in (("got 3", "stdout"), ("Show 2 finished", "stderr"), ("Count 1 finished", "stderr"), ("net: finished", "stdout")) * 2:
+    for text, stream in (
+        ("got 3", "stdout"),
+        ("Show 2 finished", "stderr"),
+        ("Count 1 finished", "stderr"),
+        ("net: finished", "stdout"),
+    ) * 2:
         with fission.start("net", "simulate") as client:
             client.wait_for(text, stream=stream)
             client.interrupt()
@@ -339,7 +344,6 @@ def test_when_the_reader_of_the_output_goes_away(fission: CommandLine) -> None:
     done = subprocess.run(["sh", "-c", command], cwd=fission.root, env=environment, capture_output=True, text=True, timeout=20, check=True)
     errors = (fission.root / "errors").read_text()
     assert done.stdout == "[Show 2] got 1\n", errors
-    errors = (fission.root / "errors").read_text()
     assert "Traceback" not in errors
     assert "Exception ignored" not in errors
     eventually(lambda: not remains(fission.root), 2, lambda: str(remains(fission.root)))

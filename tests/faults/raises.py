@@ -1,6 +1,7 @@
 """Raises on its third block, when what came of the first two is in the files of the other jobs."""
 
 import time
+from pathlib import Path
 
 from fission.core.jobs import PythonJob
 
@@ -21,7 +22,7 @@ class Raises(PythonJob):
     def wait(self):
         deadline = time.monotonic() + DEADLINE_S
         for path in self.waits_for:
-            while "\n2\n" not in open(path).read():
+            while not Path(path).exists() or "\n2\n" not in Path(path).read_text():
                 if time.monotonic() > deadline:
                     raise TimeoutError(path)
                 time.sleep(0.005)

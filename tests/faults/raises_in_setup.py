@@ -6,7 +6,8 @@ from fission.core.jobs import PythonJob
 class RaisesInSetup(PythonJob):
     def setup(self, *args, **kwargs):
         super().setup(*args, **kwargs)
-        self.model = open("model.bin").read()
+        with open("model.bin", "rb") as file:
+            self.model = file.read()
 
     def run(self, value):
         return value

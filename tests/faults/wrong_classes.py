@@ -32,3 +32,18 @@ class WrongDefaultPipe(OptionalJSONPipe):
 class ShortDummyPipe(BytesPipe):
     def get_dummy(self):
         return b"123"
+
+
+class TextDummyPipe(BytesPipe):
+    def get_dummy(self):
+        return "1234"
+
+
+class FailingDummyPipe(BytesPipe):
+    def get_dummy(self):
+        return self.last
+
+
+class UnreadableDummyPipe(PicklePipe):
+    def get_dummy(self):
+        return b"no pickle"

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 from fission.core.jobs import PythonJob
 from fission.core.pipes import BytesPipe
@@ -12,7 +13,10 @@ DEADLINE_S = 10
 
 class FailingDummyPipe(BytesPipe):
     def get_dummy(self):
-        return open("dummy.bin", "rb").read() if HERE else bytes(self.BLOCK_SIZE)
+        if not HERE:
+            return bytes(self.BLOCK_SIZE)
+        with open("dummy.bin", "rb") as file:
+            return file.read()
 
 
 class ShortDummyPipe(BytesPipe):
@@ -24,7 +28,7 @@ class SendsMany(PythonJob):
     def run(self):
         for number in range(100):
             yield number.to_bytes(4, "big")
-        open("all_sent", "w").close()
+        Path("all_sent").touch()
 
 
 class Loses(PythonJob):

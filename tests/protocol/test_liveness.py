@@ -22,6 +22,7 @@ from fission.protocol.liveness import (
     Liveness,
     Lost,
     NodeState,
+    NodeStatistics,
     Pulse,
     Return,
     Silence,
@@ -228,6 +229,18 @@ def test_tq_before_the_first_pulse_is_0() -> None:
     machine.handle(Expect("1"), 0.0)
     assert machine.tq("1", 5.0) == 0
     assert machine.statistics(5.0)["1"].silence_s is None
+
+
+def test_statistics() -> None:
+    machine = watched("1", "2")
+    machine.handle(Pulse("1", 1), 1.0)
+    machine.handle(Pulse("1", 3), 2.0)
+    machine.handle(Pulse("1", 1), 2.0)
+    machine.handle(Left("2", 1), 2.5)
+    assert machine.statistics(3.0) == {
+        "1": NodeStatistics(UP, incarnation=3, silence_s=1.0, tq=255, pulses=3, stale=1, losses=1),
+        "2": NodeStatistics(LOST, incarnation=1, silence_s=3.0, tq=85, pulses=1, stale=0, losses=1),
+    }
 
 
 # -- misuse -----------------------------------------------------------------------------------------------------------

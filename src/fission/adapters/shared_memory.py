@@ -29,7 +29,7 @@ from typing import Any
 
 from fission.errors import LocalProtocolError
 from fission.protocol import shared_blocks
-from fission.protocol.shared_blocks import LIVES, MAX_INCARNATION, STAMP_BYTES, Descriptor, Extents
+from fission.protocol.shared_blocks import ALIGNMENT, LIVES, MAX_INCARNATION, STAMP_BYTES, Descriptor, Extents
 
 #: Where segments live: memory on every Linux. Elsewhere there is no such folder, and all goes the slow way.
 FOLDER = "/dev/shm"
@@ -39,7 +39,7 @@ SEGMENT_BYTES = 64 << 20
 LIMIT_BYTES = 1 << 30
 #: Released slots that a `put` looks at, whether they are still held. Measured: 0.15 us each.
 PROBES = 16
-#: After memory could not be had, so many puts do not ask for it again. Arbitrary: a refusal costs as much as a copy.
+#: After the system refused memory, so many puts of that size do not ask again. Arbitrary: a refusal costs as much as a copy.
 REFUSED_PUTS = 64
 
 log = logging.getLogger("fission.shared_memory")
@@ -108,6 +108,35 @@ class _Segment:
             self.memory.close()
 
 
+class Lease:
+    """A buffer in an arena for as long as this object lives: when the last window has let go of it, all its readers have released it.
+
+    Attributes:
+        descriptor: for the first of its readers.
+        nbytes: length of the buffer.
+    """
+
+    __slots__ = ("_arena", "_readers", "descriptor", "nbytes")
+
+    def __init__(self, arena: Arena, descriptor: Descriptor, readers: Collection[int]) -> None:
+        self.descriptor = descriptor
+        self.nbytes = descriptor.length
+        self._arena = arena
+        self._readers = readers
+
+    def pack(self, reader: int) -> bytes:
+        """Return the descriptor for one of its readers, as it travels."""
+        return self.descriptor._replace(reader=reader).pack()
+
+    def view(self) -> memoryview:
+        """Return the producer's own view; see `Arena.view`."""
+        return self._arena.view(self.descriptor)
+
+    def __del__(self) -> None:
+        for reader in self._readers:
+            self._arena.release(self.descriptor._replace(reader=reader))
+
+
 class Arena:
     """The shared memory of one producer. `put` and `close` belong to one thread, everything else to any.
 
@@ -146,7 +175,8 @@ class Arena:
         self.refused = 0
         self._incarnation = incarnation
         self._readers = list(readers)
-        self._limit, self._segment_bytes, self._folder = limit, segment_bytes, folder
+        self._limit, self._folder = limit, folder
+        self._segment_bytes = -(-segment_bytes // ALIGNMENT) * ALIGNMENT
         self._entry_bytes = shared_blocks.entry_bytes(len(self._readers))
         self._unmarked = bytes(self._entry_bytes - STAMP_BYTES)
         self._segments: list[_Segment] = []
@@ -155,7 +185,7 @@ class Arena:
         self._released: deque[int] = deque()  # stamps of slots that all readers have released, and perhaps hold
         # random, so that a descriptor of an arena that had the same name does not fit by chance
         self._stamp = 1 << 55 | int.from_bytes(os.urandom(6), "little")
-        self._refusals = 0
+        self._refusals, self._refused_size = 0, 0
         self._warned = False
         self._closed = not (os.path.isdir(folder) and hasattr(os, "posix_fallocate"))
         if self._closed:
@@ -202,6 +232,12 @@ class Arena:
         segment.stamps[entry * self._entry_bytes // STAMP_BYTES] = self._stamp
         self._slots[self._stamp] = _Slot(segment, entry, offset, size, waiting)
         return Descriptor(segment.name, entry, offset, length, self._stamp, min(waiting))
+
+    def lend(self, buffer: Any, readers: Collection[int] | None = None) -> Lease | None:
+        """As `put`, but nobody needs to call `release`: whoever keeps the block for its readers keeps the lease."""
+        readers = range(len(self._readers)) if readers is None else readers
+        descriptor = self.put(buffer, readers)
+        return None if descriptor is None else Lease(self, descriptor, readers)
 
     def release(self, descriptor: Descriptor) -> None:
         """The descriptor's reader will never be sent the block again. Doing it twice is right."""
@@ -278,34 +314,36 @@ class Arena:
 
     def _grow(self, need: int) -> bool:
         """Take more memory, as little as will do; return whether there was some."""
-        if self._refusals:
+        if self._refusals and need >= self._refused_size:
             self._refusals -= 1
             return False
-        try:
-            for segment in self._segments:
-                lacking = segment.lacking(need)
-                if lacking is not None:
-                    self._check_limit(lacking)
-                    segment.commit(lacking)
-                    return True
-            table = shared_blocks.table_bytes(self._segment_bytes, self._entry_bytes)
-            self._check_limit(table + need)
-            if not self._segments:
-                self._sweep_older()
-            path = os.path.join(self._folder, shared_blocks.segment_name(self._owner, self._incarnation, len(self._segments)))
-            self._segments.append(_Segment(path, max(self._segment_bytes, table + need), self._entry_bytes, table))
-            self._segments[-1].commit(need)
-            return True
-        except OSError as why:
-            self._refusals = REFUSED_PUTS
-            if not self._warned:
-                self._warned = True
-                log.warning("no room in shared memory; big blocks go the slow way until there is some: %s", why)
+        segment = next((one for one in self._segments if one.lacking(need) is not None), None)
+        table = 0 if segment else shared_blocks.table_bytes(self._segment_bytes, self._entry_bytes)
+        lacking = segment.lacking(need) or 0 if segment else need
+        if self.committed + table + lacking > self._limit:
+            self._warn(f"{self.committed} bytes are in use, {table + lacking} more are needed, the limit is {self._limit}")
             return False
+        try:
+            if segment is None:
+                segment = self._new_segment(table + need, table)
+            segment.commit(lacking)
+        except OSError as why:
+            self._refusals, self._refused_size = REFUSED_PUTS, need
+            self._warn(str(why))
+            return False
+        return True
 
-    def _check_limit(self, more: int) -> None:
-        if self.committed + more > self._limit:
-            raise OSError(f"{self.committed} bytes are in use, {more} more are needed, the limit is {self._limit}")
+    def _new_segment(self, size: int, table: int) -> _Segment:
+        if not self._segments:
+            self._sweep_older()
+        path = os.path.join(self._folder, shared_blocks.segment_name(self._owner, self._incarnation, len(self._segments)))
+        self._segments.append(_Segment(path, max(self._segment_bytes, size), self._entry_bytes, table))
+        return self._segments[-1]
+
+    def _warn(self, why: str) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning("no room in shared memory; big blocks go the slow way until there is some: %s", why)
 
     def _sweep_older(self) -> None:
         """Remove what lives before the last one left. The last one's blocks may still be on their way to their readers."""

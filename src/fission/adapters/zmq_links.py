@@ -7,6 +7,7 @@ than its producer is the normal case.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from fission.protocol.frames import Buffer, announces_more
 RECONNECT_MS = 5
 #: Frames of this many bytes and more are handed to ZeroMQ without a copy. From pyzmq's own default for copying.
 ZERO_COPY_BYTES = 64 << 10
+_IPC = "ipc://"
 
 
 class ZmqLinks:
@@ -39,6 +41,7 @@ class ZmqLinks:
         self._own_context = context is None
         self._context: zmq.Context[zmq.Socket[bytes]] = context or zmq.Context()
         self._sockets: list[zmq.Socket[bytes]] = []
+        self._files: list[str] = []  # of addresses in the file system
         self._lock = threading.Lock()  # of the sockets that several threads use
         self._closed = False
         self._data, self._wake_data = self._pull(wiring.data, "data")
@@ -52,13 +55,16 @@ class ZmqLinks:
     def _pull(self, address: str, purpose: str) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
         inside = f"inproc://fission-{purpose}-{id(self)}"
         socket = self._socket(zmq.PULL)
+        file = address[len(_IPC) :] if address.startswith(_IPC) else ""
         try:
-            if address.startswith("ipc://") and os.path.exists(address[len("ipc://") :]):
+            if file and os.path.exists(file):
                 raise zmq.ZMQError(zmq.EADDRINUSE)  # ZeroMQ itself would take the address away from whoever listens there
             socket.bind(address)
         except zmq.ZMQError as why:
             self.close(0)
             raise EngineError(f"cannot listen at {address}: {why}") from None
+        if file:
+            self._files.append(file)
         socket.bind(inside)
         waker = self._socket(zmq.PUSH)
         waker.connect(inside)
@@ -144,3 +150,6 @@ class ZmqLinks:
                 socket.close(int(linger * 1000))
             if self._own_context:
                 self._context.term()
+            for file in self._files:  # ZeroMQ leaves them behind
+                with contextlib.suppress(FileNotFoundError):  # the run's folder may be gone already
+                    os.unlink(file)

@@ -72,6 +72,8 @@ class Conductor:
         self._supervisor = Supervisor(plans, self._place, restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s)
         self._processes: set[tuple[int, int]] = set()
         self._shown: set[str] = set()
+        # of jobs that have ended, and whose process may be gone before its consumers have taken note: (incarnation, generation, last)
+        self._ends: dict[int, dict[int, tuple[int, int, int]]] = {}
         self._why_gone: dict[tuple[str, int], str] = {}
         self._bundles: Bundles | None = None
         self._events_file: Any = None
@@ -202,6 +204,10 @@ class Conductor:
             self._store.put(word.job, body["generation"], body["block"], word.payload)
             stored = {"do": "stored", "generation": body["generation"], "block": body["block"]}
             self._desk.send(self.control_address(word.job), frames.encode_command(stored))
+        elif what == "ended":
+            # all its work is done and released: what happens to its process from here on is no failure
+            self._ends[word.job] = {int(pipe): (word.incarnation, *last) for pipe, last in body["ends"].items()}
+            self.command(word.job, {"do": "noted"})
         elif what == "stable":
             self._store.prune(word.job, body["generation"], body["block"])
         else:
@@ -216,6 +222,10 @@ class Conductor:
             outcome, error = "failed", "its process was told to stop (SIGTERM) by somebody else"
         elif outcome == "failed":
             error = str(event.report.get("error") or _death(event.code))
+        if newest and event.job_id in self._ends and outcome == "failed":
+            outcome, error = "finished", None
+            for pipe, consumer in self._consumers(event.job_id).items():
+                self._send_end(event.job_id, pipe, consumer)
         if newest:
             summary = self.jobs[event.job_id]
             summary.outcome = "killed" if self.stopping and not event.report and event.code else outcome
@@ -286,6 +296,9 @@ class Conductor:
         self._processes.add((order.job, order.incarnation))
         self._say_empty()
         await self._engine.launch(bundle, NodeName(order.node))
+        for pipe, producer in self._producers(order.job).items():
+            if self._supervisor.state(producer) is JobState.FINISHED:
+                self._send_end(producer, pipe, order.job)
         self.jobs[order.job].restarts = order.incarnation - 1
         if order.incarnation == 1:
             self.observer.job_started(job.name, job.id)
@@ -293,6 +306,19 @@ class Conductor:
     def _consumers(self, job: int) -> Mapping[int, int]:
         pipes = self._network.jobs[job].outputs
         return {pipe.id: consumer.id for pipe in pipes if (consumer := self._network.consumer(pipe.id)) is not None}
+
+    def _producers(self, job: int) -> Mapping[int, int]:
+        pipes = self._network.jobs[job].inputs
+        return {pipe.id: producer.id for pipe in pipes if (producer := self._network.producer(pipe.id)) is not None}
+
+    def _send_end(self, producer: int, pipe: int, consumer: int) -> None:
+        """Tell a consumer the end of a pipe in the name of a producer whose process is gone: all its blocks were released."""
+        life = self._ends.get(producer, {}).get(pipe)
+        if life is None or not self._supervisor.alive(consumer):
+            return
+        address = self._addresses.data(consumer, self._supervisor.life(consumer)[0])
+        for frame in (frames.encode_open(frames.Open(pipe, *life)), frames.encode_end(frames.End(pipe, *life))):
+            self._desk.send(address, frame)
 
     def _wire(self, order: supervision.Wire) -> None:
         is_output = order.pipe in self._consumers(order.job)

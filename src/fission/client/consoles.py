@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ RUNNING_FILE = "running.json"
 TERMINALS = ("x-terminal-emulator", "lxterminal", "xterm")
 #: Seconds that `send_lines` waits for an answer; arbitrary, the client answers at once unless it is stopped.
 ANSWER_S = 10.0
+#: Seconds that all windows together have to close before they are killed; arbitrary, within the 2 s of Ctrl-C.
+WINDOWS_S = 0.3
 
 
 def send_lines(folder: Path, job: int, lines: Iterable[str], *, end: bool = False) -> None:
@@ -106,11 +109,11 @@ class Consoles:
         self._closed = False
 
     async def open(self) -> None:
-        """Listen, if the network has consoles at all, and say where to type."""
-        if not self._jobs:
-            return
+        """Listen, and say where to type if the network has consoles."""
         self._server = await asyncio.start_unix_server(self._serve, self._address, limit=frames.MAX_COMMAND)
         self._file.write_text(json.dumps({"pid": os.getpid(), "send": self._address}) + "\n")
+        if not self._jobs:
+            return
         if self._open_windows():
             return
         if len(self._jobs) == 1 and self._stdin and _stdin_is_a_console():
@@ -127,13 +130,13 @@ class Consoles:
         """Stop listening and close the windows."""
         self._closed = True
         for window in self._windows:
-            if window.poll() is None:
-                window.terminate()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    window.wait(1)
-            if window.poll() is None:
-                window.kill()
-                window.wait()
+            window.terminate()
+        deadline = time.monotonic() + WINDOWS_S
+        for window in self._windows:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                window.wait(max(0.0, deadline - time.monotonic()))
+            window.kill()
+            window.wait()
         if self._server is not None:
             self._server.close()
             with contextlib.suppress(FileNotFoundError):
@@ -192,7 +195,8 @@ class Consoles:
             return {"error": "an order is a JSON object with a job"}
         if job not in self._jobs:
             names = ", ".join(f"{number} ({known.name})" for number, known in self._jobs.items())
-            return {"error": f"job {job} is no InteractiveJob of {self._loaded.name}; there are: {names}"}
+            rest = f"there are: {names}" if names else "it has none"
+            return {"error": f"job {job} is no InteractiveJob of {self._loaded.name}; {rest}"}
         if job in self._ended:
             return {"error": f"{self._jobs[job].name} has ended"}
         if "line" in order:

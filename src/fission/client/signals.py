@@ -18,6 +18,8 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM)
 #: Seconds after which a signal that the loop has not taken means that the loop is stuck; with the kill of the jobs it stays below the
 #: 2 s that Ctrl-C may take (SPEC section 1).
 STUCK_S = 1.0
+#: What ends the watching thread; the other bytes are numbers of signals.
+_QUIT = b"\xff"
 
 
 class Signals:
@@ -42,8 +44,10 @@ class Signals:
 
     def __enter__(self) -> Signals:
         self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
         self._watcher = threading.Thread(target=self._watch, name="fission-signals", daemon=True)
         self._watcher.start()
+        self._before_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         self._before = {number: signal.signal(number, self._on_signal) for number in NUMBERS}
         return self
 
@@ -51,7 +55,8 @@ class Signals:
         self._forgotten = True
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        os.write(self._write, b"q")
+        signal.set_wakeup_fd(self._before_wakeup)
+        os.write(self._write, _QUIT)
         self._watcher.join()
         os.close(self._read)
         os.close(self._write)
@@ -75,7 +80,11 @@ class Signals:
         if not self._pending:
             self._since = time.monotonic()
         self._pending.append(number)
-        os.write(self._write, b"s")
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._write, b"\0")  # the watcher may have looked for something pending too early
+        self._wake_loop()
+
+    def _wake_loop(self) -> None:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # it is closed
                 self._loop.call_soon_threadsafe(self._take)
@@ -89,8 +98,10 @@ class Signals:
             timeout = max(0.0, self._since + STUCK_S - time.monotonic()) if self._pending and not self._stuck else None
             readable, _, _ = select.select([self._read], [], [], timeout)
             if readable:
-                if b"q" in os.read(self._read, 64):
+                if _QUIT in os.read(self._read, 64):
                     return
+                # Python runs the handler between two of its instructions; a loop that was just about to wait has none
+                self._wake_loop()
             elif self._pending and time.monotonic() - self._since >= STUCK_S:
                 self._stuck = True
                 signal.pthread_kill(self._main, signal.SIGINT)

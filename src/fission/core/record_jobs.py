@@ -77,17 +77,22 @@ class CSVSinkJob(LocalJob, PythonJob):
         """Opens the file; see the class.
 
         Raises:
-            DefinitionError: the file has another header, so it is not this job's.
-            OSError: the file cannot be written.
+            DefinitionError: the file cannot be written, or has another header, so it is not this job's.
         """
         import csv
 
         super().setup(*args, **kwargs)
-        folder = os.path.dirname(os.fspath(self.path))
-        if folder:
-            os.makedirs(folder, exist_ok=True)
-        header, self._fission_rows = self._cut()
-        self._fission_file = open(self.path, "a", newline="", encoding="utf-8")  # noqa: SIM115 - open as long as the job lives
+        try:
+            folder = os.path.dirname(os.fspath(self.path))
+            if folder:
+                os.makedirs(folder, exist_ok=True)
+            header, self._fission_rows = self._cut()
+            self._fission_file = open(self.path, "a", newline="", encoding="utf-8")  # noqa: SIM115 - open as long as the job lives
+        except OSError as why:
+            raise DefinitionError(
+                f"{self.name}: its file {os.fspath(self.path)!r} cannot be written: {why}; a path is relative to the job's folder, "
+                "or absolute"
+            ) from None
         self._fission_writer = csv.writer(self._fission_file)
         if header is None:
             self._fission_writer.writerow(self.columns())

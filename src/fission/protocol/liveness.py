@@ -310,6 +310,7 @@ class Liveness:
         if state is NodeState.LOST and (node.back_since is None or now > node.last + self._allowed):
             node.back_since = now
         self._count(node, now)
+        node.pulses += 1
         node.incarnation, node.last, node.silent_until, node.excuses = event.incarnation, now, now + self._allowed, 0
         if kind is Pulse and before is not NodeState.EXPECTED:
             return []

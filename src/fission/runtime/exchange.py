@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import threading
 from datetime import timedelta
 from time import perf_counter
 from typing import Any
@@ -68,6 +69,7 @@ class Exchange:
         self._links = links
         self._bundle = bundle
         self._woken = False
+        self._noted = threading.Event()
         self._release_at = NEVER
         self._older: list[int] = []  # generations of which inputs may still be unreleased
         self._is_source = job.is_source
@@ -207,11 +209,23 @@ class Exchange:
         return bool(self.outlets) and all(outlet.closed for outlet in self.outlets)
 
     def finish(self, *, tell: bool) -> None:
-        """End the outputs (if ``tell``), block until everything was released, and let go of the inputs."""
+        """End the outputs (if ``tell``), block until everything was released, let go of the inputs, block until the ends have arrived."""
         self.end(tell=tell)
         for outlet in self.outlets:
             outlet.wait_released()
+        if self._bundle.wiring.client:
+            # if this process dies from here on, the job has ended all the same: the inputs are gone, and nobody could begin again
+            self.say_ended(tell=tell)
+            self._noted.wait()
+        # now, also what this job did not take: the ends below may wait for jobs that its producers feed too
         self.inlets.close()
+        for outlet in self.outlets:
+            outlet.wait_closed()
+
+    def say_ended(self, *, tell: bool) -> None:
+        """Tell the client that all the job's work is done, and what its outputs end with; `finish` goes on when it has noted that."""
+        ends = {str(outlet.pipe): outlet.last for outlet in self.outlets if tell and not outlet.closed}
+        self.say("ended", {"ends": ends})
 
     def end(self, *, tell: bool) -> None:
         """The job computes nothing any more: end the outputs (if ``tell``)."""
@@ -301,6 +315,8 @@ class Exchange:
             self._by_pipe[int(body["pipe"])].on_closed()
             self.wake()
             self.release(force=True)
+        elif what == "noted":
+            self._noted.set()
         elif what == "reset":
             for outlet in self.outlets:
                 outlet.lift(int(body["generation"]))

@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import queue
+import signal
 import subprocess
 import threading
 import time
@@ -332,6 +333,8 @@ class ExecutableHost:
 
 def _ending(code: int) -> str:
     if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"was killed by signal {-code} ({signal.Signals(-code).name})"
         return f"was killed by signal {-code}"
     # what a shell and env say of a program that they cannot start
     hint = {126: ", which says that a program cannot be executed", 127: ", which says that a program was not found"}.get(code, "")

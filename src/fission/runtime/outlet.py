@@ -195,16 +195,32 @@ class Outlet:
                 self._say_end()
 
     def wait_released(self) -> None:
-        """Block until the consumer needs nothing of this pipe any more: the end has reached it, or all blocks if none was sent."""
+        """Block until every block was released."""
         with self._changed:
             self._flush()
             while not self.all_released:
                 self._changed.wait()
 
+    def wait_closed(self) -> None:
+        """Block until the consumer needs nothing of this pipe any more, if it was told of an end: the end has reached it then."""
+        with self._changed:
+            while not self.all_closed:
+                self._changed.wait()
+
     @property
     def all_released(self) -> bool:
-        """Whether the consumer needs nothing of this pipe any more; what is held is not looked at."""
-        return self.closed or (not self._ended and not len(self._window) and not self._older)
+        """Whether every block was released; what is held is not looked at."""
+        return self.closed or (not len(self._window) and not self._older)
+
+    @property
+    def all_closed(self) -> bool:
+        """Whether the consumer needs nothing of this pipe any more, if it was told of an end."""
+        return self.closed or not self._ended
+
+    @property
+    def last(self) -> tuple[int, int]:
+        """(generation, number) of the last block that was numbered."""
+        return self._generation, self._window.next - 1
 
     @property
     def released(self) -> int:
@@ -259,10 +275,11 @@ class Outlet:
         with self._lock:
             if not self._pending:
                 return float("inf")
-            if now - self._held_since >= HELD_AT_MOST_S:
+            due = self._held_since + HELD_AT_MOST_S
+            if now >= due:
                 self._flush()
                 return float("inf")
-            return self._held_since + HELD_AT_MOST_S
+            return due
 
     # with the lock held
 

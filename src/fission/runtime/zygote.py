@@ -201,8 +201,8 @@ def _children() -> list[int]:
     """Children of this process; empty where there is no /proc."""
     found = []
     for folder in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else []):
-        with contextlib.suppress(OSError), open(f"/proc/{folder}/stat", "rb") as file:  # it may have ended meanwhile
-            # pid (name) state parent ...; the name may have anything in it
+        # pid (name) state parent ...; the name may have anything in it. No file: it has ended meanwhile
+        with contextlib.suppress(OSError), open(f"/proc/{folder}/stat", "rb") as file:
             if int(file.read().rpartition(b")")[2].split()[1]) == os.getpid():
                 found.append(int(folder))
     return found

@@ -1,0 +1,32 @@
+"""What several tests of shared memory need; the fixtures are in conftest.py."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from fission.adapters.shared_memory import FOLDER, Arena
+from fission.protocol.shared_blocks import Descriptor
+
+MakeArena: TypeAlias = Callable[..., Arena]
+
+
+def put(arena: Arena, data: Any, **keywords: Any) -> Descriptor:
+    """As `Arena.put`, where there is room."""
+    descriptor = arena.put(data, **keywords)
+    assert descriptor is not None
+    return descriptor
+
+
+def names(prefix: str) -> list[str]:
+    """The segments of a run."""
+    return sorted(name for name in os.listdir(FOLDER) if name.startswith(prefix))
+
+
+def used_again(arena: Arena, before: Descriptor) -> bool:
+    """Whether the next buffer of the same size gets the memory of another one."""
+    after = put(arena, b"n" * before.length)
+    for reader in range(len(arena._readers)):
+        arena.release(after._replace(reader=reader))
+    return (after.segment, after.offset) == (before.segment, before.offset)

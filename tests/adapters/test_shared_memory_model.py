@@ -1,0 +1,273 @@
+"""Arena and views against a model, in any order of sending, taking, releasing, letting go and dying.
+
+The model: a block can be taken until it was released, and whatever a reader's newest life has taken keeps its content until it lets go;
+when everything was released and let go, all memory is free.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+
+from fission.adapters import shared_memory, shared_views
+from fission.adapters.shared_memory import Arena
+from fission.adapters.shared_views import Views
+from fission.errors import LocalProtocolError
+from fission.protocol import shared_blocks
+from fission.protocol.shared_blocks import ALIGNMENT, LIVES, MARK_BYTES, STAMP_BYTES, BlockGone, Descriptor
+from tests.protocol.seeds import expect_caught, run_seeds
+
+READERS = 2
+PAGES = 16  # of data in the arena
+
+
+@pytest.fixture(autouse=True)
+def no_warnings_of_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These arenas are always full."""
+    monkeypatch.setattr(shared_memory.log, "disabled", True)
+
+
+@dataclass
+class Block:
+    """A block that was sent."""
+
+    descriptor: Descriptor
+    content: bytes
+    waiting: set[int] = field(default_factory=set)  # readers that have not released it
+
+
+@dataclass(eq=False)
+class Held:
+    """Something that a life of a reader has made from a block's memory."""
+
+    reader: int
+    incarnation: int
+    view: memoryview | None
+    content: bytes
+
+
+class SharedMemory(RuleBasedStateMachine):
+    """One producer and its readers."""
+
+    arena_kind: ClassVar[type[Arena]] = Arena
+    views_kind: ClassVar[type[Views]] = Views
+    blocks = Bundle("blocks")
+    holds = Bundle("holds")
+
+    def __init__(self) -> None:
+        super().__init__()
+        size = (1 + PAGES) * ALIGNMENT  # one page is the table
+        self.arena = self.arena_kind(f"fission-t{os.urandom(6).hex()}", 1, 1, [1] * READERS, limit=size, segment_bytes=size)
+        self.lives = [1] * READERS
+        self.views: list[Views] = [self.views_kind(1) for _ in range(READERS)]
+        self.known: list[Block] = []
+        self.held: list[Held] = []
+        self.random = Random(0)
+
+    @initialize(target=blocks)
+    def first(self) -> Any:
+        return self.send(ALIGNMENT, {0, 1})
+
+    def send(self, size: int, readers: set[int]) -> Any:
+        content = self.random.randbytes(size)
+        descriptor = self.arena.put(content, readers)
+        if descriptor is None:
+            return multiple()
+        assert descriptor.reader == min(readers)
+        self.known.append(Block(Descriptor.unpack(descriptor.pack()), content, set(readers)))
+        return self.known[-1]
+
+    @rule(target=blocks, pages=st.integers(1, 6), less=st.integers(0, 100), readers=st.sets(st.integers(0, READERS - 1), min_size=1))
+    def put(self, pages: int, less: int, readers: set[int]) -> Any:
+        return self.send(pages * ALIGNMENT - less, readers)
+
+    @rule(target=holds, block=blocks, reader=st.integers(0, READERS - 1), start=st.integers(0, 200))
+    def take(self, block: Block, reader: int, start: int) -> Any:
+        try:
+            view = self.views[reader].get(block.descriptor._replace(reader=reader))
+        except BlockGone:
+            assert reader not in block.waiting
+            return multiple()
+        if reader not in block.waiting:
+            return multiple()  # taken too late, which no reader does; the view goes at once
+        assert view == block.content
+        self.held.append(Held(reader, self.lives[reader], view[start:], block.content[start:]))
+        return self.held[-1]
+
+    @rule(held=consumes(holds))
+    def let_go(self, held: Held) -> None:
+        held.view = None
+        self.held.remove(held)
+
+    @rule(block=blocks, reader=st.integers(0, READERS - 1))
+    def release(self, block: Block, reader: int) -> None:
+        if reader in block.waiting or not block.waiting:
+            self.arena.release(block.descriptor._replace(reader=reader))
+            block.waiting.discard(reader)
+
+    @rule(reader=st.integers(0, READERS - 1), told=st.booleans())
+    def new_life(self, reader: int, told: bool) -> None:
+        """The older life may go on for a while, and let go of what it holds at any time."""
+        self.lives[reader] += 1
+        self.views[reader] = self.views_kind(self.lives[reader])
+        if told:
+            self.tell(reader)
+
+    @rule(reader=st.integers(0, READERS - 1))
+    def tell(self, reader: int) -> None:
+        self.arena.forget_reader(reader, self.lives[reader])
+
+    @invariant()
+    def what_is_held_stays(self) -> None:
+        for held in self.held:
+            if held.incarnation == self.lives[held.reader]:
+                assert held.view == held.content
+
+    @invariant()
+    def what_is_not_released_is_there(self) -> None:
+        for block in self.known:
+            if block.waiting:
+                try:
+                    view = self.arena.view(block.descriptor)
+                except LocalProtocolError as why:
+                    raise AssertionError(str(why)) from None
+                assert view == block.content
+
+    def teardown(self) -> None:
+        try:
+            self.everything_is_free_in_the_end()
+        finally:
+            self.held.clear()
+            self.arena.close()
+
+    def everything_is_free_in_the_end(self) -> None:
+        for held in self.held:
+            if held.incarnation == self.lives[held.reader]:
+                held.view = None
+        for block in self.known:
+            for reader in block.waiting:
+                self.arena.release(block.descriptor._replace(reader=reader))
+        for reader in range(READERS):
+            self.tell(reader)
+        assert self.arena.put(bytes(PAGES * ALIGNMENT)) is not None
+        assert self.arena.slots == 1
+
+
+TestSharedMemory = SharedMemory.TestCase
+TestSharedMemory.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
+
+
+def random_walk(random: Random, machine: type[SharedMemory] = SharedMemory, steps: int = 1000) -> None:
+    """The same rules, drawn by a generator: much longer runs than hypothesis makes."""
+    run = machine()
+    holds: list[Held] = []
+    try:
+        for _ in range(steps):
+            choice, reader = random.randrange(100), random.randrange(READERS)
+            run.known = [block for block in run.known if block.waiting or random.random() < 0.9]
+            if choice < 35:
+                run.send(random.randint(1, 3 * ALIGNMENT), set(random.sample(range(READERS), random.randint(1, READERS))))
+            elif choice < 60 and run.known:
+                taken = run.take(random.choice(run.known), reader, random.randrange(200))
+                holds += [taken] if isinstance(taken, Held) else []
+            elif choice < 80 and holds:
+                run.let_go(holds.pop(random.randrange(len(holds))))
+            elif choice < 95 and run.known:
+                run.release(random.choice(run.known), reader)
+            elif choice < 98:
+                run.new_life(reader, random.random() < 0.7)
+            else:
+                run.tell(reader)
+            run.what_is_held_stays()
+            run.what_is_not_released_is_there()
+    finally:
+        holds.clear()
+        run.teardown()
+
+
+def test_thousands_of_steps() -> None:
+    run_seeds(random_walk, 12)
+
+
+# -- broken on purpose ------------------------------------------------------------------------------------------------
+
+
+class IgnoresMarks(Arena):
+    """Uses memory again that a reader still holds."""
+
+    def _is_held(self, slot: Any) -> bool:
+        return False
+
+
+class IgnoresReleases(Arena):
+    """Uses memory again that nobody holds at the moment."""
+
+    def put(self, buffer: Any, readers: Any = None) -> Descriptor | None:
+        self._returned.extend((stamp, reader) for stamp in self._slots for reader in range(READERS))
+        return super().put(buffer, readers)
+
+
+class OneReleaseIsEnough(Arena):
+    """Does not wait for the other readers."""
+
+    def release(self, descriptor: Descriptor) -> None:
+        for reader in range(READERS):
+            super().release(descriptor._replace(reader=reader))
+
+
+class TrustsOnlyKnownLives(Arena):
+    """Takes a life that it has not heard of for one that is over."""
+
+    def _is_held(self, slot: Any) -> bool:
+        words = memoryview(slot.segment.memory).cast("I")
+        first = (slot.entry * self._entry_bytes + STAMP_BYTES) // MARK_BYTES
+        return any(life in words[first + LIVES * index : first + LIVES * index + LIVES] for index, life in enumerate(self._readers))
+
+
+class CountsTheDead(Arena):
+    """Never forgets what a life that is over has held."""
+
+    def forget_reader(self, reader: int, incarnation: int) -> None:
+        pass
+
+
+class SharesMarks(Views):
+    """Lets the first of two holds on a block clear the mark of both."""
+
+    def get(self, descriptor: Descriptor) -> memoryview:
+        for mapped in self._mapped.values():
+            place = descriptor.slot * mapped.entry_bytes + shared_blocks.mark_offset(descriptor.reader, self._incarnation)
+            mapped.marks[place // MARK_BYTES] = 0
+        return super().get(descriptor)
+
+
+@pytest.mark.parametrize("kind", [IgnoresMarks, IgnoresReleases, OneReleaseIsEnough, TrustsOnlyKnownLives, CountsTheDead])
+def test_broken_arenas_are_caught(kind: type[Arena]) -> None:
+    class Broken(SharedMemory):
+        arena_kind = kind
+
+    expect_caught(lambda random: random_walk(random, Broken), 50)
+
+
+def test_a_mark_for_two_holds_is_caught() -> None:
+    class Broken(SharedMemory):
+        views_kind = SharesMarks
+
+    expect_caught(lambda random: random_walk(random, Broken), 50)
+
+
+def test_one_mark_for_all_lives_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def clear(hold: Any) -> None:
+        if hold.mark is not None:
+            hold.mark[0][hold.mark[1]] = 0
+
+    monkeypatch.setattr(shared_blocks, "mark_offset", lambda reader, incarnation: STAMP_BYTES + MARK_BYTES * reader * LIVES)
+    monkeypatch.setattr(shared_views._Hold, "__del__", clear)
+    expect_caught(random_walk, 50)

@@ -1,0 +1,204 @@
+"""Where the conformance suites get their links from: one `Place` for each way to join jobs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from itertools import count
+from socket import create_server
+from typing import Any, Generic, TypeVar
+
+import zmq
+
+from fission.adapters.memory_links import MemoryLinks, MemoryNetwork
+from fission.adapters.zmq_links import ZmqLinks
+from fission.ports import Links, Wiring
+
+T = TypeVar("T")
+
+#: Seconds that anything may take; arbitrary, far above what a busy machine needs, below what pytest allows a test.
+DEADLINE_S = 20.0
+
+
+class Task(Generic[T]):
+    """A function that runs in a thread of its own."""
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._found: list[T] = []
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="test-task", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._found.append(self._function())
+        except BaseException as why:
+            self._error = why
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def result(self, deadline_s: float = DEADLINE_S) -> T:
+        """What the function returned, or raises what it raised. Fails if it takes longer than the deadline."""
+        self._thread.join(deadline_s)
+        if self.running:
+            raise AssertionError(f"not ended within {deadline_s:g} s: {self._function}")
+        if self._error is not None:
+            raise self._error
+        return self._found[0]
+
+
+class Place(ABC):
+    """One way to join jobs, for one test. `close` ends what was made here; the test fails if a thread does not end.
+
+    A reader that still waits when the deadline is over is woken up and gets None instead of its message.
+    """
+
+    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
+        self._made: list[Links] = []
+        self._tasks: list[Task[Any]] = []
+        self._watchdog = threading.Timer(deadline_s, self._wake_all)
+        self._watchdog.daemon = True
+        self._watchdog.start()
+
+    @abstractmethod
+    def address(self) -> str:
+        """An address that nobody uses."""
+
+    @abstractmethod
+    def make(self, wiring: Wiring) -> Links:
+        """What is tested."""
+
+    @abstractmethod
+    def leftovers(self) -> list[str]:
+        """What closed links have left behind; empty if all is well."""
+
+    def links(
+        self, data: str = "", control: str = "", outputs: Mapping[int, str] | None = None, inputs: Mapping[int, str] | None = None
+    ) -> Links:
+        """Links with this wiring; addresses of their own where none are given."""
+        made = self.make(Wiring(data or self.address(), control or self.address(), outputs or {}, inputs or {}))
+        self._made.append(made)
+        return made
+
+    def start(self, function: Callable[[], T]) -> Task[T]:
+        """Runs the function in a thread."""
+        task = Task(function)
+        self._tasks.append(task)
+        return task
+
+    def close_links(self) -> None:
+        for links in self._made:
+            links.close(0)
+
+    def close(self) -> None:
+        """End everything. Call it once."""
+        try:
+            for task in self._tasks:
+                task._thread.join(DEADLINE_S)
+                if task.running:
+                    raise AssertionError(f"a thread of the test has not ended: {task._function}")
+        finally:
+            self._watchdog.cancel()
+            self._watchdog.join()
+        self.close_links()
+        assert not self.leftovers()
+
+    def _wake_all(self) -> None:
+        for links in self._made:
+            links.wake()
+            links.wake_control()
+
+
+class MemoryPlace(Place):
+    """Queues of one process."""
+
+    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
+        super().__init__(deadline_s)
+        self._network = MemoryNetwork()
+        self._numbers = count(1)
+
+    def address(self) -> str:
+        return f"address {next(self._numbers)}"
+
+    def make(self, wiring: Wiring) -> Links:
+        return MemoryLinks(wiring, self._network)
+
+    def leftovers(self) -> list[str]:
+        return sorted(self._network._listening)
+
+
+class IpcPlace(Place):
+    """ZeroMQ over sockets in a temporary directory, each end with a context of its own, as between processes."""
+
+    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
+        super().__init__(deadline_s)
+        self._folder = tempfile.mkdtemp(prefix="fission-")
+        self._numbers = count(1)
+
+    def address(self) -> str:
+        return f"ipc://{self._folder}/{next(self._numbers)}"
+
+    def make(self, wiring: Wiring) -> Links:
+        return ZmqLinks(wiring)
+
+    def leftovers(self) -> list[str]:
+        return sorted(os.listdir(self._folder))
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            shutil.rmtree(self._folder)
+
+
+class InprocPlace(Place):
+    """ZeroMQ without sockets, in one context."""
+
+    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
+        super().__init__(deadline_s)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._numbers = count(1)
+
+    def address(self) -> str:
+        return f"inproc://{next(self._numbers)}"
+
+    def make(self, wiring: Wiring) -> Links:
+        return ZmqLinks(wiring, self._context)
+
+    def leftovers(self) -> list[str]:
+        return []
+
+    def close(self) -> None:
+        super().close()
+        Task(self._context.term).result()  # waits for every socket that was not closed
+
+
+class TcpPlace(Place):
+    """ZeroMQ over TCP, as between hosts."""
+
+    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
+        super().__init__(deadline_s)
+        # Linux has 16 million addresses of its own: on this one nobody else takes ports between our choice and our use.
+        low = os.getpid() % 250 + 2
+        self._host = f"127.{os.getpid() // 250 % 250 + 1}.{id(self) // 4096 % 250}.{low}" if sys.platform == "linux" else "127.0.0.1"
+
+    def address(self) -> str:
+        with create_server((self._host, 0)) as server:
+            return f"tcp://{self._host}:{server.getsockname()[1]}"
+
+    def make(self, wiring: Wiring) -> Links:
+        return ZmqLinks(wiring)
+
+    def leftovers(self) -> list[str]:
+        return []
+
+
+PLACES: list[type[Place]] = [MemoryPlace, IpcPlace, InprocPlace, TcpPlace]
