@@ -71,6 +71,46 @@ class Links(Protocol):
         ...
 
 
+class Lease(Protocol):
+    """A big buffer in shared memory, there for its readers for as long as somebody keeps the lease."""
+
+    nbytes: int
+
+    def pack(self, reader: int) -> bytes:
+        """Return what travels to a reader instead of the buffer."""
+        ...
+
+
+class Lender(Protocol):
+    """The producer's side of shared memory for big buffers; its readers are its outputs, numbered from 0."""
+
+    refused: int
+
+    def lend(self, buffer: Any, readers: Sequence[int] | None = None) -> Lease | None:
+        """Copy a buffer for some readers (by default all); None if there is no room, so that it must go another way."""
+        ...
+
+    def forget_reader(self, reader: int, incarnation: int) -> None:
+        """A reader lives its ``incarnation``: what older lives of it hold does not count any more."""
+        ...
+
+    def close(self) -> None:
+        """Give the memory back; what readers hold stays theirs."""
+        ...
+
+
+class Viewer(Protocol):
+    """The consumer's side of it."""
+
+    def get(self, descriptor: Any) -> memoryview:
+        """Return the buffer, read-only; it is there as long as anything refers to it. Raises RemoteProtocolError."""
+        ...
+
+    def close(self) -> None:
+        """Give back what nobody refers to."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Wiring:
     """Where one life of a job listens and whom it speaks to.
@@ -114,6 +154,9 @@ class JobBundle:
         generation: of the numbering with which a source begins; what is older is under way no more.
         closed: output pipes whose consumer has finished.
         snapshots: (generation, block, state) of every snapshot of earlier lives that is stored.
+        shared: import strings of the `Lender` and of the `Viewer`; empty where there is no shared memory.
+        shared_prefix: of the names of the run in shared memory.
+        consumers: incarnation of the consumer, by output pipe.
     """
 
     job_id: JobId
@@ -135,6 +178,9 @@ class JobBundle:
     generation: int = 0
     closed: frozenset[PipeId] = frozenset()
     snapshots: tuple[tuple[int, int, bytes], ...] = ()
+    shared: tuple[str, ...] = ()
+    shared_prefix: str = ""
+    consumers: Mapping[PipeId, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

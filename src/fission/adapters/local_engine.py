@@ -98,6 +98,7 @@ class LocalEngine:
         nodes: Sequence[NodeName] = (NodeName("client"),),
         preload: Sequence[str] = (),
         pulse_interval_s: float = 0.1,
+        cleanup: tuple[str, str] = ("", ""),
     ) -> None:
         """Prepare; `open` starts the zygotes.
 
@@ -106,7 +107,9 @@ class LocalEngine:
             nodes: names of the virtual nodes.
             preload: modules that the zygotes load before they fork; none of the user's.
             pulse_interval_s: seconds between two pulses of a node.
+            cleanup: import string of a function and its argument; a zygote calls it if this process dies.
         """
+        self._cleanup = cleanup
         self._pulse_interval_s = pulse_interval_s
         self._run_folder = run_folder
         self._names = tuple(nodes)
@@ -136,7 +139,7 @@ class LocalEngine:
         with theirs:
             path = json.dumps([entry for entry in sys.path if entry])
             command = [sys.executable, "-c", ZYGOTE_CODE, path, str(theirs.fileno()), self._run_folder]
-            command += [str(self._pulse_interval_s), *self._preload]
+            command += [*self._cleanup, str(self._pulse_interval_s), *self._preload]
             # a session of its own: a Ctrl-C at the terminal is for the client alone, who then stops the jobs in order
             process = subprocess.Popen(
                 command,

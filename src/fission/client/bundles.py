@@ -15,13 +15,16 @@ from fission.protocol.supervision import JobPlan
 from fission.protocol.window import WINDOW_BLOCKS, WINDOW_BYTES
 
 LINKS = "fission.adapters.zmq_links:ZmqLinks"
+SHARED = ("fission.adapters.shared_memory:Arena", "fission.adapters.shared_views:Views")
 
 
 class Addresses:
     """Where the lives of jobs listen: below one folder of this machine."""
 
-    def __init__(self, run_folder: str) -> None:
+    def __init__(self, run_folder: str, shared_prefix: str) -> None:
+        """Args: run_folder: temporary folder of the run. shared_prefix: of its names in shared memory."""
         self._run_folder = run_folder
+        self.shared_prefix = shared_prefix
         self.client = f"ipc://{run_folder}/client"
 
     def data(self, job: int, incarnation: int) -> str:
@@ -88,6 +91,9 @@ class Bundles:
             generation=generation,
             closed=closed,
             snapshots=snapshots,
+            shared=SHARED,
+            shared_prefix=self._addresses.shared_prefix,
+            consumers={pipe.id: self._life(network.consumer(pipe.id))[1] for pipe in job.outputs},
         )
 
     def _life(self, job: BaseJob | None) -> tuple[int, int]:

@@ -186,6 +186,8 @@ class Conductor:
             if isinstance(told, liveness.Up):
                 await self._supervise(supervision.NodeUp(node=told.node))
             else:
+                for job in [job for job in self._ends if self._supervisor.alive(job) and self._supervisor.life(job)[1] == told.node]:
+                    await self._end_for(job, self._supervisor.life(job)[0])
                 reason = self._why_gone.pop((told.node, told.incarnation), told.reason)
                 await self._supervise(supervision.NodeLost(node=told.node, reason=reason))
         if not self._started and all(self._liveness.state(node.name) is liveness.NodeState.UP for node in self._nodes):
@@ -208,6 +210,8 @@ class Conductor:
             # all its work is done and released: what happens to its process from here on is no failure
             self._ends[word.job] = {int(pipe): (word.incarnation, *last) for pipe, last in body["ends"].items()}
             self.command(word.job, {"do": "noted"})
+        elif what == "warning":
+            self.observer.warning(f"{self._names[word.job]}: {body['text']}")
         elif what == "stable":
             self._store.prune(word.job, body["generation"], body["block"])
         else:
@@ -222,20 +226,27 @@ class Conductor:
             outcome, error = "failed", "its process was told to stop (SIGTERM) by somebody else"
         elif outcome == "failed":
             error = str(event.report.get("error") or _death(event.code))
-        if newest and event.job_id in self._ends and outcome == "failed":
+        ended = newest and event.job_id in self._ends and outcome == "failed"
+        if ended:
             outcome, error = "finished", None
-            for pipe, consumer in self._consumers(event.job_id).items():
-                self._send_end(event.job_id, pipe, consumer)
         if newest:
             summary = self.jobs[event.job_id]
             summary.outcome = "killed" if self.stopping and not event.report and event.code else outcome
             summary.counts = dict(event.report.get("counts") or {})
             self._tell_end(event.job_id, summary.outcome, error)
         self._say_empty()
-        if not self.stopping:
+        if ended and not self.stopping:
+            await self._end_for(event.job_id, event.incarnation)
+        elif not self.stopping:
             hopeless = bool(event.report.get("hopeless"))
             block = int(event.report.get("block") or 0)
             await self._supervise(JobEnded(job=event.job_id, incarnation=event.incarnation, error=error, block=block, hopeless=hopeless))
+
+    async def _end_for(self, job: int, incarnation: int) -> None:
+        """A job had ended, and its process died before its consumers had taken note: the client tells them in its place."""
+        for pipe, consumer in self._consumers(job).items():
+            self._send_end(job, pipe, consumer)
+        await self._supervise(JobEnded(job=job, incarnation=incarnation))
 
     def _tell_end(self, job: int, outcome: str, error: str | None) -> None:
         name = self._names[job]

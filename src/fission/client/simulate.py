@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import shutil
 import signal
 import tempfile
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 
 from fission.adapters.file_checkpoints import FileCheckpoints
 from fission.adapters.local_engine import LocalEngine
+from fission.adapters.shared_memory import sweep
 from fission.adapters.zmq_desk import ZmqDesk
 from fission.client.bundles import Addresses, Bundles, groups_of, plans
 from fission.client.conductor import Conductor
@@ -37,7 +39,9 @@ GRACE_S = 1.0
 #: Seconds that the end of killed jobs is waited for; arbitrary.
 KILLED_S = 0.5
 #: What every job's process needs; loaded once by the zygote, before it forks.
-PRELOAD = ("fission.adapters.zmq_links", "fission.runtime.job_process")
+PRELOAD = ("fission.adapters.zmq_links", "fission.adapters.shared_memory", "fission.adapters.shared_views", "fission.runtime.job_process")
+#: What a zygote calls with the run's prefix when this process dies.
+SWEEP = "fission.adapters.shared_memory:sweep"
 #: Name of the node on which local jobs run, and all of them where no virtual nodes are wanted.
 CLIENT = "client"
 
@@ -92,6 +96,7 @@ class _Run:
         self._virtual = virtual
         self._folder = loaded.folder / "simulation"
         self._run_folder = run_folder
+        self._shared_prefix = f"fission-{secrets.token_hex(6)}"
         self._stdin = stdin
         self._exit_code = EXIT_OK
         self._reason = ""
@@ -113,9 +118,11 @@ class _Run:
         started = time.monotonic()
         config, network = self._loaded.config, self._loaded.network
         signals.deliver(asyncio.get_running_loop(), self._on_signal)
-        addresses = Addresses(self._run_folder)
+        addresses = Addresses(self._run_folder, self._shared_prefix)
         nodes = self._nodes()
-        engine = LocalEngine(self._run_folder, [NodeName(node.name) for node in nodes], PRELOAD, config.pulse_interval)
+        engine = LocalEngine(
+            self._run_folder, [NodeName(node.name) for node in nodes], PRELOAD, config.pulse_interval, (SWEEP, self._shared_prefix)
+        )
         desk = ZmqDesk(addresses.client)
         conductor = Conductor(
             network,
@@ -155,6 +162,7 @@ class _Run:
             await asyncio.gather(*tasks, return_exceptions=True)
             await consoles.close()
             desk.close()
+            sweep(self._shared_prefix)
             for path in self._folder.glob("*/.pipe_*.fifo"):  # of executables whose jobs had to be killed
                 path.unlink(missing_ok=True)
             signals.forget()

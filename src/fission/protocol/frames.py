@@ -7,7 +7,8 @@ fixed size; the layout, little-endian:
 
     DATA     sqn = first block, count = blocks. Behind the header: ``count`` heads (u32 each, only with HAS_HEADS), then the
              lengths (u32 each) and the payloads of the blocks, in order. With OUT_OF_BAND the message has one block, the
-             lengths are those of its payload and of its ``extra`` buffers, and every buffer is a frame of its own.
+             lengths are those of its payload and of its ``extra`` buffers, and every buffer is a frame of its own. With
+             SHARED the buffers are in shared memory, and behind the payload stand their ``extra`` descriptors instead.
     OPEN     sqn = the producer's mark: its blocks up to here are released. First message of every life of a producer.
     END      sqn = the last block of the pipe; nothing follows.
     RELEASE  sqn = released up to here, extra = taken into compute blocks up to here. From consumer to producer.
@@ -30,6 +31,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from fission.errors import LocalProtocolError, RemoteProtocolError
+from fission.protocol.shared_blocks import Descriptor
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
@@ -37,6 +39,7 @@ VERSION = 1
 DATA, OPEN, END, RELEASE, COMMAND, WORD = range(1, 7)
 HAS_HEADS = 1
 OUT_OF_BAND = 2
+SHARED = 4
 
 #: "Everything, for ever": a release of this number tells the producer that its consumer needs nothing any more.
 CLOSED = 2**63 - 1
@@ -62,7 +65,8 @@ class Data:
     """Blocks ``sqn`` to ``sqn + len(payloads) - 1`` of a pipe.
 
     Attributes:
-        payloads: one entry a block: its bytes, or for a block with out-of-band buffers the list [payload, buffer, ...].
+        payloads: one entry a block: its bytes, or for a block with out-of-band buffers the list [payload, buffer, ...], or
+            [payload, `Descriptor`, ...] where they are in shared memory.
         heads: one number a block, or None if all are 0.
     """
 
@@ -170,6 +174,26 @@ def encode_big(pipe: int, incarnation: int, generation: int, sqn: int, parts: Se
     except (struct.error, OverflowError) as why:
         raise LocalProtocolError(f"a number of the message is out of range: {why}") from None
     return [b"".join((header, heads, lengths, payload)), *buffers]
+
+
+def encode_shared(
+    pipe: int, incarnation: int, generation: int, sqn: int, payload: Buffer, descriptors: Sequence[bytes], head: int
+) -> bytes:
+    """Return the one frame of a block whose buffers are in shared memory.
+
+    Raises:
+        LocalProtocolError: too many buffers, or a payload that is too long.
+    """
+    if len(descriptors) > MAX_BUFFERS:
+        raise LocalProtocolError(f"a block has at most {MAX_BUFFERS} buffers; got {len(descriptors)}")
+    flags = SHARED | (HAS_HEADS if head else 0)
+    try:
+        header = _HEADER.pack(VERSION, DATA, flags, pipe, incarnation, generation, sqn, 1, len(descriptors))
+        heads = _numbers([head]) if head else b""
+        lengths = _numbers(len(part) for part in (payload, *descriptors))
+    except (struct.error, OverflowError) as why:
+        raise LocalProtocolError(f"a number of the message is out of range: {why}") from None
+    return b"".join((header, heads, lengths, payload, *descriptors))
 
 
 def encode_open(message: Open) -> bytes:
@@ -291,12 +315,18 @@ def _decode_data(
         start = _HEADER_AND_LENGTH.size
         if len(first) >= start and len(first) - start == _LENGTH.unpack_from(first, start - _LENGTH.size)[0]:
             return Data(pipe, incarnation, generation, sqn, [first[start:]])
-    if flags & ~(HAS_HEADS | OUT_OF_BAND):
+    if flags & ~(HAS_HEADS | OUT_OF_BAND | SHARED):
         raise RemoteProtocolError(f"unknown flags {flags:#x} of a data message")
     if not 0 < count <= MAX_BLOCKS or sqn < 1 or sqn + count > CLOSED:
         raise RemoteProtocolError(f"a data message holds 1 to {MAX_BLOCKS} blocks numbered from 1; got {count} from {sqn}")
-    big = bool(flags & OUT_OF_BAND)
-    if len(frames) != 1 + extra or (extra and not big) or extra > MAX_BUFFERS or (big and count != 1):
+    big, shared = bool(flags & OUT_OF_BAND), bool(flags & SHARED)
+    if (
+        len(frames) != (1 + extra if big else 1)
+        or (extra and not (big or shared))
+        or extra > MAX_BUFFERS
+        or ((big or shared) and count != 1)
+        or (big and shared)
+    ):
         raise RemoteProtocolError(f"the header announces {count} blocks and {extra} buffers; got {len(frames) - 1} further frames")
     position = _HEADER.size
     heads: list[int] | None = None
@@ -319,6 +349,9 @@ def _decode_data(
         end = position + length
         payloads.append(first[position:end])
         position = end
+    if shared:
+        payload, *descriptors = payloads
+        payloads = [[payload, *map(Descriptor.unpack, descriptors)]]
     return Data(pipe, incarnation, generation, sqn, payloads, heads)
 
 

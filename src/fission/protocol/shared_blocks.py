@@ -18,10 +18,12 @@ from __future__ import annotations
 import re
 import struct
 from bisect import bisect
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from fission.errors import LocalProtocolError, RemoteProtocolError
-from fission.protocol.frames import Buffer
+
+if TYPE_CHECKING:
+    from fission.protocol.frames import Buffer
 
 #: Marks that a reader has in an entry, one for each of its last lives. Arbitrary: one could do but for a process that is stopped
 #: between the look at its mark and the clearing of it, and wakes up some lives later.

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from fission.core.pipes import BasePipe, BytesPipe, JSONPipe, PicklePipe
-from fission.protocol.frames import Buffer
+from fission.ports import Lease
 
-Encoder: TypeAlias = Callable[[Any], "bytes | list[Buffer]"]
+Encoder: TypeAlias = Callable[[Any], "bytes | list[Any]"]
 Decoder: TypeAlias = Callable[[Any], Any]
 
 #: Buffers of this many bytes and more travel beside the pickle, uncopied by it. From the issue "big blocks at memory speed".
@@ -23,18 +23,19 @@ OUT_OF_BAND_BYTES = 64 << 10
 _FRAMEWORK = (BasePipe, PicklePipe, JSONPipe, BytesPipe)
 
 
-def encoder(pipe: BasePipe, *, plain: bool = False) -> Encoder:
-    """Return the function that turns a value into the payload of a block, or into [payload, buffer, ...].
+def encoder(pipe: BasePipe, *, plain: bool = False, lend: Callable[[Any], Lease | None] | None = None) -> Encoder:
+    """Return the function that turns a value into the payload of a block, or into [payload, buffer, ...], or [payload, lease, ...].
 
     It raises whatever the pipe's `pack` and `write` raise, and ValueError for a block of the wrong length.
 
     Args:
         pipe: which pipe.
         plain: an executable reads or writes the other end.
+        lend: copies a big buffer into shared memory, or returns None; by default there is none.
     """
     pack = None if _same(pipe, "pack", BasePipe) else pipe.pack
     if _owner(pipe, "write") is PicklePipe and _owner(pipe, "read") is PicklePipe:
-        return _pickler(pack, in_band=plain)
+        return _pickler(pack, in_band=plain, lend=lend)
     if _owner(pipe, "write") in _FRAMEWORK and _owner(pipe, "read") in _FRAMEWORK:
         return _bytes_encoder(pipe)
     return _file_encoder(pipe)
@@ -80,11 +81,11 @@ def _same(pipe: BasePipe, method: str, owner: type) -> bool:
     return _owner(pipe, method) is owner
 
 
-def _pickler(pack: Callable[[Any], Any] | None, *, in_band: bool) -> Encoder:
+def _pickler(pack: Callable[[Any], Any] | None, *, in_band: bool, lend: Callable[[Any], Lease | None] | None) -> Encoder:
     dumps = pickle.dumps
     if in_band:
         return lambda value: dumps(pack(value) if pack else value, 5)
-    buffers: list[Buffer] = []
+    views: list[memoryview] = []
 
     def collect(buffer: pickle.PickleBuffer) -> bool:
         try:
@@ -93,23 +94,31 @@ def _pickler(pack: Callable[[Any], Any] | None, *, in_band: bool) -> Encoder:
             return True  # not contiguous: only the pickle itself can hold it
         if view.nbytes < OUT_OF_BAND_BYTES:
             return True
-        # a copy: the block waits in the window, and the job may go on writing into its array
-        buffers.append(view.tobytes())
+        views.append(view)
         return False
 
-    def encode(value: Any) -> bytes | list[Buffer]:
+    def encode(value: Any) -> bytes | list[Any]:
         try:
             payload = dumps(pack(value) if pack else value, 5, buffer_callback=collect)
-        except BaseException:
-            buffers.clear()
-            raise
-        if not buffers:
-            return payload
-        parts: list[Buffer] = [payload, *buffers]
-        buffers.clear()
-        return parts
+            return payload if not views else [payload, *_kept(views, lend)]
+        finally:
+            views.clear()
 
     return encode
+
+
+def _kept(views: list[memoryview], lend: Callable[[Any], Lease | None] | None) -> list[Any]:
+    """Copies of buffers: the block waits in the window, and the job may go on writing into its arrays. All shared, or none."""
+    if lend is not None:
+        leases = []
+        for view in views:
+            lease = lend(view)
+            if lease is None:
+                break
+            leases.append(lease)
+        else:
+            return leases
+    return [view.tobytes() for view in views]
 
 
 def _unpickler(unpack: Callable[[Any], Any] | None, refusal: Callable[[Exception], Exception]) -> Decoder:

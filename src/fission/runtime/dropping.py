@@ -21,11 +21,11 @@ class DroppingOutlet(Outlet):
         super().__init__(*args, **keywords)
         self._limit = max(max_queue, 2 * needed)
         self._keep = max(max_queue, needed)
-        self._waiting: deque[tuple[int, bytes | list[Buffer], int]] = deque()
+        self._waiting: deque[tuple[int, bytes | list[Any], int]] = deque()
         self._number = self._window.next
         self._lost = 0
 
-    def put(self, payload: bytes | list[Buffer], head: int = 0) -> None:
+    def put(self, payload: bytes | list[Any], head: int = 0) -> None:
         """Number a block and send it if its consumer keeps up. Never blocks."""
         with self._lock:
             if self.closed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections.abc import Sequence
 from datetime import timedelta
 from time import perf_counter
 from typing import Any
@@ -13,7 +14,7 @@ from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob
 from fission.core.python_job import resumable
 from fission.errors import RemoteProtocolError
-from fission.ports import JobBundle, Links
+from fission.ports import JobBundle, Lease, Lender, Links, Viewer
 from fission.protocol import frames
 from fission.protocol.frames import Command, Release, Word
 from fission.protocol.window import SendWindow
@@ -58,14 +59,18 @@ class Exchange:
 
     most_held: float = float("inf")
 
-    def __init__(self, job: BaseJob, bundle: JobBundle, links: Links) -> None:
+    def __init__(self, job: BaseJob, bundle: JobBundle, links: Links, lender: Lender | None = None, viewer: Viewer | None = None) -> None:
         """Prepare; nothing is sent before `start`.
 
         Args:
             job: whose pipes.
             bundle: its settings.
             links: its wires; `close` closes them.
+            lender: shared memory for big buffers that go out, its readers being the outputs in their order; None: there is none.
+            viewer: of big buffers that come in.
         """
+        self.lender = lender
+        self._refusals_told = False
         self._links = links
         self._bundle = bundle
         self._woken = False
@@ -85,12 +90,13 @@ class Exchange:
             head_size=bundle.head_size,
             window_blocks=bundle.window_blocks,
             window_bytes=bundle.window_bytes,
+            viewer=viewer,
         )
         self.control = Control(links, self)
         # an executable's outputs have threads of their own, and inputs belong to the main thread
         self._pump = self._drain_inputs if bundle.feedback and not isinstance(job, ExecutableJob) else None
         self._needed = {pipe.id: pipe.BLOCK_COUNT for pipe in job.outputs}
-        self.outlets = [self._make_outlet(pipe) for pipe in job.outputs]
+        self.outlets = [self._make_outlet(pipe, index) for index, pipe in enumerate(job.outputs)]
         self._by_pipe = {outlet.pipe: outlet for outlet in self.outlets}
 
     def _make_keeper(self, job: BaseJob) -> Keeper | None:
@@ -101,9 +107,9 @@ class Exchange:
         pressed_after = min((self._bundle.window_blocks // 2 // count for count in counts), default=self._bundle.window_blocks)
         return Keeper(job, every, pressed_after, self._bundle.snapshots, self.say)
 
-    def _make_outlet(self, pipe: Any) -> Outlet:
+    def _make_outlet(self, pipe: Any, index: int) -> Outlet:
         bundle = self._bundle
-        common: dict[str, Any] = {"arm": self.control.arm, "pump": self._pump}
+        common: dict[str, Any] = {"arm": self.control.arm, "pump": self._pump, "reader": index}
         max_queue = bundle.max_queues.get(pipe.id, 0)
         kind: type[Outlet] = Outlet
         if max_queue and not pipe.ASYNC:
@@ -255,6 +261,14 @@ class Exchange:
         word = Word(self._bundle.job_id, self._bundle.incarnation, {"say": what, **more}, payload)
         self._links.tell(frames.encode_word(word))
 
+    def lend(self, buffer: Any, readers: Sequence[int] | None = None) -> Lease | None:
+        """Copy a big buffer into shared memory for some outputs (by default all); None if it must go another way."""
+        lease = self.lender.lend(buffer, readers) if self.lender is not None else None
+        if lease is None and self.lender is not None and self.lender.refused and not self._refusals_told:
+            self._refusals_told = True
+            self.say("warning", {"text": "no room in shared memory: big blocks go the slow way until there is some"})
+        return lease
+
     def _drain_inputs(self) -> None:
         message = self._links.receive(wait=False)
         while message is not None:
@@ -333,5 +347,7 @@ class Exchange:
             self.inlets.wire(pipe, address, incarnation)
             self.release(force=True)
         else:
+            if self.lender is not None:
+                self.lender.forget_reader(self.outlets.index(outlet), incarnation)
             blocks = outlet.wire(address, incarnation)
             self.say("replayed", {"job": peer, "incarnation": incarnation, "blocks": blocks})

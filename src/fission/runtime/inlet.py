@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from fission.errors import RemoteProtocolError
-from fission.ports import Links
+from fission.ports import Links, Viewer
 from fission.protocol import frames
 from fission.protocol.align import Aligner, Batch
 from fission.protocol.frames import CLOSED, Command, Data, End, Open, Release, Word
 from fission.protocol.inputs import InputCounts, InputSpec
 from fission.protocol.optional import OptionalInput, OptionalSpec
+from fission.protocol.shared_blocks import BlockGone, Descriptor
 from fission.protocol.window import Arrival
 
 log = logging.getLogger("fission.runtime")
@@ -45,6 +46,7 @@ class Inlets:
         head_size: int,
         window_blocks: int,
         window_bytes: int,
+        viewer: Viewer | None = None,
     ) -> None:
         self.aligner = Aligner(specs, head_size) if specs else None
         self.optional = {spec.pipe: OptionalInput(spec) for spec in optional}
@@ -54,6 +56,7 @@ class Inlets:
         self.malformed = 0
         self.bytes_in = 0
         self._links = links
+        self._viewer = viewer
         self._lock = threading.Lock()
         self._released: dict[int, int] = {}
         self._pipes = [spec.pipe for spec in specs] + [spec.pipe for spec in optional]
@@ -68,10 +71,22 @@ class Inlets:
         """Take one data message. Malformed ones and those of pipes that are no inputs are counted, logged and dropped."""
         try:
             message = frames.decode(message_frames)
+            if isinstance(message, Data):
+                self._look_up(message)
             self._dispatch(message)
+        except BlockGone as why:
+            log.debug("dropped a block that was there before: %s", why)
         except RemoteProtocolError as why:
             self.malformed += 1
             log.warning("dropped a message that is none: %s", why)
+
+    def _look_up(self, message: Data) -> None:
+        """Put the memory itself where a block names shared memory. Before anything else: a block that is gone was never here."""
+        parts = message.payloads[0]
+        if type(parts) is list and len(parts) > 1 and isinstance(parts[1], Descriptor):
+            if self._viewer is None:
+                raise RemoteProtocolError("a block in shared memory, and this process has none")
+            parts[1:] = [self._viewer.get(descriptor) for descriptor in parts[1:]]
 
     def _dispatch(self, message: frames.Message) -> None:
         if isinstance(message, (Release, Command, Word)):

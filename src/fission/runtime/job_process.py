@@ -14,7 +14,7 @@ from typing import Any, cast
 from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob, PythonJob
 from fission.errors import DefinitionError, ExecutableError, FissionError
-from fission.ports import JobBundle, Links
+from fission.ports import JobBundle, Lender, Links, Viewer
 from fission.runtime import report
 from fission.runtime.exchange import Exchange
 from fission.runtime.executable_host import ExecutableHost
@@ -50,7 +50,8 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int) -> 
             os.chdir(bundle.folder)
             sys.path[:0] = [path for path in bundle.sys_path if path not in sys.path]
             job = _unpickle(bundle)
-            exchange = Exchange(job, bundle, _links(bundle))
+            lender, viewer = _shared_memory(job, bundle)
+            exchange = Exchange(job, bundle, _links(bundle), lender, viewer)
             stopper.guard(job, exchange)
             if isinstance(job, ExecutableJob):
                 outcome = ExecutableHost(job, exchange, bundle).run()
@@ -72,6 +73,8 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int) -> 
     if exchange is not None:
         counts = _counts(exchange)
         exchange.close(LINGER_S if outcome in (report.FINISHED, report.ENDED) else 0)
+        if exchange.lender is not None and outcome == report.FINISHED:
+            exchange.lender.close()  # else somebody may still read there; the client removes it at the end of the run
     log.info("%s %s", bundle.name, outcome)
     block = exchange.inlets.done + 1 if exchange is not None and exchange.begun else 0
     report.write_report(report_descriptor, outcome, error, counts, block, hopeless)
@@ -99,10 +102,24 @@ def _unpickle(bundle: JobBundle) -> BaseJob:
         raise DefinitionError(f"{bundle.name} cannot be loaded in its own process: {type(why).__name__}: {why}") from why
 
 
+def _load(text: str) -> Callable[..., Any]:
+    module, _, name = text.partition(":")
+    factory: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return factory
+
+
 def _links(bundle: JobBundle) -> Links:
-    module, _, name = bundle.links.partition(":")
-    factory: Callable[..., Links] = getattr(importlib.import_module(module), name)
-    return factory(bundle.wiring)
+    links: Links = _load(bundle.links)(bundle.wiring)
+    return links
+
+
+def _shared_memory(job: BaseJob, bundle: JobBundle) -> tuple[Lender | None, Viewer | None]:
+    if not bundle.shared:
+        return None, None
+    lender, viewer = map(_load, bundle.shared)
+    lives = [bundle.consumers.get(pipe.id, 1) for pipe in job.outputs]
+    out = lender(bundle.shared_prefix, bundle.job_id, bundle.incarnation, lives) if lives else None
+    return out, viewer(bundle.incarnation) if job.inputs else None
 
 
 def _counts(exchange: Exchange) -> dict[str, Any]:
@@ -115,6 +132,7 @@ def _counts(exchange: Exchange) -> dict[str, Any]:
             for one in exchange.outlets
         },
         "malformed": exchange.inlets.malformed,
+        "not_shared": exchange.lender.refused if exchange.lender is not None else 0,
     }
 
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from time import perf_counter
+from typing import Any
 
-from fission.ports import Links
+from fission.ports import Lease, Links
 from fission.protocol import frames
 from fission.protocol.frames import CLOSED, Buffer, End, Open, Release
 from fission.protocol.window import SendWindow
@@ -31,6 +32,14 @@ COALESCE_BLOCKS = 256
 COALESCE_BYTES = 64 << 10
 #: Seconds between looks at the inputs while waiting for room in a circle of jobs; arbitrary.
 CIRCLE_POLL_S = 0.02
+
+
+class _Shared(list[Buffer]):
+    """A message whose buffers are in shared memory, for as long as this object keeps their leases."""
+
+    def __init__(self, message: bytes, leases: list[Lease]) -> None:
+        super().__init__([message])
+        self._leases = leases
 
 
 class Outlet:
@@ -51,6 +60,7 @@ class Outlet:
         *,
         arm: Callable[[float], None],
         pump: Callable[[], None] | None = None,
+        reader: int = 0,
     ) -> None:
         """Prepare; `open` sends the first message.
 
@@ -60,6 +70,7 @@ class Outlet:
             links: where messages go.
             window: empty; its `next` is the first number.
             arm: called with a moment (`time.perf_counter`) at which `tick` is to be called at the latest.
+            reader: number of its consumer among the readers of this job's shared memory.
             pump: called from time to time while `put` waits for room, where the job's inputs must not wait meanwhile.
         """
         self.pipe = pipe
@@ -71,6 +82,7 @@ class Outlet:
         self._window = window
         self._arm = arm
         self._pump = pump
+        self._reader = reader
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._pending: list[bytes] = []
@@ -143,11 +155,11 @@ class Outlet:
                 self._say_end()
             return blocks
 
-    def put(self, payload: bytes | list[Buffer], head: int = 0) -> None:
+    def put(self, payload: bytes | list[Any], head: int = 0) -> None:
         """Number a block and send it, now or with its followers. Blocks while the window is full.
 
         Args:
-            payload: the block, or [payload, buffer, ...].
+            payload: the block, or [payload, buffer, ...], or [payload, lease, ...].
             head: its head as a number.
         """
         with self._lock:
@@ -327,10 +339,18 @@ class Outlet:
         self._allow = max(1, min(COALESCE_BLOCKS, window.room))
         self._hold = HOLD_S if len(window) < BEHIND_BLOCKS else HELD_AT_MOST_S
 
-    def _put_big(self, parts: list[Buffer], head: int) -> None:
+    def _put_big(self, parts: list[Any], head: int) -> None:
         window = self._window
-        message = frames.encode_big(self.pipe, self._incarnation, self._generation, window.next, parts, head)
-        window.add(1, sum(memoryview(part).nbytes for part in parts), message)
+        life = self.pipe, self._incarnation, self._generation, window.next
+        message: list[Buffer]
+        if len(parts) > 1 and hasattr(parts[1], "pack"):
+            payload, *leases = parts
+            message = _Shared(frames.encode_shared(*life, payload, [lease.pack(self._reader) for lease in leases], head), leases)
+            size = len(payload) + sum(lease.nbytes for lease in leases)
+        else:
+            message = frames.encode_big(*life, parts, head)
+            size = sum(memoryview(part).nbytes for part in parts)
+        window.add(1, size, message)
         self._links.send(self.pipe, message)
         self._sent_at = perf_counter()
         self._allow = max(1, min(COALESCE_BLOCKS, window.room))

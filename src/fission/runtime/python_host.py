@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -38,10 +39,14 @@ class PythonHost:
         self._job = job
         self._exchange = exchange
         self._outlets = exchange.outlets
-        self._encoders = [codec.encoder(pipe, plain=pipe.id in bundle.plain) for pipe in job.outputs]
+        lend = exchange.lend if exchange.lender is not None else None
+        self._encoders = [
+            codec.encoder(pipe, plain=pipe.id in bundle.plain, lend=lend and functools.partial(lend, readers=(index,)))
+            for index, pipe in enumerate(job.outputs)
+        ]
         # one value for all outputs is encoded once where all pipes do it alike
         kinds = {(type(pipe), pipe.id in bundle.plain) for pipe in job.outputs}
-        self._shared = self._encoders[0] if len(kinds) == 1 and not hasattr(job.outputs[0], "block_size") else None
+        self._for_all = codec.encoder(job.outputs[0], plain=job.outputs[0].id in bundle.plain, lend=lend) if len(kinds) == 1 else None
         self._single = [codec.decoder(pipe, partial(self._unreadable, index)) for index, pipe in enumerate(job.inputs)]
         self._decoders = [_grouped(decode, pipe.BLOCK_COUNT) for decode, pipe in zip(self._single, job.inputs, strict=True)]
         self._optional = [exchange.inlets.optional.get(pipe.id) for pipe in job.inputs]
@@ -364,8 +369,11 @@ class PythonHost:
                     f"tuple for all of them; it returned a tuple of {len(result)}. To send the tuple itself, put it into a tuple."
                 )
             payloads = [self._encode(index, value) for index, value in enumerate(result)]
-        elif self._shared is not None and len(outlets) > 1:
-            payloads = [self._encode(0, result)] * len(outlets)
+        elif self._for_all is not None and len(outlets) > 1:
+            try:
+                payloads = [self._for_all(result)] * len(outlets)
+            except Exception as why:
+                raise self._misfit(0, result, why) from why
         else:
             payloads = [self._encode(index, result) for index in range(len(outlets))]
         flags = self._finished_head if self._job.finished else 0

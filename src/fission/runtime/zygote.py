@@ -212,13 +212,13 @@ def main(arguments: list[str]) -> int:
     """Serve the socket with descriptor ``arguments[0]``.
 
     Args:
-        arguments: the descriptor; the run's folder, which is removed at the end if the other side died; seconds between pulses;
-            modules to load.
+        arguments: the descriptor; the run's folder, which is removed at the end; import string of a function that is called at the
+            end, and its argument; seconds between pulses; modules to load.
     """
     channel = socket.socket(fileno=int(arguments[0]))
-    for module in arguments[3:]:
+    for module in arguments[5:]:
         importlib.import_module(module)
-    zygote = Zygote(channel, float(arguments[2]))
+    zygote = Zygote(channel, float(arguments[4]))
     with contextlib.suppress(OSError):  # the other side is gone already, which `serve` will find too
         channel.sendall(Splitter.join(json.dumps({"event": "ready"}).encode()))
     _adopt_orphans()
@@ -229,6 +229,9 @@ def main(arguments: list[str]) -> int:
         if child is None and os.getpid() == owner:
             zygote.kill_all()
             shutil.rmtree(arguments[1], ignore_errors=True)
+            if arguments[2]:
+                module, _, name = arguments[2].partition(":")
+                getattr(importlib.import_module(module), name)(arguments[3])
     return 0 if child is None else child.run()
 
 

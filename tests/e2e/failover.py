@@ -1,0 +1,354 @@
+"""What the failover tests share: a run in this process whose faults come when something has happened, and the jobs.
+
+`Stage.run` simulates a project of the fixture ``fission`` with real processes. Instead of faults at moments of a clock, the run has
+a *script*: a coroutine beside the run, in the client's loop, that waits for what happens and does the faults, by the Saboteur and the
+engine that ``--kill``, ``--cut`` and ``--chaos`` use::
+
+    async def script(stage: Stage) -> None:
+        await stage.rows(50)                      # the sink's file has 50 rows
+        stage.kill_job(2)
+        await stage.until(lambda: stage.failovers, "a failover")
+
+    ran = Stage(fission).run(script, nodes=2)
+
+Afterwards nothing may be left: processes, files, shared memory, descriptors of this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import psutil
+
+from fission.client import simulate
+from fission.client.faults import Chaos, Fault, Saboteur
+from fission.client.summary import Summary
+from fission.ports import NodeName, Observer
+from fission.project.config import load
+from fission.protocol.supervision import Failover
+from tests.e2e.support import GONE_S, IMPORTS, COMMON_JOBS, network, remains, rows
+from tests.waiting import CommandLine, eventually
+
+#: What a script may wait for one thing. Arbitrary: far above what a busy machine needs, below what pytest allows a test.
+WAIT_S = 25.0
+
+#: RESTARTS for tests that kill on and on; with the window each failure counts as the first one, so restarts come at once.
+OFTEN = "RESTARTS = 1000\nRESTART_WINDOW = 0.001\n"
+
+JOBS = """
+class Numbers(PythonJob):
+    '''1 to limit, and then the end; resumes.'''
+    CHECKPOINT = 20
+    def __init__(self, limit, *args, pace=0.002, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.limit, self.pace = limit, pace
+    def setup(self, *args, **kwargs):
+        self.number = 0
+    def run(self):
+        self.number += 1
+        time.sleep(self.pace)
+        if self.number == self.limit:
+            self.finish()
+        return self.number
+
+class Forgetful(Numbers):
+    '''The same, but a new life begins at 1.'''
+    CHECKPOINT = None
+
+class Generates(PythonJob):
+    '''A generator cannot resume, whatever it asks for.'''
+    CHECKPOINT = 20
+    def __init__(self, limit, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.limit = limit
+    def run(self):
+        for number in range(1, self.limit + 1):
+            time.sleep(0.002)
+            yield number
+
+class Twos(PicklePipe):
+    BLOCK_COUNT = 2
+
+class Double(PythonJob):
+    def run(self, value):
+        return 2 * value
+
+class AddPair(PythonJob):
+    def run(self, pair):
+        return sum(pair)
+
+class Relay(ExecutableJob):
+    EXECUTABLE = "sh"
+    PARAMETERS = "relay.sh"
+    DEPENDENCIES = "net/source"
+
+class Total(PythonJob):
+    CHECKPOINT = 15
+    def setup(self, *args, **kwargs):
+        self.total = 0
+    def run(self, value):
+        self.total += value
+        return self.total
+
+class Join(PythonJob):
+    CHECKPOINT = 15
+    def setup(self, *args, **kwargs):
+        self.total = 0
+    def run(self, pair, one):
+        self.total += sum(pair) + one
+        return self.total
+
+class Pass(PythonJob):
+    def run(self, value):
+        return value
+"""
+RELAY = {"net/source/relay.sh": "exec cat <$2 >$4\n"}
+
+#: source -> executable -> connector -> stateful -> sink; ids 1 to 5.
+CHAIN = """
+Numbers({limit}, outputs=[JSONPipe(1)]),
+Relay(inputs=[JSONPipe(1)], outputs=[JSONPipe(2)]),
+Double(inputs=[JSONPipe(2)], outputs=[PicklePipe(3)]),
+Total(inputs=[PicklePipe(3)], outputs=[PicklePipe(4)]),
+CSVSinkJob("result.csv", inputs=[PicklePipe(4)]),
+"""
+#: A source, two ways with another BLOCK_COUNT each, a stateful join, a sink; ids 1 to 5.
+DIAMOND = """
+Numbers({limit}, outputs=[PicklePipe(1), Twos(2)]),
+Double(inputs=[PicklePipe(1)], outputs=[Twos(3)]),
+AddPair(inputs=[Twos(2)], outputs=[PicklePipe(4)]),
+Join(inputs=[Twos(3), PicklePipe(4)], outputs=[PicklePipe(5)]),
+CSVSinkJob("result.csv", inputs=[PicklePipe(5)]),
+"""
+
+
+def project_of(listed: str, jobs: str = "", extra: str = OFTEN) -> dict[str, str]:
+    """The files of a network of these jobs."""
+    files = network(jobs, listed, extra=extra) | RELAY
+    path = "net/jobs/jobs.py"
+    files[path] = IMPORTS + JOBS + files[path].removeprefix(IMPORTS)
+    assert COMMON_JOBS in files[path]
+    return files
+
+
+def chain_rows(limit: int) -> list[int]:
+    """What the chain's sink must get."""
+    total, found = 0, []
+    for number in range(1, limit + 1):
+        total += 2 * number
+        found.append(total)
+    return found
+
+
+def diamond_rows(limit: int) -> list[int]:
+    """What the diamond's sink must get."""
+    total, found = 0, []
+    for first in range(1, limit, 2):
+        total += 3 * (first + first + 1)
+        found.append(total)
+    return found
+
+
+def csv_of(values: Sequence[Any], pipe: int) -> bytes:
+    """A CSVSinkJob's file with one column."""
+    return f"pipe_{pipe}\r\n".encode() + b"".join(f"{value}\r\n".encode() for value in values)
+
+
+@dataclass
+class Ran:
+    """A run that is over. `told` are the lines of the console: (kind, text)."""
+
+    summary: Summary
+    told: list[tuple[str, str]]
+    result: Path
+    root: Path
+
+    @property
+    def failovers(self) -> list[str]:
+        return [text for kind, text in self.told if kind == "failover"]
+
+    @property
+    def failed(self) -> list[str]:
+        return [text for kind, text in self.told if kind == "failed"]
+
+    def printed(self, job: int) -> list[str]:
+        return [text for kind, text in self.told if kind == f"output {job}"]
+
+    def restarts(self, job: int) -> int:
+        return self.summary.jobs[job].restarts
+
+    def __str__(self) -> str:
+        return "\n".join([*(f"{kind}: {text}" for kind, text in self.told), *self.summary.lines()])
+
+
+class _Teller(Observer):
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def job_output(self, job: str, job_id: int, stream: str, line: str) -> None:
+        self.told.append((f"output {job_id}", line))
+
+    def job_failed(self, job: str, job_id: int, report: str) -> None:
+        self.told.append(("failed", f"{job}: {report}"))
+
+    def failover(self, text: str) -> None:
+        self.told.append(("failover", text))
+
+    def notice(self, text: str) -> None:
+        self.told.append(("notice", text))
+
+    def warning(self, text: str) -> None:
+        self.told.append(("warning", text))
+
+
+@dataclass
+class Stage:
+    """One run and what its script may do."""
+
+    fission: CommandLine
+    sink: int = 5
+    saboteur: Saboteur = field(init=False)
+    engine: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._teller = _Teller()
+
+    # for the script
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        return self._teller.told
+
+    @property
+    def failovers(self) -> list[str]:
+        return [text for kind, text in self.told if kind == "failover"]
+
+    def folder(self, job: int) -> Path:
+        return self.fission.root / "net" / "simulation" / str(job)
+
+    @property
+    def result(self) -> Path:
+        return self.folder(self.sink) / "result.csv"
+
+    def row_count(self) -> int:
+        return max(0, len(rows(self.result)) - 1)
+
+    async def until(self, predicate: Callable[[], Any], what: str, deadline_s: float = WAIT_S) -> Any:
+        """Wait for it; an AssertionError ends the run and fails the test."""
+        deadline = time.monotonic() + deadline_s
+        while not (found := predicate()):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {deadline_s:g} s: {what}\n" + "\n".join(map(str, self.told)))
+            await asyncio.sleep(0.004)
+        return found
+
+    async def rows(self, count: int) -> None:
+        await self.until(lambda: self.row_count() >= count, f"{count} rows")
+
+    def node_of(self, job: int) -> str:
+        """The node that has the newest life of a job; empty while none has."""
+        lives = [(life, name) for name, node in self.engine._nodes.items() for (number, life) in node.running if number == job]
+        return max(lives)[1] if lives else ""
+
+    def lives(self, job: int) -> list[int]:
+        """The lives of a job whose processes the engine knows to run, wherever they are."""
+        return sorted(life for node in self.engine._nodes.values() for (number, life) in node.running if number == job)
+
+    def pid_of(self, job: int) -> int:
+        found = [
+            (life, running.process)
+            for node in self.engine._nodes.values()
+            for (number, life), running in node.running.items()
+            if number == job
+        ]
+        return max(found)[1] if found else 0
+
+    async def running(self, *jobs: int) -> None:
+        """Wait until a process of each of these jobs is there."""
+        await self.until(lambda: all(self.pid_of(job) for job in jobs), f"processes of {jobs}")
+
+    def kill_job(self, job: int) -> bool:
+        return bool(self.engine.kill_job(job))
+
+    def kill_node(self, node: str) -> bool:
+        return bool(self.engine.kill_node(NodeName(node)))
+
+    async def revive(self, node: str) -> None:
+        await self.until(lambda: self.engine._nodes[node].lost, f"the loss of node {node}")
+        await self.engine.revive(NodeName(node))
+
+    async def fault(self, kind: str, target: str, duration_s: float = 0.0) -> None:
+        """As the options do it; with its duration."""
+        await self.saboteur._one(Fault(kind, target, 0.0, duration_s))
+
+    # the run
+
+    def run(self, script: Callable[[Stage], Awaitable[None]] | None = None, nodes: int = 0, *, chaos: Chaos | None = None) -> Ran:
+        """Run the network net of the fixture's project to its end; the script's errors are this method's."""
+        stage, errors = self, []
+
+        class Scripted(Saboteur):
+            async def run(self, faults: Sequence[Fault], chaos: Chaos | None) -> None:
+                stage.saboteur, stage.engine = self, self._engine
+                try:
+                    if script is not None:
+                        await script(stage)
+                    await super().run(faults, chaos)
+                except Exception as why:
+                    errors.append(why)
+                    raise
+
+        before = descriptors()
+        with mock.patch("fission.client.simulate.Saboteur", Scripted):
+            loaded = load(self.fission.root, "net", simulation=True)
+            summary = simulate(loaded, observer=self._teller, stdin=False, nodes=nodes, chaos=chaos, duration=50)
+        ran = Ran(summary, self.told, self.result, self.fission.root)
+        if errors:
+            raise AssertionError(f"{errors[0]}\n{ran}") from errors[0]
+        eventually(lambda: not remains(self.fission.root), GONE_S, lambda: "nothing is left; there is " + "; ".join(remains(self.fission.root)))
+        gc.collect()
+        assert descriptors() - before == set(), "descriptors of the client are left"
+        return ran
+
+
+def descriptors() -> set[str]:
+    """The open descriptors of this process and what they are; sockets and pipes by their inode."""
+    found = set()
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found.add(f"{number} {os.readlink(f'/proc/self/fd/{number}')}")
+        except FileNotFoundError:  # the one that lists
+            continue
+    return found
+
+
+def events(root: Path) -> list[dict[str, Any]]:
+    """The run's event log."""
+    return [json.loads(line) for line in (root / "net/simulation/events.jsonl").read_text().splitlines()]
+
+
+def job_process(client: int, job: int) -> psutil.Process | None:
+    """The process of a job of a client, by the folder that it works in."""
+    for process in psutil.Process(client).children(recursive=True):
+        try:
+            if Path(process.cwd()).name == str(job) and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        except psutil.Error:
+            continue
+    return None
+
+
+def seeded(seed: int) -> random.Random:
+    """A generator whose seed a failing test shows."""
+    print(f"seed {seed}")  # noqa: T201 - pytest shows it with a failure
+    return random.Random(seed)
