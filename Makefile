@@ -10,14 +10,14 @@ export PYTHON
 .PHONY: help demo test lint bench clean debian-packages
 
 help:
-	@echo 'make demo   install and run the demo: two recorded voices are separated by a network of jobs'
+	@echo 'make demo   install and run the demo: two recorded voices are separated by a network of jobs, one of whose nodes is killed half-way'
 	@echo 'make test   install with what the tests need, then lint, types and all tests'
 	@echo 'make lint   format, lint and types only'
 	@echo 'make bench  the benchmarks, one table per claim'
 	@echo 'make clean  remove .venv, caches and what networks left behind'
 
 demo: $(VENV)/.installed-demo
-	$(BIN)/python examples/manage.py source_separation simulate
+	$(BIN)/python examples/manage.py source_separation simulate --nodes 3 --kill 2@3
 
 test: debian-packages lint
 	$(BIN)/python -m pytest

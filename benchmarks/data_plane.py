@@ -23,9 +23,9 @@ PROJECT = Path(__file__).resolve().parent / "networks"
 MB = 1_000_000
 
 
-def fission_chain(count: int, size: int, rate: float = 0.0, hops: int = 2) -> dict[str, float]:
+def fission_chain(count: int, size: int, rate: float = 0.0, hops: int = 2, numpy: bool = False) -> dict[str, float]:
     """Run the chain network by the command line, as a user does; return what its sink wrote, and the start in seconds."""
-    order = {"count": count, "size": size, "rate": rate, "hops": hops}
+    order = {"count": count, "size": size, "rate": rate, "hops": hops, "numpy": numpy}
     environment = os.environ | {"FISSION_BENCH": json.dumps(order)}
     started = time.time()
     subprocess.run(

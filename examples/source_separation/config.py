@@ -35,14 +35,18 @@ CLEAN_VOICES = ("recordings/voice_1.wav", "recordings/voice_2.wav")
 # How much sound travels at a time; 800 samples are 0.1 s of the recordings above.
 SAMPLES_PER_BLOCK = 800
 
+# How many blocks a second each microphone's recording is played with, or None: as fast as they go. The recordings above have 70
+# blocks and are played five times, so this takes 5 s: time enough to watch a node being killed half-way.
+PACE = 70
+
 # --- The network ------------------------------------
 
 microphones = load_pair(HERE, MICROPHONES, "MICROPHONES")
 voices = None if CLEAN_VOICES is None else load_pair(HERE, CLEAN_VOICES, "CLEAN_VOICES", like=microphones[0])
 
 JOBS = [
-    ReaderJob(microphones[0], SAMPLES_PER_BLOCK, outputs=[SoundPipe(1)]),
-    ReaderJob(microphones[1], SAMPLES_PER_BLOCK, outputs=[SoundPipe(2)]),
+    ReaderJob(microphones[0], SAMPLES_PER_BLOCK, PACE, outputs=[SoundPipe(1)]),
+    ReaderJob(microphones[1], SAMPLES_PER_BLOCK, PACE, outputs=[SoundPipe(2)]),
     CovarianceJob(inputs=[SoundPipe(1), SoundPipe(2)], outputs=[SoundPipe(3)]),
     WhiteningJob(inputs=[SoundPipe(3)], outputs=[SoundPipe(4)]),
     NormJob(inputs=[SoundPipe(4)], outputs=[SoundPipe(5)]),

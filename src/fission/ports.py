@@ -144,13 +144,15 @@ class JobBundle:
         log_level: name of a level of `logging`.
         links: import string ``module:factory``; the factory is called with the wiring and gives the `Links`.
         wiring: addresses.
-        feedback: input pipes that are part of a circle of jobs.
+        feedback: ASYNC input pipes that are part of a circle of jobs, or whose producer and consumer depend on each other in other ways.
         max_queues: MAX_QUEUE of the consumer, by output pipe, where it is not 0.
         plain: output and input pipes whose blocks must be as `pipe.write` writes them, because an executable is at an end.
         head_size: of heads, in bytes.
         window_blocks: limit of a link's window in blocks.
         window_bytes: limit of a link's window in bytes.
         pickled_job: the job; only the job's own process unpickles it.
+        needed: by output pipe, how many of its blocks must be unreleased at once for anything to be released: what is at the end of
+            the ways from there takes so many together.
         generation: of the numbering with which a source begins; what is older is under way no more.
         closed: output pipes whose consumer has finished.
         snapshots: (generation, block, state) of every snapshot of earlier lives that is stored.
@@ -175,6 +177,7 @@ class JobBundle:
     window_blocks: int
     window_bytes: int
     pickled_job: bytes
+    needed: Mapping[PipeId, int] = field(default_factory=dict)
     generation: int = 0
     closed: frozenset[PipeId] = frozenset()
     snapshots: tuple[tuple[int, int, bytes], ...] = ()

@@ -21,6 +21,7 @@ import gc
 import json
 import os
 import random
+import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -35,8 +36,7 @@ from fission.client.faults import Chaos, Fault, Saboteur
 from fission.client.summary import Summary
 from fission.ports import NodeName, Observer
 from fission.project.config import load
-from fission.protocol.supervision import Failover
-from tests.e2e.support import GONE_S, IMPORTS, COMMON_JOBS, network, remains, rows
+from tests.e2e.support import COMMON_JOBS, GONE_S, IMPORTS, network, remains, rows
 from tests.waiting import CommandLine, eventually
 
 #: What a script may wait for one thing. Arbitrary: far above what a busy machine needs, below what pytest allows a test.
@@ -64,6 +64,15 @@ class Numbers(PythonJob):
 class Forgetful(Numbers):
     '''The same, but a new life begins at 1.'''
     CHECKPOINT = None
+
+class Until(Numbers):
+    '''Numbers until there is a file "stop" in its folder.'''
+    def __init__(self, *args, **kwargs):
+        super().__init__(0, *args, **kwargs)
+    def run(self):
+        if os.path.exists("stop"):
+            self.finish()
+        return super().run()
 
 class Generates(PythonJob):
     '''A generator cannot resume, whatever it asks for.'''
@@ -306,16 +315,18 @@ class Stage:
                     await super().run(faults, chaos)
                 except Exception as why:
                     errors.append(why)
+                    os.kill(os.getpid(), signal.SIGINT)  # the run is of no use any more
                     raise
 
         before = descriptors()
         with mock.patch("fission.client.simulate.Saboteur", Scripted):
             loaded = load(self.fission.root, "net", simulation=True)
-            summary = simulate(loaded, observer=self._teller, stdin=False, nodes=nodes, chaos=chaos, duration=50)
+            summary = simulate(loaded, observer=self._teller, stdin=False, nodes=nodes, chaos=chaos, duration=40)
         ran = Ran(summary, self.told, self.result, self.fission.root)
         if errors:
             raise AssertionError(f"{errors[0]}\n{ran}") from errors[0]
-        eventually(lambda: not remains(self.fission.root), GONE_S, lambda: "nothing is left; there is " + "; ".join(remains(self.fission.root)))
+        root = self.fission.root
+        eventually(lambda: not remains(root), GONE_S, lambda: "nothing is left; there is " + "; ".join(remains(root)))
         gc.collect()
         assert descriptors() - before == set(), "descriptors of the client are left"
         return ran

@@ -95,9 +95,11 @@ class Life:
         self.doom = ""  # what happens at the next point of its code that fits
         self.links = SimLinks(bundle.wiring, cluster.net, self)
         self.disk: list[Any] = cluster.disks.setdefault(bundle.job_id, [])
+        self.folder = cluster.folder / str(self.job)
         self.stepping = self.planned = self.missed = False
         self.later: deque[Callable[[], None]] = deque()  # while frozen
         self._tick_at = float("inf")
+        self.waits_since: float | None = None
         self.pace = cluster.rng.choice(cluster.paces)
 
     def __str__(self) -> str:
@@ -122,6 +124,7 @@ class Life:
             take = aligner.take
             aligner.take = lambda: take(self._limit())  # type: ignore[method-assign]
         self.turns = self.host.turns()
+        self.folder.mkdir(exist_ok=True)
         self.cluster.net.listen(self.bundle.wiring.data, self)
         self.cluster.net.listen(self.bundle.wiring.control, self)
         self.go_on()
@@ -163,9 +166,19 @@ class Life:
 
     def _control(self, message: list[Any]) -> None:
         if self.state == "runs":
-            self.exchange.on_message(message)
+            self._in_control(lambda: self.exchange.on_message(message))
             self._tick()
             self.go_on()
+
+    def _in_control(self, work: Callable[[], Any]) -> Any:
+        """The control thread is at work; if the process dies there, it dies in the middle of what its main thread does, too."""
+        if self.stepping:
+            return work()
+        try:
+            return work()
+        except Crash:
+            self._doomed()
+            return float("inf")
 
     def tick_at(self, moment: float) -> None:
         if moment < self._tick_at:
@@ -181,7 +194,9 @@ class Life:
                 self._tick()
 
     def _tick(self) -> None:
-        due = self.exchange.tick(self.cluster.time.now)
+        if self.state != "runs":
+            return
+        due = self._in_control(lambda: self.exchange.tick(self.cluster.time.now))
         if due < float("inf"):
             self.tick_at(due)
 
@@ -207,6 +222,7 @@ class Life:
             self._doomed()
             return
         self.stepping, self.missed = True, False
+        os.chdir(self.folder)
         try:
             again = self._work()
         except Crash:
@@ -232,7 +248,18 @@ class Life:
                 if exchange._pump is not None:
                     exchange._pump()
                     self.cluster.time.after(outlet_module.CIRCLE_POLL_S, self.go_on)
+                now = self.cluster.time.now
+                if self.waits_since is None:
+                    self.waits_since = now
+                    self.cluster.time.after(outlet_module.PRESS_S, self.go_on)
+                elif now >= self.waits_since + outlet_module.PRESS_S:
+                    self.waits_since = None
+                    for outlet in exchange.outlets:
+                        if not outlet.closed and not outlet._window.room:
+                            outlet._press()
+                    return True
                 return False
+            self.waits_since = None
             try:
                 waits = next(self.turns)
             except StopIteration:
@@ -244,10 +271,16 @@ class Life:
         if self.phase == "end":
             exchange.end(tell=True)
             self.phase = "released"
-        for outlet in exchange.outlets:
-            outlet.flush()
-        if all(outlet.all_released for outlet in exchange.outlets):
+        if self.phase == "released":
+            for outlet in exchange.outlets:
+                outlet.flush()
+            if all(outlet.all_released for outlet in exchange.outlets):
+                exchange.say_ended(tell=True)
+                self.phase = "noted"
+        if self.phase == "noted" and exchange._noted.is_set():
             exchange.inlets.close()
+            self.phase = "closed"
+        if self.phase == "closed" and all(outlet.all_closed for outlet in exchange.outlets):
             self._over()
             for wire in self.cluster.net.of(self):
                 if wire.held and self.cluster.rng.random() < 0.5:
@@ -405,7 +438,7 @@ class Cluster:
             job.RESTARTS = 10_000  # type: ignore[misc]
         room = len(network.jobs)
         infos = [NodeInfo(name, "127.0.0.1", ("LOCAL",) if name == CLIENT else ("ALL",), max_jobs=room) for name in self.nodes]
-        addresses = Addresses("run")
+        addresses = Addresses("run", "sim")
         self.store = Store()
         self.desk = Desk(self)
         engine: Any = Engine(self)

@@ -129,8 +129,6 @@ class Story:
         self._pipe = 100
         self.exact = rng.random() < 0.65
         self.window = rng.choice([2, 4, 8, 8, 16, 64])
-        open_ends: list[tuple[Any, int, int]] = []  # pipe to be consumed, its rate
-        self._pending: list[tuple[str, list[Any], list[Any], int]] = []
         shape: list[tuple[str, list[tuple[int, int]], int]] = []  # kind, inputs (job index, block count), rate
         units = rng.choice([3, 6, 10])
         for _ in range(rng.choice([1, 1, 1, 2, 2, 3])):
@@ -147,10 +145,9 @@ class Story:
         for index in range(len(shape)):
             if index not in used or rng.random() < 0.15:
                 rate = rng.choice(self._rate([shape[index][2]])[:2])
-                others = [other for other in range(len(shape)) if other != index and rate in self._rate([shape[other][2]])]
+                others = [other for other, one in enumerate(shape) if one[0] != "sink" and other != index and rate in self._rate([one[2]])]
                 inputs = [index] + (rng.sample(others, 1) if others and rng.random() < 0.2 else [])
                 shape.append(("sink", [(one, shape[one][2] // rate) for one in inputs], rate))
-        del open_ends
         self._build(shape, units)
         self.network = Network("simulated", current().jobs)
         faults = self.network.check()

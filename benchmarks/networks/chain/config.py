@@ -8,8 +8,12 @@ from fission.core.pipes import PicklePipe
 
 LOG_LEVEL = "WARNING"
 
-_order = {"count": 1000, "size": 8, "rate": 0, "hops": 2} | json.loads(os.environ.get("FISSION_BENCH", "{}"))
+_order = {"count": 1000, "size": 8, "rate": 0, "hops": 2, "numpy": False} | json.loads(os.environ.get("FISSION_BENCH", "{}"))
 _payload = b"12345678" if _order["size"] == 8 else os.urandom(_order["size"])
+if _order["numpy"]:
+    import numpy
+
+    _payload = numpy.frombuffer(_payload, numpy.uint8).copy()
 
 JOBS = [
     Source(_order["count"], _payload, _order["rate"], outputs=[PicklePipe(1)]),

@@ -6,6 +6,8 @@ learned is small and lies in its attributes: with CHECKPOINT it survives the los
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,23 +34,28 @@ class ReaderJob(SeparationJob):
     Args:
         recording: what the microphone has heard.
         samples_per_block: at least 1; a round's last block may be shorter.
+        pace: blocks a second; None: as fast as they go.
 
     Raises:
-        DefinitionError: `samples_per_block` is not an integer of at least 1.
+        DefinitionError: `samples_per_block` is not an integer of at least 1, or `pace` is neither None nor a number above 0.
     """
 
     CHECKPOINT = 50
 
-    def __init__(self, recording: Recording, samples_per_block: int, *args, **kwargs):
+    def __init__(self, recording: Recording, samples_per_block: int, pace: float | None = None, *args, **kwargs):
         super().__init__(*args, **kwargs)
         if isinstance(samples_per_block, bool) or not isinstance(samples_per_block, int) or samples_per_block < 1:
             raise DefinitionError(f"samples_per_block must be an integer of at least 1, it is {samples_per_block!r}")
+        if pace is not None and (isinstance(pace, bool) or not isinstance(pace, (int, float)) or not 0 < pace < math.inf):
+            raise DefinitionError(f"pace must be None or a number of blocks a second above 0, it is {pace!r}")
         self.recording = recording
         self.samples_per_block = samples_per_block
+        self.pace = pace
 
     def setup(self, *args, **kwargs):
         super().setup(*args, **kwargs)
         self.position = 0  # blocks sent so far, over all rounds
+        self.due = time.monotonic()  # when the next one is to be sent
 
     # The recording never changes: a checkpoint needs the position only.
     def snapshot(self):
@@ -57,7 +64,15 @@ class ReaderJob(SeparationJob):
     def restore(self, state):
         self.position = state
 
+    def wait(self):
+        """Until the next block is due. Time that was lost, because somebody behind was slow, is not made up for."""
+        if self.pace is not None:
+            now = time.monotonic()
+            self.due = max(self.due + 1 / self.pace, now)
+            time.sleep(self.due - now)
+
     def run(self):
+        self.wait()
         count = -(-len(self.recording) // self.samples_per_block)
         played, index = divmod(self.position, count)
         start = index * self.samples_per_block

@@ -19,74 +19,18 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from fission.adapters.local_node import READ_BYTES, Node, Running, Stream
 from fission.errors import EngineError, InternalError
 from fission.ports import EngineEvent, JobBundle, JobExited, JobId, JobOutput, NodeGone, NodeName, NodePulse, NodeState, Seconds
 from fission.protocol.frames import Splitter
 
 #: Seconds that a zygote may take to start; arbitrary, ten times what a slow board needs.
 START_S = 20.0
-#: Bytes of a job's output that are taken at once, and at most kept back for the end of a line.
-READ_BYTES = 1 << 16
 #: What a zygote's interpreter runs. It gets our sys.path as an argument and not by PYTHONPATH, which the jobs and their
 #: executables would inherit: a script for another Python would find the wrong standard library.
 ZYGOTE_CODE = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from fission.runtime.zygote import main; sys.exit(main(sys.argv[2:]))"
 )
-
-
-class _Stream:
-    """One of a job's output streams: bytes to lines."""
-
-    def __init__(self, job: JobId, name: str, descriptor: int) -> None:
-        self.job, self.name, self.descriptor = job, name, descriptor
-        self._rest = b""
-
-    def read(self) -> tuple[tuple[str, ...], bool]:
-        """Return the whole lines that have come, and whether there may be more."""
-        try:
-            data = os.read(self.descriptor, READ_BYTES)
-        except BlockingIOError:
-            return (), False
-        if not data:
-            return self.rest(), False
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > READ_BYTES:
-            lines.append(self._rest)
-            self._rest = b""
-        return tuple(line.decode("utf-8", "replace") for line in lines), True
-
-    def rest(self) -> tuple[str, ...]:
-        """Return what is left of a line without an end."""
-        rest, self._rest = self._rest, b""
-        return (rest.decode("utf-8", "replace"),) if rest else ()
-
-
-class _Running:
-    """One life of a job."""
-
-    def __init__(self, bundle: JobBundle) -> None:
-        self.job, self.incarnation = bundle.job_id, bundle.incarnation
-        self.streams: list[_Stream] = []
-        self.report = -1
-        self.killer: asyncio.TimerHandle | None = None
-        self.process = 0  # its id, and that of its process group; 0 until the zygote has told it
-
-    def order(self, number: int) -> dict[str, Any]:
-        """The order to its zygote to send it a signal."""
-        return {"do": "kill", "job": self.job, "incarnation": self.incarnation, "signal": number}
-
-
-class _Node:
-    """A virtual node: a zygote process and its jobs."""
-
-    def __init__(self, name: NodeName, process: subprocess.Popen[bytes], channel: socket.socket) -> None:
-        self.name, self.process, self.channel = name, process, channel
-        self.splitter = Splitter()
-        self.ready = asyncio.get_running_loop().create_future()
-        self.running: dict[tuple[JobId, int], _Running] = {}  # by job and incarnation: a frozen node has lives that are over elsewhere
-        self.incarnation = 1
-        self.frozen = False
-        self.lost = False
 
 
 class LocalEngine:
@@ -114,7 +58,8 @@ class LocalEngine:
         self._run_folder = run_folder
         self._names = tuple(nodes)
         self._preload = tuple(preload)
-        self._nodes: dict[NodeName, _Node] = {}
+        self._nodes: dict[NodeName, Node] = {}
+        self._gone: list[Node] = []  # earlier lives of nodes that were revived
         self._events: asyncio.Queue[EngineEvent] = asyncio.Queue()
         self._closed = False
 
@@ -134,7 +79,7 @@ class LocalEngine:
             await self.close()
             raise
 
-    def _start_zygote(self, name: NodeName) -> _Node:
+    def _start_zygote(self, name: NodeName) -> Node:
         ours, theirs = socket.socketpair()
         with theirs:
             path = json.dumps([entry for entry in sys.path if entry])
@@ -147,7 +92,7 @@ class LocalEngine:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        node = _Node(name, process, ours)
+        node = Node(name, process, ours)
         asyncio.get_running_loop().add_reader(ours.fileno(), self._on_channel, node)
         return node
 
@@ -164,26 +109,23 @@ class LocalEngine:
 
     async def launch(self, job: JobBundle, node: NodeName) -> None:
         place = self._node(node)
-        running = _Running(job)
+        running = Running(job)
         theirs: list[int] = []
         for name in ("stdout", "stderr", ""):
             read, write = os.pipe()
             os.set_blocking(read, False)
             theirs.append(write)
             if name:
-                running.streams.append(_Stream(job.job_id, name, read))
+                running.streams.append(Stream(job.job_id, name, read))
             else:
                 running.report = read
         order = json.dumps({"do": "launch", "job": job.job_id, "incarnation": job.incarnation}).encode()
         message = Splitter.join(order + b"\n" + pickle.dumps(job))
         try:
-            sent = socket.send_fds(place.channel, [message], theirs)
-            place.channel.sendall(message[sent:])
+            place.send(message, theirs)
         except OSError as why:
+            self._forget(running)
             raise EngineError(f"node {node} took no order to start job {job.job_id}: {why}") from None
-        finally:
-            for descriptor in theirs:
-                os.close(descriptor)
         place.running[job.job_id, job.incarnation] = running
         for stream in running.streams:
             asyncio.get_running_loop().add_reader(stream.descriptor, self._on_output, stream)
@@ -219,6 +161,7 @@ class LocalEngine:
         """A virtual node that was lost starts again, as a new life."""
         if self._node(name).lost and not self._closed:
             incarnation = self._nodes[name].incarnation + 1
+            self._gone.append(self._nodes[name])
             self._nodes[name] = self._start_zygote(name)
             self._nodes[name].incarnation = incarnation
 
@@ -242,35 +185,34 @@ class LocalEngine:
         if self._closed:
             return
         self._closed = True
-        loop = asyncio.get_running_loop()
         for node in self._nodes.values():
             if node.frozen:  # it would not notice that we are gone
                 self.kill_node(node.name)
-            loop.remove_reader(node.channel.fileno())
-            node.channel.close()  # its zygote kills all jobs, removes the run's folder and ends
+            node.hang_up()  # its zygote kills all jobs, removes the run's folder and ends
             if not node.ready.done():
                 node.ready.cancel()
                 node.process.kill()  # it still loads what it needs: it has no jobs, and nobody wants to wait for that
             for running in node.running.values():
                 self._forget(running)
-        for node in self._nodes.values():
+            node.running.clear()
+        for node in [*self._nodes.values(), *self._gone]:
             try:
                 await asyncio.to_thread(node.process.wait, 5.0)
             except subprocess.TimeoutExpired:
                 node.process.kill()
                 node.process.wait()
 
-    def _node(self, name: NodeName) -> _Node:
+    def _node(self, name: NodeName) -> Node:
         try:
             return self._nodes[name]
         except KeyError:
             raise InternalError(f"no node {name}; there are {sorted(self._nodes)}") from None
 
-    def _order(self, node: _Node, order: dict[str, Any]) -> None:
+    def _order(self, node: Node, order: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):  # a zygote that is gone has no jobs left; its loss is an event
-            node.channel.sendall(Splitter.join(json.dumps(order).encode()))
+            node.send(Splitter.join(json.dumps(order).encode()))
 
-    def _on_channel(self, node: _Node) -> None:
+    def _on_channel(self, node: Node) -> None:
         try:
             data = node.channel.recv(READ_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -292,8 +234,8 @@ class LocalEngine:
             else:
                 self._on_exit(node, node.running.pop((event["job"], event["incarnation"])), event["code"])
 
-    def _on_lost(self, node: _Node) -> None:
-        asyncio.get_running_loop().remove_reader(node.channel.fileno())
+    def _on_lost(self, node: Node) -> None:
+        node.hang_up()
         if not node.ready.done():
             node.ready.set_exception(OSError("it ended while it started; its message is above"))
             if node.incarnation > 1:
@@ -306,14 +248,14 @@ class LocalEngine:
         node.running.clear()
         self._events.put_nowait(NodeGone(node.name, "its zygote process died", node.incarnation))
 
-    def _on_output(self, stream: _Stream) -> None:
+    def _on_output(self, stream: Stream) -> None:
         lines, more = stream.read()
         if lines:
             self._events.put_nowait(JobOutput(stream.job, stream.name, lines))
         if not more and not lines:
             asyncio.get_running_loop().remove_reader(stream.descriptor)
 
-    def _last_output(self, running: _Running) -> None:
+    def _last_output(self, running: Running) -> None:
         for stream in running.streams:
             more = True
             while more:
@@ -324,7 +266,7 @@ class LocalEngine:
             if rest:
                 self._events.put_nowait(JobOutput(stream.job, stream.name, rest))
 
-    def _on_exit(self, node: _Node, running: _Running, code: int) -> None:
+    def _on_exit(self, node: Node, running: Running, code: int) -> None:
         self._last_output(running)
         report = b""
         with contextlib.suppress(BlockingIOError):
@@ -333,7 +275,7 @@ class LocalEngine:
         self._forget(running)
         self._events.put_nowait(JobExited(running.job, running.incarnation, code, _parsed(report)))
 
-    def _forget(self, running: _Running) -> None:
+    def _forget(self, running: Running) -> None:
         if running.killer is not None:
             running.killer.cancel()
         for stream in running.streams:

@@ -56,6 +56,7 @@ class Bundles:
         self._folder = folder
         self._addresses = addresses
         self._incarnation = incarnation
+        self._parts = _parts(loaded.network)
         self._pickled = {number: pickled(job) for number, job in loaded.network.jobs.items()}
 
     def bundle(
@@ -81,13 +82,14 @@ class Bundles:
             log_level="DEBUG",
             links=LINKS,
             wiring=wiring,
-            feedback=frozenset(pipe.id for pipe in job.inputs if pipe.ASYNC and _on_circle(network, pipe.id)),
+            feedback=frozenset(pipe.id for pipe in job.inputs if pipe.ASYNC and self._waits_for_itself(pipe.id)),
             max_queues=_max_queues(network, job),
             plain=frozenset(pipe.id for pipe in (*job.inputs, *job.outputs) if _meets_executable(network, pipe.id)),
             head_size=self._loaded.config.head_size,
             window_blocks=WINDOW_BLOCKS,
             window_bytes=WINDOW_BYTES,
             pickled_job=self._pickled[number],
+            needed={pipe.id: needed_blocks(network, pipe.id) for pipe in job.outputs},
             generation=generation,
             closed=closed,
             snapshots=snapshots,
@@ -95,6 +97,11 @@ class Bundles:
             shared_prefix=self._addresses.shared_prefix,
             consumers={pipe.id: self._life(network.consumer(pipe.id))[1] for pipe in job.outputs},
         )
+
+    def _waits_for_itself(self, pipe: int) -> bool:
+        """Whether the producer of an ASYNC pipe, blocked by it, could keep its consumer from ever taking from it."""
+        ends = (self._network.producer(pipe), self._network.consumer(pipe))
+        return _on_circle(self._network, pipe) or len({self._parts[end.id] for end in ends if end is not None}) == 1
 
     def _life(self, job: BaseJob | None) -> tuple[int, int]:
         if job is None:
@@ -125,6 +132,19 @@ def plans(network: Network, restarts: int) -> list[JobPlan]:
 def groups_of(network: Network) -> tuple[str, ...]:
     """Every group that a job of the network names."""
     return tuple(dict.fromkeys(name for job in network.jobs.values() for name in group_names(job.GROUPS)))
+
+
+def needed_blocks(network: Network, pipe: int) -> int:
+    """How many blocks of a pipe must be unreleased at once for anything to be released.
+
+    A job releases what its compute block took when its own output is released, so the BLOCK_COUNTs on a way multiply. An ASYNC pipe
+    is released as its blocks are taken.
+    """
+    consumer, one = network.consumer(pipe), network.pipes[pipe]
+    if one.ASYNC or consumer is None:
+        return one.BLOCK_COUNT
+    behind = (needed_blocks(network, out.id) for out in consumer.outputs if not out.ASYNC)
+    return one.BLOCK_COUNT * max(behind, default=1)
 
 
 def _parts(network: Network) -> dict[int, int]:

@@ -23,7 +23,7 @@ from fission.client.bundles import Addresses, Bundles
 from fission.client.summary import JobSummary
 from fission.core.network import Network
 from fission.core.nodes import NodeInfo
-from fission.errors import RemoteProtocolError
+from fission.errors import EngineError, RemoteProtocolError
 from fission.ports import CheckpointStore, EngineEvent, JobExited, JobOutput, NodeGone, NodeName, NodePulse, Observer
 from fission.protocol import frames, liveness, placement, supervision
 from fission.protocol.frames import Word
@@ -70,7 +70,7 @@ class Conductor:
         self._names = {number: job.name for number, job in network.jobs.items()}
         self._liveness = liveness.Liveness(pulse_interval_s)
         self._supervisor = Supervisor(plans, self._place, restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s)
-        self._processes: set[tuple[int, int]] = set()
+        self._processes: dict[tuple[int, int], str] = {}  # node of each life whose process may run
         self._shown: set[str] = set()
         # of jobs that have ended, and whose process may be gone before its consumers have taken note: (incarnation, generation, last)
         self._ends: dict[int, dict[int, tuple[int, int, int]]] = {}
@@ -103,12 +103,8 @@ class Conductor:
 
     def processes(self) -> list[tuple[int, int, str]]:
         """(job, incarnation, node) of every newest life whose process runs."""
-        found = []
-        for job, incarnation in sorted(self._processes):
-            newest, node = self._supervisor.life(job)
-            if incarnation == newest:
-                found.append((job, incarnation, node))
-        return found
+        lives = sorted(self._processes.items())
+        return [(job, life, node) for (job, life), node in lives if life == self._supervisor.life(job)[0]]
 
     async def run(self, bundles: Bundles, events_file: Path) -> None:
         """Follow everything until cancelled."""
@@ -171,7 +167,7 @@ class Conductor:
         elif isinstance(event, NodePulse):
             await self._live(liveness.Pulse(event.name, event.incarnation))
         elif isinstance(event, NodeGone):
-            self._processes = {life for life in self._processes if self._supervisor.life(life[0])[1] != event.name}
+            self._processes = {life: node for life, node in self._processes.items() if node != event.name}
             self._say_empty()
             self._why_gone[event.name, event.incarnation] = event.reason
             await self._live(liveness.Left(event.name, event.incarnation))
@@ -218,7 +214,7 @@ class Conductor:
             log.warning("%s says %r, which nobody understands", self._names.get(word.job), what)
 
     async def _on_exited(self, event: JobExited) -> None:
-        self._processes.discard((event.job_id, event.incarnation))
+        self._processes.pop((event.job_id, event.incarnation), None)
         newest = event.incarnation == self._supervisor.life(event.job_id)[0]
         outcome = str(event.report.get("outcome") or "failed")
         error = None
@@ -263,7 +259,7 @@ class Conductor:
             self.observer.warning(f"{name} returned None and has outputs: it has ended, and the jobs behind it are not told")
 
     def _say_empty(self) -> None:
-        if self._processes:
+        if self.processes():
             self.empty.clear()
         else:
             self.empty.set()
@@ -304,9 +300,12 @@ class Conductor:
         bundle = self._bundles.bundle(order.job, order.incarnation, order.generation, frozenset(finished), snapshots)
         if order.incarnation > 1:
             self._desk.forget(self._addresses.control(order.job, order.incarnation - 1))
-        self._processes.add((order.job, order.incarnation))
+        self._processes[order.job, order.incarnation] = order.node
         self._say_empty()
-        await self._engine.launch(bundle, NodeName(order.node))
+        try:
+            await self._engine.launch(bundle, NodeName(order.node))
+        except EngineError as why:
+            log.warning("%s", why)  # the node is gone, which will be an event
         for pipe, producer in self._producers(order.job).items():
             if self._supervisor.state(producer) is JobState.FINISHED:
                 self._send_end(producer, pipe, order.job)

@@ -11,6 +11,10 @@ from fission.errors import JobFailed
 from fission.protocol.supervision import Failover
 
 
+#: Seconds that a run must have taken for the text to tell rates; arbitrary: a shorter one is mostly its own start.
+RATE_AFTER_S = 5.0
+
+
 @dataclass(slots=True)
 class JobSummary:
     """One job of a run.
@@ -55,7 +59,12 @@ class Summary:
         found = [f"{self.network}: {self.reason} after {self.seconds:.1f} s"]
         width = max((len(job.name) for job in self.jobs.values()), default=0)
         for job in self.jobs.values():
-            found.append(f"  {job.name:<{width}}  {job.outcome:<11}  {_blocks(job)}".rstrip())
+            found.append(f"  {job.name:<{width}}  {job.outcome:<11}  {_blocks(job, self.seconds)}".rstrip())
+        if self.failovers:
+            slowest, replayed = max(one.seconds for one in self.failovers), sum(one.replayed for one in self.failovers)
+            count = f"{len(self.failovers)} failovers" if len(self.failovers) > 1 else "1 failover"
+            found.append(f"{count}, the slowest took {slowest:.2f} s, {replayed} blocks replayed:")
+            found += [f"  {failover}" for failover in self.failovers]
         return found
 
     def to_json(self) -> dict[str, Any]:
@@ -66,7 +75,13 @@ class Summary:
             "reason": self.reason,
             "seconds": round(self.seconds, 3),
             "jobs": {
-                str(number): {"name": job.name, "outcome": job.outcome, "restarts": job.restarts, **job.counts}
+                str(number): {
+                    "name": job.name,
+                    "outcome": job.outcome,
+                    "restarts": job.restarts,
+                    "blocks_per_s": round(job.counts.get("compute_blocks", 0) / self.seconds, 3) if self.seconds > 0 else 0.0,
+                    **job.counts,
+                }
                 for number, job in self.jobs.items()
             },
             "failovers": [dataclasses.asdict(failover) for failover in self.failovers],
@@ -74,9 +89,13 @@ class Summary:
         }
 
 
-def _blocks(job: JobSummary) -> str:
+def _blocks(job: JobSummary, seconds: float) -> str:
     counts = job.counts
-    parts = [f"{counts['compute_blocks']} compute blocks"] if counts else []
+    parts = []
+    if counts:
+        parts.append(f"{counts['compute_blocks']} compute blocks")
+        if counts["compute_blocks"] and seconds >= RATE_AFTER_S:
+            parts.append(f"{counts['compute_blocks'] / seconds:.3g}/s")
     for word in ("lost", "dropped", "dummies", "unmatched"):
         number = sum(pipe.get(word, 0) for side in ("inputs", "outputs") for pipe in counts.get(side, {}).values())
         if number:

@@ -166,6 +166,11 @@ class Aligner:
         """Whether all inputs have ended and every compute block that they hold was taken."""
         return bool(self.next) and self._worked_off() and all(one.coming is None and one.stage.last is not None for one in self._inputs)
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether an input has ended so that no further compute block can come, though others may go on."""
+        return bool(self.next) and self._worked_off() and not self._changing
+
     def releasable(self, done: int, generation: int) -> list[tuple[int, int]]:
         """Return per input (pipe, sqn up to which its blocks may be released) when compute blocks up to ``done`` are done with.
 

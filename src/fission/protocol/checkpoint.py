@@ -40,9 +40,14 @@ class Checkpoints:
         self.stable = self.taken = block
         self._taken_at = now
 
-    def due(self, block: int, now: float) -> bool:
-        """Whether a snapshot is to be taken now, behind compute block ``block``; if so, it counts as taken."""
-        if self._every_blocks:
+    def due(self, block: int, now: float, *, pressed: bool = False) -> bool:
+        """Whether a snapshot is to be taken now, behind compute block ``block``; if so, it counts as taken.
+
+        ``pressed`` says that a producer waits for room, or that no block follows: then there must be one of everything so far.
+        """
+        if pressed:
+            due = block > self.taken
+        elif self._every_blocks:
             due = block - self.taken >= self._every_blocks
         else:
             due = now - self._taken_at >= self._every_s

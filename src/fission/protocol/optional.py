@@ -35,8 +35,8 @@ class OptionalSpec:
         store: whether the last value is given again while there is no new one.
         buffer_size: most values that wait; 0 = no limit.
         delete_mode: which one is deleted when the buffer is full: "oldest" or "newest".
-        feedback: whether the pipe is part of a circle of jobs. Its blocks are released as they arrive then: in a circle, a
-            release that waits for a later compute block would wait for itself.
+        feedback: whether the pipe is part of a circle of jobs, or its ends are joined through non-ASYNC pipes. Its blocks are released
+            as they arrive then: a release that waits for a later compute block would wait for itself.
     """
 
     pipe: int

@@ -53,12 +53,14 @@ class SendWindow(Generic[Item]):
             blocks: limit in blocks.
             size: limit in bytes.
             mark: the last number that counts as released.
-            needed: blocks that the consumer must be able to have at once (its BLOCK_COUNT); twice as many always fit,
-                else a consumer that waits for a whole compute block and its producer would wait for each other.
+            needed: blocks that the consumer, and those behind it, must be able to have at once before any is released (the product of
+                the BLOCK_COUNTs on the way); twice as many always fit, else they and the producer would wait for each other.
         """
         if blocks < 1 or size < 1 or mark < 0 or needed < 1:
             raise LocalProtocolError(f"window limits must be positive; got {blocks} blocks, {size} bytes, mark {mark}, needed {needed}")
+        self._needed = needed
         self._at_least = 2 * needed
+        self._granted_at = self._granted = mark
         self._blocks = max(blocks, self._at_least)
         self._size = size
         self._items: deque[Sent[Item]] = deque()
@@ -80,9 +82,20 @@ class SendWindow(Generic[Item]):
     def room(self) -> int:
         """How many further blocks may be numbered now; 0 if the window is full."""
         unreleased = len(self)
+        granted = max(0, self._granted - self.next + 1)
         if self._used >= self._size and unreleased >= self._at_least:
-            return 0
-        return max(0, self._blocks - unreleased)
+            return granted
+        return max(granted, self._blocks - unreleased)
+
+    def grant(self) -> None:
+        """Make room for ``needed`` further blocks, once until everything that is unreleased now was released.
+
+        Jobs with CHECKPOINT behind the consumer release only up to a snapshot; asked for one, they have it behind the last block that they
+        were sent, and what is at the end of the ways may need some more blocks until it has released that far.
+        """
+        if self.released >= self._granted_at:
+            self._granted_at = self.next - 1
+            self._granted = self.next - 1 + self._needed
 
     def add(self, count: int, size: int, item: Item) -> int:
         """Number ``count`` blocks and keep them until they are released; return the first number.

@@ -22,7 +22,7 @@ from fission.runtime.control import NEVER, Control
 from fission.runtime.dropping import DroppingOutlet
 from fission.runtime.inlet import RELEASE_AFTER_S, Inlets
 from fission.runtime.keeper import Keeper
-from fission.runtime.outlet import Outlet
+from fission.runtime.outlet import PRESS_S, Outlet
 from fission.runtime.specs import input_spec, optional_spec
 
 log = logging.getLogger("fission.runtime")
@@ -53,6 +53,7 @@ class Exchange:
         keeper: of its snapshots; None without CHECKPOINT.
         begun: whether the job's loop has begun with its first compute block.
         reset_to: the generation that the client wants a source to number in.
+        pressed: a producer, or one before it, waits for a release that a snapshot of this job may hold back. For the job's loop to set back.
         most_held: inputs of so many compute blocks are held back at most while the outputs are not released; infinite for a
             job whose every compute block gives one block to every output, which an executable need not do.
     """
@@ -74,6 +75,8 @@ class Exchange:
         self._links = links
         self._bundle = bundle
         self._woken = False
+        self.pressed = False
+        self._pressed_at = -PRESS_S
         self._noted = threading.Event()
         self._release_at = NEVER
         self._older: list[int] = []  # generations of which inputs may still be unreleased
@@ -95,7 +98,7 @@ class Exchange:
         self.control = Control(links, self)
         # an executable's outputs have threads of their own, and inputs belong to the main thread
         self._pump = self._drain_inputs if bundle.feedback and not isinstance(job, ExecutableJob) else None
-        self._needed = {pipe.id: pipe.BLOCK_COUNT for pipe in job.outputs}
+        self._needed = {pipe.id: bundle.needed.get(pipe.id, pipe.BLOCK_COUNT) for pipe in job.outputs}
         self.outlets = [self._make_outlet(pipe, index) for index, pipe in enumerate(job.outputs)]
         self._by_pipe = {outlet.pipe: outlet for outlet in self.outlets}
 
@@ -166,8 +169,19 @@ class Exchange:
             if message is None:
                 self._woken = False
                 return False
-        self.inlets.feed(message)
+        self._feed(message)
         return True
+
+    def _feed(self, message: list[frames.Buffer]) -> None:
+        self.inlets.feed(message)
+        if self.inlets.pressed:
+            # those further on may hold snapshots back too; a network has many ways, so this is told once on each of them
+            self.inlets.pressed, self.pressed = False, True
+            now = perf_counter()
+            if now - self._pressed_at >= PRESS_S / 2:
+                self._pressed_at = now
+                for outlet in self.outlets:
+                    outlet.press()
 
     def advance(self, number: int) -> None:
         """Compute blocks up to ``number`` are done with, as far as this job's work goes; release what can be."""
@@ -237,9 +251,13 @@ class Exchange:
         """The job computes nothing any more: end the outputs (if ``tell``)."""
         # in a circle of jobs, the one that is to release our outputs may itself wait for us to take what it sends
         self.inlets.close_optional()
+        if tell:
+            self.end_outputs()
+
+    def end_outputs(self) -> None:
+        """Nothing goes out any more."""
         for outlet in self.outlets:
-            if tell:
-                outlet.end()
+            outlet.end()
 
     def abandon(self) -> None:
         """Any thread, in any state: nothing goes out any more, and the job's loop finds that nobody wants its outputs."""
@@ -272,7 +290,7 @@ class Exchange:
     def _drain_inputs(self) -> None:
         message = self._links.receive(wait=False)
         while message is not None:
-            self.inlets.feed(message)
+            self._feed(message)
             message = self._links.receive(wait=False)
         self.release(force=True)
 

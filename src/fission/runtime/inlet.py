@@ -34,6 +34,7 @@ class Inlets:
         generation: of the numbering that ``done`` counts in; see `switch`.
         malformed: messages that were dropped because they were none.
         bytes_in: payload bytes that arrived.
+        pressed: a producer has said again where its blocks begin: somebody waits for a release. For the reader to set back.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Inlets:
         self._incarnation = incarnation
         self.malformed = 0
         self.bytes_in = 0
+        self.pressed = False
         self._links = links
         self._viewer = viewer
         self._lock = threading.Lock()
@@ -110,6 +112,8 @@ class Inlets:
         older = target.receiver.generation if optional else 0
         arrival = target.open(message)
         self._forget(message.pipe)
+        if arrival is Arrival.KNOWN and not optional:
+            self.pressed = True
         if optional and arrival is Arrival.NEW_GENERATION:
             # its values stay in the buffer; the numbers that they had are of no use any more
             with self._lock:

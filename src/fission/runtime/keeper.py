@@ -74,10 +74,10 @@ class Keeper:
             self._settling = True
         self._take(0)
 
-    def after(self, block: int) -> None:
-        """The job's loop has done compute block ``block``: take a snapshot if one is due."""
+    def after(self, block: int, *, pressed: bool = False) -> None:
+        """The job's loop has done compute block ``block``: take a snapshot if one is due (see `Checkpoints.due`)."""
         with self._lock:
-            due = self._checkpoints.due(block, monotonic())
+            due = self._checkpoints.due(block, monotonic(), pressed=pressed)
         if due:
             self._take(block)
 

@@ -32,6 +32,9 @@ COALESCE_BLOCKS = 256
 COALESCE_BYTES = 64 << 10
 #: Seconds between looks at the inputs while waiting for room in a circle of jobs; arbitrary.
 CIRCLE_POLL_S = 0.02
+#: Seconds of waiting for room after which the consumer is told of it, again and again. Arbitrary: far above what a release takes in a
+#: network that flows, and a snapshot each time is affordable.
+PRESS_S = 0.1
 
 
 class _Shared(list[Buffer]):
@@ -116,6 +119,13 @@ class Outlet:
                 self._window.skip(number)
                 self._say_open()
 
+    def press(self) -> None:
+        """Tell the consumer again where its blocks begin: somebody waits for it to release some, and it is to pass that on."""
+        with self._lock:
+            if self._opened:
+                self._flush()
+                self._say_open()
+
     def restart(self, generation: int, window: SendWindow[list[Buffer]]) -> None:
         """Number from 1 again, in ``generation``; what is unreleased of the old numbering goes on being kept."""
         with self._lock:
@@ -125,6 +135,7 @@ class Outlet:
             self._sent_before += self._window.next - self._first
             self._window, self._first = window, window.next
             self._generation = generation
+            self._ended = False
             self.taken = 0
             self._say_open()
 
@@ -355,15 +366,23 @@ class Outlet:
         self._sent_at = perf_counter()
         self._allow = max(1, min(COALESCE_BLOCKS, window.room))
 
+    def _press(self) -> None:
+        self._say_open()
+        self._window.grant()
+
     def _wait_for_room(self) -> None:
-        started = perf_counter()
+        started = pressed = perf_counter()
         while not (self._window.room or self.closed or self._generation < self._unlimited_below):
             if self._pump is None:
-                self._changed.wait()
+                if not self._changed.wait(PRESS_S):
+                    self._press()
             elif not self._changed.wait(CIRCLE_POLL_S):
                 self._lock.release()
                 try:
                     self._pump()
                 finally:
                     self._lock.acquire()
+                if perf_counter() - pressed >= PRESS_S:
+                    pressed = perf_counter()
+                    self._press()
         self.blocked_s += perf_counter() - started

@@ -194,10 +194,13 @@ class PythonHost:
         exchange, inlets = self._exchange, self._exchange.inlets
         aligner = inlets.aligner
         assert aligner is not None  # it has a non-ASYNC input
+        exhausted = False
         while not self._over and not self._job.finished:
             batch = inlets.take()
             if batch is not None:
                 self._compute(batch)
+                if exchange.pressed:
+                    self._pressed()
                 exchange.advance(self._number)
                 yield False
                 continue
@@ -205,11 +208,24 @@ class PythonHost:
             if beginning is not None:
                 self._begin(aligner, beginning)
                 continue
-            if inlets.finished or exchange.unwanted:
+            if inlets.finished or (exchange.unwanted and not exhausted):
                 break
+            if exchange.pressed:
+                self._pressed()
+            if aligner.exhausted and not exhausted:
+                # its consumers must not wait for inputs of which it uses nothing any more: what they hold may keep those from ending
+                exhausted = True
+                exchange.end_outputs()
+                self._pressed()
             yield True
         for pipe, blocks in aligner.left_over().items():
             log.info("pipe %s ended %s blocks behind its last whole compute block; they were not used", pipe, blocks)
+
+    def _pressed(self) -> None:
+        """What this job holds back for its next snapshot stops others."""
+        self._exchange.pressed = False
+        if self._keeper is not None and self._begun and not self._job.finished:
+            self._keeper.after(self._number, pressed=True)
 
     def _begin(self, aligner: Aligner, beginning: int) -> None:
         """The inputs are open, for the first time, in a new generation, or further on than they were."""
@@ -227,6 +243,7 @@ class PythonHost:
         aligner.begin(first)
         self._exchange.begin(first)
         self._begun = True
+        self._number = first - 1
 
     def _compute(self, batch: Batch) -> None:
         self._number = batch.numbers[0] - 1

@@ -1,0 +1,124 @@
+"""What the client knows of a virtual node of this machine: its zygote, its jobs, their output."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from fission.ports import JobBundle, JobId, NodeName
+from fission.protocol.frames import Splitter
+
+#: Bytes of a job's output that are taken at once, and at most kept back for the end of a line.
+READ_BYTES = 1 << 16
+
+
+class Stream:
+    """One of a job's output streams: bytes to lines."""
+
+    def __init__(self, job: JobId, name: str, descriptor: int) -> None:
+        self.job, self.name, self.descriptor = job, name, descriptor
+        self._rest = b""
+
+    def read(self) -> tuple[tuple[str, ...], bool]:
+        """Return the whole lines that have come, and whether there may be more."""
+        try:
+            data = os.read(self.descriptor, READ_BYTES)
+        except BlockingIOError:
+            return (), False
+        if not data:
+            return self.rest(), False
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > READ_BYTES:
+            lines.append(self._rest)
+            self._rest = b""
+        return tuple(line.decode("utf-8", "replace") for line in lines), True
+
+    def rest(self) -> tuple[str, ...]:
+        """Return what is left of a line without an end."""
+        rest, self._rest = self._rest, b""
+        return (rest.decode("utf-8", "replace"),) if rest else ()
+
+
+class Running:
+    """One life of a job."""
+
+    def __init__(self, bundle: JobBundle) -> None:
+        self.job, self.incarnation = bundle.job_id, bundle.incarnation
+        self.streams: list[Stream] = []
+        self.report = -1
+        self.killer: asyncio.TimerHandle | None = None
+        self.process = 0  # its id, and that of its process group; 0 until the zygote has told it
+
+    def order(self, number: int) -> dict[str, Any]:
+        """The order to its zygote to send it a signal."""
+        return {"do": "kill", "job": self.job, "incarnation": self.incarnation, "signal": number}
+
+
+class Node:
+    """A virtual node: a zygote process and its jobs."""
+
+    def __init__(self, name: NodeName, process: subprocess.Popen[bytes], channel: socket.socket) -> None:
+        channel.setblocking(False)  # a node that stands still must not make the client wait
+        self.name, self.process, self.channel = name, process, channel
+        self.splitter = Splitter()
+        self.ready = asyncio.get_running_loop().create_future()
+        self.running: dict[tuple[JobId, int], Running] = {}  # by job and incarnation: a frozen node has lives that are over elsewhere
+        self._outbox: deque[tuple[bytes, tuple[int, ...]]] = deque()  # orders that its socket has no room for, with their descriptors
+        self.incarnation = 1
+        self.frozen = False
+        self.lost = False
+
+    def send(self, message: bytes, descriptors: Sequence[int] = ()) -> None:
+        """Give it an order, now or when its socket has room; the descriptors are its own then. Raises OSError: it is gone."""
+        self._outbox.append((message, tuple(descriptors)))
+        try:
+            self._flush()
+        except OSError:
+            self._drop_outbox()
+            raise
+
+    def hang_up(self) -> None:
+        """Close our end of its socket. Calling it twice is right."""
+        self._drop_outbox()
+        if self.channel.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self.channel.fileno())
+            self.channel.close()
+
+    def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._outbox:
+                message, descriptors = self._outbox[0]
+                sent = socket.send_fds(self.channel, [message], descriptors) if descriptors else self.channel.send(message)
+                _close_all(descriptors)
+                if sent < len(message):
+                    self._outbox[0] = (message[sent:], ())
+                else:
+                    self._outbox.popleft()
+        except BlockingIOError:
+            loop.add_writer(self.channel.fileno(), self._on_room)
+        else:
+            loop.remove_writer(self.channel.fileno())
+
+    def _on_room(self) -> None:
+        try:
+            self._flush()
+        except OSError:  # its loss is an event
+            self._drop_outbox()
+
+    def _drop_outbox(self) -> None:
+        for _, descriptors in self._outbox:
+            _close_all(descriptors)
+        self._outbox.clear()
+        if self.channel.fileno() >= 0:
+            asyncio.get_running_loop().remove_writer(self.channel.fileno())
+
+
+def _close_all(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

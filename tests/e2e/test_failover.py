@@ -1,0 +1,706 @@
+"""Real processes that are killed, stopped and woken up: the sink's file is that of a run without faults, and the console says why."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.failover import (
+    CHAIN,
+    DIAMOND,
+    OFTEN,
+    Ran,
+    Stage,
+    chain_rows,
+    csv_of,
+    diamond_rows,
+    events,
+    project_of,
+    seeded,
+)
+from tests.e2e.support import column, finish, rows
+from tests.waiting import CommandLine
+
+FAILOVER = re.compile(
+    r"^(node \S+ is lost|\w+ \d+ died): .+; "  # what, why
+    r"(nothing to move|\w+ \d+ (-> \S+|again on \S+)(, \w+ \d+ (-> \S+|again on \S+))*); "  # what moved where
+    r"\d+\.\d\d s, \d+ blocks replayed$"
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_modules(tmp_path: Path) -> Iterator[None]:
+    """Loading a project changes sys.path and sys.modules."""
+    path = list(sys.path)
+    yield
+    sys.path[:] = path
+    for name, module in list(sys.modules.items()):
+        places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+        if any(place and Path(place).is_relative_to(tmp_path) for place in places):
+            del sys.modules[name]
+
+
+def check(ran: Ran, values: list[int], pipe: int) -> None:
+    """The run ended well and its sink has exactly these values; each failover is one line that says everything."""
+    assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
+    assert ran.result.read_bytes() == csv_of(values, pipe), ran
+    for line in ran.failovers:
+        assert FAILOVER.match(line), line
+
+
+# -- many faults ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_thirty_random_faults(fission: CommandLine, seed: int) -> None:
+    """Jobs and nodes killed, nodes and processes stopped and woken up, several at a time, over a diamond with BLOCK_COUNTs and state."""
+    limit, faults = 2400, 30
+    rng = seeded(seed)
+    fission.project(project_of(DIAMOND.format(limit=limit)))
+    quiet = Stage(fission).run(nodes=3)
+    check(quiet, diamond_rows(limit), 5)
+    undisturbed = quiet.result.read_bytes()
+
+    async def script(stage: Stage) -> None:
+        running: set[asyncio.Task[None]] = set()
+        for number in range(faults):
+            due = (limit // 2) * number // (faults + 4)
+            # at a random moment, at the latest when so much has come through that all faults find their place
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(stage.rows(due), rng.uniform(0.0, 0.35))
+            kind = rng.choice(["kill job", "kill job", "kill node", "cut", "stop"])
+            if kind == "stop":
+                pid = stage.pid_of(rng.randint(1, 5))
+                task = asyncio.create_task(stop_process(pid, rng.uniform(0.05, 0.6)))
+            else:
+                target = str(rng.randint(1, 5) if kind == "kill job" else rng.randint(1, 3))
+                task = asyncio.create_task(stage.fault(kind, target, rng.uniform(0.05, 1.0)))
+            running.add(task)
+        await asyncio.gather(*running)
+
+    ran = Stage(fission).run(script, nodes=3)
+    assert ran.result.read_bytes() == undisturbed, ran
+    check(ran, diamond_rows(limit), 5)
+    assert len(ran.failovers) >= 5, ran
+
+
+async def stop_process(pid: int, seconds: float) -> None:
+    """SIGSTOP, then SIGCONT."""
+    if pid:
+        try:
+            os.kill(pid, signal.SIGSTOP)
+            await asyncio.sleep(seconds)
+        except ProcessLookupError:
+            return
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def test_chaos_by_the_command_line(fission: CommandLine) -> None:
+    """The seed is on the console; the summary tells restarts and failovers as JSON and as text."""
+    limit = 900
+    fission.project(project_of(DIAMOND.format(limit=limit)))
+    client = fission.start("net", "simulate", "--nodes", "3", "--chaos", "11:6", "--json")
+    done = finish(client, fission.root, 0, 50)
+    assert (fission.root / "net/simulation/5/result.csv").read_bytes() == csv_of(diamond_rows(limit), 5), done
+    assert "the same again with --chaos 11:6" in done.stderr
+    summary = json.loads(done.stdout)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("Failover: ")]
+    assert len(summary["failovers"]) == len(lines) > 0
+    for line, failover in zip(lines, summary["failovers"], strict=True):
+        assert FAILOVER.match(line.removeprefix("Failover: ")), line
+        assert line.startswith(f"Failover: {failover['what']}: {failover['why']}; ")
+        assert f"{failover['seconds']:.2f} s, {failover['replayed']} blocks replayed" in line
+    moved = sum(len(failover["moves"]) for failover in summary["failovers"])
+    assert sum(job["restarts"] for job in summary["jobs"].values()) >= moved > 0
+
+
+# -- one job ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("job", [1, 2, 3, 4, 5], ids=["source", "executable", "connector", "stateful", "sink"])
+def test_a_job_that_is_killed_again_and_again(fission: CommandLine, job: int) -> None:
+    """20 times each, at random moments."""
+    limit, kills = 500, 20
+    rng = seeded(job)
+    fission.project(project_of(CHAIN.format(limit=limit)))
+
+    async def script(stage: Stage) -> None:
+        for number in range(kills):
+            await stage.rows(number * limit // (kills + 5) + rng.randint(0, 20))
+            await stage.until(lambda: stage.kill_job(job), "its process")
+            await stage.until(lambda: len(stage.failovers) == number + 1, "its failover")  # noqa: B023 - awaited at once
+
+    ran = Stage(fission).run(script)
+    check(ran, chain_rows(limit), 4)
+    name = ran.summary.jobs[job].name
+    for line in ran.failovers:
+        assert line.startswith(f"{name} died: its process was killed by signal 9 (SIGKILL); {name} again on client; ")
+    assert len(ran.failovers) == ran.restarts(job) == kills
+    assert sum(ran.restarts(other) for other in range(1, 6)) == kills  # nobody else was started again
+    assert ran.failed == []  # a job that is killed has no error of its own to show
+    told = "\n".join(ran.summary.lines())
+    assert f"{kills} restarts" in told
+    assert all(line in told for line in ran.failovers)
+
+
+def test_two_neighbours_that_are_killed_at_once(fission: CommandLine) -> None:
+    limit = 500
+    fission.project(project_of(CHAIN.format(limit=limit)))
+
+    async def script(stage: Stage) -> None:
+        for number, pair in enumerate([(1, 2), (2, 3), (3, 4), (4, 5), (3, 5), (1, 4), (2, 5), (1, 5), (2, 4), (1, 3)]):
+            await stage.rows(number * 40 + 10)
+            await stage.running(*pair)
+            for job in pair:
+                stage.kill_job(job)
+            await stage.until(lambda: len(stage.failovers) >= 2 * number + 2, "both failovers")  # noqa: B023
+
+    check(Stage(fission).run(script), chain_rows(limit), 4)
+
+
+def test_the_program_of_an_executable_job_is_killed(fission: CommandLine) -> None:
+    limit = 300
+    fission.project(project_of(CHAIN.format(limit=limit)))
+
+    async def script(stage: Stage) -> None:
+        import psutil
+
+        for number in range(5):
+            await stage.rows(50 * number + 10)
+            await stage.running(2)
+            children = await stage.until(lambda: psutil.Process(stage.pid_of(2)).children(), "the program")
+            children[0].kill()
+            await stage.until(lambda: len(stage.failovers) == number + 1, "its failover")  # noqa: B023
+
+    ran = Stage(fission).run(script)
+    check(ran, chain_rows(limit), 4)
+    assert ran.restarts(2) == 5
+
+
+# -- nodes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("job", [1, 4], ids=["source", "stateful join"])
+def test_the_node_of_a_job_is_killed_and_comes_back(fission: CommandLine, job: int) -> None:
+    """Again and again, at random moments."""
+    limit, kills = 800, 8
+    rng = seeded(10 + job)
+    fission.project(project_of(DIAMOND.format(limit=limit)))
+
+    async def script(stage: Stage) -> None:
+        for number in range(kills):
+            await stage.rows(number * limit // 2 // (kills + 2) + rng.randint(0, 20))
+            node = await stage.until(lambda: stage.node_of(job), "its node")
+            life = stage.lives(job)[-1]
+            assert stage.kill_node(node)
+            await stage.revive(node)
+            await stage.until(lambda: len(stage.failovers) > number and stage.lives(job) > [life], "its new life")  # noqa: B023
+
+    ran = Stage(fission).run(script, nodes=2)
+    check(ran, diamond_rows(limit), 5)
+    name = ran.summary.jobs[job].name
+    assert len(ran.failovers) == kills
+    for line in ran.failovers:
+        lost = re.match(r"node (\d) is lost: its zygote process died; ", line)
+        assert lost, line
+        assert f"{name} -> {3 - int(lost[1])}" in line, line  # the other one
+    assert ran.restarts(5) == 0  # the sink is on the client
+
+
+def test_two_nodes_at_once(fission: CommandLine) -> None:
+    limit = 700
+    fission.project(project_of(DIAMOND.format(limit=limit)))
+
+    async def script(stage: Stage) -> None:
+        for number, (first, second) in enumerate([("1", "2"), ("2", "3"), ("3", "1"), ("1", "2")]):
+            await stage.rows(number * 70 + 20)
+            stage.kill_node(first)
+            stage.kill_node(second)
+            await stage.revive(first)
+            await stage.revive(second)
+            await stage.running(1, 2, 3, 4)
+
+    ran = Stage(fission).run(script, nodes=3)
+    check(ran, diamond_rows(limit), 5)
+    assert len(ran.failovers) == 8
+
+
+def test_a_node_that_is_cut_off_wakes_up_as_a_zombie(fission: CommandLine) -> None:
+    """Longer than five pulses: its jobs go on elsewhere, and its old processes, which know nothing, are fenced and killed."""
+    limit = 1200
+    fission.project(project_of(DIAMOND.format(limit=limit)))
+
+    async def script(stage: Stage) -> None:
+        for number in range(4):
+            await stage.rows(number * 100 + 20)
+            node = await stage.until(lambda: stage.node_of(4), "the join's node")
+            jobs = sorted(stage.engine.nodes()[node].jobs)
+            old = {job: stage.lives(job)[-1] for job in jobs}
+            stage.engine.freeze(node)
+            await stage.until(lambda: len(stage.failovers) == number + 1, "the failover")  # noqa: B023
+            assert all(old[job] in stage.lives(job) for job in jobs)  # it still stands there
+            before = stage.row_count()
+            await stage.rows(before + 20)  # the network goes on
+            stage.engine.thaw(node)
+            await stage.until(lambda: all(stage.lives(job) == [life + 1] for job, life in old.items()), "the end of the zombies")  # noqa: B023
+
+    ran = Stage(fission).run(script, nodes=2)
+    check(ran, diamond_rows(limit), 5)
+    assert len(ran.failovers) == 4
+    assert all("is lost: 5 pulses missed: last one 0.5" in line for line in ran.failovers), ran
+
+
+def test_a_zombie_that_never_wakes_up(fission: CommandLine) -> None:
+    """The network ends without it, and at its end it is gone too."""
+    limit = 600
+    fission.project(project_of(DIAMOND.format(limit=limit)))
+
+    async def script(stage: Stage) -> None:
+        await stage.rows(20)
+        stage.engine.freeze(await stage.until(lambda: stage.node_of(4), "the join's node"))
+
+    ran = Stage(fission).run(script, nodes=2)
+    check(ran, diamond_rows(limit), 5)
+    assert len(ran.failovers) == 1
+
+
+def test_a_job_that_is_to_start_on_a_node_that_stands_still(fission: CommandLine) -> None:
+    """A node is lost while the other one stands still and nobody knows it yet; what is to start there is big."""
+    limit = 600
+    listed = DIAMOND.format(limit=limit).replace("Join(", "Big(")
+    jobs = """
+    class Big(Join):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.ballast = os.urandom(1 << 20)
+    """
+    fission.project(project_of(listed, jobs))
+
+    async def script(stage: Stage) -> None:
+        await stage.rows(20)
+        node = await stage.until(lambda: stage.node_of(4), "the join's node")
+        other = {"1": "2", "2": "1"}[node]
+        stage.engine.freeze(other)
+        stage.kill_node(node)
+        await stage.revive(node)
+        await stage.until(lambda: stage.node_of(4) == node, "the join on the node that has come back")
+        stage.engine.thaw(other)
+
+    check(Stage(fission).run(script, nodes=2), diamond_rows(limit), 5)
+
+
+# -- what is no failure -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["node", "job"])
+def test_what_stands_still_for_four_pulses_is_not_lost(fission: CommandLine, what: str) -> None:
+    limit, interval = 400, 0.3
+    fission.project(project_of(DIAMOND.format(limit=limit), extra=f"{OFTEN}PULSE_INTERVAL = {interval}\n"))
+
+    async def script(stage: Stage) -> None:
+        await stage.rows(20)
+        await stage.running(4)
+        if what == "node":
+            await stage.fault("cut", stage.node_of(4), 4 * interval)
+        else:
+            await stop_process(stage.pid_of(4), 4 * interval)
+
+    ran = Stage(fission).run(script, nodes=2)
+    check(ran, diamond_rows(limit), 5)
+    assert ran.failovers == []
+    assert all(ran.restarts(job) == 0 for job in range(1, 6))
+
+
+def test_a_long_call_that_holds_the_interpreter_is_no_failure(fission: CommandLine) -> None:
+    jobs = """
+    class Long(PythonJob):
+        def run(self, value):
+            import ctypes
+            if value == 5:
+                ctypes.PyDLL(None).usleep(2_000_000)  # PyDLL: the interpreter is not given away meanwhile
+            return value
+    """
+    listed = """
+    Numbers(50, outputs=[PicklePipe(1)]),
+    Long(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
+    CSVSinkJob("result.csv", inputs=[PicklePipe(2)]),
+    """
+    fission.project(project_of(listed, jobs))
+    ran = Stage(fission, sink=3).run(nodes=2)
+    check(ran, list(range(1, 51)), 2)
+    assert ran.failovers == []
+    assert ran.summary.seconds > 2
+
+
+def test_a_short_cut_and_an_unknown_name_by_the_command_line(fission: CommandLine) -> None:
+    fission.project(project_of(DIAMOND.format(limit=300)))
+    done = finish(fission.start("net", "simulate", "--nodes", "2", "--cut", "1@0.3+0.15"), fission.root, 0)
+    assert "node 1 stands still for 0.15 s" in done.stderr
+    assert "Failover" not in done.stderr
+    for options, text in (
+        (("--kill", "3@1"), "node '3' of --kill or --cut does not exist; nodes that can be lost: 1, 2"),
+        (("--kill", "job:9@1"), "there is no job 9; there are 1, 2, 3, 4, 5"),
+        (("--cut", "client@1+1"), "node 'client' of --kill or --cut does not exist"),
+        (("--kill", "2"), "--kill must be NODE@SECONDS or job:ID@SECONDS"),
+        (("--cut", "2@1"), "--cut must be NODE@SECONDS+DURATION"),
+        (("--chaos", "7"), "--chaos must be SEED:RATE"),
+    ):
+        wrong = fission.run("net", "simulate", "--nodes", "2", *options, exit_code=2)
+        assert text in wrong.stderr
+        assert "started" not in wrong.stderr
+    assert "none; say how many with --nodes" in fission.run("net", "simulate", "--kill", "1@1", exit_code=2).stderr
+
+
+def test_kill_and_cut_by_the_command_line(fission: CommandLine) -> None:
+    limit = 1500
+    fission.project(project_of(DIAMOND.format(limit=limit)))
+    options = ["--kill", "job:4@0.8", "--kill", "2@1.2", "--cut", "1@1.8+0.9"]
+    done = finish(fission.start("net", "simulate", "--nodes", "3", *options), fission.root, 0, 40)
+    assert (fission.root / "net/simulation/5/result.csv").read_bytes() == csv_of(diamond_rows(limit), 5), done
+    for text in ("killed job 4", "killed node 2", "node 1 stands still for 0.90 s"):
+        assert text in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("Failover: ")]
+    for text in ("Join 4 died: ", "node 2 is lost: its zygote", "node 1 is lost: 5 pulses missed"):
+        (line,) = [line for line in lines if text in line]
+        assert line.removeprefix("Failover: ") in done.stdout  # the summary has it again
+    assert re.search(r"^  Join 4 +finished .*restart", done.stdout, re.MULTILINE)
+
+
+# -- sources that cannot resume ---------------------------------------------------------------------------------------
+
+WATCH = """
+class Watch(PythonJob):
+    HEAD = True
+    def run(self, value):
+        if self.in_heads[0][1]:
+            print("reset at", value, flush=True)
+        return value
+"""
+
+
+@pytest.mark.parametrize("source", ["Forgetful", "Generates"])
+def test_a_source_that_cannot_resume_begins_a_new_generation(fission: CommandLine, source: str) -> None:
+    limit, kills = 150, 3
+    listed = f"""
+    {source}({limit}, outputs=[PicklePipe(1)]),
+    Watch(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
+    CSVSinkJob("result.csv", inputs=[PicklePipe(2)]),
+    """
+    fission.project(project_of(listed, WATCH))
+
+    async def script(stage: Stage) -> None:
+        for number in range(kills):
+            await stage.until(lambda: column(stage.result).count(1) == number + 1 and column(stage.result)[-1] >= 20, "rows")  # noqa: B023
+            await stage.until(lambda: stage.kill_job(1), "its process")
+
+    ran = Stage(fission, sink=3).run(script)
+    assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
+    values = column(ran.result)
+    generations = split(values)
+    assert len(generations) == kills + 1
+    for one in generations:
+        assert one == list(range(1, len(one) + 1))  # in order, nothing twice, nothing missing
+        assert len(one) >= 20
+    assert len(generations[-1]) == limit
+    assert ran.printed(2) == ["reset at 1"] * kills
+    assert ran.restarts(1) == kills
+
+
+def split(values: list[int]) -> list[list[int]]:
+    """The values of each generation: each begins with 1."""
+    found: list[list[int]] = []
+    for value in values:
+        if value == 1:
+            found.append([])
+        found[-1].append(value)
+    return found
+
+
+def test_the_other_sources_of_its_part_number_again_too(fission: CommandLine) -> None:
+    """They go on with their values; a join meets what has the same numbers in the new generation."""
+    listed = """
+    Forgetful(200, outputs=[PicklePipe(1)]),
+    Numbers(600, outputs=[PicklePipe(2)]),
+    Pass2(inputs=[PicklePipe(1), PicklePipe(2)], outputs=[PicklePipe(3), PicklePipe(4)]),
+    CSVSinkJob("result.csv", inputs=[PicklePipe(3), PicklePipe(4)]),
+    """
+    jobs = """
+    class Pass2(PythonJob):
+        def run(self, first, second):
+            return first, second
+    """
+    fission.project(project_of(listed, jobs))
+
+    async def script(stage: Stage) -> None:
+        await stage.rows(30)
+        await stage.until(lambda: stage.kill_job(1), "its process")
+
+    ran = Stage(fission, sink=4).run(script)
+    assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
+    first, second = column(ran.result, 0), column(ran.result, 1)
+    old, new = split(first)
+    assert old == list(range(1, len(old) + 1))
+    assert new == list(range(1, 201))
+    assert second[: len(old)] == old
+    later = second[len(old) :]
+    assert later == list(range(later[0], later[0] + 200))
+    assert later[0] > len(old)
+
+
+# -- state ------------------------------------------------------------------------------------------------------------
+
+STATES = """
+from datetime import timedelta
+
+class ByTime(Total):
+    CHECKPOINT = timedelta(milliseconds=15)
+
+class Own(PythonJob):
+    CHECKPOINT = 10
+    def setup(self, *args, **kwargs):
+        self.lock = threading.Lock()  # no snapshot of this
+        self.parts = []
+    def snapshot(self):
+        return {"sum": sum(self.parts)}
+    def restore(self, state):
+        print("restored", sorted(state), flush=True)
+        self.parts = [state["sum"]]
+    def run(self, value):
+        with self.lock:
+            self.parts.append(value)
+        return sum(self.parts)
+"""
+
+
+@pytest.mark.parametrize("stateful", ["ByTime", "Own"])
+def test_checkpoints_by_time_and_own_snapshots(fission: CommandLine, stateful: str) -> None:
+    limit, kills = 400, 8
+    fission.project(project_of(CHAIN.format(limit=limit).replace("Total(", f"{stateful}("), STATES))
+
+    async def script(stage: Stage) -> None:
+        for number in range(kills):
+            await stage.rows(45 * number + 30)
+            await stage.until(lambda: stage.kill_job(4), "its process")
+            await stage.until(lambda: len(stage.failovers) == number + 1, "its failover")  # noqa: B023
+
+    ran = Stage(fission).run(script)
+    check(ran, chain_rows(limit), 4)
+    if stateful == "Own":
+        assert ran.printed(4) == ["restored ['sum']"] * kills
+
+
+def test_a_snapshot_that_cannot_be_pickled(fission: CommandLine) -> None:
+    """It is told at once and clearly, before anything is lost."""
+    jobs = """
+    class Locked(PythonJob):
+        CHECKPOINT = 5
+        def setup(self, *args, **kwargs):
+            self.guard = threading.Lock()
+        def run(self, value):
+            return value
+    """
+    fission.project(project_of(CHAIN.format(limit=100).replace("Total(", "Locked("), jobs))
+    ran = Stage(fission).run()
+    assert ran.summary.exit_code == 1
+    assert len(ran.failed) == 1
+    assert "Locked 4 cannot be snapshot: its attribute guard (lock) cannot be pickled" in ran.failed[0]
+    assert "override snapshot and restore" in ran.failed[0]
+    assert ran.restarts(4) == 0
+    assert column(ran.result) == [2 * number for number in range(1, len(rows(ran.result)))]
+
+
+ASYNC = """
+class Once(PythonJob):
+    '''Says one word, and stays.'''
+    def run(self):
+        yield "word"
+        while True:
+            time.sleep(0.01)
+
+class Both(PythonJob):
+    def run(self, number, word):
+        return word or "-"
+"""
+ASYNC_JOBS = """
+Until(outputs=[PicklePipe(1)]),
+Once(outputs=[OptionalPicklePipe(2)]),
+Both(inputs=[PicklePipe(1), OptionalPicklePipe(2)], outputs=[PicklePipe(3)]),
+CSVSinkJob("result.csv", inputs=[PicklePipe(3)]),
+"""
+
+
+@pytest.mark.parametrize("job", [2, 3], ids=["producer", "consumer"])
+def test_the_value_of_an_async_input_outlives_both_its_ends(fission: CommandLine, job: int) -> None:
+    fission.project(project_of(ASYNC_JOBS, ASYNC))
+
+    async def script(stage: Stage) -> None:
+        await stage.until(lambda: rows(stage.result)[-1:] == [["word"]], "the word")
+        for number in range(5):
+            before = stage.row_count()
+            await stage.until(lambda: stage.kill_job(job), "its process")
+            await stage.until(lambda: len(stage.failovers) == number + 1, "its failover")  # noqa: B023
+            await stage.rows(before + 20)
+        (stage.folder(1) / "stop").touch()
+
+    ran = Stage(fission, sink=4).run(script)
+    assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
+    words = [row[0] for row in rows(ran.result)[1:]]
+    first = words.index("word")
+    assert set(words[:first]) <= {"-"}
+    assert set(words[first:]) == {"word"}, words
+
+
+# -- ends -------------------------------------------------------------------------------------------------------------
+
+
+def test_restarts_that_are_used_up_end_the_network(fission: CommandLine) -> None:
+    """A source fails in each life, with longer and longer pauses between them; its traceback is shown once."""
+    jobs = """
+    class Fails(PythonJob):
+        def run(self):
+            yield 1
+            raise ValueError("out of luck")
+    """
+    listed = 'Fails(outputs=[PicklePipe(1)]), CSVSinkJob("result.csv", inputs=[PicklePipe(1)])'
+    fission.project(project_of(listed, jobs, extra="RESTARTS = 3"))
+    done = finish(fission.start("net", "simulate"), fission.root, 1)
+    failovers = re.findall("^Failover: Fails 1 died: ValueError: out of luck; ", done.stderr, re.MULTILINE)
+    assert done.stderr.count("ValueError: out of luck") == 1 + len(failovers)
+    assert done.stderr.count("Traceback") == 1
+    assert "net: Fails 1 failed after" in done.stdout
+    assert re.search(r"^  Fails 1 +failed .*3 restarts", done.stdout, re.MULTILINE)
+    log = [entry for entry in events(fission.root) if entry.get("job") == 1 and entry["what"] in ("JobEnded", "Launch")]
+    assert [entry["what"] for entry in log] == ["Launch", "JobEnded"] * 4
+    pauses = [after["s"] - before["s"] for before, after in zip(log[1::2], log[2::2], strict=False)]
+    for pause, least in zip(pauses, (0.0, 0.1, 0.2), strict=True):
+        assert least <= pause + 0.001
+
+
+@pytest.mark.parametrize(
+    ("code", "restarts", "told"),
+    [
+        ("if value == 7: raise ValueError('seven')", 1, "ValueError: seven"),
+        ("if value == 7: return lambda: 7", 0, "does not fit PicklePipe 2"),
+    ],
+    ids=["the same failure at the same block", "what never fits"],
+)
+def test_failures_that_would_come_again_end_the_network_at_once(fission: CommandLine, code: str, restarts: int, told: str) -> None:
+    jobs = f"""
+    class Fails(PythonJob):
+        def run(self, value):
+            {code}
+            return value
+    """
+    listed = """
+    Numbers(100, outputs=[PicklePipe(1)]),
+    Fails(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
+    CSVSinkJob("result.csv", inputs=[PicklePipe(2)]),
+    """
+    fission.project(project_of(listed, jobs, extra=""))
+    done = finish(fission.start("net", "simulate", "--json"), fission.root, 1)
+    summary = json.loads(done.stdout)
+    assert summary["jobs"]["2"]["restarts"] == restarts
+    assert summary["jobs"]["2"]["outcome"] == "failed"
+    assert summary["exit_code"] == 1
+    assert told in summary["failures"][0]["error"]
+    assert done.stderr.count("Fails 2 failed:\n") == 1
+    assert column(fission.root / "net/simulation/3/result.csv") == [1, 2, 3, 4, 5, 6]
+
+
+def test_no_place_is_left(fission: CommandLine) -> None:
+    """All nodes are dead: it waits for ALLOCATION_TIMEOUT, ends with exit code 3 and says what is missing."""
+    fission.project(project_of(DIAMOND.format(limit=100000), extra="ALLOCATION_TIMEOUT = 0.7"))
+
+    async def script(stage: Stage) -> None:
+        await stage.rows(20)
+        stage.kill_node("1")
+        stage.kill_node("2")
+
+    ran = Stage(fission).run(script, nodes=2)
+    assert ran.summary.exit_code == 3, ran
+    assert "no place for Numbers 1" in ran.summary.reason
+    text = "\n".join([*(failure.report for failure in ran.summary.failures), *ran.summary.lines()])
+    for part in ("Numbers 1", "Double 2", "AddPair 3", "Join 4", "1: lost", "2: lost"):
+        assert part in text, text
+    lost = max(entry["s"] for entry in events(fission.root) if entry["what"] == "NodeLost")
+    (over,) = [entry["s"] for entry in events(fission.root) if entry["what"] == "Finish"]
+    assert over - lost >= 0.65
+    assert column(ran.result) == diamond_rows(100000)[: ran_rows(ran)]
+
+
+def ran_rows(ran: Ran) -> int:
+    return len(rows(ran.result)) - 1
+
+
+def test_a_node_that_comes_back_in_time_ends_the_waiting(fission: CommandLine) -> None:
+    limit = 400
+    fission.project(project_of(DIAMOND.format(limit=limit), extra=f"{OFTEN}ALLOCATION_TIMEOUT = 20"))
+
+    async def script(stage: Stage) -> None:
+        await stage.rows(20)
+        stage.kill_node("1")
+        stage.kill_node("2")
+        await stage.until(lambda: not {"1", "2"} & set(stage.engine.nodes()), "the loss of both")
+        await stage.revive("2")
+
+    ran = Stage(fission).run(script, nodes=2)
+    check(ran, diamond_rows(limit), 5)
+    assert any("-> 2" in line for line in ran.failovers)
+
+
+# -- MAX_QUEUE --------------------------------------------------------------------------------------------------------
+
+
+def test_a_slow_consumer_with_max_queue(fission: CommandLine) -> None:
+    """Its producer never waits; what is lost is counted for its pipe, replaced by get_dummy's value and marked in the head."""
+    limit = 400
+    jobs = """
+    class Filled(BytesPipe):
+        def get_dummy(self):
+            return b"none"
+
+    class Fast(PythonJob):
+        def run(self):
+            for number in range(400):
+                yield b"%04d" % number
+
+    class Slow(PythonJob):
+        MAX_QUEUE = 5
+        HEAD = True
+        def run(self, value):
+            time.sleep(0.002)
+            return value.decode(), int(self.head[0])
+    """
+    listed = """
+    Fast(outputs=[Filled(1, 4)]),
+    Slow(inputs=[Filled(1, 4)], outputs=[PicklePipe(2), PicklePipe(3)]),
+    CSVSinkJob("result.csv", inputs=[PicklePipe(2), PicklePipe(3)]),
+    """
+    fission.project(project_of(listed, jobs))
+    ran = Stage(fission, sink=3).run()
+    assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
+    found = rows(ran.result)[1:]
+    assert len(found) == limit  # each number has its row: the block or its dummy
+    dummies = [row for row in found if row[0] == "none"]
+    for number, (value, corrupted) in enumerate(found):
+        assert (value, corrupted) in ((f"{number:04d}", "0"), ("none", "1"))
+    assert len(dummies) > limit / 2
+    counts = ran.summary.to_json()["jobs"]
+    assert counts["1"]["outputs"]["1"]["dropped"] == len(dummies)
+    assert counts["1"]["outputs"]["1"]["blocked_s"] == 0
+    assert counts["2"]["inputs"]["1"]["lost"] == counts["2"]["inputs"]["1"]["dummies"] == len(dummies)
+    text = "\n".join(ran.summary.lines())
+    assert f"{len(dummies)} dropped" in text
+    assert f"{len(dummies)} dummies" in text
