@@ -109,6 +109,7 @@ class _Run:
                 if self._over.is_set():
                     break
                 self._running.add(bundle.job_id)
+                self._empty.clear()
                 await self._engine.launch(bundle, self._node)
                 self._observer.job_started(bundle.name, bundle.job_id)
             with contextlib.suppress(asyncio.TimeoutError):

@@ -162,6 +162,11 @@ class Aligner:
         return batch
 
     @property
+    def exhausted(self) -> bool:
+        """Whether no compute block can come any more; inputs that go on have no partners."""
+        return self._worked_off() and not self._changing
+
+    @property
     def finished(self) -> bool:
         """Whether all inputs have ended and every compute block that they hold was taken."""
         return bool(self.next) and self._worked_off() and all(one.coming is None and one.stage.last is not None for one in self._inputs)

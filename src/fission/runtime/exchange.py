@@ -150,15 +150,19 @@ class Exchange:
         """End the outputs (if ``tell``), block until everything was released, and let go of the inputs."""
         # in a circle of jobs, the one that is to release our outputs may itself wait for us to take what it sends
         self.inlets.close_optional()
-        for outlet in self.outlets:
-            if tell:
-                outlet.end()
+        if tell:
+            self.end_outputs()
         for outlet in self.outlets:
             outlet.wait_released()
         # now, also what this job did not take: the ends below may wait for jobs that its producers feed too
         self.inlets.close()
         for outlet in self.outlets:
             outlet.wait_closed()
+
+    def end_outputs(self) -> None:
+        """Tell all consumers that nothing follows. Calling it twice is right."""
+        for outlet in self.outlets:
+            outlet.end()
 
     def abandon(self) -> None:
         """Any thread, in any state: nothing goes out any more, and the job's loop finds that nobody wants its outputs."""

@@ -107,6 +107,11 @@ class Inlets:
             return self.aligner.finished
         return bool(self.optional) and all(one.finished for one in self.optional.values())
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether no compute block can come any more, although some inputs may still go on."""
+        return self.aligner is not None and self.aligner.exhausted
+
     def pending_release(self, done: int) -> bool:
         """Whether there is something that `release` with ``force`` would send."""
         return any(self._released.get(pipe, 0) < upto for pipe, upto in self._releasable(done))

@@ -86,21 +86,23 @@ class PythonHost:
         """The commonest source, without any detour."""
         job, outlet, inlets = self._job, self._outlets[0], self._exchange.inlets
         encode, put = self._encoders[0], outlet.put
-        for result in results:
-            self._number += 1
-            if result is None or type(result) is tuple or job.finished:
-                self._send(result, None)
-                if self._over or job.finished:
+        try:
+            for result in results:
+                self._number += 1
+                if result is None or type(result) is tuple or job.finished:
+                    self._send(result, None)
+                    if self._over or job.finished or outlet.closed:
+                        break
+                    continue
+                try:
+                    payload = encode(result)
+                except Exception as why:
+                    raise self._misfit(0, result, why) from why
+                put(payload)
+                if outlet.closed:
                     break
-                continue
-            try:
-                payload = encode(result)
-            except Exception as why:
-                raise self._misfit(0, result, why) from why
-            put(payload)
-            if outlet.closed:
-                break
-        inlets.done = self._number
+        finally:
+            inlets.done = self._number  # for the summary, also of a job that was stopped or has failed
 
     def _results(self) -> Iterator[Any]:
         job = self._job
@@ -156,6 +158,8 @@ class PythonHost:
                 continue
             if inlets.finished or exchange.unwanted:
                 break
+            if inlets.exhausted:
+                exchange.end_outputs()  # not at the end: who waits for it may be what keeps the other inputs from ending
             exchange.receive()
         for pipe, blocks in aligner.left_over().items():
             log.info("pipe %s ended %s blocks behind its last whole compute block; they were not used", pipe, blocks)
