@@ -302,5 +302,7 @@ def _environment(programs: Path) -> dict[str, str]:
     (programs / "activate").touch()
     source = str(Path(fission.__path__[0]).parent)
     path = os.pathsep.join([str(programs), os.environ.get("PATH", os.defpath)])
-    outside = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
+    # not those of a make that runs the tests, and no desktop: consoles would get windows
+    unwanted = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "DISPLAY", "WAYLAND_DISPLAY"}
+    outside = {name: value for name, value in os.environ.items() if name not in unwanted}
     return {**outside, "PATH": path, "PYTHONPATH": source, "COLUMNS": "120", "LC_ALL": "C.UTF-8"}

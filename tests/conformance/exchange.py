@@ -26,6 +26,7 @@ from fission.runtime import outlet as outlet_module
 from fission.runtime import report
 from fission.runtime.exchange import Exchange
 from fission.runtime.inlet import Inlets
+from fission.runtime.job_process import LINGER_S
 from fission.runtime.outlet import COALESCE_BLOCKS, COALESCE_BYTES, HELD_AT_MOST_S, HOLD_S, DroppingOutlet, Outlet
 from fission.runtime.python_host import PythonHost
 from tests.conformance.places import DEADLINE_S, Place, Task
@@ -606,7 +607,7 @@ class Network:
             try:
                 return self._hosts[number].run()
             finally:
-                self.exchanges[number].close(DEADLINE_S)
+                self.exchanges[number].close(LINGER_S)
 
         tasks = {number: self._place.start(lambda number=number: live(number)) for number in self.exchanges}
         try:

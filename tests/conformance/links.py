@@ -379,6 +379,33 @@ class LinksConformance:
             producer.send(1, block(1, number))
         place.start(partial(producer.close, 0)).result()
 
+    def test_sending_to_a_consumer_that_has_gone_does_not_block(self, place: Place) -> None:
+        ends = Ends(place)
+        producer, consumer = ends.producer(), ends.consumer()
+        producer.send(1, block(1, 1))
+        received(consumer)
+        consumer.close(0)
+
+        def send_all() -> None:
+            for number in range(2, MANY):
+                producer.send(1, block(1, number))
+                producer.send(1, big(1, number, b"x"))
+
+        place.start(send_all).result()
+
+    def test_answering_a_producer_that_has_gone_does_not_block(self, place: Place) -> None:
+        ends = Ends(place)
+        producer, consumer = ends.producer(), ends.consumer()
+        consumer.answer(1, release(1, 1))
+        controlled(producer)
+        producer.close(0)
+
+        def answer_all() -> None:
+            for number in range(2, MANY):
+                consumer.answer(1, release(1, number))
+
+        place.start(answer_all).result()
+
     def test_an_address_has_one_owner(self, place: Place) -> None:
         ends = Ends(place)
         producer, consumer = ends.producer(), ends.consumer()

@@ -187,12 +187,17 @@ class TcpPlace(Place):
     def __init__(self, deadline_s: float = DEADLINE_S) -> None:
         super().__init__(deadline_s)
         # Linux has 16 million addresses of its own: on this one nobody else takes ports between our choice and our use.
+        self._given: set[str] = set()
         low = os.getpid() % 250 + 2
         self._host = f"127.{os.getpid() // 250 % 250 + 1}.{id(self) // 4096 % 250}.{low}" if sys.platform == "linux" else "127.0.0.1"
 
     def address(self) -> str:
         with create_server((self._host, 0)) as server:
-            return f"tcp://{self._host}:{server.getsockname()[1]}"
+            address = f"tcp://{self._host}:{server.getsockname()[1]}"
+        if address in self._given:  # it is free, but whom it was given to has not come yet
+            return self.address()
+        self._given.add(address)
+        return address
 
     def make(self, wiring: Wiring) -> Links:
         return ZmqLinks(wiring)

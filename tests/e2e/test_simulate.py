@@ -205,6 +205,8 @@ def test_for_seconds(fission: CommandLine) -> None:
     out, err = simulate(fission, "--for", "0.4")
     assert "net: time is over after " in out
     assert "stopped" in err
+    sent, shown = (int(re.search(rf"^  {job} +stopped +(\d+) compute blocks", out, re.MULTILINE)[1]) for job in ("Endless 1", "Show 2"))
+    assert sent >= shown >= len(printed(out, "Show 2")) - 1 > 0
     assert printed(out, "Show 2")[0] == "got 1"
 
 
@@ -293,8 +295,30 @@ def test_a_source_ends_the_network(fission: CommandLine, head: bool, way: str) -
 
 
 @pytest.mark.parametrize("head", [False, True], ids=["without HEAD", "with HEAD"])
-def test_finish_in_a_sink_ends_what_feeds_it(fission: CommandLine, head: bool) -> None:
+@pytest.mark.parametrize("source", ["Endless", "Tuples", "Calls", "Twice"])
+def test_finish_in_a_sink_ends_what_feeds_it(fission: CommandLine, head: bool, source: str) -> None:
+    """Whatever kind of source it is: it learns that nobody wants its blocks."""
+    second = ", PicklePipe(8)" if source == "Twice" else ""
     jobs = f"""
+    class Tuples(Endless):
+        def run(self):
+            for value in super().run():
+                yield (value,)
+
+    class Calls(PythonJob):
+        value = 0
+        def run(self):
+            time.sleep(0.005)
+            self.value += 1
+            return self.value
+
+    class Twice(Calls):
+        pass
+
+    class Loses(PythonJob):
+        def run(self, value):
+            self.finish()
+
     class Enough(PythonJob):
         HEAD = {head}
         def run(self, value):
@@ -302,15 +326,16 @@ def test_finish_in_a_sink_ends_what_feeds_it(fission: CommandLine, head: bool) -
             if value == 3:
                 self.finish()
     """
-    listed = """
-    Endless(outputs=[PicklePipe(1)]),
+    listed = f"""
+    {source}(outputs=[PicklePipe(1){second}]),
     ForwardingJob(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
     Enough(inputs=[PicklePipe(2)]),
+    {"Loses(inputs=[PicklePipe(8)])," if second else ""}
     """
     fission.project(network(jobs, listed))
     out, _ = simulate(fission)
     assert printed(out, "Enough 3") == ["got 1", "got 2", "got 3"]
-    assert out.count("  finished") == 3
+    assert out.count("  finished") == (4 if second else 3)
 
 
 @pytest.mark.parametrize("head", [False, True], ids=["without HEAD", "with HEAD"])
@@ -539,3 +564,19 @@ def test_two_networks_at_the_same_time(fission: CommandLine) -> None:
     stop(second, fission.root)
     for name in ("first", "second"):
         assert (fission.root / name / "simulation/info.txt").exists()
+
+
+@pytest.mark.parametrize("character", ["x", "\u00e4", "\U0001f600", "\x01"], ids=["ascii", "latin", "emoji", "control"])
+def test_a_very_long_error_is_cut_and_told(fission: CommandLine, character: str) -> None:
+    """Longer than any pipe holds, in characters that grow when they are sent."""
+    jobs = f"""
+    class Fails(PythonJob):
+        def run(self, value):
+            raise ValueError("begin " + {character!r} * 300_000 + " end")
+    """
+    fission.project(network(jobs, "Endless(outputs=[PicklePipe(1)]), Fails(inputs=[PicklePipe(1)])"))
+    _, err = simulate(fission, exit_code=1)
+    assert "ValueError: begin " in err
+    assert " end\n" in err
+    assert "characters left out" in err
+    assert len(err) < 200_000

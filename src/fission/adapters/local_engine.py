@@ -26,6 +26,8 @@ from fission.protocol.frames import Splitter
 
 #: Seconds that a zygote may take to start; arbitrary, ten times what a slow board needs.
 START_S = 20.0
+#: Reads that take all that a job can have left in a pipe of the largest size (1 MiB); something that outlives the job may write for ever.
+DRAIN_READS = 17
 #: What a zygote's interpreter runs. It gets our sys.path as an argument and not by PYTHONPATH, which the jobs and their
 #: executables would inherit: a script for another Python would find the wrong standard library.
 ZYGOTE_CODE = (
@@ -257,11 +259,12 @@ class LocalEngine:
 
     def _last_output(self, running: Running) -> None:
         for stream in running.streams:
-            more = True
-            while more:
+            for _ in range(DRAIN_READS):
                 lines, more = stream.read()
                 if lines:
                     self._events.put_nowait(JobOutput(stream.job, stream.name, lines))
+                if not more:
+                    break
             rest = stream.rest()
             if rest:
                 self._events.put_nowait(JobOutput(stream.job, stream.name, rest))

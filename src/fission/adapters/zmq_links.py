@@ -86,10 +86,13 @@ class ZmqLinks:
 
     def send(self, pipe: PipeId, frames: Sequence[Buffer]) -> None:
         socket = self._out[pipe]
-        if len(frames) == 1 and len(frames[0]) < ZERO_COPY_BYTES:
-            socket.send(frames[0])
-        else:
-            socket.send_multipart(frames, copy=False)
+        try:
+            if len(frames) == 1 and len(frames[0]) < ZERO_COPY_BYTES:
+                socket.send(frames[0], zmq.NOBLOCK)
+            else:
+                socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            pass  # the other end of an inproc address is gone for good; other addresses keep what nobody takes
 
     def receive(self, *, wait: bool = True) -> list[Buffer] | None:
         socket = self._data
@@ -113,7 +116,8 @@ class ZmqLinks:
     def answer(self, pipe: PipeId, frame: Buffer) -> None:
         with self._lock:
             if not self._closed:
-                self._back[pipe].send(frame)
+                with contextlib.suppress(zmq.Again):  # as in send
+                    self._back[pipe].send(frame, zmq.NOBLOCK)
 
     def tell(self, frame: Buffer) -> None:
         with self._lock:

@@ -10,7 +10,6 @@ from typing import Any
 from fission.errors import JobFailed
 from fission.protocol.supervision import Failover
 
-
 #: Seconds that a run must have taken for the text to tell rates; arbitrary: a shorter one is mostly its own start.
 RATE_AFTER_S = 5.0
 

@@ -255,7 +255,7 @@ class Exchange:
             self.end_outputs()
 
     def end_outputs(self) -> None:
-        """Nothing goes out any more."""
+        """Tell all consumers that nothing follows. Calling it twice is right."""
         for outlet in self.outlets:
             outlet.end()
 

@@ -95,6 +95,7 @@ class ExecutableHost:
         self._head_size = bundle.head_size
         self._folder = bundle.folder
         self._in_circle = bool(bundle.feedback)
+        self._inputs_ended = False
         self._queues: list[queue.Queue[bytes | None]] = [queue.Queue(QUEUE_BLOCKS) for _ in job.inputs]
         self._paths: list[str] = []
         self._theirs: list[int] = []  # descriptors that the executable inherits
@@ -117,8 +118,7 @@ class ExecutableHost:
             self._exchange.start()  # before the executable, whose first block may come at once
             self._start(command)
             self._feed_inputs()
-            for one in self._queues:
-                self._put(one, None)
+            self._end_inputs()
             self._await_end()
             if self._failure is not None:
                 raise self._failure
@@ -272,6 +272,8 @@ class ExecutableHost:
             elif inlets.finished or exchange.unwanted:
                 return
             else:
+                if inlets.exhausted:
+                    self._end_inputs()  # not at the end: who waits for the executable may be what keeps the other inputs from ending
                 exchange.receive()
 
     def _write(self, batch: Batch) -> None:
@@ -308,6 +310,12 @@ class ExecutableHost:
                 self._exchange._drain_inputs()  # the executable may wait for room in an output that waits for one of its inputs
 
     # the end
+
+    def _end_inputs(self) -> None:
+        if not self._inputs_ended:
+            self._inputs_ended = True
+            for one in self._queues:
+                self._put(one, None)
 
     def _await_end(self) -> None:
         while not self._ended.wait(0.2):

@@ -147,6 +147,11 @@ class Inlets:
         with self._lock:
             self._released.clear()
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether no compute block can come any more, although some inputs may still go on."""
+        return self.aligner is not None and self.aligner.exhausted
+
     def wire(self, pipe: int, address: str, incarnation: int) -> None:
         """Control thread: the producer has a new life there; older ones do not count any more."""
         self._links.redirect(pipe, address)

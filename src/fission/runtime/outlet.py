@@ -210,8 +210,10 @@ class Outlet:
                 self._flush()
 
     def end(self) -> None:
-        """Send what is held and tell the consumer that nothing follows."""
+        """Send what is held and tell the consumer that nothing follows. Calling it twice is right."""
         with self._lock:
+            if self._ended:
+                return
             self._flush()
             self._ended = True
             if not self.closed:

@@ -132,25 +132,27 @@ class PythonHost:
         """The commonest source, without any detour."""
         job, outlet, exchange = self._job, self._outlets[0], self._exchange
         encode, put = self._encoders[0], outlet.put
-        for result in results:
-            if exchange.reset_to != self._generation:
-                self._renumber()
-            self._number += 1
-            if result is None or type(result) is tuple or job.finished or self._number == 1:
-                self._send(result, None)
-                if self._over or job.finished:
+        try:
+            for result in results:
+                if exchange.reset_to != self._generation:
+                    self._renumber()
+                self._number += 1
+                if result is None or type(result) is tuple or job.finished or self._number == 1:
+                    self._send(result, None)
+                    if self._over or job.finished or outlet.closed:
+                        break
+                    continue
+                try:
+                    payload = encode(result)
+                except Exception as why:
+                    raise self._misfit(0, result, why) from why
+                put(payload)
+                if outlet.closed:
                     break
-                continue
-            try:
-                payload = encode(result)
-            except Exception as why:
-                raise self._misfit(0, result, why) from why
-            put(payload)
-            if outlet.closed:
-                break
-            if not self._number % self.turn:
-                yield False
-        exchange.inlets.done = self._number
+                if not self._number % self.turn:
+                    yield False
+        finally:
+            exchange.inlets.done = self._number  # for the summary, also of a job that was stopped or has failed
 
     def _results(self) -> Iterator[Any]:
         job = self._job
