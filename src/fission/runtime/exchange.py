@@ -53,7 +53,7 @@ class Exchange:
         keeper: of its snapshots; None without CHECKPOINT.
         begun: whether the job's loop has begun with its first compute block.
         reset_to: the generation that the client wants a source to number in.
-        pressed: a producer, or one before it, waits for a release that a snapshot of this job may hold back. For the job's loop to set back.
+        pressed: a producer, or one before it, waits for a release that a snapshot of this job may hold back. Set back by the loop.
         most_held: inputs of so many compute blocks are held back at most while the outputs are not released; infinite for a
             job whose every compute block gives one block to every output, which an executable need not do.
     """
