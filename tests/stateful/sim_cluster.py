@@ -65,6 +65,7 @@ class SimControl:
         self._life.tick_at(moment)
 
     def start(self) -> None:
+        self._life.listens = True
         self._life.tick_at(0.0)
 
     def stop(self) -> None:
@@ -97,6 +98,8 @@ class Life:
         self.disk: list[Any] = cluster.disks.setdefault(bundle.job_id, [])
         self.folder = cluster.folder / str(self.job)
         self.stepping = self.planned = self.missed = False
+        self.listens = False  # its control thread
+        self.control_box: deque[list[Any]] = deque()
         self.later: deque[Callable[[], None]] = deque()  # while frozen
         self._tick_at = float("inf")
         self.waits_since: float | None = None
@@ -134,6 +137,7 @@ class Life:
 
     def thaw(self) -> None:
         self.frozen = False
+        self._control()
         while self.later and not self.frozen:
             self.later.popleft()()
 
@@ -159,14 +163,15 @@ class Life:
         if address == self.bundle.wiring.data:
             self.links.box.append(message)
             self.go_on()
-        elif self.frozen:
-            self.later.append(lambda: self._control(message))
         else:
-            self._control(message)
+            self.control_box.append(message)
+            if not self.frozen:
+                self._control()
 
-    def _control(self, message: list[Any]) -> None:
-        if self.state == "runs":
-            self._in_control(lambda: self.exchange.on_message(message))
+    def _control(self) -> None:
+        while self.listens and self.control_box and self.state == "runs":
+            message = self.control_box.popleft()
+            self._in_control(lambda message=message: self.exchange.on_message(message))  # type: ignore[misc]
             self._tick()
             self.go_on()
 
@@ -191,6 +196,7 @@ class Life:
             if self.frozen:
                 self.later.append(self._tick)
             else:
+                self._control()
                 self._tick()
 
     def _tick(self) -> None:
@@ -278,6 +284,8 @@ class Life:
                 exchange.say_ended(tell=True)
                 self.phase = "noted"
         if self.phase == "noted" and exchange._noted.is_set():
+            for outlet in exchange.outlets:
+                outlet.finalize()
             exchange.inlets.close()
             self.phase = "closed"
         if self.phase == "closed" and all(outlet.all_closed for outlet in exchange.outlets):
@@ -791,6 +799,9 @@ class Cluster:
                             f"      in {one.spec.pipe}: life {r.incarnation} gen {r.generation} mark {r.mark} high {r.high} last {r.last}"
                             f" waiting {one.stage.waiting()} coming {one.coming is not None}"
                         )
+                    for one in exchange.inlets.optional.values():
+                        r = one.receiver
+                        lines.append(f"      in? {one.spec.pipe}: life {r.incarnation} gen {r.generation} mark {r.mark} high {r.high} last {r.last}")
                     for out in exchange.outlets:
                         lines.append(
                             f"      out {out.pipe}: gen {out._generation} next {out._window.next} released {out._window.released}"

@@ -52,11 +52,11 @@ def as_pcm(samples, width):
 
 @pytest.fixture
 def load_jobs():
-    """Runs the network's config.py, with other values for some of its settings; returns its JOBS."""
+    """Runs the network's config.py without a pace, and with other values for some of its settings; returns its JOBS."""
 
     def load(**settings):
         text = (NETWORK / "config.py").read_text("utf-8")
-        for name, value in settings.items():
+        for name, value in {"PACE": None, **settings}.items():
             text, found = re.subn(rf"(?m)^{name} = .*$", lambda _, line=f"{name} = {value!r}": line, text)
             assert found == 1, f"{name} is not set once in config.py"
         names = {"__file__": str(NETWORK / "config.py"), "__name__": "source_separation.config"}

@@ -138,6 +138,8 @@ def test_config_refuses_what_cannot_be_separated(load_jobs, save_wav):
         ({"CLEAN_VOICES": ("recordings/voice_1.wav",)}, "CLEAN_VOICES must be the paths of two WAV files"),
         ({"SAMPLES_PER_BLOCK": 0}, "samples_per_block must be an integer of at least 1, it is 0"),
         ({"SAMPLES_PER_BLOCK": 0.1}, r"samples_per_block must be an integer of at least 1, it is 0\.1"),
+        ({"PACE": 0}, "pace must be None or a number of blocks a second above 0, it is 0"),
+        ({"PACE": "fast"}, "pace must be None or a number of blocks a second above 0, it is 'fast'"),
     ):
         with pytest.raises(DefinitionError, match=text):
             load_jobs(**settings)

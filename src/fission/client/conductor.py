@@ -327,7 +327,7 @@ class Conductor:
         if life is None or not self._supervisor.alive(consumer):
             return
         address = self._addresses.data(consumer, self._supervisor.life(consumer)[0])
-        for frame in (frames.encode_open(frames.Open(pipe, *life)), frames.encode_end(frames.End(pipe, *life))):
+        for frame in (frames.encode_open(frames.Open(pipe, *life)), frames.encode_end(frames.End(pipe, *life, final=True))):
             self._desk.send(address, frame)
 
     def _wire(self, order: supervision.Wire) -> None:

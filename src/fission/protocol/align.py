@@ -6,7 +6,8 @@ Rules
     A block that is missing for good (a gap, or dropped by MAX_QUEUE) becomes a dummy: `InputSpec.dummy` if there is one, else
     the previous block of that input again, with the corrupted bit in its head; without a previous block the compute block is
     left out. After the end of an input, blocks of the others that can no longer be matched are dropped.
-    A generation is worked off before the next one begins, and the next one begins when all inputs have it.
+    A generation is worked off before the next one begins, and the next one begins when all inputs have it. An input whose end is final
+    is in every later generation too, without a block.
 
 What comes from an older life, twice, or before the beginning is dropped and counted. Payloads are opaque here.
 """
@@ -20,7 +21,7 @@ from typing import Any
 from fission.errors import LocalProtocolError, RemoteProtocolError
 from fission.protocol.frames import CLOSED, Data, End, Open
 from fission.protocol.inputs import LOST, Input, InputCounts, InputSpec, Stage
-from fission.protocol.window import Arrival
+from fission.protocol.window import Arrival, Receiver
 
 #: Most compute blocks in one batch; arbitrary, bounds the memory that a huge gap takes when it is turned into dummies.
 MAX_BATCH = 1024
@@ -73,7 +74,7 @@ class Aligner:
         """A producer's first word. Raises RemoteProtocolError for a pipe that is no input."""
         one = self._input(message.pipe)
         arrival = one.receiver.open(message.incarnation, message.generation, message.mark)
-        if arrival is Arrival.STALE or arrival is Arrival.KNOWN:
+        if arrival is Arrival.STALE or arrival is Arrival.KNOWN or one.receiver.generation < self.generation:
             return arrival
         if one.receiver.generation > self.generation:
             if arrival is Arrival.NEW_GENERATION and one.coming is not None:
@@ -106,7 +107,7 @@ class Aligner:
         stage = one.newest
         stage.high = one.receiver.high
         one.counts.received += len(payloads)
-        if one.coming is None and self._worked_off():
+        if (one.coming is None and self._worked_off()) or one.receiver.generation < self.generation:
             one.counts.unmatched += len(payloads)
             return len(payloads)
         stage.segments.append((first, payloads, heads))
@@ -117,19 +118,27 @@ class Aligner:
     def end(self, message: End) -> bool:
         """A pipe has ended; return whether that counts. Raises RemoteProtocolError for a pipe that is no input."""
         one = self._input(message.pipe)
-        if not one.receiver.end(message.incarnation, message.generation, message.last):
+        if not one.receiver.end(message.incarnation, message.generation, message.last, final=message.final, more=message.more):
             return False
+        if one.receiver.generation < self.generation:
+            return True
         one.newest.last = message.last
         one.newest.high = one.receiver.high
         self._find_final()
+        if not self.next:
+            self._switch()
         return True
 
     # what goes on
 
     @property
     def beginning(self) -> int | None:
-        """The compute block with which the job may begin; None if it has begun or an input was not opened yet."""
-        if self.next or any(one.receiver.mark is None or one.coming is not None for one in self._inputs):
+        """The compute block with which the job may begin; None if it has begun or an input was not opened yet.
+
+        While only some inputs have a newer generation, the older one is to be begun all the same: what the others have of it can have
+        no partners, and is let go.
+        """
+        if self.next or any(one.receiver.mark is None for one in self._inputs):
             return None
         return max(self._first(one) for one in self._inputs)
 
@@ -164,12 +173,26 @@ class Aligner:
     @property
     def finished(self) -> bool:
         """Whether all inputs have ended and every compute block that they hold was taken."""
-        return bool(self.next) and self._worked_off() and all(one.coming is None and one.stage.last is not None for one in self._inputs)
+        return (
+            bool(self.next)
+            and self._worked_off()
+            and all(one.coming is None and one.stage.last is not None and not one.receiver.more for one in self._inputs)
+        )
 
     @property
     def exhausted(self) -> bool:
-        """Whether an input has ended so that no further compute block can come, though others may go on."""
-        return bool(self.next) and self._worked_off() and not self._changing
+        """Whether no further compute block can come in this generation, because an input has ended or left it; others may go on."""
+        return bool(self.next) and self._worked_off()
+
+    @property
+    def changing(self) -> bool:
+        """Whether an input has a generation that is not worked on yet."""
+        return self._changing
+
+    @property
+    def receivers(self) -> list[Receiver]:
+        """What is known of each producer."""
+        return [one.receiver for one in self._inputs]
 
     def releasable(self, done: int, generation: int) -> list[tuple[int, int]]:
         """Return per input (pipe, sqn up to which its blocks may be released) when compute blocks up to ``done`` are done with.
@@ -182,9 +205,10 @@ class Aligner:
             return [(one.spec.pipe, one.stage.high) for one in self._inputs]
         return [(one.spec.pipe, done * one.spec.block_count) for one in self._inputs]
 
-    def newest(self, pipe: int) -> int:
-        """The newest generation that the pipe's producer has opened."""
-        return self._input(pipe).receiver.generation
+    def opened(self, message: Open) -> bool:
+        """Whether this life of the producer has said in this generation where it stands before: then somebody waits for a release."""
+        receiver = self._input(message.pipe).receiver
+        return receiver.current(message.incarnation, message.generation)
 
     def announce(self, pipe: int, incarnation: int) -> None:
         """A producer has a new life: whatever comes from older ones is dropped from now on."""
@@ -215,9 +239,9 @@ class Aligner:
     def _position(self, one: Input) -> int:
         return (self.next - 1) * one.spec.block_count + 1
 
-    @staticmethod
-    def _first(one: Input) -> int:
-        return (one.receiver.mark or 0) // one.spec.block_count + 1
+    def _first(self, one: Input) -> int:
+        mark = one.receiver.mark if one.receiver.generation == self.generation else 0
+        return (mark or 0) // one.spec.block_count + 1
 
     def _find_final(self) -> None:
         ended = (one.stage.last // one.spec.block_count for one in self._inputs if one.stage.last is not None)
@@ -238,9 +262,11 @@ class Aligner:
 
     def _newest_of_all(self) -> int | None:
         """The generation that all inputs have reached, if that is a new one."""
-        newest = {one.receiver.generation for one in self._inputs if one.receiver.mark is not None}
-        if len(newest) == 1 and all(one.receiver.mark is not None for one in self._inputs) and max(newest) > self.generation:
-            return newest.pop()
+        newest = max(one.receiver.generation for one in self._inputs)
+        if newest > self.generation and all(
+            one.receiver.mark is not None and (one.receiver.generation == newest or one.receiver.final) for one in self._inputs
+        ):
+            return newest
         return None
 
     def _switch(self) -> None:
@@ -252,6 +278,9 @@ class Aligner:
         self.next = 0
         for one in self._inputs:
             one.counts.unmatched += one.stage.waiting()
+            if one.receiver.generation < generation:
+                one.counts.unmatched += one.coming.waiting() if one.coming else 0
+                one.coming = Stage(last=0)
             one.stage, one.coming = one.coming or Stage(), None
         self._changing = False
         self._find_final()

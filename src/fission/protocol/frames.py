@@ -10,7 +10,8 @@ fixed size; the layout, little-endian:
              lengths are those of its payload and of its ``extra`` buffers, and every buffer is a frame of its own. With
              SHARED the buffers are in shared memory, and behind the payload stand their ``extra`` descriptors instead.
     OPEN     sqn = the producer's mark: its blocks up to here are released. First message of every life of a producer.
-    END      sqn = the last block of the pipe; nothing follows.
+    END      sqn = the last block of the pipe; nothing follows. extra = 1: nor in any later generation; 2: but a later generation does;
+             0: so far.
     RELEASE  sqn = released up to here, extra = taken into compute blocks up to here. From consumer to producer.
     COMMAND  behind the header: one JSON object of ``count`` bytes with a text member "do". From the client to a job.
     WORD     behind the header: one JSON object of ``count`` bytes with a text member "say", and ``extra`` bytes that belong to
@@ -90,19 +91,27 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The pipe has ended with block ``last`` (0: it never had one)."""
+    """The pipe has ended with block ``last`` (0: it never had one).
+
+    Attributes:
+        final: it has no block in a later generation either.
+        more: a later generation follows.
+    """
 
     pipe: int
     incarnation: int
     generation: int
     last: int
+    final: bool = False
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The consumer never needs blocks up to ``released`` again (`CLOSED`: none at all) and has taken up to ``taken``.
+    """The consumer never needs blocks up to ``released`` again (`CLOSED`: none of this generation) and has taken up to ``taken``.
 
-    ``incarnation`` is the consumer's, ``generation`` that of the numbering.
+    ``incarnation`` is the consumer's, ``generation`` that of the numbering. With `CLOSED` in both numbers it needs no block of any
+    generation.
     """
 
     pipe: int
@@ -203,7 +212,7 @@ def encode_open(message: Open) -> bytes:
 
 def encode_end(message: End) -> bytes:
     """Return the one frame of an `End`."""
-    return _small(END, message.pipe, message.incarnation, message.generation, message.last, 0)
+    return _small(END, message.pipe, message.incarnation, message.generation, message.last, 1 if message.final else 2 if message.more else 0)
 
 
 def encode_release(message: Release) -> bytes:
@@ -271,12 +280,12 @@ def decode(frames: Sequence[Buffer]) -> Message:
         raise RemoteProtocolError(f"a message of kind {kind} is its header alone; got {len(first)} bytes")
     if kind == RELEASE:
         return Release(pipe, incarnation, generation, sqn, extra)
-    if extra:
-        raise RemoteProtocolError(f"a message of kind {kind} has no second number; got {extra}")
+    if extra > (2 if kind == END else 0):
+        raise RemoteProtocolError(f"a message of kind {kind} has no such second number; got {extra}")
     if kind == OPEN:
         return Open(pipe, incarnation, generation, sqn)
     if kind == END:
-        return End(pipe, incarnation, generation, sqn)
+        return End(pipe, incarnation, generation, sqn, final=extra == 1, more=extra == 2)
     raise RemoteProtocolError(f"the kind must be one of 1 to 6; got {kind}")
 
 

@@ -141,6 +141,9 @@ class Input:
         self.counts.received -= forgotten
         self.counts.duplicates += forgotten
         self.stage.met(0, position)
+        if self.coming is not None:  # the receiver counts in another numbering already
+            self.stage.high = max(self.stage.high, position - 1)
+            return
         self.receiver.skip(position - 1)
         self.stage.high = self.receiver.high
 

@@ -94,7 +94,7 @@ class OptionalInput:
 
     def end(self, message: End) -> bool:
         """The pipe has ended; return whether that counts. What is buffered can still be taken."""
-        counts = self.receiver.end(message.incarnation, message.generation, message.last)
+        counts = self.receiver.end(message.incarnation, message.generation, message.last, final=message.final, more=message.more)
         self._find_releasable()
         return counts
 
@@ -116,7 +116,7 @@ class OptionalInput:
     @property
     def finished(self) -> bool:
         """Whether the pipe has ended and no whole group of BLOCK_COUNT values is left."""
-        return self.receiver.last is not None and len(self._buffer) < self.spec.block_count
+        return self.receiver.last is not None and not self.receiver.more and len(self._buffer) < self.spec.block_count
 
     def _find_releasable(self) -> None:
         if self.spec.feedback or not self._buffer:

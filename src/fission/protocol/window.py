@@ -185,6 +185,8 @@ class Receiver:
         mark: the producer's newest mark, None until a link was opened.
         high: the last block that arrived or was skipped as lost; the mark at first.
         last: the number of the last block, once the pipe has ended; else None.
+        final: whether it has ended for every later generation too.
+        more: whether it has ended only because a later generation follows.
         duplicates: blocks that were dropped because they had been there before, or came from an older life.
     """
 
@@ -194,6 +196,8 @@ class Receiver:
         self.mark: int | None = None
         self.high = 0
         self.last: int | None = None
+        self.final = False
+        self.more = False
         self.duplicates = 0
 
     def open(self, incarnation: int, generation: int, mark: int) -> Arrival:
@@ -209,6 +213,7 @@ class Receiver:
             self.generation = generation
             self.mark = self.high = mark
             self.last = None
+            self.more = False
             return Arrival.NEW_LIFE if first_time else Arrival.NEW_GENERATION
         self.mark = mark if self.mark is None else max(self.mark, mark)
         self.high = max(self.high, mark)
@@ -240,10 +245,12 @@ class Receiver:
         """Blocks up to ``upto`` are of no use any more: they count as had."""
         self.high = max(self.high, upto)
 
-    def end(self, incarnation: int, generation: int, last: int) -> bool:
+    def end(self, incarnation: int, generation: int, last: int, *, final: bool = False, more: bool = False) -> bool:
         """The pipe has ended behind block ``last``; return whether that counts. What is missing up to there is lost."""
         if not self.current(incarnation, generation):
             return False
         self.last = last
+        self.final = self.final or final
+        self.more = more
         self.high = max(self.high, last)
         return True

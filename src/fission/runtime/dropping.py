@@ -58,13 +58,13 @@ class DroppingOutlet(Outlet):
     def flush(self) -> None:
         """Nothing is held back that may be sent."""
 
-    def end(self) -> None:
+    def end(self, *, more: bool = False) -> None:
         """Send all that waits, whatever the limit, and tell the consumer that nothing follows."""
         with self._lock:
             self._send_waiting(everything=True)
             if self._number > self._window.next:
                 self._window.skip(self._number)
-        super().end()
+        super().end(more=more)
 
     @property
     def sent(self) -> int:

@@ -237,6 +237,8 @@ class Exchange:
             # if this process dies from here on, the job has ended all the same: the inputs are gone, and nobody could begin again
             self.say_ended(tell=tell)
             self._noted.wait()
+        for outlet in self.outlets:
+            outlet.finalize()
         # now, also what this job did not take: the ends below may wait for jobs that its producers feed too
         self.inlets.close()
         for outlet in self.outlets:
@@ -254,10 +256,10 @@ class Exchange:
         if tell:
             self.end_outputs()
 
-    def end_outputs(self) -> None:
-        """Tell all consumers that nothing follows. Calling it twice is right."""
+    def end_outputs(self, *, more: bool = False) -> None:
+        """Tell all consumers that nothing follows, or (``more``) nothing but a new generation. Calling it twice is right."""
         for outlet in self.outlets:
-            outlet.end()
+            outlet.end(more=more)
 
     def abandon(self) -> None:
         """Any thread, in any state: nothing goes out any more, and the job's loop finds that nobody wants its outputs."""
@@ -354,7 +356,10 @@ class Exchange:
                 outlet.lift(int(body["generation"]))
             self.reset_to = max(self.reset_to, int(body["generation"]))
         elif what == "stored" and self.keeper is not None:
+            settled = self.keeper.settling
             self.keeper.on_stored(int(body["generation"]), int(body["block"]))
+            if settled:
+                self.wake()
             self.release(force=True)
         else:
             raise RemoteProtocolError(f"unknown command {what!r}")

@@ -68,6 +68,7 @@ class Inlets:
         # with MAX_QUEUE the producer must hear at once what was taken: it sends only what its consumer keeps up with
         self._eager = {spec.pipe for spec in specs if spec.max_queue}
         self._closed = False
+        self._closed_pipes: set[int] = set()
 
     def feed(self, message_frames: Sequence[frames.Buffer]) -> None:
         """Take one data message. Malformed ones and those of pipes that are no inputs are counted, logged and dropped."""
@@ -110,14 +111,15 @@ class Inlets:
     def _on_open(self, target: Any, message: Open) -> None:
         optional = isinstance(target, OptionalInput)
         older = target.receiver.generation if optional else 0
+        again = not optional and target.opened(message)
         arrival = target.open(message)
         self._forget(message.pipe)
-        if arrival is Arrival.KNOWN and not optional:
+        if again:
             self.pressed = True
         if optional and arrival is Arrival.NEW_GENERATION:
             # its values stay in the buffer; the numbers that they had are of no use any more
             with self._lock:
-                self._send(message.pipe, CLOSED, CLOSED, older)
+                self._send(message.pipe, CLOSED, 0, older)
 
     def _forget(self, pipe: int) -> None:
         with self._lock:
@@ -140,6 +142,12 @@ class Inlets:
             return self.aligner.finished
         return bool(self.optional) and all(one.finished for one in self.optional.values())
 
+    @property
+    def final(self) -> bool:
+        """Whether besides no producer can begin a new generation any more."""
+        receivers = [one.receiver for one in self.optional.values()] if self.aligner is None else self.aligner.receivers
+        return self.finished and all(receiver.final for receiver in receivers)
+
     def switch(self, generation: int) -> None:
         """The job's loop goes on in a new generation, which its aligner has already."""
         self.done = 0  # before the generation: whoever reads the new generation must not meet the old number
@@ -159,7 +167,10 @@ class Inlets:
             self.optional[pipe].receiver.announce(incarnation)
         elif self.aligner is not None:
             self.aligner.announce(pipe, incarnation)
-        self._forget(pipe)
+        with self._lock:
+            self._released.pop(pipe, None)
+            if pipe in self._closed_pipes:  # the new life does not know
+                self._send(pipe, CLOSED, CLOSED)
 
     def pending_release(self, done: int, generation: int) -> bool:
         """Whether there is something that `release` with ``force`` would send."""
@@ -174,7 +185,8 @@ class Inlets:
             for pipe, upto in self._releasable(done, generation):
                 released = self._released.get(pipe, 0)
                 if upto > released and (force or upto - released >= self._step):
-                    self._send(pipe, upto, upto)
+                    # an ASYNC pipe that has ended needs none of this generation, but its producer may begin another
+                    self._send(pipe, upto, upto if upto < CLOSED else 0)
             if force:
                 self._bytes_since = 0
 
@@ -183,24 +195,24 @@ class Inlets:
         with self._lock:
             for pipe in self._pipes:
                 if pipe not in self.optional and not self._closed:
-                    self._send(pipe, CLOSED, CLOSED, generation)
+                    self._send(pipe, CLOSED, 0, generation)
 
     def close(self) -> None:
         """Tell all producers that this job needs nothing any more."""
         with self._lock:
             if not self._closed:
                 self._closed = True
-                for pipe in self._pipes:
-                    self._send(pipe, CLOSED, CLOSED)
-                    # a producer that numbers anew already knows no release of the numbering that this job was in
-                    if self.aligner is not None and pipe not in self.optional and self.aligner.newest(pipe) != self.aligner.generation:
-                        self._send(pipe, CLOSED, CLOSED, self.aligner.newest(pipe))
+                self._close(self._pipes)
 
     def close_optional(self) -> None:
         """Tell the producers of the ASYNC inputs that this job needs nothing from them any more."""
         with self._lock:
-            for pipe in self.optional:
-                self._send(pipe, CLOSED, CLOSED)
+            self._close(list(self.optional))
+
+    def _close(self, pipes: Sequence[int]) -> None:
+        self._closed_pipes.update(pipes)
+        for pipe in pipes:
+            self._send(pipe, CLOSED, CLOSED)
 
     def counts(self) -> dict[int, InputCounts]:
         """What happened so far, by pipe."""

@@ -13,6 +13,10 @@ from fission.errors import ValueFitError
 from fission.protocol.checkpoint import Checkpoints, to_restore
 
 
+#: In place of a snapshot: the job as it is when `setup` has returned.
+AS_MADE = b""
+
+
 class Keeper:
     """Takes and restores the snapshots of one life of a job.
 
@@ -53,26 +57,37 @@ class Keeper:
         """Restore what a life needs whose inputs can begin with compute block ``first``; return the block with which it begins."""
         blocks = {block: state for number, block, state in self._stored if number == generation}
         block = to_restore(list(blocks), first)
-        state = None if block is None else blocks[block]
         if block is None:
             block = first - 1
             older = [entry for entry in self._stored if entry[0] < generation]
             # the numbers begin again with a generation, the job does not
-            state = max(older)[2] if older and not self._settling and self.generation != generation else None
-        if state is not None:
+            state = max(older)[2] if older and not self._settling and self.generation != generation else AS_MADE
+            if block == 0:
+                # else the first one that gets stored, but not stable, would be taken for where the job can go on
+                self._say("store", {"generation": generation, "block": 0}, state)
+        else:
+            state = blocks[block]
+        if state != AS_MADE:
             self._job.restore(pickle.loads(state))
         with self._lock:
             self.generation = generation
+            self._settling = False
             self._checkpoints.begin(block, monotonic())
         return block + 1
 
-    def first_of_generation(self, generation: int) -> None:
-        """A running job goes on in a new generation: its state so far is what a new life of it would begin with."""
+    def first_of_generation(self, generation: int, first: int) -> int:
+        """A running job goes on in a new generation; return the block with which it begins, ``first`` or one behind it.
+
+        Its state so far is what a new life of it would begin with, unless an earlier life was in that generation already.
+        """
+        if any(number == generation for number, _, _ in self._stored):
+            return self.begin(generation, first)
         with self._lock:
             self.generation = generation
             self._checkpoints.begin(0, monotonic())
             self._settling = True
         self._take(0)
+        return first
 
     def after(self, block: int, *, pressed: bool = False) -> None:
         """The job's loop has done compute block ``block``: take a snapshot if one is due (see `Checkpoints.due`)."""

@@ -96,6 +96,8 @@ class Outlet:
         self._hold = HOLD_S
         self._allow = 1
         self._ended = False
+        self._final = False
+        self._more = False
         self._older: list[tuple[int, SendWindow[list[Buffer]]]] = []
         self._unlimited_below = 0
         self._consumer = 0
@@ -135,7 +137,7 @@ class Outlet:
             self._sent_before += self._window.next - self._first
             self._window, self._first = window, window.next
             self._generation = generation
-            self._ended = False
+            self._ended = self._more = False
             self.taken = 0
             self._say_open()
 
@@ -209,14 +211,24 @@ class Outlet:
             with self._lock:
                 self._flush()
 
-    def end(self) -> None:
-        """Send what is held and tell the consumer that nothing follows. Calling it twice is right."""
+    def end(self, *, more: bool = False) -> None:
+        """Send what is held and tell the consumer that nothing follows, or (``more``) nothing but a new generation.
+
+        Calling it twice is right.
+        """
         with self._lock:
-            if self._ended:
+            if self._ended and self._more == more:
                 return
             self._flush()
-            self._ended = True
+            self._ended, self._more = True, more
             if not self.closed:
+                self._say_end()
+
+    def finalize(self) -> None:
+        """Tell the consumer, if it was told of an end, that no later generation will have a block either."""
+        with self._lock:
+            self._final, self._more = True, False
+            if self._ended and not self.closed:
                 self._say_end()
 
     def wait_released(self) -> None:
@@ -276,14 +288,16 @@ class Outlet:
         if message.incarnation < self._consumer:
             return
         with self._changed:
+            if message.released >= CLOSED and message.taken >= CLOSED:
+                self.close()
+                self._changed.notify_all()
+                return
             if message.generation != self._generation:
                 self._release_older(message)
                 self._changed.notify_all()
                 return
             self.taken = max(self.taken, message.taken)
             self._window.release(message.released)
-            if message.released >= CLOSED:
-                self.close()
             self._allow = max(1, min(COALESCE_BLOCKS, self._window.room))
             self._changed.notify_all()
 
@@ -328,7 +342,7 @@ class Outlet:
         self._allow = max(1, min(COALESCE_BLOCKS, self._window.room))
 
     def _say_end(self) -> None:
-        end = End(self.pipe, self._incarnation, self._generation, self._window.next - 1)
+        end = End(self.pipe, self._incarnation, self._generation, self._window.next - 1, final=self._final, more=self._more)
         self._links.send(self.pipe, [frames.encode_end(end)])
 
     def _add_head(self, head: int) -> None:

@@ -54,7 +54,7 @@ class PythonHost:
         self._head_size = bundle.head_size
         self._reset_head = 1 << (8 * bundle.head_size - 1 - _RESET_BIT)
         self._finished_head = 1 << (8 * bundle.head_size - 1 - _FINISHED_BIT)
-        self._generation = 0
+        self._generation = bundle.generation if job.is_source else 0
         self._begun = False
         self._keeper: Keeper | None = None
         self._number = 0
@@ -88,7 +88,6 @@ class PythonHost:
         exchange.start()
         self._keeper = exchange.keeper
         if job.is_source:
-            self._generation = exchange.reset_to
             if self._keeper is not None:
                 first = self._keeper.begin(self._generation, 1)
                 exchange.begin(first)
@@ -105,9 +104,8 @@ class PythonHost:
         if len(outlets) == 1 and not self._job.HEAD and not self._job.inputs and self._keeper is None:
             yield from self._plain_source_turns(results)
             return
+        yield from self._renumbering()
         for result in results:
-            if exchange.reset_to != self._generation:
-                self._renumber()
             self._number += 1
             if outlets:
                 self._send(result, self._heads_out(0) if self._job.HEAD else None)
@@ -119,6 +117,19 @@ class PythonHost:
             if self._job.inputs or self._keeper is not None:
                 exchange.advance(self._number)
             yield False
+            # here, where nothing was computed that the snapshot has and the new numbering has not
+            yield from self._renumbering()
+
+    def _renumbering(self) -> Iterator[bool]:
+        if self._exchange.reset_to != self._generation:
+            self._renumber()
+            while self._settles:
+                yield True
+
+    @property
+    def _settles(self) -> bool:
+        """Whether the state with which this job goes into a new generation is not stored: a new life could not send the same blocks."""
+        return self._keeper is not None and self._keeper.settling
 
     def _renumber(self) -> None:
         """The client has begun a new generation in this part of the network: number from 1 again."""
@@ -126,7 +137,7 @@ class PythonHost:
         self._exchange.switch(self._generation)
         self._number = 0
         if self._keeper is not None:
-            self._keeper.first_of_generation(self._generation)
+            self._keeper.first_of_generation(self._generation, 1)
 
     def _plain_source_turns(self, results: Iterator[Any]) -> Iterator[bool]:
         """The commonest source, without any detour."""
@@ -169,7 +180,7 @@ class PythonHost:
                 self._reset_heads()
             return
         yield first
-        while not (job.inputs and self._exchange.inlets.finished):
+        while not (job.inputs and self._exchange.inlets.final):
             arguments = self._source_arguments()
             self._reset_heads()
             yield job.run(*arguments)
@@ -198,6 +209,9 @@ class PythonHost:
         assert aligner is not None  # it has a non-ASYNC input
         exhausted = False
         while not self._over and not self._job.finished:
+            if self._settles:
+                yield True
+                continue
             batch = inlets.take()
             if batch is not None:
                 self._compute(batch)
@@ -209,15 +223,16 @@ class PythonHost:
             beginning = aligner.beginning
             if beginning is not None:
                 self._begin(aligner, beginning)
+                exhausted = False
                 continue
-            if inlets.finished or (exchange.unwanted and not exhausted):
+            if inlets.final or (exchange.unwanted and not exhausted):
                 break
             if exchange.pressed:
                 self._pressed()
             if aligner.exhausted and not exhausted:
                 # its consumers must not wait for inputs of which it uses nothing any more: what they hold may keep those from ending
                 exhausted = True
-                exchange.end_outputs()
+                exchange.end_outputs(more=aligner.changing)
                 self._pressed()
             yield True
         for pipe, blocks in aligner.left_over().items():
@@ -239,7 +254,7 @@ class PythonHost:
         first = max(beginning, rows.first_number(self._job, generation))
         if self._keeper is not None:
             if switched and self._begun:
-                self._keeper.first_of_generation(generation)
+                first = self._keeper.first_of_generation(generation, first)
             else:
                 first = self._keeper.begin(generation, first)
         aligner.begin(first)
@@ -361,11 +376,12 @@ class PythonHost:
         one = self._optional[index]
         assert isinstance(one, OptionalInput)
         payload, head = one.take()
-        # the finished bit says that its own pipe has ended, which is nothing to the compute block it happens to be in
+        # that its own pipe has ended or numbers anew is nothing to the compute block it happens to be in
+        kept = ~(self._finished_head | self._reset_head)
         if isinstance(head, list):
-            head = [value & ~self._finished_head for value in head]
+            head = [value & kept for value in head]
         else:
-            head &= ~self._finished_head
+            head &= kept
         if one.spec.block_count > 1:
             return [self._optional_part(index, part) for part in payload], head
         return self._optional_part(index, payload), head

@@ -11,12 +11,17 @@ import os
 from pathlib import Path
 from typing import Any
 
+#: The number of no block, but a number that can be counted on from.
+BEYOND = 1 << 48
 #: In the job's own folder.
 GENERATION_FILE = ".fission-generation.json"
 
 
 def first_number(job: Any, generation: int) -> int:
-    """Return the compute block behind what the job's file holds of this generation; 1 for a job without such a file."""
+    """Return the compute block behind what the job's file holds of this generation; 1 for a job without such a file.
+
+    A generation older than the newest that the file has is over: its number is `BEYOND` every block.
+    """
     written = getattr(job, "blocks_written", None)
     if not isinstance(written, int):
         return 1
@@ -24,7 +29,9 @@ def first_number(job: Any, generation: int) -> int:
     began = {"generation": 0, "rows": 0}
     if file.exists():
         began = json.loads(file.read_text())
-    if began["generation"] != generation:
+    if generation < began["generation"]:
+        return BEYOND
+    if generation > began["generation"]:
         began = {"generation": generation, "rows": written}
         fresh = file.with_suffix(".new")
         fresh.write_text(json.dumps(began))

@@ -1,0 +1,86 @@
+"""Snapshots as files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fission.adapters.file_checkpoints import FileCheckpoints
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileCheckpoints:
+    return FileCheckpoints(tmp_path / "not/there/yet")
+
+
+def test_an_empty_store_has_nothing_and_makes_nothing(store: FileCheckpoints, tmp_path: Path) -> None:
+    assert store.load(1) == []
+    store.prune(1, 0, 5)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_put_is_there_in_order_of_numbers(store: FileCheckpoints) -> None:
+    for generation, block in ((0, 100), (0, 9), (1, 2), (0, 20), (10, 0), (2, 0)):
+        store.put(3, generation, block, b"%d.%d" % (generation, block))
+    assert [entry[:2] for entry in store.load(3)] == [(0, 9), (0, 20), (0, 100), (1, 2), (2, 0), (10, 0)]
+    assert all(state == b"%d.%d" % (generation, block) for generation, block, state in store.load(3))
+
+
+def test_jobs_do_not_see_each_other(store: FileCheckpoints) -> None:
+    store.put(1, 0, 5, b"one")
+    store.put(11, 0, 5, b"eleven")
+    store.prune(1, 9, 9)
+    assert (store.load(1), store.load(11)) == ([], [(0, 5, b"eleven")])
+
+
+def test_prune_keeps_the_named_one_and_what_is_behind_it(store: FileCheckpoints) -> None:
+    for generation, block in ((0, 5), (0, 50), (1, 0), (1, 7), (1, 8)):
+        store.put(1, generation, block, b"")
+    store.prune(1, 1, 7)
+    assert [entry[:2] for entry in store.load(1)] == [(1, 7), (1, 8)]
+    store.prune(1, 1, 7)
+    assert [entry[:2] for entry in store.load(1)] == [(1, 7), (1, 8)]
+
+
+def test_the_same_number_again_replaces_it(store: FileCheckpoints) -> None:
+    store.put(1, 0, 5, b"long" * 1000)
+    store.put(1, 0, 5, b"short")
+    assert store.load(1) == [(0, 5, b"short")]
+
+
+def test_another_store_in_the_same_folder_finds_it(tmp_path: Path) -> None:
+    FileCheckpoints(tmp_path).put(1, 0, 5, b"kept")
+    assert FileCheckpoints(tmp_path).load(1) == [(0, 5, b"kept")]
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_crash_while_it_is_written_leaves_what_was_there(store: FileCheckpoints, failing: str) -> None:
+    store.put(1, 0, 5, b"whole")
+    with mock.patch.object(os, failing, side_effect=OSError("no space left")), pytest.raises(OSError, match="no space left"):
+        store.put(1, 0, 6, b"half")
+    assert store.load(1) == [(0, 5, b"whole")]
+    store.put(1, 0, 6, b"all of it")
+    assert store.load(1) == [(0, 5, b"whole"), (0, 6, b"all of it")]
+
+
+Numbers = st.tuples(st.integers(1, 2), st.integers(0, 3), st.integers(0, 12))
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=st.lists(st.tuples(st.sampled_from(["put", "put", "prune"]), Numbers, st.binary(max_size=20)), max_size=25))
+def test_it_is_a_dictionary(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, tuple[int, int, int], bytes]]) -> None:
+    store, model = FileCheckpoints(tmp_path_factory.mktemp("store")), {}
+    for what, (job, generation, block), state in steps:
+        if what == "put":
+            store.put(job, generation, block, state)
+            model[job, generation, block] = state
+        else:
+            store.prune(job, generation, block)
+            model = {key: kept for key, kept in model.items() if key[0] != job or key[1:] >= (generation, block)}
+        for each in (1, 2):
+            assert store.load(each) == [(*key[1:], state) for key, state in sorted(model.items()) if key[0] == each]

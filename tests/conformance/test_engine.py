@@ -1,0 +1,96 @@
+"""The engine of this machine, held to the suite; and what only it can do: its nodes are killed, stopped and come back on order."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fission.adapters.local_engine import LocalEngine
+from fission.ports import NodeGone, NodeName, NodePulse
+from tests.conformance.engine import FIRST, FOREVER, SECOND, EngineConformance, Site, Trial, gone
+
+
+class LocalSite(Site):
+    """Virtual nodes of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.made: list[LocalEngine] = []
+
+    def engine(self) -> LocalEngine:
+        run_folder = self._folder / f"run{len(self.made)}"
+        run_folder.mkdir()
+        self.made.append(LocalEngine(str(run_folder), [FIRST, SECOND], pulse_interval_s=self.pulse_interval_s))
+        return self.made[-1]
+
+    def freeze(self, node: NodeName) -> None:
+        self.made[-1].freeze(node)
+
+    def thaw(self, node: NodeName) -> None:
+        self.made[-1].thaw(node)
+
+    def lose(self, node: NodeName) -> None:
+        assert self.made[-1].kill_node(node)
+
+    @property
+    def folder(self) -> Path:
+        return self._folder
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> LocalSite:
+    return LocalSite(tmp_path)
+
+
+class TestLocalEngine(EngineConformance):
+    """The suite, and more."""
+
+    def test_a_node_that_comes_back_is_a_new_life_of_it(self, play: Any, site: LocalSite) -> None:
+        async def story(trial: Trial) -> None:
+            engine = site.made[-1]
+            for life in range(2, 8):
+                job = await trial.launch(FOREVER)
+                pid = await trial.pid(job)
+                site.lose(FIRST)
+                losses = lambda: [event for event in trial.events if isinstance(event, NodeGone)]  # noqa: E731
+                await trial.until(lambda: len(losses()) == life - 1, "the loss")  # noqa: B023
+                assert losses()[-1].incarnation == life - 1
+                assert not engine.kill_node(FIRST)  # it is dead already
+                await gone(pid)
+                await engine.revive(FIRST)
+                await trial.until(lambda: NodePulse(FIRST, life) in trial.events, "its pulse")  # noqa: B023
+                assert FIRST in engine.nodes()
+            await engine.revive(FIRST)  # of one that is up: nothing happens
+            assert (await trial.exit(await trial.launch("job.finish()"))).code == 0
+
+        play(story)
+
+    def test_kill_job_kills_each_life_of_it(self, play: Any, site: LocalSite) -> None:
+        async def story(trial: Trial) -> None:
+            engine = site.made[-1]
+            assert not engine.kill_job(5)
+            await trial.launch(FOREVER, FIRST, job=5, life=1)
+            first = await trial.pid(5)
+            await trial.launch(FOREVER, SECOND, job=5, life=2)
+            second = await trial.pid(5, lives=2)
+            assert engine.kill_job(5)
+            await trial.until(lambda: len(trial.exits(5)) == 2, "both ends")
+            assert [event.code for event in trial.exits(5)] == [-9, -9]
+            await gone(first)
+            await gone(second)
+
+        play(story)
+
+    def test_a_node_dies_while_a_launch_waits_for_it(self, play: Any, site: LocalSite) -> None:
+        async def story(trial: Trial) -> None:
+            site.freeze(FIRST)
+            await trial.launch(FOREVER, FIRST, ballast=4 << 20)
+            site.lose(FIRST)
+            await trial.until(lambda: [event for event in trial.events if isinstance(event, NodeGone)], "the loss")
+            await asyncio.wait_for(site.made[-1].revive(FIRST), 10)
+            assert (await trial.exit(await trial.launch("job.finish()"))).code == 0
+
+        play(story)
