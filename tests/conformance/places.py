@@ -59,9 +59,13 @@ class Place(ABC):
     """One way to join jobs, for one test. `close` ends what was made here; the test fails if a thread does not end.
 
     A reader that still waits when the deadline is over is woken up and gets None instead of its message.
+
+    Attributes:
+        overdue: whether that has happened.
     """
 
     def __init__(self, deadline_s: float = DEADLINE_S) -> None:
+        self.overdue = False
         self._made: list[Links] = []
         self._tasks: list[Task[Any]] = []
         self._watchdog = threading.Timer(deadline_s, self._wake_all)
@@ -98,8 +102,8 @@ class Place(ABC):
         for links in self._made:
             links.close(0)
 
-    def close(self) -> None:
-        """End everything. Call it once."""
+    def end_tasks(self) -> None:
+        """Wait for the threads. Call it once."""
         try:
             for task in self._tasks:
                 task._thread.join(DEADLINE_S)
@@ -108,10 +112,15 @@ class Place(ABC):
         finally:
             self._watchdog.cancel()
             self._watchdog.join()
+
+    def close(self) -> None:
+        """End everything, and fail if something is left. Call it once."""
+        self.end_tasks()
         self.close_links()
         assert not self.leftovers()
 
     def _wake_all(self) -> None:
+        self.overdue = True
         for links in self._made:
             links.wake()
             links.wake_control()

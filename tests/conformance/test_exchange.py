@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 
 import pytest
 
-from tests.conformance.exchange import LineConformance, NetworkConformance
-from tests.conformance.places import PLACES, Place
+from fission.errors import RemoteProtocolError
+from fission.protocol.frames import CLOSED, Buffer
+from fission.runtime import outlet
+from fission.runtime.inlet import Inlets
+from fission.runtime.outlet import DroppingOutlet, Outlet
+from tests.conformance import exchange
+from tests.conformance.exchange import LineConformance
+from tests.conformance.networks import NetworkConformance
+from tests.conformance.places import PLACES, MemoryPlace, Place
 
 
 @pytest.fixture(params=PLACES, ids=lambda kind: kind.__name__)
@@ -23,3 +31,79 @@ class TestLine(LineConformance):
 
 class TestNetwork(NetworkConformance):
     pass
+
+
+# -- the suite is tested ----------------------------------------------------------------------------------------------
+
+
+class NeverWaits(Outlet):
+    def _wait_for_room(self) -> None:
+        pass
+
+
+class SendsEachBlock(Outlet):
+    def put(self, payload: bytes | list[Buffer], head: int = 0) -> None:
+        super().put(payload, head)
+        self.flush()
+
+
+class HoldsEachBlock(Outlet):
+    def put(self, payload: bytes | list[Buffer], head: int = 0) -> None:
+        self._sent_at = outlet.perf_counter()
+        super().put(payload, head)
+
+
+class ForgetsHeads(Outlet):
+    def put(self, payload: bytes | list[Buffer], head: int = 0) -> None:
+        super().put(payload, head if type(payload) is bytes and head else 0)
+
+
+class SendsBigBlocksFirst(Outlet):
+    def put(self, payload: bytes | list[Buffer], head: int = 0) -> None:
+        held, self._pending = self._pending, []
+        super().put(payload, head)
+        self._pending = held + self._pending
+
+
+class DropsTheNewest(DroppingOutlet):
+    def put(self, payload: bytes | list[Buffer], head: int = 0) -> None:
+        if len(self._waiting) < self._keep:
+            super().put(payload, head)
+        else:
+            self._number += 1
+            self._lost += 1
+
+
+class ClosesNothing(Inlets):
+    def close(self) -> None:
+        super().close()
+        self._links.control(0)
+
+    def _send(self, pipe: int, upto: int, taken: int) -> None:
+        if upto < CLOSED:
+            super()._send(pipe, upto, taken)
+
+
+CAUGHT = [
+    ("Outlet", NeverWaits, "test_a_producer_waits_exactly_when_its_window_is_full"),
+    ("Outlet", SendsEachBlock, "test_a_busy_link_sends_many_blocks_at_once"),
+    ("Outlet", HoldsEachBlock, "test_an_idle_link_sends_at_once"),
+    ("Outlet", ForgetsHeads, "test_heads_travel_with_their_blocks"),
+    ("Outlet", SendsBigBlocksFirst, "test_big_blocks_keep_their_place"),
+    ("DroppingOutlet", DropsTheNewest, "test_a_producer_never_waits_for_a_consumer_with_max_queue"),
+    ("Inlets", ClosesNothing, "test_nothing_goes_to_a_consumer_that_needs_nothing"),
+]
+
+
+@pytest.mark.parametrize(("name", "broken", "test"), CAUGHT, ids=[broken.__name__ for _, broken, _ in CAUGHT])
+def test_a_broken_exchange_is_caught(monkeypatch: pytest.MonkeyPatch, name: str, broken: type, test: str) -> None:
+    monkeypatch.setattr(exchange, name, broken)
+    monkeypatch.setattr(exchange, "DEADLINE_S", 0.2)
+    place = MemoryPlace(deadline_s=0.2)  # who waits for what never comes gets None then
+    function = getattr(LineConformance(), test)
+    arguments = (place, exchange.Clock(monkeypatch)) if "clock" in inspect.signature(function).parameters else (place,)
+    try:
+        with pytest.raises((AssertionError, RemoteProtocolError)):
+            function(*arguments)
+    finally:
+        place.end_tasks()

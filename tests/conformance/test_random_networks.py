@@ -18,7 +18,7 @@ from fission.core.jobs import PythonJob
 from fission.core.pipes import PicklePipe
 from fission.protocol.inputs import InputCounts
 from fission.runtime.codec import OUT_OF_BAND_BYTES
-from tests.conformance.exchange import Network, Sink, Source
+from tests.conformance.networks import Network, Sink, Source
 from tests.conformance.places import MemoryPlace
 
 #: Source blocks in one compute block of a job; each divides the next, so all BLOCK_COUNTs are whole numbers and all rates fit.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+import fission as package
 from tests.e2e.support import STOP_S, column, descendants, finish, network, printed, rows, stop
 from tests.waiting import CommandLine, Running, eventually
 
@@ -277,11 +279,7 @@ def test_with_no_standard_input_send_is_the_way(fission: CommandLine) -> None:
 
 
 def start_python(fission: CommandLine, script: str) -> Running:
-    """A client that is started by a script: a package called fission in the project's folder stands before the real one."""
-    import subprocess
-
-    import fission as package
-
+    """A client that is started by a script of the project, in a process group of its own."""
     path = os.pathsep.join(filter(None, [str(Path(package.__path__[0]).parent), os.environ.get("PYTHONPATH")]))
     environment = {name: value for name, value in {**os.environ, **PLAIN, "PYTHONPATH": path}.items() if value is not None}
     pipe = subprocess.PIPE
