@@ -146,6 +146,7 @@ class JobBundle:
         wiring: addresses.
         feedback: ASYNC input pipes that are part of a circle of jobs, or whose producer and consumer depend on each other in other ways.
         max_queues: MAX_QUEUE of the consumer, by output pipe, where it is not 0.
+        needed: blocks that must fit into the window of an output pipe, by pipe; where it is missing, twice its BLOCK_COUNT.
         plain: output and input pipes whose blocks must be as `pipe.write` writes them, because an executable is at an end.
         head_size: of heads, in bytes.
         window_blocks: limit of a link's window in blocks.
@@ -184,6 +185,7 @@ class JobBundle:
     shared: tuple[str, ...] = ()
     shared_prefix: str = ""
     consumers: Mapping[PipeId, int] = field(default_factory=dict)
+    needed: Mapping[PipeId, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import pytest
 
 import fission
 from fission.cli.main import main
+from fission.client import faults
 from fission.ports import Observer
 from fission.project.config import LoadedNetwork
 
@@ -60,9 +61,13 @@ class FakeClient(types.ModuleType):
         self.calls: list[Any] = []
         self.behave: Callable[[Observer], None] = lambda observer: None
         self.summary = FakeSummary()
+        self.keywords: dict[str, Any] = {}
+        for parse in (faults.parse_kill, faults.parse_cut, faults.parse_chaos):
+            setattr(self, parse.__name__, parse)
 
-    def simulate(self, loaded: LoadedNetwork, *, duration: float | None, observer: Observer, stdin: bool = True) -> FakeSummary:
+    def simulate(self, loaded: LoadedNetwork, *, duration: float | None, observer: Observer, **keywords: Any) -> FakeSummary:
         self.calls.append((loaded.name, duration))
+        self.keywords = keywords
         self.behave(observer)
         return self.summary
 

@@ -10,8 +10,9 @@ import pytest
 from fission.errors import RemoteProtocolError
 from fission.protocol.frames import CLOSED, Buffer
 from fission.runtime import outlet
+from fission.runtime.dropping import DroppingOutlet
 from fission.runtime.inlet import Inlets
-from fission.runtime.outlet import DroppingOutlet, Outlet
+from fission.runtime.outlet import Outlet
 from tests.conformance import exchange
 from tests.conformance.exchange import LineConformance
 from tests.conformance.networks import NetworkConformance

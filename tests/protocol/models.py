@@ -253,7 +253,7 @@ class AlignModel:
         return self.worked_off() and ended
 
     def releasable(self, done: int) -> list[tuple[int, int]]:
-        inputs = [one for one in self.inputs.values() if one.generation == self.generation]
+        inputs = list(self.inputs.values())
         if self.next and done >= self.final():
             return [(one.spec.pipe, self.stage(one).high) for one in inputs]
         return [(one.spec.pipe, done * one.spec.block_count) for one in inputs]

@@ -56,6 +56,7 @@ class Bundles:
         self._folder = folder
         self._addresses = addresses
         self._incarnation = incarnation
+        self._needed = loaded.network.needed
         self._parts = _parts(loaded.network)
         self._pickled = {number: pickled(job) for number, job in loaded.network.jobs.items()}
 
@@ -84,6 +85,7 @@ class Bundles:
             wiring=wiring,
             feedback=frozenset(pipe.id for pipe in job.inputs if pipe.ASYNC and self._waits_for_itself(pipe.id)),
             max_queues=_max_queues(network, job),
+            needed={pipe.id: self._needed[pipe.id] for pipe in job.outputs},
             plain=frozenset(pipe.id for pipe in (*job.inputs, *job.outputs) if _meets_executable(network, pipe.id)),
             head_size=self._loaded.config.head_size,
             window_blocks=WINDOW_BLOCKS,

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fission.core.checks import check_network
-from fission.core.rates import rate_warnings
+from fission.core.rates import needed_blocks, rate_warnings
 
 if TYPE_CHECKING:
     from fission.core.base_job import BaseJob
@@ -93,6 +93,11 @@ class Network:
     def warnings(self) -> list[str]:
         """What is allowed but cannot go well for long: a job that takes two pipes on which blocks come at rates that do not fit."""
         return rate_warnings(self)
+
+    @property
+    def needed(self) -> Mapping[int, int]:
+        """Blocks of each pipe that its consumer may have to hold before it can let go of any, by pipe; see `fission.core.rates`."""
+        return needed_blocks(self)
 
     def __repr__(self) -> str:
         return f"Network({self.name!r}, {len(self.jobs)} jobs, {len(self.pipes)} pipes)"

@@ -39,6 +39,20 @@ def rate_warnings(network: Network) -> list[str]:
     return warnings
 
 
+def needed_blocks(network: Network) -> dict[int, int]:
+    """How many blocks of each pipe its consumer may have to hold before it can release any.
+
+    It takes BLOCK_COUNT at once, and holds on to the inputs of a compute block until its outputs are released, which is when the
+    next job has taken a whole compute block of its own, and so on. A smaller window would stop the network for ever.
+    """
+    needed: dict[int, int] = {}
+    for job in reversed(_in_stream_order(network)):
+        held = max((needed[pipe.id] for pipe in job.outputs if not pipe.ASYNC), default=1)
+        for pipe in job.inputs:
+            needed[pipe.id] = pipe.BLOCK_COUNT * (1 if pipe.ASYNC else held)
+    return needed
+
+
 class _Rates:
     def __init__(self) -> None:
         self._parents: dict[int, tuple[int, Fraction]] = {}  # job -> (another, rate of this / rate of that)

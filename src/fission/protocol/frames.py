@@ -212,7 +212,8 @@ def encode_open(message: Open) -> bytes:
 
 def encode_end(message: End) -> bytes:
     """Return the one frame of an `End`."""
-    return _small(END, message.pipe, message.incarnation, message.generation, message.last, 1 if message.final else 2 if message.more else 0)
+    kind = 1 if message.final else 2 if message.more else 0
+    return _small(END, message.pipe, message.incarnation, message.generation, message.last, kind)
 
 
 def encode_release(message: Release) -> bytes:

@@ -12,7 +12,6 @@ from typing import Any
 from fission.errors import ValueFitError
 from fission.protocol.checkpoint import Checkpoints, to_restore
 
-
 #: In place of a snapshot: the job as it is when `setup` has returned.
 AS_MADE = b""
 

@@ -19,7 +19,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from fission.adapters.local_node import READ_BYTES, Node, Running, Stream
+from fission.adapters.local_engine.node import READ_BYTES, Node, Running, Stream
 from fission.errors import EngineError, InternalError
 from fission.ports import EngineEvent, JobBundle, JobExited, JobId, JobOutput, NodeGone, NodeName, NodePulse, NodeState, Seconds
 from fission.protocol.frames import Splitter
