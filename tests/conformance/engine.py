@@ -25,10 +25,10 @@ ROOT = Path(__file__).resolve().parents[2]
 FIRST, SECOND = NodeName("1"), NodeName("2")
 
 FOREVER = "import os, time\nprint('pid', os.getpid(), flush=True)\nwhile True: time.sleep(0.01)"
-#: Does not hear that it is to stop: the interpreter is in a C call that keeps it, and that no signal interrupts.
+#: Does not hear that it is to stop: it does not listen, and the interpreter is in a C call that keeps it.
 DEAF = """
 import ctypes, os, signal
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print('pid', os.getpid(), flush=True)
 ctypes.PyDLL(None).usleep(30_000_000)
 """
@@ -41,8 +41,8 @@ job.finish()
 """
 CLEANS_UP = """
 import os, time
-print('pid', os.getpid(), flush=True)
 try:
+    print('pid', os.getpid(), flush=True)
     while True: time.sleep(0.01)
 finally:
     print('cleaned up')

@@ -261,13 +261,12 @@ class Aligner:
         return count
 
     def _newest_of_all(self) -> int | None:
-        """The generation that all inputs have reached, if that is a new one."""
-        newest = max(one.receiver.generation for one in self._inputs)
-        if newest > self.generation and all(
-            one.receiver.mark is not None and (one.receiver.generation == newest or one.receiver.final) for one in self._inputs
-        ):
-            return newest
-        return None
+        """The generation that all inputs have reached or left behind, if that is a new one."""
+        if any(one.receiver.mark is None for one in self._inputs):
+            return None
+        reached = [one.receiver.generation for one in self._inputs if not one.receiver.final]
+        newest = min(reached, default=max(one.receiver.generation for one in self._inputs))
+        return newest if newest > self.generation else None
 
     def _switch(self) -> None:
         generation = self._newest_of_all()
@@ -278,11 +277,14 @@ class Aligner:
         self.next = 0
         for one in self._inputs:
             one.counts.unmatched += one.stage.waiting()
-            if one.receiver.generation < generation:
-                one.counts.unmatched += one.coming.waiting() if one.coming else 0
-                one.coming = Stage(last=0)
-            one.stage, one.coming = one.coming or Stage(), None
-        self._changing = False
+            if one.receiver.generation == generation:
+                one.stage, one.coming = one.coming or Stage(), None
+            else:
+                one.stage = Stage(last=0)  # it has ended for good, or has nothing of this generation but of a later one
+                if one.receiver.generation < generation:
+                    one.counts.unmatched += one.coming.waiting() if one.coming else 0
+                    one.coming = None
+        self._changing = any(one.coming is not None for one in self._inputs)
         self._find_final()
 
     def _batch(self, count: int) -> Batch | None:

@@ -147,7 +147,7 @@ class Exchange:
     def switch(self, generation: int) -> None:
         """The job's loop goes on in a new generation: its outputs number from 1 again."""
         if self.inlets.generation != generation and not self._is_source:
-            self._older.append(self.inlets.generation)
+            self._older += range(self.inlets.generation, generation)  # those between had blocks too, which nobody can use
         for outlet in self.outlets:
             outlet.restart(generation, self._window(outlet.pipe))
         self.inlets.switch(generation)
