@@ -587,7 +587,6 @@ CAUGHT_IN_PLAYS = [
     KeepsWhatHasNoPartner,
 ]
 CAUGHT_IN_LIVES = [
-    *CAUGHT_IN_PLAYS,
     with_inputs(DropsTheNewest),
     with_inputs(Unfenced),
     with_inputs(Repeating),

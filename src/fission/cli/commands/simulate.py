@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from fission.cli import interrupts
 from fission.cli.table import Session, example
 
 
@@ -31,10 +32,13 @@ def command(session: Session, duration: float | None, as_json: bool) -> int:
     from fission.client import simulate
     from fission.project.config import load
 
+    interrupts.loaded()
     loaded = load(session.root, session.network, simulation=True)
     console = Console(out=sys.stderr) if as_json else Console()
     for warning in loaded.network.warnings():
         console.warning(warning)
+    if interrupts.came():  # the user's modules have swallowed it
+        raise KeyboardInterrupt
     summary = simulate(loaded, duration=duration, observer=console)
     if as_json:
         click.echo(json.dumps(summary.to_json(), indent=2))
