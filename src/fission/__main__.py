@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 if __name__ == "__main__":
-    try:
-        from fission.cli.main import run
-    except KeyboardInterrupt:  # it takes a moment to load
-        sys.exit(130)
+    from fission.cli import interrupts
+
+    interrupts.install()
+    from fission.cli.main import run
+
     run()

@@ -152,8 +152,6 @@ class JobBundle:
         window_blocks: limit of a link's window in blocks.
         window_bytes: limit of a link's window in bytes.
         pickled_job: the job; only the job's own process unpickles it.
-        needed: by output pipe, how many of its blocks must be unreleased at once for anything to be released: what is at the end of
-            the ways from there takes so many together.
         generation: of the numbering with which a source begins; what is older is under way no more.
         closed: output pipes whose consumer has finished.
         snapshots: (generation, block, state) of every snapshot of earlier lives that is stored.
@@ -178,7 +176,6 @@ class JobBundle:
     window_blocks: int
     window_bytes: int
     pickled_job: bytes
-    needed: Mapping[PipeId, int] = field(default_factory=dict)
     generation: int = 0
     closed: frozenset[PipeId] = frozenset()
     snapshots: tuple[tuple[int, int, bytes], ...] = ()

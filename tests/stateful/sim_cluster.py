@@ -801,7 +801,9 @@ class Cluster:
                         )
                     for one in exchange.inlets.optional.values():
                         r = one.receiver
-                        lines.append(f"      in? {one.spec.pipe}: life {r.incarnation} gen {r.generation} mark {r.mark} high {r.high} last {r.last}")
+                        lines.append(
+                            f"      in? {one.spec.pipe}: life {r.incarnation} gen {r.generation} mark {r.mark} high {r.high} last {r.last}"
+                        )
                     for out in exchange.outlets:
                         lines.append(
                             f"      out {out.pipe}: gen {out._generation} next {out._window.next} released {out._window.released}"

@@ -8,18 +8,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 import sys
-import traceback
-from collections.abc import Sequence
-from pathlib import Path
-from typing import NoReturn
 
-import click
+from fission.cli import interrupts
 
-from fission.cli.grammar import root
-from fission.cli.table import Session
-from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ConfigError, FissionError, InternalError, LocalProtocolError
+# Everything else is loaded inside functions, when `interrupts` has taken Ctrl-C.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import NoReturn
 
 #: What the system may refuse whoever asks: no room, no right, no memory, too many open files.
 NOT_OURS = frozenset(
@@ -29,11 +27,13 @@ NOT_OURS = frozenset(
 
 def run() -> NoReturn:
     """The script ``fission``: ``fission startproject NAME`` and, in a project, ``fission NETWORK COMMAND``. Exits."""
+    interrupts.install()
     _exit(main())
 
 
 def admin() -> NoReturn:
     """The script ``fission_admin.py``: ``fission_admin.py NAME startproject``. Exits."""
+    interrupts.install()
     _exit(main(prog="fission_admin.py"))
 
 
@@ -44,6 +44,9 @@ def manage(manage_py_path: str | Path, argv: Sequence[str] | None = None) -> NoR
         manage_py_path: ``__file__`` of manage.py.
         argv: the words behind manage.py; default: those of this process.
     """
+    interrupts.install()
+    from pathlib import Path
+
     _exit(main(argv, prog="python3 manage.py", project=Path(manage_py_path).resolve().parent))
 
 
@@ -57,22 +60,24 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "fission", project: P
     """
     try:
         _open_closed_streams()
+        from fission.cli.grammar import root
+        from fission.cli.table import Session
+
         result = root.main(
             args=list(sys.argv[1:] if argv is None else argv), prog_name=prog, standalone_mode=False, obj=Session(prog, project=project)
         )
         sys.stdout.flush()
-        return result if isinstance(result, int) else EXIT_OK
+        return result if isinstance(result, int) else 0
     except BaseException as error:
         try:
             return _told(error)
         except OSError:  # stderr cannot be written either: there is nobody left to tell
             _give_up_stdout()
-            return EXIT_FAILED
+            return 1
 
 
 def _exit(code: int) -> NoReturn:
-    # A Ctrl-C from here on would only make Python complain about its own end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    interrupts.ignore()
     sys.exit(code)
 
 
@@ -96,6 +101,15 @@ def _give_up_stdout() -> None:
 
 def _told(error: BaseException) -> int:
     """Writes what is to be said about *error* and returns the exit code."""
+    import traceback
+
+    import click
+
+    from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ConfigError, FissionError, InternalError, LocalProtocolError
+
+    if interrupts.came():
+        _give_up_stdout()  # its reader may stand still
+        return EXIT_INTERRUPTED
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else EXIT_OK if error.code is None else EXIT_FAILED
     if isinstance(error, KeyboardInterrupt) or (isinstance(error, click.Abort) and isinstance(error.__cause__, KeyboardInterrupt)):

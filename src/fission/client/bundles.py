@@ -91,7 +91,6 @@ class Bundles:
             window_blocks=WINDOW_BLOCKS,
             window_bytes=WINDOW_BYTES,
             pickled_job=self._pickled[number],
-            needed={pipe.id: needed_blocks(network, pipe.id) for pipe in job.outputs},
             generation=generation,
             closed=closed,
             snapshots=snapshots,
@@ -134,19 +133,6 @@ def plans(network: Network, restarts: int) -> list[JobPlan]:
 def groups_of(network: Network) -> tuple[str, ...]:
     """Every group that a job of the network names."""
     return tuple(dict.fromkeys(name for job in network.jobs.values() for name in group_names(job.GROUPS)))
-
-
-def needed_blocks(network: Network, pipe: int) -> int:
-    """How many blocks of a pipe must be unreleased at once for anything to be released.
-
-    A job releases what its compute block took when its own output is released, so the BLOCK_COUNTs on a way multiply. An ASYNC pipe
-    is released as its blocks are taken.
-    """
-    consumer, one = network.consumer(pipe), network.pipes[pipe]
-    if one.ASYNC or consumer is None:
-        return one.BLOCK_COUNT
-    behind = (needed_blocks(network, out.id) for out in consumer.outputs if not out.ASYNC)
-    return one.BLOCK_COUNT * max(behind, default=1)
 
 
 def _parts(network: Network) -> dict[int, int]:

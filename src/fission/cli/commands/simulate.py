@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from fission.cli import interrupts
 from fission.cli.table import Session, example
 
 
@@ -39,10 +40,13 @@ def command(
     from fission.client import parse_chaos, parse_cut, parse_kill, simulate
     from fission.project.config import load
 
+    interrupts.loaded()
     loaded = load(session.root, session.network, simulation=True)
     console = Console(out=sys.stderr) if as_json else Console()
     for warning in loaded.network.warnings():
         console.warning(warning)
+    if interrupts.came():  # the user's modules have swallowed it
+        raise KeyboardInterrupt
     faults = [parse_kill(text) for text in kills] + [parse_cut(text) for text in cuts]
     summary = simulate(loaded, duration=duration, observer=console, nodes=nodes, faults=faults, chaos=parse_chaos(chaos) if chaos else None)
     if as_json:

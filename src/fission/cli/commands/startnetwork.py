@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from fission.cli import interrupts
 from fission.cli.table import Session, example
 from fission.project.scaffold import start_network
 
@@ -12,6 +13,7 @@ from fission.project.scaffold import start_network
 @click.pass_obj
 def command(session: Session) -> None:
     """Make the folder NETWORK in the project, with a commented config.py and packages for jobs, pipes and nodes."""
+    interrupts.loaded()
     start_network(session.network, session.root)
     click.echo(
         f"Made the network {session.network}. Next: write jobs in {session.network}/jobs/jobs.py, join them in {session.network}/config.py"

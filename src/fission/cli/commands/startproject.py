@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fission.cli import interrupts
 from fission.cli.table import Session, example
 from fission.project.scaffold import start_project
 
@@ -19,5 +20,6 @@ from fission.project.scaffold import start_project
 @click.pass_obj
 def command(session: Session, name: str) -> None:
     """Make the folder NAME with a manage.py and a shared package for what several networks use."""
+    interrupts.loaded()
     start_project(name, Path.cwd())
     click.echo(f"Made the project {name}. Next: cd {name}; python3 manage.py my_network startnetwork")
