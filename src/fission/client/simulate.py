@@ -183,7 +183,7 @@ class _Run:
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(_first_of(self._over.wait(), conductor.over.wait()), duration)
         if conductor.result is not None:
-            self._end(conductor.result[1])
+            self._end(conductor.result.reason)
         self._end("time is over")
 
     # signals and the end
@@ -214,9 +214,9 @@ class _Run:
             conductor.jobs[job].outcome = "killed"  # by the engine's end, which nobody followed
         failures = []
         if conductor.result is not None and self._exit_code == EXIT_OK:
-            self._exit_code, reason, error = conductor.result
-            if error:
-                failures = [JobFailed(reason, error)]
+            self._exit_code = conductor.result.exit_code
+            if conductor.result.error:
+                failures = [JobFailed(conductor.result.job, conductor.result.error)]
         return Summary(self._loaded.name, self._exit_code, self._reason, seconds, conductor.jobs, failures, tuple(conductor.failovers))
 
 
