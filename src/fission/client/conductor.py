@@ -23,7 +23,7 @@ from fission.client.bundles import Addresses, Bundles
 from fission.client.summary import JobSummary
 from fission.core.network import Network
 from fission.core.nodes import NodeInfo
-from fission.errors import EngineError, RemoteProtocolError
+from fission.errors import EXIT_FAILED, EngineError, RemoteProtocolError
 from fission.ports import CheckpointStore, EngineEvent, JobExited, JobOutput, NodeGone, NodeName, NodePulse, Observer
 from fission.protocol import frames, liveness, placement, supervision
 from fission.protocol.frames import Word
