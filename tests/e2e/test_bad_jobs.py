@@ -288,7 +288,7 @@ def test_an_executable_that_fails(fission: CommandLine, text: str | bytes, pipe:
     done = simulate(fission, 1)
     check_failure(fission, done, job, (told,), ())
     if "oh no" in str(text):
-        assert printed(done.stderr, "Program 3") == ["oh no"]
+        assert set(printed(done.stderr, "Program 3")) == {"oh no"}  # once for each of its lives
 
 
 def test_an_executable_that_is_quick_loses_nothing(fission: CommandLine) -> None:

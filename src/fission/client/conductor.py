@@ -289,7 +289,15 @@ class Conductor:
                 log.warning("%s", instruction)
                 self.observer.failover(str(instruction))
             else:
+                self._tell_failure(instruction)
                 self._decide(instruction)
+
+    def _tell_failure(self, end: supervision.Finish) -> None:
+        """What ended the network, if nobody has seen it yet: a process that was killed says nothing by itself."""
+        if end.exit_code == EXIT_FAILED and end.error and end.error not in self._shown:
+            self._shown.add(end.error)
+            job = next(number for number, name in self._names.items() if name == end.job)
+            self.observer.job_failed(end.job, job, end.error)
 
     async def _launch(self, order: supervision.Launch) -> None:
         if self._bundles is None:
