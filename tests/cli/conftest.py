@@ -13,6 +13,7 @@ import pytest
 
 import fission
 from fission.cli.main import main
+from fission.client import faults
 from fission.ports import Observer
 from fission.project.config import LoadedNetwork
 
@@ -60,8 +61,11 @@ class FakeClient(types.ModuleType):
         self.calls: list[Any] = []
         self.behave: Callable[[Observer], None] = lambda observer: None
         self.summary = FakeSummary()
+        self.parse_kill, self.parse_cut, self.parse_chaos = faults.parse_kill, faults.parse_cut, faults.parse_chaos
 
-    def simulate(self, loaded: LoadedNetwork, *, duration: float | None, observer: Observer, stdin: bool = True) -> FakeSummary:
+    def simulate(
+        self, loaded: LoadedNetwork, *, duration: float | None, observer: Observer, stdin: bool = True, **options: Any
+    ) -> FakeSummary:
         self.calls.append((loaded.name, duration))
         self.behave(observer)
         return self.summary

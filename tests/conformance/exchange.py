@@ -27,7 +27,8 @@ from fission.runtime import report
 from fission.runtime.exchange import Exchange
 from fission.runtime.inlet import Inlets
 from fission.runtime.job_process import LINGER_S
-from fission.runtime.outlet import COALESCE_BLOCKS, COALESCE_BYTES, HELD_AT_MOST_S, HOLD_S, DroppingOutlet, Outlet
+from fission.runtime.dropping import DroppingOutlet
+from fission.runtime.outlet import COALESCE_BLOCKS, COALESCE_BYTES, HELD_AT_MOST_S, HOLD_S, Outlet
 from fission.runtime.python_host import PythonHost
 from tests.conformance.places import DEADLINE_S, Place, Task
 from tests.waiting import eventually
@@ -114,7 +115,7 @@ class Line:
         else:
             self.outlet = Outlet(1, 1, self.spy, window, arm=self.armed.append)
         specs, optionals = ([], [optional]) if optional else ([spec], [])
-        self.inlets = Inlets(specs, optionals, self.links, head_size=1, window_blocks=blocks, window_bytes=size)
+        self.inlets = Inlets(specs, optionals, self.links, incarnation=1, head_size=1, window_blocks=blocks, window_bytes=size)
         self.got: list[tuple[int, Any, Any]] = []
         self.grouped = spec.block_count > 1
         self.outlet.open()
@@ -161,7 +162,7 @@ class Line:
 
     def release(self, upto: int) -> None:
         """The consumer releases, and the producer hears of it."""
-        self.inlets.release(upto, force=True)
+        self.inlets.release(upto, 0, force=True)
         self.serve()
 
     def serve(self) -> None:
@@ -179,7 +180,7 @@ class Line:
             if message is not None:
                 self.inlets.feed(message)
                 self.take()
-            self.inlets.release(self.inlets.done, force=True)
+            self.inlets.release(self.inlets.done, 0, force=True)
             answer = self.spy.control(0.001)
             if answer is not None:
                 release = frames.decode(answer)
@@ -533,7 +534,7 @@ class LineConformance:
         one = line.inlets.optional[1]
         while one.waiting < 3:
             line.feed()
-        assert not line.inlets.pending_release(0)
+        assert not line.inlets.pending_release(0, 0)
         one.take()
         line.release(0)
         assert line.outlet.released == 1
