@@ -61,13 +61,12 @@ class FakeClient(types.ModuleType):
         self.calls: list[Any] = []
         self.behave: Callable[[Observer], None] = lambda observer: None
         self.summary = FakeSummary()
-        self.keywords: dict[str, Any] = {}
-        for parse in (faults.parse_kill, faults.parse_cut, faults.parse_chaos):
-            setattr(self, parse.__name__, parse)
+        self.parse_kill, self.parse_cut, self.parse_chaos = faults.parse_kill, faults.parse_cut, faults.parse_chaos
 
-    def simulate(self, loaded: LoadedNetwork, *, duration: float | None, observer: Observer, **keywords: Any) -> FakeSummary:
+    def simulate(
+        self, loaded: LoadedNetwork, *, duration: float | None, observer: Observer, stdin: bool = True, **options: Any
+    ) -> FakeSummary:
         self.calls.append((loaded.name, duration))
-        self.keywords = keywords
         self.behave(observer)
         return self.summary
 

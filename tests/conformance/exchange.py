@@ -1,26 +1,35 @@
-"""What a job's end of a pipe guarantees over any `Links`: windows, coalescing, ends, drops, heads, big blocks.
+"""What a job's pipes guarantee over any `Links`: windows, coalescing, ends, drops, heads, big blocks, circles.
 
-Subclass `LineConformance` with a fixture ``place`` that gives a `Place`. The test itself plays the loops and control threads of a
-producer and a consumer, one step after the other; in networks.py whole jobs run.
+Subclass the suites with a fixture ``place`` that gives a `Place`. In `LineConformance` the test itself plays the loops and control
+threads of a producer and a consumer, one step after the other; in `NetworkConformance` whole jobs run, each in threads of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from fission.ports import Links
+from fission.core.base import BaseJob, collecting
+from fission.core.jobs import PythonJob
+from fission.core.pipes import BytesPipe, OptionalPicklePipe, PicklePipe
+from fission.ports import JobBundle, Links, Wiring
 from fission.protocol import frames
-from fission.protocol.frames import CLOSED, Buffer, Data, End, Message, Open, Release
+from fission.protocol.frames import CLOSED, Buffer, Data, Message, Release
 from fission.protocol.inputs import InputCounts, InputSpec
 from fission.protocol.optional import OptionalSpec
 from fission.protocol.window import SendWindow
 from fission.runtime import outlet as outlet_module
-from fission.runtime.dropping import DroppingOutlet
+from fission.runtime import report
+from fission.runtime.exchange import Exchange
 from fission.runtime.inlet import Inlets
+from fission.runtime.job_process import LINGER_S
+from fission.runtime.dropping import DroppingOutlet
 from fission.runtime.outlet import COALESCE_BLOCKS, COALESCE_BYTES, HELD_AT_MOST_S, HOLD_S, Outlet
+from fission.runtime.python_host import PythonHost
 from tests.conformance.places import DEADLINE_S, Place, Task
 from tests.waiting import eventually
 
@@ -422,9 +431,7 @@ class LineConformance:
     def test_an_end_without_a_block(self, place: Place) -> None:
         line = Line(place)
         line.outlet.end()
-        line.outlet.end()
         assert line.receive_all() == []
-        assert [type(message) for message in line.spy.sent] == [Open, End]
 
     def test_nothing_goes_to_a_consumer_that_needs_nothing(self, place: Place) -> None:
         line = Line(place, blocks=2)
@@ -539,3 +546,281 @@ class LineConformance:
         assert line.inlets.malformed == 4
         line.outlet.put(payload(1))
         assert line.receive(1) == [b"1"]
+
+
+# -- whole jobs -------------------------------------------------------------------------------------------------------
+
+
+class Network:
+    """Jobs of one network that run in threads of this process, joined by the links of a place."""
+
+    def __init__(
+        self,
+        place: Place,
+        jobs: Sequence[BaseJob],
+        *,
+        blocks: int = 4096,
+        size: int = 32 << 20,
+        feedback: Sequence[int] = (),
+    ) -> None:
+        self._place = place
+        consumers = {pipe.id: job for job in jobs for pipe in job.inputs}
+        producers = {pipe.id: job for job in jobs for pipe in job.outputs}
+        data = {job.id: place.address() for job in jobs}
+        control = {job.id: place.address() for job in jobs}
+        self.exchanges: dict[int, Exchange] = {}
+        self._hosts: dict[int, PythonHost] = {}
+        for job in jobs:
+            outputs = {pipe.id: data[consumers[pipe.id].id] for pipe in job.outputs}
+            inputs = {pipe.id: control[producers[pipe.id].id] for pipe in job.inputs}
+            bundle = self._bundle(job, Wiring(data[job.id], control[job.id], outputs, inputs), consumers, blocks, size, feedback)
+            links = place.links(data[job.id], control[job.id], outputs, inputs)
+            self.exchanges[job.id] = Exchange(job, bundle, links)
+            self._hosts[job.id] = PythonHost(job, self.exchanges[job.id], bundle)  # type: ignore[arg-type]  # all are PythonJobs
+
+    @staticmethod
+    def _bundle(
+        job: BaseJob, wiring: Wiring, consumers: Mapping[int, BaseJob], blocks: int, size: int, feedback: Sequence[int]
+    ) -> JobBundle:
+        return JobBundle(
+            job_id=job.id,
+            name=job.name,
+            incarnation=1,
+            folder="",
+            sys_path=(),
+            log_file="",
+            log_level="DEBUG",
+            links="",
+            wiring=wiring,
+            feedback=frozenset(pipe.id for pipe in job.inputs if pipe.id in feedback),
+            max_queues={pipe.id: consumers[pipe.id].MAX_QUEUE for pipe in job.outputs if consumers[pipe.id].MAX_QUEUE},
+            plain=frozenset(),
+            head_size=1,
+            window_blocks=blocks,
+            window_bytes=size,
+            pickled_job=b"",
+        )
+
+    def run(self) -> dict[int, InputCounts]:
+        """Runs to the end; every job must finish. Returns what happened on the pipes."""
+
+        def live(number: int) -> str:
+            try:
+                return self._hosts[number].run()
+            finally:
+                self.exchanges[number].close(LINGER_S)
+
+        tasks = {number: self._place.start(lambda number=number: live(number)) for number in self.exchanges}
+        try:
+            outcomes = {number: task.result() for number, task in tasks.items()}
+        finally:
+            if any(task.running for task in tasks.values()):
+                self._give_up()
+        assert set(outcomes.values()) == {report.FINISHED}
+        assert all(exchange.inlets.malformed == 0 for exchange in self.exchanges.values())
+        return {pipe: counts for exchange in self.exchanges.values() for pipe, counts in exchange.inlets.counts().items()}
+
+    def _give_up(self) -> None:
+        """The test has failed: let the threads end."""
+        for exchange in self.exchanges.values():
+            exchange.abandon()
+            exchange.console.add(None)
+            for outlet in exchange.outlets:
+                with outlet._changed:
+                    outlet._changed.notify_all()
+            if exchange.inlets.aligner is not None:
+                for one in exchange.inlets.aligner._inputs:
+                    one.stage.last = 0
+                exchange.inlets.aligner._find_final()
+            exchange.wake()
+
+
+class Source(PythonJob):
+    """Gives the values of an iterable."""
+
+    def __init__(self, values: Any, outputs: list[Any]) -> None:
+        super().__init__(outputs=outputs)
+        self.values = values
+
+    def run(self) -> Iterator[Any]:
+        yield from self.values
+
+
+class Forward(PythonJob):
+    """Gives what it gets; one input."""
+
+    def run(self, value: Any) -> Any:
+        return (value,) * len(self.outputs)
+
+
+class Sink(PythonJob):
+    """Keeps what it gets."""
+
+    def __init__(self, inputs: list[Any]) -> None:
+        super().__init__(inputs=inputs)
+        self.got: list[Any] = []
+
+    def run(self, *values: Any) -> None:
+        self.got.append(values if len(values) > 1 else values[0])
+
+
+class NetworkConformance:
+    """Whole jobs in threads: nothing stands still, whatever the windows are."""
+
+    @pytest.fixture(autouse=True)
+    def _registry(self) -> Iterator[None]:
+        with collecting() as registry:
+            yield
+        assert not registry.faults
+
+    def test_a_chain_with_the_smallest_windows(self, place: Place) -> None:
+        pipes = [PicklePipe(1), PicklePipe(2), PicklePipe(3)]
+        source, sink = Source(range(400), [pipes[0]]), Sink([pipes[2]])
+        jobs = [source, Forward(inputs=[pipes[0]], outputs=[pipes[1]]), Forward(inputs=[pipes[1]], outputs=[pipes[2]]), sink]
+        Network(place, jobs, blocks=1).run()
+        assert sink.got == list(range(400))
+
+    def test_a_chain_with_usual_windows(self, place: Place) -> None:
+        pipes = [PicklePipe(1), PicklePipe(2)]
+        sink = Sink([pipes[1]])
+        counts = Network(place, [Source(range(10_000), [pipes[0]]), Forward(inputs=[pipes[0]], outputs=[pipes[1]]), sink]).run()
+        assert sink.got == list(range(10_000))
+        assert counts == {1: InputCounts(received=10_000), 2: InputCounts(received=10_000)}
+
+    def test_big_blocks_through_a_window_of_few_bytes(self, place: Place) -> None:
+        pipes = [BytesPipe(1, 100 * KIB), BytesPipe(2, 100 * KIB)]
+        values = [bytes([number]) * (100 * KIB) for number in range(60)]
+        sink = Sink([pipes[1]])
+        Network(place, [Source(values, [pipes[0]]), Forward(inputs=[pipes[0]], outputs=[pipes[1]]), sink], size=200 * KIB).run()
+        assert sink.got == values
+
+    def test_a_join_of_two_ways(self, place: Place) -> None:
+        pipes = {number: PicklePipe(number) for number in (1, 2, 3)}
+        sink = Sink([pipes[1], pipes[3]])
+        jobs = [Source(range(1000), [pipes[1], pipes[2]]), Forward(inputs=[pipes[2]], outputs=[pipes[3]]), sink]
+        Network(place, jobs, blocks=4).run()
+        assert sink.got == [(number, number) for number in range(1000)]
+
+    def test_an_input_that_ends_early_does_not_stop_the_others(self, place: Place) -> None:
+        """What can have no partner is taken, counted and released."""
+        sink = Sink([PicklePipe(1), PicklePipe(2)])
+        counts = Network(place, [Source(range(3), [PicklePipe(1)]), Source(range(300), [PicklePipe(2)]), sink], blocks=8).run()
+        assert sink.got == [(0, 0), (1, 1), (2, 2)]
+        assert counts == {1: InputCounts(received=3), 2: InputCounts(received=300, unmatched=297)}
+
+    def test_a_job_that_finishes_early_does_not_stop_the_others(self, place: Place) -> None:
+        """One way of a diamond ends, and its source must go on for the other one."""
+
+        class Three(PythonJob):
+            def run(self, value: int) -> int:
+                if value == 2:
+                    self.finish()
+                return value
+
+        pipes = {number: PicklePipe(number) for number in (1, 2, 3, 4)}
+        sink = Sink([pipes[3], pipes[4]])
+        jobs = [
+            Source(range(300), [pipes[1], pipes[2]]),
+            Three(inputs=[pipes[1]], outputs=[pipes[3]]),
+            Forward(inputs=[pipes[2]], outputs=[pipes[4]]),
+            sink,
+        ]
+        Network(place, jobs, blocks=8).run()
+        assert sink.got == [(0, 0), (1, 1), (2, 2)]
+
+    def test_a_circle_through_an_async_pipe_does_not_stand_still(self, place: Place) -> None:
+        class Feedback(OptionalPicklePipe):
+            OPTIONAL_DEFAULT = -1
+
+        class Gain(PythonJob):
+            def __init__(self, **pipes: Any) -> None:
+                super().__init__(**pipes)
+                self.fed_back: list[int] = []
+
+            def run(self, value: int, back: int) -> int:
+                self.fed_back.append(back)
+                return value
+
+        pipes = {1: PicklePipe(1), 2: PicklePipe(2), 3: PicklePipe(3), 4: Feedback(4)}
+        gain, sink = Gain(inputs=[pipes[1], pipes[4]], outputs=[pipes[2]]), Sink([pipes[3]])
+        middle = Forward(inputs=[pipes[2]], outputs=[pipes[3], pipes[4]])
+        Network(place, [Source(range(60), [pipes[1]]), gain, middle, sink], blocks=2, feedback=[4]).run()
+        assert sink.got == list(range(60))
+        assert len(gain.fed_back) == 60
+        # what comes back is what went out before, in order; -1 and repetitions where it was not there in time
+        assert gain.fed_back == sorted(gain.fed_back)
+        assert gain.fed_back[0] == -1
+
+    def test_an_async_input_that_drops_does_not_wait_for_the_job(self, place: Place) -> None:
+        """Its producer goes on while the job waits for another input."""
+
+        class Short(OptionalPicklePipe):
+            OPTIONAL_BUFFER_SIZE = 2
+
+        flooded = threading.Event()
+
+        def flood() -> Iterator[int]:
+            yield from range(500)
+            flooded.set()
+
+        def waits() -> Iterator[int]:
+            assert flooded.wait(DEADLINE_S)
+            yield 7
+
+        sink = Sink([PicklePipe(1), Short(2)])
+        counts = Network(place, [Source(waits(), [PicklePipe(1)]), Source(flood(), [Short(2)]), sink], blocks=4).run()
+        ((first, second),) = sink.got
+        assert first == 7
+        assert 494 <= second < 500
+        assert counts[2].dropped >= 490
+
+    def test_a_slow_consumer_with_max_queue_gets_dummies(self, place: Place) -> None:
+        class Slow(Sink):
+            MAX_QUEUE = 3
+            HEAD = True
+
+            def run(self, value: int) -> None:
+                assert self.released.wait(DEADLINE_S)
+                self.got.append((value, int(self.head)))
+
+        slow = Slow([PicklePipe(1)])
+        slow.released = threading.Event()
+
+        def values() -> Iterator[int]:
+            yield from range(1, 501)
+            slow.released.set()
+
+        counts = Network(place, [Source(values(), [PicklePipe(1)]), slow]).run()[1]
+        assert len(slow.got) == 500
+        real = [value for value, head in slow.got if not head & CORRUPTED]
+        assert real == sorted(set(real))
+        assert (real[0], real[-1]) == (1, 500)
+        assert counts.dummies == 500 - len(real) == counts.lost + counts.dropped
+        assert counts.dummies > 450
+
+    def test_a_wake_up_is_not_lost(self, place: Place) -> None:
+        """Not to the look that comes before the wait."""
+        pipe = PicklePipe(1)
+        network = Network(place, [Source([], [pipe]), Sink([pipe])])
+        exchange = network.exchanges[2]
+        for _ in range(3):
+            exchange.wake()
+            assert place.start(exchange.receive).result() is False
+        waiting = place.start(exchange.receive)
+        exchange.wake()
+        assert waiting.result() is False
+
+    def test_a_wake_up_comes_between_messages(self, place: Place) -> None:
+        pipe = PicklePipe(1)
+        network = Network(place, [Source([], [pipe]), Sink([pipe])])
+        producer, consumer = network.exchanges[1], network.exchanges[2]
+        results: deque[bool] = deque()
+        producer.outlets[0].open()
+        assert consumer.receive()
+        for _ in range(100):
+            consumer.wake()
+            producer.outlets[0].put(b"x")
+            producer.outlets[0].flush()
+            while not place.start(consumer.receive).result():
+                results.append(False)
+        assert consumer.inlets.counts()[1].received == 100

@@ -21,6 +21,7 @@ class ReceiverModel:
         self.marks: list[int] = []  # of this generation
         self.had: set[int] = {0}
         self.last: int | None = None
+        self.final = self.more = False
         self.refused = 0
 
     def open(self, incarnation: int, generation: int, mark: int) -> Arrival:
@@ -32,7 +33,7 @@ class ReceiverModel:
         first_time = self.life is None
         self.life = (incarnation, generation)
         if generation > before[1]:
-            self.marks, self.had, self.last = [], {0}, None
+            self.marks, self.had, self.last, self.more = [], {0}, None, False
         self.marks.append(mark)
         self.have(mark)
         return Arrival.NEW_GENERATION if generation > before[1] and not first_time else Arrival.NEW_LIFE
@@ -51,10 +52,10 @@ class ReceiverModel:
             self.have(new[-1])
         return new
 
-    def end(self, incarnation: int, generation: int, last: int) -> bool:
+    def end(self, incarnation: int, generation: int, last: int, *, final: bool = False, more: bool = False) -> bool:
         if self.life != (incarnation, generation):
             return False
-        self.last = last
+        self.last, self.final, self.more = last, self.final or final, more
         self.have(last)
         return True
 
@@ -85,6 +86,10 @@ class ModelInput:
     def mark(self) -> int:
         return max(self.receiver.marks)
 
+    def first(self, generation: int) -> int:
+        """The first compute block that this input allows."""
+        return 1 if self.generation != generation else (self.mark + self.spec.block_count - 1) // self.spec.block_count + 1
+
 
 class AlignModel:
     """The rules at the head of align.py, block by block."""
@@ -104,7 +109,7 @@ class AlignModel:
         one = self.inputs[message.pipe]
         before = one.generation
         arrival = one.receiver.open(message.incarnation, message.generation, message.mark)
-        if arrival in (Arrival.STALE, Arrival.KNOWN):
+        if arrival in (Arrival.STALE, Arrival.KNOWN) or one.generation < self.generation:
             return arrival
         if one.generation > before:
             if before > self.generation:
@@ -112,7 +117,7 @@ class AlignModel:
             else:
                 self.stage(one).last = self.stage(one).last if self.stage(one).last is not None else self.stage(one).high
         self.newest(one).high = max(one.receiver.had)
-        if self.next and one.generation == self.generation and one.mark // one.spec.block_count + 1 > self.next:
+        if self.next and one.generation == self.generation and one.first(self.generation) > self.next:
             self.next = 0
         if not self.next:
             self.switch()
@@ -126,6 +131,9 @@ class AlignModel:
         one.counts.received += len(new)
         if not new:
             return 0
+        if one.generation < self.generation:
+            one.counts.unmatched += len(new)
+            return len(new)
         stage = self.newest(one)
         stage.high = new[-1]
         if one.generation == self.generation and self.worked_off():
@@ -143,17 +151,21 @@ class AlignModel:
 
     def end(self, message: End) -> bool:
         one = self.inputs[message.pipe]
-        if not one.receiver.end(message.incarnation, message.generation, message.last):
+        if not one.receiver.end(message.incarnation, message.generation, message.last, final=message.final, more=message.more):
             return False
+        if one.generation < self.generation:
+            return True
         self.newest(one).last = message.last
         self.newest(one).high = max(one.receiver.had)
+        if not self.next:
+            self.switch()
         return True
 
     @property
     def beginning(self) -> int | None:
-        if self.next or not all(one.receiver.life and one.generation == self.generation for one in self.inputs.values()):
+        if self.next or not all(one.receiver.life for one in self.inputs.values()):
             return None
-        return max(one.mark // one.spec.block_count + 1 for one in self.inputs.values())
+        return max(one.first(self.generation) for one in self.inputs.values())
 
     def begin(self, first: int) -> None:
         self.next = first
@@ -164,8 +176,11 @@ class AlignModel:
                 del self.stage(one).waiting[number]
             one.counts.received -= len(before)
             one.counts.duplicates += len(before)
-            one.receiver.have(position - 1)
-            self.stage(one).high = max(one.receiver.had)
+            if one.generation == self.generation:
+                one.receiver.have(position - 1)
+                self.stage(one).high = max(one.receiver.had)
+            else:
+                self.stage(one).high = max(self.stage(one).high, position - 1)
 
     def position(self, one: ModelInput) -> int:
         return (self.next - 1) * one.spec.block_count + 1
@@ -239,21 +254,33 @@ class AlignModel:
         stage.waiting.clear()
 
     def switch(self) -> None:
-        generations = {one.generation if one.receiver.life else -1 for one in self.inputs.values()}
-        if len(generations) == 1 and max(generations) > self.generation:
-            for one in self.inputs.values():
-                self.give_up(one, self.generation)
-            self.generation = max(generations)
-            self.next = 0
+        inputs = self.inputs.values()
+        if not all(one.receiver.life for one in inputs):
+            return
+        newest = min((one.generation for one in inputs if not one.receiver.final), default=max(one.generation for one in inputs))
+        if newest <= self.generation:
+            return
+        for one in inputs:
+            self.give_up(one, self.generation)
+            if one.generation != newest:  # it has ended for good, or has nothing of this one
+                if one.generation < newest:
+                    self.give_up(one, one.generation)
+                one.stages[newest] = ModelStage(last=0)
+        self.generation = newest
+        self.next = 0
 
     @property
     def finished(self) -> bool:
         inputs = self.inputs.values()
-        ended = all(one.generation == self.generation and self.stage(one).last is not None for one in inputs)
+        ended = all(
+            one.generation <= self.generation and self.stage(one).last is not None and not one.receiver.more for one in inputs
+        )
         return self.worked_off() and ended
 
-    def releasable(self, done: int) -> list[tuple[int, int]]:
-        inputs = list(self.inputs.values())
+    def releasable(self, done: int, generation: int) -> list[tuple[int, int]]:
+        if generation != self.generation:
+            return []
+        inputs = self.inputs.values()
         if self.next and done >= self.final():
             return [(one.spec.pipe, self.stage(one).high) for one in inputs]
         return [(one.spec.pipe, done * one.spec.block_count) for one in inputs]

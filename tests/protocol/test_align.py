@@ -111,7 +111,7 @@ def plays(draw: st.DrawFn) -> Play:
 
 def expected(play: Play) -> tuple[list[ComputeBlock], dict[int, InputCounts]]:
     """Compute block by compute block, from the stories alone."""
-    first = max(story.mark // story.count + 1 for story in play.stories) + play.behind
+    first = max(-(-story.mark // story.count) + 1 for story in play.stories) + play.behind
     final = min(story.length // story.count for story in play.stories)
     counts = {story.pipe: InputCounts() for story in play.stories}
     found: list[ComputeBlock] = []
@@ -176,14 +176,14 @@ def check_play(play: Play, make: type[Aligner] = Aligner) -> None:
     assert found == blocks
     assert aligner.counts() == counts
     assert aligner.finished
-    first = max(story.mark // story.count + 1 for story in play.stories) + play.behind
+    first = max(-(-story.mark // story.count) + 1 for story in play.stories) + play.behind
     for story in play.stories:
         one = counts[story.pipe]
         assert aligner.waiting(story.pipe) == 0
         assert one.received + one.dummies == len(blocks) * story.count + one.unmatched
         # nobody needs anything any more, also of what had no partners
         last = max(story.length, (first - 1) * story.count)
-        assert (story.pipe, last) in aligner.releasable(max(aligner.next - 1, 0), aligner.generation)
+        assert (story.pipe, last) in aligner.releasable(max(aligner.next - 1, 0), 0)
     assert aligner.left_over() == {one.pipe: one.length % one.count for one in play.stories if one.length % one.count}
 
 
@@ -206,6 +206,7 @@ class Producer:
     next: int = 1
     length: int | None = None  # of the generation, once it has ended
     ended: bool = False  # in this life
+    final: bool = False  # no generation follows
 
 
 class AlignMachine(RuleBasedStateMachine):
@@ -259,7 +260,9 @@ class AlignMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), higher=st.sampled_from([1, 1, 1, 2]), all_of_them=st.booleans())
     def new_generation(self, data: st.DataObject, higher: int, all_of_them: bool) -> None:
-        chosen = self.producers if all_of_them else [self.producer(data)]
+        chosen = [one for one in (self.producers if all_of_them else [self.producer(data)]) if not one.final]
+        if not chosen:
+            return
         generation = max(one.generation for one in chosen) + higher
         for one in chosen:
             one.incarnation += data.draw(st.integers(0, 1))
@@ -284,14 +287,15 @@ class AlignMachine(RuleBasedStateMachine):
         self.feed(self.blocks(Producer(one.pipe, incarnation, generation), first, first + count - 1))
         self.feed(End(one.pipe, incarnation, generation, first))
 
-    @rule(data=st.data(), lost=st.sampled_from([0, 0, 2]))
-    def end(self, data: st.DataObject, lost: int) -> None:
+    @rule(data=st.data(), lost=st.sampled_from([0, 0, 2]), how=st.sampled_from(["", "", "final", "more"]))
+    def end(self, data: st.DataObject, lost: int, how: str) -> None:
         one = self.producer(data)
         high = max(self.model.inputs[one.pipe].receiver.had)
         if one.length is None:
             one.length = max(high, one.next - 1) + lost
         one.ended, one.next = True, one.length + 1
-        self.feed(End(one.pipe, one.incarnation, one.generation, one.length))
+        one.final = one.final or (how == "final" and one.incarnation > 0)
+        self.feed(End(one.pipe, one.incarnation, one.generation, one.length, final=one.final, more=how == "more" and not one.final))
 
     @staticmethod
     def blocks(one: Producer, first: int, last: int) -> Data:
@@ -335,9 +339,12 @@ class AlignMachine(RuleBasedStateMachine):
         assert (aligner.generation, aligner.next, aligner.beginning) == (model.generation, model.next, model.beginning)
         assert aligner.finished is model.finished
         for done in (0, max(0, model.next - 2), model.next, 50):
-            assert aligner.releasable(done, aligner.generation) == model.releasable(done)
+            for generation in (model.generation, model.generation + 1):
+                assert aligner.releasable(done, generation) == model.releasable(done, generation)
         for pipe, one in model.inputs.items():
             assert aligner.waiting(pipe) == sum(len(stage.waiting) for stage in one.stages.values())
+            receiver = aligner.receivers[pipe - 1]
+            assert (receiver.incarnation, receiver.generation) == (one.receiver.life or (0, 0))
 
     @invariant()
     def every_block_is_somewhere(self) -> None:
@@ -421,10 +428,11 @@ def test_an_input_that_has_a_new_generation_lets_go_of_the_others() -> None:
     aligner.data(data(2, [1, 2, 3, 4]))
     assert len(taken(aligner)) == 2
     # blocks 3 and 4 can have no partner: who made them may go on, or it would never come to its new generation
-    assert aligner.releasable(2, aligner.generation) == [(1, 2), (2, 4)]
+    assert aligner.releasable(2, 0) == [(1, 2), (2, 4)]
+    assert aligner.releasable(2, 1) == []
     assert aligner.counts()[2].unmatched == 2
     aligner.data(data(2, [5]))
-    assert aligner.releasable(2, aligner.generation) == [(1, 2), (2, 5)]
+    assert aligner.releasable(2, 0) == [(1, 2), (2, 5)]
     aligner.open(Open(2, 1, 1, 0))
     assert taken(aligner) == []
     assert aligner.beginning == 1
@@ -569,10 +577,10 @@ class KeepsWhatHasNoPartner(Aligner):
 
 
 class ReleasesTheNewUnderTheOld(Aligner):
-    def releasable(self, done: int, generation: int) -> list[tuple[int, int]]:
+    def releasable(self, done: int) -> list[tuple[int, int]]:
         changing, self._changing = self._changing, False
         try:
-            return super().releasable(done, generation)
+            return super().releasable(done)
         finally:
             self._changing = changing
 
@@ -586,6 +594,7 @@ CAUGHT_IN_PLAYS = [
     KeepsWhatHasNoPartner,
 ]
 CAUGHT_IN_LIVES = [
+    *CAUGHT_IN_PLAYS,
     with_inputs(DropsTheNewest),
     with_inputs(Unfenced),
     with_inputs(Repeating),

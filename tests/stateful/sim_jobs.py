@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 import zlib
 from collections.abc import Iterator
@@ -23,6 +24,13 @@ def mix(*parts: Any) -> int:
 def spread(value: int, count: int) -> Any:
     """What a job returns: another value for every output."""
     return value if count == 1 else tuple(mix(value, index) for index in range(count))
+
+
+class DummyPipe(PicklePipe):
+    """A pipe whose lost blocks show: they are numbers that nobody sends."""
+
+    def get_dummy(self) -> bytes:
+        return pickle.dumps(-1)
 
 
 class SimJob(PythonJob):
@@ -165,7 +173,7 @@ class Story:
         outs: list[list[Any]] = [[] for _ in shape]
         for index, (_, inputs, _) in enumerate(shape):
             for producer, count in inputs:
-                pipe = PicklePipe(self._next())
+                pipe = rng.choice([PicklePipe, DummyPipe])(self._next())
                 pipe.BLOCK_COUNT = count  # type: ignore[misc]
                 ins[index].append(pipe)
                 outs[producer].append(pipe)

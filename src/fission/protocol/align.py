@@ -104,10 +104,13 @@ class Aligner:
             payloads = payloads[had:]
             heads = heads[had:] if heads else None
             first += had
+        one.counts.received += len(payloads)
+        if one.receiver.generation < self.generation:
+            one.counts.unmatched += len(payloads)
+            return len(payloads)
         stage = one.newest
         stage.high = one.receiver.high
-        one.counts.received += len(payloads)
-        if (one.coming is None and self._worked_off()) or one.receiver.generation < self.generation:
+        if one.coming is None and self._worked_off():
             one.counts.unmatched += len(payloads)
             return len(payloads)
         stage.segments.append((first, payloads, heads))
@@ -153,7 +156,7 @@ class Aligner:
             raise LocalProtocolError(f"a job begins once, at {beginning} or behind it; got {first}")
         self.next = first
         for one in self._inputs:
-            one.begin_at(self._position(one))
+            one.begin_at(self._position(one), receiving=one.receiver.generation == self.generation)
 
     def take(self, limit: int = MAX_BATCH) -> Batch | None:
         """Return the compute blocks that are complete, at most ``limit``; None if there are none.
@@ -241,7 +244,8 @@ class Aligner:
 
     def _first(self, one: Input) -> int:
         mark = one.receiver.mark if one.receiver.generation == self.generation else 0
-        return (mark or 0) // one.spec.block_count + 1
+        # a mark within a compute block is where a new life of the producer began: this job had finished the whole block
+        return -(-(mark or 0) // one.spec.block_count) + 1
 
     def _find_final(self) -> None:
         ended = (one.stage.last // one.spec.block_count for one in self._inputs if one.stage.last is not None)

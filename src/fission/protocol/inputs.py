@@ -128,8 +128,8 @@ class Input:
         """Where what arrives goes."""
         return self.coming or self.stage
 
-    def begin_at(self, position: int) -> None:
-        """Let go of everything before ``position``: what is there, and what may still come."""
+    def begin_at(self, position: int, *, receiving: bool) -> None:
+        """Let go of everything before ``position``: what is there and, if the receiver still counts in this generation, what may come."""
         segments = self.stage.segments
         forgotten = 0
         while segments and segments[0][0] < position:
@@ -141,7 +141,7 @@ class Input:
         self.counts.received -= forgotten
         self.counts.duplicates += forgotten
         self.stage.met(0, position)
-        if self.coming is not None:  # the receiver counts in another numbering already
+        if not receiving:
             self.stage.high = max(self.stage.high, position - 1)
             return
         self.receiver.skip(position - 1)

@@ -159,7 +159,7 @@ class Outlet:
                 return 0
             blocks = 0
             for generation, window in [*self._older, (self._generation, self._window)]:
-                self._links.send(self.pipe, [frames.encode_open(Open(self.pipe, self._incarnation, generation, window.released))])
+                self._links.send(self.pipe, [self._opening(generation, window)])
                 for sent in window.unreleased():
                     self._links.send(self.pipe, sent.item)
                     blocks += sent.last - sent.first + 1
@@ -337,9 +337,12 @@ class Outlet:
 
     def _say_open(self) -> None:
         if not self.closed:
-            mark = Open(self.pipe, self._incarnation, self._generation, self._window.released)
-            self._links.send(self.pipe, [frames.encode_open(mark)])
+            self._links.send(self.pipe, [self._opening(self._generation, self._window)])
         self._allow = max(1, min(COALESCE_BLOCKS, self._window.room))
+
+    def _opening(self, generation: int, window: SendWindow[list[Buffer]]) -> bytes:
+        mark = window.released if window.released < CLOSED else window.next - 1
+        return frames.encode_open(Open(self.pipe, self._incarnation, generation, mark))
 
     def _say_end(self) -> None:
         end = End(self.pipe, self._incarnation, self._generation, self._window.next - 1, final=self._final, more=self._more)

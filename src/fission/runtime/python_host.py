@@ -72,6 +72,7 @@ class PythonHost:
             if waits:
                 self._exchange.receive()
         self._exchange.finish(tell=self._over != report.ENDED)
+        self._exchange.inlets.done = self._number
         return self.outcome
 
     @property
@@ -217,7 +218,7 @@ class PythonHost:
                 self._compute(batch)
                 if exchange.pressed:
                     self._pressed()
-                exchange.advance(self._number)
+                exchange.release()
                 yield False
                 continue
             beginning = aligner.beginning
@@ -263,6 +264,7 @@ class PythonHost:
         self._number = first - 1
 
     def _compute(self, batch: Batch) -> None:
+        """Run the job on each compute block. Its last one, if it finishes, does not count as done: a new life must come to it too."""
         self._number = batch.numbers[0] - 1
         for outlet in self._outlets:
             outlet.seek(batch.numbers[0])
@@ -273,21 +275,23 @@ class PythonHost:
         if not self._outlets:
             for arguments in zip(*decoded, strict=True):
                 run(*arguments)
-                inlets.done = self._number = self._number + 1
-                if keeper is not None:
-                    keeper.after(self._number)
+                self._number += 1
                 if job.finished:
                     return None
+                inlets.done = self._number
+                if keeper is not None:
+                    keeper.after(self._number)
         elif len(self._outlets) == 1:
             return self._compute_one_output(run, decoded)
         else:
             for arguments in zip(*decoded, strict=True):
                 self._send(run(*arguments), None)
-                inlets.done = self._number = self._number + 1
-                if keeper is not None:
-                    keeper.after(self._number)
+                self._number += 1
                 if self._over or job.finished:
                     return None
+                inlets.done = self._number
+                if keeper is not None:
+                    keeper.after(self._number)
         return None
 
     def _compute_one_output(self, run: Callable[..., Any], decoded: list[Any]) -> None:
@@ -304,11 +308,12 @@ class PythonHost:
                 except Exception as why:
                     raise self._misfit(0, result, why) from why
                 put(payload)
-            inlets.done = self._number = self._number + 1
-            if keeper is not None:
-                keeper.after(self._number)
+            self._number += 1
             if self._over or job.finished:
                 return
+            inlets.done = self._number
+            if keeper is not None:
+                keeper.after(self._number)
 
     def _compute_fully(self, batch: Batch) -> None:
         """With heads, ASYNC inputs or left out numbers."""
@@ -330,11 +335,12 @@ class PythonHost:
             result = job.run(*arguments)
             if self._outlets:
                 self._send(result, self._heads_out(reduced))
-            self._exchange.inlets.done = self._number = number
-            if self._keeper is not None:
-                self._keeper.after(number)
+            self._number = number
             if self._over or job.finished:
                 return
+            self._exchange.inlets.done = number
+            if self._keeper is not None:
+                self._keeper.after(number)
 
     def _set_heads(self, heads: list[Any]) -> int:
         """Show the heads to a job with HEAD; return what goes out from one that does not look at them."""

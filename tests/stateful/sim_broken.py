@@ -1,0 +1,120 @@
+"""Rules that are broken on purpose: each of these must make seeds of the simulated cluster fail, or the simulation proves nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest import mock
+
+from fission.client.conductor import Conductor
+from fission.protocol.checkpoint import Checkpoints
+from fission.protocol.window import Arrival, Receiver
+from fission.runtime import keeper as keeper_module
+from fission.runtime import rows
+from fission.runtime.exchange import Exchange
+from fission.runtime.inlet import Inlets
+from fission.runtime.outlet import Outlet
+
+
+def _replace(where: Any, **members: Any) -> AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def replaced() -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            for name, member in members.items():
+                stack.enter_context(mock.patch.object(where, name, member))
+            yield
+
+    return replaced()
+
+
+def no_deduplication() -> AbstractContextManager[None]:
+    """Blocks that were there before count again."""
+
+    def accept(self: Receiver, incarnation: int, generation: int, first: int, count: int) -> int:
+        if not self.current(incarnation, generation):
+            return count
+        self.high = max(self.high, first + count - 1)
+        return 0
+
+    return _replace(Receiver, accept=accept)
+
+
+@contextlib.contextmanager
+def no_fencing() -> Iterator[None]:
+    """What comes from an older life is as good as what comes from the newest."""
+    wire = Inlets.wire
+
+    def open_any(self: Receiver, incarnation: int, generation: int, mark: int) -> Arrival:
+        first_time = self.mark is None
+        self.incarnation = incarnation
+        self.mark = mark if first_time else max(self.mark or 0, mark)
+        self.high = max(self.high, mark)
+        return Arrival.NEW_LIFE
+
+    def wire_without_word(self: Inlets, pipe: int, address: str, incarnation: int) -> None:
+        wire(self, pipe, address, 0)
+
+    async def on_word(self: Conductor, word: Any) -> None:
+        await original(self, word.__class__(word.job, self.incarnation(word.job), word.body, word.payload))
+
+    original = Conductor._on_word
+    with (
+        _replace(Receiver, open=open_any, current=lambda self, incarnation, generation: self.mark is not None),
+        _replace(Inlets, wire=wire_without_word),
+        _replace(Conductor, _on_word=on_word),
+    ):
+        yield
+
+
+def early_release() -> AbstractContextManager[None]:
+    """Inputs are released when `run` has returned, whether the outputs are or not."""
+    return _replace(Exchange, finished_upto=lambda self: self.inlets.done)
+
+
+def unstable_checkpoint() -> AbstractContextManager[None]:
+    """A snapshot that is stored counts as stable, whether the outputs up to it are released or not."""
+    settle = Checkpoints.settle
+    return _replace(Checkpoints, settle=lambda self, released: settle(self, 1 << 40))
+
+
+def no_mark() -> AbstractContextManager[None]:
+    """A link opens without saying what was released."""
+    from fission.protocol import frames
+
+    def opening(self: Outlet, generation: int, window: Any) -> bytes:
+        return frames.encode_open(frames.Open(self.pipe, self._incarnation, generation, 0))
+
+    return _replace(Outlet, _opening=opening)
+
+
+def newest_snapshot() -> AbstractContextManager[None]:
+    """A life begins with the newest snapshot there is, instead of the oldest that fits."""
+
+    def to_restore(stored: Any, first: int) -> int | None:
+        return max((block for block in stored if block >= first - 1), default=None)
+
+    return _replace(keeper_module, to_restore=to_restore)
+
+
+def no_generation_file() -> AbstractContextManager[None]:
+    """A sink does not remember where a generation began in its file."""
+
+    def first_number(job: Any, generation: int) -> int:
+        written = getattr(job, "blocks_written", 0)
+        return int(written) + 1 if isinstance(written, int) and not generation else 1
+
+    return _replace(rows, first_number=first_number)
+
+
+BROKEN: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    "no-deduplication": no_deduplication,
+    "no-fencing": no_fencing,
+    "early-release": early_release,
+    "unstable-checkpoint": unstable_checkpoint,
+    "no-mark": no_mark,
+    "newest-snapshot": newest_snapshot,
+    "no-generation-file": no_generation_file,
+}
+
