@@ -242,12 +242,18 @@ MOMENTS: dict[str, Callable[[CommandLine, Running], bool]] = {
 
 #: What is loaded before Ctrl-C can be taken; a traceback from there is Python's own.
 FIRST_FILES = ("__init__.py", "__main__.py", "cli/__init__.py", "cli/interrupts.py")
+#: How Python says that its import system has swallowed a KeyboardInterrupt. If it did so before it had read our first lines, there is
+#: no Ctrl-C that we could know of, and a user would press again.
+LOST = "Exception ignored in: <function _get_module_lock"
 #: How Python itself says that it was interrupted before it could run anything.
 NOT_YET_PYTHON = re.compile(r"KeyboardInterrupt\n\Z|\AFatal Python error: init|\ACould not import runpy")
 
 
 def ends_well(client: Running, root: Path, code: int) -> Finished:
     """Our exit code and no traceback of ours. Before Python has read our first lines, the end and its traceback are Python's own."""
+    eventually(lambda: client.process.poll() is not None or LOST in client.stderr, 10, "the end of the client")
+    if client.process.poll() is None:
+        os.killpg(client.pid, signal.SIGINT if code == 130 else signal.SIGTERM)
     done = finish(client, root, None)
     frames = re.findall(r'^\s+File ".*/fission/(.*)", line', done.stderr, re.MULTILINE)
     assert set(frames) <= set(FIRST_FILES), done
@@ -295,6 +301,27 @@ def wait_a_while(client: Running, seconds: float) -> None:
         client.process.wait(seconds)
     except subprocess.TimeoutExpired:
         return
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "time.sleep(100)",
+        "try:\n    time.sleep(100)\nexcept:\n    pass",
+        "class Slow:\n    def __set_name__(self, owner, name):\n        time.sleep(100)\nclass Owner:\n    slow = Slow()",
+    ],
+    ids=["plain", "swallowed", "become another error"],
+)
+def test_while_the_config_is_loaded(fission: CommandLine, body: str) -> None:
+    """Whatever the user's modules make of a KeyboardInterrupt, nothing is started after it."""
+    extra = f"import time\nprint('loading', flush=True)\n{body}\n"
+    files = network("", "Endless(outputs=[PicklePipe(1)]), Show(inputs=[PicklePipe(1)])")
+    fission.project(files | {"net/config.py": extra + files["net/config.py"]})
+    client = fission.start("net", "simulate")
+    client.wait_for("loading")
+    done = stop(client, fission.root)
+    assert done.stderr.strip() == ""
+    assert not (fission.root / "net/simulation").exists()
 
 
 def test_at_the_end(fission: CommandLine) -> None:
