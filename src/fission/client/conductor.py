@@ -23,7 +23,7 @@ from fission.client.bundles import Addresses, Bundles
 from fission.client.summary import JobSummary
 from fission.core.network import Network
 from fission.core.nodes import NodeInfo
-from fission.errors import EngineError, RemoteProtocolError
+from fission.errors import EXIT_FAILED, EngineError, RemoteProtocolError
 from fission.ports import CheckpointStore, EngineEvent, JobExited, JobOutput, NodeGone, NodeName, NodePulse, Observer
 from fission.protocol import frames, liveness, placement, supervision
 from fission.protocol.frames import Word
@@ -344,6 +344,11 @@ class Conductor:
         if self.result is None:
             self.result = (exit_code, reason, error)
             self.over.set()
+            if error and exit_code != EXIT_FAILED:
+                self.observer.warning(f"{reason}: {error}")
+            elif error and error not in self._shown:  # deaths are not told one by one, but the one that is the end
+                name = failed_job(reason)
+                self.observer.job_failed(name, next((job for job, known in self._names.items() if known == name), 0), error)
 
     def _place(self, job: int, taken: Mapping[str, frozenset[int]]) -> tuple[str, str]:
         views = []
@@ -359,6 +364,11 @@ class Conductor:
             entry = {"s": round(time.monotonic() - self._began, 4), "what": type(what).__name__, **dataclasses.asdict(what)}
             self._events_file.write(json.dumps(entry, default=str) + "\n")
             self._events_file.flush()
+
+
+def failed_job(reason: str) -> str:
+    """The job whose failure is the reason for a network's end."""
+    return reason.removesuffix(" failed").removeprefix("no place for ")
 
 
 def _needs(job: Any) -> placement.JobNeeds:
