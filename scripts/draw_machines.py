@@ -39,6 +39,7 @@ class Machine(NamedTuple):
 
 MACHINES = [
     Machine("A node", "fission.protocol.liveness", "TRANSITIONS"),
+    Machine("A job", "fission.protocol.supervision", "TRANSITIONS", "PENDING"),
 ]
 
 

@@ -640,7 +640,8 @@ def test_no_place_is_left(fission: CommandLine, how: str) -> None:
     ran = Stage(fission).run(script, nodes=2)
     assert ran.summary.exit_code == 3, ran
     assert "no place for Numbers 1" in ran.summary.reason
-    text = "\n".join([*(failure.report for failure in ran.summary.failures), *ran.summary.lines()])
+    (text,) = [text for kind, text in ran.told if kind == "warning"]
+    assert ran.summary.failures[0].report in text
     for part in ("Numbers 1", "Double 2", "AddPair 3", "Join 4", "1: lost", "2: lost"):
         assert part in text, text
     lost = max(entry["s"] for entry in events(fission.root) if entry["what"] == "NodeLost")

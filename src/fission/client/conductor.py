@@ -352,6 +352,11 @@ class Conductor:
         if self.result is None:
             self.result = end
             self.over.set()
+            if error and exit_code != EXIT_FAILED:
+                self.observer.warning(f"{reason}: {error}")
+            elif error and error not in self._shown:  # deaths are not told one by one, but the one that is the end
+                name = failed_job(reason)
+                self.observer.job_failed(name, next((job for job, known in self._names.items() if known == name), 0), error)
 
     def _place(self, job: int, taken: Mapping[str, frozenset[int]]) -> tuple[str, str]:
         views = []
@@ -367,6 +372,11 @@ class Conductor:
             entry = {"s": round(time.monotonic() - self._began, 4), "what": type(what).__name__, **dataclasses.asdict(what)}
             self._events_file.write(json.dumps(entry, default=str) + "\n")
             self._events_file.flush()
+
+
+def failed_job(reason: str) -> str:
+    """The job whose failure is the reason for a network's end."""
+    return reason.removesuffix(" failed").removeprefix("no place for ")
 
 
 def _needs(job: Any) -> placement.JobNeeds:

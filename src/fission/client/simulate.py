@@ -21,7 +21,7 @@ from fission.adapters.local_engine import LocalEngine
 from fission.adapters.shared_memory import sweep
 from fission.adapters.zmq_desk import ZmqDesk
 from fission.client.bundles import Addresses, Bundles, groups_of, plans
-from fission.client.conductor import Conductor
+from fission.client.conductor import Conductor, failed_job
 from fission.client.consoles import Consoles
 from fission.client.faults import Chaos, Fault, Saboteur, check_faults
 from fission.client.folders import alone, end_log, make_folders, start_log
@@ -183,7 +183,7 @@ class _Run:
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(_first_of(self._over.wait(), conductor.over.wait()), duration)
         if conductor.result is not None:
-            self._end(conductor.result.reason)
+            self._end(conductor.result[1])
         self._end("time is over")
 
     # signals and the end
@@ -214,9 +214,9 @@ class _Run:
             conductor.jobs[job].outcome = "killed"  # by the engine's end, which nobody followed
         failures = []
         if conductor.result is not None and self._exit_code == EXIT_OK:
-            self._exit_code = conductor.result.exit_code
-            if conductor.result.error:
-                failures = [JobFailed(conductor.result.job, conductor.result.error)]
+            self._exit_code, reason, error = conductor.result
+            if error:
+                failures = [JobFailed(failed_job(reason), error)]
         return Summary(self._loaded.name, self._exit_code, self._reason, seconds, conductor.jobs, failures, tuple(conductor.failovers))
 
 

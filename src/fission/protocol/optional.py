@@ -62,6 +62,7 @@ class OptionalInput:
             raise LocalProtocolError(f"an ASYNC input cannot be like that: {spec}")
         self.spec = spec
         self.receiver = Receiver()
+        self._holds = not spec.feedback
         self.received = 0
         self.dropped = 0
         self._buffer: deque[tuple[int, Any, int]] = deque()
@@ -118,8 +119,13 @@ class OptionalInput:
         """Whether the pipe has ended and no whole group of BLOCK_COUNT values is left."""
         return self.receiver.last is not None and not self.receiver.more and len(self._buffer) < self.spec.block_count
 
+    def hold(self, holds: bool) -> None:
+        """Whether blocks are released only when they are taken; never where the pipe is feedback."""
+        self._holds = holds and not self.spec.feedback
+        self._find_releasable()
+
     def _find_releasable(self) -> None:
-        if self.spec.feedback or not self._buffer:
+        if not self._holds or not self._buffer:
             self.releasable = self.receiver.high
         else:
             self.releasable = max(0, self._buffer[0][0] - 1)

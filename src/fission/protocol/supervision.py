@@ -40,21 +40,6 @@ class JobState(Enum):
 
 PENDING, STARTING, RUNNING, FAILED, FINISHED = JobState
 
-#: (state, what happened) -> state.
-TRANSITIONS: Mapping[tuple[JobState, str], JobState] = {
-    (PENDING, "placed"): STARTING,
-    (STARTING, "ready"): RUNNING,
-    (STARTING, "finished"): FINISHED,
-    (RUNNING, "finished"): FINISHED,
-    (STARTING, "failed"): FAILED,
-    (RUNNING, "failed"): FAILED,
-    (FAILED, "retry"): PENDING,
-    (STARTING, "node lost"): PENDING,
-    (RUNNING, "node lost"): PENDING,
-    (FAILED, "node lost"): PENDING,
-}
-
-
 @dataclass(frozen=True, slots=True)
 class JobPlan:
     """What supervision needs to know of a job.
@@ -139,6 +124,42 @@ class Tick:
 
 
 Event: TypeAlias = "NodeUp | NodeLost | JobReady | JobEnded | Replayed | Tick"
+
+
+# what an event turns out to be for a job; with JobReady and NodeLost the events of the table
+
+
+class Placed:
+    """A node was found for it, and its process ordered there."""
+
+
+class Finished:
+    """Its process has ended as it should."""
+
+
+class Failed:
+    """Its process has ended in another way."""
+
+
+class Retry:
+    """The time of its back-off is over."""
+
+
+_JobEvent: TypeAlias = "type[Placed] | type[JobReady] | type[Finished] | type[Failed] | type[Retry] | type[NodeLost]"
+
+#: The machine. What is not in it is illegal.
+TRANSITIONS: Mapping[tuple[JobState, _JobEvent], JobState] = {
+    (PENDING, Placed): STARTING,
+    (STARTING, JobReady): RUNNING,
+    (STARTING, Finished): FINISHED,
+    (RUNNING, Finished): FINISHED,
+    (STARTING, Failed): FAILED,
+    (RUNNING, Failed): FAILED,
+    (FAILED, Retry): PENDING,
+    (STARTING, NodeLost): PENDING,
+    (RUNNING, NodeLost): PENDING,
+    (FAILED, NodeLost): PENDING,
+}
 
 
 # instructions
@@ -337,7 +358,7 @@ class Supervisor:
                 return []
             if isinstance(event, JobReady):
                 if one.state is STARTING:  # a hello may be repeated
-                    self._move(one, "ready", now)
+                    self._move(one, JobReady, now)
                     self._on_ready(event.job)
             else:
                 out += self._on_ended(one, event, now)
@@ -349,12 +370,12 @@ class Supervisor:
 
     # inner workings
 
-    def _move(self, one: _Job, what: str, now: float) -> None:
+    def _move(self, one: _Job, what: _JobEvent, now: float) -> None:
         key = (one.state, what)
         if key not in TRANSITIONS:
-            raise LocalProtocolError(f"{one.plan.name} is {one.state.name}: {what} cannot happen now\n" + "\n".join(one.story))
+            raise LocalProtocolError(f"{one.plan.name} is {one.state.name}: {what.__name__} is illegal\n" + "\n".join(one.story))
         one.state = TRANSITIONS[key]
-        one.story.append(f"{now:.3f} {what}: {one.state.name}, life {one.incarnation}, node {one.node or '-'}")
+        one.story.append(f"{now:.3f} {what.__name__}: {one.state.name}, life {one.incarnation}, node {one.node or '-'}")
 
     def _on_node_lost(self, event: NodeLost, now: float) -> None:
         if event.node not in self._up:
@@ -364,18 +385,18 @@ class Supervisor:
         self._old_lives[event.node] = [(one.plan.job, one.incarnation) for one in lost if one.alive]
         self._outages.append(_Outage(f"node {event.node} is lost", event.reason, now, {one.plan.job: event.node for one in lost}))
         for one in lost:
-            self._move(one, "node lost", now)
+            self._move(one, NodeLost, now)
             one.waiting_since = now
             one.node = ""
 
     def _on_ended(self, one: _Job, event: JobEnded, now: float) -> list[Instruction]:
         if event.error is None:
-            self._move(one, "finished", now)
+            self._move(one, Finished, now)
             for outage in self._outages:
                 outage.moving.pop(event.job, None)
             producers = ((pipe, peer) for pipe, peer in one.plan.inputs.items() if self._jobs[peer].alive)
             return [Close(job=peer, pipe=pipe) for pipe, peer in producers]
-        self._move(one, "failed", now)
+        self._move(one, Failed, now)
         one.failures.append(now)
         while now - one.failures[0] > self._restart_window_s:
             one.failures.popleft()
@@ -398,7 +419,7 @@ class Supervisor:
             return [*self._tell(now), Finish(exit_code=EXIT_OK, reason="finished")]
         for one in self._jobs.values():
             if one.state is FAILED and now >= one.retry_at:
-                self._move(one, "retry", now)
+                self._move(one, Retry, now)
                 one.waiting_since = now
         launched = self._place_pending(now)
         out += self._orders(launched)
@@ -413,9 +434,9 @@ class Supervisor:
         launched = []
         waiting = sorted((one for one in self._jobs.values() if one.state is PENDING), key=lambda one: (-one.plan.priority, one.plan.job))
         for one in waiting:
-            taken = {
-                node: frozenset(other.plan.job for other in self._jobs.values() if other.alive and other.node == node) for node in self._up
-            }
+            # who has died on a healthy node keeps its place there
+            placed = [other for other in self._jobs.values() if other is not one and other.state is not FINISHED]
+            taken = {node: frozenset(other.plan.job for other in placed if other.node == node) for node in self._up}
             try:
                 # a job that died on a healthy node is restarted there
                 node = one.node if one.node in self._up else self._place(one.plan.job, taken)[0]
@@ -425,7 +446,7 @@ class Supervisor:
             one.node = node
             one.incarnation += 1
             one.total_restarts += one.incarnation > 1
-            self._move(one, "placed", now)
+            self._move(one, Placed, now)
             launched.append(one)
             for outage in self._outages:
                 if one.plan.job in outage.moving:

@@ -95,6 +95,7 @@ class Exchange:
             window_bytes=bundle.window_bytes,
             viewer=viewer,
         )
+        self.inlets.older = self._older
         self.control = Control(links, self)
         # an executable's outputs have threads of their own, and inputs belong to the main thread
         self._pump = self._drain_inputs if bundle.feedback and not isinstance(job, ExecutableJob) else None

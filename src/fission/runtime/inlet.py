@@ -32,6 +32,7 @@ class Inlets:
         optional: the ASYNC inputs, by pipe.
         done: compute blocks up to here are done with, as far as this job's own work goes; set by the job's loop.
         generation: of the numbering that ``done`` counts in; see `switch`.
+        older: generations before ``generation`` that the outputs still need something of; kept by who does the outputs.
         malformed: messages that were dropped because they were none.
         bytes_in: payload bytes that arrived.
         pressed: a producer has said again where its blocks begin: somebody waits for a release. For the reader to set back.
@@ -67,6 +68,7 @@ class Inlets:
         self._bytes_since = 0
         # with MAX_QUEUE the producer must hear at once what was taken: it sends only what its consumer keeps up with
         self._eager = {spec.pipe for spec in specs if spec.max_queue}
+        self.older: list[int] = []
         self._closed = False
         self._closed_pipes: set[int] = set()
 
@@ -116,6 +118,10 @@ class Inlets:
         self._forget(message.pipe)
         if again:
             self.pressed = True
+        if arrival is Arrival.STALE and not optional and message.generation < self.generation and message.generation not in self.older:
+            # a new life of the producer begins with a generation that this job has behind it, and was not there when it said so
+            with self._lock:
+                self._send(message.pipe, CLOSED, 0, message.generation)
         if optional and arrival is Arrival.NEW_GENERATION:
             # its values stay in the buffer; the numbers that they had are of no use any more
             with self._lock:
@@ -213,6 +219,11 @@ class Inlets:
         self._closed_pipes.update(pipes)
         for pipe in pipes:
             self._send(pipe, CLOSED, CLOSED)
+
+    def exhaust(self, *, exhausted: bool) -> None:
+        """The job's loop takes nothing more in this generation, or does again: ASYNC inputs must not wait for it then."""
+        for one in self.optional.values():
+            one.hold(not exhausted)
 
     def counts(self) -> dict[int, InputCounts]:
         """What happened so far, by pipe."""

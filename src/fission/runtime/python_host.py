@@ -224,7 +224,9 @@ class PythonHost:
             beginning = aligner.beginning
             if beginning is not None:
                 self._begin(aligner, beginning)
-                exhausted = False
+                if exhausted:
+                    exhausted = False
+                    inlets.exhaust(exhausted=False)
                 continue
             if inlets.final or (exchange.unwanted and not exhausted):
                 break
@@ -233,6 +235,7 @@ class PythonHost:
             if aligner.exhausted and not exhausted:
                 # its consumers must not wait for inputs of which it uses nothing any more: what they hold may keep those from ending
                 exhausted = True
+                inlets.exhaust(exhausted=True)
                 exchange.end_outputs(more=aligner.changing)
                 self._pressed()
             yield True

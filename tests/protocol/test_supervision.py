@@ -1,0 +1,537 @@
+"""protocol/supervision.py: single rules, and hypothesis playing nodes and processes that come, fail and return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from fission.errors import EXIT_FAILED, EXIT_NO_PLACE, EXIT_OK, AllocationError, LocalProtocolError
+from fission.protocol.supervision import (
+    BACK_OFF_S,
+    TRANSITIONS,
+    Close,
+    Failover,
+    Finish,
+    Instruction,
+    JobEnded,
+    JobPlan,
+    JobReady,
+    JobState,
+    Kill,
+    Launch,
+    NodeLost,
+    NodeUp,
+    Replayed,
+    Reset,
+    Supervisor,
+    Tick,
+    Wire,
+)
+from tests.protocol.caught import assert_machine_catches
+
+WINDOW_S, TIMEOUT_S = 10.0, 30.0
+
+
+def plan(job: int, inputs: Mapping[int, int] | None = None, outputs: Mapping[int, int] | None = None, **more: Any) -> JobPlan:
+    values: dict[str, Any] = {"resumable": True, "part": 1, "required": True, "restarts": 3, "source": not inputs}
+    return JobPlan(job, f"Job {job}", inputs or {}, outputs or {}, **{**values, **more})
+
+
+def chain(**more: Any) -> list[JobPlan]:
+    """1 -101-> 2 -102-> 3."""
+    return [plan(1, outputs={101: 2}, **more), plan(2, {101: 1}, {102: 3}), plan(3, {102: 2})]
+
+
+class Places:
+    """Nodes with so many places each; the one with the fewest jobs is chosen."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+
+    def __call__(self, job: int, taken: Mapping[str, frozenset[int]]) -> tuple[str, str]:
+        assert all(job not in jobs for jobs in taken.values())
+        free = [node for node, jobs in taken.items() if len(jobs) < self.room]
+        if not free:
+            raise AllocationError(f"no place for job {job}")
+        return min(free, key=lambda node: (len(taken[node]), node)), "fewest jobs"
+
+
+def supervised(plans: Sequence[JobPlan], *nodes: str, room: int = 9, make: type[Supervisor] = Supervisor) -> Supervisor:
+    one = make(plans, Places(room), restart_window_s=WINDOW_S, allocation_timeout_s=TIMEOUT_S)
+    for node in nodes:
+        assert one.handle(NodeUp(node=node), 0.0) == []
+    return one
+
+
+def running(plans: Sequence[JobPlan], *nodes: str, room: int = 9) -> Supervisor:
+    one = supervised(plans, *nodes, room=room)
+    one.start(0.0)
+    for job in [each.job for each in plans]:
+        one.handle(JobReady(job=job, incarnation=1), 0.0)
+    return one
+
+
+def kinds(instructions: Sequence[Instruction], kind: type) -> list[Any]:
+    return [one for one in instructions if type(one) is kind]
+
+
+# -- single rules
+
+
+def test_everything_is_placed_at_the_start_in_the_order_of_priorities() -> None:
+    plans = chain()
+    plans[2] = replace(plans[2], priority=5)
+    found = supervised(plans, "a", "b").start(1.0)
+    assert found == [
+        Launch(job=3, node="a", incarnation=1, generation=0),
+        Launch(job=1, node="b", incarnation=1, generation=0),
+        Launch(job=2, node="a", incarnation=1, generation=0),
+    ]
+
+
+def test_a_node_is_lost_and_everything_on_it_is_moved_and_wired() -> None:
+    one = running(chain(), "a", "b")
+    assert [one.life(job) for job in (1, 2, 3)] == [(1, "a"), (1, "b"), (1, "a")]
+    found = one.handle(NodeLost(node="b", reason="silent"), 2.0)
+    assert found == [
+        Launch(job=2, node="a", incarnation=2, generation=0),
+        Wire(job=1, pipe=101, peer=2, incarnation=2),
+        Wire(job=3, pipe=102, peer=2, incarnation=2),
+    ]
+    one.handle(Replayed(job=2, incarnation=2, blocks=5), 2.1)
+    one.handle(Replayed(job=2, incarnation=1, blocks=7), 2.1)
+    (told,) = one.handle(JobReady(job=2, incarnation=2), 2.25)
+    assert told == Failover(what="node b is lost", why="silent", moves=("Job 2 -> a",), seconds=0.25, replayed=5)
+    assert str(told) == "node b is lost: silent; Job 2 -> a; 0.25 s, 5 blocks replayed"
+    assert one.handle(NodeUp(node="b"), 3.0) == [Kill(job=2, node="b", incarnation=1)]
+
+
+def test_a_job_that_dies_is_started_again_where_it_was_and_later_each_time() -> None:
+    one = running(chain(), "a", "b")
+    assert kinds(one.handle(JobEnded(job=2, incarnation=1, error="boom"), 1.0), Launch) == [
+        Launch(job=2, node="b", incarnation=2, generation=0)
+    ]
+    assert kinds(one.handle(JobEnded(job=2, incarnation=2, error="boom"), 1.5), Launch) == []
+    assert one.state(2) is JobState.FAILED
+    assert one.due == 1.5 + BACK_OFF_S[1]
+    assert kinds(one.handle(Tick(), 1.5 + BACK_OFF_S[1]), Launch) == [Launch(job=2, node="b", incarnation=3, generation=0)]
+    assert one.restarts(2) == 2
+
+
+def test_restarts_are_limited_within_the_window() -> None:
+    one = running(chain(), "a")
+    now = 0.0
+    for life in range(1, 4):
+        now = 1.0 + (one.due or now)
+        one.handle(Tick(), now)
+        assert kinds(one.handle(JobEnded(job=2, incarnation=life, error="boom"), now), Finish) == []
+        one.handle(Tick(), now + 5)
+    later = now + WINDOW_S + 6
+    assert kinds(one.handle(JobEnded(job=2, incarnation=4, error="boom"), later), Finish) == []
+    for life in range(5, 7):
+        later += 2
+        one.handle(Tick(), later)
+        assert one.handle(JobEnded(job=2, incarnation=life, error="boom"), later) == []
+    one.handle(Tick(), later + 2)
+    found = one.handle(JobEnded(job=2, incarnation=7, error="boom\nat last"), later + 2)
+    assert found == [Finish(exit_code=EXIT_FAILED, reason="Job 2 failed", error="boom\nat last")]
+    assert one.over
+    assert one.due is None
+    assert one.handle(Tick(), later + 99) == []
+
+
+@pytest.mark.parametrize("again", [{"hopeless": True}, {"block": 7}])
+def test_what_would_fail_again_is_not_tried(again: dict[str, Any]) -> None:
+    one = running(chain(), "a")
+    if "block" in again:
+        assert not kinds(one.handle(JobEnded(job=2, incarnation=1, error="boom", **again), 1.0), Finish)
+    life = one.life(2)[0]
+    (end,) = one.handle(JobEnded(job=2, incarnation=life, error="boom", **again), 1.0)
+    assert end == Finish(exit_code=EXIT_FAILED, reason="Job 2 failed", error="boom")
+
+
+def test_a_source_that_cannot_resume_begins_a_new_generation_of_its_part() -> None:
+    plans = [
+        plan(1, outputs={101: 3}, resumable=False),
+        plan(2, outputs={102: 3}),
+        plan(3, {101: 1, 102: 2}),
+        plan(4, outputs={103: 5}, part=4),
+        plan(5, {103: 4}, part=4),
+    ]
+    one = running(plans, "a")
+    found = one.handle(JobEnded(job=1, incarnation=1, error="boom"), 1.0)
+    assert found[:-1] == [
+        Reset(job=2, generation=1),
+        Reset(job=3, generation=1),
+        Launch(job=1, node="a", incarnation=2, generation=1),
+    ]
+    assert found[-1] == Wire(job=3, pipe=101, peer=1, incarnation=2)
+    # one that resumes goes on in the generation that there is
+    found = one.handle(JobEnded(job=2, incarnation=1, error="boom"), 2.0)
+    assert found[0] == Launch(job=2, node="a", incarnation=2, generation=1)
+    assert not kinds(found, Reset)
+
+
+def test_the_end_is_told_to_producers_and_ends_the_network() -> None:
+    one = running(chain(), "a")
+    assert one.handle(JobEnded(job=3, incarnation=1), 1.0) == [Close(job=2, pipe=102)]
+    assert one.handle(JobEnded(job=2, incarnation=1), 1.0) == [Close(job=1, pipe=101)]
+    assert one.handle(JobEnded(job=1, incarnation=1), 1.0) == [Finish(exit_code=EXIT_OK, reason="finished")]
+
+
+def test_what_is_not_required_is_not_waited_for() -> None:
+    plans = [plan(1, outputs={101: 2}), plan(2, {101: 1}), plan(3, outputs={102: 2}, required=False)]
+    one = running(plans, "a")
+    one.handle(JobEnded(job=1, incarnation=1), 1.0)
+    assert kinds(one.handle(JobEnded(job=2, incarnation=1), 1.0), Finish)
+
+
+def test_without_a_place_the_network_ends_after_the_timeout() -> None:
+    one = supervised(chain(), "a", room=2)
+    assert len(kinds(one.start(1.0), Launch)) == 2
+    assert one.due == 1.0 + TIMEOUT_S
+    assert one.handle(Tick(), 1.0 + TIMEOUT_S - 0.001) == []
+    (end,) = one.handle(Tick(), 1.0 + TIMEOUT_S)
+    assert end == Finish(exit_code=EXIT_NO_PLACE, reason="no place for Job 3", error="no place for job 3")
+
+
+def test_a_place_that_becomes_free_is_taken_by_the_highest_priority() -> None:
+    plans = [plan(1, outputs={101: 2}), plan(2, {101: 1}), plan(3, priority=1), plan(4)]
+    one = supervised(plans, "a", room=2)
+    assert [launch.job for launch in kinds(one.start(0.0), Launch)] == [3, 1]
+    one.handle(JobReady(job=3, incarnation=1), 0.0)
+    assert [launch.job for launch in kinds(one.handle(JobEnded(job=3, incarnation=1), 1.0), Launch)] == [2]
+    assert [launch.job for launch in kinds(one.handle(NodeUp(node="b"), 2.0), Launch)] == [4]
+
+
+def test_a_job_that_waits_for_its_restart_keeps_its_place() -> None:
+    plans = [plan(1, outputs={101: 2}), plan(2, {101: 1}), plan(3)]
+    one = supervised(plans, "a", "b", room=2)
+    one.start(0.0)
+    assert [one.life(job)[1] for job in (1, 2, 3)] == ["a", "b", "a"]
+    one.handle(JobEnded(job=1, incarnation=1, error="boom"), 1.0)
+    one.handle(JobEnded(job=1, incarnation=2, error="boom"), 1.0)
+    assert one.state(1) is JobState.FAILED
+    assert not kinds(one.handle(NodeLost(node="b", reason="gone"), 1.0), Launch)  # both places of a are taken
+    assert [launch.job for launch in kinds(one.handle(Tick(), 9.0), Launch)] == [1]
+
+
+IMPOSSIBLE = [
+    JobReady(job=9, incarnation=1),
+    JobEnded(job=9, incarnation=1),
+    JobReady(job=2, incarnation=2),
+    JobEnded(job=2, incarnation=5, error="boom"),
+    NodeUp(node="a"),
+    NodeLost(node="z", reason="never was"),
+]
+
+
+@pytest.mark.parametrize("event", IMPOSSIBLE, ids=repr)
+def test_an_impossible_event_raises_and_changes_nothing(event: Any) -> None:
+    one = running(chain(), "a", "b")
+    before = repr(vars(one))
+    with pytest.raises(LocalProtocolError) as caught:
+        one.handle(event, 1.0)
+    assert repr(vars(one)) == before
+    if getattr(event, "job", 0) == 2:
+        assert all(line in str(caught.value) for line in one.story(2))
+    assert one.handle(NodeLost(node="b", reason="later"), 2.0)
+
+
+@pytest.mark.parametrize("state", JobState)
+@pytest.mark.parametrize("event", dict.fromkeys(event for _, event in TRANSITIONS), ids=lambda event: event.__name__)
+def test_the_table_alone_says_what_may_happen(state: JobState, event: Any) -> None:
+    one = running(chain(), "a")
+    job = one._jobs[2]
+    job.state = state
+    story = one.story(2)
+    if (state, event) in TRANSITIONS:
+        one._move(job, event, 1.0)
+        assert job.state is TRANSITIONS[state, event]
+        assert one.story(2)[-1].startswith(f"1.000 {event.__name__}: {job.state.name}")
+        return
+    with pytest.raises(LocalProtocolError, match=rf"Job 2 is {state.name}: {event.__name__} is illegal") as caught:
+        one._move(job, event, 1.0)
+    assert all(line in str(caught.value) for line in story)
+    assert job.state is state
+    assert one.story(2) == story
+
+
+def test_what_an_older_life_says_changes_nothing() -> None:
+    one = running(chain(), "a")
+    one.handle(JobEnded(job=2, incarnation=1, error="boom"), 1.0)
+    for event in (JobReady(job=2, incarnation=1), JobEnded(job=2, incarnation=1), JobEnded(job=2, incarnation=1, error="again")):
+        assert one.handle(event, 1.5) == []
+    assert one.life(2) == (2, "a")
+    assert one.state(2) is JobState.STARTING
+    assert "fenced" in one.story(2)[-1]
+
+
+# -- anything that can happen
+
+
+NODES = ("a", "b", "c")
+
+
+class SupervisorMachine(RuleBasedStateMachine):
+    """Nodes and processes do what they like; the test keeps its own account of what was ordered."""
+
+    make: ClassVar[type[Supervisor]] = Supervisor
+
+    @initialize(data=st.data(), room=st.integers(1, 5))
+    def start(self, data: st.DataObject, room: int) -> None:
+        plans = []
+        count = data.draw(st.integers(2, 5))
+        inputs: dict[int, dict[int, int]] = {job: {} for job in range(1, count + 1)}
+        outputs: dict[int, dict[int, int]] = {job: {} for job in range(1, count + 1)}
+        for job in range(2, count + 1):
+            for producer in data.draw(st.sets(st.integers(1, job - 1), max_size=2)):
+                pipe = 100 * producer + job
+                inputs[job][pipe], outputs[producer][pipe] = producer, job
+        for job in range(1, count + 1):
+            source = not inputs[job]
+            plans.append(
+                plan(
+                    job,
+                    inputs[job],
+                    outputs[job],
+                    resumable=not source or data.draw(st.booleans()),
+                    required=job == count or data.draw(st.booleans()),
+                    restarts=data.draw(st.integers(0, 3)),
+                    priority=data.draw(st.integers(0, 2)),
+                )
+            )
+        self.plans = {one.job: one for one in plans}
+        self.room, self.now = room, 0.0
+        self.one = self.make(plans, Places(room), restart_window_s=WINDOW_S, allocation_timeout_s=TIMEOUT_S)
+        self.up: set[str] = set()
+        self.lives = dict.fromkeys(self.plans, 0)
+        self.places: dict[int, str] = {}  # of those that were ordered and have not ended
+        self.ended: set[int] = set()
+        self.known: dict[tuple[int, int], int] = {}  # (job, pipe) -> the peer's life that the job knows
+        self.failures: dict[int, list[float]] = {job: [] for job in self.plans}
+        self.generation = 0
+        self.begun = False
+        self.finishes: list[Finish] = []
+
+    def do(self, event: Any) -> list[Instruction]:
+        was_over = self.one.over
+        found = self.one.handle(event, self.now)
+        assert not (was_over and found)
+        self.perform(found)
+        return found
+
+    def perform(self, found: Sequence[Instruction]) -> None:
+        launched = {one.job for one in kinds(found, Launch)}
+        before = self.generation
+        for one in found:
+            if isinstance(one, Launch):
+                assert one.node in self.up, "launched on a node that is not up"
+                assert one.job not in self.places, "launched while a life of it runs"
+                assert one.job not in self.ended, "launched after its end"
+                assert one.incarnation == self.lives[one.job] + 1
+                plan = self.plans[one.job]
+                if plan.source and not plan.resumable and one.incarnation > 1:
+                    assert one.generation > before
+                self.generation = max(self.generation, one.generation)
+                assert one.generation == self.generation
+                self.lives[one.job], self.places[one.job] = one.incarnation, one.node
+                for pipe, peer in {**plan.inputs, **plan.outputs}.items():
+                    self.known[one.job, pipe] = -1 if peer in launched else self.lives[peer]
+            elif isinstance(one, Wire):
+                assert one.job in self.places, "a word to nobody"
+                assert one.incarnation == self.lives[one.peer], "an old life is announced"
+                self.known[one.job, one.pipe] = one.incarnation
+            elif isinstance(one, (Reset, Close)):
+                assert one.job in self.places, "a word to nobody"
+            elif isinstance(one, Kill):
+                assert one.node in self.up
+                assert self.places.get(one.job) != one.node or one.incarnation < self.lives[one.job]
+            elif isinstance(one, Finish):
+                self.finishes.append(one)
+        for job in launched:  # those that were launched together are handed each other's newest lives
+            for pipe, peer in {**self.plans[job].inputs, **self.plans[job].outputs}.items():
+                if self.known[job, pipe] == -1:
+                    self.known[job, pipe] = self.lives[peer]
+
+    def job(self, data: st.DataObject) -> int:
+        return data.draw(st.sampled_from(sorted(self.plans)))
+
+    @precondition(lambda self: not self.begun)
+    @rule()
+    def begin(self) -> None:
+        self.begun = True
+        self.perform(self.one.start(self.now))
+
+    @rule(seconds=st.sampled_from([0.0, 0.05, 0.5, 3.0, 11.0]))
+    def tick(self, seconds: float) -> None:
+        self.now += seconds
+        self.do(Tick())
+
+    @precondition(lambda self: self.one.due is not None)
+    @rule()
+    def tick_when_due(self) -> None:
+        self.now = max(self.now, self.one.due or 0.0)
+        self.do(Tick())
+        assert self.one.due is None or self.one.due > self.now, "the shell would tick for ever"
+
+    @rule(node=st.sampled_from(NODES))
+    def node_up(self, node: str) -> None:
+        if node in self.up or self.one.over:
+            return
+        self.up.add(node)
+        self.do(NodeUp(node=node))
+
+    @precondition(lambda self: self.up)
+    @rule(data=st.data())
+    def node_lost(self, data: st.DataObject) -> None:
+        if self.one.over:
+            return
+        node = data.draw(st.sampled_from(sorted(self.up)))
+        self.up.discard(node)
+        self.places = {job: place for job, place in self.places.items() if place != node}
+        self.do(NodeLost(node=node, reason="silent"))
+
+    @precondition(lambda self: self.places)
+    @rule(data=st.data())
+    def ready(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(sorted(self.places)))
+        self.do(JobReady(job=job, incarnation=self.lives[job]))
+
+    @precondition(lambda self: self.places)
+    @rule(data=st.data())
+    def finishes_by_itself(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(sorted(self.places)))
+        if not self.one.over:
+            del self.places[job]
+            self.ended.add(job)
+        self.do(JobEnded(job=job, incarnation=self.lives[job]))
+
+    @precondition(lambda self: self.places)
+    @rule(data=st.data(), hopeless=st.sampled_from([False] * 5 + [True]))
+    def fails(self, data: st.DataObject, hopeless: bool) -> None:
+        if self.one.over:
+            return
+        job = data.draw(st.sampled_from(sorted(self.places)))
+        del self.places[job]
+        self.failures[job] = [moment for moment in self.failures[job] if self.now - moment <= WINDOW_S] + [self.now]
+        self.do(JobEnded(job=job, incarnation=self.lives[job], error=f"boom at {self.now}", hopeless=hopeless))
+        too_often = len(self.failures[job]) > self.plans[job].restarts
+        assert self.one.over is (too_often or hopeless)
+        if self.one.over:
+            assert self.finishes[-1].exit_code == EXIT_FAILED
+
+    @rule(data=st.data(), error=st.sampled_from([None, "boom"]))
+    def an_older_life_speaks(self, data: st.DataObject, error: str | None) -> None:
+        job = self.job(data)
+        alive = job in self.places
+        newest = self.lives[job]
+        life = data.draw(st.integers(0, newest - 1 if alive else newest)) if newest else 0
+        before = [(self.one.state(each), self.one.life(each)) for each in self.plans]
+        for event in (JobReady(job=job, incarnation=life), JobEnded(job=job, incarnation=life, error=error)):
+            assert self.do(event) == []
+        assert [(self.one.state(each), self.one.life(each)) for each in self.plans] == before
+
+    @rule(data=st.data())
+    def nonsense(self, data: st.DataObject) -> None:
+        if self.one.over:
+            return
+        job = self.job(data)
+        before = repr(vars(self.one))
+        events: list[Any] = [JobReady(job=99, incarnation=1), JobEnded(job=job, incarnation=self.lives[job] + 1)]
+        events += [NodeUp(node=node) for node in self.up]
+        events += [NodeLost(node=node, reason="") for node in NODES if node not in self.up]
+        with pytest.raises(LocalProtocolError):
+            self.one.handle(data.draw(st.sampled_from(events)), self.now)
+        assert repr(vars(self.one)) == before
+
+    @invariant()
+    def the_account_is_right(self) -> None:
+        for job in self.plans:
+            assert self.one.life(job)[0] == self.lives[job]
+            if not self.one.over:
+                assert self.one.alive(job) is (job in self.places)
+            if job in self.places:
+                assert self.one.life(job)[1] == self.places[job]
+
+    @invariant()
+    def no_job_is_forgotten(self) -> None:
+        if self.one.over or not self.begun:
+            return
+        for job in self.plans:
+            assert job in self.places or job in self.ended or self.one.state(job) in (JobState.PENDING, JobState.FAILED)
+        if any(self.one.state(job) in (JobState.PENDING, JobState.FAILED) for job in self.plans):
+            assert self.one.due is not None
+        kept = {node: 0 for node in self.up}
+        for job in self.plans:
+            node = self.one.life(job)[1]
+            if node in kept and self.one.state(job) not in (JobState.PENDING, JobState.FINISHED):
+                kept[node] += 1
+        assert all(count <= self.room for count in kept.values()), "more jobs than places"
+        if any(count < self.room for count in kept.values()):
+            assert all(self.one.state(job) is not JobState.PENDING for job in self.plans), "a place is free and a job waits"
+
+    @invariant()
+    def who_lives_knows_the_newest_life_of_its_neighbours(self) -> None:
+        if self.one.over:
+            return
+        for job in self.places:
+            for pipe, peer in {**self.plans[job].inputs, **self.plans[job].outputs}.items():
+                if peer in self.places:
+                    assert self.known[job, pipe] == self.lives[peer]
+
+    @invariant()
+    def the_network_ends_once_and_when_it_should(self) -> None:
+        assert len(self.finishes) <= 1
+        assert self.one.over is bool(self.finishes)
+        required = {job for job, one in self.plans.items() if one.required}
+        if self.begun and required <= self.ended:
+            assert self.finishes
+        if self.finishes and self.finishes[0].exit_code == EXIT_OK:
+            assert required <= self.ended
+
+
+TestSupervisor = SupervisorMachine.TestCase
+TestSupervisor.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+
+
+# -- the tests are tested
+
+
+class ForgetsToFence(Supervisor):
+    def handle(self, event: Any, now: float) -> list[Instruction]:
+        if isinstance(event, (JobReady, JobEnded)) and event.job in self._jobs and event.incarnation < self._jobs[event.job].incarnation:
+            event = replace(event, incarnation=self._jobs[event.job].incarnation)
+        return super().handle(event, now)
+
+
+class WiresNobody(Supervisor):
+    def _orders(self, launched: Any) -> list[Instruction]:
+        return [one for one in super()._orders(launched) if not isinstance(one, Wire)]
+
+
+class LeavesJobsOnLostNodes(Supervisor):
+    def _on_node_lost(self, event: NodeLost, now: float) -> None:
+        self._up.remove(event.node)
+
+
+class RestartsForEver(Supervisor):
+    def _on_ended(self, one: Any, event: JobEnded, now: float) -> list[Instruction]:
+        one.failures.clear()
+        return super()._on_ended(one, event, now)
+
+
+class NoNewGeneration(Supervisor):
+    def _new_generation(self, cause: Any, new: set[int]) -> list[Instruction]:
+        return []
+
+
+@pytest.mark.parametrize("broken", [ForgetsToFence, WiresNobody, LeavesJobsOnLostNodes, RestartsForEver, NoNewGeneration])
+def test_a_broken_supervisor_is_caught(broken: type[Supervisor]) -> None:
+    assert_machine_catches(type("Broken", (SupervisorMachine,), {"make": broken}), steps=25)
