@@ -37,7 +37,7 @@ class Conductor:
 
     Attributes:
         jobs: what the summary tells of each job.
-        result: what supervision has decided, once the network is over.
+        result: (exit code, reason, error) once supervision has decided that the network is over.
         over: set then.
         empty: set while no process of a job runs.
     """
@@ -83,7 +83,7 @@ class Conductor:
         self.stopping = False
         self.error: Exception | None = None
         self.jobs = {number: JobSummary(job.name) for number, job in network.jobs.items()}
-        self.result: supervision.Finish | None = None
+        self.result: tuple[int, str, str] | None = None
         self.over = asyncio.Event()
         self.empty = asyncio.Event()
         self.empty.set()
@@ -134,7 +134,7 @@ class Conductor:
             # an error of an observer must not leave the network running with nobody looking: it is stopped in order
             self.error = self.error or why
             self.observer = Observer()
-            self._decide(supervision.Finish(exit_code=EXIT_FAILED, reason="the client failed"))
+            self._decide(1, "the client failed", "")
 
     async def _feed_events(self, queue: asyncio.Queue[Any]) -> None:
         async for event in self._engine.events():
@@ -289,15 +289,7 @@ class Conductor:
                 log.warning("%s", instruction)
                 self.observer.failover(str(instruction))
             else:
-                self._tell_failure(instruction)
-                self._decide(instruction)
-
-    def _tell_failure(self, end: supervision.Finish) -> None:
-        """What ended the network, if nobody has seen it yet: a process that was killed says nothing by itself."""
-        if end.exit_code == EXIT_FAILED and end.error and end.error not in self._shown:
-            self._shown.add(end.error)
-            job = next(number for number, name in self._names.items() if name == end.job)
-            self.observer.job_failed(end.job, job, end.error)
+                self._decide(instruction.exit_code, instruction.reason, instruction.error)
 
     async def _launch(self, order: supervision.Launch) -> None:
         if self._bundles is None:
@@ -348,9 +340,9 @@ class Conductor:
         """Tell the newest life of a job something; it hears it when it has started."""
         self._desk.send(self.control_address(job), frames.encode_command(body))
 
-    def _decide(self, end: supervision.Finish) -> None:
+    def _decide(self, exit_code: int, reason: str, error: str) -> None:
         if self.result is None:
-            self.result = end
+            self.result = (exit_code, reason, error)
             self.over.set()
             if error and exit_code != EXIT_FAILED:
                 self.observer.warning(f"{reason}: {error}")

@@ -40,6 +40,7 @@ class JobState(Enum):
 
 PENDING, STARTING, RUNNING, FAILED, FINISHED = JobState
 
+
 @dataclass(frozen=True, slots=True)
 class JobPlan:
     """What supervision needs to know of a job.
@@ -227,12 +228,11 @@ class Failover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
-    """The network is over; ``job`` and ``error`` say what failed, if something did."""
+    """The network is over."""
 
     exit_code: int
     reason: str
     error: str = ""
-    job: str = ""
 
 
 Instruction: TypeAlias = "Launch | Wire | Close | Reset | Kill | Failover | Finish"
@@ -405,7 +405,7 @@ class Supervisor:
         one.last_failure = event.error, event.block
         if again or event.hopeless or len(one.failures) > one.plan.restarts:
             self.over = True
-            return [Finish(exit_code=EXIT_FAILED, reason=f"{one.plan.name} failed", error=event.error, job=one.plan.name)]
+            return [Finish(exit_code=EXIT_FAILED, reason=f"{one.plan.name} failed", error=event.error)]
         one.retry_at = now + BACK_OFF_S[min(len(one.failures), len(BACK_OFF_S)) - 1]
         why = event.error.strip().rpartition("\n")[2]
         if all(event.job not in outage.moving for outage in self._outages):
@@ -427,7 +427,7 @@ class Supervisor:
             if one.state is PENDING and now - one.waiting_since >= self._allocation_timeout_s:
                 self.over = True
                 why = "; ".join(self._reasons[job] for job in sorted(self._reasons) if self._jobs[job].state is PENDING)
-                return [*out, Finish(exit_code=EXIT_NO_PLACE, reason=f"no place for {one.plan.name}", error=why, job=one.plan.name)]
+                return [*out, Finish(exit_code=EXIT_NO_PLACE, reason=f"no place for {one.plan.name}", error=why)]
         return out + self._tell(now)
 
     def _place_pending(self, now: float) -> list[_Job]:
