@@ -170,6 +170,11 @@ class Conductor:
             self._processes = {life: node for life, node in self._processes.items() if node != event.name}
             self._say_empty()
             self._why_gone[event.name, event.incarnation] = event.reason
+            if not self.stopping and any(node.name == event.name and "LOCAL" in node.groups for node in self._nodes):
+                # the client's own node: nobody starts it again, and no other one takes local jobs
+                self.observer.warning(f"node {event.name} is lost: {event.reason}")
+                self._decide(EXIT_FAILED, f"node {event.name} is lost: {event.reason}", "")
+                return
             await self._live(liveness.Left(event.name, event.incarnation))
 
     async def _tick(self) -> None:
