@@ -76,7 +76,7 @@ class Exchange:
         self._bundle = bundle
         self._woken = False
         self.pressed = False
-        self._pressed_at = -PRESS_S
+        self._pressed_at, self._pressed_behind = -PRESS_S, 0
         self._noted = threading.Event()
         self._release_at = NEVER
         self._older: list[int] = []  # generations of which inputs may still be unreleased
@@ -176,11 +176,11 @@ class Exchange:
     def _feed(self, message: list[frames.Buffer]) -> None:
         self.inlets.feed(message)
         if self.inlets.pressed:
-            # those further on may hold snapshots back too; a network has many ways, so this is told once on each of them
+            # those further on may hold snapshots back too; it comes on many ways, and is told once behind each block
             self.inlets.pressed, self.pressed = False, True
-            now = perf_counter()
-            if now - self._pressed_at >= PRESS_S / 2:
-                self._pressed_at = now
+            now, sent = perf_counter(), sum(outlet.sent for outlet in self.outlets)
+            if now - self._pressed_at >= PRESS_S / 2 or sent != self._pressed_behind:
+                self._pressed_at, self._pressed_behind = now, sent
                 for outlet in self.outlets:
                     outlet.press()
 
