@@ -198,7 +198,8 @@ def test_a_stop_that_was_swallowed_gives_no_false_value(fission: CommandLine) ->
     Guarded(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
     CSVSinkJob("result.csv", inputs=[PicklePipe(2)]),
     """
-    fission.project(network(jobs, listed))
+    files = network(jobs, listed)
+    fission.project(files | {"net/config.py": f"{files['net/config.py']}\nRESTARTS = 0\n"})
     client = fission.start("net", "simulate")
     client.wait_for("at work")
     result = fission.root / "net/simulation/3/result.csv"

@@ -57,7 +57,6 @@ class Bundles:
         self._addresses = addresses
         self._incarnation = incarnation
         self._needed = loaded.network.needed
-        self._parts = _parts(loaded.network)
         self._pickled = {number: pickled(job) for number, job in loaded.network.jobs.items()}
 
     def bundle(
@@ -83,7 +82,7 @@ class Bundles:
             log_level="DEBUG",
             links=LINKS,
             wiring=wiring,
-            feedback=frozenset(pipe.id for pipe in job.inputs if pipe.ASYNC and self._waits_for_itself(pipe.id)),
+            feedback=frozenset(pipe.id for pipe in job.inputs if pipe.ASYNC and _waits_for_itself(network, pipe.id)),
             max_queues=_max_queues(network, job),
             needed={pipe.id: self._needed[pipe.id] for pipe in job.outputs},
             plain=frozenset(pipe.id for pipe in (*job.inputs, *job.outputs) if _meets_executable(network, pipe.id)),
@@ -98,11 +97,6 @@ class Bundles:
             shared_prefix=self._addresses.shared_prefix,
             consumers={pipe.id: self._life(network.consumer(pipe.id))[1] for pipe in job.outputs},
         )
-
-    def _waits_for_itself(self, pipe: int) -> bool:
-        """Whether the producer of an ASYNC pipe, blocked by it, could keep its consumer from ever taking from it."""
-        ends = (self._network.producer(pipe), self._network.consumer(pipe))
-        return _on_circle(self._network, pipe) or len({self._parts[end.id] for end in ends if end is not None}) == 1
 
     def _life(self, job: BaseJob | None) -> tuple[int, int]:
         if job is None:
@@ -163,8 +157,11 @@ def _meets_executable(network: Network, pipe: int) -> bool:
     return any(hasattr(job, "EXECUTABLE") for job in (network.producer(pipe), network.consumer(pipe)))
 
 
-def _on_circle(network: Network, pipe: int) -> bool:
-    """Whether a way leads from the pipe's consumer back to its producer."""
+def _waits_for_itself(network: Network, pipe: int) -> bool:
+    """Whether the consumer of an ASYNC pipe may wait, directly or through others, for its producer, which may wait for it to take blocks.
+
+    A job waits for the producers of its non-ASYNC inputs, and for the consumers of its outputs to make room.
+    """
     target, first = network.producer(pipe), network.consumer(pipe)
     waiting: list[Any] = [first] if first else []
     seen = set()
@@ -172,7 +169,9 @@ def _on_circle(network: Network, pipe: int) -> bool:
         job = waiting.pop()
         if job is target:
             return True
-        if job.id not in seen:
-            seen.add(job.id)
-            waiting += [after for out in job.outputs if (after := network.consumer(out.id)) is not None]
+        if job is None or job.id in seen:
+            continue
+        seen.add(job.id)
+        waiting += [network.producer(one.id) for one in job.inputs if not one.ASYNC]
+        waiting += [network.consumer(one.id) for one in job.outputs]
     return False

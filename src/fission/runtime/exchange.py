@@ -76,8 +76,9 @@ class Exchange:
         self._bundle = bundle
         self._woken = False
         self.pressed = False
-        self._pressed_at = -PRESS_S
+        self._pressed_at, self._pressed_behind = -PRESS_S, 0
         self._noted = threading.Event()
+        self._abandoned = False
         self._release_at = NEVER
         self._older: list[int] = []  # generations of which inputs may still be unreleased
         self._is_source = job.is_source
@@ -176,11 +177,11 @@ class Exchange:
     def _feed(self, message: list[frames.Buffer]) -> None:
         self.inlets.feed(message)
         if self.inlets.pressed:
-            # those further on may hold snapshots back too; a network has many ways, so this is told once on each of them
+            # those further on may hold snapshots back too; it comes on many ways, and is told once behind each block
             self.inlets.pressed, self.pressed = False, True
-            now = perf_counter()
-            if now - self._pressed_at >= PRESS_S / 2:
-                self._pressed_at = now
+            now, sent = perf_counter(), sum(outlet.sent for outlet in self.outlets)
+            if now - self._pressed_at >= PRESS_S / 2 or sent != self._pressed_behind:
+                self._pressed_at, self._pressed_behind = now, sent
                 for outlet in self.outlets:
                     outlet.press()
 
@@ -234,6 +235,8 @@ class Exchange:
         self.end(tell=tell)
         for outlet in self.outlets:
             outlet.wait_released()
+        if self._abandoned:
+            return  # it has not ended, it was told to
         if self._bundle.wiring.client:
             # if this process dies from here on, the job has ended all the same: the inputs are gone, and nobody could begin again
             self.say_ended(tell=tell)
@@ -264,6 +267,7 @@ class Exchange:
 
     def abandon(self) -> None:
         """Any thread, in any state: nothing goes out any more, and the job's loop finds that nobody wants its outputs."""
+        self._abandoned = True
         for outlet in self.outlets:
             outlet.closed = True
 

@@ -69,6 +69,7 @@ class Inlets:
         # with MAX_QUEUE the producer must hear at once what was taken: it sends only what its consumer keeps up with
         self._eager = {spec.pipe for spec in specs if spec.max_queue}
         self.older: list[int] = []
+        self._behind: dict[int, set[int]] = {}
         self._closed = False
         self._closed_pipes: set[int] = set()
 
@@ -109,6 +110,8 @@ class Inlets:
             self._on_open(target, message)
         elif isinstance(message, End):
             target.end(message)
+            if message.final:
+                self._forget(message.pipe)  # what was released for this generation is now so for all
 
     def _on_open(self, target: Any, message: Open) -> None:
         optional = isinstance(target, OptionalInput)
@@ -118,9 +121,11 @@ class Inlets:
         self._forget(message.pipe)
         if again:
             self.pressed = True
-        if arrival is Arrival.STALE and not optional and message.generation < self.generation and message.generation not in self.older:
+        behind = target.receiver.generation if optional else self.generation
+        if arrival is Arrival.STALE and message.generation < behind and (optional or message.generation not in self.older):
             # a new life of the producer begins with a generation that this job has behind it, and was not there when it said so
             with self._lock:
+                self._behind.setdefault(message.pipe, set()).add(message.generation)
                 self._send(message.pipe, CLOSED, 0, message.generation)
         if optional and arrival is Arrival.NEW_GENERATION:
             # its values stay in the buffer; the numbers that they had are of no use any more
@@ -175,6 +180,8 @@ class Inlets:
             self.aligner.announce(pipe, incarnation)
         with self._lock:
             self._released.pop(pipe, None)
+            for generation in self._behind.pop(pipe, ()):  # said to where the old life was
+                self._send(pipe, CLOSED, 0, generation)
             if pipe in self._closed_pipes:  # the new life does not know
                 self._send(pipe, CLOSED, CLOSED)
 
@@ -192,7 +199,8 @@ class Inlets:
                 released = self._released.get(pipe, 0)
                 if upto > released and (force or upto - released >= self._step):
                     # an ASYNC pipe that has ended needs none of this generation, but its producer may begin another
-                    self._send(pipe, upto, upto if upto < CLOSED else 0)
+                    final = pipe in self.optional and self.optional[pipe].receiver.final
+                    self._send(pipe, upto, upto if upto < CLOSED or final else 0)
             if force:
                 self._bytes_since = 0
 

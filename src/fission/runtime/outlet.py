@@ -262,7 +262,7 @@ class Outlet:
     @property
     def released(self) -> int:
         """The number up to which blocks were released (`CLOSED`: the consumer needs none)."""
-        return self._window.released
+        return CLOSED if self.closed else self._window.released
 
     def released_before(self, generation: int) -> bool:
         """Whether nothing of an older generation is kept any more."""

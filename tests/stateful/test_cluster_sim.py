@@ -1,0 +1,44 @@
+"""Seeds of the simulated cluster, and that it notices rules that are broken on purpose."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.stateful.cluster_sim import main, outcome
+from tests.stateful.sim_broken import BROKEN
+
+CHUNK = 25
+#: Seeds that are looked at for one that a broken rule makes fail.
+LOOKED_AT = 400
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, 300, CHUNK))
+def test_nothing_is_lost_nor_twice_whatever_happens(first: int) -> None:
+    for seed in range(first, first + CHUNK):
+        assert not (wrong := outcome(seed)), wrong
+
+
+def test_without_faults_everything_comes_to_its_end() -> None:
+    for seed in range(40):
+        assert not (wrong := outcome(seed, faults=False)), wrong
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", sorted(BROKEN.keys() - {"no-generation-file"}))  # that one shows in one of 200 seeds
+def test_a_broken_rule_makes_seeds_fail(broken: str) -> None:
+    assert any(outcome(seed, broken=broken) for seed in range(LOOKED_AT))
+
+
+def test_a_seed_that_fails_says_how_to_repeat_it(capsys: pytest.CaptureFixture[str]) -> None:
+    seed = next(seed for seed in range(LOOKED_AT) if outcome(seed, broken="newest-snapshot"))
+    assert main(["--first", str(seed), "--seeds", "1", "--broken", "newest-snapshot"]) == 1
+    told = capsys.readouterr().out
+    assert f"again: python -m tests.stateful.cluster_sim --first {seed} --seeds 1 --broken newest-snapshot" in told
+    assert "what happened:" in told
+    assert "FAULT" in told
+
+
+def test_the_same_seed_is_the_same_story() -> None:
+    one, other = (outcome(7, broken="no-mark") or "nothing" for _ in range(2))
+    assert one == other
