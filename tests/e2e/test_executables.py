@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from fission.core.base import collecting
 from fission.core.jobs import MARVELOJob
 from fission.core.pipes import BytesPipe, JSONPipe
 from fission.runtime import executable_host
@@ -554,7 +555,8 @@ def test_the_watch_over_a_running_executable_says_it(short_patience: None, caplo
 
     os.mkfifo(tmp_path / "go")
     go = os.open(tmp_path / "go", os.O_RDWR)  # so that neither side waits for the other
-    job = Slow(outputs=[BytesPipe(2, 4)])
+    with collecting():
+        job = Slow(outputs=[BytesPipe(2, 4)])
     exchange: Any = _Exchange()
     bundle: Any = type("Bundle", (), {"head_size": 1, "folder": str(tmp_path), "window_blocks": 8, "feedback": frozenset()})()
     host = executable_host.ExecutableHost(job, exchange, bundle)
