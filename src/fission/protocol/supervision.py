@@ -424,7 +424,7 @@ class Supervisor:
         launched = self._place_pending(now)
         out += self._orders(launched)
         for one in self._jobs.values():
-            if one.state is PENDING and now - one.waiting_since >= self._allocation_timeout_s:
+            if one.state is PENDING and now >= one.waiting_since + self._allocation_timeout_s:
                 self.over = True
                 why = "; ".join(self._reasons[job] for job in sorted(self._reasons) if self._jobs[job].state is PENDING)
                 return [*out, Finish(exit_code=EXIT_NO_PLACE, reason=f"no place for {one.plan.name}", error=why)]
