@@ -24,10 +24,10 @@ from fission.protocol.optional import OptionalSpec
 from fission.protocol.window import SendWindow
 from fission.runtime import outlet as outlet_module
 from fission.runtime import report
+from fission.runtime.dropping import DroppingOutlet
 from fission.runtime.exchange import Exchange
 from fission.runtime.inlet import Inlets
 from fission.runtime.job_process import LINGER_S
-from fission.runtime.dropping import DroppingOutlet
 from fission.runtime.outlet import COALESCE_BLOCKS, COALESCE_BYTES, HELD_AT_MOST_S, HOLD_S, Outlet
 from fission.runtime.python_host import PythonHost
 from tests.conformance.places import DEADLINE_S, Place, Task

@@ -272,9 +272,7 @@ class AlignModel:
     @property
     def finished(self) -> bool:
         inputs = self.inputs.values()
-        ended = all(
-            one.generation <= self.generation and self.stage(one).last is not None and not one.receiver.more for one in inputs
-        )
+        ended = all(one.generation <= self.generation and self.stage(one).last is not None and not one.receiver.more for one in inputs)
         return self.worked_off() and ended
 
     def releasable(self, done: int, generation: int) -> list[tuple[int, int]]:

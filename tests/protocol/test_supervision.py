@@ -468,7 +468,7 @@ class SupervisorMachine(RuleBasedStateMachine):
             assert job in self.places or job in self.ended or self.one.state(job) in (JobState.PENDING, JobState.FAILED)
         if any(self.one.state(job) in (JobState.PENDING, JobState.FAILED) for job in self.plans):
             assert self.one.due is not None
-        kept = {node: 0 for node in self.up}
+        kept = dict.fromkeys(self.up, 0)
         for job in self.plans:
             node = self.one.life(job)[1]
             if node in kept and self.one.state(job) not in (JobState.PENDING, JobState.FINISHED):

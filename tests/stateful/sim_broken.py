@@ -117,4 +117,3 @@ BROKEN: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "newest-snapshot": newest_snapshot,
     "no-generation-file": no_generation_file,
 }
-

@@ -262,7 +262,7 @@ class Life:
                     self.waits_since = None
                     for outlet in exchange.outlets:
                         if not outlet.closed and not outlet._window.room:
-                            outlet._press()
+                            outlet._say_open()
                     return True
                 return False
             self.waits_since = None
@@ -801,7 +801,9 @@ class Cluster:
                         )
                     for one in exchange.inlets.optional.values():
                         r = one.receiver
-                        lines.append(f"      in? {one.spec.pipe}: life {r.incarnation} gen {r.generation} mark {r.mark} high {r.high} last {r.last}")
+                        lines.append(
+                            f"      in? {one.spec.pipe}: life {r.incarnation} gen {r.generation} mark {r.mark} high {r.high} last {r.last}"
+                        )
                     for out in exchange.outlets:
                         lines.append(
                             f"      out {out.pipe}: gen {out._generation} next {out._window.next} released {out._window.released}"

@@ -12,7 +12,6 @@ from typing import Any
 from fission.errors import ValueFitError
 from fission.protocol.checkpoint import Checkpoints, to_restore
 
-
 #: In place of a snapshot: the job as it is when `setup` has returned.
 AS_MADE = b""
 
@@ -72,7 +71,7 @@ class Keeper:
         with self._lock:
             self.generation = generation
             self._settling = False
-            self._checkpoints.begin(block, monotonic())
+            self._checkpoints.begin(block, monotonic(), list(blocks))
         return block + 1
 
     def first_of_generation(self, generation: int, first: int) -> int:
