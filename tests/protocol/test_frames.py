@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from fission.errors import LocalProtocolError, RemoteProtocolError
 from fission.protocol import frames
-from fission.protocol.frames import CLOSED, Buffer, Command, Data, End, Message, Open, Release, Splitter
+from fission.protocol.frames import CLOSED, Buffer, Command, Data, End, Message, Open, Release, Starved
+from fission.protocol.splitter import Splitter
 from tests.protocol.caught import assert_caught
 
 QUICK = settings(max_examples=300, deadline=None)
@@ -73,12 +74,13 @@ def big_messages(draw: st.DrawFn) -> Data:
 
 
 opens = st.builds(Open, u32, u32, u32, sqns)
-ends = st.builds(End, u32, u32, u32, sqns)
+ends = st.builds(lambda *place, how: End(*place, final=how == 1, more=how == 2), u32, u32, u32, sqns, how=st.integers(0, 2))
+starved = st.builds(Starved, u32, u32, u32, sqns)
 releases = st.builds(Release, u32, u32, u32, sqns, sqns)
 commands = st.builds(
     lambda do, rest: Command({**rest, "do": do}), st.text(max_size=5), st.dictionaries(st.text(max_size=5), json_values, max_size=3)
 )
-canonical = st.one_of(data_messages(), opens, ends, releases)  # one message, one row of bytes
+canonical = st.one_of(data_messages(), opens, ends, releases, starved)  # one message, one row of bytes
 messages = st.one_of(canonical, big_messages(), commands)
 
 
@@ -95,6 +97,8 @@ def encode(message: Message) -> list[Buffer]:
         return [frames.encode_end(message)]
     if isinstance(message, Release):
         return [frames.encode_release(message)]
+    if isinstance(message, Starved):
+        return [frames.encode_starved(message)]
     return [frames.encode_command(message.body)]
 
 
@@ -143,6 +147,9 @@ def test_the_bytes_are_the_documented_ones() -> None:
     assert encode(Data(7, 2, 3, 5, [[b"p", b"abc"]], [9])) == [big, b"abc"]
     assert encode(Open(7, 2, 3, 5)) == [header(kind=2, sqn=5, **place)]
     assert encode(End(7, 2, 3, 5)) == [header(kind=3, sqn=5, **place)]
+    assert encode(End(7, 2, 3, 5, final=True)) == [header(kind=3, sqn=5, extra=1, **place)]
+    assert encode(End(7, 2, 3, 5, more=True)) == [header(kind=3, sqn=5, extra=2, **place)]
+    assert encode(Starved(7, 2, 3, 5)) == [header(kind=7, sqn=5, **place)]
     assert encode(Release(7, 2, 3, 5, 6)) == [header(kind=4, sqn=5, extra=6, **place)]
     (command,) = encode(Command({"do": "input", "line": "é"}))
     text = bytes(command[HEADER_BYTES:])
@@ -320,7 +327,8 @@ REFUSED = {
     "an unknown flag": [header(**DATA, flags=8) + numbers(0)],
     "an unknown version": [header(version=2, kind=2)],
     "kind 0": [header(kind=0)],
-    "an unknown kind": [header(kind=7)],
+    "an unknown kind": [header(kind=8)],
+    "an end of an unknown sort": [header(kind=3, extra=3)],
     "flags of a mark": [header(kind=2, flags=1)],
     "a mark with a count": [header(kind=2, count=1)],
     "a mark with a second number": [header(kind=2, extra=1)],

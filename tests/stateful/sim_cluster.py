@@ -262,7 +262,7 @@ class Life:
                     self.waits_since = None
                     for outlet in exchange.outlets:
                         if not outlet.closed and not outlet._window.room:
-                            outlet._press()
+                            outlet._say_open()
                     return True
                 return False
             self.waits_since = None

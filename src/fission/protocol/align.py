@@ -208,6 +208,17 @@ class Aligner:
             return [(one.spec.pipe, one.stage.high) for one in self._inputs]
         return [(one.spec.pipe, done * one.spec.block_count) for one in self._inputs]
 
+    def worked_off(self, through: int, *, whole: bool) -> list[tuple[int, int]]:
+        """Return per input (pipe, sqn up to which its blocks are in compute blocks up to ``through``).
+
+        With ``whole`` they are all that there are, and blocks that begin one which is not complete count too.
+        """
+        found = []
+        for one in self._inputs:
+            upto, count = through * one.spec.block_count, one.spec.block_count
+            found.append((one.spec.pipe, upto + max(0, min(one.stage.high - upto, count - 1)) if whole else upto))
+        return found
+
     def opened(self, message: Open) -> bool:
         """Whether this life of the producer has said in this generation where it stands before: then somebody waits for a release."""
         receiver = self._input(message.pipe).receiver

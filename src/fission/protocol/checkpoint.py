@@ -34,9 +34,9 @@ class Checkpoints:
         self.stable = 0
         self.taken = 0
 
-    def begin(self, block: int, now: float) -> None:
-        """This life begins behind ``block``, from a snapshot that is stable, or from nothing."""
-        self._stored.clear()
+    def begin(self, block: int, now: float, stored: Sequence[int] = ()) -> None:
+        """This life begins behind ``block``, from a snapshot that is stable, or from nothing; earlier lives had some ``stored``."""
+        self._stored = [one for one in stored if one > block]
         self.stable = self.taken = block
         self._taken_at = now
 

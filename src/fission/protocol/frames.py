@@ -13,6 +13,7 @@ fixed size; the layout, little-endian:
     END      sqn = the last block of the pipe; nothing follows. extra = 1: nor in any later generation; 2: but a later generation does;
              0: so far.
     RELEASE  sqn = released up to here, extra = taken into compute blocks up to here. From consumer to producer.
+    STARVED  sqn = of this pipe, everything up to here was worked off to the end of all ways. From consumer to producer.
     COMMAND  behind the header: one JSON object of ``count`` bytes with a text member "do". From the client to a job.
     WORD     behind the header: one JSON object of ``count`` bytes with a text member "say", and ``extra`` bytes that belong to
              it. From life ``incarnation`` of job ``pipe`` to the client.
@@ -37,7 +38,7 @@ from fission.protocol.shared_blocks import Descriptor
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
 VERSION = 1
-DATA, OPEN, END, RELEASE, COMMAND, WORD = range(1, 7)
+DATA, OPEN, END, RELEASE, COMMAND, WORD, STARVED = range(1, 8)
 HAS_HEADS = 1
 OUT_OF_BAND = 2
 SHARED = 4
@@ -52,8 +53,6 @@ MAX_BUFFERS = 1 << 16
 MAX_LENGTH = 2**32 - 1
 #: Largest JSON text of a command in bytes; arbitrary, a typed line or a list of addresses fits many times.
 MAX_COMMAND = 1 << 20
-#: Largest message on a byte stream in bytes (see `Splitter`); arbitrary, holds any job bundle.
-MAX_STREAM_MESSAGE = 1 << 30
 
 _HEADER = struct.Struct("<BBHIIIQIQ")
 _LENGTH = struct.Struct("<I")
@@ -91,12 +90,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The pipe has ended with block ``last`` (0: it never had one).
-
-    Attributes:
-        final: it has no block in a later generation either.
-        more: a later generation follows.
-    """
+    """The pipe has ended with block ``last`` (0: it never had one); ``final``: in later generations too; ``more``: one follows."""
 
     pipe: int
     incarnation: int
@@ -110,8 +104,7 @@ class End:
 class Release:
     """The consumer never needs blocks up to ``released`` again (`CLOSED`: none of this generation) and has taken up to ``taken``.
 
-    ``incarnation`` is the consumer's, ``generation`` that of the numbering. With `CLOSED` in both numbers it needs no block of any
-    generation.
+    ``incarnation`` is the consumer's, ``generation`` that of the numbering; with `CLOSED` in both numbers it counts for all generations.
     """
 
     pipe: int
@@ -119,6 +112,16 @@ class Release:
     generation: int
     released: int
     taken: int
+
+
+@dataclass(frozen=True, slots=True)
+class Starved:
+    """The consumer, and everybody behind it, has nothing left to do of what it was sent up to ``upto``; ``incarnation`` is its own."""
+
+    pipe: int
+    incarnation: int
+    generation: int
+    upto: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,7 @@ class Word:
     payload: bytes = b""
 
 
-Message: TypeAlias = "Data | Open | End | Release | Command | Word"
+Message: TypeAlias = "Data | Open | End | Release | Starved | Command | Word"
 
 
 def encode_data(pipe: int, incarnation: int, generation: int, sqn: int, payloads: Sequence[Buffer], heads: Sequence[int] | None) -> bytes:
@@ -221,6 +224,11 @@ def encode_release(message: Release) -> bytes:
     return _small(RELEASE, message.pipe, message.incarnation, message.generation, message.released, message.taken)
 
 
+def encode_starved(message: Starved) -> bytes:
+    """Return the one frame of a `Starved`."""
+    return _small(STARVED, message.pipe, message.incarnation, message.generation, message.upto, 0)
+
+
 def encode_command(body: dict[str, Any]) -> bytes:
     """Return the one frame of a `Command`.
 
@@ -283,11 +291,13 @@ def decode(frames: Sequence[Buffer]) -> Message:
         return Release(pipe, incarnation, generation, sqn, extra)
     if extra > (2 if kind == END else 0):
         raise RemoteProtocolError(f"a message of kind {kind} has no such second number; got {extra}")
+    if kind == STARVED:
+        return Starved(pipe, incarnation, generation, sqn)
     if kind == OPEN:
         return Open(pipe, incarnation, generation, sqn)
     if kind == END:
         return End(pipe, incarnation, generation, sqn, final=extra == 1, more=extra == 2)
-    raise RemoteProtocolError(f"the kind must be one of 1 to 6; got {kind}")
+    raise RemoteProtocolError(f"the kind must be one of 1 to 7; got {kind}")
 
 
 def _json(body: dict[str, Any], member: str) -> bytes:
@@ -385,53 +395,3 @@ def _decode_json(frame: Buffer, count: int, extra: int, member: str) -> dict[str
     if not isinstance(body, dict) or not isinstance(body.get(member), str):
         raise RemoteProtocolError(f"the JSON of this message is an object with a text member {member!r}")
     return body
-
-
-class Splitter:
-    """Cuts a byte stream into the messages that `join` put into it, however the stream was split on its way.
-
-    Used where the transport keeps no boundaries (the channel between a node and its zygote). After an error the stream is
-    lost: every further call raises it again.
-    """
-
-    def __init__(self, limit: int = MAX_STREAM_MESSAGE) -> None:
-        """Args: limit: the largest message that is accepted, in bytes."""
-        self._limit = limit
-        self._rest = bytearray()
-        self._broken = ""
-
-    @staticmethod
-    def join(message: Buffer) -> bytes:
-        """Return the message as it goes onto the stream."""
-        if len(message) > MAX_LENGTH:
-            raise LocalProtocolError(f"a message on a stream has at most {MAX_LENGTH} bytes; got {len(message)}")
-        return _LENGTH.pack(len(message)) + message
-
-    @property
-    def pending(self) -> int:
-        """Bytes of a message that has not arrived whole; 0 is where a stream may end."""
-        return len(self._rest)
-
-    def feed(self, data: Buffer) -> list[bytes]:
-        """Take what arrived, in order; return the messages that are whole now.
-
-        Raises:
-            RemoteProtocolError: a message longer than the limit was announced.
-        """
-        if self._broken:
-            raise RemoteProtocolError(self._broken)
-        self._rest += data
-        messages = []
-        position = 0
-        while len(self._rest) - position >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._rest, position)
-            if length > self._limit:
-                self._broken = f"a message on this stream has at most {self._limit} bytes; {length} were announced"
-                raise RemoteProtocolError(self._broken)
-            if len(self._rest) - position - _LENGTH.size < length:
-                break
-            position += _LENGTH.size
-            messages.append(bytes(self._rest[position : position + length]))
-            position += length
-        del self._rest[:position]
-        return messages

@@ -60,7 +60,7 @@ class SendWindow(Generic[Item]):
             raise LocalProtocolError(f"window limits must be positive; got {blocks} blocks, {size} bytes, mark {mark}, needed {needed}")
         self._needed = needed
         self._at_least = 2 * needed
-        self._granted_at = self._granted = mark
+        self._granted = mark
         self._blocks = max(blocks, self._at_least)
         self._size = size
         self._items: deque[Sent[Item]] = deque()
@@ -88,14 +88,12 @@ class SendWindow(Generic[Item]):
         return max(granted, self._blocks - unreleased)
 
     def grant(self) -> None:
-        """Make room for ``needed`` further blocks, once until everything that is unreleased now was released.
+        """Make room for ``needed`` further blocks: the consumer and all behind it have nothing left to do, and yet do not release.
 
-        Jobs with CHECKPOINT behind the consumer release only up to a snapshot; asked for one, they have it behind the last block that they
-        were sent, and what is at the end of the ways may need some more blocks until it has released that far.
+        Jobs with CHECKPOINT among them release only up to a snapshot; they have one behind the last block that they were sent, and what
+        is at the end of the ways may need some more blocks until it has released that far.
         """
-        if self.released >= self._granted_at:
-            self._granted_at = self.next - 1
-            self._granted = self.next - 1 + self._needed
+        self._granted = self.next - 1 + self._needed
 
     def add(self, count: int, size: int, item: Item) -> int:
         """Number ``count`` blocks and keep them until they are released; return the first number.

@@ -16,7 +16,7 @@ from fission.core.python_job import resumable
 from fission.errors import RemoteProtocolError
 from fission.ports import JobBundle, Lease, Lender, Links, Viewer
 from fission.protocol import frames
-from fission.protocol.frames import Command, Release, Word
+from fission.protocol.frames import Command, Release, Starved, Word
 from fission.protocol.window import SendWindow
 from fission.runtime.control import NEVER, Control
 from fission.runtime.dropping import DroppingOutlet
@@ -103,6 +103,7 @@ class Exchange:
         self._needed = {pipe.id: bundle.needed.get(pipe.id, pipe.BLOCK_COUNT) for pipe in job.outputs}
         self.outlets = [self._make_outlet(pipe, index) for index, pipe in enumerate(job.outputs)]
         self._by_pipe = {outlet.pipe: outlet for outlet in self.outlets}
+        self._async = {pipe.id for pipe in job.outputs if pipe.ASYNC}
 
     def _make_keeper(self, job: BaseJob) -> Keeper | None:
         every: int | timedelta | None = job.CHECKPOINT
@@ -173,6 +174,12 @@ class Exchange:
                 return False
         self._feed(message)
         return True
+
+    def answer_pressed(self, done: int) -> None:
+        """Tell the producers that wait how far this job and all behind it have worked off what they sent; ``done``: this job itself."""
+        self.pressed = False
+        behind = (outlet.released if outlet.pipe in self._async else outlet.through for outlet in self.outlets if not outlet.closed)
+        self.inlets.say_starved(min([done, *behind]), done)
 
     def _feed(self, message: list[frames.Buffer]) -> None:
         self.inlets.feed(message)
@@ -325,6 +332,9 @@ class Exchange:
             message = frames.decode(message_frames)
             if isinstance(message, Release):
                 self._on_release(message)
+            elif isinstance(message, Starved):
+                if message.pipe in self._by_pipe:
+                    self._by_pipe[message.pipe].on_starved(message)
             elif isinstance(message, Command):
                 self._on_command(message.body)
             else:

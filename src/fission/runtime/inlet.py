@@ -11,7 +11,7 @@ from fission.errors import RemoteProtocolError
 from fission.ports import Links, Viewer
 from fission.protocol import frames
 from fission.protocol.align import Aligner, Batch
-from fission.protocol.frames import CLOSED, Command, Data, End, Open, Release, Word
+from fission.protocol.frames import CLOSED, Command, Data, End, Open, Release, Starved, Word
 from fission.protocol.inputs import InputCounts, InputSpec
 from fission.protocol.optional import OptionalInput, OptionalSpec
 from fission.protocol.shared_blocks import BlockGone, Descriptor
@@ -95,7 +95,7 @@ class Inlets:
             parts[1:] = [self._viewer.get(descriptor) for descriptor in parts[1:]]
 
     def _dispatch(self, message: frames.Message) -> None:
-        if isinstance(message, (Release, Command, Word)):
+        if isinstance(message, (Release, Starved, Command, Word)):
             raise RemoteProtocolError(f"a {type(message).__name__} does not belong on a data link")
         target: Any = self.optional.get(message.pipe, self.aligner)
         if target is None:
@@ -227,6 +227,14 @@ class Inlets:
         self._closed_pipes.update(pipes)
         for pipe in pipes:
             self._send(pipe, CLOSED, CLOSED)
+
+    def say_starved(self, through: int, done: int) -> None:
+        """Tell the producers: compute blocks up to ``through`` are worked off to the end, up to ``done`` by this job."""
+        if self.aligner is None:
+            return
+        with self._lock:
+            for pipe, upto in self.aligner.worked_off(through, whole=through == done):
+                self._links.answer(pipe, frames.encode_starved(Starved(pipe, self._incarnation, self.generation, upto)))
 
     def exhaust(self, *, exhausted: bool) -> None:
         """The job's loop takes nothing more in this generation, or does again: ASYNC inputs must not wait for it then."""

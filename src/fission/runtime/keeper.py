@@ -71,7 +71,7 @@ class Keeper:
         with self._lock:
             self.generation = generation
             self._settling = False
-            self._checkpoints.begin(block, monotonic())
+            self._checkpoints.begin(block, monotonic(), list(blocks))
         return block + 1
 
     def first_of_generation(self, generation: int, first: int) -> int:

@@ -15,10 +15,11 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-from fission.ports import Lease, Links
+from fission.ports import Links
 from fission.protocol import frames
-from fission.protocol.frames import CLOSED, Buffer, End, Open, Release
+from fission.protocol.frames import CLOSED, Buffer, End, Open, Release, Starved
 from fission.protocol.window import SendWindow
+from fission.runtime.big import big_message
 
 #: Blocks closer together than this are coalesced. Measured: a send costs about 2 us, so at most 2 % of a busy link's time.
 HOLD_S = 100e-6
@@ -37,20 +38,13 @@ CIRCLE_POLL_S = 0.02
 PRESS_S = 0.1
 
 
-class _Shared(list[Buffer]):
-    """A message whose buffers are in shared memory, for as long as this object keeps their leases."""
-
-    def __init__(self, message: bytes, leases: list[Lease]) -> None:
-        super().__init__([message])
-        self._leases = leases
-
-
 class Outlet:
     """One output. `put`, `seek`, `flush`, `end` belong to the job's thread; `on_release`, `tick` to its control thread.
 
     Attributes:
         closed: the consumer needs nothing any more; what is put is dropped.
         sent: blocks that were numbered, in all.
+        through: its blocks up to here were worked off by the consumer and all behind it, as far as they were asked.
         blocked_s: seconds spent waiting for room.
     """
 
@@ -104,6 +98,7 @@ class Outlet:
         self._opened = False
         self._sent_before = 0
         self.taken = 0
+        self.through = 0
         self._first = window.next
 
     def open(self, generation: int = 0) -> None:
@@ -122,7 +117,7 @@ class Outlet:
                 self._say_open()
 
     def press(self) -> None:
-        """Tell the consumer again where its blocks begin: somebody waits for it to release some, and it is to pass that on."""
+        """Say again where blocks begin: somebody waits for a release, and the consumer is to pass that on."""
         with self._lock:
             if self._opened:
                 self._flush()
@@ -138,7 +133,7 @@ class Outlet:
             self._window, self._first = window, window.next
             self._generation = generation
             self._ended = self._more = False
-            self.taken = 0
+            self.taken = self.through = 0
             self._say_open()
 
     def lift(self, generation: int) -> None:
@@ -164,6 +159,7 @@ class Outlet:
                     self._links.send(self.pipe, sent.item)
                     blocks += sent.last - sent.first + 1
             self.taken = self._window.released
+            self.through = 0
             if self._ended:
                 self._say_end()
             return blocks
@@ -212,10 +208,7 @@ class Outlet:
                 self._flush()
 
     def end(self, *, more: bool = False) -> None:
-        """Send what is held and tell the consumer that nothing follows, or (``more``) nothing but a new generation.
-
-        Calling it twice is right.
-        """
+        """Send what is held and tell the consumer that nothing follows, or only (``more``) a new generation. Twice is right."""
         with self._lock:
             if self._ended and self._more == more:
                 return
@@ -301,6 +294,17 @@ class Outlet:
             self._allow = max(1, min(COALESCE_BLOCKS, self._window.room))
             self._changed.notify_all()
 
+    def on_starved(self, message: Starved) -> None:
+        """The consumer and all behind it have worked off what they were sent up to a block."""
+        if message.incarnation < self._consumer:
+            return
+        with self._changed:
+            if message.generation == self._generation:
+                self.through = max(self.through, message.upto)
+                if self.through >= self._window.next - 1 and not self._window.room:
+                    self._window.grant()
+                    self._changed.notify_all()
+
     def on_closed(self) -> None:
         """The consumer has finished, says the client."""
         with self._changed:
@@ -371,30 +375,18 @@ class Outlet:
 
     def _put_big(self, parts: list[Any], head: int) -> None:
         window = self._window
-        life = self.pipe, self._incarnation, self._generation, window.next
-        message: list[Buffer]
-        if len(parts) > 1 and hasattr(parts[1], "pack"):
-            payload, *leases = parts
-            message = _Shared(frames.encode_shared(*life, payload, [lease.pack(self._reader) for lease in leases], head), leases)
-            size = len(payload) + sum(lease.nbytes for lease in leases)
-        else:
-            message = frames.encode_big(*life, parts, head)
-            size = sum(memoryview(part).nbytes for part in parts)
+        message, size = big_message((self.pipe, self._incarnation, self._generation, window.next), self._reader, parts, head)
         window.add(1, size, message)
         self._links.send(self.pipe, message)
         self._sent_at = perf_counter()
         self._allow = max(1, min(COALESCE_BLOCKS, window.room))
-
-    def _press(self) -> None:
-        self._say_open()
-        self._window.grant()
 
     def _wait_for_room(self) -> None:
         started = pressed = perf_counter()
         while not (self._window.room or self.closed or self._generation < self._unlimited_below):
             if self._pump is None:
                 if not self._changed.wait(PRESS_S):
-                    self._press()
+                    self._say_open()
             elif not self._changed.wait(CIRCLE_POLL_S):
                 self._lock.release()
                 try:
@@ -403,5 +395,5 @@ class Outlet:
                     self._lock.acquire()
                 if perf_counter() - pressed >= PRESS_S:
                     pressed = perf_counter()
-                    self._press()
+                    self._say_open()
         self.blocked_s += perf_counter() - started

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,13 +10,14 @@ from typing import Any
 
 from fission.core.head import Head
 from fission.core.jobs import PythonJob
-from fission.errors import BlockError, FissionError, ValueFitError
+from fission.errors import BlockError
 from fission.ports import JobBundle
 from fission.protocol.align import Aligner, Batch
 from fission.protocol.optional import DEFAULT, OptionalInput
 from fission.runtime import codec, report, rows
 from fission.runtime.exchange import Exchange
 from fission.runtime.keeper import Keeper
+from fission.runtime.results import ResultsOut, named
 
 log = logging.getLogger("fission.runtime")
 
@@ -39,14 +39,7 @@ class PythonHost:
         self._job = job
         self._exchange = exchange
         self._outlets = exchange.outlets
-        lend = exchange.lend if exchange.lender is not None else None
-        self._encoders = [
-            codec.encoder(pipe, plain=pipe.id in bundle.plain, lend=lend and functools.partial(lend, readers=(index,)))
-            for index, pipe in enumerate(job.outputs)
-        ]
-        # one value for all outputs is encoded once where all pipes do it alike
-        kinds = {(type(pipe), pipe.id in bundle.plain) for pipe in job.outputs}
-        self._for_all = codec.encoder(job.outputs[0], plain=job.outputs[0].id in bundle.plain, lend=lend) if len(kinds) == 1 else None
+        self._results_out = ResultsOut(job, exchange, bundle)
         self._single = [codec.decoder(pipe, partial(self._unreadable, index)) for index, pipe in enumerate(job.inputs)]
         self._decoders = [_grouped(decode, pipe.BLOCK_COUNT) for decode, pipe in zip(self._single, job.inputs, strict=True)]
         self._optional = [exchange.inlets.optional.get(pipe.id) for pipe in job.inputs]
@@ -73,11 +66,6 @@ class PythonHost:
                 self._exchange.receive()
         self._exchange.finish(tell=self._over != report.ENDED)
         self._exchange.inlets.done = self._number
-        return self.outcome
-
-    @property
-    def outcome(self) -> str:
-        """How the job has ended, once `turns` has."""
         return self._over or report.FINISHED
 
     def turns(self) -> Iterator[bool]:
@@ -109,7 +97,7 @@ class PythonHost:
         for result in results:
             self._number += 1
             if outlets:
-                self._send(result, self._heads_out(0) if self._job.HEAD else None)
+                self._send(result, self._results_out.heads(0) if self._job.HEAD else None)
             exchange.inlets.done = self._number
             if self._over or self._job.finished or exchange.unwanted:
                 break
@@ -143,7 +131,7 @@ class PythonHost:
     def _plain_source_turns(self, results: Iterator[Any]) -> Iterator[bool]:
         """The commonest source, without any detour."""
         job, outlet, exchange = self._job, self._outlets[0], self._exchange
-        encode, put = self._encoders[0], outlet.put
+        encode, put = self._results_out.encoders[0], outlet.put
         try:
             for result in results:
                 if exchange.reset_to != self._generation:
@@ -157,7 +145,7 @@ class PythonHost:
                 try:
                     payload = encode(result)
                 except Exception as why:
-                    raise self._misfit(0, result, why) from why
+                    raise self._results_out.misfit(0, result, why) from why
                 put(payload)
                 if outlet.closed:
                     break
@@ -244,9 +232,9 @@ class PythonHost:
 
     def _pressed(self) -> None:
         """What this job holds back for its next snapshot stops others."""
-        self._exchange.pressed = False
         if self._keeper is not None and self._begun and not self._job.finished:
             self._keeper.after(self._number, pressed=True)
+        self._exchange.answer_pressed(self._number)
 
     def _begin(self, aligner: Aligner, beginning: int) -> None:
         """The inputs are open, for the first time, in a new generation, or further on than they were."""
@@ -299,7 +287,7 @@ class PythonHost:
 
     def _compute_one_output(self, run: Callable[..., Any], decoded: list[Any]) -> None:
         """The commonest case, without any detour: this loop is FISSION's speed."""
-        job, inlets, encode, put = self._job, self._exchange.inlets, self._encoders[0], self._outlets[0].put
+        job, inlets, encode, put = self._job, self._exchange.inlets, self._results_out.encoders[0], self._outlets[0].put
         keeper = self._keeper
         for arguments in zip(*decoded, strict=True):
             result = run(*arguments)
@@ -309,7 +297,7 @@ class PythonHost:
                 try:
                     payload = encode(result)
                 except Exception as why:
-                    raise self._misfit(0, result, why) from why
+                    raise self._results_out.misfit(0, result, why) from why
                 put(payload)
             self._number += 1
             if self._over or job.finished:
@@ -337,7 +325,7 @@ class PythonHost:
             reduced = self._set_heads(heads)
             result = job.run(*arguments)
             if self._outlets:
-                self._send(result, self._heads_out(reduced))
+                self._send(result, self._results_out.heads(reduced))
             self._number = number
             if self._over or job.finished:
                 return
@@ -360,27 +348,6 @@ class PythonHost:
         job.out_heads = [None] * len(self._outlets)
         return 0
 
-    def _heads_out(self, reduced: int) -> list[int]:
-        job = self._job
-        if not job.HEAD:
-            return [reduced] * len(self._outlets)
-        if len(job.out_heads) != len(self._outlets):
-            raise ValueFitError(
-                f"{job.name}: out_heads must have one entry (a Head or None) for each of its {len(self._outlets)} outputs; "
-                f"it has {len(job.out_heads)}"
-            )
-        common = self._head_number(job.head or 0)
-        return [common if head is None else self._head_number(head) for head in job.out_heads]
-
-    def _head_number(self, head: Any) -> int:
-        size = self._head_size
-        if (isinstance(head, Head) and len(head) == size) or (isinstance(head, int) and 0 <= head < 1 << 8 * size):
-            return int(head)
-        raise ValueFitError(
-            f"{self._job.name}: head and the entries of out_heads must be a Head, or a number, of {size} bytes (HEAD_SIZE); "
-            f"{head!r} ({type(head).__name__}) is none"
-        )
-
     def _optional_value(self, index: int) -> tuple[Any, Any]:
         one = self._optional[index]
         assert isinstance(one, OptionalInput)
@@ -401,56 +368,23 @@ class PythonHost:
     # what `run` gave -> outputs
 
     def _send(self, result: Any, heads: list[int] | None) -> None:
-        outlets = self._outlets
         if result is None:
             self._over = report.ENDED
             log.warning("%s returned None and has outputs: it ends here, and the jobs behind it are not told", self._job.name)
             return
-        if type(result) is tuple:
-            if len(result) != len(outlets):
-                raise ValueFitError(
-                    f"{self._job.name}: run must return one value for each of its {len(outlets)} outputs, or one value that is no "
-                    f"tuple for all of them; it returned a tuple of {len(result)}. To send the tuple itself, put it into a tuple."
-                )
-            payloads = [self._encode(index, value) for index, value in enumerate(result)]
-        elif self._for_all is not None and len(outlets) > 1:
-            try:
-                payloads = [self._for_all(result)] * len(outlets)
-            except Exception as why:
-                raise self._misfit(0, result, why) from why
-        else:
-            payloads = [self._encode(index, result) for index in range(len(outlets))]
+        payloads = self._results_out.payloads(result)
         flags = self._finished_head if self._job.finished else 0
         if self._number == 1 and self._generation and self._job.is_source:
             flags |= self._reset_head
-        for index, outlet in enumerate(outlets):
+        for index, outlet in enumerate(self._outlets):
             outlet.put(payloads[index], (heads[index] if heads else 0) | flags)
-
-    def _encode(self, index: int, value: Any) -> Any:
-        try:
-            return self._encoders[index](value)
-        except Exception as why:
-            raise self._misfit(index, value, why) from why
-
-    def _misfit(self, index: int, value: Any, why: Exception) -> ValueFitError:
-        return ValueFitError(
-            f"{self._job.name}, output {index + 1}: a value of type {type(value).__name__} does not fit {self._job.outputs[index]}: "
-            f"{_named(why)}"
-        )
 
     def _unreadable(self, index: int, why: Exception) -> BlockError:
         # a pickle names classes by module and name; its sender may have found them where the receiver does not look
         imports = isinstance(why, ImportError) or str(why).startswith("Can't get attribute")
         hint = "; the class of a value must be where its receiver can import it" if imports else ""
-        text = f"{self._job.name}, input {index + 1}: a block of {self._job.inputs[index]} could not be read: {_named(why)}{hint}"
+        text = f"{self._job.name}, input {index + 1}: a block of {self._job.inputs[index]} could not be read: {named(why)}{hint}"
         return BlockError(text)
-
-
-def _named(error: Exception) -> str:
-    """The error in a sentence; ours speak for themselves."""
-    if isinstance(error, FissionError):
-        return str(error)
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _grouped(decode: codec.Decoder, count: int) -> codec.Decoder:

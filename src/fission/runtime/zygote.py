@@ -27,7 +27,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from fission.protocol.frames import Splitter
+from fission.protocol.splitter import Splitter
 from fission.runtime import job_process
 
 #: Descriptors that come with a launch: standard output, standard error, report.

@@ -22,7 +22,7 @@ from typing import Any
 from fission.adapters.local_engine.node import READ_BYTES, Node, Running, Stream
 from fission.errors import EngineError, InternalError
 from fission.ports import EngineEvent, JobBundle, JobExited, JobId, JobOutput, NodeGone, NodeName, NodePulse, NodeState, Seconds
-from fission.protocol.frames import Splitter
+from fission.protocol.splitter import Splitter
 
 #: Seconds that a zygote may take to start; arbitrary, ten times what a slow board needs.
 START_S = 20.0

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fission.ports import JobBundle, JobId, NodeName
-from fission.protocol.frames import Splitter
+from fission.protocol.splitter import Splitter
 
 #: Bytes of a job's output that are taken at once, and at most kept back for the end of a line.
 READ_BYTES = 1 << 16

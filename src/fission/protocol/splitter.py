@@ -1,0 +1,63 @@
+"""Messages on a byte stream: a length of 32 bit in front of each."""
+
+from __future__ import annotations
+
+import struct
+
+from fission.errors import LocalProtocolError, RemoteProtocolError
+from fission.protocol.frames import MAX_LENGTH, Buffer
+
+#: Largest message on a byte stream in bytes; arbitrary, holds any job bundle.
+MAX_STREAM_MESSAGE = 1 << 30
+
+_LENGTH = struct.Struct("<I")
+
+
+class Splitter:
+    """Cuts a byte stream into the messages that `join` put into it, however the stream was split on its way.
+
+    Used where the transport keeps no boundaries (the channel between a node and its zygote). After an error the stream is
+    lost: every further call raises it again.
+    """
+
+    def __init__(self, limit: int = MAX_STREAM_MESSAGE) -> None:
+        """Args: limit: the largest message that is accepted, in bytes."""
+        self._limit = limit
+        self._rest = bytearray()
+        self._broken = ""
+
+    @staticmethod
+    def join(message: Buffer) -> bytes:
+        """Return the message as it goes onto the stream."""
+        if len(message) > MAX_LENGTH:
+            raise LocalProtocolError(f"a message on a stream has at most {MAX_LENGTH} bytes; got {len(message)}")
+        return _LENGTH.pack(len(message)) + message
+
+    @property
+    def pending(self) -> int:
+        """Bytes of a message that has not arrived whole; 0 is where a stream may end."""
+        return len(self._rest)
+
+    def feed(self, data: Buffer) -> list[bytes]:
+        """Take what arrived, in order; return the messages that are whole now.
+
+        Raises:
+            RemoteProtocolError: a message longer than the limit was announced.
+        """
+        if self._broken:
+            raise RemoteProtocolError(self._broken)
+        self._rest += data
+        messages = []
+        position = 0
+        while len(self._rest) - position >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._rest, position)
+            if length > self._limit:
+                self._broken = f"a message on this stream has at most {self._limit} bytes; {length} were announced"
+                raise RemoteProtocolError(self._broken)
+            if len(self._rest) - position - _LENGTH.size < length:
+                break
+            position += _LENGTH.size
+            messages.append(bytes(self._rest[position : position + length]))
+            position += length
+        del self._rest[:position]
+        return messages

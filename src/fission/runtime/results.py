@@ -1,0 +1,92 @@
+"""What `run` of a PythonJob returns, as its outputs need it."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from fission.core.head import Head
+from fission.core.jobs import PythonJob
+from fission.errors import FissionError, ValueFitError
+from fission.ports import JobBundle
+from fission.runtime import codec
+from fission.runtime.exchange import Exchange
+
+
+class ResultsOut:
+    """Packs values and heads for all outputs of one job.
+
+    Attributes:
+        encoders: one an output.
+    """
+
+    def __init__(self, job: PythonJob, exchange: Exchange, bundle: JobBundle) -> None:
+        self._job = job
+        self._head_size = bundle.head_size
+        lend = exchange.lend if exchange.lender is not None else None
+        self.encoders = [
+            codec.encoder(pipe, plain=pipe.id in bundle.plain, lend=lend and functools.partial(lend, readers=(index,)))
+            for index, pipe in enumerate(job.outputs)
+        ]
+        # one value for all outputs is encoded once where all pipes do it alike
+        kinds = {(type(pipe), pipe.id in bundle.plain) for pipe in job.outputs}
+        self._for_all = codec.encoder(job.outputs[0], plain=job.outputs[0].id in bundle.plain, lend=lend) if len(kinds) == 1 else None
+
+    def payloads(self, result: Any) -> list[Any]:
+        """One payload an output. Raises ValueFitError."""
+        count = len(self.encoders)
+        if type(result) is tuple:
+            if len(result) != count:
+                raise ValueFitError(
+                    f"{self._job.name}: run must return one value for each of its {count} outputs, or one value that is no "
+                    f"tuple for all of them; it returned a tuple of {len(result)}. To send the tuple itself, put it into a tuple."
+                )
+            return [self._encode(index, value) for index, value in enumerate(result)]
+        if self._for_all is not None and count > 1:
+            try:
+                return [self._for_all(result)] * count
+            except Exception as why:
+                raise self.misfit(0, result, why) from why
+        return [self._encode(index, result) for index in range(count)]
+
+    def misfit(self, index: int, value: Any, why: Exception) -> ValueFitError:
+        """What to raise when a value does not fit an output."""
+        return ValueFitError(
+            f"{self._job.name}, output {index + 1}: a value of type {type(value).__name__} does not fit {self._job.outputs[index]}: "
+            f"{named(why)}"
+        )
+
+    def _encode(self, index: int, value: Any) -> Any:
+        try:
+            return self.encoders[index](value)
+        except Exception as why:
+            raise self.misfit(index, value, why) from why
+
+    def heads(self, reduced: int) -> list[int]:
+        """One head an output, as the job wants them; ``reduced`` for a job that does not look at them. Raises ValueFitError."""
+        job = self._job
+        if not job.HEAD:
+            return [reduced] * len(self.encoders)
+        if len(job.out_heads) != len(self.encoders):
+            raise ValueFitError(
+                f"{job.name}: out_heads must have one entry (a Head or None) for each of its {len(self.encoders)} outputs; "
+                f"it has {len(job.out_heads)}"
+            )
+        common = self._head_number(job.head or 0)
+        return [common if head is None else self._head_number(head) for head in job.out_heads]
+
+    def _head_number(self, head: Any) -> int:
+        size = self._head_size
+        if (isinstance(head, Head) and len(head) == size) or (isinstance(head, int) and 0 <= head < 1 << 8 * size):
+            return int(head)
+        raise ValueFitError(
+            f"{self._job.name}: head and the entries of out_heads must be a Head, or a number, of {size} bytes (HEAD_SIZE); "
+            f"{head!r} ({type(head).__name__}) is none"
+        )
+
+
+def named(error: Exception) -> str:
+    """The error in a sentence; ours speak for themselves."""
+    if isinstance(error, FissionError):
+        return str(error)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
