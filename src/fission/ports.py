@@ -7,9 +7,10 @@ implementation and an in-memory one under `fission.adapters`, held to one confor
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NewType, Protocol, TypeAlias
 
+from fission.core.nodes import NodeInfo
 from fission.protocol.frames import Buffer
 
 NodeName = NewType("NodeName", str)
@@ -55,7 +56,11 @@ class Links(Protocol):
         ...
 
     def control(self, timeout: Seconds | None) -> list[Buffer] | None:
-        """Return the next release or command for this job; None after ``timeout`` seconds (None: no limit) or `wake_control`."""
+        """Return the next release or command for this job; None after ``timeout`` seconds (None: no limit) or `wake_control`.
+
+        Where connections can break, the links themselves give the commands ``rewire`` (one did) and ``again`` (the one to the client did).
+        May return None early.
+        """
         ...
 
     def wake_control(self) -> None:
@@ -63,7 +68,12 @@ class Links(Protocol):
         ...
 
     def redirect(self, pipe: PipeId, address: str) -> None:
-        """Send to another address from now on: an output's consumer, or an input's producer, lives there now."""
+        """Send to another address from now on: an output's consumer, or an input's producer, lives there now; empty: to the same one anew."""
+        ...
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """Where other machines reach this end: ``data`` and ``control``; empty if they cannot."""
         ...
 
     def close(self, linger: Seconds) -> None:
@@ -121,6 +131,11 @@ class Wiring:
         outputs: per output pipe the ``data`` address of its consumer.
         inputs: per input pipe the ``control`` address of its producer.
         client: address of the client; empty if nobody is to be told.
+        run_folder: stands for the ``@`` in ``ipc://@/...``, of the addresses above and of later ones.
+        ip: address of this machine at which it listens for other machines too; empty: it does not.
+        keys: folder with the network's keys, with which everything between machines is encrypted; empty: it is not.
+
+    An address of a neighbour may be empty: it is not known yet, a command to wire the pipe will follow.
     """
 
     data: str
@@ -128,6 +143,32 @@ class Wiring:
     outputs: Mapping[PipeId, str]
     inputs: Mapping[PipeId, str]
     client: str = ""
+    run_folder: str = ""
+    ip: str = ""
+    keys: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What only the node knows of where a life of a job works.
+
+    Attributes:
+        folder: the job's own folder, its working directory; exists.
+        sys_path: folders to put in front of ``sys.path``.
+        log_file: file that the runtime's log is appended to; empty for none.
+        run_folder, ip, keys: as in `Wiring`.
+        client: as in `Wiring`; empty: as the bundle has it.
+        shared_prefix: of the names of this node in shared memory.
+    """
+
+    folder: str
+    sys_path: tuple[str, ...]
+    log_file: str
+    run_folder: str
+    ip: str
+    keys: str
+    client: str = ""
+    shared_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +199,7 @@ class JobBundle:
         shared: import strings of the `Lender` and of the `Viewer`; empty where there is no shared memory.
         shared_prefix: of the names of the run in shared memory.
         consumers: incarnation of the consumer, by output pipe.
+        guard: import string ``module:factory`` of what encrypts the links between machines; called with the folder of the keys.
     """
 
     job_id: JobId
@@ -183,6 +225,42 @@ class JobBundle:
     shared_prefix: str = ""
     consumers: Mapping[PipeId, int] = field(default_factory=dict)
     needed: Mapping[PipeId, int] = field(default_factory=dict)
+    guard: str = ""
+
+    def at(self, place: Place) -> JobBundle:
+        """Return the bundle as it holds at a place of which the client knows nothing."""
+        wiring = replace(
+            self.wiring, run_folder=place.run_folder, ip=place.ip, keys=place.keys, client=place.client or self.wiring.client
+        )
+        return replace(
+            self,
+            folder=place.folder,
+            sys_path=tuple(place.sys_path),
+            log_file=place.log_file,
+            wiring=wiring,
+            shared_prefix=place.shared_prefix or self.shared_prefix,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Files that a job needs on its node, packed; they travel there once.
+
+    Attributes:
+        digest: of the content, hex digits; the same files have the same one.
+        content: a compressed tar file.
+    """
+
+    digest: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Baggage:
+    """What goes to a node before a job: the project's code, and the job's DEPENDENCIES if it has a directory of them."""
+
+    code: Archive
+    dependencies: Archive | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +307,35 @@ class NodePulse:
 
     Attributes:
         incarnation: which life of the node's service it is, from 1.
+        means: what of `core.nodes.NodeInfo` it has measured, by the names there; may be empty.
     """
 
     name: NodeName
     incarnation: int = 1
+    means: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeJoined:
+    """A node that the client did not know is there, or a known one with other properties; its first pulse follows.
+
+    Attributes:
+        lives: (job, incarnation) of what still runs there of this run of the network.
+    """
+
+    name: NodeName
+    ip: str
+    groups: tuple[str, ...]
+    max_jobs: int
+    incarnation: int = 1
+    lives: tuple[tuple[JobId, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineNotice:
+    """Something that the user should know."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +351,7 @@ class NodeGone:
     incarnation: int = 1
 
 
-EngineEvent: TypeAlias = "JobOutput | JobExited | NodePulse | NodeGone"
+EngineEvent: TypeAlias = "JobOutput | JobExited | NodeJoined | NodePulse | NodeGone | EngineNotice"
 
 
 class Engine(Protocol):
@@ -272,6 +375,10 @@ class Engine(Protocol):
 
     async def stop(self, job: JobId, incarnation: int, node: NodeName, *, grace: Seconds) -> None:
         """Ask a life of a job to stop (its ``finally`` blocks run); after ``grace`` seconds it is killed. Its end is an event."""
+        ...
+
+    async def lost(self, node: NodeName) -> None:
+        """The client has judged a node dead: orders that wait for it are dropped."""
         ...
 
     async def close(self) -> None:
@@ -303,6 +410,12 @@ class Observer:
 
     def job_started(self, job: str, job_id: JobId) -> None:
         """Called when the order to start a job was given."""
+
+    def nodes_ready(self, nodes: Sequence[NodeInfo], missing: Sequence[str]) -> None:
+        """Called once, before the first job starts, with all nodes and the names of those that are not up."""
+
+    def job_placed(self, job: str, job_id: JobId, node: str) -> None:
+        """Called each time a life of a job is ordered to start on a node."""
 
     def job_output(self, job: str, job_id: JobId, stream: str, line: str) -> None:
         """Called for each line of a job; ``stream`` is "stdout" or "stderr"; no newline at the end."""

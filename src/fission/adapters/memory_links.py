@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fission.errors import EngineError, InternalError
 from fission.ports import PipeId, Seconds, Wiring
@@ -106,7 +106,11 @@ class MemoryLinks:
         side = self._out if pipe in self._out else self._back
         if pipe not in side:
             raise InternalError(f"pipe {pipe} is not one of {sorted(self._out)} or {sorted(self._back)}")
-        side[pipe] = address
+        side[pipe] = address or side[pipe]
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        return {}
 
     def close(self, linger: Seconds) -> None:
         if not self._closed:

@@ -2,36 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 
 import zmq
 import zmq.asyncio
 
+from fission.errors import EngineError
 from fission.protocol.frames import Buffer
 
 #: Milliseconds between attempts to reach a job that has not started yet; arbitrary, a fraction of what a job's start takes.
 RECONNECT_MS = 5
+#: Messages of a node that wait for a client that is away; arbitrary. What must not be lost is told again.
+VOICE_MESSAGES = 10_000
 
 
 class ZmqDesk:
     """Hears the words of all jobs at one address, and sends commands to their control addresses. One asyncio loop."""
 
-    def __init__(self, address: str) -> None:
-        """Args: address: where jobs send their words, as ZeroMQ writes it."""
+    def __init__(self, address: str, far_address: str = "", guard: Callable[[Any], Any] | None = None) -> None:
+        """Listen.
+
+        Args:
+            address: where jobs of this machine send their words, as ZeroMQ writes it.
+            far_address: where those of other machines do; empty: there are none.
+            guard: makes what encrypts the sockets of a context that speak with other machines; None: nothing does.
+
+        Raises:
+            EngineError: an address cannot be had.
+        """
         self._context = zmq.asyncio.Context()
+        self._plain: zmq.Context[zmq.Socket[bytes]] = zmq.Context(self._context)
+        self._mouths: dict[str, zmq.Socket[bytes]] = {}
+        self._closed = False
+        self._far_ear: Any = None
+        self._guard = guard(self._context) if guard is not None else None
         self._ear = self._context.socket(zmq.PULL)
         self._ear.setsockopt(zmq.RCVHWM, 0)
         self._ear.setsockopt(zmq.LINGER, 0)
         self._ear.bind(address)
-        self._plain: zmq.Context[zmq.Socket[bytes]] = zmq.Context(self._context)
-        self._mouths: dict[str, zmq.Socket[bytes]] = {}
-        self._closed = False
+        if far_address:
+            self._far_ear = self._context.socket(zmq.PULL)
+            self._far_ear.setsockopt(zmq.RCVHWM, 0)
+            self._far_ear.setsockopt(zmq.LINGER, 0)
+            if self._guard is not None:
+                self._guard.listen(self._far_ear)
+            try:
+                self._far_ear.bind(far_address)
+            except zmq.ZMQError as why:
+                self.close()
+                raise EngineError(f"cannot listen at {far_address}: {why}") from None
 
     async def words(self) -> AsyncIterator[list[Buffer]]:
         """Messages of jobs as they come, until `close`. Only one caller."""
+        poller = zmq.asyncio.Poller()
+        ears = [ear for ear in (self._ear, self._far_ear) if ear is not None]
+        for ear in ears:
+            poller.register(ear, zmq.POLLIN)
         while not self._closed:
             try:
-                yield list(await self._ear.recv_multipart())
+                if len(ears) == 1:
+                    yield list(await self._ear.recv_multipart())
+                    continue
+                for ear, _ in await poller.poll():
+                    yield list(await ear.recv_multipart())
             except zmq.ZMQError:
                 return  # closed while it waited
 
@@ -43,6 +79,8 @@ class ZmqDesk:
             mouth.setsockopt(zmq.SNDHWM, 0)
             mouth.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
             mouth.setsockopt(zmq.LINGER, 0)
+            if address.startswith("tcp://") and self._guard is not None:
+                self._guard.speak(mouth)
             mouth.connect(address)
             self._mouths[address] = mouth
         mouth.send(frame)
@@ -62,4 +100,37 @@ class ZmqDesk:
             mouth.close(0)
         self._mouths.clear()
         self._ear.close(0)
+        if self._far_ear is not None:
+            self._far_ear.close(0)
+        if self._guard is not None:
+            self._guard.close()
+        self._context.term()
+
+
+class ZmqVoice:
+    """A node's words to the client. Never blocks; what finds no room is lost."""
+
+    def __init__(self, address: str, guard: Callable[[Any], Any] | None = None) -> None:
+        """Args: address: of the client's ear. guard: as `ZmqDesk` has it."""
+        self.address = address
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._guard = guard(self._context) if guard is not None else None
+        self._socket = self._context.socket(zmq.PUSH)
+        self._socket.setsockopt(zmq.SNDHWM, VOICE_MESSAGES)
+        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        if self._guard is not None:
+            self._guard.speak(self._socket)
+        self._socket.connect(address)
+
+    def say(self, body: Mapping[str, Any]) -> None:
+        """Send a JSON object."""
+        with contextlib.suppress(zmq.Again):
+            self._socket.send(json.dumps(body).encode(), zmq.NOBLOCK)
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._socket.close(0)
+        if self._guard is not None:
+            self._guard.close()
         self._context.term()

@@ -1,8 +1,12 @@
 """A job's links over ZeroMQ: PUSH/PULL, one PULL socket for data and one for control.
 
 High-water marks are off: windows bound what is under way, so a send never blocks and a circle of jobs cannot wait for itself
-inside ZeroMQ. Sending starts before the other end exists; the reconnect interval is short because a job that starts later
-than its producer is the normal case.
+inside ZeroMQ. On one machine sending starts before the other end exists; the reconnect interval is short because a job that
+starts later than its producer is the normal case.
+
+Between machines (``tcp://``) a connection can break, and what was under way is lost with it. ZeroMQ would connect again and go on
+with the next message, and the consumer would take the gap for blocks that are lost for good. So these connections are made
+once: when one breaks, the job's control thread is told to wire the pipe again, which sends everything that is kept.
 """
 
 from __future__ import annotations
@@ -10,30 +14,43 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import zmq
 
 from fission.errors import EngineError, InternalError
 from fission.ports import PipeId, Seconds, Wiring
-from fission.protocol.frames import Buffer, announces_more
+from fission.protocol.frames import Buffer, announces_more, encode_command
 
 #: Milliseconds between attempts to reach the other end; arbitrary, a fraction of what a job's start takes.
 RECONNECT_MS = 5
 #: Frames of this many bytes and more are handed to ZeroMQ without a copy. From pyzmq's own default for copying.
 ZERO_COPY_BYTES = 64 << 10
 _IPC = "ipc://"
+_HERE = "ipc://@/"  # of an address that stands for a file in the run's folder of this machine
+_TCP = "tcp://"
+#: Seconds before a broken connection between machines is made anew; arbitrary, a fraction of what a node may be silent.
+RETRY_S = 0.05
+#: Milliseconds that connecting to another machine may take, and the longest pause between attempts to reach the client; arbitrary.
+CONNECT_MS = 1000
+LONGEST_RETRY_MS = 500
+_BROKEN = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 
 
 class ZmqLinks:
     """`fission.ports.Links` over ZeroMQ sockets, addresses as ZeroMQ writes them (``ipc://``, ``tcp://``, ``inproc://``)."""
 
-    def __init__(self, wiring: Wiring, context: zmq.Context[zmq.Socket[bytes]] | None = None) -> None:
+    def __init__(
+        self, wiring: Wiring, context: zmq.Context[zmq.Socket[bytes]] | None = None, guard: Callable[[Any], Any] | None = None
+    ) -> None:
         """Bind and connect.
 
         Args:
             wiring: addresses.
             context: a ZeroMQ context to share; by default an own one, which ends with the links.
+            guard: makes what encrypts the sockets of a context that speak with other machines; None: nothing does.
 
         Raises:
             EngineError: an address cannot be bound.
@@ -44,15 +61,66 @@ class ZmqLinks:
         self._files: list[str] = []  # of addresses in the file system
         self._lock = threading.Lock()  # of the sockets that several threads use
         self._closed = False
+        self._run_folder = wiring.run_folder
+        self._guard = guard(self._context) if guard is not None else None
+        self._poller = zmq.Poller()
+        self._monitors: dict[zmq.Socket[bytes], PipeId] = {}
+        self._where: dict[PipeId, str] = {**wiring.outputs, **wiring.inputs}
+        self._retries: dict[PipeId, float] = {}  # when a broken connection is to be made anew
+        self._greeted = 0  # how often the client was reached; more than once: it was away
+        self._client_monitor: zmq.Socket[bytes] | None = None
         self._data, self._wake_data = self._pull(wiring.data, "data")
         self._control, self._wake_control = self._pull(wiring.control, "control")
-        self._poller = zmq.Poller()
         self._poller.register(self._control, zmq.POLLIN)
-        self._out = {pipe: self._push(address) for pipe, address in wiring.outputs.items()}
-        self._back = {pipe: self._push(address) for pipe, address in wiring.inputs.items()}
-        self._client = self._push(wiring.client) if wiring.client else None
+        self._far_data: zmq.Socket[bytes] | None = None
+        self._addresses: dict[str, str] = {}
+        if wiring.ip:
+            self._far_data, self._far_control = self._listen_far(wiring.ip, "data"), self._listen_far(wiring.ip, "control")
+            self._poller.register(self._far_control, zmq.POLLIN)
+            self._far_poller = zmq.Poller()
+            self._far_poller.register(self._data, zmq.POLLIN)
+            self._far_poller.register(self._far_data, zmq.POLLIN)
+        self._out = {pipe: self._push(address, pipe) for pipe, address in wiring.outputs.items()}
+        self._back = {pipe: self._push(address, pipe) for pipe, address in wiring.inputs.items()}
+        self._client = self._reach_client(wiring.client) if wiring.client else None
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        return self._addresses
+
+    def _resolved(self, address: str) -> str:
+        return f"{_IPC}{self._run_folder}/{address[len(_HERE) :]}" if address.startswith(_HERE) else address
+
+    def _listen_far(self, ip: str, purpose: str) -> zmq.Socket[bytes]:
+        socket = self._socket(zmq.PULL)
+        if self._guard is not None:
+            self._guard.listen(socket)
+        try:
+            socket.bind(f"{_TCP}{ip}:*")
+        except zmq.ZMQError as why:
+            self.close(0)
+            raise EngineError(f"cannot listen at {ip}: {why}") from None
+        self._addresses[purpose] = str(socket.getsockopt_string(zmq.LAST_ENDPOINT))
+        return socket
+
+    def _reach_client(self, address: str) -> zmq.Socket[bytes]:
+        socket = self._socket(zmq.PUSH)
+        if address.startswith(_TCP):
+            # here ZeroMQ connects again by itself: the client may be started anew, and is then told everything again
+            socket.setsockopt(zmq.RECONNECT_IVL_MAX, LONGEST_RETRY_MS)
+            self._prepare_far(socket)
+            self._client_monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+            self._poller.register(self._client_monitor, zmq.POLLIN)
+        socket.connect(self._resolved(address))
+        return socket
+
+    def _prepare_far(self, socket: zmq.Socket[bytes]) -> None:
+        socket.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_MS)
+        if self._guard is not None:
+            self._guard.speak(socket)
 
     def _pull(self, address: str, purpose: str) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+        address = self._resolved(address)
         inside = f"inproc://fission-{purpose}-{id(self)}"
         socket = self._socket(zmq.PULL)
         file = address[len(_IPC) :] if address.startswith(_IPC) else ""
@@ -70,10 +138,26 @@ class ZmqLinks:
         waker.connect(inside)
         return socket, waker
 
-    def _push(self, address: str) -> zmq.Socket[bytes]:
+    def _push(self, address: str, pipe: PipeId) -> zmq.Socket[bytes]:
         socket = self._socket(zmq.PUSH)
-        socket.connect(address)
+        if address.startswith(_TCP):
+            socket.setsockopt(zmq.RECONNECT_IVL, -1)
+            self._prepare_far(socket)
+            monitor: zmq.Socket[bytes] = socket.get_monitor_socket(_BROKEN)
+            self._monitors[monitor] = pipe
+            self._poller.register(monitor, zmq.POLLIN)
+        if address:
+            socket.connect(self._resolved(address))
         return socket
+
+    def _drop(self, socket: zmq.Socket[bytes], pipe: PipeId) -> None:
+        for monitor in [monitor for monitor, watched in self._monitors.items() if watched == pipe]:
+            del self._monitors[monitor]
+            self._poller.unregister(monitor)
+            socket.disable_monitor()
+            monitor.close(0)
+        self._sockets.remove(socket)
+        socket.close(0)
 
     def _socket(self, kind: int) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
@@ -97,7 +181,10 @@ class ZmqLinks:
     def receive(self, *, wait: bool = True) -> list[Buffer] | None:
         socket = self._data
         try:
-            frame = socket.recv(0 if wait else zmq.NOBLOCK)
+            if self._far_data is None:
+                frame = socket.recv(0 if wait else zmq.NOBLOCK)
+            else:
+                socket, frame = self._receive_any(self._far_data, wait)
         except zmq.Again:
             return None
         if not announces_more(frame):
@@ -107,6 +194,16 @@ class ZmqLinks:
         while socket.getsockopt(zmq.RCVMORE):
             frames.append(socket.recv(copy=False).buffer)
         return frames
+
+    def _receive_any(self, far: zmq.Socket[bytes], wait: bool) -> tuple[zmq.Socket[bytes], bytes]:
+        """Raises zmq.Again: nothing is there, and nobody wants to wait."""
+        while True:
+            for socket in (self._data, far):
+                with contextlib.suppress(zmq.Again):
+                    return socket, socket.recv(zmq.NOBLOCK)
+            if not wait:
+                raise zmq.Again
+            self._far_poller.poll()
 
     def wake(self) -> None:
         with self._lock:
@@ -125,10 +222,28 @@ class ZmqLinks:
                 self._client.send(frame)
 
     def control(self, timeout: Seconds | None) -> list[Buffer] | None:
-        if not self._poller.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999))):
-            return None
-        frames: list[Buffer] = list(self._control.recv_multipart())
-        return frames if frames != [b""] else None
+        if self._retries:
+            rest = max(0.0, min(self._retries.values()) - time.monotonic())
+            timeout = rest if timeout is None else min(timeout, rest)
+        ready = dict(self._poller.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999))))
+        for socket in ready:
+            if socket is self._control or (self._far_data is not None and socket is self._far_control):
+                frames: list[Buffer] = list(socket.recv_multipart())
+                return frames if frames != [b""] else None
+            if self._client_monitor is not None and socket is self._client_monitor:
+                socket.recv_multipart()
+                self._greeted += 1
+                if self._greeted > 1:
+                    return [encode_command({"do": "again"})]
+            elif socket in self._monitors:
+                socket.recv_multipart()
+                self._retries.setdefault(self._monitors[socket], time.monotonic() + RETRY_S)
+        now = time.monotonic()
+        for pipe, at in self._retries.items():
+            if now >= at:
+                del self._retries[pipe]
+                return [encode_command({"do": "rewire", "pipe": pipe})]
+        return None
 
     def wake_control(self) -> None:
         with self._lock:
@@ -136,21 +251,32 @@ class ZmqLinks:
                 self._wake_control.send(b"")
 
     def redirect(self, pipe: PipeId, address: str) -> None:
+        address = address or self._where.get(pipe, "")
         side = self._out if pipe in self._out else self._back
         if pipe not in side:
             raise InternalError(f"pipe {pipe} is not one of {sorted(self._out)} or {sorted(self._back)}")
         with self._lock:
             old = side[pipe]
-            side[pipe] = self._push(address)
-            self._sockets.remove(old)
-            old.close(0)
+            self._where[pipe] = address
+            self._retries.pop(pipe, None)
+            if self._monitors:
+                self._drop(old, pipe)
+            else:
+                self._sockets.remove(old)
+                old.close(0)
+            side[pipe] = self._push(address, pipe)
 
     def close(self, linger: Seconds) -> None:
         with self._lock:
             if self._closed:
                 return
             self._closed = True
+            if self._guard is not None:
+                self._guard.close()
+            for monitor in [*self._monitors, *([self._client_monitor] if self._client_monitor is not None else [])]:
+                monitor.close(0)
             for socket in self._sockets:
+                socket.disable_monitor()
                 socket.close(int(linger * 1000))
             if self._own_context:
                 self._context.term()

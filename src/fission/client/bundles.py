@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fission.core.base import BaseJob, group_names
@@ -15,11 +15,15 @@ from fission.protocol.supervision import JobPlan
 from fission.protocol.window import WINDOW_BLOCKS, WINDOW_BYTES
 
 LINKS = "fission.adapters.zmq_links:ZmqLinks"
+GUARD = "fission.adapters.curve:guard_with"
 SHARED = ("fission.adapters.shared_memory:Arena", "fission.adapters.shared_views:Views")
 
 
 class Addresses:
-    """Where the lives of jobs listen: below one folder of this machine."""
+    """Where the lives of jobs listen: below one folder of this machine.
+
+    ``near`` is the node of who wants to know; empty: the client.
+    """
 
     def __init__(self, run_folder: str, shared_prefix: str) -> None:
         """Args: run_folder: temporary folder of the run. shared_prefix: of its names in shared memory."""
@@ -27,19 +31,85 @@ class Addresses:
         self.shared_prefix = shared_prefix
         self.client = f"ipc://{run_folder}/client"
 
-    def data(self, job: int, incarnation: int) -> str:
-        """Where a life of a job receives blocks."""
+    def data(self, job: int, incarnation: int, near: str = "") -> str:
+        """Where a life of a job receives blocks; empty: not known yet."""
         return f"ipc://{self._run_folder}/{job}.{incarnation}.data"
 
-    def control(self, job: int, incarnation: int) -> str:
-        """Where a life of a job receives releases and commands."""
+    def control(self, job: int, incarnation: int, near: str = "") -> str:
+        """Where a life of a job receives releases and commands; empty: not known yet."""
         return f"ipc://{self._run_folder}/{job}.{incarnation}.control"
+
+    def own(self, job: int, incarnation: int) -> tuple[str, str]:
+        """Where a life of a job is to listen, for data and for control."""
+        return self.data(job, incarnation), self.control(job, incarnation)
+
+    def client_for(self, node: str) -> str:
+        """Where jobs of a node reach the client."""
+        return self.client
+
+    def known(self, job: int, incarnation: int) -> bool:
+        """Whether that life can be reached."""
+        return True
+
+    def placed(self, job: int, incarnation: int, node: str) -> None:
+        """That life is on this node."""
+
+    def told(self, job: int, incarnation: int, addresses: Mapping[str, str]) -> None:
+        """That life has said where other machines reach it."""
+
+
+class HostAddresses(Addresses):
+    """Where the lives of jobs listen on several machines: below one folder of each, and at TCP ports that each life tells when it starts."""
+
+    def __init__(self, run_folder: str, shared_prefix: str, far_client: str, home: str) -> None:
+        """Args: run_folder, shared_prefix: of the client's own node. far_client: where other machines reach the client. home: name of the
+        client's own node.
+        """
+        super().__init__(run_folder, shared_prefix)
+        self._far_client, self._home = far_client, home
+        self._nodes: dict[tuple[int, int], str] = {}
+        self._told: dict[tuple[int, int], Mapping[str, str]] = {}
+
+    def data(self, job: int, incarnation: int, near: str = "") -> str:
+        return self._address(job, incarnation, near, "data")
+
+    def control(self, job: int, incarnation: int, near: str = "") -> str:
+        return self._address(job, incarnation, near, "control")
+
+    def own(self, job: int, incarnation: int) -> tuple[str, str]:
+        return f"ipc://@/{job}.{incarnation}.data", f"ipc://@/{job}.{incarnation}.control"
+
+    def client_for(self, node: str) -> str:
+        return self.client if node == self._home else self._far_client
+
+    def known(self, job: int, incarnation: int) -> bool:
+        return (job, incarnation) in self._told
+
+    def placed(self, job: int, incarnation: int, node: str) -> None:
+        self._nodes[job, incarnation] = node
+
+    def told(self, job: int, incarnation: int, addresses: Mapping[str, str]) -> None:
+        self._told[job, incarnation] = dict(addresses)
+
+    def lives(self) -> Mapping[tuple[int, int], Mapping[str, str]]:
+        """What every life has told."""
+        return self._told
+
+    def _address(self, job: int, incarnation: int, near: str, purpose: str) -> str:
+        node = self._nodes.get((job, incarnation))
+        if node is None:
+            return ""
+        if not near and node == self._home:
+            return f"ipc://{self._run_folder}/{job}.{incarnation}.{purpose}"
+        if near == node:
+            return f"ipc://@/{job}.{incarnation}.{purpose}"
+        return self._told.get((job, incarnation), {}).get(purpose, "")
 
 
 class Bundles:
     """Makes the bundles of one run."""
 
-    def __init__(self, loaded: LoadedNetwork, folder: str, addresses: Addresses, incarnation: Callable[[int], int]) -> None:
+    def __init__(self, loaded: LoadedNetwork, folder: str, addresses: Addresses, incarnation: Callable[[int], int], *, share: bool = True) -> None:
         """Prepare everything that does not change during the run.
 
         Args:
@@ -47,6 +117,7 @@ class Bundles:
             folder: of the run; each job has a folder there, named by its id.
             addresses: of this run.
             incarnation: newest life of a job, 0 if it has none yet.
+            share: whether big blocks may go through shared memory: everybody is on one machine.
 
         Raises:
             DefinitionError: something of a job cannot be sent to its process.
@@ -56,21 +127,27 @@ class Bundles:
         self._folder = folder
         self._addresses = addresses
         self._incarnation = incarnation
+        self._share = share
         self._needed = loaded.network.needed
         self._pickled = {number: pickled(job) for number, job in loaded.network.jobs.items()}
 
     def bundle(
-        self, number: int, incarnation: int, generation: int, closed: frozenset[int], snapshots: tuple[tuple[int, int, bytes], ...]
+        self,
+        number: int,
+        incarnation: int,
+        generation: int,
+        closed: frozenset[int],
+        snapshots: tuple[tuple[int, int, bytes], ...],
+        node: str = "",
     ) -> JobBundle:
-        """Return what life ``incarnation`` of a job is handed; neighbours are where their newest lives are."""
+        """Return what life ``incarnation`` of a job is handed on a node; neighbours are where their newest lives are."""
         network, job = self._network, self._network.jobs[number]
         data, control = self._addresses.data, self._addresses.control
         wiring = Wiring(
-            data(number, incarnation),
-            control(number, incarnation),
-            {pipe.id: data(*self._life(network.consumer(pipe.id))) for pipe in job.outputs},
-            {pipe.id: control(*self._life(network.producer(pipe.id))) for pipe in job.inputs},
-            self._addresses.client,
+            *self._addresses.own(number, incarnation),
+            {pipe.id: data(*self._life(network.consumer(pipe.id)), node) for pipe in job.outputs},
+            {pipe.id: control(*self._life(network.producer(pipe.id)), node) for pipe in job.inputs},
+            self._addresses.client_for(node),
         )
         return JobBundle(
             job_id=number,
@@ -93,7 +170,8 @@ class Bundles:
             generation=generation,
             closed=closed,
             snapshots=snapshots,
-            shared=SHARED,
+            shared=SHARED if self._share else (),
+            guard=GUARD,
             shared_prefix=self._addresses.shared_prefix,
             consumers={pipe.id: self._life(network.consumer(pipe.id))[1] for pipe in job.outputs},
         )

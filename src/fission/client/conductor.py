@@ -11,23 +11,39 @@ import contextlib
 import dataclasses
 import json
 import logging
+import re
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fission.adapters.local_engine import LocalEngine
 from fission.adapters.zmq_desk import ZmqDesk
 from fission.client.bundles import Addresses, Bundles
 from fission.client.summary import JobSummary
 from fission.core.network import Network
 from fission.core.nodes import NodeInfo
 from fission.errors import EXIT_FAILED, EngineError, RemoteProtocolError
-from fission.ports import CheckpointStore, EngineEvent, JobExited, JobOutput, NodeGone, NodeName, NodePulse, Observer
+from fission.ports import (
+    CheckpointStore,
+    Engine,
+    EngineEvent,
+    EngineNotice,
+    JobBundle,
+    JobExited,
+    JobOutput,
+    NodeGone,
+    NodeJoined,
+    NodeName,
+    NodePulse,
+    Observer,
+)
 from fission.protocol import frames, liveness, placement, supervision
 from fission.protocol.frames import Word
 from fission.protocol.supervision import JobEnded, JobReady, JobState, Replayed, Supervisor
+
+#: How Python says that a module cannot be imported.
+MISSING_MODULE = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
 
 log = logging.getLogger("fission.client")
 
@@ -40,6 +56,7 @@ class Conductor:
         result: (exit code, reason, error) once supervision has decided that the network is over.
         over: set then.
         empty: set while no process of a job runs.
+        qualities: TQ by address of those nodes to whom something measures the way.
     """
 
     def __init__(
@@ -47,7 +64,7 @@ class Conductor:
         network: Network,
         plans: Sequence[supervision.JobPlan],
         nodes: Sequence[NodeInfo],
-        engine: LocalEngine,
+        engine: Engine,
         desk: ZmqDesk,
         store: CheckpointStore,
         observer: Observer,
@@ -57,9 +74,17 @@ class Conductor:
         restart_window_s: float,
         allocation_timeout_s: float,
         on_ended: Callable[[int], None],
+        gather_s: float | None = None,
     ) -> None:
+        """Args: nodes: that are expected. gather_s: seconds after which the network starts without those that are not up; None: never.
+        on_ended: called with each job that has ended. The rest as in `fission.client.simulate`.
+        """
         self._network = network
-        self._nodes = nodes
+        self._nodes = {node.name: node for node in nodes}
+        self._gather_s = gather_s
+        self._joined = {node.name for node in nodes} if gather_s is None else set[str]()
+        # what is to be done when a life can be reached, by job and incarnation
+        self._waiting: dict[tuple[int, int], list[Callable[[], None]]] = {}
         self._engine = engine
         self._desk = desk
         self._store = store
@@ -81,6 +106,7 @@ class Conductor:
         self._began = time.monotonic()
         self._changed = asyncio.Event()
         self.stopping = False
+        self.qualities: Mapping[str, int] = {}
         self.error: Exception | None = None
         self.jobs = {number: JobSummary(job.name) for number, job in network.jobs.items()}
         self.result: tuple[int, str, str] | None = None
@@ -96,6 +122,18 @@ class Conductor:
     def control_address(self, job: int) -> str:
         """Where the newest life of a job takes commands."""
         return self._addresses.control(job, max(1, self._supervisor.life(job)[0]))
+
+    def nodes(self) -> list[NodeInfo]:
+        """Every node that is known, with the names of its jobs; those that are not up have no room."""
+        infos = []
+        for node in self._nodes.values():
+            jobs = tuple(self._names[job] for job in sorted(self._names) if self._supervisor.life(job)[1] == node.name)
+            infos.append(dataclasses.replace(node, jobs=jobs))
+        return infos
+
+    def up(self, node: str) -> bool:
+        """Whether a node pulses."""
+        return self._liveness.state(node) is liveness.NodeState.UP
 
     def incarnation(self, job: int) -> int:
         """The newest life of a job; 0 if it has none yet."""
@@ -113,8 +151,8 @@ class Conductor:
         feeders = [asyncio.create_task(self._feed_events(queue)), asyncio.create_task(self._feed_words(queue))]
         with open(events_file, "a", encoding="utf-8") as self._events_file:
             try:
-                for node in self._nodes:
-                    await self._live(liveness.Expect(node.name))
+                for name in self._nodes:
+                    await self._live(liveness.Expect(name))
                 while True:
                     try:
                         event = await asyncio.wait_for(queue.get(), self._patience())
@@ -151,7 +189,8 @@ class Conductor:
                 log.warning("dropped a word that is none: %s", why)
 
     def _patience(self) -> float | None:
-        moments = [moment for moment in (self._supervisor.due, self._liveness.next_deadline()) if moment is not None]
+        gathered = self._began + self._gather_s if self._gather_s is not None and not self._started else None
+        moments = [moment for moment in (self._supervisor.due, self._liveness.next_deadline(), gathered) if moment is not None]
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     # what happens
@@ -165,12 +204,19 @@ class Conductor:
         elif isinstance(event, JobExited):
             await self._on_exited(event)
         elif isinstance(event, NodePulse):
+            if event.means:
+                known = self._nodes[event.name]
+                self._nodes[event.name] = dataclasses.replace(known, **event.means)  # type: ignore[arg-type]  # the adapter's are numbers
             await self._live(liveness.Pulse(event.name, event.incarnation))
+        elif isinstance(event, NodeJoined):
+            await self._on_joined(event)
+        elif isinstance(event, EngineNotice):
+            self.observer.warning(event.text)
         elif isinstance(event, NodeGone):
             self._processes = {life: node for life, node in self._processes.items() if node != event.name}
             self._say_empty()
             self._why_gone[event.name, event.incarnation] = event.reason
-            if not self.stopping and any(node.name == event.name and "LOCAL" in node.groups for node in self._nodes):
+            if not self.stopping and "LOCAL" in self._nodes[event.name].groups:
                 # the client's own node: nobody starts it again, and no other one takes local jobs
                 self.observer.warning(f"node {event.name} is lost: {event.reason}")
                 self._decide(EXIT_FAILED, f"node {event.name} is lost: {event.reason}", "")
@@ -182,6 +228,14 @@ class Conductor:
         if self._started:
             await self._supervise(supervision.Tick())
 
+    async def _on_joined(self, event: NodeJoined) -> None:
+        new = event.name not in self._nodes
+        self._nodes[event.name] = NodeInfo(event.name, event.ip, event.groups, max_jobs=event.max_jobs)
+        self._joined.add(event.name)
+        self._write_down(event)
+        if new:
+            await self._live(liveness.Expect(event.name))
+
     async def _live(self, event: liveness.Event) -> None:
         for told in self._liveness.handle(event, time.monotonic()):
             if isinstance(told, liveness.Up):
@@ -190,23 +244,32 @@ class Conductor:
                 for job in [job for job in self._ends if self._supervisor.alive(job) and self._supervisor.life(job)[1] == told.node]:
                     await self._end_for(job, self._supervisor.life(job)[0])
                 reason = self._why_gone.pop((told.node, told.incarnation), told.reason)
+                await self._engine.lost(NodeName(told.node))
                 await self._supervise(supervision.NodeLost(node=told.node, reason=reason))
-        if not self._started and all(self._liveness.state(node.name) is liveness.NodeState.UP for node in self._nodes):
+        if not self._started and (all(map(self.up, self._nodes)) or self._gathered()):
             self._started = True
+            self.observer.nodes_ready(self.nodes(), [name for name in self._nodes if not self.up(name)])
             await self._perform(self._supervisor.start(time.monotonic()))
+
+    def _gathered(self) -> bool:
+        return self._gather_s is not None and time.monotonic() >= self._began + self._gather_s
 
     async def _on_word(self, word: Word) -> None:
         what, body = word.body["say"], word.body
         if word.incarnation != self._supervisor.life(word.job)[0]:
             return  # fenced: its job has a newer life
         if what == "hello":
+            self._addresses.told(word.job, word.incarnation, body.get("addresses", {}))
+            self._write_down({"what": "Hello", "job": word.job, "incarnation": word.incarnation, **body})
+            for act in self._waiting.pop((word.job, word.incarnation), ()):
+                act()
             await self._supervise(JobReady(job=word.job, incarnation=word.incarnation))
         elif what == "replayed":
             await self._supervise(Replayed(job=body["job"], incarnation=body["incarnation"], blocks=body["blocks"]))
         elif what == "store":
             self._store.put(word.job, body["generation"], body["block"], word.payload)
             stored = {"do": "stored", "generation": body["generation"], "block": body["block"]}
-            self._desk.send(self.control_address(word.job), frames.encode_command(stored))
+            self.command(word.job, stored)
         elif what == "ended":
             # all its work is done and released: what happens to its process from here on is no failure
             self._ends[word.job] = {int(pipe): (word.incarnation, *last) for pipe, last in body["ends"].items()}
@@ -226,7 +289,7 @@ class Conductor:
         if outcome == "stopped" and not self.stopping:
             outcome, error = "failed", "its process was told to stop (SIGTERM) by somebody else"
         elif outcome == "failed":
-            error = str(event.report.get("error") or _death(event.code))
+            error = self._located(event, str(event.report.get("error") or _death(event.code)))
         ended = newest and event.job_id in self._ends and outcome == "failed"
         if ended:
             outcome, error = "finished", None
@@ -242,6 +305,16 @@ class Conductor:
             hopeless = bool(event.report.get("hopeless"))
             block = int(event.report.get("block") or 0)
             await self._supervise(JobEnded(job=event.job_id, incarnation=event.incarnation, error=error, block=block, hopeless=hopeless))
+
+    def _located(self, event: JobExited, error: str) -> str:
+        """Name the node where that matters: something that this machine has is missing there."""
+        node = self._supervisor.life(event.job_id)[1]
+        missing = MISSING_MODULE.search(error)
+        if missing is None or node not in self._nodes or "LOCAL" in self._nodes[node].groups:
+            return error
+        name = missing[1].partition(".")[0]
+        how = f"install it there, with the pip of its service (python3 -m pip install {name}), or add it to the job's DEPENDENCIES"
+        return f"{error}\nthe module {name} is missing on node {node}: {how}"
 
     async def _end_for(self, job: int, incarnation: int) -> None:
         """A job had ended, and its process died before its consumers had taken note: the client tells them in its place."""
@@ -302,9 +375,12 @@ class Conductor:
         job = self._network.jobs[order.job]
         finished = {pipe for pipe, consumer in self._consumers(order.job).items() if self._supervisor.state(consumer) is JobState.FINISHED}
         snapshots = tuple(self._store.load(order.job))
-        bundle = self._bundles.bundle(order.job, order.incarnation, order.generation, frozenset(finished), snapshots)
+        self._addresses.placed(order.job, order.incarnation, order.node)
+        bundle = self._bundles.bundle(order.job, order.incarnation, order.generation, frozenset(finished), snapshots, order.node)
         if order.incarnation > 1:
             self._desk.forget(self._addresses.control(order.job, order.incarnation - 1))
+            self._waiting.pop((order.job, order.incarnation - 1), None)
+        self._wire_later(order, bundle)
         self._processes[order.job, order.incarnation] = order.node
         self._say_empty()
         try:
@@ -317,6 +393,15 @@ class Conductor:
         self.jobs[order.job].restarts = order.incarnation - 1
         if order.incarnation == 1:
             self.observer.job_started(job.name, job.id)
+        self.observer.job_placed(job.name, job.id, order.node)
+
+    def _wire_later(self, order: supervision.Launch, bundle: JobBundle) -> None:
+        """Neighbours whose addresses are not known when a job starts are told to it when they are."""
+        neighbours = {**self._consumers(order.job), **self._producers(order.job)}
+        for pipe, address in {**bundle.wiring.outputs, **bundle.wiring.inputs}.items():
+            peer, life = neighbours[pipe], self._supervisor.life(neighbours[pipe])[0]
+            if not address and life and self._supervisor.alive(peer):
+                self._wire(supervision.Wire(job=order.job, pipe=pipe, peer=peer, incarnation=life))
 
     def _consumers(self, job: int) -> Mapping[int, int]:
         pipes = self._network.jobs[job].outputs
@@ -331,19 +416,41 @@ class Conductor:
         life = self._ends.get(producer, {}).get(pipe)
         if life is None or not self._supervisor.alive(consumer):
             return
-        address = self._addresses.data(consumer, self._supervisor.life(consumer)[0])
-        for frame in (frames.encode_open(frames.Open(pipe, *life)), frames.encode_end(frames.End(pipe, *life, final=True))):
-            self._desk.send(address, frame)
+        incarnation = self._supervisor.life(consumer)[0]
+
+        def send() -> None:
+            address = self._addresses.data(consumer, incarnation)
+            for frame in (frames.encode_open(frames.Open(pipe, *life)), frames.encode_end(frames.End(pipe, *life, final=True))):
+                self._desk.send(address, frame)
+
+        self._when_known(consumer, incarnation, send)
 
     def _wire(self, order: supervision.Wire) -> None:
         is_output = order.pipe in self._consumers(order.job)
-        address = (self._addresses.data if is_output else self._addresses.control)(order.peer, order.incarnation)
-        wire = {"do": "wire", "pipe": order.pipe, "address": address, "peer": order.peer, "incarnation": order.incarnation}
-        self.command(order.job, wire)
+        incarnation, node = self._supervisor.life(order.job)
+
+        def send() -> None:
+            if self._supervisor.life(order.peer)[0] != order.incarnation:
+                return  # it has a newer life, of which there will be another order
+            address = (self._addresses.data if is_output else self._addresses.control)(order.peer, order.incarnation, node)
+            wire = {"do": "wire", "pipe": order.pipe, "address": address, "peer": order.peer, "incarnation": order.incarnation}
+            self._tell(order.job, incarnation, wire)
+
+        self._when_known(order.peer, order.incarnation, send)
 
     def command(self, job: int, body: dict[str, Any]) -> None:
         """Tell the newest life of a job something; it hears it when it has started."""
-        self._desk.send(self.control_address(job), frames.encode_command(body))
+        self._tell(job, max(1, self._supervisor.life(job)[0]), body)
+
+    def _tell(self, job: int, incarnation: int, body: dict[str, Any]) -> None:
+        frame = frames.encode_command(body)
+        self._when_known(job, incarnation, lambda: self._desk.send(self._addresses.control(job, incarnation), frame))
+
+    def _when_known(self, job: int, incarnation: int, act: Callable[[], None]) -> None:
+        if self._addresses.known(job, incarnation):
+            act()
+        else:
+            self._waiting.setdefault((job, incarnation), []).append(act)
 
     def _decide(self, exit_code: int, reason: str, error: str) -> None:
         if self.result is None:
@@ -357,16 +464,23 @@ class Conductor:
 
     def _place(self, job: int, taken: Mapping[str, frozenset[int]]) -> tuple[str, str]:
         views = []
-        for node in self._nodes:
+        for node in self._nodes.values():
             names = tuple(self._names[other] for other in sorted(taken.get(node.name, ())))
-            views.append(placement.NodeView(dataclasses.replace(node, jobs=names), up=node.name in taken, down="lost"))
+            down = "lost" if node.name in self._joined else "not there: no service answers"
+            views.append(placement.NodeView(dataclasses.replace(node, jobs=names, TQ=self._quality(node)), up=node.name in taken, down=down))
         choice = placement.place(self._needs[job], views)
         log.info("%s -> node %s: %s", self._names[job], choice.node, choice.reason)
         return choice.node, choice.reason
 
+    def _quality(self, node: NodeInfo) -> int:
+        if self._gather_s is None:
+            return node.TQ  # there is no way to virtual nodes whose quality would matter
+        return self.qualities.get(node.ip) or self._liveness.statistics(time.monotonic())[node.name].tq or node.TQ
+
     def _write_down(self, what: Any) -> None:
         if self._events_file is not None and not isinstance(what, supervision.Tick):
-            entry = {"s": round(time.monotonic() - self._began, 4), "what": type(what).__name__, **dataclasses.asdict(what)}
+            told = what if isinstance(what, dict) else {"what": type(what).__name__, **dataclasses.asdict(what)}
+            entry = {"s": round(time.monotonic() - self._began, 4), **told}
             self._events_file.write(json.dumps(entry, default=str) + "\n")
             self._events_file.flush()
 

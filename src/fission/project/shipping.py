@@ -74,6 +74,17 @@ def copy_dependencies(job: BaseJob, root: Path, folder: Path) -> None:
         raise UserError(f"{job.name}: DEPENDENCIES cannot be copied into {folder}: {why}") from None
 
 
+def dependency_folder(job: BaseJob, root: Path) -> Path | None:
+    """The directory among a job's DEPENDENCIES, if there is one."""
+    folder = _directory(job, root)
+    return folder.resolve() if folder is not None else None
+
+
+def dependency_modules(job: BaseJob) -> list[ModuleType]:
+    """The modules among a job's DEPENDENCIES."""
+    return [entry for entry in _entries(job) if isinstance(entry, ModuleType)]
+
+
 def _entries(job: BaseJob) -> list[Any]:
     listed = job.DEPENDENCIES
     if listed is None:

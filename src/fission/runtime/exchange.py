@@ -78,6 +78,7 @@ class Exchange:
         self.pressed = False
         self._pressed_at, self._pressed_behind = -PRESS_S, 0
         self._noted = threading.Event()
+        self._ended_with: dict[str, Any] | None = None
         self._abandoned = False
         self._release_at = NEVER
         self._older: list[int] = []  # generations of which inputs may still be unreleased
@@ -137,7 +138,11 @@ class Exchange:
         if self._is_source:
             self.inlets.switch(self._bundle.generation)
         self.control.start()
-        self.say("hello", {})
+        self.say_hello()
+
+    def say_hello(self) -> None:
+        """Any thread: tell the client that the job lives, and where other machines reach it."""
+        self.say("hello", {"addresses": dict(self._links.addresses)} if self._links.addresses else {})
 
     def begin(self, first: int) -> None:
         """The job's loop begins with compute block ``first``; what is before it is finished."""
@@ -257,8 +262,8 @@ class Exchange:
 
     def say_ended(self, *, tell: bool) -> None:
         """Tell the client that all the job's work is done, and what its outputs end with; `finish` goes on when it has noted that."""
-        ends = {str(outlet.pipe): outlet.last for outlet in self.outlets if tell and not outlet.closed}
-        self.say("ended", {"ends": ends})
+        self._ended_with = {"ends": {str(outlet.pipe): outlet.last for outlet in self.outlets if tell and not outlet.closed}}
+        self.say("ended", self._ended_with)
 
     def end(self, *, tell: bool) -> None:
         """The job computes nothing any more: end the outputs (if ``tell``)."""
@@ -360,6 +365,10 @@ class Exchange:
             self.console.add(None)
         elif what == "wire":
             self._on_wire(int(body["pipe"]), str(body["address"]), int(body["peer"]), int(body["incarnation"]))
+        elif what == "rewire":
+            self._on_rewire(int(body["pipe"]))
+        elif what == "again":
+            self._say_again()
         elif what == "closed":
             self._by_pipe[int(body["pipe"])].on_closed()
             self.wake()
@@ -389,3 +398,20 @@ class Exchange:
                 self.lender.forget_reader(self.outlets.index(outlet), incarnation)
             blocks = outlet.wire(address, incarnation)
             self.say("replayed", {"job": peer, "incarnation": incarnation, "blocks": blocks})
+
+    def _on_rewire(self, pipe: int) -> None:
+        """The connection broke, and what was under way is lost: it begins anew, with the same life at its other end."""
+        outlet = self._by_pipe.get(pipe)
+        if outlet is None:
+            self.inlets.wire(pipe, "", 0)
+            self.release(force=True)
+        else:
+            outlet.wire("", outlet.consumer)
+
+    def _say_again(self) -> None:
+        """The client was away, and may have missed what was said to it."""
+        self.say_hello()
+        if self.keeper is not None:
+            self.keeper.say_again()
+        if self._ended_with is not None and not self._noted.is_set():
+            self.say("ended", self._ended_with)

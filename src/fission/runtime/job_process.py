@@ -109,8 +109,12 @@ def _load(text: str) -> Callable[..., Any]:
 
 
 def _links(bundle: JobBundle) -> Links:
-    links: Links = _load(bundle.links)(bundle.wiring)
-    return links
+    if not bundle.wiring.keys:
+        links: Links = _load(bundle.links)(bundle.wiring)
+        return links
+    guard = _load(bundle.guard)
+    guarded: Links = _load(bundle.links)(bundle.wiring, guard=lambda context: guard(context, bundle.wiring.keys))
+    return guarded
 
 
 def _shared_memory(job: BaseJob, bundle: JobBundle) -> tuple[Lender | None, Viewer | None]:

@@ -40,6 +40,7 @@ class Keeper:
         self._say = say
         self._lock = threading.Lock()
         self._settling = False  # a generation has begun whose first snapshot is not stored
+        self._unconfirmed: dict[tuple[int, int], bytes] = {}  # what the client has not confirmed, by generation and block
         self.generation = 0
 
     @property
@@ -63,7 +64,7 @@ class Keeper:
             state = max(older)[2] if older and not self._settling and self.generation != generation else AS_MADE
             if block == 0:
                 # else the first one that gets stored, but not stable, would be taken for where the job can go on
-                self._say("store", {"generation": generation, "block": 0}, state)
+                self._store(generation, 0, state)
         else:
             state = blocks[block]
         if state != AS_MADE:
@@ -97,6 +98,7 @@ class Keeper:
 
     def on_stored(self, generation: int, block: int) -> None:
         """Control thread: the client has confirmed a snapshot."""
+        self._unconfirmed.pop((generation, block), None)
         with self._lock:
             if generation == self.generation:
                 self._settling = False
@@ -117,4 +119,17 @@ class Keeper:
         except Exception as why:
             text = f"{self._job.name}: what snapshot gave ({type(state).__name__}) cannot be pickled: {type(why).__name__}: {why}"
             raise ValueFitError(text) from why
-        self._say("store", {"generation": self.generation, "block": block}, pickled)
+        self._store(self.generation, block, pickled)
+
+    def _store(self, generation: int, block: int, state: bytes) -> None:
+        self._unconfirmed[generation, block] = state
+        self._say("store", {"generation": generation, "block": block}, state)
+
+    def say_again(self) -> None:
+        """Control thread: the client may have missed what was said to it."""
+        for (generation, block), state in sorted(self._unconfirmed.copy().items()):
+            self._say("store", {"generation": generation, "block": block}, state)
+        with self._lock:
+            generation, block = self.generation, self._checkpoints.stable
+        if block > 0:
+            self._say("stable", {"generation": generation, "block": block}, b"")

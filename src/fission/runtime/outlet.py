@@ -145,6 +145,11 @@ class Outlet:
             self._unlimited_below = max(self._unlimited_below, generation)
             self._changed.notify_all()
 
+    @property
+    def consumer(self) -> int:
+        """The newest life of the consumer that is known; 0 before the first was told."""
+        return self._consumer
+
     def wire(self, address: str, incarnation: int) -> int:
         """Control thread: the consumer has a new life there; send it everything that is kept. Return how many blocks."""
         with self._changed:

@@ -1,8 +1,8 @@
 """The zygote of a node: a process with the runtime loaded that forks a job's process in milliseconds.
 
 It has one thread, reads orders from a stream socket (see `Splitter`; each message is a JSON line and, behind it, a bundle)
-and reports ends. Orders: ``launch`` with a pickled `JobBundle` and three descriptors (standard output, standard error,
-report), ``kill`` with a signal. It never unpickles a bundle and never imports user code. When the socket ends, because
+and reports ends. Orders: ``launch`` with a pickled `JobBundle`, with a `Place` unless
+the bundle has all, and with three descriptors (standard output, standard error, report), ``kill`` with a signal. It never unpickles a bundle and never imports user code. When the socket ends, because
 the node's service or the client is gone, it kills every job, removes the run's folder and ends.
 
 Every job is a process group of its own, so that what a job has started dies with it. What has left the group dies with the zygote,
@@ -27,6 +27,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
+from fission.ports import JobBundle, Place
 from fission.protocol.splitter import Splitter
 from fission.runtime import job_process
 
@@ -38,14 +39,15 @@ _PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 class _Child:
     """What `serve` returns in a job's process."""
 
-    def __init__(self, bundle: bytes, descriptors: list[int], life: int) -> None:
-        self.bundle, self.descriptors, self.life = bundle, descriptors, life
+    def __init__(self, bundle: bytes, place: dict[str, Any] | None, descriptors: list[int], life: int) -> None:
+        self.bundle, self.place, self.descriptors, self.life = bundle, place, descriptors, life
 
     def run(self) -> int:
         """Become the job."""
         stdout, stderr, report = self.descriptors
         job_process.take_over_output(stdout, stderr)
-        return job_process.run_job(pickle.loads(self.bundle), report, self.life)
+        bundle: JobBundle = pickle.loads(self.bundle)
+        return job_process.run_job(bundle if self.place is None else bundle.at(Place(**self.place)), report, self.life)
 
 
 class Zygote:
@@ -129,7 +131,7 @@ class Zygote:
         descriptors = [self._descriptors.popleft() for _ in range(DESCRIPTORS)]
         process = os.fork()
         if process == 0:
-            return self._become_job(bundle, descriptors)
+            return self._become_job(bundle, order.get("place"), descriptors)
         with contextlib.suppress(OSError):
             os.setpgid(process, process)  # here too: an order to kill may come before the child has done it
         for descriptor in descriptors:
@@ -138,7 +140,7 @@ class Zygote:
         self._report(known | {"event": "launched", "process": process})
         return None
 
-    def _become_job(self, bundle: bytes, descriptors: list[int]) -> _Child:
+    def _become_job(self, bundle: bytes, place: dict[str, Any] | None, descriptors: list[int]) -> _Child:
         self._jobs.clear()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -147,7 +149,7 @@ class Zygote:
         self._channel.close()
         for descriptor in (self._life_write, self._wake_read, self._wake_write, *self._descriptors):
             os.close(descriptor)
-        return _Child(bundle, descriptors, self._life)
+        return _Child(bundle, place, descriptors, self._life)
 
     def _reap(self) -> None:
         while (found := _ended_child()) is not None:

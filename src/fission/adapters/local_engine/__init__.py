@@ -17,11 +17,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from fission.adapters.local_engine.node import READ_BYTES, Node, Running, Stream
 from fission.errors import EngineError, InternalError
-from fission.ports import EngineEvent, JobBundle, JobExited, JobId, JobOutput, NodeGone, NodeName, NodePulse, NodeState, Seconds
+from fission.ports import EngineEvent, JobBundle, JobExited, JobId, JobOutput, NodeGone, NodeName, NodePulse, NodeState, Place, Seconds
 from fission.protocol.splitter import Splitter
 
 #: Seconds that a zygote may take to start; arbitrary, ten times what a slow board needs.
@@ -110,25 +111,38 @@ class LocalEngine:
             yield await self._events.get()
 
     async def launch(self, job: JobBundle, node: NodeName) -> None:
-        place = self._node(node)
-        running = Running(job)
+        self.host(job.job_id, job.incarnation, pickle.dumps(job), node)
+
+    def host(self, job: JobId, incarnation: int, bundle: bytes, node: NodeName, place: Place | None = None) -> None:
+        """`launch` for those who must not look into the bundle.
+
+        Args:
+            job, incarnation: the life.
+            bundle: a pickled `JobBundle`; only the job's own process unpickles it.
+            node: where.
+            place: where it works, if the bundle does not say so.
+
+        Raises:
+            EngineError: the node took no order.
+        """
+        there = self._node(node)
+        running = Running(job, incarnation)
         theirs: list[int] = []
         for name in ("stdout", "stderr", ""):
             read, write = os.pipe()
             os.set_blocking(read, False)
             theirs.append(write)
             if name:
-                running.streams.append(Stream(job.job_id, name, read))
+                running.streams.append(Stream(job, name, read))
             else:
                 running.report = read
-        order = json.dumps({"do": "launch", "job": job.job_id, "incarnation": job.incarnation}).encode()
-        message = Splitter.join(order + b"\n" + pickle.dumps(job))
+        order = {"do": "launch", "job": job, "incarnation": incarnation, "place": None if place is None else asdict(place)}
         try:
-            place.send(message, theirs)
+            there.send(Splitter.join(json.dumps(order).encode() + b"\n" + bundle), theirs)
         except OSError as why:
             self._forget(running)
-            raise EngineError(f"node {node} took no order to start job {job.job_id}: {why}") from None
-        place.running[job.job_id, job.incarnation] = running
+            raise EngineError(f"node {node} took no order to start job {job}: {why}") from None
+        there.running[job, incarnation] = running
         for stream in running.streams:
             asyncio.get_running_loop().add_reader(stream.descriptor, self._on_output, stream)
 
@@ -143,6 +157,9 @@ class LocalEngine:
             running.killer.cancel()
         kill = running.order(signal.SIGKILL)
         running.killer = asyncio.get_running_loop().call_later(max(0.0, grace), self._order, place, kill)
+
+    async def lost(self, node: NodeName) -> None:
+        """Nothing waits here."""
 
     # what tests and `simulate` do to jobs and nodes
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from fission.ports import JobBundle, JobId, NodeName
+from fission.ports import JobId, NodeName
 from fission.protocol.splitter import Splitter
 
 #: Bytes of a job's output that are taken at once, and at most kept back for the end of a line.
@@ -47,8 +47,8 @@ class Stream:
 class Running:
     """One life of a job."""
 
-    def __init__(self, bundle: JobBundle) -> None:
-        self.job, self.incarnation = bundle.job_id, bundle.incarnation
+    def __init__(self, job: JobId, incarnation: int) -> None:
+        self.job, self.incarnation = job, incarnation
         self.streams: list[Stream] = []
         self.report = -1
         self.killer: asyncio.TimerHandle | None = None

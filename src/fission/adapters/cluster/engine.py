@@ -1,0 +1,542 @@
+"""`fission.ports.Engine` over several machines: nodes run ``fission node``, and a Dask scheduler in this process reaches them.
+
+A node is known by the life of its service, which outlives its connections: when Dask loses a worker whose service still pulses, the
+orders for it wait for its next worker. Only the silence of both says that the service has died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import pickle
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import dask
+import zmq
+import zmq.asyncio
+from distributed import Client, Scheduler
+from distributed.diagnostics.plugin import SchedulerPlugin
+from distributed.security import Security
+
+from fission.adapters.cluster.tasks import order as obey
+from fission.errors import EngineError, InternalError
+from fission.ports import (
+    Archive,
+    Baggage,
+    EngineEvent,
+    EngineNotice,
+    JobBundle,
+    JobExited,
+    JobId,
+    JobOutput,
+    NodeGone,
+    NodeJoined,
+    NodeName,
+    NodePulse,
+    NodeState,
+    Seconds,
+)
+
+#: Pulse intervals without a pulse after which a node whose connection has ended is gone. Arbitrary: one may be lost on the way.
+GONE_PULSES = 2.1
+#: Seconds between two looks at the workers of somebody else's scheduler; arbitrary.
+LOOK_S = 0.25
+#: Seconds that a node has to answer a question; arbitrary.
+ANSWER_S = 10.0
+#: Largest piece in which an archive travels, in bytes; arbitrary, far below what Dask warns of.
+PIECE_BYTES = 4 << 20
+
+log = logging.getLogger("fission.cluster")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the client calls a node.
+
+    Attributes:
+        name: in messages and for placement.
+        groups: it is part of these.
+        max_jobs: how many it takes; None: as its service says.
+    """
+
+    name: NodeName
+    groups: tuple[str, ...]
+    max_jobs: int | None
+
+
+#: (address, name of the service) -> who that is; a text says why it is nobody.
+Recognise: TypeAlias = "Callable[[str, str], Identity | str]"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What every node is told of the run.
+
+    Attributes:
+        run: identity of the run.
+        network: its name.
+        pulses: address and UDP port for pulses.
+        ear: ZeroMQ address for the nodes' words.
+        interval_s: between two pulses.
+        orphan_timeout_s: how long a node goes on without the client.
+        root: REMOTE_ROOT; empty: as the service says.
+        versions: of Python, fission and Dask.
+    """
+
+    run: str
+    network: str
+    pulses: tuple[str, int]
+    ear: str
+    interval_s: float
+    orphan_timeout_s: float
+    root: str
+    versions: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class _Member:
+    """A life of a node's service."""
+
+    name: NodeName
+    ip: str
+    life: str
+    incarnation: int
+    max_jobs: int
+    worker: str = ""  # Dask's address of it; empty while there is none
+    pulse: int = 0  # number of the last pulse
+    pulse_at: float = 0.0
+    heard: int = 0  # number of the last end that it told
+    jobs: set[tuple[int, int]] = field(default_factory=set)
+    have: dict[str, asyncio.Future[str]] = field(default_factory=dict)  # archives there or on their way: what went wrong
+    waiting: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    suspicion: asyncio.TimerHandle | None = None
+
+
+class DaskEngine:
+    """Hosts jobs on the machines that run ``fission node``."""
+
+    def __init__(
+        self,
+        session: Session,
+        recognise: Recognise,
+        baggage: Callable[[JobId], Baggage],
+        *,
+        ip: str,
+        port: int,
+        cluster: str | None = None,
+        tls: Security | None = None,
+        guard: Callable[[Any], Any] | None = None,
+        pulses: Any = None,
+        dashboard: int | None = None,
+    ) -> None:
+        """Prepare; `open` begins.
+
+        Args:
+            session: what nodes are told.
+            recognise: who a node is.
+            baggage: what goes with a job.
+            ip, port: where the scheduler listens, ``cluster`` being None; else an existing scheduler's address is used.
+            tls, guard: what encrypts Dask's connections and ZeroMQ's sockets; None: nothing does.
+            pulses: factory of the socket for pulses, called with what takes a message.
+            dashboard: port of Dask's own web page; None: there is none.
+        """
+        self._session, self._recognise, self._baggage = session, recognise, baggage
+        self._ip, self._port, self._cluster, self._tls, self._dashboard = ip, port, cluster, tls, dashboard
+        self._guard_factory = guard
+        self._datagrams = pulses(self._on_pulse)
+        self._context = zmq.asyncio.Context()
+        self._guard: Any = None
+        self._ear: Any = None
+        self._scheduler: Scheduler | None = None
+        self._client: Any = None
+        self._members: dict[str, _Member] = {}  # by life
+        self._newest: dict[NodeName, str] = {}  # life
+        self._incarnations: dict[NodeName, int] = {}
+        self._events: asyncio.Queue[EngineEvent] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._told: set[str] = set()
+        self._following = False
+        self._closed = False
+
+    # the engine's life
+
+    async def open(self) -> None:
+        try:
+            await self._open_sockets()
+            await self._open_dask()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open_sockets(self) -> None:
+        await self._datagrams.open(*self._session.pulses)
+        self._ear = self._context.socket(zmq.PULL)
+        self._ear.setsockopt(zmq.LINGER, 0)
+        if self._guard_factory is not None:
+            self._guard = self._guard_factory(self._context)
+            self._guard.listen(self._ear)
+        try:
+            self._ear.bind(self._session.ear)
+        except zmq.ZMQError as why:
+            raise EngineError(f"cannot listen at {self._session.ear}: {why}") from None
+        self._spawn(self._hear())
+
+    async def _open_dask(self) -> None:
+        dask.config.set({"distributed.comm.timeouts.connect": "5s", "distributed.scheduler.allowed-failures": 0})
+        options: dict[str, Any] = {"security": self._tls} if self._tls is not None else {}
+        address = self._cluster
+        if address is None:
+            page = f"{self._ip}:{self._dashboard}" if self._dashboard is not None else None
+            protocol = "tls://" if self._tls is not None else "tcp://"
+            try:
+                self._scheduler = await Scheduler(
+                    host=self._ip,
+                    port=self._port,
+                    protocol=protocol,
+                    dashboard=page is not None,
+                    dashboard_address=page or f"{self._ip}:0",
+                    plugins=[_Watch(self)],
+                    **options,
+                )
+            except OSError as why:
+                raise EngineError(f"cannot listen at {self._ip}:{self._port}: {why.strerror or why}; is another run using it? (PORT)") from None
+            address = self._scheduler.address
+        try:
+            self._client = await Client(address, asynchronous=True, set_as_default=False, timeout=ANSWER_S, **options)  # type: ignore[no-untyped-call]
+        except (OSError, TimeoutError, asyncio.TimeoutError) as why:
+            raise EngineError(f"there is no Dask scheduler at {address} (CLUSTER): {why}") from None
+        if self._scheduler is None:
+            self._spawn(self._look())
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        for member in self._members.values():
+            if member.suspicion is not None:
+                member.suspicion.cancel()
+        for task in [*self._tasks]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(Exception):  # whatever Dask says at its end, it is over
+            if self._client is not None:
+                await self._client.close(timeout=1)
+        with contextlib.suppress(Exception):
+            if self._scheduler is not None:
+                await self._scheduler.close(reason="the network has ended")
+        self._datagrams.close()
+        if self._ear is not None:
+            self._ear.close(0)
+        if self._guard is not None:
+            self._guard.close()
+        self._context.term()
+
+    async def dismiss(self) -> None:
+        """Tell every node that the run is over: it stops what is left of it and is free."""
+        orders = [self._ask(member.worker, {"do": "dismiss", "run": self._session.run}) for member in self._members.values() if member.worker]
+        await asyncio.gather(*orders, return_exceptions=True)
+
+    def nodes(self) -> Mapping[NodeName, NodeState]:
+        newest = (self._members[life] for life in self._newest.values())
+        return {one.name: NodeState(one.name, one.ip, frozenset(job for job, _ in one.jobs)) for one in newest if one.worker}
+
+    async def events(self) -> AsyncIterator[EngineEvent]:
+        while True:
+            yield await self._events.get()
+
+    # orders
+
+    async def launch(self, job: JobBundle, node: NodeName) -> None:
+        member = self._member(node)
+        member.jobs.add((job.job_id, job.incarnation))
+        blob = pickle.dumps(job)
+
+        async def give() -> None:
+            try:
+                error = await self._launch(member, job, blob)
+            except EngineError:  # the connection broke: whether the order had arrived, its next worker will know
+                if self._newest.get(node) == member.life and (job.job_id, job.incarnation) in member.jobs:
+                    await self._when_connected(member, give)
+                return
+            if error is not None and (job.job_id, job.incarnation) in member.jobs:
+                member.jobs.discard((job.job_id, job.incarnation))
+                self._events.put_nowait(JobExited(job.job_id, job.incarnation, 1, {"outcome": "failed", "error": error}))
+
+        await self._when_connected(member, give)
+
+    async def _launch(self, member: _Member, job: JobBundle, blob: bytes) -> str | None:
+        baggage = self._baggage(job.job_id)
+        for archive in (baggage.code, baggage.dependencies):
+            if archive is not None and (error := await self._install(member, archive)):
+                return error
+        order = {
+            "do": "launch",
+            "run": self._session.run,
+            "job": job.job_id,
+            "incarnation": job.incarnation,
+            "code": baggage.code.digest,
+            "dependencies": baggage.dependencies.digest if baggage.dependencies is not None else "",
+        }
+        answer = await self._ask(member.worker, order, blob, wait=None)
+        return str(answer["error"]) if "error" in answer else None
+
+    async def ship(self, archive: Archive, node: NodeName) -> None:
+        """Bring an archive to a node now. Raises EngineError: it cannot be stored there."""
+        error = await self._install(self._member(node), archive)
+        if error:
+            raise EngineError(error)
+
+    async def _install(self, member: _Member, archive: Archive) -> str:
+        known = member.have.get(archive.digest)
+        if known is None:
+            known = member.have[archive.digest] = asyncio.get_running_loop().create_future()
+            error = ""
+            try:
+                pieces = range(0, len(archive.content), PIECE_BYTES)
+                for start in pieces:
+                    order = {"do": "install", "digest": archive.digest, "start": start, "size": len(archive.content)}
+                    answer = await self._ask(member.worker, order, archive.content[start : start + PIECE_BYTES], wait=None)
+                    error = str(answer.get("error", ""))
+                    if error or answer.get("have"):
+                        break
+            except BaseException as why:
+                error = str(why) or type(why).__name__
+                raise
+            finally:
+                if error:
+                    del member.have[archive.digest]
+                known.set_result(error)
+        return await asyncio.shield(known)
+
+    async def stop(self, job: JobId, incarnation: int, node: NodeName, *, grace: Seconds) -> None:
+        member = self._member(node)
+        order = {"do": "stop", "run": self._session.run, "job": job, "incarnation": incarnation, "grace": grace}
+
+        async def give() -> None:
+            with contextlib.suppress(EngineError):  # its service will be told again when supervision has it back
+                await self._ask(member.worker, order)
+
+        await self._when_connected(member, give)
+
+    async def lost(self, node: NodeName) -> None:
+        """Supervision has judged a node dead: Dask is told, and a service that returns must come with a new connection."""
+        member = self._members.get(self._newest.get(node, ""))
+        if member is None:
+            return
+        member.waiting.clear()
+        worker, member.worker = member.worker, ""
+        if worker and self._scheduler is not None and worker in self._scheduler.workers:
+            with contextlib.suppress(Exception):  # it is gone, which is what was wanted
+                await self._scheduler.remove_worker(worker, close=False, stimulus_id="fission-lost")
+
+    async def follow(self, on: bool) -> None:
+        """Have all nodes send what their jobs write, or no more."""
+        self._following = on
+        await asyncio.gather(
+            *(self._ask(one.worker, {"do": "follow", "on": on}) for one in self._members.values() if one.worker), return_exceptions=True
+        )
+
+    async def question(self, node: NodeName, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask a node's service something. Raises EngineError: there is no answer."""
+        return await self._ask(self._member(node).worker, order)
+
+    def _member(self, node: NodeName) -> _Member:
+        try:
+            return self._members[self._newest[node]]
+        except KeyError:
+            raise InternalError(f"no node {node}; there are {sorted(self._newest)}") from None
+
+    async def _when_connected(self, member: _Member, give: Callable[[], Awaitable[None]]) -> None:
+        if member.worker:
+            self._spawn(give())
+        else:
+            member.waiting.append(give)
+
+    async def _ask(self, worker: str, order: Mapping[str, Any], blob: bytes = b"", wait: float | None = ANSWER_S) -> dict[str, Any]:
+        if not worker or self._client is None:
+            raise EngineError("the node is not connected")
+        name = f"fission-{order['do']}-{order.get('job', '')}-{time.monotonic_ns()}"
+        future = self._client.submit(obey, dict(order), blob, workers=[worker], pure=False, key=name)
+        try:
+            answer: dict[str, Any] = await asyncio.wait_for(future, wait)
+        except (asyncio.TimeoutError, TimeoutError):
+            return {"error": f"no answer for {wait:g} s"}
+        except asyncio.CancelledError:
+            raise
+        except Exception as why:  # Dask's own, of many kinds
+            raise EngineError(f"the connection to the node at {worker} broke: {type(why).__name__}: {why}") from None
+        finally:
+            if not self._closed:
+                self._spawn(_cancelled(self._client, future))
+        return answer
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("an order failed", exc_info=task.exception())
+
+    # members
+
+    def on_worker(self, worker: str) -> None:
+        """A Dask worker has connected."""
+        self._spawn(self._enlist(worker))
+
+    def on_worker_gone(self, worker: str) -> None:
+        """A Dask worker's connection has ended: its service may still live."""
+        for member in self._members.values():
+            if member.worker == worker:
+                member.worker = ""
+                member.have.clear()
+                self._suspect(member)
+
+    def _suspect(self, member: _Member) -> None:
+        if member.suspicion is not None:
+            member.suspicion.cancel()
+        loop = asyncio.get_running_loop()
+        member.suspicion = loop.call_later(GONE_PULSES * self._session.interval_s, self._judge, member, member.pulse)
+
+    def _judge(self, member: _Member, pulse: int) -> None:
+        member.suspicion = None
+        if member.pulse != pulse or member.worker:
+            return  # it still speaks
+        member.waiting.clear()
+        self._events.put_nowait(NodeGone(member.name, "its service has ended", member.incarnation))
+
+    async def _look(self) -> None:
+        known: set[str] = set()
+        while True:
+            with contextlib.suppress(Exception):  # the scheduler is somebody else's, and may be away for a while
+                there = set((await self._client.scheduler.identity())["workers"])
+                for worker in there - known:
+                    self.on_worker(worker)
+                for worker in known - there:
+                    self.on_worker_gone(worker)
+                known = there
+            await asyncio.sleep(LOOK_S)
+
+    async def _enlist(self, worker: str) -> None:
+        session = self._session
+        order = {
+            "do": "enlist",
+            "run": session.run,
+            "network": session.network,
+            "pulses": list(session.pulses),
+            "ear": session.ear,
+            "interval_s": session.interval_s,
+            "orphan_timeout_s": session.orphan_timeout_s,
+            "root": session.root,
+            "versions": dict(session.versions),
+            "follow": self._following,
+        }
+        try:
+            facts = await self._ask(worker, order)
+        except EngineError as why:
+            log.warning("%s", why)
+            return
+        if "error" in facts:
+            ip = worker.partition("://")[2].rpartition(":")[0]
+            self._tell(f"node {facts.get('name', ip)} cannot be used: {facts['error']}")
+            return
+        identity = self._recognise(facts["ip"], facts["name"])
+        if isinstance(identity, str):
+            self._tell(f"node {facts['name']} ({facts['ip']}) is left alone: {identity}")
+            return
+        self._join(worker, identity, facts)
+
+    def _tell(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._events.put_nowait(EngineNotice(text))
+
+    def _join(self, worker: str, identity: Identity, facts: Mapping[str, Any]) -> None:
+        member = self._members.get(facts["life"])
+        if member is None:
+            name = identity.name
+            self._incarnations[name] = self._incarnations.get(name, 0) + 1
+            max_jobs = facts["max_jobs"] if identity.max_jobs is None else identity.max_jobs
+            member = _Member(name, facts["ip"], facts["life"], self._incarnations[name], max_jobs)
+            member.jobs = {(job, life) for job, life in facts["lives"]}
+            older = self._members.get(self._newest.get(name, ""))
+            self._members[member.life] = member
+            self._newest[name] = member.life
+            if older is not None and older.suspicion is not None:
+                older.suspicion.cancel()
+            lives = tuple(sorted(member.jobs))
+            self._events.put_nowait(NodeJoined(name, member.ip, identity.groups, max_jobs, member.incarnation, lives))
+        member.worker = worker
+        if member.suspicion is not None:
+            member.suspicion.cancel()
+            member.suspicion = None
+        waiting, member.waiting = member.waiting, []
+        for give in waiting:
+            self._spawn(give())
+
+    # what nodes say
+
+    def _on_pulse(self, pulse: dict[str, Any], source: tuple[str, int]) -> None:
+        member = self._members.get(str(pulse.get("life")))
+        known = member is not None and bool(member.worker)
+        if pulse.get("run") == self._session.run and isinstance(pulse.get("n"), int):
+            ack = member.heard if member is not None else 0
+            self._datagrams.send({"run": self._session.run, "n": pulse["n"], "ack": ack, "known": known}, source)
+            if member is not None and pulse["n"] > member.pulse:
+                member.pulse, member.pulse_at = pulse["n"], time.monotonic()
+                if known and self._newest[member.name] == member.life:
+                    means = pulse.get("means")
+                    self._events.put_nowait(NodePulse(member.name, member.incarnation, means if isinstance(means, dict) else {}))
+
+    async def _hear(self) -> None:
+        while True:
+            (data,) = await self._ear.recv_multipart()
+            try:
+                word = json.loads(data)
+                if word["run"] == self._session.run:
+                    self._on_word(word)
+            except (ValueError, KeyError, TypeError) as why:
+                log.warning("dropped a word of a node that is none: %s", why)
+
+    def _on_word(self, word: Mapping[str, Any]) -> None:
+        member = self._members.get(word["life"])
+        if member is None:
+            return
+        if word["what"] == "output":
+            self._events.put_nowait(JobOutput(int(word["job"]), str(word["stream"]), tuple(map(str, word["lines"]))))
+        elif word["what"] == "exited" and word["number"] > member.heard:
+            if word["number"] > member.heard + 1:
+                return  # the one before it is told again, and then this one too
+            member.heard = word["number"]
+            member.jobs.discard((word["job"], word["incarnation"]))
+            self._events.put_nowait(JobExited(word["job"], word["incarnation"], word["code"], dict(word["report"])))
+
+
+async def _cancelled(client: Any, future: Any) -> None:
+    with contextlib.suppress(Exception):  # only to be forgotten
+        await client.cancel([future], force=True)
+        future.release()
+
+
+class _Watch(SchedulerPlugin):
+    """Tells the engine of workers as they come and go."""
+
+    name = "fission"
+
+    def __init__(self, engine: DaskEngine) -> None:
+        self._engine = engine
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        """Called by Dask."""
+        self._engine.on_worker(worker)
+
+    def remove_worker(self, scheduler: Scheduler, worker: str, **kwargs: Any) -> None:
+        """Called by Dask."""
+        self._engine.on_worker_gone(worker)

@@ -1,0 +1,101 @@
+"""A node's end of Dask: a worker in the service's own process that is made anew whenever it was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import dask
+from distributed import Worker
+from distributed.security import Security
+
+from fission.adapters.cluster.tasks import Obey, ServicePlugin
+
+#: Seconds before the next attempt to reach the client, the first and the longest pause; arbitrary.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0
+#: Orders that may be under way at once: each is a coroutine that waits for the end of a job.
+ORDERS = 10_000
+#: Seconds that a worker has to leave in order; what it does is worth nothing any more.
+LEAVE_S = 0.5
+
+log = logging.getLogger("fission.node")
+
+
+def security(ca_file: str, cert_file: str, key_file: str) -> Security:
+    """Return Dask's settings for TLS with the network's certificate on both sides."""
+    return Security(  # type: ignore[no-untyped-call]
+        require_encryption=True,
+        tls_ca_file=ca_file,
+        tls_scheduler_cert=cert_file,
+        tls_scheduler_key=key_file,
+        tls_worker_cert=cert_file,
+        tls_worker_key=key_file,
+        tls_client_cert=cert_file,
+        tls_client_key=key_file,
+    )
+
+
+class ClusterWorker:
+    """Keeps a Dask worker connected to a scheduler."""
+
+    def __init__(self, address: str, ip: str, name: str, folder: str, obey: Obey, tls: Security | None, on_lost: Callable[[], None]) -> None:
+        """Args: address: of the scheduler. ip: of this machine. name: of the node. folder: for Dask's own files. obey: takes orders.
+        tls: None: nothing is encrypted. on_lost: called when a connection has ended.
+        """
+        self._address, self._ip, self._name, self._folder = address, ip, name, folder
+        self._obey, self._tls, self._on_lost = obey, tls, on_lost
+        self._worker: Worker | None = None
+        self._count = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether the scheduler has accepted the worker, as far as this side knows."""
+        return self._worker is not None and self._worker.status.name == "running"
+
+    async def run(self) -> None:
+        """Connect, again and again, until cancelled."""
+        dask.config.set({"distributed.worker.memory.spill": False, "distributed.comm.timeouts.connect": "5s"})
+        pause_s = FIRST_PAUSE_S
+        while True:
+            self._count += 1
+            try:
+                async with self._made() as self._worker:
+                    log.info("connected to the client at %s", self._address)
+                    pause_s = FIRST_PAUSE_S
+                    await self._worker.finished()
+            except asyncio.CancelledError:
+                await self.drop()
+                raise
+            except Exception as why:  # whatever Dask raises, the next attempt may succeed
+                log.warning("no connection to the client at %s: %s", self._address, str(why).strip() or type(why).__name__)
+            else:
+                log.info("the connection to the client has ended")
+            self._worker = None
+            self._on_lost()
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _made(self) -> Worker:
+        options: dict[str, Any] = {"security": self._tls} if self._tls is not None else {}
+        return Worker(
+            self._address,
+            nthreads=ORDERS,
+            name=f"{self._name} #{self._count}",
+            host=self._ip,
+            dashboard=False,
+            memory_limit=0,
+            local_directory=self._folder,
+            heartbeat_interval="500ms",
+            plugins=(ServicePlugin(self._obey),),
+            **options,
+        )
+
+    async def drop(self) -> None:
+        """Give the present connection up; `run` makes another one."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            with contextlib.suppress(Exception):  # it may be closing by itself, with any error
+                await asyncio.wait_for(worker.close(timeout=LEAVE_S, nanny=False), 4 * LEAVE_S)

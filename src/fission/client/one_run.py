@@ -1,0 +1,221 @@
+"""One run of a network: what `simulate` and `run` have in common. One asyncio loop; signals are events too.
+
+The first Ctrl-C or SIGTERM stops the jobs in order, the second kills them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from fission.adapters.file_checkpoints import FileCheckpoints
+from fission.adapters.local_engine import LocalEngine
+from fission.adapters.shared_memory import sweep
+from fission.adapters.zmq_desk import ZmqDesk
+from fission.client.bundles import Addresses, Bundles, plans
+from fission.client.conductor import Conductor, failed_job
+from fission.client.consoles import Consoles
+from fission.client.folders import end_log, make_folders, start_log
+from fission.client.signals import Signals
+from fission.client.summary import Summary
+from fission.core.nodes import NodeInfo
+from fission.errors import EXIT_INTERRUPTED, EXIT_OK, JobFailed
+from fission.ports import Engine, NodeName, Observer
+from fission.project.config import LoadedNetwork
+
+#: Exit code after SIGTERM: 128 + 15, as shells report it.
+EXIT_TERMINATED = 143
+#: Seconds that a job has to stop after it was asked to. With what follows it keeps Ctrl-C below 2 s (SPEC section 1).
+GRACE_S = 1.0
+#: Seconds that the end of killed jobs is waited for; arbitrary.
+KILLED_S = 0.5
+#: What every job's process needs; loaded once by the zygote, before it forks.
+PRELOAD = ("fission.adapters.zmq_links", "fission.adapters.shared_memory", "fission.adapters.shared_views", "fission.runtime.job_process")
+#: What a zygote calls with the run's prefix when this process dies.
+SWEEP = "fission.adapters.shared_memory:sweep"
+#: Name of the node on which local jobs run, and all of them where there are no other nodes.
+CLIENT = "client"
+
+
+class OneRun:
+    """One run of a network on this machine; subclasses say which nodes it has, and who hosts its jobs.
+
+    Attributes:
+        folder: of the run, in the network's folder.
+    """
+
+    def __init__(self, loaded: LoadedNetwork, folder: Path, run_folder: str, observer: Observer, stdin: bool) -> None:
+        """Args: loaded: the network. folder: of the run. run_folder: temporary folder. observer: told what happens. stdin: whether standard
+        input may feed a console.
+        """
+        self._loaded = loaded
+        self._observer = observer
+        self.folder = folder
+        self._run_folder = run_folder
+        self._shared_prefix = f"fission-{secrets.token_hex(6)}"
+        self._stdin = stdin
+        self._exit_code = EXIT_OK
+        self._reason = ""
+        self._over = asyncio.Event()  # the network is to be stopped
+        self._kill = asyncio.Event()  # and at once
+
+    # what subclasses say
+
+    def _nodes(self) -> list[NodeInfo]:
+        """The nodes of this run that are expected."""
+        raise NotImplementedError
+
+    def _addresses(self) -> Addresses:
+        return Addresses(self._run_folder, self._shared_prefix)
+
+    def _desk(self, addresses: Addresses) -> ZmqDesk:
+        return ZmqDesk(addresses.client)
+
+    def _engine(self, nodes: list[NodeInfo]) -> Engine:
+        """Who hosts the jobs."""
+        return self._local_engine([NodeName(node.name) for node in nodes])
+
+    def _local_engine(self, names: list[NodeName]) -> LocalEngine:
+        return LocalEngine(self._run_folder, names, PRELOAD, self._loaded.config.pulse_interval, (SWEEP, self._shared_prefix))
+
+    def _bundles(self, addresses: Addresses, incarnation: Callable[[int], int]) -> Bundles:
+        return Bundles(self._loaded, str(self.folder), addresses, incarnation)
+
+    def _gather_s(self) -> float | None:
+        """Seconds after which the network starts without the nodes that are not up; None: it needs all of them."""
+        return None
+
+    def _companions(self, engine: Engine, conductor: Conductor) -> list[Awaitable[None]]:
+        """What else goes on while the network runs."""
+        return []
+
+    async def _before_close(self, engine: Engine) -> None:
+        """Called when the jobs are stopped, before the engine is closed."""
+
+    # the run
+
+    async def main(self, duration: float | None, signals: Signals) -> Summary:
+        """Run to the end."""
+        started = time.monotonic()
+        config, network = self._loaded.config, self._loaded.network
+        signals.deliver(asyncio.get_running_loop(), self._on_signal)
+        addresses = self._addresses()
+        nodes = self._nodes()
+        engine = self._engine(nodes)
+        desk = self._desk(addresses)
+        conductor = Conductor(
+            network,
+            plans(network, config.restarts),
+            nodes,
+            engine,
+            desk,
+            FileCheckpoints(self.folder / ".checkpoints"),
+            self._observer,
+            addresses,
+            pulse_interval_s=config.pulse_interval,
+            restart_window_s=config.restart_window,
+            allocation_timeout_s=config.allocation_timeout,
+            on_ended=lambda job: consoles.forget(job),
+            gather_s=self._gather_s(),
+        )
+        consoles = Consoles(self._loaded, self._run_folder, self.folder, self._observer, self._stdin, conductor.command)
+        handlers: list[logging.Handler] = []
+        tasks: list[asyncio.Task[Any]] = []
+        try:
+            opening = asyncio.create_task(engine.open())
+            await asyncio.sleep(0)  # the zygotes start while the folders are made
+            self._make_folders()
+            handlers = start_log(self._loaded, self.folder / "fission.log", self._observer)
+            bundles = self._bundles(addresses, conductor.incarnation)
+            await self._unless_over(opening)
+            if not self._over.is_set():
+                await consoles.open()
+                tasks.append(asyncio.create_task(conductor.run(bundles, self.folder / "events.jsonl")))
+                tasks += [asyncio.ensure_future(work) for work in self._companions(engine, conductor)]
+                await self._until_over(conductor, duration)
+            await self._stop_all(engine, conductor)
+            await self._before_close(engine)
+        finally:
+            await engine.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await consoles.close()
+            desk.close()
+            sweep(self._shared_prefix)
+            for path in self.folder.glob("*/.pipe_*.fifo"):  # of executables whose jobs had to be killed
+                path.unlink(missing_ok=True)
+            signals.forget()
+            end_log(handlers)
+        if conductor.error is not None:
+            raise conductor.error
+        return self._summary(conductor, time.monotonic() - started)
+
+    def _make_folders(self) -> None:
+        make_folders(self._loaded, self.folder)
+
+    async def _unless_over(self, opening: asyncio.Task[None]) -> None:
+        await first_of(opening, self._over.wait())
+        if opening.done():
+            opening.result()
+        else:
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+
+    async def _until_over(self, conductor: Conductor, duration: float | None) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(first_of(self._over.wait(), conductor.over.wait()), duration)
+        if conductor.result is not None:
+            self._end(conductor.result[1])
+        self._end("time is over")
+
+    # signals and the end
+
+    def _on_signal(self, number: int) -> None:
+        if self._over.is_set():
+            self._kill.set()
+            return
+        self._exit_code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED
+        self._end("interrupted" if number == signal.SIGINT else "terminated")
+
+    def _end(self, reason: str) -> None:
+        if not self._over.is_set():
+            self._reason = reason
+            self._over.set()
+
+    async def _stop_all(self, engine: Engine, conductor: Conductor) -> None:
+        conductor.stopping = True
+        for job, incarnation, node in conductor.processes():
+            await engine.stop(job, incarnation, NodeName(node), grace=GRACE_S)
+        if not conductor.empty.is_set():
+            await asyncio.wait_for(
+                first_of(conductor.empty.wait(), self._kill.wait(), asyncio.sleep(GRACE_S + KILLED_S)), GRACE_S + 2 * KILLED_S
+            )
+
+    def _summary(self, conductor: Conductor, seconds: float) -> Summary:
+        for job, _, _ in conductor.processes():
+            conductor.jobs[job].outcome = "killed"  # by the engine's end, which nobody followed
+        failures = []
+        if conductor.result is not None and self._exit_code == EXIT_OK:
+            self._exit_code, reason, error = conductor.result
+            if error:
+                failures = [JobFailed(failed_job(reason), error)]
+        return Summary(self._loaded.name, self._exit_code, self._reason, seconds, conductor.jobs, failures, tuple(conductor.failovers))
+
+
+async def first_of(*waits: object) -> None:
+    """Wait until the first of them is done; cancel those that are not, but for tasks, which belong to the caller."""
+    tasks = [wait if isinstance(wait, asyncio.Task) else asyncio.ensure_future(wait) for wait in waits]  # type: ignore[call-overload]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait, task in zip(waits, tasks, strict=True):
+            if wait is not task:
+                task.cancel()

@@ -1,0 +1,116 @@
+"""What travels to nodes: the project's code, and a job's DEPENDENCIES, each packed once and known by the digest of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+
+from fission.core.base import BaseJob
+from fission.errors import UserError
+from fission.ports import Archive, Baggage
+from fission.project.config import LoadedNetwork
+from fission.project.shipping import RUN_FOLDERS, dependency_folder, dependency_modules
+
+#: Files that are code; what else a job reads belongs into its DEPENDENCIES.
+CODE = (".py", ".pyi", ".so")
+#: Folders that are nobody's code.
+LEFT_OUT = frozenset({"__pycache__", "node_modules", "build", "dist"})
+
+
+class Archives:
+    """The archives of one network; each is packed when it is first asked for."""
+
+    def __init__(self, loaded: LoadedNetwork) -> None:
+        """Args: loaded: the network."""
+        self._loaded = loaded
+        self._folders: dict[Path, Archive] = {}
+
+    def baggage(self, job: int) -> Baggage:
+        """Return what a job needs on its node. Raises UserError: a file cannot be read."""
+        folder = dependency_folder(self._loaded.network.jobs[job], self._loaded.root)
+        if folder is None:
+            return Baggage(self.code)
+        if folder not in self._folders:
+            self._folders[folder] = pack(_files(folder, folder, everything=True))
+        return Baggage(self.code, self._folders[folder])
+
+    @cached_property
+    def code(self) -> Archive:
+        """The project's Python files, and modules among DEPENDENCIES that are from elsewhere."""
+        root = self._loaded.root
+        files = dict(_files(root, root, everything=False))
+        for job in self._loaded.network.jobs.values():
+            files |= dict(_module_files(job, root))
+        return pack(files.items())
+
+
+def pack(files: Iterable[tuple[str, Path]]) -> Archive:
+    """Return an archive of (name in it, file). The same names and contents give the same digest. Raises UserError: one cannot be read."""
+    digest, buffer = hashlib.sha256(), io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
+        for name, path in sorted(files):
+            try:
+                _add(tar, digest, name, path)
+            except OSError as why:
+                raise UserError(f"{path} cannot be sent to the nodes: {why.strerror or why}") from None
+    return Archive(digest.hexdigest()[:32], buffer.getvalue())
+
+
+def _add(tar: tarfile.TarFile, digest: hashlib._Hash, name: str, path: Path) -> None:
+    info = tar.gettarinfo(str(path), name)
+    digest.update(f"{name}\\0{info.mode & 0o111}\\0{info.linkname}\\0".encode("utf-8", "surrogateescape"))
+    if not info.isreg():
+        tar.addfile(info)
+        return
+    content = path.read_bytes()
+    info.size = len(content)  # it may have grown since
+    digest.update(len(content).to_bytes(8, "big") + content)
+    tar.addfile(info, io.BytesIO(content))
+
+
+def _files(folder: Path, root: Path, *, everything: bool) -> Iterator[tuple[str, Path]]:
+    """Yield (name below root, path) of a folder's files: its code, or everything but what runs have made."""
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda one: one.name):
+            path = Path(entry.path)
+            name = str(path.relative_to(root))
+            if entry.is_dir(follow_symlinks=False):
+                if not _left_out(path, everything):
+                    yield from _files(path, root, everything=everything)
+            elif everything:
+                if entry.is_file() or entry.is_symlink():
+                    yield name, path
+            elif entry.name.endswith(CODE) and entry.is_file():
+                yield name, path
+
+
+def _left_out(folder: Path, everything: bool) -> bool:
+    if folder.name in RUN_FOLDERS and (folder.parent / "config.py").is_file():
+        return True
+    if folder.name == "__pycache__":
+        return True
+    return not everything and (folder.name.startswith(".") or folder.name in LEFT_OUT or (folder / "pyvenv.cfg").is_file())
+
+
+def _module_files(job: BaseJob, root: Path) -> Iterator[tuple[str, Path]]:
+    for module in dependency_modules(job):
+        path = _source(module)
+        if path is None or path.is_relative_to(root):
+            continue
+        top = module.__name__.replace(".", "/")
+        if path.name == "__init__.py":
+            for name, file in _files(path.parent, path.parent, everything=False):
+                yield f"{top}/{name}", file
+        else:
+            yield f"{top}{path.suffix}", path
+
+
+def _source(module: ModuleType) -> Path | None:
+    file = getattr(module, "__file__", None)
+    return Path(file).resolve() if file else None

@@ -1,0 +1,307 @@
+"""The service of one node: keeps a Dask worker connected to the client, owns the zygote and the jobs, pulses, reports ends.
+
+It runs no user code, and what happens to its connections does not touch its jobs: `fission.protocol.residence` decides what does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fission.adapters.cluster.worker import ClusterWorker
+from fission.adapters.datagrams import Datagrams
+from fission.adapters.local_engine import LocalEngine
+from fission.adapters.machine import Means
+from fission.adapters.shared_memory import sweep
+from fission.adapters.zmq_desk import ZmqVoice
+from fission.errors import EngineError, UserError
+from fission.ports import JobExited, JobOutput, NodeGone, NodeName, Place
+from fission.protocol.residence import Residence, State, Stop
+from fission.service.stock import Stock
+
+#: The one virtual node of the service's own engine.
+HERE = NodeName("here")
+#: Echoes in a row by which the client says that it has no connection to this node, before the present one is given up; arbitrary.
+UNKNOWN_ECHOES = 5
+#: Bytes of a log that are sent to a client who collects; arbitrary.
+LOG_BYTES = 8 << 20
+
+log = logging.getLogger("fission.node")
+
+
+@dataclass(frozen=True)
+class NodeOptions:
+    """What a service is started with.
+
+    Attributes:
+        scheduler: Dask's address of the client.
+        ip: of this machine, as the client and the other nodes reach it.
+        name: of this node in messages.
+        max_jobs: how many jobs it takes.
+        root: where files go; None: as the client says.
+        keys: folder of the network's keys; empty: nothing is encrypted.
+        versions: of Python, fission and Dask.
+        preload: modules that the zygote loads.
+        sweep: import string of what removes shared memory by its prefix.
+    """
+
+    scheduler: str
+    ip: str
+    name: str
+    max_jobs: int
+    root: Path | None
+    keys: str
+    versions: Mapping[str, str]
+    preload: tuple[str, ...]
+    sweep: str
+
+
+class NodeService:
+    """One node, from its start to its end."""
+
+    def __init__(
+        self, options: NodeOptions, *, tls: Any = None, guard: Callable[[Any], Any] | None = None, seal: Any = None, unseal: Any = None
+    ) -> None:
+        """Args: options: of this node. tls, guard, seal, unseal: what encrypts Dask, ZeroMQ and pulses; None: nothing does."""
+        self._options = options
+        self._guard = guard
+        self._life = secrets.token_hex(8)
+        self._run_folder = tempfile.mkdtemp(prefix="fission-")
+        self._shared_prefix = f"fission-{secrets.token_hex(6)}"
+        self._residence = Residence()
+        self._stock: Stock | None = None
+        self._prepared: set[int] = set()
+        self._ends: dict[tuple[int, int], asyncio.Future[None]] = {}
+        self._engine = LocalEngine(self._run_folder, (HERE,), options.preload, 1.0, (options.sweep, self._shared_prefix))
+        dask_folder = os.path.join(self._run_folder, "dask")
+        self._worker = ClusterWorker(options.scheduler, options.ip, options.name, dask_folder, self.obey, tls, lambda: None)
+        self._datagrams = Datagrams(self._on_echo, seal, unseal)
+        self._voice: ZmqVoice | None = None
+        self._means = Means(str(options.root or Path.home()))
+        self._pulses = 0
+        self._pulse_to: tuple[str, int] = ("", 0)
+        self._interval_s = 1.0
+        self._unknown = 0
+        self._following = False
+        self._enlisted = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until cancelled; afterwards no job, process or file of ours is left but those in the node's root."""
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            await self._engine.open()
+            await self._datagrams.open(self._options.ip)
+            tasks = [asyncio.create_task(work) for work in (self._worker.run(), self._follow_engine(), self._pulse())]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._engine.close()
+            self._datagrams.close()
+            if self._voice is not None:
+                self._voice.close()
+            sweep(self._shared_prefix)
+            shutil.rmtree(self._run_folder, ignore_errors=True)
+
+    # orders of the client
+
+    async def obey(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
+        """Take one order; return the answer. Never raises: an error of ours is in the answer and in the log."""
+        work = {
+            "enlist": self._enlist,
+            "install": self._install,
+            "launch": self._launch,
+            "stop": self._stop,
+            "dismiss": self._dismiss,
+            "follow": self._follow,
+            "log": self._log,
+        }.get(order.get("do", ""))
+        if work is None:
+            return {"error": f"the node does not know the order {order.get('do')!r}"}
+        try:
+            return await work(order, blob)
+        except (UserError, EngineError) as why:
+            return {"error": str(why)}
+        except Exception as why:
+            log.exception("an order failed: %s", order.get("do"))
+            return {"error": f"{type(why).__name__}: {why}"}
+
+    async def _enlist(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
+        who = {"name": self._options.name, "ip": self._options.ip}
+        versions = dict(self._options.versions)
+        if other := [what for what, version in order["versions"].items() if versions.get(what) != version]:
+            texts = (f"{what} is {versions.get(what, 'missing')} there and {order['versions'][what]} here" for what in other)
+            return {**who, "error": f"the versions differ: {', '.join(texts)}; install the same on both"}
+        stock = Stock(self._options.root or Path(order["root"] or Path.home() / "fission"))
+        try:
+            await asyncio.to_thread(stock.prepare)
+        except UserError as why:
+            return {**who, "error": str(why)}
+        same = self._residence.run == order["run"]
+        error, stops = self._residence.enlist(
+            order["run"],
+            order["network"],
+            time.monotonic(),
+            interval_s=order["interval_s"],
+            orphan_timeout_s=order["orphan_timeout_s"],
+        )
+        if error:
+            return {**who, "error": error}
+        await self._kill(stops)
+        self._stock, self._interval_s, self._unknown = stock, order["interval_s"], 0
+        if not same:
+            self._prepared.clear()
+            log.info("serves the network %s", order["network"])
+        self._pulse_to = (str(order["pulses"][0]), int(order["pulses"][1]))
+        self._following = bool(order["follow"])
+        if self._voice is None or self._voice.address != order["ear"]:
+            if self._voice is not None:
+                self._voice.close()
+            self._voice = ZmqVoice(order["ear"], self._guard)
+        self._enlisted.set()
+        return {**who, "life": self._life, "max_jobs": self._options.max_jobs, "lives": sorted(self._residence.lives)}
+
+    def _store(self) -> Stock:
+        if self._stock is None:
+            raise UserError("the node was not enlisted")
+        return self._stock
+
+    async def _install(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
+        there = await asyncio.to_thread(self._store().add, order["digest"], order["start"], order["size"], blob)
+        return {"have": there}
+
+    async def _launch(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
+        job, incarnation = order["job"], order["incarnation"]
+        error, new, stops = self._residence.launch(order["run"], job, incarnation)
+        if error:
+            return {"error": error}
+        await self._kill(stops)
+        if new:
+            self._ends[job, incarnation] = asyncio.get_running_loop().create_future()
+            try:
+                place = await self._place(order)
+                if (job, incarnation) in self._residence.lives:  # it was not stopped meanwhile
+                    self._engine.host(job, incarnation, blob, HERE, place)
+            except (UserError, EngineError) as why:
+                self._ended(job, incarnation, {"code": 1, "report": {"outcome": "failed", "error": str(why)}})
+        end = self._ends.get((job, incarnation))
+        if end is not None:
+            await asyncio.shield(end)
+        return {}
+
+    async def _place(self, order: Mapping[str, Any]) -> Place:
+        stock, network, job = self._store(), self._residence.network, order["job"]
+        anew = job not in self._prepared
+        self._prepared.add(job)
+        folder = await asyncio.to_thread(stock.job_folder, network, job, order["dependencies"], anew=anew)
+        return Place(
+            folder=str(folder),
+            sys_path=(str(stock.archive(order["code"])),),
+            log_file=str(stock.log_file(network)),
+            run_folder=self._run_folder,
+            ip=self._options.ip,
+            keys=self._options.keys,
+            shared_prefix=self._shared_prefix,
+        )
+
+    async def _stop(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
+        if order["run"] == self._residence.run:
+            await self._engine.stop(order["job"], order["incarnation"], HERE, grace=order["grace"])
+        return {}
+
+    async def _dismiss(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
+        if order["run"] == self._residence.run and self._residence.state is State.SERVING:
+            await self._kill(self._residence.dismiss())
+            self._free()
+        return {}
+
+    async def _follow(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
+        self._following = bool(order["on"])
+        return {}
+
+    async def _log(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
+        found = await asyncio.to_thread(self._store().log_tail, order["network"], LOG_BYTES)
+        return {"log": found.decode("utf-8", "replace")}
+
+    # jobs
+
+    async def _kill(self, stops: list[Stop]) -> None:
+        for stop in stops:
+            await self._engine.stop(stop.job, stop.incarnation, HERE, grace=0)
+
+    def _free(self) -> None:
+        log.info("serves nobody")
+        self._enlisted.clear()
+        sweep(self._shared_prefix)
+
+    async def _follow_engine(self) -> None:
+        async for event in self._engine.events():
+            if isinstance(event, JobExited):
+                self._ended(event.job_id, event.incarnation, {"code": event.code, "report": dict(event.report)})
+            elif isinstance(event, JobOutput) and self._following:
+                self._say({"what": "output", "job": event.job_id, "stream": event.stream, "lines": list(event.lines)})
+            elif isinstance(event, NodeGone):
+                log.error("the zygote died, and its jobs with it; there is a new one now")
+                for job, incarnation in sorted(self._residence.lives):
+                    self._ended(job, incarnation, {"code": -9, "report": {}})
+                await self._engine.revive(HERE)
+
+    def _ended(self, job: int, incarnation: int, body: dict[str, Any]) -> None:
+        end = self._ends.pop((job, incarnation), None)
+        if end is not None and not end.done():
+            end.set_result(None)
+        told = self._residence.ended(job, incarnation, {"what": "exited", "job": job, "incarnation": incarnation, **body}, time.monotonic())
+        if told is not None:
+            self._say(told)
+
+    def _say(self, body: Mapping[str, Any]) -> None:
+        if self._voice is not None:
+            self._voice.say({**body, "run": self._residence.run, "life": self._life})
+
+    # pulses
+
+    async def _pulse(self) -> None:
+        while True:
+            await self._enlisted.wait()
+            now = time.monotonic()
+            self._means.sample(now)
+            self._pulses += 1
+            pulse = {"run": self._residence.run, "life": self._life, "n": self._pulses, "means": self._means.values()}
+            self._datagrams.send(pulse, self._pulse_to)
+            again, stops = self._residence.tick(now)
+            for body in again:
+                self._say(body)
+            if self._residence.state is State.FREE:
+                log.warning("the client was not heard for too long: its jobs are stopped")
+                await self._kill(stops)
+                self._free()
+            await asyncio.sleep(self._interval_s)
+
+    def _on_echo(self, echo: dict[str, Any], source: tuple[str, int]) -> None:
+        if echo.get("run") != self._residence.run or not self._residence.run:
+            return
+        self._residence.heard(echo["run"], time.monotonic())
+        self._residence.acknowledged(echo["run"], int(echo.get("ack", 0)))
+        # the client may have given this node up while the way was broken, which Dask would find out much later
+        self._unknown = 0 if echo.get("known") else self._unknown + 1
+        if self._unknown == UNKNOWN_ECHOES and self._worker.connected:
+            self._unknown = 0
+            asyncio.ensure_future(self._drop())
+
+    async def _drop(self) -> None:
+        with contextlib.suppress(Exception):  # it is being made anew anyway
+            await self._worker.drop()
