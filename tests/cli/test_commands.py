@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +53,35 @@ def test_words_missing(cli: Cli) -> None:
         told = cli(*words)
         assert told.code == 2
         assert "Usage: fission" in told.err
+
+
+# -- keys
+
+
+def test_keys(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FISSION_KEYS", str(tmp_path / "named" / "keys"))
+    told = cli("keys")
+    assert (told.code, told.err) == (0, "")
+    assert f"in {tmp_path}/named/keys." in told.out
+    assert f"scp -pr {tmp_path}/named/keys USER@NODE:.fission/" in told.out
+    assert "call it keys" not in told.out
+    again = cli("keys")
+    assert (again.code, again.out) == (2, "")
+    assert again.err.endswith(f"to replace them, on every node too: fission keys --dir {tmp_path}/named/keys --renew\n")
+    assert cli("keys", "--renew").out != told.out
+    other = cli("keys", "--dir", "a b", "--json")
+    assert json.loads(other.out)["folder"] == str(tmp_path / "a b")
+    assert "secret" not in other.out.replace("curve.secret", "")
+    assert f"scp -pr '{tmp_path}/a b'" in cli("keys", "--dir", "a b", "--renew").out
+
+
+def test_keys_without_the_library(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    told = cli("keys", "--dir", str(tmp_path / "keys"))
+    assert (told.code, told.out) == (2, "")
+    assert told.err == "Error: making keys needs the package cryptography, which is missing here: pip install 'fission[cluster]'\n"
+    assert not (tmp_path / "keys").exists()
 
 
 # -- startproject, startnetwork

@@ -1,0 +1,47 @@
+"""``fission keys``."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import click
+
+from fission.cli import interrupts
+from fission.cli.table import example
+from fission.errors import EXIT_OK
+
+
+@click.command(
+    name="keys",
+    epilog=example("fission keys", "fission keys --dir ~/.fission/lab_keys", "fission keys --renew"),
+    short_help="Make the keys that the machines of a network know each other by.",
+)
+@click.option(
+    "--dir", "folder", type=click.Path(path_type=Path), help="Where. Default: FISSION_KEYS of the environment, else ~/.fission/keys."
+)
+@click.option("--renew", is_flag=True, help="Replace keys that are there. Nodes with the old ones are refused from then on.")
+@click.option("--json", "as_json", is_flag=True, help="Write what was made as JSON to standard output.")
+def command(folder: Path | None, renew: bool, as_json: bool) -> int:
+    """Make the keys for the encryption between client and nodes.
+
+    The folder is made once, on one machine, and copied to every other one. Whoever has it can take part in the networks, and start
+    programs on the nodes.
+    """
+    interrupts.loaded()
+    from fission.adapters import keys
+
+    place = (folder or keys.default_folder()).absolute()
+    made = keys.make_keys(place, renew=renew)
+    files = [name.name for name in sorted(place.iterdir())]
+    if as_json:
+        click.echo(json.dumps({"folder": str(place), "name": made.name, "renewed": renew, "files": files}, indent=2))
+        return EXIT_OK
+    click.echo(f"Made the keys {made.name} in {place}.")
+    click.echo("Copy the folder to each node, once:")
+    click.echo("  ssh USER@NODE mkdir -p -m 700 .fission")
+    click.echo(f"  scp -pr {shlex.quote(str(place))} USER@NODE:.fission/")
+    if place.name != "keys":
+        click.echo(f"There it is found by FISSION_KEYS=~/.fission/{place.name}, or call it keys.")
+    return EXIT_OK
