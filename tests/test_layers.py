@@ -26,6 +26,7 @@ FLOORS = {
     "adapters": 4,
     "runtime": 5,
     "project": 5,
+    "service": 5.5,
     "client": 6,
     "pipelines": 6,
     "cli": 7,

@@ -199,7 +199,7 @@ class JobBundle:
         shared: import strings of the `Lender` and of the `Viewer`; empty where there is no shared memory.
         shared_prefix: of the names of the run in shared memory.
         consumers: incarnation of the consumer, by output pipe.
-        guard: import string ``module:factory`` of what encrypts the links between machines; called with the folder of the keys.
+        guard: import strings of what reads a folder of keys, and of what encrypts the links between machines with them.
     """
 
     job_id: JobId
@@ -225,13 +225,11 @@ class JobBundle:
     shared_prefix: str = ""
     consumers: Mapping[PipeId, int] = field(default_factory=dict)
     needed: Mapping[PipeId, int] = field(default_factory=dict)
-    guard: str = ""
+    guard: tuple[str, ...] = ()
 
     def at(self, place: Place) -> JobBundle:
         """Return the bundle as it holds at a place of which the client knows nothing."""
-        wiring = replace(
-            self.wiring, run_folder=place.run_folder, ip=place.ip, keys=place.keys, client=place.client or self.wiring.client
-        )
+        wiring = replace(self.wiring, run_folder=place.run_folder, ip=place.ip, keys=place.keys, client=place.client or self.wiring.client)
         return replace(
             self,
             folder=place.folder,

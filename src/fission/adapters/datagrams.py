@@ -10,16 +10,16 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from fission.errors import EngineError
 
 #: Largest datagram that is looked at, in bytes; arbitrary, a pulse has a tenth of it.
 MAX_BYTES = 4096
 Address: TypeAlias = "tuple[str, int]"
-#: payload -> datagram; datagram -> payload, or None if it is not authentic.
-Seal: TypeAlias = "Callable[[bytes], bytes]"
-Open: TypeAlias = "Callable[[bytes], bytes | None]"
+#: (payload, number) -> datagram, and back; None for what is not authentic. A receiver looks itself whether the message is an old one.
+Seal: TypeAlias = "Callable[[bytes, int], bytes]"
+Open: TypeAlias = "Callable[[bytes], tuple[int, bytes] | None]"
 
 log = logging.getLogger("fission.pulses")
 
@@ -27,10 +27,11 @@ log = logging.getLogger("fission.pulses")
 class Datagrams(asyncio.DatagramProtocol):
     """Sends and receives JSON objects. One asyncio loop; sending never blocks and never fails."""
 
-    def __init__(self, on_message: Callable[[dict[str, Any], Address], None], seal: Seal | None = None, unseal: Open | None = None) -> None:
-        """Args: on_message: called with each authentic message and where it came from. seal, unseal: None: nothing is encrypted."""
+    def __init__(self, on_message: Callable[[dict[str, Any], Address], None], seal: Seal, unseal: Open) -> None:
+        """Args: on_message: called with each authentic message and where it came from. seal, unseal: make and open datagrams."""
         self._on_message = on_message
         self._seal, self._unseal = seal, unseal
+        self._count = 0
         self._transport: asyncio.DatagramTransport | None = None
         self._refused: set[str] = set()
 
@@ -48,7 +49,8 @@ class Datagrams(asyncio.DatagramProtocol):
         """Send, if the system can right now."""
         if self._transport is not None and not self._transport.is_closing():
             payload = json.dumps(message, separators=(",", ":")).encode()
-            self._transport.sendto(payload if self._seal is None else self._seal(payload), address)
+            self._count += 1
+            self._transport.sendto(self._seal(payload, self._count), address)
 
     def close(self) -> None:
         """Give the socket back. Calling it twice is right."""
@@ -56,15 +58,12 @@ class Datagrams(asyncio.DatagramProtocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.DatagramTransport):
-            self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        payload: bytes | None = data if len(data) <= MAX_BYTES else None
-        if payload is not None and self._unseal is not None:
-            payload = self._unseal(payload)
+        opened = self._unseal(data) if len(data) <= MAX_BYTES else None
         try:
-            message = json.loads(payload) if payload is not None else None
+            message = json.loads(opened[1]) if opened is not None else None
         except ValueError:
             message = None
         if isinstance(message, dict):

@@ -39,7 +39,9 @@ COMMANDS: Mapping[str, Entry] = {
         Entry("startnetwork", "Make a new network in the project.", scope="new"),
         Entry("check", "Load and check everything without starting it."),
         Entry("simulate", "Run the network on this machine."),
+        Entry("run", "Run the network on its nodes."),
         Entry("send", "Send lines to an InteractiveJob of a running network."),
+        Entry("node", "Serve as a node.", scope="anywhere"),
         Entry("keys", "Make the keys that machines know each other by.", scope="anywhere"),
     )
 }

@@ -15,7 +15,7 @@ from fission.protocol.supervision import JobPlan
 from fission.protocol.window import WINDOW_BLOCKS, WINDOW_BYTES
 
 LINKS = "fission.adapters.zmq_links:ZmqLinks"
-GUARD = "fission.adapters.curve:guard_with"
+GUARD = ("fission.adapters.keys:load_keys", "fission.adapters.curve:Guard")
 SHARED = ("fission.adapters.shared_memory:Arena", "fission.adapters.shared_views:Views")
 
 
@@ -109,7 +109,9 @@ class HostAddresses(Addresses):
 class Bundles:
     """Makes the bundles of one run."""
 
-    def __init__(self, loaded: LoadedNetwork, folder: str, addresses: Addresses, incarnation: Callable[[int], int], *, share: bool = True) -> None:
+    def __init__(
+        self, loaded: LoadedNetwork, folder: str, addresses: Addresses, incarnation: Callable[[int], int], *, share: bool = True
+    ) -> None:
         """Prepare everything that does not change during the run.
 
         Args:

@@ -467,7 +467,9 @@ class Conductor:
         for node in self._nodes.values():
             names = tuple(self._names[other] for other in sorted(taken.get(node.name, ())))
             down = "lost" if node.name in self._joined else "not there: no service answers"
-            views.append(placement.NodeView(dataclasses.replace(node, jobs=names, TQ=self._quality(node)), up=node.name in taken, down=down))
+            views.append(
+                placement.NodeView(dataclasses.replace(node, jobs=names, TQ=self._quality(node)), up=node.name in taken, down=down)
+            )
         choice = placement.place(self._needs[job], views)
         log.info("%s -> node %s: %s", self._names[job], choice.node, choice.reason)
         return choice.node, choice.reason

@@ -9,6 +9,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 from fission.core.base import BaseJob
@@ -112,8 +113,9 @@ def _links(bundle: JobBundle) -> Links:
     if not bundle.wiring.keys:
         links: Links = _load(bundle.links)(bundle.wiring)
         return links
-    guard = _load(bundle.guard)
-    guarded: Links = _load(bundle.links)(bundle.wiring, guard=lambda context: guard(context, bundle.wiring.keys))
+    read_keys, guard = map(_load, bundle.guard)
+    keys = read_keys(Path(bundle.wiring.keys))
+    guarded: Links = _load(bundle.links)(bundle.wiring, guard=lambda context: guard(context, keys, log))
     return guarded
 
 

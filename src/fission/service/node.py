@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fission.adapters.cluster.worker import ClusterWorker
-from fission.adapters.datagrams import Datagrams
+from fission.adapters.datagrams import Datagrams, Open, Seal
 from fission.adapters.local_engine import LocalEngine
 from fission.adapters.machine import Means
 from fission.adapters.shared_memory import sweep
@@ -69,10 +69,8 @@ class NodeOptions:
 class NodeService:
     """One node, from its start to its end."""
 
-    def __init__(
-        self, options: NodeOptions, *, tls: Any = None, guard: Callable[[Any], Any] | None = None, seal: Any = None, unseal: Any = None
-    ) -> None:
-        """Args: options: of this node. tls, guard, seal, unseal: what encrypts Dask, ZeroMQ and pulses; None: nothing does."""
+    def __init__(self, options: NodeOptions, *, tls: Any, guard: Callable[[Any], Any] | None, seal: Seal, unseal: Open) -> None:
+        """Args: options: of this node. tls, guard: what encrypts Dask and ZeroMQ; None: nothing does. seal, unseal: the same for pulses."""
         self._options = options
         self._guard = guard
         self._life = secrets.token_hex(8)

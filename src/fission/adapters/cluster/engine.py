@@ -12,7 +12,7 @@ import json
 import logging
 import pickle
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -133,6 +133,7 @@ class DaskEngine:
         guard: Callable[[Any], Any] | None = None,
         pulses: Any = None,
         dashboard: int | None = None,
+        pre_copy: Callable[[], Sequence[Archive]] = tuple,
     ) -> None:
         """Prepare; `open` begins.
 
@@ -144,7 +145,9 @@ class DaskEngine:
             tls, guard: what encrypts Dask's connections and ZeroMQ's sockets; None: nothing does.
             pulses: factory of the socket for pulses, called with what takes a message.
             dashboard: port of Dask's own web page; None: there is none.
+            pre_copy: gives the archives that every node gets as soon as it is there.
         """
+        self._pre_copy = pre_copy
         self._session, self._recognise, self._baggage = session, recognise, baggage
         self._ip, self._port, self._cluster, self._tls, self._dashboard = ip, port, cluster, tls, dashboard
         self._guard_factory = guard
@@ -161,6 +164,7 @@ class DaskEngine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._told: set[str] = set()
         self._following = False
+        self._logs = _DaskLogs()
         self._closed = False
 
     # the engine's life
@@ -187,6 +191,7 @@ class DaskEngine:
         self._spawn(self._hear())
 
     async def _open_dask(self) -> None:
+        self._logs.take()
         dask.config.set({"distributed.comm.timeouts.connect": "5s", "distributed.scheduler.allowed-failures": 0})
         options: dict[str, Any] = {"security": self._tls} if self._tls is not None else {}
         address = self._cluster
@@ -204,7 +209,9 @@ class DaskEngine:
                     **options,
                 )
             except OSError as why:
-                raise EngineError(f"cannot listen at {self._ip}:{self._port}: {why.strerror or why}; is another run using it? (PORT)") from None
+                raise EngineError(
+                    f"cannot listen at {self._ip}:{self._port}: {why.strerror or why}; is another run using it? (PORT)"
+                ) from None
             address = self._scheduler.address
         try:
             self._client = await Client(address, asynchronous=True, set_as_default=False, timeout=ANSWER_S, **options)  # type: ignore[no-untyped-call]
@@ -235,10 +242,13 @@ class DaskEngine:
         if self._guard is not None:
             self._guard.close()
         self._context.term()
+        self._logs.give_back()
 
     async def dismiss(self) -> None:
         """Tell every node that the run is over: it stops what is left of it and is free."""
-        orders = [self._ask(member.worker, {"do": "dismiss", "run": self._session.run}) for member in self._members.values() if member.worker]
+        orders = [
+            self._ask(member.worker, {"do": "dismiss", "run": self._session.run}) for member in self._members.values() if member.worker
+        ]
         await asyncio.gather(*orders, return_exceptions=True)
 
     def nodes(self) -> Mapping[NodeName, NodeState]:
@@ -285,11 +295,13 @@ class DaskEngine:
         answer = await self._ask(member.worker, order, blob, wait=None)
         return str(answer["error"]) if "error" in answer else None
 
-    async def ship(self, archive: Archive, node: NodeName) -> None:
-        """Bring an archive to a node now. Raises EngineError: it cannot be stored there."""
-        error = await self._install(self._member(node), archive)
+    async def _bring(self, member: _Member, archive: Archive) -> None:
+        try:
+            error = await self._install(member, archive)
+        except EngineError as why:
+            error = str(why)
         if error:
-            raise EngineError(error)
+            log.warning("node %s got nothing in advance: %s", member.name, error)
 
     async def _install(self, member: _Member, archive: Archive) -> str:
         known = member.have.get(archive.digest)
@@ -477,6 +489,8 @@ class DaskEngine:
         if member.suspicion is not None:
             member.suspicion.cancel()
             member.suspicion = None
+        for archive in self._pre_copy():
+            self._spawn(self._bring(member, archive))
         waiting, member.waiting = member.waiting, []
         for give in waiting:
             self._spawn(give())
@@ -540,3 +554,24 @@ class _Watch(SchedulerPlugin):
     def remove_worker(self, scheduler: Scheduler, worker: str, **kwargs: Any) -> None:
         """Called by Dask."""
         self._engine.on_worker_gone(worker)
+
+
+class _DaskLogs(logging.Handler):
+    """Writes Dask's warnings into our log: a peer that is refused is one of them. Dask would show everything on the console."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._logger = logging.getLogger("distributed")
+        self._before: list[logging.Handler] = []
+
+    def take(self) -> None:
+        """From now on."""
+        self._before, self._logger.handlers = self._logger.handlers, [self]
+
+    def give_back(self) -> None:
+        """As it was."""
+        if self in self._logger.handlers:
+            self._logger.handlers = self._before
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.warning("Dask: %s", record.getMessage())

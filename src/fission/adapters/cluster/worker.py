@@ -41,7 +41,9 @@ def security(ca_file: str, cert_file: str, key_file: str) -> Security:
 class ClusterWorker:
     """Keeps a Dask worker connected to a scheduler."""
 
-    def __init__(self, address: str, ip: str, name: str, folder: str, obey: Obey, tls: Security | None, on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self, address: str, ip: str, name: str, folder: str, obey: Obey, tls: Security | None, on_lost: Callable[[], None]
+    ) -> None:
         """Args: address: of the scheduler. ip: of this machine. name: of the node. folder: for Dask's own files. obey: takes orders.
         tls: None: nothing is encrypted. on_lost: called when a connection has ended.
         """

@@ -12,14 +12,15 @@ from fission.cli import interrupts
 from fission.cli.table import Session, example
 
 
-def _seconds(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+def seconds_above_0(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """Callback of an option: a number of seconds must be above 0."""
     if value is not None and not (math.isfinite(value) and value > 0):
         raise click.BadParameter(f"must be a number of seconds above 0, is {value}")
     return value
 
 
 @click.command(name="simulate", epilog=example("fission my_network simulate", "fission my_network simulate --for 10 --json > summary.json"))
-@click.option("--for", "duration", type=float, metavar="SECONDS", callback=_seconds, help="Stop after so many seconds.")
+@click.option("--for", "duration", type=float, metavar="SECONDS", callback=seconds_above_0, help="Stop after so many seconds.")
 @click.option("--nodes", type=click.IntRange(0, 1000), default=0, metavar="N", help="Spread the jobs over N virtual nodes, named 1 to N.")
 @click.option(
     "--kill", "kills", multiple=True, metavar="NODE@SECONDS", help="Kill a virtual node, or a job with job:ID@SECONDS. Repeatable."

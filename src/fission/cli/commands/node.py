@@ -1,0 +1,58 @@
+"""``fission node``."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import click
+
+from fission.cli import interrupts
+from fission.cli.table import example
+
+
+@click.command(
+    name="node",
+    epilog=example("fission node --client 192.168.4.1", "fission node --client 192.168.4.1 --name kitchen --jobs 2 --root /srv/fission"),
+    short_help="Serve as a node: host jobs of the networks that a client runs.",
+)
+@click.option("--client", required=True, metavar="IP", help="Address of the machine that runs the networks (CLIENT_IP of their configs).")
+@click.option("--port", type=click.IntRange(1, 65535), default=8786, show_default=True, help="PORT of their configs.")
+@click.option("--ip", metavar="IP", help="Address of this machine, as the others reach it. Default: the one on the way to the client.")
+@click.option("--name", help="What messages call this node. Default: its host name.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="How many jobs it takes. Default: as many as it has CPUs.")
+@click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="Where code and jobs go. Default: REMOTE_ROOT of the configs.")
+@click.option(
+    "--keys", "folder", type=click.Path(path_type=Path), metavar="DIR", help="The network's keys. Default: as `fission keys` says."
+)
+@click.option(
+    "--insecure", is_flag=True, help="Without encryption, for networks with SECURITY = False. Whoever reaches this port runs code here."
+)
+def command(
+    client: str,
+    port: int,
+    ip: str | None,
+    name: str | None,
+    jobs: int | None,
+    root: Path | None,
+    folder: Path | None,
+    insecure: bool,
+) -> int:
+    """Serve as a node until Ctrl-C or SIGTERM.
+
+    Waits for a client, hosts the jobs that it places here, and waits for the next one. When the client is lost, its jobs go on for
+    ORPHAN_TIMEOUT. Runs no code of users in its own process.
+    """
+    from fission.service.start import serve
+
+    interrupts.loaded()
+    return serve(
+        client=client,
+        port=port,
+        ip=ip,
+        name=name or socket.gethostname(),
+        jobs=jobs,
+        root=None if root is None else root.absolute(),
+        keys_folder=folder,
+        insecure=insecure,
+    )

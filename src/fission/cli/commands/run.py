@@ -1,0 +1,42 @@
+"""``fission NETWORK run``."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from fission.cli import interrupts
+from fission.cli.commands.simulate import seconds_above_0
+from fission.cli.table import Session, example
+
+
+@click.command(name="run", epilog=example("fission my_network run", "fission my_network run --for 60 --json > summary.json"))
+@click.option("--for", "duration", type=float, metavar="SECONDS", callback=seconds_above_0, help="Stop after so many seconds.")
+@click.option("--json", "as_json", is_flag=True, help="Write the summary as JSON to standard output, all else to standard error.")
+@click.pass_obj
+def command(session: Session, duration: float | None, as_json: bool) -> int:
+    """Run the network on the NODES of its config.py, until all jobs have finished or Ctrl-C.
+
+    Each node runs the service `fission node`. Local jobs work in NETWORK/local/ID on this machine. Without NODES, or with none
+    but localhost, everything runs here, and no service is needed.
+    """
+    from fission.cli.console import Console
+    from fission.client.run import run
+    from fission.project.config import load
+
+    interrupts.loaded()
+    loaded = load(session.root, session.network)
+    console = Console(out=sys.stderr) if as_json else Console()
+    for warning in loaded.network.warnings():
+        console.warning(warning)
+    if interrupts.came():  # the user's modules have swallowed it
+        raise KeyboardInterrupt
+    summary = run(loaded, duration=duration, observer=console)
+    if as_json:
+        click.echo(json.dumps(summary.to_json(), indent=2))
+    else:
+        for line in summary.lines():
+            click.echo(line)
+    return summary.exit_code

@@ -1,0 +1,184 @@
+"""Runs a network on the nodes of its config, to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fission.adapters.cluster.engine import DaskEngine, Session
+from fission.adapters.cluster.worker import security
+from fission.adapters.curve import Guard
+from fission.adapters.datagrams import Datagrams
+from fission.adapters.keys import Keys, default_folder, load_keys
+from fission.adapters.sealing import open_sealed, seal
+from fission.adapters.zmq_desk import ZmqDesk
+from fission.client.bundles import Addresses, Bundles, HostAddresses, groups_of
+from fission.client.conductor import Conductor
+from fission.client.engines import Engines
+from fission.client.folders import alone
+from fission.client.one_run import CLIENT, OneRun
+from fission.client.roster import Roster, only_here
+from fission.client.signals import Signals
+from fission.client.summary import Summary
+from fission.core.nodes import NodeInfo
+from fission.errors import UserError
+from fission.ports import Archive, Engine, NodeName, Observer, Place
+from fission.project.archives import Archives
+from fission.project.config import LoadedNetwork
+from fission.service.versions import versions
+
+log = logging.getLogger("fission.client")
+
+#: Seconds that nodes have to answer before the network starts without them; arbitrary. Their services look for the client every second.
+GATHER_S = 5.0
+
+
+def run(loaded: LoadedNetwork, *, duration: float | None = None, observer: Observer | None = None, stdin: bool = True) -> Summary:
+    """Run the network on its NODES until it ends, fails, ``duration`` is over or a signal comes. Blocks.
+
+    Local jobs run on this machine, in ``NETWORK/local/<job id>``; so do all, if NODES names no other machine. Afterwards no process,
+    socket or shared memory of the run is left, here or on a node. Must be called in the main thread, because it takes SIGINT and
+    SIGTERM meanwhile.
+
+    Args:
+        loaded: the network, not loaded for a simulation.
+        duration: seconds after which it is stopped, which counts as a success; None: no limit.
+        observer: told what happens.
+        stdin: whether standard input may feed the network's InteractiveJob, if it has exactly one.
+
+    Raises:
+        DefinitionError: something of a job cannot be sent to its process; nothing was started.
+        UserError: the network runs already, its folder cannot be made anew, CLIENT_IP is not this machine's, or there are no keys.
+        EngineError: processes cannot be started, or an address is in use.
+    """
+    here = only_here(loaded.config.nodes) and loaded.config.cluster is None
+    keys = None if here else _keys(loaded)
+    if not here:
+        _check_client_ip(loaded)
+    with Signals() as signals, alone(loaded):
+        run_folder = tempfile.mkdtemp(prefix="fission-")
+        try:
+            arguments = (loaded, loaded.folder / "local", run_folder, observer or Observer(), stdin)
+            one = _RunHere(*arguments) if here else _RunOnNodes(*arguments, keys=keys)
+            return asyncio.run(one.main(duration, signals))
+        finally:
+            signals.forget()
+            shutil.rmtree(run_folder, ignore_errors=True)
+
+
+def _keys(loaded: LoadedNetwork) -> Keys | None:
+    if loaded.config.security:
+        return load_keys(default_folder())
+    return None
+
+
+def _check_client_ip(loaded: LoadedNetwork) -> None:
+    ip = loaded.config.client_ip
+    where = f"{loaded.name}/config.py"
+    if ip is None:
+        raise UserError(f"{where}: CLIENT_IP must be this machine's address, as the nodes reach it; it is not set")
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((ip, 0))
+    except OSError as why:
+        if why.errno not in (errno.EADDRNOTAVAIL, None) and not isinstance(why, socket.gaierror):
+            raise
+        raise UserError(
+            f"{where}: CLIENT_IP must be an address of this machine, as the nodes reach it; {ip} is not ({why.strerror})"
+        ) from None
+
+
+class _RunHere(OneRun):
+    """NODES names no other machine: all jobs run on this one, without any service."""
+
+    def _nodes(self) -> list[NodeInfo]:
+        return [NodeInfo(CLIENT, "127.0.0.1", (*groups_of(self._loaded.network), "ALL"), max_jobs=len(self._loaded.network.jobs))]
+
+
+class _RunOnNodes(OneRun):
+    """Local jobs here, all others on the nodes."""
+
+    def __init__(self, loaded: LoadedNetwork, folder: Path, run_folder: str, observer: Observer, stdin: bool, *, keys: Keys | None) -> None:
+        super().__init__(loaded, folder, run_folder, observer, stdin)
+        self._keys = keys
+        self._roster = Roster(loaded.config.nodes)
+        self._archives = Archives(loaded)
+        self._ip, self._port = str(loaded.config.client_ip), loaded.config.port
+        self._run = secrets.token_hex(8)
+        if keys is None:
+            observer.warning("SECURITY = False: nothing is encrypted, and whoever reaches the nodes can run code on them")
+
+    def _guard(self) -> Callable[[Any], Any] | None:
+        keys = self._keys
+        return None if keys is None else lambda context: Guard(context, keys, log)
+
+    def _nodes(self) -> list[NodeInfo]:
+        room = len(self._loaded.network.jobs)
+        return [NodeInfo(CLIENT, self._ip, ("LOCAL",), max_jobs=room), *self._roster.expected()]
+
+    def _addresses(self) -> Addresses:
+        return HostAddresses(self._run_folder, self._shared_prefix, self._at(1), CLIENT)
+
+    def _at(self, offset: int) -> str:
+        return f"tcp://{self._ip}:{self._port + offset}"
+
+    def _desk(self, addresses: Addresses) -> ZmqDesk:
+        return ZmqDesk(addresses.client, self._at(1), self._guard())
+
+    def _engine(self, nodes: list[NodeInfo]) -> Engine:
+        config, keys = self._loaded.config, self._keys
+        session = Session(
+            run=self._run,
+            network=self._loaded.name,
+            pulses=(self._ip, self._port),
+            ear=self._at(2),
+            interval_s=config.pulse_interval,
+            orphan_timeout_s=config.orphan_timeout,
+            root=config.remote_root or "",
+            versions=versions(),
+        )
+        far = DaskEngine(
+            session,
+            self._roster.recognise,
+            self._archives.baggage,
+            ip=self._ip,
+            port=self._port,
+            cluster=config.cluster,
+            tls=None if keys is None else security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file)),
+            guard=self._guard(),
+            pulses=lambda take: Datagrams(take, partial(seal, keys), partial(open_sealed, keys)),
+            dashboard=config.dashboard,
+            pre_copy=self._all_archives if config.pre_copy else tuple,
+        )
+        folder = "" if keys is None else str(keys.folder)
+        place = Place("", (), "", self._run_folder, self._ip, folder)
+        return Engines(self._local_engine([NodeName(CLIENT)]), far, NodeName(CLIENT), place)
+
+    def _all_archives(self) -> list[Archive]:
+        found: dict[str, Archive] = {}
+        for job in self._loaded.network.jobs:
+            baggage = self._archives.baggage(job)
+            found |= {one.digest: one for one in (baggage.code, baggage.dependencies) if one is not None}
+        return list(found.values())
+
+    def _bundles(self, addresses: Addresses, incarnation: Callable[[int], int]) -> Bundles:
+        return Bundles(self._loaded, str(self.folder), addresses, incarnation, share=False)
+
+    def _gather_s(self) -> float | None:
+        return GATHER_S
+
+    def _companions(self, engine: Engine, conductor: Conductor) -> list[Awaitable[None]]:
+        return []
+
+    async def _before_close(self, engine: Engine) -> None:
+        if isinstance(engine, Engines):
+            await engine.far.dismiss()

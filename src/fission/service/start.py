@@ -1,0 +1,124 @@
+"""Starts the service of a node and runs it until a signal comes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fission.adapters.cluster.worker import security
+from fission.adapters.curve import Guard
+from fission.adapters.keys import default_folder, load_keys
+from fission.adapters.sealing import open_sealed, seal
+from fission.errors import EXIT_OK, UserError
+from fission.service.node import NodeOptions, NodeService
+from fission.service.versions import versions
+
+#: What every job's process needs; loaded once by the zygote, before it forks.
+PRELOAD = (
+    "fission.adapters.zmq_links",
+    "fission.adapters.keys",
+    "fission.adapters.curve",
+    "fission.adapters.shared_memory",
+    "fission.adapters.shared_views",
+    "fission.runtime.job_process",
+)
+SWEEP = "fission.adapters.shared_memory:sweep"
+
+log = logging.getLogger("fission.node")
+
+
+def serve(
+    *,
+    client: str,
+    port: int,
+    ip: str | None,
+    name: str,
+    jobs: int | None,
+    root: Path | None,
+    keys_folder: Path | None,
+    insecure: bool,
+) -> int:
+    """Run the service until SIGINT or SIGTERM; return its exit code. Blocks; logs to standard error.
+
+    Args:
+        client, port: of the client's scheduler.
+        ip: of this machine; None: the address on the way to the client.
+        name: of this node.
+        jobs: how many it takes; None: as many as there are CPUs for this process.
+        root: where files go; None: as the client says.
+        keys_folder: of the network's keys; None: where `fission keys` makes them.
+        insecure: without keys.
+
+    Raises:
+        UserError: there are no keys, the client's address means nothing, or the root cannot be written.
+        EngineError: the zygote does not start, or an address cannot be had.
+    """
+    keys = None if insecure else load_keys(keys_folder or default_folder())
+    own_ip = ip or _address_towards(client, port)
+    options = NodeOptions(
+        scheduler=f"{'tcp' if keys is None else 'tls'}://{client}:{port}",
+        ip=own_ip,
+        name=name,
+        max_jobs=jobs or len(os.sched_getaffinity(0)),
+        root=root,
+        keys="" if keys is None else str(keys.folder),
+        versions=versions(),
+        preload=PRELOAD,
+        sweep=SWEEP,
+    )
+    _start_log()
+    log.info("node %s at %s waits for a client at %s:%s%s", name, own_ip, client, port, "" if keys else ", without encryption")
+    service = NodeService(
+        options,
+        tls=None if keys is None else security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file)),
+        guard=None if keys is None else lambda context: Guard(context, keys, log),
+        seal=partial(seal, keys),
+        unseal=partial(open_sealed, keys),
+    )
+    asyncio.run(_until_signal(service))
+    log.info("node %s has ended", name)
+    return EXIT_OK
+
+
+async def _until_signal(service: NodeService) -> None:
+    task = asyncio.current_task()
+    running = asyncio.ensure_future(service.run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, running.cancel)
+    try:
+        await running
+    except asyncio.CancelledError:
+        if task is not None and hasattr(task, "cancelling") and task.cancelling():
+            raise
+
+
+def _address_towards(client: str, port: int) -> str:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(client, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.connect(address)  # of a datagram socket: nothing is sent
+            return str(probe.getsockname()[0])
+    except OSError as why:
+        raise UserError(f"--client must be the address of the client's machine; {client}: {why.strerror or why}") from None
+
+
+def _start_log() -> None:
+    for name, level in (("fission", logging.INFO), ("distributed", logging.ERROR)):
+        logger = logging.getLogger(name)
+        logger.handlers = [_handler()]
+        logger.setLevel(level)
+        logger.propagate = False
+
+
+def _handler() -> logging.Handler:
+    handler: logging.StreamHandler[Any] = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    return handler
