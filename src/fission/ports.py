@@ -68,7 +68,7 @@ class Links(Protocol):
         ...
 
     def redirect(self, pipe: PipeId, address: str) -> None:
-        """Send to another address from now on: an output's consumer, or an input's producer, lives there now; empty: to the same one anew."""
+        """From now on an output's consumer, or an input's producer, is reached there; empty: at the same address, by a new connection."""
         ...
 
     @property

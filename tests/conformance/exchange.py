@@ -71,6 +71,10 @@ class Spy:
     def wake_control(self) -> None:
         self._links.wake_control()
 
+    @property
+    def addresses(self) -> dict[str, str]:
+        return {}
+
     def redirect(self, pipe: int, address: str) -> None:
         self._links.redirect(pipe, address)
 

@@ -70,6 +70,10 @@ class ReturnsAtOnce(MemoryLinks):
 
 
 class AnswersTheFirst(MemoryLinks):
+    @property
+    def addresses(self) -> dict[str, str]:
+        return {}
+
     def redirect(self, pipe: int, address: str) -> None:
         if pipe not in self._back:
             super().redirect(pipe, address)

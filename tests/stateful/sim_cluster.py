@@ -365,6 +365,9 @@ class Engine:
     async def stop(self, job: int, incarnation: int, node: NodeName, *, grace: float) -> None:
         self._cluster.order_kill(node, job, incarnation)
 
+    async def lost(self, node: NodeName) -> None:
+        pass
+
 
 class Desk:
     """The client's end of the talk with its jobs."""

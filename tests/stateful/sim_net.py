@@ -181,6 +181,10 @@ class SimLinks:
     def wake_control(self) -> None:
         pass
 
+    @property
+    def addresses(self) -> dict[str, str]:
+        return {}
+
     def redirect(self, pipe: int, address: str) -> None:
         side = self._out if pipe in self._out else self._back
         old = self._net.wire(self.life, side[pipe])

@@ -59,7 +59,7 @@ class Addresses:
 
 
 class HostAddresses(Addresses):
-    """Where the lives of jobs listen on several machines: below one folder of each, and at TCP ports that each life tells when it starts."""
+    """Where the lives of jobs listen on several machines: below a folder of each, and at TCP ports that a life tells when it starts."""
 
     def __init__(self, run_folder: str, shared_prefix: str, far_client: str, home: str) -> None:
         """Args: run_folder, shared_prefix: of the client's own node. far_client: where other machines reach the client. home: name of the

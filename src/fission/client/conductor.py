@@ -20,6 +20,7 @@ from typing import Any
 
 from fission.adapters.zmq_desk import ZmqDesk
 from fission.client.bundles import Addresses, Bundles
+from fission.client.history import History
 from fission.client.summary import JobSummary
 from fission.core.network import Network
 from fission.core.nodes import NodeInfo
@@ -75,9 +76,11 @@ class Conductor:
         allocation_timeout_s: float,
         on_ended: Callable[[int], None],
         gather_s: float | None = None,
+        history: History | None = None,
     ) -> None:
         """Args: nodes: that are expected. gather_s: seconds after which the network starts without those that are not up; None: never.
-        on_ended: called with each job that has ended. The rest as in `fission.client.simulate`.
+        on_ended: called with each job that has ended. history: of the run that is to be gone on with. The rest as in
+        `fission.client.simulate`.
         """
         self._network = network
         self._nodes = {node.name: node for node in nodes}
@@ -96,6 +99,7 @@ class Conductor:
         self._liveness = liveness.Liveness(pulse_interval_s)
         self._supervisor = Supervisor(plans, self._place, restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s)
         self._processes: dict[tuple[int, int], str] = {}  # node of each life whose process may run
+        self._living: set[tuple[int, int]] = set()  # lives that nodes had when they joined
         self._shown: set[str] = set()
         # of jobs that have ended, and whose process may be gone before its consumers have taken note: (incarnation, generation, last)
         self._ends: dict[int, dict[int, tuple[int, int, int]]] = {}
@@ -113,6 +117,36 @@ class Conductor:
         self.over = asyncio.Event()
         self.empty = asyncio.Event()
         self.empty.set()
+        self._history = history
+        if history is not None:
+            self._recall(history)
+
+    def _recall(self, history: History) -> None:
+        self._supervisor.resume(history.story)
+        self._ends.update({job: dict(ends) for job, ends in history.ends.items()})
+        for job, (incarnation, node) in history.story.lives.items():
+            self._addresses.placed(job, incarnation, node)
+            self.jobs[job].restarts = incarnation - 1
+            if job in history.story.finished:
+                self.jobs[job].outcome = "finished"
+        for (job, incarnation), told in history.addresses.items():
+            self._addresses.told(job, incarnation, told)
+
+    async def _go_on(self) -> None:
+        """All nodes that will come are there: what should run and does not is started anew."""
+        missing = []
+        story = self._history.story if self._history is not None else None
+        for job, (incarnation, _) in story.lives.items() if story is not None else ():
+            if self._supervisor.state(job) is not JobState.RUNNING:
+                continue
+            if (job, incarnation) in self._living:
+                self._processes[job, incarnation] = self._supervisor.life(job)[1]
+            elif job in self._ends:
+                await self._end_for(job, incarnation)
+            else:
+                missing.append(job)
+        self._say_empty()
+        await self._perform(self._supervisor.start(time.monotonic(), missing))
 
     @property
     def failovers(self) -> list[supervision.Failover]:
@@ -232,6 +266,7 @@ class Conductor:
         new = event.name not in self._nodes
         self._nodes[event.name] = NodeInfo(event.name, event.ip, event.groups, max_jobs=event.max_jobs)
         self._joined.add(event.name)
+        self._living.update(event.lives)
         self._write_down(event)
         if new:
             await self._live(liveness.Expect(event.name))
@@ -249,7 +284,7 @@ class Conductor:
         if not self._started and (all(map(self.up, self._nodes)) or self._gathered()):
             self._started = True
             self.observer.nodes_ready(self.nodes(), [name for name in self._nodes if not self.up(name)])
-            await self._perform(self._supervisor.start(time.monotonic()))
+            await self._go_on()
 
     def _gathered(self) -> bool:
         return self._gather_s is not None and time.monotonic() >= self._began + self._gather_s
@@ -273,6 +308,7 @@ class Conductor:
         elif what == "ended":
             # all its work is done and released: what happens to its process from here on is no failure
             self._ends[word.job] = {int(pipe): (word.incarnation, *last) for pipe, last in body["ends"].items()}
+            self._write_down({"what": "Ended", "job": word.job, "ends": self._ends[word.job]})
             self.command(word.job, {"do": "noted"})
         elif what == "warning":
             self.observer.warning(f"{self._names[word.job]}: {body['text']}")

@@ -23,6 +23,7 @@ from fission.client.bundles import Addresses, Bundles, plans
 from fission.client.conductor import Conductor, failed_job
 from fission.client.consoles import Consoles
 from fission.client.folders import end_log, make_folders, start_log
+from fission.client.history import EVENTS, History
 from fission.client.signals import Signals
 from fission.client.summary import Summary
 from fission.core.nodes import NodeInfo
@@ -88,6 +89,10 @@ class OneRun:
     def _bundles(self, addresses: Addresses, incarnation: Callable[[int], int]) -> Bundles:
         return Bundles(self._loaded, str(self.folder), addresses, incarnation)
 
+    def _history(self) -> History | None:
+        """What the run that is to be gone on with had come to."""
+        return None
+
     def _gather_s(self) -> float | None:
         """Seconds after which the network starts without the nodes that are not up; None: it needs all of them."""
         return None
@@ -124,6 +129,7 @@ class OneRun:
             allocation_timeout_s=config.allocation_timeout,
             on_ended=lambda job: consoles.forget(job),
             gather_s=self._gather_s(),
+            history=self._history(),
         )
         consoles = Consoles(self._loaded, self._run_folder, self.folder, self._observer, self._stdin, conductor.command)
         handlers: list[logging.Handler] = []
@@ -137,7 +143,7 @@ class OneRun:
             await self._unless_over(opening)
             if not self._over.is_set():
                 await consoles.open()
-                tasks.append(asyncio.create_task(conductor.run(bundles, self.folder / "events.jsonl")))
+                tasks.append(asyncio.create_task(conductor.run(bundles, self.folder / EVENTS)))
                 tasks += [asyncio.ensure_future(work) for work in self._companions(engine, conductor)]
                 await self._until_over(conductor, duration)
             await self._stop_all(engine, conductor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import logging
 import secrets
 import shutil
@@ -21,10 +22,11 @@ from fission.adapters.datagrams import Datagrams
 from fission.adapters.keys import Keys, default_folder, load_keys
 from fission.adapters.sealing import open_sealed, seal
 from fission.adapters.zmq_desk import ZmqDesk
-from fission.client.bundles import Addresses, Bundles, HostAddresses, groups_of
+from fission.client.bundles import Addresses, Bundles, HostAddresses, groups_of, plans
 from fission.client.conductor import Conductor
 from fission.client.engines import Engines
 from fission.client.folders import alone
+from fission.client.history import History, read_history
 from fission.client.one_run import CLIENT, OneRun
 from fission.client.roster import Roster, only_here
 from fission.client.signals import Signals
@@ -38,11 +40,15 @@ from fission.service.versions import versions
 
 log = logging.getLogger("fission.client")
 
+#: In the run's folder; nodes know the run by what is in it.
+IDENTITY = "run.json"
 #: Seconds that nodes have to answer before the network starts without them; arbitrary. Their services look for the client every second.
 GATHER_S = 5.0
 
 
-def run(loaded: LoadedNetwork, *, duration: float | None = None, observer: Observer | None = None, stdin: bool = True) -> Summary:
+def run(
+    loaded: LoadedNetwork, *, duration: float | None = None, observer: Observer | None = None, stdin: bool = True, resume: bool = False
+) -> Summary:
     """Run the network on its NODES until it ends, fails, ``duration`` is over or a signal comes. Blocks.
 
     Local jobs run on this machine, in ``NETWORK/local/<job id>``; so do all, if NODES names no other machine. Afterwards no process,
@@ -54,6 +60,7 @@ def run(loaded: LoadedNetwork, *, duration: float | None = None, observer: Obser
         duration: seconds after which it is stopped, which counts as a success; None: no limit.
         observer: told what happens.
         stdin: whether standard input may feed the network's InteractiveJob, if it has exactly one.
+        resume: go on with the last run, whose client was killed: with its snapshots, its jobs that still live, and its sinks' files.
 
     Raises:
         DefinitionError: something of a job cannot be sent to its process; nothing was started.
@@ -68,7 +75,7 @@ def run(loaded: LoadedNetwork, *, duration: float | None = None, observer: Obser
         run_folder = tempfile.mkdtemp(prefix="fission-")
         try:
             arguments = (loaded, loaded.folder / "local", run_folder, observer or Observer(), stdin)
-            one = _RunHere(*arguments) if here else _RunOnNodes(*arguments, keys=keys)
+            one = _RunHere(*arguments, resume=resume) if here else _RunOnNodes(*arguments, resume=resume, keys=keys)
             return asyncio.run(one.main(duration, signals))
         finally:
             signals.forget()
@@ -97,23 +104,48 @@ def _check_client_ip(loaded: LoadedNetwork) -> None:
         ) from None
 
 
-class _RunHere(OneRun):
+class _Resumable(OneRun):
+    """A run that another client can go on with."""
+
+    def __init__(self, loaded: LoadedNetwork, folder: Path, run_folder: str, observer: Observer, stdin: bool, *, resume: bool) -> None:
+        super().__init__(loaded, folder, run_folder, observer, stdin)
+        self._resume = resume
+        self._run = _identity(folder) if resume else secrets.token_hex(8)
+
+    def _history(self) -> History | None:
+        return read_history(self.folder, plans(self._loaded.network, self._loaded.config.restarts)) if self._resume else None
+
+    def _make_folders(self) -> None:
+        if not self._resume:
+            super()._make_folders()
+            (self.folder / IDENTITY).write_text(json.dumps({"run": self._run}) + "\n")
+
+
+def _identity(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / IDENTITY).read_text())["run"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"there is no run to go on with in {folder}; start one without --resume") from None
+
+
+class _RunHere(_Resumable):
     """NODES names no other machine: all jobs run on this one, without any service."""
 
     def _nodes(self) -> list[NodeInfo]:
         return [NodeInfo(CLIENT, "127.0.0.1", (*groups_of(self._loaded.network), "ALL"), max_jobs=len(self._loaded.network.jobs))]
 
 
-class _RunOnNodes(OneRun):
+class _RunOnNodes(_Resumable):
     """Local jobs here, all others on the nodes."""
 
-    def __init__(self, loaded: LoadedNetwork, folder: Path, run_folder: str, observer: Observer, stdin: bool, *, keys: Keys | None) -> None:
-        super().__init__(loaded, folder, run_folder, observer, stdin)
+    def __init__(
+        self, loaded: LoadedNetwork, folder: Path, run_folder: str, observer: Observer, stdin: bool, *, resume: bool, keys: Keys | None
+    ) -> None:
+        super().__init__(loaded, folder, run_folder, observer, stdin, resume=resume)
         self._keys = keys
         self._roster = Roster(loaded.config.nodes)
         self._archives = Archives(loaded)
         self._ip, self._port = str(loaded.config.client_ip), loaded.config.port
-        self._run = secrets.token_hex(8)
         if keys is None:
             observer.warning("SECURITY = False: nothing is encrypted, and whoever reaches the nodes can run code on them")
 

@@ -50,6 +50,21 @@ class JobPlan:
     priority: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Story:
+    """How far a network had come when its client went away.
+
+    Attributes:
+        lives: newest incarnation and its node, of each job that was ever started.
+        finished: jobs that have ended for good.
+        generations: by part of the network.
+    """
+
+    lives: Mapping[int, tuple[int, str]]
+    finished: frozenset[int]
+    generations: Mapping[int, int]
+
+
 # events
 
 

@@ -145,6 +145,11 @@ class Residence:
         if run == self.run:
             self._told = [one for one in self._told if one.number > number]
 
+    @property
+    def told(self) -> int:
+        """The number of the last end that its client has acknowledged."""
+        return min((one.number for one in self._told), default=self._count + 1) - 1
+
     def dismiss(self) -> list[Stop]:
         """The run is over, or replaced: forget it. Return what is to be stopped.
 

@@ -15,7 +15,7 @@ Known gaps
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -42,6 +42,7 @@ from fission.protocol.orders import (
     Replayed,
     Reset,
     Retry,
+    Story,
     Tick,
     Wire,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "Replayed",
     "Reset",
     "Retry",
+    "Story",
     "Supervisor",
     "Tick",
     "Wire",
@@ -78,6 +80,8 @@ PENDING, STARTING, RUNNING, FAILED, FINISHED = JobState
 
 #: Seconds before the second, third, ... restart of a job within RESTART_WINDOW; the first one comes at once. Arbitrary.
 BACK_OFF_S = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
+#: Seconds that a failover is not told because a producer has not said how much it sent again; arbitrary.
+REPLAYED_S = 1.0
 #: Events that are kept for each job's story; arbitrary.
 STORY = 40
 
@@ -111,6 +115,8 @@ class _Outage:
     moving: dict[int, str]
     moves: list[str] = field(default_factory=list)
     replayed: int = 0
+    ready_at: float | None = None  # when everything it took ran again
+    replays: dict[tuple[int, int], int] = field(default_factory=dict)  # how many producers of a life have not told what they sent again
 
 
 class Supervisor:
@@ -164,13 +170,30 @@ class Supervisor:
         """The moment at which `Tick` is to come at the latest; None if nothing depends on time."""
         moments = [one.retry_at for one in self._jobs.values() if one.state is FAILED]
         moments += [one.waiting_since + self._allocation_timeout_s for one in self._jobs.values() if one.state is PENDING]
+        moments += [outage.ready_at + REPLAYED_S for outage in self._outages if outage.ready_at is not None]
         return None if self.over or not self._started else min(moments, default=None)
 
     # what happens
 
-    def start(self, now: float) -> list[Instruction]:
-        """Place and launch everything."""
+    def resume(self, story: Story) -> None:
+        """Before `start`: the network ran before, under a client that is gone. `start` is told which of its jobs are gone too."""
+        self._generations = dict(story.generations)
+        for job, (incarnation, node) in story.lives.items():
+            one = self._jobs[job]
+            one.state = FINISHED if job in story.finished else RUNNING
+            one.incarnation, one.node, one.total_restarts = incarnation, node, incarnation - 1
+            one.story.append(f"life {incarnation} on node {node}: {one.state.name}, before the client came back")
+
+    def start(self, now: float, missing: Collection[int] = ()) -> list[Instruction]:
+        """Place and launch everything that does not run; ``missing``: jobs that should, by the story, and do not."""
         self._started = True
+        lost = [self._jobs[job] for job in missing if self._jobs[job].state is RUNNING]
+        if lost:
+            moving = {one.plan.job: one.node for one in lost}
+            self._outages.append(_Outage("the client was away", f"{len(lost)} jobs have died meanwhile", now, moving))
+        for one in lost:
+            self._move(one, NodeLost, now)
+            one.node = ""
         for one in self._jobs.values():
             one.waiting_since = now
         return self._settle(now)
@@ -208,8 +231,12 @@ class Supervisor:
                 out += self._on_ended(one, event, now)
         elif isinstance(event, Replayed):
             for outage in self._outages:
-                if event.job in outage.moving and event.incarnation == self._jobs[event.job].incarnation:
+                key = (event.job, event.incarnation)
+                if key in outage.replays:
                     outage.replayed += event.blocks
+                    outage.replays[key] -= 1
+                    if not outage.replays[key]:
+                        del outage.replays[key]
         return out + (self._settle(now) if self._started and not self.over else [])
 
     # inner workings
@@ -307,6 +334,12 @@ class Supervisor:
         for one in launched:
             generation = self._generations.get(one.plan.part, 0)
             out.append(Launch(job=one.plan.job, node=one.node, incarnation=one.incarnation, generation=generation))
+        for outage in self._outages:
+            for one in launched:
+                if one.plan.job in outage.moving:
+                    tellers = sum(peer not in new and self._jobs[peer].alive for peer in one.plan.inputs.values())
+                    if tellers:
+                        outage.replays[one.plan.job, one.incarnation] = tellers
         for one in launched:
             for pipes in (one.plan.inputs, one.plan.outputs):
                 for pipe, peer in pipes.items():
@@ -330,11 +363,15 @@ class Supervisor:
     def _tell(self, now: float) -> list[Instruction]:
         told: list[Instruction] = []
         for outage in list(self._outages):
-            if not outage.moving:
+            if outage.moving:
+                continue
+            if outage.ready_at is None:
+                outage.ready_at = now
+            lives = {key for key in outage.replays if self._jobs[key[0]].incarnation == key[1] and self._jobs[key[0]].alive}
+            if not lives or now >= outage.ready_at + REPLAYED_S or self.over:
                 self._outages.remove(outage)
-                failover = Failover(
-                    what=outage.what, why=outage.why, moves=tuple(outage.moves), seconds=now - outage.since, replayed=outage.replayed
-                )
+                took_s = outage.ready_at - outage.since
+                failover = Failover(what=outage.what, why=outage.why, moves=tuple(outage.moves), seconds=took_s, replayed=outage.replayed)
                 self.failovers.append(failover)
                 told.append(failover)
         return told

@@ -1,9 +1,9 @@
 """The zygote of a node: a process with the runtime loaded that forks a job's process in milliseconds.
 
 It has one thread, reads orders from a stream socket (see `Splitter`; each message is a JSON line and, behind it, a bundle)
-and reports ends. Orders: ``launch`` with a pickled `JobBundle`, with a `Place` unless
-the bundle has all, and with three descriptors (standard output, standard error, report), ``kill`` with a signal. It never unpickles a bundle and never imports user code. When the socket ends, because
-the node's service or the client is gone, it kills every job, removes the run's folder and ends.
+and reports ends. Orders: ``launch`` with a pickled `JobBundle`, a `Place` if the bundle does not say where the job works, and three
+descriptors (standard output, standard error, report); ``kill`` with a signal. It never unpickles a bundle and never imports user
+code. When the socket ends, because the node's service or the client is gone, it kills every job, removes the run's folder and ends.
 
 Every job is a process group of its own, so that what a job has started dies with it. What has left the group dies with the zygote,
 which on Linux adopts the orphans of its jobs.

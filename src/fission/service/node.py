@@ -90,6 +90,7 @@ class NodeService:
         self._pulse_to: tuple[str, int] = ("", 0)
         self._interval_s = 1.0
         self._unknown = 0
+        self._dropping: asyncio.Future[None] | None = None
         self._following = False
         self._enlisted = asyncio.Event()
 
@@ -171,7 +172,13 @@ class NodeService:
                 self._voice.close()
             self._voice = ZmqVoice(order["ear"], self._guard)
         self._enlisted.set()
-        return {**who, "life": self._life, "max_jobs": self._options.max_jobs, "lives": sorted(self._residence.lives)}
+        return {
+            **who,
+            "life": self._life,
+            "max_jobs": self._options.max_jobs,
+            "lives": sorted(self._residence.lives),
+            "told": self._residence.told,
+        }
 
     def _store(self) -> Stock:
         if self._stock is None:
@@ -298,7 +305,7 @@ class NodeService:
         self._unknown = 0 if echo.get("known") else self._unknown + 1
         if self._unknown == UNKNOWN_ECHOES and self._worker.connected:
             self._unknown = 0
-            asyncio.ensure_future(self._drop())
+            self._dropping = asyncio.ensure_future(self._drop())
 
     async def _drop(self) -> None:
         with contextlib.suppress(Exception):  # it is being made anew anyway

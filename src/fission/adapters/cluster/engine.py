@@ -478,6 +478,7 @@ class DaskEngine:
             max_jobs = facts["max_jobs"] if identity.max_jobs is None else identity.max_jobs
             member = _Member(name, facts["ip"], facts["life"], self._incarnations[name], max_jobs)
             member.jobs = {(job, life) for job, life in facts["lives"]}
+            member.heard = facts["told"]
             older = self._members.get(self._newest.get(name, ""))
             self._members[member.life] = member
             self._newest[name] = member.life

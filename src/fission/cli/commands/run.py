@@ -14,9 +14,10 @@ from fission.cli.table import Session, example
 
 @click.command(name="run", epilog=example("fission my_network run", "fission my_network run --for 60 --json > summary.json"))
 @click.option("--for", "duration", type=float, metavar="SECONDS", callback=seconds_above_0, help="Stop after so many seconds.")
+@click.option("--resume", is_flag=True, help="Go on with the last run, whose client was killed.")
 @click.option("--json", "as_json", is_flag=True, help="Write the summary as JSON to standard output, all else to standard error.")
 @click.pass_obj
-def command(session: Session, duration: float | None, as_json: bool) -> int:
+def command(session: Session, duration: float | None, resume: bool, as_json: bool) -> int:
     """Run the network on the NODES of its config.py, until all jobs have finished or Ctrl-C.
 
     Each node runs the service `fission node`. Local jobs work in NETWORK/local/ID on this machine. Without NODES, or with none
@@ -33,7 +34,7 @@ def command(session: Session, duration: float | None, as_json: bool) -> int:
         console.warning(warning)
     if interrupts.came():  # the user's modules have swallowed it
         raise KeyboardInterrupt
-    summary = run(loaded, duration=duration, observer=console)
+    summary = run(loaded, duration=duration, observer=console, resume=resume)
     if as_json:
         click.echo(json.dumps(summary.to_json(), indent=2))
     else:
