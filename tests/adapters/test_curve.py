@@ -1,0 +1,296 @@
+"""The guard of sockets: who has the network's keys gets through, nobody else does, and the log says who tried."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import zmq
+import zmq.asyncio
+
+from fission.adapters.curve import Guard
+from fission.errors import EngineError
+from tests.waiting import eventually
+
+DEADLINE_S = 10
+ANY_PORT = "tcp://127.0.0.1:*"
+
+
+@dataclass(frozen=True)
+class Pair:
+    public: bytes
+    secret: bytes
+
+
+OURS, OTHERS = Pair(*zmq.curve_keypair()), Pair(*zmq.curve_keypair())
+#: Knows the public key, but has not the secret one: gets as far as the guard.
+NEARLY = Pair(OURS.public, OTHERS.secret)
+
+
+class Side:
+    """A machine: a context, its guard, the warnings in its log, a clock by hand."""
+
+    def __init__(self, keys: Pair | None, context: zmq.Context[Any] | None = None) -> None:
+        self.context = context or zmq.Context()
+        self.warnings: list[str] = []
+        self.now = 1000.0
+        self.sockets: list[Any] = []
+        log = logging.Logger(f"side-{id(self)}")
+        handler = logging.Handler(logging.WARNING)
+        handler.emit = lambda record: self.warnings.append(record.getMessage())  # type: ignore[method-assign]
+        log.addHandler(handler)
+        self.guard = Guard(self.context, keys, log, clock=lambda: self.now) if keys else None
+
+    def socket(self, kind: int) -> Any:
+        self.sockets.append(self.context.socket(kind))
+        self.sockets[-1].setsockopt(zmq.LINGER, 0)
+        return self.sockets[-1]
+
+    def events(self, socket: Any) -> Any:
+        """Where it can be heard that the socket's connections end."""
+        self.sockets.append(socket.get_monitor_socket(zmq.EVENT_DISCONNECTED))
+        return self.sockets[-1]
+
+    def hear(self, address: str = ANY_PORT) -> tuple[Any, str]:
+        socket = self.socket(zmq.PULL)
+        if self.guard:
+            self.guard.listen(socket)
+        socket.bind(address)
+        return socket, socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def say(self, address: str, text: bytes, **options: Any) -> Any:
+        socket = self.socket(zmq.PUSH)
+        socket.setsockopt(zmq.RECONNECT_IVL, 20)
+        if self.guard:
+            self.guard.speak(socket)
+        for name, value in options.items():
+            setattr(socket, name, value)
+        socket.connect(address)
+        socket.send(text)
+        return socket
+
+    def close(self) -> None:
+        if self.guard:
+            self.guard.close()
+        for socket in self.sockets:
+            socket.close(0)
+        self.context.term()
+
+
+@pytest.fixture
+def side() -> Iterator[Callable[..., Side]]:
+    sides = []
+
+    def make(*args: Any) -> Side:
+        sides.append(Side(*args))
+        return sides[-1]
+
+    yield make
+    for one in sides:
+        one.close()
+
+
+def received(socket: Any, timeout_s: float = DEADLINE_S) -> bytes | None:
+    return socket.recv() if socket.poll(int(timeout_s * 1000)) else None
+
+
+def test_who_has_the_keys_gets_through(side: Callable[..., Side]) -> None:
+    here, there = side(OURS), side(OURS)
+    first, first_address = here.hear()
+    second, second_address = here.hear()
+    there.say(first_address, b"one")
+    here.say(second_address, b"two")
+    assert (received(first), received(second)) == (b"one", b"two")
+    assert here.warnings == there.warnings == []
+
+
+STRANGERS = {
+    "other keys": (OTHERS, {}, "its keys are not this network's"),
+    "no keys": (None, {}, "it does not encrypt"),
+    "a name and a password": (None, {"plain_username": b"fission", "plain_password": b"x"}, "it does not encrypt"),
+    "keys of its own, but it knows ours": (OTHERS, {"curve_serverkey": OURS.public}, "its keys are not this network's"),
+}
+
+
+@pytest.mark.parametrize("who", STRANGERS)
+def test_a_stranger_is_refused_and_the_log_says_so(side: Callable[..., Side], who: str) -> None:
+    keys, options, why = STRANGERS[who]
+    here, friend, stranger = side(OURS), side(OURS), side(keys)
+    ear, address = here.hear()
+    stranger.say(address, b"let me in", **options)
+    eventually(lambda: here.warnings, DEADLINE_S, "a warning")
+    friend.say(address, b"hello")
+    assert received(ear) == b"hello"
+    assert received(ear, 0) is None
+    (warning,) = here.warnings
+    assert warning.startswith(f"refused a connection from 127.0.0.1 to {address}: {why}"), warning
+
+
+def test_a_public_key_without_its_secret_one_is_of_no_use(side: Callable[..., Side]) -> None:
+    here, stranger = side(OURS), side(NEARLY)
+    ear, address = here.hear()
+    stranger.say(address, b"let me in")
+    eventually(lambda: here.warnings, DEADLINE_S, "a warning")
+    assert received(ear, 0) is None
+
+
+@pytest.mark.parametrize("keys", [None, OTHERS])
+def test_nothing_is_said_to_a_stranger(side: Callable[..., Side], keys: Pair | None) -> None:
+    here, stranger = side(OURS), side(keys)
+    ear, address = stranger.hear()
+    monitored = here.socket(zmq.PUSH)
+    assert here.guard is not None
+    here.guard.speak(monitored)
+    events = here.events(monitored)
+    monitored.connect(address)
+    monitored.send(b"secret")
+    assert events.poll(DEADLINE_S * 1000)
+    assert received(ear, 0) is None
+
+
+@pytest.mark.parametrize("noise", [b"", b"GET / HTTP/1.0\r\n\r\n", bytes(10_000), b"\xff" * 10_000, os.urandom(10_000)])
+def test_noise_does_no_harm(side: Callable[..., Side], noise: bytes) -> None:
+    import socket as sockets
+
+    here, friend = side(OURS), side(OURS)
+    ear, address = here.hear()
+    for _ in range(20):
+        with sockets.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=DEADLINE_S) as plain:
+            plain.sendall(noise)
+    friend.say(address, b"hello")
+    assert received(ear) == b"hello"
+    assert received(ear, 0) is None
+
+
+def test_one_warning_for_an_address_that_tries_on_and_on(side: Callable[..., Side]) -> None:
+    here, stranger = side(OURS), side(OTHERS)
+    _, address = here.hear()
+    stranger.say(address, b"1")
+    eventually(lambda: here.warnings, DEADLINE_S, "a warning")
+    assert here.guard is not None
+    eventually(lambda: here.guard._log._last["127.0.0.1"][1] >= 3, DEADLINE_S, "three more attempts")  # type: ignore[union-attr]
+    assert len(here.warnings) == 1
+    here.now += 10
+    eventually(lambda: len(here.warnings) == 2, DEADLINE_S, "the next warning")
+    assert "times more since the last warning)" in here.warnings[1]
+
+
+def test_inside_a_process_nothing_is_asked(side: Callable[..., Side]) -> None:
+    here = side(OURS)
+    ear, _ = here.hear()
+    ear.bind("inproc://inside")
+    waker = here.socket(zmq.PUSH)
+    waker.connect("inproc://inside")
+    waker.send(b"wake")
+    assert received(ear) == b"wake"
+
+
+def test_sockets_of_an_asyncio_context() -> None:
+    async def everything() -> None:
+        here, there, stranger = Side(OURS, zmq.asyncio.Context()), Side(OURS, zmq.asyncio.Context()), Side(OTHERS)
+        try:
+            ear, address = here.hear()
+            stranger.say(address, b"let me in")
+            socket = there.socket(zmq.PUSH)
+            assert there.guard is not None
+            there.guard.speak(socket)
+            socket.connect(address)
+            await socket.send(b"hello")
+            assert await asyncio.wait_for(ear.recv(), DEADLINE_S) == b"hello"
+        finally:
+            for one in (here, there, stranger):
+                one.close()
+
+    asyncio.run(everything())
+
+
+def guards() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "fission-guard"]
+
+
+def test_who_only_speaks_needs_no_thread(side: Callable[..., Side]) -> None:
+    here, there = side(OURS), side(OURS)
+    ear, address = here.hear()
+    assert len(guards()) == 1
+    there.say(address, b"hello")
+    assert received(ear) == b"hello"
+    assert len(guards()) == 1
+    here.close()
+    assert guards() == []
+
+
+def test_a_context_has_one_guard(side: Callable[..., Side]) -> None:
+    here = side(OURS)
+    here.hear()
+    second = Side(OURS, here.context)
+    second.sockets = here.sockets
+    with pytest.raises(EngineError, match="has a guard already"):
+        second.hear()
+    assert second.guard is not None
+    second.guard.close()
+    assert here.guard is not None
+    here.guard.close()
+    here.guard.close()
+    with pytest.raises(EngineError, match="closed"):
+        here.hear()
+
+
+def test_without_a_guard_nobody_gets_in(side: Callable[..., Side]) -> None:
+    here, friend, late = side(OURS), side(OURS), side(OURS)
+    ear, address = here.hear()
+    known = friend.say(address, b"one")
+    assert received(ear) == b"one"
+    assert here.guard is not None
+    here.guard.close()
+    socket = late.socket(zmq.PUSH)
+    assert late.guard is not None
+    late.guard.speak(socket)
+    events = late.events(socket)
+    socket.connect(address)
+    socket.send(b"late")
+    for _ in range(3):  # more than once: nothing waits inside ZeroMQ for a listener that is gone
+        assert events.poll(DEADLINE_S * 1000)
+        events.recv_multipart()
+    known.send(b"two")
+    assert received(ear) == b"two"
+    assert received(ear, 0) is None
+
+
+ORDERS = list(itertools.permutations(["socket", "guard", "context"]))
+
+
+@pytest.mark.parametrize("order", ORDERS, ids="-".join)
+def test_it_ends_in_any_order(order: tuple[str, ...]) -> None:
+    here, there = Side(OURS), Side(OURS)
+    ear, address = here.hear()
+    there.say(address, b"hello")
+    assert received(ear) == b"hello"
+    assert here.guard is not None
+    term = threading.Thread(target=here.context.term)
+    ends = {"socket": lambda: ear.close(0), "guard": here.guard.close, "context": term.start}
+    for name in order:
+        ends[name]()
+    term.join(DEADLINE_S)
+    assert not term.is_alive()
+    assert guards() == []
+    there.close()
+
+
+def test_sockets_that_come_and_go_leave_nothing(side: Callable[..., Side]) -> None:
+    here, friend = side(OURS), side(OURS)
+    here.hear()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        ear, address = here.hear()
+        speaker = friend.say(address, b"hello")
+        assert received(ear) == b"hello"
+        speaker.close()
+        ear.close(0)
+    eventually(lambda: len(os.listdir("/proc/self/fd")) <= before + 10, DEADLINE_S, "the descriptors of closed sockets are given back")
