@@ -158,6 +158,7 @@ class JobBundle:
         shared: import strings of the `Lender` and of the `Viewer`; empty where there is no shared memory.
         shared_prefix: of the names of the run in shared memory.
         consumers: incarnation of the consumer, by output pipe.
+        kept: of ASYNC inputs, what an earlier life was given last and their producers have no more, by pipe (`fission.runtime.specs`).
     """
 
     job_id: JobId
@@ -183,6 +184,7 @@ class JobBundle:
     shared_prefix: str = ""
     consumers: Mapping[PipeId, int] = field(default_factory=dict)
     needed: Mapping[PipeId, int] = field(default_factory=dict)
+    kept: Mapping[PipeId, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

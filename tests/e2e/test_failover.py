@@ -541,11 +541,7 @@ CSVSinkJob("result.csv", inputs=[PicklePipe(3)]),
 """
 
 
-#: The value that `run` was given last is released when it is taken, and OPTIONAL_STORE is not in a job's snapshot.
-LOST = pytest.mark.xfail(reason="a new life of a job has lost the value that an ASYNC input stores", strict=True)
-
-
-@pytest.mark.parametrize("job", [pytest.param(2, id="producer"), pytest.param(3, id="consumer", marks=LOST)])
+@pytest.mark.parametrize("job", [pytest.param(2, id="producer"), pytest.param(3, id="consumer")])
 def test_the_value_of_an_async_input_outlives_both_its_ends(fission: CommandLine, job: int) -> None:
     fission.project(project_of(ASYNC_JOBS, ASYNC))
 

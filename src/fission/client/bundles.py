@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fission.core.base import BaseJob, group_names
@@ -60,7 +60,13 @@ class Bundles:
         self._pickled = {number: pickled(job) for number, job in loaded.network.jobs.items()}
 
     def bundle(
-        self, number: int, incarnation: int, generation: int, closed: frozenset[int], snapshots: tuple[tuple[int, int, bytes], ...]
+        self,
+        number: int,
+        incarnation: int,
+        generation: int,
+        closed: frozenset[int],
+        snapshots: tuple[tuple[int, int, bytes], ...],
+        kept: Mapping[int, bytes],
     ) -> JobBundle:
         """Return what life ``incarnation`` of a job is handed; neighbours are where their newest lives are."""
         network, job = self._network, self._network.jobs[number]
@@ -93,6 +99,7 @@ class Bundles:
             generation=generation,
             closed=closed,
             snapshots=snapshots,
+            kept=kept,
             shared=SHARED,
             shared_prefix=self._addresses.shared_prefix,
             consumers={pipe.id: self._life(network.consumer(pipe.id))[1] for pipe in job.outputs},

@@ -74,6 +74,7 @@ class Conductor:
         self._shown: set[str] = set()
         # of jobs that have ended, and whose process may be gone before its consumers have taken note: (incarnation, generation, last)
         self._ends: dict[int, dict[int, tuple[int, int, int]]] = {}
+        self._kept: dict[int, dict[int, bytes]] = {}  # by job and ASYNC input: what it was given last, where its producer has ended
         self._why_gone: dict[tuple[str, int], str] = {}
         self._bundles: Bundles | None = None
         self._events_file: Any = None
@@ -211,6 +212,9 @@ class Conductor:
             # all its work is done and released: what happens to its process from here on is no failure
             self._ends[word.job] = {int(pipe): (word.incarnation, *last) for pipe, last in body["ends"].items()}
             self.command(word.job, {"do": "noted"})
+        elif what == "keep":
+            self._kept.setdefault(word.job, {})[body["pipe"]] = word.payload
+            self.command(word.job, {"do": "kept", "pipe": body["pipe"], "number": body["number"]})
         elif what == "warning":
             self.observer.warning(f"{self._names[word.job]}: {body['text']}")
         elif what == "stable":
@@ -302,7 +306,8 @@ class Conductor:
         job = self._network.jobs[order.job]
         finished = {pipe for pipe, consumer in self._consumers(order.job).items() if self._supervisor.state(consumer) is JobState.FINISHED}
         snapshots = tuple(self._store.load(order.job))
-        bundle = self._bundles.bundle(order.job, order.incarnation, order.generation, frozenset(finished), snapshots)
+        kept = dict(self._kept.get(order.job, {}))
+        bundle = self._bundles.bundle(order.job, order.incarnation, order.generation, frozenset(finished), snapshots, kept)
         if order.incarnation > 1:
             self._desk.forget(self._addresses.control(order.job, order.incarnation - 1))
         self._processes[order.job, order.incarnation] = order.node

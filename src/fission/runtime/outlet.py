@@ -58,6 +58,7 @@ class Outlet:
         arm: Callable[[float], None],
         pump: Callable[[], None] | None = None,
         reader: int = 0,
+        repeats: bool = False,
     ) -> None:
         """Prepare; `open` sends the first message.
 
@@ -67,6 +68,7 @@ class Outlet:
             links: where messages go.
             window: empty; its `next` is the first number.
             arm: called with a moment (`time.perf_counter`) at which `tick` is to be called at the latest.
+            repeats: whether the consumer of this ASYNC pipe is told where blocks begin a second time, behind all that was kept for it.
             reader: number of its consumer among the readers of this job's shared memory.
             pump: called from time to time while `put` waits for room, where the job's inputs must not wait meanwhile.
         """
@@ -80,6 +82,7 @@ class Outlet:
         self._arm = arm
         self._pump = pump
         self._reader = reader
+        self._repeats = repeats
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._pending: list[bytes] = []
@@ -107,6 +110,8 @@ class Outlet:
             self._generation = generation
             self._opened = True
             self._say_open()
+            if self._repeats:
+                self._say_open()
 
     def begin(self, number: int) -> None:
         """This life begins with block ``number``: what is before it was released by an earlier life."""
@@ -160,6 +165,8 @@ class Outlet:
                     blocks += sent.last - sent.first + 1
             self.taken = self._window.released
             self.through = 0
+            if self._repeats:
+                self._say_open()
             if self._ended:
                 self._say_end()
             return blocks

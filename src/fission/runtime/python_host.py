@@ -76,6 +76,8 @@ class PythonHost:
         job.setup()
         exchange.start()
         self._keeper = exchange.keeper
+        while exchange.stored.settling:
+            yield True
         if job.is_source:
             if self._keeper is not None:
                 first = self._keeper.begin(self._generation, 1)
