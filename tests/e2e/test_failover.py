@@ -556,10 +556,42 @@ def test_the_value_of_an_async_input_outlives_both_its_ends(fission: CommandLine
 
     ran = Stage(fission, sink=4).run(script)
     assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
+    check_word(ran)
+
+
+def check_word(ran: Ran) -> None:
     words = [row[0] for row in rows(ran.result)[1:]]
     first = words.index("word")
     assert set(words[:first]) <= {"-"}
     assert set(words[first:]) == {"word"}, words
+
+
+def test_the_value_of_an_async_input_outlives_a_producer_that_has_ended(fission: CommandLine) -> None:
+    """Nobody has the block any more when the consumer gets a new life: the client has kept it."""
+    ends = """
+    class Once(PythonJob):
+        def run(self):
+            yield "word"
+
+    class Both(PythonJob):
+        def run(self, number, word):
+            return word or "-"
+    """
+    fission.project(project_of(ASYNC_JOBS, ends))
+
+    async def script(stage: Stage) -> None:
+        await stage.until(lambda: rows(stage.result)[-1:] == [["word"]], "the word")
+        await stage.until(lambda: not stage.lives(2), "the producer's end")
+        for number in range(3):
+            before = stage.row_count()
+            await stage.until(lambda: stage.kill_job(3), "its process")
+            await stage.until(lambda: len(stage.failovers) == number + 1, "its failover")  # noqa: B023
+            await stage.rows(before + 20)
+        (stage.folder(1) / "stop").touch()
+
+    ran = Stage(fission, sink=4).run(script)
+    assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
+    check_word(ran)
 
 
 # -- ends -------------------------------------------------------------------------------------------------------------

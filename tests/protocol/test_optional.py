@@ -27,6 +27,8 @@ class OptionalModel:
         self.receiver = ReceiverModel()
         self.story: list[tuple[Any, ...]] = []  # ("block", generation, number, payload, head) or ("take",)
         self.settled = not (spec.again and spec.store)
+        self.holds = True
+        self.pressed = False
         self.kept = 0  # groups that were taken when the client had kept the last one
 
     def play(self) -> Iterator[tuple[list[tuple[Any, ...]], int, Any, list[Any]]]:
@@ -63,14 +65,16 @@ class OptionalModel:
     def releasable(self) -> int:
         """Everything in front of the first block that `run` may still get, in this life or the next."""
         waiting, _, _, groups = self.now
-        if self.spec.feedback:
-            newest = [step[2] for step in self.story if step[:2] == ("block", self.generation)][-self.spec.block_count :]
-            return newest[0] - 1 if newest and self.spec.store and self.receiver.last is None else max(self.receiver.had)
-        if self.spec.store and groups and groups[-1][0][0] == self.generation:
-            return int(groups[-1][0][1]) - 1
-        if not waiting:
-            return max(self.receiver.had)
-        return waiting[0][1] - 1 if waiting[0][0] == self.generation else 0
+        needed = [max(self.receiver.had) + 1]
+        here = self.spec.store and len(groups) > self.kept  # nobody else has what was given last
+        if self.holds or here:
+            if not self.spec.feedback:
+                needed += [number if generation == self.generation else 1 for generation, number, *_ in waiting[:1]]
+            elif self.spec.store and self.receiver.last is None:
+                needed += [step[2] for step in self.story if step[:2] == ("block", self.generation)][-self.spec.block_count :]
+        if here and not self.spec.feedback and groups[-1][0][0] == self.generation:
+            needed.append(groups[-1][0][1])
+        return int(min(needed)) - 1
 
     @property
     def generation(self) -> int:
@@ -83,7 +87,10 @@ class OptionalModel:
     def to_keep(self) -> Any:
         """The last group, where neither the producer's window nor the client has it."""
         groups = self.now[3]
-        if not self.spec.store or len(groups) == self.kept or (not self.finished and groups[-1][0][0] == self.generation):
+        if not self.spec.store or len(groups) == self.kept:
+            return None
+        pressed = self.pressed and len(self.now[0]) < self.spec.block_count
+        if self.holds and not self.finished and not pressed and groups[-1][0][0] == self.generation:
             return None
         return [list(part) for part in zip(*[block[2:] for block in groups[-1]], strict=True)]
 
@@ -121,6 +128,7 @@ class OptionalMachine(RuleBasedStateMachine):
         arrival = self.input.open(Open(4, self.incarnation, self.generation, mark))
         assert arrival is self.model.receiver.open(self.incarnation, self.generation, mark)
         self.model.settled = self.model.settled or arrival is Arrival.KNOWN
+        self.model.pressed = self.model.pressed or arrival is Arrival.KNOWN
 
     def arrive(self, incarnation: int, generation: int, first: int, count: int, some_heads: bool) -> None:
         payloads = [f"{self.made + index}" for index in range(count)]
@@ -153,9 +161,12 @@ class OptionalMachine(RuleBasedStateMachine):
             self.next = max(self.next, last + 1)
             self.model.settled = True
 
+    @precondition(lambda self: self.model.holds)
     @rule()
     def take(self) -> None:
+        groups = len(self.model.now[3])
         self.model.story.append(("take",))
+        self.model.pressed = self.model.pressed and len(self.model.now[3]) == groups
         given = self.model.now[2]
         payload, head = self.input.take()
         if self.model.spec.block_count == 1:
@@ -169,6 +180,12 @@ class OptionalMachine(RuleBasedStateMachine):
         self.input.kept(([], []))  # an older one: changes nothing
         self.input.kept(self.input.to_keep)
         self.model.kept = len(self.model.now[3])
+
+    @rule()
+    def hold(self) -> None:
+        self.model.holds = not self.model.holds
+        self.input.hold(self.model.holds)
+        self.released = 0 if self.model.holds else self.released  # the job goes on with a new generation
 
     @invariant()
     def same(self) -> None:
@@ -252,6 +269,18 @@ def test_a_new_life_begins_with_the_value_that_was_kept_for_it() -> None:
     assert pair.take() == (["old", "older"], [0, 0])
 
 
+def test_deleted_blocks_do_not_fill_the_window_for_ever() -> None:
+    """The producer has no room, and what it was given last is in front of blocks that were deleted."""
+    one = filled(8, buffer_size=1, delete_mode="newest")
+    one.take()
+    assert (one.releasable, one.to_keep) == (0, None)
+    one.open(Open(4, 1, 0, 0))
+    group = one.to_keep
+    assert group == (["v1"], [0])
+    one.kept(group)
+    assert one.releasable == 8
+
+
 def test_a_full_window_of_one_group_goes_on() -> None:
     """What is kept and the next group are all that a producer's window must hold."""
     one = OptionalInput(OptionalSpec(4, 2))
@@ -300,7 +329,7 @@ class TakesTheNewestFirst(OptionalInput):
 
 class ReleasesWhatWaits(OptionalInput):
     def _find_releasable(self) -> None:
-        self.releasable = self.receiver.high
+        self._upto = self.receiver.high
 
 
 class ReleasesWhatItStores(OptionalInput):

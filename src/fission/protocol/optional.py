@@ -64,7 +64,6 @@ class OptionalInput:
         received: blocks that were new, in all.
         dropped: values that were deleted because the buffer was full.
         settled: whether everything that its producer had for a new life of this job has arrived: it repeats its first word behind that.
-        releasable: the sqn up to which its blocks may be released. A plain number, because another thread reads it.
     """
 
     def __init__(self, spec: OptionalSpec) -> None:
@@ -85,7 +84,9 @@ class OptionalInput:
         self._newest: deque[int] = deque(maxlen=spec.block_count)
         self._first = spec.again and spec.store
         self._group: tuple[list[Any], list[int]] | None = None
-        self.releasable = 0
+        # plain numbers, because another thread reads them: what may be released while the group above is kept here, and when it is not
+        self._upto = self._free = 0
+        self._pressed = False
 
     def _given(self, payloads: list[Any], heads: list[Any]) -> tuple[Any, Any]:
         return (payloads[0], heads[0]) if self.spec.block_count == 1 else (payloads, heads)
@@ -98,7 +99,7 @@ class OptionalInput:
             self._taken = 0
             self._newest.clear()
         if arrival is Arrival.KNOWN and self.receiver.current(message.incarnation, message.generation):
-            self.settled = True
+            self.settled = self._pressed = True
         self._find_releasable()
         return arrival
 
@@ -133,9 +134,10 @@ class OptionalInput:
         if len(self._buffer) < count:
             return self._last if self.spec.store else self._default
         taken = [self._buffer.popleft() for _ in range(count)]
-        self._taken, self._first = taken[0][0], False
-        self._group = [one[1] for one in taken], [one[2] for one in taken]
-        self._last = self._given(*self._group)
+        self._taken, self._first, self._pressed = taken[0][0], False, False
+        group = [one[1] for one in taken], [one[2] for one in taken]
+        self._last = self._given(*group)
+        self._group = group if self.spec.store else None
         self._find_releasable()
         return self._last
 
@@ -151,8 +153,17 @@ class OptionalInput:
 
     @property
     def to_keep(self) -> tuple[list[Any], list[int]] | None:
-        """(payloads, heads) of the group that was given last, if its producer cannot keep it any more and nobody else does (`kept`)."""
-        return self._group if self.spec.store and (self.finished or not self._taken) else None
+        """(payloads, heads) of the group that was given last, if its producer cannot keep it any more and nobody else does (`kept`).
+
+        It cannot, either, where its window is full of blocks that were deleted here, and says so again and again.
+        """
+        pressed = self._pressed and len(self._buffer) < self.spec.block_count
+        return self._group if self.finished or not self._taken or not self._holds or pressed else None
+
+    @property
+    def releasable(self) -> int:
+        """Any thread: the sqn up to which its blocks may be released."""
+        return self._free if self._group is None else self._upto
 
     @property
     def over(self) -> bool:
@@ -165,22 +176,17 @@ class OptionalInput:
             self._group = None
 
     def hold(self, holds: bool) -> None:
-        """Whether anything is kept from being released."""
+        """Whether anything is kept from being released; what is stored is, until somebody else keeps it, in any case."""
         self._holds = holds
         self._find_releasable()
 
     def _find_releasable(self) -> None:
-        self.releasable = max(0, self._needed_from() - 1)
-
-    def _needed_from(self) -> int:
-        """The first block that may not be released."""
-        nothing = self.receiver.high + 1
-        if not self._holds:
-            return nothing
-        if self.spec.feedback:
-            # not beyond the end: the producer may wait for the release before this job can take anything
-            ended = self.receiver.last is not None
-            return self._newest[0] if self._newest and self.spec.store and not ended else nothing
-        if self.spec.store and self._taken:
-            return self._taken
-        return self._buffer[0][0] if self._buffer else nothing
+        high = self.receiver.high
+        if not self.spec.feedback:
+            base = self._buffer[0][0] - 1 if self._buffer else high
+        elif self._newest and self.spec.store and self.receiver.last is None:
+            base = self._newest[0] - 1
+        else:  # not beyond the end: the producer may wait for the release before this job can take anything
+            base = high
+        self._free = max(0, base) if self._holds else high
+        self._upto = max(0, min(base, self._taken - 1) if self._taken and not self.spec.feedback else base)
