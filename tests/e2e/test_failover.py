@@ -698,6 +698,45 @@ def test_a_node_that_comes_back_in_time_ends_the_waiting(fission: CommandLine) -
     assert any("-> 2" in line for line in ran.failovers)
 
 
+# -- counts -----------------------------------------------------------------------------------------------------------
+
+
+def test_counts_are_of_all_lives(fission: CommandLine) -> None:
+    """Numbers go on over the lives; what a life met adds up; what went out again is told for its pipe."""
+    jobs = """
+    class Stumbles(PythonJob):
+        def setup(self, *args, **kwargs):
+            self.lives = len(os.listdir("."))
+            open(f"life {self.lives}", "w").close()
+            self.values = 0
+        def run(self, value):
+            self.values += 1
+            if self.lives < 3 and self.values == 30:
+                raise ValueError(f"life {self.lives} ends")
+            return value
+    """
+    listed = """
+    Numbers(200, outputs=[PicklePipe(1)]),
+    Stumbles(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
+    CSVSinkJob("result.csv", inputs=[PicklePipe(2)]),
+    """
+    fission.project(project_of(listed, jobs))
+    ran = Stage(fission, sink=3).run()
+    assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
+    assert column(ran.result) == list(range(1, 201))
+    jobs_of = ran.summary.to_json()["jobs"]
+    replayed = sum(failover.replayed for failover in ran.summary.failovers)
+    assert ran.restarts(2) >= 1
+    for number in ("1", "2", "3"):
+        assert jobs_of[number]["compute_blocks"] == 200, ran
+        assert jobs_of[number]["lives_untold"] == 0
+    assert jobs_of["1"]["outputs"]["1"]["sent"] == jobs_of["2"]["outputs"]["2"]["sent"] == 200
+    assert jobs_of["1"]["outputs"]["1"]["replayed"] == replayed > 0
+    received = jobs_of["2"]["inputs"]["1"]["received"]
+    assert 200 < received <= 200 + replayed  # each life has some of them anew
+    assert f"{replayed} replayed" in "\n".join(ran.summary.lines())
+
+
 # -- MAX_QUEUE --------------------------------------------------------------------------------------------------------
 
 

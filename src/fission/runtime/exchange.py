@@ -19,6 +19,7 @@ from fission.protocol.frames import Command, Release, Starved, Word
 from fission.protocol.window import SendWindow
 from fission.runtime.console import Console
 from fission.runtime.control import NEVER, Control
+from fission.runtime.counts import Counter
 from fission.runtime.dropping import DroppingOutlet
 from fission.runtime.inlet import RELEASE_AFTER_S, Inlets
 from fission.runtime.keeper import Keeper
@@ -38,7 +39,8 @@ class Exchange:
         inlets: all its inputs.
         console: lines that were typed for this job.
         keeper: of its snapshots; None without CHECKPOINT.
-        stored: what its ASYNC inputs store.
+        stored: by its ASYNC inputs.
+        counter: of what happened.
         begun: whether the job's loop has begun with its first compute block.
         reset_to: the generation that the client wants a source to number in.
         pressed: a producer, or one before it, waits for a release that a snapshot of this job may hold back. Set back by the loop.
@@ -91,6 +93,8 @@ class Exchange:
         self._pump = self._drain_inputs if bundle.feedback and not isinstance(job, ExecutableJob) else None
         self._needed = {pipe.id: bundle.needed.get(pipe.id, pipe.BLOCK_COUNT) for pipe in job.outputs}
         self.outlets = [self._make_outlet(pipe, index) for index, pipe in enumerate(job.outputs)]
+        plain_source = job.is_source and not isinstance(job, ExecutableJob)
+        self.counter = Counter(self.inlets, self.outlets, lender, numbers_itself=plain_source)
         self._by_pipe = {outlet.pipe: outlet for outlet in self.outlets}
         # of each ASYNC output, the blocks that its consumer may keep although it has taken them: a group, and the beginning of the next
         self._async = {pipe.id: 2 * pipe.BLOCK_COUNT - 1 if pipe.OPTIONAL_STORE else 0 for pipe in job.outputs if pipe.ASYNC}
@@ -142,6 +146,7 @@ class Exchange:
         """The job's loop goes on in a new generation: its outputs number from 1 again."""
         if self.inlets.generation != generation and not self._is_source:
             self._older += range(self.inlets.generation, generation)  # those between had blocks too, which nobody can use
+        self.counter.switch()
         for outlet in self.outlets:
             outlet.restart(generation, self._window(outlet.pipe))
         self.inlets.switch(generation)
@@ -255,7 +260,7 @@ class Exchange:
     def say_ended(self, *, tell: bool) -> None:
         """Tell the client that all the job's work is done, and what its outputs end with; `finish` goes on when it has noted that."""
         ends = {str(outlet.pipe): outlet.last for outlet in self.outlets if tell and not outlet.closed}
-        self.say("ended", {"ends": ends})
+        self.say("ended", {"ends": ends, "counts": self.counter.counts()})
 
     def end(self, *, tell: bool) -> None:
         """The job computes nothing any more: end the outputs (if ``tell``)."""
@@ -312,7 +317,9 @@ class Exchange:
         if self.stored.tick(now):
             self.wake()
         due = min((outlet.tick(now) for outlet in self.outlets), default=NEVER)
-        due = min(due, self.stored.due)
+        if self.counter.tick(now):
+            self.say("counts", {"counts": self.counter.counts()})
+        due = min(due, self.stored.due, self.counter.due)
         generation = self.inlets.generation
         upto = self.finished_upto()
         if not self.inlets.pending_release(upto, generation):
@@ -391,4 +398,4 @@ class Exchange:
             if self.lender is not None:
                 self.lender.forget_reader(self.outlets.index(outlet), incarnation)
             blocks = outlet.wire(address, incarnation)
-            self.say("replayed", {"job": peer, "incarnation": incarnation, "blocks": blocks})
+            self.say("replayed", {"job": peer, "incarnation": incarnation, "pipe": pipe, "blocks": blocks})

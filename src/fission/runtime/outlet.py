@@ -20,15 +20,7 @@ from fission.protocol import frames
 from fission.protocol.frames import CLOSED, Buffer, End, Open, Release, Starved
 from fission.protocol.window import SendWindow
 from fission.runtime.big import big_message
-from fission.runtime.pacing import (
-    BEHIND_BLOCKS,
-    CIRCLE_POLL_S,
-    COALESCE_BLOCKS,
-    COALESCE_BYTES,
-    HELD_AT_MOST_S,
-    HOLD_S,
-    PRESS_S,
-)
+from fission.runtime.pacing import BEHIND_BLOCKS, CIRCLE_POLL_S, COALESCE_BLOCKS, COALESCE_BYTES, HELD_AT_MOST_S, HOLD_S, PRESS_S
 
 
 class Outlet:
@@ -36,7 +28,6 @@ class Outlet:
 
     Attributes:
         closed: the consumer needs nothing any more; what is put is dropped.
-        sent: blocks that were numbered, in all.
         through: its blocks up to here were worked off by the consumer and all behind it, as far as they were asked.
         blocked_s: seconds spent waiting for room.
     """
@@ -92,10 +83,9 @@ class Outlet:
         self._unlimited_below = 0
         self._consumer = 0
         self._opened = False
-        self._sent_before = 0
+        self._sent_before: dict[int, int] = {}  # the last number, by older generation
         self.taken = 0
         self.through = 0
-        self._first = window.next
 
     def open(self, generation: int = 0) -> None:
         """Tell the consumer where numbering begins. Once, before the first `put`."""
@@ -127,8 +117,8 @@ class Outlet:
             self._flush()
             if len(self._window) and not self.closed:
                 self._older.append((self._generation, self._window))
-            self._sent_before += self._window.next - self._first
-            self._window, self._first = window, window.next
+            self._sent_before[self._generation] = self._last_number
+            self._window = window
             self._generation = generation
             self._ended = self._more = False
             self.taken = self.through = 0
@@ -268,8 +258,16 @@ class Outlet:
 
     @property
     def sent(self) -> int:
-        """Blocks that were numbered, in all."""
-        return self._sent_before + self._window.next - self._first + len(self._pending)
+        """The last number of each generation, summed up."""
+        return sum(self.sent_by_generation().values())
+
+    def sent_by_generation(self) -> dict[int, int]:
+        """Any thread: the number up to which blocks were numbered, by this life or the ones before it, in each generation of this one."""
+        return {**self._sent_before, self._generation: self._last_number}
+
+    @property
+    def _last_number(self) -> int:
+        return self._window.next - 1 + len(self._pending)
 
     @property
     def dropped(self) -> int:
