@@ -200,6 +200,7 @@ class JobBundle:
         shared_prefix: of the names of the run in shared memory.
         consumers: incarnation of the consumer, by output pipe.
         guard: import strings of what reads a folder of keys, and of what encrypts the links between machines with them.
+        kept: of ASYNC inputs, what an earlier life was given last and their producers have no more, by pipe (`fission.runtime.specs`).
     """
 
     job_id: JobId
@@ -225,6 +226,7 @@ class JobBundle:
     shared_prefix: str = ""
     consumers: Mapping[PipeId, int] = field(default_factory=dict)
     needed: Mapping[PipeId, int] = field(default_factory=dict)
+    kept: Mapping[PipeId, bytes] = field(default_factory=dict)
     guard: tuple[str, ...] = ()
 
     def at(self, place: Place) -> JobBundle:

@@ -540,6 +540,8 @@ class LineConformance:
             line.feed()
         assert not line.inlets.pending_release(0, 0)
         one.take()
+        assert not line.inlets.pending_release(0, 0)  # what it stores is for a new life of the job, too
+        one.take()
         line.release(0)
         assert line.outlet.released == 1
 

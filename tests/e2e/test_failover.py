@@ -541,11 +541,7 @@ CSVSinkJob("result.csv", inputs=[PicklePipe(3)]),
 """
 
 
-#: The value that `run` was given last is released when it is taken, and OPTIONAL_STORE is not in a job's snapshot.
-LOST = pytest.mark.xfail(reason="a new life of a job has lost the value that an ASYNC input stores", strict=True)
-
-
-@pytest.mark.parametrize("job", [pytest.param(2, id="producer"), pytest.param(3, id="consumer", marks=LOST)])
+@pytest.mark.parametrize("job", [pytest.param(2, id="producer"), pytest.param(3, id="consumer")])
 def test_the_value_of_an_async_input_outlives_both_its_ends(fission: CommandLine, job: int) -> None:
     fission.project(project_of(ASYNC_JOBS, ASYNC))
 
@@ -560,10 +556,42 @@ def test_the_value_of_an_async_input_outlives_both_its_ends(fission: CommandLine
 
     ran = Stage(fission, sink=4).run(script)
     assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
+    check_word(ran)
+
+
+def check_word(ran: Ran) -> None:
     words = [row[0] for row in rows(ran.result)[1:]]
     first = words.index("word")
     assert set(words[:first]) <= {"-"}
     assert set(words[first:]) == {"word"}, words
+
+
+def test_the_value_of_an_async_input_outlives_a_producer_that_has_ended(fission: CommandLine) -> None:
+    """Nobody has the block any more when the consumer gets a new life: the client has kept it."""
+    ends = """
+    class Once(PythonJob):
+        def run(self):
+            yield "word"
+
+    class Both(PythonJob):
+        def run(self, number, word):
+            return word or "-"
+    """
+    fission.project(project_of(ASYNC_JOBS, ends))
+
+    async def script(stage: Stage) -> None:
+        await stage.until(lambda: rows(stage.result)[-1:] == [["word"]], "the word")
+        await stage.until(lambda: not stage.lives(2), "the producer's end")
+        for number in range(3):
+            before = stage.row_count()
+            await stage.until(lambda: stage.kill_job(3), "its process")
+            await stage.until(lambda: len(stage.failovers) == number + 1, "its failover")  # noqa: B023
+            await stage.rows(before + 20)
+        (stage.folder(1) / "stop").touch()
+
+    ran = Stage(fission, sink=4).run(script)
+    assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
+    check_word(ran)
 
 
 # -- ends -------------------------------------------------------------------------------------------------------------
@@ -668,6 +696,45 @@ def test_a_node_that_comes_back_in_time_ends_the_waiting(fission: CommandLine) -
     ran = Stage(fission).run(script, nodes=2)
     check(ran, diamond_rows(limit), 5)
     assert any("-> 2" in line for line in ran.failovers)
+
+
+# -- counts -----------------------------------------------------------------------------------------------------------
+
+
+def test_counts_are_of_all_lives(fission: CommandLine) -> None:
+    """Numbers go on over the lives; what a life met adds up; what went out again is told for its pipe."""
+    jobs = """
+    class Stumbles(PythonJob):
+        def setup(self, *args, **kwargs):
+            self.lives = len(os.listdir("."))
+            open(f"life {self.lives}", "w").close()
+            self.values = 0
+        def run(self, value):
+            self.values += 1
+            if self.lives < 3 and self.values == 30:
+                raise ValueError(f"life {self.lives} ends")
+            return value
+    """
+    listed = """
+    Numbers(200, outputs=[PicklePipe(1)]),
+    Stumbles(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
+    CSVSinkJob("result.csv", inputs=[PicklePipe(2)]),
+    """
+    fission.project(project_of(listed, jobs))
+    ran = Stage(fission, sink=3).run()
+    assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
+    assert column(ran.result) == list(range(1, 201))
+    jobs_of = ran.summary.to_json()["jobs"]
+    replayed = sum(failover.replayed for failover in ran.summary.failovers)
+    assert ran.restarts(2) >= 1
+    for number in ("1", "2", "3"):
+        assert jobs_of[number]["compute_blocks"] == 200, ran
+        assert jobs_of[number]["lives_untold"] == 0
+    assert jobs_of["1"]["outputs"]["1"]["sent"] == jobs_of["2"]["outputs"]["2"]["sent"] == 200
+    assert jobs_of["1"]["outputs"]["1"]["replayed"] == replayed > 0
+    received = jobs_of["2"]["inputs"]["1"]["received"]
+    assert 200 < received <= 200 + replayed  # each life has some of them anew
+    assert f"{replayed} replayed" in "\n".join(ran.summary.lines())
 
 
 # -- MAX_QUEUE --------------------------------------------------------------------------------------------------------

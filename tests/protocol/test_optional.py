@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -25,10 +26,15 @@ class OptionalModel:
         self.spec = spec
         self.receiver = ReceiverModel()
         self.story: list[tuple[Any, ...]] = []  # ("block", generation, number, payload, head) or ("take",)
+        self.settled = not (spec.again and spec.store)
+        self.holds = True
+        self.pressed = False
+        self.kept = 0  # groups that were taken when the client had kept the last one
 
-    def play(self) -> Iterator[tuple[list[tuple[Any, ...]], int, Any]]:
-        """After each step of the story: (what waits, how many were dropped, what `run` got last)."""
+    def play(self) -> Iterator[tuple[list[tuple[Any, ...]], int, Any, list[Any]]]:
+        """After each step of the story: (what waits, how many were dropped, what `run` got last, the groups that it took)."""
         spec, waiting, dropped = self.spec, [], 0
+        groups: list[Any] = []
         limit = max(spec.buffer_size, spec.block_count) if spec.buffer_size else None
         nothing = [(DEFAULT, 0)] * spec.block_count
         last, given = nothing, nothing
@@ -36,30 +42,57 @@ class OptionalModel:
             if what == "take":
                 if len(waiting) >= spec.block_count:
                     last = [(payload, head) for *_, payload, head in waiting[: spec.block_count]]
+                    groups = [*groups, waiting[: spec.block_count]]
                     waiting = waiting[spec.block_count :]
                     given = last
                 else:
                     given = last if spec.store else nothing
             else:
                 waiting = [*waiting, tuple(block)]
-                if limit is not None and len(waiting) > limit:
+                # of a new life, the first group may be the one that an earlier life had
+                more = spec.block_count if spec.again and spec.store and not groups else 0
+                if limit is not None and len(waiting) > limit + more:
                     dropped += 1
                     waiting = waiting[1:] if spec.delete_mode == "oldest" else waiting[:-1]
-            yield waiting, dropped, given
+            yield waiting, dropped, given, groups
         if not self.story:
-            yield [], 0, nothing
+            yield [], 0, nothing, []
 
     @property
-    def now(self) -> tuple[list[tuple[Any, ...]], int, Any]:
+    def now(self) -> tuple[list[tuple[Any, ...]], int, Any, list[Any]]:
         return list(self.play())[-1]
 
     def releasable(self) -> int:
-        """Everything in front of the first block that `run` may still get."""
-        waiting = self.now[0]
-        generation = self.receiver.life[1] if self.receiver.life else 0
-        if self.spec.feedback or not waiting:
-            return max(self.receiver.had)
-        return waiting[0][1] - 1 if waiting[0][0] == generation else 0
+        """Everything in front of the first block that `run` may still get, in this life or the next."""
+        waiting, _, _, groups = self.now
+        needed = [max(self.receiver.had) + 1]
+        here = self.spec.store and len(groups) > self.kept  # nobody else has what was given last
+        if self.holds or here:
+            if not self.spec.feedback:
+                needed += [number if generation == self.generation else 1 for generation, number, *_ in waiting[:1]]
+            elif self.spec.store and self.receiver.last is None:
+                needed += [step[2] for step in self.story if step[:2] == ("block", self.generation)][-self.spec.block_count :]
+        if here and not self.spec.feedback and groups[-1][0][0] == self.generation:
+            needed.append(groups[-1][0][1])
+        return int(min(needed)) - 1
+
+    @property
+    def generation(self) -> int:
+        return self.receiver.life[1] if self.receiver.life else 0
+
+    @property
+    def finished(self) -> bool:
+        return self.receiver.last is not None and len(self.now[0]) < self.spec.block_count
+
+    def to_keep(self) -> Any:
+        """The last group, where neither the producer's window nor the client has it."""
+        groups = self.now[3]
+        if not self.spec.store or len(groups) == self.kept:
+            return None
+        pressed = self.pressed and len(self.now[0]) < self.spec.block_count
+        if self.holds and not self.finished and not pressed and groups[-1][0][0] == self.generation:
+            return None
+        return [list(part) for part in zip(*[block[2:] for block in groups[-1]], strict=True)]
 
 
 class OptionalMachine(RuleBasedStateMachine):
@@ -73,6 +106,7 @@ class OptionalMachine(RuleBasedStateMachine):
         buffer_size=st.sampled_from([0, 1, 2, 5]),
         delete_mode=st.sampled_from(["oldest", "newest"]),
         feedback=st.booleans(),
+        again=st.booleans(),
     )
     def start(self, **values: Any) -> None:
         spec = OptionalSpec(4, **values)
@@ -93,6 +127,8 @@ class OptionalMachine(RuleBasedStateMachine):
         self.next = mark + 1
         arrival = self.input.open(Open(4, self.incarnation, self.generation, mark))
         assert arrival is self.model.receiver.open(self.incarnation, self.generation, mark)
+        self.model.settled = self.model.settled or arrival is Arrival.KNOWN
+        self.model.pressed = self.model.pressed or arrival is Arrival.KNOWN
 
     def arrive(self, incarnation: int, generation: int, first: int, count: int, some_heads: bool) -> None:
         payloads = [f"{self.made + index}" for index in range(count)]
@@ -123,10 +159,14 @@ class OptionalMachine(RuleBasedStateMachine):
         assert counts is self.model.receiver.end(incarnation, self.generation, last)
         if counts:
             self.next = max(self.next, last + 1)
+            self.model.settled = True
 
+    @precondition(lambda self: self.model.holds)
     @rule()
     def take(self) -> None:
+        groups = len(self.model.now[3])
         self.model.story.append(("take",))
+        self.model.pressed = self.model.pressed and len(self.model.now[3]) == groups
         given = self.model.now[2]
         payload, head = self.input.take()
         if self.model.spec.block_count == 1:
@@ -134,13 +174,30 @@ class OptionalMachine(RuleBasedStateMachine):
         else:
             assert list(zip(payload, head, strict=True)) == given
 
+    @precondition(lambda self: self.input.to_keep is not None)
+    @rule()
+    def keep(self) -> None:
+        self.input.kept(([], []))  # an older one: changes nothing
+        self.input.kept(self.input.to_keep)
+        self.model.kept = len(self.model.now[3])
+
+    @rule()
+    def hold(self) -> None:
+        self.model.holds = not self.model.holds
+        self.input.hold(self.model.holds)
+        self.released = 0 if self.model.holds else self.released  # the job goes on with a new generation
+
     @invariant()
     def same(self) -> None:
-        waiting, dropped, _ = self.model.now
+        waiting, dropped, _, _ = self.model.now
         assert self.input.waiting == len(waiting)
         assert self.input.dropped == dropped
         assert self.input.received == sum(step[0] == "block" for step in self.model.story)
-        assert self.input.finished is (self.model.receiver.last is not None and len(waiting) < self.model.spec.block_count)
+        assert self.input.finished is self.model.finished
+        assert self.input.settled is self.model.settled
+        group, wanted = self.input.to_keep, self.model.to_keep()
+        assert group == (tuple(wanted) if wanted else None)
+        assert self.input.over is (self.model.finished and wanted is None)
 
     @invariant()
     def releases(self) -> None:
@@ -185,8 +242,60 @@ def test_a_buffer_holds_at_least_what_run_gets_at_once() -> None:
 
 
 def test_a_feedback_is_released_as_it_arrives() -> None:
-    assert filled(feedback=True).releasable == 3
+    assert filled(feedback=True, store=False).releasable == 3
+    assert filled(feedback=True).releasable == 2  # the newest, for a new life
     assert filled().releasable == 0
+
+
+def test_what_was_given_last_is_released_when_the_next_one_is_taken() -> None:
+    one = filled()
+    one.take()
+    assert one.releasable == 0
+    one.take()
+    assert one.releasable == 1
+    other = filled(store=False)
+    other.take()
+    assert other.releasable == 1
+
+
+def test_a_new_life_begins_with_the_value_that_was_kept_for_it() -> None:
+    one = OptionalInput(OptionalSpec(4, again=True, kept=(("old",), (1,))))
+    assert one.take() == ("old", 1)
+    assert not one.over
+    one.open(Open(4, 1, 0, 3))
+    one.end(End(4, 1, 0, 3, final=True))
+    assert one.over  # it is kept already
+    pair = OptionalInput(OptionalSpec(4, 2, again=True, kept=(("old", "older"), (0, 0))))
+    assert pair.take() == (["old", "older"], [0, 0])
+
+
+def test_deleted_blocks_do_not_fill_the_window_for_ever() -> None:
+    """The producer has no room, and what it was given last is in front of blocks that were deleted."""
+    one = filled(8, buffer_size=1, delete_mode="newest")
+    one.take()
+    assert (one.releasable, one.to_keep) == (0, None)
+    one.open(Open(4, 1, 0, 0))
+    group = one.to_keep
+    assert group == (["v1"], [0])
+    one.kept(group)
+    assert one.releasable == 8
+
+
+def test_a_full_window_of_one_group_goes_on() -> None:
+    """What is kept and the next group are all that a producer's window must hold."""
+    one = OptionalInput(OptionalSpec(4, 2))
+    one.open(Open(4, 1, 0, 0))
+    for number in range(1, 40):
+        assert number - 1 - one.releasable < 4
+        one.data(Data(4, 1, 0, number, [f"v{number}"]))
+        one.take()
+
+
+def test_the_value_that_the_last_life_had_does_not_push_another_out() -> None:
+    """With a buffer of one, a new life gets what the old one was given last, and what waited."""
+    one = filled(2, buffer_size=1, delete_mode="newest", again=True)
+    assert [one.take()[0] for _ in range(3)] == ["v1", "v2", "v2"]
+    assert one.dropped == 0
 
 
 @pytest.mark.parametrize("values", [{"delete_mode": "middle"}, {"block_count": 0}, {"buffer_size": -1}])
@@ -200,10 +309,7 @@ def test_inputs_that_cannot_be(values: dict[str, Any]) -> None:
 
 class DeletesTheWrongOne(OptionalInput):
     def __init__(self, spec: OptionalSpec) -> None:
-        other = "newest" if spec.delete_mode == "oldest" else "oldest"
-        super().__init__(
-            OptionalSpec(spec.pipe, spec.block_count, spec.store, spec.buffer_size, other, spec.feedback),
-        )
+        super().__init__(replace(spec, delete_mode="newest" if spec.delete_mode == "oldest" else "oldest"))
 
 
 class StoresAlways(OptionalInput):
@@ -223,7 +329,25 @@ class TakesTheNewestFirst(OptionalInput):
 
 class ReleasesWhatWaits(OptionalInput):
     def _find_releasable(self) -> None:
-        self.releasable = self.receiver.high
+        self._upto = self.receiver.high
+
+
+class ReleasesWhatItStores(OptionalInput):
+    def take(self) -> tuple[Any, Any]:
+        given = super().take()
+        self._taken = 0
+        self._find_releasable()
+        return given
+
+
+class NeverReleasesTheLast(OptionalInput):
+    @property
+    def over(self) -> bool:
+        return self.finished and not self._taken
+
+
+class NeedsNobodyToKeepIt(OptionalInput):
+    to_keep = None
 
 
 class ForgetsOnNewGenerations(OptionalInput):
@@ -246,6 +370,7 @@ class TakesTwice(OptionalInput):
 
 
 BROKEN = [DeletesTheWrongOne, StoresAlways, TakesTheNewestFirst, ReleasesWhatWaits, ForgetsOnNewGenerations, TakesTwice]
+BROKEN += [ReleasesWhatItStores, NeverReleasesTheLast, NeedsNobodyToKeepIt]
 
 
 @pytest.mark.parametrize("broken", BROKEN)

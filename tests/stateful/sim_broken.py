@@ -10,12 +10,14 @@ from unittest import mock
 
 from fission.client.conductor import Conductor
 from fission.protocol.checkpoint import Checkpoints
+from fission.protocol.optional import OptionalInput
 from fission.protocol.window import Arrival, Receiver
 from fission.runtime import keeper as keeper_module
 from fission.runtime import rows
 from fission.runtime.exchange import Exchange
 from fission.runtime.inlet import Inlets
 from fission.runtime.outlet import Outlet
+from fission.runtime.stored import StoredValues
 
 
 def _replace(where: Any, **members: Any) -> AbstractContextManager[None]:
@@ -108,6 +110,24 @@ def no_generation_file() -> AbstractContextManager[None]:
     return _replace(rows, first_number=first_number)
 
 
+def stored_value_released() -> AbstractContextManager[None]:
+    """The value that an ASYNC input stores is released when it is taken."""
+    take = OptionalInput.take
+
+    def take_and_release(self: OptionalInput) -> tuple[Any, Any]:
+        given = take(self)
+        self._group, self._taken = None, 0
+        self._find_releasable()
+        return given
+
+    return _replace(OptionalInput, take=take_and_release)
+
+
+def no_waiting_for_values() -> AbstractContextManager[None]:
+    """A new life does not wait for what its ASYNC inputs had."""
+    return _replace(StoredValues, settling=False)
+
+
 BROKEN: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "no-deduplication": no_deduplication,
     "no-fencing": no_fencing,
@@ -116,4 +136,6 @@ BROKEN: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "no-mark": no_mark,
     "newest-snapshot": newest_snapshot,
     "no-generation-file": no_generation_file,
+    "stored-value-released": stored_value_released,
+    "no-waiting-for-values": no_waiting_for_values,
 }

@@ -103,6 +103,7 @@ class Life:
         self.later: deque[Callable[[], None]] = deque()  # while frozen
         self._tick_at = float("inf")
         self.waits_since: float | None = None
+        self.given: dict[int, int] = {}  # by ASYNC input, the number of the last value
         self.pace = cluster.rng.choice(cluster.paces)
 
     def __str__(self) -> str:
@@ -329,6 +330,26 @@ class Life:
                 if self.cluster.rng.random() < 0.5:
                     wire.arrive()
 
+    def sees(self, pipe: Any, value: Any) -> None:
+        """``run`` was given ``value`` by an ASYNC input: once it has been given one, no life of the job is given the default.
+
+        A new life may be given some values again, whose releases had not left; within a life they never go back.
+        """
+        story = self.cluster.story
+        if not story.exact or not pipe.OPTIONAL_STORE:
+            return
+        pipe = next(known for known in story.producers if known.id == pipe.id)
+        producer = story.producers[pipe]
+        value = value[0] if pipe.BLOCK_COUNT > 1 else value
+        number = self.cluster.number_of(pipe, value) if value is not None else 0
+        before, life = self.cluster.seen.get(pipe.id, (0, 0))
+        now = self.cluster.client.incarnation(producer.id)
+        lost = before and not number and now == life and not self.cluster.others_hurt
+        if lost or number < self.given.get(pipe.id, 0):
+            raise Wrong(f"{self} is given value {number} of pipe {pipe.id}, and was given {max(before, self.given.get(pipe.id, 0))} before")
+        self.cluster.seen[pipe.id] = number, now
+        self.given[pipe.id] = number
+
     def sends(self, pipe: int, message: list[Any]) -> None:
         """A block goes out: sources' are written down."""
         if self.cluster.story.exact or not self.cluster.story.network.jobs[self.job].is_source:
@@ -426,6 +447,9 @@ class Cluster:
         self.paces = self.rng.choice([[0.002, 0.01], [0.01, 0.02, 0.04], [0.0005, 0.02]])
         self.happened: list[str] = []
         self.disks: dict[int, list[Any]] = {}
+        self.seen: dict[int, tuple[int, int]] = {}  # by ASYNC pipe, (number, producer's life) of the value that was given last
+        self.others_hurt = False  # whether anything but a job's process was at fault so far
+        self._numbers: dict[int, dict[int, int]] = {}
         self.sent: dict[int, dict[int, dict[int, int]]] = {}
         self.nodes = {name: Node(name) for name in [*map(str, range(1, self.rng.randint(2, 4) + 1)), CLIENT]}
         self.lives: list[Life] = []
@@ -581,10 +605,11 @@ class Cluster:
         rng = self.rng
         virtual = [name for name in self.nodes if name != CLIENT]
         until = rng.choice([0.3, 1.0, 3.0])
+        kinds = ["job"] if rng.random() < 0.3 else ["job"] * 6 + ["node", "node", "freeze", "freeze", "cut", "cut", "client"]
         for _ in range(rng.choice([1, 2, 4, 8, 12])):
             moment = rng.uniform(0, until)
             for _ in range(rng.choice([1, 1, 1, 2, 3])):
-                kind = rng.choice(["job"] * 6 + ["node", "node", "freeze", "freeze", "cut", "cut", "client"])
+                kind = rng.choice(kinds)
                 seconds = rng.choice([rng.uniform(0.05, 0.4), rng.uniform(0.4, 1.5)])
                 where = rng.choice(virtual)
                 number = rng.choice(list(self.story.network.jobs))
@@ -597,14 +622,22 @@ class Cluster:
                     act: Any = {"node": self._crash_node, "freeze": self._freeze, "cut": self._cut}[kind]
                     self.time.at(moment, lambda act=act, where=where, seconds=seconds: act(where, seconds))  # type: ignore[misc]
 
-    def _fault(self, text: str) -> None:
+    def _fault(self, text: str, *, job: bool = False) -> None:
+        self.others_hurt = self.others_hurt or not job
         self.last_fault = self.time.now
         self.tell(f"FAULT {text}")
+
+    def number_of(self, pipe: Any, value: int) -> int:
+        """Which block of a pipe that is."""
+        if pipe.id not in self._numbers:
+            column = Reference(self.story, faultless(self.story)).column(pipe)
+            self._numbers[pipe.id] = {value: number for number, value in column.items()}
+        return self._numbers[pipe.id][value]
 
     def _crash_job(self, number: int, how: str) -> None:
         for life in self.lives:
             if life.job == number and life.state == "runs" and not life.frozen:
-                self._fault(f"{life} is to die: {how}")
+                self._fault(f"{life} is to die: {how}", job=True)
                 life.doom = how
                 if how != "between":
                     # it may wait for something that it never gets: then it dies where it waits
@@ -613,7 +646,7 @@ class Cluster:
 
     def _hasten(self, life: Life) -> None:
         if life.doom and life.state == "runs":
-            self._fault(f"{life} dies where it waits")
+            self._fault(f"{life} dies where it waits", job=True)
             life.doom = "between"
             life.go_on()
 

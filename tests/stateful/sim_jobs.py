@@ -38,6 +38,12 @@ class SimJob(PythonJob):
 
     _fission_life: Any = None
 
+    def looks(self, values: Any) -> None:
+        """What the ASYNC inputs give."""
+        for value, pipe in zip(values, self.inputs, strict=True):
+            if pipe.ASYNC:
+                self._fission_life.sees(pipe, value)
+
 
 class Source(SimJob):
     """Numbers from a counter; with CHECKPOINT a new life goes on counting, without one it begins again."""
@@ -80,6 +86,7 @@ class Connector(SimJob):
 
     def run(self, *values: Any) -> Any:
         self._fission_life.interrupt()
+        self.looks(values)
         needed = [value for value, pipe in zip(values, self.inputs, strict=True) if not pipe.ASYNC]
         self.count += 1
         self.state = mix(self.state, needed) if self.stateful else 0
@@ -101,6 +108,7 @@ class FileSink(LocalJob, SimJob):
 
     def run(self, *values: Any) -> None:
         life = self._fission_life
+        self.looks(values)
         needed = [value for value, pipe in zip(values, self.inputs, strict=True) if not pipe.ASYNC]
         flags = 0
         if self.HEAD:
@@ -116,6 +124,7 @@ class Watcher(LocalJob, SimJob):
     """Looks on through ASYNC pipes."""
 
     def run(self, *values: Any) -> None:
+        self.looks(values)
         self._fission_life.interrupt()
 
 
@@ -186,12 +195,20 @@ class Story:
                 continue
             pipe = OptionalPicklePipe(self._next())
             pipe.OPTIONAL_BUFFER_SIZE = rng.choice([0, 0, 3])  # type: ignore[misc]
+            pipe.OPTIONAL_DELETE_MODE = rng.choice(["oldest", "newest"])  # type: ignore[misc]
+            pipe.OPTIONAL_STORE = rng.random() < 0.8  # type: ignore[misc]
+            pipe.BLOCK_COUNT = rng.choice([1, 1, 2, 3])  # type: ignore[misc]
             outs[producer].append(pipe)
             if rng.random() < 0.3:
                 watched.append(pipe)
             else:
                 taker = rng.choice(takers)
                 ins[taker].insert(rng.randint(0, len(ins[taker])), pipe)
+        rare = None
+        if rng.random() < 0.3:
+            # a source that falls silent: what it said last must stay
+            rare = OptionalPicklePipe(self._next())
+            ins[rng.choice([index for index, (kind, _, _) in enumerate(shape) if kind != "source"])].append(rare)
         unlucky = rng.random() < 0.1  # sources of different lengths: joins end with the shortest
         loose = set() if self.exact else {rng.choice([index for index, one in enumerate(shape) if one[0] == "source"])}
         for index, (kind, _, rate) in enumerate(shape):
@@ -210,6 +227,8 @@ class Story:
                 FileSink(ins[index], heads=not self.exact or rng.random() < 0.2)
         if watched:
             Watcher(inputs=watched)
+        if rare is not None:
+            Source(rng.choice([1, 1, 2, 3]), 1, [rare])
 
     def _next(self) -> int:
         self._pipe += 1

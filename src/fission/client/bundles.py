@@ -140,6 +140,7 @@ class Bundles:
         generation: int,
         closed: frozenset[int],
         snapshots: tuple[tuple[int, int, bytes], ...],
+        kept: Mapping[int, bytes],
         node: str = "",
     ) -> JobBundle:
         """Return what life ``incarnation`` of a job is handed on a node; neighbours are where their newest lives are."""
@@ -172,6 +173,7 @@ class Bundles:
             generation=generation,
             closed=closed,
             snapshots=snapshots,
+            kept=kept,
             shared=SHARED if self._share else (),
             guard=GUARD,
             shared_prefix=self._addresses.shared_prefix,

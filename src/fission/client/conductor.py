@@ -7,12 +7,10 @@ of the client's loop.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import json
 import logging
 import re
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,8 +18,10 @@ from typing import Any
 
 from fission.adapters.zmq_desk import ZmqDesk
 from fission.client.bundles import Addresses, Bundles
+from fission.client.deaths import death
 from fission.client.history import History
 from fission.client.summary import JobSummary
+from fission.client.tally import Tally
 from fission.core.network import Network
 from fission.core.nodes import NodeInfo
 from fission.errors import EXIT_FAILED, EngineError, RemoteProtocolError
@@ -103,6 +103,8 @@ class Conductor:
         self._shown: set[str] = set()
         # of jobs that have ended, and whose process may be gone before its consumers have taken note: (incarnation, generation, last)
         self._ends: dict[int, dict[int, tuple[int, int, int]]] = {}
+        self._tally = Tally()
+        self._kept: dict[int, dict[int, bytes]] = {}  # by job and ASYNC input: what it was given last, where its producer has ended
         self._why_gone: dict[tuple[str, int], str] = {}
         self._bundles: Bundles | None = None
         self._events_file: Any = None
@@ -147,6 +149,12 @@ class Conductor:
                 missing.append(job)
         self._say_empty()
         await self._perform(self._supervisor.start(time.monotonic(), missing))
+
+    def summaries(self) -> dict[int, JobSummary]:
+        """What the summary tells of each job, with what all its lives have counted."""
+        for number, summary in self.jobs.items():
+            summary.counts = self._tally.total(number, self._supervisor.life(number)[0])
+        return self.jobs
 
     @property
     def failovers(self) -> list[supervision.Failover]:
@@ -291,6 +299,10 @@ class Conductor:
 
     async def _on_word(self, word: Word) -> None:
         what, body = word.body["say"], word.body
+        if "counts" in body:
+            self._tally.tell(word.job, word.incarnation, body["counts"], final=what == "ended")
+        if what == "counts":
+            return
         if word.incarnation != self._supervisor.life(word.job)[0]:
             return  # fenced: its job has a newer life
         if what == "hello":
@@ -300,6 +312,7 @@ class Conductor:
                 act()
             await self._supervise(JobReady(job=word.job, incarnation=word.incarnation))
         elif what == "replayed":
+            self._tally.replayed(word.job, body["pipe"], body["blocks"])
             await self._supervise(Replayed(job=body["job"], incarnation=body["incarnation"], blocks=body["blocks"]))
         elif what == "store":
             self._store.put(word.job, body["generation"], body["block"], word.payload)
@@ -310,6 +323,9 @@ class Conductor:
             self._ends[word.job] = {int(pipe): (word.incarnation, *last) for pipe, last in body["ends"].items()}
             self._write_down({"what": "Ended", "job": word.job, "ends": self._ends[word.job]})
             self.command(word.job, {"do": "noted"})
+        elif what == "keep":
+            self._kept.setdefault(word.job, {})[body["pipe"]] = word.payload
+            self.command(word.job, {"do": "kept", "pipe": body["pipe"], "number": body["number"]})
         elif what == "warning":
             self.observer.warning(f"{self._names[word.job]}: {body['text']}")
         elif what == "stable":
@@ -320,19 +336,19 @@ class Conductor:
     async def _on_exited(self, event: JobExited) -> None:
         self._processes.pop((event.job_id, event.incarnation), None)
         newest = event.incarnation == self._supervisor.life(event.job_id)[0]
+        self._tally.tell(event.job_id, event.incarnation, event.report.get("counts") or {}, final=True)
         outcome = str(event.report.get("outcome") or "failed")
         error = None
         if outcome == "stopped" and not self.stopping:
             outcome, error = "failed", "its process was told to stop (SIGTERM) by somebody else"
         elif outcome == "failed":
-            error = self._located(event, str(event.report.get("error") or _death(event.code)))
+            error = self._located(event, str(event.report.get("error") or death(event.code)))
         ended = newest and event.job_id in self._ends and outcome == "failed"
         if ended:
             outcome, error = "finished", None
         if newest:
             summary = self.jobs[event.job_id]
             summary.outcome = "killed" if self.stopping and not event.report and event.code else outcome
-            summary.counts = dict(event.report.get("counts") or {})
             self._tell_end(event.job_id, summary.outcome, error)
         self._say_empty()
         if ended and not self.stopping:
@@ -411,8 +427,9 @@ class Conductor:
         job = self._network.jobs[order.job]
         finished = {pipe for pipe, consumer in self._consumers(order.job).items() if self._supervisor.state(consumer) is JobState.FINISHED}
         snapshots = tuple(self._store.load(order.job))
+        kept = dict(self._kept.get(order.job, {}))
         self._addresses.placed(order.job, order.incarnation, order.node)
-        bundle = self._bundles.bundle(order.job, order.incarnation, order.generation, frozenset(finished), snapshots, order.node)
+        bundle = self._bundles.bundle(order.job, order.incarnation, order.generation, frozenset(finished), snapshots, kept, order.node)
         if order.incarnation > 1:
             self._desk.forget(self._addresses.control(order.job, order.incarnation - 1))
             self._waiting.pop((order.job, order.incarnation - 1), None)
@@ -532,11 +549,3 @@ def _needs(job: Any) -> placement.JobNeeds:
     needs = placement.JobNeeds.of(job)
     # a simulation has none of the nodes that a job can be bound to
     return needs if needs.groups else dataclasses.replace(needs, groups=("ALL",))
-
-
-def _death(code: int) -> str:
-    if code >= 0:
-        return f"its process ended with exit code {code} and without a word; a job ends by finish(), not by exit()"
-    with contextlib.suppress(ValueError):
-        return f"its process was killed by signal {-code} ({signal.Signals(-code).name})"
-    return f"its process was killed by signal {-code}"

@@ -213,7 +213,9 @@ class OneRun:
             self._exit_code, reason, error = conductor.result
             if error:
                 failures = [JobFailed(failed_job(reason), error)]
-        return Summary(self._loaded.name, self._exit_code, self._reason, seconds, conductor.jobs, failures, tuple(conductor.failovers))
+        return Summary(
+            self._loaded.name, self._exit_code, self._reason, seconds, conductor.summaries(), failures, tuple(conductor.failovers)
+        )
 
 
 async def first_of(*waits: object) -> None:

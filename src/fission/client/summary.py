@@ -22,7 +22,7 @@ class JobSummary:
         name: class and id.
         outcome: "finished", "ended" (returned None), "stopped", "killed", "failed"; "not started" until then.
         restarts: lives after the first one.
-        counts: ``compute_blocks``, and per input and output pipe what happened on it, in blocks.
+        counts: ``compute_blocks``, and per input and output pipe what happened on it, in blocks, over all lives (`fission.client.tally`).
     """
 
     name: str
@@ -95,7 +95,7 @@ def _blocks(job: JobSummary, seconds: float) -> str:
         parts.append(f"{counts['compute_blocks']} compute blocks")
         if counts["compute_blocks"] and seconds >= RATE_AFTER_S:
             parts.append(f"{counts['compute_blocks'] / seconds:.3g}/s")
-    for word in ("lost", "dropped", "dummies", "unmatched"):
+    for word in ("lost", "dropped", "dummies", "unmatched", "replayed"):
         number = sum(pipe.get(word, 0) for side in ("inputs", "outputs") for pipe in counts.get(side, {}).values())
         if number:
             parts.append(f"{number} {word}")

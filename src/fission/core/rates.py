@@ -47,7 +47,8 @@ def needed_blocks(network: Network) -> dict[int, int]:
     """
     needed: dict[int, int] = {}
     for job in reversed(_in_stream_order(network)):
-        held = max((needed[pipe.id] for pipe in job.outputs if not pipe.ASYNC), default=1)
+        # an ASYNC pipe that stores keeps a group until it has the next one, and nothing behind its consumer matters
+        held = max((pipe.BLOCK_COUNT if pipe.ASYNC else needed[pipe.id] for pipe in job.outputs), default=1)
         for pipe in job.inputs:
             needed[pipe.id] = pipe.BLOCK_COUNT * (1 if pipe.ASYNC else held)
     return needed

@@ -3,6 +3,9 @@
 Every compute block takes one value (BLOCK_COUNT of them) from the buffer, oldest first. With an empty buffer it gets the last
 value again if the pipe stores, else the default. A full buffer loses its oldest value, or the newest, which is the one that
 has just come. Payloads are opaque here.
+
+A pipe that stores *keeps* the group that it gave last: it is not released before the next one is taken, so that the producer's window
+has it for a new life of this job. What the window cannot keep, because the pipe has ended, is for the client to keep (`to_keep`).
 """
 
 from __future__ import annotations
@@ -36,7 +39,11 @@ class OptionalSpec:
         buffer_size: most values that wait; 0 = no limit.
         delete_mode: which one is deleted when the buffer is full: "oldest" or "newest".
         feedback: whether the pipe is part of a circle of jobs, or its ends are joined through non-ASYNC pipes. Its blocks are released
-            as they arrive then: a release that waits for a later compute block would wait for itself.
+            as they arrive then: a release that waits for a later compute block would wait for itself. If it stores, the newest
+            group is released when the next one has arrived.
+        again: whether this is not the job's first life. Its first group may be the one that was given last, which does not count
+            against ``buffer_size``.
+        kept: (payloads, heads) of the group that was given last by an earlier life, if its producer has it no more.
     """
 
     pipe: int
@@ -45,6 +52,8 @@ class OptionalSpec:
     buffer_size: int = 0
     delete_mode: str = "oldest"
     feedback: bool = False
+    again: bool = False
+    kept: tuple[tuple[Any, ...], tuple[int, ...]] | None = None
 
 
 class OptionalInput:
@@ -54,7 +63,7 @@ class OptionalInput:
         receiver: the life and numbering of its producer.
         received: blocks that were new, in all.
         dropped: values that were deleted because the buffer was full.
-        releasable: the sqn up to which its blocks may be released. A plain number, because another thread reads it.
+        settled: whether everything that its producer had for a new life of this job has arrived: it repeats its first word behind that.
     """
 
     def __init__(self, spec: OptionalSpec) -> None:
@@ -62,19 +71,35 @@ class OptionalInput:
             raise LocalProtocolError(f"an ASYNC input cannot be like that: {spec}")
         self.spec = spec
         self.receiver = Receiver()
-        self._holds = not spec.feedback
+        self._holds = True
         self.received = 0
         self.dropped = 0
+        self.settled = not (spec.again and spec.store)
         self._buffer: deque[tuple[int, Any, int]] = deque()
-        self._last: tuple[Any, Any] = (DEFAULT, 0) if spec.block_count == 1 else ([DEFAULT] * spec.block_count, [0] * spec.block_count)
-        self._default = self._last
-        self.releasable = 0
+        self._default = self._given([DEFAULT] * spec.block_count, [0] * spec.block_count)
+        self._last = self._default if spec.kept is None else self._given(*map(list, spec.kept))
+        # with `store`, what a new life must be able to have: the first number of the group that was taken last (0: none, or of an
+        # older generation); with feedback the numbers of the newest group, whether it was taken or not
+        self._taken = 0
+        self._newest: deque[int] = deque(maxlen=spec.block_count)
+        self._first = spec.again and spec.store
+        self._group: tuple[list[Any], list[int]] | None = None
+        # plain numbers, because another thread reads them: what may be released while the group above is kept here, and when it is not
+        self._upto = self._free = 0
+        self._pressed = False
+
+    def _given(self, payloads: list[Any], heads: list[Any]) -> tuple[Any, Any]:
+        return (payloads[0], heads[0]) if self.spec.block_count == 1 else (payloads, heads)
 
     def open(self, message: Open) -> Arrival:
         """A producer's first word; a new generation starts the numbering again and keeps the values."""
         arrival = self.receiver.open(message.incarnation, message.generation, message.mark)
         if arrival is Arrival.NEW_GENERATION:
             self._buffer = deque((0, payload, head) for _, payload, head in self._buffer)
+            self._taken = 0
+            self._newest.clear()
+        if arrival is Arrival.KNOWN and self.receiver.current(message.incarnation, message.generation):
+            self.settled = self._pressed = True
         self._find_releasable()
         return arrival
 
@@ -82,8 +107,11 @@ class OptionalInput:
         """Blocks have arrived; return how many are new."""
         had = self.receiver.accept(message.incarnation, message.generation, message.sqn, len(message.payloads))
         limit = max(self.spec.buffer_size, self.spec.block_count) if self.spec.buffer_size else 0
+        if limit and self._first:
+            limit += self.spec.block_count
         for index in range(had, len(message.payloads)):
             self.received += 1
+            self._newest.append(message.sqn + index)
             if limit and len(self._buffer) >= limit:
                 self.dropped += 1
                 if self.spec.delete_mode == "newest":
@@ -96,6 +124,7 @@ class OptionalInput:
     def end(self, message: End) -> bool:
         """The pipe has ended; return whether that counts. What is buffered can still be taken."""
         counts = self.receiver.end(message.incarnation, message.generation, message.last, final=message.final, more=message.more)
+        self.settled = self.settled or counts
         self._find_releasable()
         return counts
 
@@ -105,8 +134,11 @@ class OptionalInput:
         if len(self._buffer) < count:
             return self._last if self.spec.store else self._default
         taken = [self._buffer.popleft() for _ in range(count)]
+        self._taken, self._first, self._pressed = taken[0][0], False, False
+        group = [one[1] for one in taken], [one[2] for one in taken]
+        self._last = self._given(*group)
+        self._group = group if self.spec.store else None
         self._find_releasable()
-        self._last = taken[0][1:] if count == 1 else ([one[1] for one in taken], [one[2] for one in taken])
         return self._last
 
     @property
@@ -119,13 +151,42 @@ class OptionalInput:
         """Whether the pipe has ended and no whole group of BLOCK_COUNT values is left."""
         return self.receiver.last is not None and not self.receiver.more and len(self._buffer) < self.spec.block_count
 
+    @property
+    def to_keep(self) -> tuple[list[Any], list[int]] | None:
+        """(payloads, heads) of the group that was given last, if its producer cannot keep it any more and nobody else does (`kept`).
+
+        It cannot, either, where its window is full of blocks that were deleted here, and says so again and again.
+        """
+        pressed = self._pressed and len(self._buffer) < self.spec.block_count
+        return self._group if self.finished or not self._taken or not self._holds or pressed else None
+
+    @property
+    def releasable(self) -> int:
+        """Any thread: the sqn up to which its blocks may be released."""
+        return self._free if self._group is None else self._upto
+
+    @property
+    def over(self) -> bool:
+        """Whether it is `finished`, and its producer need not keep what it gave last."""
+        return self.finished and self.to_keep is None
+
+    def kept(self, group: tuple[list[Any], list[int]]) -> None:
+        """Any thread: ``group``, which was `to_keep`, is kept by somebody else."""
+        if self._group is group:
+            self._group = None
+
     def hold(self, holds: bool) -> None:
-        """Whether blocks are released only when they are taken; never where the pipe is feedback."""
-        self._holds = holds and not self.spec.feedback
+        """Whether anything is kept from being released; what is stored is, until somebody else keeps it, in any case."""
+        self._holds = holds
         self._find_releasable()
 
     def _find_releasable(self) -> None:
-        if not self._holds or not self._buffer:
-            self.releasable = self.receiver.high
-        else:
-            self.releasable = max(0, self._buffer[0][0] - 1)
+        high = self.receiver.high
+        if not self.spec.feedback:
+            base = self._buffer[0][0] - 1 if self._buffer else high
+        elif self._newest and self.spec.store and self.receiver.last is None:
+            base = self._newest[0] - 1
+        else:  # not beyond the end: the producer may wait for the release before this job can take anything
+            base = high
+        self._free = max(0, base) if self._holds else high
+        self._upto = max(0, min(base, self._taken - 1) if self._taken and not self.spec.feedback else base)

@@ -67,9 +67,8 @@ class DroppingOutlet(Outlet):
         super().end(more=more)
 
     @property
-    def sent(self) -> int:
-        """Blocks that were numbered, in all."""
-        return self._sent_before + self._number - self._first
+    def _last_number(self) -> int:
+        return self._number - 1
 
     @property
     def dropped(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 from collections.abc import Sequence
 from datetime import timedelta
@@ -18,29 +17,18 @@ from fission.ports import JobBundle, Lease, Lender, Links, Viewer
 from fission.protocol import frames
 from fission.protocol.frames import Command, Release, Starved, Word
 from fission.protocol.window import SendWindow
+from fission.runtime.console import Console
 from fission.runtime.control import NEVER, Control
+from fission.runtime.counts import Counter
 from fission.runtime.dropping import DroppingOutlet
 from fission.runtime.inlet import RELEASE_AFTER_S, Inlets
 from fission.runtime.keeper import Keeper
-from fission.runtime.outlet import PRESS_S, Outlet
+from fission.runtime.outlet import Outlet
+from fission.runtime.pacing import PRESS_S
 from fission.runtime.specs import input_spec, optional_spec
+from fission.runtime.stored import StoredValues
 
 log = logging.getLogger("fission.runtime")
-
-
-class Console:
-    """Lines that the client sends to a job that waits for them."""
-
-    def __init__(self) -> None:
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-
-    def readline(self) -> str | None:
-        """Block until there is a line; None when the console has ended."""
-        return self._lines.get()
-
-    def add(self, line: str | None) -> None:
-        """Hand over a line; None ends the console."""
-        self._lines.put(line)
 
 
 class Exchange:
@@ -51,6 +39,8 @@ class Exchange:
         inlets: all its inputs.
         console: lines that were typed for this job.
         keeper: of its snapshots; None without CHECKPOINT.
+        stored: by its ASYNC inputs.
+        counter: of what happened.
         begun: whether the job's loop has begun with its first compute block.
         reset_to: the generation that the client wants a source to number in.
         pressed: a producer, or one before it, waits for a release that a snapshot of this job may hold back. Set back by the loop.
@@ -89,7 +79,7 @@ class Exchange:
         self.keeper = self._make_keeper(job)
         self.inlets = Inlets(
             [input_spec(pipe, job.MAX_QUEUE) for pipe in job.inputs if not pipe.ASYNC],
-            [optional_spec(pipe, bundle.feedback) for pipe in job.inputs if pipe.ASYNC],
+            [optional_spec(pipe, bundle) for pipe in job.inputs if pipe.ASYNC],
             links,
             incarnation=bundle.incarnation,
             head_size=bundle.head_size,
@@ -98,13 +88,17 @@ class Exchange:
             viewer=viewer,
         )
         self.inlets.older = self._older
+        self.stored = StoredValues(self.inlets.optional, self.say if bundle.wiring.client else None)
         self.control = Control(links, self)
         # an executable's outputs have threads of their own, and inputs belong to the main thread
         self._pump = self._drain_inputs if bundle.feedback and not isinstance(job, ExecutableJob) else None
         self._needed = {pipe.id: bundle.needed.get(pipe.id, pipe.BLOCK_COUNT) for pipe in job.outputs}
         self.outlets = [self._make_outlet(pipe, index) for index, pipe in enumerate(job.outputs)]
+        plain_source = job.is_source and not isinstance(job, ExecutableJob)
+        self.counter = Counter(self.inlets, self.outlets, lender, numbers_itself=plain_source)
         self._by_pipe = {outlet.pipe: outlet for outlet in self.outlets}
-        self._async = {pipe.id for pipe in job.outputs if pipe.ASYNC}
+        # of each ASYNC output, the blocks that its consumer may keep although it has taken them: a group, and the beginning of the next
+        self._async = {pipe.id: 2 * pipe.BLOCK_COUNT - 1 if pipe.OPTIONAL_STORE else 0 for pipe in job.outputs if pipe.ASYNC}
 
     def _make_keeper(self, job: BaseJob) -> Keeper | None:
         every: int | timedelta | None = job.CHECKPOINT
@@ -116,7 +110,7 @@ class Exchange:
 
     def _make_outlet(self, pipe: Any, index: int) -> Outlet:
         bundle = self._bundle
-        common: dict[str, Any] = {"arm": self.control.arm, "pump": self._pump, "reader": index}
+        common: dict[str, Any] = {"arm": self.control.arm, "pump": self._pump, "reader": index, "repeats": pipe.ASYNC}
         max_queue = bundle.max_queues.get(pipe.id, 0)
         kind: type[Outlet] = Outlet
         if max_queue and not pipe.ASYNC:
@@ -137,6 +131,7 @@ class Exchange:
             outlet.open(self._bundle.generation if self._is_source else 0)
         if self._is_source:
             self.inlets.switch(self._bundle.generation)
+        self.control.arm(self.stored.start(perf_counter()))
         self.control.start()
         self.say_hello()
 
@@ -156,6 +151,7 @@ class Exchange:
         """The job's loop goes on in a new generation: its outputs number from 1 again."""
         if self.inlets.generation != generation and not self._is_source:
             self._older += range(self.inlets.generation, generation)  # those between had blocks too, which nobody can use
+        self.counter.switch()
         for outlet in self.outlets:
             outlet.restart(generation, self._window(outlet.pipe))
         self.inlets.switch(generation)
@@ -183,8 +179,12 @@ class Exchange:
     def answer_pressed(self, done: int) -> None:
         """Tell the producers that wait how far this job and all behind it have worked off what they sent; ``done``: this job itself."""
         self.pressed = False
-        behind = (outlet.released if outlet.pipe in self._async else outlet.through for outlet in self.outlets if not outlet.closed)
+        behind = (self._through(outlet) for outlet in self.outlets if not outlet.closed)
         self.inlets.say_starved(min([done, *behind]), done)
+
+    def _through(self, outlet: Outlet) -> int:
+        keeps = self._async.get(outlet.pipe)
+        return outlet.through if keeps is None else min(outlet.released + keeps, outlet.last[1])
 
     def _feed(self, message: list[frames.Buffer]) -> None:
         self.inlets.feed(message)
@@ -205,6 +205,8 @@ class Exchange:
     def release(self, *, force: bool = False) -> None:
         """Any thread: release the inputs of what is done with, where enough has gathered or ``force`` says so."""
         inlets = self.inlets
+        if inlets.optional:
+            self.stored.hand_over()
         generation = inlets.generation  # before the number that counts in it; see Inlets.switch
         upto = self.finished_upto()
         inlets.release(upto, generation, force=force)
@@ -262,7 +264,8 @@ class Exchange:
 
     def say_ended(self, *, tell: bool) -> None:
         """Tell the client that all the job's work is done, and what its outputs end with; `finish` goes on when it has noted that."""
-        self._ended_with = {"ends": {str(outlet.pipe): outlet.last for outlet in self.outlets if tell and not outlet.closed}}
+        ends = {str(outlet.pipe): outlet.last for outlet in self.outlets if tell and not outlet.closed}
+        self._ended_with = {"ends": ends, "counts": self.counter.counts()}
         self.say("ended", self._ended_with)
 
     def end(self, *, tell: bool) -> None:
@@ -317,7 +320,12 @@ class Exchange:
 
     def tick(self, now: float) -> float:
         """Send what was held too long, release what waits too long; return the moment of the next look."""
+        if self.stored.tick(now):
+            self.wake()
         due = min((outlet.tick(now) for outlet in self.outlets), default=NEVER)
+        if self.counter.tick(now):
+            self.say("counts", {"counts": self.counter.counts()})
+        due = min(due, self.stored.due, self.counter.due)
         generation = self.inlets.generation
         upto = self.finished_upto()
         if not self.inlets.pending_release(upto, generation):
@@ -375,6 +383,9 @@ class Exchange:
             self.release(force=True)
         elif what == "noted":
             self._noted.set()
+        elif what == "kept":
+            self.stored.on_kept(int(body["pipe"]), int(body["number"]))
+            self.release(force=True)
         elif what == "reset":
             for outlet in self.outlets:
                 outlet.lift(int(body["generation"]))
@@ -397,7 +408,7 @@ class Exchange:
             if self.lender is not None:
                 self.lender.forget_reader(self.outlets.index(outlet), incarnation)
             blocks = outlet.wire(address, incarnation)
-            self.say("replayed", {"job": peer, "incarnation": incarnation, "blocks": blocks})
+            self.say("replayed", {"job": peer, "incarnation": incarnation, "pipe": pipe, "blocks": blocks})
 
     def _on_rewire(self, pipe: int) -> None:
         """The connection broke, and what was under way is lost: it begins anew, with the same life at its other end."""

@@ -261,6 +261,9 @@ class ExecutableHost:
         if aligner is None:
             return
         while not self._ended.is_set():
+            if exchange.stored.settling:
+                exchange.receive()
+                continue
             batch = inlets.take()
             if batch is not None:
                 self._write(batch)

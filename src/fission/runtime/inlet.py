@@ -251,7 +251,7 @@ class Inlets:
     def _releasable(self, done: int, generation: int) -> list[tuple[int, int]]:
         found = self.aligner.releasable(done, generation) if self.aligner else []
         # one that has ended needs nothing any more, so its producer (a console, say) can end long before this job does
-        return found + [(pipe, CLOSED if one.finished else one.releasable) for pipe, one in self.optional.items()]
+        return found + [(pipe, CLOSED if one.over else one.releasable) for pipe, one in self.optional.items()]
 
     def _say_taken(self, number: int) -> None:
         with self._lock:

@@ -72,7 +72,7 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int) -> 
         # whatever followed from the order, or came of code that has swallowed it, is neither a failure nor the job's own end
         outcome, error = report.STOPPED, ""
     if exchange is not None:
-        counts = _counts(exchange)
+        counts = exchange.counter.counts()
         exchange.close(LINGER_S if outcome in (report.FINISHED, report.ENDED) else 0)
         if exchange.lender is not None and outcome == report.FINISHED:
             exchange.lender.close()  # else somebody may still read there; the client removes it at the end of the run
@@ -126,20 +126,6 @@ def _shared_memory(job: BaseJob, bundle: JobBundle) -> tuple[Lender | None, View
     lives = [bundle.consumers.get(pipe.id, 1) for pipe in job.outputs]
     out = lender(bundle.shared_prefix, bundle.job_id, bundle.incarnation, lives) if lives else None
     return out, viewer(bundle.incarnation) if job.inputs else None
-
-
-def _counts(exchange: Exchange) -> dict[str, Any]:
-    inputs = exchange.inlets.counts()
-    return {
-        "compute_blocks": exchange.inlets.done,
-        "inputs": {str(pipe): {name: getattr(counts, name) for name in counts.__slots__} for pipe, counts in inputs.items()},
-        "outputs": {
-            str(one.pipe): {"sent": one.sent, "dropped": one.dropped, "queue": one.queue, "blocked_s": round(one.blocked_s, 6)}
-            for one in exchange.outlets
-        },
-        "malformed": exchange.inlets.malformed,
-        "not_shared": exchange.lender.refused if exchange.lender is not None else 0,
-    }
 
 
 def take_over_output(stdout: int, stderr: int) -> None:

@@ -20,22 +20,7 @@ from fission.protocol import frames
 from fission.protocol.frames import CLOSED, Buffer, End, Open, Release, Starved
 from fission.protocol.window import SendWindow
 from fission.runtime.big import big_message
-
-#: Blocks closer together than this are coalesced. Measured: a send costs about 2 us, so at most 2 % of a busy link's time.
-HOLD_S = 100e-6
-#: Where so many blocks are under way, the consumer is behind and nothing is won by sending soon: only full messages are sent
-#: then. Arbitrary: two full messages.
-BEHIND_BLOCKS = 512
-#: Longest time that a block is held while its job does something else. Arbitrary: below what a person or a scheduler notices.
-HELD_AT_MOST_S = 1e-3
-#: A message is sent when it has so many blocks or bytes; arbitrary, where the gain per further block gets below 1 %.
-COALESCE_BLOCKS = 256
-COALESCE_BYTES = 64 << 10
-#: Seconds between looks at the inputs while waiting for room in a circle of jobs; arbitrary.
-CIRCLE_POLL_S = 0.02
-#: Seconds of waiting for room after which the consumer is told of it, again and again. Arbitrary: far above what a release takes in a
-#: network that flows, and a snapshot each time is affordable.
-PRESS_S = 0.1
+from fission.runtime.pacing import BEHIND_BLOCKS, CIRCLE_POLL_S, COALESCE_BLOCKS, COALESCE_BYTES, HELD_AT_MOST_S, HOLD_S, PRESS_S
 
 
 class Outlet:
@@ -43,7 +28,6 @@ class Outlet:
 
     Attributes:
         closed: the consumer needs nothing any more; what is put is dropped.
-        sent: blocks that were numbered, in all.
         through: its blocks up to here were worked off by the consumer and all behind it, as far as they were asked.
         blocked_s: seconds spent waiting for room.
     """
@@ -58,6 +42,7 @@ class Outlet:
         arm: Callable[[float], None],
         pump: Callable[[], None] | None = None,
         reader: int = 0,
+        repeats: bool = False,
     ) -> None:
         """Prepare; `open` sends the first message.
 
@@ -67,6 +52,7 @@ class Outlet:
             links: where messages go.
             window: empty; its `next` is the first number.
             arm: called with a moment (`time.perf_counter`) at which `tick` is to be called at the latest.
+            repeats: whether the consumer of this ASYNC pipe is told where blocks begin a second time, behind all that was kept for it.
             reader: number of its consumer among the readers of this job's shared memory.
             pump: called from time to time while `put` waits for room, where the job's inputs must not wait meanwhile.
         """
@@ -80,6 +66,7 @@ class Outlet:
         self._arm = arm
         self._pump = pump
         self._reader = reader
+        self._repeats = repeats
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._pending: list[bytes] = []
@@ -96,10 +83,9 @@ class Outlet:
         self._unlimited_below = 0
         self._consumer = 0
         self._opened = False
-        self._sent_before = 0
+        self._sent_before: dict[int, int] = {}  # the last number, by older generation
         self.taken = 0
         self.through = 0
-        self._first = window.next
 
     def open(self, generation: int = 0) -> None:
         """Tell the consumer where numbering begins. Once, before the first `put`."""
@@ -107,6 +93,8 @@ class Outlet:
             self._generation = generation
             self._opened = True
             self._say_open()
+            if self._repeats:
+                self._say_open()
 
     def begin(self, number: int) -> None:
         """This life begins with block ``number``: what is before it was released by an earlier life."""
@@ -129,8 +117,8 @@ class Outlet:
             self._flush()
             if len(self._window) and not self.closed:
                 self._older.append((self._generation, self._window))
-            self._sent_before += self._window.next - self._first
-            self._window, self._first = window, window.next
+            self._sent_before[self._generation] = self._last_number
+            self._window = window
             self._generation = generation
             self._ended = self._more = False
             self.taken = self.through = 0
@@ -165,6 +153,8 @@ class Outlet:
                     blocks += sent.last - sent.first + 1
             self.taken = self._window.released
             self.through = 0
+            if self._repeats:
+                self._say_open()
             if self._ended:
                 self._say_end()
             return blocks
@@ -273,8 +263,16 @@ class Outlet:
 
     @property
     def sent(self) -> int:
-        """Blocks that were numbered, in all."""
-        return self._sent_before + self._window.next - self._first + len(self._pending)
+        """The last number of each generation, summed up."""
+        return sum(self.sent_by_generation().values())
+
+    def sent_by_generation(self) -> dict[int, int]:
+        """Any thread: the number up to which blocks were numbered, by this life or the ones before it, in each generation of this one."""
+        return {**self._sent_before, self._generation: self._last_number}
+
+    @property
+    def _last_number(self) -> int:
+        return self._window.next - 1 + len(self._pending)
 
     @property
     def dropped(self) -> int:

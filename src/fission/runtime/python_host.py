@@ -13,8 +13,8 @@ from fission.core.jobs import PythonJob
 from fission.errors import BlockError
 from fission.ports import JobBundle
 from fission.protocol.align import Aligner, Batch
-from fission.protocol.optional import DEFAULT, OptionalInput
 from fission.runtime import codec, report, rows
+from fission.runtime.async_values import AsyncValues
 from fission.runtime.exchange import Exchange
 from fission.runtime.keeper import Keeper
 from fission.runtime.results import ResultsOut, named
@@ -42,8 +42,12 @@ class PythonHost:
         self._results_out = ResultsOut(job, exchange, bundle)
         self._single = [codec.decoder(pipe, partial(self._unreadable, index)) for index, pipe in enumerate(job.inputs)]
         self._decoders = [_grouped(decode, pipe.BLOCK_COUNT) for decode, pipe in zip(self._single, job.inputs, strict=True)]
-        self._optional = [exchange.inlets.optional.get(pipe.id) for pipe in job.inputs]
-        self._defaults = [_default(pipe) for pipe in job.inputs]
+        # a head's bit that says that its own pipe has ended or numbers anew is nothing to the compute block that a value happens to be in
+        kept = ~sum(1 << (8 * bundle.head_size - 1 - bit) for bit in (_RESET_BIT, _FINISHED_BIT))
+        self._optional = [
+            AsyncValues(one, pipe, decode, kept) if (one := exchange.inlets.optional.get(pipe.id)) else None
+            for pipe, decode in zip(job.inputs, self._single, strict=True)
+        ]
         self._head_size = bundle.head_size
         self._reset_head = 1 << (8 * bundle.head_size - 1 - _RESET_BIT)
         self._finished_head = 1 << (8 * bundle.head_size - 1 - _FINISHED_BIT)
@@ -76,6 +80,8 @@ class PythonHost:
         job.setup()
         exchange.start()
         self._keeper = exchange.keeper
+        while exchange.stored.settling:
+            yield True
         if job.is_source:
             if self._keeper is not None:
                 first = self._keeper.begin(self._generation, 1)
@@ -179,9 +185,9 @@ class PythonHost:
             return []
         self._exchange._drain_inputs()
         arguments = []
-        for index in range(len(self._job.inputs)):
-            value, head = self._optional_value(index)
-            self._job.in_heads[index] = head
+        for index, one in enumerate(self._optional):
+            assert one is not None  # else it is no source
+            value, self._job.in_heads[index] = one.take()
             arguments.append(value)
         return arguments
 
@@ -318,7 +324,7 @@ class PythonHost:
                 heads[index] = batch.heads[column][position] if batch.heads else 0
             for index, one in enumerate(self._optional):
                 if one is not None:
-                    arguments[index], heads[index] = self._optional_value(index)
+                    arguments[index], heads[index] = one.take()
             for outlet in self._outlets:
                 outlet.seek(number)
             self._number = number - 1
@@ -348,23 +354,6 @@ class PythonHost:
         job.out_heads = [None] * len(self._outlets)
         return 0
 
-    def _optional_value(self, index: int) -> tuple[Any, Any]:
-        one = self._optional[index]
-        assert isinstance(one, OptionalInput)
-        payload, head = one.take()
-        # that its own pipe has ended or numbers anew is nothing to the compute block it happens to be in
-        kept = ~(self._finished_head | self._reset_head)
-        if isinstance(head, list):
-            head = [value & kept for value in head]
-        else:
-            head &= kept
-        if one.spec.block_count > 1:
-            return [self._optional_part(index, part) for part in payload], head
-        return self._optional_part(index, payload), head
-
-    def _optional_part(self, index: int, payload: Any) -> Any:
-        return self._defaults[index] if payload is DEFAULT else self._single[index](payload)
-
     # what `run` gave -> outputs
 
     def _send(self, result: Any, heads: list[int] | None) -> None:
@@ -391,8 +380,3 @@ def _grouped(decode: codec.Decoder, count: int) -> codec.Decoder:
     if count == 1:
         return decode
     return lambda payloads: [decode(payload) for payload in payloads]
-
-
-def _default(pipe: Any) -> Any:
-    default = getattr(pipe, "OPTIONAL_DEFAULT", None)
-    return default if not pipe.ASYNC or default is None else pipe.unpack(default)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import Any
 
 from fission.core.base_pipe import dummy_fault
 from fission.errors import BlockError
+from fission.ports import JobBundle
 from fission.protocol.inputs import InputSpec
 from fission.protocol.optional import OptionalSpec
 
@@ -37,13 +39,23 @@ def _checked_dummy(pipe: Any, dummy: Callable[[], Any]) -> Callable[[], bytes]:
     return make
 
 
-def optional_spec(pipe: Any, feedback: frozenset[int]) -> OptionalSpec:
+def optional_spec(pipe: Any, bundle: JobBundle) -> OptionalSpec:
     """Return what an ASYNC input needs to know of its pipe."""
+    kept = bundle.kept.get(pipe.id)
     return OptionalSpec(
         pipe.id,
         pipe.BLOCK_COUNT,
         pipe.OPTIONAL_STORE,
         pipe.OPTIONAL_BUFFER_SIZE,
         pipe.OPTIONAL_DELETE_MODE,
-        pipe.id in feedback,
+        pipe.id in bundle.feedback,
+        again=bundle.incarnation > 1,
+        kept=None if kept is None else pickle.loads(kept),
     )
+
+
+def packed_group(group: tuple[list[Any], list[int]]) -> bytes:
+    """Return what an earlier life wants kept of an ASYNC input, as `optional_spec` takes it."""
+    payloads, heads = group
+    whole = [payload if type(payload) is bytes else [bytes(part) for part in payload] for payload in payloads]
+    return pickle.dumps((tuple(whole), tuple(heads)), 5)

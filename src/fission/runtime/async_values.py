@@ -1,0 +1,29 @@
+"""What `run` of a PythonJob gets from an ASYNC input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fission.protocol.optional import DEFAULT, OptionalInput
+from fission.runtime import codec
+
+
+class AsyncValues:
+    """The values of one ASYNC input."""
+
+    def __init__(self, one: OptionalInput, pipe: Any, decode: codec.Decoder, kept: int) -> None:
+        """Args: one: its buffer. pipe: it. decode: makes a value of a block. kept: the bits of a head that are shown."""
+        self._one, self._decode, self._kept = one, decode, kept
+        self._several = pipe.BLOCK_COUNT > 1
+        default = pipe.OPTIONAL_DEFAULT
+        self._default = None if default is None else pipe.unpack(default)
+
+    def take(self) -> tuple[Any, Any]:
+        """Return (value, head as a number) for the next compute block; two lists where BLOCK_COUNT > 1. Raises BlockError."""
+        payload, head = self._one.take()
+        if self._several:
+            return [self._value(part) for part in payload], [one & self._kept for one in head]
+        return self._value(payload), head & self._kept
+
+    def _value(self, payload: Any) -> Any:
+        return self._default if payload is DEFAULT else self._decode(payload)
