@@ -50,7 +50,7 @@ class SendsEachBlock(Outlet):
 
 class HoldsEachBlock(Outlet):
     def put(self, payload: bytes | list[Buffer], head: int = 0) -> None:
-        self._sent_at = outlet.perf_counter()
+        self._hold_until = float("inf")
         super().put(payload, head)
 
 

@@ -27,9 +27,9 @@ WINDOW_BLOCKS = 4096
 WINDOW_BYTES = 32 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sent(Generic[Item]):
-    """One item in the window: blocks ``first`` to ``last``, ``size`` bytes in all."""
+    """One item in the window: blocks ``first`` to ``last``, ``size`` bytes in all. Never changed; a frozen one takes longer to make."""
 
     first: int
     last: int
@@ -233,6 +233,9 @@ class Receiver:
         if not self.current(incarnation, generation):
             self.duplicates += count
             return count
+        if first == self.high + 1:  # as nearly always; what follows does the same
+            self.high += count
+            return 0
         had = min(count, max(0, self.high + 1 - first))
         self.duplicates += had
         if had < count:

@@ -77,36 +77,47 @@ class Inlets:
         """Take one data message. Malformed ones and those of pipes that are no inputs are counted, logged and dropped."""
         try:
             message = frames.decode(message_frames)
-            if isinstance(message, Data):
-                self._look_up(message)
-            self._dispatch(message)
+            if type(message) is Data:
+                self._take_in(message)
+            else:
+                self._dispatch(message)
         except BlockGone as why:
             log.debug("dropped a block that was there before: %s", why)
         except RemoteProtocolError as why:
             self.malformed += 1
             log.warning("dropped a message that is none: %s", why)
 
-    def _look_up(self, message: Data) -> None:
-        """Put the memory itself where a block names shared memory. Before anything else: a block that is gone was never here."""
+    def _take_in(self, message: Data) -> None:
         parts = message.payloads[0]
-        if type(parts) is list and len(parts) > 1 and isinstance(parts[1], Descriptor):
+        if type(parts) is list:
+            self._look_up(parts)
+            size = sum(memoryview(part).nbytes for part in parts)
+        else:
+            size = sum(map(len, message.payloads))
+        target = self._target(message.pipe)
+        self.bytes_in += size
+        self._bytes_since += size
+        if not target.data(message):
+            self._forget(message.pipe)  # had it before: say again what is released
+
+    def _look_up(self, parts: list[Any]) -> None:
+        """Put the memory itself where a block names shared memory. Before anything else: a block that is gone was never here."""
+        if len(parts) > 1 and isinstance(parts[1], Descriptor):
             if self._viewer is None:
                 raise RemoteProtocolError("a block in shared memory, and this process has none")
             parts[1:] = [self._viewer.get(descriptor) for descriptor in parts[1:]]
 
-    def _dispatch(self, message: frames.Message) -> None:
-        if isinstance(message, (Release, Starved, Command, Word)):
-            raise RemoteProtocolError(f"a {type(message).__name__} does not belong on a data link")
-        target: Any = self.optional.get(message.pipe, self.aligner)
+    def _target(self, pipe: int) -> Any:
+        target = self.optional.get(pipe, self.aligner)
         if target is None:
-            raise RemoteProtocolError(f"pipe {message.pipe} is no input of this job")
-        if isinstance(message, Data):
-            size = sum(map(_size, message.payloads))
-            self.bytes_in += size
-            self._bytes_since += size
-            if not target.data(message):
-                self._forget(message.pipe)  # had it before: say again what is released
-        elif isinstance(message, Open):
+            raise RemoteProtocolError(f"pipe {pipe} is no input of this job")
+        return target
+
+    def _dispatch(self, message: frames.Message) -> None:
+        if isinstance(message, (Data, Release, Starved, Command, Word)):
+            raise RemoteProtocolError(f"a {type(message).__name__} does not belong here")
+        target = self._target(message.pipe)
+        if isinstance(message, Open):
             self._on_open(target, message)
         elif isinstance(message, End):
             target.end(message)
@@ -265,7 +276,3 @@ class Inlets:
             self._released[pipe] = upto
             generation = one.receiver.generation if one is not None else self.aligner.generation if self.aligner is not None else 0
         self._links.answer(pipe, frames.encode_release(Release(pipe, self._incarnation, generation, upto, taken)))
-
-
-def _size(payload: Any) -> int:
-    return len(payload) if type(payload) is bytes else sum(memoryview(part).nbytes for part in payload)
