@@ -9,7 +9,6 @@ import pytest
 
 from fission.errors import RemoteProtocolError
 from fission.protocol.frames import CLOSED, Buffer
-from fission.runtime import outlet
 from fission.runtime.dropping import DroppingOutlet
 from fission.runtime.inlet import Inlets
 from fission.runtime.outlet import Outlet
