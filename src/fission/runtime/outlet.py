@@ -87,6 +87,7 @@ class Outlet:
         self._size = 0
         self._held_since = 0.0
         self._hold_until = -1.0
+        self._behind = False
         self._allow = 1
         self._ended = False
         self._final = False
@@ -176,7 +177,7 @@ class Outlet:
             pending = self._pending
             pending.append(payload)
             self._size += len(payload)
-            if 1 < len(pending) < self._allow and self._size < COALESCE_BYTES and perf_counter() < self._hold_until:
+            if 1 < len(pending) < self._allow and self._size < COALESCE_BYTES and (self._behind or perf_counter() < self._hold_until):
                 return
             with self._lock:
                 self._send_or_hold()
@@ -360,7 +361,7 @@ class Outlet:
         """What is held has grown."""
         if 0 < len(self._pending) < self._allow and self._size < COALESCE_BYTES:
             now = perf_counter()
-            if now < self._hold_until:
+            if self._behind or now < self._hold_until:
                 if len(self._pending) == 1:
                     self._hold_from(now)
                 return
@@ -390,7 +391,8 @@ class Outlet:
     def _has_sent(self) -> None:
         window = self._window
         self._allow = max(1, min(COALESCE_BLOCKS, window.room))
-        self._hold_until = perf_counter() + (HOLD_S if len(window) < BEHIND_BLOCKS else HELD_AT_MOST_S)
+        self._hold_until = perf_counter() + HOLD_S
+        self._behind = len(window) >= BEHIND_BLOCKS
 
     def _put_big(self, parts: list[Any], head: int) -> None:
         window = self._window
