@@ -162,7 +162,11 @@ class Aligner:
 
         None can also mean that a new generation has come: `next` is 0 then, and `beginning` is a number.
         """
-        batch = self._message(limit) if self._only is not None else None
+        batch = None
+        if self._only is not None and self.next:
+            if self._only.stage.high < self.next and self._final == CLOSED and not self._changing:
+                return None  # it is the usual case that nothing waits, and quickly known where there is one input
+            batch = self._message(self._only, limit)
         while self.next and batch is None:
             count = min(limit, self._complete())
             if count <= 0:
@@ -301,10 +305,9 @@ class Aligner:
         self._changing = any(one.coming is not None for one in self._inputs)
         self._find_final()
 
-    def _message(self, limit: int) -> Batch | None:
+    def _message(self, one: Input, limit: int) -> Batch | None:
         """The commonest batch, for speed: the next message of the only input as it is, if it has no heads. `_batch` gives the same."""
-        one = self._only
-        if one is None or not self.next or not one.stage.segments:
+        if not one.stage.segments:
             return None
         first, payloads, heads = one.stage.segments[0]
         following = first + len(payloads)

@@ -80,6 +80,7 @@ class Exchange:
         self._noted = threading.Event()
         self._abandoned = False
         self._release_at = NEVER
+        self._timer_set = False  # the control thread will look for what is to be released
         self._older: list[int] = []  # generations of which inputs may still be unreleased
         self._is_source = job.is_source
         self.begun = False
@@ -200,13 +201,16 @@ class Exchange:
     def release(self, *, force: bool = False) -> None:
         """Any thread: release the inputs of what is done with, where enough has gathered or ``force`` says so."""
         inlets = self.inlets
+        if self._timer_set and not (force or self._older or inlets.worth_a_look):
+            return  # for speed: what little there is, the control thread releases when its time has come
         generation = inlets.generation  # before the number that counts in it; see Inlets.switch
         upto = self.finished_upto()
-        inlets.release(upto, generation, force=force)
+        left = inlets.release(upto, generation, force=force)
         if self._older:
             self._release_older()
         # also with outputs: their release may have come before this thread had said that it is done
-        if inlets.pending_release(upto, generation):
+        if left:
+            self._timer_set = True
             self.control.arm(perf_counter() + RELEASE_AFTER_S)
 
     def finished_upto(self) -> int:
@@ -313,6 +317,7 @@ class Exchange:
     def tick(self, now: float) -> float:
         """Send what was held too long, release what waits too long; return the moment of the next look."""
         due = min((outlet.tick(now) for outlet in self.outlets), default=NEVER)
+        self._timer_set = False  # before the look: whoever found it set has said before what is done
         generation = self.inlets.generation
         upto = self.finished_upto()
         if not self.inlets.pending_release(upto, generation):
@@ -324,6 +329,7 @@ class Exchange:
             self._release_at = NEVER
             self.inlets.release(upto, generation, force=True)
             return due
+        self._timer_set = True
         return min(due, self._release_at)
 
     def on_message(self, message_frames: list[frames.Buffer]) -> None:

@@ -65,6 +65,8 @@ class Inlets:
         self._pipes = [spec.pipe for spec in specs] + [spec.pipe for spec in optional]
         self._step = max(1, window_blocks // RELEASE_SHARE)
         self._byte_step = max(1, window_bytes // RELEASE_SHARE)
+        self._looked_at = 0
+        self._look_step = max(1, self._step // (RELEASE_SHARE * max((spec.block_count for spec in specs), default=1)))
         self._bytes_since = 0
         # with MAX_QUEUE the producer must hear at once what was taken: it sends only what its consumer keeps up with
         self._eager = {spec.pipe for spec in specs if spec.max_queue}
@@ -167,12 +169,14 @@ class Inlets:
     @property
     def final(self) -> bool:
         """Whether besides no producer can begin a new generation any more."""
+        if not self.finished:
+            return False
         receivers = [one.receiver for one in self.optional.values()] if self.aligner is None else self.aligner.receivers
-        return self.finished and all(receiver.final for receiver in receivers)
+        return all(receiver.final for receiver in receivers)
 
     def switch(self, generation: int) -> None:
         """The job's loop goes on in a new generation, which its aligner has already."""
-        self.done = 0  # before the generation: whoever reads the new generation must not meet the old number
+        self.done = self._looked_at = 0  # before the generation: whoever reads the new generation must not meet the old number
         self.generation = generation
         with self._lock:
             self._released.clear()
@@ -200,20 +204,35 @@ class Inlets:
         """Whether there is something that `release` with ``force`` would send."""
         return any(self._released.get(pipe, 0) < upto for pipe, upto in self._releasable(done, generation))
 
-    def release(self, done: int, generation: int, *, force: bool = False) -> None:
-        """Release the inputs of compute blocks up to ``done`` of a generation, where enough has gathered or ``force`` says so."""
+    @property
+    def worth_a_look(self) -> bool:
+        """Whether enough was done since `release` was called last that it may send something without ``force``."""
+        return self.done - self._looked_at >= self._look_step or self._bytes_since >= self._byte_step
+
+    def release(self, done: int, generation: int, *, force: bool = False) -> bool:
+        """Release the inputs of compute blocks up to ``done`` of a generation, where enough has gathered or ``force`` says so.
+
+        Return whether something is left that could be released.
+        """
+        left = False
         with self._lock:
             if self._closed:
-                return
+                return False
+            self._looked_at = self.done
             force = force or self._bytes_since >= self._byte_step
             for pipe, upto in self._releasable(done, generation):
                 released = self._released.get(pipe, 0)
-                if upto > released and (force or upto - released >= self._step):
+                if upto <= released:
+                    continue
+                if not force and upto - released < self._step:
+                    left = True
+                else:
                     # an ASYNC pipe that has ended needs none of this generation, but its producer may begin another
                     final = pipe in self.optional and self.optional[pipe].receiver.final
                     self._send(pipe, upto, upto if upto < CLOSED or final else 0)
             if force:
                 self._bytes_since = 0
+        return left
 
     def release_generation(self, generation: int) -> None:
         """Let go of everything of an older generation: nothing that came from it is kept by this job's outputs any more."""

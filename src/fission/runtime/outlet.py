@@ -191,7 +191,8 @@ class Outlet:
             elif not self.closed:
                 self._flush()
                 self._put_big(payload, head)  # type: ignore[arg-type]  # bytes were excluded above; type() is the fast test
-                self._wait_for_room()
+                if not self._allow:
+                    self._wait_for_room()
 
     def seek(self, number: int) -> None:
         """The next block put will have this number; those in between do not exist."""
@@ -290,7 +291,7 @@ class Outlet:
                 return
             self.taken = max(self.taken, message.taken)
             self._window.release(message.released)
-            self._allow = max(1, min(COALESCE_BLOCKS, self._window.room))
+            self._allow = min(COALESCE_BLOCKS, self._window.room)
             self._changed.notify_all()
 
     def on_starved(self, message: Starved) -> None:
@@ -342,7 +343,7 @@ class Outlet:
     def _say_open(self) -> None:
         if not self.closed:
             self._links.send(self.pipe, [self._opening(self._generation, self._window)])
-        self._allow = max(1, min(COALESCE_BLOCKS, self._window.room))
+        self._allow = min(COALESCE_BLOCKS, self._window.room)
 
     def _opening(self, generation: int, window: SendWindow[list[Buffer]]) -> bytes:
         mark = window.released if window.released < CLOSED else window.next - 1
@@ -366,7 +367,8 @@ class Outlet:
                     self._hold_from(now)
                 return
         self._flush()
-        self._wait_for_room()
+        if not self._allow:
+            self._wait_for_room()
 
     def _hold_from(self, now: float) -> None:
         self._held_since = now
@@ -390,7 +392,7 @@ class Outlet:
 
     def _has_sent(self) -> None:
         window = self._window
-        self._allow = max(1, min(COALESCE_BLOCKS, window.room))
+        self._allow = min(COALESCE_BLOCKS, window.room)
         self._hold_until = perf_counter() + HOLD_S
         self._behind = len(window) >= BEHIND_BLOCKS
 
