@@ -15,8 +15,7 @@ What comes from an older life, twice, or before the beginning is dropped and cou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fission.errors import LocalProtocolError, RemoteProtocolError
 from fission.protocol.frames import CLOSED, Data, End, Open
@@ -27,8 +26,7 @@ from fission.protocol.window import Arrival, Receiver
 MAX_BATCH = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """Consecutive compute blocks.
 
     Attributes:
@@ -62,6 +60,7 @@ class Aligner:
             raise LocalProtocolError("BLOCK_COUNT is at least 1 and MAX_QUEUE at least 0")
         self._inputs = [Input(spec) for spec in specs]
         self._by_pipe = {one.spec.pipe: one for one in self._inputs}
+        self._only = self._inputs[0] if len(specs) == 1 and specs[0].block_count == 1 else None
         self._corrupted = 1 << (8 * head_size - 1)
         self._final = CLOSED  # the last compute block that the inputs which have ended allow
         self._changing = False  # whether an input has a generation that is not worked on yet
@@ -164,6 +163,10 @@ class Aligner:
         None can also mean that a new generation has come: `next` is 0 then, and `beginning` is a number.
         """
         batch = None
+        if self._only is not None and self.next:
+            if self._only.stage.high < self.next and self._final == CLOSED and not self._changing:
+                return None  # it is the usual case that nothing waits, and quickly known where there is one input
+            batch = self._message(self._only, limit)
         while self.next and batch is None:
             count = min(limit, self._complete())
             if count <= 0:
@@ -301,6 +304,19 @@ class Aligner:
                     one.coming = None
         self._changing = any(one.coming is not None for one in self._inputs)
         self._find_final()
+
+    def _message(self, one: Input, limit: int) -> Batch | None:
+        """The commonest batch, for speed: the next message of the only input as it is, if it has no heads. `_batch` gives the same."""
+        if not one.stage.segments:
+            return None
+        first, payloads, heads = one.stage.segments[0]
+        following = first + len(payloads)
+        if first != self.next or heads is not None or len(payloads) > limit or following - 1 > self._final:
+            return None
+        one.stage.segments.popleft()
+        one.previous = payloads[-1]
+        self.next = following
+        return Batch(self.generation, range(first, following), [payloads], None)
 
     def _batch(self, count: int) -> Batch | None:
         """Take that many compute blocks; None if all of them are left out."""

@@ -27,9 +27,9 @@ WINDOW_BLOCKS = 4096
 WINDOW_BYTES = 32 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sent(Generic[Item]):
-    """One item in the window: blocks ``first`` to ``last``, ``size`` bytes in all."""
+    """One item in the window: blocks ``first`` to ``last``, ``size`` bytes in all. Never changed; a frozen one takes longer to make."""
 
     first: int
     last: int
@@ -81,11 +81,10 @@ class SendWindow(Generic[Item]):
     @property
     def room(self) -> int:
         """How many further blocks may be numbered now; 0 if the window is full."""
-        unreleased = len(self)
-        granted = max(0, self._granted - self.next + 1)
-        if self._used >= self._size and unreleased >= self._at_least:
-            return granted
-        return max(granted, self._blocks - unreleased)
+        unreleased = self.next - 1 - self.released  # not len(self): it is asked for with every message
+        room = 0 if self._used >= self._size and unreleased >= self._at_least else self._blocks - max(0, unreleased)
+        granted = self._granted - self.next + 1
+        return granted if granted > room else max(0, room)
 
     def grant(self) -> None:
         """Make room for ``needed`` further blocks: the consumer and all behind it have nothing left to do, and yet do not release.
@@ -233,6 +232,9 @@ class Receiver:
         if not self.current(incarnation, generation):
             self.duplicates += count
             return count
+        if first == self.high + 1:  # as nearly always; what follows does the same
+            self.high += count
+            return 0
         had = min(count, max(0, self.high + 1 - first))
         self.duplicates += had
         if had < count:

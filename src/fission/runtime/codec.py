@@ -7,9 +7,10 @@ executable is at the other end, a block's payload is exactly what `write` gives,
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from fission.core.pipes import BasePipe, BytesPipe, JSONPipe, PicklePipe
@@ -17,6 +18,7 @@ from fission.ports import Lease
 
 Encoder: TypeAlias = Callable[[Any], "bytes | list[Any]"]
 Decoder: TypeAlias = Callable[[Any], Any]
+ColumnDecoder: TypeAlias = "Callable[[list[Any]], Iterable[Any]]"
 
 #: Buffers of this many bytes and more travel beside the pickle, uncopied by it. From the issue "big blocks at memory speed".
 OUT_OF_BAND_BYTES = 64 << 10
@@ -63,6 +65,28 @@ def decoder(pipe: BasePipe, refusal: Callable[[Exception], Exception]) -> Decode
     return _guarded(decode, refusal)
 
 
+def column_decoder(pipe: BasePipe, decode: Decoder) -> ColumnDecoder:
+    """Return the function that turns the payloads of some compute blocks into values, ``decode`` being what `decoder` gave.
+
+    Each is read at the latest when it is asked for; one that cannot be read raises then.
+    """
+    lazily = functools.partial(map, decode)
+    if not (_owner(pipe, "write") is PicklePipe and _owner(pipe, "read") is PicklePipe and _same(pipe, "unpack", BasePipe)):
+        return lazily
+    loads = pickle.loads
+
+    def column_of(payloads: list[Any]) -> Iterable[Any]:
+        # all at once is quicker by a call for each. A block with buffers is alone in its message, and keeps them only while it must
+        if len(payloads) > 1:
+            try:
+                return list(map(loads, payloads))
+            except Exception:  # the blocks before the one that cannot be read are still to be worked off
+                pass
+        return lazily(payloads)
+
+    return column_of
+
+
 def _guarded(decode: Decoder, refusal: Callable[[Exception], Exception]) -> Decoder:
     def guarded(payload: Any) -> Any:
         try:
@@ -99,12 +123,15 @@ def _pickler(pack: Callable[[Any], Any] | None, *, in_band: bool, lend: Callable
 
     def encode(value: Any) -> bytes | list[Any]:
         try:
-            payload = dumps(pack(value) if pack else value, 5, buffer_callback=collect)
-            return payload if not views else [payload, *_kept(views, lend)]
+            payload = dumps(value, 5, buffer_callback=collect)
+            if not views:  # nearly always: nothing else is done then
+                return payload
+            return [payload, *_kept(views, lend)]
         finally:
-            views.clear()
+            if views:
+                views.clear()
 
-    return encode
+    return encode if pack is None else lambda value: encode(pack(value))
 
 
 def _kept(views: list[memoryview], lend: Callable[[Any], Lease | None] | None) -> list[Any]:

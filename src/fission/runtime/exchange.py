@@ -71,6 +71,7 @@ class Exchange:
         self._ended_with: dict[str, Any] | None = None
         self._abandoned = False
         self._release_at = NEVER
+        self._timer_set = False  # the control thread will look for what is to be released
         self._older: list[int] = []  # generations of which inputs may still be unreleased
         self._is_source = job.is_source
         self.begun = False
@@ -207,13 +208,16 @@ class Exchange:
         inlets = self.inlets
         if inlets.optional:
             self.stored.hand_over()
+        if self._timer_set and not (force or self._older or inlets.worth_a_look):
+            return  # for speed: what little there is, the control thread releases when its time has come
         generation = inlets.generation  # before the number that counts in it; see Inlets.switch
         upto = self.finished_upto()
-        inlets.release(upto, generation, force=force)
+        left = inlets.release(upto, generation, force=force)
         if self._older:
             self._release_older()
         # also with outputs: their release may have come before this thread had said that it is done
-        if inlets.pending_release(upto, generation):
+        if left:
+            self._timer_set = True
             self.control.arm(perf_counter() + RELEASE_AFTER_S)
 
     def finished_upto(self) -> int:
@@ -326,6 +330,7 @@ class Exchange:
         if self.counter.tick(now):
             self.say("counts", {"counts": self.counter.counts()})
         due = min(due, self.stored.due, self.counter.due)
+        self._timer_set = False  # before the look: whoever found it set has said before what is done
         generation = self.inlets.generation
         upto = self.finished_upto()
         if not self.inlets.pending_release(upto, generation):
@@ -337,6 +342,7 @@ class Exchange:
             self._release_at = NEVER
             self.inlets.release(upto, generation, force=True)
             return due
+        self._timer_set = True
         return min(due, self._release_at)
 
     def on_message(self, message_frames: list[frames.Buffer]) -> None:

@@ -65,6 +65,8 @@ class Inlets:
         self._pipes = [spec.pipe for spec in specs] + [spec.pipe for spec in optional]
         self._step = max(1, window_blocks // RELEASE_SHARE)
         self._byte_step = max(1, window_bytes // RELEASE_SHARE)
+        self._looked_at = 0
+        self._look_step = max(1, self._step // (RELEASE_SHARE * max((spec.block_count for spec in specs), default=1)))
         self._bytes_since = 0
         # with MAX_QUEUE the producer must hear at once what was taken: it sends only what its consumer keeps up with
         self._eager = {spec.pipe for spec in specs if spec.max_queue}
@@ -77,36 +79,47 @@ class Inlets:
         """Take one data message. Malformed ones and those of pipes that are no inputs are counted, logged and dropped."""
         try:
             message = frames.decode(message_frames)
-            if isinstance(message, Data):
-                self._look_up(message)
-            self._dispatch(message)
+            if type(message) is Data:
+                self._take_in(message)
+            else:
+                self._dispatch(message)
         except BlockGone as why:
             log.debug("dropped a block that was there before: %s", why)
         except RemoteProtocolError as why:
             self.malformed += 1
             log.warning("dropped a message that is none: %s", why)
 
-    def _look_up(self, message: Data) -> None:
-        """Put the memory itself where a block names shared memory. Before anything else: a block that is gone was never here."""
+    def _take_in(self, message: Data) -> None:
         parts = message.payloads[0]
-        if type(parts) is list and len(parts) > 1 and isinstance(parts[1], Descriptor):
+        if type(parts) is list:
+            self._look_up(parts)
+            size = sum(memoryview(part).nbytes for part in parts)
+        else:
+            size = sum(map(len, message.payloads))
+        target = self._target(message.pipe)
+        self.bytes_in += size
+        self._bytes_since += size
+        if not target.data(message):
+            self._forget(message.pipe)  # had it before: say again what is released
+
+    def _look_up(self, parts: list[Any]) -> None:
+        """Put the memory itself where a block names shared memory. Before anything else: a block that is gone was never here."""
+        if len(parts) > 1 and isinstance(parts[1], Descriptor):
             if self._viewer is None:
                 raise RemoteProtocolError("a block in shared memory, and this process has none")
             parts[1:] = [self._viewer.get(descriptor) for descriptor in parts[1:]]
 
-    def _dispatch(self, message: frames.Message) -> None:
-        if isinstance(message, (Release, Starved, Command, Word)):
-            raise RemoteProtocolError(f"a {type(message).__name__} does not belong on a data link")
-        target: Any = self.optional.get(message.pipe, self.aligner)
+    def _target(self, pipe: int) -> Any:
+        target = self.optional.get(pipe, self.aligner)
         if target is None:
-            raise RemoteProtocolError(f"pipe {message.pipe} is no input of this job")
-        if isinstance(message, Data):
-            size = sum(map(_size, message.payloads))
-            self.bytes_in += size
-            self._bytes_since += size
-            if not target.data(message):
-                self._forget(message.pipe)  # had it before: say again what is released
-        elif isinstance(message, Open):
+            raise RemoteProtocolError(f"pipe {pipe} is no input of this job")
+        return target
+
+    def _dispatch(self, message: frames.Message) -> None:
+        if isinstance(message, (Data, Release, Starved, Command, Word)):
+            raise RemoteProtocolError(f"a {type(message).__name__} does not belong here")
+        target = self._target(message.pipe)
+        if isinstance(message, Open):
             self._on_open(target, message)
         elif isinstance(message, End):
             target.end(message)
@@ -156,12 +169,14 @@ class Inlets:
     @property
     def final(self) -> bool:
         """Whether besides no producer can begin a new generation any more."""
+        if not self.finished:
+            return False
         receivers = [one.receiver for one in self.optional.values()] if self.aligner is None else self.aligner.receivers
-        return self.finished and all(receiver.final for receiver in receivers)
+        return all(receiver.final for receiver in receivers)
 
     def switch(self, generation: int) -> None:
         """The job's loop goes on in a new generation, which its aligner has already."""
-        self.done = 0  # before the generation: whoever reads the new generation must not meet the old number
+        self.done = self._looked_at = 0  # before the generation: whoever reads the new generation must not meet the old number
         self.generation = generation
         with self._lock:
             self._released.clear()
@@ -189,20 +204,35 @@ class Inlets:
         """Whether there is something that `release` with ``force`` would send."""
         return any(self._released.get(pipe, 0) < upto for pipe, upto in self._releasable(done, generation))
 
-    def release(self, done: int, generation: int, *, force: bool = False) -> None:
-        """Release the inputs of compute blocks up to ``done`` of a generation, where enough has gathered or ``force`` says so."""
+    @property
+    def worth_a_look(self) -> bool:
+        """Whether enough was done since `release` was called last that it may send something without ``force``."""
+        return self.done - self._looked_at >= self._look_step or self._bytes_since >= self._byte_step
+
+    def release(self, done: int, generation: int, *, force: bool = False) -> bool:
+        """Release the inputs of compute blocks up to ``done`` of a generation, where enough has gathered or ``force`` says so.
+
+        Return whether something is left that could be released.
+        """
+        left = False
         with self._lock:
             if self._closed:
-                return
+                return False
+            self._looked_at = self.done
             force = force or self._bytes_since >= self._byte_step
             for pipe, upto in self._releasable(done, generation):
                 released = self._released.get(pipe, 0)
-                if upto > released and (force or upto - released >= self._step):
+                if upto <= released:
+                    continue
+                if not force and upto - released < self._step:
+                    left = True
+                else:
                     # an ASYNC pipe that has ended needs none of this generation, but its producer may begin another
                     final = pipe in self.optional and self.optional[pipe].receiver.final
                     self._send(pipe, upto, upto if upto < CLOSED or final else 0)
             if force:
                 self._bytes_since = 0
+        return left
 
     def release_generation(self, generation: int) -> None:
         """Let go of everything of an older generation: nothing that came from it is kept by this job's outputs any more."""
@@ -265,7 +295,3 @@ class Inlets:
             self._released[pipe] = upto
             generation = one.receiver.generation if one is not None else self.aligner.generation if self.aligner is not None else 0
         self._links.answer(pipe, frames.encode_release(Release(pipe, self._incarnation, generation, upto, taken)))
-
-
-def _size(payload: Any) -> int:
-    return len(payload) if type(payload) is bytes else sum(memoryview(part).nbytes for part in payload)

@@ -72,9 +72,9 @@ class Outlet:
         self._pending: list[bytes] = []
         self._heads: list[int] | None = None
         self._size = 0
-        self._sent_at = -1.0
         self._held_since = 0.0
-        self._hold = HOLD_S
+        self._hold_until = -1.0
+        self._behind = False
         self._allow = 1
         self._ended = False
         self._final = False
@@ -166,28 +166,28 @@ class Outlet:
             payload: the block, or [payload, buffer, ...], or [payload, lease, ...].
             head: its head as a number.
         """
-        with self._lock:
-            if self.closed:
+        if type(payload) is bytes and not head and self._heads is None:
+            # A block that follows others which are held joins them without the lock: this is most of what a fast block costs. What is
+            # held only grows here, at its end, and is only taken with the lock, from its start, each in one step of the interpreter.
+            pending = self._pending
+            pending.append(payload)
+            self._size += len(payload)
+            if 1 < len(pending) < self._allow and self._size < COALESCE_BYTES and (self._behind or perf_counter() < self._hold_until):
                 return
-            if type(payload) is not bytes:
+            with self._lock:
+                self._send_or_hold()
+            return
+        with self._lock:
+            if type(payload) is bytes:
+                self._pending.append(payload)
+                self._size += len(payload)
+                self._add_head(head)
+                self._send_or_hold()
+            elif not self.closed:
                 self._flush()
                 self._put_big(payload, head)  # type: ignore[arg-type]  # bytes were excluded above; type() is the fast test
-            else:
-                pending = self._pending
-                pending.append(payload)
-                self._size += len(payload)
-                if head or self._heads is not None:
-                    self._add_head(head)
-                if len(pending) < self._allow and self._size < COALESCE_BYTES:
-                    now = perf_counter()
-                    if now - self._sent_at < self._hold:
-                        if len(pending) == 1:
-                            self._held_since = now
-                            self._arm(now + HELD_AT_MOST_S)
-                        return
-                self._flush()
-            if not self._window.room and self._generation >= self._unlimited_below:
-                self._wait_for_room()
+                if not self._allow:
+                    self._wait_for_room()
 
     def seek(self, number: int) -> None:
         """The next block put will have this number; those in between do not exist."""
@@ -294,7 +294,7 @@ class Outlet:
                 return
             self.taken = max(self.taken, message.taken)
             self._window.release(message.released)
-            self._allow = max(1, min(COALESCE_BLOCKS, self._window.room))
+            self._allow = min(COALESCE_BLOCKS, self._window.room)
             self._changed.notify_all()
 
     def on_starved(self, message: Starved) -> None:
@@ -332,7 +332,8 @@ class Outlet:
     def close(self) -> None:
         """Forget everything: nobody needs it. With the lock held, or where no other thread is."""
         self.closed = True
-        self._pending, self._heads, self._size = [], None, 0
+        self._allow = 0
+        self._flush()
         self._older.clear()
         self._window.release(CLOSED)
 
@@ -345,7 +346,7 @@ class Outlet:
     def _say_open(self) -> None:
         if not self.closed:
             self._links.send(self.pipe, [self._opening(self._generation, self._window)])
-        self._allow = max(1, min(COALESCE_BLOCKS, self._window.room))
+        self._allow = min(COALESCE_BLOCKS, self._window.room)
 
     def _opening(self, generation: int, window: SendWindow[list[Buffer]]) -> bytes:
         mark = window.released if window.released < CLOSED else window.next - 1
@@ -360,33 +361,59 @@ class Outlet:
             self._heads = [0] * (len(self._pending) - 1)
         self._heads.append(head)
 
-    def _drop_pending(self) -> None:
-        self._pending, self._heads, self._size = [], None, 0
+    def _send_or_hold(self) -> None:
+        """What is held has grown."""
+        if 0 < len(self._pending) < self._allow and self._size < COALESCE_BYTES:
+            now = perf_counter()
+            if self._behind or now < self._hold_until:
+                if len(self._pending) == 1:
+                    self._hold_from(now)
+                return
+        self._flush()
+        if not self._allow:
+            self._wait_for_room()
+
+    def _hold_from(self, now: float) -> None:
+        self._held_since = now
+        self._arm(now + HELD_AT_MOST_S)
 
     def _flush(self) -> None:
-        pending = self._pending
-        if not pending:
+        blocks, heads, window = self._pending[:], self._heads, self._window
+        if not blocks:
             return
-        window = self._window
-        message: list[Buffer] = [frames.encode_data(self.pipe, self._incarnation, self._generation, window.next, pending, self._heads)]
-        window.add(len(pending), self._size, message)
-        self._drop_pending()
+        # before the window numbers them: `seek` must not meet them in both places, and looks without the lock
+        del self._pending[: len(blocks)]
+        self._heads, self._size = None, 0
+        if self.closed:
+            return
+        message: list[Buffer] = [frames.encode_data(self.pipe, self._incarnation, self._generation, window.next, blocks, heads)]
+        window.add(len(blocks), sum(map(len, blocks)), message)
         self._links.send(self.pipe, message)
-        self._sent_at = perf_counter()
-        self._allow = max(1, min(COALESCE_BLOCKS, window.room))
-        self._hold = HOLD_S if len(window) < BEHIND_BLOCKS else HELD_AT_MOST_S
+        self._has_sent()
+        if self._pending:  # the job's thread has put one meanwhile, and believes that it is held with the others
+            self._hold_from(perf_counter())
+
+    def _has_sent(self) -> None:
+        window = self._window
+        self._allow = min(COALESCE_BLOCKS, window.room)
+        self._hold_until = perf_counter() + HOLD_S
+        self._behind = len(window) >= BEHIND_BLOCKS
 
     def _put_big(self, parts: list[Any], head: int) -> None:
         window = self._window
         message, size = big_message((self.pipe, self._incarnation, self._generation, window.next), self._reader, parts, head)
         window.add(1, size, message)
         self._links.send(self.pipe, message)
-        self._sent_at = perf_counter()
-        self._allow = max(1, min(COALESCE_BLOCKS, window.room))
+        self._has_sent()
+
+    def _may_go_on(self) -> bool:
+        return self._window.room > 0 or self.closed or self._generation < self._unlimited_below
 
     def _wait_for_room(self) -> None:
+        if self._may_go_on():
+            return
         started = pressed = perf_counter()
-        while not (self._window.room or self.closed or self._generation < self._unlimited_below):
+        while not self._may_go_on():
             if self._pump is None:
                 if not self._changed.wait(PRESS_S):
                     self._say_open()

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from functools import partial
 from types import GeneratorType
 from typing import Any
 
 from fission.core.head import Head
 from fission.core.jobs import PythonJob
-from fission.errors import BlockError
 from fission.ports import JobBundle
 from fission.protocol.align import Aligner, Batch
-from fission.runtime import codec, report, rows
-from fission.runtime.async_values import AsyncValues
+from fission.runtime import report, rows
+from fission.runtime.arguments import FINISHED_BIT, RESET_BIT, ArgumentsIn
 from fission.runtime.exchange import Exchange
 from fission.runtime.keeper import Keeper
-from fission.runtime.results import ResultsOut, named
+from fission.runtime.results import ResultsOut
 
 log = logging.getLogger("fission.runtime")
-
-#: Bits of a head, from its most significant one: corrupted, reserved, finished (SPEC: HEAD).
-_RESET_BIT = 1
-_FINISHED_BIT = 2
 
 
 class PythonHost:
@@ -40,17 +34,11 @@ class PythonHost:
         self._exchange = exchange
         self._outlets = exchange.outlets
         self._results_out = ResultsOut(job, exchange, bundle)
-        self._single = [codec.decoder(pipe, partial(self._unreadable, index)) for index, pipe in enumerate(job.inputs)]
-        self._decoders = [_grouped(decode, pipe.BLOCK_COUNT) for decode, pipe in zip(self._single, job.inputs, strict=True)]
-        # a head's bit that says that its own pipe has ended or numbers anew is nothing to the compute block that a value happens to be in
-        kept = ~sum(1 << (8 * bundle.head_size - 1 - bit) for bit in (_RESET_BIT, _FINISHED_BIT))
-        self._optional = [
-            AsyncValues(one, pipe, decode, kept) if (one := exchange.inlets.optional.get(pipe.id)) else None
-            for pipe, decode in zip(job.inputs, self._single, strict=True)
-        ]
+        self._arguments_in = ArgumentsIn(job, exchange, bundle)
+        self._detours = job.HEAD or any(self._arguments_in.optional)
         self._head_size = bundle.head_size
-        self._reset_head = 1 << (8 * bundle.head_size - 1 - _RESET_BIT)
-        self._finished_head = 1 << (8 * bundle.head_size - 1 - _FINISHED_BIT)
+        self._reset_head = 1 << (8 * bundle.head_size - 1 - RESET_BIT)
+        self._finished_head = 1 << (8 * bundle.head_size - 1 - FINISHED_BIT)
         self._generation = bundle.generation if job.is_source else 0
         self._begun = False
         self._keeper: Keeper | None = None
@@ -138,27 +126,31 @@ class PythonHost:
         """The commonest source, without any detour."""
         job, outlet, exchange = self._job, self._outlets[0], self._exchange
         encode, put = self._results_out.encoders[0], outlet.put
+        generation, number, turn = self._generation, self._number, self.turn
         try:
             for result in results:
-                if exchange.reset_to != self._generation:
+                if exchange.reset_to != generation:
                     self._renumber()
-                self._number += 1
-                if result is None or type(result) is tuple or job.finished or self._number == 1:
+                    generation, number = self._generation, 0
+                number += 1
+                if result is None or type(result) is tuple or job.finished or number == 1:
+                    self._number = number
                     self._send(result, None)
-                    if self._over or job.finished or outlet.closed:
+                    if self._over or job.finished:
                         break
-                    continue
-                try:
-                    payload = encode(result)
-                except Exception as why:
-                    raise self._results_out.misfit(0, result, why) from why
-                put(payload)
+                else:
+                    try:
+                        payload = encode(result)
+                    except Exception as why:
+                        raise self._results_out.misfit(0, result, why) from why
+                    put(payload)
                 if outlet.closed:
                     break
-                if not self._number % self.turn:
+                if not number % turn:
                     yield False
         finally:
-            exchange.inlets.done = self._number  # for the summary, also of a job that was stopped or has failed
+            # for the summary, also of a job that was stopped or has failed
+            exchange.inlets.done = self._number = number
 
     def _results(self) -> Iterator[Any]:
         job = self._job
@@ -185,9 +177,9 @@ class PythonHost:
             return []
         self._exchange._drain_inputs()
         arguments = []
-        for index, one in enumerate(self._optional):
-            assert one is not None  # else it is no source
-            value, self._job.in_heads[index] = one.take()
+        for index in range(len(self._job.inputs)):
+            value, head = self._arguments_in.optional_value(index)
+            self._job.in_heads[index] = head
             arguments.append(value)
         return arguments
 
@@ -265,19 +257,21 @@ class PythonHost:
         self._number = batch.numbers[0] - 1
         for outlet in self._outlets:
             outlet.seek(batch.numbers[0])
-        if self._job.HEAD or batch.heads is not None or any(self._optional) or isinstance(batch.numbers, list):
+        if self._detours or batch.heads is not None or isinstance(batch.numbers, list):
             return self._compute_fully(batch)
-        decoded = [map(decode, column) for decode, column in zip(self._decoders, batch.columns, strict=True)]
+        decoded = self._arguments_in.columns(batch.columns)
         job, run, inlets, keeper = self._job, self._job.run, self._exchange.inlets, self._keeper
         if not self._outlets:
+            number = self._number
             for arguments in zip(*decoded, strict=True):
                 run(*arguments)
-                self._number += 1
+                number += 1
                 if job.finished:
-                    return None
-                inlets.done = self._number
+                    break
+                inlets.done = self._number = number
                 if keeper is not None:
-                    keeper.after(self._number)
+                    keeper.after(number)
+            self._number = number
         elif len(self._outlets) == 1:
             return self._compute_one_output(run, decoded)
         else:
@@ -294,37 +288,38 @@ class PythonHost:
     def _compute_one_output(self, run: Callable[..., Any], decoded: list[Any]) -> None:
         """The commonest case, without any detour: this loop is FISSION's speed."""
         job, inlets, encode, put = self._job, self._exchange.inlets, self._results_out.encoders[0], self._outlets[0].put
-        keeper = self._keeper
+        keeper, number = self._keeper, self._number
         for arguments in zip(*decoded, strict=True):
             result = run(*arguments)
+            number += 1
             if result is None or type(result) is tuple or job.finished:
                 self._send(result, None)
+                if self._over or job.finished:
+                    break
             else:
                 try:
                     payload = encode(result)
                 except Exception as why:
                     raise self._results_out.misfit(0, result, why) from why
                 put(payload)
-            self._number += 1
-            if self._over or job.finished:
-                return
-            inlets.done = self._number
+            inlets.done = self._number = number
             if keeper is not None:
-                keeper.after(self._number)
+                keeper.after(number)
+        self._number = number
 
     def _compute_fully(self, batch: Batch) -> None:
         """With heads, ASYNC inputs or left out numbers."""
-        job = self._job
-        required = [index for index, one in enumerate(self._optional) if one is None]
+        job, arguments_in = self._job, self._arguments_in
         arguments: list[Any] = [None] * len(job.inputs)
         heads: list[Any] = [0] * len(job.inputs)
+        values = zip(*arguments_in.columns(batch.columns), strict=True)
         for position, number in enumerate(batch.numbers):
-            for column, index in enumerate(required):
-                arguments[index] = self._decoders[index](batch.columns[column][position])
+            for column, (index, value) in enumerate(zip(arguments_in.required, next(values), strict=True)):
+                arguments[index] = value
                 heads[index] = batch.heads[column][position] if batch.heads else 0
-            for index, one in enumerate(self._optional):
+            for index, one in enumerate(arguments_in.optional):
                 if one is not None:
-                    arguments[index], heads[index] = one.take()
+                    arguments[index], heads[index] = arguments_in.optional_value(index)
             for outlet in self._outlets:
                 outlet.seek(number)
             self._number = number - 1
@@ -367,16 +362,3 @@ class PythonHost:
             flags |= self._reset_head
         for index, outlet in enumerate(self._outlets):
             outlet.put(payloads[index], (heads[index] if heads else 0) | flags)
-
-    def _unreadable(self, index: int, why: Exception) -> BlockError:
-        # a pickle names classes by module and name; its sender may have found them where the receiver does not look
-        imports = isinstance(why, ImportError) or str(why).startswith("Can't get attribute")
-        hint = "; the class of a value must be where its receiver can import it" if imports else ""
-        text = f"{self._job.name}, input {index + 1}: a block of {self._job.inputs[index]} could not be read: {named(why)}{hint}"
-        return BlockError(text)
-
-
-def _grouped(decode: codec.Decoder, count: int) -> codec.Decoder:
-    if count == 1:
-        return decode
-    return lambda payloads: [decode(payload) for payload in payloads]

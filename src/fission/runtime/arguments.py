@@ -1,0 +1,65 @@
+"""What `run` of a PythonJob is called with, from what its inputs have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+from fission.core.jobs import PythonJob
+from fission.errors import BlockError, InternalError
+from fission.ports import JobBundle
+from fission.runtime import codec
+from fission.runtime.async_values import AsyncValues
+from fission.runtime.exchange import Exchange
+from fission.runtime.results import named
+
+#: Bits of a head, from its most significant one: corrupted, reset, finished (SPEC: HEAD).
+RESET_BIT = 1
+FINISHED_BIT = 2
+
+
+class ArgumentsIn:
+    """Unpacks blocks for one job.
+
+    Attributes:
+        optional: one an input; None for one that is not ASYNC.
+        required: numbers of the inputs that are not ASYNC.
+    """
+
+    def __init__(self, job: PythonJob, exchange: Exchange, bundle: JobBundle) -> None:
+        self._job = job
+        self._one = [codec.decoder(pipe, partial(self._unreadable, index)) for index, pipe in enumerate(job.inputs)]
+        self._columns = [_column(pipe, decode) for pipe, decode in zip(job.inputs, self._one, strict=True)]
+        first = 8 * bundle.head_size - 1
+        # that its own pipe has ended or numbers anew is nothing to the compute block that an ASYNC block happens to be in
+        kept = ~(1 << (first - FINISHED_BIT) | 1 << (first - RESET_BIT))
+        self.optional = [
+            AsyncValues(one, pipe, decode, kept) if (one := exchange.inlets.optional.get(pipe.id)) else None
+            for pipe, decode in zip(job.inputs, self._one, strict=True)
+        ]
+        self.required = [index for index, one in enumerate(self.optional) if one is None]
+
+    def columns(self, columns: list[list[Any]]) -> list[Iterable[Any]]:
+        """The values of some compute blocks, for each input that is not ASYNC. Reading them raises BlockError."""
+        return [self._columns[index](column) for index, column in zip(self.required, columns, strict=True)]
+
+    def optional_value(self, index: int) -> tuple[Any, Any]:
+        """Take (value, head) for an ASYNC input. Raises BlockError."""
+        one = self.optional[index]
+        if one is None:
+            raise InternalError(f"input {index + 1} of {self._job.name} is not ASYNC")
+        return one.take()
+
+    def _unreadable(self, index: int, why: Exception) -> BlockError:
+        # a pickle names classes by module and name; its sender may have found them where the receiver does not look
+        imports = isinstance(why, ImportError) or str(why).startswith("Can't get attribute")
+        hint = "; the class of a value must be where its receiver can import it" if imports else ""
+        text = f"{self._job.name}, input {index + 1}: a block of {self._job.inputs[index]} could not be read: {named(why)}{hint}"
+        return BlockError(text)
+
+
+def _column(pipe: Any, decode: codec.Decoder) -> codec.ColumnDecoder:
+    if pipe.BLOCK_COUNT == 1:
+        return codec.column_decoder(pipe, decode)
+    return partial(map, lambda payloads: [decode(payload) for payload in payloads])
