@@ -4,7 +4,7 @@ High-water marks are off: windows bound what is under way, so a send never block
 inside ZeroMQ. On one machine sending starts before the other end exists; the reconnect interval is short because a job that
 starts later than its producer is the normal case.
 
-Between machines (``tcp://``) a connection can break, and what was under way is lost with it. ZeroMQ would connect again and go on
+Between machines (`Wiring.ip`) a connection can break, and what was under way is lost with it. ZeroMQ would connect again and go on
 with the next message, and the consumer would take the gap for blocks that are lost for good. So these connections are made
 once: when one breaks, the job's control thread is told to wire the pipe again, which sends everything that is kept.
 """
@@ -140,7 +140,7 @@ class ZmqLinks:
 
     def _push(self, address: str, pipe: PipeId) -> zmq.Socket[bytes]:
         socket = self._socket(zmq.PUSH)
-        if address.startswith(_TCP):
+        if self._addresses and address.startswith(_TCP):
             socket.setsockopt(zmq.RECONNECT_IVL, -1)
             self._prepare_far(socket)
             monitor: zmq.Socket[bytes] = socket.get_monitor_socket(_BROKEN)
