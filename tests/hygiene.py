@@ -1,7 +1,7 @@
 """pytest plugin: a test leaves nothing behind, and with CI=true nothing is skipped. Loaded by the conftest.py of the root.
 
 **Leaks.** After each test, and after the test's own fixtures have ended, there must be no new child process, no new file or
-socket named ``fission*`` in the temp directory, no new shared memory named ``fission*``, no new network namespace. Stragglers
+socket named ``fission*`` in the temp directory, no new shared memory named ``fission*``, no new host of tests/cluster. Stragglers
 get `GRACE_S` to go; then the test fails by an error of its teardown that names them. Leaked processes are killed, so that the next test
 is judged by itself. What fixtures of a wider scope than the test hold is there before the test and does not count.
 
@@ -105,7 +105,8 @@ def _names(folder: str, prefix: str = "") -> set[str]:
 
 def _things() -> set[str]:
     """Files, sockets, shared memory and network namespaces of ours that exist now, as paths."""
-    return _names(tempfile.gettempdir(), OURS) | _names("/dev/shm", OURS) | _names("/run/netns")
+    # Hosts (tests/cluster/hosts.py) have the number of their pytest in their names; other runs may make some at the same time.
+    return _names(tempfile.gettempdir(), OURS) | _names("/dev/shm", OURS) | _names("/run/netns", f"{OURS}-{os.getpid()}-")
 
 
 def _children() -> set[psutil.Process]:

@@ -34,13 +34,10 @@ _ZAP = "inproc://zeromq.zap.01"
 _DOMAIN = b"fission"
 _WRONG_KEYS = "its keys are not this network's; copy the folder of keys to it"
 _PLAIN = "it does not encrypt; set SECURITY there as it is here"
-_EVENTS = (
-    zmq.EVENT_ACCEPTED
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-    | zmq.EVENT_DISCONNECTED
-    | zmq.EVENT_MONITOR_STOPPED
-)
+# Who does not encrypt may notice first that this side does, and hang up; it does not try again.
+_GONE = "it hung up before it had shown this network's keys; does it encrypt?"
+_FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+_EVENTS = zmq.EVENT_ACCEPTED | _FAILED | zmq.EVENT_DISCONNECTED | zmq.EVENT_MONITOR_STOPPED
 
 
 class CurvePair(Protocol):
@@ -196,7 +193,8 @@ class _Ear:
     """Hears what happens at one listening socket.
 
     ZeroMQ names a connection by its file descriptor when it is accepted and when it has ended, and tells failures without a name; of one
-    connection, failure and end come right after each other.
+    connection, failure and end come right after each other. Whose address a descriptor has can only be asked while the connection is there,
+    which is certain where ZAP is asked: there it waits for the guard. Others may be gone too soon, and stay unknown.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
@@ -207,7 +205,13 @@ class _Ear:
         self._failure = ""
 
     def hear(self, log: _RefusalLog) -> bool:
-        """Takes one event; False after the last one."""
+        """Takes what has happened so far; False after the last event."""
+        while self.socket.poll(0):
+            if not self._take(log):
+                return False
+        return True
+
+    def _take(self, log: _RefusalLog) -> bool:
         event = parse_monitor_message(self.socket.recv_multipart())
         kind, value = event["event"], event["value"]
         if kind == zmq.EVENT_ACCEPTED:
@@ -217,6 +221,8 @@ class _Ear:
         elif kind == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
             plain = value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
             self._failure = _PLAIN if plain else "it does not speak as a peer of a network should"
+        elif kind == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+            self._failure = _GONE
         elif kind == zmq.EVENT_DISCONNECTED:
             peer = self._peers.pop(value, "")
             if self._failure:
