@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from time import perf_counter
 from typing import Any
@@ -54,6 +54,7 @@ class Exchange:
         begun: whether the job's loop has begun with its first compute block.
         reset_to: the generation that the client wants a source to number in.
         pressed: a producer, or one before it, waits for a release that a snapshot of this job may hold back. Set back by the loop.
+        commands: what else the control thread does on a command, by what it is called ("do").
         most_held: inputs of so many compute blocks are held back at most while the outputs are not released; infinite for a
             job whose every compute block gives one block to every output, which an executable need not do.
     """
@@ -85,6 +86,7 @@ class Exchange:
         self.begun = False
         self.reset_to = bundle.generation
         self.console = Console()
+        self.commands: dict[str, Callable[[dict[str, Any]], None]] = {}
         self.keeper = self._make_keeper(job)
         self.inlets = Inlets(
             [input_spec(pipe, job.MAX_QUEUE) for pipe in job.inputs if not pipe.ASYNC],
@@ -376,6 +378,8 @@ class Exchange:
             if settled:
                 self.wake()
             self.release(force=True)
+        elif what in self.commands:
+            self.commands[what](body)
         else:
             raise RemoteProtocolError(f"unknown command {what!r}")
 
