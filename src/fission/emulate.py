@@ -11,6 +11,7 @@ with emulate(JoinJob(inputs=[...], outputs=[...])) as join:
 
 from __future__ import annotations
 
-from fission.testing.emulator import NOTHING, JobEmulator, PipeEmulator, emulate
+from fission.testing.emulator import NOTHING, JobEmulator, emulate
+from fission.testing.pipe_emulator import PipeEmulator
 
 __all__ = ["NOTHING", "JobEmulator", "PipeEmulator", "emulate"]

@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, Entry] = {
         Entry("check", "Load and check everything without starting it."),
         Entry("simulate", "Run the network on this machine."),
         Entry("send", "Send lines to an InteractiveJob of a running network."),
+        Entry("test", "Run the network's tests with pytest."),
     )
 }
 
