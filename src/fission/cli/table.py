@@ -40,6 +40,9 @@ COMMANDS: Mapping[str, Entry] = {
         Entry("check", "Load and check everything without starting it."),
         Entry("simulate", "Run the network on this machine."),
         Entry("send", "Send lines to an InteractiveJob of a running network."),
+        Entry("echo", "Show the blocks that go by on a pipe of a running network."),
+        Entry("hz", "Show the rate at which blocks go by on a pipe of a running network."),
+        Entry("top", "Show how the jobs of a running network get on."),
         Entry("test", "Run the network's tests with pytest."),
     )
 }

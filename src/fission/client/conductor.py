@@ -40,6 +40,8 @@ class Conductor:
         result: (exit code, reason, error) once supervision has decided that the network is over.
         over: set then.
         empty: set while no process of a job runs.
+        hearers: who takes further words, by what they say.
+        on_launch: called with a job's id when the order to start a new life of it was given.
     """
 
     def __init__(
@@ -87,6 +89,8 @@ class Conductor:
         self.over = asyncio.Event()
         self.empty = asyncio.Event()
         self.empty.set()
+        self.hearers: dict[str, Callable[[Word], None]] = {}
+        self.on_launch: Callable[[int], None] = lambda job: None
 
     @property
     def failovers(self) -> list[supervision.Failover]:
@@ -100,6 +104,10 @@ class Conductor:
     def incarnation(self, job: int) -> int:
         """The newest life of a job; 0 if it has none yet."""
         return self._supervisor.life(job)[0]
+
+    def state(self, job: int) -> JobState:
+        """Where a job is."""
+        return self._supervisor.state(job)
 
     def processes(self) -> list[tuple[int, int, str]]:
         """(job, incarnation, node) of every newest life whose process runs."""
@@ -215,6 +223,8 @@ class Conductor:
             self.observer.warning(f"{self._names[word.job]}: {body['text']}")
         elif what == "stable":
             self._store.prune(word.job, body["generation"], body["block"])
+        elif what in self.hearers:
+            self.hearers[what](word)
         else:
             log.warning("%s says %r, which nobody understands", self._names.get(word.job), what)
 
@@ -315,6 +325,7 @@ class Conductor:
             if self._supervisor.state(producer) is JobState.FINISHED:
                 self._send_end(producer, pipe, order.job)
         self.jobs[order.job].restarts = order.incarnation - 1
+        self.on_launch(order.job)
         if order.incarnation == 1:
             self.observer.job_started(job.name, job.id)
 

@@ -25,6 +25,8 @@ from fission.client.conductor import Conductor, failed_job
 from fission.client.consoles import Consoles
 from fission.client.faults import Chaos, Fault, Saboteur, check_faults
 from fission.client.folders import alone, end_log, make_folders, start_log
+from fission.client.looks import Looks
+from fission.client.requests import RUNNING_FILE, Requests
 from fission.client.signals import Signals
 from fission.client.summary import Summary
 from fission.core.nodes import NodeInfo
@@ -136,9 +138,16 @@ class _Run:
             pulse_interval_s=config.pulse_interval,
             restart_window_s=config.restart_window,
             allocation_timeout_s=config.allocation_timeout,
-            on_ended=lambda job: consoles.forget(job),
+            on_ended=lambda job: forget(job),
         )
+        requests = Requests(f"{self._run_folder}/requests", self._folder / RUNNING_FILE)
+        looks = Looks(network, conductor, requests)
         consoles = Consoles(self._loaded, self._run_folder, self._folder, self._observer, self._stdin, conductor.command)
+
+        def forget(job: int) -> None:
+            consoles.forget(job)
+            looks.ended(job)
+
         handlers: list[logging.Handler] = []
         tasks: list[asyncio.Task[None]] = []
         try:
@@ -150,12 +159,15 @@ class _Run:
             await self._unless_over(opening)
             if not self._over.is_set():
                 await consoles.open()
+                await requests.open()
                 tasks.append(asyncio.create_task(conductor.run(bundles, self._folder / "events.jsonl")))
                 saboteur = Saboteur(engine, self._observer, self._virtual, sorted(network.jobs))
                 tasks.append(asyncio.create_task(saboteur.run(faults, chaos)))
                 await self._until_over(conductor, duration)
             await self._stop_all(engine, conductor)
         finally:
+            await looks.settle()
+            await requests.close()
             await engine.close()
             for task in tasks:
                 task.cancel()

@@ -20,6 +20,7 @@ from fission.runtime.exchange import Exchange
 from fission.runtime.executable_host import ExecutableHost
 from fission.runtime.python_host import PythonHost
 from fission.runtime.stopper import Stopped, Stopper
+from fission.runtime.watch import WatchedExchange
 
 #: Seconds that the last releases may take to leave; arbitrary, they are a few bytes for a process on the way.
 LINGER_S = 0.5
@@ -52,7 +53,7 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int, pyt
             sys.path[:0] = [path for path in bundle.sys_path if path not in sys.path]
             job = _unpickle(bundle)
             lender, viewer = _shared_memory(job, bundle)
-            exchange = Exchange(job, bundle, _links(bundle), lender, viewer)
+            exchange = WatchedExchange(job, bundle, _links(bundle), lender, viewer)
             stopper.guard(job, exchange)
             if isinstance(job, ExecutableJob):
                 outcome = ExecutableHost(job, exchange, bundle).run()

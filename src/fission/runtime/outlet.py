@@ -45,7 +45,7 @@ class Outlet:
         closed: the consumer needs nothing any more; what is put is dropped.
         sent: blocks that were numbered, in all.
         through: its blocks up to here were worked off by the consumer and all behind it, as far as they were asked.
-        blocked_s: seconds spent waiting for room.
+        blocked_s: seconds spent waiting for room, without the wait that goes on since ``blocked_since`` (`perf_counter`; 0: none).
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Outlet:
         """
         self.pipe = pipe
         self.closed = False
-        self.blocked_s = 0.0
+        self.blocked_s = self.blocked_since = 0.0
         self._incarnation = incarnation
         self._generation = 0
         self._links = links
@@ -382,7 +382,7 @@ class Outlet:
         self._allow = max(1, min(COALESCE_BLOCKS, window.room))
 
     def _wait_for_room(self) -> None:
-        started = pressed = perf_counter()
+        started = pressed = self.blocked_since = perf_counter()
         while not (self._window.room or self.closed or self._generation < self._unlimited_below):
             if self._pump is None:
                 if not self._changed.wait(PRESS_S):
@@ -397,3 +397,4 @@ class Outlet:
                     pressed = perf_counter()
                     self._say_open()
         self.blocked_s += perf_counter() - started
+        self.blocked_since = 0.0

@@ -22,6 +22,7 @@ from fission.protocol.align import Batch
 from fission.runtime.exchange import Exchange
 from fission.runtime.job_process import run_job, take_over_output
 from fission.runtime.python_host import PythonHost
+from fission.runtime.watch import WatchedExchange
 
 #: What a main module of the caller is called here, as in multiprocessing, so that its guarded part does not run.
 MAIN = "__mp_main__"
@@ -35,7 +36,8 @@ class SteppingHost(PythonHost):
         self._lock = threading.Lock()
         self._allowed = 0
         self._wanted: dict[int, int] = {}
-        exchange.commands["go"] = self._on_go
+        if isinstance(exchange, WatchedExchange):
+            exchange.commands["go"] = self._on_go
 
     def _on_go(self, body: dict[str, Any]) -> None:
         with self._lock:
