@@ -163,10 +163,11 @@ class Looker:
             UserError: it does not run here.
         """
         self._folder = folder
+        address = _address(folder)
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(ANSWER_S)
         try:
-            self._socket.connect(_address(folder))
+            self._socket.connect(address)
         except OSError:
             self._socket.close()
             raise not_running(folder) from None
@@ -219,6 +220,9 @@ class Looker:
         """
         waiting = self._rest
         while True:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return
             position = 0
             while len(waiting) - position >= _LENGTH.size:
                 (length,) = _LENGTH.unpack_from(waiting, position)
@@ -227,9 +231,6 @@ class Looker:
                 yield bytes(waiting[position + _LENGTH.size : position + _LENGTH.size + length])
                 position += _LENGTH.size + length
             del waiting[:position]
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                return
             wait = min((one for one in (left, every) if one is not None), default=None)
             readable, _, _ = select.select([self._socket], [], [], wait)
             if not readable:
