@@ -106,6 +106,14 @@ def test_without_credit_blocks_go_by_unseen(alone: Alone) -> None:
     assert [sqn for sqn, _ in alone.seen()] == [12]
 
 
+def test_a_block_that_is_bigger_than_all_credit_goes_alone(alone: Alone) -> None:
+    alone.tap(credit=100)
+    alone.put(b"x" * 1000, b"y", b"z")
+    assert [sqn for sqn, _ in alone.seen()] == [1]
+    alone.put(b"x")
+    assert alone.seen() == []
+
+
 def test_a_looker_that_gives_back_what_it_got_keeps_the_same_credit(alone: Alone) -> None:
     """However long it looks: what is taken and what is given back are counted alike."""
     alone.tap(credit=5000)
@@ -136,7 +144,7 @@ def test_the_last_words_say_so() -> None:
 
 
 def test_a_second_tap_with_the_same_name_takes_the_place_of_the_first(alone: Alone) -> None:
-    alone.tap(credit=0)
+    alone.tap(payload=False)
     alone.tap()
     alone.put(b"one")
     assert alone.seen() == [(1, [b"one"])]

@@ -23,7 +23,7 @@ from fission.protocol.frames import Word
 from fission.protocol.orders import JobState
 
 #: Seconds that the jobs' answers to a question are waited for. Arbitrary: a job answers within milliseconds unless its machine is stuck.
-MEASURE_S = 1.0
+MEASURE_S = 2.0
 #: Seconds that the last words of a job whose process has ended are waited for; arbitrary, within the 2 s of Ctrl-C.
 LAST_S = 0.25
 #: Bytes of copies that may be under way to one looker; arbitrary bounds.

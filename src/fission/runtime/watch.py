@@ -68,7 +68,7 @@ class Tap:
         time that copies out of shared memory may take. arm: asks for a call of `take` at a moment.
         """
         self.number = number
-        self._credit = credit
+        self._credit = self._full = credit
         self._payload = payload
         self._share = share
         self._arm = arm
@@ -80,7 +80,7 @@ class Tap:
         """A message was sent."""
         first = message[0]
         size = tapped.size_of(message) if self._payload else tapped.HEADER_SIZE
-        if size > self._credit:
+        if self._too_big(size):
             return
         if not self._payload:
             copy: Any = [bytes(first[: tapped.HEADER_BYTES])]
@@ -97,11 +97,15 @@ class Tap:
         now = perf_counter()
         self._arm(now if self._size >= GATHER_BYTES else now + GATHER_S)
 
+    def _too_big(self, size: int) -> bool:
+        # one message may be bigger than all credit: where nothing is under way, it goes
+        return size > self._credit < self._full
+
     def _out_of_shared_memory(self, message: Any) -> list[Buffer] | None:
         began = perf_counter()
         block = frames.decode(message)
         size = sum(lease.nbytes for lease in message._leases)
-        if began < self._not_before or size > self._credit or not isinstance(block, Data):
+        if began < self._not_before or self._too_big(size) or not isinstance(block, Data):
             return None
         parts = [block.payloads[0][0], *(bytes(lease.view()) for lease in message._leases)]
         copy = frames.encode_big(block.pipe, block.incarnation, block.generation, block.sqn, parts, block.heads[0] if block.heads else 0)
