@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 #: One program per claim.
-PROGRAMS = ("data_plane", "failover")
+PROGRAMS = ("data_plane", "failover", "taps")
 
 
 def main() -> int:

@@ -41,6 +41,10 @@ COMMANDS: Mapping[str, Entry] = {
         Entry("simulate", "Run the network on this machine."),
         Entry("run", "Run the network on its nodes."),
         Entry("send", "Send lines to an InteractiveJob of a running network."),
+        Entry("echo", "Show the blocks that go by on a pipe of a running network."),
+        Entry("hz", "Show the rate at which blocks go by on a pipe of a running network."),
+        Entry("top", "Show how the jobs of a running network get on."),
+        Entry("test", "Run the network's tests with pytest."),
         Entry("node", "Serve as a node.", scope="anywhere"),
         Entry("keys", "Make the keys that machines know each other by.", scope="anywhere"),
     )

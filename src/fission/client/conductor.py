@@ -58,6 +58,8 @@ class Conductor:
         over: set then.
         empty: set while no process of a job runs.
         qualities: TQ by address of those nodes to whom something measures the way.
+        hearers: who takes further words, by what they say.
+        on_launch: called with a job's id when the order to start a new life of it was given.
     """
 
     def __init__(
@@ -119,6 +121,8 @@ class Conductor:
         self.over = asyncio.Event()
         self.empty = asyncio.Event()
         self.empty.set()
+        self.hearers: dict[str, Callable[[Word], None]] = {}
+        self.on_launch: Callable[[int], None] = lambda job: None
         self._history = history
         if history is not None:
             self._recall(history)
@@ -180,6 +184,10 @@ class Conductor:
     def incarnation(self, job: int) -> int:
         """The newest life of a job; 0 if it has none yet."""
         return self._supervisor.life(job)[0]
+
+    def state(self, job: int) -> JobState:
+        """Where a job is."""
+        return self._supervisor.state(job)
 
     def processes(self) -> list[tuple[int, int, str]]:
         """(job, incarnation, node) of every newest life whose process runs."""
@@ -330,6 +338,8 @@ class Conductor:
             self.observer.warning(f"{self._names[word.job]}: {body['text']}")
         elif what == "stable":
             self._store.prune(word.job, body["generation"], body["block"])
+        elif what in self.hearers:
+            self.hearers[what](word)
         else:
             log.warning("%s says %r, which nobody understands", self._names.get(word.job), what)
 
@@ -444,6 +454,7 @@ class Conductor:
             if self._supervisor.state(producer) is JobState.FINISHED:
                 self._send_end(producer, pipe, order.job)
         self.jobs[order.job].restarts = order.incarnation - 1
+        self.on_launch(order.job)
         if order.incarnation == 1:
             self.observer.job_started(job.name, job.id)
         self.observer.job_placed(job.name, job.id, order.node)

@@ -24,6 +24,8 @@ from fission.client.conductor import Conductor, failed_job
 from fission.client.consoles import Consoles
 from fission.client.folders import end_log, make_folders, start_log
 from fission.client.history import EVENTS, History
+from fission.client.looks import Looks
+from fission.client.requests import RUNNING_FILE, Requests
 from fission.client.signals import Signals
 from fission.client.summary import Summary
 from fission.core.nodes import NodeInfo
@@ -101,6 +103,9 @@ class OneRun:
         """What else goes on while the network runs."""
         return []
 
+    def _answer(self, requests: Requests, engine: Engine, conductor: Conductor) -> None:
+        """Say what other terminals may ask besides what `Looks` answers."""
+
     async def _before_close(self, engine: Engine) -> None:
         """Called when the jobs are stopped, before the engine is closed."""
 
@@ -127,11 +132,18 @@ class OneRun:
             pulse_interval_s=config.pulse_interval,
             restart_window_s=config.restart_window,
             allocation_timeout_s=config.allocation_timeout,
-            on_ended=lambda job: consoles.forget(job),
+            on_ended=lambda job: forget(job),
             gather_s=self._gather_s(),
             history=self._history(),
         )
+        requests = Requests(f"{self._run_folder}/requests", self.folder / RUNNING_FILE)
+        looks = Looks(network, conductor, requests)
         consoles = Consoles(self._loaded, self._run_folder, self.folder, self._observer, self._stdin, conductor.command)
+
+        def forget(job: int) -> None:
+            consoles.forget(job)
+            looks.ended(job)
+
         handlers: list[logging.Handler] = []
         tasks: list[asyncio.Task[Any]] = []
         try:
@@ -143,12 +155,16 @@ class OneRun:
             await self._unless_over(opening)
             if not self._over.is_set():
                 await consoles.open()
+                self._answer(requests, engine, conductor)
+                await requests.open()
                 tasks.append(asyncio.create_task(conductor.run(bundles, self.folder / EVENTS)))
                 tasks += [asyncio.ensure_future(work) for work in self._companions(engine, conductor)]
                 await self._until_over(conductor, duration)
             await self._stop_all(engine, conductor)
             await self._before_close(engine)
         finally:
+            await looks.settle()
+            await requests.close()
             await engine.close()
             for task in tasks:
                 task.cancel()

@@ -17,7 +17,10 @@ from fission.errors import UserError
 
 # Every command, also those that come with other parts of FISSION: a network made today must still have a usable name then.
 COMMAND_NAMES = frozenset(
-    "startproject startnetwork simulate run check debug test interactive graphviz show collect status top shell send node keys".split()
+    (
+        "startproject startnetwork simulate run attach stop check debug test interactive graphviz graph show collect status top echo hz "
+        "record replay shell send node keys pipelines completion"
+    ).split()
 )
 
 _PACKAGE: Mapping[str, str] = {

@@ -44,6 +44,7 @@ class Exchange:
         begun: whether the job's loop has begun with its first compute block.
         reset_to: the generation that the client wants a source to number in.
         pressed: a producer, or one before it, waits for a release that a snapshot of this job may hold back. Set back by the loop.
+        starved_s: seconds spent waiting for blocks, without the wait that goes on since ``starved_since`` (`time.perf_counter`; 0: none).
         most_held: inputs of so many compute blocks are held back at most while the outputs are not released; infinite for a
             job whose every compute block gives one block to every output, which an executable need not do.
     """
@@ -77,6 +78,7 @@ class Exchange:
         self.begun = False
         self.reset_to = bundle.generation
         self.console = Console()
+        self.starved_s = self.starved_since = 0.0
         self.keeper = self._make_keeper(job)
         self.inlets = Inlets(
             [input_spec(pipe, job.MAX_QUEUE) for pipe in job.inputs if not pipe.ASYNC],
@@ -170,7 +172,10 @@ class Exchange:
             self.release()  # what needs no compute block too: blocks without partners, or that were there before
             # the look above may have met the wake-up instead of a message, and it comes only once
             if not self._woken:
+                self.starved_since = perf_counter()
                 message = self._links.receive()
+                self.starved_s += perf_counter() - self.starved_since
+                self.starved_since = 0.0
             if message is None:
                 self._woken = False
                 return False

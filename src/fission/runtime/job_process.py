@@ -21,6 +21,7 @@ from fission.runtime.exchange import Exchange
 from fission.runtime.executable_host import ExecutableHost
 from fission.runtime.python_host import PythonHost
 from fission.runtime.stopper import Stopped, Stopper
+from fission.runtime.watch import WatchedExchange
 
 #: Seconds that the last releases may take to leave; arbitrary, they are a few bytes for a process on the way.
 LINGER_S = 0.5
@@ -32,13 +33,14 @@ SWITCH_S = 0.5e-3
 log = logging.getLogger("fission.runtime")
 
 
-def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int) -> int:
+def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int, python_host: type[PythonHost] = PythonHost) -> int:
     """Run the job to its end in this process; return its exit code: 0 if it ended as it should or was told to stop, else 1.
 
     Args:
         bundle: the job.
         report_descriptor: where `report.write_report` goes.
         life_descriptor: end of a pipe that is closed when the process that started this one dies; this one dies then too.
+        python_host: what runs a PythonJob.
     """
     stopper = Stopper()
     outcome, error, counts, hopeless = report.FAILED, "", {}, False
@@ -52,12 +54,12 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int) -> 
             sys.path[:0] = [path for path in bundle.sys_path if path not in sys.path]
             job = _unpickle(bundle)
             lender, viewer = _shared_memory(job, bundle)
-            exchange = Exchange(job, bundle, _links(bundle), lender, viewer)
+            exchange = WatchedExchange(job, bundle, _links(bundle), lender, viewer)
             stopper.guard(job, exchange)
             if isinstance(job, ExecutableJob):
                 outcome = ExecutableHost(job, exchange, bundle).run()
             else:
-                outcome = PythonHost(cast(PythonJob, job), exchange, bundle).run()
+                outcome = python_host(cast(PythonJob, job), exchange, bundle).run()
         except Stopped:
             raise
         except BaseException as why:  # SystemExit of the user's code among them: a job ends by finish(), not by exit()

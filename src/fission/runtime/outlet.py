@@ -29,7 +29,7 @@ class Outlet:
     Attributes:
         closed: the consumer needs nothing any more; what is put is dropped.
         through: its blocks up to here were worked off by the consumer and all behind it, as far as they were asked.
-        blocked_s: seconds spent waiting for room.
+        blocked_s: seconds spent waiting for room, without the wait that goes on since ``blocked_since`` (`perf_counter`; 0: none).
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Outlet:
         """
         self.pipe = pipe
         self.closed = False
-        self.blocked_s = 0.0
+        self.blocked_s = self.blocked_since = 0.0
         self._incarnation = incarnation
         self._generation = 0
         self._links = links
@@ -412,7 +412,7 @@ class Outlet:
     def _wait_for_room(self) -> None:
         if self._may_go_on():
             return
-        started = pressed = perf_counter()
+        started = pressed = self.blocked_since = perf_counter()
         while not self._may_go_on():
             if self._pump is None:
                 if not self._changed.wait(PRESS_S):
@@ -427,3 +427,4 @@ class Outlet:
                     pressed = perf_counter()
                     self._say_open()
         self.blocked_s += perf_counter() - started
+        self.blocked_since = 0.0

@@ -1,0 +1,103 @@
+"""``fission NETWORK hz PIPE``."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+
+import click
+
+from fission.cli.looking import find_pipe, folder_of, load_network, seconds
+from fission.cli.table import Session, example
+
+#: Seconds between reports; arbitrary.
+REPORT_S = 1.0
+
+
+class Rate:
+    """Blocks and the times between them, of one report or of all.
+
+    Attributes:
+        blocks: how many came.
+    """
+
+    def __init__(self) -> None:
+        self.blocks = 0
+        self._first = self._last = 0.0
+        self._count = 0
+        self._mean = self._spread = 0.0  # of the intervals, by Welford's way: one pass, and no loss by large sums
+        self._least, self._most = math.inf, 0.0
+
+    def add(self, moment: float, count: int, before: float) -> None:
+        """``count`` blocks came at a moment, in seconds; the ones before them at ``before`` (0: there were none)."""
+        if not self.blocks:
+            self._first = before or moment
+        self.blocks += count
+        self._last = moment
+        if not before:
+            count -= 1  # the very first block ends no interval
+        for index in range(count):
+            interval = max(0.0, moment - before) if index == 0 and before else 0.0
+            self._count += 1
+            off = interval - self._mean
+            self._mean += off / self._count
+            self._spread += off * (interval - self._mean)
+            self._least, self._most = min(self._least, interval), max(self._most, interval)
+
+    def row(self, missed: int) -> dict[str, float | int | None]:
+        """The report."""
+        span = self._last - self._first
+        return {
+            "blocks": self.blocks,
+            "per_s": round(self._count / span, 3) if span > 0 else None,
+            "mean_s": round(self._mean, 6) if self._count else None,
+            "jitter_s": round(math.sqrt(self._spread / self._count), 6) if self._count else None,
+            "least_s": round(self._least, 6) if self._count else None,
+            "most_s": round(self._most, 6) if self._count else None,
+            "missed": missed,
+        }
+
+
+@click.command(name="hz", epilog=example("fission my_network hz 101", "fission my_network hz 101 --for 10 --json"))
+@click.argument("pipe")
+@click.option("--for", "duration", type=float, metavar="SECONDS", callback=seconds, help="End after so many seconds. Default: Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Only one JSON object, at the end.")
+@click.pass_obj
+def command(session: Session, pipe: str, duration: float | None, as_json: bool) -> None:
+    """Show at what rate blocks go by on PIPE (its id) of the running NETWORK, each second and at the end.
+
+    The jitter is the standard deviation of the times between blocks. Blocks that travel together, as those of a busy pipe do, go by at
+    the same moment.
+    """
+    from fission.client.watching import Watch
+
+    network = load_network(session).network
+    found = find_pipe(network, pipe)
+    whole, part = Rate(), Rate()
+    before, began = 0.0, time.monotonic()
+    report_at = began + REPORT_S
+    with Watch(folder_of(session), [found.id], payload=False) as watch:
+        follower = watch.followers[found.id]
+        try:
+            for moment in watch.moments(None if duration is None else began + duration, REPORT_S):
+                if moment is not None:
+                    for rate in (whole, part):
+                        rate.add(moment.time, moment.count, before)
+                    before = moment.time
+                if time.monotonic() >= report_at:
+                    report_at += REPORT_S
+                    if not as_json:
+                        click.echo(_line(found, part.row(follower.missed)))
+                    part = Rate()
+        finally:
+            row = whole.row(follower.missed)
+            click.echo(json.dumps({"pipe": found.id, **row}) if as_json else f"in all: {_line(found, row)}")
+
+
+def _line(pipe: object, row: dict[str, float | int | None]) -> str:
+    if row["per_s"] is None:
+        return f"{pipe}: {row['blocks']} blocks" if row["blocks"] != 1 else f"{pipe}: 1 block"
+    missed = f", {row['missed']} unseen" if row["missed"] else ""
+    spread = f"interval {row['mean_s']} s, jitter {row['jitter_s']} s, {row['least_s']} to {row['most_s']} s"
+    return f"{pipe}: {row['per_s']} blocks/s, {spread}{missed}"

@@ -1,0 +1,90 @@
+"""What the commands that look at a running network share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fission.cli.table import Session
+from fission.errors import UnknownNameError
+
+
+def load_network(session: Session) -> Any:
+    """The network, as a simulation loads it: its machines are not looked at."""
+    from fission.cli import interrupts
+    from fission.project.config import load
+
+    interrupts.loaded()
+    return load(session.root, session.network, simulation=True)
+
+
+def find_pipe(network: Any, text: str) -> Any:
+    """The pipe that the user means by its id. Raises UnknownNameError with the nearest."""
+    from fission.project.names import did_you_mean
+
+    known = {str(number): pipe for number, pipe in network.pipes.items()}
+    if text not in known:
+        raise UnknownNameError(f"there is no pipe {text} in {network.name}{did_you_mean(text, known) or '.'} Pipes: {', '.join(known)}")
+    return known[text]
+
+
+def find_job(network: Any, text: str) -> Any:
+    """The job that the user means by its id, or by its class if there is only one of it. Raises UnknownNameError with the nearest."""
+    from fission.project.names import did_you_mean
+
+    jobs = network.jobs.values()
+    known = {str(job.id): job for job in jobs} | {job.name: job for job in jobs}
+    alike = [job for job in jobs if type(job).__name__ == text]
+    if len(alike) == 1:
+        return alike[0]
+    if text not in known:
+        names = ", ".join(job.name for job in jobs)
+        hint = did_you_mean(text, [*known, *(type(job).__name__ for job in jobs)]) or "."
+        raise UnknownNameError(f"there is no job {text!r} in {network.name}{hint} Jobs: {names}")
+    return known[text]
+
+
+def folder_of(session: Session) -> Path:
+    """The network's folder."""
+    return session.root / session.network
+
+
+def seconds(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """Callback of options that are a number of seconds."""
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise click.BadParameter(f"must be a number of seconds above 0, is {value}")
+    return value
+
+
+def value_reader(pipe: Any) -> Any:
+    """The function that turns a payload into the value that `run` would get."""
+    from fission.errors import BlockError
+    from fission.runtime import codec
+
+    return codec.decoder(pipe, lambda why: BlockError(f"a block of {pipe} could not be read: {type(why).__name__}: {why}"))
+
+
+def as_json_value(value: Any) -> Any:
+    """The value, if JSON can say it; else its repr."""
+    import json
+
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)
+    return value
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines with aligned columns: the first two to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in (headings, *rows)) for column in range(len(headings))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column < 2 else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (headings, *rows)
+    ]

@@ -1,0 +1,118 @@
+"""The lookers' side: what went by on the pipes of a running network, and its jobs as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from fission.client.looks import split
+from fission.client.requests import Looker
+from fission.protocol import tapped
+from fission.protocol.tapped import Follower, Seen
+
+
+class Watch:
+    """Looks at pipes of a running network. A context manager: nobody looks any more at its end.
+
+    Attributes:
+        followers: by pipe, what was seen of it: ``missed`` and ``restarts`` count.
+    """
+
+    def __init__(
+        self, folder: Path, pipes: Sequence[int], *, payload: bool = True, credit: int = 1 << 20, everything: bool = False
+    ) -> None:
+        """Begin to look.
+
+        Args:
+            folder: the network's folder.
+            pipes: their ids.
+            payload: whether more than numbers and times is wanted.
+            credit: bytes that may be under way; what goes by beyond that is missed.
+            everything: copy each big block out of shared memory, even if that slows the job down.
+
+        Raises:
+            UserError: the network does not run here, or a pipe is unknown or has ended.
+        """
+        self.followers = {pipe: Follower() for pipe in pipes}
+        self._looker = Looker(folder)
+        try:
+            self._looker.ask("tap", pipes=list(self.followers), payload=payload, credit=credit, all=everything)
+        except BaseException:
+            self._looker.__exit__(None, None, None)
+            raise
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._looker.__exit__(kind, error, trace)
+
+    def seen(self) -> Iterator[tuple[int, Seen]]:
+        """(pipe, blocks) as they go by; ends when all the pipes, or the network, have ended. Raises RemoteProtocolError."""
+        for packet in self._looker.packets():
+            if packet is not None:
+                pipe, batch = split(packet)
+                for time, message in tapped.decode(batch):
+                    seen = self.followers[pipe].take(time, message)
+                    if seen is not None:
+                        yield pipe, seen
+
+    def moments(self, deadline: float | None, every: float) -> Iterator[Seen | None]:
+        """As `seen`, of one pipe; besides None about each ``every`` seconds, until a moment (`time.monotonic`; None: no limit)."""
+        for packet in self._looker.packets(deadline, every):
+            if packet is None:
+                yield None
+                continue
+            pipe, batch = split(packet)
+            for time, message in tapped.decode(batch):
+                seen = self.followers[pipe].take(time, message)
+                if seen is not None:
+                    yield seen
+
+
+def measure(folder: Path) -> dict[str, Any]:
+    """How the jobs of a running network get on, now: the answer to "top". Raises UserError: it does not run here."""
+    with Looker(folder) as looker:
+        return looker.ask("top")
+
+
+def rates(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Two answers of `measure`, one after the other, as one row a job: what happened in between.
+
+    Shares are of that time, rates are blocks a second, memory is in bytes, cpu in percent of one processor. What is not known (a job
+    that does not run, or has begun in between) is None.
+    """
+    earlier = {row["id"]: row["measured"] for row in before["jobs"]}
+    return [_rates(row, earlier.get(row["id"]), row["measured"]) for row in after["jobs"]]
+
+
+def _rates(row: Mapping[str, Any], old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> dict[str, Any]:
+    names = ("id", "name", "node", "state", "restarts")
+    found: dict[str, Any] = {name: row[name] for name in names}
+    found |= dict.fromkeys(("cpu", "memory", "blocks", "in_per_s", "out_per_s", "queue", "latency_s", "busy", "starved", "blocked"))
+    if new is None:
+        return found
+    outputs = new["outputs"].values()
+    found |= {"memory": new["memory"], "blocks": new["blocks"], "queue": sum(output["queue"] for output in outputs)}
+    seconds = new["at"] - old["at"] if old else 0.0
+    if old is None or seconds <= 0:
+        return found
+    past = old["outputs"].values()
+    way_s, ways = (sum(one[name] for one in outputs) - sum(one[name] for one in past) for name in ("way_s", "way_blocks"))
+    starved, blocked = ((new[name] - old[name]) / seconds for name in ("starved_s", "blocked_s"))
+    starved, blocked = min(1.0, max(0.0, starved)), min(1.0, max(0.0, blocked))
+    received, sent = (
+        sum(one[name] for one in new[side].values()) - sum(one[name] for one in old[side].values())
+        for side, name in (("inputs", "received"), ("outputs", "sent"))
+    )
+    return found | {
+        "cpu": round(100 * (new["cpu_s"] - old["cpu_s"]) / seconds, 1),
+        "in_per_s": round(received / seconds, 2),
+        "out_per_s": round(sent / seconds, 2),
+        "latency_s": round(way_s / ways, 6) if ways > 0 else None,
+        "busy": round(max(0.0, 1 - starved - blocked), 3),
+        "starved": round(starved, 3),
+        "blocked": round(blocked, 3),
+    }

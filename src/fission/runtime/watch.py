@@ -1,0 +1,289 @@
+"""What others may see of a running job: copies of what goes by on an output (taps), and how it gets on (measures).
+
+Nothing of it costs anything while nobody looks. A tap is put between an output and its links when it is asked for, and taken away
+behind it. It never waits: it copies while its looker has given it credit (bytes), and what goes by without credit goes by unseen. The
+job's thread only notes a message that was sent; the control thread sends the copies to the client as words, many at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from fission.protocol import frames, tapped
+from fission.protocol.frames import Buffer, Data, Release
+from fission.runtime.control import NEVER
+from fission.runtime.exchange import Exchange
+from fission.runtime.outlet import Outlet
+
+log = logging.getLogger("fission.runtime")
+
+#: Longest time that a copy waits for others, in seconds; arbitrary, below what a person notices.
+GATHER_S = 0.02
+#: A batch is sent when it has so many bytes; arbitrary, as a message of small blocks.
+GATHER_BYTES = 64 << 10
+#: Seconds after which nobody looks any more who has not asked again.
+MEASURED_S = 10.0
+
+
+class _Watched:
+    """In place of an output's links: sends, and shows what was sent."""
+
+    def __init__(self, links: Any, watchers: tuple[Callable[[Any], None], ...]) -> None:
+        self.links, self.watchers = links, watchers
+
+    def send(self, pipe: int, message: Any) -> None:
+        self.links.send(pipe, message)
+        for saw in self.watchers:
+            saw(message)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.links, name)
+
+
+def _watch(outlet: Outlet, saw: Callable[[Any], None]) -> None:
+    with outlet._lock:
+        links: Any = outlet._links
+        before = links.watchers if isinstance(links, _Watched) else ()
+        bare = links.links if isinstance(links, _Watched) else links
+        outlet._links = _Watched(bare, (*before, saw))
+
+
+def _unwatch(outlet: Outlet, saw: Callable[[Any], None]) -> None:
+    with outlet._lock:
+        links: Any = outlet._links
+        if isinstance(links, _Watched):
+            left = tuple(one for one in links.watchers if one != saw)
+            outlet._links = _Watched(links.links, left) if left else links.links
+
+
+class Tap:
+    """One looker at one output. `saw` is called with the outlet's lock held, the rest by the control thread."""
+
+    def __init__(self, number: int, credit: int, *, payload: bool, share: float, arm: Callable[[float], None]) -> None:
+        """Args: number: its name. credit: bytes that may be copied. payload: whether more than numbers is wanted. share: of the job's
+        time that copies out of shared memory may take. arm: asks for a call of `take` at a moment.
+        """
+        self.number = number
+        self._credit = self._full = credit
+        self._payload = payload
+        self._share = share
+        self._arm = arm
+        self._gathered: list[tuple[float, list[Buffer]]] = []
+        self._size = 0
+        self._not_before = 0.0
+
+    def saw(self, message: Any) -> None:
+        """A message was sent."""
+        first = message[0]
+        size = tapped.size_of(message) if self._payload else tapped.HEADER_SIZE
+        if self._too_big(size):
+            return
+        if not self._payload:
+            copy: Any = [bytes(first[: tapped.HEADER_BYTES])]
+        elif hasattr(message, "_leases"):
+            copy = self._out_of_shared_memory(message)
+            if copy is None:
+                return
+            size = tapped.size_of(copy)
+        else:
+            copy = message
+        self._credit -= size
+        self._gathered.append((time.time(), copy))
+        self._size += size
+        now = perf_counter()
+        self._arm(now if self._size >= GATHER_BYTES else now + GATHER_S)
+
+    def _too_big(self, size: int) -> bool:
+        # one message may be bigger than all credit: where nothing is under way, it goes
+        return size > self._credit < self._full
+
+    def _out_of_shared_memory(self, message: Any) -> list[Buffer] | None:
+        began = perf_counter()
+        block = frames.decode(message)
+        size = sum(lease.nbytes for lease in message._leases)
+        if began < self._not_before or self._too_big(size) or not isinstance(block, Data):
+            return None
+        parts = [block.payloads[0][0], *(bytes(lease.view()) for lease in message._leases)]
+        copy = frames.encode_big(block.pipe, block.incarnation, block.generation, block.sqn, parts, block.heads[0] if block.heads else 0)
+        took = perf_counter() - began
+        self._not_before = began + took / self._share
+        return copy
+
+    def take(self, outlet: Outlet) -> list[tuple[float, list[Buffer]]]:
+        """What was copied since."""
+        with outlet._lock:
+            found, self._gathered, self._size = self._gathered, [], 0
+        return found
+
+    def more(self, credit: int) -> None:
+        """The looker has room again."""
+        self._credit += credit
+
+
+class Meter:
+    """How long blocks of one output are under way: one at a time, from its sending to its release."""
+
+    def __init__(self, outlet: Outlet) -> None:
+        self.outlet = outlet
+        self._waits: tuple[int, int, float] | None = None
+        self.seconds = 0.0
+        self.blocks = 0
+
+    def saw(self, message: Any) -> None:
+        """A message was sent."""
+        if self._waits is None:
+            _, kind, _, _, _, generation, sqn, count, _ = frames._HEADER.unpack_from(message[0])
+            if kind == frames.DATA:
+                self._waits = (generation, sqn + count - 1, perf_counter())
+
+    def released(self) -> None:
+        """The consumer has let go of something."""
+        waits = self._waits
+        if waits is None:
+            return
+        generation, number, since = waits
+        if self.outlet.last[0] != generation:
+            self._waits = None  # numbering began again
+        elif self.outlet.released >= number:
+            self.seconds += perf_counter() - since
+            self.blocks += 1
+            self._waits = None
+
+
+class WatchedExchange(Exchange):
+    """An `Exchange` that others can look at.
+
+    Attributes:
+        commands: what the control thread does on further commands, by what they are called ("do").
+    """
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._taps: dict[int, tuple[Outlet, Tap]] = {}
+        self._meters: dict[int, Meter] = {}
+        self._measured_until = 0.0
+        self._process: Any = None
+        self.commands: dict[str, Callable[[dict[str, Any]], None]] = {
+            "tap": self._on_tap,
+            "tap-more": self._on_more,
+            "untap": lambda body: self._untap(int(body["tap"])),
+            "measure": self._on_measure,
+        }
+
+    def tick(self, now: float) -> float:
+        """As that of an exchange; besides, send what taps have gathered."""
+        due = super().tick(now)
+        for outlet, tap in list(self._taps.values()):
+            batch = tap.take(outlet)
+            if batch:
+                self.say("tapped", {"tap": tap.number, "pipe": outlet.pipe}, tapped.encode(batch))
+        if self._meters:
+            if now >= self._measured_until:
+                self._stop_meters()
+            else:
+                due = min(due, self._measured_until)
+        return due
+
+    def _on_release(self, message: Release) -> None:
+        super()._on_release(message)
+        if self._meters:
+            meter = self._meters.get(message.pipe)
+            if meter is not None:
+                meter.released()
+
+    def _on_command(self, body: dict[str, Any]) -> None:
+        act = self.commands.get(body["do"])
+        if act is None:
+            super()._on_command(body)
+        else:
+            act(body)
+
+    def close(self, linger: float) -> None:
+        """Send what taps have gathered, stop the control thread and give the links back."""
+        if self._taps:
+            self.control.stop()
+            self.tick(NEVER)
+            for outlet, tap in self._taps.values():
+                self.say("tapped", {"tap": tap.number, "pipe": outlet.pipe, "last": True})
+        super().close(linger)
+
+    # taps
+
+    def _on_tap(self, body: dict[str, Any]) -> None:
+        number = int(body["tap"])
+        self._untap(number)
+        outlet = self._by_pipe[int(body["pipe"])]
+        share = max(1e-3, min(1.0, float(body["share"])))
+        tap = Tap(number, int(body["credit"]), payload=bool(body["payload"]), share=share, arm=self.control.arm)
+        self._taps[number] = (outlet, tap)
+        _watch(outlet, tap.saw)
+        log.info("pipe %s is looked at (tap %s)", outlet.pipe, number)
+
+    def _on_more(self, body: dict[str, Any]) -> None:
+        found = self._taps.get(int(body["tap"]))
+        if found is not None:
+            found[1].more(int(body["bytes"]))
+
+    def _untap(self, number: int) -> None:
+        found = self._taps.pop(number, None)
+        if found is not None:
+            _unwatch(found[0], found[1].saw)
+            log.info("nobody looks at pipe %s any more (tap %s)", found[0].pipe, number)
+
+    # measures
+
+    def _on_measure(self, body: dict[str, Any]) -> None:
+        now = perf_counter()
+        self._measured_until = now + MEASURED_S
+        if not self._meters:
+            for outlet in self.outlets:
+                self._meters[outlet.pipe] = Meter(outlet)
+                _watch(outlet, self._meters[outlet.pipe].saw)
+        cpu_s, memory = self._usage()
+        self.say(
+            "measured",
+            {
+                "key": body["key"],
+                "at": now,
+                # a source's loop does not say while it runs how far it is
+                "blocks": max([self.inlets.done, *(outlet.sent for outlet in self.outlets if self._is_source)]),
+                "inputs": {str(pipe): {"received": counts.received} for pipe, counts in self.inlets.counts().items()},
+                "outputs": {str(outlet.pipe): self._output(outlet) for outlet in self.outlets},
+                "starved_s": self.starved_s + _going_on(self.starved_since, now),
+                "blocked_s": sum(outlet.blocked_s + _going_on(outlet.blocked_since, now) for outlet in self.outlets),
+                "cpu_s": cpu_s,
+                "memory": memory,
+            },
+        )
+
+    def _output(self, outlet: Outlet) -> dict[str, Any]:
+        meter = self._meters[outlet.pipe]
+        return {"sent": outlet.sent, "queue": outlet.queue, "dropped": outlet.dropped, "way_s": meter.seconds, "way_blocks": meter.blocks}
+
+    def _usage(self) -> tuple[float, int]:
+        """Seconds of processor time and bytes of memory of this process and those that it has started."""
+        import psutil  # only where somebody looks
+
+        self._process = self._process or psutil.Process()
+        seconds, memory = 0.0, 0
+        for process in (self._process, *self._process.children(recursive=True)):
+            try:
+                times = process.cpu_times()
+                memory += process.memory_info().rss
+            except psutil.Error:  # it has just ended
+                continue
+            seconds += times.user + times.system
+        return seconds, memory
+
+    def _stop_meters(self) -> None:
+        for meter in self._meters.values():
+            _unwatch(meter.outlet, meter.saw)
+        self._meters = {}
+
+
+def _going_on(since: float, now: float) -> float:
+    return max(0.0, now - since) if since else 0.0

@@ -1,0 +1,107 @@
+"""A job's process when the job runs alone: the real host, which begins a compute block only when it is told to.
+
+Started by `fission.testing.stage`. A job that waits for its inputs is told by what comes in; one that nothing makes wait (a source,
+or a job whose inputs are all ASYNC) gets the command "go" for each compute block, with the numbers that must have arrived before.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import pickle
+import sys
+import threading
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from fission.core.jobs import PythonJob
+from fission.ports import JobBundle
+from fission.protocol.align import Batch
+from fission.runtime.exchange import Exchange
+from fission.runtime.job_process import run_job, take_over_output
+from fission.runtime.python_host import PythonHost
+from fission.runtime.watch import WatchedExchange
+
+#: What a main module of the caller is called here, as in multiprocessing, so that its guarded part does not run.
+MAIN = "__mp_main__"
+
+
+class SteppingHost(PythonHost):
+    """A `PythonHost` that says when a compute block is done, and begins none of a source before its time."""
+
+    def __init__(self, job: PythonJob, exchange: Exchange, bundle: JobBundle) -> None:
+        super().__init__(job, exchange, bundle)
+        self._lock = threading.Lock()
+        self._allowed = 0
+        self._wanted: dict[int, int] = {}
+        if isinstance(exchange, WatchedExchange):
+            exchange.commands["go"] = self._on_go
+
+    def _on_go(self, body: dict[str, Any]) -> None:
+        with self._lock:
+            self._allowed = int(body["number"])
+            self._wanted = {int(pipe): int(number) for pipe, number in body["after"].items()}
+        self._exchange.wake()
+
+    def _may_go(self) -> bool:
+        with self._lock:
+            optional = self._exchange.inlets.optional
+            return self._number < self._allowed and all(optional[pipe].receiver.high >= upto for pipe, upto in self._wanted.items())
+
+    def _results(self) -> Iterator[Any]:
+        results = super()._results()
+        while True:
+            while not self._may_go():
+                self._exchange.receive()
+            try:
+                value = next(results)
+            except StopIteration:
+                return
+            yield value
+            self._say_ran()
+
+    def _compute(self, batch: Batch) -> None:
+        super()._compute(batch)
+        self._say_ran()
+
+    def _say_ran(self) -> None:
+        self._exchange.say("ran", {"number": self._number})
+
+
+def preload(name: str, file: str) -> None:
+    """Make a module that cannot be found by its name known under it, from its file: a test's, or the caller's main module."""
+    if name != "__main__":
+        try:
+            importlib.import_module(name)
+            return
+        except ImportError:
+            pass
+    spec = importlib.util.spec_from_file_location(MAIN if name == "__main__" else name, file)
+    if spec is None or spec.loader is None:
+        return
+    module: ModuleType = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    if name == "__main__":
+        sys.modules[name] = module
+
+
+def main(arguments: list[str]) -> int:
+    """Become the job whose bundle comes on standard input.
+
+    Args:
+        arguments: the descriptors of the report, and of the pipe that ends with the caller's life.
+    """
+    bundle, modules = pickle.loads(sys.stdin.buffer.read())
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    take_over_output(1, 2)
+    sys.path[:0] = [path for path in bundle.sys_path if path not in sys.path]
+    for name, file in modules:
+        preload(name, file)
+    return run_job(bundle, int(arguments[0]), int(arguments[1]), SteppingHost)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

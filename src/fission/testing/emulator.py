@@ -1,0 +1,285 @@
+"""Pipes and jobs that are called like functions. See `fission.emulate`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from fission.core.base import BaseJob, BasePipe
+from fission.core.head import Head
+from fission.core.jobs import InteractiveJob, PythonJob
+from fission.errors import DefinitionError, FissionError, JobFailed, ValueFitError
+from fission.project.names import shown
+from fission.protocol.frames import CLOSED, Data, Word
+from fission.runtime import codec
+from fission.testing.pipe_emulator import PipeEmulator, cut, head_bytes
+from fission.testing.stage import Exited, Printed, Stage, project_here
+
+#: Default for how long a call waits for the job, in seconds. Arbitrary: far above what a test's job takes, below a test's own limit.
+TIMEOUT_S = 30.0
+
+
+class _Nothing:
+    def __repr__(self) -> str:
+        return "NOTHING"
+
+
+#: Given for an optional pipe, it means that nothing comes there before this compute block.
+NOTHING: Any = _Nothing()
+
+
+def emulate(
+    thing: Any, path: str | Path = ".emulate", *, timeout: float | None = TIMEOUT_S, quiet: bool = False, head_size: int = 1
+) -> Any:
+    """Return the job or pipe as something that can be called like a function.
+
+    Args:
+        thing: a job (gives a `JobEmulator`) or a pipe (gives a `PipeEmulator`), by itself or of a loaded network.
+        path: folder for jobs' folders, relative to the project (outside of one, to the current folder).
+        timeout: seconds that one call may wait for a job; None: no limit.
+        quiet: print nothing of its own. What the job prints is always shown.
+        head_size: HEAD_SIZE of the job's network, in bytes.
+
+    Raises:
+        DefinitionError: it is neither, or the job cannot be sent to its process.
+    """
+    if isinstance(thing, BasePipe):
+        return PipeEmulator(thing, quiet=quiet)
+    if isinstance(thing, BaseJob):
+        return JobEmulator(thing, path, timeout=timeout, quiet=quiet, head_size=head_size)
+    hint = "; make one of the class: give it its inputs and outputs" if isinstance(thing, type) and issubclass(thing, BaseJob) else ""
+    raise DefinitionError(f"emulate takes a job or a pipe, it was given {shown(thing)}{hint}")
+
+
+class JobEmulator:
+    """A job as a function. A context manager: `kill` at its end.
+
+    The job runs in a process of its own, by the host that runs it in a network, in a folder of its own; it is started at once.
+
+    Attributes:
+        job: the job that was given; its copy runs, so it does not change.
+        cwd: the job's folder, relative to the current one if it lies below: ``.emulate/<job id>`` in a project's folder.
+        heads: of the blocks that the last call returned.
+    """
+
+    def __init__(
+        self, job: BaseJob, path: str | Path = ".emulate", *, timeout: float | None = TIMEOUT_S, quiet: bool = False, head_size: int = 1
+    ) -> None:
+        """Start the job; arguments as for `emulate`."""
+        if not isinstance(job, PythonJob) and not hasattr(job, "EXECUTABLE"):
+            raise DefinitionError(f"{job.name} is neither a PythonJob nor an ExecutableJob; only these can be run")
+        self.job = job
+        self.heads: list[Head] = []
+        self._timeout, self._quiet = timeout, quiet
+        self._head_size = head_size
+        self._stage = Stage(job, project_here() / path, head_size=head_size)
+        folder = self._stage.folder
+        self.cwd = str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+        self._number = 0
+        self._sent = {pipe.id: 0 for pipe in job.inputs}
+        self._blocks: dict[int, list[tuple[Any, int]]] = {pipe.id: [] for pipe in job.outputs}
+        plain = hasattr(job, "EXECUTABLE")
+        self._encoders = {pipe.id: codec.encoder(pipe, plain=plain) for pipe in job.inputs}
+        self._decoders = {pipe.id: codec.decoder(pipe, partial(_unreadable, job, pipe)) for pipe in job.outputs}
+        self._ran = 0
+        self._exit: Exited | None = None
+
+    def __repr__(self) -> str:
+        return f"<emulator of {self.job}{'' if self._stage.running else ', which has ended'}>"
+
+    def __enter__(self) -> JobEmulator:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """Stop the job and give everything back; its folder stays. Calling it twice is right."""
+        if self._stage.running:
+            self._show(self._stage.drain())
+        self._stage.kill()
+
+    def __call__(self, *values: Any, head: int | Head | Sequence[int | Head] = 0) -> list[Any]:
+        """One compute block: one value an input, in their order; returns one value an output.
+
+        An input with BLOCK_COUNT above 1 takes a sequence of so many values; an optional one may be given `NOTHING`. An InteractiveJob
+        takes the line that is typed.
+
+        Args:
+            head: of all blocks that go in, or one an input.
+
+        Raises:
+            ValueFitError: a value does not fit its pipe.
+            JobFailed: the job raised, has ended, or gave nothing in time.
+            DefinitionError: the number of values or heads is wrong.
+        """
+        if self._exit is not None or not self._stage.running:
+            raise self._over()
+        if isinstance(self.job, InteractiveJob):
+            return self._typed(values)
+        payloads = self._payloads(values)
+        heads = self._heads(head)
+        self._number += 1
+        # optional pipes first: what comes through the others is what makes the job begin
+        for pipe in sorted(self.job.inputs, key=lambda pipe: not pipe.ASYNC):
+            self._put(pipe, values[self.job.inputs.index(pipe)], payloads.get(pipe.id), heads[self.job.inputs.index(pipe)])
+        if self.job.is_source:
+            after = {str(pipe.id): self._sent[pipe.id] for pipe in self.job.inputs}
+            self._stage.command({"do": "go", "number": self._number, "after": after})
+        return self._results()
+
+    def finish(self) -> list[list[Any]]:
+        """End the inputs, wait for the job's own end and return what it still sent, one list an output.
+
+        A source is told that nobody needs more, so it ends too; a console reaches its end.
+
+        Raises:
+            JobFailed: it failed, or did not end in time.
+        """
+        for pipe in self.job.inputs:
+            self._stage.end(pipe.id, self._sent[pipe.id])
+        if isinstance(self.job, InteractiveJob):
+            self._stage.command({"do": "input-end"})
+        elif self.job.is_source:
+            for pipe in self.job.outputs:
+                self._stage.release(pipe.id, CLOSED)
+        if self.job.is_source:
+            self._stage.command({"do": "go", "number": self._number + 1, "after": {}})
+        self._wait(lambda: self._exit is not None, "it did not end")
+        if self._exit is not None and self._exit.report.get("outcome") not in ("finished", "ended"):
+            raise self._over()
+        return [[self._decoders[pipe.id](payload) for payload, _ in self._blocks[pipe.id]] for pipe in self.job.outputs]
+
+    # a call, step by step
+
+    def _payloads(self, values: Sequence[Any]) -> dict[int, list[Any]]:
+        inputs = self.job.inputs
+        if len(values) != len(inputs):
+            listed = f": {', '.join(map(str, inputs))}" if inputs else ""
+            raise DefinitionError(
+                f"{self.job.name} takes one value for each of its {len(inputs)} inputs{listed}; it was given {len(values)}"
+            )
+        found = {}
+        for index, (pipe, value) in enumerate(zip(inputs, values, strict=True)):
+            if value is NOTHING:
+                if not pipe.ASYNC:
+                    raise ValueFitError(f"{self.job.name}, input {index + 1}: {pipe} is not optional, a value must come")
+                continue
+            parts = [value] if pipe.BLOCK_COUNT == 1 else self._parts(index, pipe, value)
+            try:
+                found[pipe.id] = [self._encoders[pipe.id](part) for part in parts]
+            except Exception as why:
+                text = str(why) if isinstance(why, FissionError) else f"{type(why).__name__}: {why}"
+                raise ValueFitError(f"{self.job.name}, input {index + 1}: {cut(value)} does not fit {pipe}: {text}") from why
+        return found
+
+    def _parts(self, index: int, pipe: BasePipe, value: Any) -> list[Any]:
+        must = (
+            f"{self.job.name}, input {index + 1}: {pipe} hands over {pipe.BLOCK_COUNT} blocks at once (BLOCK_COUNT); give it a sequence of"
+        )
+        if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
+            raise ValueFitError(f"{must} {pipe.BLOCK_COUNT} values, not {shown(value)}")
+        parts = list(value)
+        if len(parts) != pipe.BLOCK_COUNT:
+            raise ValueFitError(f"{must} {pipe.BLOCK_COUNT} values, not of {len(parts)}")
+        return parts
+
+    def _heads(self, head: Any) -> list[int]:
+        listed = [head] * len(self.job.inputs) if isinstance(head, (int, Head)) else list(head)
+        if len(listed) != len(self.job.inputs):
+            raise DefinitionError(f"{self.job.name}: head must be one head, or one for each of its {len(self.job.inputs)} inputs")
+        return [int.from_bytes(head_bytes(one, self._head_size), "big") for one in listed]
+
+    def _put(self, pipe: BasePipe, value: Any, payloads: list[Any] | None, head: int) -> None:
+        if payloads is None:
+            return
+        self._say(f"Putting {cut(value)} in {pipe}.")
+        self._stage.send(pipe.id, self._sent[pipe.id] + 1, payloads, [head] * len(payloads) if head else None)
+        self._sent[pipe.id] += len(payloads)
+
+    def _typed(self, values: Sequence[Any]) -> list[Any]:
+        if len(values) != 1 or not isinstance(values[0], str):
+            raise DefinitionError(f"{self.job.name} takes one line of text, as it is typed")
+        self._number += 1
+        self._say(f"Typing {cut(values[0])} into {self.job}.")
+        self._stage.command({"do": "input", "line": values[0]})
+        self._stage.command({"do": "go", "number": self._number, "after": {}})
+        return self._results()
+
+    def _results(self) -> list[Any]:
+        outputs = self.job.outputs
+        if outputs:
+            self._wait(lambda: all(self._blocks[pipe.id] for pipe in outputs), "")
+        elif isinstance(self.job, PythonJob):
+            self._wait(lambda: self._ran >= self._number, "run has not returned")
+        results = []
+        self.heads = []
+        for pipe in outputs:
+            payload, head = self._blocks[pipe.id].pop(0)
+            value = self._decoders[pipe.id](payload)
+            self.heads.append(Head(head, self._head_size))
+            self._say(f"Got {cut(value)} from {pipe}.")
+            results.append(value)
+        return results
+
+    def _wait(self, done: Any, missing: str) -> None:
+        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        while not done():
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            event = self._stage.next(left)
+            if event is None and self._stage.running:
+                raise JobFailed(self.job.name, f"after {self._timeout:g} s {missing or self._missing()}")
+            self._take(event)
+            if self._exit is not None and not done():
+                raise self._over()
+        self._show(self._stage.drain())
+
+    def _take(self, event: Any) -> None:
+        if isinstance(event, Printed):
+            self._show([event])
+        elif isinstance(event, Data):
+            heads = event.heads or [0] * len(event.payloads)
+            self._blocks[event.pipe] += zip(event.payloads, heads, strict=True)
+            self._stage.release(event.pipe, event.sqn + len(event.payloads) - 1)
+        elif isinstance(event, Word) and event.body["say"] == "ran":
+            self._ran = int(event.body["number"])
+        elif isinstance(event, Word) and event.body["say"] == "warning":
+            sys.stderr.write(f"Warning: {event.body['text']}\n")
+        elif isinstance(event, Exited):
+            self._exit = event
+
+    def _missing(self) -> str:
+        pipes = [str(pipe) for pipe in self.job.outputs if not self._blocks[pipe.id]]
+        return f"no block has come from {', '.join(pipes)}"
+
+    def _over(self) -> JobFailed:
+        if self._exit is None:
+            return JobFailed(self.job.name, "its emulator was killed; make a new one")
+        report = self._exit.report
+        outcome = report.get("outcome")
+        if outcome == "ended":
+            return JobFailed(self.job.name, "run returned None, which ends a job that has outputs")
+        if outcome == "finished":
+            return JobFailed(self.job.name, "it has finished; there is nothing to wait for")
+        code = self._exit.code
+        how = f"its process was killed by signal {-code}" if code < 0 else f"its process ended with exit code {code}"
+        return JobFailed(self.job.name, str(report.get("error") or how))
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            sys.stdout.write(text + "\n")
+
+    @staticmethod
+    def _show(events: Sequence[Printed]) -> None:
+        for event in events:
+            stream = sys.stderr if event.stream == "stderr" else sys.stdout
+            stream.write(event.text)
+
+
+def _unreadable(job: BaseJob, pipe: BasePipe, why: Exception) -> Exception:
+    return ValueFitError(f"{job.name}: what came out of {pipe} cannot be read: {type(why).__name__}: {why}")

@@ -1,0 +1,112 @@
+"""A pipe that is called like a function. See `fission.emulate`."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+from fission.core.base import BasePipe
+from fission.core.head import Head
+from fission.errors import DefinitionError, FissionError, ValueFitError
+from fission.project.names import shown
+
+#: Longest text of one value that is printed, in characters; arbitrary.
+SHOWN = 400
+
+
+class PipeEmulator:
+    """A pipe as a function: a value goes in at one end, and every stage that it passes is shown.
+
+    Attributes:
+        pipe: which one.
+    """
+
+    def __init__(self, pipe: BasePipe, *, quiet: bool = False) -> None:
+        self.pipe = pipe
+        self._quiet = quiet
+
+    def __repr__(self) -> str:
+        return f"<emulator of {self.pipe}>"
+
+    def __call__(self, value: Any, head: int | Head | None = None) -> tuple[Any, bytes, Any, Any]:
+        """Send a value through and return what each stage gave: ``pack``, ``read_wrapper``, ``read``, ``unpack``.
+
+        Args:
+            value: as a job would return it.
+            head: travels in front of the block, as between executables; only shown.
+
+        Raises:
+            ValueFitError: the value does not fit the pipe, or one end does not read what the other wrote.
+        """
+        pipe = self.pipe
+        front = b"" if head is None else head_bytes(head)
+        if head is not None:
+            self._say(f"Head: {int.from_bytes(front, 'big'):0{8 * len(front)}b}")
+        packed = self._stage("pack", lambda: pipe.pack(value), value)
+        self._say(f"Packed to: {cut(packed)}")
+        file = io.BytesIO()
+        file.write(front)
+        self._stage("write", lambda: pipe.write(file, packed), value)
+        self._say(f"Wrote to pipe: {len(file.getvalue())} bytes.")
+        written = file.getvalue()[len(front) :]
+        wrapped = self._whole("read_wrapper", lambda file: bytes(pipe.read_wrapper(file)), written, value)
+        self._say(f"Read in pipe.read_wrapper: {cut(wrapped)}")
+        if wrapped != written:
+            raise ValueFitError(
+                f"{pipe}: read_wrapper must give the bytes of the block as they are: {cut(written)}; it gave {cut(wrapped)}"
+            )
+        read = self._whole("read", pipe.read, wrapped, value)
+        self._say(f"Read in pipe.read: {cut(read)}")
+        unpacked = self._stage("unpack", lambda: pipe.unpack(read), value)
+        self._say(f"Unpacked to: {cut(unpacked)}")
+        return packed, wrapped, read, unpacked
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            sys.stdout.write(text + "\n")
+
+    def _stage(self, name: str, call: Any, value: Any) -> Any:
+        try:
+            return call()
+        except FissionError:
+            raise
+        except Exception as why:
+            raise ValueFitError(f"{self.pipe}: {name} refuses a value of type {type(value).__name__}: {type(why).__name__}: {why}") from why
+
+    def _whole(self, name: str, read: Any, data: bytes, value: Any) -> Any:
+        """What a method reads of the block, after a check that it reads all of it."""
+        file = io.BytesIO(data)
+        try:
+            result = read(file)
+        except EOFError as why:
+            text = f"{self.pipe}: {name} wants more than the {len(data)} bytes that were written for a value of type {type(value).__name__}"
+            raise ValueFitError(f"{text}: {why}") from why
+        except FissionError:
+            raise
+        except Exception as why:
+            raise ValueFitError(f"{self.pipe}: {name} cannot read what was written: {type(why).__name__}: {why}") from why
+        if file.tell() != len(data):
+            raise ValueFitError(
+                f"{self.pipe}: {name} must read the whole block; it left {len(data) - file.tell()} of its {len(data)} bytes"
+            )
+        return result
+
+
+def head_bytes(head: int | Head, size: int = 1) -> bytes:
+    """A head as it travels. Raises DefinitionError."""
+    if isinstance(head, Head):
+        return int(head).to_bytes(len(head), "big")
+    most = (1 << 8 * size) - 1
+    if type(head) is not int or not 0 <= head <= most:
+        raise DefinitionError(f"head must be a Head, or a number from 0 to {most}, not {shown(head)}")
+    return head.to_bytes(size, "big")
+
+
+def cut(value: Any) -> str:
+    """A value as it is printed: its text, not too long."""
+    try:
+        text = str(value)
+    except Exception:  # the user's __str__ may do anything
+        return shown(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."

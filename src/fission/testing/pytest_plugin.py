@@ -1,0 +1,141 @@
+"""The pytest plugin: fixtures for the tests of networks, the marker ``slow``. There as soon as FISSION is installed.
+
+It is loaded in every pytest run on the machine, so it loads nothing heavy until a fixture is used, and what it changes it changes only
+for tests in a project of FISSION (below a folder with its manage.py).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from fission.testing.emulator import JobEmulator
+    from fission.testing.small_network import Ran
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds ``--runslow``."""
+    parser.getgroup("fission").addoption(
+        "--runslow", action="store_true", default=False, help="run the tests of FISSION networks that are marked slow, too"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Puts the project that pytest was started in on sys.path: its networks import from each other."""
+    project = _project_of(Path(early_config.invocation_params.dir))
+    if project is not None and str(project) not in sys.path:
+        sys.path.insert(0, str(project))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes the marker known."""
+    config.addinivalue_line("markers", "slow: takes long; in a project of FISSION only run with --runslow")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the slow tests of networks, unless ``--runslow`` was said."""
+    if config.getoption("--runslow"):
+        return
+    for item in items:
+        if item.get_closest_marker("slow") is not None and _network_of(item.path) is not None:
+            item.add_marker(pytest.mark.skip(reason="slow: run it with --runslow"))
+
+
+def _project_of(path: Path) -> Path | None:
+    for folder in (path, *path.parents):
+        manage = folder / "manage.py"
+        try:
+            if manage.is_file() and "fission" in manage.read_text("utf-8", errors="replace"):
+                return folder
+        except OSError:
+            continue
+    return None
+
+
+def _network_of(path: Path) -> tuple[Path, str] | None:
+    """The project and the name of the network that a file belongs to; None if it is no network's."""
+    project = _project_of(path.parent)
+    if project is None:
+        return None
+    name = path.relative_to(project).parts[0]
+    return (project, name) if (project / name / "config.py").is_file() else None
+
+
+@pytest.fixture
+def fission_reset() -> Iterator[None]:
+    """No jobs, pipes, nodes and groups before the test, and none after it: ids are free again. Their objects stay."""
+    from fission.core.base import reset
+
+    reset()
+    yield
+    reset()
+
+
+@pytest.fixture
+def fission_cfg(request: pytest.FixtureRequest) -> Any:
+    """The module config.py of the network that the test belongs to, freshly loaded."""
+    import importlib
+
+    from fission.core.base import reset
+    from fission.project.finding import list_networks
+    from fission.project.importing import import_fresh, put_first
+
+    found = _network_of(request.path)
+    if found is None:
+        raise pytest.UsageError(f"fission_cfg is for tests of a network, below its folder in a project; {request.path} is in none")
+    project, name = found
+    put_first(project)
+    reset()
+    module = import_fresh(f"{name}.config", [f"{network}.config" for network in list_networks(project)])
+    reset()
+    importlib.invalidate_caches()
+    return module
+
+
+@pytest.fixture
+def fission_cfg_jobs(fission_cfg: Any) -> Iterator[Callable[..., JobEmulator]]:
+    """A function: ``fission_cfg_jobs(index)`` is the emulator of ``JOBS[index]`` of the network's config, killed after the test."""
+    from fission.testing.emulator import emulate
+
+    made: list[JobEmulator] = []
+
+    def jobs(index: int, path: str = ".emulate", **options: Any) -> JobEmulator:
+        made.append(emulate(fission_cfg.JOBS[index], path, head_size=getattr(fission_cfg, "HEAD_SIZE", 1), **options))
+        return made[-1]
+
+    yield jobs
+    for emulator in made:
+        emulator.kill()
+
+
+@pytest.fixture
+def fission_test_emulator(fission_test_job: Any, fission_reset: None) -> Iterator[JobEmulator]:
+    """The emulator of the job that the test's own fixture ``fission_test_job`` returns, killed after the test."""
+    from fission.testing.emulator import emulate
+
+    with emulate(fission_test_job) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def fission_network(tmp_path: Path) -> Callable[..., Ran]:
+    """A function: ``fission_network(jobs, inputs)`` runs a whole small network and returns what each sink got.
+
+    See `fission.testing.small_network.run_network`; jobs work in folders below ``tmp_path``.
+    """
+    runs = 0
+
+    def run(jobs: Any, inputs: Any = None, **options: Any) -> Ran:
+        nonlocal runs
+        from fission.testing.small_network import run_network
+
+        runs += 1
+        return run_network(jobs, inputs, folder=options.pop("folder", tmp_path / f"network_{runs}"), **options)
+
+    return run

@@ -1,0 +1,410 @@
+"""A whole small network in one thread of one process: memory links, a manual clock, the real hosts.
+
+Each job does one turn after the other; a source only goes on when nobody else has anything to do. Time is what the jobs sleep: each
+job has a clock of its own, which its `time.sleep` moves on, and the source whose clock is behind goes first. So a network whose sources
+sleep for a second between values runs as fast as it can, in the order in which it would run, and always in the same one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fission.adapters.memory_links import MemoryLinks, MemoryNetwork
+from fission.core.base import BaseJob, BasePipe, collecting
+from fission.core.jobs import InteractiveJob, PythonJob
+from fission.core.network import Network
+from fission.errors import DefinitionError, JobFailed
+from fission.ports import JobBundle, Wiring
+from fission.project.shipping import copy_dependencies
+from fission.runtime.exchange import Exchange
+from fission.runtime.python_host import PythonHost
+from fission.runtime.report import ENDED, failure_text
+from fission.testing.stage import project_here
+
+#: Turns of sources after which a network without a limit is taken for one that never ends. Arbitrary.
+MOST_TURNS = 100_000
+#: Blocks and bytes of a window that is never full: whoever waited for room would wait for ever, in one thread.
+UNLIMITED = 1 << 40
+
+
+class Ran:
+    """What a network did.
+
+    Attributes:
+        sinks: by job id, what each sink got: one entry a compute block, a tuple if it has several inputs.
+        pipes: by pipe id, what came out of the pipes that nobody in the network reads.
+        folders: by job id, the folder in which each job worked.
+        seconds: how long it took by the clocks of its jobs.
+    """
+
+    def __init__(self) -> None:
+        self.sinks: dict[int, list[Any]] = {}
+        self.pipes: dict[int, list[Any]] = {}
+        self.folders: dict[int, Path] = {}
+        self.seconds = 0.0
+
+    def __getitem__(self, which: BaseJob | BasePipe) -> list[Any]:
+        """What a sink got, or what came out of a pipe, given as the job or pipe itself."""
+        return self.sinks[which.id] if isinstance(which, BaseJob) else self.pipes[which.id]
+
+    def __repr__(self) -> str:
+        return f"Ran(sinks={self.sinks}, pipes={self.pipes}, seconds={self.seconds:g})"
+
+
+class _Feeder(PythonJob):
+    """Gives what is put into a pipe from outside."""
+
+    def __init__(self, values: Sequence[Any], pipe: BasePipe) -> None:
+        super().__init__(outputs=[pipe])
+        self.values = list(values)
+
+    def run(self) -> Iterator[Any]:
+        for value in self.values:
+            yield (value,)
+
+
+class _Collector(PythonJob):
+    """Takes what comes out of a pipe that nobody reads."""
+
+    def run(self, value: Any) -> None:
+        pass
+
+
+class _Host(PythonHost):
+    """A source's turn is one block, whatever it gives."""
+
+    def _plain_source_turns(self, results: Iterator[Any]) -> Iterator[bool]:
+        for result in results:
+            self._number += 1
+            self._send(result, None)
+            self._exchange.inlets.done = self._number
+            if self._over or self._job.finished or self._exchange.unwanted:
+                return
+            yield False
+
+
+class _NoControl:
+    """In place of the control thread, whose work the network's one thread does."""
+
+    def arm(self, moment: float) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+
+def run_network(
+    jobs: Sequence[BaseJob],
+    inputs: Mapping[Any, Sequence[Any]] | None = None,
+    *,
+    folder: Path,
+    blocks: int | None = None,
+    head_size: int = 1,
+) -> Ran:
+    """Run jobs to their end and return what each sink got. The jobs given are not changed: copies run.
+
+    Args:
+        jobs: PythonJobs, as in JOBS.
+        inputs: what goes into a pipe (the pipe or its id -> values) in place of the job that feeds it, which is left out; or what is
+            typed into an InteractiveJob (the job -> lines).
+        folder: in it each job gets a folder, its current one.
+        blocks: stop when every sink has had so many compute blocks; None: when all jobs have finished.
+        head_size: of heads, in bytes.
+
+    Raises:
+        DefinitionError: the jobs are no network that can be run like that.
+        JobFailed: a job raised; the text has the user's frames.
+    """
+    network = _SmallNetwork(jobs, dict(inputs or {}), folder, head_size)
+    return network.run(blocks)
+
+
+class _Life:
+    """One job of it."""
+
+    def __init__(self, job: PythonJob, exchange: Exchange, host: PythonHost, folder: Path) -> None:
+        self.job, self.exchange, self.folder = job, exchange, folder
+        self.host = host
+        self.turns = host.turns()
+        self.now = 0.0
+        self.phase = "turns"
+        self.waits = False
+        self.got: list[Any] = []
+        if not job.outputs:
+            self._collect()
+
+    def _collect(self) -> None:
+        run = self.job.run
+
+        def note(*values: Any) -> Any:
+            self.got.append(values[0] if len(values) == 1 else values)
+            return run(*values)
+
+        self.job.__dict__["run"] = note
+
+    def serve(self) -> bool:
+        """Do what the control thread does; return whether there was anything."""
+        links, found = self.exchange._links, False
+        while (message := links.control(0)) is not None:
+            self.exchange.on_message(message)
+            found = True
+        self.exchange.tick(time.perf_counter())
+        return found
+
+    def step(self) -> bool:
+        """Go on a little; return whether that was possible."""
+        if self.phase == "over":
+            return False
+        if self.phase != "turns":
+            return self._end()
+        if self.waits:
+            self.exchange.flush()
+            self.exchange.release(force=True)
+            message = self.exchange._links.receive(wait=False)
+            if message is None and not self.exchange._woken:
+                return False
+            self.exchange._woken = False
+            if message is not None:
+                self.exchange._feed(message)
+        try:
+            self.waits = next(self.turns)
+        except StopIteration:
+            self.phase = "end"
+        return True
+
+    def _end(self) -> bool:
+        before, exchange = self.phase, self.exchange
+        if self.phase == "end":
+            exchange.end(tell=self.host._over != ENDED)
+            self.phase = "released"
+        if self.phase == "released":
+            exchange.flush()
+            if all(outlet.all_released for outlet in exchange.outlets):
+                for outlet in exchange.outlets:
+                    outlet.finalize()
+                exchange.inlets.close()
+                self.phase = "closed"
+        if self.phase == "closed" and all(outlet.all_closed for outlet in exchange.outlets):
+            self.phase = "over"
+        return self.phase != before
+
+
+class _SmallNetwork:
+    def __init__(self, jobs: Sequence[BaseJob], inputs: dict[Any, Sequence[Any]], folder: Path, head_size: int) -> None:
+        self._head_size = head_size
+        self._now = 0.0
+        self._given = list(jobs)
+        lines = {key.id: value for key, value in inputs.items() if isinstance(key, BaseJob)}
+        fed = {key.id if isinstance(key, BasePipe) else key: value for key, value in inputs.items() if not isinstance(key, BaseJob)}
+        made = self._jobs(jobs, fed, lines)
+        self._open = {job.inputs[0].id: job.id for job in made if isinstance(job, _Collector)}
+        self._lives = self._start(made, lines, folder)
+
+    # before it begins
+
+    def _jobs(self, jobs: Sequence[BaseJob], fed: Mapping[int, Sequence[Any]], lines: Mapping[int, Sequence[str]]) -> list[PythonJob]:
+        known = {pipe.id: pipe for job in jobs for pipe in (*job.inputs, *job.outputs)}
+        for pipe in fed:
+            if pipe not in known:
+                raise DefinitionError(f"inputs: none of the jobs has a pipe {pipe!r}; there are {', '.join(map(str, sorted(known)))}")
+        for number in lines:
+            if not any(job.id == number and isinstance(job, InteractiveJob) for job in jobs):
+                raise DefinitionError(f"inputs: job {number} is no InteractiveJob of these jobs; values are given by pipe")
+        kept = []
+        for job in jobs:
+            replaced = [pipe for pipe in job.outputs if pipe.id in fed]
+            if replaced and len(replaced) < len(job.outputs):
+                left = next(pipe for pipe in job.outputs if pipe.id not in fed)
+                raise DefinitionError(f"inputs gives {replaced[0]} of {job.name} and not {left}; give all that it feeds, or nothing")
+            if not replaced:
+                if not isinstance(job, PythonJob):
+                    raise DefinitionError(
+                        f"{job.name} is no PythonJob and needs a process: call it by emulate, or run the network by simulate"
+                    )
+                kept.append(job)
+        made = [copy.deepcopy(job) for job in kept]
+        pipes = {pipe.id: pipe for job in made for pipe in (*job.inputs, *job.outputs)}
+        produced = {pipe.id for job in made for pipe in job.outputs}
+        consumed = {pipe.id for job in made for pipe in job.inputs}
+        with collecting() as registry:  # ids that no job of the network has
+            registry._last_job_id = max((job.id for job in jobs), default=0)
+            for number in sorted(consumed - produced):
+                if number not in fed and not pipes[number].ASYNC:
+                    raise DefinitionError(f"nobody feeds {pipes[number]}: add the job that does, or give its values by inputs")
+                made.append(_Feeder(fed.get(number, ()), pipes[number]))
+            for number in sorted(produced - consumed):
+                pipes[number].BLOCK_COUNT = 1  # block by block, however many its reader would take at once
+                made.append(_Collector(inputs=[pipes[number]]))
+        for job in made:  # copies know their own ends only
+            for end in job.inputs:
+                end.destination = job
+            for end in job.outputs:
+                end.source = job
+        faults = Network("these jobs", {job.id: job for job in made}).check()
+        if faults:
+            raise DefinitionError("\n".join(map(str, faults)))
+        return made
+
+    def _start(self, made: Sequence[PythonJob], lines: Mapping[int, Sequence[str]], folder: Path) -> dict[int, _Life]:
+        links, root = MemoryNetwork(), project_here()
+        consumers = {pipe.id: job for job in made for pipe in job.inputs}
+        producers = {pipe.id: job for job in made for pipe in job.outputs}
+        lives = {}
+        for job in made:
+            own = folder / str(job.id)
+            own.mkdir(parents=True, exist_ok=True)
+            copy_dependencies(job, root, own)
+            outputs = {pipe.id: f"{consumers[pipe.id].id} data" for pipe in job.outputs}
+            wiring = Wiring(
+                f"{job.id} data", f"{job.id} control", outputs, {pipe.id: f"{producers[pipe.id].id} control" for pipe in job.inputs}
+            )
+            bundle = self._bundle(job, wiring, own, {pipe.id: consumers[pipe.id].MAX_QUEUE for pipe in job.outputs})
+            exchange = Exchange(job, bundle, MemoryLinks(wiring, links))
+            exchange.control = _NoControl()  # type: ignore[assignment]  # as much of one as is asked for here
+            if isinstance(job, InteractiveJob):
+                for line in lines.get(job.id, ()):
+                    exchange.console.add(line)
+                exchange.console.add(None)
+            lives[job.id] = _Life(job, exchange, _Host(job, exchange, bundle), own)
+        return lives
+
+    def _bundle(self, job: BaseJob, wiring: Wiring, own: Path, max_queues: dict[int, int]) -> JobBundle:
+        return JobBundle(
+            job_id=job.id,
+            name=job.name,
+            incarnation=1,
+            folder=str(own),
+            sys_path=(),
+            log_file="",
+            log_level="DEBUG",
+            links="",
+            wiring=wiring,
+            feedback=frozenset(pipe.id for pipe in job.inputs if pipe.ASYNC),
+            max_queues={pipe: limit for pipe, limit in max_queues.items() if limit},
+            plain=frozenset(),
+            head_size=self._head_size,
+            window_blocks=UNLIMITED,
+            window_bytes=UNLIMITED,
+            pickled_job=b"",
+        )
+
+    # while it runs
+
+    def run(self, blocks: int | None) -> Ran:
+        sinks = [life for life in self._lives.values() if not life.job.outputs]
+        turns = 0
+        before = os.getcwd()
+        try:
+            with _Clock(self):
+                while True:
+                    while self._others():
+                        pass
+                    if blocks is not None and sinks and all(len(life.got) >= blocks for life in sinks):
+                        break
+                    if not self._a_source():
+                        break
+                    turns += 1
+                    if turns > MOST_TURNS:
+                        raise DefinitionError(
+                            f"the network does not end within {MOST_TURNS} blocks of its sources; say blocks=, how many are enough"
+                        )
+        finally:
+            os.chdir(before)
+            for life in self._lives.values():
+                life.turns.close()  # type: ignore[attr-defined]  # it is a generator: its `finally` blocks run
+                life.exchange.close(0)
+                for value in vars(life.job).values():  # in a network the end of its process does that
+                    if isinstance(value, io.IOBase):
+                        value.close()
+        stuck = [life.job.name for life in self._lives.values() if life.phase != "over"]
+        if blocks is None and stuck:
+            raise DefinitionError(f"the network stands still: {', '.join(stuck)} wait for each other")
+        return self._ran(blocks)
+
+    def _others(self) -> bool:
+        """Let everybody go on who is no source, or a source at its end; return whether anybody did."""
+        moved = False
+        for life in self._lives.values():
+            moved |= life.serve()
+            while not (self._is_source(life) and life.phase == "turns") and self._step(life):
+                moved = True
+        return moved
+
+    def _a_source(self) -> bool:
+        """Let the source go on whose clock is behind."""
+        waiting = [life for life in self._lives.values() if self._is_source(life) and life.phase == "turns"]
+        return any(self._step(life) for life in sorted(waiting, key=lambda life: (life.now, life.job.id)))
+
+    @staticmethod
+    def _is_source(life: _Life) -> bool:
+        return life.job.is_source
+
+    def _step(self, life: _Life) -> bool:
+        self.current = life
+        life.now = max(life.now, 0.0 if self._is_source(life) else self._now)
+        os.chdir(life.folder)
+        try:
+            moved = life.step()
+            if self._is_source(life):
+                self._now = max(self._now, life.now)
+                life.exchange.flush()
+            return moved
+        except Exception as error:
+            raise JobFailed(life.job.name, failure_text(error)) from error
+
+    def _ran(self, blocks: int | None) -> Ran:
+        ran = Ran()
+        for number, life in self._lives.items():
+            ran.folders[number] = life.folder
+            ran.seconds = max(ran.seconds, life.now)
+            if not life.job.outputs:
+                kept = life.got if blocks is None else life.got[:blocks]
+                if isinstance(life.job, _Collector):
+                    ran.pipes[life.job.inputs[0].id] = kept
+                else:
+                    ran.sinks[number] = kept
+        return ran
+
+
+class _Clock(contextlib.AbstractContextManager[None]):
+    """In the network's thread, time is that of the job whose turn it is; other threads have the real one."""
+
+    def __init__(self, network: _SmallNetwork) -> None:
+        self._network = network
+        self._thread = threading.get_ident()
+        self._real: dict[str, Any] = {}
+        self._began = time.time()
+
+    def __enter__(self) -> None:
+        self._real = {name: getattr(time, name) for name in ("sleep", "monotonic", "time")}
+        for name in self._real:
+            setattr(time, name, getattr(self, f"_{name}"))
+
+    def __exit__(self, *_: object) -> None:
+        for name, function in self._real.items():
+            setattr(time, name, function)
+
+    def _sleep(self, seconds: float) -> None:
+        if threading.get_ident() != self._thread:
+            self._real["sleep"](seconds)
+            return
+        if seconds < 0:
+            raise ValueError("sleep length must be non-negative")
+        self._network.current.now += seconds
+
+    def _monotonic(self) -> float:
+        return self._network.current.now if threading.get_ident() == self._thread else float(self._real["monotonic"]())
+
+    def _time(self) -> float:
+        return self._began + self._network.current.now if threading.get_ident() == self._thread else float(self._real["time"]())

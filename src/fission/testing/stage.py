@@ -1,0 +1,325 @@
+"""Runs one job alone, in a process of its own and by its real host, with everything around it played here.
+
+The job believes that it is part of a network: its links, windows, releases and words are the real ones. What it prints, what it
+sends and how it ends are the events that `Stage.next` returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from fission.adapters.zmq_neighbours import ZmqNeighbours
+from fission.core.base import BaseJob
+from fission.errors import EngineError, RemoteProtocolError, UserError
+from fission.ports import JobBundle, Wiring
+from fission.project.finding import find_project
+from fission.project.shipping import copy_dependencies, pickled
+from fission.protocol import frames
+from fission.protocol.frames import Data, End, Release, Word
+from fission.runtime.report import read_report
+
+#: Seconds that a job has to end after SIGTERM; arbitrary, as in `simulate`.
+GRACE_S = 1.0
+LINKS = "fission.adapters.zmq_links:ZmqLinks"
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """The job wrote to its standard output ("stdout") or error ("stderr")."""
+
+    stream: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The job's process has ended; all that it printed and sent was told before."""
+
+    code: int
+    report: Mapping[str, Any]
+
+
+Event: TypeAlias = "Printed | Exited | Data | End | Release | Word"
+
+
+def claim_folder(base: Path, job: BaseJob) -> tuple[Path, int]:
+    """Make the empty folder ``base/<job id>`` and keep others from taking it; return it and the descriptor that holds it.
+
+    While somebody else works there, it is ``base/<job id>-2`` and so on.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    number = 1
+    while True:
+        folder = base / (str(job.id) if number == 1 else f"{job.id}-{number}")
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            number += 1
+            continue
+        for entry in folder.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        return folder, descriptor
+
+
+class Stage:
+    """One job alone.
+
+    Attributes:
+        folder: where the job works.
+        running: whether its process has not ended yet.
+    """
+
+    def __init__(self, job: BaseJob, base: Path, *, head_size: int = 1, window_blocks: int = 1, needed: int = 1, mark: int = 0) -> None:
+        """Start the job.
+
+        Args:
+            job: whose copy runs; itself it is not changed.
+            base: folder for the job's folder, which is made anew.
+            head_size: of heads, in bytes.
+            window_blocks: limit of each output's window.
+            needed: blocks of an output that must fit into its window.
+            mark: the number up to which its inputs' blocks do not exist.
+
+        Raises:
+            DefinitionError: something of the job cannot be sent to its process.
+            UserError: its DEPENDENCIES cannot be copied.
+            OSError: its folder cannot be made.
+        """
+        self._job = job
+        self._ended: Exited | None = None
+        self._events: deque[Event] = deque()
+        self._mark = mark
+        root = project_here()
+        bundle_job = pickled(job)
+        self.folder, lock = claim_folder(base, job)
+        try:
+            copy_dependencies(job, root, self.folder)
+        except BaseException:
+            os.close(lock)
+            raise
+        self._run_folder = tempfile.mkdtemp(prefix="fission-alone-")
+        data, control, back = (f"ipc://{self._run_folder}/{name}" for name in ("data", "control", "back"))
+        wiring = Wiring(data, control, {pipe.id: back for pipe in job.outputs}, {pipe.id: back for pipe in job.inputs}, back)
+        executable = hasattr(job, "EXECUTABLE")
+        bundle = JobBundle(
+            job_id=job.id,
+            name=job.name,
+            incarnation=1,
+            folder=str(self.folder),
+            sys_path=tuple(dict.fromkeys([str(root), *(os.path.abspath(path) for path in sys.path)])),
+            log_file=str(self.folder.parent / "fission.log"),
+            log_level="DEBUG",
+            links=LINKS,
+            wiring=wiring,
+            # their blocks are released as they come: nobody else waits for that, and the job may finish with some unused
+            feedback=frozenset(pipe.id for pipe in job.inputs if pipe.ASYNC),
+            max_queues={},
+            plain=frozenset(pipe.id for pipe in (*job.inputs, *job.outputs)) if executable else frozenset(),
+            head_size=head_size,
+            window_blocks=window_blocks,
+            window_bytes=1 << 40,
+            pickled_job=bundle_job,
+            needed={pipe.id: needed for pipe in job.outputs},
+        )
+        self._neighbours = ZmqNeighbours(data, control, back)
+        self._process, self._report, self._life = _start(bundle, _modules(job))
+        self._report_text = b""
+        self._streams = {self._descriptor("stdout"): "stdout", self._descriptor("stderr"): "stderr"}
+        for descriptor in self._streams:
+            os.set_blocking(descriptor, False)
+        rest = (self._process, self._neighbours, self._run_folder, (self._report, self._life, lock))
+        self._finalizer = weakref.finalize(self, _give_up, *rest)
+        for pipe in job.inputs:
+            self._neighbours.send([frames.encode_open(frames.Open(pipe.id, 1, 0, mark))])
+
+    def _descriptor(self, name: str) -> int:
+        stream: Any = getattr(self._process, name)
+        return int(stream.fileno())
+
+    @property
+    def running(self) -> bool:
+        """Whether its process has not ended yet, as far as events have told."""
+        return self._ended is None and self._finalizer.alive
+
+    # what the job is told
+
+    def send(self, pipe: int, number: int, payloads: Sequence[Any], heads: Sequence[int] | None = None) -> None:
+        """Send the blocks ``number`` and following of an input; a payload that is a list travels alone, as big blocks do."""
+        small = [payload for payload in payloads if type(payload) is not list]
+        if len(small) == len(payloads):
+            self._neighbours.send([frames.encode_data(pipe, 1, 0, number, payloads, heads)])
+            return
+        for index, payload in enumerate(payloads):
+            parts = payload if type(payload) is list else [payload]
+            self._neighbours.send(frames.encode_big(pipe, 1, 0, number + index, parts, heads[index] if heads else 0))
+
+    def end(self, pipe: int, last: int) -> None:
+        """An input ends with block ``last``."""
+        self._neighbours.send([frames.encode_end(End(pipe, 1, 0, last, final=True))])
+
+    def release(self, pipe: int, upto: int) -> None:
+        """The blocks of an output are not needed any more up to a number (`frames.CLOSED`: none)."""
+        taken = upto if upto == frames.CLOSED else 0
+        self._neighbours.command(frames.encode_release(Release(pipe, 1, 0, upto, taken)))
+
+    def command(self, body: dict[str, Any]) -> None:
+        """Send the job a command."""
+        self._neighbours.command(frames.encode_command(body))
+
+    # what it does
+
+    def next(self, timeout: float | None) -> Event | None:
+        """Return what happens next; None after ``timeout`` seconds (None: no limit), or when the end was told already."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._events and self.running:
+            if self._ended is None:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                self._look(left)
+            if not self._events and deadline is not None and time.monotonic() >= deadline:
+                return None
+        return self._events.popleft() if self._events else None
+
+    def drain(self) -> list[Printed]:
+        """Return what it has printed so far and was not told yet."""
+        for descriptor in list(self._streams):
+            self._read(descriptor)
+        found = [event for event in self._events if isinstance(event, Printed)]
+        self._events = deque(event for event in self._events if not isinstance(event, Printed))
+        return found
+
+    def _look(self, timeout: float | None) -> None:
+        descriptors = [*self._streams, *([self._report] if self._report >= 0 else [])]
+        ready = self._neighbours.wait(descriptors, timeout)
+        for descriptor in ready & set(self._streams):
+            self._read(descriptor)
+        while (message := self._neighbours.receive()) is not None:
+            self._take(message)
+        if self._report in ready:
+            chunk = os.read(self._report, 1 << 16)
+            self._report_text += chunk
+            if not chunk:
+                self._end()
+
+    def _read(self, descriptor: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while chunk := os.read(descriptor, 1 << 16):
+                self._events.append(Printed(self._streams[descriptor], chunk.decode("utf-8", "replace")))
+            del self._streams[descriptor]
+
+    def _take(self, message: list[frames.Buffer]) -> None:
+        decoded = frames.decode(message)
+        if isinstance(decoded, Word):
+            if decoded.body["say"] == "ended":
+                self.command({"do": "noted"})
+            elif decoded.body["say"] == "store":
+                self.command({"do": "stored", "generation": decoded.body["generation"], "block": decoded.body["block"]})
+        elif isinstance(decoded, End):
+            self.release(decoded.pipe, frames.CLOSED)
+        elif isinstance(decoded, frames.Open | frames.Starved):
+            return
+        elif isinstance(decoded, frames.Command):
+            raise RemoteProtocolError("a job alone has nobody to command")
+        self._events.append(decoded)
+
+    def _end(self) -> None:
+        code = self._process.wait()
+        while (message := self._neighbours.receive()) is not None:
+            self._take(message)
+        for descriptor in list(self._streams):
+            self._read(descriptor)
+        self._ended = Exited(code, read_report(self._report_text))
+        self._events.append(self._ended)
+        self._finalizer()
+
+    def kill(self) -> None:
+        """Stop the job (its ``finally`` blocks run), kill what does not, and give everything back. Calling it twice is right."""
+        self._finalizer()
+
+
+def project_here() -> Path:
+    """Return the project that the current folder lies in; outside of one, the current folder."""
+    try:
+        return find_project(Path.cwd())
+    except UserError:
+        return Path.cwd()
+
+
+def _modules(job: BaseJob) -> list[tuple[str, str]]:
+    """Where the classes of the job and its pipes were written, as far as these are files."""
+    names = dict.fromkeys(type(thing).__module__ for thing in (job, *job.inputs, *job.outputs))
+    found = [(name, getattr(sys.modules.get(name), "__file__", None)) for name in names if not name.startswith("fission.")]
+    return [(name, os.path.abspath(file)) for name, file in found if file]
+
+
+def _start(bundle: JobBundle, modules: list[tuple[str, str]]) -> tuple[subprocess.Popen[bytes], int, int]:
+    report_read, report_write = os.pipe()
+    life_read, life_write = os.pipe()
+    command = [sys.executable, "-m", "fission.testing.alone", str(report_write), str(life_read)]
+    source = str(Path(__file__).resolve().parent.parent.parent)
+    path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(report_write, life_read),
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,
+        )
+    except OSError as why:
+        for descriptor in (report_read, life_write):
+            os.close(descriptor)
+        raise EngineError(f"{bundle.name}: its process cannot be started: {why}") from None
+    finally:
+        os.close(report_write)
+        os.close(life_read)
+    assert process.stdin is not None  # PIPE was asked for
+    with contextlib.suppress(BrokenPipeError):  # it has died, which will be an event
+        process.stdin.write(pickle.dumps((bundle, modules), 5))
+        process.stdin.close()
+    return process, report_read, life_write
+
+
+def _give_up(process: subprocess.Popen[bytes], neighbours: ZmqNeighbours, run_folder: str, descriptors: Sequence[int]) -> None:
+    if process.poll() is None:
+        _quietly(lambda: os.kill(process.pid, signal.SIGTERM))
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE_S)
+    _quietly(lambda: os.killpg(process.pid, signal.SIGKILL))  # what the job has started, too
+    process.wait()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            _quietly(stream.close)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    neighbours.close()
+    shutil.rmtree(run_folder, ignore_errors=True)
+
+
+def _quietly(act: Callable[[], Any]) -> None:
+    with contextlib.suppress(OSError):
+        act()

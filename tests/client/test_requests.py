@@ -1,0 +1,186 @@
+"""The client's local socket: questions, streams, and lookers that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fission.client.requests import MOST_LINE, MOST_LOOKERS, Connection, Looker, Refused, Requests
+from fission.errors import AllocationError, UserError
+from tests.waiting import eventually
+
+
+class Served:
+    """Requests in a loop of a thread of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "simulation").mkdir()
+        self.file = folder / "simulation/running.json"
+        self.file.write_text(json.dumps({"pid": 1, "send": "kept"}))
+        self.requests = Requests(str(folder / "socket"), self.file)
+        self.loop = asyncio.new_event_loop()
+        self.closed: list[str] = []
+        self.requests.answer("double", self._double)
+        self.requests.answer("refuse", self._refuse)
+        self.requests.answer("stream", self._stream)
+        self._thread = threading.Thread(target=self.loop.run_forever)
+        self._thread.start()
+        self.call(self.requests.open())
+
+    def call(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
+
+    async def _double(self, request: dict[str, Any], connection: Connection) -> dict[str, Any]:
+        return {"result": 2 * request["value"]}
+
+    async def _refuse(self, request: dict[str, Any], connection: Connection) -> dict[str, Any]:
+        raise AllocationError("no room")
+
+    async def _stream(self, request: dict[str, Any], connection: Connection) -> dict[str, Any]:
+        connection.on_close.append(lambda: self.closed.append("closed"))
+
+        async def send() -> None:
+            with contextlib.suppress(OSError):  # the looker is gone
+                for packet in (b"one", b"", b"x" * 1_000_000):
+                    await connection.send(packet)
+
+        self.task = asyncio.create_task(send())
+        return {}
+
+    def end(self) -> None:
+        self.call(self.requests.close())
+        self.call(self.requests.close())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    made = Served(tmp_path)
+    yield made
+    made.end()
+
+
+def raw(served: Served) -> socket.socket:
+    channel = socket.socket(socket.AF_UNIX)
+    channel.settimeout(10)
+    channel.connect(str(served.folder / "socket"))
+    return channel
+
+
+def test_questions_are_answered(served: Served) -> None:
+    with Looker(served.folder) as looker:
+        for value in range(100):
+            assert looker.ask("double", value=value)["result"] == 2 * value
+
+
+def test_what_others_noted_is_kept(served: Served) -> None:
+    assert json.loads(served.file.read_text()) == {"pid": 1, "send": "kept", "requests": str(served.folder / "socket")}
+
+
+def test_a_refusal_has_its_exit_code(served: Served) -> None:
+    with Looker(served.folder) as looker, pytest.raises(Refused, match=r"^no room$") as caught:
+        looker.ask("refuse")
+    assert caught.value.exit_code == 3
+
+
+def test_a_stream_behind_an_answer(served: Served) -> None:
+    with Looker(served.folder) as looker:
+        looker.ask("stream")
+        packets = looker.packets()
+        assert [next(packets) for _ in range(3)] == [b"one", b"", b"x" * 1_000_000]
+        assert served.closed == []
+    eventually(lambda: served.closed, 5, "that the looker is gone")
+
+
+def test_a_stream_with_a_limit(served: Served) -> None:
+    with Looker(served.folder) as looker:
+        looker.ask("stream")
+        packets = list(looker.packets(deadline=0.0))
+        assert packets == []
+
+
+def test_many_at_once_and_one_too_many(served: Served) -> None:
+    lookers = [Looker(served.folder) for _ in range(MOST_LOOKERS)]
+    for number, looker in enumerate(lookers):
+        assert looker.ask("double", value=number)["result"] == 2 * number
+    with Looker(served.folder) as last, pytest.raises(Refused, match=f"{MOST_LOOKERS} others look at this network already"):
+        last.ask("double", value=1)
+    for looker in lookers:
+        looker.__exit__(None, None, None)
+
+    def again() -> bool:
+        try:
+            with Looker(served.folder) as looker:
+                return looker.ask("double", value=1)["result"] == 2
+        except Refused:
+            return False
+
+    eventually(again, 5, "room for another looker")
+
+
+BAD = [
+    (b"{\n", "a request is a JSON object"),
+    (b"[1]\n", "a request is a JSON object"),
+    (b'{"ask": "double"}\n', "the request 'double' is not as it must be: KeyError"),
+    (b'{"ask": "dance"}\n', "does not answer 'dance'; it answers double, refuse, stream"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), BAD)
+def test_bad_requests_are_refused_and_the_next_one_answered(served: Served, line: bytes, message: str) -> None:
+    with raw(served) as channel, channel.makefile("r") as answers:
+        channel.sendall(line)
+        assert message in json.loads(answers.readline())["error"]
+        channel.sendall(b'{"ask": "double", "value": 4}\n')
+        assert json.loads(answers.readline()) == {"ok": True, "result": 8}
+
+
+def test_a_line_without_an_end_is_not_gathered_for_ever(served: Served) -> None:
+    with raw(served) as channel:
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):  # it hangs up
+            channel.sendall(b"x" * MOST_LINE * 1000)
+        with Looker(served.folder) as looker:
+            assert looker.ask("double", value=1)["result"] == 2
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    message = r"does not run here; start it in another terminal: fission .* simulate"
+    with pytest.raises(UserError, match=message):
+        Looker(tmp_path)
+    (tmp_path / "simulation").mkdir()
+    for text in ("", "{", '{"pid": 1}', '{"requests": "/nowhere"}'):
+        (tmp_path / "simulation/running.json").write_text(text)
+        with pytest.raises(UserError, match=message):
+            Looker(tmp_path)
+
+
+def test_the_end_of_the_network(tmp_path: Path) -> None:
+    served = Served(tmp_path)
+    with Looker(tmp_path) as looker:
+        looker.ask("double", value=1)
+        served.end()
+        with pytest.raises(UserError, match="has ended"):
+            looker.ask("double", value=1)
+    assert not served.file.exists()
+
+
+def test_hanging_up_ends_what_a_looker_waits_for(tmp_path: Path) -> None:
+    served = Served(tmp_path)
+    with Looker(tmp_path) as looker:
+        looker.ask("stream")
+        packets = looker.packets()
+        assert next(packets) == b"one"
+        threading.Timer(0.05, served.end).start()
+        assert list(packets)[-1:] in ([b"x" * 1_000_000], [b""])
+    eventually(lambda: served.closed, 5, "that the handler was told")

@@ -1,0 +1,71 @@
+"""What a tap sends, and what its reader makes of it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fission.errors import RemoteProtocolError
+from fission.protocol import frames, tapped
+from fission.protocol.tapped import Follower, Seen
+
+
+def data(sqn: int, *payloads: bytes, generation: int = 0, heads: list[int] | None = None) -> list[frames.Buffer]:
+    return [frames.encode_data(7, 1, generation, sqn, payloads, heads)]
+
+
+MESSAGES = st.lists(st.tuples(st.floats(0, 1e10), st.lists(st.binary(max_size=50), min_size=1, max_size=4)), max_size=10)
+
+
+@given(MESSAGES)
+def test_batches_come_out_as_they_went_in(messages: list[tuple[float, list[frames.Buffer]]]) -> None:
+    batch = tapped.encode(messages)
+    assert list(tapped.decode(batch)) == messages
+    assert len(batch) == sum(tapped.size_of(message) for _, message in messages)
+
+
+@given(MESSAGES, st.integers(1, 60))
+def test_a_batch_that_ends_in_the_middle(messages: list[tuple[float, list[frames.Buffer]]], cut: int) -> None:
+    batch = tapped.encode(messages)[:-cut]
+    try:
+        found = list(tapped.decode(batch))
+    except RemoteProtocolError:
+        return
+    assert found == messages[: len(found)]
+
+
+def test_blocks_with_numbers_times_and_heads() -> None:
+    assert Follower().take(1.5, data(3, b"a", b"bc", heads=[1, 0])) == Seen(1.5, 0, 3, 2, [b"a", b"bc"], [1, 0])
+    big = frames.encode_big(7, 1, 0, 4, [b"pickle", b"buffer"], 0)
+    assert Follower().take(2.0, big) == Seen(2.0, 0, 4, 1, [[b"pickle", b"buffer"]], None)
+
+
+def test_a_header_alone() -> None:
+    follower = Follower()
+    header = [bytes(data(3, b"a", b"b")[0][: tapped.HEADER_BYTES])]
+    assert follower.take(1.0, header) == Seen(1.0, 0, 3, 2)
+    assert tapped.size_of(header) == tapped.HEADER_SIZE
+    with pytest.raises(RemoteProtocolError, match="a message starts with a header"):
+        follower.take(1.0, [header[0][:-1]])
+
+
+def test_what_was_had_is_dropped_and_gaps_are_counted() -> None:
+    follower = Follower()
+    assert follower.take(1.0, data(10, b"a", b"b")) is not None  # what was before the first look does not count
+    assert follower.take(1.0, data(10, b"a", b"b")) is None
+    assert follower.take(2.0, data(11, b"b", b"c")) == Seen(2.0, 0, 12, 1, [b"c"], None)
+    assert follower.missed == 0
+    follower.take(3.0, data(16, b"g"))
+    assert follower.missed == 3
+    assert follower.take(3.0, data(1, b"a", generation=1)) is not None
+    assert (follower.missed, follower.restarts) == (3, 1)
+    assert follower.take(3.0, data(17, b"x")) is None  # of the older numbering
+
+
+def test_opens_and_ends() -> None:
+    follower = Follower()
+    assert follower.take(1.0, [frames.encode_open(frames.Open(7, 1, 0, 4))]) is None
+    assert not follower.ended
+    assert follower.take(1.0, [frames.encode_end(frames.End(7, 1, 0, 4))]) is None
+    assert follower.ended

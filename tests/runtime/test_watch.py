@@ -1,0 +1,185 @@
+"""A job that is looked at: what it costs, and what is seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from fission.adapters.memory_links import MemoryLinks, MemoryNetwork
+from fission.core.base import collecting
+from fission.core.jobs import PythonJob
+from fission.core.pipes import PicklePipe
+from fission.ports import JobBundle, Wiring
+from fission.protocol import frames, tapped
+from fission.protocol.frames import Release, Word
+from fission.runtime.watch import GATHER_BYTES, MEASURED_S, WatchedExchange
+
+
+class Alone:
+    """A source with one output whose words are read here; nothing is sent by its control thread, which does not run."""
+
+    def __init__(self) -> None:
+        with collecting():
+            self.job = PythonJob(outputs=[PicklePipe(1)])
+        self.net = MemoryNetwork()
+        wiring = Wiring("data", "control", {1: "consumer"}, {}, "client")
+        bundle = JobBundle(
+            1, "PythonJob 1", 1, "", (), "", "DEBUG", "", wiring, frozenset(), {}, frozenset(), 1, 4096, 1 << 30, b"", generation=0
+        )
+        self.exchange = WatchedExchange(self.job, bundle, MemoryLinks(wiring, self.net))
+        self.outlet = self.exchange.outlets[0]
+        self.outlet.open()
+
+    def command(self, **body: Any) -> None:
+        self.exchange.on_message([frames.encode_command(body)])
+
+    def tap(self, credit: int = 1 << 20, payload: bool = True, share: float = 1.0) -> None:
+        self.command(do="tap", tap=5, pipe=1, credit=credit, payload=payload, share=share)
+
+    def put(self, *payloads: Any) -> None:
+        for payload in payloads:
+            self.outlet.put(payload)
+            self.outlet.flush()
+
+    def words(self) -> list[Word]:
+        self.exchange.tick(time.perf_counter())
+        found = []
+        while (message := self.net.box("client").get(0)) is not None:
+            word = frames.decode(message)
+            assert isinstance(word, Word)
+            found.append(word)
+        return found
+
+    def seen(self) -> list[Any]:
+        follower = tapped.Follower()
+        taken = [follower.take(*message) for word in self.words() for message in tapped.decode(word.payload)]
+        return [(one.sqn, one.payloads) for one in taken if one is not None]
+
+
+@pytest.fixture
+def alone() -> Iterator[Alone]:
+    made = Alone()
+    yield made
+    made.exchange.close(0)
+
+
+def test_nothing_is_in_the_way_while_nobody_looks(alone: Alone) -> None:
+    bare = alone.outlet._links
+    assert type(bare) is MemoryLinks
+    alone.tap()
+    assert alone.outlet._links is not bare
+    alone.command(do="measure", key=1)
+    alone.command(do="untap", tap=5)
+    assert alone.outlet._links is not bare  # the measure goes on
+    alone.exchange.tick(time.perf_counter() + MEASURED_S + 1)
+    assert alone.outlet._links is bare
+
+
+def test_a_tap_sees_what_goes_by(alone: Alone) -> None:
+    alone.put(b"before")
+    alone.tap()
+    alone.put(b"one", b"two", [b"pickle", b"x" * 100_000])
+    assert alone.seen() == [(2, [b"one"]), (3, [b"two"]), (4, [[b"pickle", b"x" * 100_000]])]
+    assert alone.words() == []
+    alone.command(do="untap", tap=5)
+    alone.put(b"behind")
+    assert alone.words() == []
+
+
+def test_numbers_alone(alone: Alone) -> None:
+    alone.tap(payload=False, credit=tapped.HEADER_SIZE * 2)
+    alone.put(b"x" * 1000, b"y" * 1000, b"z")
+    assert alone.seen() == [(1, None), (2, None)]
+
+
+def test_without_credit_blocks_go_by_unseen(alone: Alone) -> None:
+    alone.tap(credit=3000)
+    alone.put(*(b"x" * 1000 for _ in range(10)))
+    assert [sqn for sqn, _ in alone.seen()] == [1, 2]
+    alone.put(b"y" * 1000)
+    assert alone.seen() == []
+    alone.command(do="tap-more", tap=5, bytes=3000)
+    alone.put(b"y" * 1000)
+    assert [sqn for sqn, _ in alone.seen()] == [12]
+
+
+def test_a_block_that_is_bigger_than_all_credit_goes_alone(alone: Alone) -> None:
+    alone.tap(credit=100)
+    alone.put(b"x" * 1000, b"y", b"z")
+    assert [sqn for sqn, _ in alone.seen()] == [1]
+    alone.put(b"x")
+    assert alone.seen() == []
+
+
+def test_a_looker_that_gives_back_what_it_got_keeps_the_same_credit(alone: Alone) -> None:
+    """However long it looks: what is taken and what is given back are counted alike."""
+    alone.tap(credit=5000)
+    for _ in range(50):
+        alone.put(*(b"x" * 1000 for _ in range(10)))
+        words = alone.words()
+        assert sum(len(list(tapped.decode(word.payload))) for word in words) == 4
+        alone.command(do="tap-more", tap=5, bytes=sum(len(word.payload) for word in words))
+
+
+def test_copies_wait_for_each_other_but_not_long(alone: Alone) -> None:
+    moments: list[float] = []
+    alone.exchange.control.arm = moments.append  # type: ignore[method-assign]
+    alone.tap()
+    before = time.perf_counter()
+    alone.put(b"small")
+    assert before < moments[-1] < time.perf_counter() + 0.03
+    alone.put(b"x" * GATHER_BYTES)
+    assert moments[-1] <= time.perf_counter()
+
+
+def test_the_last_words_say_so() -> None:
+    alone = Alone()
+    alone.tap()
+    alone.put(b"one")
+    alone.exchange.close(0)
+    assert [word.body.get("last") for word in alone.words()] == [None, True]
+
+
+def test_a_second_tap_with_the_same_name_takes_the_place_of_the_first(alone: Alone) -> None:
+    alone.tap(payload=False)
+    alone.tap()
+    alone.put(b"one")
+    assert alone.seen() == [(1, [b"one"])]
+
+
+def test_measures(alone: Alone) -> None:
+    alone.put(b"one", b"two")
+    alone.command(do="measure", key=9)
+    (word,) = alone.words()
+    body = word.body
+    assert (body["say"], body["key"], body["blocks"]) == ("measured", 9, 2)
+    assert body["outputs"]["1"] == {"sent": 2, "queue": 2, "dropped": 0, "way_s": 0.0, "way_blocks": 0}
+    assert body["memory"] > 1 << 20
+    assert body["cpu_s"] > 0
+    alone.put(b"three")
+    alone.exchange.on_message([frames.encode_release(Release(1, 1, 0, 3, 3))])
+    alone.command(do="measure", key=10)
+    output = alone.words()[0].body["outputs"]["1"]
+    assert output["queue"] == 0
+    assert output["way_blocks"] == 1
+    assert 0 < output["way_s"] < 10
+
+
+def test_time_spent_waiting_is_measured(alone: Alone) -> None:
+    alone.exchange.starved_since = alone.outlet.blocked_since = time.perf_counter() - 5
+    alone.exchange.starved_s, alone.outlet.blocked_s = 1.0, 2.0
+    alone.command(do="measure", key=1)
+    body = alone.words()[0].body
+    assert 6 <= body["starved_s"] < 7
+    assert 7 <= body["blocked_s"] < 8
+
+
+@pytest.mark.parametrize(
+    "body", [{"do": "tap", "tap": 1}, {"do": "tap", "tap": 1, "pipe": 99, "credit": 1, "payload": True, "share": 1}, {"do": "no"}]
+)
+def test_commands_that_are_none_change_nothing(alone: Alone, body: dict[str, Any]) -> None:
+    alone.command(**body)
+    assert type(alone.outlet._links) is MemoryLinks
