@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +21,18 @@ from fission.adapters.file_checkpoints import FileCheckpoints
 from fission.adapters.local_engine import LocalEngine
 from fission.adapters.shared_memory import sweep
 from fission.adapters.zmq_desk import ZmqDesk
+from fission.client.audience import Audience
 from fission.client.bundles import Addresses, Bundles, plans
 from fission.client.conductor import Conductor, failed_job
 from fission.client.consoles import Consoles
 from fission.client.folders import end_log, make_folders, start_log
 from fission.client.history import EVENTS, History
 from fission.client.looks import Looks
-from fission.client.requests import RUNNING_FILE, Requests
+from fission.client.requests import RUNNING_FILE, Connection, Requests
 from fission.client.signals import Signals
 from fission.client.summary import Summary
 from fission.core.nodes import NodeInfo
-from fission.errors import EXIT_INTERRUPTED, EXIT_OK, JobFailed
+from fission.errors import EXIT_INTERRUPTED, EXIT_OK, InternalError, JobFailed
 from fission.ports import Engine, NodeName, Observer
 from fission.project.config import LoadedNetwork
 
@@ -59,7 +62,8 @@ class OneRun:
         input may feed a console.
         """
         self._loaded = loaded
-        self._observer = observer
+        self._audience = Audience(observer, show_outputs=self._shows)
+        self._observer: Observer = self._audience
         self.folder = folder
         self._run_folder = run_folder
         self._shared_prefix = f"fission-{secrets.token_hex(6)}"
@@ -103,8 +107,29 @@ class OneRun:
         """What else goes on while the network runs."""
         return []
 
+    def _shows(self, job: int) -> bool:
+        """Whether this terminal shows what a job writes; others may ask for it."""
+        return True
+
     def _answer(self, requests: Requests, engine: Engine, conductor: Conductor) -> None:
         """Say what other terminals may ask besides what `Looks` answers."""
+        self._audience.open(requests, sorted(self._loaded.network.jobs), self._follower(engine))
+
+        async def stop(request: dict[str, Any], connection: Connection) -> dict[str, Any]:
+            self._end("stopped")
+            return {"pid": os.getpid()}
+
+        async def status(request: dict[str, Any], connection: Connection) -> dict[str, Any]:
+            nodes = [{**asdict(node), "up": conductor.up(node.name)} for node in conductor.nodes()]
+            failovers = [str(one) for one in conductor.failovers]
+            return {"nodes": nodes, "failovers": failovers, "run": self.folder.name, "pid": os.getpid()}
+
+        requests.answer("stop", stop)
+        requests.answer("status", status)
+
+    def _follower(self, engine: Engine) -> Callable[[bool], Awaitable[None]] | None:
+        """What has the nodes send what jobs write, or no more; None: they always do."""
+        return None
 
     async def _before_close(self, engine: Engine) -> None:
         """Called when the jobs are stopped, before the engine is closed."""
@@ -146,6 +171,7 @@ class OneRun:
 
         handlers: list[logging.Handler] = []
         tasks: list[asyncio.Task[Any]] = []
+        summary: Summary | None = None
         try:
             opening = asyncio.create_task(engine.open())
             await asyncio.sleep(0)  # the zygotes start while the folders are made
@@ -162,7 +188,9 @@ class OneRun:
                 await self._until_over(conductor, duration)
             await self._stop_all(engine, conductor)
             await self._before_close(engine)
+            summary = self._summary(conductor, time.monotonic() - started)
         finally:
+            await self._audience.close(summary)
             await looks.settle()
             await requests.close()
             await engine.close()
@@ -178,7 +206,9 @@ class OneRun:
             end_log(handlers)
         if conductor.error is not None:
             raise conductor.error
-        return self._summary(conductor, time.monotonic() - started)
+        if summary is None:
+            raise InternalError("a run has ended without a summary and without an error")
+        return summary
 
     def _make_folders(self) -> None:
         make_folders(self._loaded, self.folder)

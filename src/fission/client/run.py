@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fission.adapters import batman
 from fission.adapters.cluster.engine import DaskEngine, Session
 from fission.adapters.cluster.worker import security
 from fission.adapters.curve import Guard
@@ -28,9 +29,11 @@ from fission.client.engines import Engines
 from fission.client.folders import alone
 from fission.client.history import History, read_history
 from fission.client.one_run import CLIENT, OneRun
+from fission.client.requests import Connection, Requests
 from fission.client.roster import Roster, only_here
 from fission.client.signals import Signals
 from fission.client.summary import Summary
+from fission.core.base import group_names
 from fission.core.nodes import NodeInfo
 from fission.errors import UserError
 from fission.ports import Archive, Engine, NodeName, Observer, Place
@@ -40,6 +43,8 @@ from fission.service.versions import versions
 
 log = logging.getLogger("fission.client")
 
+#: Seconds between two looks at the quality of the ways; arbitrary, batman-adv itself sends its messages every second.
+WAYS_S = 1.0
 #: In the run's folder; nodes know the run by what is in it.
 IDENTITY = "run.json"
 #: Seconds that nodes have to answer before the network starts without them; arbitrary. Their services look for the client every second.
@@ -102,6 +107,18 @@ def _check_client_ip(loaded: LoadedNetwork) -> None:
         raise UserError(
             f"{where}: CLIENT_IP must be an address of this machine, as the nodes reach it; {ip} is not ({why.strerror})"
         ) from None
+
+
+async def collected(engine: Engines, network: str) -> dict[str, str]:
+    """The log of a network's jobs on each node that is there, by node; the error where there is none."""
+    names = list(engine.far.nodes())
+    answers = await asyncio.gather(
+        *(engine.far.question(name, {"do": "log", "network": network}) for name in names), return_exceptions=True
+    )
+    found = {}
+    for name, answer in zip(names, answers, strict=True):
+        found[str(name)] = answer.get("log", "") if isinstance(answer, dict) else f"{answer}\n"
+    return found
 
 
 class _Resumable(OneRun):
@@ -189,6 +206,7 @@ class _RunOnNodes(_Resumable):
             guard=self._guard(),
             pulses=lambda take: Datagrams(take, partial(seal, keys), partial(open_sealed, keys)),
             dashboard=config.dashboard,
+            follow=config.debug_window,
             pre_copy=self._all_archives if config.pre_copy else tuple,
         )
         folder = "" if keys is None else str(keys.folder)
@@ -208,8 +226,33 @@ class _RunOnNodes(_Resumable):
     def _gather_s(self) -> float | None:
         return GATHER_S
 
+    def _shows(self, job: int) -> bool:
+        return self._loaded.config.debug_window or "LOCAL" in group_names(self._loaded.network.jobs[job].GROUPS)
+
+    def _follower(self, engine: Engine) -> Callable[[bool], Awaitable[None]] | None:
+        if not isinstance(engine, Engines):
+            return None
+        return lambda on: engine.far.follow(on or self._loaded.config.debug_window)
+
+    def _answer(self, requests: Requests, engine: Engine, conductor: Conductor) -> None:
+        super()._answer(requests, engine, conductor)
+
+        async def collect(request: dict[str, Any], connection: Connection) -> dict[str, Any]:
+            return {"logs": await collected(engine, self._loaded.name) if isinstance(engine, Engines) else {}}
+
+        requests.answer("collect", collect)
+
     def _companions(self, engine: Engine, conductor: Conductor) -> list[Awaitable[None]]:
-        return []
+        names = [node.name for node in self._roster.expected()]
+        if names:
+            self._observer.notice(f"waiting for the nodes {', '.join(names)}" if len(names) > 1 else f"waiting for the node {names[0]}")
+        return [self._measure_ways(conductor)] if batman.available() else []
+
+    async def _measure_ways(self, conductor: Conductor) -> None:
+        while True:
+            ips = [node.ip for node in conductor.nodes()]
+            conductor.qualities = await asyncio.to_thread(batman.qualities, ips)
+            await asyncio.sleep(WAYS_S)
 
     async def _before_close(self, engine: Engine) -> None:
         if isinstance(engine, Engines):

@@ -134,6 +134,7 @@ class DaskEngine:
         pulses: Any = None,
         dashboard: int | None = None,
         pre_copy: Callable[[], Sequence[Archive]] = tuple,
+        follow: bool = False,
     ) -> None:
         """Prepare; `open` begins.
 
@@ -146,6 +147,7 @@ class DaskEngine:
             pulses: factory of the socket for pulses, called with what takes a message.
             dashboard: port of Dask's own web page; None: there is none.
             pre_copy: gives the archives that every node gets as soon as it is there.
+            follow: whether nodes send what their jobs write; see `follow`.
         """
         self._pre_copy = pre_copy
         self._session, self._recognise, self._baggage = session, recognise, baggage
@@ -163,7 +165,7 @@ class DaskEngine:
         self._events: asyncio.Queue[EngineEvent] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._told: set[str] = set()
-        self._following = False
+        self._following = follow
         self._logs = _DaskLogs()
         self._closed = False
 

@@ -1,0 +1,123 @@
+"""Another terminal's side of a running network: attach, debug, stop, status, collect; and the start of one in the background."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fission.client.audience import retell
+from fission.client.requests import RUN_FOLDERS, RUNNING_FILE, Looker
+from fission.errors import EXIT_FAILED, EXIT_OK, EngineError, UserError
+from fission.ports import Observer
+
+#: Seconds that a client has to end after it was told to stop: what it gives its jobs, and the cleaning up. Arbitrary.
+STOP_S = 15.0
+#: Seconds that a client in the background has until it can be asked. Arbitrary: loading a project may take its time on a board.
+START_S = 60.0
+#: Seconds between two looks for it; arbitrary.
+LOOK_S = 0.05
+
+
+def attach(folder: Path, observer: Observer, *, jobs: Sequence[int] = (), events: bool = True) -> tuple[list[str], int]:
+    """Follow a running network until it ends. Blocks.
+
+    Args:
+        folder: the network's folder.
+        observer: told what its client tells, and with ``events`` what it has told last.
+        jobs: ids of those whose output is wanted; empty: all.
+        events: whether more than output is wanted.
+
+    Returns:
+        The lines of its summary, and its exit code; ([], 1) if its client died.
+
+    Raises:
+        UserError: the network does not run here, or there is no such job.
+    """
+    with Looker(folder) as looker:
+        looker.ask("watch", jobs=list(jobs), outputs=True, events=events)
+        for packet in looker.packets():
+            if packet is None:
+                continue
+            told = json.loads(packet)
+            if told["what"] == "summary":
+                return told["lines"], told["exit_code"]
+            retell(told, observer)
+    return [], EXIT_FAILED if events else EXIT_OK
+
+
+def stop(folder: Path) -> None:
+    """Stop a running network and wait for its end. Blocks. Raises UserError: it does not run here; EngineError: it does not end."""
+    with Looker(folder) as looker:
+        process = int(looker.ask("stop")["pid"])
+    deadline = time.monotonic() + STOP_S
+    while _alive(process):
+        if time.monotonic() > deadline:
+            raise EngineError(f"the client of {folder.name} (process {process}) has not ended for {STOP_S:g} s; kill -9 {process} ends it")
+        time.sleep(LOOK_S)
+
+
+def status(folder: Path) -> dict[str, Any]:
+    """The nodes and jobs of a running network as JSON values. Raises UserError: it does not run here."""
+    with Looker(folder) as looker:
+        found = looker.ask("status")
+        return {**found, **looker.ask("top")}
+
+
+def start_in_background(command: Sequence[str], folder: Path) -> int:
+    """Start a client that outlives this process; return its process id when it can be asked. Blocks.
+
+    Args:
+        command: what to run.
+        folder: the network's folder.
+
+    Raises:
+        UserError: it ended at once; the text is what it said.
+        EngineError: it could not be asked in time.
+    """
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                said.seek(0)
+                text = said.read().decode("utf-8", "replace").strip().removeprefix("Error: ")
+                raise UserError(text or f"the client ended with exit code {process.returncode}")
+            if _asked(folder) == process.pid:
+                return process.pid
+            time.sleep(LOOK_S)
+    process.terminate()
+    raise EngineError(f"the client could not be asked for {START_S:g} s; it was stopped")
+
+
+def _asked(folder: Path) -> int:
+    """Process id of the client that can be asked; 0 if there is none."""
+    for kind in RUN_FOLDERS:
+        try:
+            found = json.loads((folder / kind / RUNNING_FILE).read_text())
+        except (OSError, ValueError):
+            continue
+        if "requests" in found:
+            return int(found["pid"])
+    return 0
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        # a child of ours that nobody waits for is dead all the same
+        with open(f"/proc/{process}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:
+        return not sys.platform.startswith("linux")
