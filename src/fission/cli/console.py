@@ -9,10 +9,17 @@ from __future__ import annotations
 import io
 import sys
 import threading
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TextIO
 
+from fission.cli.looking import table
+from fission.cli.nodes_table import HEADINGS, node_cells
+from fission.core.nodes import NodeInfo
 from fission.ports import Observer
 
+# The address that virtual nodes have.
+LOOPBACK = "127.0.0.1"
 # Six hues that can be told apart on dark and light backgrounds; a job's is chosen by its id, so it keeps it from run to run.
 JOB_STYLES = ("cyan", "green", "magenta", "yellow", "blue", "bright_red")
 
@@ -29,9 +36,26 @@ class Console(Observer):
         self._out = _Paint(sys.stdout if out is None else out)
         self._err = _Paint(sys.stderr if err is None else err)
         self._lock = threading.Lock()
+        self._placing = False  # there are nodes to choose from
 
     def job_started(self, job: str, job_id: int) -> None:
-        self._say(job_id, job, "started", "dim")
+        if not self._placing:  # else it is told with its node
+            self._say(job_id, job, "started", "dim")
+
+    def nodes_ready(self, nodes: Sequence[NodeInfo], missing: Sequence[str]) -> None:
+        if (len(nodes) < 2 and not missing) or all(node.ip == LOOPBACK for node in nodes):
+            return  # a table of this machine tells nothing
+        self._placing = True
+        rows = [node_cells(asdict(node), up=node.name not in missing) for node in nodes]
+        with self._lock:
+            for line in table(HEADINGS, rows):
+                self._err.write(f"{line}\n")
+            for name in missing:
+                self._err.write(f"node {name} does not answer; on it, try: sudo service fission restart\n")
+
+    def job_placed(self, job: str, job_id: int, node: str) -> None:
+        if self._placing:
+            self._say(job_id, job, f"on node {node}", "dim")
 
     def job_output(self, job: str, job_id: int, stream: str, line: str) -> None:
         paint = self._err if stream == "stderr" else self._out

@@ -6,6 +6,7 @@ An `Audience` stands in front of the run's own observer and hands everything on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,6 +23,8 @@ from fission.ports import Observer
 HISTORY = 1000
 #: Things that may wait for a looker who does not read; arbitrary. What comes then is left out, and counted.
 MOST_WAITING = 10_000
+#: Seconds that a looker has to read what was told last; arbitrary, within the 2 s of Ctrl-C.
+LAST_S = 0.5
 
 
 class _Seat:
@@ -91,10 +94,8 @@ class Audience(Observer):
         if summary is not None:
             self._tell({"what": "summary", "lines": summary.lines(), "exit_code": summary.exit_code})
         for seat in self._seats:
-            try:
-                await asyncio.wait_for(seat.settle(), 0.5)
-            except asyncio.TimeoutError:
-                pass
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(seat.settle(), LAST_S)
             seat.task.cancel()
 
     async def _watch(self, request: dict[str, Any], connection: Connection) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from fission.client.summary import Summary
 from fission.core.base import group_names
 from fission.core.nodes import NodeInfo
 from fission.errors import UserError
-from fission.ports import Archive, Engine, NodeName, Observer, Place
+from fission.ports import Archive, Baggage, Engine, NodeName, Observer, Place
 from fission.project.archives import Archives
 from fission.project.config import LoadedNetwork
 from fission.service.versions import versions
@@ -73,9 +73,9 @@ def run(
         EngineError: processes cannot be started, or an address is in use.
     """
     here = only_here(loaded.config.nodes) and loaded.config.cluster is None
-    keys = None if here else _keys(loaded)
+    keys = None if here else network_keys(loaded)
     if not here:
-        _check_client_ip(loaded)
+        check_client_ip(loaded)
     with Signals() as signals, alone(loaded):
         run_folder = tempfile.mkdtemp(prefix="fission-")
         try:
@@ -87,13 +87,15 @@ def run(
             shutil.rmtree(run_folder, ignore_errors=True)
 
 
-def _keys(loaded: LoadedNetwork) -> Keys | None:
+def network_keys(loaded: LoadedNetwork) -> Keys | None:
+    """Return the keys with which the network is encrypted; None: SECURITY is off. Raises UserError: there are none."""
     if loaded.config.security:
         return load_keys(default_folder())
     return None
 
 
-def _check_client_ip(loaded: LoadedNetwork) -> None:
+def check_client_ip(loaded: LoadedNetwork) -> None:
+    """Raises UserError: CLIENT_IP is not set, or is no address of this machine."""
     ip = loaded.config.client_ip
     where = f"{loaded.name}/config.py"
     if ip is None:
@@ -109,16 +111,63 @@ def _check_client_ip(loaded: LoadedNetwork) -> None:
         ) from None
 
 
-async def collected(engine: Engines, network: str) -> dict[str, str]:
+async def logs_of(engine: DaskEngine, network: str) -> dict[str, str]:
     """The log of a network's jobs on each node that is there, by node; the error where there is none."""
-    names = list(engine.far.nodes())
-    answers = await asyncio.gather(
-        *(engine.far.question(name, {"do": "log", "network": network}) for name in names), return_exceptions=True
-    )
+    names = list(engine.nodes())
+    answers = await asyncio.gather(*(engine.question(name, {"do": "log", "network": network}) for name in names), return_exceptions=True)
     found = {}
     for name, answer in zip(names, answers, strict=True):
         found[str(name)] = answer.get("log", "") if isinstance(answer, dict) else f"{answer}\n"
     return found
+
+
+def guard_of(keys: Keys | None) -> Callable[[Any], Any] | None:
+    """What encrypts the sockets of a ZeroMQ context; None without keys."""
+    return None if keys is None else lambda context: Guard(context, keys, log)
+
+
+def far_engine(
+    loaded: LoadedNetwork,
+    run: str,
+    keys: Keys | None,
+    roster: Roster,
+    baggage: Callable[[int], Baggage],
+    pre_copy: Callable[[], Sequence[Archive]] = tuple,
+) -> DaskEngine:
+    """Return the engine that reaches the nodes of a network.
+
+    Args:
+        loaded: the network; CLIENT_IP is set.
+        run: identity of the run.
+        keys: of the network; None: nothing is encrypted.
+        roster: who is who.
+        baggage, pre_copy: as `DaskEngine` has them.
+    """
+    config, ip = loaded.config, str(loaded.config.client_ip)
+    session = Session(
+        run=run,
+        network=loaded.name,
+        pulses=(ip, config.port),
+        ear=f"tcp://{ip}:{config.port + 2}",
+        interval_s=config.pulse_interval,
+        orphan_timeout_s=config.orphan_timeout,
+        root=config.remote_root or "",
+        versions=versions(),
+    )
+    return DaskEngine(
+        session,
+        roster.recognise,
+        baggage,
+        ip=ip,
+        port=config.port,
+        cluster=config.cluster,
+        tls=None if keys is None else security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file)),
+        guard=guard_of(keys),
+        pulses=lambda take: Datagrams(take, partial(seal, keys), partial(open_sealed, keys)),
+        dashboard=config.dashboard,
+        follow=config.debug_window,
+        pre_copy=pre_copy,
+    )
 
 
 class _Resumable(OneRun):
@@ -166,10 +215,6 @@ class _RunOnNodes(_Resumable):
         if keys is None:
             observer.warning("SECURITY = False: nothing is encrypted, and whoever reaches the nodes can run code on them")
 
-    def _guard(self) -> Callable[[Any], Any] | None:
-        keys = self._keys
-        return None if keys is None else lambda context: Guard(context, keys, log)
-
     def _nodes(self) -> list[NodeInfo]:
         room = len(self._loaded.network.jobs)
         return [NodeInfo(CLIENT, self._ip, ("LOCAL",), max_jobs=room), *self._roster.expected()]
@@ -181,36 +226,12 @@ class _RunOnNodes(_Resumable):
         return f"tcp://{self._ip}:{self._port + offset}"
 
     def _desk(self, addresses: Addresses) -> ZmqDesk:
-        return ZmqDesk(addresses.client, self._at(1), self._guard())
+        return ZmqDesk(addresses.client, self._at(1), guard_of(self._keys))
 
     def _engine(self, nodes: list[NodeInfo]) -> Engine:
-        config, keys = self._loaded.config, self._keys
-        session = Session(
-            run=self._run,
-            network=self._loaded.name,
-            pulses=(self._ip, self._port),
-            ear=self._at(2),
-            interval_s=config.pulse_interval,
-            orphan_timeout_s=config.orphan_timeout,
-            root=config.remote_root or "",
-            versions=versions(),
-        )
-        far = DaskEngine(
-            session,
-            self._roster.recognise,
-            self._archives.baggage,
-            ip=self._ip,
-            port=self._port,
-            cluster=config.cluster,
-            tls=None if keys is None else security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file)),
-            guard=self._guard(),
-            pulses=lambda take: Datagrams(take, partial(seal, keys), partial(open_sealed, keys)),
-            dashboard=config.dashboard,
-            follow=config.debug_window,
-            pre_copy=self._all_archives if config.pre_copy else tuple,
-        )
-        folder = "" if keys is None else str(keys.folder)
-        place = Place("", (), "", self._run_folder, self._ip, folder)
+        pre_copy = self._all_archives if self._loaded.config.pre_copy else tuple
+        far = far_engine(self._loaded, self._run, self._keys, self._roster, self._archives.baggage, pre_copy)
+        place = Place("", (), "", self._run_folder, self._ip, "" if self._keys is None else str(self._keys.folder))
         return Engines(self._local_engine([NodeName(CLIENT)]), far, NodeName(CLIENT), place)
 
     def _all_archives(self) -> list[Archive]:
@@ -238,7 +259,7 @@ class _RunOnNodes(_Resumable):
         super()._answer(requests, engine, conductor)
 
         async def collect(request: dict[str, Any], connection: Connection) -> dict[str, Any]:
-            return {"logs": await collected(engine, self._loaded.name) if isinstance(engine, Engines) else {}}
+            return {"logs": await logs_of(engine.far, self._loaded.name) if isinstance(engine, Engines) else {}}
 
         requests.answer("collect", collect)
 
@@ -249,9 +270,10 @@ class _RunOnNodes(_Resumable):
         return [self._measure_ways(conductor)] if batman.available() else []
 
     async def _measure_ways(self, conductor: Conductor) -> None:
+        mesh = batman.Batman(log)
         while True:
             ips = [node.ip for node in conductor.nodes()]
-            conductor.qualities = await asyncio.to_thread(batman.qualities, ips)
+            conductor.qualities = await asyncio.to_thread(mesh.qualities, ips)
             await asyncio.sleep(WAYS_S)
 
     async def _before_close(self, engine: Engine) -> None:

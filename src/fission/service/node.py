@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ class NodeService:
         self._worker = ClusterWorker(options.scheduler, options.ip, options.name, dask_folder, self.obey, tls, lambda: None)
         self._datagrams = Datagrams(self._on_echo, seal, unseal)
         self._voice: ZmqVoice | None = None
-        self._means = Means(str(options.root or Path.home()))
+        self._means = Means(options.root or Path.home())
         self._pulses = 0
         self._pulse_to: tuple[str, int] = ("", 0)
         self._interval_s = 1.0
@@ -285,7 +285,7 @@ class NodeService:
             now = time.monotonic()
             self._means.sample(now)
             self._pulses += 1
-            pulse = {"run": self._residence.run, "life": self._life, "n": self._pulses, "means": self._means.values()}
+            pulse = {"run": self._residence.run, "life": self._life, "n": self._pulses, "means": asdict(self._means.load())}
             self._datagrams.send(pulse, self._pulse_to)
             again, stops = self._residence.tick(now)
             for body in again:

@@ -15,9 +15,10 @@ from fission.cli.table import Session, example
 @click.command(name="run", epilog=example("fission my_network run", "fission my_network run --for 60 --json > summary.json"))
 @click.option("--for", "duration", type=float, metavar="SECONDS", callback=seconds_above_0, help="Stop after so many seconds.")
 @click.option("--resume", is_flag=True, help="Go on with the last run, whose client was killed.")
+@click.option("--detach", is_flag=True, help="Run in the background; see attach and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Write the summary as JSON to standard output, all else to standard error.")
 @click.pass_obj
-def command(session: Session, duration: float | None, resume: bool, as_json: bool) -> int:
+def command(session: Session, duration: float | None, resume: bool, detach: bool, as_json: bool) -> int:
     """Run the network on the NODES of its config.py, until all jobs have finished or Ctrl-C.
 
     Each node runs the service `fission node`. Local jobs work in NETWORK/local/ID on this machine. Without NODES, or with none
@@ -28,6 +29,8 @@ def command(session: Session, duration: float | None, resume: bool, as_json: boo
     from fission.project.config import load
 
     interrupts.loaded()
+    if detach:
+        return _detach(session, duration, resume)
     loaded = load(session.root, session.network)
     console = Console(out=sys.stderr) if as_json else Console()
     for warning in loaded.network.warnings():
@@ -41,3 +44,15 @@ def command(session: Session, duration: float | None, resume: bool, as_json: boo
         for line in summary.lines():
             click.echo(line)
     return summary.exit_code
+
+
+def _detach(session: Session, duration: float | None, resume: bool) -> int:
+    from fission.client.attach import start_in_background
+
+    words = [sys.executable, str(session.root / "manage.py"), session.network, "run"]
+    words += ["--for", str(duration)] if duration is not None else []
+    words += ["--resume"] if resume else []
+    process = start_in_background(words, session.root / session.network)
+    name = session.network
+    click.echo(f"{name} runs in the background, process {process}; follow it: fission {name} attach; end it: fission {name} stop")
+    return 0

@@ -42,7 +42,7 @@ def command(session: Session, once: bool, as_json: bool, interval: float) -> Non
             if as_json:
                 click.echo(json.dumps({"network": session.network, "time": after["time"], "jobs": rows}, indent=2 if once else None))
             else:
-                for line in table(HEADINGS, [_cells(row) for row in rows]):
+                for line in table(HEADINGS, [cells(row) for row in rows]):
                     click.echo(line)
             if once:
                 return
@@ -78,11 +78,11 @@ def _table(rows: list[dict[str, Any]], interval: float) -> Any:
         shown.add_column(heading, justify="left" if index < 3 else "right", no_wrap=True)
     for row in rows:
         style = "red" if row["state"] == "failed" else "dim" if row["cpu"] is None else ""
-        shown.add_row(*map(Text, _cells(row)), style=style)
+        shown.add_row(*map(Text, cells(row)), style=style)
     return shown
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def cells(row: dict[str, Any]) -> list[str]:
     return [
         row["name"],
         row["node"] or "-",

@@ -1,0 +1,26 @@
+"""``fission NETWORK attach``."""
+
+from __future__ import annotations
+
+import click
+
+from fission.cli import interrupts
+from fission.cli.looking import folder_of
+from fission.cli.table import Session, example
+
+
+@click.command(name="attach", epilog=example("fission my_network attach"))
+@click.pass_obj
+def command(session: Session) -> int:
+    """Follow a network that runs in the background or in another terminal, until it ends; its exit code is this one's.
+
+    Shows what its client has told last, and from then on everything, with what all jobs write. Ctrl-C ends the look, not the network.
+    """
+    from fission.cli.console import Console
+    from fission.client.attach import attach
+
+    interrupts.loaded()
+    lines, exit_code = attach(folder_of(session), Console())
+    for line in lines:
+        click.echo(line)
+    return exit_code

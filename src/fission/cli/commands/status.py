@@ -1,0 +1,45 @@
+"""``fission NETWORK status``."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import click
+
+from fission.cli import interrupts
+from fission.cli.commands.top import HEADINGS, cells
+from fission.cli.looking import folder_of, table
+from fission.cli.nodes_table import HEADINGS as NODE_HEADINGS
+from fission.cli.nodes_table import node_cells
+from fission.cli.table import Session, example
+
+#: Seconds between the two looks that rates come from; arbitrary.
+INTERVAL_S = 0.5
+
+
+@click.command(name="status", epilog=example("fission my_network status", "fission my_network status --json"))
+@click.option("--json", "as_json", is_flag=True, help="Write it as JSON to standard output.")
+@click.pass_obj
+def command(session: Session, as_json: bool) -> None:
+    """Show the nodes and the jobs of a running network, and what was lost so far."""
+    from fission.client.attach import status
+    from fission.client.watching import rates
+
+    interrupts.loaded()
+    folder = folder_of(session)
+    before = status(folder)
+    time.sleep(INTERVAL_S)
+    after = status(folder)
+    jobs = rates(before, after)
+    if as_json:
+        found = {name: after[name] for name in ("network", "run", "pid", "time", "nodes", "failovers")}
+        click.echo(json.dumps({**found, "jobs": jobs}, indent=2))
+        return
+    for line in table(NODE_HEADINGS, [node_cells(node, up=node["up"]) for node in after["nodes"]]):
+        click.echo(line)
+    click.echo()
+    for line in table(HEADINGS, [cells(row) for row in jobs]):
+        click.echo(line)
+    for text in after["failovers"]:
+        click.echo(f"Failover: {text}")
