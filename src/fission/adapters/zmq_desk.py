@@ -83,7 +83,8 @@ class ZmqDesk:
                 self._guard.speak(mouth)
             mouth.connect(address)
             self._mouths[address] = mouth
-        mouth.send(frame)
+        with contextlib.suppress(zmq.Again):  # nobody is there (any more), or refuses us
+            mouth.send(frame, zmq.NOBLOCK)
 
     def forget(self, address: str) -> None:
         """Nobody listens there any more."""

@@ -219,7 +219,8 @@ class ZmqLinks:
     def tell(self, frame: Buffer) -> None:
         with self._lock:
             if self._client is not None and not self._closed:
-                self._client.send(frame)
+                with contextlib.suppress(zmq.Again):  # the client refuses us
+                    self._client.send(frame, zmq.NOBLOCK)
 
     def control(self, timeout: Seconds | None) -> list[Buffer] | None:
         if self._retries:
