@@ -160,11 +160,11 @@ class Guard:
                 ready = dict(poller.poll())
                 if wake in ready:
                     wake.recv()
-                    while not self._fresh.empty():
-                        ear = self._fresh.get()
-                        ears[ear.socket] = ear
-                        poller.register(ear.socket, zmq.POLLIN)
-                for socket in ears.keys() & ready.keys():  # before ZAP: while it waits for that, a peer's connection is still open
+                while not self._fresh.empty():  # its word may come later than the first peer's question
+                    ear = self._fresh.get()
+                    ears[ear.socket] = ear
+                    poller.register(ear.socket, zmq.POLLIN)
+                for socket in list(ears):  # all of them before ZAP: while it waits for that, a peer's connection is still open
                     if not ears[socket].hear(self._log):
                         poller.unregister(socket)
                         ears.pop(socket).socket.close(0)
@@ -176,6 +176,8 @@ class Guard:
             while not self._fresh.empty():
                 ear = self._fresh.get()
                 ears[ear.socket] = ear
+            with contextlib.suppress(zmq.ZMQError):  # the context has ended
+                zap.unbind(_ZAP)  # at once; closing takes its time, and who asks meanwhile waits for an answer that never comes
             with self._lock:
                 self._closed = True
                 for socket in filter(None, (zap, wake, self._wake, *ears)):
