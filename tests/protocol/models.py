@@ -67,6 +67,7 @@ class ModelStage:
     waiting: dict[int, tuple[str, int]] = field(default_factory=dict)
     dropped: set[int] = field(default_factory=set)
     high: int = 0
+    marks: set[int] = field(default_factory=lambda: {0})
     last: int | None = None
 
 
@@ -82,13 +83,10 @@ class ModelInput:
     def generation(self) -> int:
         return self.receiver.life[1] if self.receiver.life else 0
 
-    @property
-    def mark(self) -> int:
-        return max(self.receiver.marks)
-
     def first(self, generation: int) -> int:
-        """The first compute block that this input allows."""
-        return 1 if self.generation != generation else (self.mark + self.spec.block_count - 1) // self.spec.block_count + 1
+        """The first compute block of that generation that this input allows, wherever it is now."""
+        mark = max(self.stages[generation].marks) if generation in self.stages else 0
+        return (mark + self.spec.block_count - 1) // self.spec.block_count + 1
 
 
 class AlignModel:
@@ -117,6 +115,7 @@ class AlignModel:
             else:
                 self.stage(one).last = self.stage(one).last if self.stage(one).last is not None else self.stage(one).high
         self.newest(one).high = max(one.receiver.had)
+        self.newest(one).marks.add(message.mark)
         if self.next and one.generation == self.generation and one.first(self.generation) > self.next:
             self.next = 0
         if not self.next:

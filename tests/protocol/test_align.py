@@ -226,6 +226,7 @@ class AlignMachine(RuleBasedStateMachine):
         self.model = AlignModel(specs)
         self.producers = [Producer(pipe) for pipe in range(1, count + 1)]
         self.delivered = 0
+        self.furthest = (0, 0)  # generation, the furthest compute block that it began with or had next
         self.arrived = dict.fromkeys(range(1, count + 1), 0)
 
     def feed(self, message: Message) -> None:
@@ -347,6 +348,13 @@ class AlignMachine(RuleBasedStateMachine):
             assert (receiver.incarnation, receiver.generation) == (one.receiver.life or (0, 0))
 
     @invariant()
+    def never_back(self) -> None:
+        """What was done or was known to be finished is not begun again in the same generation."""
+        here = (self.aligner.generation, self.aligner.next or self.aligner.beginning or 0)
+        assert here >= self.furthest
+        self.furthest = here
+
+    @invariant()
     def every_block_is_somewhere(self) -> None:
         for pipe, counts in self.aligner.counts().items():
             assert counts == self.model.inputs[pipe].counts
@@ -438,6 +446,41 @@ def test_an_input_that_has_a_new_generation_lets_go_of_the_others() -> None:
     assert aligner.beginning == 1
 
 
+def test_an_input_that_leaves_for_a_new_generation_does_not_take_back_its_mark() -> None:
+    """What lies before a mark is finished: it is not begun again, and what MAX_QUEUE dropped there is not lost as well."""
+    aligner = Aligner([InputSpec(1), InputSpec(2, max_queue=1)])
+    aligner.open(Open(1, 1, 0, 1))
+    aligner.open(Open(2, 1, 0, 0))
+    aligner.data(data(2, [1, 2]))
+    aligner.begin(2)
+    aligner.open(Open(1, 1, 0, 2))
+    assert (aligner.next, aligner.beginning) == (0, 3)
+    aligner.open(Open(1, 1, 1, 0))
+    assert aligner.beginning == 3
+    aligner.begin(3)
+    assert taken(aligner) == []
+    assert aligner.exhausted
+    assert aligner.releasable(2, 0) == [(1, 2), (2, 2)]
+    assert aligner.counts() == {1: InputCounts(), 2: InputCounts(duplicates=1, received=1, dropped=1)}
+    aligner.data(data(2, [3]))
+    assert aligner.counts()[2].unmatched == 1
+    aligner.open(Open(2, 1, 1, 0))
+    assert taken(aligner) == []
+    assert (aligner.generation, aligner.beginning) == (1, 1)
+
+
+def test_an_input_with_a_mark_that_has_left_before_the_others_came() -> None:
+    aligner = Aligner([InputSpec(1, dummy=lambda: "dummy"), InputSpec(2)])
+    aligner.open(Open(1, 1, 0, 4))
+    aligner.open(Open(1, 1, 1, 0))
+    aligner.open(Open(2, 1, 0, 0))
+    assert aligner.beginning == 5
+    aligner.begin(5)
+    assert aligner.data(data(2, [1, 2, 3, 4])) == 0
+    assert taken(aligner) == []
+    assert aligner.releasable(4, 0) == [(1, 4), (2, 4)]
+
+
 def test_dummies_are_marked_in_the_first_bit_of_heads_of_any_size() -> None:
     for size in range(1, 5):
         aligner = Aligner([InputSpec(1, dummy=lambda: "dummy")], size)
@@ -485,9 +528,9 @@ class ClosesGaps(Input):
 class TakesWhatLiesBefore(Input):
     """Lets go of what is there when the job begins, but not of what comes later."""
 
-    def begin_at(self, position: int) -> None:
+    def begin_at(self, position: int, *, receiving: bool) -> None:
         high = self.receiver.high
-        super().begin_at(position)
+        super().begin_at(position, receiving=receiving)
         self.receiver.high = high
 
 
@@ -560,6 +603,13 @@ class SwitchesAtOnce(Aligner):
         return arrival
 
 
+class TakesMarksBack(Aligner):
+    """Once an input has a newer generation, its mark in the one that is worked on counts no more."""
+
+    def _first(self, one: Input) -> int:
+        return super()._first(one) if one.coming is None else 1
+
+
 class HidesDummies(Aligner):
     def __init__(self, specs: list[InputSpec], head_size: int = 1) -> None:
         super().__init__(specs, head_size)
@@ -577,12 +627,8 @@ class KeepsWhatHasNoPartner(Aligner):
 
 
 class ReleasesTheNewUnderTheOld(Aligner):
-    def releasable(self, done: int) -> list[tuple[int, int]]:
-        changing, self._changing = self._changing, False
-        try:
-            return super().releasable(done)
-        finally:
-            self._changing = changing
+    def releasable(self, done: int, generation: int) -> list[tuple[int, int]]:
+        return super().releasable(done, self.generation)
 
 
 CAUGHT_IN_PLAYS = [
@@ -600,6 +646,7 @@ CAUGHT_IN_LIVES = [
     with_inputs(Repeating),
     IgnoresLateMarks,
     SwitchesAtOnce,
+    TakesMarksBack,
     ReleasesTheNewUnderTheOld,
 ]
 

@@ -2,7 +2,8 @@
 
 Rules
     Compute block k is made of the blocks (k-1)c+1 to kc of every input, c being that input's BLOCK_COUNT.
-    Numbering begins at the largest mark of the inputs (`beginning`, `begin`): what lies before was finished by an earlier life.
+    Numbering begins at the largest mark of the inputs (`beginning`, `begin`): what lies before was finished by an earlier life,
+    also when the input with that mark has left for a newer generation. So within a generation it never begins further back.
     A block that is missing for good (a gap, or dropped by MAX_QUEUE) becomes a dummy: `InputSpec.dummy` if there is one, else
     the previous block of that input again, with the corrupted bit in its head; without a previous block the compute block is
     left out. After the end of an input, blocks of the others that can no longer be matched are dropped.
@@ -85,6 +86,7 @@ class Aligner:
                 one.coming = Stage()
                 self._changing = True
         one.newest.high = one.receiver.high
+        one.newest.mark = one.receiver.mark or 0
         if self.next and one.coming is None and self._first(one) > self.next:
             self.next = 0  # an earlier life of this job had finished these: it begins again, further on
         if not self.next:
@@ -257,9 +259,9 @@ class Aligner:
         return (self.next - 1) * one.spec.block_count + 1
 
     def _first(self, one: Input) -> int:
-        mark = one.receiver.mark if one.receiver.generation == self.generation else 0
+        # the stage's mark, not the receiver's: an input that has a newer generation does not take back what was finished in this one;
         # a mark within a compute block is where a new life of the producer began: this job had finished the whole block
-        return -(-(mark or 0) // one.spec.block_count) + 1
+        return -(-one.stage.mark // one.spec.block_count) + 1
 
     def _find_final(self) -> None:
         ended = (one.stage.last // one.spec.block_count for one in self._inputs if one.stage.last is not None)

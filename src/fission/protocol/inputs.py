@@ -71,12 +71,14 @@ class Stage:
     Attributes:
         segments: (first number, payloads, heads or None), ascending, without overlap.
         high: the last number that arrived or is known to be missing.
+        mark: the producer's newest mark in this generation; 0 before it has said one.
         last: the number of the last block, once that is known.
         dropped: numbers that MAX_QUEUE took out of the segments and that were not yet met as a gap.
     """
 
     segments: deque[tuple[int, list[Any], list[int] | None]] = field(default_factory=deque)
     high: int = 0
+    mark: int = 0
     last: int | None = None
     dropped: deque[range] = field(default_factory=deque)
 
