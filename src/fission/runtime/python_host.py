@@ -78,6 +78,7 @@ class PythonHost:
         job.__dict__["_console"] = exchange.console
         job.__dict__["_head_size"] = self._head_size
         job.setup()
+        rows.start(job)
         exchange.start()
         self._keeper = exchange.keeper
         while exchange.stored.settling:
@@ -255,6 +256,7 @@ class PythonHost:
                 first = self._keeper.first_of_generation(generation, first)
             else:
                 first = self._keeper.begin(generation, first)
+        rows.note(self._job, generation, first)
         aligner.begin(first)
         self._exchange.begin(first)
         self._begun = True
@@ -262,7 +264,7 @@ class PythonHost:
 
     def _compute(self, batch: Batch) -> None:
         """Run the job on each compute block. Its last one, if it finishes, does not count as done: a new life must come to it too."""
-        self._number = batch.numbers[0] - 1
+        self._expect(batch.numbers[0])
         for outlet in self._outlets:
             outlet.seek(batch.numbers[0])
         if self._job.HEAD or batch.heads is not None or any(self._optional) or isinstance(batch.numbers, list):
@@ -290,6 +292,12 @@ class PythonHost:
                 if keeper is not None:
                     keeper.after(self._number)
         return None
+
+    def _expect(self, number: int) -> None:
+        """The next compute block is this one; those in between were left out."""
+        if number != self._number + 1:
+            rows.note(self._job, self._generation, number)
+            self._number = number - 1
 
     def _compute_one_output(self, run: Callable[..., Any], decoded: list[Any]) -> None:
         """The commonest case, without any detour: this loop is FISSION's speed."""
@@ -327,7 +335,7 @@ class PythonHost:
                     arguments[index], heads[index] = one.take()
             for outlet in self._outlets:
                 outlet.seek(number)
-            self._number = number - 1
+            self._expect(number)
             reduced = self._set_heads(heads)
             result = job.run(*arguments)
             if self._outlets:
