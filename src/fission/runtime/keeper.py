@@ -9,7 +9,9 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any
 
+from fission.core.python_job import resumable
 from fission.errors import ValueFitError
+from fission.ports import JobBundle
 from fission.protocol.checkpoint import Checkpoints, to_restore
 
 #: In place of a snapshot: the job as it is when `setup` has returned.
@@ -118,3 +120,13 @@ class Keeper:
             text = f"{self._job.name}: what snapshot gave ({type(state).__name__}) cannot be pickled: {type(why).__name__}: {why}"
             raise ValueFitError(text) from why
         self._say("store", {"generation": self.generation, "block": block}, pickled)
+
+
+def make_keeper(job: Any, bundle: JobBundle, say: Callable[[str, dict[str, Any], bytes], None]) -> Keeper | None:
+    """Return the keeper of a life of a job; None for a job without CHECKPOINT, or one that cannot resume."""
+    every: int | timedelta | None = job.CHECKPOINT
+    if every is None or not resumable(job):
+        return None
+    counts = [pipe.BLOCK_COUNT for pipe in job.inputs if not pipe.ASYNC]
+    pressed_after = min((bundle.window_blocks // 2 // count for count in counts), default=bundle.window_blocks)
+    return Keeper(job, every, pressed_after, bundle.snapshots, say)
