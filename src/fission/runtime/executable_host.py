@@ -34,8 +34,8 @@ log = logging.getLogger("fission.runtime")
 QUEUE_BLOCKS = 4
 #: Seconds after which the log says that an executable still owes the rest of a block. Arbitrary.
 SAY_WAITING_S = 5.0
-#: Seconds between looks whether an executable has read something, where it may read its inputs in any order. Arbitrary.
-ROOM_S = 0.005
+#: Seconds between looks at what comes while an executable reads nothing, where it may read its inputs in any order. Arbitrary.
+ROOM_S = 0.1
 #: Seconds between SIGTERM and SIGKILL when a job is stopped; the client's grace is longer. Arbitrary.
 TERM_S = 0.5
 
@@ -107,6 +107,7 @@ class ExecutableHost:
         self._process: subprocess.Popen[bytes] | None = None
         self._failure: Exception | None = None  # of a thread, the first one
         self._ended = threading.Event()
+        self._room = threading.Event()  # a queue is not full any more
         exchange.most_held = bundle.window_blocks // 2
 
     def run(self) -> str:
@@ -208,6 +209,7 @@ class ExecutableHost:
         descriptor = self._ours[index]()
         try:
             while (data := self._queues[index].get()) is not None:
+                self._room.set()
                 view = memoryview(data)
                 while view:
                     view = view[os.write(descriptor, view) :]
@@ -299,7 +301,8 @@ class ExecutableHost:
             inputs = [entry for entry in inputs if not entry[1].finished]
             if any(values.waiting >= pipe.BLOCK_COUNT for pipe, values, _ in inputs):
                 exchange._drain_inputs()
-                self._ended.wait(ROOM_S)  # until it has read some of what waits for it
+                self._room.wait(ROOM_S)  # until it has read some of what waits for it
+                self._room.clear()
             elif inputs:
                 exchange.receive()
         exchange.release(force=True)
