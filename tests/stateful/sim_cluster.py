@@ -487,7 +487,7 @@ class Cluster:
             pulse_interval_s=PULSE_S,
             restart_window_s=1.0,
             allocation_timeout_s=60.0,
-            on_ended=lambda job: None,
+            on_console=lambda what, job, lines: None,
         )
         loaded: Any = SimpleNamespace(network=network, root=self.folder, config=SimpleNamespace(head_size=1))
         bundles = SmallBundles(loaded, str(self.folder), addresses, self.client.incarnation)

@@ -18,7 +18,7 @@ from typing import Any
 from fission.adapters.local_engine import LocalEngine
 from fission.adapters.zmq_desk import ZmqDesk
 from fission.client.bundles import Addresses, Bundles
-from fission.client.deaths import death
+from fission.client.deaths import death, failed_job
 from fission.client.summary import JobSummary
 from fission.client.tally import Tally
 from fission.core.network import Network
@@ -56,7 +56,7 @@ class Conductor:
         pulse_interval_s: float,
         restart_window_s: float,
         allocation_timeout_s: float,
-        on_ended: Callable[[int], None],
+        on_console: Callable[[str, int, int], None],
     ) -> None:
         self._network = network
         self._nodes = nodes
@@ -65,7 +65,7 @@ class Conductor:
         self._store = store
         self.observer = observer
         self._addresses = addresses
-        self._on_ended = on_ended
+        self._on_console = on_console
         self._needs = {number: _needs(job) for number, job in network.jobs.items()}
         self._names = {number: job.name for number, job in network.jobs.items()}
         self._liveness = liveness.Liveness(pulse_interval_s)
@@ -227,6 +227,8 @@ class Conductor:
         elif what == "keep":
             self._kept.setdefault(word.job, {})[body["pipe"]] = word.payload
             self.command(word.job, {"do": "kept", "pipe": body["pipe"], "number": body["number"]})
+        elif what == "typed":
+            self._on_console(what, word.job, body["lines"])
         elif what == "warning":
             self.observer.warning(f"{self._names[word.job]}: {body['text']}")
         elif what == "stable":
@@ -273,7 +275,7 @@ class Conductor:
                 self._shown.add(error)  # one that fails again in the same way has told it already
                 self.observer.job_failed(name, job, error)
             return
-        self._on_ended(job)
+        self._on_console("ended", job, 0)
         log.info("%s %s", name, outcome)
         self.observer.job_ended(name, job, outcome)
         if outcome == "ended":
@@ -321,6 +323,7 @@ class Conductor:
         kept = dict(self._kept.get(order.job, {}))
         bundle = self._bundles.bundle(order.job, order.incarnation, order.generation, frozenset(finished), snapshots, kept)
         if order.incarnation > 1:
+            self._on_console("new life", order.job, 0)
             self._desk.forget(self._addresses.control(order.job, order.incarnation - 1))
         self._processes[order.job, order.incarnation] = order.node
         self._say_empty()
@@ -386,11 +389,6 @@ class Conductor:
             entry = {"s": round(time.monotonic() - self._began, 4), "what": type(what).__name__, **dataclasses.asdict(what)}
             self._events_file.write(json.dumps(entry, default=str) + "\n")
             self._events_file.flush()
-
-
-def failed_job(reason: str) -> str:
-    """The job whose failure is the reason for a network's end."""
-    return reason.removesuffix(" failed").removeprefix("no place for ")
 
 
 def _needs(job: Any) -> placement.JobNeeds:

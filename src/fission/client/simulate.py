@@ -21,8 +21,9 @@ from fission.adapters.local_engine import LocalEngine
 from fission.adapters.shared_memory import sweep
 from fission.adapters.zmq_desk import ZmqDesk
 from fission.client.bundles import Addresses, Bundles, groups_of, plans
-from fission.client.conductor import Conductor, failed_job
+from fission.client.conductor import Conductor
 from fission.client.consoles import Consoles
+from fission.client.deaths import failed_job
 from fission.client.faults import Chaos, Fault, Saboteur, check_faults
 from fission.client.folders import alone, end_log, make_folders, start_log
 from fission.client.signals import Signals
@@ -136,7 +137,7 @@ class _Run:
             pulse_interval_s=config.pulse_interval,
             restart_window_s=config.restart_window,
             allocation_timeout_s=config.allocation_timeout,
-            on_ended=lambda job: consoles.forget(job),
+            on_console=lambda what, job, lines: consoles.hear(what, job, lines),
         )
         consoles = Consoles(self._loaded, self._run_folder, self._folder, self._observer, self._stdin, conductor.command)
         handlers: list[logging.Handler] = []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from fission.core.base import BaseJob
+from fission.core.jobs import InteractiveJob
 from fission.protocol.window import WINDOW_BLOCKS
 from fission.runtime.outlet import Outlet
 
@@ -16,8 +17,10 @@ class Crowds:
         pipes: their ids.
     """
 
-    def __init__(self, outputs: Iterable[Any]) -> None:
-        """Args: outputs: all pipes of the job."""
+    def __init__(self, job: BaseJob) -> None:
+        """Args: job: whose outputs."""
+        # a console may wait, and must: whatever is written into it faster than it is taken waits in front of it
+        outputs = () if isinstance(job, InteractiveJob) else job.outputs
         self._names = {pipe.id: str(pipe) for pipe in outputs if pipe.ASYNC and not pipe.OPTIONAL_BUFFER_SIZE}
         self.pipes = frozenset(self._names)
         self._told: set[int] = set()

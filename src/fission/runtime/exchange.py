@@ -73,7 +73,7 @@ class Exchange:
         self._is_source = job.is_source
         self.begun = False
         self.reset_to = bundle.generation
-        self.console = Console()
+        self.console = Console(lambda lines: self.say("typed", {"lines": lines}))
         self.keeper = make_keeper(job, bundle, self.say)
         self.inlets = Inlets(
             [input_spec(pipe, job.MAX_QUEUE) for pipe in job.inputs if not pipe.ASYNC],
@@ -90,7 +90,7 @@ class Exchange:
         self.control = Control(links, self)
         # an executable's outputs have threads of their own, and inputs belong to the main thread
         self._pump = self._drain_inputs if bundle.feedback and not isinstance(job, ExecutableJob) else None
-        self.crowds = Crowds(job.outputs)
+        self.crowds = Crowds(job)
         self._needed = {pipe.id: bundle.needed.get(pipe.id, pipe.BLOCK_COUNT) for pipe in job.outputs}
         self.outlets = [self._make_outlet(pipe, index) for index, pipe in enumerate(job.outputs)]
         plain_source = job.is_source and not isinstance(job, ExecutableJob)

@@ -71,7 +71,7 @@ class Stopper:
     def fail(self, error: Exception, last_words: Callable[[], None]) -> None:
         """Another thread, at its end: stop the job because of this error.
 
-        Its ``finally`` blocks run; if that takes too long, or it has taken SIGTERM for itself, ``last_words`` is called and the process ends.
+        Its ``finally`` blocks run; if that takes too long, or it takes SIGTERM itself, ``last_words`` is called and the process ends.
         """
         self.failure = error
         os.kill(os.getpid(), signal.SIGTERM)
