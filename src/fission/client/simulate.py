@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 import shutil
 import signal
 import tempfile
@@ -18,7 +17,7 @@ from collections.abc import Sequence
 
 from fission.adapters.file_checkpoints import FileCheckpoints
 from fission.adapters.local_engine import LocalEngine
-from fission.adapters.shared_memory import sweep
+from fission.adapters.shared_memory import run_prefix, sweep
 from fission.adapters.zmq_desk import ZmqDesk
 from fission.client.bundles import Addresses, Bundles, groups_of, plans
 from fission.client.conductor import Conductor
@@ -97,7 +96,7 @@ class _Run:
         self._virtual = virtual
         self._folder = loaded.folder / "simulation"
         self._run_folder = run_folder
-        self._shared_prefix = f"fission-{secrets.token_hex(6)}"
+        self._shared_prefix = run_prefix()
         self._stdin = stdin
         self._exit_code = EXIT_OK
         self._reason = ""
