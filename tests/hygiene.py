@@ -21,6 +21,7 @@ import ctypes
 import multiprocessing.forkserver
 import multiprocessing.resource_tracker
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -107,7 +108,16 @@ def _names(folder: str, prefix: str = "") -> set[str]:
 
 def _things() -> set[str]:
     """Files, sockets, shared memory and network namespaces of ours that exist now, as paths."""
-    return _names(tempfile.gettempdir(), OURS) | _names("/dev/shm", shared_memory.mark()) | _names("/run/netns")
+    namespaces = {name for name in _names("/run/netns") if not _others(name)}
+    return _names(tempfile.gettempdir(), OURS) | _names("/dev/shm", shared_memory.mark()) | namespaces
+
+
+def _others(namespace: str) -> bool:
+    """Whether a network namespace, ``fission-PID-...``, was made by a process that lives and is none of this run's."""
+    found = re.match(r"fission-(\d+)-", os.path.basename(namespace))
+    if found is None or not psutil.pid_exists(int(found[1])):
+        return False
+    return int(found[1]) not in {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
 
 
 def _children() -> set[psutil.Process]:
