@@ -1,14 +1,14 @@
 """pytest plugin: a test leaves nothing behind, and with CI=true nothing is skipped. Loaded by the conftest.py of the root.
 
 **Leaks.** After each test, and after the test's own fixtures have ended, there must be no new child process, no new file or
-socket named ``fission*`` in the temp directory, no new shared memory named ``fission*``, no new host of tests/cluster. Stragglers
+socket named ``fission*`` in the temp directory, no new shared memory of ours, no new network namespace. Stragglers
 get `GRACE_S` to go; then the test fails by an error of its teardown that names them. Leaked processes are killed, so that the next test
 is judged by itself. What fixtures of a wider scope than the test hold is there before the test and does not count.
 
 Two things make this exact. On Linux the pytest process adopts orphans (it is their "subreaper"), so a grandchild whose
 parent died is still found. And the temp directory is one of this run only, so that another run at the same time is not blamed
-on this one. Adopting has a price: a dead orphan stays a zombie until pytest waits for it, so ask `tests.waiting.is_running`
-whether a process lives, not ``os.kill(pid, 0)``.
+on this one; the names of shared memory begin with a mark of that directory. Adopting has a price: a dead orphan
+stays a zombie until pytest waits for it, so ask `tests.waiting.is_running` whether a process lives, not ``os.kill(pid, 0)``.
 
 **Skips.** With CI=true a skip of a test or a whole file is a failure that says what was missing. The same holds for an xfail that is
 not even run.
@@ -21,6 +21,7 @@ import ctypes
 import multiprocessing.forkserver
 import multiprocessing.resource_tracker
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -31,6 +32,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from fission.adapters import shared_memory
 
 GRACE_S = 2.0  # arbitrary: a job's process needs some tens of milliseconds to end
 OURS = "fission"  # what files, sockets and shared memory of ours begin with
@@ -105,8 +108,16 @@ def _names(folder: str, prefix: str = "") -> set[str]:
 
 def _things() -> set[str]:
     """Files, sockets, shared memory and network namespaces of ours that exist now, as paths."""
-    # Hosts (tests/cluster/hosts.py) have the number of their pytest in their names; other runs may make some at the same time.
-    return _names(tempfile.gettempdir(), OURS) | _names("/dev/shm", OURS) | _names("/run/netns", f"{OURS}-{os.getpid()}-")
+    namespaces = {name for name in _names("/run/netns") if not _others(name)}
+    return _names(tempfile.gettempdir(), OURS) | _names("/dev/shm", shared_memory.mark()) | namespaces
+
+
+def _others(namespace: str) -> bool:
+    """Whether a network namespace, ``fission-PID-...``, was made by a process that lives and is none of this run's."""
+    found = re.match(r"fission-(\d+)-", os.path.basename(namespace))
+    if found is None or not psutil.pid_exists(int(found[1])):
+        return False
+    return int(found[1]) not in {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
 
 
 def _children() -> set[psutil.Process]:

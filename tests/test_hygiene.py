@@ -95,12 +95,14 @@ def test_clean_tests_pass(tmp_path: Path) -> None:
 
 LEAKS = """
 import subprocess, tempfile
+from fission.adapters.shared_memory import run_prefix
 
 def test_leaks():
     subprocess.Popen(["sleep", "1234"]).returncode = 0
     subprocess.run(["sh", "-c", "setsid sleep 5678 >/dev/null 2>&1 &"])
     open(tempfile.gettempdir() + "/fission-1234.sock", "w").close()
-    open("/dev/shm/fission-1234", "w").close()
+    open("/dev/shm/" + run_prefix() + "-left-behind", "w").close()
+    open("/dev/shm/fission-another-run-left-behind", "w").close()
 
 def test_next_one_is_judged_by_itself():
     pass
@@ -112,8 +114,10 @@ def test_leaks_are_named(tmp_path: Path) -> None:
     try:
         code, output = run_pytest(tmp_path, LEAKS)
     finally:
-        Path("/dev/shm/fission-1234").unlink(missing_ok=True)
+        for path in Path("/dev/shm").glob("fission-*-left-behind"):
+            path.unlink(missing_ok=True)
     assert code == 1, output
     assert "2 passed, 1 error" in output
-    for leaked in (": sleep 1234", ": sleep 5678", "/fission-1234.sock", "/dev/shm/fission-1234"):
+    for leaked in (": sleep 1234", ": sleep 5678", "/fission-1234.sock", "-left-behind"):
         assert leaked in output
+    assert "another-run" not in output

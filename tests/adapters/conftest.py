@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from fission.adapters.shared_memory import Arena, sweep
+from fission.adapters.shared_memory import Arena, run_prefix, sweep
 from fission.protocol.shared_blocks import ALIGNMENT
 from tests.adapters.shared_support import MakeArena
 
@@ -16,7 +15,7 @@ from tests.adapters.shared_support import MakeArena
 @pytest.fixture
 def prefix() -> Iterator[str]:
     """Of a run of this test's own. What the test leaves in /dev/shm is removed."""
-    name = f"fission-t{os.urandom(6).hex()}"
+    name = run_prefix()
     yield name
     sweep(name)
 

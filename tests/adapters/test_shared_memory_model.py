@@ -6,7 +6,6 @@ when everything was released and let go, all memory is free.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, ClassVar
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 from fission.adapters import shared_memory, shared_views
-from fission.adapters.shared_memory import Arena
+from fission.adapters.shared_memory import Arena, run_prefix
 from fission.adapters.shared_views import Views
 from fission.errors import LocalProtocolError
 from fission.protocol import shared_blocks
@@ -64,7 +63,7 @@ class SharedMemory(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         size = (1 + PAGES) * ALIGNMENT  # one page is the table
-        self.arena = self.arena_kind(f"fission-t{os.urandom(6).hex()}", 1, 1, [1] * READERS, limit=size, segment_bytes=size)
+        self.arena = self.arena_kind(run_prefix(), 1, 1, [1] * READERS, limit=size, segment_bytes=size)
         self.lives = [1] * READERS
         self.views: list[Views] = [self.views_kind(1) for _ in range(READERS)]
         self.known: list[Block] = []

@@ -780,6 +780,25 @@ class NetworkConformance:
         assert 494 <= second < 500
         assert counts[2].dropped >= 490
 
+    def test_an_async_input_without_limit_does_not_wait_for_the_job_either(self, place: Place) -> None:
+        """Nothing is dropped: all that waits is kept, whatever the window of other pipes."""
+        flooded = threading.Event()
+
+        def flood() -> Iterator[int]:
+            yield from range(500)
+            flooded.set()
+
+        def waits() -> Iterator[int]:
+            assert flooded.wait(DEADLINE_S)
+            yield from (7, 8, 9)
+
+        sink = Sink([PicklePipe(1), OptionalPicklePipe(2)])
+        counts = Network(place, [Source(waits(), [PicklePipe(1)]), Source(flood(), [OptionalPicklePipe(2)]), sink], blocks=4).run()
+        values = [value for _, value in sink.got]
+        found = [value for value in values if value is not None]
+        assert found == list(range(len(found)))
+        assert counts[2].dropped == 0
+
     def test_a_slow_consumer_with_max_queue_gets_dummies(self, place: Place) -> None:
         class Slow(Sink):
             MAX_QUEUE = 3

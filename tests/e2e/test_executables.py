@@ -266,6 +266,28 @@ def test_three_executables_in_a_row(fission: CommandLine) -> None:
     assert column(result(fission, 4)) == list(range(1, 3001))
 
 
+def test_an_executable_that_has_only_optional_inputs(fission: CommandLine) -> None:
+    """It gets every block of each, once, as it comes, and the end of each by itself; it may read them in any order."""
+    jobs = """
+    class Slow(PythonJob):
+        def run(self):
+            for number in range(10):
+                time.sleep(0.02)
+                yield number
+
+    class Cat(Script):
+        PARAMETERS = "-c 'exec 3<$1 4<$3 5>$5; cat <&4 >&5; cat <&3 >&5'"
+    """
+    listed = """
+    Count(3000, outputs=[OptionalJSONPipe(1)]),
+    Slow(outputs=[OptionalJSONPipe(2)]),
+    Cat(inputs=[OptionalJSONPipe(1), OptionalJSONPipe(2)], outputs=[JSONPipe(3)]),
+    CSVSinkJob("r.csv", inputs=[JSONPipe(3)]),
+    """
+    simulate(fission, listed, jobs=jobs)
+    assert column(result(fission, 4)) == [*range(10), *range(1, 3001)]
+
+
 def test_an_optional_input_of_an_executable(fission: CommandLine) -> None:
     jobs = """
     class Gain(OptionalJSONPipe):

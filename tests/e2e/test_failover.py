@@ -11,9 +11,12 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 
+from fission.client.conductor import Conductor
 from tests.e2e.failover import (
     CHAIN,
     DIAMOND,
@@ -696,6 +699,89 @@ def test_a_node_that_comes_back_in_time_ends_the_waiting(fission: CommandLine) -
     ran = Stage(fission).run(script, nodes=2)
     check(ran, diamond_rows(limit), 5)
     assert any("-> 2" in line for line in ran.failovers)
+
+
+def test_a_csv_file_goes_on_behind_blocks_that_were_left_out(fission: CommandLine) -> None:
+    """A sink that cannot keep up loses blocks; those at the beginning of a life have no dummy, and so no row."""
+    jobs = """
+    class SlowSink(CSVSinkJob):
+        MAX_QUEUE = 4
+        def run(self, *values):
+            super().run(*values)
+            time.sleep(0.001)
+
+    class Ends(Until):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.pace = 0.0005
+    """
+    fission.project(project_of('Ends(outputs=[PicklePipe(1)]), SlowSink("result.csv", inputs=[PicklePipe(1)])', jobs))
+    rng = seeded(11)
+
+    async def script(stage: Stage) -> None:
+        for number in range(12):
+            before = stage.row_count()
+            await stage.rows(before + rng.randint(1, 60))
+            await stage.until(lambda: stage.kill_job(2), "its process")
+            await stage.until(lambda: len(stage.failovers) == number + 1, "its failover")  # noqa: B023
+        await stage.rows(stage.row_count() + 20)
+        (stage.folder(1) / "stop").touch()
+
+    ran = Stage(fission, sink=2).run(script)
+    assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
+    values = column(ran.result)
+    # a dummy is the block before it again: a row that goes back would be a block that was there before
+    assert values == sorted(values), ran
+    assert len(values) < values[-1]  # some were left out
+    notes = [json.loads(line) for line in (ran.result.parent / ".fission-rows.jsonl").read_text().splitlines()]
+    for one in notes:
+        assert values[one["rows"]] == one["number"]  # the first block behind those that were left out is no dummy
+
+
+# -- the control thread -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("takes_signals", [False, True], ids=["", "takes SIGTERM itself"])
+def test_a_control_thread_that_fails_ends_its_job(fission: CommandLine, takes_signals: bool) -> None:
+    """An order that nobody can carry out: the job says so and has a new life, instead of standing still."""
+    setup = "signal.signal(signal.SIGTERM, lambda *_: None)" if takes_signals else "pass"
+    jobs = f"""
+    import signal
+
+    class Deaf(PythonJob):
+        def setup(self, *args, **kwargs):
+            {setup}
+        def run(self, value):
+            return value
+    """
+    listed = """
+    Until(outputs=[PicklePipe(1)]),
+    Deaf(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
+    CSVSinkJob("result.csv", inputs=[PicklePipe(2)]),
+    """
+    fission.project(project_of(listed, jobs))
+    conductors: list[Conductor] = []
+
+    class Seen(Conductor):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            conductors.append(self)
+
+    async def script(stage: Stage) -> None:
+        await stage.rows(30)
+        conductors[0].command(2, {"do": "wire", "pipe": 1, "address": "no address", "peer": 1, "incarnation": 1})
+        await stage.until(lambda: stage.failovers, "a failover")
+        await stage.rows(stage.row_count() + 30)
+        (stage.folder(1) / "stop").touch()
+
+    with mock.patch("fission.client.simulate.Conductor", Seen):
+        ran = Stage(fission, sink=3).run(script)
+    assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
+    values = column(ran.result)
+    assert values == list(range(1, len(values) + 1))
+    assert ran.restarts(2) == 1
+    (told,) = ran.failed
+    assert "Deaf 2: the thread that serves its pipes failed: " in told
 
 
 # -- counts -----------------------------------------------------------------------------------------------------------

@@ -215,6 +215,60 @@ def test_standard_input_is_the_console_if_there_is_one(fission: CommandLine) -> 
     assert printed(done.stdout, "Show 2") == ["got first", "got second", "got no newline"]
 
 
+@pytest.mark.parametrize("kind", ["PicklePipe", "OptionalPicklePipe"])
+def test_who_writes_faster_than_the_job_takes_must_wait(fission: CommandLine, kind: str) -> None:
+    """As `yes | fission net simulate`: neither the client nor the job gathers what nobody takes, and nothing of it is lost."""
+    jobs = """
+    class Held(PythonJob):
+        def setup(self, *args, **kwargs):
+            self.count = 0
+            while not os.path.exists("go"):
+                time.sleep(0.01)
+        def run(self, tick, line=None):
+            value = tick if line is None else line
+            if value is not None and value == f"line {self.count}":
+                self.count += 1
+                if self.count % 1000 == 0:
+                    print("has", self.count)
+    """
+    if kind == "PicklePipe":
+        listed = "InteractiveJob(outputs=[PicklePipe(1)]), Held(inputs=[PicklePipe(1)])"
+    else:
+        listed = """
+        InteractiveJob(outputs=[OptionalPicklePipe(1)]),
+        Held(inputs=[PicklePipe(2), OptionalPicklePipe(1)]),
+        ClockJob(0.0001, outputs=[PicklePipe(2)]),
+        """
+    fission.project(network(jobs, listed))
+    client = simulate(fission)
+    assert client.process.stdin is not None
+    descriptor = client.process.stdin.fileno()
+    os.set_blocking(descriptor, False)
+    text = b"".join(b"line %d\n" % number for number in range(100_000))
+    sent = full = 0
+
+    def is_full() -> bool:
+        """Nothing was taken from the pipe for 100 looks."""
+        nonlocal sent, full
+        try:
+            sent += os.write(descriptor, text[sent : sent + 65536])
+            full = 0
+        except BlockingIOError:
+            full += 1
+        return (full >= 100 and sent > 100_000) or sent == len(text)  # more than the pipe itself holds: the client reads
+
+    eventually(is_full, 20, lambda: f"standard input is full; {sent} bytes were taken")
+    lines = text[:sent].count(b"\n")
+    assert lines < 30_000  # a window, what may be under way, and what the system's own pipe holds
+    os.set_blocking(descriptor, True)
+    (fission.root / "net/simulation/2/go").touch()
+    rest = text[sent : text.index(b"line 40000\n")]
+    client.process.stdin.write(rest)
+    client.process.stdin.flush()
+    client.wait_for("has 40000", 30)
+    stop(client, fission.root)
+
+
 def test_end_of_input_ends_the_console_and_not_the_network(fission: CommandLine) -> None:
     fission.project(network(GAIN, GAIN_NETWORK))
     client = simulate(fission)

@@ -110,6 +110,11 @@ def no_generation_file() -> AbstractContextManager[None]:
     return _replace(rows, first_number=first_number)
 
 
+def rows_are_numbers() -> AbstractContextManager[None]:
+    """A sink takes the rows of its file for the numbers of blocks, whatever was left out."""
+    return _replace(rows, note=lambda job, generation, number: None)
+
+
 def stored_value_released() -> AbstractContextManager[None]:
     """The value that an ASYNC input stores is released when it is taken."""
     take = OptionalInput.take
@@ -136,6 +141,7 @@ BROKEN: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "no-mark": no_mark,
     "newest-snapshot": newest_snapshot,
     "no-generation-file": no_generation_file,
+    "rows-are-numbers": rows_are_numbers,
     "stored-value-released": stored_value_released,
     "no-waiting-for-values": no_waiting_for_values,
 }

@@ -98,9 +98,10 @@ class Connector(SimJob):
 class FileSink(LocalJob, SimJob):
     """Writes a row a compute block into a file that survives its lives."""
 
-    def __init__(self, inputs: list[Any], heads: bool) -> None:
+    def __init__(self, inputs: list[Any], heads: bool, max_queue: int) -> None:
         super().__init__(inputs=inputs)
         self.HEAD = heads  # type: ignore[misc]
+        self.MAX_QUEUE = max_queue  # type: ignore[misc]
 
     @property
     def blocks_written(self) -> int:
@@ -224,7 +225,9 @@ class Story:
                 limit = rng.randint(1, rate * units) if checkpoint and self.exact and rng.random() < 0.1 else 0
                 Connector(ins[index], outs[index], checkpoint, checkpoint is not None and self.exact, limit)
             else:
-                FileSink(ins[index], heads=not self.exact or rng.random() < 0.2)
+                # with MAX_QUEUE it loses blocks, and compute blocks that have no dummies are left out
+                loses = self.exact and rng.random() < 0.2
+                FileSink(ins[index], not self.exact or rng.random() < 0.2, rng.choice([1, 1, 2, 5]) if loses else 0)
         if watched:
             Watcher(inputs=watched)
         if rare is not None:
@@ -246,6 +249,7 @@ class Story:
             more = f" CHECKPOINT={job.CHECKPOINT}" if job.CHECKPOINT else ""
             more += f" blocks={job.blocks}" if hasattr(job, "blocks") else ""
             more += f" limit={job.limit}" if getattr(job, "limit", 0) else ""
+            more += f" MAX_QUEUE={job.MAX_QUEUE}" if job.MAX_QUEUE else ""
             lines.append(f"  {job.name}: {ins or '-'} -> {outs or '-'}{more}")
         return "\n".join(lines)
 

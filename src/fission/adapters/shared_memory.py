@@ -23,6 +23,9 @@ import contextlib
 import logging
 import mmap
 import os
+import secrets
+import tempfile
+import zlib
 from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -352,6 +355,16 @@ class Arena:
             if parsed and parsed[0] == self._owner and parsed[1] < self._incarnation - 1:
                 with contextlib.suppress(OSError):
                     os.unlink(os.path.join(self._folder, name))
+
+
+def run_prefix() -> str:
+    """Return a prefix for the names of a new run. It begins as those of all runs with the same temp directory do (`mark`)."""
+    return f"{mark()}{secrets.token_hex(4)}"
+
+
+def mark() -> str:
+    """What the names of this temp directory's runs begin with: somebody with one of their own can tell their runs from others'."""
+    return f"fission-{zlib.crc32(os.fsencode(tempfile.gettempdir())) & 0xFFFF:04x}"
 
 
 def sweep(prefix: str, *, folder: str = FOLDER) -> int:

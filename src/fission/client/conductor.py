@@ -18,7 +18,7 @@ from typing import Any
 
 from fission.adapters.zmq_desk import ZmqDesk
 from fission.client.bundles import Addresses, Bundles
-from fission.client.deaths import death
+from fission.client.deaths import death, failed_job
 from fission.client.history import History
 from fission.client.summary import JobSummary
 from fission.client.tally import Tally
@@ -76,12 +76,12 @@ class Conductor:
         pulse_interval_s: float,
         restart_window_s: float,
         allocation_timeout_s: float,
-        on_ended: Callable[[int], None],
+        on_console: Callable[[str, int, int], None],
         gather_s: float | None = None,
         history: History | None = None,
     ) -> None:
         """Args: nodes: that are expected. gather_s: seconds after which the network starts without those that are not up; None: never.
-        on_ended: called with each job that has ended. history: of the run that is to be gone on with. The rest as in
+        on_console: called with (what, job, lines) of what happens to jobs with consoles, and of each job's end. history: of the run that is to be gone on with. The rest as in
         `fission.client.simulate`.
         """
         self._network = network
@@ -95,7 +95,7 @@ class Conductor:
         self._store = store
         self.observer = observer
         self._addresses = addresses
-        self._on_ended = on_ended
+        self._on_console = on_console
         self._needs = {number: _needs(job) for number, job in network.jobs.items()}
         self._names = {number: job.name for number, job in network.jobs.items()}
         self._liveness = liveness.Liveness(pulse_interval_s)
@@ -334,6 +334,8 @@ class Conductor:
         elif what == "keep":
             self._kept.setdefault(word.job, {})[body["pipe"]] = word.payload
             self.command(word.job, {"do": "kept", "pipe": body["pipe"], "number": body["number"]})
+        elif what == "typed":
+            self._on_console(what, word.job, body["lines"])
         elif what == "warning":
             self.observer.warning(f"{self._names[word.job]}: {body['text']}")
         elif what == "stable":
@@ -392,7 +394,7 @@ class Conductor:
                 self._shown.add(error)  # one that fails again in the same way has told it already
                 self.observer.job_failed(name, job, error)
             return
-        self._on_ended(job)
+        self._on_console("ended", job, 0)
         log.info("%s %s", name, outcome)
         self.observer.job_ended(name, job, outcome)
         if outcome == "ended":
@@ -441,6 +443,7 @@ class Conductor:
         self._addresses.placed(order.job, order.incarnation, order.node)
         bundle = self._bundles.bundle(order.job, order.incarnation, order.generation, frozenset(finished), snapshots, kept, order.node)
         if order.incarnation > 1:
+            self._on_console("new life", order.job, 0)
             self._desk.forget(self._addresses.control(order.job, order.incarnation - 1))
             self._waiting.pop((order.job, order.incarnation - 1), None)
         self._wire_later(order, bundle)
@@ -549,11 +552,6 @@ class Conductor:
             entry = {"s": round(time.monotonic() - self._began, 4), **told}
             self._events_file.write(json.dumps(entry, default=str) + "\n")
             self._events_file.flush()
-
-
-def failed_job(reason: str) -> str:
-    """The job whose failure is the reason for a network's end."""
-    return reason.removesuffix(" failed").removeprefix("no place for ")
 
 
 def _needs(job: Any) -> placement.JobNeeds:

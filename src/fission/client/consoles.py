@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from fission.client.under_way import UnderWay
 from fission.core.jobs import InteractiveJob
 from fission.errors import UserError
 from fission.ports import Observer
@@ -29,6 +30,10 @@ RUNNING_FILE = "running.json"
 TERMINALS = ("x-terminal-emulator", "lxterminal", "xterm")
 #: Seconds that `send_lines` waits for an answer; arbitrary, the client answers at once unless it is stopped.
 ANSWER_S = 10.0
+#: Seconds after which a sender whose line found no room is told so, to send it again. Arbitrary.
+FULL_S = 0.05
+#: Bytes of a line of standard input; arbitrary, as JSON it fits into a command whatever its characters.
+MAX_LINE = 100_000
 #: Seconds that all windows together have to close before they are killed; arbitrary, within the 2 s of Ctrl-C.
 WINDOWS_S = 0.3
 
@@ -54,8 +59,10 @@ def send_lines(folder: Path, job: int, lines: Iterable[str], *, end: bool = Fals
             channel.connect(address)
             answers = channel.makefile("r", encoding="utf-8")
             for order in _orders(job, lines, end):
-                channel.sendall(json.dumps(order).encode() + b"\n")
-                answer = json.loads(answers.readline() or '{"error": "the network has ended"}')
+                answer = {"full": True}
+                while answer.get("full"):  # the job has not taken what it was sent before
+                    channel.sendall(json.dumps(order).encode() + b"\n")
+                    answer = json.loads(answers.readline() or '{"error": "the network has ended"}')
                 if "error" in answer:
                     raise UserError(str(answer["error"]))
     except (OSError, ValueError, KeyError):
@@ -103,10 +110,9 @@ class Consoles:
         self._stdin = stdin
         self._send = send
         self._jobs = {number: job for number, job in loaded.network.jobs.items() if isinstance(job, InteractiveJob)}
-        self._ended: set[int] = set()
+        self._under_way = {number: UnderWay() for number in self._jobs}
         self._server: asyncio.AbstractServer | None = None
         self._windows: list[subprocess.Popen[bytes]] = []
-        self._closed = False
 
     async def open(self) -> None:
         """Listen, and say where to type if the network has consoles."""
@@ -128,7 +134,8 @@ class Consoles:
 
     async def close(self) -> None:
         """Stop listening and close the windows."""
-        self._closed = True
+        for under_way in self._under_way.values():
+            under_way.end()
         for window in self._windows:
             window.terminate()
         deadline = time.monotonic() + WINDOWS_S
@@ -142,9 +149,17 @@ class Consoles:
             with contextlib.suppress(FileNotFoundError):
                 self._file.unlink()
 
-    def forget(self, job: int) -> None:
-        """The job has ended."""
-        self._ended.add(job)
+    def hear(self, what: str, job: int, lines: int) -> None:
+        """A job has "ended", has a "new life", or its newest life has ("typed") taken so many ``lines`` in all."""
+        if job not in self._under_way:
+            return
+        under_way = self._under_way[job]
+        if what == "ended":
+            under_way.end()
+        elif what == "typed":
+            under_way.taken(lines)
+        else:
+            under_way.forget()
 
     def _open_windows(self) -> bool:
         if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
@@ -163,19 +178,27 @@ class Consoles:
 
     def _read_stdin(self, loop: asyncio.AbstractEventLoop, job: int) -> None:
         # os.read and not sys.stdin: a daemon thread that holds the lock of a buffered reader can abort the interpreter's end
+        under_way = self._under_way[job]
         rest = b""
-        while chunk := _read_some():
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                with contextlib.suppress(RuntimeError):  # the loop is closed: the network has ended
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the network has ended
+            while chunk := _read_some():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    # this thread waits for the job, so that whoever writes into standard input does, too
+                    if not under_way.add(len(line), None):
+                        return
                     loop.call_soon_threadsafe(self._tell, job, line.decode("utf-8", "replace"))
-        with contextlib.suppress(RuntimeError):
-            if rest:
+                if len(rest) > MAX_LINE:
+                    text = f"a line of standard input has more than {MAX_LINE} bytes; neither it nor what follows is read"
+                    loop.call_soon_threadsafe(self._observer.warning, text)
+                    rest = b""
+                    break
+            if rest and under_way.add(len(rest), None):
                 loop.call_soon_threadsafe(self._tell, job, rest.decode("utf-8", "replace"))
             loop.call_soon_threadsafe(self._tell, job, None)
 
     def _tell(self, job: int, line: str | None) -> None:
-        if self._closed or job in self._ended:
+        if self._under_way[job].over:
             return
         body = {"do": "input-end"} if line is None else {"do": "input", "line": line.rstrip("\r")}
         self._send(job, body)
@@ -183,7 +206,10 @@ class Consoles:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, ValueError, asyncio.LimitOverrunError):
             while line := await reader.readline():
-                writer.write(json.dumps(self._obey(line)).encode() + b"\n")
+                answer = self._obey(line)
+                if answer.get("full"):
+                    await asyncio.sleep(FULL_S)
+                writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
         writer.close()
 
@@ -197,9 +223,11 @@ class Consoles:
             names = ", ".join(f"{number} ({known.name})" for number, known in self._jobs.items())
             rest = f"there are: {names}" if names else "it has none"
             return {"error": f"job {job} is no InteractiveJob of {self._loaded.name}; {rest}"}
-        if job in self._ended:
+        if self._under_way[job].over:
             return {"error": f"{self._jobs[job].name} has ended"}
         if "line" in order:
+            if not self._under_way[job].add(len(str(order["line"])), 0):
+                return {"full": True}
             self._tell(job, str(order["line"]))
         if order.get("end"):
             self._tell(job, None)

@@ -1,4 +1,4 @@
-"""What an exit code says of a process that said nothing itself."""
+"""What is told of the end of a process and of a network, in words."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ def death(code: int) -> str:
     with contextlib.suppress(ValueError):
         return f"its process was killed by signal {-code} ({signal.Signals(-code).name})"
     return f"its process was killed by signal {-code}"
+
+
+def failed_job(reason: str) -> str:
+    """The job whose failure is the reason for a network's end."""
+    return reason.removesuffix(" failed").removeprefix("no place for ")

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -19,12 +18,13 @@ from typing import Any
 
 from fission.adapters.file_checkpoints import FileCheckpoints
 from fission.adapters.local_engine import LocalEngine
-from fission.adapters.shared_memory import sweep
+from fission.adapters.shared_memory import run_prefix, sweep
 from fission.adapters.zmq_desk import ZmqDesk
 from fission.client.audience import Audience
 from fission.client.bundles import Addresses, Bundles, plans
-from fission.client.conductor import Conductor, failed_job
+from fission.client.conductor import Conductor
 from fission.client.consoles import Consoles
+from fission.client.deaths import failed_job
 from fission.client.folders import end_log, make_folders, start_log
 from fission.client.history import EVENTS, History
 from fission.client.looks import Looks
@@ -66,7 +66,7 @@ class OneRun:
         self._observer: Observer = self._audience
         self.folder = folder
         self._run_folder = run_folder
-        self._shared_prefix = f"fission-{secrets.token_hex(6)}"
+        self._shared_prefix = run_prefix()
         self._stdin = stdin
         self._exit_code = EXIT_OK
         self._reason = ""
@@ -157,7 +157,7 @@ class OneRun:
             pulse_interval_s=config.pulse_interval,
             restart_window_s=config.restart_window,
             allocation_timeout_s=config.allocation_timeout,
-            on_ended=lambda job: forget(job),
+            on_console=lambda what, job, lines: hear(what, job, lines),
             gather_s=self._gather_s(),
             history=self._history(),
         )
@@ -165,9 +165,10 @@ class OneRun:
         looks = Looks(network, conductor, requests)
         consoles = Consoles(self._loaded, self._run_folder, self.folder, self._observer, self._stdin, conductor.command)
 
-        def forget(job: int) -> None:
-            consoles.forget(job)
-            looks.ended(job)
+        def hear(what: str, job: int, lines: int) -> None:
+            consoles.hear(what, job, lines)
+            if what == "ended":
+                looks.ended(job)
 
         handlers: list[logging.Handler] = []
         tasks: list[asyncio.Task[Any]] = []

@@ -27,6 +27,10 @@ WINDOW_BLOCKS = 4096
 WINDOW_BYTES = 32 << 20
 
 
+#: In place of either: no limit, for an ASYNC pipe of which any number of blocks may wait.
+NO_LIMIT = 1 << 62
+
+
 @dataclass(slots=True)
 class Sent(Generic[Item]):
     """One item in the window: blocks ``first`` to ``last``, ``size`` bytes in all. Never changed; a frozen one takes longer to make."""

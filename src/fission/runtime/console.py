@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import queue
+from collections.abc import Callable
+
+#: Lines after which the client is told at the latest that they were taken. Arbitrary, a fraction of what it lets be under way.
+TELL_LINES = 100
 
 
 class Console:
     """What was typed for one job."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[int], None]) -> None:
+        """Args: told: called with how many lines were taken in all, so that more may come."""
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._told_of = told
+        self._taken = self._told = 0
 
     def readline(self) -> str | None:
         """Block until there is a line; None when the console has ended."""
-        return self._lines.get()
+        if self._taken - self._told >= TELL_LINES or (self._taken > self._told and self._lines.empty()):
+            self._told = self._taken
+            self._told_of(self._taken)
+        line = self._lines.get()
+        self._taken += 1
+        return line
 
     def add(self, line: str | None) -> None:
         """Hand over a line; None ends the console."""

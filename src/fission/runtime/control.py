@@ -6,6 +6,7 @@ It takes releases and commands from others, sends what was held too long and rel
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from time import perf_counter
 from typing import Protocol
 
@@ -30,7 +31,13 @@ class Served(Protocol):
 
 
 class Control(threading.Thread):
-    """The control thread."""
+    """The control thread.
+
+    Attributes:
+        on_failure: called by it with an error that nobody expected, which is its end: without it the job would stand still for ever.
+    """
+
+    on_failure: Callable[[Exception], None] | None = None
 
     def __init__(self, links: Links, served: Served) -> None:
         """Args: links: of the job. served: who is told."""
@@ -55,6 +62,14 @@ class Control(threading.Thread):
 
     def run(self) -> None:
         """The thread's loop."""
+        try:
+            self._loop()
+        except Exception as why:
+            if self.on_failure is None:
+                raise
+            self.on_failure(why)
+
+    def _loop(self) -> None:
         links = self._links
         while not self._stopping:
             # "asleep" must be visible before the due moments are looked at: what is held after the look arms us then

@@ -5,24 +5,23 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from datetime import timedelta
 from time import perf_counter
 from typing import Any
 
 from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob
-from fission.core.python_job import resumable
 from fission.errors import RemoteProtocolError
 from fission.ports import JobBundle, Lease, Lender, Links, Viewer
 from fission.protocol import frames
 from fission.protocol.frames import Command, Release, Starved, Word
-from fission.protocol.window import SendWindow
+from fission.protocol.window import NO_LIMIT, SendWindow
 from fission.runtime.console import Console
 from fission.runtime.control import NEVER, Control
 from fission.runtime.counts import Counter
+from fission.runtime.crowds import Crowds
 from fission.runtime.dropping import DroppingOutlet
 from fission.runtime.inlet import RELEASE_AFTER_S, Inlets
-from fission.runtime.keeper import Keeper
+from fission.runtime.keeper import make_keeper
 from fission.runtime.outlet import Outlet
 from fission.runtime.pacing import PRESS_S
 from fission.runtime.specs import input_spec, optional_spec
@@ -77,9 +76,9 @@ class Exchange:
         self._is_source = job.is_source
         self.begun = False
         self.reset_to = bundle.generation
-        self.console = Console()
+        self.console = Console(lambda lines: self.say("typed", {"lines": lines}))
         self.starved_s = self.starved_since = 0.0
-        self.keeper = self._make_keeper(job)
+        self.keeper = make_keeper(job, bundle, self.say)
         self.inlets = Inlets(
             [input_spec(pipe, job.MAX_QUEUE) for pipe in job.inputs if not pipe.ASYNC],
             [optional_spec(pipe, bundle) for pipe in job.inputs if pipe.ASYNC],
@@ -95,6 +94,7 @@ class Exchange:
         self.control = Control(links, self)
         # an executable's outputs have threads of their own, and inputs belong to the main thread
         self._pump = self._drain_inputs if bundle.feedback and not isinstance(job, ExecutableJob) else None
+        self.crowds = Crowds(job)
         self._needed = {pipe.id: bundle.needed.get(pipe.id, pipe.BLOCK_COUNT) for pipe in job.outputs}
         self.outlets = [self._make_outlet(pipe, index) for index, pipe in enumerate(job.outputs)]
         plain_source = job.is_source and not isinstance(job, ExecutableJob)
@@ -102,14 +102,6 @@ class Exchange:
         self._by_pipe = {outlet.pipe: outlet for outlet in self.outlets}
         # of each ASYNC output, the blocks that its consumer may keep although it has taken them: a group, and the beginning of the next
         self._async = {pipe.id: 2 * pipe.BLOCK_COUNT - 1 if pipe.OPTIONAL_STORE else 0 for pipe in job.outputs if pipe.ASYNC}
-
-    def _make_keeper(self, job: BaseJob) -> Keeper | None:
-        every: int | timedelta | None = job.CHECKPOINT
-        if every is None or not resumable(job):
-            return None
-        counts = [pipe.BLOCK_COUNT for pipe in job.inputs if not pipe.ASYNC]
-        pressed_after = min((self._bundle.window_blocks // 2 // count for count in counts), default=self._bundle.window_blocks)
-        return Keeper(job, every, pressed_after, self._bundle.snapshots, self.say)
 
     def _make_outlet(self, pipe: Any, index: int) -> Outlet:
         bundle = self._bundle
@@ -126,6 +118,9 @@ class Exchange:
         return outlet
 
     def _window(self, pipe: int) -> SendWindow[list[frames.Buffer]]:
+        if pipe in self.crowds.pipes:
+            # what waits must be kept here until it is taken, for a new life of the consumer: memory is the only limit
+            return SendWindow(NO_LIMIT, NO_LIMIT)
         return SendWindow(self._bundle.window_blocks, self._bundle.window_bytes, needed=self._needed[pipe])
 
     def start(self) -> None:
@@ -334,6 +329,8 @@ class Exchange:
         due = min((outlet.tick(now) for outlet in self.outlets), default=NEVER)
         if self.counter.tick(now):
             self.say("counts", {"counts": self.counter.counts()})
+            for text in self.crowds.look(self.outlets):
+                self.say("warning", {"text": text})
         due = min(due, self.stored.due, self.counter.due)
         self._timer_set = False  # before the look: whoever found it set has said before what is done
         generation = self.inlets.generation

@@ -34,6 +34,8 @@ log = logging.getLogger("fission.runtime")
 QUEUE_BLOCKS = 4
 #: Seconds after which the log says that an executable still owes the rest of a block. Arbitrary.
 SAY_WAITING_S = 5.0
+#: Seconds between looks at what comes while an executable reads nothing, where it may read its inputs in any order. Arbitrary.
+ROOM_S = 0.1
 #: Seconds between SIGTERM and SIGKILL when a job is stopped; the client's grace is longer. Arbitrary.
 TERM_S = 0.5
 
@@ -105,6 +107,7 @@ class ExecutableHost:
         self._process: subprocess.Popen[bytes] | None = None
         self._failure: Exception | None = None  # of a thread, the first one
         self._ended = threading.Event()
+        self._room = threading.Event()  # a queue is not full any more
         exchange.most_held = bundle.window_blocks // 2
 
     def run(self) -> str:
@@ -206,6 +209,7 @@ class ExecutableHost:
         descriptor = self._ours[index]()
         try:
             while (data := self._queues[index].get()) is not None:
+                self._room.set()
                 view = memoryview(data)
                 while view:
                     view = view[os.write(descriptor, view) :]
@@ -259,6 +263,7 @@ class ExecutableHost:
         exchange, inlets = self._exchange, self._exchange.inlets
         aligner = inlets.aligner
         if aligner is None:
+            self._feed_as_it_comes()
             return
         while not self._ended.is_set():
             if exchange.stored.settling:
@@ -278,6 +283,29 @@ class ExecutableHost:
                 if inlets.exhausted:
                     self._end_inputs()  # not at the end: who waits for the executable may be what keeps the other inputs from ending
                 exchange.receive()
+
+    def _feed_as_it_comes(self) -> None:
+        """All inputs are ASYNC: nothing says when a compute block begins, so it gets every block, once, as it comes.
+
+        Neither the default nor a stored value: nobody knows how often it wants them, and a named pipe would be full of them.
+        """
+        exchange = self._exchange
+        inputs = [(pipe, exchange.inlets.optional[pipe.id], one) for pipe, one in zip(self._job.inputs, self._queues, strict=True)]
+        while inputs and not self._ended.is_set() and not exchange.unwanted:
+            for pipe, values, one in inputs:
+                while values.waiting >= pipe.BLOCK_COUNT and not one.full():
+                    for payload, head in _pairs(*values.take(), pipe.BLOCK_COUNT):
+                        self._put(one, self._bytes(pipe, payload, head))
+                if values.finished:
+                    self._put(one, None)
+            inputs = [entry for entry in inputs if not entry[1].finished]
+            if any(values.waiting >= pipe.BLOCK_COUNT for pipe, values, _ in inputs):
+                exchange._drain_inputs()
+                self._room.wait(ROOM_S)  # until it has read some of what waits for it
+                self._room.clear()
+            elif inputs:
+                exchange.receive()
+        exchange.release(force=True)
 
     def _write(self, batch: Batch) -> None:
         columns: dict[int, int] = {}

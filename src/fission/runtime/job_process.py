@@ -9,6 +9,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -56,6 +57,7 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int, pyt
             lender, viewer = _shared_memory(job, bundle)
             exchange = WatchedExchange(job, bundle, _links(bundle), lender, viewer)
             stopper.guard(job, exchange)
+            exchange.control.on_failure = partial(_control_failed, bundle, stopper, report_descriptor)
             if isinstance(job, ExecutableJob):
                 outcome = ExecutableHost(job, exchange, bundle).run()
             else:
@@ -73,6 +75,8 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int, pyt
     if stopper.stopping:
         # whatever followed from the order, or came of code that has swallowed it, is neither a failure nor the job's own end
         outcome, error = report.STOPPED, ""
+    if stopper.failure is not None:
+        outcome, error = report.FAILED, _control_failure(bundle, stopper.failure)
     if exchange is not None:
         counts = exchange.counter.counts()
         exchange.close(LINGER_S if outcome in (report.FINISHED, report.ENDED) else 0)
@@ -82,6 +86,19 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int, pyt
     block = exchange.inlets.done + 1 if exchange is not None and exchange.begun else 0
     report.write_report(report_descriptor, outcome, error, counts, block, hopeless)
     return 1 if outcome == report.FAILED else 0
+
+
+def _control_failed(bundle: JobBundle, stopper: Stopper, report_descriptor: int, error: Exception) -> None:
+    """Control thread: nobody serves the job's pipes any more, so it must end, and say why."""
+    log.error("the control thread failed", exc_info=error)
+    stopper.fail(error, lambda: report.write_report(report_descriptor, report.FAILED, _control_failure(bundle, error)))
+
+
+def _control_failure(bundle: JobBundle, error: Exception) -> str:
+    return (
+        f"{bundle.name}: the thread that serves its pipes failed: {type(error).__name__}: {error}. This is a mistake of FISSION; "
+        f"fission.log shows where"
+    )
 
 
 def _start_log(bundle: JobBundle) -> None:

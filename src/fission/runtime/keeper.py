@@ -9,7 +9,9 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any
 
+from fission.core.python_job import resumable
 from fission.errors import ValueFitError
+from fission.ports import JobBundle
 from fission.protocol.checkpoint import Checkpoints, to_restore
 
 #: In place of a snapshot: the job as it is when `setup` has returned.
@@ -133,3 +135,13 @@ class Keeper:
             generation, block = self.generation, self._checkpoints.stable
         if block > 0:
             self._say("stable", {"generation": generation, "block": block}, b"")
+
+
+def make_keeper(job: Any, bundle: JobBundle, say: Callable[[str, dict[str, Any], bytes], None]) -> Keeper | None:
+    """Return the keeper of a life of a job; None for a job without CHECKPOINT, or one that cannot resume."""
+    every: int | timedelta | None = job.CHECKPOINT
+    if every is None or not resumable(job):
+        return None
+    counts = [pipe.BLOCK_COUNT for pipe in job.inputs if not pipe.ASYNC]
+    pressed_after = min((bundle.window_blocks // 2 // count for count in counts), default=bundle.window_blocks)
+    return Keeper(job, every, pressed_after, bundle.snapshots, say)

@@ -66,6 +66,7 @@ class PythonHost:
         job.__dict__["_console"] = exchange.console
         job.__dict__["_head_size"] = self._head_size
         job.setup()
+        rows.start(job)
         exchange.start()
         self._keeper = exchange.keeper
         while exchange.stored.settling:
@@ -247,6 +248,7 @@ class PythonHost:
                 first = self._keeper.first_of_generation(generation, first)
             else:
                 first = self._keeper.begin(generation, first)
+        rows.note(self._job, generation, first)
         aligner.begin(first)
         self._exchange.begin(first)
         self._begun = True
@@ -254,7 +256,7 @@ class PythonHost:
 
     def _compute(self, batch: Batch) -> None:
         """Run the job on each compute block. Its last one, if it finishes, does not count as done: a new life must come to it too."""
-        self._number = batch.numbers[0] - 1
+        self._expect(batch.numbers[0])
         for outlet in self._outlets:
             outlet.seek(batch.numbers[0])
         if self._detours or batch.heads is not None or isinstance(batch.numbers, list):
@@ -284,6 +286,12 @@ class PythonHost:
                 if keeper is not None:
                     keeper.after(self._number)
         return None
+
+    def _expect(self, number: int) -> None:
+        """The next compute block is this one; those in between were left out."""
+        if number != self._number + 1:
+            rows.note(self._job, self._generation, number)
+            self._number = number - 1
 
     def _compute_one_output(self, run: Callable[..., Any], decoded: list[Any]) -> None:
         """The commonest case, without any detour: this loop is FISSION's speed."""
@@ -322,7 +330,7 @@ class PythonHost:
                     arguments[index], heads[index] = arguments_in.optional_value(index)
             for outlet in self._outlets:
                 outlet.seek(number)
-            self._number = number - 1
+            self._expect(number)
             reduced = self._set_heads(heads)
             result = job.run(*arguments)
             if self._outlets:

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 from fission.core.base import BaseJob
@@ -14,6 +15,8 @@ from fission.runtime.exchange import Exchange
 
 #: Seconds after which a stop is said again to a main thread that has not noticed it. Arbitrary, a fraction of the grace.
 AGAIN_S = 0.02
+#: Seconds that a job whose other threads have failed has for its ``finally`` blocks. Arbitrary, as the client's grace.
+FAIL_S = 1.0
 
 
 class Stopped(BaseException):
@@ -29,11 +32,14 @@ class Stopper:
 
     Attributes:
         stopping: whether the order has come.
+        failure: what another thread of this process has failed with; the order came from here then.
     """
 
     def __init__(self) -> None:
         self.stopping = False
+        self.failure: Exception | None = None
         self._left = False
+        self._gone = threading.Event()
         self._main = threading.get_ident()
         self._job: BaseJob | None = None
         self._exchange: Exchange | None = None
@@ -60,6 +66,18 @@ class Stopper:
     def leave(self) -> None:
         """There is nothing left to interrupt: from now on the signal does nothing."""
         self._left = True
+        self._gone.set()
+
+    def fail(self, error: Exception, last_words: Callable[[], None]) -> None:
+        """Another thread, at its end: stop the job because of this error.
+
+        Its ``finally`` blocks run; if that takes too long, or it takes SIGTERM itself, ``last_words`` is called and the process ends.
+        """
+        self.failure = error
+        os.kill(os.getpid(), signal.SIGTERM)
+        if not self._gone.wait(FAIL_S):
+            last_words()
+            os._exit(1)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.stopping or self._left:

@@ -22,7 +22,7 @@ from fission.adapters.cluster.worker import ClusterWorker
 from fission.adapters.datagrams import Datagrams, Open, Seal
 from fission.adapters.local_engine import LocalEngine
 from fission.adapters.machine import Means
-from fission.adapters.shared_memory import sweep
+from fission.adapters.shared_memory import run_prefix, sweep
 from fission.adapters.zmq_desk import ZmqVoice
 from fission.errors import EngineError, UserError
 from fission.ports import JobExited, JobOutput, NodeGone, NodeName, Place
@@ -75,7 +75,7 @@ class NodeService:
         self._guard = guard
         self._life = secrets.token_hex(8)
         self._run_folder = tempfile.mkdtemp(prefix="fission-")
-        self._shared_prefix = f"fission-{secrets.token_hex(6)}"
+        self._shared_prefix = run_prefix()
         self._residence = Residence()
         self._stock: Stock | None = None
         self._prepared: set[int] = set()
