@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,12 @@ def find_job(network: Any, text: str) -> Any:
         hint = did_you_mean(text, [*known, *(type(job).__name__ for job in jobs)]) or "."
         raise UnknownNameError(f"there is no job {text!r} in {network.name}{hint} Jobs: {names}")
     return known[text]
+
+
+def polite() -> None:
+    """Let the network have the processor first: from now on this process only gets what is left."""
+    with contextlib.suppress(OSError):
+        os.nice(10)
 
 
 def folder_of(session: Session) -> Path:

@@ -49,6 +49,8 @@ COMMANDS: Mapping[str, Entry] = {
         Entry("echo", "Show the blocks that go by on a pipe of a running network."),
         Entry("hz", "Show the rate at which blocks go by on a pipe of a running network."),
         Entry("top", "Show how the jobs of a running network get on."),
+        Entry("record", "Write the blocks that go by on pipes of a running network to a file."),
+        Entry("replay", "Feed a recording to one job of the network."),
         Entry("test", "Run the network's tests with pytest."),
         Entry("node", "Serve as a node.", scope="anywhere"),
         Entry("keys", "Make the keys that machines know each other by.", scope="anywhere"),

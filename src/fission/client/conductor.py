@@ -234,7 +234,11 @@ class Conductor:
                 word = frames.decode(message)
                 if not isinstance(word, Word):
                     raise RemoteProtocolError(f"a {type(word).__name__} is no word")
-                queue.put_nowait(word)
+                if word.body["say"] in self.hearers:
+                    self._hear(word)
+                    await asyncio.sleep(0)  # there may be many: pulses must not wait for them
+                else:
+                    queue.put_nowait(word)
             except RemoteProtocolError as why:
                 log.warning("dropped a word that is none: %s", why)
 
@@ -340,10 +344,13 @@ class Conductor:
             self.observer.warning(f"{self._names[word.job]}: {body['text']}")
         elif what == "stable":
             self._store.prune(word.job, body["generation"], body["block"])
-        elif what in self.hearers:
-            self.hearers[what](word)
         else:
             log.warning("%s says %r, which nobody understands", self._names.get(word.job), what)
+
+    def _hear(self, word: Word) -> None:
+        """Words that change nothing do not stand in the queue of those that do."""
+        if word.incarnation == self.incarnation(word.job):
+            self.hearers[word.body["say"]](word)
 
     async def _on_exited(self, event: JobExited) -> None:
         self._processes.pop((event.job_id, event.incarnation), None)

@@ -49,9 +49,13 @@ class Watch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._looker.__exit__(kind, error, trace)
 
-    def seen(self) -> Iterator[tuple[int, Seen]]:
-        """(pipe, blocks) as they go by; ends when all the pipes, or the network, have ended. Raises RemoteProtocolError."""
-        for packet in self._looker.packets():
+    def seen(self, deadline: float | None = None) -> Iterator[tuple[int, Seen]]:
+        """(pipe, blocks) as they go by; ends when all the pipes, or the network, have ended, or at a moment (`time.monotonic`).
+
+        Raises:
+            RemoteProtocolError: what came is no batch.
+        """
+        for packet in self._looker.packets(deadline):
             if packet is not None:
                 pipe, batch = split(packet)
                 for time, message in tapped.decode(batch):

@@ -92,7 +92,9 @@ class Stage:
         running: whether its process has not ended yet.
     """
 
-    def __init__(self, job: BaseJob, base: Path, *, head_size: int = 1, window_blocks: int = 1, needed: int = 1, mark: int = 0) -> None:
+    def __init__(
+        self, job: BaseJob, base: Path, *, head_size: int = 1, window_blocks: int = 1, needed: int = 1, opened: bool = True
+    ) -> None:
         """Start the job.
 
         Args:
@@ -101,7 +103,7 @@ class Stage:
             head_size: of heads, in bytes.
             window_blocks: limit of each output's window.
             needed: blocks of an output that must fit into its window.
-            mark: the number up to which its inputs' blocks do not exist.
+            opened: whether its inputs are opened at once, with block 1 to come; else by `open`.
 
         Raises:
             DefinitionError: something of the job cannot be sent to its process.
@@ -111,7 +113,6 @@ class Stage:
         self._job = job
         self._ended: Exited | None = None
         self._events: deque[Event] = deque()
-        self._mark = mark
         root = project_here()
         bundle_job = pickled(job)
         self.folder, lock = claim_folder(base, job)
@@ -152,8 +153,9 @@ class Stage:
             os.set_blocking(descriptor, False)
         rest = (self._process, self._neighbours, self._run_folder, (self._report, self._life, lock))
         self._finalizer = weakref.finalize(self, _give_up, *rest)
-        for pipe in job.inputs:
-            self._neighbours.send([frames.encode_open(frames.Open(pipe.id, 1, 0, mark))])
+        if opened:
+            for pipe in job.inputs:
+                self.open(pipe.id, 0)
 
     def _descriptor(self, name: str) -> int:
         stream: Any = getattr(self._process, name)
@@ -166,24 +168,28 @@ class Stage:
 
     # what the job is told
 
-    def send(self, pipe: int, number: int, payloads: Sequence[Any], heads: Sequence[int] | None = None) -> None:
+    def open(self, pipe: int, mark: int, generation: int = 0) -> None:
+        """An input begins behind block ``mark``."""
+        self._neighbours.send([frames.encode_open(frames.Open(pipe, 1, generation, mark))])
+
+    def send(self, pipe: int, number: int, payloads: Sequence[Any], heads: Sequence[int] | None = None, generation: int = 0) -> None:
         """Send the blocks ``number`` and following of an input; a payload that is a list travels alone, as big blocks do."""
         small = [payload for payload in payloads if type(payload) is not list]
         if len(small) == len(payloads):
-            self._neighbours.send([frames.encode_data(pipe, 1, 0, number, payloads, heads)])
+            self._neighbours.send([frames.encode_data(pipe, 1, generation, number, payloads, heads)])
             return
         for index, payload in enumerate(payloads):
             parts = payload if type(payload) is list else [payload]
-            self._neighbours.send(frames.encode_big(pipe, 1, 0, number + index, parts, heads[index] if heads else 0))
+            self._neighbours.send(frames.encode_big(pipe, 1, generation, number + index, parts, heads[index] if heads else 0))
 
-    def end(self, pipe: int, last: int) -> None:
+    def end(self, pipe: int, last: int, generation: int = 0) -> None:
         """An input ends with block ``last``."""
-        self._neighbours.send([frames.encode_end(End(pipe, 1, 0, last, final=True))])
+        self._neighbours.send([frames.encode_end(End(pipe, 1, generation, last, final=True))])
 
-    def release(self, pipe: int, upto: int) -> None:
+    def release(self, pipe: int, upto: int, generation: int = 0) -> None:
         """The blocks of an output are not needed any more up to a number (`frames.CLOSED`: none)."""
         taken = upto if upto == frames.CLOSED else 0
-        self._neighbours.command(frames.encode_release(Release(pipe, 1, 0, upto, taken)))
+        self._neighbours.command(frames.encode_release(Release(pipe, 1, generation, upto, taken)))
 
     def command(self, body: dict[str, Any]) -> None:
         """Send the job a command."""
@@ -237,7 +243,7 @@ class Stage:
             elif decoded.body["say"] == "store":
                 self.command({"do": "stored", "generation": decoded.body["generation"], "block": decoded.body["block"]})
         elif isinstance(decoded, End):
-            self.release(decoded.pipe, frames.CLOSED)
+            self.release(decoded.pipe, frames.CLOSED, decoded.generation)
         elif isinstance(decoded, frames.Open | frames.Starved):
             return
         elif isinstance(decoded, frames.Command):

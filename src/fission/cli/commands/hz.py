@@ -8,7 +8,7 @@ import time
 
 import click
 
-from fission.cli.looking import find_pipe, folder_of, load_network, seconds
+from fission.cli.looking import find_pipe, folder_of, load_network, polite, seconds
 from fission.cli.table import Session, example
 
 #: Seconds between reports; arbitrary.
@@ -73,6 +73,7 @@ def command(session: Session, pipe: str, duration: float | None, as_json: bool) 
     from fission.client.watching import Watch
 
     network = load_network(session).network
+    polite()
     found = find_pipe(network, pipe)
     whole, part = Rate(), Rate()
     before, began = 0.0, time.monotonic()

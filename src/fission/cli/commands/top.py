@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from fission.cli.looking import folder_of, seconds, table
+from fission.cli.looking import folder_of, polite, seconds, table
 from fission.cli.table import Session, example
 
 HEADINGS = ("JOB", "NODE", "STATE", "CPU %", "MEMORY", "IN/S", "OUT/S", "QUEUE", "LATENCY", "RESTARTS", "BUSY", "STARVED", "BLOCKED")
@@ -32,6 +32,7 @@ def command(session: Session, once: bool, as_json: bool, interval: float) -> Non
     from fission.client.watching import measure, rates
 
     interrupts.loaded()
+    polite()
     folder = folder_of(session)
     before = measure(folder)
     if once or as_json or not sys.stdout.isatty():

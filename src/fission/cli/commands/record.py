@@ -1,0 +1,76 @@
+"""``fission NETWORK record PIPE... --out FILE``."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from fission.cli.looking import find_pipe, folder_of, load_network, polite, seconds
+from fission.cli.table import Session, example
+from fission.errors import EXIT_FAILED, EXIT_OK
+
+#: Bytes that may be under way to the recorder; as many as a client gives.
+CREDIT = 8 << 20
+
+
+@click.command(
+    name="record",
+    epilog=example("fission my_network record 101 102 --out evening.rec", "fission my_network record 101 --out some.rec --count 1000"),
+)
+@click.argument("pipes", nargs=-1, required=True, metavar="PIPE...")
+@click.option("--out", "path", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The recording.")
+@click.option("--for", "duration", type=float, metavar="SECONDS", callback=seconds, help="End after so many seconds.")
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N blocks in all.")
+@click.option("--overwrite", is_flag=True, help="Write FILE even if it is there.")
+@click.option("--json", "as_json", is_flag=True, help="Tell the end as one JSON object.")
+@click.pass_obj
+def command(
+    session: Session, pipes: tuple[str, ...], path: Path, duration: float | None, count: int | None, overwrite: bool, as_json: bool
+) -> int:
+    """Write the blocks that go by on PIPEs (their ids) of the running NETWORK to FILE, with their numbers, heads and times.
+
+    Until the pipes end, or Ctrl-C: what is in FILE then is whole. The network does not wait for the disk: what cannot be written in time
+    goes by unseen, and is counted. Play it to a job with `replay`; read it in Python with fission.recording.read_recording.
+    """
+    from fission.client.watching import Watch
+    from fission.testing.recordings import Recorder
+
+    network = load_network(session).network
+    polite()
+    found = [find_pipe(network, text) for text in dict.fromkeys(pipes)]
+    deadline = None if duration is None else time.monotonic() + duration
+    with Watch(folder_of(session), [pipe.id for pipe in found], credit=CREDIT, everything=True) as watch:
+        recorder = Recorder(path, session.network, found, overwrite=overwrite)
+        full = ""
+        try:
+            for pipe, seen in watch.seen(deadline):
+                payloads, heads = seen.payloads or [], seen.heads
+                if count is not None and recorder.blocks + len(payloads) > count:
+                    payloads = payloads[: count - recorder.blocks]
+                recorder.write(seen.time, pipe, seen.generation, seen.sqn, payloads, heads)
+                if count is not None and recorder.blocks >= count:
+                    break
+        except OSError as why:
+            full = f"{path} cannot be written any further: {why.strerror}; what is in it is whole"
+        finally:
+            missed = {pipe: follower.missed for pipe, follower in watch.followers.items()}
+            if not full:
+                recorder.close(missed)
+            _tell(recorder, missed, full, as_json)
+    return EXIT_FAILED if full else EXIT_OK
+
+
+def _tell(recorder: object, missed: dict[int, int], full: str, as_json: bool) -> None:
+    path, blocks, size = (getattr(recorder, name) for name in ("path", "blocks", "size"))
+    if as_json:
+        click.echo(json.dumps({"file": str(path), "blocks": blocks, "bytes": size, "missed": missed, "error": full}))
+        return
+    unseen = sum(missed.values())
+    more = f"; {unseen} went by unseen" if unseen else ""
+    click.echo(f"recorded {blocks} blocks into {path}, {size / 1e6:.1f} MB{more}")
+    if full:
+        click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+        click.echo(full, err=True)

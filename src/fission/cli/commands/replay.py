@@ -1,0 +1,95 @@
+"""``fission NETWORK replay FILE --job ID``."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fission.cli.looking import as_json_value, find_job, load_network, value_reader
+from fission.cli.table import Session, example
+
+
+def _speed(ctx: click.Context, parameter: click.Parameter, value: str) -> float | None:
+    if value == "max":
+        return None
+    try:
+        speed = float(value)
+    except ValueError:
+        speed = math.nan
+    if not (math.isfinite(speed) and speed > 0):
+        raise click.BadParameter(f"must be a number above 0 (1: as recorded, 2: twice as fast) or max, is {value!r}")
+    return speed
+
+
+@click.command(
+    name="replay",
+    epilog=example(
+        "fission my_network replay evening.rec --job 5", "fission my_network replay evening.rec --job 5 --speed max --out new.rec"
+    ),
+)
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--job", required=True, metavar="ID", help="The job that is fed: its id, or its class.")
+@click.option("--speed", default="1", metavar="FACTOR", callback=_speed, help="1: as recorded (default); 10: ten times as fast; max.")
+@click.option("--out", "out", type=click.Path(path_type=Path), metavar="FILE", help="Record what the job sends, instead of showing it.")
+@click.option("--overwrite", is_flag=True, help="Write the --out FILE even if it is there.")
+@click.option("--json", "as_json", is_flag=True, help="Show what the job sends as JSON, one object a block.")
+@click.pass_obj
+def command(session: Session, path: Path, job: str, speed: float | None, out: Path | None, overwrite: bool, as_json: bool) -> None:
+    """Feed the recording FILE to one job of NETWORK, alone on this machine, and show or record what it sends.
+
+    The job runs as in a network, in the folder .emulate/ID of the project. Blocks that the recording lacks are as lost blocks are.
+    """
+    from fission.testing.recordings import Recorder, Recording
+    from fission.testing.replay import Replay
+
+    loaded = load_network(session)
+    found = find_job(loaded.network, job)
+    recording = Recording(path)
+    replay = None
+    recorder = Recorder(out, session.network, found.outputs, overwrite=overwrite) if out else None
+    try:
+        replay = Replay(found, recording, session.root / ".emulate", speed=speed, head_size=loaded.config.head_size)
+        show = _to_recorder(recorder) if recorder else _to_stdout(found, as_json)
+        replay.run(show, _printed)
+    finally:
+        if recorder is not None:
+            recorder.close()
+        if recording.problem and replay is not None and replay.fed:
+            click.secho("Warning: ", fg="yellow", bold=True, nl=False, err=True)
+            click.echo(recording.problem, err=True)
+    sent = f", {recorder.blocks} came out into {out}" if recorder else ""
+    click.echo(f"{found.name}: {replay.fed} blocks went in{sent}", err=True)
+
+
+def _printed(stream: str, text: str) -> None:
+    target = sys.stderr if stream == "stderr" else sys.stdout
+    target.write(text)
+
+
+def _to_recorder(recorder: Any) -> Any:
+    import time
+
+    def write(data: Any) -> None:
+        recorder.write(time.time(), data.pipe, data.generation, data.sqn, data.payloads, data.heads)
+
+    return write
+
+
+def _to_stdout(job: Any, as_json: bool) -> Any:
+    readers = {pipe.id: value_reader(pipe) for pipe in job.outputs}
+
+    def show(data: Any) -> None:
+        heads = data.heads or [0] * len(data.payloads)
+        for index, payload in enumerate(data.payloads):
+            value, sqn, head = readers[data.pipe](payload), data.sqn + index, heads[index]
+            if as_json:
+                click.echo(json.dumps({"pipe": data.pipe, "sqn": sqn, "head": head, "value": as_json_value(value)}))
+            else:
+                click.echo(f"{data.pipe} #{sqn}{f' head {head:#04x}' if head else ''}: {value!r}")
+
+    return show

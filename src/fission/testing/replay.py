@@ -1,0 +1,126 @@
+"""Feeds a recording to one job, run alone by its real host."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fission.core.base import BaseJob
+from fission.errors import JobFailed, UserError
+from fission.protocol.frames import CLOSED, Data, Release
+from fission.protocol.window import WINDOW_BLOCKS
+from fission.testing.recordings import Recording
+from fission.testing.stage import Exited, Printed, Stage
+
+#: Blocks of an input that may wait for the job; as many as a window holds.
+AHEAD_BLOCKS = WINDOW_BLOCKS
+#: Seconds after which more is sent all the same: the job may wait for what comes later in the recording. Arbitrary.
+STUCK_S = 0.2
+
+
+class Replay:
+    """One replay.
+
+    Attributes:
+        fed: blocks that were sent to the job.
+    """
+
+    def __init__(self, job: BaseJob, recording: Recording, base: Path, *, speed: float | None, head_size: int = 1) -> None:
+        """Start the job.
+
+        Args:
+            job: whose inputs are fed; see `Stage`.
+            recording: with all its non-ASYNC inputs.
+            base: folder for the job's folder.
+            speed: 1 as recorded, 2 twice as fast; None: as fast as the job takes it.
+            head_size: of heads, in bytes.
+
+        Raises:
+            UserError: the recording does not have what the job needs.
+        """
+        recorded = set(recording.pipes)
+        missing = [pipe for pipe in job.inputs if not pipe.ASYNC and pipe.id not in recorded]
+        if not job.inputs:
+            raise UserError(f"{job.name} is a source: nothing can be fed to it; name a job that has inputs")
+        if missing:
+            has = ", ".join(map(str, sorted(recorded)))
+            raise UserError(f"{recording.path} lacks {', '.join(map(str, missing))}, which {job.name} waits for; it has the pipes {has}")
+        self.fed = 0
+        self._job, self._recording, self._speed = job, recording, speed
+        self._inputs = {pipe.id: pipe for pipe in job.inputs}
+        needed = max((pipe.BLOCK_COUNT for pipe in job.outputs), default=1)
+        self._stage = Stage(job, base, head_size=head_size, window_blocks=WINDOW_BLOCKS, needed=needed, opened=False)
+        self._generations: dict[int, int] = {}
+        self._sent = dict.fromkeys(self._inputs, 0)
+        self._released = dict.fromkeys(self._inputs, 0)
+        self._exit: Exited | None = None
+        self._late = 0.0
+
+    def run(self, output: Callable[[Data], None], printed: Callable[[str, str], None]) -> None:
+        """Feed it all; returns when the job has ended.
+
+        Args:
+            output: called with the blocks that the job sends.
+            printed: called with the stream's name and what the job wrote.
+
+        Raises:
+            JobFailed: the job failed.
+        """
+        self._output, self._printed = output, printed
+        try:
+            began, first = time.monotonic(), None
+            for when, pipe, generation, sqn, payloads, heads in self._recording.entries():
+                if pipe not in self._inputs:
+                    continue
+                first = when if first is None else first
+                self._wait_until(began + (when - first) / self._speed if self._speed else 0.0)
+                self._feed(pipe, generation, sqn, payloads, heads)
+                if self._exit is not None:
+                    break
+            for number in self._inputs:
+                self._stage.end(number, self._sent[number], self._open(number, self._generations.get(number, 0), 0))
+            while self._exit is None:
+                self._look(None)
+        finally:
+            self._stage.kill()
+        if self._exit.report.get("outcome") not in ("finished", "ended"):
+            raise JobFailed(self._job.name, str(self._exit.report.get("error") or f"its process ended with code {self._exit.code}"))
+
+    def _feed(self, pipe: int, generation: int, sqn: int, payloads: Sequence[Any], heads: Sequence[int] | None) -> None:
+        self._open(pipe, generation, sqn - 1)
+        while self._sent[pipe] - self._released[pipe] >= AHEAD_BLOCKS and self._exit is None:
+            if not self._look(STUCK_S):
+                break
+        while self._exit is None and self._look(0):
+            pass
+        self._stage.send(pipe, sqn, payloads, heads, generation)
+        self._sent[pipe] = sqn + len(payloads) - 1
+        self.fed += len(payloads)
+
+    def _open(self, pipe: int, generation: int, mark: int) -> int:
+        if self._generations.get(pipe) != generation:
+            self._generations[pipe] = generation
+            self._stage.open(pipe, mark, generation)
+            self._sent[pipe] = self._released[pipe] = mark
+        return generation
+
+    def _wait_until(self, moment: float) -> None:
+        while (left := moment - time.monotonic()) > 0 and self._exit is None:
+            self._look(left)
+
+    def _look(self, timeout: float | None) -> bool:
+        """Take what the job does next; False if there was nothing in time."""
+        event = self._stage.next(timeout)
+        if isinstance(event, Printed):
+            self._printed(event.stream, event.text)
+        elif isinstance(event, Data):
+            self._output(event)
+            self._stage.release(event.pipe, event.sqn + len(event.payloads) - 1, event.generation)
+        elif isinstance(event, Release) and event.released < CLOSED:
+            if event.generation == self._generations.get(event.pipe, 0):
+                self._released[event.pipe] = max(self._released[event.pipe], event.released)
+        elif isinstance(event, Exited):
+            self._exit = event
+        return event is not None

@@ -1,0 +1,287 @@
+"""record and replay: a running network is recorded, and one of its jobs is run on what was recorded."""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+
+from fission.recording import read_recording
+from tests.e2e.support import finish, network, stop
+from tests.waiting import CommandLine, Running, eventually
+
+JOBS = """
+class Go(PythonJob):
+    def __init__(self, limit, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.limit = limit
+    def run(self):
+        while not os.path.exists("go"):
+            time.sleep(0.005)
+        yield from range(1, self.limit + 1)
+
+class Double(PythonJob):
+    def run(self, value):
+        return 2 * value
+
+class Join(PythonJob):
+    HEAD = True
+    def run(self, first, gain, second):
+        self.head[7] = first % 2
+        print("joins", first, second)
+        return first + second, [first, gain, second]
+
+class Gain(OptionalPicklePipe):
+    OPTIONAL_DEFAULT = "+"
+
+class Three(PicklePipe):
+    BLOCK_COUNT = 3
+
+class Sum(PythonJob):
+    def run(self, values):
+        return sum(values)
+
+class Quiet(PythonJob):
+    def run(self, *values):
+        pass
+
+class Raises(PythonJob):
+    def run(self, value):
+        return 1 / (5 - value)
+
+class Pair(PythonJob):
+    def run(self):
+        number = 0
+        while True:
+            number += 1
+            yield number, -number, 10 * number
+            time.sleep(0.005)
+"""
+CHAIN = "Go({limit}, outputs=[PicklePipe(1)]), Double(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]), Quiet(inputs=[PicklePipe(2)])"
+JOIN = """
+Pair(outputs=[PicklePipe(1), PicklePipe(2), Three(6)]),
+InteractiveJob(outputs=[Gain(3)]),
+Join(inputs=[PicklePipe(1), Gain(3), PicklePipe(2)], outputs=[PicklePipe(4), PicklePipe(5)]),
+Quiet(inputs=[PicklePipe(4), PicklePipe(5)]),
+Sum(inputs=[Three(6)], outputs=[PicklePipe(7)]),
+Raises(inputs=[PicklePipe(7)], outputs=[PicklePipe(8)]),
+Quiet(inputs=[PicklePipe(8)]),
+"""
+
+
+def looked_at(fission: CommandLine, *pipes: int) -> None:
+    log = fission.root / "net/simulation/fission.log"
+    eventually(lambda: all(f"pipe {pipe} is looked at" in log.read_text() for pipe in pipes), 10, "the recorder's look")
+
+
+def recorded(fission: CommandLine, limit: int, *options: str) -> tuple[Running, Running]:
+    """The chain and its recorder, as soon as all runs; ``go`` starts it."""
+    fission.project(network(JOBS, CHAIN.format(limit=limit)))
+    client = fission.start("net", "simulate")
+    client.wait_for("Quiet 3 started", stream="stderr")
+    recorder = fission.start("net", "record", "1", "2", "--out", "chain.rec", *options)
+    looked_at(fission, 1, 2)
+    (fission.root / "net/simulation/1/go").touch()
+    return client, recorder
+
+
+def blocks(path: Path, pipe: int) -> list[tuple[int, int, object]]:
+    return [(block.sqn, block.head, block.payload) for block in read_recording(path) if block.pipe == pipe]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_million_blocks_recorded_and_replayed_are_equal(fission: CommandLine) -> None:
+    limit = 1_000_000
+    client, recorder = recorded(fission, limit)
+    done = recorder.wait(90, exit_code=0)
+    assert "Failover" not in finish(client, fission.root, 0).stderr  # all that goes through the client does not keep it from its work
+    assert re.fullmatch(r"recorded 2000000 blocks into chain\.rec, \d+\.\d MB\n", done.stdout), done
+    recording = fission.root / "chain.rec"
+    done = fission.run("net", "replay", "chain.rec", "--job", "2", "--speed", "max", "--out", "new.rec", exit_code=0, deadline_s=90)
+    assert f"Double 2: {limit} blocks went in, {limit} came out into new.rec" in done.stderr
+    expected = blocks(recording, 2)
+    assert [sqn for sqn, _, _ in expected] == list(range(1, limit + 1))
+    assert blocks(fission.root / "new.rec", 2) == expected
+    values = (block.value for block in read_recording(fission.root / "new.rec"))
+    assert all(value == 2 * number for number, value in enumerate(values, 1))
+
+
+def test_ctrl_c_leaves_a_whole_recording(fission: CommandLine) -> None:
+    fission.project(network(JOBS, "Endless(outputs=[PicklePipe(1)]), Quiet(inputs=[PicklePipe(1)])"))
+    client = fission.start("net", "simulate")
+    client.wait_for("Quiet 2 started", stream="stderr")
+    recorder = fission.start("net", "record", "1", "--out", "some.rec")
+    path = fission.root / "some.rec"
+    eventually(lambda: path.exists() and path.stat().st_size > 2000, 10, "blocks in the file")
+    recorder.interrupt()
+    done = recorder.wait(exit_code=130)
+    count = int(re.match(r"recorded (\d+) blocks into some\.rec", done.stdout)[1])
+    recording = read_recording(path)
+    numbers = [block.sqn for block in recording]
+    assert recording.problem == ""
+    assert len(numbers) == count > 10
+    assert numbers == list(range(numbers[0], numbers[0] + count))
+    stop(client, fission.root)
+
+
+def test_killed_in_the_middle_what_is_whole_is_read(fission: CommandLine) -> None:
+    fission.project(network(JOBS, "Endless(outputs=[PicklePipe(1)]), Quiet(inputs=[PicklePipe(1)])"))
+    client = fission.start("net", "simulate")
+    client.wait_for("Quiet 2 started", stream="stderr")
+    recorder = fission.start("net", "record", "1", "--out", "some.rec")
+    path = fission.root / "some.rec"
+    eventually(lambda: path.exists() and path.stat().st_size > 2000, 10, "blocks in the file")
+    recorder.process.send_signal(signal.SIGKILL)
+    recorder.wait(exit_code=-9)
+    stop(client, fission.root)
+    done = fission.run("net", "replay", "some.rec", "--job", "Quiet", "--speed", "max", exit_code=0)
+    assert "Warning: some.rec was not ended: its writer was killed, or still writes" in done.stderr
+    assert int(re.search(r"Quiet 2: (\d+) blocks went in", done.stderr)[1]) > 10
+
+
+def test_a_file_that_may_not_grow(fission: CommandLine) -> None:
+    """As a full disk: the limit of the size of files is met in the middle."""
+    client, recorder = recorded(fission, 10**7)
+    pid = recorder.pid
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (3_000_000, resource.RLIM_INFINITY))
+    done = recorder.wait(60, exit_code=1)
+    assert "Error: chain.rec cannot be written any further: File too large; what is in it is whole" in done.stderr
+    path = fission.root / "chain.rec"
+    assert 2_000_000 < path.stat().st_size <= 3_000_000
+    recording = read_recording(path)
+    assert sum(1 for _ in recording) > 50_000
+    assert "was not ended" in recording.problem
+    stop(client, fission.root)
+
+
+def test_ends_by_count_and_by_time(fission: CommandLine) -> None:
+    client, recorder = recorded(fission, 100, "--count", "30", "--json")
+    done = recorder.wait(exit_code=0)
+    report = json.loads(done.stdout)
+    path = fission.root / "chain.rec"
+    assert report == {"file": "chain.rec", "blocks": 30, "bytes": path.stat().st_size, "missed": {"1": 0, "2": 0}, "error": ""}
+    assert sum(1 for _ in read_recording(path)) == 30
+    finish(client, fission.root, 0)
+    fission.project(network(JOBS, JOIN), name="other")
+    client = fission.start("net", "simulate", env={"DISPLAY": None})
+    client.wait_for("Quiet 7 started", stream="stderr")
+    assert fission.run("net", "record", "1", "--for", "0.5", "--out", "one.rec", exit_code=0).stdout.startswith("recorded ")
+    stop(client, fission.root)
+
+
+def test_a_join_with_an_optional_input_is_replayed(fission: CommandLine) -> None:
+    fission.project(network(JOBS, JOIN))
+    client = fission.start("net", "simulate", env={"DISPLAY": None})
+    client.wait_for("Quiet 7 started", stream="stderr")
+    recorder = fission.start("net", "record", "1", "2", "3", "6", "--out", "join.rec")
+    looked_at(fission, 1, 2, 3, 6)
+    so_far = client.stdout.count("joins")
+    client.wait_for("joins", count=so_far + 20)
+    client.send("*\n")
+    client.wait_for("joins", count=so_far + 60)
+    recorder.interrupt()
+    recorder.wait(exit_code=130)
+    stop(client, fission.root)
+    done = fission.run("net", "replay", "join.rec", "--job", "3", "--speed", "max", "--json", exit_code=0)
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    sums = {row["sqn"]: row for row in rows if row["pipe"] == 4}
+    lists = [row["value"] for row in rows if row["pipe"] == 5]
+    assert len(sums) == len(lists) > 20
+    assert all(row["value"] == 0 and row["head"] == sqn % 2 for sqn, row in sums.items())
+    assert [value[1] for value in lists] == sorted((value[1] for value in lists), reverse=True)  # "+" and from some block on "*"
+    assert {value[1] for value in lists} == {"+", "*"}
+    assert "joins" in done.stdout
+    # blocks at once: whole compute blocks of what was recorded
+    done = fission.run("net", "replay", "join.rec", "--job", "Sum", "--speed", "max", exit_code=0)
+    for line in done.stdout.splitlines():
+        sqn, value = map(int, re.match(r"7 #(\d+): (\d+)$", line).groups())
+        assert value == 10 * 3 * (3 * sqn - 1)
+
+
+def test_at_recorded_speed_and_faster(fission: CommandLine) -> None:
+    fission.project(network(JOBS, "Endless(outputs=[PicklePipe(1)]), Quiet(inputs=[PicklePipe(1)])"))
+    from fission.recording import Recorder
+
+    class Described:
+        id, BLOCK_SIZE, BLOCK_COUNT = 1, "PKL", 1
+
+    with Recorder(fission.root / "slow.rec", "net", [Described()]) as recorder:  # type: ignore[list-item]
+        for number in range(1, 4):
+            recorder.write(1000.0 + number, 1, 0, number, [b"\x80\x05K\x01."])
+    import time
+
+    began = time.monotonic()
+    fission.run("net", "replay", "slow.rec", "--job", "2", exit_code=0)
+    as_recorded = time.monotonic() - began
+    began = time.monotonic()
+    fission.run("net", "replay", "slow.rec", "--job", "2", "--speed", "20", exit_code=0)
+    assert as_recorded > 2
+    assert time.monotonic() - began < as_recorded - 0.5
+
+
+# -- what goes wrong --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def chain(fission: CommandLine) -> CommandLine:
+    client, recorder = recorded(fission, 20)
+    recorder.wait(exit_code=0)
+    finish(client, fission.root, 0)
+    return fission
+
+
+def test_bad_replays(chain: CommandLine) -> None:
+    bad = {
+        ("chain.rec", "--job", "9"): "there is no job '9' in net. Jobs: Go 1, Double 2, Quiet 3",
+        ("chain.rec", "--job", "Dubble"): "there is no job 'Dubble' in net; did you mean 'Double'?",
+        ("chain.rec", "--job", "1"): "Go 1 is a source: nothing can be fed to it",
+        ("none.rec", "--job", "2"): "none.rec cannot be read: No such file",
+        ("manage.py", "--job", "2"): "manage.py is no recording of FISSION",
+        ("chain.rec", "--job", "2", "--speed", "fast"): "must be a number above 0",
+        ("chain.rec", "--job", "2", "--out", "chain.rec"): "chain.rec exists already",
+    }
+    for words, message in bad.items():
+        done = chain.run("net", "replay", *words, exit_code=2)
+        assert message in done.stderr, done
+        assert "Traceback" not in done.stderr
+    data = (chain.root / "chain.rec").read_bytes()
+    (chain.root / "other.rec").write_bytes(data[:8] + b"\x02" + data[9:])
+    assert "is a recording of version 2" in chain.run("net", "replay", "other.rec", "--job", "2", exit_code=2).stderr
+    (chain.root / "cut.rec").write_bytes(data[: len(data) * 2 // 3])
+    done = chain.run("net", "replay", "cut.rec", "--job", "2", exit_code=0)
+    assert re.search(r"Warning: cut\.rec is cut off at byte \d+; what is before that is whole", done.stderr)
+
+
+def test_a_recording_without_what_the_job_waits_for(chain: CommandLine) -> None:
+    config = chain.root / "net/config.py"
+    config.write_text(config.read_text().replace("PicklePipe(2)", "PicklePipe(9)"))
+    done = chain.run("net", "replay", "chain.rec", "--job", "3", exit_code=2)
+    assert "chain.rec lacks PicklePipe 9, which Quiet 3 waits for; it has the pipes 1, 2" in done.stderr
+
+
+def test_a_job_that_raises(chain: CommandLine) -> None:
+    config = chain.root / "net/config.py"
+    config.write_text(config.read_text().replace("Double(", "Raises("))
+    done = chain.run("net", "replay", "chain.rec", "--job", "2", "--speed", "max", exit_code=1)
+    assert "Raises 2 failed:" in done.stderr
+    assert "return 1 / (5 - value)" in done.stderr
+    assert "ZeroDivisionError" in done.stderr
+    assert "2 #1: 0.25" in done.stdout
+
+
+def test_bad_records(fission: CommandLine) -> None:
+    fission.project(network(JOBS, CHAIN.format(limit=5)))
+    assert "does not run here" in fission.run("net", "record", "1", "--out", "x.rec", exit_code=2).stderr
+    assert not (fission.root / "x.rec").exists()
+    assert "there is no pipe 3 in net" in fission.run("net", "record", "3", "--out", "x.rec", exit_code=2).stderr
+    client = fission.start("net", "simulate")
+    client.wait_for("Quiet 3 started", stream="stderr")
+    (fission.root / "x.rec").touch()
+    assert "x.rec exists already" in fission.run("net", "record", "1", "--out", "x.rec", exit_code=2).stderr
+    assert "cannot be written" in fission.run("net", "record", "1", "--out", "no/x.rec", exit_code=2).stderr
+    stop(client, fission.root)
