@@ -80,9 +80,14 @@ class Conductor:
         gather_s: float | None = None,
         history: History | None = None,
     ) -> None:
-        """Args: nodes: that are expected. gather_s: seconds after which the network starts without those that are not up; None: never.
-        on_console: called with (what, job, lines) of what happens to jobs with consoles, and of each job's end. history: of the run that is to be gone on with. The rest as in
-        `fission.client.simulate`.
+        """Prepare; `run` begins.
+
+        Args:
+            nodes: that are expected.
+            gather_s: seconds after which the network starts without those that are not up; None: never.
+            on_console: called with (what, job, lines) of what happens to jobs with consoles, and of each job's end.
+            history: of the run that is to be gone on with.
+            The rest: as in `fission.client.simulate`.
         """
         self._network = network
         self._nodes = {node.name: node for node in nodes}
