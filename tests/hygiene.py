@@ -113,11 +113,9 @@ def _things() -> set[str]:
 
 
 def _others(namespace: str) -> bool:
-    """Whether a network namespace, ``fission-PID-...``, was made by a process that lives and is none of this run's."""
-    found = re.match(r"fission-(\d+)-", os.path.basename(namespace))
-    if found is None or not psutil.pid_exists(int(found[1])):
-        return False
-    return int(found[1]) not in {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
+    """Whether a network namespace, ``NAME-PID-...``, was made by a process that is none of this run's."""
+    found = re.match(r"[a-z]+-(\d+)-", os.path.basename(namespace))
+    return found is not None and int(found[1]) not in {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
 
 
 def _children() -> set[psutil.Process]:
