@@ -6,7 +6,7 @@ implementation and an in-memory one under `fission.adapters`, held to one confor
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NewType, Protocol, TypeAlias
 
@@ -85,6 +85,11 @@ class Lease(Protocol):
     """A big buffer in shared memory, there for its readers for as long as somebody keeps the lease."""
 
     nbytes: int
+    readers: Collection[int]
+
+    def view(self) -> memoryview:
+        """Return the buffer itself; it is as it was lent for as long as somebody keeps the lease."""
+        ...
 
     def pack(self, reader: int) -> bytes:
         """Return what travels to a reader instead of the buffer."""

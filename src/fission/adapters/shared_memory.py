@@ -117,15 +117,16 @@ class Lease:
     Attributes:
         descriptor: for the first of its readers.
         nbytes: length of the buffer.
+        readers: numbers of those that it was lent for.
     """
 
-    __slots__ = ("_arena", "_readers", "descriptor", "nbytes")
+    __slots__ = ("_arena", "descriptor", "nbytes", "readers")
 
     def __init__(self, arena: Arena, descriptor: Descriptor, readers: Collection[int]) -> None:
         self.descriptor = descriptor
         self.nbytes = descriptor.length
         self._arena = arena
-        self._readers = readers
+        self.readers = readers
 
     def pack(self, reader: int) -> bytes:
         """Return the descriptor for one of its readers, as it travels."""
@@ -136,7 +137,7 @@ class Lease:
         return self._arena.view(self.descriptor)
 
     def __del__(self) -> None:
-        for reader in self._readers:
+        for reader in self.readers:
             self._arena.release(self.descriptor._replace(reader=reader))
 
 

@@ -23,7 +23,12 @@ class Addresses:
     """Where the lives of jobs listen: below one folder of this machine.
 
     ``near`` is the node of who wants to know; empty: the client.
+
+    Attributes:
+        several: whether there are several machines.
     """
+
+    several = False
 
     def __init__(self, run_folder: str, shared_prefix: str) -> None:
         """Args: run_folder: temporary folder of the run. shared_prefix: of its names in shared memory."""
@@ -60,6 +65,8 @@ class Addresses:
 
 class HostAddresses(Addresses):
     """Where the lives of jobs listen on several machines: below a folder of each, and at TCP ports that a life tells when it starts."""
+
+    several = True
 
     def __init__(self, run_folder: str, shared_prefix: str, far_client: str, home: str) -> None:
         """Args: run_folder, shared_prefix: of the client's own node. far_client: where other machines reach the client. home: name of the
@@ -109,9 +116,7 @@ class HostAddresses(Addresses):
 class Bundles:
     """Makes the bundles of one run."""
 
-    def __init__(
-        self, loaded: LoadedNetwork, folder: str, addresses: Addresses, incarnation: Callable[[int], int], *, share: bool = True
-    ) -> None:
+    def __init__(self, loaded: LoadedNetwork, folder: str, addresses: Addresses, incarnation: Callable[[int], int]) -> None:
         """Prepare everything that does not change during the run.
 
         Args:
@@ -119,7 +124,6 @@ class Bundles:
             folder: of the run; each job has a folder there, named by its id.
             addresses: of this run.
             incarnation: newest life of a job, 0 if it has none yet.
-            share: whether big blocks may go through shared memory: everybody is on one machine.
 
         Raises:
             DefinitionError: something of a job cannot be sent to its process.
@@ -129,7 +133,6 @@ class Bundles:
         self._folder = folder
         self._addresses = addresses
         self._incarnation = incarnation
-        self._share = share
         self._needed = loaded.network.needed
         self._pickled = {number: pickled(job) for number, job in loaded.network.jobs.items()}
 
@@ -174,7 +177,7 @@ class Bundles:
             closed=closed,
             snapshots=snapshots,
             kept=kept,
-            shared=SHARED if self._share else (),
+            shared=SHARED,
             guard=GUARD,
             shared_prefix=self._addresses.shared_prefix,
             consumers={pipe.id: self._life(network.consumer(pipe.id))[1] for pipe in job.outputs},

@@ -512,7 +512,9 @@ class Conductor:
             if self._supervisor.life(order.peer)[0] != order.incarnation:
                 return  # it has a newer life, of which there will be another order
             address = (self._addresses.data if is_output else self._addresses.control)(order.peer, order.incarnation, node)
-            wire = {"do": "wire", "pipe": order.pipe, "address": address, "peer": order.peer, "incarnation": order.incarnation}
+            near = self._supervisor.life(order.peer)[1] == node or not self._addresses.several
+            who = {"peer": order.peer, "incarnation": order.incarnation}
+            wire = {"do": "wire", "pipe": order.pipe, "address": address, "near": near, **who}
             self._tell(order.job, incarnation, wire)
 
         self._when_known(order.peer, order.incarnation, send)

@@ -23,7 +23,7 @@ from fission.adapters.datagrams import Datagrams
 from fission.adapters.keys import Keys, default_folder, load_keys
 from fission.adapters.sealing import open_sealed, seal
 from fission.adapters.zmq_desk import ZmqDesk
-from fission.client.bundles import Addresses, Bundles, HostAddresses, groups_of, plans
+from fission.client.bundles import Addresses, HostAddresses, groups_of, plans
 from fission.client.conductor import Conductor
 from fission.client.engines import Engines
 from fission.client.folders import alone
@@ -240,9 +240,6 @@ class _RunOnNodes(_Resumable):
             baggage = self._archives.baggage(job)
             found |= {one.digest: one for one in (baggage.code, baggage.dependencies) if one is not None}
         return list(found.values())
-
-    def _bundles(self, addresses: Addresses, incarnation: Callable[[int], int]) -> Bundles:
-        return Bundles(self._loaded, str(self.folder), addresses, incarnation, share=False)
 
     def _gather_s(self) -> float | None:
         return GATHER_S

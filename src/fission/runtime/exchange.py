@@ -113,6 +113,8 @@ class Exchange:
             common |= {"max_queue": max_queue, "needed": pipe.BLOCK_COUNT}
         outlet = kind(pipe.id, bundle.incarnation, self._links, self._window(pipe.id), **common)
         outlet.lift(bundle.generation)
+        # whose address is not known yet is told with it whether he is near
+        outlet.near = bool(bundle.wiring.outputs[pipe.id]) and not bundle.wiring.outputs[pipe.id].startswith("tcp:")
         if pipe.id in bundle.closed:
             outlet.on_closed()
         return outlet
@@ -307,7 +309,10 @@ class Exchange:
 
     def lend(self, buffer: Any, readers: Sequence[int] | None = None) -> Lease | None:
         """Copy a big buffer into shared memory for some outputs (by default all); None if it must go another way."""
-        lease = self.lender.lend(buffer, readers) if self.lender is not None else None
+        near = [one for one in (range(len(self.outlets)) if readers is None else readers) if self.outlets[one].near]
+        if not near:
+            return None  # nobody is on this machine
+        lease = self.lender.lend(buffer, near) if self.lender is not None else None
         if lease is None and self.lender is not None and self.lender.refused and not self._refusals_told:
             self._refusals_told = True
             self.say("warning", {"text": "no room in shared memory: big blocks go the slow way until there is some"})
@@ -380,7 +385,8 @@ class Exchange:
         elif what == "input-end":
             self.console.add(None)
         elif what == "wire":
-            self._on_wire(int(body["pipe"]), str(body["address"]), int(body["peer"]), int(body["incarnation"]))
+            near = bool(body.get("near", True))
+            self._on_wire(int(body["pipe"]), str(body["address"]), int(body["peer"]), int(body["incarnation"]), near)
         elif what == "rewire":
             self._on_rewire(int(body["pipe"]))
         elif what == "again":
@@ -407,7 +413,7 @@ class Exchange:
         else:
             raise RemoteProtocolError(f"unknown command {what!r}")
 
-    def _on_wire(self, pipe: int, address: str, peer: int, incarnation: int) -> None:
+    def _on_wire(self, pipe: int, address: str, peer: int, incarnation: int, near: bool) -> None:
         outlet = self._by_pipe.get(pipe)
         if outlet is None:
             self.inlets.wire(pipe, address, incarnation)
@@ -415,7 +421,7 @@ class Exchange:
         else:
             if self.lender is not None:
                 self.lender.forget_reader(self.outlets.index(outlet), incarnation)
-            blocks = outlet.wire(address, incarnation)
+            blocks = outlet.wire(address, incarnation, near=near)
             self.say("replayed", {"job": peer, "incarnation": incarnation, "pipe": pipe, "blocks": blocks})
 
     def _on_rewire(self, pipe: int) -> None:
@@ -425,7 +431,7 @@ class Exchange:
             self.inlets.wire(pipe, "", 0)
             self.release(force=True)
         else:
-            outlet.wire("", outlet.consumer)
+            outlet.wire("", outlet.consumer, near=outlet.near)
 
     def _say_again(self) -> None:
         """The client was away, and may have missed what was said to it."""

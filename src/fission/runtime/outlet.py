@@ -19,7 +19,7 @@ from fission.ports import Links
 from fission.protocol import frames
 from fission.protocol.frames import CLOSED, Buffer, End, Open, Release, Starved
 from fission.protocol.window import SendWindow
-from fission.runtime.big import big_message
+from fission.runtime.big import Leased, big_message
 from fission.runtime.pacing import BEHIND_BLOCKS, CIRCLE_POLL_S, COALESCE_BLOCKS, COALESCE_BYTES, HELD_AT_MOST_S, HOLD_S, PRESS_S
 
 
@@ -28,6 +28,7 @@ class Outlet:
 
     Attributes:
         closed: the consumer needs nothing any more; what is put is dropped.
+        near: the consumer is on this machine, and has part in its shared memory.
         through: its blocks up to here were worked off by the consumer and all behind it, as far as they were asked.
         blocked_s: seconds spent waiting for room, without the wait that goes on since ``blocked_since`` (`perf_counter`; 0: none).
     """
@@ -82,6 +83,7 @@ class Outlet:
         self._older: list[tuple[int, SendWindow[list[Buffer]]]] = []
         self._unlimited_below = 0
         self._consumer = 0
+        self.near = True
         self._opened = False
         self._sent_before: dict[int, int] = {}  # the last number, by older generation
         self.taken = 0
@@ -138,10 +140,14 @@ class Outlet:
         """The newest life of the consumer that is known; 0 before the first was told."""
         return self._consumer
 
-    def wire(self, address: str, incarnation: int) -> int:
-        """Control thread: the consumer has a new life there; send it everything that is kept. Return how many blocks."""
+    def wire(self, address: str, incarnation: int, *, near: bool = True) -> int:
+        """Control thread: the consumer has a new life there; send it everything that is kept. Return how many blocks.
+
+        ``near``: it is on this machine, and has part in its shared memory.
+        """
         with self._changed:
             self._consumer = incarnation
+            self.near = near
             self._links.redirect(self.pipe, address)
             if not self._opened:
                 return 0
@@ -149,7 +155,8 @@ class Outlet:
             for generation, window in [*self._older, (self._generation, self._window)]:
                 self._links.send(self.pipe, [self._opening(generation, window)])
                 for sent in window.unreleased():
-                    self._links.send(self.pipe, sent.item)
+                    item = sent.item
+                    self._links.send(self.pipe, item.for_afar() if isinstance(item, Leased) and not near else item)
                     blocks += sent.last - sent.first + 1
             self.taken = self._window.released
             self.through = 0
@@ -401,7 +408,9 @@ class Outlet:
 
     def _put_big(self, parts: list[Any], head: int) -> None:
         window = self._window
-        message, size = big_message((self.pipe, self._incarnation, self._generation, window.next), self._reader, parts, head)
+        message, size = big_message(
+            (self.pipe, self._incarnation, self._generation, window.next), self._reader if self.near else None, parts, head
+        )
         window.add(1, size, message)
         self._links.send(self.pipe, message)
         self._has_sent()
