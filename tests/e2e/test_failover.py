@@ -497,6 +497,8 @@ def test_checkpoints_by_time_and_own_snapshots(fission: CommandLine, stateful: s
             await stage.rows(45 * number + 30)
             await stage.until(lambda: stage.kill_job(4), "its process")
             await stage.until(lambda: len(stage.failovers) == number + 1, "its failover")  # noqa: B023
+            if stateful == "Own":  # else the next one may be killed before it has come to that
+                await stage.until(lambda: sum(kind == "output 4" for kind, _ in stage.told) > number, "what it restored")  # noqa: B023
 
     ran = Stage(fission).run(script)
     check(ran, chain_rows(limit), 4)
@@ -811,13 +813,13 @@ def test_counts_are_of_all_lives(fission: CommandLine) -> None:
     assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
     assert column(ran.result) == list(range(1, 201))
     jobs_of = ran.summary.to_json()["jobs"]
-    replayed = sum(failover.replayed for failover in ran.summary.failovers)
+    replayed = jobs_of["1"]["outputs"]["1"]["replayed"]
+    assert replayed >= sum(failover.replayed for failover in ran.summary.failovers) > 0  # each tells those before its own end
     assert ran.restarts(2) >= 1
     for number in ("1", "2", "3"):
         assert jobs_of[number]["compute_blocks"] == 200, ran
         assert jobs_of[number]["lives_untold"] == 0
     assert jobs_of["1"]["outputs"]["1"]["sent"] == jobs_of["2"]["outputs"]["2"]["sent"] == 200
-    assert jobs_of["1"]["outputs"]["1"]["replayed"] == replayed > 0
     received = jobs_of["2"]["inputs"]["1"]["received"]
     assert 200 < received <= 200 + replayed  # each life has some of them anew
     assert f"{replayed} replayed" in "\n".join(ran.summary.lines())
