@@ -497,13 +497,13 @@ def test_checkpoints_by_time_and_own_snapshots(fission: CommandLine, stateful: s
             await stage.rows(45 * number + 30)
             await stage.until(lambda: stage.kill_job(4), "its process")
             await stage.until(lambda: len(stage.failovers) == number + 1, "its failover")  # noqa: B023
-            if stateful == "Own":  # else the next one may be killed before it has come to that
-                await stage.until(lambda: sum(kind == "output 4" for kind, _ in stage.told) > number, "what it restored")  # noqa: B023
 
     ran = Stage(fission).run(script)
     check(ran, chain_rows(limit), 4)
     if stateful == "Own":
-        assert ran.printed(4) == ["restored ['sum']"] * kills
+        # a life that is killed before it has come to that says nothing, nor does one that begins before the first snapshot
+        assert set(ran.printed(4)) == {"restored ['sum']"}
+        assert len(ran.printed(4)) <= kills
 
 
 def test_a_snapshot_that_cannot_be_pickled(fission: CommandLine) -> None:
