@@ -501,7 +501,9 @@ def test_checkpoints_by_time_and_own_snapshots(fission: CommandLine, stateful: s
     ran = Stage(fission).run(script)
     check(ran, chain_rows(limit), 4)
     if stateful == "Own":
-        assert ran.printed(4) == ["restored ['sum']"] * kills
+        # a life that is killed before it has come to that says nothing, nor does one that begins before the first snapshot
+        assert set(ran.printed(4)) == {"restored ['sum']"}
+        assert len(ran.printed(4)) <= kills
 
 
 def test_a_snapshot_that_cannot_be_pickled(fission: CommandLine) -> None:
@@ -811,13 +813,13 @@ def test_counts_are_of_all_lives(fission: CommandLine) -> None:
     assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
     assert column(ran.result) == list(range(1, 201))
     jobs_of = ran.summary.to_json()["jobs"]
-    replayed = sum(failover.replayed for failover in ran.summary.failovers)
+    replayed = jobs_of["1"]["outputs"]["1"]["replayed"]
+    assert replayed >= sum(failover.replayed for failover in ran.summary.failovers) > 0  # each tells those before its own end
     assert ran.restarts(2) >= 1
     for number in ("1", "2", "3"):
         assert jobs_of[number]["compute_blocks"] == 200, ran
         assert jobs_of[number]["lives_untold"] == 0
     assert jobs_of["1"]["outputs"]["1"]["sent"] == jobs_of["2"]["outputs"]["2"]["sent"] == 200
-    assert jobs_of["1"]["outputs"]["1"]["replayed"] == replayed > 0
     received = jobs_of["2"]["inputs"]["1"]["received"]
     assert 200 < received <= 200 + replayed  # each life has some of them anew
     assert f"{replayed} replayed" in "\n".join(ran.summary.lines())

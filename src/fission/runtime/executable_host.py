@@ -277,6 +277,8 @@ class ExecutableHost:
                     exchange.switch(aligner.generation)
                 aligner.begin(beginning)
                 exchange.begin(beginning)
+            elif aligner.next > inlets.done + 1:
+                exchange.advance(aligner.next - 1)  # those behind the last one were left out, and are done with
             elif inlets.finished or exchange.unwanted:
                 return
             else:

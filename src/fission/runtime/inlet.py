@@ -138,12 +138,11 @@ class Inlets:
         if arrival is Arrival.STALE and message.generation < behind and (optional or message.generation not in self.older):
             # a new life of the producer begins with a generation that this job has behind it, and was not there when it said so
             with self._lock:
-                self._behind.setdefault(message.pipe, set()).add(message.generation)
-                self._send(message.pipe, CLOSED, 0, message.generation)
+                self._let_go(message.pipe, message.generation)
         if optional and arrival is Arrival.NEW_GENERATION:
             # its values stay in the buffer; the numbers that they had are of no use any more
             with self._lock:
-                self._send(message.pipe, CLOSED, 0, older)
+                self._let_go(message.pipe, older)
 
     def _forget(self, pipe: int) -> None:
         with self._lock:
@@ -239,7 +238,12 @@ class Inlets:
         with self._lock:
             for pipe in self._pipes:
                 if pipe not in self.optional and not self._closed:
-                    self._send(pipe, CLOSED, 0, generation)
+                    self._let_go(pipe, generation)
+
+    def _let_go(self, pipe: int, generation: int) -> None:
+        # it may go to where an old life of the producer was, although the new one has spoken already: `wire` says it again
+        self._behind.setdefault(pipe, set()).add(generation)
+        self._send(pipe, CLOSED, 0, generation)
 
     def close(self) -> None:
         """Tell all producers that this job needs nothing any more."""

@@ -208,6 +208,8 @@ class PythonHost:
                 exchange.release()
                 yield False
                 continue
+            if self._begun and aligner.next > self._number + 1:
+                self._leave_out(aligner.next)
             beginning = aligner.beginning
             if beginning is not None:
                 self._begin(aligner, beginning)
@@ -286,6 +288,13 @@ class PythonHost:
                 if keeper is not None:
                     keeper.after(self._number)
         return None
+
+    def _leave_out(self, number: int) -> None:
+        """All compute blocks before this one are done with: those that were left out must not wait for the next one to be released."""
+        self._expect(number)
+        for outlet in self._outlets:
+            outlet.seek(number)
+        self._exchange.advance(number - 1)
 
     def _expect(self, number: int) -> None:
         """The next compute block is this one; those in between were left out."""
