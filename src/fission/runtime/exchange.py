@@ -22,7 +22,8 @@ from fission.runtime.control import NEVER, Control
 from fission.runtime.dropping import DroppingOutlet
 from fission.runtime.inlet import RELEASE_AFTER_S, Inlets
 from fission.runtime.keeper import Keeper
-from fission.runtime.outlet import PRESS_S, Outlet
+from fission.runtime.outlet import Outlet
+from fission.runtime.pace import PRESS_S
 from fission.runtime.specs import input_spec, optional_spec
 
 log = logging.getLogger("fission.runtime")

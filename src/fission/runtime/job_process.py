@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import io
 import logging
@@ -53,6 +54,7 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int) -> 
             lender, viewer = _shared_memory(job, bundle)
             exchange = Exchange(job, bundle, _links(bundle), lender, viewer)
             stopper.guard(job, exchange)
+            gc.freeze()  # what is there now stays: looking through it again and again would delay blocks
             if isinstance(job, ExecutableJob):
                 outcome = ExecutableHost(job, exchange, bundle).run()
             else:

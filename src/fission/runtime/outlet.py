@@ -20,22 +20,7 @@ from fission.protocol import frames
 from fission.protocol.frames import CLOSED, Buffer, End, Open, Release, Starved
 from fission.protocol.window import SendWindow
 from fission.runtime.big import big_message
-
-#: Blocks closer together than this are coalesced. Measured: a send costs about 2 us, so at most 2 % of a busy link's time.
-HOLD_S = 100e-6
-#: Where so many blocks are under way, the consumer is behind and nothing is won by sending soon: only full messages are sent
-#: then. Arbitrary: two full messages.
-BEHIND_BLOCKS = 512
-#: Longest time that a block is held while its job does something else. Arbitrary: below what a person or a scheduler notices.
-HELD_AT_MOST_S = 1e-3
-#: A message is sent when it has so many blocks or bytes; arbitrary, where the gain per further block gets below 1 %.
-COALESCE_BLOCKS = 256
-COALESCE_BYTES = 64 << 10
-#: Seconds between looks at the inputs while waiting for room in a circle of jobs; arbitrary.
-CIRCLE_POLL_S = 0.02
-#: Seconds of waiting for room after which the consumer is told of it, again and again. Arbitrary: far above what a release takes in a
-#: network that flows, and a snapshot each time is affordable.
-PRESS_S = 0.1
+from fission.runtime.pace import BEHIND_BLOCKS, CIRCLE_POLL_S, COALESCE_BLOCKS, COALESCE_BYTES, HELD_AT_MOST_S, HOLD_S, PRESS_S
 
 
 class Outlet:
@@ -375,7 +360,7 @@ class Outlet:
         self._arm(now + HELD_AT_MOST_S)
 
     def _flush(self) -> None:
-        blocks, heads, window = self._pending[:], self._heads, self._window
+        blocks, heads = self._pending[:], self._heads
         if not blocks:
             return
         # before the window numbers them: `seek` must not meet them in both places, and looks without the lock
@@ -383,25 +368,24 @@ class Outlet:
         self._heads, self._size = None, 0
         if self.closed:
             return
-        message: list[Buffer] = [frames.encode_data(self.pipe, self._incarnation, self._generation, window.next, blocks, heads)]
-        window.add(len(blocks), sum(map(len, blocks)), message)
-        self._links.send(self.pipe, message)
-        self._has_sent()
+        place = self.pipe, self._incarnation, self._generation, self._window.next
+        message: list[Buffer] = [frames.encode_data(*place, blocks, heads)]
+        self._send(message, len(blocks), sum(map(len, blocks)))
         if self._pending:  # the job's thread has put one meanwhile, and believes that it is held with the others
             self._hold_from(perf_counter())
 
-    def _has_sent(self) -> None:
+    def _send(self, message: list[Buffer], count: int, size: int) -> None:
         window = self._window
+        window.add(count, size, message)
+        self._links.send(self.pipe, message)
         self._allow = min(COALESCE_BLOCKS, window.room)
         self._hold_until = perf_counter() + HOLD_S
         self._behind = len(window) >= BEHIND_BLOCKS
 
     def _put_big(self, parts: list[Any], head: int) -> None:
-        window = self._window
-        message, size = big_message((self.pipe, self._incarnation, self._generation, window.next), self._reader, parts, head)
-        window.add(1, size, message)
-        self._links.send(self.pipe, message)
-        self._has_sent()
+        place = self.pipe, self._incarnation, self._generation, self._window.next
+        message, size = big_message(place, self._reader, parts, head)
+        self._send(message, 1, size)
 
     def _may_go_on(self) -> bool:
         return self._window.room > 0 or self.closed or self._generation < self._unlimited_below
