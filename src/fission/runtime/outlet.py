@@ -171,7 +171,9 @@ class Outlet:
             if type(payload) is bytes:
                 self._pending.append(payload)
                 self._size += len(payload)
-                self._add_head(head)
+                if self._heads is None:
+                    self._heads = [0] * (len(self._pending) - 1)
+                self._heads.append(head)
                 self._send_or_hold()
             elif not self.closed:
                 self._flush()
@@ -268,15 +270,12 @@ class Outlet:
         with self._changed:
             if message.released >= CLOSED and message.taken >= CLOSED:
                 self.close()
-                self._changed.notify_all()
-                return
-            if message.generation != self._generation:
+            elif message.generation != self._generation:
                 self._release_older(message)
-                self._changed.notify_all()
-                return
-            self.taken = max(self.taken, message.taken)
-            self._window.release(message.released)
-            self._allow = min(COALESCE_BLOCKS, self._window.room)
+            else:
+                self.taken = max(self.taken, message.taken)
+                self._window.release(message.released)
+                self._allow = min(COALESCE_BLOCKS, self._window.room)
             self._changed.notify_all()
 
     def on_starved(self, message: Starved) -> None:
@@ -338,11 +337,6 @@ class Outlet:
         end = End(self.pipe, self._incarnation, self._generation, self._window.next - 1, final=self._final, more=self._more)
         self._links.send(self.pipe, [frames.encode_end(end)])
 
-    def _add_head(self, head: int) -> None:
-        if self._heads is None:
-            self._heads = [0] * (len(self._pending) - 1)
-        self._heads.append(head)
-
     def _send_or_hold(self) -> None:
         """What is held has grown."""
         if 0 < len(self._pending) < self._allow and self._size < COALESCE_BYTES:
@@ -369,8 +363,7 @@ class Outlet:
         if self.closed:
             return
         place = self.pipe, self._incarnation, self._generation, self._window.next
-        message: list[Buffer] = [frames.encode_data(*place, blocks, heads)]
-        self._send(message, len(blocks), sum(map(len, blocks)))
+        self._send([frames.encode_data(*place, blocks, heads)], len(blocks), sum(map(len, blocks)))
         if self._pending:  # the job's thread has put one meanwhile, and believes that it is held with the others
             self._hold_from(perf_counter())
 
@@ -391,8 +384,6 @@ class Outlet:
         return self._window.room > 0 or self.closed or self._generation < self._unlimited_below
 
     def _wait_for_room(self) -> None:
-        if self._may_go_on():
-            return
         started = pressed = perf_counter()
         while not self._may_go_on():
             if self._pump is None:
