@@ -28,7 +28,6 @@ class Outlet:
 
     Attributes:
         closed: the consumer needs nothing any more; what is put is dropped.
-        sent: blocks that were numbered, in all.
         through: its blocks up to here were worked off by the consumer and all behind it, as far as they were asked.
         blocked_s: seconds spent waiting for room.
     """
@@ -74,9 +73,7 @@ class Outlet:
         self._hold_until = -1.0
         self._behind = False
         self._allow = 1
-        self._ended = False
-        self._final = False
-        self._more = False
+        self._ended = self._final = self._more = False
         self._older: list[tuple[int, SendWindow[list[Buffer]]]] = []
         self._unlimited_below = 0
         self._consumer = 0
