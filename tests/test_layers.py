@@ -44,6 +44,8 @@ IO_MODULES = frozenset(
     "asyncio concurrent ctypes fcntl glob http logging mmap multiprocessing os pathlib queue random sched select selectors "
     "shutil signal socket socketserver ssl subprocess tempfile termios threading time urllib".split()
 )
+# What such a module has that never leaves the process.
+IN_MEMORY = {"io.BytesIO"}
 # What stands for one outside thing stays in the adapters.
 ONLY_IN_ADAPTERS = frozenset({"zmq", "distributed", "dask", "sqlalchemy"})
 
@@ -80,7 +82,7 @@ def imports_of(module: str, path: Path, modules: dict[str, Path]) -> Iterator[tu
             for alias in node.names:
                 # `from package import name`: the name is a module of it, or something that the package's own file defines.
                 inner = f"{base}.{alias.name}"
-                yield inner if inner in modules else base, node.lineno, id(node) in for_types
+                yield inner if inner in modules or inner in IN_MEMORY else base, node.lineno, id(node) in for_types
 
 
 def home(module: str) -> str:
@@ -103,7 +105,7 @@ def broken_rules(source: Path) -> list[str]:
             place = f"{path.relative_to(source)}:{line}: {module} imports {imported}"
             top = imported.split(".")[0]
             if top != "fission":
-                if here == "protocol" and top in IO_MODULES and not only_types:
+                if here == "protocol" and top in IO_MODULES and imported not in IN_MEMORY and not only_types:
                     problems.append(f"{place}, but protocol/ is sans-IO")
                 if top in ONLY_IN_ADAPTERS and here != "adapters":
                     problems.append(f"{place}, which belongs into an adapter")

@@ -28,7 +28,8 @@ from fission.runtime.dropping import DroppingOutlet
 from fission.runtime.exchange import Exchange
 from fission.runtime.inlet import Inlets
 from fission.runtime.job_process import LINGER_S
-from fission.runtime.outlet import COALESCE_BLOCKS, COALESCE_BYTES, HELD_AT_MOST_S, HOLD_S, Outlet
+from fission.runtime.outlet import Outlet
+from fission.runtime.pacing import COALESCE_BLOCKS, COALESCE_BYTES, HELD_AT_MOST_S, HOLD_S
 from fission.runtime.python_host import PythonHost
 from tests.conformance.places import DEADLINE_S, Place, Task
 from tests.waiting import eventually

@@ -56,7 +56,6 @@ MAX_LENGTH = 2**32 - 1
 MAX_COMMAND = 1 << 20
 
 _HEADER = struct.Struct("<BBHIIIQIQ")
-_LENGTH = struct.Struct("<I")
 _HEADER_AND_LENGTH = struct.Struct("<BBHIIIQIQI")
 _SWAP = sys.byteorder == "big"
 
@@ -267,6 +266,12 @@ def decode(frames: Sequence[Buffer]) -> Message:
     if not frames:
         raise RemoteProtocolError("a message has at least one frame; got none")
     first = frames[0]
+    if len(frames) == 1 and len(first) >= _HEADER_AND_LENGTH.size:
+        # one small block, the commonest message of a link that is not busy: the general way below does the same
+        version, kind, flags, pipe, incarnation, generation, sqn, count, extra, length = _HEADER_AND_LENGTH.unpack_from(first)
+        whole = length == len(first) - _HEADER_AND_LENGTH.size
+        if kind == DATA and version == VERSION and count == 1 and not flags and not extra and 1 <= sqn < CLOSED and whole:
+            return Data(pipe, incarnation, generation, sqn, [first[_HEADER_AND_LENGTH.size :]])
     if len(first) < _HEADER.size:
         raise RemoteProtocolError(f"a message starts with a header of {_HEADER.size} bytes; got {len(first)}")
     version, kind, flags, pipe, incarnation, generation, sqn, count, extra = _HEADER.unpack_from(first)
@@ -330,11 +335,6 @@ def _decode_data(
     frames: Sequence[Buffer], flags: int, pipe: int, incarnation: int, generation: int, sqn: int, count: int, extra: int
 ) -> Data:
     first = frames[0]
-    if count == 1 and not flags and len(frames) == 1 and not extra and sqn >= 1 and sqn < CLOSED - 1:
-        # one small block, the commonest message of a link that is not busy: the general way below does the same
-        start = _HEADER_AND_LENGTH.size
-        if len(first) >= start and len(first) - start == _LENGTH.unpack_from(first, start - _LENGTH.size)[0]:
-            return Data(pipe, incarnation, generation, sqn, [first[start:]])
     if flags & ~(HAS_HEADS | OUT_OF_BAND | SHARED):
         raise RemoteProtocolError(f"unknown flags {flags:#x} of a data message")
     if not 0 < count <= MAX_BLOCKS or sqn < 1 or sqn + count > CLOSED:

@@ -15,6 +15,7 @@ Names are ``PREFIX-JOB.INCARNATION-NUMBER``, the prefix is ``fission-TOKEN`` wit
 
 from __future__ import annotations
 
+import functools
 import re
 import struct
 from bisect import bisect
@@ -95,7 +96,7 @@ class Descriptor(NamedTuple):
                 f"got version {version}, {len(data)} bytes"
             )
         name = str(data[_WIRE.size :], "ascii", "replace")
-        if not _NAME.fullmatch(name):
+        if parse_name(name) is None:
             raise RemoteProtocolError(f"a segment's name is PREFIX-JOB.INCARNATION-NUMBER; got {name!r}")
         if not slot or not length or not stamp or offset % ALIGNMENT:
             raise RemoteProtocolError(f"a descriptor cannot have slot {slot}, offset {offset}, length {length} and stamp {stamp}")
@@ -122,6 +123,7 @@ def segment_name(owner: str, incarnation: int, number: int) -> str:
     return f"{owner}.{incarnation}-{number}"
 
 
+@functools.lru_cache(maxsize=256)  # it is asked for with every block
 def parse_name(name: str) -> tuple[str, int] | None:
     """Return owner and incarnation of a segment; None if that is no segment's name."""
     match = _NAME.fullmatch(name)

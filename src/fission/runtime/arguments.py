@@ -42,6 +42,8 @@ class ArgumentsIn:
 
     def columns(self, columns: list[list[Any]]) -> list[Iterable[Any]]:
         """The values of some compute blocks, for each input that is not ASYNC. Reading them raises BlockError."""
+        if len(columns) == 1:  # the commonest case, for speed
+            return [self._columns[self.required[0]](columns[0])]
         return [self._columns[index](column) for index, column in zip(self.required, columns, strict=True)]
 
     def optional_value(self, index: int) -> tuple[Any, Any]:

@@ -77,12 +77,12 @@ def column_decoder(pipe: BasePipe, decode: Decoder) -> ColumnDecoder:
 
     def column_of(payloads: list[Any]) -> Iterable[Any]:
         # all at once is quicker by a call for each. A block with buffers is alone in its message, and keeps them only while it must
-        if len(payloads) > 1:
-            try:
-                return list(map(loads, payloads))
-            except Exception:  # the blocks before the one that cannot be read are still to be worked off
-                pass
-        return lazily(payloads)
+        if len(payloads) == 1:
+            return (decode(payloads[0]),)
+        try:
+            return list(map(loads, payloads))
+        except Exception:  # the blocks before the one that cannot be read are still to be worked off
+            return lazily(payloads)
 
     return column_of
 

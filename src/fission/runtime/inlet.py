@@ -95,7 +95,7 @@ class Inlets:
             self._look_up(parts)
             size = sum(memoryview(part).nbytes for part in parts)
         else:
-            size = sum(map(len, message.payloads))
+            size = len(parts) if len(message.payloads) == 1 else sum(map(len, message.payloads))
         target = self._target(message.pipe)
         self.bytes_in += size
         self._bytes_since += size
@@ -152,9 +152,11 @@ class Inlets:
         """Return the compute blocks that are complete; None if there are none."""
         if self.aligner is None:
             return None
+        if not self._eager:
+            return self.aligner.take()
         before = self.aligner.next
         batch = self.aligner.take()
-        if self._eager and self.aligner.next > before:
+        if self.aligner.next > before:
             self._say_taken(self.aligner.next - 1)
         return batch
 

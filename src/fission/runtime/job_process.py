@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import io
 import logging
@@ -58,6 +59,7 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int, pyt
             exchange = WatchedExchange(job, bundle, _links(bundle), lender, viewer)
             stopper.guard(job, exchange)
             exchange.control.on_failure = partial(_control_failed, bundle, stopper, report_descriptor)
+            gc.freeze()  # what is there now stays: looking through it again and again would delay blocks
             if isinstance(job, ExecutableJob):
                 outcome = ExecutableHost(job, exchange, bundle).run()
             else:

@@ -77,9 +77,7 @@ class Outlet:
         self._hold_until = -1.0
         self._behind = False
         self._allow = 1
-        self._ended = False
-        self._final = False
-        self._more = False
+        self._ended = self._final = self._more = False
         self._older: list[tuple[int, SendWindow[list[Buffer]]]] = []
         self._unlimited_below = 0
         self._consumer = 0
@@ -188,7 +186,9 @@ class Outlet:
             if type(payload) is bytes:
                 self._pending.append(payload)
                 self._size += len(payload)
-                self._add_head(head)
+                if self._heads is None:
+                    self._heads = [0] * (len(self._pending) - 1)
+                self._heads.append(head)
                 self._send_or_hold()
             elif not self.closed:
                 self._flush()
@@ -293,15 +293,12 @@ class Outlet:
         with self._changed:
             if message.released >= CLOSED and message.taken >= CLOSED:
                 self.close()
-                self._changed.notify_all()
-                return
-            if message.generation != self._generation:
+            elif message.generation != self._generation:
                 self._release_older(message)
-                self._changed.notify_all()
-                return
-            self.taken = max(self.taken, message.taken)
-            self._window.release(message.released)
-            self._allow = min(COALESCE_BLOCKS, self._window.room)
+            else:
+                self.taken = max(self.taken, message.taken)
+                self._window.release(message.released)
+                self._allow = min(COALESCE_BLOCKS, self._window.room)
             self._changed.notify_all()
 
     def on_starved(self, message: Starved) -> None:
@@ -363,11 +360,6 @@ class Outlet:
         end = End(self.pipe, self._incarnation, self._generation, self._window.next - 1, final=self._final, more=self._more)
         self._links.send(self.pipe, [frames.encode_end(end)])
 
-    def _add_head(self, head: int) -> None:
-        if self._heads is None:
-            self._heads = [0] * (len(self._pending) - 1)
-        self._heads.append(head)
-
     def _send_or_hold(self) -> None:
         """What is held has grown."""
         if 0 < len(self._pending) < self._allow and self._size < COALESCE_BYTES:
@@ -385,7 +377,7 @@ class Outlet:
         self._arm(now + HELD_AT_MOST_S)
 
     def _flush(self) -> None:
-        blocks, heads, window = self._pending[:], self._heads, self._window
+        blocks, heads = self._pending[:], self._heads
         if not blocks:
             return
         # before the window numbers them: `seek` must not meet them in both places, and looks without the lock
@@ -393,27 +385,23 @@ class Outlet:
         self._heads, self._size = None, 0
         if self.closed:
             return
-        message: list[Buffer] = [frames.encode_data(self.pipe, self._incarnation, self._generation, window.next, blocks, heads)]
-        window.add(len(blocks), sum(map(len, blocks)), message)
-        self._links.send(self.pipe, message)
-        self._has_sent()
+        place = self.pipe, self._incarnation, self._generation, self._window.next
+        self._send([frames.encode_data(*place, blocks, heads)], len(blocks), sum(map(len, blocks)))
         if self._pending:  # the job's thread has put one meanwhile, and believes that it is held with the others
             self._hold_from(perf_counter())
 
-    def _has_sent(self) -> None:
+    def _send(self, message: list[Buffer], count: int, size: int) -> None:
         window = self._window
+        window.add(count, size, message)
+        self._links.send(self.pipe, message)
         self._allow = min(COALESCE_BLOCKS, window.room)
         self._hold_until = perf_counter() + HOLD_S
         self._behind = len(window) >= BEHIND_BLOCKS
 
     def _put_big(self, parts: list[Any], head: int) -> None:
-        window = self._window
-        message, size = big_message(
-            (self.pipe, self._incarnation, self._generation, window.next), self._reader if self.near else None, parts, head
-        )
-        window.add(1, size, message)
-        self._links.send(self.pipe, message)
-        self._has_sent()
+        place = self.pipe, self._incarnation, self._generation, self._window.next
+        message, size = big_message(place, self._reader if self.near else None, parts, head)
+        self._send(message, 1, size)
 
     def _may_go_on(self) -> bool:
         return self._window.room > 0 or self.closed or self._generation < self._unlimited_below

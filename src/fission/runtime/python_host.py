@@ -195,9 +195,10 @@ class PythonHost:
         exchange, inlets = self._exchange, self._exchange.inlets
         aligner = inlets.aligner
         assert aligner is not None  # it has a non-ASYNC input
+        keeper, job = self._keeper, self._job
         exhausted = False
-        while not self._over and not self._job.finished:
-            if self._settles:
+        while not self._over and not job.finished:
+            if keeper is not None and keeper.settling:
                 yield True
                 continue
             batch = inlets.take()

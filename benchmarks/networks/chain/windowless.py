@@ -1,0 +1,36 @@
+"""Links without windows and releases, to measure what those cost. For benchmarks only: whatever is lost here is lost."""
+
+from __future__ import annotations
+
+from fission.protocol.window import SendWindow
+from fission.runtime import exchange
+from fission.runtime.inlet import Inlets
+
+
+class NoWindow(SendWindow):
+    """Numbers blocks and keeps none; there is always room."""
+
+    room = 1 << 30
+
+    def add(self, count, size, item):
+        first = self.next
+        self.next += count
+        self.released = self.next - 1
+        return first
+
+
+class NoReleases(Inlets):
+    """Tells producers only of its end."""
+
+    worth_a_look = False
+
+    def release(self, done, generation, *, force=False):
+        return False
+
+    def pending_release(self, done, generation):
+        return False
+
+
+def install() -> None:
+    """In a job's process, before its pipes are made."""
+    exchange.SendWindow, exchange.Inlets = NoWindow, NoReleases
