@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.cluster.hosts import Hosts, require
+from tests.cluster.support import Site
+from tests.waiting import CommandLine
 
 
 @pytest.fixture
@@ -22,3 +25,18 @@ def hosts() -> Iterator[Callable[[int], Hosts]]:
     yield make
     for network in reversed(made):
         network.close()
+
+
+@pytest.fixture
+def cluster(hosts: Callable[[int], Hosts], fission: CommandLine, tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    """Makes hosts with services on them, and a project; see tests/cluster/support.py."""
+    made: list[Site] = []
+
+    def make(count: int, *, start: bool = True, secure: bool = True) -> Site:
+        made.append(Site(fission, hosts(count), tmp_path, start=start, secure=secure))
+        return made[-1]
+
+    yield make
+    fission.close()
+    for site in made:
+        site.close()

@@ -166,6 +166,7 @@ class DaskEngine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._told: set[str] = set()
         self._following = follow
+        self._opened = asyncio.Event()
         self._logs = _DaskLogs()
         self._closed = False
 
@@ -219,6 +220,7 @@ class DaskEngine:
             self._client = await Client(address, asynchronous=True, set_as_default=False, timeout=ANSWER_S, **options)  # type: ignore[no-untyped-call]
         except (OSError, TimeoutError, asyncio.TimeoutError) as why:
             raise EngineError(f"there is no Dask scheduler at {address} (CLUSTER): {why}") from None
+        self._opened.set()
         if self._scheduler is None:
             self._spawn(self._look())
 
@@ -452,6 +454,7 @@ class DaskEngine:
             "versions": dict(session.versions),
             "follow": self._following,
         }
+        await self._opened.wait()  # a node may be quicker than our own connection to the scheduler
         try:
             facts = await self._ask(worker, order)
         except EngineError as why:

@@ -1,0 +1,267 @@
+"""What the tests of whole networks over several hosts share: real ``fission node`` services, a real ``run``, and how to wait for them.
+
+::
+
+    def test_a_killed_service(cluster):
+        site = cluster(3)                              # three hosts, a service on each; the fixture ends everything
+        client = site.run(CHAIN.format(limit=600))     # `manage.py net run` on this machine
+        site.rows(60)                                  # the sink's file has so many rows
+        site.nodes[site.node_of(3)].process.kill()
+        site.finish(client, chain_rows(600))           # exit code 0, and the file is exactly this; nothing else is left
+
+Hosts share this machine's disk: each service has its own folder, ``ROOT/NAME``, from where its jobs must import everything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+from fission.adapters.keys import make_keys
+from tests.cluster.hosts import Host, Hosts
+from tests.e2e.failover import OFTEN, csv_of, project_of
+from tests.e2e.support import rows
+from tests.waiting import CommandLine, Finished, Running, _environment, eventually
+
+T = TypeVar("T")
+
+#: What one thing may take on a busy machine; arbitrary.
+WAIT_S = 30.0
+#: What stopped jobs of a run may take to go; arbitrary.
+GONE_S = 5.0
+
+
+class Node:
+    """A host with its service.
+
+    Attributes:
+        name: of the service.
+        root: its folder.
+        log_file: what it logs.
+        process: the service; None before `start`.
+    """
+
+    def __init__(self, host: Host, name: str, folder: Path, client_ip: str, env: dict[str, str | None]) -> None:
+        self.host, self.name, self.client_ip = host, name, client_ip
+        self.root = folder / name
+        self.log_file = folder / f"{name}.log"
+        self.process: Any = None
+        self._env = env
+
+    @property
+    def ip(self) -> str:
+        """Of its host."""
+        return self.host.ip
+
+    @property
+    def log(self) -> str:
+        """What the service has logged, in all its lives."""
+        with contextlib.suppress(FileNotFoundError):
+            return self.log_file.read_text(encoding="utf-8")
+        return ""
+
+    def start(self, *options: str, jobs: int = 8, root: Path | None = None, env: dict[str, str | None] | None = None) -> None:
+        """Start the service, in a folder that is not the project's."""
+        words = ["--client", self.client_ip, "--name", self.name, "--jobs", str(jobs), "--root", str(root or self.root), *options]
+        environment = _environment({**self._env, **(env or {})})
+        command = [sys.executable, "-m", "fission", "node", *words]
+        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.log_file, "ab") as log:
+            self.process = self.host.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=environment)
+
+    def logged(self, text: str, count: int = 1) -> None:
+        """Wait until it has logged so many lines with this text."""
+        eventually(lambda: self.log.count(text) >= count, WAIT_S, lambda: f"{count} x {text!r} in the log of {self.name}:\n{self.log}")
+
+    def job(self, number: int, network: str = "net") -> psutil.Process | None:
+        """The process of a job on this host, by the folder that it works in; the youngest, if there are two."""
+        found = []
+        for pid in self.host.pids():
+            with contextlib.suppress(psutil.Error):
+                process = psutil.Process(pid)
+                if Path(process.cwd()) == self.root / network / str(number) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append((process.create_time(), pid, process))
+        return max(found)[2] if found else None
+
+    def jobs(self, network: str = "net") -> set[int]:
+        """Which jobs have a process here."""
+        found = set()
+        for pid in self.host.pids():
+            with contextlib.suppress(psutil.Error, ValueError):
+                process = psutil.Process(pid)
+                folder = Path(process.cwd())
+                if folder.parent == self.root / network and process.status() != psutil.STATUS_ZOMBIE:
+                    found.add(int(folder.name))
+        return found
+
+    def signal(self, number: int) -> None:
+        """Send a signal to every process on the host."""
+        for pid in self.host.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def stop(self) -> None:
+        """SIGTERM to the service; it must end in order."""
+        self.process.terminate()
+        assert self.process.wait(WAIT_S) == 0, self.log
+
+
+class Site:
+    """Hosts, their services, a project and its runs. Made by the fixture ``cluster``."""
+
+    def __init__(self, fission: CommandLine, network: Hosts, folder: Path, *, start: bool = True, secure: bool = True) -> None:
+        self.fission, self.network, self.secure = fission, network, secure
+        self.folder = folder
+        self.keys = folder / "keys"
+        make_keys(self.keys)
+        self.env: dict[str, str | None] = {"FISSION_KEYS": str(self.keys), "HOME": str(folder)}
+        self.nodes: dict[str, Node] = {}
+        for index, host in enumerate(network, 1):
+            name = f"n{index}"
+            self.nodes[name] = Node(host, name, folder / "hosts", network.client_ip, self.env)
+            if start:
+                self.nodes[name].start()
+        self.job_ids: list[int] = []
+
+    def __getitem__(self, number: int) -> Node:
+        """The node with this number, from 1."""
+        return self.nodes[f"n{number}"]
+
+    # the project
+
+    @property
+    def config(self) -> str:
+        """Lines of a config for all nodes, each by its own name and in a group of its own."""
+        listed = ", ".join(f"BaseNode({node.ip!r}, name={node.name!r})" for node in self.nodes.values())
+        own = "\n".join(f"BaseGroup({node.name.upper()!r}, nodes=[{node.ip!r}])" for node in ())
+        return f"from fission.core.nodes import *\nCLIENT_IP = {self.network.client_ip!r}\nNODES = [{listed}]\nSECURITY = {self.secure}\n{own}"
+
+    def project(self, listed: str, jobs: str = "", extra: str = "", files: dict[str, str] | None = None) -> None:
+        """Make the project of the network ``net``; ``extra``: further lines of its config, which count."""
+        self.fission.project({**project_of(listed, jobs, f"{OFTEN}{self.config}\n{extra}\n"), **(files or {})})
+
+    def start(self, *options: str) -> Running:
+        """``manage.py net run``."""
+        return self.fission.start("net", "run", *options, env=self.env)
+
+    def run(self, listed: str, jobs: str = "", extra: str = "", files: dict[str, str] | None = None) -> Running:
+        """Make the project and run it."""
+        self.project(listed, jobs, extra, files)
+        return self.start()
+
+    # what happens
+
+    @property
+    def local(self) -> Path:
+        """The folder of the last run."""
+        return self.fission.root / "net" / "local"
+
+    def events(self, what: str = "") -> list[dict[str, Any]]:
+        """The run's event log, or one kind of its entries."""
+        with contextlib.suppress(FileNotFoundError):
+            text = (self.local / "events.jsonl").read_text(encoding="utf-8")
+            entries = [json.loads(line) for line in text.split("\n")[:-1]]
+            return [entry for entry in entries if not what or entry["what"] == what]
+        return []
+
+    def lives(self) -> dict[int, tuple[int, str]]:
+        """(incarnation, node) of the newest life of each job."""
+        return {entry["job"]: (entry["incarnation"], entry["node"]) for entry in self.events("Launch")}
+
+    def node_of(self, job: int) -> str:
+        """The node that has the newest life of a job; waits for the first one."""
+        return self.until(lambda: self.lives().get(job), f"a launch of job {job}")[1]
+
+    def until(self, predicate: Callable[[], T], what: str, deadline_s: float = WAIT_S) -> T:
+        """Wait until it is true; the error shows the logs."""
+        return eventually(predicate, deadline_s, lambda: f"{what}\n{self.story()}")
+
+    def happened(self, what: str, count: int = 1, deadline_s: float = WAIT_S, **members: Any) -> list[dict[str, Any]]:
+        """Wait for so many entries of the event log."""
+
+        def found() -> list[dict[str, Any]]:
+            entries = [one for one in self.events(what) if all(one.get(key) == value for key, value in members.items())]
+            return entries if len(entries) >= count else []
+
+        return self.until(found, f"{count} x {what} {members or ''}", deadline_s)
+
+    def result(self, sink: int = 5, name: str = "result.csv") -> Path:
+        """The file of a sink."""
+        return self.local / str(sink) / name
+
+    def row_count(self, sink: int = 5) -> int:
+        """How many rows, without the header."""
+        return max(0, len(rows(self.result(sink))) - 1)
+
+    def rows(self, count: int, sink: int = 5, deadline_s: float = WAIT_S) -> None:
+        """Wait until the sink's file has so many rows."""
+        self.until(lambda: self.row_count(sink) >= count, f"{count} rows, there are {self.row_count(sink)}", deadline_s)
+
+    def more_rows(self, count: int, sink: int = 5) -> None:
+        """Wait for so many rows from now on."""
+        self.rows(self.row_count(sink) + count, sink)
+
+    def lost_nodes(self) -> list[str]:
+        """Nodes that were judged lost, in order."""
+        return [entry["node"] for entry in self.events("NodeLost")]
+
+    # ends
+
+    def finish(self, client: Running, expected: Sequence[Any] | None, exit_code: int | None = 0, *, pipe: int = 4, sink: int = 5) -> Finished:
+        """Wait for the end of the client; check the exit code and the sink's file, and that no job's process is left anywhere."""
+        try:
+            done = client.wait(WAIT_S + 15, exit_code=exit_code)
+        except AssertionError as why:
+            raise AssertionError(f"{why}\n{self.story()}") from None
+        if expected is not None:
+            found = self.result(sink).read_bytes()
+            wanted = csv_of(expected, pipe)
+            assert found == wanted, f"{_difference(found, wanted)}\n{done}\n{self.story()}"
+        self.no_jobs_left()
+        assert "Traceback" not in "".join(node.log for node in self.nodes.values()), self.story()
+        return done
+
+    def no_jobs_left(self, names: Iterable[str] = ()) -> None:
+        """Wait until no job has a process on these nodes (all of them by default)."""
+        left = lambda: {name: jobs for name in names or self.nodes if (jobs := self.nodes[name].jobs())}  # noqa: E731
+        self.until(lambda: not left(), f"no job's process is left: {left()}", GONE_S)
+
+    def story(self) -> str:
+        """All logs."""
+        parts = [f"--- {node.name}\n{node.log[-3000:]}" for node in self.nodes.values()]
+        with contextlib.suppress(OSError):
+            parts.append("--- fission.log\n" + (self.local / "fission.log").read_text(encoding="utf-8")[-3000:])
+        told = [json.dumps(one) for one in self.events() if one["what"] not in ("Hello", "Wire", "Ended", "Replayed")]
+        parts.append("--- events\n" + "\n".join(told[-60:]))
+        parts += [f"--- client\n{client.stdout[-1500:]}{client.stderr[-3000:]}" for client in self.fission._running[-2:]]
+        return "\n".join(parts)
+
+    def close(self) -> None:
+        """Called by the fixture: the services end in order where they can."""
+        for node in self.nodes.values():
+            if node.process is not None and node.process.poll() is None:
+                node.signal(signal.SIGCONT)
+                node.process.terminate()
+        deadline = time.monotonic() + GONE_S
+        for node in self.nodes.values():
+            if node.process is not None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    node.process.wait(max(0.0, deadline - time.monotonic()))
+
+
+def _difference(found: bytes, wanted: bytes) -> str:
+    is_there, must_be = found.split(b"\r\n"), wanted.split(b"\r\n")
+    for number, (one, other) in enumerate(zip(is_there, must_be, strict=False)):
+        if one != other:
+            return f"line {number + 1} is {one!r} instead of {other!r}; {len(is_there)} lines, {len(must_be)} expected"
+    return f"{len(is_there)} lines instead of {len(must_be)}"
