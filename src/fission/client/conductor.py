@@ -12,7 +12,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from fission.adapters.zmq_desk import ZmqDesk
 from fission.client.bundles import Addresses, Bundles
 from fission.client.deaths import death, failed_job
 from fission.client.history import History
+from fission.client.places import Places
 from fission.client.summary import JobSummary
+from fission.client.switchboard import Switchboard
 from fission.client.tally import Tally
 from fission.core.network import Network
 from fission.core.nodes import NodeInfo
@@ -30,7 +32,6 @@ from fission.ports import (
     Engine,
     EngineEvent,
     EngineNotice,
-    JobBundle,
     JobExited,
     JobOutput,
     NodeGone,
@@ -39,7 +40,7 @@ from fission.ports import (
     NodePulse,
     Observer,
 )
-from fission.protocol import frames, liveness, placement, supervision
+from fission.protocol import frames, liveness, supervision
 from fission.protocol.frames import Word
 from fission.protocol.supervision import JobEnded, JobReady, JobState, Replayed, Supervisor
 
@@ -57,7 +58,7 @@ class Conductor:
         result: (exit code, reason, error) once supervision has decided that the network is over.
         over: set then.
         empty: set while no process of a job runs.
-        qualities: TQ by address of those nodes to whom something measures the way.
+        places: its nodes.
         hearers: who takes further words, by what they say.
         on_launch: called with a job's id when the order to start a new life of it was given.
     """
@@ -90,26 +91,23 @@ class Conductor:
             The rest: as in `fission.client.simulate`.
         """
         self._network = network
-        self._nodes = {node.name: node for node in nodes}
         self._gather_s = gather_s
-        self._joined = {node.name for node in nodes} if gather_s is None else set[str]()
-        # what is to be done when a life can be reached, by job and incarnation
-        self._waiting: dict[tuple[int, int], list[Callable[[], None]]] = {}
         self._engine = engine
         self._desk = desk
         self._store = store
         self.observer = observer
         self._addresses = addresses
         self._on_console = on_console
-        self._needs = {number: _needs(job) for number, job in network.jobs.items()}
         self._names = {number: job.name for number, job in network.jobs.items()}
         self._liveness = liveness.Liveness(pulse_interval_s)
-        self._supervisor = Supervisor(plans, self._place, restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s)
+        self.places = Places(network, nodes, several=gather_s is not None, tq=self._pulse_quality)
+        self._supervisor = Supervisor(
+            plans, self.places.place, restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s
+        )
+        self._lines = Switchboard(network, self._supervisor, desk, addresses)
         self._processes: dict[tuple[int, int], str] = {}  # node of each life whose process may run
         self._living: set[tuple[int, int]] = set()  # lives that nodes had when they joined
         self._shown: set[str] = set()
-        # of jobs that have ended, and whose process may be gone before its consumers have taken note: (incarnation, generation, last)
-        self._ends: dict[int, dict[int, tuple[int, int, int]]] = {}
         self._tally = Tally()
         self._kept: dict[int, dict[int, bytes]] = {}  # by job and ASYNC input: what it was given last, where its producer has ended
         self._why_gone: dict[tuple[str, int], str] = {}
@@ -117,9 +115,7 @@ class Conductor:
         self._events_file: Any = None
         self._started = False
         self._began = time.monotonic()
-        self._changed = asyncio.Event()
         self.stopping = False
-        self.qualities: Mapping[str, int] = {}
         self.error: Exception | None = None
         self.jobs = {number: JobSummary(job.name) for number, job in network.jobs.items()}
         self.result: tuple[int, str, str] | None = None
@@ -134,7 +130,7 @@ class Conductor:
 
     def _recall(self, history: History) -> None:
         self._supervisor.resume(history.story)
-        self._ends.update({job: dict(ends) for job, ends in history.ends.items()})
+        self._lines.ends.update({job: dict(ends) for job, ends in history.ends.items()})
         for job, (incarnation, node) in history.story.lives.items():
             self._addresses.placed(job, incarnation, node)
             self.jobs[job].restarts = incarnation - 1
@@ -152,7 +148,7 @@ class Conductor:
                 continue
             if (job, incarnation) in self._living:
                 self._processes[job, incarnation] = self._supervisor.life(job)[1]
-            elif job in self._ends:
+            elif job in self._lines.ends:
                 await self._end_for(job, incarnation)
             else:
                 missing.append(job)
@@ -175,12 +171,11 @@ class Conductor:
         return self._addresses.control(job, max(1, self._supervisor.life(job)[0]))
 
     def nodes(self) -> list[NodeInfo]:
-        """Every node that is known, with the names of its jobs; those that are not up have no room."""
-        infos = []
-        for node in self._nodes.values():
-            jobs = tuple(self._names[job] for job in sorted(self._names) if self._supervisor.life(job)[1] == node.name)
-            infos.append(dataclasses.replace(node, jobs=jobs))
-        return infos
+        """Every node that is known, with the names of its jobs; those that have never been up have no room."""
+        return self.places.infos(lambda node: [job for job in sorted(self._names) if self._supervisor.life(job)[1] == node])
+
+    def _pulse_quality(self, node: str) -> int:
+        return self._liveness.statistics(time.monotonic())[node].tq
 
     def up(self, node: str) -> bool:
         """Whether a node pulses."""
@@ -206,7 +201,7 @@ class Conductor:
         feeders = [asyncio.create_task(self._feed_events(queue)), asyncio.create_task(self._feed_words(queue))]
         with open(events_file, "a", encoding="utf-8") as self._events_file:
             try:
-                for name in self._nodes:
+                for name in self.places:
                     await self._live(liveness.Expect(name))
                 while True:
                     try:
@@ -264,8 +259,7 @@ class Conductor:
             await self._on_exited(event)
         elif isinstance(event, NodePulse):
             if event.means:
-                known = self._nodes[event.name]
-                self._nodes[event.name] = dataclasses.replace(known, **event.means)  # type: ignore[arg-type]  # the adapter's are numbers
+                self.places.measured(event.name, event.means)
             await self._live(liveness.Pulse(event.name, event.incarnation))
         elif isinstance(event, NodeJoined):
             await self._on_joined(event)
@@ -275,7 +269,7 @@ class Conductor:
             self._processes = {life: node for life, node in self._processes.items() if node != event.name}
             self._say_empty()
             self._why_gone[event.name, event.incarnation] = event.reason
-            if not self.stopping and "LOCAL" in self._nodes[event.name].groups:
+            if not self.stopping and self.places.local(event.name):
                 # the client's own node: nobody starts it again, and no other one takes local jobs
                 self.observer.warning(f"node {event.name} is lost: {event.reason}")
                 self._decide(EXIT_FAILED, f"node {event.name} is lost: {event.reason}", "")
@@ -288,9 +282,7 @@ class Conductor:
             await self._supervise(supervision.Tick())
 
     async def _on_joined(self, event: NodeJoined) -> None:
-        new = event.name not in self._nodes
-        self._nodes[event.name] = NodeInfo(event.name, event.ip, event.groups, max_jobs=event.max_jobs)
-        self._joined.add(event.name)
+        new = self.places.joined(event)
         self._living.update(event.lives)
         self._write_down(event)
         if new:
@@ -301,14 +293,14 @@ class Conductor:
             if isinstance(told, liveness.Up):
                 await self._supervise(supervision.NodeUp(node=told.node))
             else:
-                for job in [job for job in self._ends if self._supervisor.alive(job) and self._supervisor.life(job)[1] == told.node]:
+                for job in [job for job in self._lines.ends if self._supervisor.alive(job) and self._supervisor.life(job)[1] == told.node]:
                     await self._end_for(job, self._supervisor.life(job)[0])
                 reason = self._why_gone.pop((told.node, told.incarnation), told.reason)
                 await self._engine.lost(NodeName(told.node))
                 await self._supervise(supervision.NodeLost(node=told.node, reason=reason))
-        if not self._started and (all(map(self.up, self._nodes)) or self._gathered()):
+        if not self._started and (all(map(self.up, self.places)) or self._gathered()):
             self._started = True
-            self.observer.nodes_ready(self.nodes(), [name for name in self._nodes if not self.up(name)])
+            self.observer.nodes_ready(self.nodes(), [name for name in self.places if not self.up(name)])
             await self._go_on()
 
     def _gathered(self) -> bool:
@@ -323,10 +315,8 @@ class Conductor:
         if word.incarnation != self._supervisor.life(word.job)[0]:
             return  # fenced: its job has a newer life
         if what == "hello":
-            self._addresses.told(word.job, word.incarnation, body.get("addresses", {}))
             self._write_down({"what": "Hello", "job": word.job, "incarnation": word.incarnation, **body})
-            for act in self._waiting.pop((word.job, word.incarnation), ()):
-                act()
+            self._lines.said_hello(word.job, word.incarnation, body.get("addresses", {}))
             await self._supervise(JobReady(job=word.job, incarnation=word.incarnation))
         elif what == "replayed":
             self._tally.replayed(word.job, body["pipe"], body["blocks"])
@@ -337,8 +327,8 @@ class Conductor:
             self.command(word.job, stored)
         elif what == "ended":
             # all its work is done and released: what happens to its process from here on is no failure
-            self._ends[word.job] = {int(pipe): (word.incarnation, *last) for pipe, last in body["ends"].items()}
-            self._write_down({"what": "Ended", "job": word.job, "ends": self._ends[word.job]})
+            self._lines.ends[word.job] = {int(pipe): (word.incarnation, *last) for pipe, last in body["ends"].items()}
+            self._write_down({"what": "Ended", "job": word.job, "ends": self._lines.ends[word.job]})
             self.command(word.job, {"do": "noted"})
         elif what == "keep":
             self._kept.setdefault(word.job, {})[body["pipe"]] = word.payload
@@ -367,7 +357,7 @@ class Conductor:
             outcome, error = "failed", "its process was told to stop (SIGTERM) by somebody else"
         elif outcome == "failed":
             error = self._located(event, str(event.report.get("error") or death(event.code)))
-        ended = newest and event.job_id in self._ends and outcome == "failed"
+        ended = newest and event.job_id in self._lines.ends and outcome == "failed"
         if ended:
             outcome, error = "finished", None
         if newest:
@@ -386,7 +376,7 @@ class Conductor:
         """Name the node where that matters: something that this machine has is missing there."""
         node = self._supervisor.life(event.job_id)[1]
         missing = MISSING_MODULE.search(error)
-        if missing is None or node not in self._nodes or "LOCAL" in self._nodes[node].groups:
+        if missing is None or self.places.local(node):
             return error
         name = missing[1].partition(".")[0]
         how = f"install it there, with the pip of its service (python3 -m pip install {name}), or add it to the job's DEPENDENCIES"
@@ -394,8 +384,7 @@ class Conductor:
 
     async def _end_for(self, job: int, incarnation: int) -> None:
         """A job had ended, and its process died before its consumers had taken note: the client tells them in its place."""
-        for pipe, consumer in self._consumers(job).items():
-            self._send_end(job, pipe, consumer)
+        self._lines.send_ends(job)
         await self._supervise(JobEnded(job=job, incarnation=incarnation))
 
     def _tell_end(self, job: int, outcome: str, error: str | None) -> None:
@@ -432,7 +421,7 @@ class Conductor:
             if isinstance(instruction, supervision.Launch):
                 await self._launch(instruction)
             elif isinstance(instruction, supervision.Wire):
-                self._wire(instruction)
+                self._lines.wire(instruction)
             elif isinstance(instruction, supervision.Close):
                 self.command(instruction.job, {"do": "closed", "pipe": instruction.pipe})
             elif isinstance(instruction, supervision.Reset):
@@ -449,89 +438,33 @@ class Conductor:
         if self._bundles is None:
             return
         job = self._network.jobs[order.job]
-        finished = {pipe for pipe, consumer in self._consumers(order.job).items() if self._supervisor.state(consumer) is JobState.FINISHED}
+        consumers = self._lines.consumers(order.job)
+        finished = {pipe for pipe, consumer in consumers.items() if self._supervisor.state(consumer) is JobState.FINISHED}
         snapshots = tuple(self._store.load(order.job))
         kept = dict(self._kept.get(order.job, {}))
-        self._addresses.placed(order.job, order.incarnation, order.node)
+        self._lines.placed(order.job, order.incarnation, order.node)
         bundle = self._bundles.bundle(order.job, order.incarnation, order.generation, frozenset(finished), snapshots, kept, order.node)
         if order.incarnation > 1:
             self._on_console("new life", order.job, 0)
-            self._desk.forget(self._addresses.control(order.job, order.incarnation - 1))
-            self._waiting.pop((order.job, order.incarnation - 1), None)
-        self._wire_later(order, bundle)
+        self._lines.wire_later(order.job, bundle)
         self._processes[order.job, order.incarnation] = order.node
         self._say_empty()
         try:
             await self._engine.launch(bundle, NodeName(order.node))
         except EngineError as why:
             log.warning("%s", why)  # the node is gone, which will be an event
-        for pipe, producer in self._producers(order.job).items():
+        for pipe, producer in self._lines.producers(order.job).items():
             if self._supervisor.state(producer) is JobState.FINISHED:
-                self._send_end(producer, pipe, order.job)
+                self._lines.send_end(producer, pipe, order.job)
         self.jobs[order.job].restarts = order.incarnation - 1
         self.on_launch(order.job)
         if order.incarnation == 1:
             self.observer.job_started(job.name, job.id)
         self.observer.job_placed(job.name, job.id, order.node)
 
-    def _wire_later(self, order: supervision.Launch, bundle: JobBundle) -> None:
-        """Neighbours whose addresses are not known when a job starts are told to it when they are."""
-        neighbours = {**self._consumers(order.job), **self._producers(order.job)}
-        for pipe, address in {**bundle.wiring.outputs, **bundle.wiring.inputs}.items():
-            peer, life = neighbours[pipe], self._supervisor.life(neighbours[pipe])[0]
-            if not address and life and self._supervisor.alive(peer):
-                self._wire(supervision.Wire(job=order.job, pipe=pipe, peer=peer, incarnation=life))
-
-    def _consumers(self, job: int) -> Mapping[int, int]:
-        pipes = self._network.jobs[job].outputs
-        return {pipe.id: consumer.id for pipe in pipes if (consumer := self._network.consumer(pipe.id)) is not None}
-
-    def _producers(self, job: int) -> Mapping[int, int]:
-        pipes = self._network.jobs[job].inputs
-        return {pipe.id: producer.id for pipe in pipes if (producer := self._network.producer(pipe.id)) is not None}
-
-    def _send_end(self, producer: int, pipe: int, consumer: int) -> None:
-        """Tell a consumer the end of a pipe in the name of a producer whose process is gone: all its blocks were released."""
-        life = self._ends.get(producer, {}).get(pipe)
-        if life is None or not self._supervisor.alive(consumer):
-            return
-        incarnation = self._supervisor.life(consumer)[0]
-
-        def send() -> None:
-            address = self._addresses.data(consumer, incarnation)
-            for frame in (frames.encode_open(frames.Open(pipe, *life)), frames.encode_end(frames.End(pipe, *life, final=True))):
-                self._desk.send(address, frame)
-
-        self._when_known(consumer, incarnation, send)
-
-    def _wire(self, order: supervision.Wire) -> None:
-        is_output = order.pipe in self._consumers(order.job)
-        incarnation, node = self._supervisor.life(order.job)
-
-        def send() -> None:
-            if self._supervisor.life(order.peer)[0] != order.incarnation:
-                return  # it has a newer life, of which there will be another order
-            address = (self._addresses.data if is_output else self._addresses.control)(order.peer, order.incarnation, node)
-            near = self._supervisor.life(order.peer)[1] == node or not self._addresses.several
-            who = {"peer": order.peer, "incarnation": order.incarnation}
-            wire = {"do": "wire", "pipe": order.pipe, "address": address, "near": near, **who}
-            self._tell(order.job, incarnation, wire)
-
-        self._when_known(order.peer, order.incarnation, send)
-
     def command(self, job: int, body: dict[str, Any]) -> None:
         """Tell the newest life of a job something; it hears it when it has started."""
-        self._tell(job, max(1, self._supervisor.life(job)[0]), body)
-
-    def _tell(self, job: int, incarnation: int, body: dict[str, Any]) -> None:
-        frame = frames.encode_command(body)
-        self._when_known(job, incarnation, lambda: self._desk.send(self._addresses.control(job, incarnation), frame))
-
-    def _when_known(self, job: int, incarnation: int, act: Callable[[], None]) -> None:
-        if self._addresses.known(job, incarnation):
-            act()
-        else:
-            self._waiting.setdefault((job, incarnation), []).append(act)
+        self._lines.command(job, body)
 
     def _decide(self, exit_code: int, reason: str, error: str) -> None:
         if self.result is None:
@@ -543,32 +476,9 @@ class Conductor:
                 name = failed_job(reason)
                 self.observer.job_failed(name, next((job for job, known in self._names.items() if known == name), 0), error)
 
-    def _place(self, job: int, taken: Mapping[str, frozenset[int]]) -> tuple[str, str]:
-        views = []
-        for node in self._nodes.values():
-            names = tuple(self._names[other] for other in sorted(taken.get(node.name, ())))
-            down = "lost" if node.name in self._joined else "not there: no service answers"
-            views.append(
-                placement.NodeView(dataclasses.replace(node, jobs=names, TQ=self._quality(node)), up=node.name in taken, down=down)
-            )
-        choice = placement.place(self._needs[job], views)
-        log.info("%s -> node %s: %s", self._names[job], choice.node, choice.reason)
-        return choice.node, choice.reason
-
-    def _quality(self, node: NodeInfo) -> int:
-        if self._gather_s is None:
-            return node.TQ  # there is no way to virtual nodes whose quality would matter
-        return self.qualities.get(node.ip) or self._liveness.statistics(time.monotonic())[node.name].tq or node.TQ
-
     def _write_down(self, what: Any) -> None:
         if self._events_file is not None and not isinstance(what, supervision.Tick):
             told = what if isinstance(what, dict) else {"what": type(what).__name__, **dataclasses.asdict(what)}
             entry = {"s": round(time.monotonic() - self._began, 4), **told}
             self._events_file.write(json.dumps(entry, default=str) + "\n")
             self._events_file.flush()
-
-
-def _needs(job: Any) -> placement.JobNeeds:
-    needs = placement.JobNeeds.of(job)
-    # a simulation has none of the nodes that a job can be bound to
-    return needs if needs.groups else dataclasses.replace(needs, groups=("ALL",))

@@ -270,7 +270,7 @@ class _RunOnNodes(_Resumable):
         mesh = batman.Batman(log)
         while True:
             ips = [node.ip for node in conductor.nodes()]
-            conductor.qualities = await asyncio.to_thread(mesh.qualities, ips)
+            conductor.places.qualities = await asyncio.to_thread(mesh.qualities, ips)
             await asyncio.sleep(WAYS_S)
 
     async def _before_close(self, engine: Engine) -> None:
