@@ -158,7 +158,7 @@ class Page:
         if (root / "examples").is_dir():
             leavings = shutil.ignore_patterns("simulation", "local", "collection", "__pycache__", "*.log")
             shutil.copytree(root / "examples", self._folder / "examples", ignore=leavings)
-        self._environment = _environment(self._folder / ".venv" / "bin")
+        self._environment = _environment(self._folder / ".venv" / "bin") | {"HOME": str(self._folder)}
         for name in ("Makefile", "pyproject.toml"):
             if (root / name).is_file():
                 shutil.copy2(root / name, self._folder)
