@@ -36,7 +36,6 @@ COMMANDS: Mapping[str, Entry] = {
     entry.name: entry
     for entry in (
         Entry("startproject", "Make a new project folder.", scope="anywhere"),
-        Entry("completion", "Write what makes a shell complete commands.", scope="anywhere"),
         Entry("startnetwork", "Make a new network in the project.", scope="new"),
         Entry("check", "Load and check everything without starting it."),
         Entry("simulate", "Run the network on this machine."),
@@ -52,6 +51,7 @@ COMMANDS: Mapping[str, Entry] = {
         Entry("graph", "Write the network as a graph for Mermaid, graphviz or a browser."),
         Entry("shell", "Open a prompt for the commands of one network."),
         Entry("test", "Run the network's tests with pytest."),
+        Entry("completion", "Write what makes a shell complete commands.", scope="anywhere"),
     )
 }
 

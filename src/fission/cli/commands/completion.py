@@ -8,14 +8,18 @@ from fission.cli.table import Session, example
 
 #: What the shell asks by; click's own convention for a program of this name.
 VARIABLE = "_FISSION_COMPLETE"
-FILES = {"bash": "~/.bashrc", "zsh": "~/.zshrc", "fish": "~/.config/fish/completions/fission.fish"}
+SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command(
     name="completion",
-    epilog=example('eval "$(fission completion bash)"', "fission completion zsh >> ~/.zshrc", f"fission completion fish > {FILES['fish']}"),
+    epilog=example(
+        "fission completion bash >> ~/.bashrc",
+        "fission completion zsh >> ~/.zshrc",
+        "fission completion fish > ~/.config/fish/completions/fission.fish",
+    ),
 )
-@click.argument("shell", type=click.Choice(list(FILES)))
+@click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_obj
 def command(session: Session, shell: str) -> None:
     """Write what makes SHELL complete networks, commands, options, pipes and jobs of `fission`, for its start file."""
