@@ -85,8 +85,8 @@ def _configure(repl: Any) -> None:
 def _ipython(banner: str, names: dict[str, Any]) -> None:
     import IPython  # type: ignore[import-not-found,unused-ignore]  # only where installed
 
-    IPython.start_ipython(argv=["--no-banner"], user_ns={**names})  # type: ignore[no-untyped-call,unused-ignore]
     click.echo(banner)
+    IPython.start_ipython(argv=["--no-banner"], user_ns={**names})  # type: ignore[no-untyped-call,unused-ignore]
 
 
 class _Console(code.InteractiveConsole):
