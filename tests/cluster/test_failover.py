@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable
 
-import pytest
-
 from tests.cluster.support import Site
-from tests.e2e.failover import CHAIN, DIAMOND, chain_rows, diamond_rows
+from tests.e2e.failover import CHAIN, chain_rows
 
 MakeSite = Callable[..., Site]
 LIMIT = 600

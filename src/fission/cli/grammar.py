@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
+from click.shell_completion import CompletionItem
 
 import fission
 from fission.cli.table import COMMANDS, Session, example
@@ -17,7 +20,7 @@ class _Group(click.Group):
     """A group that is not enough by itself: without a further word its help goes to stderr, with the exit code of wrong use."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args:  # click's own way of doing this changed its exit code in 8.2
+        if not args and not ctx.resilient_parsing:  # click's own way of doing this changed its exit code in 8.2
             click.echo(ctx.get_help(), err=True)
             ctx.exit(EXIT_USAGE)
         return super().parse_args(ctx, args)
@@ -29,6 +32,17 @@ class Root(_Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Networks of the project, commands that need none, and options."""
+        from fission.project.finding import list_networks
+
+        networks: list[str] = []
+        with contextlib.suppress(UserError):  # no project here
+            networks = list_networks(ctx.obj.root)
+        anywhere = [entry.name for entry in COMMANDS.values() if entry.scope == "anywhere"]
+        words = [*networks, *anywhere, *(option for option in ("--help", "--version") if incomplete)]
+        return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         word, rest = args[0], args[1:]
         session: Session = ctx.obj
@@ -37,7 +51,7 @@ class Root(_Group):
             return word, NetworkCommands(word), rest
         if entry.scope == "anywhere":
             return word, entry.load(), rest
-        if not _wants_help(rest):
+        if not _wants_help(rest) and not ctx.resilient_parsing:
             network = rest[0] if rest and not rest[0].startswith("-") else "NETWORK"
             raise UserError(f"{word!r} is a command, the network comes before it: {session.prog} {network} {word}")
         return "NETWORK", NetworkCommands("NETWORK"), args
@@ -70,6 +84,11 @@ class NetworkCommands(_Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [entry.name for entry in COMMANDS.values() if entry.scope != "anywhere"]
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands of a network, with what they do."""
+        entries = [entry for entry in COMMANDS.values() if entry.scope != "anywhere"]
+        return [CompletionItem(entry.name, help=entry.help) for entry in entries if entry.name.startswith(incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _write_commands(formatter, "Commands", "new", "network")
 
@@ -78,11 +97,13 @@ class NetworkCommands(_Group):
         session: Session = ctx.obj
         session.network = self.network
         entry = COMMANDS.get(word)
+        if entry is None and ctx.resilient_parsing:  # somebody only asks what could follow
+            return None, None, []
         if entry is None:
             raise UnknownNameError(self._unknown(word, session))
         if entry.scope == "anywhere":  # NAME startproject, the order in which the documents write it
             return word, entry.load(), [self.network, *rest]
-        if entry.scope == "network" and not _wants_help(rest):
+        if entry.scope == "network" and not _wants_help(rest) and not ctx.resilient_parsing:
             from fission.project.finding import require_network
 
             require_network(session.root, self.network)

@@ -51,6 +51,13 @@ def came() -> bool:
     return isinstance(handler, Interrupts) and handler.came
 
 
+def taken() -> None:
+    """Every Ctrl-C so far was answered by a command that goes on, as a console does."""
+    handler = signal.getsignal(signal.SIGINT)
+    if isinstance(handler, Interrupts):
+        handler.came = False
+
+
 def ignore() -> None:
     """A Ctrl-C from here on would only make Python complain about its own end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import NoReturn
 
+    from fission.cli.table import Session
+
 #: What the system may refuse whoever asks: no room, no right, no memory, too many open files.
 NOT_OURS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
@@ -60,12 +62,19 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "fission", project: P
     """
     try:
         _open_closed_streams()
-        from fission.cli.grammar import root
         from fission.cli.table import Session
 
-        result = root.main(
-            args=list(sys.argv[1:] if argv is None else argv), prog_name=prog, standalone_mode=False, obj=Session(prog, project=project)
-        )
+        return run_line(list(sys.argv[1:] if argv is None else argv), Session(prog, project=project))
+    except BaseException as error:
+        return _told(error)
+
+
+def run_line(words: Sequence[str], session: Session) -> int:
+    """Runs one command line for a session and returns its exit code; never raises, writes messages to stderr."""
+    try:
+        from fission.cli.grammar import root
+
+        result = root.main(args=list(words), prog_name=session.prog, complete_var="_FISSION_COMPLETE", standalone_mode=False, obj=session)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except BaseException as error:

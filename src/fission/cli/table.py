@@ -51,9 +51,15 @@ COMMANDS: Mapping[str, Entry] = {
         Entry("top", "Show how the jobs of a running network get on."),
         Entry("record", "Write the blocks that go by on pipes of a running network to a file."),
         Entry("replay", "Feed a recording to one job of the network."),
+        Entry("interactive", "Open a Python console with the network loaded."),
+        Entry("graphviz", "Draw the network with graphviz, into a PDF, SVG or PNG."),
+        Entry("show", "Draw the network with matplotlib, in a window or a file."),
+        Entry("graph", "Write the network as a graph for Mermaid, graphviz or a browser."),
+        Entry("shell", "Open a prompt for the commands of one network."),
         Entry("test", "Run the network's tests with pytest."),
         Entry("node", "Serve as a node.", scope="anywhere"),
         Entry("keys", "Make the keys that machines know each other by.", scope="anywhere"),
+        Entry("completion", "Write what makes a shell complete commands.", scope="anywhere"),
     )
 }
 

@@ -70,6 +70,7 @@ class Looks:
         run.on_launch = self._on_launch
         requests.answer("top", self._top)
         requests.answer("tap", self._tap)
+        requests.answer("where", self._where)
 
     def ended(self, job: int) -> None:
         """A job is over: who looks at nothing else has seen everything."""
@@ -86,6 +87,9 @@ class Looks:
             await asyncio.sleep(0.01)
 
     # how jobs get on
+
+    async def _where(self, request: dict[str, Any], connection: Connection) -> dict[str, Any]:
+        return {"nodes": {str(job): node for job, _, node in self._run.processes()}}
 
     async def _top(self, request: dict[str, Any], connection: Connection) -> dict[str, Any]:
         key = next(self._numbers)

@@ -9,6 +9,7 @@ from typing import Any
 
 from fission.client.looks import split
 from fission.client.requests import Looker
+from fission.errors import UserError
 from fission.protocol import tapped
 from fission.protocol.tapped import Follower, Seen
 
@@ -80,6 +81,15 @@ def measure(folder: Path) -> dict[str, Any]:
     """How the jobs of a running network get on, now: the answer to "top". Raises UserError: it does not run here."""
     with Looker(folder) as looker:
         return looker.ask("top")
+
+
+def placement(folder: Path) -> dict[int, str]:
+    """Job -> the node on which it runs now; empty if the network does not run here."""
+    try:
+        with Looker(folder) as looker:
+            return {int(job): node for job, node in looker.ask("where")["nodes"].items()}
+    except UserError:
+        return {}
 
 
 def rates(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:

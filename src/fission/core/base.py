@@ -8,7 +8,7 @@ from __future__ import annotations
 from fission.core.base_job import BaseJob
 from fission.core.base_node import BaseGroup, BaseNode, group_names
 from fission.core.base_pipe import BasePipe, TruncatedBlock, read_exactly
-from fission.core.registry import GROUPS, JOBS, NODES, PIPES, Registry, at, collecting, current, place_of, reset, where
+from fission.core.registry import GROUPS, JOBS, NODES, PIPES, Registry, at, collecting, current, place_of, reset, use, where
 
 __all__ = [
     "GROUPS",
@@ -28,5 +28,6 @@ __all__ = [
     "place_of",
     "read_exactly",
     "reset",
+    "use",
     "where",
 ]

@@ -124,6 +124,12 @@ def reset() -> None:
     _current.set(Registry())
 
 
+def use(registry: Registry) -> None:
+    """Makes a registry the current one; what is wrong from now on is raised, whatever it collected before."""
+    registry.faults = None
+    _current.set(registry)
+
+
 @contextmanager
 def collecting() -> Iterator[Registry]:
     """A fresh registry for the with-block that collects faults instead of raising them; the old one is current again afterwards."""

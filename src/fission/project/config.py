@@ -20,7 +20,7 @@ from fission.project.names import nearest, shown
 from fission.project.settings import SETTINGS, Refused
 from fission.project.shipping import shipping_faults
 
-__all__ = ["Config", "LoadedNetwork", "find_project", "list_networks", "load", "require_network"]
+__all__ = ["Config", "LoadedNetwork", "find_project", "list_networks", "load", "load_incomplete", "require_network"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,27 @@ def load(root: Path, name: str, *, simulation: bool = False) -> LoadedNetwork:
     if loaded is None or faults:
         raise ConfigError(dict.fromkeys(relocate(fault, root) for fault in faults))
     return loaded
+
+
+def load_incomplete(root: Path, name: str) -> tuple[LoadedNetwork, Registry, tuple[Fault, ...]]:
+    """Loads the network *name* even if something of it is wrong or missing: pipes may have open ends, settings may be refused.
+
+    Returns:
+        The network with the jobs that could be made, the registry of all jobs, pipes, nodes and groups, and what is wrong.
+
+    Raises:
+        UnknownNameError: there is no such network.
+        ConfigError: its config.py cannot be run.
+    """
+    root = root.resolve()
+    require_network(root, name)
+    put_first(root)
+    with collecting() as registry:
+        loaded = _Loader(root, name, registry, False).load()
+        faults = tuple(dict.fromkeys(relocate(fault, root) for fault in registry.faults or []))
+    if loaded is None:
+        raise ConfigError(faults)
+    return loaded, registry, faults
 
 
 class _Loader:

@@ -7,11 +7,9 @@ sleep for a second between values runs as fast as it can, in the order in which 
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import io
 import os
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,10 +25,11 @@ from fission.project.shipping import copy_dependencies
 from fission.runtime.exchange import Exchange
 from fission.runtime.python_host import PythonHost
 from fission.runtime.report import ENDED, failure_text
+from fission.testing.manual_clock import ManualClock
 from fission.testing.stage import project_here
 
 #: Turns of sources after which a network without a limit is taken for one that never ends. Arbitrary.
-MOST_TURNS = 100_000
+MOST_TURNS = 20_000
 #: Blocks and bytes of a window that is never full: whoever waited for room would wait for ever, in one thread.
 UNLIMITED = 1 << 40
 
@@ -306,7 +305,7 @@ class _SmallNetwork:
         turns = 0
         before = os.getcwd()
         try:
-            with _Clock(self):
+            with ManualClock(lambda: self.current):
                 while True:
                     while self._others():
                         pass
@@ -375,36 +374,3 @@ class _SmallNetwork:
                 else:
                     ran.sinks[number] = kept
         return ran
-
-
-class _Clock(contextlib.AbstractContextManager[None]):
-    """In the network's thread, time is that of the job whose turn it is; other threads have the real one."""
-
-    def __init__(self, network: _SmallNetwork) -> None:
-        self._network = network
-        self._thread = threading.get_ident()
-        self._real: dict[str, Any] = {}
-        self._began = time.time()
-
-    def __enter__(self) -> None:
-        self._real = {name: getattr(time, name) for name in ("sleep", "monotonic", "time")}
-        for name in self._real:
-            setattr(time, name, getattr(self, f"_{name}"))
-
-    def __exit__(self, *_: object) -> None:
-        for name, function in self._real.items():
-            setattr(time, name, function)
-
-    def _sleep(self, seconds: float) -> None:
-        if threading.get_ident() != self._thread:
-            self._real["sleep"](seconds)
-            return
-        if seconds < 0:
-            raise ValueError("sleep length must be non-negative")
-        self._network.current.now += seconds
-
-    def _monotonic(self) -> float:
-        return self._network.current.now if threading.get_ident() == self._thread else float(self._real["monotonic"]())
-
-    def _time(self) -> float:
-        return self._began + self._network.current.now if threading.get_ident() == self._thread else float(self._real["time"]())

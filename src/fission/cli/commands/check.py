@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
 from fission.cli.table import Session, example
-from fission.errors import EXIT_OK, ConfigError
+from fission.errors import EXIT_NO_PLACE, EXIT_OK, ConfigError
+
+#: Jobs that a node takes that does not say how many: the CPUs of the boards that such networks run on.
+JOBS_PER_NODE = 4
 
 
-@click.command(name="check", epilog=example("fission my_network check", "fission my_network check --json"))
+@click.command(
+    name="check",
+    epilog=example("fission my_network check", "fission my_network check --json", "fission my_network check --survive --pairs"),
+)
+@click.option("--survive", is_flag=True, help="Tell for each node whether all jobs would find a place if it were lost.")
+@click.option("--pairs", is_flag=True, help="With --survive: for each two nodes, too.")
+@click.option(
+    "--jobs-per-node",
+    type=click.IntRange(min=1),
+    default=JOBS_PER_NODE,
+    metavar="N",
+    help=f"With --survive: jobs that a node takes which does not say so by max_jobs. Default: {JOBS_PER_NODE}.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to standard output.")
 @click.pass_obj
-def command(session: Session, as_json: bool) -> int:
+def command(session: Session, survive: bool, pairs: bool, jobs_per_node: int, as_json: bool) -> int:
     """Load the network and check all of its config, jobs and pipes, without starting anything.
 
-    Everything that is wrong is told at once, each with its file and line. The exit code is 2 if something is wrong; warnings are not.
+    Everything that is wrong is told at once, each with its file and line. The exit code is 2 if something is wrong; warnings are not. With
+    --survive it is 3 if some job would be left without a place.
     """
     from fission.project.config import load
 
+    if pairs and not survive:
+        raise click.UsageError("--pairs goes with --survive")
     try:
         loaded = load(session.root, session.network)
     except ConfigError as error:
@@ -30,8 +49,14 @@ def command(session: Session, as_json: bool) -> int:
     network = loaded.network
     warnings = network.warnings()
     counts = {"jobs": len(network.jobs), "pipes": len(network.pipes), "nodes": len(loaded.config.nodes)}
+    losses = _losses(network, jobs_per_node, pairs) if survive else []
+    if survive:
+        from fission.project.survival import guessed
+
+        warnings += guessed(network)
     if as_json:
-        _write(session.network, True, warnings=warnings, **counts)
+        told = {"survive": [_loss_json(loss) for loss in losses]} if survive else {}
+        _write(session.network, True, warnings=warnings, **counts, **told)
     else:
         for warning in warnings:
             click.secho("Warning: ", fg="yellow", bold=True, nl=False, err=True)
@@ -39,7 +64,31 @@ def command(session: Session, as_json: bool) -> int:
         click.echo(
             f"{session.network} is right: " + ", ".join(f"{count} {name if count != 1 else name[:-1]}" for name, count in counts.items())
         )
-    return EXIT_OK
+        for loss in losses:
+            for line in _loss_lines(loss):
+                click.echo(line)
+    return EXIT_NO_PLACE if any(loss.unplaced for loss in losses) else EXIT_OK
+
+
+def _losses(network: Any, jobs_per_node: int, pairs: bool) -> list[Any]:
+    from fission.project.survival import survival
+
+    return list(survival(network, jobs_per_node=jobs_per_node, pairs=pairs))
+
+
+def _loss_lines(loss: Any) -> list[str]:
+    without = f"without {' and '.join(loss.nodes)}" if loss.nodes else "with all nodes"
+    if loss.unplaced:
+        lines = [f"  {without}: no place for {', '.join(loss.unplaced)}"]
+        return lines + [f"    {job}: {why}" for job, why in loss.unplaced.items()]
+    if not loss.nodes:
+        return [f"  {without}: every job has a place"]
+    moved = ", ".join(f"{job} to {node}" for job, node in loss.moved.items())
+    return [f"  {without}: every job has a place" + (f" ({moved})" if moved else " (it has none)")]
+
+
+def _loss_json(loss: Any) -> dict[str, object]:
+    return {"lost": list(loss.nodes), "ok": not loss.unplaced, "moved": loss.moved, "unplaced": loss.unplaced}
 
 
 def _write(network: str, right: bool, **rest: object) -> None:

@@ -6,6 +6,7 @@ import json
 
 import click
 
+from fission.cli.completing import pipes
 from fission.cli.looking import as_json_value, find_pipe, folder_of, load_network, polite, value_reader
 from fission.cli.table import Session, example
 
@@ -17,7 +18,7 @@ SHOWN = 500
     name="echo",
     epilog=example("fission my_network echo 101", "fission my_network echo 101 --count 10", "fission my_network echo 101 --json --count 1"),
 )
-@click.argument("pipe")
+@click.argument("pipe", shell_complete=pipes)
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N blocks. Default: when the pipe ends, or Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a block: pipe, sqn, head, time, value.")
 @click.pass_obj

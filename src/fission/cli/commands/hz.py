@@ -8,6 +8,7 @@ import time
 
 import click
 
+from fission.cli.completing import pipes
 from fission.cli.looking import find_pipe, folder_of, load_network, polite, seconds
 from fission.cli.table import Session, example
 
@@ -60,7 +61,7 @@ class Rate:
 
 
 @click.command(name="hz", epilog=example("fission my_network hz 101", "fission my_network hz 101 --for 10 --json"))
-@click.argument("pipe")
+@click.argument("pipe", shell_complete=pipes)
 @click.option("--for", "duration", type=float, metavar="SECONDS", callback=seconds, help="End after so many seconds. Default: Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Only one JSON object, at the end.")
 @click.pass_obj

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from fission.cli import completing
 from fission.cli.looking import find_pipe, folder_of, load_network, polite, seconds
 from fission.cli.table import Session, example
 from fission.errors import EXIT_FAILED, EXIT_OK
@@ -20,7 +21,7 @@ CREDIT = 8 << 20
     name="record",
     epilog=example("fission my_network record 101 102 --out evening.rec", "fission my_network record 101 --out some.rec --count 1000"),
 )
-@click.argument("pipes", nargs=-1, required=True, metavar="PIPE...")
+@click.argument("pipes", nargs=-1, required=True, metavar="PIPE...", shell_complete=completing.pipes)
 @click.option("--out", "path", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The recording.")
 @click.option("--for", "duration", type=float, metavar="SECONDS", callback=seconds, help="End after so many seconds.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N blocks in all.")

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from fission.cli.completing import jobs
 from fission.cli.looking import as_json_value, find_job, load_network, value_reader
 from fission.cli.table import Session, example
 
@@ -33,7 +34,7 @@ def _speed(ctx: click.Context, parameter: click.Parameter, value: str) -> float 
     ),
 )
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
-@click.option("--job", required=True, metavar="ID", help="The job that is fed: its id, or its class.")
+@click.option("--job", required=True, metavar="ID", shell_complete=jobs, help="The job that is fed: its id, or its class.")
 @click.option("--speed", default="1", metavar="FACTOR", callback=_speed, help="1: as recorded (default); 10: ten times as fast; max.")
 @click.option("--out", "out", type=click.Path(path_type=Path), metavar="FILE", help="Record what the job sends, instead of showing it.")
 @click.option("--overwrite", is_flag=True, help="Write the --out FILE even if it is there.")

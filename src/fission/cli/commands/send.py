@@ -7,13 +7,14 @@ from collections.abc import Iterator
 
 import click
 
+from fission.cli.completing import jobs
 from fission.cli.table import Session, example
 
 
 @click.command(
     name="send", epilog=example("fission my_network send 1", "fission my_network send 1 --line '*'", "seq 5 | fission my_network send 1")
 )
-@click.argument("job_id", type=click.IntRange(min=1))
+@click.argument("job_id", type=click.IntRange(min=1), shell_complete=jobs)
 @click.option("--line", "lines", multiple=True, metavar="TEXT", help="Send this line; may be given several times. Default: standard input.")
 @click.option("--end", is_flag=True, help="End the console behind the last line; the network goes on.")
 @click.pass_obj

@@ -1,0 +1,28 @@
+"""``fission NETWORK graph``."""
+
+from __future__ import annotations
+
+import click
+
+from fission.cli.pictures import picture
+from fission.cli.table import Session, example
+
+
+@click.command(
+    name="graph",
+    epilog=example(
+        "fission my_network graph", "fission my_network graph --format html > my_network.html", "fission my_network graph --format dot"
+    ),
+)
+@click.option("--format", "kind", type=click.Choice(["mermaid", "dot", "html"]), default="mermaid", help="Default: mermaid.")
+@click.pass_obj
+def command(session: Session, kind: str) -> None:
+    """Write the network as a graph to standard output: for Mermaid, for graphviz, or as a web page of one file.
+
+    If the network runs here, the colours tell on which node each job is. Incomplete networks are drawn too, with question marks.
+    """
+    from fission.project import drawing
+
+    drawn = picture(session)
+    text = {"mermaid": drawing.mermaid, "dot": drawing.dot, "html": drawing.html}[kind](drawn)
+    click.echo(text, nl=False)

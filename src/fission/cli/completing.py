@@ -1,0 +1,54 @@
+"""What can stand at a place of a command line: for the completion of shells, and of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from fission.cli.table import COMMANDS, Session
+
+if TYPE_CHECKING:
+    import click
+    from click.shell_completion import CompletionItem
+
+
+def completions(session: Session, before: Sequence[str], text: str, words: Sequence[str]) -> list[str]:
+    """What can be typed behind the words ``before`` of a network's command; ``text`` is how it begins, ``words`` are the commands."""
+    if not before:
+        return [word for word in words if word.startswith(text)]
+    from click.shell_completion import ShellComplete
+
+    from fission.cli.grammar import root
+
+    if before[0] not in COMMANDS:
+        return []
+    asked = ShellComplete(root, {"obj": session}, session.prog, "")
+    return [item.value for item in asked.get_completions([session.network, *before], text) if item.type == "plain"]
+
+
+def pipes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The ids of the network's pipes, with their classes."""
+    from click.shell_completion import CompletionItem
+
+    network = _network(ctx.obj)
+    found = network.pipes.items() if network is not None else ()
+    return [CompletionItem(str(number), help=str(pipe)) for number, pipe in found if str(number).startswith(incomplete)]
+
+
+def jobs(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The ids of the network's jobs, with their classes."""
+    from click.shell_completion import CompletionItem
+
+    network = _network(ctx.obj)
+    found = network.jobs.items() if network is not None else ()
+    return [CompletionItem(str(number), help=job.name) for number, job in found if str(number).startswith(incomplete)]
+
+
+def _network(session: Any) -> Any:
+    """The session's network; None if it cannot be loaded: whoever only asks what could be typed is told nothing."""
+    from fission.project.config import load_incomplete
+
+    try:
+        return load_incomplete(session.root, session.network)[0].network
+    except Exception:  # the user's config may raise anything
+        return None

@@ -1,0 +1,75 @@
+"""What the commands that draw a network share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fission.cli.table import Session
+from fission.errors import UserError
+
+#: Seconds that graphviz may take; arbitrary, it draws a thousand jobs in some seconds.
+DOT_S = 120.0
+
+
+def picture(session: Session) -> Any:
+    """The picture of the session's network, also of an incomplete one, with its placement if it runs here."""
+    from fission.cli import interrupts
+    from fission.client.watching import placement
+    from fission.project.config import load_incomplete
+    from fission.project.drawing import picture_of
+
+    interrupts.loaded()
+    loaded, _, faults = load_incomplete(session.root, session.network)
+    for fault in faults:
+        click.secho("Warning: ", fg="yellow", bold=True, nl=False, err=True)
+        click.echo(str(fault), err=True)
+    return picture_of(loaded.network, placement(loaded.folder))
+
+
+def render(text: str, path: Path) -> None:
+    """Draw dot text into a PDF, SVG or PNG file, by its ending. Raises UserError."""
+    kind = path.suffix.lower().lstrip(".")
+    if kind not in ("pdf", "svg", "png"):
+        raise UserError(f"the picture must be a .pdf, .svg or .png file, not {path.name!r}")
+    program = shutil.which("dot")
+    if program is None:
+        raise UserError(
+            "graphviz is not installed: there is no program dot on PATH; install it (Debian, Raspberry Pi OS: apt install graphviz), or "
+            "draw without it: fission NETWORK show --output FILE, or fission NETWORK graph --format html"
+        )
+    try:
+        done = subprocess.run([program, f"-T{kind}"], input=text.encode(), capture_output=True, timeout=DOT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as why:
+        raise UserError(f"{program} cannot draw the network: {why}") from None
+    if done.returncode:
+        raise UserError(f"{program} cannot draw the network: {done.stderr.decode(errors='replace').strip()}")
+    write(path, done.stdout)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a picture. Raises UserError."""
+    try:
+        path.write_bytes(data)
+    except OSError as why:
+        raise UserError(f"{path} cannot be written: {why.strerror}") from None
+
+
+def desktop() -> bool:
+    """Whether a window can be opened."""
+    return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def open_file(path: Path) -> None:
+    """Show a file with the desktop's own program, if there is a desktop; the program goes on behind this command."""
+    opener = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
+    if desktop() and opener:
+        subprocess.Popen(
+            [opener, str(path)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
