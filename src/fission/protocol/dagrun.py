@@ -184,6 +184,7 @@ class DagRun:
 
     Attributes:
         over: whether `End` was given; every later event changes nothing.
+        count: how many jobs run.
     """
 
     def __init__(self, plans: Sequence[JobPlan], known: Mapping[int, Known] | None = None) -> None:
@@ -201,6 +202,7 @@ class DagRun:
         for number in self._known:
             self._at(number)
         self._open = len(self._jobs)
+        self.count = 0
         self._first_failed = (-1, "")
         self._cancelled = False
         self._begun = False
@@ -239,6 +241,7 @@ class DagRun:
                 failed.append(number)
             elif known.attempt:
                 job.state = RUNNING
+                self.count += 1
         for number in failed:
             self._give_up(number, self._known[number].error)
         for number, job in enumerate(self._jobs):
@@ -294,6 +297,7 @@ class DagRun:
             raise LocalProtocolError(f"job {number} is {job.state.name}: {event.__name__} cannot happen to it")
         if after not in (WAITING, RUNNING):
             self._open -= 1
+        self.count += (after is RUNNING) - (job.state is RUNNING)
         job.state = after
 
     def _start(self, number: int) -> Run:
