@@ -124,10 +124,14 @@ class ApiClient:
         deadline = time.monotonic() + timeout
         while True:
             socket = self._connect()
-            socket.send(body)
-            left = deadline - time.monotonic()
-            if socket.poll(round(max(0.0, min(again, left)) * 1000)):
-                return socket.recv()
+            try:
+                socket.send(body)
+                left = deadline - time.monotonic()
+                if socket.poll(round(max(0.0, min(again, left)) * 1000)):
+                    return socket.recv()
+            except BaseException:  # Ctrl-C: the answer that may still come is nobody's
+                self._drop()
+                raise
             self._drop()
             if left <= again:
                 return None

@@ -40,7 +40,7 @@ LIVED_S = 10.0
 @dataclass(slots=True)
 class _Process:
     """A worker process: its pid (0: none, -1: ordered), for which Router, when it was started, how often it died in a row,
-    when it may start again.
+    when it may start again, its name for people, whether we have killed it.
     """
 
     pid: int = 0
@@ -48,6 +48,8 @@ class _Process:
     started: float = 0.0
     deaths: int = 0
     start_at: float = 0.0
+    name: str = ""
+    killed: bool = False
 
 
 class Broker:
@@ -151,7 +153,8 @@ class Broker:
                 self._slots.lives_at(slot, "")
                 self._slots.end(slot)
                 process.pid, process.router, process.started = -1, self._router, now
-                name = f"{socket.gethostname()}-{os.getpid()}-{slot}-{uuid.uuid4().hex[:6]}"
+                process.killed = False
+                process.name = name = f"{socket.gethostname()}-{os.getpid()}-{slot}-{uuid.uuid4().hex[:6]}"
                 port = self._configuration["fission"]["scheduler port"]
                 protocol = "tls" if self._security is not None else "tcp"
                 scheduler = f"{protocol}://{host_of(self._api)}:{port}"
@@ -178,17 +181,18 @@ class Broker:
                 self._slots.lives_at(one["slot"], "")
                 how = why(one["status"])
                 if doing is not None and one["status"]:  # exit code 0: it has lost the Router
-                    self.logger.error("Worker process %s died with %s while it ran %s (%s)", one["pid"], how, doing.worker, doing.job)
-                    self._tell(client, address, doing, f"its process died: {how}", dead=True)
+                    if not process.killed:
+                        self.logger.error("Worker process %s died with %s while it ran %s (%s)", one["pid"], how, doing.worker, doing.job)
+                    self._tell(client, address, doing, f"its process died: {how}", dead=True, node=process.name)
                 else:
                     self._tell(client, address, None, "", dead=True)
             elif one["status"]:
                 self.logger.warning("Worker process %s could not reach the Router: %s", one["pid"], why(one["status"]))
 
-    def _tell(self, client: ApiClient, process: str, doing: Doing | None, error: str, *, dead: bool) -> bool:
+    def _tell(self, client: ApiClient, process: str, doing: Doing | None, error: str, *, dead: bool, node: str = "") -> bool:
         message = {"command": "process ended", "broker": self._name, "process": process, "dead": dead, "error": error}
         if doing is not None:
-            message |= {"job": doing.job, "attempt": doing.attempt, "node": process}
+            message |= {"job": doing.job, "attempt": doing.attempt, "node": node}
         if not self._there:
             return False
         try:
@@ -202,7 +206,7 @@ class Broker:
             if doing is None or doing.timeout is None or now - doing.since < doing.timeout:
                 continue
             error = f"timeout: it ran for longer than {doing.timeout:g} s; its process was killed"
-            if self._tell(client, self._slots.address(slot), doing, error, dead=False):
+            if self._tell(client, self._slots.address(slot), doing, error, dead=False, node=process.name):
                 self.logger.warning("Job %s (%s): %s", doing.job, doing.worker, error)
             self._kill(slot, doing)
 
@@ -214,6 +218,7 @@ class Broker:
     def _kill(self, slot: int, doing: Doing) -> None:
         still = self._slots.doing(slot)
         if still is not None and (still.job, still.attempt, still.since) == (doing.job, doing.attempt, doing.since):
+            self._processes[slot].killed = True
             self._end(self._processes[slot])
 
     # the main loop
