@@ -166,6 +166,12 @@ class Machine(RuleBasedStateMachine):
         self.world.running.clear()
         self.world.take(self.machine.handle(Cancelled()))
 
+    @precondition(lambda self: self.world.ends)
+    @rule(index=st.integers(0, 7))
+    def somebody_is_late(self, index: int) -> None:
+        job = index % len(self.world.plans)
+        assert self.machine.handle(JobFinished(job=job, attempt=1)) == []
+
     @invariant()
     def it_goes_on_or_has_ended_once(self) -> None:
         assert len(self.world.ends) <= 1

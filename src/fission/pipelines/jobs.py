@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 import traceback
 from collections.abc import Callable, Mapping
 from types import ModuleType, TracebackType
@@ -43,6 +42,26 @@ def load_workers(name: str) -> tuple[ModuleType, dict[str, type]]:
             raise DaemonError(f"{name}.__all__ names {one!r}, which must be a class with requires and process(data), is {worker!r}")
         found[one] = worker
     return module, found
+
+
+def load_class(name: str) -> Any:
+    """The class that ``MODULE.CLASS`` names.
+
+    Raises:
+        DaemonError: there is none.
+    """
+    module_name, _, class_name = name.rpartition(".")
+    if not module_name:
+        raise DaemonError(f"a StoreClass must be named as MODULE.CLASS, is {name!r}: file_store.SimpleFileStore")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise DaemonError(f"the module of the StoreClass {name!r} cannot be imported: {error!r}") from error
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type):
+        there = [one for one, value in vars(module).items() if isinstance(value, type) and value.__module__ == module.__name__]
+        raise DaemonError(f"{module_name} has no class {class_name!r}; it has {', '.join(there) or 'none'}")
+    return found
 
 
 def new_store(store_class: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
@@ -113,9 +132,3 @@ def told(error: BaseException) -> tuple[str, str]:
 
 def _or_all(error: BaseException, trace: TracebackType | None) -> TracebackType | None:
     return trace if trace is not None else error.__traceback__
-
-
-def from_here() -> None:
-    """Modules of the current folder can be imported, as in a script that lies there."""
-    if "" not in sys.path and "." not in sys.path:
-        sys.path.insert(0, "")

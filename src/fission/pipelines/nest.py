@@ -103,7 +103,8 @@ def _guarded(body: Callable[[], object]) -> NoReturn:
         os._exit(code)
 
 
-def _die_with_parent(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
+    """To be called in a forked process: the system kills it when its parent dies, in whatever way (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
@@ -111,7 +112,7 @@ def _die_with_parent(parent: int) -> None:
 
 
 def _nest(mine: socket.socket, theirs: socket.socket, parent: int, prepare: Callable[[], None], live: Callable[..., None]) -> None:
-    _die_with_parent(parent)
+    die_with_parent(parent)
     theirs.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the Broker, which ends us
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
@@ -160,7 +161,7 @@ def _hatch(mine: socket.socket, wake: int, children: dict[int, int], live: Calla
 
 
 def _worker(nest: int, mine: socket.socket, wake: int, order: dict[str, Any], live: Callable[..., None]) -> None:
-    _die_with_parent(nest)
+    die_with_parent(nest)
     mine.close()
     signal.set_wakeup_fd(-1)
     os.close(wake)
