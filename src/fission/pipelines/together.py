@@ -28,11 +28,19 @@ class Together:
     """See the head of this file."""
 
     def __init__(
-        self, *, router: Callable[[], Any], broker: Callable[[], Any], pipeliner: Callable[[], Any], api: str, say: Callable[[str], None]
+        self,
+        *,
+        router: Callable[[], Any],
+        broker: Callable[[], Any],
+        pipeliner: Callable[[], Any],
+        api: str,
+        number: int,
+        say: Callable[[str], None],
     ) -> None:
-        """Args: router, broker, pipeliner: make the daemons, in their processes. api: where the Router answers. say: for people."""
+        """Args: router, broker, pipeliner: make the daemons, in their processes. api: where the Router answers. number: of worker processes. say: for people."""
         self._makers = {"Router": router, "Broker": broker, "Pipeliner": pipeliner}
         self._api = api
+        self._number = number
         self._say = say
         self._pids: dict[int, str] = {}
 
@@ -103,9 +111,10 @@ class Together:
                 self._collect(block=False)
                 with contextlib.suppress(RouterUnreachable, RouterAnswer):
                     status = ask(client, self._api, {"command": "status"}, 0.5, again=0.2)
-                    if status["processes"] and status["pipeliners"]:
+                    if status["processes"] >= self._number and status["pipeliners"]:
                         names = ", ".join(sorted(status["workers"]))
-                        self._say(f"Ready at {self._api}: {status['processes']} worker processes with {names}. Ctrl-C ends.")
+                        several = "process" if self._number == 1 else "processes"
+                        self._say(f"Ready at {self._api}: {self._number} worker {several} with {names}. Ctrl-C ends.")
                         return
                 time.sleep(0.02)
         finally:

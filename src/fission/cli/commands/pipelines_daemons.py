@@ -77,14 +77,15 @@ def up(**options: Any) -> int:
 
     interrupts.loaded()
     _here()
+    number = _broker(options).number_of_workers  # what is wrong with the workers or the store is told once, here
     together = Together(
         router=lambda: _router(options),
         broker=lambda: _broker(options),
         pipeliner=lambda: _pipeliner(options),
         api=options["api"],
+        number=number,
         say=lambda line: click.echo(line, err=True),
     )
-    _broker(options)  # what is wrong with the workers or the store is told once, here
     together.run()
     return EXIT_INTERRUPTED
 
