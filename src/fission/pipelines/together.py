@@ -37,7 +37,10 @@ class Together:
         number: int,
         say: Callable[[str], None],
     ) -> None:
-        """Args: router, broker, pipeliner: make the daemons, in their processes. api: where the Router answers. number: of worker processes. say: for people."""
+        """Args: router, broker, pipeliner: make the daemons, in their processes. api: where the Router answers.
+
+        number: of worker processes. say: for people.
+        """
         self._makers = {"Router": router, "Broker": broker, "Pipeliner": pipeliner}
         self._api = api
         self._number = number
