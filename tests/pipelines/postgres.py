@@ -47,7 +47,18 @@ class Postgres:
         data = self._folder / "data"
         arguments = [self._bin / "initdb", "-D", data, "-U", "tester", "--auth=trust", "--no-sync", "--no-locale", "-E", "UTF8"]
         subprocess.run(arguments, check=True, user=self._user, cwd="/", capture_output=True, timeout=60)
-        settings = ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-p", str(self.port), "-k", str(self._folder)]
+        settings = [
+            "-c",
+            "fsync=off",
+            "-c",
+            "autovacuum=off",
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-p",
+            str(self.port),
+            "-k",
+            str(self._folder),
+        ]
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(
                 [self._bin / "postgres", "-D", data, *settings], user=self._user, cwd="/", stdout=log, stderr=subprocess.STDOUT

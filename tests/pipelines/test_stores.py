@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,13 @@ def make(kind: str, place: str) -> Any:
     return FileStore(place) if kind == "file" else SQLStore(place)
 
 
+@pytest.fixture
+def store(made_of: tuple[str, str]) -> Iterator[Any]:
+    found = make(*made_of)
+    yield found
+    close(found)
+
+
 def close(store: Any) -> None:
     if isinstance(store, SQLStore):
         store.close()
@@ -35,23 +43,19 @@ def info(worker: str, requires: list[str], job: str, **more: Any) -> dict[str, A
     return {"worker": worker, "worker_requires": requires, "data": {"document": "d/1", "url": "u"}, "job id": job, **more}
 
 
-def test_values_come_from_the_document_and_else_from_the_data(made_of: tuple[str, str]) -> None:
-    store = make(*made_of)
+def test_values_come_from_the_document_and_else_from_the_data(store: Any) -> None:
     assert store.retrieve(info("A", ["url"], "p-0")) == {"url": "u"}
     store.save(info("A", ["url"], "p-0", worker_result={"text": "ä\0", "length": 2, "url": "other"}))
     assert store.retrieve(info("B", ["text", "url"], "p-1")) == {"text": "ä\0", "url": "other"}
     assert store.values("d/1") == {"text": "ä\0", "length": 2, "url": "other"}
     assert store.values("nothing") == {}
-    close(store)
 
 
-def test_a_job_that_was_run_twice_adds_its_values_once(made_of: tuple[str, str]) -> None:
-    store = make(*made_of)
+def test_a_job_that_was_run_twice_adds_its_values_once(store: Any) -> None:
     store.save(info("A", [], "p-0", worker_result={"n": 1}))
     store.save(info("B", [], "p-1", worker_result={"n": 2}))
     store.save(info("A", [], "p-0", worker_result={"n": 3}))
     assert store.values("d/1") == {"n": 2}
-    close(store)
 
 
 def save_some(kind: str, place: str, first: int) -> None:
@@ -75,8 +79,7 @@ def test_processes_that_save_into_one_document_lose_nothing(made_of: tuple[str, 
     close(store)
 
 
-def test_what_is_wrong_is_told(made_of: tuple[str, str]) -> None:
-    store = make(*made_of)
+def test_what_is_wrong_is_told(store: Any) -> None:
     with pytest.raises(KeyError, match="A requires 'text'; the document 'd/1' has nothing"):
         store.retrieve(info("A", ["text"], "p-0"))
     with pytest.raises(TypeError, match=r"A\.process must return a dict"):
@@ -86,18 +89,15 @@ def test_what_is_wrong_is_told(made_of: tuple[str, str]) -> None:
     with pytest.raises(TypeError):
         store.save(info("A", [], "p-0", worker_result={"x": object()}))
     assert store.values("d/1") == {}
-    close(store)
 
 
-def test_monitoring_is_kept(made_of: tuple[str, str]) -> None:
-    store = make(*made_of)
+def test_monitoring_is_kept(store: Any, made_of: tuple[str, str]) -> None:
     store.save_monitoring({"timestamp": 1.5, "host": {}})
     store.save_monitoring({"timestamp": 2.5, "host": {}})
     if isinstance(store, SQLStore):
         assert [row["timestamp"] for row in store.monitoring()] == [2.5, 1.5]
     else:
         assert len((Path(made_of[1]) / "monitoring.jsonl").read_text().splitlines()) == 2
-    close(store)
 
 
 @pytest.mark.parametrize(

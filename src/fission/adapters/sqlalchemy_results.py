@@ -79,7 +79,7 @@ class SqlResults:
         """Keep values, as one; False: this job has brought its values before, and nothing has changed."""
         with self._engine.begin() as connection:
             new = self._insert(RESULTS).on_conflict_do_nothing().values(job_id=job_id, document=document, worker=worker)
-            if not connection.execute(new).rowcount:
+            if connection.execute(new.returning(RESULTS.c.job_id)).first() is None:
                 return False
             rows = [{"document": document, "name": name, "value": json.dumps(value), "worker": worker} for name, value in values.items()]
             if rows:
