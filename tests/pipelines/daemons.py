@@ -102,9 +102,54 @@ class Stuck(Worker):
         sum(range(10 ** 11))
 '''
 
+DIAMONDS = """
+import os
+import time
+
+from pypelinin import Worker
+
+__all__ = ["Top", "Left", "Right", "Bottom"]
+
+
+class Timed(Worker):
+    def process(self, data):
+        time.sleep(float(os.environ.get("JOB_S", "0")))
+        return self.compute(**data)
+
+
+class Top(Timed):
+    requires = ["x"]
+
+    def compute(self, x):
+        return {"top": x + 1}
+
+
+class Left(Timed):
+    requires = ["top"]
+
+    def compute(self, top):
+        return {"left": top * 2}
+
+
+class Right(Timed):
+    requires = ["top"]
+
+    def compute(self, top):
+        return {"right": top * 3}
+
+
+class Bottom(Timed):
+    requires = ["left", "right"]
+
+    def compute(self, left, right):
+        return {"bottom": [left, right, left + right]}
+"""
+
 STORE = '''
 import json
 import os
+
+from fission.pipelines.stores import SQLStore
 
 RUNS = os.environ["RUNS"]
 
@@ -129,6 +174,16 @@ class Store:
     def save_monitoring(self, data):
         with open(self.arguments["monitoring"], "a") as file:
             file.write(json.dumps(data) + "\\n")
+
+
+class DiamondStore(SQLStore):
+    def retrieve(self, info):
+        note("begin", info["worker"], info)
+        return super().retrieve(info)
+
+    def save(self, info):
+        super().save(info)
+        note("save", info["worker"], info)
 
 
 class BrokenStore(Store):
@@ -233,7 +288,8 @@ class Cluster:
         self.ports = free_ports(2)
         self.runs_file = folder / "runs.jsonl"
         self.daemons: list[Daemon] = []
-        for name, text in {"workers.py": WORKERS, "store.py": STORE, "daemon.py": DAEMON}.items():
+        self.environment: dict[str, str] = {}
+        for name, text in {"workers.py": WORKERS, "diamonds.py": DIAMONDS, "store.py": STORE, "daemon.py": DAEMON}.items():
             (folder / name).write_text(text)
         self.config: dict[str, Any] = {"store": {"monitoring": str(folder / "monitoring.jsonl")}, "monitoring interval": 0.5}
 
@@ -266,7 +322,7 @@ class Cluster:
             given |= {"store": "Store", "workers": "workers", "number_of_workers": 2}
         log = self.folder / f"{len(self.daemons)}-{kind}.log"
         path = os.pathsep.join([str(Path(fission.__path__[0]).parent), str(self.folder)])
-        environment = {**os.environ, "PYTHONPATH": path, "RUNS": str(self.runs_file), "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, "PYTHONPATH": path, "RUNS": str(self.runs_file), "PYTHONUNBUFFERED": "1", **self.environment}
         command = [*self.prefix.get(place, []), sys.executable, str(self.folder / "daemon.py"), kind, json.dumps({**given, **arguments})]
         with open(log, "wb") as output:
             process = subprocess.Popen(

@@ -231,8 +231,9 @@ class Desk:
 
     def _status(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         work = self.work
-        told = {"brokers": len(work.brokers), "pipeliners": len(work.helpers), "processes": self._cluster.processes()}
+        told: dict[str, Any] = {"brokers": len(work.brokers), "pipeliners": len(work.helpers), "processes": self._cluster.processes()}
         told |= {"waiting": len(work.waiting), "leased": len(work.active), "running": task_count(list(work.active.values()))}
+        told["held"] = [len(helper.holds) for helper in work.helpers.values()]
         return {"answer": "ok", **self._about, **told, "workers": dict(self._cluster.workers())}
 
     def _pulse(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
