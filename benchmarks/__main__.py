@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 #: One program per claim.
-PROGRAMS = ("data_plane", "failover")
+PROGRAMS = ("data_plane", "failover", "pipelines")
 
 
 def main() -> int:
