@@ -17,6 +17,8 @@ LIMIT = 8 * 1024 * 1024
 PIPELINE_LIMIT = 1024 * 1024
 #: Characters of an id at most; what we make is 32 hex digits.
 ID_LENGTH = 64
+#: Of whole numbers: what JSON's readers agree on, and what a database can hold.
+LARGEST = 2**53
 ID = re.compile(rf"[A-Za-z0-9_-]{{1,{ID_LENGTH}}}")
 
 Message = NewType("Message", dict[str, Any])
@@ -64,6 +66,8 @@ def take(message: Mapping[str, Any], name: str, kind: type[T], default: T | None
         value = float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise RemoteProtocolError(f"{name!r} must be {kind.__name__}, is {type(value).__name__}")
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise RemoteProtocolError(f"{name!r} must be at most {LARGEST} away from 0")
     return value
 
 
@@ -101,4 +105,6 @@ def rows(message: Mapping[str, Any], name: str, *kinds: type) -> list[list[Any]]
 
 
 def _is(value: object, kind: type) -> bool:
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return False
     return isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -253,24 +253,19 @@ def checked_data(data: Any, what: str) -> dict[str, Any] | None:
     except (TypeError, ValueError, RecursionError) as error:
         raise PipelineError(f"{what} must be of what JSON has (dict, list, str, numbers, True, False, None): {error}") from None
     found: dict[str, Any] = json.loads(text)
-    bad = _non_text_key(data)
-    if bad is not None:
+    for bad in _non_text_keys(data):
         raise PipelineError(f"{what} must have only str as keys, has {bad!r}")
     return found
 
 
-def _non_text_key(value: Any) -> Any:
+def _non_text_keys(value: Any) -> Iterator[Any]:
     if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if not isinstance(key, str):
-                return key
-            if (bad := _non_text_key(inner)) is not None:
-                return bad
+        yield from (key for key in value if not isinstance(key, str))
+        for inner in value.values():
+            yield from _non_text_keys(inner)
     elif isinstance(value, (list, tuple)):
         for inner in value:
-            if (bad := _non_text_key(inner)) is not None:
-                return bad
-    return None
+            yield from _non_text_keys(inner)
 
 
 def _edges(graph: Any) -> Iterable[tuple[Job, Job | None]]:

@@ -243,7 +243,7 @@ class Work:
             self._told[process] = now
         pipeline, _, number = job.rpartition("-")
         active = self.active.get(pipeline)
-        right = active is not None and number.isdecimal() and active.attempts.get(int(number), (0,))[0] == attempt
+        right = active is not None and number.isdecimal() and len(number) < 10 and active.attempts.get(int(number), (0,))[0] == attempt
         if active is not None and right:
             self._raised(active, TaskEnd(pipeline, int(number), attempt, "raised", take(message, "node", str, ""), error=error))
         self._release(process)
