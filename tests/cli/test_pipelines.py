@@ -164,6 +164,11 @@ def test_wrong_use(fission: CommandLine, folder: Path, words: list[str], message
     assert "Traceback" not in done.stderr
 
 
+def test_pipelines_belong_to_no_network(fission: CommandLine, folder: Path) -> None:
+    done = fission.run("net", "pipelines", "list", exit_code=2)
+    assert done.stderr == "Error: 'pipelines' is a command without a network: fission pipelines list\n"
+
+
 @pytest.mark.slow
 def test_up_with_a_store_that_cannot_be_constructed(fission: CommandLine, folder: Path) -> None:
     done = fission.run("pipelines", "up", "--workers", "workers", "--store", "store.NoStore", exit_code=2)

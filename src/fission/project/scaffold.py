@@ -17,7 +17,7 @@ from fission.errors import UserError
 
 # Every command, also those that come with other parts of FISSION: a network made today must still have a usable name then.
 COMMAND_NAMES = frozenset(
-    "startproject startnetwork simulate run check debug test interactive graphviz show collect status top shell send node".split()
+    "startproject startnetwork simulate run check debug test interactive graphviz show collect status top shell send node pipelines".split()
 )
 
 _PACKAGE: Mapping[str, str] = {
