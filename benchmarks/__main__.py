@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 #: One program per claim.
-PROGRAMS = ("small_blocks", "latency", "big_blocks", "windows", "start", "memory", "failover", "taps")
+PROGRAMS = ("small_blocks", "latency", "big_blocks", "windows", "start", "memory", "failover", "taps", "pipelines")
 
 
 def main() -> int:

@@ -131,7 +131,9 @@ def test_unknown_network(cli: Cli, root: Path, client: FakeClient) -> None:
 def test_unknown_command(cli: Cli, root: Path) -> None:
     told = cli("net", "simulat")
     assert (told.code, told.out) == (2, "")
-    assert told.err.startswith("Error: there is no command 'simulat'; did you mean 'simulate'? Commands: startproject, startnetwork, ")
+    assert told.err.startswith(
+        "Error: there is no command 'simulat'; did you mean 'simulate'? Commands: startproject, pipelines, startnetwork, "
+    )
 
 
 def test_both_unknown(cli: Cli, root: Path) -> None:

@@ -101,8 +101,12 @@ class NetworkCommands(_Group):
             return None, None, []
         if entry is None:
             raise UnknownNameError(self._unknown(word, session))
-        if entry.scope == "anywhere":  # NAME startproject, the order in which the documents write it
+        if word == "startproject":  # NAME startproject, the order in which the documents write it
             return word, entry.load(), [self.network, *rest]
+        if entry.scope == "anywhere":
+            if not _wants_help(rest) and not ctx.resilient_parsing:
+                raise UserError(f"{word!r} is a command without a network: {' '.join([session.prog, word, *rest])}")
+            return word, entry.load(), rest
         if entry.scope == "network" and not _wants_help(rest) and not ctx.resilient_parsing:
             from fission.project.finding import require_network
 

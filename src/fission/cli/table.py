@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, Entry] = {
     entry.name: entry
     for entry in (
         Entry("startproject", "Make a new project folder.", scope="anywhere"),
+        Entry("pipelines", "Run graphs of jobs over stored data; see pipelines --help.", scope="anywhere"),
         Entry("startnetwork", "Make a new network in the project.", scope="new"),
         Entry("check", "Load and check everything without starting it."),
         Entry("simulate", "Run the network on this machine."),

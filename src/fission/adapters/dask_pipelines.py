@@ -1,0 +1,266 @@
+"""Pipelines' jobs as Dask tasks: the scheduler inside the Router, and a worker process of a Broker.
+
+A job is one task, restricted to the processes that have its worker by a resource ``fission:NAME``. Dask never runs a task again by itself:
+the first lost process ends it (`allowed-failures` 0), and a task that has ended is released in the same round of the event loop,
+so that no result which dies with its process is ever computed a second time. What a task has to say fits into the message of its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import dask
+from distributed import Client, Scheduler, Worker, get_worker
+from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
+
+from fission.protocol.pipeline_records import Task, TaskEnd
+
+RESOURCE = "fission:"
+PLUGIN = "fission-jobs"
+#: Of a resource, for each process: more than all jobs could ever take. Arbitrary.
+PLENTY = 1e12
+#: Characters of a traceback that travel with the end of a task; Dask cuts at 10,000.
+TEXT = 7000
+
+SETTINGS = {
+    "distributed.scheduler.allowed-failures": 0,
+    # Brokers pulse from a process that no job can block; a worker in a long C call must not look dead
+    "distributed.scheduler.worker-ttl": None,
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.low-level-log-length": 100,
+    "distributed.admin.large-graph-warning-threshold": "1 GiB",
+    "distributed.comm.retry.count": 0,
+    "distributed.worker.memory.terminate": False,
+}
+
+
+def _quiet() -> None:
+    """Dask's own log is about what we tell in our own words."""
+    for name in ("distributed", "distributed.scheduler", "distributed.worker", "distributed.core", "distributed.comm", "distributed.http"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+class JobError(Exception):
+    """A job has failed in its process; its repr is what the scheduler is told."""
+
+    def __init__(self, error: str, traceback: str) -> None:
+        super().__init__(error, traceback)
+
+    def __repr__(self) -> str:
+        return json.dumps({"error": str(self.args[0])[:2000], "traceback": str(self.args[1])[-TEXT:]})
+
+
+def run_job(body: str) -> None:
+    """The task: what the process was made for. Raises JobError."""
+    plugin: Any = get_worker().plugins[PLUGIN]
+    told = plugin.run(body)
+    if told is not None:
+        raise JobError(*told)
+
+
+class DaskCluster:
+    """`fission.pipelines.ports.Cluster`: a scheduler in this event loop. Call `open` first, `close` at the end."""
+
+    def __init__(self, on_ends: Callable[[Sequence[TaskEnd]], None]) -> None:
+        """Args: on_ends: called in the event loop with tasks that have ended."""
+        self._on_ends = on_ends
+        self._numbers = itertools.count(1)
+        self._tasks: dict[str, tuple[Task, Any]] = {}
+        self._keys: dict[tuple[str, int, int], str] = {}
+        self._scheduler: Scheduler
+        self._client: Any
+        self._background: set[asyncio.Task[Any]] = set()
+
+    async def open(self, host: str, port: int = 0, *, security: Any = None) -> int:
+        """Listen for worker processes; returns the port.
+
+        Args:
+            host: address of an interface; 0.0.0.0 for all.
+            port: 0: any that is free.
+            security: `distributed.Security`, or None.
+
+        Raises:
+            OSError: the port is in use.
+        """
+        dask.config.set(SETTINGS)
+        _quiet()
+        protocol = "tls" if security is not None else "tcp"
+        self._scheduler = Scheduler(
+            host=[None, host],  # type: ignore[arg-type]  # one for each protocol, as distributed.comm.addressing has it
+            port=[0, port],  # type: ignore[arg-type]
+            protocol=["inproc", protocol],  # type: ignore[arg-type]
+            security=security,
+            dashboard_address="127.0.0.1:0",
+            dashboard=False,
+        )
+        await self._scheduler
+        self._ends = _Ends(self)
+        self._scheduler.add_plugin(self._ends, name="fission-pipelines")
+        addresses = [listener.contact_address for listener in self._scheduler.listeners]
+        inproc = next(one for one in addresses if one.startswith("inproc"))
+        client: Any = Client  # untyped there
+        self._client = client(inproc, asynchronous=True, set_as_default=False)
+        await self._client
+        return int(next(one for one in addresses if one.startswith(protocol)).rpartition(":")[2])
+
+    async def close(self) -> None:
+        """End the scheduler; the worker processes notice."""
+        for task in self._background:
+            task.cancel()
+        self._tasks.clear()
+        with contextlib.suppress(Exception):  # whatever Dask has to say about its own end
+            await asyncio.wait_for(self._client.close(timeout=1), 2)
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(self._scheduler.close(reason="the Router ends"), 2)
+
+    def run(self, tasks: Sequence[Task]) -> None:
+        by_worker: dict[str, list[Task]] = {}
+        for task in tasks:
+            by_worker.setdefault(task.worker, []).append(task)
+        for worker, some in by_worker.items():
+            keys = [f"{worker}-{next(self._numbers)}" for _ in some]
+            for key, task in zip(keys, some, strict=True):
+                self._keys[task.pipeline, task.job, task.attempt] = key
+            futures = self._client.map(run_job, [task.body for task in some], key=keys, pure=False, resources={f"{RESOURCE}{worker}": 1})
+            for key, task, future in zip(keys, some, futures, strict=True):
+                self._tasks[key] = (task, future)
+
+    def forget(self, tasks: Iterable[tuple[str, int, int]]) -> None:
+        for name in tasks:
+            key = self._keys.pop(name, None)
+            if key is not None:
+                self._tasks.pop(key)[1].release()
+
+    def workers(self) -> Mapping[str, int]:
+        found: dict[str, int] = {}
+        for worker in self._scheduler.workers.values():
+            for resource in worker.resources:
+                if resource.startswith(RESOURCE):
+                    name = resource.removeprefix(RESOURCE)
+                    found[name] = found.get(name, 0) + 1
+        return found
+
+    def processes(self) -> int:
+        return len(self._scheduler.workers)
+
+    def lost(self, addresses: Iterable[str]) -> None:
+        for address in addresses:
+            removal = asyncio.ensure_future(self._scheduler.remove_worker(address, stimulus_id="fission-lost"))
+            self._background.add(removal)
+            removal.add_done_callback(self._background.discard)
+
+    def ended(self, ends: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """What the scheduler says: (key, how). Releases the keys and tells."""
+        told = []
+        for key, how in ends:
+            task, future = self._tasks.pop(key, (None, None))
+            if task is None:
+                continue
+            del future
+            self._keys.pop((task.pipeline, task.job, task.attempt), None)
+            told.append(TaskEnd(task.pipeline, task.job, task.attempt, **how))
+        self._scheduler.client_releases_keys([key for key, _ in ends], self._client.id)
+        self._on_ends(told)
+
+    def is_task(self, key: object) -> bool:
+        """Whether it is one of ours, and wanted."""
+        return key in self._tasks
+
+    def name_of(self, address: str) -> str:
+        """A worker's name, for people."""
+        worker = self._scheduler.workers.get(address)
+        return str(worker.name) if worker is not None else address
+
+
+class _Ends(SchedulerPlugin):
+    """Collects the ends of tasks of one round of the event loop."""
+
+    def __init__(self, cluster: DaskCluster) -> None:
+        self._cluster = cluster
+        self._waiting: list[tuple[str, Mapping[str, Any]]] = []
+
+    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
+        if finish not in ("memory", "erred") or not self._cluster.is_task(key):
+            return
+        if not self._waiting:
+            # later in this round: the scheduler is in the middle of its own transitions
+            asyncio.get_running_loop().call_soon(self._tell)
+        self._waiting.append((key, self._how(finish, kwargs)))
+
+    def _tell(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        self._cluster.ended(waiting)
+
+    def _how(self, finish: str, told: Mapping[str, Any]) -> dict[str, Any]:
+        process = str(told.get("worker", ""))
+        how: dict[str, Any] = {"kind": "finished", "node": self._cluster.name_of(process), "process": process}
+        how["duration"] = sum(one["stop"] - one["start"] for one in told.get("startstops") or () if one["action"] == "compute")
+        if finish == "memory":
+            return how
+        if "exception_text" not in told:  # no task has raised it: its process is gone
+            return how | {"kind": "lost"}
+        try:
+            payload = json.loads(told["exception_text"])
+        except ValueError:  # Dask's own: the task could not even begin
+            payload = {"error": told["exception_text"], "traceback": told.get("traceback_text", "")}
+        return how | {"kind": "raised", "error": payload["error"], "traceback": payload["traceback"]}
+
+
+class _Jobs(WorkerPlugin):
+    """Hands jobs to what the process was made for."""
+
+    name = PLUGIN
+
+    def __init__(self, run: Callable[[str], tuple[str, str] | None]) -> None:
+        self.run = run
+
+
+async def serve(
+    scheduler: str,
+    name: str,
+    workers: Iterable[str],
+    run: Callable[[str], tuple[str, str] | None],
+    ready: Callable[[str], None],
+    *,
+    security: Any = None,
+) -> None:
+    """A worker process's life: until the scheduler is gone.
+
+    Args:
+        scheduler: its address.
+        name: for people.
+        workers: names of what this process can run.
+        run: called with the body of each job, in a thread; returns None or (error, traceback).
+        ready: called with the process's address when it can be given jobs.
+    """
+    dask.config.set(SETTINGS)
+    _quiet()
+    worker = _Worker(
+        scheduler,
+        nthreads=1,
+        name=name,
+        resources={f"{RESOURCE}{one}": PLENTY for one in workers},
+        memory_limit=0,
+        dashboard=False,
+        dashboard_address="127.0.0.1:0",
+        security=security,
+        plugins=(_Jobs(run),),
+        heartbeat_interval="5s",
+    )
+    await worker
+    ready(worker.address)
+    await asyncio.Event().wait()  # the worker's end is the process's
+
+
+class _Worker(Worker):
+    """Ends its process at once when it ends: a job may still run in its thread, and nothing that it does counts any more."""
+
+    async def close(self, timeout: float = 0, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        os._exit(0)

@@ -1,0 +1,70 @@
+"""``fission pipelines ...``: the daemons, and what is done with pipelines from a terminal."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from fission.cli.table import example
+from fission.errors import EXIT_USAGE
+
+#: Subcommand: (module in fission.cli.commands, name there, one line of help).
+PARTS = {
+    "up": ("pipelines_daemons", "up", "Router, Broker and Pipeliner on this machine, until Ctrl-C."),
+    "router": ("pipelines_daemons", "router", "The Router alone."),
+    "broker": ("pipelines_daemons", "broker", "A Broker alone."),
+    "pipeliner": ("pipelines_daemons", "pipeliner", "A Pipeliner alone."),
+    "submit": ("pipelines_clients", "submit", "Hand in the pipelines of a file."),
+    "send": ("pipelines_clients", "send", "Hand them in and wait for their end, with a progress bar."),
+    "list": ("pipelines_clients", "list_", "The newest pipelines."),
+    "show": ("pipelines_clients", "show", "One pipeline and each of its jobs."),
+    "retry": ("pipelines_clients", "retry", "Run what is left of a failed or cancelled pipeline."),
+    "cancel": ("pipelines_clients", "cancel", "End a pipeline before its end."),
+}
+
+
+class Pipelines(click.Group):
+    """Loads a subcommand when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(PARTS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in PARTS:
+            return None
+        module, attribute, _ = PARTS[name]
+        command = getattr(importlib.import_module(f"fission.cli.commands.{module}"), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{module}.{attribute} must be a click command, is {command!r}")
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        from fission.errors import UnknownNameError
+        from fission.project.names import did_you_mean
+
+        if args[0] not in PARTS and not args[0].startswith("-"):
+            raise UnknownNameError(f"there is no command {args[0]!r}{did_you_mean(args[0], PARTS) or '.'} Commands: {', '.join(PARTS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in PARTS.items()])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(EXIT_USAGE)
+        return super().parse_args(ctx, args)
+
+
+command = Pipelines(
+    name="pipelines",
+    help="Run graphs of jobs over stored data: a Router keeps them, Brokers run their jobs, Pipeliners drive them.",
+    epilog=example(
+        "fission pipelines up --workers workers --store file_store.SimpleFileStore",
+        "fission pipelines send pipelines.yaml",
+        "fission pipelines list",
+    ),
+    subcommand_metavar="COMMAND [OPTIONS]",
+)

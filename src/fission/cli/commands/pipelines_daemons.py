@@ -1,0 +1,193 @@
+"""``fission pipelines up|router|broker|pipeliner``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from fission.cli import interrupts
+from fission.cli.table import example
+from fission.errors import EXIT_INTERRUPTED, EXIT_OK, UserError
+
+API = "tcp://127.0.0.1:5555"
+BROADCAST = "tcp://127.0.0.1:5556"
+
+api_option = click.option(
+    "--api", default=API, show_default=True, metavar="ADDRESS", envvar="FISSION_API", show_envvar=True, help="The Router's api."
+)
+broadcast_option = click.option(
+    "--broadcast",
+    default=BROADCAST,
+    show_default=True,
+    metavar="ADDRESS",
+    envvar="FISSION_BROADCAST",
+    show_envvar=True,
+    help="The Router's broadcast.",
+)
+verbose_option = click.option("--verbose", is_flag=True, help="Log more.")
+
+
+def _router_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--interval", type=float, default=60.0, show_default=True, metavar="SECONDS", help="Between two words of monitoring."),
+        click.option(
+            "--store-arg", "store_args", multiple=True, metavar="NAME=VALUE", help="An argument of the store; JSON or text. Repeatable."
+        ),
+        click.option(
+            "--state", metavar="FILE|URL", help="Where pipelines are kept: an SQLite file or postgresql://... [default: router-PORT.sqlite]"
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _broker_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--number-of-workers", type=click.IntRange(1, 10000), metavar="N", help="Processes. [default: number of CPUs]"),
+        click.option("--store", required=True, metavar="CLASS", help="The StoreClass, as MODULE.CLASS."),
+        click.option("--workers", required=True, metavar="MODULE", help="The module of the workers; its __all__ names them."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(
+    name="up",
+    epilog=example(
+        "fission pipelines up --workers workers --store file_store.SimpleFileStore",
+        "fission pipelines up --workers workers --store fission.pipelines.stores.SQLStore --store-arg url=results.sqlite",
+    ),
+)
+@_broker_options
+@_router_options
+@api_option
+@broadcast_option
+@verbose_option
+def up(**options: Any) -> int:
+    """Router, Broker and Pipeliner on this machine, each in a process of its own that is started again if it dies, until Ctrl-C.
+
+    A line says when jobs can be run. Pipelines that were accepted before go on.
+    """
+    from fission.pipelines.together import Together
+
+    interrupts.loaded()
+    _here()
+    number = _broker(options).number_of_workers  # what is wrong with the workers or the store is told once, here
+    together = Together(
+        router=lambda: _router(options),
+        broker=lambda: _broker(options),
+        pipeliner=lambda: _pipeliner(options),
+        api=options["api"],
+        number=number,
+        say=lambda line: click.echo(line, err=True),
+    )
+    together.run()
+    return EXIT_INTERRUPTED
+
+
+@click.command(name="router", epilog=example("fission pipelines router --api 'tcp://*:5555' --broadcast 'tcp://*:5556'"))
+@_router_options
+@api_option
+@broadcast_option
+@verbose_option
+def router(**options: Any) -> int:
+    """The Router, until Ctrl-C: keeps pipelines, hands them out, tells what has become of them. One for a cluster."""
+    return _serve(_router(options))
+
+
+@click.command(
+    name="broker", epilog=example("fission pipelines broker --workers workers --store file_store.SimpleFileStore --api tcp://10.0.0.1:5555")
+)
+@_broker_options
+@api_option
+@broadcast_option
+@verbose_option
+def broker(**options: Any) -> int:
+    """A Broker, until Ctrl-C: runs jobs in worker processes. One for each machine, or more, each with its own workers."""
+    _here()
+    return _serve(_broker(options))
+
+
+@click.command(name="pipeliner", epilog=example("fission pipelines pipeliner --api tcp://10.0.0.1:5555 --broadcast tcp://10.0.0.1:5556"))
+@api_option
+@broadcast_option
+@verbose_option
+def pipeliner(**options: Any) -> int:
+    """A Pipeliner, until Ctrl-C: decides which job runs after another one. One is enough; several share the work."""
+    return _serve(_pipeliner(options))
+
+
+def _serve(daemon: Any) -> int:
+    interrupts.loaded()
+    daemon.start()
+    return EXIT_INTERRUPTED if daemon.interrupted else EXIT_OK
+
+
+def _router(options: Any) -> Any:
+    from fission.pipelines import Router
+
+    config = {"store": dict(map(_argument, options["store_args"])), "monitoring interval": options["interval"]}
+    return Router(
+        _host_port(options["api"], "--api"),
+        _host_port(options["broadcast"], "--broadcast"),
+        config,
+        _logger("Router", options),
+        state=options["state"],
+    )
+
+
+def _broker(options: Any) -> Any:
+    from fission.pipelines import Broker
+    from fission.pipelines.jobs import load_class
+
+    return Broker(
+        options["api"],
+        options["broadcast"],
+        load_class(options["store"]),
+        options["workers"],
+        _logger("Broker", options),
+        number_of_workers=options["number_of_workers"],
+    )
+
+
+def _pipeliner(options: Any) -> Any:
+    from fission.pipelines import Pipeliner
+
+    return Pipeliner(options["api"], options["broadcast"], _logger("Pipeliner", options))
+
+
+def _host_port(address: str, option: str) -> tuple[str, int]:
+    protocol, _, rest = address.partition("://")
+    host, _, port = rest.rpartition(":")
+    if protocol != "tcp" or not host or not port.isdecimal():
+        raise UserError(f"{option} must be like tcp://HOST:PORT, is {address!r}")
+    return host, int(port)
+
+
+def _argument(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UserError(f"--store-arg must be NAME=VALUE, is {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _here() -> None:
+    """Workers and stores lie in the current folder, as with a script there."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+
+
+def _logger(name: str, options: Any) -> logging.Logger:
+    logger = logging.Logger(name, logging.DEBUG if options["verbose"] else logging.INFO)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s - %(name)s - %(levelname)s - %(message)s"))
+    logger.addHandler(handler)
+    return logger

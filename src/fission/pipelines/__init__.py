@@ -1,0 +1,27 @@
+"""Pipelines: directed graphs of jobs over stored data, run by a Router, Brokers and Pipeliners; pypelinin's names.
+
+`Pipeline`, `Job` and `Worker` are what is written down; `PipelineManager` hands pipelines in; `Router`, `Broker` and `Pipeliner` are the
+daemons. Nothing heavy is loaded before a daemon starts.
+"""
+
+from fission.pipelines.broker import Broker
+from fission.pipelines.errors import DaemonError, PipelineError, PipelineRefused, RouterAnswer, RouterUnreachable
+from fission.pipelines.manager import PipelineManager
+from fission.pipelines.model import Job, Pipeline, Worker
+from fission.pipelines.pipeliner import Pipeliner
+from fission.pipelines.router import Router
+
+__all__ = [
+    "Broker",
+    "DaemonError",
+    "Job",
+    "Pipeline",
+    "PipelineError",
+    "PipelineManager",
+    "PipelineRefused",
+    "Pipeliner",
+    "Router",
+    "RouterAnswer",
+    "RouterUnreachable",
+    "Worker",
+]

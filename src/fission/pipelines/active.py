@@ -1,0 +1,120 @@
+"""The Router's view of the pipelines that somebody works on, and of who works on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from fission.protocol.pipeline_records import JobRecord, PipelineRow, Task
+
+Answer: TypeAlias = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(slots=True)
+class Active:
+    """A pipeline that was leased.
+
+    Attributes:
+        pipeline: its id.
+        accepted: seconds since the epoch.
+        jobs: as `Job.serialize` gives them.
+        after: numbers of the jobs that each comes after.
+        data: the pipeline's.
+        holder: id of the Pipeliner that has it; empty: none.
+        attempts: by job that runs: the attempt, and since when (monotonic seconds).
+        records: how jobs ended.
+    """
+
+    pipeline: str
+    accepted: float
+    jobs: list[dict[str, Any]]
+    after: list[list[int]]
+    data: dict[str, Any] | None
+    holder: str = ""
+    attempts: dict[int, tuple[int, float]] = field(default_factory=dict)
+    records: dict[int, JobRecord] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, row: PipelineRow, records: list[JobRecord]) -> Active:
+        """A pipeline as it is kept."""
+        body = json.loads(row.body)
+        after: list[list[int]] = [[] for _ in body["jobs"]]
+        for before, behind in body["graph"]:
+            if behind is not None:
+                after[behind].append(before)
+        return cls(row.pipeline, row.accepted, body["jobs"], after, body.get("data"), records={one.job: one for one in records})
+
+    def plan(self) -> dict[str, Any]:
+        """What a Pipeliner gets: nothing of the data."""
+        known = {}
+        for job in {*self.records, *self.attempts}:
+            record = self.records.get(job)
+            known[str(job)] = [
+                record.tries if record else 0,
+                bool(record and record.state == "finished"),
+                bool(record and record.state == "failed"),
+                self.attempts[job][0] if job in self.attempts else 0,
+                record.error if record else "",
+            ]
+        return {"id": self.pipeline, "after": self.after, "retries": [job.get("retries", 0) for job in self.jobs], "known": known}
+
+    def task(self, job: int, attempt: int) -> Task:
+        """What the cluster gets."""
+        written = self.jobs[job]
+        data = written.get("data")
+        body = {
+            "id": self.job_id(job),
+            "worker": written["worker_name"],
+            "data": self.data if data is None else data,
+            "timeout": written.get("timeout"),
+            "attempt": attempt,
+        }
+        return Task(self.pipeline, job, attempt, written["worker_name"], json.dumps(body, separators=(",", ":")))
+
+    def job_id(self, job: int) -> str:
+        """What a store gets as ``job id``: the same for every run of the job."""
+        return f"{self.pipeline}-{job}"
+
+
+@dataclass(slots=True)
+class Helper:
+    """A Pipeliner that asks for work.
+
+    Attributes:
+        seen: monotonic seconds of its last word.
+        number: of its last exchange; a request that comes again has the same.
+        room: how many more pipelines it takes.
+        holds: ids of those that it has.
+        parked: how to answer its exchange; None: it has its answer.
+        parked_at: monotonic seconds.
+        events: what it is to be told.
+        cancelled: pipelines that it is to drop.
+        last: its last answer, in case it did not come through.
+    """
+
+    seen: float
+    number: int = 0
+    room: int = 0
+    holds: set[str] = field(default_factory=set)
+    parked: Answer | None = None
+    parked_at: float = 0.0
+    events: list[list[Any]] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    last: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class BrokerView:
+    """A Broker that pulses.
+
+    Attributes:
+        seen: monotonic seconds of its last word.
+        workers: names of what its processes can run.
+        processes: addresses of its processes.
+    """
+
+    seen: float
+    workers: frozenset[str]
+    processes: frozenset[str]

@@ -1,0 +1,335 @@
+"""The Broker: worker processes on this machine, which retrieve, process and save."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fission.errors import UserError
+from fission.pipelines import monitoring
+from fission.pipelines.daemon import ask, host_of, quiet_logger, sigterm_ends
+from fission.pipelines.errors import DaemonError, RouterAnswer, RouterUnreachable
+from fission.pipelines.jobs import JobRunner, load_workers, new_store
+from fission.pipelines.nest import Nest, why
+from fission.pipelines.slots import Doing, Slots
+
+if TYPE_CHECKING:
+    from fission.adapters.zmq_api import ApiClient, Listener, Secure
+
+#: Seconds between two pulses, and for an answer. As in fission.pipelines.work.
+PULSE_S = 1.0
+ANSWER_S = 2.0
+#: Seconds between two looks at time limits.
+LOOK_S = 0.05
+#: Seconds before a process that has died is started again, after so many deaths in a row. Arbitrary.
+BACK_OFF_S = (0.0, 0.0, 0.1, 0.5, 2.0)
+#: Seconds that a process must have lived for its death to count as the first one again. Arbitrary.
+LIVED_S = 10.0
+
+
+@dataclass(slots=True)
+class _Process:
+    """A worker process: its pid (0: none, -1: ordered), for which Router, when it was started, how often it died in a row,
+    when it may start again, its name for people, whether we have killed it.
+    """
+
+    pid: int = 0
+    router: str = ""
+    started: float = 0.0
+    deaths: int = 0
+    start_at: float = 0.0
+    name: str = ""
+    killed: bool = False
+
+
+class Broker:
+    """Runs worker processes. As many Brokers as you like may run, each with its own module of workers."""
+
+    def __init__(
+        self,
+        api: str,
+        broadcast: str,
+        store_class: Callable[..., Any],
+        workers: str,
+        logger: logging.Logger | None = None,
+        logger_name: str = "Broker",
+        poll_time: int = 50,
+        number_of_workers: int | None = None,
+        *,
+        secure: Secure | None = None,
+        security: Any = None,
+    ) -> None:
+        """Args:
+            api, broadcast: the Router's addresses, ``tcp://HOST:PORT``.
+            store_class: makes a store of the arguments in the Router's ``config['store']``.
+            workers: name of a module whose ``__all__`` names the workers.
+            poll_time: milliseconds between two looks at time limits, at most 50.
+            number_of_workers: processes; default: as many as there are CPUs.
+            secure: protects the connection. security: `distributed.Security` of the scheduler.
+
+        Raises:
+            DaemonError: one of them cannot be.
+        """
+        self._api = api
+        self._broadcast = broadcast
+        self._secure = secure
+        self._security = security
+        self.logger = logger if logger is not None else quiet_logger(logger_name)
+        self.poll_time = poll_time
+        if not callable(store_class):
+            raise DaemonError(f"store_class must be a class with retrieve, save and save_monitoring, is {store_class!r}")
+        number = _checked_number(number_of_workers)
+        self.StoreClass = store_class
+        self.number_of_workers = number
+        self.workers = workers
+        self._workers = load_workers(workers)[1]
+        self.available_workers = list(self._workers)
+        self._processes = [_Process() for _ in range(number)]
+        self._name = uuid.uuid4().hex
+        self._router = ""
+        self._configuration: dict[str, Any] = {}
+        self._store: Any = None
+        self._there = True
+        self._known_addresses: set[str] = set()
+        #: Whether Ctrl-C or SIGTERM has ended it.
+        self.interrupted = False
+
+    def start(self) -> None:
+        """Run jobs until Ctrl-C or SIGTERM; the Router may come and go.
+
+        Raises:
+            DaemonError: an address cannot be one, what answers there is no Router, or the store cannot be constructed.
+        """
+        from fission.adapters.zmq_api import ApiClient, Listener
+
+        self._slots = Slots(self.number_of_workers)
+        self.logger.info("Starting worker processes")
+        self._nest = Nest(_prepare, self._live)
+        try:
+            with contextlib.ExitStack() as stack:
+                try:
+                    client = ApiClient(self._api, self._secure)
+                    stack.callback(client.close)
+                    listener = Listener(self._broadcast, ["kill"], self._secure)
+                    stack.callback(listener.close)
+                except UserError as error:
+                    raise DaemonError(str(error)) from None
+                try:
+                    with sigterm_ends():
+                        listener.also(self._nest.fileno())
+                        self._work(client, listener)
+                except KeyboardInterrupt:
+                    self.interrupted = True
+                    self.logger.info("Got a signal to end, exiting.")
+                    if self._router:
+                        client.request(json.dumps(self._pulse() | {"leave": True}).encode(), 0.5, again=0.5)
+        finally:
+            self._nest.close()
+
+    # the worker processes
+
+    def _live(self, slot: int, told: Mapping[str, Any]) -> None:
+        """A worker process's life, in the process."""
+        from fission.adapters.dask_pipelines import serve
+
+        run = JobRunner(self._workers, self.StoreClass, told["store"], self._slots, slot)
+        asyncio.run(
+            serve(told["scheduler"], told["name"], self._workers, run, lambda at: self._slots.lives_at(slot, at), security=self._security)
+        )
+
+    def _start_missing(self, now: float) -> None:
+        for slot, process in enumerate(self._processes):
+            if not process.pid and now >= process.start_at:
+                self._slots.lives_at(slot, "")
+                self._slots.end(slot)
+                process.pid, process.router, process.started = -1, self._router, now
+                process.killed = False
+                process.name = name = f"{socket.gethostname()}-{os.getpid()}-{slot}-{uuid.uuid4().hex[:6]}"
+                port = self._configuration["fission"]["scheduler port"]
+                protocol = "tls" if self._security is not None else "tcp"
+                scheduler = f"{protocol}://{host_of(self._api)}:{port}"
+                self._nest.start(slot, {"name": name, "scheduler": scheduler, "store": self._configuration["store"]})
+
+    def _hear_nest(self, client: ApiClient, now: float) -> None:
+        news = self._nest.hear()
+        if news is None:
+            raise DaemonError("the process that starts the worker processes has died; start the Broker again")
+        for one in news:
+            process = self._processes[one["slot"]]
+            if "status" not in one:
+                process.pid = one["pid"]
+                if process.router != self._router:
+                    self._end(process)
+                continue
+            doing, address = self._slots.doing(one["slot"]), self._slots.address(one["slot"])
+            process.deaths = process.deaths + 1 if now - process.started < LIVED_S else 1
+            process.pid, process.start_at = 0, now + BACK_OFF_S[min(process.deaths, len(BACK_OFF_S)) - 1]
+            self._slots.end(one["slot"])
+            if process.router != self._router:
+                process.start_at = now
+            elif address:
+                self._slots.lives_at(one["slot"], "")
+                how = why(one["status"])
+                if doing is not None and one["status"]:  # exit code 0: it has lost the Router
+                    if not process.killed:
+                        self.logger.error("Worker process %s died with %s while it ran %s (%s)", one["pid"], how, doing.worker, doing.job)
+                    self._tell(client, address, doing, f"its process died: {how}", dead=True, node=process.name)
+                else:
+                    self._tell(client, address, None, "", dead=True)
+            elif one["status"]:
+                self.logger.warning("Worker process %s could not reach the Router: %s", one["pid"], why(one["status"]))
+
+    def _tell(self, client: ApiClient, process: str, doing: Doing | None, error: str, *, dead: bool, node: str = "") -> bool:
+        message = {"command": "process ended", "broker": self._name, "process": process, "dead": dead, "error": error}
+        if doing is not None:
+            message |= {"job": doing.job, "attempt": doing.attempt, "node": node}
+        if not self._there:
+            return False
+        try:
+            return bool(ask(client, self._api, message, ANSWER_S).get("its job"))
+        except (RouterUnreachable, RouterAnswer):
+            return False
+
+    def _look_at_limits(self, client: ApiClient, now: float) -> None:
+        for slot, process in enumerate(self._processes):
+            doing = self._slots.doing(slot) if process.pid > 0 else None
+            if doing is None or doing.timeout is None or now - doing.since < doing.timeout:
+                continue
+            error = f"timeout: it ran for longer than {doing.timeout:g} s; its process was killed"
+            if self._tell(client, self._slots.address(slot), doing, error, dead=False, node=process.name):
+                self.logger.warning("Job %s (%s): %s", doing.job, doing.worker, error)
+            self._kill(slot, doing)
+
+    def _end(self, process: _Process) -> None:
+        if process.pid > 0:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+
+    def _kill(self, slot: int, doing: Doing) -> None:
+        still = self._slots.doing(slot)
+        if still is not None and (still.job, still.attempt, still.since) == (doing.job, doing.attempt, doing.since):
+            self._processes[slot].killed = True
+            self._end(self._processes[slot])
+
+    # the main loop
+
+    def _work(self, client: ApiClient, listener: Listener) -> None:
+        self.logger.info("Broker started")
+        self._ask_configuration(client)
+        self._store = new_store(self.StoreClass, self._configuration["store"])
+        self._ip = monitoring.cluster_ip(host_of(self._api))
+        next_pulse = next_monitoring = 0.0
+        while True:
+            now = time.monotonic()
+            if self._there:
+                self._start_missing(now)
+            if now >= next_pulse:
+                next_pulse = now + PULSE_S
+                self._send_pulse(client)
+            if now >= next_monitoring:
+                next_monitoring = now + float(self._configuration["monitoring interval"])
+                self._save_monitoring()
+            for _, body in listener.hear(min(LOOK_S, self.poll_time / 1000)):
+                self._kill_cancelled(body)
+            now = time.monotonic()
+            self._hear_nest(client, now)
+            self._look_at_limits(client, now)
+            if self._there and self._known_addresses != set(self._addresses()):
+                next_pulse = now  # a process has come or gone: the Router must know whose it is
+
+    def _addresses(self) -> list[str]:
+        return [address for slot, process in enumerate(self._processes) if process.pid and (address := self._slots.address(slot))]
+
+    def _pulse(self) -> dict[str, Any]:
+        addresses = self._addresses()
+        self._known_addresses = set(addresses)
+        return {"command": "pulse", "broker": self._name, "workers": self.available_workers, "processes": addresses}
+
+    def _ask_configuration(self, client: ApiClient) -> None:
+        self.logger.info("Trying to connect to router...")
+        request = {"command": "get configuration"}
+        self.logger.info("[API] Request to router: %s", request)
+        told = False
+        while True:
+            try:
+                self._configuration = ask(client, self._api, request, ANSWER_S)
+                break
+            except RouterUnreachable:
+                if not told:
+                    self.logger.warning("The Router does not answer; asking again")
+                told = True
+            except RouterAnswer as error:
+                raise DaemonError(str(error)) from None
+        self._router = self._configuration["fission"]["router"]
+        shown = {name: value for name, value in self._configuration.items() if name != "fission"}
+        self.logger.info("[API] Reply from router: %s", shown)
+
+    def _send_pulse(self, client: ApiClient) -> None:
+        try:
+            answer = ask(client, self._api, self._pulse(), ANSWER_S)
+        except RouterUnreachable:
+            if self._there:
+                self.logger.warning("The Router does not answer; asking again")
+            self._there = False
+            return
+        except RouterAnswer as error:
+            self.logger.error("The Router: %s", error)
+            return
+        if answer["fission"]["router"] != self._router:
+            self.logger.info("The Router was started anew: so are the worker processes")
+            self._ask_configuration(client)
+            self._name = uuid.uuid4().hex
+            for process in self._processes:  # what they run counts no more
+                self._end(process)
+        elif not self._there:
+            self.logger.info("The Router is back")
+        self._there = True
+
+    def _kill_cancelled(self, body: bytes) -> None:
+        try:
+            jobs = set(json.loads(body)["jobs"])
+        except (ValueError, KeyError, TypeError):
+            return
+        for slot, process in enumerate(self._processes):
+            doing = self._slots.doing(slot) if process.pid > 0 else None
+            if doing is not None and doing.job in jobs:
+                self.logger.info("Job %s (%s) was cancelled", doing.job, doing.worker)
+                self._kill(slot, doing)
+
+    def _save_monitoring(self) -> None:
+        mine = monitoring.process_data(os.getpid(), "broker") or {}
+        running = [self._slots.doing(slot) if process.pid > 0 else None for slot, process in enumerate(self._processes)]
+        mine |= {"number of workers": self.number_of_workers, "active workers": sum(one is not None for one in running)}
+        others = [
+            monitoring.process_data(one.pid, "worker", doing) for one, doing in zip(self._processes, running, strict=True) if one.pid > 0
+        ]
+        data = {"host": monitoring.host_data(self._ip), "timestamp": time.time(), "processes": [mine, *(one for one in others if one)]}
+        try:
+            self._store.save_monitoring(data)
+        except Exception as error:  # the user's store; the next time it may do
+            self.logger.error("The store cannot save monitoring information: %r", error)
+        else:
+            self.logger.info("Saved monitoring information")
+
+
+def _checked_number(number: Any) -> int:
+    if number is None:
+        return os.cpu_count() or 1
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise DaemonError(f"number_of_workers must be a whole number from 1 on, is {number!r}")
+    return number
+
+
+def _prepare() -> None:
+    """Loads what every worker process needs, once."""
+    import fission.adapters.dask_pipelines  # noqa: F401

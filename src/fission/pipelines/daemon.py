@@ -1,0 +1,76 @@
+"""What Router, Broker, Pipeliner and PipelineManager have in common: how they log, ask the Router, and end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from fission.errors import RemoteProtocolError
+from fission.pipelines.errors import PipelineRefused, RouterAnswer, RouterUnreachable
+from fission.pipelines.messages import decode, encode
+
+if TYPE_CHECKING:
+    from fission.adapters.zmq_api import ApiClient
+
+
+class Ended(KeyboardInterrupt):
+    """SIGTERM: a daemon ends as with Ctrl-C."""
+
+
+def quiet_logger(name: str) -> logging.Logger:
+    """A logger that writes nowhere, for daemons that got none."""
+    logger = logging.Logger(name)
+    logger.addHandler(logging.NullHandler())
+    return logger
+
+
+@contextlib.contextmanager
+def sigterm_ends() -> Iterator[None]:
+    """In the main thread, SIGTERM raises `Ended` as long as this lasts."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Ended
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def ask(client: ApiClient, address: str, message: Mapping[str, Any], timeout: float, *, again: float = 1.0) -> dict[str, Any]:
+    """The Router's answer.
+
+    Args:
+        timeout: seconds.
+        again: seconds after which the request is sent again; what it asks for must bear that.
+
+    Raises:
+        RouterUnreachable: there was none in time.
+        PipelineRefused: it does not take what was handed in.
+        RouterAnswer: it answered with another error, or with something that is no answer.
+    """
+    data = client.request(encode(message), timeout, again=again)
+    if data is None:
+        raise RouterUnreachable(address, timeout)
+    try:
+        answer = decode(data)
+    except RemoteProtocolError as error:
+        raise RouterAnswer(f"what answers at {address} is no Router: {error}") from None
+    if answer.get("answer") == "error":
+        error_class = PipelineRefused if answer.get("kind") == "refused" else RouterAnswer
+        raise error_class(str(answer.get("error")))
+    return answer
+
+
+def host_of(address: str) -> str:
+    """The host of ``tcp://HOST:PORT``."""
+    return address.partition("://")[2].rpartition(":")[0]

@@ -1,0 +1,252 @@
+"""What the Router answers: every message that comes to its api address, and what it tells everybody."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fission.errors import RemoteProtocolError
+from fission.pipelines.active import Active, Answer
+from fission.pipelines.errors import PipelineError
+from fission.pipelines.messages import LIMIT, PIPELINE_LIMIT, checked_id, decode, encode, take, take_id
+from fission.pipelines.model import Pipeline
+from fission.pipelines.ports import Cluster, PipelineStore
+from fission.pipelines.work import Work, task_count
+from fission.project.names import did_you_mean
+from fission.protocol.pipeline_records import ENDED, EndRecord, PipelineRow, TaskEnd
+
+#: Pipelines accepted in this life whose jobs are kept in memory until somebody takes them; the others are read again. Arbitrary.
+KEPT_FRESH = 2000
+#: Rows in an answer at most; arbitrary.
+ROWS = 1000
+
+Say = Callable[[str, Mapping[str, Any]], None]
+
+
+class Desk:
+    """Every request gets one answer, a malformed one too; nothing is answered before it is durable.
+
+    One thread's: call `message` for all that has come, then `flush` once. `tick` about every 0.1 s.
+    """
+
+    def __init__(
+        self,
+        store: PipelineStore,
+        cluster: Cluster,
+        config: Mapping[str, Any],
+        *,
+        say: Say,
+        monotonic: Callable[[], float],
+        wall: Callable[[], float],
+        about: Mapping[str, Any],
+        logger: logging.Logger,
+    ) -> None:
+        """Args: config: for the Brokers, of JSON's types. say: tells everybody (topic, message). about: what Brokers must know besides."""
+        self.work = Work(store, cluster, logger)
+        self._store = store
+        self._cluster = cluster
+        self._config = config
+        self._say = say
+        self._monotonic = monotonic
+        self._wall = wall
+        self._about = about
+        self._log = logger
+        self._answers: list[tuple[Answer, Mapping[str, Any]]] = []
+        self._said: list[tuple[str, Mapping[str, Any]]] = []
+        self._commands: Mapping[str, Callable[[Mapping[str, Any], float], Mapping[str, Any]]] = {
+            "get configuration": lambda message, now: {**self._config, "fission": self._about},
+            "add pipeline": self._add_one,
+            "add pipelines": self._add,
+            "pipelines": self._list,
+            "pipeline": self._show,
+            "retry": self._retry,
+            "cancel": self._cancel,
+            "ended since": self._ended_since,
+            "status": self._status,
+            "pulse": self._pulse,
+            "process ended": self._process_ended,
+        }
+
+    def message(self, data: bytes, send: Callable[[bytes], None]) -> None:
+        """Takes the bytes of a request; *send* is called once with the answer's, when `flush` has made it durable."""
+
+        def answer(reply: Mapping[str, Any]) -> None:
+            send(encode(reply))
+
+        try:
+            message = decode(data)
+            command = take(message, "command", str)
+            if command == "exchange":
+                self.work.exchange(message, answer, self._monotonic(), self._wall())
+                return
+            if command not in self._commands:
+                raise RemoteProtocolError(f"there is no command {command[:80]!r}{did_you_mean(command[:80], self._commands) or '.'}")
+            reply = self._commands[command](message, self._monotonic())
+        except (RemoteProtocolError, PipelineError) as error:
+            self._log.warning("[API] refused: %s", error)
+            kind = "refused" if isinstance(error, PipelineError) else "malformed"
+            reply = {"answer": "error", "kind": kind, "error": str(error)}
+        self._answers.append((answer, reply))
+
+    def task_ends(self, ends: Sequence[TaskEnd]) -> None:
+        """What the cluster says has ended."""
+        self.work.task_ends(ends, self._monotonic())
+
+    def tick(self) -> None:
+        """Time has passed."""
+        self.work.tick(self._monotonic())
+
+    def flush(self) -> None:
+        """Makes durable what has happened, then answers and tells everybody.
+
+        Raises:
+            Exception: whatever the store raises; the Router cannot go on then.
+        """
+        self.work.flush(self._monotonic())
+        answers, self._answers = self._answers, []
+        for answer, reply in answers:
+            answer(reply)
+        said, self._said = self._said, []
+        for topic, message in said:
+            self._say(topic, message)
+        ended, self.work.ended = self.work.ended, []
+        if ended:
+            self._say("ended", {"before": ended[0].number - 1, "ends": [_end_row(end) for end in ended]})
+
+    # pipelines
+
+    def _add_one(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+        self._add({"pipelines": [[message.get("pipeline id"), message.get("pipeline")]]}, now)
+        self._log.info("[API] pipeline %s accepted", message["pipeline id"])
+        return {"answer": "pipeline accepted", "pipeline id": message["pipeline id"]}
+
+    def _add(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+        accepted: list[tuple[str, str]] = []
+        for row in take(message, "pipelines", list):
+            if not isinstance(row, list) or len(row) != 2:
+                raise RemoteProtocolError("'pipelines' must be rows of (id, pipeline)")
+            accepted.append((checked_id(row[0], "pipeline id"), self._checked(row[1])))
+        kept = self._store.rows(name for name, _ in accepted)
+        wall = self._wall()
+        fresh = {name: body for name, body in accepted if name not in kept}  # the others came before: an answer got lost
+        self._store.add([(name, body, wall) for name, body in fresh.items()])
+        for name, body in fresh.items():
+            self.work.waiting.append(name)
+            if len(self.work.fresh) < KEPT_FRESH:
+                self.work.fresh[name] = Active.of(PipelineRow(name, 0, body, wall), [])
+        return {"answer": "pipelines accepted", "number": len(accepted)}
+
+    def _checked(self, information: Any) -> str:
+        pipeline = Pipeline.deserialize(information)
+        known = self.work.workers
+        for job in pipeline.jobs:
+            if known and job.worker_name not in known:
+                hint = did_you_mean(job.worker_name, known) or f"; there are {', '.join(sorted(known))}"
+                raise PipelineError(f"no Broker has a worker {job.worker_name!r}{hint}")
+        body = encode(pipeline.serialize()).decode()
+        if len(body) > PIPELINE_LIMIT:
+            raise PipelineError(f"a pipeline has at most {PIPELINE_LIMIT} bytes, this one has {len(body)}: keep what is big in the store")
+        return body
+
+    def _row(self, message: Mapping[str, Any]) -> PipelineRow:
+        name = take_id(message, "pipeline id")
+        self.work.flush(self._monotonic(), store_only=True)
+        row = self._store.rows([name]).get(name)
+        if row is None:
+            raise PipelineError(f"there is no pipeline {name!r}: `fission pipelines list` shows those that there are")
+        return row
+
+    def _retry(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+        row = self._row(message)
+        if row.end is None:
+            raise PipelineError(f"pipeline {row.pipeline} is not over: only a failed or cancelled one can be run again")
+        if row.end.state == "finished":
+            raise PipelineError(f"pipeline {row.pipeline} is finished: there is nothing to run again")
+        self._store.reopen(row.pipeline)
+        self.work.waiting.append(row.pipeline)
+        return {"answer": "ok", "pipeline id": row.pipeline}
+
+    def _cancel(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+        row = self._row(message)
+        if row.end is not None:
+            raise PipelineError(f"pipeline {row.pipeline} is over already: it is {row.end.state}")
+        if running := self.work.cancel(row.pipeline, row.accepted, self._wall()):
+            self._said.append(("kill", {"jobs": running}))
+        return {"answer": "ok", "pipeline id": row.pipeline}
+
+    def _list(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+        states = take(message, "states", list, [])
+        if unknown := [state for state in states if state not in (*ENDED, "waiting")]:
+            raise PipelineError(f"a pipeline is waiting, {', '.join(sorted(ENDED))}; not {unknown[0]!r}")
+        limit = max(1, min(ROWS, take(message, "limit", int, 100)))
+        found = self._store.listed(states or None, take(message, "before", int, 0) or None, limit)
+        return {"answer": "ok", "pipelines": [self._summary(row) for row in found]}
+
+    def _summary(self, row: PipelineRow) -> dict[str, Any]:
+        active = self.work.active.get(row.pipeline)
+        state = row.end.state if row.end else "running" if active and (active.attempts or active.records) else "waiting"
+        told: dict[str, Any] = {"id": row.pipeline, "order": row.order, "state": state, "accepted": row.accepted}
+        told |= {"ended": None, "duration": None, "error": None}
+        if row.end is not None:
+            told |= {"ended": row.end.at, "duration": row.end.duration, "error": _error_of(row.end)}
+        return told
+
+    def _show(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+        row = self._row(message)
+        records = self._store.jobs([row.pipeline]).get(row.pipeline, [])
+        pipeline = self.work.active.get(row.pipeline) or Active.of(row, records)
+        rest = {None: "waiting", "failed": "skipped", "cancelled": "cancelled"}.get(row.end.state if row.end else None, "waiting")
+        jobs = []
+        for number, job in enumerate(pipeline.jobs):
+            record = pipeline.records.get(number)
+            state = "running" if number in pipeline.attempts else "waiting" if record and record.state == "raised" else None
+            if state is None or row.end is not None:
+                state = record.state if record else rest
+            told = {"job": number, "job id": pipeline.job_id(number), "worker": job["worker_name"], "state": state}
+            told |= {"tries": record.tries if record else 0, "duration": record.duration if record else None}
+            told |= {"node": record.node if record else "", "after": pipeline.after[number]}
+            told |= {"error": record.error if record else "", "traceback": record.traceback if record else ""}
+            if state == "running" and job["worker_name"] not in self._cluster.workers():
+                told["state"] = "waiting"
+                told["error"] = told["error"] or f"waits for a Broker with the worker {job['worker_name']!r}"
+            jobs.append(told)
+        return {"answer": "ok", **self._summary(row), "data": pipeline.data, "jobs": jobs}
+
+    def _ended_since(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+        number = take(message, "number", int, -1)
+        if number < 0:  # whoever begins to listen
+            return {"answer": "ok", "number": self._store.last_end(), "ends": []}
+        ends: list[list[Any]] = []
+        size = 0
+        for end in self._store.ended_since(number, ROWS):
+            size += len(end.error) + 200
+            if ends and size > LIMIT // 2:
+                break
+            ends.append(_end_row(end))
+        return {"answer": "ok", "number": self._store.last_end(), "ends": ends}
+
+    # the others
+
+    def _status(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+        work = self.work
+        told: dict[str, Any] = {"brokers": len(work.brokers), "pipeliners": len(work.helpers), "processes": self._cluster.processes()}
+        told |= {"waiting": len(work.waiting), "leased": len(work.active), "running": task_count(list(work.active.values()))}
+        told["held"] = [len(helper.holds) for helper in work.helpers.values()]
+        return {"answer": "ok", **self._about, **told, "workers": dict(self._cluster.workers())}
+
+    def _pulse(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+        self.work.pulse(message, now)
+        return {"answer": "ok", "fission": self._about}
+
+    def _process_ended(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+        return {"answer": "ok", "its job": self.work.process_ended(message, now)}
+
+
+def _error_of(end: EndRecord) -> Any:
+    return json.loads(end.error) if end.error else None
+
+
+def _end_row(end: EndRecord) -> list[Any]:
+    return [end.pipeline, end.state, end.duration, end.number, _error_of(end)]

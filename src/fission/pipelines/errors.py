@@ -1,0 +1,41 @@
+"""What can be wrong with a pipeline, a daemon's arguments, or the way to the Router."""
+
+from __future__ import annotations
+
+from fission.errors import FissionError, UserError
+
+
+class PipelineError(UserError, ValueError):
+    """A pipeline, a job or what is in them is not what it must be; a ValueError too, as the published document has it."""
+
+
+class PipelineRefused(PipelineError):
+    """The Router does not take the pipeline; the text is its answer."""
+
+
+class DaemonError(UserError):
+    """A daemon cannot start with what it was given: an address in use, workers or a store that cannot be loaded."""
+
+
+class RouterUnreachable(FissionError):
+    """No Router answered within the given time.
+
+    Attributes:
+        address: where it was looked for.
+        seconds: how long.
+    """
+
+    def __init__(self, address: str, seconds: float) -> None:
+        self.address = address
+        self.seconds = seconds
+        super().__init__(address, seconds)
+
+    def __str__(self) -> str:
+        return (
+            f"no Router answers at {self.address} within {self.seconds:g} s: start it (fission pipelines router, or up), "
+            "or give the address that it was started with"
+        )
+
+
+class RouterAnswer(FissionError):
+    """The Router answered a request with an error; the text is its own."""

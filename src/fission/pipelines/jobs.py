@@ -1,0 +1,134 @@
+"""What a worker process does with a job: retrieve, process, save."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import traceback
+from collections.abc import Callable, Mapping
+from types import ModuleType, TracebackType
+from typing import Any
+
+from fission.pipelines.errors import DaemonError
+from fission.pipelines.slots import Slots
+
+
+def load_workers(name: str) -> tuple[ModuleType, dict[str, type]]:
+    """The module of workers, and the classes that its ``__all__`` names.
+
+    Raises:
+        DaemonError: it cannot be imported, has no ``__all__``, or that names something that is no worker.
+    """
+    if not isinstance(name, str):
+        raise DaemonError(f"workers must be the name of a module, is {name!r}: 'workers'")
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+            raise DaemonError(f"the workers' module {name!r} cannot be imported: {error}") from error
+        raise DaemonError(f"there is no module {name!r} with workers: it must be in the current folder or on PYTHONPATH") from None
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise DaemonError(f"the workers' module {name!r} cannot be imported: {where.filename}:{where.lineno}: {error!r}") from error
+    names = getattr(module, "__all__", None)
+    if not isinstance(names, (list, tuple)) or not names:
+        raise DaemonError(
+            f"the workers' module {name!r} must have an __all__ that names its workers, has {names!r}: __all__ = ['MyWorker']"
+        )
+    found = {}
+    for one in names:
+        worker = getattr(module, one, None)
+        if not isinstance(worker, type) or not callable(getattr(worker, "process", None)):
+            raise DaemonError(f"{name}.__all__ names {one!r}, which must be a class with requires and process(data), is {worker!r}")
+        found[one] = worker
+    return module, found
+
+
+def load_class(name: str) -> Any:
+    """The class that ``MODULE.CLASS`` names.
+
+    Raises:
+        DaemonError: there is none.
+    """
+    module_name, _, class_name = name.rpartition(".")
+    if not module_name:
+        raise DaemonError(f"a StoreClass must be named as MODULE.CLASS, is {name!r}: file_store.SimpleFileStore")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise DaemonError(f"the module of the StoreClass {name!r} cannot be imported: {error!r}") from error
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type):
+        there = [one for one, value in vars(module).items() if isinstance(value, type) and value.__module__ == module.__name__]
+        raise DaemonError(f"{module_name} has no class {class_name!r}; it has {', '.join(there) or 'none'}")
+    return found
+
+
+def new_store(store_class: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """A store of the user's class.
+
+    Raises:
+        DaemonError: it cannot be constructed with these arguments.
+    """
+    shown = getattr(store_class, "__name__", repr(store_class))
+    try:
+        return store_class(**arguments)
+    except Exception as error:
+        given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+        raise DaemonError(
+            f"the store {shown}({given}) cannot be constructed: {error!r}; the arguments come from the Router's config['store']"
+        ) from error
+
+
+class JobRunner:
+    """Runs jobs in this process, one at a time."""
+
+    def __init__(
+        self, workers: Mapping[str, type], store_class: Callable[..., Any], arguments: Mapping[str, Any], slots: Slots, slot: int
+    ) -> None:
+        """Args: workers: classes by name. store_class, arguments: what the store is made of. slot: where it says what it does."""
+        self._workers = workers
+        self._store_class = store_class
+        self._arguments = arguments
+        self._slots = slots
+        self._slot = slot
+        self._store: Any = None
+        self._made: dict[str, Any] = {}
+
+    def __call__(self, body: str) -> tuple[str, str] | None:
+        """Runs the job of this body; returns None, or (error, traceback)."""
+        self._slots.begin(self._slot, body)
+        try:
+            job = json.loads(body)
+            name = job["worker"]
+            worker = self._made.get(name)
+            if worker is None:
+                worker = self._made[name] = self._workers[name]()
+            if self._store is None:
+                self._store = new_store(self._store_class, self._arguments)
+            info = {"worker": name, "worker_requires": getattr(worker, "requires", ()), "data": job["data"], "job id": job["id"]}
+            given = self._store.retrieve(dict(info))
+            result = worker.process(given)
+            self._store.save({**info, "worker_result": result})
+        except BaseException as error:  # SystemExit and the like, too: a job must not end its process
+            return told(error)
+        finally:
+            self._slots.end(self._slot)
+        return None
+
+
+def told(error: BaseException) -> tuple[str, str]:
+    """An exception for the user: one line, and the traceback without our own frames."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    try:
+        text = "".join(traceback.format_exception(type(error), error, _or_all(error, trace)))
+        line = traceback.format_exception_only(type(error), error)[-1].strip().splitlines()
+    except Exception:  # a user's exception may have a __str__ that raises
+        return type(error).__name__, ""
+    return (line[0] if line else type(error).__name__)[:1000], text
+
+
+def _or_all(error: BaseException, trace: TracebackType | None) -> TracebackType | None:
+    return trace if trace is not None else error.__traceback__

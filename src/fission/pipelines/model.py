@@ -1,0 +1,313 @@
+"""Pipeline, Job, Worker: what a user writes down. Light: no socket, no Dask."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from fission.pipelines.errors import PipelineError
+
+Data: TypeAlias = "Mapping[str, Any] | None"
+
+#: Characters of a worker's name at most; arbitrary.
+NAME_LENGTH = 200
+
+
+class Worker:
+    """What a job does: a class with `requires` and `process`, listed in its module's ``__all__``.
+
+    Attributes:
+        requires: names of what `process` needs; handed to the store, which looks it up.
+    """
+
+    requires: Sequence[str] = ()
+
+    def process(self, data: Any) -> Any:
+        """Do the job. To be written by the user.
+
+        Args:
+            data: what the store's `retrieve` returned.
+
+        Returns:
+            What the store's `save` gets; anything that it can keep.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no process(self, data): write it")
+
+
+class Job:
+    """One call of a worker in a pipeline. Equal are jobs of the same worker with the same data.
+
+    Attributes:
+        worker_name: name of a class in the workers' module of a Broker.
+        data: what the store gets for it; None: the pipeline's data.
+        retries: how often it is run again after it raised.
+        timeout: seconds after which its process is killed; None: never.
+    """
+
+    def __init__(self, worker_name: str, data: Data = None, retries: int = 0, timeout: float | None = None) -> None:
+        """Args: as the attributes.
+
+        Raises:
+            PipelineError: one of them cannot be.
+        """
+        _check_job(worker_name, retries, timeout)
+        self.worker_name = worker_name
+        self.data = checked_data(data, f"the data of Job({worker_name!r})")
+        self.retries = retries
+        self.timeout = timeout
+
+    def __repr__(self) -> str:
+        rest = {"data": (self.data, None), "retries": (self.retries, 0), "timeout": (self.timeout, None)}
+        words = [f", {name}={value!r}" for name, (value, default) in rest.items() if value != default]
+        return f"Job({self.worker_name!r}{''.join(words)})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Job) and (self.worker_name, self.data) == (other.worker_name, other.data)
+
+    def __hash__(self) -> int:
+        return hash(self.worker_name)  # data are dicts; jobs of one worker in one pipeline are few
+
+    def serialize(self) -> dict[str, Any]:
+        """What `deserialize` takes: a dict of JSON's types, without what has its default."""
+        found: dict[str, Any] = {"worker_name": self.worker_name}
+        if self.data is not None:
+            found["data"] = self.data
+        if self.retries:
+            found["retries"] = self.retries
+        if self.timeout is not None:
+            found["timeout"] = self.timeout
+        return found
+
+    @classmethod
+    def deserialize(cls, information: Any) -> Job:
+        """The job of what `serialize` returned, or of the same as (name, value) pairs.
+
+        Raises:
+            PipelineError: ``worker_name`` is missing, or something has an unknown name or cannot be.
+        """
+        fields = _fields(information, "a job", {"worker_name", "data", "retries", "timeout"})
+        if "worker_name" not in fields:
+            raise PipelineError(f"a job must have a worker_name, is {information!r}")
+        data = fields.get("data")
+        if data is not None and not isinstance(data, Mapping):
+            data = dict(_pairs(data, "a job's data"))
+        return cls(fields["worker_name"], data, fields.get("retries", 0), fields.get("timeout"))
+
+
+def _check_job(worker_name: Any, retries: Any, timeout: Any) -> None:
+    if not isinstance(worker_name, str) or not worker_name.isidentifier() or len(worker_name) > NAME_LENGTH:
+        raise PipelineError(f"a job's worker name must be the name of a class, is {worker_name!r}")
+    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
+        raise PipelineError(f"{worker_name}: retries must be a whole number from 0 on, is {retries!r}")
+    number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if timeout is not None and not (number and math.isfinite(timeout) and timeout > 0):
+        raise PipelineError(f"{worker_name}: timeout must be a number of seconds above 0 or None, is {timeout!r}")
+
+
+class Pipeline:
+    """Jobs, and which comes after which: a graph without a circle.
+
+    Attributes:
+        jobs: every job once, each with its data; in the order in which they were written.
+        starters: those that come after no other.
+        data: for every job that has none of its own.
+        id: given when it is started.
+        started_at: seconds since the epoch; None before.
+        finished: whether it is over, well or not.
+        duration: seconds from its acceptance to its end; None before.
+        error: None, or of the job that failed first: ``worker``, ``error`` (one line), ``traceback``, ``data``, ``job id``.
+    """
+
+    def __init__(self, pipeline: Any, data: Data = None) -> None:
+        """Takes the graph.
+
+        Args:
+            pipeline: ``{job: job}``, where each may also be a tuple or list of jobs, an empty list or None for nothing behind;
+                or a list of edges ``(job, job or None)``.
+            data: for all jobs.
+
+        Raises:
+            PipelineError: it has other things than jobs, a circle, or no job; or data is not a dict of JSON's types.
+        """
+        self.data = checked_data(data, "a pipeline's data")
+        self._graph = list(_edges(pipeline))
+        written = dict.fromkeys(job for edge in self._graph for job in edge if job is not None)
+        if not written:
+            raise PipelineError("a pipeline must have at least one job, has none: Pipeline({Job('A'): Job('B')})")
+        numbers = {job: number for number, job in enumerate(written)}
+        behind = {numbers[after] for _, after in self._graph if after is not None}
+        if len(behind) == len(numbers):
+            raise PipelineError("the pipeline has no starter: every job comes after another one, so none can be the first")
+        self._after: list[set[int]] = [set() for _ in numbers]
+        for before, after in self._graph:
+            if after is not None:
+                self._after[numbers[after]].add(numbers[before])
+        self.jobs = tuple(self._with_data(job) for job in written)
+        try:
+            TopologicalSorter(dict(enumerate(self._after))).prepare()
+        except CycleError as error:
+            circle = " -> ".join(self.jobs[number].worker_name for number in reversed(error.args[1]))
+            raise PipelineError(f"the pipeline has a circle: {circle}; no job of it could be the first") from None
+        self.starters = tuple(job for number, job in enumerate(self.jobs) if number not in behind)
+        self.id: str | None = None
+        self.started_at: float | None = None
+        self.finished = False
+        self.duration: float | None = None
+        self.error: dict[str, Any] | None = None
+
+    def _with_data(self, job: Job) -> Job:
+        """A copy: the same Job may be written into many pipelines, each with its data."""
+        return Job(job.worker_name, self.data if job.data is None else job.data, job.retries, job.timeout)
+
+    def __repr__(self) -> str:
+        names = ", ".join(job.worker_name for job in self.jobs)
+        return f"<Pipeline: {names}{', data=...' if self.data is not None else ''}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Pipeline) and self.data == other.data and self._edge_set() == other._edge_set()
+
+    def _edge_set(self) -> set[tuple[Job, Job | None]]:
+        before = {job for job, after in self._graph if after is not None}
+        return {(job, after) for job, after in self._graph if after is not None or job not in before}
+
+    def __hash__(self) -> int:
+        return hash(frozenset(job.worker_name for job in self.jobs))
+
+    def serialize(self) -> dict[str, Any]:
+        """What `deserialize` takes, of JSON's types.
+
+        ``jobs`` as `Job.serialize` gives them, ``graph``: pairs of their numbers, the second null where nothing comes behind, ``data``.
+        """
+        written = dict.fromkeys(job for edge in self._graph for job in edge if job is not None)
+        numbers: dict[Job | None, int | None] = {job: number for number, job in enumerate(written)}
+        numbers[None] = None
+        return {
+            "jobs": [job.serialize() for job in written],
+            "graph": [[numbers[before], numbers[after]] for before, after in self._graph],
+            "data": self.data,
+        }
+
+    @classmethod
+    def deserialize(cls, information: Any) -> Pipeline:
+        """The pipeline of what `serialize` returned.
+
+        Raises:
+            PipelineError: it is not that, or not a pipeline that can be.
+        """
+        fields = _fields(information, "a pipeline", {"jobs", "graph", "data"})
+        jobs = [Job.deserialize(job) for job in _list(fields.get("jobs"), "a pipeline's jobs")]
+        if len(set(jobs)) != len(jobs):
+            raise PipelineError("a pipeline's jobs must differ in worker_name or data: two of them are the same")
+
+        def at(number: Any) -> Job:
+            if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < len(jobs):
+                raise PipelineError(f"an edge must name jobs by their numbers, 0 to {len(jobs) - 1}, has {number!r}")
+            return jobs[number]
+
+        edges = []
+        for edge in _list(fields.get("graph"), "a pipeline's graph"):
+            if not isinstance(edge, (list, tuple)) or len(edge) != 2:
+                raise PipelineError(f"an edge must be two numbers of jobs, or one and null, is {edge!r}")
+            edges.append((at(edge[0]), None if edge[1] is None else at(edge[1])))
+        return cls(edges, fields.get("data"))
+
+    def after(self) -> list[list[int]]:
+        """For each job the numbers of those that it comes directly after."""
+        return [sorted(numbers) for numbers in self._after]
+
+    def __str__(self) -> str:
+        names = self._dot_names()
+        nodes = "".join(f"    {name};\n" for name in names)
+        arrows = "".join(f"    {names[before]} -> {names[number]};\n" for number, after in enumerate(self.after()) for before in after)
+        return f"digraph graphname {{\n{nodes}\n{arrows}}}"
+
+    def _dot_names(self) -> list[str]:
+        found = []
+        seen: dict[str, int] = {}
+        for job in self.jobs:
+            seen[job.worker_name] = count = seen.get(job.worker_name, 0) + 1
+            found.append(f'"{job.worker_name}"' if count == 1 else f'"{job.worker_name} {count}"')
+        return found
+
+    def save_dot(self, filename: str | Path) -> None:
+        """Writes the graph in graphviz' language; an old file is replaced."""
+        Path(filename).write_text(f"{self}\n", encoding="utf-8")
+
+
+def checked_data(data: Any, what: str) -> dict[str, Any] | None:
+    """*data* as it will come out of JSON, so that nothing changes silently on the way.
+
+    Raises:
+        PipelineError: it is neither None nor a dict that JSON can hold; names *what* and where in it.
+    """
+    if data is None:
+        return None
+    if not isinstance(data, Mapping):
+        raise PipelineError(f"{what} must be a dict or None, is {data!r}")
+    try:
+        text = json.dumps(dict(data), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PipelineError(f"{what} must be of what JSON has (dict, list, str, numbers, True, False, None): {error}") from None
+    found: dict[str, Any] = json.loads(text)
+    for bad in _non_text_keys(data):
+        raise PipelineError(f"{what} must have only str as keys, has {bad!r}")
+    return found
+
+
+def _non_text_keys(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        yield from (key for key in value if not isinstance(key, str))
+        for inner in value.values():
+            yield from _non_text_keys(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _non_text_keys(inner)
+
+
+def _edges(graph: Any) -> Iterable[tuple[Job, Job | None]]:
+    if isinstance(graph, Mapping):
+        for keys, values in graph.items():
+            behind = [values] if isinstance(values, Job) or values is None else _list(values, "what comes behind a job") or [None]
+            for key in [keys] if isinstance(keys, Job) else _list(keys, "a pipeline's key"):
+                for value in behind:
+                    yield _job(key), None if value is None else _job(value)
+        return
+    if not isinstance(graph, (list, tuple)):
+        raise PipelineError(f"a pipeline must be a dict of jobs, or a list of edges (job, job), is {graph!r}")
+    for edge in graph:
+        if not isinstance(edge, (list, tuple)) or len(edge) != 2:
+            raise PipelineError(f"an edge must be a pair (job, job or None), is {edge!r}")
+        yield _job(edge[0]), None if edge[1] is None else _job(edge[1])
+
+
+def _job(thing: Any) -> Job:
+    if not isinstance(thing, Job):
+        raise PipelineError(f"a pipeline must consist of Job objects, has {thing!r}: Job({str(thing)!r})")
+    return thing
+
+
+def _list(thing: Any, what: str) -> Sequence[Any]:
+    if not isinstance(thing, (list, tuple)):
+        raise PipelineError(f"{what} must be Job objects, or a tuple or list of them, is {thing!r}")
+    return thing
+
+
+def _pairs(thing: Any, what: str) -> list[tuple[str, Any]]:
+    try:
+        pairs = [(name, value) for name, value in thing]
+    except (TypeError, ValueError):
+        raise PipelineError(f"{what} must be a dict, is {thing!r}") from None
+    if not all(isinstance(name, str) for name, _ in pairs):
+        raise PipelineError(f"{what} must have only str as names, is {thing!r}")
+    return pairs
+
+
+def _fields(information: Any, what: str, names: set[str]) -> dict[str, Any]:
+    fields = dict(information) if isinstance(information, Mapping) else dict(_pairs(information, what))
+    if unknown := sorted(str(name) for name in fields.keys() - names):
+        raise PipelineError(f"{what} has {', '.join(sorted(names))}; {unknown[0]!r} is none of them")
+    return fields

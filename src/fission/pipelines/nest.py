@@ -1,0 +1,170 @@
+"""Where a Broker's worker processes come from: a process that has loaded everything, has no threads, and forks.
+
+A fork takes some ten milliseconds, and what the user's script has defined is there in it, a StoreClass of the script itself too. The
+nest ends with its Broker, and every worker process with the nest, however they die.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+class Nest:
+    """The Broker's end. One thread's."""
+
+    def __init__(self, prepare: Callable[[], None], live: Callable[[int, dict[str, Any]], None]) -> None:
+        """Forks the nest; to be called before this process has threads.
+
+        Args:
+            prepare: called once in the nest: load what all processes need.
+            live: called in each worker process with its slot and what `start` was given; its end is the process's.
+        """
+        self._socket, theirs = socket.socketpair()
+        parent = os.getpid()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _guarded(lambda: _nest(theirs, self._socket, parent, prepare, live))
+        theirs.close()
+        self._socket.setblocking(False)
+        self._rest = b""
+
+    def fileno(self) -> int:
+        """Readable when something is to be heard."""
+        return self._socket.fileno()
+
+    def start(self, slot: int, told: dict[str, Any]) -> None:
+        """Fork a process for this slot."""
+        with contextlib.suppress(OSError):
+            self._socket.sendall(json.dumps({"slot": slot, "told": told}).encode() + b"\n")
+
+    def hear(self) -> list[dict[str, Any]] | None:
+        """What has happened: ``slot``, ``pid``, and ``status`` (of waitpid) if the process has ended; None: the nest is gone."""
+        try:
+            while data := self._socket.recv(65536):
+                self._rest += data
+            return None
+        except BlockingIOError:
+            pass
+        except OSError:
+            return None
+        *lines, self._rest = self._rest.split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def close(self) -> None:
+        """End the nest and all its processes; twice is right."""
+        if self.pid:
+            self._socket.close()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.pid, 0)
+            self.pid = 0
+
+
+def why(status: int) -> str:
+    """How a process ended, in words, from what waitpid says."""
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        return f"signal {-code} ({signal.Signals(-code).name})"
+    return f"signal {-code}"
+
+
+def _guarded(body: Callable[[], object]) -> NoReturn:
+    """A forked process never returns into the code that it was forked from."""
+    code = 1
+    try:
+        body()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def die_with_parent(parent: int) -> None:
+    """To be called in a forked process: the system kills it when its parent dies, in whatever way (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _nest(mine: socket.socket, theirs: socket.socket, parent: int, prepare: Callable[[], None], live: Callable[..., None]) -> None:
+    die_with_parent(parent)
+    theirs.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the Broker, which ends us
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    children: dict[int, int] = {}
+    wake, woken = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(woken, False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    prepare()
+    gc.freeze()  # what is loaded stays shared with the forks
+    try:
+        _hatch(mine, wake, children, live)
+    finally:
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in children:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _hatch(mine: socket.socket, wake: int, children: dict[int, int], live: Callable[..., None]) -> None:
+    rest = b""
+    while True:
+        ready = select.select([mine.fileno(), wake], [], [])[0]
+        if wake in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(wake, 4096)
+            for pid in list(children):
+                if (ended := os.waitpid(pid, os.WNOHANG))[0]:
+                    mine.sendall(json.dumps({"slot": children.pop(pid), "pid": pid, "status": ended[1]}).encode() + b"\n")
+        if mine.fileno() in ready:
+            data = mine.recv(65536)
+            if not data:
+                return
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                order = json.loads(line)
+                me = os.getpid()
+                pid = os.fork()
+                if pid == 0:
+                    _guarded(lambda: _worker(me, mine, wake, order, live))  # noqa: B023 - called at once
+                children[pid] = order["slot"]
+                mine.sendall(json.dumps({"slot": order["slot"], "pid": pid}).encode() + b"\n")
+
+
+def _worker(nest: int, mine: socket.socket, wake: int, order: dict[str, Any], live: Callable[..., None]) -> None:
+    die_with_parent(nest)
+    mine.close()
+    signal.set_wakeup_fd(-1)
+    os.close(wake)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    live(order["slot"], order["told"])

@@ -1,0 +1,153 @@
+"""The Pipeliner: decides for the pipelines that it has leased which job runs after another one."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from fission.errors import LocalProtocolError, UserError
+from fission.pipelines.daemon import ask, quiet_logger, sigterm_ends
+from fission.pipelines.errors import DaemonError, RouterAnswer, RouterUnreachable
+from fission.protocol.dagrun import Cancelled, DagRun, End, Event, Instruction, JobFinished, JobLost, JobPlan, JobRaised, Known, Run
+
+if TYPE_CHECKING:
+    from fission.adapters.zmq_api import Secure
+
+#: Jobs that run or wait for a process at a time, at least; with more processes, four for each. Arbitrary.
+JOBS = 400
+#: Seconds for an answer; the Router gives one at least every second.
+ANSWER_S = 3.0
+
+
+class Pipeliner:
+    """Leases pipelines from the Router and drives them. As many as you like may run; each pipeline belongs to one at a time."""
+
+    def __init__(
+        self,
+        api: str,
+        broadcast: str,
+        logger: logging.Logger | None = None,
+        poll_time: int = 50,
+        logger_name: str = "Pipeliner",
+        *,
+        secure: Secure | None = None,
+    ) -> None:
+        """Args:
+        api, broadcast: the Router's addresses, ``tcp://HOST:PORT``.
+        poll_time: kept for old scripts; the Router answers when there is something.
+        secure: protects the connection.
+        """
+        self._api = api
+        self._secure = secure
+        self.logger = logger if logger is not None else quiet_logger(logger_name)
+        self.poll_time = poll_time
+        self._forget()
+        #: Whether Ctrl-C or SIGTERM has ended it.
+        self.interrupted = False
+
+    def _forget(self) -> None:
+        """Begin anew, as one that the Router does not know."""
+        self._name = uuid.uuid4().hex
+        self._number = 0
+        self._runs: dict[str, DagRun] = {}
+        self._running: dict[str, int] = {}
+        self._outbox: dict[str, list[list[Any]]] = {"run": [], "ended": []}
+
+    def start(self) -> None:
+        """Work until Ctrl-C or SIGTERM; the Router may come and go.
+
+        Raises:
+            DaemonError: the address cannot be one, or what answers there is no Router.
+        """
+        from fission.adapters.zmq_api import ApiClient
+
+        try:
+            client = ApiClient(self._api, self._secure)
+        except UserError as error:
+            raise DaemonError(str(error)) from None
+        self.logger.info("Pipeliner started")
+        try:
+            with sigterm_ends():
+                self.logger.info("Entering main loop")
+                self._work(client)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self.logger.info("Got a signal to end, exiting.")
+            self._leave(client)
+        finally:
+            client.close()
+
+    def _work(self, client: Any) -> None:
+        processes, there = 0, True
+        while True:
+            room = max(JOBS, 4 * processes) - sum(self._running.values())
+            message = {"command": "exchange", "pipeliner": self._name, "number": self._number + 1, "room": max(0, room), **self._outbox}
+            try:
+                answer = ask(client, self._api, message, ANSWER_S, again=ANSWER_S)
+            except RouterUnreachable:
+                if there:
+                    self.logger.warning("The Router does not answer; asking again")
+                there = False
+                continue
+            except RouterAnswer as error:
+                raise DaemonError(str(error)) from None
+            if not there:
+                self.logger.info("The Router is back")
+            there = True
+            if answer.get("answer") == "unknown pipeliner":
+                self._forget()
+                continue
+            self._number += 1
+            self._outbox = {"run": [], "ended": []}
+            processes = int(answer.get("processes", 0))
+            self._take(answer)
+
+    def _take(self, answer: Mapping[str, Any]) -> None:
+        for plan in answer["pipelines"]:
+            jobs = [JobPlan(frozenset(after), retries) for after, retries in zip(plan["after"], plan["retries"], strict=True)]
+            run = DagRun(jobs, {int(job): Known(*known) for job, known in plan["known"].items()})
+            self._runs[plan["id"]] = run
+            self._perform(plan["id"], run.begin())
+            if not plan["known"]:
+                self.logger.debug("Pipeline %s: %d jobs", plan["id"], len(jobs))
+        for name, job, attempt, kind, error, hopeless in answer["events"]:
+            self._handle(name, _event(job, attempt, kind, error, hopeless))
+        for name in answer["cancelled"]:
+            self._handle(name, Cancelled())
+
+    def _handle(self, name: str, event: Event) -> None:
+        run = self._runs.get(name)
+        if run is None:
+            return
+        try:
+            self._perform(name, run.handle(event))
+        except LocalProtocolError as error:
+            self.logger.error("Pipeline %s: %s", name, error)
+
+    def _perform(self, name: str, orders: list[Instruction]) -> None:
+        for order in orders:
+            if isinstance(order, Run):
+                self._outbox["run"].append([name, order.job, order.attempt])
+        run = self._runs[name]
+        self._running[name] = run.count
+        if run.over:
+            del self._runs[name], self._running[name]
+            for order in orders:
+                if isinstance(order, End):
+                    self._outbox["ended"].append([name, order.state.name.lower(), order.failed, order.error])
+
+    def _leave(self, client: Any) -> None:
+        from fission.pipelines.messages import encode
+
+        message = {"command": "exchange", "pipeliner": self._name, "number": self._number + 1, "leave": True, **self._outbox}
+        client.request(encode(message), 0.5, again=0.5)
+
+
+def _event(job: int, attempt: int, kind: str, error: str, hopeless: bool) -> Event:
+    if kind == "finished":
+        return JobFinished(job=job, attempt=attempt)
+    if kind == "lost":
+        return JobLost(job=job, attempt=attempt)
+    return JobRaised(job=job, attempt=attempt, error=error, hopeless=hopeless)

@@ -1,0 +1,202 @@
+"""The Router: keeps accepted pipelines, embeds the Dask scheduler, and answers at its two addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fission.errors import UserError
+from fission.pipelines.daemon import quiet_logger
+from fission.pipelines.desk import Desk
+from fission.pipelines.errors import DaemonError
+from fission.pipelines.messages import encode
+from fission.protocol.pipeline_records import TaskEnd
+
+if TYPE_CHECKING:
+    from fission.adapters.zmq_api import ApiServer, Secure
+
+#: Seconds between two looks at what time has changed.
+TICK_S = 0.1
+#: Seconds between two words of a Broker's monitoring, if the config says nothing.
+MONITORING_S = 60
+
+
+class Router:
+    """The central point, one for a cluster. Everything that was accepted is in its store and outlives it."""
+
+    def __init__(
+        self,
+        api_host_port: tuple[str, int],
+        broadcast_host_port: tuple[str, int],
+        config: Mapping[str, Any],
+        logger: logging.Logger | None = None,
+        logger_name: str = "Router",
+        *,
+        state: str | None = None,
+        scheduler_port: int = 0,
+        secure: Secure | None = None,
+        security: Any = None,
+    ) -> None:
+        """Args:
+            api_host_port, broadcast_host_port: interface (``*``: all) and port.
+            config: what every Broker gets: ``store`` (arguments of its StoreClass), ``monitoring interval`` (seconds, default 60).
+            state: where pipelines are kept: an SQLite file or a URL; default: ``router-PORT.sqlite`` in the current folder.
+            scheduler_port: of the Dask scheduler; 0: any that is free.
+            secure: protects the two addresses. security: `distributed.Security` of the scheduler.
+
+        Raises:
+            DaemonError: one of them cannot be.
+        """
+        self._api = _address(api_host_port, "api_host_port")
+        self._broadcast = _address(broadcast_host_port, "broadcast_host_port")
+        self._host = "0.0.0.0" if api_host_port[0] == "*" else api_host_port[0]
+        self._config = _checked_config(config)
+        self._state = state if state is not None else f"router-{api_host_port[1]}.sqlite"
+        self._scheduler_port = scheduler_port
+        self._secure = secure
+        self._security = security
+        self.logger = logger if logger is not None else quiet_logger(logger_name)
+        self._failure: Exception | None = None
+        #: Whether Ctrl-C or SIGTERM has ended it.
+        self.interrupted = False
+
+    def start(self) -> None:
+        """Serve until Ctrl-C or SIGTERM.
+
+        Raises:
+            DaemonError: an address is in use, the store cannot be used, or it failed while the Router ran; what was accepted is safe.
+        """
+        from fission.adapters.sqlalchemy_store import SqlPipelines
+        from fission.adapters.zmq_api import ApiServer
+
+        try:
+            server = ApiServer(self._api, self._broadcast, self._secure)
+            try:
+                store = SqlPipelines(self._state)
+                try:
+                    asyncio.run(self._serve(server, store))
+                finally:
+                    store.close()
+            finally:
+                server.close()
+        except UserError as error:
+            raise DaemonError(str(error)) from None
+        except KeyboardInterrupt:
+            self.interrupted = True
+        if self._failure is not None:
+            raise DaemonError(f"the Router ends because {self._state} cannot be written any more: {self._failure}") from self._failure
+
+    async def _serve(self, server: ApiServer, store: Any) -> None:
+        from fission.adapters.dask_pipelines import DaskCluster
+
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        with contextlib.ExitStack() as stack:
+            if threading.current_thread() is threading.main_thread():
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    loop.add_signal_handler(number, self._interrupt, stop)
+                    stack.callback(loop.remove_signal_handler, number)
+            pump = _Pump(self, server, stop)
+            cluster = DaskCluster(pump.task_ends)
+            try:
+                port = await cluster.open(self._host, self._scheduler_port, security=self._security)
+            except OSError as error:
+                raise DaemonError(f"the Dask scheduler cannot use port {self._scheduler_port} of {self._host}: {error}") from None
+            try:
+                about = {"router": uuid.uuid4().hex, "scheduler port": port}
+                pump.desk = Desk(
+                    store, cluster, self._config, say=pump.say, monotonic=time.monotonic, wall=time.time, about=about, logger=self.logger
+                )
+                self.logger.info("Entering main loop")
+                loop.add_reader(server.fileno(), pump)
+                stack.callback(loop.remove_reader, server.fileno())
+                pump()
+                while not stop.is_set():
+                    with contextlib.suppress(asyncio.TimeoutError):
+                        await asyncio.wait_for(stop.wait(), TICK_S)
+                    pump.tick()
+            finally:
+                await cluster.close()
+
+    def _interrupt(self, stop: asyncio.Event) -> None:
+        self.interrupted = True
+        self.logger.info("Got a signal to end, exiting.")
+        stop.set()
+
+    def failed(self, error: Exception) -> None:
+        """The store cannot be used any more."""
+        self._failure = error
+        self.logger.critical("%s cannot be written any more: %s", self._state, error)
+
+
+class _Pump:
+    """Moves messages between sockets, desk and cluster."""
+
+    def __init__(self, router: Router, server: ApiServer, stop: asyncio.Event) -> None:
+        self.desk: Desk
+        self._router = router
+        self._server = server
+        self._stop = stop
+        self._ordered = False
+
+    def __call__(self) -> None:
+        """Takes what has come, until there is nothing more: the socket's descriptor tells of changes only."""
+        self._ordered = False
+        if self._stop.is_set():
+            return
+        try:
+            while True:
+                requests = self._server.take()
+                for data, send in requests:
+                    self.desk.message(data, send)
+                self.desk.flush()
+                if not requests:
+                    return
+        except Exception as error:  # the store: crash only, for what is in memory is ahead of it
+            self._router.failed(error)
+            self._stop.set()
+
+    def tick(self) -> None:
+        if not self._stop.is_set():
+            self.desk.tick()
+            self()
+
+    def task_ends(self, ends: Sequence[TaskEnd]) -> None:
+        self.desk.task_ends(ends)
+        if not self._ordered:
+            self._ordered = True
+            asyncio.get_running_loop().call_soon(self)
+
+    def say(self, topic: str, message: Mapping[str, Any]) -> None:
+        self._server.say(topic, encode(message))
+
+
+def _address(host_port: Any, name: str) -> str:
+    right = isinstance(host_port, (tuple, list)) and len(host_port) == 2 and isinstance(host_port[0], str)
+    if not right or not isinstance(host_port[1], int) or not 0 < host_port[1] < 65536:
+        raise DaemonError(f"{name} must be (host, port) with a port from 1 to 65535, is {host_port!r}: ('*', 5555)")
+    return f"tcp://{host_port[0]}:{host_port[1]}"
+
+
+def _checked_config(config: Any) -> dict[str, Any]:
+    if not isinstance(config, Mapping):
+        raise DaemonError(f"config must be a dict, is {config!r}: {{'store': {{...}}, 'monitoring interval': 60}}")
+    found = {"store": {}, "monitoring interval": MONITORING_S, **config}
+    if not isinstance(found["store"], Mapping) or not all(isinstance(name, str) for name in found["store"]):
+        raise DaemonError(f"config['store'] must be a dict of arguments of the StoreClass, is {found['store']!r}")
+    interval = found["monitoring interval"]
+    if isinstance(interval, bool) or not isinstance(interval, (int, float)) or not interval > 0:
+        raise DaemonError(f"config['monitoring interval'] must be a number of seconds above 0, is {interval!r}")
+    try:
+        loaded: dict[str, Any] = json.loads(json.dumps(found, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise DaemonError(f"config must be of what JSON has: {error}") from None
+    return loaded

@@ -1,0 +1,114 @@
+"""What is kept and told of pipelines and their jobs: plain records, for the Router, its store and what runs the jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: States of a pipeline, as they are kept and shown.
+WAITING, RUNNING, FINISHED, FAILED, CANCELLED = "waiting", "running", "finished", "failed", "cancelled"
+ENDED = frozenset({FINISHED, FAILED, CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """What is kept of a job that was run to an end.
+
+    Attributes:
+        pipeline, job: which; the job by its number.
+        state: "finished"; "raised": it may be run again; "failed": for good.
+        tries: how often it was run to an end.
+        duration: seconds of its last run.
+        node: where that was.
+        error: one line of the last bad end; empty if it was good.
+        traceback: of it.
+    """
+
+    pipeline: str
+    job: int
+    state: str
+    tries: int
+    duration: float = 0.0
+    node: str = ""
+    error: str = ""
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EndRecord:
+    """How a pipeline ended.
+
+    Attributes:
+        pipeline: which.
+        state: one of `ENDED`.
+        at: seconds since the epoch.
+        duration: seconds since it was accepted.
+        number: grows with every end; a retried pipeline gets another one.
+        error: JSON of what is told of the failed job; empty if there is none.
+    """
+
+    pipeline: str
+    state: str
+    at: float
+    duration: float
+    number: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineRow:
+    """A pipeline as it is kept.
+
+    Attributes:
+        pipeline: its id.
+        order: grows in the order of acceptance.
+        body: JSON of `Pipeline.serialize`.
+        accepted: seconds since the epoch.
+        end: None while it is not over.
+    """
+
+    pipeline: str
+    order: int
+    body: str
+    accepted: float
+    end: EndRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A job that is to be run now.
+
+    Attributes:
+        pipeline, job, attempt: which.
+        worker: name of its worker.
+        body: JSON for the worker's process: ``id``, ``worker``, ``data``, ``timeout``, ``attempt``.
+    """
+
+    pipeline: str
+    job: int
+    attempt: int
+    worker: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnd:
+    """How a task ended.
+
+    Attributes:
+        pipeline, job, attempt: which.
+        kind: "finished"; "raised"; "lost": with its process, whatever the reason.
+        node: host and process.
+        duration: seconds.
+        error, traceback: of what was raised.
+        process: address of the process that was lost.
+    """
+
+    pipeline: str
+    job: int
+    attempt: int
+    kind: str
+    node: str = ""
+    duration: float = 0.0
+    error: str = ""
+    traceback: str = ""
+    process: str = ""

@@ -1,0 +1,373 @@
+"""Real daemons for tests: a Router, Brokers and Pipeliners in processes of their own, which can be killed and started again.
+
+``Cluster(tmp_path)`` writes a module of workers and a store into the folder and starts daemons there. Every job leaves a line in
+``runs.jsonl`` when it begins (``begin``), when it has done its work (``end``) and when the store has saved its result (``save``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import fission
+from fission.adapters.zmq_api import ApiClient
+from fission.pipelines import PipelineManager
+from fission.pipelines.daemon import ask
+from tests.waiting import eventually, is_running
+
+WORKERS = '''
+import os
+import time
+
+from pypelinin import Worker
+from store import note
+
+__all__ = ["A", "B", "C", "D", "Bad", "Once", "Slow", "Wait", "Dies", "Exits", "Stuck"]
+
+
+class A(Worker):
+    requires = ["x"]
+
+    def process(self, data):
+        note("begin", type(self).__name__, data)
+        return {type(self).__name__: sorted(data["data"] or ())}
+
+
+class B(A): pass
+class C(A): pass
+class D(A): pass
+
+
+class Bad(Worker):
+    def process(self, data):
+        note("begin", "Bad", data)
+        raise ValueError(f"cannot do {data['data']}")
+
+
+class Once(Worker):
+    """Raises on its first try, whatever process that is in."""
+
+    def process(self, data):
+        note("begin", "Once", data)
+        try:
+            open(data["data"]["file"], "x").close()
+        except FileExistsError:
+            return {"tries": 2}
+        raise RuntimeError("the first try")
+
+
+class Slow(Worker):
+    def process(self, data):
+        note("begin", "Slow", data)
+        time.sleep(data["data"].get("seconds", 60))
+
+
+class Wait(Worker):
+    """Waits until a file is there."""
+
+    def process(self, data):
+        note("begin", "Wait", data)
+        while not os.path.exists(data["data"]["file"]):
+            time.sleep(0.01)
+        note("end", "Wait", data)
+        return {"waited": True}
+
+
+class Dies(Worker):
+    def process(self, data):
+        note("begin", "Dies", data)
+        os.kill(os.getpid(), 9)
+
+
+class Exits(Worker):
+    def process(self, data):
+        raise SystemExit("goodbye")
+
+
+class Stuck(Worker):
+    """Holds the interpreter in C: no other thread of its process runs."""
+
+    def process(self, data):
+        note("begin", "Stuck", data)
+        sum(range(10 ** 11))
+'''
+
+DIAMONDS = """
+import os
+import time
+
+from pypelinin import Worker
+
+__all__ = ["Top", "Left", "Right", "Bottom"]
+
+
+class Timed(Worker):
+    def process(self, data):
+        time.sleep(float(os.environ.get("JOB_S", "0")))
+        return self.compute(**data)
+
+
+class Top(Timed):
+    requires = ["x"]
+
+    def compute(self, x):
+        return {"top": x + 1}
+
+
+class Left(Timed):
+    requires = ["top"]
+
+    def compute(self, top):
+        return {"left": top * 2}
+
+
+class Right(Timed):
+    requires = ["top"]
+
+    def compute(self, top):
+        return {"right": top * 3}
+
+
+class Bottom(Timed):
+    requires = ["left", "right"]
+
+    def compute(self, left, right):
+        return {"bottom": [left, right, left + right]}
+"""
+
+STORE = '''
+import json
+import os
+
+from fission.pipelines.stores import SQLStore
+
+RUNS = os.environ["RUNS"]
+
+
+def note(what, worker, info):
+    line = json.dumps({"what": what, "worker": worker, "job": info["job id"], "data": info["data"], "pid": os.getpid()}) + "\\n"
+    descriptor = os.open(RUNS, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, line.encode())
+    os.close(descriptor)
+
+
+class Store:
+    def __init__(self, **arguments):
+        self.arguments = arguments
+
+    def retrieve(self, info):
+        return info
+
+    def save(self, info):
+        note("save", info["worker"], info)
+
+    def save_monitoring(self, data):
+        with open(self.arguments["monitoring"], "a") as file:
+            file.write(json.dumps(data) + "\\n")
+
+
+class DiamondStore(SQLStore):
+    def retrieve(self, info):
+        note("begin", info["worker"], info)
+        return super().retrieve(info)
+
+    def save(self, info):
+        super().save(info)
+        note("save", info["worker"], info)
+
+
+class BrokenStore(Store):
+    """Raises where its data say so."""
+
+    def retrieve(self, info):
+        if info["data"]["breaks"] == "retrieve":
+            raise OSError("the store is gone")
+        return info
+
+    def save(self, info):
+        if info["data"]["breaks"] == "save":
+            raise OSError("the store is full")
+        super().save(info)
+
+    def save_monitoring(self, data):
+        raise OSError("no monitoring")
+
+
+class NoStore:
+    def __init__(self, **arguments):
+        raise ConnectionError("no database there")
+'''
+
+DAEMON = """
+import json
+import sys
+from logging import Formatter, Logger, StreamHandler
+
+import store
+from pypelinin import Broker, Pipeliner, Router
+
+
+def main(kind, arguments):
+    logger = Logger(kind)
+    handler = StreamHandler(sys.stdout)
+    handler.setFormatter(Formatter("%(asctime)s - %(name)s - %(levelname)s - %(message)s"))
+    logger.addHandler(handler)
+    if kind == "Router":
+        Router(tuple(arguments.pop("api")), tuple(arguments.pop("broadcast")), arguments.pop("config"), logger, **arguments).start()
+    elif kind == "Broker":
+        Broker(store_class=getattr(store, arguments.pop("store")), logger=logger, **arguments).start()
+    else:
+        Pipeliner(logger=logger, **arguments).start()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]))
+"""
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports of loopback that nobody uses now."""
+    sockets = [socket.socket() for _ in range(number)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+class Daemon:
+    """A daemon's process, and what it has said."""
+
+    def __init__(self, kind: str, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.kind = kind
+        self.process = process
+        self.log = log
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def kill(self) -> None:
+        """SIGKILL for it, and for nothing else: what it has started must end by itself."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.kill()
+        self.process.wait()
+        eventually(lambda: not any(is_running(child.pid) for child in children), 5, f"the end of the {self.kind}'s processes")
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Ends it in order; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(8)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"the {self.kind} did not end:\n{self.said}") from None
+
+
+class Cluster:
+    """See the head of this file. A context manager."""
+
+    def __init__(self, folder: Path, *, prefix: Mapping[str, list[str]] | None = None, host: str = "127.0.0.1") -> None:
+        self.folder = folder
+        self.host = host
+        self.prefix = prefix or {}  # words before a daemon's command, by its place
+        self.ports = free_ports(2)
+        self.runs_file = folder / "runs.jsonl"
+        self.daemons: list[Daemon] = []
+        self.environment: dict[str, str] = {}
+        for name, text in {"workers.py": WORKERS, "diamonds.py": DIAMONDS, "store.py": STORE, "daemon.py": DAEMON}.items():
+            (folder / name).write_text(text)
+        self.config: dict[str, Any] = {"store": {"monitoring": str(folder / "monitoring.jsonl")}, "monitoring interval": 0.5}
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for daemon in reversed(self.daemons):
+            with contextlib.suppress(AssertionError):
+                daemon.end()
+        for daemon in self.daemons:
+            daemon.process.wait()
+
+    @property
+    def api(self) -> str:
+        return f"tcp://{self.host}:{self.ports[0]}"
+
+    @property
+    def broadcast(self) -> str:
+        return f"tcp://{self.host}:{self.ports[1]}"
+
+    def start(self, kind: str, place: str = "", **arguments: Any) -> Daemon:
+        """Start a daemon; *place* names where, if there are several hosts."""
+        if kind == "Router":
+            given = {"api": [self.host, self.ports[0]], "broadcast": [self.host, self.ports[1]], "config": self.config}
+            given["state"] = str(self.folder / "state.sqlite")
+        else:
+            given = {"api": self.api, "broadcast": self.broadcast}
+        if kind == "Broker":
+            given |= {"store": "Store", "workers": "workers", "number_of_workers": 2}
+        log = self.folder / f"{len(self.daemons)}-{kind}.log"
+        path = os.pathsep.join([str(Path(fission.__path__[0]).parent), str(self.folder)])
+        environment = {**os.environ, "PYTHONPATH": path, "RUNS": str(self.runs_file), "PYTHONUNBUFFERED": "1", **self.environment}
+        command = [*self.prefix.get(place, []), sys.executable, str(self.folder / "daemon.py"), kind, json.dumps({**given, **arguments})]
+        with open(log, "wb") as output:
+            process = subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            )
+        daemon = Daemon(kind, process, log)
+        self.daemons.append(daemon)
+        return daemon
+
+    def all(self, **broker: Any) -> tuple[Daemon, Daemon, Daemon]:
+        """Router, Broker and Pipeliner, ready."""
+        found = self.start("Router"), self.start("Broker", **broker), self.start("Pipeliner")
+        self.ready(broker.get("number_of_workers", 2))
+        return found
+
+    def ready(self, processes: int = 2, pipeliners: int = 1) -> dict[str, Any]:
+        """Waits for so many worker processes and Pipeliners."""
+
+        def there() -> dict[str, Any] | None:
+            with contextlib.suppress(Exception):
+                status = self.ask(command="status")
+                if status["processes"] >= processes and status["pipeliners"] >= pipeliners and status["brokers"]:
+                    return status
+            return None
+
+        return eventually(there, 20, lambda: "a ready cluster\n" + self.story())
+
+    def ask(self, **message: Any) -> dict[str, Any]:
+        client = ApiClient(self.api)
+        try:
+            return ask(client, self.api, message, 5)
+        finally:
+            client.close()
+
+    def show(self, pipeline: str | None) -> dict[str, Any]:
+        return self.ask(**{"command": "pipeline", "pipeline id": pipeline})
+
+    def manager(self, **arguments: Any) -> PipelineManager:
+        return PipelineManager(self.api, self.broadcast, **arguments)
+
+    def runs(self, what: str | None = None, worker: str | None = None) -> list[dict[str, Any]]:
+        """What the jobs have noted."""
+        lines = self.runs_file.read_text().splitlines() if self.runs_file.exists() else []
+        found = [json.loads(line) for line in lines]
+        return [one for one in found if what in (None, one["what"]) and worker in (None, one["worker"])]
+
+    def story(self) -> str:
+        return "\n".join(f"--- {daemon.log.name}\n{daemon.said[-3000:]}" for daemon in self.daemons)

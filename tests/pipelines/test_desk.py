@@ -1,0 +1,348 @@
+"""The Router's answers, without sockets or processes: every message gets one, a malformed one too, and nothing breaks."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fission.adapters.sqlalchemy_store import SqlPipelines
+from fission.pipelines import Job, Pipeline
+from fission.pipelines.desk import Desk
+from fission.pipelines.messages import LIMIT, PIPELINE_LIMIT
+from fission.pipelines.work import SILENCE_S, UNKNOWN_S
+from fission.protocol.pipeline_records import Task, TaskEnd
+
+
+class Fake:
+    """Clock, cluster and listeners of a desk."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.tasks: list[Task] = []
+        self.forgotten: list[tuple[str, int, int]] = []
+        self.dead: list[str] = []
+        self.said: list[tuple[str, Mapping[str, Any]]] = []
+
+    def run(self, tasks: Sequence[Task]) -> None:
+        self.tasks += tasks
+
+    def forget(self, tasks: Iterable[tuple[str, int, int]]) -> None:
+        self.forgotten += tasks
+
+    def workers(self) -> Mapping[str, int]:
+        return {"A": 1, "B": 1}
+
+    def processes(self) -> int:
+        return 2
+
+    def lost(self, addresses: Iterable[str]) -> None:
+        self.dead += addresses
+
+    def say(self, topic: str, message: Mapping[str, Any]) -> None:
+        self.said.append((topic, message))
+
+
+class Talk:
+    """A desk, and whoever talks to it."""
+
+    def __init__(self, place: str) -> None:
+        self.fake = Fake()
+        self.store = SqlPipelines(place)
+        self.logger = logging.Logger("Router")
+        self.records: list[str] = []
+        handler = logging.Handler()
+        handler.emit = lambda record: self.records.append(record.getMessage())  # type: ignore[method-assign]
+        self.logger.addHandler(handler)
+        self.desk = Desk(
+            self.store,
+            self.fake,
+            {"store": {}, "monitoring interval": 60},
+            say=self.fake.say,
+            monotonic=lambda: self.fake.now,
+            wall=lambda: self.fake.now + 1e9,
+            about={"router": "r", "scheduler port": 1},
+            logger=self.logger,
+        )
+        self.numbers: dict[str, int] = {}
+
+    def raw(self, data: bytes) -> list[dict[str, Any]]:
+        answers: list[dict[str, Any]] = []
+        self.desk.message(data, lambda body: answers.append(json.loads(body)))
+        self.desk.flush()
+        return answers
+
+    def ask(self, **message: Any) -> dict[str, Any]:
+        (answer,) = self.raw(json.dumps(message).encode())
+        return answer
+
+    def add(self, name: str, pipeline: Pipeline) -> dict[str, Any]:
+        return self.ask(**{"command": "add pipeline", "pipeline id": name, "pipeline": pipeline.serialize()})
+
+    def exchange(self, name: str = "p", **more: Any) -> list[dict[str, Any]]:
+        self.numbers[name] = self.numbers.get(name, 0) + 1
+        message = {"command": "exchange", "pipeliner": name, "number": self.numbers[name], "room": 10, **more}
+        return self.raw(json.dumps(message).encode())
+
+    def pulse(self, broker: str = "b", workers: Sequence[str] = ("A", "B"), processes: Sequence[str] = ("tcp://w1",)) -> None:
+        self.ask(command="pulse", broker=broker, workers=list(workers), processes=list(processes))
+
+    def later(self, seconds: float) -> None:
+        self.fake.now += seconds
+        self.desk.tick()
+        self.desk.flush()
+
+    def end(self, kind: str, job: int = 0, attempt: int = 1, pipeline: str = "x", **more: Any) -> None:
+        self.desk.task_ends([TaskEnd(pipeline, job, attempt, kind, **more)])
+        self.desk.flush()
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Iterator[Talk]:
+    found = Talk(str(tmp_path / "state.sqlite"))
+    yield found
+    found.store.close()
+
+
+CHAIN = Pipeline({Job("A", retries=1): Job("B")}, data={"n": 1})
+
+
+def test_a_pipelines_way(talk: Talk) -> None:
+    assert talk.add("x", CHAIN) == {"answer": "pipeline accepted", "pipeline id": "x"}
+    (answer,) = talk.exchange()
+    assert answer["pipelines"] == [{"id": "x", "after": [[], [0]], "retries": [1, 0], "known": {}}]
+    assert talk.exchange(run=[["x", 0, 1]]) == [], "there is nothing to be told yet"
+    assert json.loads(talk.fake.tasks[0].body) == {"id": "x-0", "worker": "A", "data": {"n": 1}, "timeout": None, "attempt": 1}
+    told: list[bytes] = []
+    helper = talk.desk.work.helpers["p"]
+    helper.parked = lambda reply: told.append(json.dumps(reply).encode())
+    talk.end("finished", duration=0.5, node="n")
+    assert json.loads(told[0])["events"] == [["x", 0, 1, "finished", "", False]]
+    talk.exchange(ended=[["x", "finished", -1, ""]])
+    assert talk.fake.said[-1][0] == "ended"
+    assert talk.fake.said[-1][1]["before"] == 0
+    assert talk.fake.said[-1][1]["ends"][0][:2] == ["x", "finished"]
+    assert talk.ask(command="ended since", number=0)["ends"][0][0] == "x"
+    assert talk.ask(**{"command": "pipeline", "pipeline id": "x"})["jobs"][0]["node"] == "n"
+
+
+def test_a_pipeline_that_comes_twice_is_accepted_once(talk: Talk) -> None:
+    for _ in range(2):
+        assert talk.add("x", CHAIN)["answer"] == "pipeline accepted"
+    assert len(talk.exchange()[0]["pipelines"]) == 1
+
+
+def test_an_answer_that_got_lost_is_given_again(talk: Talk) -> None:
+    talk.add("x", CHAIN)
+    first = talk.exchange()
+    talk.numbers["p"] -= 1
+    assert talk.exchange() == first
+    talk.numbers["p"] += 5
+    assert "must have number 2" in talk.exchange()[0]["error"]
+    assert talk.ask(command="exchange", pipeliner="new", number=3) == {"answer": "unknown pipeliner"}
+
+
+def test_a_silent_pipeliner_loses_its_lease_and_what_runs_is_handed_on(talk: Talk) -> None:
+    talk.add("x", CHAIN)
+    talk.exchange()
+    talk.exchange(run=[["x", 0, 1]])
+    talk.later(1.1)  # it has its answer now, and asks no more
+    talk.later(SILENCE_S + 0.1)
+    (answer,) = talk.exchange("q")
+    assert answer["pipelines"][0]["known"] == {"0": [0, False, False, 1, ""]}
+    assert talk.exchange("q", run=[["x", 0, 2]]) == []
+    assert len(talk.fake.tasks) == 1, "it runs already"
+    talk.exchange("p", run=[["x", 1, 1]])
+    assert len(talk.fake.tasks) == 1, "the old one has nothing to say any more"
+
+
+def leased(talk: Talk) -> None:
+    talk.pulse()
+    talk.add("x", CHAIN)
+    talk.exchange()
+    talk.exchange(run=[["x", 0, 1]])
+
+
+def state_of(talk: Talk, job: int = 0) -> tuple[str, int]:
+    shown = talk.ask(**{"command": "pipeline", "pipeline id": "x"})["jobs"][job]
+    return shown["state"], shown["tries"]
+
+
+def events(talk: Talk) -> list[Any]:
+    return talk.desk.work.helpers["p"].events
+
+
+def test_a_job_is_held_back_until_its_broker_says_why_its_process_died(talk: Talk) -> None:
+    leased(talk)
+    talk.desk.work.helpers["p"].parked = None
+    talk.end("lost", process="tcp://w1")
+    assert events(talk) == []
+    assert talk.ask(command="process ended", broker="b", process="tcp://w1", dead=True, job="x-0", attempt=1, error="signal 9")["its job"]
+    assert events(talk) == [["x", 0, 1, "raised", "signal 9", False]]
+    assert (
+        talk.ask(command="process ended", broker="b", process="tcp://w1", dead=True, job="x-0", attempt=1, error="signal 9")["its job"]
+        is False
+    )
+
+
+def test_a_neighbour_in_that_process_is_only_lost(talk: Talk) -> None:
+    leased(talk)
+    talk.desk.work.helpers["p"].parked = None
+    talk.end("lost", process="tcp://w1")
+    talk.ask(command="process ended", broker="b", process="tcp://w1", dead=True)
+    assert events(talk) == [["x", 0, 1, "lost", "", False]]
+
+
+def test_without_a_word_of_the_broker_the_job_is_lost(talk: Talk) -> None:
+    leased(talk)
+    talk.desk.work.helpers["p"].parked = None
+    talk.end("lost", process="tcp://w1")
+    talk.later(2.1)
+    assert events(talk) == [["x", 0, 1, "lost", "", False]]
+    talk.end("lost", process="tcp://w1")
+    assert len(events(talk)) == 1
+
+
+def test_a_silent_broker_is_dead_to_dask(talk: Talk) -> None:
+    leased(talk)
+    talk.later(SILENCE_S + 0.1)
+    assert talk.fake.dead == ["tcp://w1"]
+
+
+def test_a_late_good_end_counts_and_stops_the_other_attempt(talk: Talk) -> None:
+    leased(talk)
+    talk.ask(command="process ended", broker="b", process="tcp://w1", job="x-0", attempt=1, error="timeout")
+    assert state_of(talk) == ("waiting", 1)
+    talk.exchange(run=[["x", 0, 2]])
+    talk.end("finished", attempt=1)
+    assert talk.fake.forgotten == [("x", 0, 2)]
+    assert state_of(talk) == ("finished", 2)
+    talk.end("raised", attempt=2, error="late")
+    assert state_of(talk) == ("finished", 2)
+
+
+def test_a_worker_that_nobody_has(talk: Talk) -> None:
+    talk.add("x", CHAIN)
+    talk.exchange()
+    talk.pulse(workers=["B"])
+    talk.exchange(run=[["x", 0, 1]])
+    for _ in range(7):
+        talk.pulse(workers=["B"])
+        talk.later(UNKNOWN_S / 5)
+    assert talk.fake.forgotten == [("x", 0, 1)]
+    assert state_of(talk) == ("failed", 1)
+    refused = talk.add("y", CHAIN)
+    assert refused == {"answer": "error", "kind": "refused", "error": "no Broker has a worker 'A'; there are B"}
+
+
+def test_a_router_that_starts_again_knows_what_was_recorded(talk: Talk, tmp_path: Path) -> None:
+    leased(talk)
+    talk.end("finished")
+    talk.store.close()
+    again = Talk(str(tmp_path / "state.sqlite"))
+    (answer,) = again.exchange()
+    assert answer["pipelines"][0]["known"] == {"0": [1, True, False, 0, ""]}
+    assert again.desk.work.workers == {"A", "B"}
+    again.store.close()
+
+
+def test_cancel_and_retry(talk: Talk) -> None:
+    leased(talk)
+    talk.ask(**{"command": "cancel", "pipeline id": "x"})
+    assert talk.fake.forgotten == [("x", 0, 1)]
+    assert ("kill", {"jobs": ["x-0"]}) in talk.fake.said
+    assert "is over already: it is cancelled" in talk.ask(**{"command": "cancel", "pipeline id": "x"})["error"]
+    assert talk.ask(**{"command": "retry", "pipeline id": "x"})["answer"] == "ok"
+    assert "is not over" in talk.ask(**{"command": "retry", "pipeline id": "x"})["error"]
+    assert "there is no pipeline 'z'" in talk.ask(**{"command": "retry", "pipeline id": "z"})["error"]
+    talk.ask(**{"command": "cancel", "pipeline id": "x"})
+    assert [row["state"] for row in talk.ask(command="pipelines", states=["cancelled"])["pipelines"]] == ["cancelled"]
+    assert "a pipeline is waiting, cancelled, failed, finished; not 'lost'" in talk.ask(command="pipelines", states=["lost"])["error"]
+
+
+MALFORMED = [
+    (b"", "must be JSON"),
+    (b"\xff\xfe", "must be JSON"),
+    (b"[" * 100_000, "must be JSON"),
+    (b"[]", "must be a JSON object, is a list"),
+    (b"{}", "has no 'command'"),
+    (b'{"command": 3}', "'command' must be str, is int"),
+    (b'{"command": "get pipelin"}', "did you mean 'pipeline'?"),
+    (b'{"command": "pipeline"}', "has no 'pipeline id'"),
+    (b'{"command": "pipeline", "pipeline id": "; drop table"}', "must be an id"),
+    (b'{"command": "add pipelines", "pipelines": [3]}', "must be rows of (id, pipeline)"),
+    (b'{"command": "add pipeline", "pipeline id": "x", "pipeline": {"jobs": [], "graph": []}}', "must have at least one job"),
+    (b'{"command": "add pipeline", "pipeline id": "x", "pipeline": {"jobs": [{"worker_name": "A"}], "graph": [[0, 0]]}}', "no starter"),
+    (b'{"command": "exchange", "pipeliner": "p", "number": 1, "run": [["x", "0", 1]]}', "must be rows of (str, int, int)"),
+    (b'{"command": "pulse", "broker": "b", "workers": ["no name"]}', "must be an id"),
+    (b'{"command": "ended since", "number": true}', "'number' must be int, is bool"),
+    (b'{"command": "ended since", "number": 1180591620717411303424}', "'number' must be at most"),
+    (b" " * (LIMIT + 1), f"has at most {LIMIT} bytes"),
+]
+
+
+@pytest.mark.parametrize(("data", "message"), MALFORMED, ids=[message[:40] for _, message in MALFORMED])
+def test_malformed_messages_are_answered_and_logged(talk: Talk, data: bytes, message: str) -> None:
+    (answer,) = talk.raw(data)
+    assert answer["answer"] == "error"
+    assert message in answer["error"]
+    assert message in talk.records[-1]
+    assert talk.add("ok", CHAIN)["answer"] == "pipeline accepted"
+
+
+def test_a_pipeline_that_is_too_big(talk: Talk) -> None:
+    answer = talk.add("x", Pipeline({Job("A"): None}, data={"x": "a" * PIPELINE_LIMIT}))
+    assert "keep what is big in the store" in answer["error"]
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 2**70)
+    | st.floats(allow_nan=False)
+    | st.sampled_from(["x", "p", "", "A", "x-0", "\0", "finished"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["jobs", "graph", "worker_name", "data"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+COMMANDS = [
+    "get configuration", "add pipeline", "add pipelines", "pipelines", "pipeline", "retry", "cancel", "ended since", "status", "pulse",
+    "process ended", "exchange",
+]  # fmt: skip
+FIELDS = [
+    "pipeline id", "pipeline", "pipelines", "pipeliner", "number", "room", "run", "ended", "broker", "workers", "processes", "process",
+    "job", "attempt", "error", "states", "limit", "before", "leave", "dead", "node",
+]  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(messages=st.lists(st.tuples(st.sampled_from(COMMANDS), st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=5)), max_size=6))
+def test_no_message_breaks_the_desk(messages: list[tuple[str, dict[str, Any]]]) -> None:
+    talk = Talk(":memory:")
+    try:
+        talk.add("x", CHAIN)
+        talk.exchange()
+        for command, fields in messages:
+            answers = talk.raw(json.dumps({"command": command, **fields}).encode())
+            assert len(answers) == 1 or command == "exchange"
+            talk.later(0.3)
+        assert talk.add("y", CHAIN)["answer"] in ("pipeline accepted", "error")
+    finally:
+        talk.store.close()
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.binary(max_size=200))
+def test_no_bytes_break_the_desk(data: bytes) -> None:
+    talk = Talk(":memory:")
+    try:
+        assert len(talk.raw(data)) == 1
+    finally:
+        talk.store.close()

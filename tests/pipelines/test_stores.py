@@ -1,0 +1,113 @@
+"""FileStore and SQLStore: a document's values, whoever saves them and however often; on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fission.errors import UserError
+from fission.pipelines.stores import FileStore, SQLStore
+from tests.pipelines.postgres import Postgres
+
+KINDS = ["file", "sqlite", "postgresql"]
+
+
+@pytest.fixture(params=KINDS)
+def made_of(request: pytest.FixtureRequest, tmp_path: Path, postgres: Postgres) -> tuple[str, str]:
+    if request.param == "postgresql":
+        return "sql", postgres.database()
+    return ("file", str(tmp_path / "documents")) if request.param == "file" else ("sql", str(tmp_path / "results.sqlite"))
+
+
+def make(kind: str, place: str) -> Any:
+    return FileStore(place) if kind == "file" else SQLStore(place)
+
+
+@pytest.fixture
+def store(made_of: tuple[str, str]) -> Iterator[Any]:
+    found = make(*made_of)
+    yield found
+    close(found)
+
+
+def close(store: Any) -> None:
+    if isinstance(store, SQLStore):
+        store.close()
+
+
+def info(worker: str, requires: list[str], job: str, **more: Any) -> dict[str, Any]:
+    return {"worker": worker, "worker_requires": requires, "data": {"document": "d/1", "url": "u"}, "job id": job, **more}
+
+
+def test_values_come_from_the_document_and_else_from_the_data(store: Any) -> None:
+    assert store.retrieve(info("A", ["url"], "p-0")) == {"url": "u"}
+    store.save(info("A", ["url"], "p-0", worker_result={"text": "ä\0", "length": 2, "url": "other"}))
+    assert store.retrieve(info("B", ["text", "url"], "p-1")) == {"text": "ä\0", "url": "other"}
+    assert store.values("d/1") == {"text": "ä\0", "length": 2, "url": "other"}
+    assert store.values("nothing") == {}
+
+
+def test_a_job_that_was_run_twice_adds_its_values_once(store: Any) -> None:
+    store.save(info("A", [], "p-0", worker_result={"n": 1}))
+    store.save(info("B", [], "p-1", worker_result={"n": 2}))
+    store.save(info("A", [], "p-0", worker_result={"n": 3}))
+    assert store.values("d/1") == {"n": 2}
+
+
+def save_some(kind: str, place: str, first: int) -> None:
+    store = make(kind, place)
+    for number in range(first, first + 20):
+        store.save(info("A", [], f"p-{number}", worker_result={f"n{number}": number}))
+    close(store)
+
+
+@pytest.mark.slow
+def test_processes_that_save_into_one_document_lose_nothing(made_of: tuple[str, str]) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=save_some, args=(*made_of, first)) for first in (0, 20, 40)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(40)
+        assert process.exitcode == 0
+    store = make(*made_of)
+    assert store.values("d/1") == {f"n{number}": number for number in range(60)}
+    close(store)
+
+
+def test_what_is_wrong_is_told(store: Any) -> None:
+    with pytest.raises(KeyError, match="A requires 'text'; the document 'd/1' has nothing"):
+        store.retrieve(info("A", ["text"], "p-0"))
+    with pytest.raises(TypeError, match=r"A\.process must return a dict"):
+        store.save(info("A", [], "p-0", worker_result=3))
+    with pytest.raises(KeyError, match="must name its document, are None"):
+        store.retrieve({**info("A", [], "p-0"), "data": None})
+    with pytest.raises(TypeError):
+        store.save(info("A", [], "p-0", worker_result={"x": object()}))
+    assert store.values("d/1") == {}
+
+
+def test_monitoring_is_kept(store: Any, made_of: tuple[str, str]) -> None:
+    store.save_monitoring({"timestamp": 1.5, "host": {}})
+    store.save_monitoring({"timestamp": 2.5, "host": {}})
+    if isinstance(store, SQLStore):
+        assert [row["timestamp"] for row in store.monitoring()] == [2.5, 1.5]
+    else:
+        assert len((Path(made_of[1]) / "monitoring.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("postgresql://nobody@127.0.0.1:1/none", "cannot be used as a store: connection failed"),
+        ("://", "is no URL of a database"),
+        ("/proc/none/file.sqlite", "cannot be used as a store: unable to open database file"),
+    ],
+)
+def test_a_store_that_cannot_be_opened(place: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        SQLStore(place)
