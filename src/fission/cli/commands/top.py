@@ -84,6 +84,7 @@ def _table(rows: list[dict[str, Any]], interval: float) -> Any:
 
 
 def cells(row: dict[str, Any]) -> list[str]:
+    """The cells of a row of `rates`."""
     return [
         row["name"],
         row["node"] or "-",
