@@ -86,7 +86,7 @@ class NodeService:
         self._datagrams = Datagrams(self._on_echo, seal, unseal)
         self._voice: ZmqVoice | None = None
         self._means = Means(options.root or Path.home())
-        self._pulses = 0
+        self._pulses = self._echoed = 0
         self._pulse_to: tuple[str, int] = ("", 0)
         self._interval_s = 1.0
         self._unknown = 0
@@ -299,6 +299,10 @@ class NodeService:
     def _on_echo(self, echo: dict[str, Any], source: tuple[str, int]) -> None:
         if echo.get("run") != self._residence.run or not self._residence.run:
             return
+        number = echo.get("n")
+        if not isinstance(number, int) or not self._echoed < number <= self._pulses:
+            return  # an old one, which somebody may have recorded
+        self._echoed = number
         self._residence.heard(echo["run"], time.monotonic())
         self._residence.acknowledged(echo["run"], int(echo.get("ack", 0)))
         # the client may have given this node up while the way was broken, which Dask would find out much later
