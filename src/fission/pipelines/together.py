@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from fission.errors import UserError
+from fission.errors import FissionError, UserError
 from fission.pipelines.daemon import ask, sigterm_ends
 from fission.pipelines.errors import DaemonError, RouterAnswer, RouterUnreachable
 from fission.pipelines.nest import die_with_parent, why
@@ -82,6 +82,8 @@ class Together:
             code = 0
         except UserError as error:
             code = HOPELESS
+            sys.stderr.write(f"Error: {error}\n")
+        except FissionError as error:
             sys.stderr.write(f"Error: {error}\n")
         except BaseException:
             traceback.print_exc()
