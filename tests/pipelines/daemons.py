@@ -348,7 +348,7 @@ class Cluster:
                     return status
             return None
 
-        return eventually(there, 20, lambda: "a ready cluster\n" + self.story())
+        return eventually(there, 60, lambda: "a ready cluster\n" + self.story())
 
     def ask(self, **message: Any) -> dict[str, Any]:
         client = ApiClient(self.api)

@@ -13,7 +13,7 @@ from fission.pipelines import Job, Pipeline, PipelineError, PipelineRefused, Rou
 from tests.pipelines.daemons import Cluster
 from tests.waiting import eventually, is_running
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]  # each starts real daemons: seconds on a busy machine
 
 
 def test_jobs_run_in_order_with_data_and_job_id(cluster: Cluster) -> None:

@@ -10,7 +10,7 @@ from tests.pipelines.daemons import Cluster
 from tests.pipelines.postgres import Postgres
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]  # each starts real daemons: seconds on a busy machine
 
 
 @pytest.fixture
