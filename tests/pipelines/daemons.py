@@ -203,6 +203,12 @@ class BrokenStore(Store):
         raise OSError("no monitoring")
 
 
+class HangingStore(Store):
+    def save_monitoring(self, data):
+        import time
+        time.sleep(60)
+
+
 class NoStore:
     def __init__(self, **arguments):
         raise ConnectionError("no database there")

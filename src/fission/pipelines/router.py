@@ -167,6 +167,7 @@ class _Pump:
             self._stop.set()
 
     def tick(self) -> None:
+        self()  # first hear who is alive, then judge
         if not self._stop.is_set():
             self.desk.tick()
             self()
