@@ -42,7 +42,7 @@ UP = ["pipelines", "up", "--workers", "workers", "--store", "store.Store", "--nu
 @pytest.fixture
 def up(fission: CommandLine, folder: Path) -> Iterator[Running]:
     running = fission.start(*UP)
-    running.wait_for("Ready at tcp://127.0.0.1:", stream="stderr")
+    running.wait_for("Ready at tcp://127.0.0.1:", 40, stream="stderr")
     yield running
     if running.process.poll() is None:
         running.interrupt()

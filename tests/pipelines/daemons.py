@@ -203,6 +203,12 @@ class BrokenStore(Store):
         raise OSError("no monitoring")
 
 
+class HangingStore(Store):
+    def save_monitoring(self, data):
+        import time
+        time.sleep(60)
+
+
 class NoStore:
     def __init__(self, **arguments):
         raise ConnectionError("no database there")
@@ -348,7 +354,7 @@ class Cluster:
                     return status
             return None
 
-        return eventually(there, 20, lambda: "a ready cluster\n" + self.story())
+        return eventually(there, 60, lambda: "a ready cluster\n" + self.story())
 
     def ask(self, **message: Any) -> dict[str, Any]:
         client = ApiClient(self.api)

@@ -13,7 +13,7 @@ from fission.pipelines import Job, Pipeline, PipelineError, PipelineRefused, Rou
 from tests.pipelines.daemons import Cluster
 from tests.waiting import eventually, is_running
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]  # each starts real daemons: seconds on a busy machine
 
 
 def test_jobs_run_in_order_with_data_and_job_id(cluster: Cluster) -> None:
@@ -151,6 +151,17 @@ def test_monitoring(cluster: Cluster) -> None:
     assert processes[0]["active workers"] == 1
     assert all({"pid", "cpu percent", "resident memory", "virtual memory"} <= process.keys() for process in processes)
     assert [(process["worker"], process["data"]) for process in processes if "worker" in process] == [("Slow", {"seconds": 60})]
+
+
+def test_a_store_that_hangs_in_monitoring_stops_nothing(cluster: Cluster) -> None:
+    router, broker, _ = cluster.all(store="HangingStore")
+    eventually(lambda: "still busy with the last monitoring" in broker.said, 15, cluster.story)
+    with cluster.manager() as manager:
+        manager.start(Pipeline({Job("Slow", {"seconds": 6}): Job("A")}))  # longer than a Broker may be silent
+        assert manager.wait(20)
+        assert manager.failed_pipelines == 0
+    assert "is gone" not in router.said
+    assert len(cluster.runs("begin", "Slow")) == 1
 
 
 def test_unknown_workers_are_refused_or_fail(cluster: Cluster) -> None:

@@ -93,10 +93,12 @@ class Talk:
     def pulse(self, broker: str = "b", workers: Sequence[str] = ("A", "B"), processes: Sequence[str] = ("tcp://w1",)) -> None:
         self.ask(command="pulse", broker=broker, workers=list(workers), processes=list(processes))
 
-    def later(self, seconds: float) -> None:
-        self.fake.now += seconds
-        self.desk.tick()
-        self.desk.flush()
+    def later(self, seconds: float, step: float = 0.5) -> None:
+        end = self.fake.now + seconds
+        while self.fake.now < end:
+            self.fake.now = min(end, self.fake.now + step)
+            self.desk.tick()
+            self.desk.flush()
 
     def end(self, kind: str, job: int = 0, attempt: int = 1, pipeline: str = "x", **more: Any) -> None:
         self.desk.task_ends([TaskEnd(pipeline, job, attempt, kind, **more)])
@@ -215,6 +217,25 @@ def test_a_silent_broker_is_dead_to_dask(talk: Talk) -> None:
     assert talk.fake.dead == ["tcp://w1"]
 
 
+def test_a_router_that_stood_still_blames_nobody(talk: Talk) -> None:
+    leased(talk)
+    talk.later(0.1)
+    talk.later(60, step=60)
+    assert talk.fake.dead == []
+    assert set(talk.desk.work.helpers) == {"p"}
+    talk.later(SILENCE_S + 0.1)
+    assert talk.fake.dead == ["tcp://w1"]
+
+
+def test_a_process_that_nobody_knows_yet_may_have_been_killed_by_its_job(talk: Talk) -> None:
+    leased(talk)
+    talk.desk.work.helpers["p"].parked = None
+    talk.end("lost", process="tcp://new")
+    assert events(talk) == []
+    talk.ask(command="process ended", broker="b", process="tcp://new", dead=True, job="x-0", attempt=1, error="signal 9")
+    assert events(talk) == [["x", 0, 1, "raised", "signal 9", False]]
+
+
 def test_a_late_good_end_counts_and_stops_the_other_attempt(talk: Talk) -> None:
     leased(talk)
     talk.ask(command="process ended", broker="b", process="tcp://w1", job="x-0", attempt=1, error="timeout")
@@ -322,7 +343,7 @@ FIELDS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(messages=st.lists(st.tuples(st.sampled_from(COMMANDS), st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=5)), max_size=6))
 def test_no_message_breaks_the_desk(messages: list[tuple[str, dict[str, Any]]]) -> None:
     talk = Talk(":memory:")
@@ -338,7 +359,7 @@ def test_no_message_breaks_the_desk(messages: list[tuple[str, dict[str, Any]]]) 
         talk.store.close()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.binary(max_size=200))
 def test_no_bytes_break_the_desk(data: bytes) -> None:
     talk = Talk(":memory:")

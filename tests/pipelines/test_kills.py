@@ -17,7 +17,7 @@ from fission.pipelines.stores import SQLStore
 from tests.pipelines.daemons import Cluster, Daemon
 from tests.waiting import eventually, is_running
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]  # each starts real daemons: seconds on a busy machine
 
 DIAMOND = {Job("Top"): (Job("Left"), Job("Right")), (Job("Left"), Job("Right")): Job("Bottom")}
 

@@ -116,9 +116,9 @@ class DaskCluster:
             task.cancel()
         self._tasks.clear()
         with contextlib.suppress(Exception):  # whatever Dask has to say about its own end
-            await asyncio.wait_for(self._client.close(timeout=1), 2)
+            await asyncio.wait_for(self._client.close(timeout=0.1), 0.3)
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(self._scheduler.close(reason="the Router ends"), 2)
+            await asyncio.wait_for(self._scheduler.close(reason="the Router ends"), 0.5)
 
     def run(self, tasks: Sequence[Task]) -> None:
         by_worker: dict[str, list[Task]] = {}

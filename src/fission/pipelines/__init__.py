@@ -5,7 +5,7 @@ daemons. Nothing heavy is loaded before a daemon starts.
 """
 
 from fission.pipelines.broker import Broker
-from fission.pipelines.errors import DaemonError, PipelineError, PipelineRefused, RouterAnswer, RouterUnreachable
+from fission.pipelines.errors import DaemonError, PipelineError, PipelineRefused, RouterAnswer, RouterUnreachable, StoreLost
 from fission.pipelines.manager import PipelineManager
 from fission.pipelines.model import Job, Pipeline, Worker
 from fission.pipelines.pipeliner import Pipeliner
@@ -23,5 +23,6 @@ __all__ = [
     "Router",
     "RouterAnswer",
     "RouterUnreachable",
+    "StoreLost",
     "Worker",
 ]

@@ -9,9 +9,10 @@ import logging
 import os
 import signal
 import socket
+import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +100,7 @@ class Broker:
         self._router = ""
         self._configuration: dict[str, Any] = {}
         self._store: Any = None
+        self._monitor: threading.Thread | None = None
         self._there = True
         self._known_addresses: set[str] = set()
         #: Whether Ctrl-C or SIGTERM has ended it.
@@ -238,7 +240,7 @@ class Broker:
                 self._send_pulse(client)
             if now >= next_monitoring:
                 next_monitoring = now + float(self._configuration["monitoring interval"])
-                self._save_monitoring()
+                self._begin_monitoring()
             for _, body in listener.hear(min(LOOK_S, self.poll_time / 1000)):
                 self._kill_cancelled(body)
             now = time.monotonic()
@@ -306,15 +308,21 @@ class Broker:
                 self.logger.info("Job %s (%s) was cancelled", doing.job, doing.worker)
                 self._kill(slot, doing)
 
-    def _save_monitoring(self) -> None:
-        mine = monitoring.process_data(os.getpid(), "broker") or {}
-        running = [self._slots.doing(slot) if process.pid > 0 else None for slot, process in enumerate(self._processes)]
-        mine |= {"number of workers": self.number_of_workers, "active workers": sum(one is not None for one in running)}
-        others = [
-            monitoring.process_data(one.pid, "worker", doing) for one, doing in zip(self._processes, running, strict=True) if one.pid > 0
-        ]
-        data = {"host": monitoring.host_data(self._ip), "timestamp": time.time(), "processes": [mine, *(one for one in others if one)]}
+    def _begin_monitoring(self) -> None:
+        """Monitors in a thread: a slow store, or a file system that hangs, must not stop the pulses."""
+        if self._monitor is not None and self._monitor.is_alive():
+            self.logger.warning("The store is still busy with the last monitoring information")
+            return
+        running = [(one.pid, self._slots.doing(slot)) for slot, one in enumerate(self._processes) if one.pid > 0]
+        self._monitor = threading.Thread(target=self._save_monitoring, args=(running,), name="monitoring", daemon=True)
+        self._monitor.start()
+
+    def _save_monitoring(self, running: Sequence[tuple[int, Doing | None]]) -> None:
         try:
+            mine = monitoring.process_data(os.getpid(), "broker") or {}
+            mine |= {"number of workers": self.number_of_workers, "active workers": sum(doing is not None for _, doing in running)}
+            others = [monitoring.process_data(pid, "worker", doing) for pid, doing in running]
+            data = {"host": monitoring.host_data(self._ip), "timestamp": time.time(), "processes": [mine, *(one for one in others if one)]}
             self._store.save_monitoring(data)
         except Exception as error:  # the user's store; the next time it may do
             self.logger.error("The store cannot save monitoring information: %r", error)

@@ -17,6 +17,10 @@ class DaemonError(UserError):
     """A daemon cannot start with what it was given: an address in use, workers or a store that cannot be loaded."""
 
 
+class StoreLost(FissionError):
+    """The Router's database cannot be written any more; what was accepted is safe, and the Router can be started again."""
+
+
 class RouterUnreachable(FissionError):
     """No Router answered within the given time.
 

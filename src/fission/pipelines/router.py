@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fission.errors import UserError
 from fission.pipelines.daemon import quiet_logger
 from fission.pipelines.desk import Desk
-from fission.pipelines.errors import DaemonError
+from fission.pipelines.errors import DaemonError, StoreLost
 from fission.pipelines.messages import encode
 from fission.protocol.pipeline_records import TaskEnd
 
@@ -60,6 +60,7 @@ class Router:
         self._host = "0.0.0.0" if api_host_port[0] == "*" else api_host_port[0]
         self._config = _checked_config(config)
         self._state = state if state is not None else f"router-{api_host_port[1]}.sqlite"
+        self._shown = self._state if "://" not in self._state else "its database"  # a URL may have a password in it
         self._scheduler_port = scheduler_port
         self._secure = secure
         self._security = security
@@ -72,7 +73,8 @@ class Router:
         """Serve until Ctrl-C or SIGTERM.
 
         Raises:
-            DaemonError: an address is in use, the store cannot be used, or it failed while the Router ran; what was accepted is safe.
+            DaemonError: an address is in use, or the store cannot be used.
+            StoreLost: the store failed while the Router ran; what was accepted is safe.
         """
         from fission.adapters.sqlalchemy_store import SqlPipelines
         from fission.adapters.zmq_api import ApiServer
@@ -92,7 +94,7 @@ class Router:
         except KeyboardInterrupt:
             self.interrupted = True
         if self._failure is not None:
-            raise DaemonError(f"the Router ends because {self._state} cannot be written any more: {self._failure}") from self._failure
+            raise StoreLost(f"the Router ends because {self._shown} cannot be written any more: {self._failure}") from self._failure
 
     async def _serve(self, server: ApiServer, store: Any) -> None:
         from fission.adapters.dask_pipelines import DaskCluster
@@ -134,7 +136,7 @@ class Router:
     def failed(self, error: Exception) -> None:
         """The store cannot be used any more."""
         self._failure = error
-        self.logger.critical("%s cannot be written any more: %s", self._state, error)
+        self.logger.critical("%s cannot be written any more: %s", self._shown, error)
 
 
 class _Pump:
@@ -165,6 +167,7 @@ class _Pump:
             self._stop.set()
 
     def tick(self) -> None:
+        self()  # first hear who is alive, then judge
         if not self._stop.is_set():
             self.desk.tick()
             self()

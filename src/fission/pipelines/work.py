@@ -46,6 +46,7 @@ class Work:
         self.brokers: dict[str, BrokerView] = {}
         self.workers = store.known_workers()
         self._known_since: float | None = None
+        self._ticked = 0.0
         self._held: dict[str, list[TaskEnd]] = {}  # by process: jobs that were lost with it
         self._held_since: dict[str, float] = {}
         self._told: dict[str, float] = {}  # processes whose Broker has said why they died
@@ -173,7 +174,7 @@ class Work:
                 continue
             elif end.kind == "raised":
                 self._raised(active, end)
-            elif end.process in self._told or not self._broker_of(end.process):
+            elif end.process in self._told:
                 self._lost(active, end)
             else:
                 self._held.setdefault(end.process, []).append(end)
@@ -229,7 +230,7 @@ class Work:
             self.workers |= fresh
             self._store.remember_workers(sorted(fresh))
         if message.get("leave") is True:
-            self._broker_gone(name, "it has ended")
+            self._broker_gone(name, "it has ended", now)
 
     def process_ended(self, message: Mapping[str, Any], now: float) -> bool:
         """A Broker says that one of its processes has died, or must die, and with which job; False: the job is not running (any more).
@@ -257,20 +258,26 @@ class Work:
             if active is not None and active.attempts.get(end.job, (0,))[0] == end.attempt:
                 self._lost(active, end)
 
-    def _broker_of(self, process: str) -> str:
-        return next((name for name, broker in self.brokers.items() if process in broker.processes), "")
-
-    def _broker_gone(self, name: str, why: str) -> None:
+    def _broker_gone(self, name: str, why: str, now: float) -> None:
         broker = self.brokers.pop(name)
         self._log.info("Broker %s is gone: %s", name, why)
         self._cluster.lost(broker.processes)
         for process in broker.processes:
+            self._told[process] = now  # nobody will say why they died
             self._release(process)
 
     # time, and the end of a round
 
     def tick(self, now: float) -> None:
-        """Judge who was silent for too long, and what waits for a worker that nobody has."""
+        """Judge who was silent for too long, and what waits for a worker that nobody has. To be called a few times a second."""
+        stood_still = now - self._ticked if self._ticked else 0.0
+        self._ticked = now
+        if stood_still > PULSE_S:  # it was us: nobody could be heard
+            for helper in self.helpers.values():
+                helper.seen += stood_still
+                helper.parked_at += stood_still
+            for broker in self.brokers.values():
+                broker.seen += stood_still
         for name, helper in list(self.helpers.items()):
             if helper.parked is None and now - helper.seen > SILENCE_S:
                 self._void(name, f"no word for {SILENCE_S:g} s")
@@ -278,7 +285,7 @@ class Work:
                 self._void(name, "it takes no answer")
         for name, broker in list(self.brokers.items()):
             if now - broker.seen > SILENCE_S:
-                self._broker_gone(name, f"no word for {SILENCE_S:g} s")
+                self._broker_gone(name, f"no word for {SILENCE_S:g} s", now)
         for process, since in list(self._held_since.items()):
             if now - since > REPORT_S:
                 self._release(process)
