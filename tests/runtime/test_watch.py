@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -175,6 +176,30 @@ def test_time_spent_waiting_is_measured(alone: Alone) -> None:
     body = alone.words()[0].body
     assert 6 <= body["starved_s"] < 7
     assert 7 <= body["blocked_s"] < 8
+
+
+def seconds_for(blocks: int, tap: bool) -> float:
+    """Processor time of the job's thread for blocks that travel together, as those of a busy pipe do."""
+    alone = Alone()
+    if tap:
+        alone.tap(credit=1000)  # which nobody gives back
+    began = time.thread_time()
+    for number in range(blocks):
+        alone.outlet.put(b"12345678")
+        if number % 1000 == 999:
+            alone.outlet.flush()
+            alone.outlet._window.release(alone.outlet._window.next - 1)
+            alone.net.box("consumer")._messages.clear()
+    took = time.thread_time() - began
+    alone.exchange.close(0)
+    return took
+
+
+@pytest.mark.slow
+def test_a_tap_that_never_reads_costs_less_than_a_tenth() -> None:
+    seconds_for(20_000, tap=True)
+    ratios = [seconds_for(40_000, tap=True) / seconds_for(40_000, tap=False) for _ in range(9)]
+    assert statistics.median(ratios) < 1.1, ratios
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ class Looks:
         if found is None:
             return  # it came too late
         answers, complete, missing = found
-        answers[word.job] = {name: value for name, value in word.body.items() if name not in ("say", "key")}
+        answers[word.job] = {"life": word.incarnation} | {name: value for name, value in word.body.items() if name not in ("say", "key")}
         missing.discard(word.job)
         if not missing:
             complete.set()

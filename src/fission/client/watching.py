@@ -111,8 +111,8 @@ def _rates(row: Mapping[str, Any], old: Mapping[str, Any] | None, new: Mapping[s
     outputs = new["outputs"].values()
     found |= {"memory": new["memory"], "blocks": new["blocks"], "queue": sum(output["queue"] for output in outputs)}
     seconds = new["at"] - old["at"] if old else 0.0
-    if old is None or seconds <= 0:
-        return found
+    if old is None or old["life"] != new["life"] or seconds <= 0:
+        return found  # a new life counts anew
     past = old["outputs"].values()
     way_s, ways = (sum(one[name] for one in outputs) - sum(one[name] for one in past) for name in ("way_s", "way_blocks"))
     starved, blocked = ((new[name] - old[name]) / seconds for name in ("starved_s", "blocked_s"))

@@ -69,6 +69,7 @@ class Tap:
         """
         self.number = number
         self._credit = self._full = credit
+        self._shut = False  # something did not fit: all goes by until there is more credit, at the least cost
         self._payload = payload
         self._share = share
         self._arm = arm
@@ -78,6 +79,8 @@ class Tap:
 
     def saw(self, message: Any) -> None:
         """A message was sent."""
+        if self._shut:
+            return
         first = message[0]
         size = tapped.size_of(message) if self._payload else tapped.HEADER_SIZE
         if self._too_big(size):
@@ -99,7 +102,8 @@ class Tap:
 
     def _too_big(self, size: int) -> bool:
         # one message may be bigger than all credit: where nothing is under way, it goes
-        return size > self._credit < self._full
+        self._shut = size > self._credit < self._full
+        return self._shut
 
     def _out_of_shared_memory(self, message: Any) -> list[Buffer] | None:
         began = perf_counter()
@@ -122,6 +126,7 @@ class Tap:
     def more(self, credit: int) -> None:
         """The looker has room again."""
         self._credit += credit
+        self._shut = False
 
 
 class Meter:

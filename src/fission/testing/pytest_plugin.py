@@ -101,12 +101,17 @@ def fission_cfg(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture
 def fission_cfg_jobs(fission_cfg: Any) -> Iterator[Callable[..., JobEmulator]]:
     """A function: ``fission_cfg_jobs(index)`` is the emulator of ``JOBS[index]`` of the network's config, killed after the test."""
+    from fission.errors import DefinitionError
     from fission.testing.emulator import emulate
 
     made: list[JobEmulator] = []
 
     def jobs(index: int, path: str = ".emulate", **options: Any) -> JobEmulator:
-        made.append(emulate(fission_cfg.JOBS[index], path, head_size=getattr(fission_cfg, "HEAD_SIZE", 1), **options))
+        listed = fission_cfg.JOBS
+        if not -len(listed) <= index < len(listed):
+            names = ", ".join(f"{number}: {job.name}" for number, job in enumerate(listed))
+            raise DefinitionError(f"fission_cfg_jobs takes the index of an entry of JOBS, not {index!r}; there are {names}")
+        made.append(emulate(listed[index], path, head_size=getattr(fission_cfg, "HEAD_SIZE", 1), **options))
         return made[-1]
 
     yield jobs

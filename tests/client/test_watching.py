@@ -1,0 +1,80 @@
+"""Two looks at a network, made into rates and shares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fission.client.watching import rates
+
+
+def look(at: float, life: int = 1, **changes: Any) -> dict[str, Any]:
+    measured: dict[str, Any] = {
+        "life": life,
+        "at": at,
+        "blocks": 0,
+        "inputs": {"1": {"received": 0}},
+        "outputs": {"2": {"sent": 0, "queue": 0, "dropped": 0, "way_s": 0.0, "way_blocks": 0}},
+        "starved_s": 0.0,
+        "blocked_s": 0.0,
+        "cpu_s": 0.0,
+        "memory": 1000,
+    }
+    row = {"id": 5, "name": "Job 5", "state": "running", "node": "a", "restarts": life - 1, "measured": measured | changes}
+    return {"jobs": [row]}
+
+
+def test_what_happened_in_between() -> None:
+    later = look(
+        12.0,
+        blocks=90,
+        inputs={"1": {"received": 100}, "3": {"received": 20}},
+        outputs={"2": {"sent": 80, "queue": 7, "dropped": 0, "way_s": 0.6, "way_blocks": 3}},
+        starved_s=0.5,
+        blocked_s=1.0,
+        cpu_s=0.25,
+    )
+    before = look(10.0, inputs={"1": {"received": 20}, "3": {"received": 0}})
+    assert rates(before, later) == [
+        {
+            "id": 5,
+            "name": "Job 5",
+            "node": "a",
+            "state": "running",
+            "restarts": 0,
+            "cpu": 12.5,
+            "memory": 1000,
+            "blocks": 90,
+            "in_per_s": 50.0,
+            "out_per_s": 40.0,
+            "queue": 7,
+            "latency_s": 0.2,
+            "busy": 0.25,
+            "starved": 0.25,
+            "blocked": 0.5,
+        }
+    ]
+
+
+def test_nothing_went_out_so_nobody_knows_how_long_it_takes() -> None:
+    assert rates(look(10.0), look(11.0))[0]["latency_s"] is None
+
+
+def test_a_new_life_has_no_rates_yet() -> None:
+    (row,) = rates(look(10.0, blocks=1000), look(11.0, life=2, blocks=5))
+    assert (row["blocks"], row["restarts"], row["memory"]) == (5, 1, 1000)
+    assert row["cpu"] is row["in_per_s"] is row["busy"] is row["latency_s"] is None
+
+
+def test_a_job_that_does_not_answer() -> None:
+    silent = look(11.0)
+    silent["jobs"][0] |= {"measured": None, "state": "starting"}
+    for before, after in ((look(10.0), silent), (silent, look(12.0))):
+        (row,) = rates(before, after)
+        assert row["cpu"] is row["out_per_s"] is row["busy"] is None
+    assert rates(look(10.0), silent)[0]["state"] == "starting"
+
+
+def test_shares_stay_within_the_whole() -> None:
+    """Waits that began before the first look count from there on."""
+    (row,) = rates(look(10.0), look(11.0, starved_s=1.7, blocked_s=0.1))
+    assert (row["starved"], row["blocked"], row["busy"]) == (1.0, 0.1, 0.0)
