@@ -87,6 +87,7 @@ class NodeService:
         self._voice: ZmqVoice | None = None
         self._means = Means(str(options.root or Path.home()))
         self._pulses = 0
+        self._echoed = 0  # number of the last pulse that the client has answered
         self._pulse_to: tuple[str, int] = ("", 0)
         self._interval_s = 1.0
         self._unknown = 0
@@ -165,6 +166,7 @@ class NodeService:
         if not same:
             self._prepared.clear()
             log.info("serves the network %s", order["network"])
+        self._echoed = self._pulses
         self._pulse_to = (str(order["pulses"][0]), int(order["pulses"][1]))
         self._following = bool(order["follow"])
         if self._voice is None or self._voice.address != order["ear"]:
@@ -285,7 +287,13 @@ class NodeService:
             now = time.monotonic()
             self._means.sample(now)
             self._pulses += 1
-            pulse = {"run": self._residence.run, "life": self._life, "n": self._pulses, "means": self._means.values()}
+            pulse = {
+                "run": self._residence.run,
+                "life": self._life,
+                "n": self._pulses,
+                "echoed": self._echoed,
+                "means": self._means.values(),
+            }
             self._datagrams.send(pulse, self._pulse_to)
             again, stops = self._residence.tick(now)
             for body in again:
@@ -300,6 +308,7 @@ class NodeService:
         if echo.get("run") != self._residence.run or not self._residence.run:
             return
         self._residence.heard(echo["run"], time.monotonic())
+        self._echoed = max(self._echoed, int(echo.get("n", 0)))
         self._residence.acknowledged(echo["run"], int(echo.get("ack", 0)))
         # the client may have given this node up while the way was broken, which Dask would find out much later
         self._unknown = 0 if echo.get("known") else self._unknown + 1
