@@ -46,7 +46,12 @@ class Told(Numbers):
         self.path = path
     def run(self):
         if self.number % 10 == 9 and os.path.exists(self.path):
-            self.finish()
+            try:
+                os.symlink(str(self.number + 1), self.path + ".number")  # the first one who sees it says where the end is, to all lives
+            except FileExistsError:
+                pass
+            if self.number + 1 >= int(os.readlink(self.path + ".number")):
+                self.finish()
         return super().run()
 
 class Forgets(Told):
@@ -179,9 +184,9 @@ class Site:
 
     @property
     def config(self) -> str:
-        """Lines of a config for all nodes, each by its own name."""
+        """Lines of a config for all nodes, each by its own name. Pulses: twice the default, for machines that have more to do."""
         listed = ", ".join(f"BaseNode({node.ip!r}, name={node.name!r})" for node in self.nodes.values())
-        return f"from fission.core.nodes import *\nCLIENT_IP = {self.network.client_ip!r}\nNODES = [{listed}]\nSECURITY = {self.secure}"
+        return f"from fission.core.nodes import *\nCLIENT_IP = {self.network.client_ip!r}\nNODES = [{listed}]\nSECURITY = {self.secure}\nPULSE_INTERVAL = 0.2"
 
     def project(self, listed: str, jobs: str = "", extra: str = "", files: dict[str, str] | None = None, name: str = "project") -> None:
         """Make the project of the network ``net``; ``extra``: further lines of its config, which count.
@@ -202,9 +207,9 @@ class Site:
         """``manage.py net run``."""
         return self.fission.start("net", "run", *options, env=self.env)
 
-    def run(self, listed: str, jobs: str = "", extra: str = "", files: dict[str, str] | None = None) -> Running:
+    def run(self, listed: str, jobs: str = "", extra: str = "", files: dict[str, str] | None = None, name: str = "project") -> Running:
         """Make the project and run it."""
-        self.project(listed, jobs, extra, files)
+        self.project(listed, jobs, extra, files, name)
         return self.start()
 
     # what happens
@@ -277,7 +282,7 @@ class Site:
         """Wait for the end of the client, exit code 0.
 
         Args:
-            expected: what the sink must have got of so many blocks of job 1; with ``pipe``, its input, its file is known exactly.
+            expected: what the sink must have got of so many blocks of a source; with ``pipe``, its input, its file is known exactly.
 
         No job's process may be left anywhere, and no service may have logged an error of ours.
         """
@@ -289,9 +294,9 @@ class Site:
         assert "Traceback" not in "".join(node.log for node in self.nodes.values()), self.story()
         return done
 
-    def blocks(self, job: int = 1) -> int:
-        """The number of the last block of a job that counts, by what the client noted of its end."""
-        return int(next(iter(self.happened("Ended", job=job)[-1]["ends"].values()))[2])
+    def blocks(self) -> int:
+        """How many blocks the sources have sent."""
+        return int(os.readlink(f"{self.end}.number"))
 
     def no_jobs_left(self, names: Iterable[str] = ()) -> None:
         """Wait until no job has a process on these nodes (all of them by default)."""
