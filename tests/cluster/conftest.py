@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,8 +33,8 @@ def cluster(hosts: Callable[[int], Hosts], fission: CommandLine, tmp_path: Path)
     """Makes hosts with services on them, and a project; see tests/cluster/support.py."""
     made: list[Site] = []
 
-    def make(count: int, *, start: bool = True, secure: bool = True) -> Site:
-        made.append(Site(fission, hosts(count), tmp_path, start=start, secure=secure))
+    def make(count: int, **options: Any) -> Site:
+        made.append(Site(fission, hosts(count), tmp_path, **options))
         return made[-1]
 
     yield make

@@ -4,10 +4,10 @@
 
     def test_a_killed_service(cluster):
         site = cluster(3)                              # three hosts, a service on each; the fixture ends everything
-        client = site.run(CHAIN.format(limit=600))     # `manage.py net run` on this machine
+        client = site.run(CHAIN.format(limit=0))       # `manage.py net run` on this machine; 0: until `finish`
         site.rows(60)                                  # the sink's file has so many rows
-        site.nodes[site.node_of(3)].process.kill()
-        site.finish(client, chain_rows(600))           # exit code 0, and the file is exactly this; nothing else is left
+        site.nodes[site.node_of(3)].kill()
+        site.finish(client, chain_rows)                # exit code 0, and the file is exactly this; nothing else is left
 
 Hosts share this machine's disk: each service has its own folder, ``ROOT/NAME``, from where its jobs must import everything.
 """
@@ -17,9 +17,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -34,6 +37,26 @@ from tests.e2e.support import rows
 from tests.waiting import CommandLine, Finished, Running, _environment, eventually
 
 T = TypeVar("T")
+
+#: Ends when it is told: a run takes as long as its test needs. Arguments as of `Numbers`, but for the first: the file that tells it.
+TOLD = """
+class Told(Numbers):
+    def __init__(self, path, *args, **kwargs):
+        super().__init__(0, *args, **kwargs)
+        self.path = path
+    def run(self):
+        if self.number % 10 == 9 and os.path.exists(self.path):
+            try:
+                os.symlink(str(self.number + 1), self.path + ".number")  # the first one who sees it says where the end is, to all lives
+            except FileExistsError:
+                pass
+            if self.number + 1 >= int(os.readlink(self.path + ".number")):
+                self.finish()
+        return super().run()
+
+class Forgets(Told):
+    CHECKPOINT = None
+"""
 
 #: What one thing may take on a busy machine; arbitrary.
 WAIT_S = 30.0
@@ -52,11 +75,14 @@ class Node:
     """
 
     def __init__(self, host: Host, name: str, folder: Path, client_ip: str, env: dict[str, str | None]) -> None:
+        # of its own: a machine that loses its power leaves what is there. Below a short path, because sockets are made there.
+        self.temp = Path(tempfile.mkdtemp(prefix=f"{name}-"))
         self.host, self.name, self.client_ip = host, name, client_ip
         self.root = folder / name
         self.log_file = folder / f"{name}.log"
         self.process: Any = None
-        self._env = env
+        self.killed = False
+        self._env = {**env, "TMPDIR": str(self.temp)}
 
     @property
     def ip(self) -> str:
@@ -110,6 +136,22 @@ class Node:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
+    def left(self) -> list[Path]:
+        """What a service that ended in order has left in its folder for temporary files."""
+        ended = self.process is not None and self.process.poll() == 0
+        return [path for path in self.temp.iterdir() if path.name.startswith("fission")] if ended and not self.killed else []
+
+    def kill(self) -> None:
+        """SIGKILL to the service alone."""
+        self.killed = True
+        self.process.kill()
+        self.process.wait(WAIT_S)
+
+    def power_off(self) -> None:
+        """As of its host."""
+        self.killed = True
+        self.host.kill()
+
     def stop(self) -> None:
         """SIGTERM to the service; it must end in order."""
         self.process.terminate()
@@ -119,7 +161,9 @@ class Node:
 class Site:
     """Hosts, their services, a project and its runs. Made by the fixture ``cluster``."""
 
-    def __init__(self, fission: CommandLine, network: Hosts, folder: Path, *, start: bool = True, secure: bool = True) -> None:
+    def __init__(
+        self, fission: CommandLine, network: Hosts, folder: Path, *, start: bool = True, secure: bool = True, jobs: int = 8
+    ) -> None:
         self.fission, self.network, self.secure = fission, network, secure
         self.folder = folder
         self.keys = folder / "keys"
@@ -130,8 +174,7 @@ class Site:
             name = f"n{index}"
             self.nodes[name] = Node(host, name, folder / "hosts", network.client_ip, self.env)
             if start:
-                self.nodes[name].start()
-        self.job_ids: list[int] = []
+                self.nodes[name].start(jobs=jobs)
 
     def __getitem__(self, number: int) -> Node:
         """The node with this number, from 1."""
@@ -141,24 +184,32 @@ class Site:
 
     @property
     def config(self) -> str:
-        """Lines of a config for all nodes, each by its own name and in a group of its own."""
+        """Lines of a config for all nodes, each by its own name. Pulses: twice the default, for machines that have more to do."""
         listed = ", ".join(f"BaseNode({node.ip!r}, name={node.name!r})" for node in self.nodes.values())
-        own = "\n".join(f"BaseGroup({node.name.upper()!r}, nodes=[{node.ip!r}])" for node in ())
-        return (
-            f"from fission.core.nodes import *\nCLIENT_IP = {self.network.client_ip!r}\nNODES = [{listed}]\nSECURITY = {self.secure}\n{own}"
-        )
+        return f"from fission.core.nodes import *\nCLIENT_IP = {self.network.client_ip!r}\nNODES = [{listed}]\nSECURITY = {self.secure}\nPULSE_INTERVAL = 0.2"
 
-    def project(self, listed: str, jobs: str = "", extra: str = "", files: dict[str, str] | None = None) -> None:
-        """Make the project of the network ``net``; ``extra``: further lines of its config, which count."""
-        self.fission.project({**project_of(listed, jobs, f"{OFTEN}{self.config}\n{extra}\n"), **(files or {})})
+    def project(self, listed: str, jobs: str = "", extra: str = "", files: dict[str, str] | None = None, name: str = "project") -> None:
+        """Make the project of the network ``net``; ``extra``: further lines of its config, which count.
+
+        `Numbers` of 0 go on until `finish` is called.
+        """
+        for name, told in (("Numbers", "Told"), ("Forgets", "Forgets")):
+            listed = listed.replace(f"{name}(0", f"{told}({str(self.end)!r}")
+        jobs = TOLD + textwrap.dedent(jobs)
+        self.fission.project({**project_of(listed, jobs, f"{OFTEN}{self.config}\n{extra}\n"), **(files or {})}, name)
+
+    @property
+    def end(self) -> Path:
+        """The file that ends sources without a limit; all hosts see it."""
+        return self.folder / "end"
 
     def start(self, *options: str) -> Running:
         """``manage.py net run``."""
         return self.fission.start("net", "run", *options, env=self.env)
 
-    def run(self, listed: str, jobs: str = "", extra: str = "", files: dict[str, str] | None = None) -> Running:
+    def run(self, listed: str, jobs: str = "", extra: str = "", files: dict[str, str] | None = None, name: str = "project") -> Running:
         """Make the project and run it."""
-        self.project(listed, jobs, extra, files)
+        self.project(listed, jobs, extra, files, name)
         return self.start()
 
     # what happens
@@ -219,21 +270,33 @@ class Site:
 
     # ends
 
-    def finish(
-        self, client: Running, expected: Sequence[Any] | None, exit_code: int | None = 0, *, pipe: int = 4, sink: int = 5
-    ) -> Finished:
-        """Wait for the end of the client; check the exit code and the sink's file, and that no job's process is left anywhere."""
+    def wait(self, client: Running, exit_code: int | None = 0) -> Finished:
+        """Tell the sources to end, and wait for the end of the client."""
+        self.end.touch()
         try:
-            done = client.wait(WAIT_S + 15, exit_code=exit_code)
+            return client.wait(WAIT_S + 15, exit_code=exit_code)
         except AssertionError as why:
             raise AssertionError(f"{why}\n{self.story()}") from None
-        if expected is not None:
-            found = self.result(sink).read_bytes()
-            wanted = csv_of(expected, pipe)
-            assert found == wanted, f"{_difference(found, wanted)}\n{done}\n{self.story()}"
+
+    def finish(self, client: Running, expected: Callable[[int], Sequence[Any]], *, pipe: int = 4, sink: int = 5) -> Finished:
+        """Wait for the end of the client, exit code 0.
+
+        Args:
+            expected: what the sink must have got of so many blocks of a source; with ``pipe``, its input, its file is known exactly.
+
+        No job's process may be left anywhere, and no service may have logged an error of ours.
+        """
+        done = self.wait(client)
+        found = self.result(sink).read_bytes()
+        wanted = csv_of(expected(self.blocks()), pipe)
+        assert found == wanted, f"{_difference(found, wanted)}\n{done}\n{self.story()}"
         self.no_jobs_left()
         assert "Traceback" not in "".join(node.log for node in self.nodes.values()), self.story()
         return done
+
+    def blocks(self) -> int:
+        """How many blocks the sources have sent."""
+        return int(os.readlink(f"{self.end}.number"))
 
     def no_jobs_left(self, names: Iterable[str] = ()) -> None:
         """Wait until no job has a process on these nodes (all of them by default)."""
@@ -261,6 +324,10 @@ class Site:
             if node.process is not None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     node.process.wait(max(0.0, deadline - time.monotonic()))
+        left = [str(path) for node in self.nodes.values() for path in node.left()]
+        for node in self.nodes.values():
+            shutil.rmtree(node.temp, ignore_errors=True)
+        assert not left, f"services have left {left}"
 
 
 def _difference(found: bytes, wanted: bytes) -> str:

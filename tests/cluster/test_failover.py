@@ -2,22 +2,246 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Callable
 
+import pytest
+
 from tests.cluster.support import Site
-from tests.e2e.failover import CHAIN, chain_rows
+from tests.e2e.failover import CHAIN, DIAMOND, chain_rows, diamond_rows
+from tests.e2e.support import column
+from tests.waiting import eventually
 
 MakeSite = Callable[..., Site]
-LIMIT = 600
+#: Rows of the sink's file before and after a fault; 2 ms each.
 STEADY = 60
 
 
+# -- processes ----------------------------------------------------------------------------------------------------------
+
+
 def test_a_killed_service(cluster: MakeSite) -> None:
+    """Of the node of the source; its jobs go on elsewhere."""
     site = cluster(3)
-    client = site.run(CHAIN.format(limit=LIMIT))
+    client = site.run(CHAIN.format(limit=0))
     site.rows(STEADY)
-    victim = site.node_of(3)
-    site.nodes[victim].process.kill()
-    done = site.finish(client, chain_rows(LIMIT))
-    assert site.lost_nodes() == [victim]
-    assert f"node {victim} is lost" in done.stderr
+    victim = site.node_of(1)
+    site.nodes[victim].kill()
+    site.happened("NodeLost", node=victim)
+    site.more_rows(STEADY)
+    done = site.finish(client, chain_rows)
+    assert f"Failover: node {victim} is lost: its service has ended" in done.stderr
+    assert all(site.node_of(job) != victim for job in (1, 2, 3, 4))
+
+
+def test_killed_processes_of_jobs(cluster: MakeSite) -> None:
+    """Each is restarted where it was: the source, an executable's host, one without state, one with."""
+    site = cluster(2)
+    client = site.run(CHAIN.format(limit=0))
+    site.rows(STEADY)
+    for job in (1, 2, 3, 4):
+        node = site.nodes[site.node_of(job)]
+        site.until(lambda: node.job(job), f"the process of job {job}").kill()  # type: ignore[union-attr]  # noqa: B023
+        site.happened("JobReady", job=job, incarnation=2)
+        assert site.node_of(job) == node.name
+        site.more_rows(STEADY)
+    site.finish(client, chain_rows)
+    assert site.lost_nodes() == []
+
+
+def test_a_node_that_stands_still_and_goes_on_is_fenced(cluster: MakeSite) -> None:
+    """Its processes do not know that they were replaced; nothing that they do counts, and they are stopped."""
+    site = cluster(2)
+    client = site.run(CHAIN.format(limit=0))
+    site.rows(STEADY)
+    victim = site.nodes[site.node_of(4)]
+    old = victim.jobs()
+    assert 4 in old
+    victim.signal(signal.SIGSTOP)
+    site.happened("NodeLost", node=victim.name)
+    site.more_rows(STEADY)
+    victim.signal(signal.SIGCONT)
+    site.happened("NodeUp", 2, node=victim.name)
+    site.until(lambda: not victim.jobs() & old, f"the old lives of {old} are stopped")
+    site.more_rows(STEADY)
+    site.finish(client, chain_rows)
+
+
+# -- cables and lines -----------------------------------------------------------------------------------------------------
+
+
+def test_a_short_break_is_no_failover(cluster: MakeSite) -> None:
+    # lose: a cable that is plugged in again may need a second
+    site = cluster(2)
+    client = site.run(CHAIN.format(limit=0))
+    site.rows(STEADY)
+    for number in (1, 2):
+        host = site[number].host
+        host.lose(100)
+        eventually(_after(0.3), 1, "0.3 s")
+        host.heal()
+        site.more_rows(STEADY)
+    site.finish(client, chain_rows)
+    assert site.lost_nodes() == []
+    assert all(life == 1 for life, _ in site.lives().values())
+
+
+def test_a_cut_cable(cluster: MakeSite) -> None:
+    """Of the node of the stateful job. The jobs behind the cut wait for the client, and stop by themselves."""
+    site = cluster(3)
+    client = site.run(CHAIN.format(limit=0), extra="ORPHAN_TIMEOUT = 2")
+    site.rows(STEADY)
+    victim = site.nodes[site.node_of(4)]
+    victim.host.link(False)
+    site.happened("NodeLost", node=victim.name)
+    site.more_rows(STEADY)
+    victim.logged("the client was not heard for too long: its jobs are stopped")
+    done = site.finish(client, chain_rows)
+    assert f"Failover: node {victim.name} is lost: 5 pulses missed" in done.stderr
+
+
+def test_a_node_that_returns_is_used_again(cluster: MakeSite) -> None:
+    site = cluster(2)
+    client = site.run(CHAIN.format(limit=0))
+    site.rows(STEADY)
+    site[1].host.link(False)
+    site.happened("NodeLost", node="n1")
+    eventually(_after(1.5), 3, "two seconds without a cable")
+    site[1].host.link(True)
+    site.happened("NodeUp", 2, node="n1")
+    site.until(lambda: not site[1].jobs(), "its old lives are stopped")
+    site[2].kill()
+    site.happened("NodeLost", node="n2")
+    site.more_rows(STEADY)
+    assert {site.node_of(job) for job in (1, 2, 3, 4)} == {"n1"}
+    site.finish(client, chain_rows)
+
+
+@pytest.mark.parametrize("direction", ["out", "in"])
+def test_a_line_that_carries_only_one_way(cluster: MakeSite, direction: str) -> None:
+    """Who is not heard is lost; so is who does not hear, though its pulses arrive."""
+    site = cluster(2)
+    client = site.run(CHAIN.format(limit=0))
+    site.rows(STEADY)
+    victim = site.nodes[site.node_of(3)]
+    victim.host.lose(100, direction)
+    site.happened("NodeLost", node=victim.name, deadline_s=5)
+    site.more_rows(STEADY)
+    victim.host.heal()
+    site.happened("NodeUp", 2, node=victim.name)
+    site.finish(client, chain_rows)
+
+
+def test_a_line_that_loses_a_tenth(cluster: MakeSite) -> None:
+    site = cluster(2)
+    client = site.run(CHAIN.format(limit=0))
+    site.rows(STEADY)
+    site[1].host.lose(10)
+    site.more_rows(10 * STEADY)
+    site.finish(client, chain_rows)
+
+
+def test_a_slow_line(cluster: MakeSite) -> None:
+    site = cluster(2)
+    client = site.run(CHAIN.format(limit=0))
+    site.rows(STEADY)
+    for node in site.nodes.values():
+        node.host.limit(1000)
+    site.more_rows(5 * STEADY)
+    site.finish(client, chain_rows)
+    assert site.lost_nodes() == []
+
+
+# -- more than one ------------------------------------------------------------------------------------------------------
+
+
+def test_two_nodes_lost_at_once(cluster: MakeSite) -> None:
+    site = cluster(3)
+    client = site.run(DIAMOND.format(limit=0), extra="ORPHAN_TIMEOUT = 2")
+    site.rows(STEADY)
+    for number in (1, 2):
+        site[number].host.link(False)
+    for number in (1, 2):
+        site.happened("NodeLost", node=f"n{number}")
+    site.more_rows(STEADY)
+    assert {site.node_of(job) for job in (1, 2, 3, 4)} == {"n3"}
+    for number in (1, 2):
+        site[number].logged("the client was not heard for too long")
+    site.finish(client, diamond_rows, pipe=5)
+
+
+def test_power_loss_of_the_node_of_a_join(cluster: MakeSite) -> None:
+    site = cluster(3)
+    client = site.run(DIAMOND.format(limit=0))
+    site.rows(STEADY)
+    victim = site.nodes[site.node_of(4)]
+    victim.power_off()
+    site.happened("NodeLost", node=victim.name)
+    site.more_rows(STEADY)
+    site.finish(client, diamond_rows, pipe=5)
+
+
+# -- sources --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_node_of_a_source_that_cannot_resume(cluster: MakeSite) -> None:
+    """A new generation begins; of the old one a beginning without gaps arrived, and the summary says that its source was restarted."""
+    site = cluster(2)
+    client = site.run(CHAIN.format(limit=0).replace("Numbers", "Forgets").replace("Total", "Pass"))
+    site.rows(STEADY)
+    victim = site.nodes[site.node_of(1)]
+    victim.kill()
+    site.happened("JobReady", job=1, incarnation=2)
+    site.until(lambda: column(site.result())[-1] >= 2 * STEADY, "rows of the new generation")
+    done = site.wait(client)
+    values = column(site.result())
+    begin = values.index(2, 1)
+    assert begin >= STEADY
+    assert values[:begin] == [2 * number for number in range(1, begin + 1)], done
+    assert values[begin:] == [2 * number for number in range(1, site.blocks() + 1)], done
+    assert "1 restart" in next(line for line in done.stdout.splitlines() if "Forgets 1" in line)
+
+
+# -- places ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_node_that_comes_late_is_admitted(cluster: MakeSite) -> None:
+    site = cluster(2, start=False)
+    site[1].start()
+    pattern = f"10.77.{site.network.number}.*"
+    client = site.run(CHAIN.format(limit=0), extra=f"NODES = [MultiNode({pattern!r})]")
+    site.rows(STEADY)
+    site[2].start()
+    site.happened("NodeUp", node="n2")
+    site[1].kill()
+    site.happened("NodeLost", node="n1")
+    site.more_rows(STEADY)
+    assert {site.node_of(job) for job in (1, 2, 3, 4)} == {"n2"}
+    site.finish(client, chain_rows)
+
+
+def test_too_few_places(cluster: MakeSite) -> None:
+    """Who is more important gets what there is; the network ends when its patience does, and names the reasons."""
+    site = cluster(2, jobs=3)
+    jobs = """
+    class Important(Total):
+        PRIORITY = 5
+    """
+    client = site.run(CHAIN.format(limit=0).replace("Total", "Important"), jobs, extra="ALLOCATION_TIMEOUT = 1.5")
+    site.rows(STEADY)
+    victim = site.nodes[site.node_of(4)]
+    other = "n1" if victim.name == "n2" else "n2"
+    victim.kill()
+    done = client.wait(exit_code=3)
+    site.no_jobs_left()
+    assert site.lives()[4] == (2, other)
+    assert "no place for" in done.stdout
+    assert f"{victim.name}: lost" in done.stderr
+    assert f"{other}: has no room" in done.stderr or f"{other}: full" in done.stderr, done.stderr
+
+
+def _after(seconds: float) -> Callable[[], bool]:
+    """True when so much time has passed: of a fault that has a length there is nothing else to wait for."""
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() >= end

@@ -33,6 +33,8 @@ from fission.service.stock import Stock
 HERE = NodeName("here")
 #: Echoes in a row by which the client says that it has no connection to this node, before the present one is given up; arbitrary.
 UNKNOWN_ECHOES = 5
+#: Pulses whose round trip is still measured; arbitrary, a few seconds of them.
+PULSES_REMEMBERED = 50
 #: Bytes of a log that are sent to a client who collects; arbitrary.
 LOG_BYTES = 8 << 20
 
@@ -86,7 +88,10 @@ class NodeService:
         self._datagrams = Datagrams(self._on_echo, seal, unseal)
         self._voice: ZmqVoice | None = None
         self._means = Means(options.root or Path.home())
-        self._pulses = self._echoed = 0
+        self._pulses = 0
+        self._echoed = 0  # number of the last pulse that the client has answered
+        self._sent_at: dict[int, float] = {}  # of the pulses that were not answered yet
+        self._rtt_s: float | None = None
         self._pulse_to: tuple[str, int] = ("", 0)
         self._interval_s = 1.0
         self._unknown = 0
@@ -165,6 +170,7 @@ class NodeService:
         if not same:
             self._prepared.clear()
             log.info("serves the network %s", order["network"])
+        self._echoed = self._pulses
         self._pulse_to = (str(order["pulses"][0]), int(order["pulses"][1]))
         self._following = bool(order["follow"])
         if self._voice is None or self._voice.address != order["ear"]:
@@ -285,7 +291,16 @@ class NodeService:
             now = time.monotonic()
             self._means.sample(now)
             self._pulses += 1
-            pulse = {"run": self._residence.run, "life": self._life, "n": self._pulses, "means": asdict(self._means.load())}
+            self._sent_at[self._pulses] = now
+            for old in [number for number in self._sent_at if number <= self._pulses - PULSES_REMEMBERED]:
+                del self._sent_at[old]
+            pulse = {
+                "run": self._residence.run,
+                "life": self._life,
+                "n": self._pulses,
+                "echoed": self._echoed,
+                "means": {**asdict(self._means.load()), "rtt": self._rtt_s},
+            }
             self._datagrams.send(pulse, self._pulse_to)
             again, stops = self._residence.tick(now)
             for body in again:
@@ -303,7 +318,9 @@ class NodeService:
         if not isinstance(number, int) or not self._echoed < number <= self._pulses:
             return  # an old one, which somebody may have recorded
         self._echoed = number
-        self._residence.heard(echo["run"], time.monotonic())
+        now = time.monotonic()
+        self._rtt_s = now - self._sent_at.pop(number, now)
+        self._residence.heard(echo["run"], now)
         self._residence.acknowledged(echo["run"], int(echo.get("ack", 0)))
         # the client may have given this node up while the way was broken, which Dask would find out much later
         self._unknown = 0 if echo.get("known") else self._unknown + 1

@@ -111,14 +111,17 @@ def _address_towards(client: str, port: int) -> str:
 
 
 def _start_log() -> None:
-    for name, level in (("fission", logging.INFO), ("distributed", logging.ERROR)):
+    for name, level, formatter in (("fission", logging.INFO, logging.Formatter), ("distributed", logging.ERROR, _OneLine)):
         logger = logging.getLogger(name)
-        logger.handlers = [_handler()]
+        handler: logging.StreamHandler[Any] = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.handlers = [handler]
         logger.setLevel(level)
         logger.propagate = False
 
 
-def _handler() -> logging.Handler:
-    handler: logging.StreamHandler[Any] = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    return handler
+class _OneLine(logging.Formatter):
+    """Dask shows how it came to each connection that breaks, and connections break: what it says of it is enough."""
+
+    def formatException(self, ei: Any) -> str:
+        return str(ei[1]).strip() or type(ei[1]).__name__

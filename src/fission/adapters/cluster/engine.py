@@ -44,6 +44,9 @@ from fission.ports import (
 
 #: Pulse intervals without a pulse after which a node whose connection has ended is gone. Arbitrary: one may be lost on the way.
 GONE_PULSES = 2.1
+#: Pulses whose answers a node may miss before its pulses count for nothing: it speaks and does not hear, so it cannot work. As many as it
+#: may leave out itself (SPEC section 6), and one that is on its way.
+DEAF_PULSES = 6
 #: Seconds between two looks at the workers of somebody else's scheduler; arbitrary.
 LOOK_S = 0.25
 #: Seconds that a node has to answer a question; arbitrary.
@@ -511,7 +514,9 @@ class DaskEngine:
             self._datagrams.send({"run": self._session.run, "n": pulse["n"], "ack": ack, "known": known}, source)
             if member is not None and pulse["n"] > member.pulse:
                 member.pulse, member.pulse_at = pulse["n"], time.monotonic()
-                if known and self._newest[member.name] == member.life:
+                echoed = pulse.get("echoed")
+                deaf = isinstance(echoed, int) and pulse["n"] - echoed > DEAF_PULSES
+                if known and not deaf and self._newest[member.name] == member.life:
                     means = pulse.get("means")
                     self._events.put_nowait(NodePulse(member.name, member.incarnation, means if isinstance(means, dict) else {}))
 

@@ -1,0 +1,79 @@
+"""The client may die: what runs goes on without it, and another client goes on where it was."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.cluster.support import Site
+from tests.e2e.failover import CHAIN, chain_rows
+from tests.waiting import Running
+
+MakeSite = Callable[..., Site]
+STEADY = 60
+
+
+def killed(site: Site, client: Running) -> None:
+    """SIGKILL to the client alone; its local jobs go with it."""
+    client.process.send_signal(signal.SIGKILL)
+    assert client.wait().exit_code == -signal.SIGKILL
+
+
+def test_a_killed_client_is_resumed(cluster: MakeSite) -> None:
+    """The jobs on the nodes do not notice; the sink, which was the client's own, goes on behind what its file holds."""
+    site = cluster(2)
+    client = site.run(CHAIN.format(limit=0))
+    site.rows(STEADY)
+    killed(site, client)
+    here = {node.name: node.jobs() for node in site.nodes.values()}
+    assert set().union(*here.values()) == {1, 2, 3, 4}
+    count = site.row_count()
+    client = site.start("--resume")
+    site.rows(count + STEADY)
+    assert {node.name: node.jobs() for node in site.nodes.values()} == here
+    assert all(life == 1 for job, (life, _) in site.lives().items() if job != 5)
+    site.finish(client, chain_rows)
+
+
+def test_a_client_that_stays_away(cluster: MakeSite) -> None:
+    """The jobs stop by themselves, the nodes are free; a later client goes on with the snapshots."""
+    site = cluster(2)
+    client = site.run(CHAIN.format(limit=0), extra="ORPHAN_TIMEOUT = 2")
+    site.rows(STEADY)
+    killed(site, client)
+    for node in site.nodes.values():
+        node.logged("the client was not heard for too long: its jobs are stopped")
+    site.no_jobs_left()
+    client = site.start("--resume")
+    site.rows(site.row_count() + STEADY)
+    assert all(life == 2 for life, _ in site.lives().values())
+    site.finish(client, chain_rows)
+
+
+def test_runs_one_after_the_other_on_the_same_services(cluster: MakeSite) -> None:
+    """Another network's run begins with nothing of the one before, also after a service was started again."""
+    site = cluster(2)
+    for number in range(2):
+        client = site.run(CHAIN.format(limit=0), name=f"project{number}")
+        site.rows(STEADY)
+        site.finish(client, chain_rows)
+        Path(f"{site.end}.number").unlink()
+        site.end.unlink()
+        assert site.lost_nodes() == []
+        if number == 0:
+            site[1].stop()
+            assert site[1].left() == []
+            site[1].start()
+    client = site.start()  # the same project again
+    site.rows(STEADY)
+    site.finish(client, chain_rows)
+
+
+def test_ctrl_c_stops_the_jobs_everywhere(cluster: MakeSite) -> None:
+    site = cluster(2)
+    client = site.run(CHAIN.format(limit=0))
+    site.rows(STEADY)
+    client.interrupt()
+    client.wait(exit_code=130)
+    site.no_jobs_left()
