@@ -144,7 +144,9 @@ class Site:
         """Lines of a config for all nodes, each by its own name and in a group of its own."""
         listed = ", ".join(f"BaseNode({node.ip!r}, name={node.name!r})" for node in self.nodes.values())
         own = "\n".join(f"BaseGroup({node.name.upper()!r}, nodes=[{node.ip!r}])" for node in ())
-        return f"from fission.core.nodes import *\nCLIENT_IP = {self.network.client_ip!r}\nNODES = [{listed}]\nSECURITY = {self.secure}\n{own}"
+        return (
+            f"from fission.core.nodes import *\nCLIENT_IP = {self.network.client_ip!r}\nNODES = [{listed}]\nSECURITY = {self.secure}\n{own}"
+        )
 
     def project(self, listed: str, jobs: str = "", extra: str = "", files: dict[str, str] | None = None) -> None:
         """Make the project of the network ``net``; ``extra``: further lines of its config, which count."""
@@ -217,7 +219,9 @@ class Site:
 
     # ends
 
-    def finish(self, client: Running, expected: Sequence[Any] | None, exit_code: int | None = 0, *, pipe: int = 4, sink: int = 5) -> Finished:
+    def finish(
+        self, client: Running, expected: Sequence[Any] | None, exit_code: int | None = 0, *, pipe: int = 4, sink: int = 5
+    ) -> Finished:
         """Wait for the end of the client; check the exit code and the sink's file, and that no job's process is left anywhere."""
         try:
             done = client.wait(WAIT_S + 15, exit_code=exit_code)
