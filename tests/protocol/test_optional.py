@@ -29,6 +29,7 @@ class OptionalModel:
         self.settled = not (spec.again and spec.store)
         self.holds = True
         self.pressed = False
+        self.before = 0  # the last number that came from an older life of the producer
         self.kept = 0  # groups that were taken when the client had kept the last one
 
     def play(self) -> Iterator[tuple[list[tuple[Any, ...]], int, Any, list[Any]]]:
@@ -62,18 +63,33 @@ class OptionalModel:
     def now(self) -> tuple[list[tuple[Any, ...]], int, Any, list[Any]]:
         return list(self.play())[-1]
 
+    @property
+    def groups(self) -> list[Any]:
+        """All that were given; with feedback all that have come, for those are released before they are given."""
+        if not self.spec.feedback:
+            return list(self.now[3])
+        count, blocks = self.spec.block_count, [step[1:] for step in self.story if step[0] == "block"]
+        several = [blocks[end - count : end] for end in range(count, len(blocks) + 1)]
+        return [group for group in several if group[0][0] == group[-1][0]]
+
+    @property
+    def newest(self) -> list[int]:
+        """Numbers of the newest group of this generation, as far as it is there."""
+        return [step[2] for step in self.story if step[:2] == ("block", self.generation)][-self.spec.block_count :]
+
     def releasable(self) -> int:
         """Everything in front of the first block that `run` may still get, in this life or the next."""
-        waiting, _, _, groups = self.now
+        waiting, groups = self.now[0], self.groups
         needed = [max(self.receiver.had) + 1]
-        here = self.spec.store and len(groups) > self.kept  # nobody else has what was given last
-        if self.holds or here:
-            if not self.spec.feedback:
+        here = self.spec.store and len(groups) > self.kept  # nobody else has what a new life must be given
+        if self.spec.feedback:
+            partly = len(self.newest) < self.spec.block_count and self.receiver.last is None
+            needed += self.newest if self.spec.store and (here or partly) else []
+        else:
+            if self.holds or here:
                 needed += [number if generation == self.generation else 1 for generation, number, *_ in waiting[:1]]
-            elif self.spec.store and self.receiver.last is None:
-                needed += [step[2] for step in self.story if step[:2] == ("block", self.generation)][-self.spec.block_count :]
-        if here and not self.spec.feedback and groups[-1][0][0] == self.generation:
-            needed.append(groups[-1][0][1])
+            if here and groups[-1][0][0] == self.generation:
+                needed.append(groups[-1][0][1])
         return int(min(needed)) - 1
 
     @property
@@ -86,13 +102,15 @@ class OptionalModel:
 
     def to_keep(self) -> Any:
         """The last group, where neither the producer's window nor the client has it."""
-        groups = self.now[3]
+        groups = self.groups
         if not self.spec.store or len(groups) == self.kept:
             return None
-        pressed = self.pressed and len(self.now[0]) < self.spec.block_count
-        if self.holds and not self.finished and not pressed and groups[-1][0][0] == self.generation:
-            return None
-        return [list(part) for part in zip(*[block[2:] for block in groups[-1]], strict=True)]
+        if self.spec.feedback:
+            gone = self.receiver.last is not None or len(self.newest) < self.spec.block_count or self.newest[0] <= self.before
+        else:
+            pressed = self.pressed and len(self.now[0]) < self.spec.block_count
+            gone = self.finished or pressed or groups[-1][0][0] != self.generation or groups[-1][0][1] <= self.before
+        return [list(part) for part in zip(*[block[2:] for block in groups[-1]], strict=True)] if gone or not self.holds else None
 
 
 class OptionalMachine(RuleBasedStateMachine):
@@ -125,8 +143,13 @@ class OptionalMachine(RuleBasedStateMachine):
         self.generation += generation
         mark = min(self.next + 2, mark) if incarnation else max(mark, self.next - 1)
         self.next = mark + 1
+        had = max(self.model.receiver.had) if self.model.receiver.life else 0
         arrival = self.input.open(Open(4, self.incarnation, self.generation, mark))
         assert arrival is self.model.receiver.open(self.incarnation, self.generation, mark)
+        if generation:
+            self.model.before = 0
+        elif incarnation:
+            self.model.before = had
         self.model.settled = self.model.settled or arrival is Arrival.KNOWN
         self.model.pressed = self.model.pressed or arrival is Arrival.KNOWN
 
@@ -179,7 +202,7 @@ class OptionalMachine(RuleBasedStateMachine):
     def keep(self) -> None:
         self.input.kept(([], []))  # an older one: changes nothing
         self.input.kept(self.input.to_keep)
-        self.model.kept = len(self.model.now[3])
+        self.model.kept = len(self.model.groups)
 
     @rule()
     def hold(self) -> None:
@@ -245,6 +268,33 @@ def test_a_feedback_is_released_as_it_arrives() -> None:
     assert filled(feedback=True, store=False).releasable == 3
     assert filled(feedback=True).releasable == 2  # the newest, for a new life
     assert filled().releasable == 0
+
+
+def test_the_newest_of_a_feedback_that_has_ended_is_released_when_it_is_kept_elsewhere() -> None:
+    """Although older ones wait: nobody may take them before the producer has let go of all."""
+    one = filled(feedback=True)
+    assert one.to_keep is None
+    one.end(End(4, 1, 0, 3))
+    assert (one.to_keep, one.releasable) == ((["v3"], [0]), 2)
+    one.kept(one.to_keep)
+    assert (one.to_keep, one.releasable, one.take()[0]) == (None, 3, "v1")
+    assert one.to_keep is None  # older than what is kept
+
+
+def test_what_a_producers_new_life_has_not_sent_again_is_kept_elsewhere() -> None:
+    one = filled()
+    one.take()
+    one.announce(2)
+    group = one.to_keep
+    assert group == (["v1"], [0])
+    one.kept(group)
+    assert (one.to_keep, one.releasable) == (None, 1)
+    one.open(Open(4, 2, 0, 0))
+    one.data(Data(4, 2, 0, 1, ["v1", "v2", "v3", "v4"]))
+    assert [one.take()[0], one.take()[0]] == ["v2", "v3"]
+    assert one.to_keep == (["v3"], [0])  # it came from the older life, as far as is known here
+    one.take()
+    assert one.to_keep is None
 
 
 def test_what_was_given_last_is_released_when_the_next_one_is_taken() -> None:

@@ -349,7 +349,7 @@ class Life:
         back = number < self.given.get(pipe.id, 0) and pipe.id not in self.bundle.kept
         if lost or back:
             raise Wrong(f"{self} is given value {number} of pipe {pipe.id}, and was given {max(before, self.given.get(pipe.id, 0))} before")
-        self.cluster.seen[pipe.id] = number, now
+        self.cluster.seen[pipe.id] = number, now if self.cluster.is_safe(self.job, pipe, producer.id, now, number) else 0
         self.given[pipe.id] = number
 
     def sends(self, pipe: int, message: list[Any]) -> None:
@@ -630,6 +630,16 @@ class Cluster:
         self.others_hurt = self.others_hurt or not job
         self.last_fault = self.time.now
         self.tell(f"FAULT {text}")
+
+    def is_safe(self, job: int, pipe: Any, producer: int, incarnation: int, number: int) -> bool:
+        """Whether somebody besides the consumer has a value: this life of its producer has sent it, or the client keeps one.
+
+        Where the producer has died after it was sent, and the consumer dies before the client was told, both have died at once.
+        """
+        if pipe.id in self.client._kept.get(job, {}):
+            return True
+        lives = [life for life in self.lives if (life.job, life.incarnation) == (producer, incarnation) and hasattr(life, "exchange")]
+        return any(out.pipe == pipe.id and out._window.next > number for life in lives for out in life.exchange.outlets)
 
     def number_of(self, pipe: Any, value: int) -> int:
         """Which block of a pipe that is."""

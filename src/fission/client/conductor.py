@@ -326,6 +326,8 @@ class Conductor:
             stored = {"do": "stored", "generation": body["generation"], "block": body["block"]}
             self.command(word.job, stored)
         elif what == "ended":
+            if not self._supervisor.alive(word.job):
+                return  # it was given up with its node, and waits for a place: its next life has another end to tell
             # all its work is done and released: what happens to its process from here on is no failure
             self._lines.ends[word.job] = {int(pipe): (word.incarnation, *last) for pipe, last in body["ends"].items()}
             self._write_down({"what": "Ended", "job": word.job, "ends": self._lines.ends[word.job]})

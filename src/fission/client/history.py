@@ -67,6 +67,7 @@ def _told(entries: Iterable[dict[str, Any]], plans: Mapping[int, JobPlan], folde
             )
         if what == "Launch":
             lives[job] = (entry["incarnation"], entry["node"])
+            ends.pop(job, None)
             _raise(generations, plans[job].part, entry["generation"])
         elif what == "Reset":
             _raise(generations, plans[job].part, entry["generation"])

@@ -6,11 +6,15 @@ has just come. Payloads are opaque here.
 
 A pipe that stores *keeps* the group that it gave last: it is not released before the next one is taken, so that the producer's window
 has it for a new life of this job. What the window cannot keep, because the pipe has ended, is for the client to keep (`to_keep`).
+With `feedback` a release must not wait for `run`: such a pipe keeps the *newest* group that has come, whether it was given or not, and when
+it has ended, that goes to the client before it is released, although older groups still wait here.
+A new life of the producer has nothing of what the older ones sent before it has come to it again: the client keeps it until then, too.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +44,7 @@ class OptionalSpec:
         delete_mode: which one is deleted when the buffer is full: "oldest" or "newest".
         feedback: whether the pipe is part of a circle of jobs, or its ends are joined through non-ASYNC pipes. Its blocks are released
             as they arrive then: a release that waits for a later compute block would wait for itself. If it stores, the newest
-            group is released when the next one has arrived.
+            group is released when the next one has arrived, or somebody else keeps it.
         again: whether this is not the job's first life. Its first group may be the one that was given last, which does not count
             against ``buffer_size``.
         kept: (payloads, heads) of the group that was given last by an earlier life, if its producer has it no more.
@@ -79,22 +83,39 @@ class OptionalInput:
         self._default = self._given([DEFAULT] * spec.block_count, [0] * spec.block_count)
         self._last = self._default if spec.kept is None else self._given(*map(list, spec.kept))
         # with `store`, what a new life must be able to have: the first number of the group that was taken last (0: none, or of an
-        # older generation); with feedback the numbers of the newest group, whether it was taken or not
+        # older generation); with feedback the newest group, whether it was taken or not
         self._taken = 0
-        self._newest: deque[int] = deque(maxlen=spec.block_count)
+        self._newest: deque[tuple[int, Any, int]] = deque(maxlen=spec.block_count)
         self._first = spec.again and spec.store
+        # what must not get lost, and which of those somebody else keeps: each is set by one thread only
         self._group: tuple[list[Any], list[int]] | None = None
+        self._elsewhere: tuple[list[Any], list[int]] | None = None
         # plain numbers, because another thread reads them: what may be released while the group above is kept here, and when it is not
         self._upto = self._free = 0
+        self._before = 0  # up to this number, blocks came from older lives of the producer
         self._pressed = False
 
     def _given(self, payloads: list[Any], heads: list[Any]) -> tuple[Any, Any]:
         return (payloads[0], heads[0]) if self.spec.block_count == 1 else (payloads, heads)
 
+    def announce(self, incarnation: int) -> None:
+        """Any thread: the producer has this life now; older ones do not count any more."""
+        if incarnation > self.receiver.incarnation:
+            self.receiver.announce(incarnation)
+            self._before = self.receiver.high
+
+    @staticmethod
+    def _parts(blocks: Iterable[tuple[int, Any, int]]) -> tuple[list[Any], list[int]]:
+        return [one[1] for one in blocks], [one[2] for one in blocks]
+
     def open(self, message: Open) -> Arrival:
         """A producer's first word; a new generation starts the numbering again and keeps the values."""
+        life, had = self.receiver.incarnation, self.receiver.high
         arrival = self.receiver.open(message.incarnation, message.generation, message.mark)
+        if self.receiver.incarnation > life:
+            self._before = had
         if arrival is Arrival.NEW_GENERATION:
+            self._before = 0
             self._buffer = deque((0, payload, head) for _, payload, head in self._buffer)
             self._taken = 0
             self._newest.clear()
@@ -111,13 +132,16 @@ class OptionalInput:
             limit += self.spec.block_count
         for index in range(had, len(message.payloads)):
             self.received += 1
-            self._newest.append(message.sqn + index)
+            block = message.sqn + index, message.payloads[index], message.heads[index] if message.heads else 0
+            self._newest.append(block)
             if limit and len(self._buffer) >= limit:
                 self.dropped += 1
                 if self.spec.delete_mode == "newest":
                     continue
                 self._buffer.popleft()
-            self._buffer.append((message.sqn + index, message.payloads[index], message.heads[index] if message.heads else 0))
+            self._buffer.append(block)
+        if self.spec.feedback and self.spec.store and had < len(message.payloads) and len(self._newest) == self.spec.block_count:
+            self._group = self._parts(self._newest)
         self._find_releasable()
         return len(message.payloads) - had
 
@@ -135,9 +159,10 @@ class OptionalInput:
             return self._last if self.spec.store else self._default
         taken = [self._buffer.popleft() for _ in range(count)]
         self._taken, self._first, self._pressed = taken[0][0], False, False
-        group = [one[1] for one in taken], [one[2] for one in taken]
+        group = self._parts(taken)
         self._last = self._given(*group)
-        self._group = group if self.spec.store else None
+        if not self.spec.feedback:
+            self._group = group if self.spec.store else None
         self._find_releasable()
         return self._last
 
@@ -153,17 +178,24 @@ class OptionalInput:
 
     @property
     def to_keep(self) -> tuple[list[Any], list[int]] | None:
-        """(payloads, heads) of the group that was given last, if its producer cannot keep it any more and nobody else does (`kept`).
+        """(payloads, heads) of the group that is kept, if its producer cannot keep it any more and nobody else does (`kept`).
 
         It cannot, either, where its window is full of blocks that were deleted here, and says so again and again.
         """
-        pressed = self._pressed and len(self._buffer) < self.spec.block_count
-        return self._group if self.finished or not self._taken or not self._holds or pressed else None
+        if self.spec.feedback:
+            first = self._newest[0][0] if len(self._newest) == self.spec.block_count else 0
+            gone = self.receiver.last is not None
+        else:
+            first = self._taken
+            gone = self.finished or (self._pressed and len(self._buffer) < self.spec.block_count)
+        group = self._group
+        return group if (gone or first <= self._before or not self._holds) and group is not self._elsewhere else None
 
     @property
     def releasable(self) -> int:
         """Any thread: the sqn up to which its blocks may be released."""
-        return self._free if self._group is None else self._upto
+        group = self._group
+        return self._free if group is None or group is self._elsewhere else self._upto
 
     @property
     def over(self) -> bool:
@@ -171,9 +203,9 @@ class OptionalInput:
         return self.finished and self.to_keep is None
 
     def kept(self, group: tuple[list[Any], list[int]]) -> None:
-        """Any thread: ``group``, which was `to_keep`, is kept by somebody else."""
+        """Control thread, or before it has started: ``group``, which was `to_keep`, is kept by somebody else."""
         if self._group is group:
-            self._group = None
+            self._elsewhere = group
 
     def hold(self, holds: bool) -> None:
         """Whether anything is kept from being released; what is stored is, until somebody else keeps it, in any case."""
@@ -184,9 +216,13 @@ class OptionalInput:
         high = self.receiver.high
         if not self.spec.feedback:
             base = self._buffer[0][0] - 1 if self._buffer else high
-        elif self._newest and self.spec.store and self.receiver.last is None:
-            base = self._newest[0] - 1
-        else:  # not beyond the end: the producer may wait for the release before this job can take anything
-            base = high
-        self._free = max(0, base) if self._holds else high
-        self._upto = max(0, min(base, self._taken - 1) if self._taken and not self.spec.feedback else base)
+            upto = min(base, self._taken - 1) if self._taken else base
+            base = base if self._holds else high
+        else:
+            upto = base = high
+            if self._newest and self.spec.store:
+                upto = self._newest[0][0] - 1
+                # not beyond the end: the producer may wait for the release before this job can take anything
+                base = upto if len(self._newest) < self.spec.block_count and self.receiver.last is None else high
+        self._free = max(0, base)
+        self._upto = max(0, upto)

@@ -191,7 +191,7 @@ class Inlets:
         """Control thread: the producer has a new life there; older ones do not count any more."""
         self._links.redirect(pipe, address)
         if pipe in self.optional:
-            self.optional[pipe].receiver.announce(incarnation)
+            self.optional[pipe].announce(incarnation)
         elif self.aligner is not None:
             self.aligner.announce(pipe, incarnation)
         with self._lock:
