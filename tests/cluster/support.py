@@ -186,8 +186,7 @@ class Site:
     def config(self) -> str:
         """Lines of a config for all nodes, each by its own name. Pulses: twice the default, for machines that have more to do."""
         listed = ", ".join(f"BaseNode({node.ip!r}, name={node.name!r})" for node in self.nodes.values())
-        lines = [f"CLIENT_IP = {self.network.client_ip!r}", f"NODES = [{listed}]", f"SECURITY = {self.secure}", "PULSE_INTERVAL = 0.2"]
-        return "\n".join(["from fission.core.nodes import *", *lines])
+        return f"from fission.core.nodes import *\nCLIENT_IP = {self.network.client_ip!r}\nNODES = [{listed}]\nSECURITY = {self.secure}\nPULSE_INTERVAL = 0.2"
 
     def project(self, listed: str, jobs: str = "", extra: str = "", files: dict[str, str] | None = None, name: str = "project") -> None:
         """Make the project of the network ``net``; ``extra``: further lines of its config, which count.
@@ -274,11 +273,6 @@ class Site:
     def wait(self, client: Running, exit_code: int | None = 0) -> Finished:
         """Tell the sources to end, and wait for the end of the client."""
         self.end.touch()
-
-    def finish(
-        self, client: Running, expected: Sequence[Any] | None, exit_code: int | None = 0, *, pipe: int = 4, sink: int = 5
-    ) -> Finished:
-        """Wait for the end of the client; check the exit code and the sink's file, and that no job's process is left anywhere."""
         try:
             return client.wait(WAIT_S + 15, exit_code=exit_code)
         except AssertionError as why:
