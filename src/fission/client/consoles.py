@@ -6,18 +6,15 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import socket
 import stat
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from fission.client.under_way import UnderWay
+from fission.client.windows import Windows
 from fission.core.jobs import InteractiveJob
 from fission.errors import UserError
 from fission.ports import Observer
@@ -26,16 +23,12 @@ from fission.protocol import frames
 
 #: Names the running network in its run folder, so that other terminals find it.
 RUNNING_FILE = "running.json"
-#: Terminal programs that are tried, in this order; all take ``-e`` and a command.
-TERMINALS = ("x-terminal-emulator", "lxterminal", "xterm")
 #: Seconds that `send_lines` waits for an answer; arbitrary, the client answers at once unless it is stopped.
 ANSWER_S = 10.0
 #: Seconds after which a sender whose line found no room is told so, to send it again. Arbitrary.
 FULL_S = 0.05
 #: Bytes of a line of standard input; arbitrary, as JSON it fits into a command whatever its characters.
 MAX_LINE = 100_000
-#: Seconds that all windows together have to close before they are killed; arbitrary, within the 2 s of Ctrl-C.
-WINDOWS_S = 0.3
 
 
 def send_lines(folder: Path, job: int, lines: Iterable[str], *, end: bool = False) -> None:
@@ -112,7 +105,7 @@ class Consoles:
         self._jobs = {number: job for number, job in loaded.network.jobs.items() if isinstance(job, InteractiveJob)}
         self._under_way = {number: UnderWay() for number in self._jobs}
         self._server: asyncio.AbstractServer | None = None
-        self._windows: list[subprocess.Popen[bytes]] = []
+        self._windows = Windows(loaded.root, observer)
 
     async def open(self) -> None:
         """Listen, and say where to type if the network has consoles."""
@@ -136,14 +129,7 @@ class Consoles:
         """Stop listening and close the windows."""
         for under_way in self._under_way.values():
             under_way.end()
-        for window in self._windows:
-            window.terminate()
-        deadline = time.monotonic() + WINDOWS_S
-        for window in self._windows:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                window.wait(max(0.0, deadline - time.monotonic()))
-            window.kill()
-            window.wait()
+        self._windows.close()
         if self._server is not None:
             self._server.close()
             with contextlib.suppress(FileNotFoundError):
@@ -162,19 +148,7 @@ class Consoles:
             under_way.forget()
 
     def _open_windows(self) -> bool:
-        if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            return False
-        terminal = next((found for name in TERMINALS if (found := shutil.which(name))), None)
-        if terminal is None:
-            return False
-        try:
-            for number in self._jobs:
-                command = [terminal, "-e", sys.executable, "-m", "fission", self._loaded.name, "send", str(number), "--end"]
-                self._windows.append(subprocess.Popen(command, cwd=self._loaded.root, stdin=subprocess.DEVNULL))
-        except OSError as why:
-            self._observer.warning(f"cannot open a terminal window: {why}")
-            return False
-        return True
+        return all(self._windows.open(self._loaded.name, "send", str(number), "--end") for number in self._jobs)
 
     def _read_stdin(self, loop: asyncio.AbstractEventLoop, job: int) -> None:
         # os.read and not sys.stdin: a daemon thread that holds the lock of a buffered reader can abort the interpreter's end

@@ -131,6 +131,9 @@ class OneRun:
         """What has the nodes send what jobs write, or no more; None: they always do."""
         return None
 
+    def _opened(self) -> None:
+        """Called when other terminals can ask."""
+
     async def _before_close(self, engine: Engine) -> None:
         """Called when the jobs are stopped, before the engine is closed."""
 
@@ -184,6 +187,7 @@ class OneRun:
                 await consoles.open()
                 self._answer(requests, engine, conductor)
                 await requests.open()
+                self._opened()
                 tasks.append(asyncio.create_task(conductor.run(bundles, self.folder / EVENTS)))
                 tasks += [asyncio.ensure_future(work) for work in self._companions(engine, conductor)]
                 await self._until_over(conductor, duration)

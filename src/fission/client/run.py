@@ -33,6 +33,7 @@ from fission.client.requests import Connection, Requests
 from fission.client.roster import Roster, only_here
 from fission.client.signals import Signals
 from fission.client.summary import Summary
+from fission.client.windows import Windows
 from fission.core.base import group_names
 from fission.core.nodes import NodeInfo
 from fission.errors import UserError
@@ -212,6 +213,7 @@ class _RunOnNodes(_Resumable):
         self._roster = Roster(loaded.config.nodes)
         self._archives = Archives(loaded)
         self._ip, self._port = str(loaded.config.client_ip), loaded.config.port
+        self._windows, self._windowed = Windows(loaded.root, observer), False
         if keys is None:
             observer.warning("SECURITY = False: nothing is encrypted, and whoever reaches the nodes can run code on them")
 
@@ -245,7 +247,7 @@ class _RunOnNodes(_Resumable):
         return GATHER_S
 
     def _shows(self, job: int) -> bool:
-        return self._loaded.config.debug_window or "LOCAL" in group_names(self._loaded.network.jobs[job].GROUPS)
+        return (self._loaded.config.debug_window and not self._windowed) or "LOCAL" in group_names(self._loaded.network.jobs[job].GROUPS)
 
     def _follower(self, engine: Engine) -> Callable[[bool], Awaitable[None]] | None:
         if not isinstance(engine, Engines):
@@ -260,6 +262,15 @@ class _RunOnNodes(_Resumable):
 
         requests.answer("collect", collect)
 
+    def _opened(self) -> None:
+        if self._loaded.config.debug_window:
+            self._windowed = self._windows.open(self._loaded.name, "debug")
+
+    async def _before_close(self, engine: Engine) -> None:
+        self._windows.close()
+        if isinstance(engine, Engines):
+            await engine.far.dismiss()
+
     def _companions(self, engine: Engine, conductor: Conductor) -> list[Awaitable[None]]:
         names = [node.name for node in self._roster.expected()]
         if names:
@@ -272,7 +283,3 @@ class _RunOnNodes(_Resumable):
             ips = [node.ip for node in conductor.nodes()]
             conductor.places.qualities = await asyncio.to_thread(mesh.qualities, ips)
             await asyncio.sleep(WAYS_S)
-
-    async def _before_close(self, engine: Engine) -> None:
-        if isinstance(engine, Engines):
-            await engine.far.dismiss()
