@@ -1,0 +1,212 @@
+"""`run` without other machines, and the commands by which other terminals reach a running network."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.support import column, finish, network, printed, remains, stop
+from tests.waiting import DEADLINE_S, CommandLine, Running, eventually
+
+JOBS = """
+class Numbers(PythonJob):
+    CHECKPOINT = 10
+    def __init__(self, end, **kwargs):
+        super().__init__(**kwargs)
+        self.end = end
+    def setup(self):
+        self.number = 0
+    def run(self):
+        time.sleep(0.005)
+        self.number += 1
+        if os.path.exists(self.end):
+            self.finish()
+        return self.number
+
+class Say(PythonJob):
+    def run(self, number):
+        print("number", number)
+        return number
+
+class Sum(PythonJob):
+    CHECKPOINT = 7
+    def setup(self):
+        self.total = 0
+    def run(self, number):
+        self.total += number
+        return self.total
+"""
+LISTED = """
+Numbers({end!r}, outputs=[PicklePipe(1)]),
+Say(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
+Sum(inputs=[PicklePipe(2)], outputs=[PicklePipe(3)]),
+CSVSinkJob("sums.csv", inputs=[PicklePipe(3)]),
+"""
+NAMES = ("Numbers 1", "Say 2", "Sum 3", "CSVSinkJob 4")
+
+
+class Site:
+    """A project with a network that goes on until `end` is called."""
+
+    def __init__(self, fission: CommandLine, extra: str = "") -> None:
+        self.fission = fission
+        self._end = fission.root / "end"
+        fission.project(network(JOBS, LISTED.format(end=str(self._end)), extra=extra))
+
+    @property
+    def folder(self) -> Path:
+        return self.fission.root / "net" / "local"
+
+    def sums(self) -> list[int]:
+        return column(self.folder / "4" / "sums.csv")
+
+    def flows(self, rows: int = 5) -> None:
+        eventually(lambda: len(self.sums()) >= rows, DEADLINE_S, lambda: f"{rows} rows; there are {len(self.sums())}")
+
+    def end(self) -> None:
+        self._end.touch()
+
+    def check(self) -> None:
+        """The sink has each sum once, in order."""
+        found = self.sums()
+        assert found == [number * (number + 1) // 2 for number in range(1, len(found) + 1)]
+
+    def gone(self) -> None:
+        eventually(lambda: not remains(self.fission.root), 10, lambda: "; ".join(remains(self.fission.root)))
+
+
+@pytest.fixture
+def site(fission: CommandLine) -> Site:
+    return Site(fission)
+
+
+def test_everything_runs_here_without_nodes(site: Site) -> None:
+    client = site.fission.start("net", "run")
+    site.flows()
+    site.end()
+    done = finish(client, site.fission.root, 0)
+    assert "net: finished after" in done.stdout
+    assert printed(done.stdout, "Say 2")[:2] == ["number 1", "number 2"]
+    assert (site.folder / "info.txt").is_file()
+    assert not (site.fission.root / "net" / "simulation").exists()
+    site.check()
+
+
+def test_localhost_is_here(fission: CommandLine) -> None:
+    site = Site(fission, extra="from fission.core.nodes import BaseNode\nNODES = [BaseNode('localhost')]")
+    client = fission.start("net", "run", "--json")
+    site.flows()
+    site.end()
+    summary = json.loads(finish(client, fission.root, 0).stdout)
+    assert [job["outcome"] for job in summary["jobs"].values()] == ["finished"] * 4
+
+
+def test_a_client_that_was_killed_is_resumed(site: Site) -> None:
+    for rows in (20, 60):
+        client = site.fission.start("net", "run", *(["--resume"] if rows > 20 else []))
+        site.flows(rows)
+        client.signal(signal.SIGKILL)
+        client.wait(exit_code=-signal.SIGKILL)
+        site.gone()
+    client = site.fission.start("net", "run", "--resume")
+    client.wait_for("Failover: the client was away", stream="stderr")
+    site.flows(100)
+    site.end()
+    done = finish(client, site.fission.root, 0)
+    assert done.stdout.count("2 restarts") == 4
+    site.check()
+
+
+def test_there_is_nothing_to_resume(site: Site) -> None:
+    done = site.fission.run("net", "run", "--resume", exit_code=2)
+    assert "there is no run to go on with" in done.stderr
+    client = site.fission.start("net", "run")
+    site.flows()
+    site.end()
+    finish(client, site.fission.root, 0)
+    done = site.fission.run("net", "run", "--resume", exit_code=2)
+    assert "is over: finished" in done.stderr
+
+
+def test_in_the_background(site: Site) -> None:
+    started = site.fission.run("net", "run", "--detach", exit_code=0)
+    assert "net runs in the background, process " in started.stdout
+    process = int(started.stdout.partition("process ")[2].split(";")[0])
+    looker = site.fission.start("net", "attach")
+    looker.wait_for("number ", stream="stdout")
+    assert "Numbers 1 started" in looker.stderr
+    other = site.fission.start("net", "attach")
+    other.wait_for("number ")
+    other.interrupt()
+    other.wait(exit_code=130)
+    os.kill(process, 0)  # who only looked has not ended it
+    site.end()
+    done = looker.wait(exit_code=0)
+    assert "net: finished after" in done.stdout
+    site.gone()
+    site.check()
+
+
+def test_a_background_run_that_cannot_start_says_why(fission: CommandLine) -> None:
+    fission.project(network("", "Show(inputs=[PicklePipe(1)]),"))
+    done = fission.run("net", "run", "--detach", exit_code=2)
+    assert "pipe 1 has no source" in done.stderr or "PicklePipe 1" in done.stderr
+
+
+def test_stop_and_status(site: Site) -> None:
+    client = site.fission.start("net", "run")
+    site.flows()
+    told = json.loads(site.fission.run("net", "status", "--json", exit_code=0).stdout)
+    assert [node["name"] for node in told["nodes"]] == ["client"]
+    assert told["nodes"][0]["up"]
+    assert [(job["name"], job["state"], job["node"]) for job in told["jobs"]] == [(name, "running", "client") for name in NAMES]
+    text = site.fission.run("net", "status", exit_code=0).stdout
+    assert "NODE" in text
+    assert "Sum 3" in text
+    assert "net has stopped" in site.fission.run("net", "stop", exit_code=0).stdout
+    done = finish(client, site.fission.root, 0)
+    assert "net: stopped after" in done.stdout
+    for command in ("status", "stop", "attach", "debug"):
+        assert "does not run here" in site.fission.run("net", command, exit_code=2).stderr
+    site.check()
+
+
+def test_debug_shows_one_job_or_all_and_knows_them(site: Site) -> None:
+    client = site.fission.start("net", "run")
+    site.flows()
+    assert "there is no job 9" in site.fission.run("net", "debug", "--job", "9", exit_code=2).stderr
+    shows_nothing = site.fission.start("net", "debug", "--job", "3")
+    shows: Running = site.fission.start("net", "debug", "--job", "2")
+    shows.wait_for("[Say 2] number ", count=3)
+    assert shows_nothing.stdout == ""
+    shows.interrupt()
+    shows.wait(exit_code=130)
+    stop(client, site.fission.root)
+    shows_nothing.wait(exit_code=0)
+
+
+def test_collect_here_is_the_log_of_this_machine(site: Site) -> None:
+    client = site.fission.start("net", "run")
+    site.flows()
+    site.end()
+    finish(client, site.fission.root, 0)
+    found = json.loads(site.fission.run("net", "collect", "--json", exit_code=0).stdout)
+    assert list(found) == ["client"]
+    assert "Sum 3 starts" in Path(found["client"]).read_text()
+
+
+ELSEWHERE = "from fission.core.nodes import BaseNode\nNODES = [BaseNode('127.0.0.9')]\nSECURITY = False\n"
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [("", "CLIENT_IP must be this machine's address"), ("CLIENT_IP = '203.0.113.7'\n", "203.0.113.7 is not")],
+    ids=["none", "another's"],
+)
+def test_an_address_is_needed_for_other_machines(fission: CommandLine, extra: str, told: str) -> None:
+    site = Site(fission, extra=ELSEWHERE + extra)
+    assert told in site.fission.run("net", "run", exit_code=2).stderr
