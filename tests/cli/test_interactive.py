@@ -130,6 +130,20 @@ def test_a_console_that_is_not_installed(fission: CommandLine) -> None:
     assert "ipython is not installed for this Python" in done.stderr
 
 
+def test_ipython_is_handed_the_names(fission: CommandLine) -> None:
+    """A stand-in for IPython: what it is called with is ours."""
+    fission.project(network(JOBS, LISTED))
+    stand_in = fission.root / "stand_in"
+    stand_in.mkdir()
+    (stand_in / "IPython.py").write_text("def start_ipython(argv, user_ns):\n    print('IPython', argv, *sorted(user_ns))\n")
+    path = f"{stand_in}{os.pathsep}{Path(package.__path__[0]).parent}"
+    done = fission.run("net", "interactive", "--console", "ipython", exit_code=0, env={"PYTHONPATH": path})
+    assert done.stdout.splitlines() == [
+        "The network net: network, JOBS, PIPES, NODES, GROUPS, emulate",
+        "IPython ['--no-banner'] GROUPS JOBS NODES PIPES emulate network",
+    ]
+
+
 def test_ctrl_c_keeps_the_console(fission: CommandLine, tmp_path: Path) -> None:
     fission.project(network(JOBS, LISTED))
     console = terminal(fission, tmp_path, "--console", "plain")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 import resource
 import signal
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fission.recording import read_recording
+from fission.core.pipes import PicklePipe
+from fission.recording import Recorder, read_recording
 from tests.e2e.support import finish, network, stop
 from tests.waiting import CommandLine, Running, eventually
 
@@ -206,7 +208,6 @@ def test_a_join_with_an_optional_input_is_replayed(fission: CommandLine) -> None
 
 def test_at_recorded_speed_and_faster(fission: CommandLine) -> None:
     fission.project(network(JOBS, "Endless(outputs=[PicklePipe(1)]), Quiet(inputs=[PicklePipe(1)])"))
-    from fission.recording import Recorder
 
     class Described:
         id, BLOCK_SIZE, BLOCK_COUNT = 1, "PKL", 1
@@ -223,15 +224,24 @@ def test_at_recorded_speed_and_faster(fission: CommandLine) -> None:
     assert time.monotonic() - began < as_recorded
 
 
-# -- what goes wrong --------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def chain(fission: CommandLine) -> CommandLine:
     client, recorder = recorded(fission, 20)
     recorder.wait(exit_code=0)
     finish(client, fission.root, 0)
     return fission
+
+
+def test_numbering_that_began_again_is_replayed_so(chain: CommandLine) -> None:
+    with Recorder(chain.root / "two.rec", "net", [PicklePipe(1)]) as recorder:
+        for generation in (0, 1):
+            for sqn in range(1, 4):
+                recorder.write(generation + sqn / 10, 1, generation, sqn, [pickle.dumps(10 * generation + sqn)])
+    done = chain.run("net", "replay", "two.rec", "--job", "2", "--speed", "max", exit_code=0)
+    assert done.stdout.splitlines() == ["2 #1: 2", "2 #2: 4", "2 #3: 6", "2 #1: 22", "2 #2: 24", "2 #3: 26"]
+
+
+# -- what goes wrong --------------------------------------------------------------------------------------------------
 
 
 def test_bad_replays(chain: CommandLine) -> None:

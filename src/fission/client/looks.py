@@ -26,9 +26,8 @@ from fission.protocol.orders import JobState
 MEASURE_S = 2.0
 #: Seconds that the last words of a job whose process has ended are waited for; arbitrary, within the 2 s of Ctrl-C.
 LAST_S = 0.25
-#: Bytes of copies that may be under way to one looker. Arbitrary, but all of them go through the client, whose first work is to watch over
-#: the nodes: 8 MB take it some 10 ms.
-CREDIT, MOST_CREDIT = 1 << 20, 8 << 20
+#: Bytes of copies that may be under way to one looker, for each pipe: by default, and at most. Arbitrary bounds of the client's memory.
+CREDIT, MOST_CREDIT = 1 << 20, 64 << 20
 #: Copies of big blocks out of shared memory take at most this share of a job's time, unless the looker wants all. Arbitrary.
 SHARE = 0.02
 

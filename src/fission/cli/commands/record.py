@@ -9,12 +9,13 @@ from pathlib import Path
 import click
 
 from fission.cli import completing
-from fission.cli.looking import find_pipe, folder_of, load_network, polite, seconds
+from fission.cli.looking import find_pipe, folder_of, load_network, seconds
 from fission.cli.table import Session, example
 from fission.errors import EXIT_FAILED, EXIT_OK
 
-#: Bytes that may be under way to the recorder; as many as a client gives.
-CREDIT = 8 << 20
+#: Bytes of each pipe that may be under way to the recorder. Arbitrary: what a busy pipe of small blocks has in some seconds, so that a disk
+#: may pause.
+CREDIT = 32 << 20
 
 
 @click.command(
@@ -40,7 +41,6 @@ def command(
     from fission.testing.recordings import Recorder
 
     network = load_network(session).network
-    polite()
     found = [find_pipe(network, text) for text in dict.fromkeys(pipes)]
     deadline = None if duration is None else time.monotonic() + duration
     with Watch(folder_of(session), [pipe.id for pipe in found], credit=CREDIT, everything=True) as watch:
