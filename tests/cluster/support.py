@@ -193,8 +193,8 @@ class Site:
 
         `Numbers` of 0 go on until `finish` is called.
         """
-        for name, told in (("Numbers", "Told"), ("Forgets", "Forgets")):
-            listed = listed.replace(f"{name}(0", f"{told}({str(self.end)!r}")
+        for source, told in (("Numbers", "Told"), ("Forgets", "Forgets")):
+            listed = listed.replace(f"{source}(0", f"{told}({str(self.end)!r}")
         jobs = TOLD + textwrap.dedent(jobs)
         self.fission.project({**project_of(listed, jobs, f"{OFTEN}{self.config}\n{extra}\n"), **(files or {})}, name)
 
