@@ -40,6 +40,7 @@ class Machine(NamedTuple):
 MACHINES = [
     Machine("A node", "fission.protocol.liveness", "TRANSITIONS"),
     Machine("A job", "fission.protocol.supervision", "TRANSITIONS", "PENDING"),
+    Machine("The service of a node", "fission.protocol.residence", "TRANSITIONS", "FREE"),
 ]
 
 
