@@ -186,15 +186,16 @@ class Site:
     def config(self) -> str:
         """Lines of a config for all nodes, each by its own name. Pulses: twice the default, for machines that have more to do."""
         listed = ", ".join(f"BaseNode({node.ip!r}, name={node.name!r})" for node in self.nodes.values())
-        return f"from fission.core.nodes import *\nCLIENT_IP = {self.network.client_ip!r}\nNODES = [{listed}]\nSECURITY = {self.secure}\nPULSE_INTERVAL = 0.2"
+        pulses = "PULSE_INTERVAL = 0.2"
+        return f"from fission.core.nodes import *\n{pulses}\nCLIENT_IP = {self.network.client_ip!r}\nNODES = [{listed}]\nSECURITY = {self.secure}"
 
     def project(self, listed: str, jobs: str = "", extra: str = "", files: dict[str, str] | None = None, name: str = "project") -> None:
         """Make the project of the network ``net``; ``extra``: further lines of its config, which count.
 
         `Numbers` of 0 go on until `finish` is called.
         """
-        for name, told in (("Numbers", "Told"), ("Forgets", "Forgets")):
-            listed = listed.replace(f"{name}(0", f"{told}({str(self.end)!r}")
+        for source, told in (("Numbers", "Told"), ("Forgets", "Forgets")):
+            listed = listed.replace(f"{source}(0", f"{told}({str(self.end)!r}")
         jobs = TOLD + textwrap.dedent(jobs)
         self.fission.project({**project_of(listed, jobs, f"{OFTEN}{self.config}\n{extra}\n"), **(files or {})}, name)
 

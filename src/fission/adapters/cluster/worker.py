@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,12 @@ from fission.adapters.cluster.tasks import Obey, ServicePlugin
 
 #: Seconds before the next attempt to reach the client, the first and the longest pause; arbitrary.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0
+#: Seconds for an answer to a knock; arbitrary.
+KNOCK_S = 5.0
+#: With what Dask's listeners greet whoever connects: the length of what follows.
+GREETING_BYTES = 8
+_OTHER_KEYS = "its keys are not this node's, or it does not encrypt"
+_SILENT = "it does not greet as a client does; is its SECURITY what this service was started with?"
 #: Orders that may be under way at once: each is a coroutine that waits for the end of a job.
 ORDERS = 10_000
 #: Seconds that a worker has to leave in order; what it does is worth nothing any more.
@@ -51,6 +58,7 @@ class ClusterWorker:
         self._obey, self._tls, self._on_lost = obey, tls, on_lost
         self._worker: Worker | None = None
         self._count = 0
+        self._refused = ""
 
     @property
     def connected(self) -> bool:
@@ -62,6 +70,10 @@ class ClusterWorker:
         dask.config.set({"distributed.worker.memory.spill": False, "distributed.comm.timeouts.connect": "5s"})
         pause_s = FIRST_PAUSE_S
         while True:
+            if not await self._knock():
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                continue
             self._count += 1
             try:
                 async with self._made() as self._worker:
@@ -79,6 +91,30 @@ class ClusterWorker:
             self._on_lost()
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _knock(self) -> bool:
+        """Whether somebody is there who would take a worker. Dask tries for ever, and does not tell why it fails."""
+        host, _, port = self._address.partition("://")[2].rpartition(":")
+        context = self._tls.get_connection_args("worker")["ssl_context"] if self._tls is not None else None  # type: ignore[no-untyped-call]
+        writer, why = None, ""
+        try:
+            reader, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port), ssl=context), KNOCK_S)
+            await asyncio.wait_for(reader.readexactly(GREETING_BYTES), KNOCK_S)
+        except ssl.SSLError:
+            why = _OTHER_KEYS
+        except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError):
+            if writer is None:
+                return False  # nobody is there yet
+            why = _SILENT
+        finally:
+            if writer is not None:
+                writer.close()
+                with contextlib.suppress(OSError):  # what it had to say is heard
+                    await writer.wait_closed()
+        if why and why != self._refused:
+            log.warning("no connection to the client at %s: %s", self._address, why)
+        self._refused = why
+        return not why
 
     def _made(self) -> Worker:
         options: dict[str, Any] = {"security": self._tls} if self._tls is not None else {}
