@@ -416,16 +416,23 @@ class Store:
     """`fission.ports.CheckpointStore` in memory."""
 
     def __init__(self) -> None:
-        self.kept: dict[int, dict[tuple[int, int], bytes]] = {}
+        self.snapshots: dict[int, dict[tuple[int, int], bytes]] = {}
+        self.values: dict[int, dict[int, bytes]] = {}
 
     def put(self, job: int, generation: int, block: int, state: bytes) -> None:
-        self.kept.setdefault(job, {})[generation, block] = state
+        self.snapshots.setdefault(job, {})[generation, block] = state
 
     def prune(self, job: int, generation: int, block: int) -> None:
-        self.kept[job] = {number: state for number, state in self.kept.get(job, {}).items() if number >= (generation, block)}
+        self.snapshots[job] = {number: state for number, state in self.snapshots.get(job, {}).items() if number >= (generation, block)}
 
     def load(self, job: int) -> list[tuple[int, int, bytes]]:
-        return [(*number, state) for number, state in sorted(self.kept.get(job, {}).items())]
+        return [(*number, state) for number, state in sorted(self.snapshots.get(job, {}).items())]
+
+    def keep(self, job: int, pipe: int, group: bytes) -> None:
+        self.values.setdefault(job, {})[pipe] = group
+
+    def kept(self, job: int) -> dict[int, bytes]:
+        return dict(self.values.get(job, {}))
 
 
 class SmallBundles(Bundles):
@@ -636,7 +643,7 @@ class Cluster:
 
         Where the producer has died after it was sent, and the consumer dies before the client was told, both have died at once.
         """
-        if pipe.id in self.client._kept.get(job, {}):
+        if pipe.id in self.store.kept(job):
             return True
         lives = [life for life in self.lives if (life.job, life.incarnation) == (producer, incarnation) and hasattr(life, "exchange")]
         return any(out.pipe == pipe.id and out._window.next > number for life in lives for out in life.exchange.outlets)

@@ -111,7 +111,6 @@ class Conductor:
         # of jobs that have ended, and whose process may be gone before its consumers have taken note: (incarnation, generation, last)
         self._ends: dict[int, dict[int, tuple[int, int, int]]] = {}
         self._tally = Tally()
-        self._kept: dict[int, dict[int, bytes]] = {}  # by job and ASYNC input: what it was given last, where its producer has ended
         self._why_gone: dict[tuple[str, int], str] = {}
         self._bundles: Bundles | None = None
         self._events_file: Any = None
@@ -343,7 +342,7 @@ class Conductor:
             self._write_down({"what": "Ended", "job": word.job, "ends": self._ends[word.job]})
             self.command(word.job, {"do": "noted"})
         elif what == "keep":
-            self._kept.setdefault(word.job, {})[body["pipe"]] = word.payload
+            self._store.keep(word.job, body["pipe"], word.payload)
             self.command(word.job, {"do": "kept", "pipe": body["pipe"], "number": body["number"]})
         elif what == "typed":
             self._on_console(what, word.job, body["lines"])
@@ -453,7 +452,7 @@ class Conductor:
         job = self._network.jobs[order.job]
         finished = {pipe for pipe, consumer in self._consumers(order.job).items() if self._supervisor.state(consumer) is JobState.FINISHED}
         snapshots = tuple(self._store.load(order.job))
-        kept = dict(self._kept.get(order.job, {}))
+        kept = self._store.kept(order.job)
         self._addresses.placed(order.job, order.incarnation, order.node)
         bundle = self._bundles.bundle(order.job, order.incarnation, order.generation, frozenset(finished), snapshots, kept, order.node)
         if order.incarnation > 1:
