@@ -30,6 +30,7 @@ from fission.protocol import frames
 from fission.protocol.frames import Data, Word
 from fission.protocol.supervision import JobState
 from fission.runtime import exchange as exchange_module
+from fission.runtime import job_pipes as pipes_module
 from fission.runtime import keeper as keeper_module
 from fission.runtime import outlet as outlet_module
 from fission.runtime.exchange import Exchange
@@ -777,8 +778,8 @@ class Cluster:
         clock = self.time.clock
         here = os.getcwd()
         fakes = [
-            (exchange_module, "Control", SimControl),
-            (exchange_module, "perf_counter", clock),
+            (pipes_module, "Control", SimControl),
+            (pipes_module, "perf_counter", clock),
             (exchange_module, "log", StrictLog()),
             (outlet_module, "perf_counter", clock),
             (keeper_module, "monotonic", clock),
