@@ -392,7 +392,7 @@ class Engine(Protocol):
 
 
 class CheckpointStore(Protocol):
-    """The client's store of snapshots. What was put is there after a crash of the client."""
+    """The client's store of snapshots, and of values of ASYNC inputs. What was put is there after a crash of the client."""
 
     def put(self, job: JobId, generation: int, block: int, state: bytes) -> None:
         """Keep a snapshot. Raises OSError if it cannot."""
@@ -404,6 +404,14 @@ class CheckpointStore(Protocol):
 
     def load(self, job: JobId) -> list[tuple[int, int, bytes]]:
         """Return (generation, block, state) of the job's snapshots, oldest first."""
+        ...
+
+    def keep(self, job: JobId, pipe: PipeId, group: bytes) -> None:
+        """Keep what an ASYNC input of the job was given last, in place of what was kept of it before. Raises OSError if it cannot."""
+        ...
+
+    def kept(self, job: JobId) -> dict[PipeId, bytes]:
+        """Return what is kept of the job's ASYNC inputs."""
         ...
 
 

@@ -68,6 +68,25 @@ def test_a_crash_while_it_is_written_leaves_what_was_there(store: FileCheckpoint
     assert store.load(1) == [(0, 5, b"whole"), (0, 6, b"all of it")]
 
 
+def test_values_that_are_kept_stand_beside_the_snapshots(store: FileCheckpoints, tmp_path: Path) -> None:
+    assert store.kept(1) == {}
+    store.put(1, 0, 5, b"snapshot")
+    for pipe, group in ((7, b"old"), (7, b"new"), (70, b"")):
+        store.keep(1, pipe, group)
+    store.keep(2, 7, b"of another job")
+    store.prune(1, 9, 9)
+    assert FileCheckpoints(tmp_path / "not/there/yet").kept(1) == {7: b"new", 70: b""}
+    assert store.load(1) == []
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_crash_while_a_value_is_written_leaves_the_old_one(store: FileCheckpoints, failing: str) -> None:
+    store.keep(1, 7, b"whole")
+    with mock.patch.object(os, failing, side_effect=OSError("no space left")), pytest.raises(OSError, match="no space left"):
+        store.keep(1, 7, b"half")
+    assert (store.kept(1), store.load(1)) == ({7: b"whole"}, [])
+
+
 Numbers = st.tuples(st.integers(1, 2), st.integers(0, 3), st.integers(0, 12))
 
 

@@ -30,6 +30,7 @@ from fission.protocol import frames
 from fission.protocol.frames import Data, Word
 from fission.protocol.supervision import JobState
 from fission.runtime import exchange as exchange_module
+from fission.runtime import job_pipes as pipes_module
 from fission.runtime import keeper as keeper_module
 from fission.runtime import outlet as outlet_module
 from fission.runtime.exchange import Exchange
@@ -416,16 +417,23 @@ class Store:
     """`fission.ports.CheckpointStore` in memory."""
 
     def __init__(self) -> None:
-        self.kept: dict[int, dict[tuple[int, int], bytes]] = {}
+        self.snapshots: dict[int, dict[tuple[int, int], bytes]] = {}
+        self.values: dict[int, dict[int, bytes]] = {}
 
     def put(self, job: int, generation: int, block: int, state: bytes) -> None:
-        self.kept.setdefault(job, {})[generation, block] = state
+        self.snapshots.setdefault(job, {})[generation, block] = state
 
     def prune(self, job: int, generation: int, block: int) -> None:
-        self.kept[job] = {number: state for number, state in self.kept.get(job, {}).items() if number >= (generation, block)}
+        self.snapshots[job] = {number: state for number, state in self.snapshots.get(job, {}).items() if number >= (generation, block)}
 
     def load(self, job: int) -> list[tuple[int, int, bytes]]:
-        return [(*number, state) for number, state in sorted(self.kept.get(job, {}).items())]
+        return [(*number, state) for number, state in sorted(self.snapshots.get(job, {}).items())]
+
+    def keep(self, job: int, pipe: int, group: bytes) -> None:
+        self.values.setdefault(job, {})[pipe] = group
+
+    def kept(self, job: int) -> dict[int, bytes]:
+        return dict(self.values.get(job, {}))
 
 
 class SmallBundles(Bundles):
@@ -636,7 +644,7 @@ class Cluster:
 
         Where the producer has died after it was sent, and the consumer dies before the client was told, both have died at once.
         """
-        if pipe.id in self.client._kept.get(job, {}):
+        if pipe.id in self.store.kept(job):
             return True
         lives = [life for life in self.lives if (life.job, life.incarnation) == (producer, incarnation) and hasattr(life, "exchange")]
         return any(out.pipe == pipe.id and out._window.next > number for life in lives for out in life.exchange.outlets)
@@ -770,8 +778,8 @@ class Cluster:
         clock = self.time.clock
         here = os.getcwd()
         fakes = [
-            (exchange_module, "Control", SimControl),
-            (exchange_module, "perf_counter", clock),
+            (pipes_module, "Control", SimControl),
+            (pipes_module, "perf_counter", clock),
             (exchange_module, "log", StrictLog()),
             (outlet_module, "perf_counter", clock),
             (keeper_module, "monotonic", clock),

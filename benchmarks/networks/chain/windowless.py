@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fission.protocol.window import SendWindow
-from fission.runtime import exchange
+from fission.runtime import job_pipes
 from fission.runtime.inlet import Inlets
 
 
@@ -33,4 +33,4 @@ class NoReleases(Inlets):
 
 def install() -> None:
     """In a job's process, before its pipes are made."""
-    exchange.SendWindow, exchange.Inlets = NoWindow, NoReleases
+    job_pipes.SendWindow, job_pipes.Inlets = NoWindow, NoReleases

@@ -109,7 +109,6 @@ class Conductor:
         self._living: set[tuple[int, int]] = set()  # lives that nodes had when they joined
         self._shown: set[str] = set()
         self._tally = Tally()
-        self._kept: dict[int, dict[int, bytes]] = {}  # by job and ASYNC input: what it was given last, where its producer has ended
         self._why_gone: dict[tuple[str, int], str] = {}
         self._bundles: Bundles | None = None
         self._events_file: Any = None
@@ -333,7 +332,7 @@ class Conductor:
             self._write_down({"what": "Ended", "job": word.job, "ends": self._lines.ends[word.job]})
             self.command(word.job, {"do": "noted"})
         elif what == "keep":
-            self._kept.setdefault(word.job, {})[body["pipe"]] = word.payload
+            self._store.keep(word.job, body["pipe"], word.payload)
             self.command(word.job, {"do": "kept", "pipe": body["pipe"], "number": body["number"]})
         elif what == "typed":
             self._on_console(what, word.job, body["lines"])
@@ -443,7 +442,7 @@ class Conductor:
         consumers = self._lines.consumers(order.job)
         finished = {pipe for pipe, consumer in consumers.items() if self._supervisor.state(consumer) is JobState.FINISHED}
         snapshots = tuple(self._store.load(order.job))
-        kept = dict(self._kept.get(order.job, {}))
+        kept = self._store.kept(order.job)
         self._lines.placed(order.job, order.incarnation, order.node)
         bundle = self._bundles.bundle(order.job, order.incarnation, order.generation, frozenset(finished), snapshots, kept, order.node)
         if order.incarnation > 1:

@@ -1,0 +1,333 @@
+"""All pipes of one job, as its loop uses them."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+from fission.core.base import BaseJob
+from fission.core.jobs import ExecutableJob
+from fission.ports import JobBundle, Lease, Lender, Links, Viewer
+from fission.protocol import frames
+from fission.protocol.frames import Word
+from fission.protocol.window import NO_LIMIT, SendWindow
+from fission.runtime.console import Console
+from fission.runtime.control import NEVER, Control
+from fission.runtime.counts import Counter
+from fission.runtime.crowds import Crowds
+from fission.runtime.dropping import DroppingOutlet
+from fission.runtime.inlet import RELEASE_AFTER_S, Inlets
+from fission.runtime.keeper import make_keeper
+from fission.runtime.outlet import Outlet
+from fission.runtime.pacing import PRESS_S
+from fission.runtime.specs import input_spec, optional_spec
+from fission.runtime.stored import StoredValues
+
+
+class JobPipes(ABC):
+    """The pipes of one job, but for what others say of them.
+
+    Attributes:
+        outlets: in the order of the job's outputs.
+        inlets: all its inputs.
+        console: lines that were typed for this job.
+        keeper: of its snapshots; None without CHECKPOINT.
+        stored: by its ASYNC inputs.
+        counter: of what happened.
+        begun: whether the job's loop has begun with its first compute block.
+        reset_to: the generation that the client wants a source to number in.
+        pressed: a producer, or one before it, waits for a release that a snapshot of this job may hold back. Set back by the loop.
+        starved_s: seconds spent waiting for blocks, without the wait that goes on since ``starved_since`` (`time.perf_counter`; 0: none).
+        most_held: inputs of so many compute blocks are held back at most while the outputs are not released; infinite for a
+            job whose every compute block gives one block to every output, which an executable need not do.
+    """
+
+    most_held: float = float("inf")
+
+    def __init__(self, job: BaseJob, bundle: JobBundle, links: Links, lender: Lender | None = None, viewer: Viewer | None = None) -> None:
+        """Prepare; nothing is sent before `start`.
+
+        Args:
+            job: whose pipes.
+            bundle: its settings.
+            links: its wires; `close` closes them.
+            lender: shared memory for big buffers that go out, its readers being the outputs in their order; None: there is none.
+            viewer: of big buffers that come in.
+        """
+        self.lender = lender
+        self._refusals_told = False
+        self._links = links
+        self._bundle = bundle
+        self._woken = False
+        self.pressed = False
+        self._pressed_at, self._pressed_behind = -PRESS_S, 0
+        self._noted = threading.Event()
+        self._ended_with: dict[str, Any] | None = None
+        self._abandoned = False
+        self._release_at = NEVER
+        self._timer_set = False  # the control thread will look for what is to be released
+        self._older: list[int] = []  # generations of which inputs may still be unreleased
+        self._is_source = job.is_source
+        self.begun = False
+        self.reset_to = bundle.generation
+        self.console = Console(lambda lines: self.say("typed", {"lines": lines}))
+        self.starved_s = self.starved_since = 0.0
+        self.keeper = make_keeper(job, bundle, self.say)
+        self.inlets = Inlets(
+            [input_spec(pipe, job.MAX_QUEUE) for pipe in job.inputs if not pipe.ASYNC],
+            [optional_spec(pipe, bundle) for pipe in job.inputs if pipe.ASYNC],
+            links,
+            incarnation=bundle.incarnation,
+            head_size=bundle.head_size,
+            window_blocks=bundle.window_blocks,
+            window_bytes=bundle.window_bytes,
+            viewer=viewer,
+        )
+        self.inlets.older = self._older
+        self.stored = StoredValues(self.inlets.optional, self.say if bundle.wiring.client else None)
+        self.control = Control(links, self)
+        # an executable's outputs have threads of their own, and inputs belong to the main thread
+        self._pump = self._drain_inputs if bundle.feedback and not isinstance(job, ExecutableJob) else None
+        self.crowds = Crowds(job)
+        self._needed = {pipe.id: bundle.needed.get(pipe.id, pipe.BLOCK_COUNT) for pipe in job.outputs}
+        self.outlets = [self._make_outlet(pipe, index) for index, pipe in enumerate(job.outputs)]
+        plain_source = job.is_source and not isinstance(job, ExecutableJob)
+        self.counter = Counter(self.inlets, self.outlets, lender, numbers_itself=plain_source)
+        self._by_pipe = {outlet.pipe: outlet for outlet in self.outlets}
+        # of each ASYNC output, the blocks that its consumer may keep although it has taken them: a group, and the beginning of the next
+        self._async = {pipe.id: 2 * pipe.BLOCK_COUNT - 1 if pipe.OPTIONAL_STORE else 0 for pipe in job.outputs if pipe.ASYNC}
+
+    def _make_outlet(self, pipe: Any, index: int) -> Outlet:
+        bundle = self._bundle
+        common: dict[str, Any] = {"arm": self.control.arm, "pump": self._pump, "reader": index, "repeats": pipe.ASYNC}
+        max_queue = bundle.max_queues.get(pipe.id, 0)
+        kind: type[Outlet] = Outlet
+        if max_queue and not pipe.ASYNC:
+            kind = DroppingOutlet
+            common |= {"max_queue": max_queue, "needed": pipe.BLOCK_COUNT}
+        outlet = kind(pipe.id, bundle.incarnation, self._links, self._window(pipe.id), **common)
+        outlet.lift(bundle.generation)
+        # whose address is not known yet is told with it whether he is near
+        outlet.near = bool(bundle.wiring.outputs[pipe.id]) and not bundle.wiring.outputs[pipe.id].startswith("tcp:")
+        if pipe.id in bundle.closed:
+            outlet.on_closed()
+        return outlet
+
+    def _window(self, pipe: int) -> SendWindow[list[frames.Buffer]]:
+        if pipe in self.crowds.pipes:
+            # what waits must be kept here until it is taken, for a new life of the consumer: memory is the only limit
+            return SendWindow(NO_LIMIT, NO_LIMIT)
+        return SendWindow(self._bundle.window_blocks, self._bundle.window_bytes, needed=self._needed[pipe])
+
+    def start(self) -> None:
+        """Open all links, start the control thread and say hello: from here on, the job runs."""
+        for outlet in self.outlets:
+            outlet.open(self._bundle.generation if self._is_source else 0)
+        if self._is_source:
+            self.inlets.switch(self._bundle.generation)
+        self.control.arm(self.stored.start(perf_counter()))
+        self.control.start()
+        self.say_hello()
+
+    def say_hello(self) -> None:
+        """Any thread: tell the client that the job lives, and where other machines reach it."""
+        self.say("hello", {"addresses": dict(self._links.addresses)} if self._links.addresses else {})
+
+    def begin(self, first: int) -> None:
+        """The job's loop begins with compute block ``first``; what is before it is finished."""
+        self.begun = True
+        self.inlets.done = first - 1
+        for outlet in self.outlets:
+            outlet.begin(first)
+        self.release(force=True)
+
+    def switch(self, generation: int) -> None:
+        """The job's loop goes on in a new generation: its outputs number from 1 again."""
+        if self.inlets.generation != generation and not self._is_source:
+            self._older += range(self.inlets.generation, generation)  # those between had blocks too, which nobody can use
+        self.counter.switch()
+        for outlet in self.outlets:
+            outlet.restart(generation, self._window(outlet.pipe))
+        self.inlets.switch(generation)
+
+    def flush(self) -> None:
+        """Send what is held: the job is about to wait."""
+        for outlet in self.outlets:
+            outlet.flush()
+
+    def receive(self) -> bool:
+        """Take the next message of any input. Blocks, after a flush, if there is none; False if it was woken up instead."""
+        message = self._links.receive(wait=False)
+        if message is None:
+            self.flush()
+            self.release()  # what needs no compute block too: blocks without partners, or that were there before
+            # the look above may have met the wake-up instead of a message, and it comes only once
+            if not self._woken:
+                self.starved_since = perf_counter()
+                message = self._links.receive()
+                self.starved_s += perf_counter() - self.starved_since
+                self.starved_since = 0.0
+            if message is None:
+                self._woken = False
+                return False
+        self._feed(message)
+        return True
+
+    def answer_pressed(self, done: int) -> None:
+        """Tell the producers that wait how far this job and all behind it have worked off what they sent; ``done``: this job itself."""
+        self.pressed = False
+        behind = (self._through(outlet) for outlet in self.outlets if not outlet.closed)
+        self.inlets.say_starved(min([done, *behind]), done)
+
+    def _through(self, outlet: Outlet) -> int:
+        keeps = self._async.get(outlet.pipe)
+        return outlet.through if keeps is None else min(outlet.released + keeps, outlet.last[1])
+
+    def _feed(self, message: list[frames.Buffer]) -> None:
+        self.inlets.feed(message)
+        if self.inlets.pressed:
+            # those further on may hold snapshots back too; it comes on many ways, and is told once behind each block
+            self.inlets.pressed, self.pressed = False, True
+            now, sent = perf_counter(), sum(outlet.sent for outlet in self.outlets)
+            if now - self._pressed_at >= PRESS_S / 2 or sent != self._pressed_behind:
+                self._pressed_at, self._pressed_behind = now, sent
+                for outlet in self.outlets:
+                    outlet.press()
+
+    def advance(self, number: int) -> None:
+        """Compute blocks up to ``number`` are done with, as far as this job's work goes; release what can be."""
+        self.inlets.done = number
+        self.release()
+
+    def release(self, *, force: bool = False) -> None:
+        """Any thread: release the inputs of what is done with, where enough has gathered or ``force`` says so."""
+        inlets = self.inlets
+        if inlets.optional:
+            self.stored.hand_over()
+        if self._timer_set and not (force or self._older or inlets.worth_a_look):
+            return  # for speed: what little there is, the control thread releases when its time has come
+        generation = inlets.generation  # before the number that counts in it; see Inlets.switch
+        upto = self.finished_upto()
+        left = inlets.release(upto, generation, force=force)
+        if self._older:
+            self._release_older()
+        # also with outputs: their release may have come before this thread had said that it is done
+        if left:
+            self._timer_set = True
+            self.control.arm(perf_counter() + RELEASE_AFTER_S)
+
+    def finished_upto(self) -> int:
+        """The compute block up to which this job's work is done and its outputs are released: its inputs may go.
+
+        With CHECKPOINT only up to the last stable snapshot: a new life begins behind it.
+        """
+        upto = done = self.inlets.done
+        if self.outlets:
+            upto = min(done, *(outlet.released for outlet in self.outlets))
+            if done - upto > self.most_held:
+                upto = int(done - self.most_held)
+        if self.keeper is None:
+            return upto
+        self.keeper.settle(upto)
+        return self.keeper.stable
+
+    def _release_older(self) -> None:
+        if self.keeper is not None and self.keeper.settling:
+            return
+        for generation in list(self._older):
+            if all(outlet.released_before(generation + 1) for outlet in self.outlets):
+                self._older.remove(generation)
+                self.inlets.release_generation(generation)
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether the job has outputs and nobody needs any of them any more."""
+        return bool(self.outlets) and all(outlet.closed for outlet in self.outlets)
+
+    def finish(self, *, tell: bool) -> None:
+        """End the outputs (if ``tell``), block until everything was released, let go of the inputs, block until the ends have arrived."""
+        self.end(tell=tell)
+        for outlet in self.outlets:
+            outlet.wait_released()
+        if self._abandoned:
+            return  # it has not ended, it was told to
+        if self._bundle.wiring.client:
+            # if this process dies from here on, the job has ended all the same: the inputs are gone, and nobody could begin again
+            self.say_ended(tell=tell)
+            self._noted.wait()
+        for outlet in self.outlets:
+            outlet.finalize()
+        # now, also what this job did not take: the ends below may wait for jobs that its producers feed too
+        self.inlets.close()
+        for outlet in self.outlets:
+            outlet.wait_closed()
+
+    def say_ended(self, *, tell: bool) -> None:
+        """Tell the client that all the job's work is done, and what its outputs end with; `finish` goes on when it has noted that."""
+        ends = {str(outlet.pipe): outlet.last for outlet in self.outlets if tell and not outlet.closed}
+        self._ended_with = {"ends": ends, "counts": self.counter.counts()}
+        self.say("ended", self._ended_with)
+
+    def end(self, *, tell: bool) -> None:
+        """The job computes nothing any more: end the outputs (if ``tell``)."""
+        # in a circle of jobs, the one that is to release our outputs may itself wait for us to take what it sends
+        self.inlets.close_optional()
+        if tell:
+            self.end_outputs()
+
+    def end_outputs(self, *, more: bool = False) -> None:
+        """Tell all consumers that nothing follows, or (``more``) nothing but a new generation. Calling it twice is right."""
+        for outlet in self.outlets:
+            outlet.end(more=more)
+
+    def abandon(self) -> None:
+        """Any thread, in any state: nothing goes out any more, and the job's loop finds that nobody wants its outputs."""
+        self._abandoned = True
+        for outlet in self.outlets:
+            outlet.closed = True
+
+    def close(self, linger: float) -> None:
+        """Stop the control thread and give the links back."""
+        self.control.stop()
+        self._links.close(linger)
+
+    def wake(self) -> None:
+        """Make a `receive` that waits, or the next one that would, return False."""
+        self._woken = True
+        self._links.wake()
+
+    def say(self, what: str, more: dict[str, Any], payload: bytes = b"") -> None:
+        """Any thread: send a word to the client."""
+        word = Word(self._bundle.job_id, self._bundle.incarnation, {"say": what, **more}, payload)
+        self._links.tell(frames.encode_word(word))
+
+    def lend(self, buffer: Any, readers: Sequence[int] | None = None) -> Lease | None:
+        """Copy a big buffer into shared memory for some outputs (by default all); None if it must go another way."""
+        near = [one for one in (range(len(self.outlets)) if readers is None else readers) if self.outlets[one].near]
+        if not near:
+            return None  # nobody is on this machine
+        lease = self.lender.lend(buffer, near) if self.lender is not None else None
+        if lease is None and self.lender is not None and self.lender.refused and not self._refusals_told:
+            self._refusals_told = True
+            self.say("warning", {"text": "no room in shared memory: big blocks go the slow way until there is some"})
+        return lease
+
+    def _drain_inputs(self) -> None:
+        message = self._links.receive(wait=False)
+        while message is not None:
+            self._feed(message)
+            message = self._links.receive(wait=False)
+        self.release(force=True)
+
+    # called by the control thread
+
+    @abstractmethod
+    def tick(self, now: float) -> float:
+        """Do what is due; return the moment of the next look, infinity if there is none."""
+
+    @abstractmethod
+    def on_message(self, message_frames: list[frames.Buffer]) -> None:
+        """Take one control message."""
