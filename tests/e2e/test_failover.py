@@ -776,7 +776,7 @@ def test_a_control_thread_that_fails_ends_its_job(fission: CommandLine, takes_si
         await stage.rows(stage.row_count() + 30)
         (stage.folder(1) / "stop").touch()
 
-    with mock.patch("fission.client.simulate.Conductor", Seen):
+    with mock.patch("fission.client.one_run.Conductor", Seen):
         ran = Stage(fission, sink=3).run(script)
     assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
     values = column(ran.result)

@@ -165,10 +165,6 @@ class Conductor:
         """All failovers so far."""
         return self._supervisor.failovers
 
-    def control_address(self, job: int) -> str:
-        """Where the newest life of a job takes commands."""
-        return self._addresses.control(job, max(1, self._supervisor.life(job)[0]))
-
     def nodes(self) -> list[NodeInfo]:
         """Every node that is known, with the names of its jobs; those that have never been up have no room."""
         return self.places.infos(lambda node: [job for job in sorted(self._names) if self._supervisor.life(job)[1] == node])
