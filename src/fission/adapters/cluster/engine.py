@@ -215,10 +215,10 @@ class DaskEngine:
                     plugins=[_Watch(self)],
                     **options,
                 )
-            except OSError as why:
-                raise EngineError(
-                    f"cannot listen at {self._ip}:{self._port}: {why.strerror or why}; is another run using it? (PORT)"
-                ) from None
+            except (OSError, RuntimeError) as failed:  # Dask wraps some
+                why = failed if isinstance(failed, OSError) else failed.__cause__ or failed
+                reason = getattr(why, "strerror", None) or why
+                raise EngineError(f"cannot listen at {self._ip}:{self._port}: {reason}; is another run using it? (PORT)") from None
             address = self._scheduler.address
         try:
             self._client = await Client(address, asynchronous=True, set_as_default=False, timeout=ANSWER_S, **options)  # type: ignore[no-untyped-call]
