@@ -43,10 +43,12 @@ def send_lines(folder: Path, job: int, lines: Iterable[str], *, end: bool = Fals
     Raises:
         UserError: the network does not run, or has no such console.
     """
-    if not any((folder / kind / RUNNING_FILE).exists() for kind in ("simulation",)):
+    running = [path for kind in ("simulation", "local") if (path := folder / kind / RUNNING_FILE).exists()]
+    if not running:
         raise _not_running(folder)
     try:
-        address = json.loads((folder / "simulation" / RUNNING_FILE).read_text())["send"]
+        newest = max(running, key=lambda path: path.stat().st_mtime)  # a client that was killed has left its own
+        address = json.loads(newest.read_text())["send"]
         with socket.socket(socket.AF_UNIX) as channel:
             channel.settimeout(ANSWER_S)
             channel.connect(address)

@@ -51,6 +51,8 @@ DEAF_PULSES = 6
 LOOK_S = 0.25
 #: Seconds that a node has to answer a question; arbitrary.
 ANSWER_S = 10.0
+#: Seconds until a node that cannot be used is asked again; arbitrary.
+ENLIST_AGAIN_S = 1.0
 #: Largest piece in which an archive travels, in bytes; arbitrary, far below what Dask warns of.
 PIECE_BYTES = 4 << 20
 
@@ -118,6 +120,7 @@ class _Member:
     have: dict[str, asyncio.Future[str]] = field(default_factory=dict)  # archives there or on their way: what went wrong
     waiting: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     suspicion: asyncio.TimerHandle | None = None
+    gone: bool = False
 
 
 class DaskEngine:
@@ -214,10 +217,10 @@ class DaskEngine:
                     plugins=[_Watch(self)],
                     **options,
                 )
-            except OSError as why:
-                raise EngineError(
-                    f"cannot listen at {self._ip}:{self._port}: {why.strerror or why}; is another run using it? (PORT)"
-                ) from None
+            except (OSError, RuntimeError) as failed:  # Dask wraps some
+                why = failed if isinstance(failed, OSError) else failed.__cause__ or failed
+                reason = getattr(why, "strerror", None) or why
+                raise EngineError(f"cannot listen at {self._ip}:{self._port}: {reason}; is another run using it? (PORT)") from None
             address = self._scheduler.address
         try:
             self._client = await Client(address, asynchronous=True, set_as_default=False, timeout=ANSWER_S, **options)  # type: ignore[no-untyped-call]
@@ -270,6 +273,8 @@ class DaskEngine:
 
     async def launch(self, job: JobBundle, node: NodeName) -> None:
         member = self._member(node)
+        if member.gone:
+            raise EngineError(f"node {node} is gone")
         member.jobs.add((job.job_id, job.incarnation))
         blob = pickle.dumps(job)
 
@@ -429,6 +434,7 @@ class DaskEngine:
         if member.pulse != pulse or member.worker:
             return  # it still speaks
         member.waiting.clear()
+        member.gone = True
         self._events.put_nowait(NodeGone(member.name, "its service has ended", member.incarnation))
 
     async def _look(self) -> None:
@@ -458,15 +464,19 @@ class DaskEngine:
             "follow": self._following,
         }
         await self._opened.wait()  # a node may be quicker than our own connection to the scheduler
-        try:
-            facts = await self._ask(worker, order)
-        except EngineError as why:
-            log.warning("%s", why)
-            return
-        if "error" in facts:
+        while True:
+            try:
+                facts = await self._ask(worker, order)
+            except EngineError as why:
+                log.warning("%s", why)
+                return  # it will come with a new connection
+            if "error" not in facts:
+                break
             ip = worker.partition("://")[2].rpartition(":")[0]
             self._tell(f"node {facts.get('name', ip)} cannot be used: {facts['error']}")
-            return
+            await asyncio.sleep(ENLIST_AGAIN_S)  # another client may leave it, or somebody mend it
+            if self._scheduler is not None and worker not in self._scheduler.workers:
+                return
         identity = self._recognise(facts["ip"], facts["name"])
         if isinstance(identity, str):
             self._tell(f"node {facts['name']} ({facts['ip']}) is left alone: {identity}")
@@ -494,7 +504,7 @@ class DaskEngine:
                 older.suspicion.cancel()
             lives = tuple(sorted(member.jobs))
             self._events.put_nowait(NodeJoined(name, member.ip, identity.groups, max_jobs, member.incarnation, lives))
-        member.worker = worker
+        member.worker, member.gone = worker, False
         if member.suspicion is not None:
             member.suspicion.cancel()
             member.suspicion = None
