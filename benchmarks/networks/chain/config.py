@@ -1,19 +1,24 @@
 """A chain of jobs, as the environment variable FISSION_BENCH says: JSON with count, and some of
 
 size (bytes of a payload), rate (blocks a second, 0 = as fast as they go), hops, numpy (payloads are arrays), keep (the sink
-keeps all delays; else it only counts), windows (false: links without windows and releases).
+keeps all delays; else it only counts), windows (false: links without windows and releases), hosts (the machines to run on).
 """
 
 import json
 import os
 
 from chain.jobs import CountingSink, Forward, Sink, Source
+from fission.core.nodes import BaseNode
 from fission.core.pipes import PicklePipe
 
 LOG_LEVEL = "WARNING"
 
 _order = {"count": 1000, "size": 8, "rate": 0, "hops": 2, "numpy": False, "keep": True, "windows": True}
 _order |= json.loads(os.environ.get("FISSION_BENCH", "{}"))
+if "hosts" in _order:
+    CLIENT_IP = _order["hosts"]["client_ip"]
+    NODES = [type("Host", (BaseNode,), {"GROUPS": groups})(ip, name) for ip, name, groups in _order["hosts"]["nodes"]]
+    PULSE_INTERVAL = 0.1
 _payload = b"12345678" if _order["size"] == 8 else os.urandom(_order["size"])
 if _order["numpy"]:
     import numpy

@@ -1,0 +1,153 @@
+"""What the programs over several hosts share: hosts as network namespaces, ``fission node`` on each, and runs of the networks here.
+
+Needs root and the programs of tests/cluster/hosts.py, which makes the hosts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.chain import PROJECT
+from fission.adapters.keys import make_keys
+from tests.cluster.hosts import Hosts
+from tests.cluster.support import Node
+
+#: What one thing may take on a busy machine; arbitrary.
+WAIT_S = 30.0
+
+
+class Machines:
+    """Hosts with a service on each, and one network of benchmarks/networks that runs over them. A context manager.
+
+    Attributes:
+        hosts: as tests/cluster/hosts.py makes them.
+        nodes: their services, by name; the first one is ``n1``.
+        keys: folder of the network's keys.
+    """
+
+    def __init__(self, network: str, groups: Sequence[str], jobs: int = 8) -> None:
+        """Args: network: its name. groups: of each host. jobs: how many each takes."""
+        self.network, self._groups, self._jobs = network, groups, jobs
+        self._folder = Path(tempfile.mkdtemp(prefix="fission-benchmark-"))
+        self.keys = self._folder / "keys"
+        make_keys(self.keys)
+        self._env = {"FISSION_KEYS": str(self.keys), "HOME": str(self._folder)}
+        self.hosts = Hosts(len(groups))
+        self.nodes = {
+            f"n{number}": Node(host, f"n{number}", self._folder / "hosts", self.hosts.client_ip, dict(self._env))
+            for number, host in enumerate(self.hosts, 1)
+        }
+
+    def __enter__(self) -> Machines:
+        try:
+            for name in self.nodes:
+                self.start(name)
+            for node in self.nodes.values():
+                until(lambda node=node: "waits for a client" in node.log, "a service waits for the client")
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def start(self, name: str) -> None:
+        """Start the service of a node."""
+        self.nodes[name].start(jobs=self._jobs)
+
+    def close(self) -> None:
+        """Services end in order where they can; then the hosts go."""
+        for node in self.nodes.values():
+            if node.process is not None and node.process.poll() is None:
+                node.process.terminate()
+        for node in self.nodes.values():
+            if node.process is not None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    node.process.wait(5)
+        self.hosts.close()
+        subprocess.run(["rm", "-rf", str(self._folder)], check=False)
+
+    # runs
+
+    @property
+    def local(self) -> Path:
+        """The folder of the last run."""
+        return PROJECT / self.network / "local"
+
+    def run(self, **order: Any) -> subprocess.Popen[str]:
+        """``manage.py NETWORK run``; the order is what the network's config reads, besides the hosts."""
+        hosts = {
+            "client_ip": self.hosts.client_ip,
+            "nodes": [[node.ip, name, ["ALL", group]] for (name, node), group in zip(self.nodes.items(), self._groups, strict=True)],
+        }
+        environment = {**os.environ, **self._env, "FISSION_BENCH": json.dumps({**order, "hosts": hosts})}
+        # what an earlier run has written must not be taken for this one's
+        subprocess.run(["rm", "-rf", str(self.local)], check=False)
+        return subprocess.Popen(
+            [sys.executable, "manage.py", self.network, "run"],
+            cwd=PROJECT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def finish(self, client: subprocess.Popen[str]) -> None:
+        """Wait for the end of a run. Raises RuntimeError: it failed."""
+        try:
+            errors = client.communicate(timeout=600)[1]
+        except BaseException:
+            os.killpg(client.pid, signal.SIGKILL)
+            client.wait()
+            raise
+        if client.returncode:
+            raise RuntimeError(f"the run ended with exit code {client.returncode}\n{errors[-3000:]}")
+
+    def stop(self, client: subprocess.Popen[str]) -> None:
+        """Ctrl-C."""
+        client.send_signal(signal.SIGINT)
+        client.communicate(timeout=WAIT_S)
+
+    def events(self) -> list[dict[str, Any]]:
+        """The event log of the last run, with ``at``: seconds of the clock of the day, to some milliseconds."""
+        return timed_events(self.local / "events.jsonl")
+
+
+def outcome(folder: Path) -> dict[str, float]:
+    """What the sink of a chain wrote."""
+    result: dict[str, float] = json.loads((folder / "result.json").read_text())
+    return result
+
+
+def timed_events(path: Path) -> list[dict[str, Any]]:
+    """An event log with the moments of the clock of the day. The log counts from its run's beginning, but its last entry is as old as it is."""
+    while True:
+        changed = path.stat().st_mtime if path.exists() else 0.0
+        entries = [json.loads(line) for line in path.read_text().splitlines()] if changed else []
+        if not changed or path.stat().st_mtime == changed:
+            break
+    began = changed - entries[-1]["s"] if entries else 0.0
+    return [{**entry, "at": began + entry["s"]} for entry in entries]
+
+
+def until(predicate: Callable[[], Any], what: str, deadline_s: float = WAIT_S) -> Any:
+    """Wait until it is true and return it. Raises RuntimeError: it is not in time."""
+    deadline = time.monotonic() + deadline_s
+    while not (found := predicate()):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"not within {deadline_s:g} s: {what}")
+        time.sleep(0.01)
+    return found
