@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from fission.client.bundles import GUARD
 from fission.errors import EngineError, InternalError
 from fission.ports import Engine, EngineEvent, JobBundle, JobExited, JobOutput, NodeGone, NodeName, NodePulse, Wiring
 from tests.conformance.engine_jobs import Script
@@ -128,6 +129,7 @@ class Trial:
             head_size=1,
             window_blocks=8,
             window_bytes=1 << 20,
+            guard=GUARD,
             pickled_job=pickle.dumps(Script(code, ballast)),
         )
 

@@ -44,7 +44,8 @@ class Stock:
         """Take a piece of an archive; return whether all of it is there now."""
         if self.archive(digest).is_dir():
             return True
-        packed = self.root / ARCHIVES / f"{digest}.part"
+        # several services may share a disk, each has its own way there
+        packed = self.root / ARCHIVES / f"{digest}.{os.getpid()}.part"
         try:
             with open(packed, "r+b" if start else "wb") as file:
                 file.seek(start)
@@ -56,7 +57,12 @@ class Stock:
             shutil.rmtree(unpacked, ignore_errors=True)
             with tarfile.open(packed) as tar:
                 _extract(tar, unpacked)
-            unpacked.rename(self.archive(digest))
+            try:
+                unpacked.rename(self.archive(digest))
+            except OSError:
+                if not self.archive(digest).is_dir():
+                    raise
+                shutil.rmtree(unpacked, ignore_errors=True)  # another service was quicker
         except (OSError, tarfile.TarError) as why:
             raise UserError(f"{self.root}, where its code and files go, cannot be written on this node: {_reason(why)}") from None
         finally:

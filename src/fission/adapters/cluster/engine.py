@@ -247,6 +247,7 @@ class DaskEngine:
             if self._scheduler is not None:
                 await self._scheduler.close(reason="the network has ended")
         self._datagrams.close()
+        await asyncio.sleep(0)  # asyncio gives its sockets back in the loop's next round: the port is free when this returns
         if self._ear is not None:
             self._ear.close(0)
         if self._guard is not None:

@@ -1,0 +1,191 @@
+"""The engine of several machines, held to the suite: its nodes are services of this machine, each at an address of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from fission.adapters.cluster.engine import DaskEngine, Identity, Session
+from fission.adapters.cluster.worker import security
+from fission.adapters.curve import Guard
+from fission.adapters.datagrams import Datagrams
+from fission.adapters.keys import Keys, make_keys
+from fission.adapters.sealing import open_sealed, seal
+from fission.ports import Baggage, NodeName
+from fission.project.archives import pack
+from fission.service.versions import versions
+from tests.conformance.engine import DEADLINE_S, FIRST, FOREVER, ROOT, SECOND, EngineConformance, Site, Trial, gone
+
+CLIENT = "127.0.0.1"
+IPS = {FIRST: "127.0.0.11", SECOND: "127.0.0.12"}
+
+
+class ReadyEngine(DaskEngine):
+    """Open when both nodes are there, and its end is the end of the run."""
+
+    async def open(self) -> None:
+        await super().open()
+        await self.follow(True)
+        await asyncio.wait_for(self._both(), DEADLINE_S)
+
+    async def _both(self) -> None:
+        while len(self.nodes()) < len(IPS):
+            await asyncio.sleep(0.005)
+
+    async def close(self) -> None:
+        if self._client is not None and not self._closed:
+            with contextlib.suppress(asyncio.TimeoutError):  # a node may stand still
+                await asyncio.wait_for(self.dismiss(), 1)
+        await super().close()
+
+
+class ServiceSite(Site):
+    """Two services."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._keys = make_keys(folder / "keys")
+        with socket.socket() as probe:
+            probe.bind((CLIENT, 0))
+            self._port = probe.getsockname()[1] // 4 * 4  # what the kernel gives away is rarely asked for again at once
+        self._code = pack([("nothing.py", _empty(folder))])
+        self._made = 0
+        self._services: dict[NodeName, subprocess.Popen[bytes]] = {}
+        for name in (FIRST, SECOND):
+            self._serve(name)
+
+    def _serve(self, name: NodeName) -> None:
+        words = ["--client", CLIENT, "--port", str(self._port), "--ip", IPS[name], "--name", name, "--jobs", "9"]
+        words += ["--root", str(self._folder), "--keys", str(self._keys.folder)]
+        with open(self._folder / f"{name}.log", "ab") as log:
+            self._services[name] = subprocess.Popen(
+                [sys.executable, "-m", "fission", "node", *words],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])},
+            )
+
+    def engine(self) -> ReadyEngine:
+        self._made += 1
+        keys: Keys = self._keys
+        session = Session(
+            run=f"run {self._made}",
+            network="net",
+            pulses=(CLIENT, self._port),
+            ear=f"tcp://{CLIENT}:{self._port + 2}",
+            interval_s=self.pulse_interval_s,
+            orphan_timeout_s=20.0,
+            root="",
+            versions=versions(),
+        )
+        return ReadyEngine(
+            session,
+            lambda ip, name: Identity(NodeName(name), ("ALL",), None),
+            lambda job: Baggage(self._code),
+            ip=CLIENT,
+            port=self._port,
+            tls=security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file)),
+            guard=lambda context: Guard(context, keys, _log()),
+            pulses=lambda take: Datagrams(take, partial(seal, keys), partial(open_sealed, keys)),
+        )
+
+    def _processes(self, node: NodeName) -> list[psutil.Process]:
+        service = psutil.Process(self._services[node].pid)
+        return [service, *service.children(recursive=True)]
+
+    def freeze(self, node: NodeName) -> None:
+        for process in self._processes(node):
+            process.suspend()
+
+    def thaw(self, node: NodeName) -> None:
+        for process in self._processes(node):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+
+    def lose(self, node: NodeName) -> None:
+        for process in self._processes(node):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._services[node].wait(DEADLINE_S)
+
+    @property
+    def folder(self) -> Path:
+        return self._folder / "net"
+
+    def close(self) -> None:
+        """The services end in order."""
+        for node, service in self._services.items():
+            if service.poll() is None:
+                self.thaw(node)
+                service.terminate()
+        for service in self._services.values():
+            service.wait(DEADLINE_S)
+
+
+def _empty(folder: Path) -> Path:
+    (folder / "nothing.py").touch()
+    return folder / "nothing.py"
+
+
+def _log() -> Any:
+    return logging.getLogger("fission.test")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[ServiceSite]:
+    made = ServiceSite(tmp_path)
+    yield made
+    made.close()
+    # what a machine without power has left: its sockets and its shared memory are gone with it, its folder is not
+    for name in os.listdir(os.environ["TMPDIR"]):
+        if name.startswith("fission-"):
+            shutil.rmtree(Path(os.environ["TMPDIR"]) / name)
+
+
+class TestDaskEngine(EngineConformance):
+    """The suite, but for one thing: what happens on a machine that stands still while the run ends happens when it goes on."""
+
+    @pytest.mark.parametrize("still", [False, True], ids=["all runs", "a node stands still"])
+    def test_close_leaves_nothing(self, site: ServiceSite, still: bool) -> None:  # type: ignore[override]
+        async def main() -> list[int]:
+            engine = site.engine()
+            await engine.open()
+            trial = Trial(site, engine)
+            follower = asyncio.create_task(trial.follow())
+            jobs = [await trial.launch(FOREVER, (FIRST, SECOND)[index % 2]) for index in range(4)]
+            pids = [await trial.pid(job) for job in jobs]
+            if still:
+                site.freeze(FIRST)
+            await engine.close()
+            await engine.close()
+            follower.cancel()
+            await asyncio.gather(follower, return_exceptions=True)
+            return pids
+
+        pids = asyncio.run(main())
+        if still:
+            site.thaw(FIRST)
+        for pid in pids:
+            asyncio.run(asyncio.wait_for(gone(pid), 2 * DEADLINE_S))
+
+    def test_the_jobs_of_a_killed_service_die_with_it(self, play: Any, site: ServiceSite) -> None:
+        async def story(trial: Trial) -> None:
+            pid = await trial.pid(await trial.launch(FOREVER))
+            site._services[FIRST].send_signal(signal.SIGKILL)
+            await gone(pid)
+
+        play(story)
