@@ -6,11 +6,13 @@ import logging
 import os
 import re
 import signal
+import subprocess
 import sys
 import textwrap
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -498,6 +500,9 @@ class _Exchange:
         self.outlets = [_Outlet()]
         self.woken = threading.Event()
 
+    def start(self) -> None:
+        pass
+
     def wake(self) -> None:
         self.woken.set()
 
@@ -593,3 +598,48 @@ def test_the_watch_over_a_running_executable_says_it(short_patience: None, caplo
             os.close(go)
             host._await_end()
     assert exchange.woken.is_set()
+
+
+def test_an_executable_that_is_told_to_stop_while_it_starts_can_say_goodbye(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It runs already, and the call that starts it has not returned, when the order comes."""
+
+    class Polite(MARVELOJob):
+        EXECUTABLE = "sh"
+        PARAMETERS = "-c 'trap \"echo goodbye >said; exit 0\" TERM; echo >runs; while :; do sleep 0.01; done'"
+
+    class Told(BaseException):
+        pass
+
+    told = threading.Event()
+
+    def tell(number: int, frame: object) -> None:
+        told.set()
+        raise Told
+
+    def popen(*arguments: Any, **keywords: Any) -> Any:
+        process = subprocess.Popen(*arguments, **keywords)
+        started.append(process)
+        eventually((tmp_path / "runs").exists, 10, "its first step")
+        os.kill(os.getpid(), signal.SIGUSR1)
+        told.wait(10)
+        return process
+
+    started: list[subprocess.Popen[bytes]] = []
+    exchange: Any = _Exchange()
+    bundle: Any = type("Bundle", (), {"head_size": 1, "folder": str(tmp_path), "window_blocks": 8, "feedback": frozenset()})()
+    with collecting():
+        job = Polite(outputs=[BytesPipe(2, 4)])
+    host = executable_host.ExecutableHost(job, exchange, bundle)
+    monkeypatch.setattr(executable_host, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": popen}))
+    before = signal.signal(signal.SIGUSR1, tell)
+    try:
+        with pytest.raises(Told):
+            host.run()
+        assert (tmp_path / "said").read_text() == "goodbye\n"
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        for process in started:
+            process.kill()
+            process.wait()
+        for close in (*host._ours, *(lambda one=one: one for one in host._theirs)):  # what a process leaves to its end
+            os.close(close())

@@ -27,6 +27,7 @@ from tests.e2e.failover import (
     csv_of,
     diamond_rows,
     events,
+    gated,
     project_of,
     seeded,
 )
@@ -137,13 +138,14 @@ def test_a_job_that_is_killed_again_and_again(fission: CommandLine, job: int) ->
     """20 times each, at random moments."""
     limit, kills = 500, 20
     rng = seeded(job)
-    fission.project(project_of(CHAIN.format(limit=limit)))
+    fission.project(project_of(gated(CHAIN).format(limit=limit)))
 
     async def script(stage: Stage) -> None:
         for number in range(kills):
             await stage.rows(number * limit // (kills + 5) + rng.randint(0, 20))
             await stage.until(lambda: stage.kill_job(job), "its process")
             await stage.until(lambda: len(stage.failovers) == number + 1, "its failover")  # noqa: B023 - awaited at once
+        stage.let_end()
 
     ran = Stage(fission).run(script)
     check(ran, chain_rows(limit), 4)
@@ -160,7 +162,7 @@ def test_a_job_that_is_killed_again_and_again(fission: CommandLine, job: int) ->
 
 def test_two_neighbours_that_are_killed_at_once(fission: CommandLine) -> None:
     limit = 500
-    fission.project(project_of(CHAIN.format(limit=limit)))
+    fission.project(project_of(gated(CHAIN).format(limit=limit)))
 
     async def script(stage: Stage) -> None:
         for number, pair in enumerate([(1, 2), (2, 3), (3, 4), (4, 5), (3, 5), (1, 4), (2, 5), (1, 5), (2, 4), (1, 3)]):
@@ -169,23 +171,21 @@ def test_two_neighbours_that_are_killed_at_once(fission: CommandLine) -> None:
             for job in pair:
                 stage.kill_job(job)
             await stage.until(lambda: len(stage.failovers) >= 2 * number + 2, "both failovers")  # noqa: B023
+        stage.let_end()
 
     check(Stage(fission).run(script), chain_rows(limit), 4)
 
 
 def test_the_program_of_an_executable_job_is_killed(fission: CommandLine) -> None:
     limit = 300
-    fission.project(project_of(CHAIN.format(limit=limit)))
+    fission.project(project_of(gated(CHAIN).format(limit=limit)))
 
     async def script(stage: Stage) -> None:
-        import psutil
-
         for number in range(5):
             await stage.rows(50 * number + 10)
-            await stage.running(2)
-            children = await stage.until(lambda: psutil.Process(stage.pid_of(2)).children(), "the program")
-            children[0].kill()
+            await stage.until(lambda: stage.kill_program(2), "the program")
             await stage.until(lambda: len(stage.failovers) == number + 1, "its failover")  # noqa: B023
+        stage.let_end()
 
     ran = Stage(fission).run(script)
     check(ran, chain_rows(limit), 4)
@@ -200,7 +200,7 @@ def test_the_node_of_a_job_is_killed_and_comes_back(fission: CommandLine, job: i
     """Again and again, at random moments."""
     limit, kills = 800, 8
     rng = seeded(10 + job)
-    fission.project(project_of(DIAMOND.format(limit=limit)))
+    fission.project(project_of(gated(DIAMOND).format(limit=limit)))
 
     async def script(stage: Stage) -> None:
         for number in range(kills):
@@ -210,6 +210,7 @@ def test_the_node_of_a_job_is_killed_and_comes_back(fission: CommandLine, job: i
             assert stage.kill_node(node)
             await stage.revive(node)
             await stage.until(lambda: len(stage.failovers) > number and stage.lives(job) > [life], "its new life")  # noqa: B023
+        stage.let_end()
 
     ran = Stage(fission).run(script, nodes=2)
     check(ran, diamond_rows(limit), 5)

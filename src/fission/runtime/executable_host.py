@@ -7,11 +7,9 @@ The executable is started without a shell, in the job's folder, in the job's pro
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import queue
-import signal
 import subprocess
 import threading
 import time
@@ -27,6 +25,7 @@ from fission.protocol.optional import DEFAULT
 from fission.runtime import codec, report
 from fission.runtime.exchange import Exchange
 from fission.runtime.outlet import Outlet
+from fission.runtime.program_ends import cannot_start, ending_of
 
 log = logging.getLogger("fission.runtime")
 
@@ -106,6 +105,8 @@ class ExecutableHost:
         self._threads: list[threading.Thread] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._failure: Exception | None = None  # of a thread, the first one
+        self._starting = False
+        self._started = threading.Event()
         self._ended = threading.Event()
         self._room = threading.Event()  # a queue is not full any more
         exchange.most_held = bundle.window_blocks // 2
@@ -127,7 +128,7 @@ class ExecutableHost:
                 raise self._failure
             code = self._process.returncode if self._process else 0
             if code and not self._exchange.unwanted:
-                raise ExecutableError(f"{self._job.name}: {command[0]} {_ending(code)}; what it wrote to standard error is above")
+                raise ExecutableError(f"{self._job.name}: {command[0]} {ending_of(code)}; what it wrote to standard error is above")
             self._exchange.finish(tell=True)
             return report.FINISHED
         finally:
@@ -162,15 +163,10 @@ class ExecutableHost:
         return str(theirs)
 
     def _start(self, command: list[str]) -> None:
-        try:
-            self._process = subprocess.Popen(command, cwd=self._folder, stdin=subprocess.DEVNULL, pass_fds=self._theirs)
-        except OSError as why:
-            hint = {
-                errno.ENOENT: "there is no such file in the job's folder or on PATH, or the program named in its first line is missing",
-                errno.EACCES: "it is not executable; chmod +x it",
-                errno.ENOEXEC: "it is no program for this machine; a script needs a first line like #!/bin/sh",
-            }.get(why.errno or 0, str(why))
-            raise ExecutableError(f"{self._job.name}: cannot start {command[0]}: {hint}") from None
+        threading.Thread(target=self._begin, args=(command,), name="fission-start", daemon=True).start()
+        self._started.wait()
+        if self._failure is not None:
+            raise self._failure
         for descriptor in self._theirs:
             os.close(descriptor)
         self._theirs = []
@@ -180,6 +176,19 @@ class ExecutableHost:
         for index in range(len(self._job.outputs)):
             self._thread(self._read_output, count + index, index)
         threading.Thread(target=self._watch, name="fission-watch", daemon=True).start()
+
+    def _begin(self, command: list[str]) -> None:
+        # in a thread: the order to stop, which is raised in the main thread, must not come between the program's first step and the
+        # moment at which it is known here, or nobody would tell it to stop
+        self._starting = True
+        try:
+            self._process = subprocess.Popen(command, cwd=self._folder, stdin=subprocess.DEVNULL, pass_fds=self._theirs)
+        except OSError as why:
+            self._failure = ExecutableError(f"{self._job.name}: cannot start {command[0]}: {cannot_start(why)}")
+        except Exception as why:  # what the command has may be the user's
+            self._failure = why
+        finally:
+            self._started.set()
 
     def _thread(self, target: Callable[..., None], *arguments: int) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
@@ -361,6 +370,8 @@ class ExecutableHost:
             thread.join()
 
     def _end_process(self) -> None:
+        if self._starting:
+            self._started.wait()
         process = self._process
         if process is None or process.poll() is not None:
             return
@@ -370,16 +381,6 @@ class ExecutableHost:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _ending(code: int) -> str:
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return f"was killed by signal {-code} ({signal.Signals(-code).name})"
-        return f"was killed by signal {-code}"
-    # what a shell and env say of a program that they cannot start
-    hint = {126: ", which says that a program cannot be executed", 127: ", which says that a program was not found"}.get(code, "")
-    return f"ended with exit code {code}{hint} (0 means finished)"
 
 
 def _pairs(payload: Any, head: Any, count: int) -> list[tuple[Any, int]]:
