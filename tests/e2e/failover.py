@@ -66,10 +66,16 @@ class Forgetful(Numbers):
     CHECKPOINT = None
 
 class Gated(Numbers):
-    '''Holds its last number back until there is a file "go" in its folder.'''
+    '''Goes on up to a number, the last but one if there is no other, until a file "go" in its folder has a greater one.'''
+    def __init__(self, limit, *args, upto=None, **kwargs):
+        super().__init__(limit, *args, **kwargs)
+        self.upto = upto or limit - 1
     def run(self):
-        while self.number + 1 == self.limit and not os.path.exists("go"):
+        while self.number >= self.upto:
             time.sleep(0.005)
+            if os.path.exists("go"):
+                with open("go") as file:
+                    self.upto = int(file.read())
         return super().run()
 
 class Until(Numbers):
@@ -157,9 +163,12 @@ def project_of(listed: str, jobs: str = "", extra: str = OFTEN) -> dict[str, str
     return files
 
 
-def gated(listed: str) -> str:
-    """The same jobs, with a source that does not end before the script calls `Stage.let_end`: faults always find the network running."""
-    return listed.replace("Numbers(", "Gated(")
+def gated(listed: str, upto: int = 0) -> str:
+    """The same jobs, with a source that does not end before the script calls `Stage.let_end`: faults always find the network running.
+
+    ``upto``: it does not go beyond this number before `Stage.let_go`.
+    """
+    return listed.replace("Numbers({limit}", f"Gated({{limit}}, upto={upto}")
 
 
 def chain_rows(limit: int) -> list[int]:
@@ -298,9 +307,15 @@ class Stage:
         """Wait until a process of each of these jobs is there."""
         await self.until(lambda: all(self.pid_of(job) for job in jobs), f"processes of {jobs}")
 
+    def let_go(self, upto: int) -> None:
+        """The source of a `gated` network may go on up to this number."""
+        fresh = self.folder(1) / "go-new"
+        fresh.write_text(str(upto))
+        fresh.replace(self.folder(1) / "go")
+
     def let_end(self) -> None:
-        """The source of a `gated` network may give its last number."""
-        (self.folder(1) / "go").touch()
+        """The source of a `gated` network may give all its numbers."""
+        self.let_go(1_000_000)
 
     def kill_program(self, job: int) -> bool:
         """Kill what an ExecutableJob has started; return whether there was something."""

@@ -178,11 +178,12 @@ def test_two_neighbours_that_are_killed_at_once(fission: CommandLine) -> None:
 
 def test_the_program_of_an_executable_job_is_killed(fission: CommandLine) -> None:
     limit = 300
-    fission.project(project_of(gated(CHAIN).format(limit=limit)))
+    fission.project(project_of(gated(CHAIN, 45).format(limit=limit)))
 
     async def script(stage: Stage) -> None:
         for number in range(5):
-            await stage.rows(50 * number + 10)
+            stage.let_go(50 * number + 45)
+            await stage.rows(50 * number + 10)  # a program that dies twice at the same block is the end
             await stage.until(lambda: stage.kill_program(2), "the program")
             await stage.until(lambda: len(stage.failovers) == number + 1, "its failover")  # noqa: B023
         stage.let_end()
