@@ -17,18 +17,15 @@ from fission.adapters.cluster.tasks import Obey, ServicePlugin
 
 #: Seconds before the next attempt to reach the client, the first and the longest pause; arbitrary.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0
-<<<<<<< HEAD
 #: Seconds for an answer to a knock; arbitrary.
 KNOCK_S = 5.0
 #: With what Dask's listeners greet whoever connects: the length of what follows.
 GREETING_BYTES = 8
 _OTHER_KEYS = "its keys are not this node's, or it does not encrypt"
 _SILENT = "it does not greet as a client does; is its SECURITY what this service was started with?"
-=======
 #: What Dask may take for a connection. It tries again and again within that time, after pauses that double up to it: half as long is a
 #: node that finds its client sooner. Arbitrary, but a lost packet of the handshake costs 1 s.
 CONNECT = "2s"
->>>>>>> i
 #: Orders that may be under way at once: each is a coroutine that waits for the end of a job.
 ORDERS = 10_000
 #: Seconds that a worker has to leave in order; what it does is worth nothing any more.
