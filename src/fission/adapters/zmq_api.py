@@ -21,8 +21,7 @@ WAITING = 10_000
 BROKEN_OFF = 2
 _log = logging.getLogger("fission.pipelines")
 _ENCRYPTS = "it hangs up on who does not encrypt: give the keys that it was started with (--keys DIR, in Python keys=)"
-_PLAIN = "it does not encrypt, but keys were given here: start it with the same (--keys DIR, in Python keys=), or leave them out here"
-_OTHER_KEYS = "its keys are others than those given here: copy the folder of keys from its machine"
+_OTHER_KEYS = "its keys are others than those given here, or it has none: give both the same folder (--keys DIR, in Python keys=)"
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 # A closed one is an attempt to connect that reached nobody.
 _EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_CLOSED | _FAILED
@@ -109,7 +108,7 @@ class ApiClient:
     """Asks the Router. One thread's."""
 
     def __init__(self, address: str, keys: CurvePair | None = None) -> None:
-        """Args: address: the Router's api. keys: the Router's; None: it has none. Nothing is connected before the first request.
+        """Args: address: the Router's api. keys: the Router's; None: it has none. Connects in the background; nobody need be there.
 
         Raises:
             UserError: the address cannot be one.
@@ -119,12 +118,11 @@ class ApiClient:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
-        self._broken_off = 0
+        self._sockets = self._broken_off = 0
         #: Why the server did not let us in, if that is why the last request had no answer; else empty.
         self.refusal = ""
         try:
             self._connect()
-            self._drop()
         except BaseException:
             self.close()
             raise
@@ -132,10 +130,12 @@ class ApiClient:
     def _connect(self) -> zmq.Socket[bytes]:
         if self._socket is None:
             socket = _socket(self._context, zmq.REQ, self._keys)
-            # Until the first answer only: whoever does not take the events lets them pile up.
-            address = f"inproc://events-{id(self)}"
+            # Until the first answer only: events pile up until they are taken, two a second at most. Without a limit: at one, ZeroMQ waits.
+            self._sockets += 1
+            address = f"inproc://events-{self._sockets}"
             socket.monitor(address, _EVENTS)
             self._monitor = self._context.socket(zmq.PAIR)
+            self._monitor.setsockopt(zmq.RCVHWM, 0)
             self._monitor.connect(address)
             self._socket = socket
             _connect(socket, self._address)
@@ -176,7 +176,7 @@ class ApiClient:
             self._broken_off += 1
             plain = event["event"] == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL and event["value"] == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
             if plain or event["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH or self._broken_off >= BROKEN_OFF:
-                self.refusal = _ENCRYPTS if self._keys is None else _PLAIN if plain else _OTHER_KEYS
+                self.refusal = _ENCRYPTS if self._keys is None else _OTHER_KEYS
 
     def _deafen(self) -> None:
         if self._monitor is not None and self._socket is not None:
