@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 
 import pytest
 import zmq
@@ -17,11 +18,23 @@ from tests.waiting import eventually
 Answer = Callable[[bytes], bytes | None]
 
 
+@dataclass
+class Pair:
+    """CURVE keys; their secret is no part of what a failed test shows."""
+
+    public: bytes
+    secret: bytes = field(repr=False)
+
+
+def a_pair() -> Pair:
+    return Pair(*zmq.curve_keypair())
+
+
 @contextmanager
-def serving(answer: Answer, secure: Callable[[zmq.Socket[bytes], bool], None] | None = None) -> Iterator[tuple[str, str, ApiServer]]:
+def serving(answer: Answer, keys: Pair | None = None, addresses: Sequence[str] = ()) -> Iterator[tuple[str, str, ApiServer]]:
     """A server in a thread; *answer* gives what is sent back, None for nothing."""
-    api, broadcast = (f"tcp://127.0.0.1:{port}" for port in free_ports(2))
-    server = ApiServer(api, broadcast, secure)
+    api, broadcast = addresses or [f"tcp://127.0.0.1:{port}" for port in free_ports(2)]
+    server = ApiServer(api, broadcast, keys)
     stop = threading.Event()
 
     def run() -> None:
@@ -84,23 +97,13 @@ def test_listeners_hear_their_topics() -> None:
         listener.close()
 
 
-def keys_of(server_public: bytes, server_secret: bytes) -> Callable[[zmq.Socket[bytes], bool], None]:
-    """What protects a socket with CURVE, as the commands' keys do it."""
-
-    def secure(socket: zmq.Socket[bytes], server: bool) -> None:
-        if server:
-            socket.curve_publickey, socket.curve_secretkey, socket.curve_server = server_public, server_secret, True
-        else:
-            socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
-            socket.curve_serverkey = server_public
-
-    return secure
-
-
-def test_both_addresses_can_be_protected() -> None:
-    secure = keys_of(*zmq.curve_keypair())
-    with serving(bytes.upper, secure) as (api, broadcast, server):
-        client, listener = ApiClient(api, secure), Listener(broadcast, ["ended"], secure)
+def test_both_addresses_can_be_protected(caplog: pytest.LogCaptureFixture) -> None:
+    keys = a_pair()
+    with serving(bytes.upper, keys) as (api, broadcast, server), ExitStack() as stack:
+        client, listener = (
+            stack.enter_context(closing(ApiClient(api, keys))),
+            stack.enter_context(closing(Listener(broadcast, ["ended"], keys))),
+        )
         assert client.request(b"x", 5) == b"X"
 
         def heard(by: Listener) -> list[tuple[str, bytes]]:
@@ -108,15 +111,40 @@ def test_both_addresses_can_be_protected() -> None:
             return by.hear(0.05)
 
         assert eventually(lambda: heard(listener), 10, "a broadcast")
-        for other in (None, keys_of(*zmq.curve_keypair())):
-            stranger, eavesdropper = ApiClient(api, other), Listener(broadcast, ["ended"], other)
-            assert stranger.request(b"x", 0.5, again=0.5) is None
-            assert heard(eavesdropper) == []
-            stranger.close()
-            eavesdropper.close()
+        for other, reason in ((None, "give the keys that it was started with"), (a_pair(), "its keys are others than those given here")):
+            with closing(ApiClient(api, other)) as stranger, closing(Listener(broadcast, ["ended"], other)) as eavesdropper:
+                assert stranger.request(b"x", 1.0) is None
+                assert reason in stranger.refusal
+                assert heard(eavesdropper) == []
         assert client.request(b"y", 5) == b"Y"
-        client.close()
-        listener.close()
+        assert client.refusal == ""
+    assert "refused a connection from 127.0.0.1 to" in caplog.text
+
+
+def test_keys_for_a_server_without_any() -> None:
+    with serving(bytes.upper) as (api, _, _):
+        with closing(ApiClient(api, a_pair())) as client:
+            assert client.request(b"x", 1.0, again=0.5) is None
+            assert "or it has none: give both the same folder" in client.refusal
+
+
+def test_who_was_refused_forgets_it_when_nobody_is_there_any_more() -> None:
+    addresses = [f"tcp://127.0.0.1:{port}" for port in free_ports(2)]
+    with closing(ApiClient(addresses[0])) as client:
+        with serving(bytes.upper, a_pair(), addresses):
+            assert client.request(b"x", 1.0) is None
+            assert client.refusal
+        assert client.request(b"x", 0.5, again=0.2) is None
+        assert client.refusal == ""
+
+
+def test_an_answer_after_another_server_has_come_with_our_keys() -> None:
+    keys, addresses = a_pair(), [f"tcp://127.0.0.1:{port}" for port in free_ports(2)]
+    with closing(ApiClient(addresses[0], keys)) as client:
+        for theirs, answer in ((a_pair(), None), (keys, b"X"), (None, None), (keys, b"X")):
+            with serving(bytes.upper, theirs, addresses):
+                assert client.request(b"x", 1.0 if answer is None else 10.0, again=0.4) == answer
+                assert bool(client.refusal) == (answer is None)
 
 
 def test_who_sends_too_much_is_hung_up_and_others_are_served() -> None:

@@ -133,6 +133,33 @@ def test_the_daemons_one_by_one(fission: CommandLine, folder: Path) -> None:
         assert "Traceback" not in daemon.wait(exit_code=130).stderr
 
 
+@pytest.mark.slow
+def test_up_with_keys(fission: CommandLine, folder: Path) -> None:
+    for name in ("ours", "others"):
+        fission.run("keys", "--dir", name, exit_code=0)
+    running = fission.start(*UP, "--keys", "ours")
+    running.wait_for("Ready at tcp://127.0.0.1:", 40, stream="stderr")
+    (folder / "good.yaml").write_text("graph: {A: [B, C]}\n")
+    sent = json.loads(fission.run("pipelines", "send", "good.yaml", "--keys", "ours", "--json", exit_code=0).stdout)
+    assert (sent["finished"], sent["failed"]) == (1, 0)
+    name = sent["each"][0]["id"]
+    fission.run("pipelines", "submit", "good.yaml", "--keys", "ours", exit_code=0)
+    assert name in fission.run("pipelines", "list", "--keys", "ours", exit_code=0).stdout
+    assert "finished" in fission.run("pipelines", "show", name, "--keys", "ours", exit_code=0).stdout
+    for command in ("retry", "cancel"):
+        assert f"pipeline {name}" in fission.run("pipelines", command, name, "--keys", "ours", exit_code=2).stderr
+    for words in (["send", "good.yaml"], ["list"]):
+        refused = fission.run("pipelines", *words, "--timeout", "2", exit_code=1).stderr
+        assert "cannot be talked to: it hangs up on who does not encrypt: give the keys" in refused
+        refused = fission.run("pipelines", *words, "--timeout", "2", "--keys", "others", exit_code=1).stderr
+        assert "cannot be talked to: its keys are others than those given here" in refused
+    broker = ["broker", "--workers", "workers", "--store", "store.Store", "--keys", "others"]
+    assert "its keys are others than those given here" in fission.run("pipelines", *broker, exit_code=2, deadline_s=40).stderr
+    running.wait_for("WARNING - refused a connection from 127.0.0.1 to", stream="stderr")
+    running.interrupt()
+    assert "Traceback" not in running.wait(exit_code=130).stderr
+
+
 NO_ROUTER = "Error: no Router answers at tcp://127.0.0.1:"
 
 
@@ -154,6 +181,8 @@ def test_no_router(fission: CommandLine, folder: Path, words: list[str]) -> None
         (["broker", "--workers", "workers", "--store", "store.Stor"], "store has no class 'Stor'; it has Store"),
         (["broker", "--workers", "store", "--store", "store.Store"], "must have an __all__ that names its workers"),
         (["up", "--workers", "nothing", "--store", "store.Store"], "there is no module 'nothing' with workers"),
+        (["up", "--workers", "workers", "--store", "store.Store", "--keys", "nowhere"], "there are no keys in "),
+        (["list", "--keys", "nowhere"], "there are no keys in "),
         (["submit", "nothing.yaml"], "nothing.yaml cannot be read: No such file or directory"),
         (["list", "--api", "here"], "'here' is no address of a Router"),
     ],

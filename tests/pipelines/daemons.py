@@ -22,7 +22,7 @@ import psutil
 import fission
 from fission.adapters.zmq_api import ApiClient
 from fission.pipelines import PipelineManager
-from fission.pipelines.daemon import ask
+from fission.pipelines.daemon import ask, read_keys
 from tests.waiting import eventually, is_running
 
 WORKERS = '''
@@ -287,9 +287,12 @@ class Daemon:
 class Cluster:
     """See the head of this file. A context manager."""
 
-    def __init__(self, folder: Path, *, prefix: Mapping[str, list[str]] | None = None, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, folder: Path, *, prefix: Mapping[str, list[str]] | None = None, host: str = "127.0.0.1", keys: Path | None = None
+    ) -> None:
         self.folder = folder
         self.host = host
+        self.keys = keys  # of everybody, if nothing else is said
         self.prefix = prefix or {}  # words before a daemon's command, by its place
         self.ports = free_ports(2)
         self.runs_file = folder / "runs.jsonl"
@@ -324,6 +327,8 @@ class Cluster:
             given["state"] = str(self.folder / "state.sqlite")
         else:
             given = {"api": self.api, "broadcast": self.broadcast}
+        if self.keys is not None:
+            given["keys"] = str(self.keys)
         if kind == "Broker":
             given |= {"store": "Store", "workers": "workers", "number_of_workers": 2}
         log = self.folder / f"{len(self.daemons)}-{kind}.log"
@@ -357,7 +362,7 @@ class Cluster:
         return eventually(there, 60, lambda: "a ready cluster\n" + self.story())
 
     def ask(self, **message: Any) -> dict[str, Any]:
-        client = ApiClient(self.api)
+        client = ApiClient(self.api, read_keys(self.keys))
         try:
             return ask(client, self.api, message, 5)
         finally:
@@ -367,7 +372,7 @@ class Cluster:
         return self.ask(**{"command": "pipeline", "pipeline id": pipeline})
 
     def manager(self, **arguments: Any) -> PipelineManager:
-        return PipelineManager(self.api, self.broadcast, **arguments)
+        return PipelineManager(self.api, self.broadcast, **{"keys": self.keys, **arguments})
 
     def runs(self, what: str | None = None, worker: str | None = None) -> list[dict[str, Any]]:
         """What the jobs have noted."""

@@ -33,7 +33,7 @@ MAX_ADDRESSES = 4096
 _ZAP = "inproc://zeromq.zap.01"
 _DOMAIN = b"fission"
 _WRONG_KEYS = "its keys are not this network's; copy the folder of keys to it"
-_PLAIN = "it does not encrypt; set SECURITY there as it is here"
+_PLAIN = "it does not encrypt; set SECURITY there as it is here (pipelines: --keys)"
 # Who does not encrypt may notice first that this side does, and hang up; it does not try again.
 _GONE = "it hung up before it had shown this network's keys; does it encrypt?"
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL

@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
 
 import zmq
+from zmq.utils.monitor import parse_monitor_message
 
+from fission.adapters.curve import CurvePair, Guard
 from fission.errors import UserError
 
-#: Called with each socket before it is bound or connected, and whether it is the server's end: to protect it.
-Secure: TypeAlias = Callable[["zmq.Socket[bytes]", bool], None]
 #: Bytes that a socket takes from a peer before it hangs up; above what is answered with an error.
 HANG_UP = 64 * 1024 * 1024
 #: Messages that wait for a slow peer before they are dropped; who misses one asks.
 WAITING = 10_000
+#: Attempts in a row that a server must have broken off to say that it refuses us: one may be a server that dies.
+BROKEN_OFF = 2
+_log = logging.getLogger("fission.pipelines")
+_ENCRYPTS = "it hangs up on who does not encrypt: give the keys that it was started with (--keys DIR, in Python keys=)"
+_OTHER_KEYS = "its keys are others than those given here, or it has none: give both the same folder (--keys DIR, in Python keys=)"
+_FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+# A closed one is an attempt to connect that reached nobody.
+_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_CLOSED | _FAILED
 
 
 class ApiServer:
     """The Router's ends. One thread's."""
 
-    def __init__(self, api: str, broadcast: str, secure: Secure | None = None) -> None:
+    def __init__(self, api: str, broadcast: str, keys: CurvePair | None = None, log: logging.Logger = _log) -> None:
         """Binds both.
 
         Args:
             api, broadcast: as ``tcp://HOST:PORT``; ``*`` for all interfaces.
-            secure: see `Secure`.
+            keys: only who has them is let in, and everything is encrypted; None: everybody, in the clear.
+            log: gets a warning for who is refused.
 
         Raises:
             UserError: an address is in use or cannot be one.
         """
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._guard = None if keys is None else Guard(self._context, keys, log)
         self._api = self._context.socket(zmq.ROUTER)
         self._broadcast = self._context.socket(zmq.PUB)
         try:
@@ -40,8 +50,8 @@ class ApiServer:
                 socket.setsockopt(zmq.LINGER, 200)
                 socket.setsockopt(zmq.MAXMSGSIZE, HANG_UP)
                 socket.setsockopt(zmq.SNDHWM, WAITING)
-                if secure is not None:
-                    secure(socket, True)
+                if self._guard is not None:
+                    self._guard.listen(socket)
                 _bind(socket, address, name)
         except BaseException:
             self.close()
@@ -76,6 +86,8 @@ class ApiServer:
 
     def close(self) -> None:
         """Give both back; twice is right."""
+        if self._guard is not None:
+            self._guard.close()
         self._api.close()
         self._broadcast.close()
         self._context.term()
@@ -95,16 +107,20 @@ def _bind(socket: zmq.Socket[bytes], address: str, name: str) -> None:
 class ApiClient:
     """Asks the Router. One thread's."""
 
-    def __init__(self, address: str, secure: Secure | None = None) -> None:
-        """Args: address: the Router's api. secure: see `Secure`. Nothing is connected before the first request.
+    def __init__(self, address: str, keys: CurvePair | None = None) -> None:
+        """Args: address: the Router's api. keys: the Router's; None: it has none. Connects in the background; nobody need be there.
 
         Raises:
             UserError: the address cannot be one.
         """
         self._address = address
-        self._secure = secure
+        self._keys = keys
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] | None = None
+        self._monitor: zmq.Socket[bytes] | None = None
+        self._sockets = self._broken_off = 0
+        #: Why the server did not let us in, if that is why the last request had no answer; else empty.
+        self.refusal = ""
         try:
             self._connect()
         except BaseException:
@@ -113,7 +129,16 @@ class ApiClient:
 
     def _connect(self) -> zmq.Socket[bytes]:
         if self._socket is None:
-            self._socket = _connected(self._context, zmq.REQ, self._address, self._secure)
+            socket = _socket(self._context, zmq.REQ, self._keys)
+            # Until the first answer only: events pile up until they are taken, two a second at most. Without a limit: at one, ZeroMQ waits.
+            self._sockets += 1
+            address = f"inproc://events-{self._sockets}"
+            socket.monitor(address, _EVENTS)
+            self._monitor = self._context.socket(zmq.PAIR)
+            self._monitor.setsockopt(zmq.RCVHWM, 0)
+            self._monitor.connect(address)
+            self._socket = socket
+            _connect(socket, self._address)
         return self._socket
 
     def request(self, body: bytes, timeout: float, *, again: float = 1.0) -> bytes | None:
@@ -122,13 +147,18 @@ class ApiClient:
         The request is sent again, over a new connection, after every *again* seconds without an answer; what it asks for must bear that.
         """
         deadline = time.monotonic() + timeout
+        self.refusal, self._broken_off = "", 0
         while True:
             socket = self._connect()
             try:
                 socket.send(body)
                 left = deadline - time.monotonic()
                 if socket.poll(round(max(0.0, min(again, left)) * 1000)):
-                    return socket.recv()
+                    answer = socket.recv()
+                    self._deafen()
+                    self.refusal = ""
+                    return answer
+                self._hear()
             except BaseException:  # Ctrl-C: the answer that may still come is nobody's
                 self._drop()
                 raise
@@ -136,7 +166,26 @@ class ApiClient:
             if left <= again:
                 return None
 
+    def _hear(self) -> None:
+        """Learns from what has happened to the connection whether we are refused."""
+        while self._monitor is not None and self._monitor.poll(0):
+            event = parse_monitor_message(self._monitor.recv_multipart())
+            if not event["event"] & _FAILED:
+                self.refusal, self._broken_off = "", 0
+                continue
+            self._broken_off += 1
+            plain = event["event"] == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL and event["value"] == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
+            if plain or event["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH or self._broken_off >= BROKEN_OFF:
+                self.refusal = _ENCRYPTS if self._keys is None else _OTHER_KEYS
+
+    def _deafen(self) -> None:
+        if self._monitor is not None and self._socket is not None:
+            self._socket.disable_monitor()
+            self._monitor.close(0)
+            self._monitor = None
+
     def _drop(self) -> None:
+        self._deafen()
         if self._socket is not None:
             self._socket.close(0)
             self._socket = None
@@ -150,17 +199,18 @@ class ApiClient:
 class Listener:
     """Hears what the Router tells everybody. One thread's."""
 
-    def __init__(self, address: str, topics: Iterable[str], secure: Secure | None = None) -> None:
-        """Args: address: the Router's broadcast. topics: of what is wanted. secure: see `Secure`.
+    def __init__(self, address: str, topics: Iterable[str], keys: CurvePair | None = None) -> None:
+        """Args: address: the Router's broadcast. topics: of what is wanted. keys: the Router's; None: it has none.
 
         Raises:
             UserError: the address cannot be one.
         """
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = _socket(self._context, zmq.SUB, keys)
         try:
-            self._socket = _connected(self._context, zmq.SUB, address, secure)
+            _connect(self._socket, address)
         except BaseException:
-            self._context.term()
+            self.close()
             raise
         for topic in topics:
             self._socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
@@ -189,21 +239,20 @@ class Listener:
         self._context.term()
 
 
-def _connected(context: zmq.Context[zmq.Socket[bytes]], kind: int, address: str, secure: Secure | None) -> zmq.Socket[bytes]:
+def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, keys: CurvePair | None) -> zmq.Socket[bytes]:
     socket = context.socket(kind)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.MAXMSGSIZE, HANG_UP)
+    socket.setsockopt(zmq.RCVHWM, WAITING)
+    socket.setsockopt(zmq.RECONNECT_IVL, 50)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+    if keys is not None:
+        Guard(context, keys, _log).speak(socket)  # who only speaks has no thread to end
+    return socket
+
+
+def _connect(socket: zmq.Socket[bytes], address: str) -> None:
     try:
-        socket.setsockopt(zmq.LINGER, 0)
-        socket.setsockopt(zmq.MAXMSGSIZE, HANG_UP)
-        socket.setsockopt(zmq.RCVHWM, WAITING)
-        socket.setsockopt(zmq.RECONNECT_IVL, 50)
-        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
-        if secure is not None:
-            secure(socket, False)
         socket.connect(address)
     except zmq.ZMQError as error:
-        socket.close(0)
         raise UserError(f"{address!r} is no address of a Router: {error.strerror}; it must be like tcp://HOST:5555") from None
-    except BaseException:
-        socket.close(0)
-        raise
-    return socket

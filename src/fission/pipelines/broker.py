@@ -14,18 +14,19 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fission.errors import UserError
 from fission.pipelines import monitoring
-from fission.pipelines.daemon import ask, host_of, quiet_logger, sigterm_ends
-from fission.pipelines.errors import DaemonError, RouterAnswer, RouterUnreachable
+from fission.pipelines.daemon import ask, host_of, quiet_logger, read_keys, sigterm_ends, tls_of
+from fission.pipelines.errors import DaemonError, KeysRefused, RouterAnswer, RouterUnreachable
 from fission.pipelines.jobs import JobRunner, load_workers, new_store
 from fission.pipelines.nest import Nest, why
 from fission.pipelines.slots import Doing, Slots
 
 if TYPE_CHECKING:
-    from fission.adapters.zmq_api import ApiClient, Listener, Secure
+    from fission.adapters.zmq_api import ApiClient, Listener
 
 #: Seconds between two pulses, and for an answer. As in fission.pipelines.work.
 PULSE_S = 1.0
@@ -67,8 +68,7 @@ class Broker:
         poll_time: int = 50,
         number_of_workers: int | None = None,
         *,
-        secure: Secure | None = None,
-        security: Any = None,
+        keys: str | Path | None = None,
     ) -> None:
         """Args:
             api, broadcast: the Router's addresses, ``tcp://HOST:PORT``.
@@ -76,15 +76,14 @@ class Broker:
             workers: name of a module whose ``__all__`` names the workers.
             poll_time: milliseconds between two looks at time limits, at most 50.
             number_of_workers: processes; default: as many as there are CPUs.
-            secure: protects the connection. security: `distributed.Security` of the scheduler.
+            keys: the Router's, the folder of `fission keys`; None: it has none.
 
         Raises:
             DaemonError: one of them cannot be.
         """
         self._api = api
         self._broadcast = broadcast
-        self._secure = secure
-        self._security = security
+        self._keys = read_keys(keys)
         self.logger = logger if logger is not None else quiet_logger(logger_name)
         self.poll_time = poll_time
         if not callable(store_class):
@@ -110,7 +109,7 @@ class Broker:
         """Run jobs until Ctrl-C or SIGTERM; the Router may come and go.
 
         Raises:
-            DaemonError: an address cannot be one, what answers there is no Router, or the store cannot be constructed.
+            DaemonError: an address cannot be one, what answers there is no Router or has other keys, or the store cannot be constructed.
         """
         from fission.adapters.zmq_api import ApiClient, Listener
 
@@ -120,9 +119,9 @@ class Broker:
         try:
             with contextlib.ExitStack() as stack:
                 try:
-                    client = ApiClient(self._api, self._secure)
+                    client = ApiClient(self._api, self._keys)
                     stack.callback(client.close)
-                    listener = Listener(self._broadcast, ["kill"], self._secure)
+                    listener = Listener(self._broadcast, ["kill"], self._keys)
                     stack.callback(listener.close)
                 except UserError as error:
                     raise DaemonError(str(error)) from None
@@ -146,7 +145,9 @@ class Broker:
 
         run = JobRunner(self._workers, self.StoreClass, told["store"], self._slots, slot)
         asyncio.run(
-            serve(told["scheduler"], told["name"], self._workers, run, lambda at: self._slots.lives_at(slot, at), security=self._security)
+            serve(
+                told["scheduler"], told["name"], self._workers, run, lambda at: self._slots.lives_at(slot, at), security=tls_of(self._keys)
+            )
         )
 
     def _start_missing(self, now: float) -> None:
@@ -158,7 +159,7 @@ class Broker:
                 process.killed = False
                 process.name = name = f"{socket.gethostname()}-{os.getpid()}-{slot}-{uuid.uuid4().hex[:6]}"
                 port = self._configuration["fission"]["scheduler port"]
-                protocol = "tls" if self._security is not None else "tcp"
+                protocol = "tls" if self._keys is not None else "tcp"
                 scheduler = f"{protocol}://{host_of(self._api)}:{port}"
                 self._nest.start(slot, {"name": name, "scheduler": scheduler, "store": self._configuration["store"]})
 
@@ -266,7 +267,9 @@ class Broker:
             try:
                 self._configuration = ask(client, self._api, request, ANSWER_S)
                 break
-            except RouterUnreachable:
+            except RouterUnreachable as error:
+                if isinstance(error, KeysRefused) and not self._router:
+                    raise DaemonError(str(error)) from None
                 if not told:
                     self.logger.warning("The Router does not answer; asking again")
                 told = True
@@ -279,9 +282,10 @@ class Broker:
     def _send_pulse(self, client: ApiClient) -> None:
         try:
             answer = ask(client, self._api, self._pulse(), ANSWER_S)
-        except RouterUnreachable:
+        except RouterUnreachable as error:
             if self._there:
-                self.logger.warning("The Router does not answer; asking again")
+                why_not = str(error) if isinstance(error, KeysRefused) else "The Router does not answer"
+                self.logger.warning("%s; asking again", why_not)
             self._there = False
             return
         except RouterAnswer as error:

@@ -7,14 +7,16 @@ import logging
 import signal
 import threading
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from fission.errors import RemoteProtocolError
-from fission.pipelines.errors import PipelineRefused, RouterAnswer, RouterUnreachable
+from fission.errors import RemoteProtocolError, UserError
+from fission.pipelines.errors import DaemonError, KeysRefused, PipelineRefused, RouterAnswer, RouterUnreachable
 from fission.pipelines.messages import decode, encode
 
 if TYPE_CHECKING:
+    from fission.adapters.keys import Keys
     from fission.adapters.zmq_api import ApiClient
 
 
@@ -27,6 +29,33 @@ def quiet_logger(name: str) -> logging.Logger:
     logger = logging.Logger(name)
     logger.addHandler(logging.NullHandler())
     return logger
+
+
+def read_keys(folder: str | Path | None) -> Keys | None:
+    """The keys in a folder that `fission keys` has made; None for None.
+
+    Raises:
+        DaemonError: they are not there, not all there, damaged, or open to others; the text says what to do.
+    """
+    if folder is None:
+        return None
+    from fission.adapters.keys import load_keys
+
+    if not isinstance(folder, (str, Path)):
+        raise DaemonError(f"keys must be the folder that `fission keys` has made, or None, is {folder!r}")
+    try:
+        return load_keys(Path(folder).expanduser().absolute())
+    except UserError as error:
+        raise DaemonError(str(error)) from None
+
+
+def tls_of(keys: Keys | None) -> Any:
+    """Dask's settings for these keys."""
+    if keys is None:
+        return None
+    from fission.adapters.cluster.worker import security
+
+    return security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file))
 
 
 @contextlib.contextmanager
@@ -55,11 +84,14 @@ def ask(client: ApiClient, address: str, message: Mapping[str, Any], timeout: fl
 
     Raises:
         RouterUnreachable: there was none in time.
+        KeysRefused: the same, and keys are the reason.
         PipelineRefused: it does not take what was handed in.
         RouterAnswer: it answered with another error, or with something that is no answer.
     """
     data = client.request(encode(message), timeout, again=again)
     if data is None:
+        if client.refusal:
+            raise KeysRefused(address, timeout, client.refusal)
         raise RouterUnreachable(address, timeout)
     try:
         answer = decode(data)

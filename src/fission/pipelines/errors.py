@@ -41,5 +41,21 @@ class RouterUnreachable(FissionError):
         )
 
 
+class KeysRefused(RouterUnreachable):
+    """What answers at the Router's address has other keys than we, or only one of us has any.
+
+    Attributes:
+        reason: what is the matter, and what to do.
+    """
+
+    def __init__(self, address: str, seconds: float, reason: str) -> None:
+        super().__init__(address, seconds)
+        self.reason = reason
+        self.args = (address, seconds, reason)
+
+    def __str__(self) -> str:
+        return f"the Router at {self.address} cannot be talked to: {self.reason}"
+
+
 class RouterAnswer(FissionError):
     """The Router answered a request with an error; the text is its own."""

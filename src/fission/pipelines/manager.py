@@ -6,16 +6,14 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from fission.errors import RemoteProtocolError, UserError
-from fission.pipelines.daemon import ask
+from fission.pipelines.daemon import ask, read_keys
 from fission.pipelines.errors import DaemonError, PipelineError, RouterUnreachable
 from fission.pipelines.messages import LIMIT, decode, encode
 from fission.pipelines.model import Pipeline
-
-if TYPE_CHECKING:
-    from fission.adapters.zmq_api import Secure
 
 #: Seconds to wait for the Router, if nothing else is said. Arbitrary.
 TIMEOUT_S = 10.0
@@ -34,17 +32,17 @@ class PipelineManager:
     """
 
     def __init__(
-        self, api: str, broadcast: str, poll_time: int = 50, timeout: float = TIMEOUT_S, *, keep: int = KEEP, secure: Secure | None = None
+        self, api: str, broadcast: str, poll_time: int = 50, timeout: float = TIMEOUT_S, *, keep: int = KEEP, keys: str | Path | None = None
     ) -> None:
         """Args:
             api, broadcast: the Router's addresses, ``tcp://HOST:PORT``.
             poll_time: milliseconds that `finished` waits for news.
             timeout: seconds for an answer of the Router.
             keep: pipelines that are over and stay in `pipelines`.
-            secure: protects the connection.
+            keys: the Router's, the folder of `fission keys`; None: it has none.
 
         Raises:
-            DaemonError: an address cannot be one. That no Router is there shows when a pipeline is started.
+            DaemonError: an address cannot be one, or the keys cannot be used. That no Router is there shows when a pipeline is started.
         """
         from fission.adapters.zmq_api import ApiClient, Listener
 
@@ -52,10 +50,11 @@ class PipelineManager:
         self.poll_time = poll_time
         self._timeout = timeout
         self._keep = keep
+        pair = read_keys(keys)
         try:
-            self._client = ApiClient(api, secure)
+            self._client = ApiClient(api, pair)
             try:
-                self._listener = Listener(broadcast, ["ended"], secure)
+                self._listener = Listener(broadcast, ["ended"], pair)
             except UserError:
                 self._client.close()
                 raise
@@ -102,7 +101,7 @@ class PipelineManager:
         """Hand it to the Router; returns its id when it is accepted, which means that it will be finished.
 
         Raises:
-            RouterUnreachable: there was no answer in time; starting it again is right.
+            RouterUnreachable: there was no answer in time, or the keys are others (`KeysRefused`); starting it again is right.
             PipelineRefused: the Router does not take it; the text says why.
             PipelineError: it is no Pipeline, or was started before.
         """

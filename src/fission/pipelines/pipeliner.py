@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from fission.errors import LocalProtocolError, UserError
-from fission.pipelines.daemon import ask, quiet_logger, sigterm_ends
-from fission.pipelines.errors import DaemonError, RouterAnswer, RouterUnreachable
+from fission.pipelines.daemon import ask, quiet_logger, read_keys, sigterm_ends
+from fission.pipelines.errors import DaemonError, KeysRefused, RouterAnswer, RouterUnreachable
 from fission.protocol.dagrun import Cancelled, DagRun, End, Event, Instruction, JobFinished, JobLost, JobPlan, JobRaised, Known, Run
-
-if TYPE_CHECKING:
-    from fission.adapters.zmq_api import Secure
 
 #: Jobs that run or wait for a process at a time, at least; with more processes, four for each. Arbitrary.
 JOBS = 400
@@ -32,15 +30,15 @@ class Pipeliner:
         poll_time: int = 50,
         logger_name: str = "Pipeliner",
         *,
-        secure: Secure | None = None,
+        keys: str | Path | None = None,
     ) -> None:
         """Args:
         api, broadcast: the Router's addresses, ``tcp://HOST:PORT``.
         poll_time: kept for old scripts; the Router answers when there is something.
-        secure: protects the connection.
+        keys: the Router's, the folder of `fission keys`; None: it has none.
         """
         self._api = api
-        self._secure = secure
+        self._keys = read_keys(keys)
         self.logger = logger if logger is not None else quiet_logger(logger_name)
         self.poll_time = poll_time
         self._forget()
@@ -59,12 +57,12 @@ class Pipeliner:
         """Work until Ctrl-C or SIGTERM; the Router may come and go.
 
         Raises:
-            DaemonError: the address cannot be one, or what answers there is no Router.
+            DaemonError: the address cannot be one, or what answers there is no Router or has other keys.
         """
         from fission.adapters.zmq_api import ApiClient
 
         try:
-            client = ApiClient(self._api, self._secure)
+            client = ApiClient(self._api, self._keys)
         except UserError as error:
             raise DaemonError(str(error)) from None
         self.logger.info("Pipeliner started")
@@ -80,22 +78,25 @@ class Pipeliner:
             client.close()
 
     def _work(self, client: Any) -> None:
-        processes, there = 0, True
+        processes, there, met = 0, True, False
         while True:
             room = max(JOBS, 4 * processes) - sum(self._running.values())
             message = {"command": "exchange", "pipeliner": self._name, "number": self._number + 1, "room": max(0, room), **self._outbox}
             try:
                 answer = ask(client, self._api, message, ANSWER_S, again=ANSWER_S)
-            except RouterUnreachable:
+            except RouterUnreachable as error:
+                refused = isinstance(error, KeysRefused)
+                if refused and not met:
+                    raise DaemonError(str(error)) from None
                 if there:
-                    self.logger.warning("The Router does not answer; asking again")
+                    self.logger.warning("%s; asking again", error if refused else "The Router does not answer")
                 there = False
                 continue
             except RouterAnswer as error:
                 raise DaemonError(str(error)) from None
             if not there:
                 self.logger.info("The Router is back")
-            there = True
+            there = met = True
             if answer.get("answer") == "unknown pipeliner":
                 self._forget()
                 continue

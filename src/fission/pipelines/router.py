@@ -11,17 +11,18 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fission.errors import UserError
-from fission.pipelines.daemon import quiet_logger
+from fission.pipelines.daemon import quiet_logger, read_keys, tls_of
 from fission.pipelines.desk import Desk
 from fission.pipelines.errors import DaemonError, StoreLost
 from fission.pipelines.messages import encode
 from fission.protocol.pipeline_records import TaskEnd
 
 if TYPE_CHECKING:
-    from fission.adapters.zmq_api import ApiServer, Secure
+    from fission.adapters.zmq_api import ApiServer
 
 #: Seconds between two looks at what time has changed.
 TICK_S = 0.1
@@ -42,15 +43,14 @@ class Router:
         *,
         state: str | None = None,
         scheduler_port: int = 0,
-        secure: Secure | None = None,
-        security: Any = None,
+        keys: str | Path | None = None,
     ) -> None:
         """Args:
             api_host_port, broadcast_host_port: interface (``*``: all) and port.
             config: what every Broker gets: ``store`` (arguments of its StoreClass), ``monitoring interval`` (seconds, default 60).
             state: where pipelines are kept: an SQLite file or a URL; default: ``router-PORT.sqlite`` in the current folder.
             scheduler_port: of the Dask scheduler; 0: any that is free.
-            secure: protects the two addresses. security: `distributed.Security` of the scheduler.
+            keys: folder of `fission keys`, the same for all who talk to the Router: encrypts, and lets in nobody else; None: neither.
 
         Raises:
             DaemonError: one of them cannot be.
@@ -62,8 +62,7 @@ class Router:
         self._state = state if state is not None else f"router-{api_host_port[1]}.sqlite"
         self._shown = self._state if "://" not in self._state else "its database"  # a URL may have a password in it
         self._scheduler_port = scheduler_port
-        self._secure = secure
-        self._security = security
+        self._keys = read_keys(keys)
         self.logger = logger if logger is not None else quiet_logger(logger_name)
         self._failure: Exception | None = None
         #: Whether Ctrl-C or SIGTERM has ended it.
@@ -80,7 +79,7 @@ class Router:
         from fission.adapters.zmq_api import ApiServer
 
         try:
-            server = ApiServer(self._api, self._broadcast, self._secure)
+            server = ApiServer(self._api, self._broadcast, self._keys, self.logger)
             try:
                 store = SqlPipelines(self._state)
                 try:
@@ -109,7 +108,7 @@ class Router:
             pump = _Pump(self, server, stop)
             cluster = DaskCluster(pump.task_ends)
             try:
-                port = await cluster.open(self._host, self._scheduler_port, security=self._security)
+                port = await cluster.open(self._host, self._scheduler_port, security=tls_of(self._keys))
             except OSError as error:
                 raise DaemonError(f"the Dask scheduler cannot use port {self._scheduler_port} of {self._host}: {error}") from None
             try:

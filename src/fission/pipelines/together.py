@@ -9,10 +9,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from fission.errors import FissionError, UserError
-from fission.pipelines.daemon import ask, sigterm_ends
+from fission.pipelines.daemon import ask, read_keys, sigterm_ends
 from fission.pipelines.errors import DaemonError, RouterAnswer, RouterUnreachable
 from fission.pipelines.nest import die_with_parent, why
 
@@ -34,15 +35,17 @@ class Together:
         broker: Callable[[], Any],
         pipeliner: Callable[[], Any],
         api: str,
+        keys: str | Path | None = None,
         number: int,
         say: Callable[[str], None],
     ) -> None:
         """Args: router, broker, pipeliner: make the daemons, in their processes. api: where the Router answers.
 
-        number: of worker processes. say: for people.
+        keys: what they were given. number: of worker processes. say: for people.
         """
         self._makers = {"Router": router, "Broker": broker, "Pipeliner": pipeliner}
         self._api = api
+        self._keys = read_keys(keys)
         self._number = number
         self._say = say
         self._pids: dict[int, str] = {}
@@ -111,7 +114,7 @@ class Together:
     def _wait_until_ready(self) -> None:
         from fission.adapters.zmq_api import ApiClient
 
-        client = ApiClient(self._api.replace("*", "127.0.0.1"))
+        client = ApiClient(self._api.replace("*", "127.0.0.1"), self._keys)
         try:
             while True:
                 self._collect(block=False)

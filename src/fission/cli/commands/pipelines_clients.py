@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fission.cli import interrupts
-from fission.cli.commands.pipelines_daemons import api_option, broadcast_option
+from fission.cli.commands.pipelines_daemons import api_option, broadcast_option, keys_option
 from fission.cli.table import example
 from fission.errors import EXIT_FAILED, EXIT_OK
 
@@ -27,12 +27,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Write the re
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 
 
-def _ask(api: str, message: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+def _ask(api: str, message: Mapping[str, Any], timeout: float, keys: Path | None) -> dict[str, Any]:
     from fission.adapters.zmq_api import ApiClient
-    from fission.pipelines.daemon import ask
+    from fission.pipelines.daemon import ask, read_keys
 
     interrupts.loaded()
-    client = ApiClient(api)
+    client = ApiClient(api, read_keys(keys))
     try:
         return ask(client, api, message, timeout)
     finally:
@@ -40,10 +40,10 @@ def _ask(api: str, message: Mapping[str, Any], timeout: float) -> dict[str, Any]
 
 
 @contextmanager
-def _manager(api: str, broadcast: str, timeout: float) -> Iterator[PipelineManager]:
+def _manager(api: str, broadcast: str, keys: Path | None, timeout: float) -> Iterator[PipelineManager]:
     from fission.pipelines import PipelineManager
 
-    with PipelineManager(api, broadcast, timeout=timeout) as manager:
+    with PipelineManager(api, broadcast, timeout=timeout, keys=keys) as manager:
         yield manager
 
 
@@ -51,15 +51,16 @@ def _manager(api: str, broadcast: str, timeout: float) -> Iterator[PipelineManag
 @file_argument
 @api_option
 @broadcast_option
+@keys_option
 @timeout_option
 @json_option
-def submit(file: Path, api: str, broadcast: str, timeout: float, as_json: bool) -> int:
+def submit(file: Path, api: str, broadcast: str, keys: Path | None, timeout: float, as_json: bool) -> int:
     """Hand in the pipelines of FILE (YAML or JSON) and print their ids; they are accepted for good."""
     from fission.pipelines.files import read_pipelines
 
     interrupts.loaded()
     pipelines = read_pipelines(file)
-    with _manager(api, broadcast, timeout) as manager:
+    with _manager(api, broadcast, keys, timeout) as manager:
         ids = manager.start_all(pipelines)
     if as_json:
         click.echo(json.dumps({"pipelines": ids}, indent=2))
@@ -76,9 +77,10 @@ def submit(file: Path, api: str, broadcast: str, timeout: float, as_json: bool) 
 @click.option("--for", "duration", type=float, metavar="SECONDS", help="Wait so long for their end at most. [default: no limit]")
 @api_option
 @broadcast_option
+@keys_option
 @timeout_option
 @json_option
-def send(file: Path, duration: float | None, api: str, broadcast: str, timeout: float, as_json: bool) -> int:
+def send(file: Path, duration: float | None, api: str, broadcast: str, keys: Path | None, timeout: float, as_json: bool) -> int:
     """Hand in the pipelines of FILE and wait until all of them are over, with a progress bar on a terminal.
 
     Ctrl-C ends the waiting, not the pipelines. The exit code is 1 if one has failed, or is not over in time.
@@ -88,7 +90,7 @@ def send(file: Path, duration: float | None, api: str, broadcast: str, timeout: 
     interrupts.loaded()
     pipelines = read_pipelines(file)
     begin = time.monotonic()
-    with _manager(api, broadcast, timeout) as manager:
+    with _manager(api, broadcast, keys, timeout) as manager:
         manager.start_all(pipelines)
         over = _wait(manager, len(pipelines), duration)
     seconds = time.monotonic() - begin
@@ -131,11 +133,12 @@ def _wait(manager: PipelineManager, number: int, duration: float | None) -> bool
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, metavar="N", help="So many at most.")
 @click.option("--before", type=click.IntRange(1), metavar="ORDER", help="Only those accepted before the one with this order.")
 @api_option
+@keys_option
 @timeout_option
 @json_option
-def list_(states: tuple[str, ...], limit: int, before: int | None, api: str, timeout: float, as_json: bool) -> None:
+def list_(states: tuple[str, ...], limit: int, before: int | None, api: str, keys: Path | None, timeout: float, as_json: bool) -> None:
     """The newest pipelines, newest first."""
-    answer = _ask(api, {"command": "pipelines", "states": list(states), "limit": limit, "before": before or 0}, timeout)
+    answer = _ask(api, {"command": "pipelines", "states": list(states), "limit": limit, "before": before or 0}, timeout, keys)
     if as_json:
         click.echo(json.dumps(answer["pipelines"], indent=2))
         return
@@ -148,11 +151,12 @@ def list_(states: tuple[str, ...], limit: int, before: int | None, api: str, tim
 @click.command(name="show", epilog=example("fission pipelines show 1f2e...", "fission pipelines show 1f2e... --json"))
 @click.argument("pipeline_id", metavar="ID")
 @api_option
+@keys_option
 @timeout_option
 @json_option
-def show(pipeline_id: str, api: str, timeout: float, as_json: bool) -> None:
+def show(pipeline_id: str, api: str, keys: Path | None, timeout: float, as_json: bool) -> None:
     """One pipeline: each job's state, tries, duration, node and error."""
-    answer = _ask(api, {"command": "pipeline", "pipeline id": pipeline_id}, timeout)
+    answer = _ask(api, {"command": "pipeline", "pipeline id": pipeline_id}, timeout, keys)
     if as_json:
         click.echo(json.dumps({name: value for name, value in answer.items() if name != "answer"}, indent=2))
         return
@@ -172,25 +176,27 @@ def show(pipeline_id: str, api: str, timeout: float, as_json: bool) -> None:
 @click.command(name="retry", epilog=example("fission pipelines retry 1f2e..."))
 @click.argument("pipeline_id", metavar="ID")
 @api_option
+@keys_option
 @timeout_option
 @json_option
-def retry(pipeline_id: str, api: str, timeout: float, as_json: bool) -> None:
+def retry(pipeline_id: str, api: str, keys: Path | None, timeout: float, as_json: bool) -> None:
     """Run what is left of a failed or cancelled pipeline; its finished jobs are not run again."""
-    _change("retry", pipeline_id, api, timeout, as_json, "goes on")
+    _change("retry", pipeline_id, api, keys, timeout, as_json, "goes on")
 
 
 @click.command(name="cancel", epilog=example("fission pipelines cancel 1f2e..."))
 @click.argument("pipeline_id", metavar="ID")
 @api_option
+@keys_option
 @timeout_option
 @json_option
-def cancel(pipeline_id: str, api: str, timeout: float, as_json: bool) -> None:
+def cancel(pipeline_id: str, api: str, keys: Path | None, timeout: float, as_json: bool) -> None:
     """End a pipeline before its end: jobs that run are killed, the others are not begun."""
-    _change("cancel", pipeline_id, api, timeout, as_json, "is cancelled")
+    _change("cancel", pipeline_id, api, keys, timeout, as_json, "is cancelled")
 
 
-def _change(command: str, pipeline_id: str, api: str, timeout: float, as_json: bool, done: str) -> None:
-    answer = _ask(api, {"command": command, "pipeline id": pipeline_id}, timeout)
+def _change(command: str, pipeline_id: str, api: str, keys: Path | None, timeout: float, as_json: bool, done: str) -> None:
+    answer = _ask(api, {"command": command, "pipeline id": pipeline_id}, timeout, keys)
     if as_json:
         click.echo(json.dumps({"id": answer["pipeline id"], "done": command}, indent=2))
     else:

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -28,6 +29,12 @@ broadcast_option = click.option(
     envvar="FISSION_BROADCAST",
     show_envvar=True,
     help="The Router's broadcast.",
+)
+keys_option = click.option(
+    "--keys",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The keys of `fission keys`, the same for all who talk to the Router. [default: none, nothing is encrypted]",
 )
 verbose_option = click.option("--verbose", is_flag=True, help="Log more.")
 
@@ -67,6 +74,7 @@ def _broker_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_router_options
 @api_option
 @broadcast_option
+@keys_option
 @verbose_option
 def up(**options: Any) -> int:
     """Router, Broker and Pipeliner on this machine, each in a process of its own that is started again if it dies, until Ctrl-C.
@@ -83,6 +91,7 @@ def up(**options: Any) -> int:
         broker=lambda: _broker(options),
         pipeliner=lambda: _pipeliner(options),
         api=options["api"],
+        keys=options["keys"],
         number=number,
         say=lambda line: click.echo(line, err=True),
     )
@@ -94,6 +103,7 @@ def up(**options: Any) -> int:
 @_router_options
 @api_option
 @broadcast_option
+@keys_option
 @verbose_option
 def router(**options: Any) -> int:
     """The Router, until Ctrl-C: keeps pipelines, hands them out, tells what has become of them. One for a cluster."""
@@ -106,6 +116,7 @@ def router(**options: Any) -> int:
 @_broker_options
 @api_option
 @broadcast_option
+@keys_option
 @verbose_option
 def broker(**options: Any) -> int:
     """A Broker, until Ctrl-C: runs jobs in worker processes. One for each machine, or more, each with its own workers."""
@@ -116,6 +127,7 @@ def broker(**options: Any) -> int:
 @click.command(name="pipeliner", epilog=example("fission pipelines pipeliner --api tcp://10.0.0.1:5555 --broadcast tcp://10.0.0.1:5556"))
 @api_option
 @broadcast_option
+@keys_option
 @verbose_option
 def pipeliner(**options: Any) -> int:
     """A Pipeliner, until Ctrl-C: decides which job runs after another one. One is enough; several share the work."""
@@ -138,6 +150,7 @@ def _router(options: Any) -> Any:
         config,
         _logger("Router", options),
         state=options["state"],
+        keys=options["keys"],
     )
 
 
@@ -152,13 +165,14 @@ def _broker(options: Any) -> Any:
         options["workers"],
         _logger("Broker", options),
         number_of_workers=options["number_of_workers"],
+        keys=options["keys"],
     )
 
 
 def _pipeliner(options: Any) -> Any:
     from fission.pipelines import Pipeliner
 
-    return Pipeliner(options["api"], options["broadcast"], _logger("Pipeliner", options))
+    return Pipeliner(options["api"], options["broadcast"], _logger("Pipeliner", options), keys=options["keys"])
 
 
 def _host_port(address: str, option: str) -> tuple[str, int]:
