@@ -19,7 +19,8 @@ from typing import Any
 import psutil
 import pytest
 
-from fission.adapters.cluster.engine import DaskEngine, Identity, Session
+from fission.adapters.cluster.engine import DaskEngine
+from fission.adapters.cluster.members import Identity, Session
 from fission.adapters.cluster.worker import security
 from fission.adapters.curve import Guard
 from fission.adapters.datagrams import Datagrams

@@ -12,7 +12,7 @@ import pytest
 from distributed.core import connect
 
 from fission.adapters.keys import make_keys
-from fission.pipelines import Broker, DaemonError, Job, Pipeline, Pipeliner, PipelineManager, Router, RouterUnreachable
+from fission.pipelines import Broker, DaemonError, Job, Pipeline, PipelineManager, Pipeliner, Router, RouterUnreachable
 from fission.pipelines.daemon import read_keys, tls_of
 from fission.pipelines.errors import KeysRefused
 from tests.pipelines.daemons import Cluster, free_ports

@@ -6,7 +6,7 @@ import contextlib
 import socket
 from collections.abc import Sequence
 
-from fission.adapters.cluster.engine import Identity
+from fission.adapters.cluster.members import Identity
 from fission.core.base import BaseNode
 from fission.core.nodes import MultiNode, NodeInfo
 from fission.ports import NodeName

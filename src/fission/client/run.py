@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from fission.adapters import batman
-from fission.adapters.cluster.engine import DaskEngine, Session
+from fission.adapters.cluster.engine import DaskEngine
+from fission.adapters.cluster.members import Session
 from fission.adapters.cluster.worker import security
 from fission.adapters.curve import Guard
 from fission.adapters.datagrams import Datagrams

@@ -13,17 +13,14 @@ import logging
 import pickle
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
-import dask
 import zmq
 import zmq.asyncio
-from distributed import Client, Scheduler
-from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.security import Security
 
-from fission.adapters.cluster.tasks import order as obey
+from fission.adapters.cluster.members import Identity, Member, Recognise, Session
+from fission.adapters.cluster.scheduler import DaskScheduler
 from fission.errors import EngineError, InternalError
 from fission.ports import (
     Archive,
@@ -47,80 +44,12 @@ GONE_PULSES = 2.1
 #: Pulses whose answers a node may miss before its pulses count for nothing: it speaks and does not hear, so it cannot work. As many as it
 #: may leave out itself (SPEC section 6), and one that is on its way.
 DEAF_PULSES = 6
-#: Seconds between two looks at the workers of somebody else's scheduler; arbitrary.
-LOOK_S = 0.25
-#: Seconds that a node has to answer a question; arbitrary.
-ANSWER_S = 10.0
 #: Seconds until a node that cannot be used is asked again; arbitrary.
 ENLIST_AGAIN_S = 1.0
 #: Largest piece in which an archive travels, in bytes; arbitrary, far below what Dask warns of.
 PIECE_BYTES = 4 << 20
 
 log = logging.getLogger("fission.cluster")
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What the client calls a node.
-
-    Attributes:
-        name: in messages and for placement.
-        groups: it is part of these.
-        max_jobs: how many it takes; None: as its service says.
-    """
-
-    name: NodeName
-    groups: tuple[str, ...]
-    max_jobs: int | None
-
-
-#: (address, name of the service) -> who that is; a text says why it is nobody.
-Recognise: TypeAlias = "Callable[[str, str], Identity | str]"
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """What every node is told of the run.
-
-    Attributes:
-        run: identity of the run.
-        network: its name.
-        pulses: address and UDP port for pulses.
-        ear: ZeroMQ address for the nodes' words.
-        interval_s: between two pulses.
-        orphan_timeout_s: how long a node goes on without the client.
-        root: REMOTE_ROOT; empty: as the service says.
-        versions: of Python, fission and Dask.
-    """
-
-    run: str
-    network: str
-    pulses: tuple[str, int]
-    ear: str
-    interval_s: float
-    orphan_timeout_s: float
-    root: str
-    versions: Mapping[str, str]
-
-
-@dataclass(slots=True)
-class _Member:
-    """A life of a node's service."""
-
-    name: NodeName
-    ip: str
-    life: str
-    incarnation: int
-    max_jobs: int
-    worker: str = ""  # Dask's address of it; empty while there is none
-    pulse: int = 0  # number of the last pulse
-    pulse_at: float = 0.0
-    heard: int = 0  # number of the last end that it told
-    jobs: set[tuple[int, int]] = field(default_factory=set)
-    have: dict[str, asyncio.Future[str]] = field(default_factory=dict)  # archives there or on their way: what went wrong
-    waiting: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
-    suspicion: asyncio.TimerHandle | None = None
-    gone: bool = False
 
 
 class DaskEngine:
@@ -157,15 +86,13 @@ class DaskEngine:
         """
         self._pre_copy = pre_copy
         self._session, self._recognise, self._baggage = session, recognise, baggage
-        self._ip, self._port, self._cluster, self._tls, self._dashboard = ip, port, cluster, tls, dashboard
+        self._dask = DaskScheduler(ip, port, cluster, tls, dashboard)
         self._guard_factory = guard
         self._datagrams = pulses(self._on_pulse)
         self._context = zmq.asyncio.Context()
         self._guard: Any = None
         self._ear: Any = None
-        self._scheduler: Scheduler | None = None
-        self._client: Any = None
-        self._members: dict[str, _Member] = {}  # by life
+        self._members: dict[str, Member] = {}  # by life
         self._newest: dict[NodeName, str] = {}  # life
         self._incarnations: dict[NodeName, int] = {}
         self._events: asyncio.Queue[EngineEvent] = asyncio.Queue()
@@ -173,7 +100,6 @@ class DaskEngine:
         self._told: set[str] = set()
         self._following = follow
         self._opened = asyncio.Event()
-        self._logs = _DaskLogs()
         self._closed = False
 
     # the engine's life
@@ -181,7 +107,8 @@ class DaskEngine:
     async def open(self) -> None:
         try:
             await self._open_sockets()
-            await self._open_dask()
+            await self._dask.open(self.on_worker, self.on_worker_gone)
+            self._opened.set()
         except BaseException:
             await self.close()
             raise
@@ -199,37 +126,6 @@ class DaskEngine:
             raise EngineError(f"cannot listen at {self._session.ear}: {why}") from None
         self._spawn(self._hear())
 
-    async def _open_dask(self) -> None:
-        self._logs.take()
-        dask.config.set({"distributed.comm.timeouts.connect": "5s", "distributed.scheduler.allowed-failures": 0})
-        options: dict[str, Any] = {"security": self._tls} if self._tls is not None else {}
-        address = self._cluster
-        if address is None:
-            page = f"{self._ip}:{self._dashboard}" if self._dashboard is not None else None
-            protocol = "tls://" if self._tls is not None else "tcp://"
-            try:
-                self._scheduler = await Scheduler(
-                    host=self._ip,
-                    port=self._port,
-                    protocol=protocol,
-                    dashboard=page is not None,
-                    dashboard_address=page or f"{self._ip}:0",
-                    plugins=[_Watch(self)],
-                    **options,
-                )
-            except (OSError, RuntimeError) as failed:  # Dask wraps some
-                why = failed if isinstance(failed, OSError) else failed.__cause__ or failed
-                reason = getattr(why, "strerror", None) or why
-                raise EngineError(f"cannot listen at {self._ip}:{self._port}: {reason}; is another run using it? (PORT)") from None
-            address = self._scheduler.address
-        try:
-            self._client = await Client(address, asynchronous=True, set_as_default=False, timeout=ANSWER_S, **options)  # type: ignore[no-untyped-call]
-        except (OSError, TimeoutError, asyncio.TimeoutError) as why:
-            raise EngineError(f"there is no Dask scheduler at {address} (CLUSTER): {why}") from None
-        self._opened.set()
-        if self._scheduler is None:
-            self._spawn(self._look())
-
     async def close(self) -> None:
         if self._closed:
             return
@@ -240,12 +136,7 @@ class DaskEngine:
         for task in [*self._tasks]:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        with contextlib.suppress(Exception):  # whatever Dask says at its end, it is over
-            if self._client is not None:
-                await self._client.close(timeout=1)
-        with contextlib.suppress(Exception):
-            if self._scheduler is not None:
-                await self._scheduler.close(reason="the network has ended")
+        await self._dask.close()
         self._datagrams.close()
         await asyncio.sleep(0)  # asyncio gives its sockets back in the loop's next round: the port is free when this returns
         if self._ear is not None:
@@ -253,12 +144,11 @@ class DaskEngine:
         if self._guard is not None:
             self._guard.close()
         self._context.term()
-        self._logs.give_back()
 
     async def dismiss(self) -> None:
         """Tell every node that the run is over: it stops what is left of it and is free."""
         orders = [
-            self._ask(member.worker, {"do": "dismiss", "run": self._session.run}) for member in self._members.values() if member.worker
+            self._dask.ask(member.worker, {"do": "dismiss", "run": self._session.run}) for member in self._members.values() if member.worker
         ]
         await asyncio.gather(*orders, return_exceptions=True)
 
@@ -292,7 +182,7 @@ class DaskEngine:
 
         await self._when_connected(member, give)
 
-    async def _launch(self, member: _Member, job: JobBundle, blob: bytes) -> str | None:
+    async def _launch(self, member: Member, job: JobBundle, blob: bytes) -> str | None:
         baggage = self._baggage(job.job_id)
         for archive in (baggage.code, baggage.dependencies):
             if archive is not None and (error := await self._install(member, archive)):
@@ -305,10 +195,10 @@ class DaskEngine:
             "code": baggage.code.digest,
             "dependencies": baggage.dependencies.digest if baggage.dependencies is not None else "",
         }
-        answer = await self._ask(member.worker, order, blob, wait=None)
+        answer = await self._dask.ask(member.worker, order, blob, wait=None)
         return str(answer["error"]) if "error" in answer else None
 
-    async def _bring(self, member: _Member, archive: Archive) -> None:
+    async def _bring(self, member: Member, archive: Archive) -> None:
         try:
             error = await self._install(member, archive)
         except EngineError as why:
@@ -316,7 +206,7 @@ class DaskEngine:
         if error:
             log.warning("node %s got nothing in advance: %s", member.name, error)
 
-    async def _install(self, member: _Member, archive: Archive) -> str:
+    async def _install(self, member: Member, archive: Archive) -> str:
         known = member.have.get(archive.digest)
         if known is None:
             known = member.have[archive.digest] = asyncio.get_running_loop().create_future()
@@ -325,7 +215,7 @@ class DaskEngine:
                 pieces = range(0, len(archive.content), PIECE_BYTES)
                 for start in pieces:
                     order = {"do": "install", "digest": archive.digest, "start": start, "size": len(archive.content)}
-                    answer = await self._ask(member.worker, order, archive.content[start : start + PIECE_BYTES], wait=None)
+                    answer = await self._dask.ask(member.worker, order, archive.content[start : start + PIECE_BYTES], wait=None)
                     error = str(answer.get("error", ""))
                     if error or answer.get("have"):
                         break
@@ -344,7 +234,7 @@ class DaskEngine:
 
         async def give() -> None:
             with contextlib.suppress(EngineError):  # its service will be told again when supervision has it back
-                await self._ask(member.worker, order)
+                await self._dask.ask(member.worker, order)
 
         await self._when_connected(member, give)
 
@@ -355,50 +245,30 @@ class DaskEngine:
             return
         member.waiting.clear()
         worker, member.worker = member.worker, ""
-        if worker and self._scheduler is not None and worker in self._scheduler.workers:
-            with contextlib.suppress(Exception):  # it is gone, which is what was wanted
-                await self._scheduler.remove_worker(worker, close=False, stimulus_id="fission-lost")
+        if worker:
+            await self._dask.remove(worker)
 
     async def follow(self, on: bool) -> None:
         """Have all nodes send what their jobs write, or no more."""
         self._following = on
-        await asyncio.gather(
-            *(self._ask(one.worker, {"do": "follow", "on": on}) for one in self._members.values() if one.worker), return_exceptions=True
-        )
+        workers = [one.worker for one in self._members.values() if one.worker]
+        await asyncio.gather(*(self._dask.ask(worker, {"do": "follow", "on": on}) for worker in workers), return_exceptions=True)
 
     async def question(self, node: NodeName, order: Mapping[str, Any]) -> dict[str, Any]:
         """Ask a node's service something. Raises EngineError: there is no answer."""
-        return await self._ask(self._member(node).worker, order)
+        return await self._dask.ask(self._member(node).worker, order)
 
-    def _member(self, node: NodeName) -> _Member:
+    def _member(self, node: NodeName) -> Member:
         try:
             return self._members[self._newest[node]]
         except KeyError:
             raise InternalError(f"no node {node}; there are {sorted(self._newest)}") from None
 
-    async def _when_connected(self, member: _Member, give: Callable[[], Awaitable[None]]) -> None:
+    async def _when_connected(self, member: Member, give: Callable[[], Awaitable[None]]) -> None:
         if member.worker:
             self._spawn(give())
         else:
             member.waiting.append(give)
-
-    async def _ask(self, worker: str, order: Mapping[str, Any], blob: bytes = b"", wait: float | None = ANSWER_S) -> dict[str, Any]:
-        if not worker or self._client is None:
-            raise EngineError("the node is not connected")
-        name = f"fission-{order['do']}-{order.get('job', '')}-{time.monotonic_ns()}"
-        future = self._client.submit(obey, dict(order), blob, workers=[worker], pure=False, key=name)
-        try:
-            answer: dict[str, Any] = await asyncio.wait_for(future, wait)
-        except (asyncio.TimeoutError, TimeoutError):
-            return {"error": f"no answer for {wait:g} s"}
-        except asyncio.CancelledError:
-            raise
-        except Exception as why:  # Dask's own, of many kinds
-            raise EngineError(f"the connection to the node at {worker} broke: {type(why).__name__}: {why}") from None
-        finally:
-            if not self._closed:
-                self._spawn(_cancelled(self._client, future))
-        return answer
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -424,31 +294,19 @@ class DaskEngine:
                 member.have.clear()
                 self._suspect(member)
 
-    def _suspect(self, member: _Member) -> None:
+    def _suspect(self, member: Member) -> None:
         if member.suspicion is not None:
             member.suspicion.cancel()
         loop = asyncio.get_running_loop()
         member.suspicion = loop.call_later(GONE_PULSES * self._session.interval_s, self._judge, member, member.pulse)
 
-    def _judge(self, member: _Member, pulse: int) -> None:
+    def _judge(self, member: Member, pulse: int) -> None:
         member.suspicion = None
         if member.pulse != pulse or member.worker:
             return  # it still speaks
         member.waiting.clear()
         member.gone = True
         self._events.put_nowait(NodeGone(member.name, "its service has ended", member.incarnation))
-
-    async def _look(self) -> None:
-        known: set[str] = set()
-        while True:
-            with contextlib.suppress(Exception):  # the scheduler is somebody else's, and may be away for a while
-                there = set((await self._client.scheduler.identity())["workers"])
-                for worker in there - known:
-                    self.on_worker(worker)
-                for worker in known - there:
-                    self.on_worker_gone(worker)
-                known = there
-            await asyncio.sleep(LOOK_S)
 
     async def _enlist(self, worker: str) -> None:
         session = self._session
@@ -467,7 +325,7 @@ class DaskEngine:
         await self._opened.wait()  # a node may be quicker than our own connection to the scheduler
         while True:
             try:
-                facts = await self._ask(worker, order)
+                facts = await self._dask.ask(worker, order)
             except EngineError as why:
                 log.warning("%s", why)
                 return  # it will come with a new connection
@@ -476,7 +334,7 @@ class DaskEngine:
             ip = worker.partition("://")[2].rpartition(":")[0]
             self._tell(f"node {facts.get('name', ip)} cannot be used: {facts['error']}")
             await asyncio.sleep(ENLIST_AGAIN_S)  # another client may leave it, or somebody mend it
-            if self._scheduler is not None and worker not in self._scheduler.workers:
+            if not self._dask.has(worker):
                 return
         identity = self._recognise(facts["ip"], facts["name"])
         if isinstance(identity, str):
@@ -495,7 +353,7 @@ class DaskEngine:
             name = identity.name
             self._incarnations[name] = self._incarnations.get(name, 0) + 1
             max_jobs = facts["max_jobs"] if identity.max_jobs is None else identity.max_jobs
-            member = _Member(name, facts["ip"], facts["life"], self._incarnations[name], max_jobs)
+            member = Member(name, facts["ip"], facts["life"], self._incarnations[name], max_jobs)
             member.jobs = {(job, life) for job, life in facts["lives"]}
             member.heard = facts["told"]
             older = self._members.get(self._newest.get(name, ""))
@@ -553,47 +411,3 @@ class DaskEngine:
             member.heard = word["number"]
             member.jobs.discard((word["job"], word["incarnation"]))
             self._events.put_nowait(JobExited(word["job"], word["incarnation"], word["code"], dict(word["report"])))
-
-
-async def _cancelled(client: Any, future: Any) -> None:
-    with contextlib.suppress(Exception):  # only to be forgotten
-        await client.cancel([future], force=True)
-        future.release()
-
-
-class _Watch(SchedulerPlugin):
-    """Tells the engine of workers as they come and go."""
-
-    name = "fission"
-
-    def __init__(self, engine: DaskEngine) -> None:
-        self._engine = engine
-
-    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
-        """Called by Dask."""
-        self._engine.on_worker(worker)
-
-    def remove_worker(self, scheduler: Scheduler, worker: str, **kwargs: Any) -> None:
-        """Called by Dask."""
-        self._engine.on_worker_gone(worker)
-
-
-class _DaskLogs(logging.Handler):
-    """Writes Dask's warnings into our log: a peer that is refused is one of them. Dask would show everything on the console."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._logger = logging.getLogger("distributed")
-        self._before: list[logging.Handler] = []
-
-    def take(self) -> None:
-        """From now on."""
-        self._before, self._logger.handlers = self._logger.handlers, [self]
-
-    def give_back(self) -> None:
-        """As it was."""
-        if self in self._logger.handlers:
-            self._logger.handlers = self._before
-
-    def emit(self, record: logging.LogRecord) -> None:
-        log.warning("Dask: %s", record.getMessage())

@@ -1,0 +1,180 @@
+"""The client's end of Dask: a scheduler of its own, or somebody else's, and orders to the services behind its workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dask
+from distributed import Client, Scheduler
+from distributed.diagnostics.plugin import SchedulerPlugin
+from distributed.security import Security
+
+from fission.adapters.cluster.tasks import order as obey
+from fission.errors import EngineError
+
+#: Seconds between two looks at the workers of somebody else's scheduler; arbitrary.
+LOOK_S = 0.25
+#: Seconds that a node has to answer a question; arbitrary.
+ANSWER_S = 10.0
+
+log = logging.getLogger("fission.cluster")
+
+
+class DaskScheduler:
+    """Reaches Dask workers."""
+
+    def __init__(self, ip: str, port: int, cluster: str | None, tls: Security | None, dashboard: int | None) -> None:
+        """Args: ip, port: where it listens, ``cluster`` being None; else the address of an existing one. tls: None: nothing is encrypted.
+        dashboard: port of Dask's own web page; None: there is none.
+        """
+        self._ip, self._port, self._cluster, self._tls, self._dashboard = ip, port, cluster, tls, dashboard
+        self._scheduler: Scheduler | None = None
+        self._client: Any = None
+        self._looking: asyncio.Future[None] | None = None
+        self._forgetting: set[asyncio.Future[None]] = set()
+        self._logs = _DaskLogs()
+        self._closed = False
+
+    async def open(self, on_worker: Callable[[str], None], on_worker_gone: Callable[[str], None]) -> None:
+        """Open the scheduler, or join it; from here on the two are called with workers' addresses. Raises EngineError: it cannot be had."""
+        self._logs.take()
+        dask.config.set({"distributed.comm.timeouts.connect": "5s", "distributed.scheduler.allowed-failures": 0})
+        options: dict[str, Any] = {"security": self._tls} if self._tls is not None else {}
+        address = self._cluster
+        if address is None:
+            page = f"{self._ip}:{self._dashboard}" if self._dashboard is not None else None
+            protocol = "tls://" if self._tls is not None else "tcp://"
+            try:
+                self._scheduler = await Scheduler(
+                    host=self._ip,
+                    port=self._port,
+                    protocol=protocol,
+                    dashboard=page is not None,
+                    dashboard_address=page or f"{self._ip}:0",
+                    plugins=[_Watch(on_worker, on_worker_gone)],
+                    **options,
+                )
+            except (OSError, RuntimeError) as failed:  # Dask wraps some
+                why = failed if isinstance(failed, OSError) else failed.__cause__ or failed
+                reason = getattr(why, "strerror", None) or why
+                raise EngineError(f"cannot listen at {self._ip}:{self._port}: {reason}; is another run using it? (PORT)") from None
+            address = self._scheduler.address
+        try:
+            self._client = await Client(address, asynchronous=True, set_as_default=False, timeout=ANSWER_S, **options)  # type: ignore[no-untyped-call]
+        except (OSError, TimeoutError, asyncio.TimeoutError) as why:
+            raise EngineError(f"there is no Dask scheduler at {address} (CLUSTER): {why}") from None
+        if self._scheduler is None:
+            self._looking = asyncio.ensure_future(self._look(on_worker, on_worker_gone))
+
+    async def close(self) -> None:
+        """End it, or leave it. Calling it twice is right."""
+        if self._closed:
+            return
+        self._closed = True
+        works = [*self._forgetting, *([self._looking] if self._looking is not None else [])]
+        for work in works:
+            work.cancel()
+        await asyncio.gather(*works, return_exceptions=True)
+        with contextlib.suppress(Exception):  # whatever Dask says at its end, it is over
+            if self._client is not None:
+                await self._client.close(timeout=1)
+        with contextlib.suppress(Exception):
+            if self._scheduler is not None:
+                await self._scheduler.close(reason="the network has ended")
+        self._logs.give_back()
+
+    def has(self, worker: str) -> bool:
+        """Whether a worker is connected; somebody else's scheduler is believed to have it."""
+        return self._scheduler is None or worker in self._scheduler.workers
+
+    async def remove(self, worker: str) -> None:
+        """Let a worker go: a service that returns must come with a new one."""
+        if self._scheduler is not None and worker in self._scheduler.workers:
+            with contextlib.suppress(Exception):  # it is gone, which is what was wanted
+                await self._scheduler.remove_worker(worker, close=False, stimulus_id="fission-lost")
+
+    async def ask(self, worker: str, order: Mapping[str, Any], blob: bytes = b"", wait: float | None = ANSWER_S) -> dict[str, Any]:
+        """Give an order to the service behind a worker and return its answer, with an "error" if that does not come in time.
+
+        Raises:
+            EngineError: there is no connection, or it broke: whether the order has arrived nobody knows.
+        """
+        if not worker or self._client is None:
+            raise EngineError("the node is not connected")
+        name = f"fission-{order['do']}-{order.get('job', '')}-{time.monotonic_ns()}"
+        future = self._client.submit(obey, dict(order), blob, workers=[worker], pure=False, key=name)
+        try:
+            answer: dict[str, Any] = await asyncio.wait_for(future, wait)
+        except (asyncio.TimeoutError, TimeoutError):
+            return {"error": f"no answer for {wait:g} s"}
+        except asyncio.CancelledError:
+            raise
+        except Exception as why:  # Dask's own, of many kinds
+            raise EngineError(f"the connection to the node at {worker} broke: {type(why).__name__}: {why}") from None
+        finally:
+            if not self._closed:
+                forgetting = asyncio.ensure_future(_cancelled(self._client, future))
+                self._forgetting.add(forgetting)
+                forgetting.add_done_callback(self._forgetting.discard)
+        return answer
+
+    async def _look(self, on_worker: Callable[[str], None], on_worker_gone: Callable[[str], None]) -> None:
+        known: set[str] = set()
+        while True:
+            with contextlib.suppress(Exception):  # the scheduler is somebody else's, and may be away for a while
+                there = set((await self._client.scheduler.identity())["workers"])
+                for worker in there - known:
+                    on_worker(worker)
+                for worker in known - there:
+                    on_worker_gone(worker)
+                known = there
+            await asyncio.sleep(LOOK_S)
+
+
+async def _cancelled(client: Any, future: Any) -> None:
+    with contextlib.suppress(Exception):  # only to be forgotten
+        await client.cancel([future], force=True)
+        future.release()
+
+
+class _Watch(SchedulerPlugin):
+    """Tells of workers as they come and go."""
+
+    name = "fission"
+
+    def __init__(self, on_worker: Callable[[str], None], on_worker_gone: Callable[[str], None]) -> None:
+        self._on_worker, self._on_worker_gone = on_worker, on_worker_gone
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        """Called by Dask."""
+        self._on_worker(worker)
+
+    def remove_worker(self, scheduler: Scheduler, worker: str, **kwargs: Any) -> None:
+        """Called by Dask."""
+        self._on_worker_gone(worker)
+
+
+class _DaskLogs(logging.Handler):
+    """Writes Dask's warnings into our log: a peer that is refused is one of them. Dask would show everything on the console."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._logger = logging.getLogger("distributed")
+        self._before: list[logging.Handler] = []
+
+    def take(self) -> None:
+        """From now on."""
+        self._before, self._logger.handlers = self._logger.handlers, [self]
+
+    def give_back(self) -> None:
+        """As it was."""
+        if self in self._logger.handlers:
+            self._logger.handlers = self._before
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.warning("Dask: %s", record.getMessage())
