@@ -309,6 +309,11 @@ class Site:
     def story(self) -> str:
         """All logs."""
         parts = [f"--- {node.name}\n{node.log[-3000:]}" for node in self.nodes.values()]
+        for node in self.nodes.values():
+            with contextlib.suppress(OSError):
+                parts.append(f"--- jobs on {node.name}\n" + (node.root / "net" / "fission.log").read_text(encoding="utf-8")[-3000:])
+        with contextlib.suppress(OSError):
+            parts.append(f"--- the sink's file\n...{self.result().read_text()[-100:]}")
         with contextlib.suppress(OSError):
             parts.append("--- fission.log\n" + (self.local / "fission.log").read_text(encoding="utf-8")[-3000:])
         told = [json.dumps(one) for one in self.events() if one["what"] not in ("Hello", "Wire", "Ended", "Replayed")]
