@@ -44,6 +44,8 @@ WAIT_S = 25.0
 
 #: RESTARTS for tests that kill on and on; with the window each failure counts as the first one, so restarts come at once.
 OFTEN = "RESTARTS = 1000\nRESTART_WINDOW = 0.001\n"
+#: The same, and no node is lost because a busy machine keeps its pulses back: for tests of deaths that are seen without them.
+PATIENT = OFTEN + "PULSE_INTERVAL = 2\n"
 
 JOBS = """
 class Numbers(PythonJob):

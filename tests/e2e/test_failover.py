@@ -21,6 +21,7 @@ from tests.e2e.failover import (
     CHAIN,
     DIAMOND,
     OFTEN,
+    PATIENT,
     Ran,
     Stage,
     chain_rows,
@@ -138,7 +139,7 @@ def test_a_job_that_is_killed_again_and_again(fission: CommandLine, job: int) ->
     """20 times each, at random moments."""
     limit, kills = 500, 20
     rng = seeded(job)
-    fission.project(project_of(gated(CHAIN).format(limit=limit)))
+    fission.project(project_of(gated(CHAIN).format(limit=limit), extra=PATIENT))
 
     async def script(stage: Stage) -> None:
         for number in range(kills):
@@ -162,7 +163,7 @@ def test_a_job_that_is_killed_again_and_again(fission: CommandLine, job: int) ->
 
 def test_two_neighbours_that_are_killed_at_once(fission: CommandLine) -> None:
     limit = 500
-    fission.project(project_of(gated(CHAIN).format(limit=limit)))
+    fission.project(project_of(gated(CHAIN).format(limit=limit), extra=PATIENT))
 
     async def script(stage: Stage) -> None:
         for number, pair in enumerate([(1, 2), (2, 3), (3, 4), (4, 5), (3, 5), (1, 4), (2, 5), (1, 5), (2, 4), (1, 3)]):
@@ -178,7 +179,7 @@ def test_two_neighbours_that_are_killed_at_once(fission: CommandLine) -> None:
 
 def test_the_program_of_an_executable_job_is_killed(fission: CommandLine) -> None:
     limit = 300
-    fission.project(project_of(gated(CHAIN, 45).format(limit=limit)))
+    fission.project(project_of(gated(CHAIN, 45).format(limit=limit), extra=PATIENT))
 
     async def script(stage: Stage) -> None:
         for number in range(5):
@@ -201,7 +202,7 @@ def test_the_node_of_a_job_is_killed_and_comes_back(fission: CommandLine, job: i
     """Again and again, at random moments."""
     limit, kills = 800, 8
     rng = seeded(10 + job)
-    fission.project(project_of(gated(DIAMOND).format(limit=limit)))
+    fission.project(project_of(gated(DIAMOND).format(limit=limit), extra=PATIENT))
 
     async def script(stage: Stage) -> None:
         for number in range(kills):
