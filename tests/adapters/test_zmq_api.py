@@ -122,10 +122,9 @@ def test_both_addresses_can_be_protected(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_keys_for_a_server_without_any() -> None:
-    with serving(bytes.upper) as (api, _, _):
-        with closing(ApiClient(api, a_pair())) as client:
-            assert client.request(b"x", 1.0, again=0.5) is None
-            assert "or it has none: give both the same folder" in client.refusal
+    with serving(bytes.upper) as (api, _, _), closing(ApiClient(api, a_pair())) as client:
+        assert client.request(b"x", 1.0, again=0.5) is None
+        assert "or it has none: give both the same folder" in client.refusal
 
 
 def test_who_was_refused_forgets_it_when_nobody_is_there_any_more() -> None:

@@ -12,7 +12,7 @@ import pytest
 from distributed.core import connect
 
 from fission.adapters.keys import make_keys
-from fission.pipelines import Broker, DaemonError, Job, Pipeline, Pipeliner, PipelineManager, Router, RouterUnreachable
+from fission.pipelines import Broker, DaemonError, Job, Pipeline, PipelineManager, Pipeliner, Router, RouterUnreachable
 from fission.pipelines.daemon import read_keys, tls_of
 from fission.pipelines.errors import KeysRefused
 from tests.pipelines.daemons import Cluster, free_ports
@@ -93,6 +93,9 @@ def test_daemons_with_other_keys_are_refused(guarded: Cluster, strange: Path, ki
 @pytest.mark.timeout(150)
 def test_a_router_that_comes_back_with_other_keys(guarded: Cluster, strange: Path) -> None:
     router, broker, pipeliner = guarded.all()
+    with guarded.manager() as manager:  # all of them have met the Router when it is finished
+        manager.start(Pipeline({Job("A"): None}))
+        assert manager.wait(30), guarded.story()
     router.kill()
     other = guarded.start("Router", keys=str(strange))
     for daemon in (broker, pipeliner):

@@ -101,6 +101,7 @@ class Broker:
         self._store: Any = None
         self._monitor: threading.Thread | None = None
         self._there = True
+        self._trouble = ""  # what was said of a Router that is not there
         self._known_addresses: set[str] = set()
         #: Whether Ctrl-C or SIGTERM has ended it.
         self.interrupted = False
@@ -283,9 +284,9 @@ class Broker:
         try:
             answer = ask(client, self._api, self._pulse(), ANSWER_S)
         except RouterUnreachable as error:
-            if self._there:
-                why_not = str(error) if isinstance(error, KeysRefused) else "The Router does not answer"
-                self.logger.warning("%s; asking again", why_not)
+            before, self._trouble = self._trouble, str(error) if isinstance(error, KeysRefused) else "The Router does not answer"
+            if self._trouble != before:
+                self.logger.warning("%s; asking again", self._trouble)
             self._there = False
             return
         except RouterAnswer as error:
@@ -299,7 +300,7 @@ class Broker:
                 self._end(process)
         elif not self._there:
             self.logger.info("The Router is back")
-        self._there = True
+        self._there, self._trouble = True, ""
 
     def _kill_cancelled(self, body: bytes) -> None:
         try:

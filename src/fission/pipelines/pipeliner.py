@@ -78,7 +78,7 @@ class Pipeliner:
             client.close()
 
     def _work(self, client: Any) -> None:
-        processes, there, met = 0, True, False
+        processes, trouble, met = 0, "", False
         while True:
             room = max(JOBS, 4 * processes) - sum(self._running.values())
             message = {"command": "exchange", "pipeliner": self._name, "number": self._number + 1, "room": max(0, room), **self._outbox}
@@ -88,15 +88,15 @@ class Pipeliner:
                 refused = isinstance(error, KeysRefused)
                 if refused and not met:
                     raise DaemonError(str(error)) from None
-                if there:
-                    self.logger.warning("%s; asking again", error if refused else "The Router does not answer")
-                there = False
+                before, trouble = trouble, str(error) if refused else "The Router does not answer"
+                if trouble != before:
+                    self.logger.warning("%s; asking again", trouble)
                 continue
             except RouterAnswer as error:
                 raise DaemonError(str(error)) from None
-            if not there:
+            if trouble:
                 self.logger.info("The Router is back")
-            there = met = True
+            trouble, met = "", True
             if answer.get("answer") == "unknown pipeliner":
                 self._forget()
                 continue
