@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from fission.errors import UserError
 from fission.pipelines import monitoring
-from fission.pipelines.daemon import ask, host_of, quiet_logger, read_keys, sigterm_ends, tls_of
+from fission.pipelines.daemon import ask, host_of, protect_with, quiet_logger, read_keys, sigterm_ends, tls_of
 from fission.pipelines.errors import DaemonError, KeysRefused, RouterAnswer, RouterUnreachable
 from fission.pipelines.jobs import JobRunner, load_workers, new_store
 from fission.pipelines.nest import Nest, why
@@ -120,9 +120,9 @@ class Broker:
         try:
             with contextlib.ExitStack() as stack:
                 try:
-                    client = ApiClient(self._api, self._keys)
+                    client = ApiClient(self._api, protect_with(self._keys))
                     stack.callback(client.close)
-                    listener = Listener(self._broadcast, ["kill"], self._keys)
+                    listener = Listener(self._broadcast, ["kill"], protect_with(self._keys))
                     stack.callback(listener.close)
                 except UserError as error:
                     raise DaemonError(str(error)) from None

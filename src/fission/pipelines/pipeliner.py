@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fission.errors import LocalProtocolError, UserError
-from fission.pipelines.daemon import ask, quiet_logger, read_keys, sigterm_ends
+from fission.pipelines.daemon import ask, protect_with, quiet_logger, read_keys, sigterm_ends
 from fission.pipelines.errors import DaemonError, KeysRefused, RouterAnswer, RouterUnreachable
 from fission.protocol.dagrun import Cancelled, DagRun, End, Event, Instruction, JobFinished, JobLost, JobPlan, JobRaised, Known, Run
 
@@ -62,7 +62,7 @@ class Pipeliner:
         from fission.adapters.zmq_api import ApiClient
 
         try:
-            client = ApiClient(self._api, self._keys)
+            client = ApiClient(self._api, protect_with(self._keys))
         except UserError as error:
             raise DaemonError(str(error)) from None
         self.logger.info("Pipeliner started")
