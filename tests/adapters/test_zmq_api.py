@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -10,7 +11,8 @@ from dataclasses import dataclass, field
 import pytest
 import zmq
 
-from fission.adapters.zmq_api import HANG_UP, ApiClient, ApiServer, Listener
+from fission.adapters.curve import Guard
+from fission.adapters.zmq_api import HANG_UP, ApiClient, ApiServer, Listener, Protect
 from fission.errors import UserError
 from tests.pipelines.daemons import free_ports
 from tests.waiting import eventually
@@ -26,12 +28,13 @@ class Pair:
     secret: bytes = field(repr=False)
 
 
-def a_pair() -> Pair:
-    return Pair(*zmq.curve_keypair())
+def a_pair() -> Protect:
+    pair = Pair(*zmq.curve_keypair())
+    return lambda context: Guard(context, pair, logging.getLogger("test"))
 
 
 @contextmanager
-def serving(answer: Answer, keys: Pair | None = None, addresses: Sequence[str] = ()) -> Iterator[tuple[str, str, ApiServer]]:
+def serving(answer: Answer, keys: Protect | None = None, addresses: Sequence[str] = ()) -> Iterator[tuple[str, str, ApiServer]]:
     """A server in a thread; *answer* gives what is sent back, None for nothing."""
     api, broadcast = addresses or [f"tcp://127.0.0.1:{port}" for port in free_ports(2)]
     server = ApiServer(api, broadcast, keys)

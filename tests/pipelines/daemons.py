@@ -22,7 +22,7 @@ import psutil
 import fission
 from fission.adapters.zmq_api import ApiClient
 from fission.pipelines import PipelineManager
-from fission.pipelines.daemon import ask, read_keys
+from fission.pipelines.daemon import ask, protect_with, read_keys
 from tests.waiting import eventually, is_running
 
 WORKERS = '''
@@ -362,7 +362,7 @@ class Cluster:
         return eventually(there, 60, lambda: "a ready cluster\n" + self.story())
 
     def ask(self, **message: Any) -> dict[str, Any]:
-        client = ApiClient(self.api, read_keys(self.keys))
+        client = ApiClient(self.api, protect_with(read_keys(self.keys)))
         try:
             return ask(client, self.api, message, 5)
         finally:

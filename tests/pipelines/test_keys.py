@@ -93,6 +93,9 @@ def test_daemons_with_other_keys_are_refused(guarded: Cluster, strange: Path, ki
 @pytest.mark.timeout(150)
 def test_a_router_that_comes_back_with_other_keys(guarded: Cluster, strange: Path) -> None:
     router, broker, pipeliner = guarded.all()
+    with guarded.manager() as manager:  # all of them have met the Router when it is finished
+        manager.start(Pipeline({Job("A"): None}))
+        assert manager.wait(30), guarded.story()
     router.kill()
     other = guarded.start("Router", keys=str(strange))
     for daemon in (broker, pipeliner):

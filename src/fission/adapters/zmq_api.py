@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from fission.adapters.curve import CurvePair, Guard
 from fission.errors import UserError
 
 #: Bytes that a socket takes from a peer before it hangs up; above what is answered with an error.
@@ -19,7 +18,6 @@ HANG_UP = 64 * 1024 * 1024
 WAITING = 10_000
 #: Attempts in a row that a server must have broken off to say that it refuses us: one may be a server that dies.
 BROKEN_OFF = 2
-_log = logging.getLogger("fission.pipelines")
 _ENCRYPTS = "it hangs up on who does not encrypt: give the keys that it was started with (--keys DIR, in Python keys=)"
 _OTHER_KEYS = "its keys are others than those given here, or it has none: give both the same folder (--keys DIR, in Python keys=)"
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -27,22 +25,38 @@ _FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH 
 _EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_CLOSED | _FAILED
 
 
+class Guard(Protocol):
+    """Makes the sockets of a context talk only to who has the network's keys, as `fission.adapters.curve` does."""
+
+    def listen(self, socket: zmq.Socket[Any]) -> None:
+        """To be called before `bind`."""
+
+    def speak(self, socket: zmq.Socket[Any]) -> None:
+        """To be called before `connect`."""
+
+    def close(self) -> None:
+        """Before the context ends, if it has listened."""
+
+
+#: Makes the guard of a context, with keys that it knows.
+Protect: TypeAlias = Callable[["zmq.Context[zmq.Socket[bytes]]"], Guard]
+
+
 class ApiServer:
     """The Router's ends. One thread's."""
 
-    def __init__(self, api: str, broadcast: str, keys: CurvePair | None = None, log: logging.Logger = _log) -> None:
+    def __init__(self, api: str, broadcast: str, keys: Protect | None = None) -> None:
         """Binds both.
 
         Args:
             api, broadcast: as ``tcp://HOST:PORT``; ``*`` for all interfaces.
             keys: only who has them is let in, and everything is encrypted; None: everybody, in the clear.
-            log: gets a warning for who is refused.
 
         Raises:
             UserError: an address is in use or cannot be one.
         """
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._guard = None if keys is None else Guard(self._context, keys, log)
+        self._guard = None if keys is None else keys(self._context)
         self._api = self._context.socket(zmq.ROUTER)
         self._broadcast = self._context.socket(zmq.PUB)
         try:
@@ -107,7 +121,7 @@ def _bind(socket: zmq.Socket[bytes], address: str, name: str) -> None:
 class ApiClient:
     """Asks the Router. One thread's."""
 
-    def __init__(self, address: str, keys: CurvePair | None = None) -> None:
+    def __init__(self, address: str, keys: Protect | None = None) -> None:
         """Args: address: the Router's api. keys: the Router's; None: it has none. Connects in the background; nobody need be there.
 
         Raises:
@@ -199,7 +213,7 @@ class ApiClient:
 class Listener:
     """Hears what the Router tells everybody. One thread's."""
 
-    def __init__(self, address: str, topics: Iterable[str], keys: CurvePair | None = None) -> None:
+    def __init__(self, address: str, topics: Iterable[str], keys: Protect | None = None) -> None:
         """Args: address: the Router's broadcast. topics: of what is wanted. keys: the Router's; None: it has none.
 
         Raises:
@@ -239,7 +253,7 @@ class Listener:
         self._context.term()
 
 
-def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, keys: CurvePair | None) -> zmq.Socket[bytes]:
+def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, keys: Protect | None) -> zmq.Socket[bytes]:
     socket = context.socket(kind)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.MAXMSGSIZE, HANG_UP)
@@ -247,7 +261,7 @@ def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, keys: CurvePair 
     socket.setsockopt(zmq.RECONNECT_IVL, 50)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
     if keys is not None:
-        Guard(context, keys, _log).speak(socket)  # who only speaks has no thread to end
+        keys(context).speak(socket)  # who only speaks has no thread to end
     return socket
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from fission.errors import UserError
 from fission.pipelines import monitoring
-from fission.pipelines.daemon import ask, host_of, quiet_logger, read_keys, sigterm_ends, tls_of
+from fission.pipelines.daemon import ask, host_of, protect_with, quiet_logger, read_keys, sigterm_ends, tls_of
 from fission.pipelines.errors import DaemonError, KeysRefused, RouterAnswer, RouterUnreachable
 from fission.pipelines.jobs import JobRunner, load_workers, new_store
 from fission.pipelines.nest import Nest, why
@@ -101,6 +101,7 @@ class Broker:
         self._store: Any = None
         self._monitor: threading.Thread | None = None
         self._there = True
+        self._trouble = ""  # what was said of a Router that is not there
         self._known_addresses: set[str] = set()
         #: Whether Ctrl-C or SIGTERM has ended it.
         self.interrupted = False
@@ -119,9 +120,9 @@ class Broker:
         try:
             with contextlib.ExitStack() as stack:
                 try:
-                    client = ApiClient(self._api, self._keys)
+                    client = ApiClient(self._api, protect_with(self._keys))
                     stack.callback(client.close)
-                    listener = Listener(self._broadcast, ["kill"], self._keys)
+                    listener = Listener(self._broadcast, ["kill"], protect_with(self._keys))
                     stack.callback(listener.close)
                 except UserError as error:
                     raise DaemonError(str(error)) from None
@@ -283,9 +284,9 @@ class Broker:
         try:
             answer = ask(client, self._api, self._pulse(), ANSWER_S)
         except RouterUnreachable as error:
-            if self._there:
-                why_not = str(error) if isinstance(error, KeysRefused) else "The Router does not answer"
-                self.logger.warning("%s; asking again", why_not)
+            before, self._trouble = self._trouble, str(error) if isinstance(error, KeysRefused) else "The Router does not answer"
+            if self._trouble != before:
+                self.logger.warning("%s; asking again", self._trouble)
             self._there = False
             return
         except RouterAnswer as error:
@@ -299,7 +300,7 @@ class Broker:
                 self._end(process)
         elif not self._there:
             self.logger.info("The Router is back")
-        self._there = True
+        self._there, self._trouble = True, ""
 
     def _kill_cancelled(self, body: bytes) -> None:
         try:

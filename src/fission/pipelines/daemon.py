@@ -17,7 +17,7 @@ from fission.pipelines.messages import decode, encode
 
 if TYPE_CHECKING:
     from fission.adapters.keys import Keys
-    from fission.adapters.zmq_api import ApiClient
+    from fission.adapters.zmq_api import ApiClient, Protect
 
 
 class Ended(KeyboardInterrupt):
@@ -47,6 +47,16 @@ def read_keys(folder: str | Path | None) -> Keys | None:
         return load_keys(Path(folder).expanduser().absolute())
     except UserError as error:
         raise DaemonError(str(error)) from None
+
+
+def protect_with(keys: Keys | None, log: logging.Logger | None = None) -> Protect | None:
+    """What makes the Router's addresses, and who talks to them, use these keys; *log* gets a warning for who is refused."""
+    if keys is None:
+        return None
+    from fission.adapters.curve import Guard
+
+    logger = quiet_logger("guard") if log is None else log
+    return lambda context: Guard(context, keys, logger)
 
 
 def tls_of(keys: Keys | None) -> Any:

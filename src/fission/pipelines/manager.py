@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fission.errors import RemoteProtocolError, UserError
-from fission.pipelines.daemon import ask, read_keys
+from fission.pipelines.daemon import ask, protect_with, read_keys
 from fission.pipelines.errors import DaemonError, PipelineError, RouterUnreachable
 from fission.pipelines.messages import LIMIT, decode, encode
 from fission.pipelines.model import Pipeline
@@ -50,11 +50,11 @@ class PipelineManager:
         self.poll_time = poll_time
         self._timeout = timeout
         self._keep = keep
-        pair = read_keys(keys)
+        protect = protect_with(read_keys(keys))
         try:
-            self._client = ApiClient(api, pair)
+            self._client = ApiClient(api, protect)
             try:
-                self._listener = Listener(broadcast, ["ended"], pair)
+                self._listener = Listener(broadcast, ["ended"], protect)
             except UserError:
                 self._client.close()
                 raise

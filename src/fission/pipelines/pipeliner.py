@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fission.errors import LocalProtocolError, UserError
-from fission.pipelines.daemon import ask, quiet_logger, read_keys, sigterm_ends
+from fission.pipelines.daemon import ask, protect_with, quiet_logger, read_keys, sigterm_ends
 from fission.pipelines.errors import DaemonError, KeysRefused, RouterAnswer, RouterUnreachable
 from fission.protocol.dagrun import Cancelled, DagRun, End, Event, Instruction, JobFinished, JobLost, JobPlan, JobRaised, Known, Run
 
@@ -62,7 +62,7 @@ class Pipeliner:
         from fission.adapters.zmq_api import ApiClient
 
         try:
-            client = ApiClient(self._api, self._keys)
+            client = ApiClient(self._api, protect_with(self._keys))
         except UserError as error:
             raise DaemonError(str(error)) from None
         self.logger.info("Pipeliner started")
@@ -78,7 +78,7 @@ class Pipeliner:
             client.close()
 
     def _work(self, client: Any) -> None:
-        processes, there, met = 0, True, False
+        processes, trouble, met = 0, "", False
         while True:
             room = max(JOBS, 4 * processes) - sum(self._running.values())
             message = {"command": "exchange", "pipeliner": self._name, "number": self._number + 1, "room": max(0, room), **self._outbox}
@@ -88,15 +88,15 @@ class Pipeliner:
                 refused = isinstance(error, KeysRefused)
                 if refused and not met:
                     raise DaemonError(str(error)) from None
-                if there:
-                    self.logger.warning("%s; asking again", error if refused else "The Router does not answer")
-                there = False
+                before, trouble = trouble, str(error) if refused else "The Router does not answer"
+                if trouble != before:
+                    self.logger.warning("%s; asking again", trouble)
                 continue
             except RouterAnswer as error:
                 raise DaemonError(str(error)) from None
-            if not there:
+            if trouble:
                 self.logger.info("The Router is back")
-            there = met = True
+            trouble, met = "", True
             if answer.get("answer") == "unknown pipeliner":
                 self._forget()
                 continue

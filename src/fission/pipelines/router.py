@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fission.errors import UserError
-from fission.pipelines.daemon import quiet_logger, read_keys, tls_of
+from fission.pipelines.daemon import protect_with, quiet_logger, read_keys, tls_of
 from fission.pipelines.desk import Desk
 from fission.pipelines.errors import DaemonError, StoreLost
 from fission.pipelines.messages import encode
@@ -79,7 +79,7 @@ class Router:
         from fission.adapters.zmq_api import ApiServer
 
         try:
-            server = ApiServer(self._api, self._broadcast, self._keys, self.logger)
+            server = ApiServer(self._api, self._broadcast, protect_with(self._keys, self.logger))
             try:
                 store = SqlPipelines(self._state)
                 try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fission.errors import FissionError, UserError
-from fission.pipelines.daemon import ask, read_keys, sigterm_ends
+from fission.pipelines.daemon import ask, protect_with, read_keys, sigterm_ends
 from fission.pipelines.errors import DaemonError, RouterAnswer, RouterUnreachable
 from fission.pipelines.nest import die_with_parent, why
 
@@ -114,7 +114,7 @@ class Together:
     def _wait_until_ready(self) -> None:
         from fission.adapters.zmq_api import ApiClient
 
-        client = ApiClient(self._api.replace("*", "127.0.0.1"), self._keys)
+        client = ApiClient(self._api.replace("*", "127.0.0.1"), protect_with(self._keys))
         try:
             while True:
                 self._collect(block=False)

@@ -29,10 +29,10 @@ file_argument = click.argument("file", type=click.Path(path_type=Path))
 
 def _ask(api: str, message: Mapping[str, Any], timeout: float, keys: Path | None) -> dict[str, Any]:
     from fission.adapters.zmq_api import ApiClient
-    from fission.pipelines.daemon import ask, read_keys
+    from fission.pipelines.daemon import ask, protect_with, read_keys
 
     interrupts.loaded()
-    client = ApiClient(api, read_keys(keys))
+    client = ApiClient(api, protect_with(read_keys(keys)))
     try:
         return ask(client, api, message, timeout)
     finally:
