@@ -48,7 +48,7 @@ class ReadyEngine(DaskEngine):
             await asyncio.sleep(0.005)
 
     async def close(self) -> None:
-        if self._client is not None and not self._closed:
+        if self._opened.is_set() and not self._closed:
             with contextlib.suppress(asyncio.TimeoutError):  # a node may stand still
                 await asyncio.wait_for(self.dismiss(), 1)
         await super().close()
