@@ -65,6 +65,7 @@ class ZmqLinks:
         self._guard = guard(self._context) if guard is not None else None
         self._poller = zmq.Poller()
         self._monitors: dict[zmq.Socket[bytes], PipeId] = {}
+        self._watched: list[zmq.Socket[bytes]] = []  # those that have a monitor
         self._where: dict[PipeId, str] = {**wiring.outputs, **wiring.inputs}
         self._retries: dict[PipeId, float] = {}  # when a broken connection is to be made anew
         self._greeted = 0  # how often the client was reached; more than once: it was away
@@ -110,6 +111,7 @@ class ZmqLinks:
             socket.setsockopt(zmq.RECONNECT_IVL_MAX, LONGEST_RETRY_MS)
             self._prepare_far(socket)
             self._client_monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+            self._watched.append(socket)
             self._poller.register(self._client_monitor, zmq.POLLIN)
         socket.connect(self._resolved(address))
         return socket
@@ -145,6 +147,7 @@ class ZmqLinks:
             self._prepare_far(socket)
             monitor: zmq.Socket[bytes] = socket.get_monitor_socket(_BROKEN)
             self._monitors[monitor] = pipe
+            self._watched.append(socket)
             self._poller.register(monitor, zmq.POLLIN)
         if address:
             socket.connect(self._resolved(address))
@@ -156,6 +159,7 @@ class ZmqLinks:
             self._poller.unregister(monitor)
             socket.disable_monitor()
             monitor.close(0)
+            self._watched.remove(socket)
         self._sockets.remove(socket)
         socket.close(0)
 
@@ -274,10 +278,12 @@ class ZmqLinks:
             self._closed = True
             if self._guard is not None:
                 self._guard.close()
+            # before their monitors are closed: ZeroMQ waits for somebody who takes the last event
+            for socket in self._watched:
+                socket.disable_monitor()
             for monitor in [*self._monitors, *([self._client_monitor] if self._client_monitor is not None else [])]:
                 monitor.close(0)
             for socket in self._sockets:
-                socket.disable_monitor()
                 socket.close(int(linger * 1000))
             if self._own_context:
                 self._context.term()
