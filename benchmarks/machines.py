@@ -133,7 +133,7 @@ def outcome(folder: Path) -> dict[str, float]:
 
 
 def timed_events(path: Path) -> list[dict[str, Any]]:
-    """An event log with the moments of the clock of the day. The log counts from its run's beginning, but its last entry is as old as it is."""
+    """An event log with moments of the clock of the day: it counts from the run's beginning, but the file is as old as its last entry."""
     while True:
         changed = path.stat().st_mtime if path.exists() else 0.0
         entries = [json.loads(line) for line in path.read_text().splitlines()] if changed else []
