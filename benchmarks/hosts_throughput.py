@@ -15,7 +15,7 @@ from benchmarks.chain import SMALL, arguments, paired, show
 from benchmarks.machines import Machines, outcome
 
 #: (name, bytes of a payload, blocks).
-CASES = (("small blocks", len(SMALL), 200_000), ("64 KB blocks", 65_536, 10_000))
+CASES = (("small blocks", len(SMALL), 500_000), ("64 KB blocks", 65_536, 30_000))
 HOPS = 2
 
 
