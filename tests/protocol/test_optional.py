@@ -31,6 +31,7 @@ class OptionalModel:
         self.pressed = False
         self.before = 0  # the last number that came from an older life of the producer
         self.kept = 0  # groups that were taken when the client had kept the last one
+        self.floor = 0  # what could be released before the newest block came
 
     def play(self) -> Iterator[tuple[list[tuple[Any, ...]], int, Any, list[Any]]]:
         """After each step of the story: (what waits, how many were dropped, what `run` got last, the groups that it took)."""
@@ -90,7 +91,8 @@ class OptionalModel:
                 needed += [number if generation == self.generation else 1 for generation, number, *_ in waiting[:1]]
             if here and groups[-1][0][0] == self.generation:
                 needed.append(groups[-1][0][1])
-        return int(min(needed)) - 1
+        floor = self.floor if self.spec.feedback else 0
+        return max(floor, int(min(needed)) - 1)
 
     @property
     def generation(self) -> int:
@@ -147,7 +149,7 @@ class OptionalMachine(RuleBasedStateMachine):
         arrival = self.input.open(Open(4, self.incarnation, self.generation, mark))
         assert arrival is self.model.receiver.open(self.incarnation, self.generation, mark)
         if generation:
-            self.model.before = 0
+            self.model.before = self.model.floor = 0
         elif incarnation:
             self.model.before = had
         self.model.settled = self.model.settled or arrival is Arrival.KNOWN
@@ -157,8 +159,10 @@ class OptionalMachine(RuleBasedStateMachine):
         payloads = [f"{self.made + index}" for index in range(count)]
         self.made += count
         heads = [int(one) % 4 for one in payloads] if some_heads else None
+        could = self.model.releasable()
         new = self.model.receiver.accept(incarnation, generation, first, count)
         assert self.input.data(Data(4, incarnation, generation, first, payloads, heads)) == len(new)
+        self.model.floor = could
         for number in new:
             index = number - first
             self.model.story.append(("block", generation, number, payloads[index], heads[index] if heads else 0))
@@ -268,6 +272,20 @@ def test_a_feedback_is_released_as_it_arrives() -> None:
     assert filled(feedback=True, store=False).releasable == 3
     assert filled(feedback=True).releasable == 2  # the newest, for a new life
     assert filled().releasable == 0
+
+
+def test_what_a_feedback_released_is_not_taken_back_by_a_group_that_begins_in_it() -> None:
+    one = filled(2, block_count=2, store=True, feedback=True)
+    one.hold(False)
+    assert one.releasable == 0
+    assert one.to_keep is not None
+    one.kept(one.to_keep)
+    assert one.releasable == 2
+    one.data(Data(4, 1, 0, 3, ["v3"]))
+    assert one.to_keep == (["v2", "v3"], [0, 0])
+    assert one.releasable == 2
+    one.kept(one.to_keep)
+    assert one.releasable == 3
 
 
 def test_the_newest_of_a_feedback_that_has_ended_is_released_when_it_is_kept_elsewhere() -> None:

@@ -1,7 +1,8 @@
 """A chain of jobs, as the environment variable FISSION_BENCH says: JSON with count, and some of
 
 size (bytes of a payload), rate (blocks a second, 0 = as fast as they go), hops, numpy (payloads are arrays), keep (the sink
-keeps all delays; else it only counts), windows (false: links without windows and releases), hosts (the machines to run on).
+keeps all delays; else it only counts), windows (false: links without windows and releases), hosts (the machines to run on),
+apart (the source on the host of the group FIRST, the hops on that of SECOND).
 """
 
 import json
@@ -19,6 +20,8 @@ if "hosts" in _order:
     CLIENT_IP = _order["hosts"]["client_ip"]
     NODES = [type("Host", (BaseNode,), {"GROUPS": groups})(ip, name) for ip, name, groups in _order["hosts"]["nodes"]]
     PULSE_INTERVAL = 0.1
+    if _order.get("apart"):
+        Source.GROUPS, Forward.GROUPS = "FIRST", "SECOND"
 _payload = b"12345678" if _order["size"] == 8 else os.urandom(_order["size"])
 if _order["numpy"]:
     import numpy

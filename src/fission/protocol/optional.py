@@ -92,6 +92,7 @@ class OptionalInput:
         self._elsewhere: tuple[list[Any], list[int]] | None = None
         # plain numbers, because another thread reads them: what may be released while the group above is kept here, and when it is not
         self._upto = self._free = 0
+        self._floor = 0  # with feedback: what could be released before the newest block came, whose group may begin in that
         self._before = 0  # up to this number, blocks came from older lives of the producer
         self._pressed = False
 
@@ -115,7 +116,7 @@ class OptionalInput:
         if self.receiver.incarnation > life:
             self._before = had
         if arrival is Arrival.NEW_GENERATION:
-            self._before = 0
+            self._before = self._floor = 0
             self._buffer = deque((0, payload, head) for _, payload, head in self._buffer)
             self._taken = 0
             self._newest.clear()
@@ -130,6 +131,8 @@ class OptionalInput:
         limit = max(self.spec.buffer_size, self.spec.block_count) if self.spec.buffer_size else 0
         if limit and self._first:
             limit += self.spec.block_count
+        if self.spec.feedback:
+            self._floor = self.releasable
         for index in range(had, len(message.payloads)):
             self.received += 1
             block = message.sqn + index, message.payloads[index], message.heads[index] if message.heads else 0
@@ -221,7 +224,7 @@ class OptionalInput:
         else:
             upto = base = high
             if self._newest and self.spec.store:
-                upto = self._newest[0][0] - 1
+                upto = max(self._newest[0][0] - 1, self._floor)
                 # not beyond the end: the producer may wait for the release before this job can take anything
                 base = upto if len(self._newest) < self.spec.block_count and self.receiver.last is None else high
         self._free = max(0, base)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 
@@ -24,9 +25,14 @@ def command(session: Session, duration: float | None, resume: bool, detach: bool
     Each node runs the service `fission node`. Local jobs work in NETWORK/local/ID on this machine. Without NODES, or with none
     but localhost, everything runs here, and no service is needed.
     """
-    from fission.cli.console import Console
-    from fission.client.run import run
-    from fission.project.config import load
+    gc.disable()  # what is loaded stays: looking through it again and again takes a tenth of the time
+    try:
+        from fission.cli.console import Console
+        from fission.client.run import run
+        from fission.project.config import load
+    finally:
+        gc.freeze()
+        gc.enable()
 
     interrupts.loaded()
     if detach:

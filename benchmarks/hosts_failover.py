@@ -1,0 +1,159 @@
+"""How long the sink goes without a new block over three hosts: a killed job, a killed service, a pulled cable.
+
+A source on the first host at 200 blocks/s, a stateful job on one of the other two, which is lost again and again, a sink with the client.
+Each fault is one row of times: until the loss is known, until the job has a place, until its new life has said hello, until its
+first new block is at the sink. The first three are of the run's event log, the last one is what the sink notes. All blocks must have
+come, each once. Needs root: see tests/cluster/hosts.py.
+
+    python -m benchmarks.hosts_failover [--runs 10] [--rate 200] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+from benchmarks.chain import arguments, show
+from benchmarks.machines import Machines, until
+
+SILENCE_S = 0.5  # five pulses, which must be missed before anybody can know of a cut
+PARTS = ("detection", "placement", "start", "first block", "all")
+#: The stateful job and the sink.
+TOTAL, SINK = 2, 3
+#: A gap that is none of a fault's.
+STEADY_ROWS = 100
+
+
+def killed_job(machines: Machines, name: str) -> None:
+    """SIGKILL to the job's process."""
+    node = machines.nodes[name]
+    until(lambda: node.job(TOTAL, machines.network), "the process of the job").kill()
+
+
+def killed_service(machines: Machines, name: str) -> None:
+    """SIGKILL to the service, whose zygote and jobs die with it."""
+    machines.nodes[name].process.kill()
+
+
+def restarted_service(machines: Machines, name: str) -> None:
+    """As its service manager does it."""
+    machines.nodes[name].process.wait()
+    machines.start(name)
+
+
+def cut(machines: Machines, name: str) -> None:
+    """The cable is pulled."""
+    machines.nodes[name].host.link(False)
+
+
+def plugged(machines: Machines, name: str) -> None:
+    """And plugged in again."""
+    machines.nodes[name].host.link(True)
+
+
+class Run:
+    """One run of the network, its faults and what came of them."""
+
+    def __init__(self, machines: Machines, rate: float) -> None:
+        """Args: machines: with services. rate: blocks a second."""
+        self._machines = machines
+        self._client = machines.run(count=10**9, rate=rate)
+        self._moments: list[float] = []
+
+    def arrivals(self) -> list[list[str]]:
+        """What the sink has noted."""
+        path = self._machines.local / str(SINK) / "arrivals.txt"
+        return [line.split() for line in path.read_text().split("\n")[:-1]] if path.exists() else []
+
+    def steady(self) -> None:
+        """Wait for blocks to flow, with both nodes there."""
+        before = len(self.arrivals())
+        until(lambda: len(self.arrivals()) > before + STEADY_ROWS, "blocks flow")
+
+    def fault(self, do: Callable[[Machines, str], None], undo: Callable[[Machines, str], None] | None) -> None:
+        """One fault where the stateful job is, and its end."""
+        self.steady()
+        machines = self._machines
+        launches = [event for event in machines.events() if event["what"] == "Launch" and event["job"] == TOTAL]
+        name = launches[-1]["node"]
+        self._moments.append(time.time())
+        do(machines, name)
+        until(lambda: self._launches() > len(launches), f"a new life after {do.__name__}")
+        self.steady()
+        if undo is not None:
+            ups = self._ups(name)
+            undo(machines, name)
+            until(lambda: self._ups(name) > ups, f"{name} is back")
+
+    def _launches(self) -> int:
+        return sum(event["what"] == "Launch" and event["job"] == TOTAL for event in self._machines.events())
+
+    def _ups(self, name: str) -> int:
+        return sum(event["what"] == "NodeUp" and event["node"] == name for event in self._machines.events())
+
+    def end(self) -> list[dict[str, float]]:
+        """Ctrl-C; the times of each fault, in seconds."""
+        self._machines.stop(self._client)
+        lines = self.arrivals()
+        blocks = [(int(number), int(total)) for _, number, total in lines]
+        if blocks != [(number, number * (number + 1) // 2) for number in range(1, len(blocks) + 1)]:
+            raise RuntimeError(f"{len(blocks)} blocks came, and not each of them once")
+        events = self._machines.events()
+        return [
+            times(moment, following, events, [float(line[0]) for line in lines])
+            for moment, following in pairwise([*self._moments, float("inf")])
+        ]
+
+
+def times(fault: float, following: float, events: Sequence[dict[str, Any]], arrivals: Sequence[float]) -> dict[str, float]:
+    """The seconds of each of PARTS after a fault, before the following one."""
+
+    def first(what: str, since: float, **members: Any) -> float:
+        """When that came first after a moment; the log's clock and ours may differ by some milliseconds."""
+        return min(
+            one["at"]
+            for one in events
+            if one["what"] == what and one["at"] > since and all(one[key] == value for key, value in members.items())
+        )
+
+    launched = first("Launch", fault - 0.01, job=TOTAL)
+    known = min(one["at"] for one in events if one["what"] in ("NodeLost", "JobEnded") and fault - 0.01 < one["at"] <= launched)
+    ready = first("JobReady", launched, job=TOTAL)
+    # some blocks were on their way to the sink: the first new one is behind the longest gap
+    _, came = max((after - before, after) for before, after in pairwise(arrivals) if fault - 0.1 < after < min(following, ready + 1.0))
+    return dict(zip(PARTS, (known - fault, launched - known, ready - launched, came - ready, came - fault), strict=True))
+
+
+CASES = (
+    ("job killed", killed_job, None, 0.25),
+    ("service killed", killed_service, restarted_service, 0.4),
+    ("cable cut", cut, plugged, SILENCE_S + 0.3),
+)
+
+
+def main() -> int:
+    """Print the table and write the JSON."""
+    parser = arguments(__doc__, runs=10)
+    parser.add_argument("--rate", type=float, default=200, help="blocks a second")
+    options = parser.parse_args()
+    rows = []
+    for name, do, undo, wanted in CASES:
+        with Machines("failover", ["FIRST", "OTHERS", "OTHERS"]) as machines:
+            run = Run(machines, options.rate)
+            for _ in range(options.runs):
+                run.fault(do, undo)
+            found = run.end()
+        medians = {part: round(statistics.median(one[part] for one in found) * 1e3) for part in PARTS}
+        worst = round(max(one["all"] for one in found) * 1e3)
+        rows.append({"case": f"{name}, ms", **medians, "worst": worst, "wanted": f"<= {wanted * 1e3:.0f}"})
+    print(f"p50 of {options.runs} faults, one after the other; 'all' is from the fault to the first new block at the sink")
+    show(rows, ["case", *PARTS, "worst", "wanted"], options)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

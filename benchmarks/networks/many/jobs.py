@@ -1,0 +1,27 @@
+"""Jobs that do next to nothing: what the client spends is supervision."""
+
+from __future__ import annotations
+
+import time
+
+from fission.core.jobs import PythonJob
+
+
+class Source(PythonJob):
+    """Counts on and on."""
+
+    def __init__(self, rate, **keywords):
+        super().__init__(**keywords)
+        self.rate = rate
+
+    def run(self):
+        number = 0
+        while True:
+            time.sleep(1 / self.rate)
+            number += 1
+            yield number
+
+
+class Sink(PythonJob):
+    def run(self, number):
+        pass
