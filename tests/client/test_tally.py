@@ -62,3 +62,22 @@ def test_a_late_word_does_not_undo_the_last_counts() -> None:
     tally.tell(1, 1, told({"0": 20}), final=True)
     tally.tell(1, 1, told({"0": 10}), final=False)
     assert tally.total(1, 1)["compute_blocks"] == 20
+
+
+def test_blocks_of_a_generation_that_is_over_and_in_no_compute_block_are_left_behind() -> None:
+    tally = Tally()
+    tally.tell(1, 1, told({"0": 40}, sent={"0": 40}), final=False)
+    tally.tell(1, 2, told({"1": 9}, sent={"1": 9}), final=False)
+    tally.tell(3, 1, told({"0": 18}), final=False)
+    assert tally.left_behind(1, 2, 3, 2) == 4
+    tally.tell(3, 1, told({"0": 18, "1": 1}), final=True)  # the newest generation is not over: what is missing there is under way
+    assert tally.left_behind(1, 2, 3, 2) == 4
+    assert tally.left_behind(1, 2, 3, 1) == 22
+    assert tally.left_behind(1, 2, 4, 1) == 40  # a consumer that has told nothing had none of them
+
+
+def test_nothing_is_left_behind_in_the_only_generation() -> None:
+    tally = Tally()
+    tally.tell(1, 1, told({"0": 40}, sent={"0": 40}), final=True)
+    tally.tell(3, 1, told({"0": 18}), final=True)
+    assert tally.left_behind(1, 2, 3, 2) == 0

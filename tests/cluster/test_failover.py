@@ -203,6 +203,49 @@ def test_the_node_of_a_source_that_cannot_resume(cluster: MakeSite) -> None:
     assert "1 restart" in next(line for line in done.stdout.splitlines() if "Forgets 1" in line)
 
 
+def test_the_summary_tells_what_a_source_took_with_it(cluster: MakeSite) -> None:
+    """The line is slow: most of what it had sent was still on its node. The sink lacks just what the summary calls lost."""
+    site, made = cluster(2), 300
+    listed = f"""
+    Burst({str(site.end)!r}, outputs=[PicklePipe(1)]),
+    First(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
+    CSVSinkJob("result.csv", inputs=[PicklePipe(2)]),
+    """
+    jobs = f"""
+    class Burst(PythonJob):
+        def __init__(self, path, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.path, self.number = path, 0
+        def run(self):
+            self.number += 1
+            if self.number > {made}:
+                while not os.path.exists(self.path):
+                    time.sleep(0.01)
+            if self.number >= 20 and os.path.exists(self.path):
+                self.finish()
+            return [self.number, b"." * 50_000]
+
+    class First(LocalJob, PythonJob):
+        def run(self, value):
+            return value[0]
+    """
+    for node in site.nodes.values():
+        node.host.limit(8_000)
+    client = site.run(listed, jobs)
+    site.rows(10, sink=3)
+    eventually(_after(2.5), 5, "what the source has sent is told each second")
+    victim = site.nodes[site.node_of(1)]
+    victim.kill()
+    site.end.touch()
+    done = site.wait(client)
+    values = column(site.result(sink=3))
+    arrived = values.index(1, 1)
+    assert values == [*range(1, arrived + 1), *range(1, 21)]
+    assert arrived < made
+    line = next(line for line in done.stdout.splitlines() if "Burst 1" in line)
+    assert f", {made - arrived} lost" in line, done
+
+
 # -- places ---------------------------------------------------------------------------------------------------------------
 
 

@@ -62,6 +62,13 @@ class Addresses:
     def told(self, job: int, incarnation: int, addresses: Mapping[str, str]) -> None:
         """That life has said where other machines reach it."""
 
+    def recall(self, nodes: Mapping[int, tuple[int, str]], addresses: Mapping[tuple[int, int], Mapping[str, str]]) -> None:
+        """What another client knew: (newest life, node) of each job, and what lives have said."""
+        for job, (incarnation, node) in nodes.items():
+            self.placed(job, incarnation, node)
+        for (job, incarnation), told in addresses.items():
+            self.told(job, incarnation, told)
+
 
 class HostAddresses(Addresses):
     """Where the lives of jobs listen on several machines: below a folder of each, and at TCP ports that a life tells when it starts."""

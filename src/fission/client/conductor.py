@@ -7,26 +7,27 @@ of the client's loop.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import json
 import logging
-import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fission.adapters.zmq_desk import ZmqDesk
+from fission.client.accounts import Accounts
 from fission.client.bundles import Addresses, Bundles
-from fission.client.deaths import death, failed_job
+from fission.client.deaths import death, failed_job, located
+from fission.client.event_log import EventLog
 from fission.client.history import History
+from fission.client.inbox import Inbox
+from fission.client.keeping import Keeper
 from fission.client.places import Places
+from fission.client.processes import Processes
 from fission.client.summary import JobSummary
 from fission.client.switchboard import Switchboard
-from fission.client.tally import Tally
 from fission.core.network import Network
 from fission.core.nodes import NodeInfo
-from fission.errors import EXIT_FAILED, EngineError, RemoteProtocolError
+from fission.errors import EXIT_FAILED, EngineError
 from fission.ports import (
     CheckpointStore,
     Engine,
@@ -40,12 +41,9 @@ from fission.ports import (
     NodePulse,
     Observer,
 )
-from fission.protocol import frames, liveness, supervision
+from fission.protocol import liveness, supervision
 from fission.protocol.frames import Word
 from fission.protocol.supervision import JobEnded, JobReady, JobState, Replayed, Supervisor
-
-#: How Python says that a module cannot be imported.
-MISSING_MODULE = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
 
 log = logging.getLogger("fission.client")
 
@@ -57,9 +55,9 @@ class Conductor:
         jobs: what the summary tells of each job.
         result: (exit code, reason, error) once supervision has decided that the network is over.
         over: set then.
-        empty: set while no process of a job runs.
         places: its nodes.
-        hearers: who takes further words, by what they say.
+        processes: of its jobs.
+        hearers: who takes further words, by what they say (`Inbox`).
         on_launch: called with a job's id when the order to start a new life of it was given.
     """
 
@@ -93,8 +91,6 @@ class Conductor:
         self._network = network
         self._gather_s = gather_s
         self._engine = engine
-        self._desk = desk
-        self._store = store
         self.observer = observer
         self._addresses = addresses
         self._on_console = on_console
@@ -105,23 +101,22 @@ class Conductor:
             plans, self.places.place, restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s
         )
         self._lines = Switchboard(network, self._supervisor, desk, addresses)
-        self._processes: dict[tuple[int, int], str] = {}  # node of each life whose process may run
+        self.processes = Processes(self.incarnation)
+        self._inbox = Inbox(engine, desk, self.incarnation)
+        self.hearers = self._inbox.hearers
         self._living: set[tuple[int, int]] = set()  # lives that nodes had when they joined
         self._shown: set[str] = set()
-        self._tally = Tally()
         self._why_gone: dict[tuple[str, int], str] = {}
         self._bundles: Bundles | None = None
-        self._events_file: Any = None
+        self._log = EventLog()
+        self._keeper = Keeper(store, self.command)
         self._started = False
-        self._began = time.monotonic()
         self.stopping = False
         self.error: Exception | None = None
-        self.jobs = {number: JobSummary(job.name) for number, job in network.jobs.items()}
+        self._accounts = Accounts(network, plans)
+        self.jobs = self._accounts.jobs
         self.result: tuple[int, str, str] | None = None
         self.over = asyncio.Event()
-        self.empty = asyncio.Event()
-        self.empty.set()
-        self.hearers: dict[str, Callable[[Word], None]] = {}
         self.on_launch: Callable[[int], None] = lambda job: None
         self._history = history
         if history is not None:
@@ -129,14 +124,12 @@ class Conductor:
 
     def _recall(self, history: History) -> None:
         self._supervisor.resume(history.story)
+        self._addresses.recall(history.story.lives, history.addresses)
         self._lines.ends.update({job: dict(ends) for job, ends in history.ends.items()})
-        for job, (incarnation, node) in history.story.lives.items():
-            self._addresses.placed(job, incarnation, node)
+        for job, (incarnation, _) in history.story.lives.items():
             self.jobs[job].restarts = incarnation - 1
             if job in history.story.finished:
                 self.jobs[job].outcome = "finished"
-        for (job, incarnation), told in history.addresses.items():
-            self._addresses.told(job, incarnation, told)
 
     async def _go_on(self) -> None:
         """All nodes that will come are there: what should run and does not is started anew."""
@@ -146,19 +139,16 @@ class Conductor:
             if self._supervisor.state(job) is not JobState.RUNNING:
                 continue
             if (job, incarnation) in self._living:
-                self._processes[job, incarnation] = self._supervisor.life(job)[1]
+                self.processes.started(job, incarnation, self._supervisor.life(job)[1])
             elif job in self._lines.ends:
                 await self._end_for(job, incarnation)
             else:
                 missing.append(job)
-        self._say_empty()
         await self._perform(self._supervisor.start(time.monotonic(), missing))
 
-    def summaries(self) -> dict[int, JobSummary]:
+    def summaries(self) -> Mapping[int, JobSummary]:
         """What the summary tells of each job, with what all its lives have counted."""
-        for number, summary in self.jobs.items():
-            summary.counts = self._tally.total(number, self._supervisor.life(number)[0])
-        return self.jobs
+        return self._accounts.summaries(self.incarnation)
 
     @property
     def failovers(self) -> list[supervision.Failover]:
@@ -184,31 +174,19 @@ class Conductor:
         """Where a job is."""
         return self._supervisor.state(job)
 
-    def processes(self) -> list[tuple[int, int, str]]:
-        """(job, incarnation, node) of every newest life whose process runs."""
-        lives = sorted(self._processes.items())
-        return [(job, life, node) for (job, life), node in lives if life == self._supervisor.life(job)[0]]
-
-    async def run(self, bundles: Bundles, events_file: Path) -> None:
-        """Follow everything until cancelled."""
+    async def run(self, bundles: Bundles, folder: Path) -> None:
+        """Follow everything until cancelled. The event log goes to ``folder``."""
         self._bundles = bundles
-        queue: asyncio.Queue[EngineEvent | Word] = asyncio.Queue()
-        feeders = [asyncio.create_task(self._feed_events(queue)), asyncio.create_task(self._feed_words(queue))]
-        with open(events_file, "a", encoding="utf-8") as self._events_file:
-            try:
+        self._log.open(folder)
+        try:
+            async with self._inbox:
                 for name in self.places:
                     await self._live(liveness.Expect(name))
                 while True:
-                    try:
-                        event = await asyncio.wait_for(queue.get(), self._patience())
-                    except asyncio.TimeoutError:
-                        await self._guarded(self._tick())
-                    else:
-                        await self._guarded(self._take(event))
-            finally:
-                for task in feeders:
-                    task.cancel()
-                await asyncio.gather(*feeders, return_exceptions=True)
+                    event = await self._inbox.next(self._patience())
+                    await self._guarded(self._tick() if event is None else self._take(event))
+        finally:
+            self._log.close()
 
     async def _guarded(self, work: Any) -> None:
         try:
@@ -219,26 +197,8 @@ class Conductor:
             self.observer = Observer()
             self._decide(1, "the client failed", "")
 
-    async def _feed_events(self, queue: asyncio.Queue[Any]) -> None:
-        async for event in self._engine.events():
-            queue.put_nowait(event)
-
-    async def _feed_words(self, queue: asyncio.Queue[Any]) -> None:
-        async for message in self._desk.words():
-            try:
-                word = frames.decode(message)
-                if not isinstance(word, Word):
-                    raise RemoteProtocolError(f"a {type(word).__name__} is no word")
-                if word.body["say"] in self.hearers:
-                    self._hear(word)
-                    await asyncio.sleep(0)  # there may be many: pulses must not wait for them
-                else:
-                    queue.put_nowait(word)
-            except RemoteProtocolError as why:
-                log.warning("dropped a word that is none: %s", why)
-
     def _patience(self) -> float | None:
-        gathered = self._began + self._gather_s if self._gather_s is not None and not self._started else None
+        gathered = self._log.began + self._gather_s if self._gather_s is not None and not self._started else None
         moments = [moment for moment in (self._supervisor.due, self._liveness.next_deadline(), gathered) if moment is not None]
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
@@ -261,8 +221,7 @@ class Conductor:
         elif isinstance(event, EngineNotice):
             self.observer.warning(event.text)
         elif isinstance(event, NodeGone):
-            self._processes = {life: node for life, node in self._processes.items() if node != event.name}
-            self._say_empty()
+            self.processes.gone(event.name)
             self._why_gone[event.name, event.incarnation] = event.reason
             if not self.stopping and self.places.local(event.name):
                 # the client's own node: nobody starts it again, and no other one takes local jobs
@@ -279,7 +238,7 @@ class Conductor:
     async def _on_joined(self, event: NodeJoined) -> None:
         new = self.places.joined(event)
         self._living.update(event.lives)
-        self._write_down(event)
+        self._log.write(event)
         if new:
             await self._live(liveness.Expect(event.name))
 
@@ -299,61 +258,50 @@ class Conductor:
             await self._go_on()
 
     def _gathered(self) -> bool:
-        return self._gather_s is not None and time.monotonic() >= self._began + self._gather_s
+        return self._gather_s is not None and time.monotonic() >= self._log.began + self._gather_s
 
     async def _on_word(self, word: Word) -> None:
         what, body = word.body["say"], word.body
         if "counts" in body:
-            self._tally.tell(word.job, word.incarnation, body["counts"], final=what == "ended")
+            self._accounts.tally.tell(word.job, word.incarnation, body["counts"], final=what == "ended")
         if what == "counts":
             return
         if word.incarnation != self._supervisor.life(word.job)[0]:
             return  # fenced: its job has a newer life
         if what == "hello":
-            self._write_down({"what": "Hello", "job": word.job, "incarnation": word.incarnation, **body})
+            self._log.write({"what": "Hello", "job": word.job, "incarnation": word.incarnation, **body})
             self._lines.said_hello(word.job, word.incarnation, body.get("addresses", {}))
             await self._supervise(JobReady(job=word.job, incarnation=word.incarnation))
         elif what == "replayed":
-            self._tally.replayed(word.job, body["pipe"], body["blocks"])
+            self._accounts.tally.replayed(word.job, body["pipe"], body["blocks"])
             await self._supervise(Replayed(job=body["job"], incarnation=body["incarnation"], blocks=body["blocks"]))
-        elif what == "store":
-            self._store.put(word.job, body["generation"], body["block"], word.payload)
-            stored = {"do": "stored", "generation": body["generation"], "block": body["block"]}
-            self.command(word.job, stored)
         elif what == "ended":
             if not self._supervisor.alive(word.job):
                 return  # it was given up with its node, and waits for a place: its next life has another end to tell
             # all its work is done and released: what happens to its process from here on is no failure
             self._lines.ends[word.job] = {int(pipe): (word.incarnation, *last) for pipe, last in body["ends"].items()}
-            self._write_down({"what": "Ended", "job": word.job, "ends": self._lines.ends[word.job]})
+            self._log.write({"what": "Ended", "job": word.job, "ends": self._lines.ends[word.job]})
             self.command(word.job, {"do": "noted"})
-        elif what == "keep":
-            self._store.keep(word.job, body["pipe"], word.payload)
-            self.command(word.job, {"do": "kept", "pipe": body["pipe"], "number": body["number"]})
         elif what == "typed":
             self._on_console(what, word.job, body["lines"])
         elif what == "warning":
             self.observer.warning(f"{self._names[word.job]}: {body['text']}")
-        elif what == "stable":
-            self._store.prune(word.job, body["generation"], body["block"])
+        elif self._keeper.hears(what):
+            self._keeper.take(word)
         else:
             log.warning("%s says %r, which nobody understands", self._names.get(word.job), what)
 
-    def _hear(self, word: Word) -> None:
-        """Words that change nothing do not stand in the queue of those that do."""
-        if word.incarnation == self.incarnation(word.job):
-            self.hearers[word.body["say"]](word)
-
     async def _on_exited(self, event: JobExited) -> None:
-        self._processes.pop((event.job_id, event.incarnation), None)
         newest = event.incarnation == self._supervisor.life(event.job_id)[0]
-        self._tally.tell(event.job_id, event.incarnation, event.report.get("counts") or {}, final=True)
+        self._accounts.tally.tell(event.job_id, event.incarnation, event.report.get("counts") or {}, final=True)
         outcome = str(event.report.get("outcome") or "failed")
         error = None
         if outcome == "stopped" and not self.stopping:
             outcome, error = "failed", "its process was told to stop (SIGTERM) by somebody else"
         elif outcome == "failed":
-            error = self._located(event, str(event.report.get("error") or death(event.code)))
+            node = self._supervisor.life(event.job_id)[1]
+            error = str(event.report.get("error") or death(event.code))
+            error = error if self.places.local(node) else located(error, node)
         ended = newest and event.job_id in self._lines.ends and outcome == "failed"
         if ended:
             outcome, error = "finished", None
@@ -361,23 +309,13 @@ class Conductor:
             summary = self.jobs[event.job_id]
             summary.outcome = "killed" if self.stopping and not event.report and event.code else outcome
             self._tell_end(event.job_id, summary.outcome, error)
-        self._say_empty()
+        self.processes.ended(event.job_id, event.incarnation)
         if ended and not self.stopping:
             await self._end_for(event.job_id, event.incarnation)
         elif not self.stopping:
             hopeless = bool(event.report.get("hopeless"))
             block = int(event.report.get("block") or 0)
             await self._supervise(JobEnded(job=event.job_id, incarnation=event.incarnation, error=error, block=block, hopeless=hopeless))
-
-    def _located(self, event: JobExited, error: str) -> str:
-        """Name the node where that matters: something that this machine has is missing there."""
-        node = self._supervisor.life(event.job_id)[1]
-        missing = MISSING_MODULE.search(error)
-        if missing is None or self.places.local(node):
-            return error
-        name = missing[1].partition(".")[0]
-        how = f"install it there, with the pip of its service (python3 -m pip install {name}), or add it to the job's DEPENDENCIES"
-        return f"{error}\nthe module {name} is missing on node {node}: {how}"
 
     async def _end_for(self, job: int, incarnation: int) -> None:
         """A job had ended, and its process died before its consumers had taken note: the client tells them in its place."""
@@ -398,21 +336,15 @@ class Conductor:
         if outcome == "ended":
             self.observer.warning(f"{name} returned None and has outputs: it has ended, and the jobs behind it are not told")
 
-    def _say_empty(self) -> None:
-        if self.processes():
-            self.empty.clear()
-        else:
-            self.empty.set()
-
     # what is to be done
 
     async def _supervise(self, event: supervision.Event) -> None:
-        self._write_down(event)
+        self._log.write(event)
         await self._perform(self._supervisor.handle(event, time.monotonic()))
 
     async def _perform(self, instructions: Sequence[supervision.Instruction]) -> None:
         for instruction in instructions:
-            self._write_down(instruction)
+            self._log.write(instruction)
             if self.stopping:
                 return
             if isinstance(instruction, supervision.Launch):
@@ -437,15 +369,13 @@ class Conductor:
         job = self._network.jobs[order.job]
         consumers = self._lines.consumers(order.job)
         finished = {pipe for pipe, consumer in consumers.items() if self._supervisor.state(consumer) is JobState.FINISHED}
-        snapshots = tuple(self._store.load(order.job))
-        kept = self._store.kept(order.job)
+        kept = self._keeper.kept(order.job)
         self._lines.placed(order.job, order.incarnation, order.node)
-        bundle = self._bundles.bundle(order.job, order.incarnation, order.generation, frozenset(finished), snapshots, kept, order.node)
+        bundle = self._bundles.bundle(order.job, order.incarnation, order.generation, frozenset(finished), *kept, order.node)
         if order.incarnation > 1:
             self._on_console("new life", order.job, 0)
         self._lines.wire_later(order.job, bundle)
-        self._processes[order.job, order.incarnation] = order.node
-        self._say_empty()
+        self.processes.started(order.job, order.incarnation, order.node)
         try:
             await self._engine.launch(bundle, NodeName(order.node))
         except EngineError as why:
@@ -472,10 +402,3 @@ class Conductor:
             elif error and error not in self._shown:  # deaths are not told one by one, but the one that is the end
                 name = failed_job(reason)
                 self.observer.job_failed(name, next((job for job, known in self._names.items() if known == name), 0), error)
-
-    def _write_down(self, what: Any) -> None:
-        if self._events_file is not None and not isinstance(what, supervision.Tick):
-            told = what if isinstance(what, dict) else {"what": type(what).__name__, **dataclasses.asdict(what)}
-            entry = {"s": round(time.monotonic() - self._began, 4), **told}
-            self._events_file.write(json.dumps(entry, default=str) + "\n")
-            self._events_file.flush()

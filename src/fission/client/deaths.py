@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
+
+#: How Python says that a module cannot be imported.
+MISSING_MODULE = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
 
 
 def death(code: int) -> str:
@@ -18,3 +22,13 @@ def death(code: int) -> str:
 def failed_job(reason: str) -> str:
     """The job whose failure is the reason for a network's end."""
     return reason.removesuffix(" failed").removeprefix("no place for ")
+
+
+def located(error: str, node: str) -> str:
+    """Return the error of a job with what to do where its node, which is another machine, lacks something that this one has."""
+    missing = MISSING_MODULE.search(error)
+    if missing is None:
+        return error
+    name = missing[1].partition(".")[0]
+    how = f"install it there, with the pip of its service (python3 -m pip install {name}), or add it to the job's DEPENDENCIES"
+    return f"{error}\nthe module {name} is missing on node {node}: {how}"

@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fission.client.event_log import EVENTS
 from fission.errors import UserError
 from fission.protocol.supervision import JobPlan, Story
-
-#: The event log in a run's folder.
-EVENTS = "events.jsonl"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from fission.client.processes import Processes
 from fission.client.requests import Connection, Requests
 from fission.core.network import Network
 from fission.errors import UnknownNameError, UserError
@@ -46,8 +47,9 @@ class Run(Protocol):
     def state(self, job: int) -> JobState:
         """Where a job is."""
 
-    def processes(self) -> list[tuple[int, int, str]]:
-        """(job, incarnation, node) of every newest life whose process runs."""
+    @property
+    def processes(self) -> Processes:
+        """Of its jobs."""
 
     @property
     def jobs(self) -> Mapping[int, Any]:
@@ -88,11 +90,11 @@ class Looks:
     # how jobs get on
 
     async def _where(self, request: dict[str, Any], connection: Connection) -> dict[str, Any]:
-        return {"nodes": {str(job): node for job, _, node in self._run.processes()}}
+        return {"nodes": {str(job): node for job, _, node in self._run.processes.newest()}}
 
     async def _top(self, request: dict[str, Any], connection: Connection) -> dict[str, Any]:
         key = next(self._numbers)
-        running = {job: node for job, _, node in self._run.processes() if self._run.state(job) is JobState.RUNNING}
+        running = {job: node for job, _, node in self._run.processes.newest() if self._run.state(job) is JobState.RUNNING}
         answers: dict[int, dict[str, Any]] = {}
         complete = asyncio.Event()
         self._answers[key] = (answers, complete, set(running))

@@ -26,7 +26,7 @@ from fission.client.conductor import Conductor
 from fission.client.consoles import Consoles
 from fission.client.deaths import failed_job
 from fission.client.folders import end_log, make_folders, start_log
-from fission.client.history import EVENTS, History
+from fission.client.history import History
 from fission.client.looks import Looks
 from fission.client.requests import RUNNING_FILE, Connection, Requests
 from fission.client.signals import Signals
@@ -188,7 +188,7 @@ class OneRun:
                 self._answer(requests, engine, conductor)
                 await requests.open()
                 self._opened()
-                tasks.append(asyncio.create_task(conductor.run(bundles, self.folder / EVENTS)))
+                tasks.append(asyncio.create_task(conductor.run(bundles, self.folder)))
                 tasks += [asyncio.ensure_future(work) for work in self._companions(engine, conductor)]
                 await self._until_over(conductor, duration)
             await self._stop_all(engine, conductor)
@@ -249,15 +249,15 @@ class OneRun:
 
     async def _stop_all(self, engine: Engine, conductor: Conductor) -> None:
         conductor.stopping = True
-        for job, incarnation, node in conductor.processes():
+        for job, incarnation, node in conductor.processes.newest():
             await engine.stop(job, incarnation, NodeName(node), grace=GRACE_S)
-        if not conductor.empty.is_set():
+        if not conductor.processes.empty.is_set():
             await asyncio.wait_for(
-                first_of(conductor.empty.wait(), self._kill.wait(), asyncio.sleep(GRACE_S + KILLED_S)), GRACE_S + 2 * KILLED_S
+                first_of(conductor.processes.empty.wait(), self._kill.wait(), asyncio.sleep(GRACE_S + KILLED_S)), GRACE_S + 2 * KILLED_S
             )
 
     def _summary(self, conductor: Conductor, seconds: float) -> Summary:
-        for job, _, _ in conductor.processes():
+        for job, _, _ in conductor.processes.newest():
             conductor.jobs[job].outcome = "killed"  # by the engine's end, which nobody followed
         failures = []
         if conductor.result is not None and self._exit_code == EXIT_OK:

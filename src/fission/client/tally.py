@@ -29,6 +29,17 @@ class Tally:
         pipes = self._replayed.setdefault(job, {})
         pipes[str(pipe)] = pipes.get(str(pipe), 0) + blocks
 
+    def left_behind(self, producer: int, pipe: int, consumer: int, block_count: int) -> int:
+        """Return how many blocks a producer told of that are in no compute block of the consumer, in generations that are over.
+
+        A life that was killed told of what it had sent at most a second before (`fission.runtime.counts`).
+        """
+        sent = _highest_each([one["outputs"].get(str(pipe), {}).get("sent", {}) for one in self._told.get(producer, {}).values()])
+        done = _highest_each([one["compute_blocks"] for one in self._told.get(consumer, {}).values()])
+        newest = max((int(generation) for generation in {**sent, **done}), default=0)
+        over = [generation for generation in sent if int(generation) < newest]
+        return sum(max(0, sent[generation] - done.get(generation, 0) * block_count) for generation in over)
+
     def total(self, job: int, lives: int) -> dict[str, Any]:
         """Return the counts of a job that had so many ``lives``; an empty dict if none of them has told anything.
 
@@ -60,12 +71,16 @@ class Tally:
 
 
 def _highest(lives: list[Mapping[str, int]]) -> int:
+    return sum(_highest_each(lives).values())
+
+
+def _highest_each(lives: list[Mapping[str, int]]) -> dict[str, int]:
     """Numbers begin again in each generation, and a life goes on with those of the one before it."""
     highest: dict[str, int] = {}
     for numbers in lives:
         for generation, number in numbers.items():
             highest[generation] = max(number, highest.get(generation, 0))
-    return sum(highest.values())
+    return highest
 
 
 def _summed(lives: list[Mapping[str, int]]) -> dict[str, int]:

@@ -34,7 +34,7 @@ class SteppingHost(PythonHost):
     def __init__(self, job: PythonJob, exchange: Exchange, bundle: JobBundle) -> None:
         super().__init__(job, exchange, bundle)
         self._lock = threading.Lock()
-        self._allowed = 0
+        self._allowed = self._called = 0
         self._wanted: dict[int, int] = {}
         if isinstance(exchange, WatchedExchange):
             exchange.commands["go"] = self._on_go
@@ -48,7 +48,7 @@ class SteppingHost(PythonHost):
     def _may_go(self) -> bool:
         with self._lock:
             optional = self._exchange.inlets.optional
-            return self._number < self._allowed and all(optional[pipe].receiver.high >= upto for pipe, upto in self._wanted.items())
+            return self._called < self._allowed and all(optional[pipe].receiver.high >= upto for pipe, upto in self._wanted.items())
 
     def _results(self) -> Iterator[Any]:
         results = super()._results()
@@ -59,15 +59,16 @@ class SteppingHost(PythonHost):
                 value = next(results)
             except StopIteration:
                 return
+            self._called += 1  # its own count: the loop of the commonest source does not stop to say its number
             yield value
-            self._say_ran()
+            self._say_ran(self._called)
 
     def _compute(self, batch: Batch) -> None:
         super()._compute(batch)
-        self._say_ran()
+        self._say_ran(self._number)
 
-    def _say_ran(self) -> None:
-        self._exchange.say("ran", {"number": self._number})
+    def _say_ran(self, number: int) -> None:
+        self._exchange.say("ran", {"number": number})
 
 
 def preload(name: str, file: str) -> None:
