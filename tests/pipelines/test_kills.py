@@ -173,8 +173,8 @@ def test_twenty_random_kills_during_three_hundred_diamonds(cluster: Cluster, tmp
             index = rng.randrange(len(daemons))
             kind, daemon = daemons[index]
             daemon.kill()
-                finished = finished_jobs(cluster)  # first: what finishes between the two looks was begun in time
-                seen.append((len(cluster.runs()), finished))
+            finished = finished_jobs(cluster)  # first: what finishes between the two looks was begun in time
+            seen.append((len(cluster.runs()), finished))
             daemons[index] = (kind, cluster.start(kind, **(broker if kind == "Broker" else {})))
             if kill % 5 == 0:
                 manager.update(0.01)
