@@ -36,6 +36,48 @@ def test_a_killed_client_is_resumed(cluster: MakeSite) -> None:
     site.finish(client, chain_rows)
 
 
+def test_a_client_that_is_killed_while_jobs_start(cluster: MakeSite) -> None:
+    """It had ordered them, and they know nothing of each other yet: the next client tells them all that this one could not."""
+    site = cluster(2)
+    gate = site.folder / "gate"
+    gate.touch()
+    late = f"""
+    class Late(Total):
+        def __setstate__(self, state):  # runs in the process of the job alone, before it says hello
+            while os.path.exists({str(gate)!r}):
+                time.sleep(0.01)
+            self.__dict__.update(state)
+    """
+    client = site.run(CHAIN.format(limit=0).replace("Total", "Late"), late)
+    site.happened("Launch", job=4)
+    for job in (1, 2, 3, 5):
+        site.happened("JobReady", job=job)
+    killed(site, client)
+    gate.unlink()
+    client = site.start("--resume")
+    site.rows(STEADY)
+    assert all(life == 1 for job, (life, _) in site.lives().items() if job != 5)
+    site.finish(client, chain_rows)
+
+
+def test_a_node_that_was_away_with_its_client_stops_the_lives_that_do_not_count(cluster: MakeSite) -> None:
+    """It was lost and its jobs were moved; the client died, and the next one, which never saw it die, meets it with its old jobs."""
+    site = cluster(2)
+    client = site.run(CHAIN.format(limit=0))
+    site.rows(STEADY)
+    victim = site.nodes[site.node_of(1)]
+    old = victim.jobs()
+    victim.host.lose(100)
+    site.happened("NodeLost", node=victim.name)
+    site.more_rows(STEADY)
+    killed(site, client)
+    victim.host.heal()
+    client = site.start("--resume")
+    site.until(lambda: not victim.jobs() & old, f"the old lives of {old} are stopped")
+    site.more_rows(STEADY)
+    site.finish(client, chain_rows)
+
+
 def test_a_client_that_stays_away(cluster: MakeSite) -> None:
     """The jobs stop by themselves, the nodes are free; a later client goes on with the snapshots."""
     site = cluster(2)

@@ -181,7 +181,7 @@ def test_json_is_alone_on_standard_output(fission: CommandLine) -> None:
     assert {job["outcome"] for job in summary["jobs"].values()} == {"finished"}
     assert summary["jobs"]["2"]["compute_blocks"] == 10
     assert summary["jobs"]["2"]["inputs"]["1"]["received"] == 10
-    assert summary["jobs"]["1"]["outputs"]["1"] == {"sent": 10, "dropped": 0, "queue": 0, "blocked_s": 0.0, "replayed": 0}
+    assert summary["jobs"]["1"]["outputs"]["1"] == {"sent": 10, "dropped": 0, "queue": 0, "blocked_s": 0.0, "replayed": 0, "lost": 0}
     assert printed(err, "Show 2") == [f"got {value}" for value in range(1, 11)]
 
 

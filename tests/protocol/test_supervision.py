@@ -29,6 +29,7 @@ from fission.protocol.supervision import (
     NodeUp,
     Replayed,
     Reset,
+    Story,
     Supervisor,
     Tick,
     Wire,
@@ -176,6 +177,20 @@ def test_a_source_that_cannot_resume_begins_a_new_generation_of_its_part() -> No
     found = one.handle(JobEnded(job=2, incarnation=1, error="boom"), 2.0)
     assert found[0] == Launch(job=2, node="a", incarnation=2, generation=1)
     assert not kinds(found, Reset)
+
+
+def test_a_client_that_comes_back_tells_once_more_what_the_one_before_may_have_died_over() -> None:
+    plans = [plan(1, outputs={101: 2, 104: 4}, resumable=False), plan(2, {101: 1}, {102: 3}), plan(3, {102: 2}), plan(4, {104: 1})]
+    one = supervised(plans, "a")
+    one.resume(Story({1: (2, "a"), 2: (1, "a"), 3: (1, "a"), 4: (1, "a")}, frozenset({4}), {1: 1}))
+    assert one.start(1.0, [3])[:-2] == [
+        Reset(job=1, generation=1),
+        Wire(job=1, pipe=101, peer=2, incarnation=1),
+        Close(job=1, pipe=104),
+        Reset(job=2, generation=1),
+        Wire(job=2, pipe=101, peer=1, incarnation=2),  # of job 3 it hears when that has its new life
+    ]
+    assert [one.life(job)[0] for job in (1, 2, 3, 4)] == [2, 1, 2, 1]
 
 
 def test_the_end_is_told_to_producers_and_ends_the_network() -> None:

@@ -136,9 +136,9 @@ class Conductor:
         missing = []
         story = self._history.story if self._history is not None else None
         for job, (incarnation, _) in story.lives.items() if story is not None else ():
-            if self._supervisor.state(job) is not JobState.RUNNING:
-                continue
-            if (job, incarnation) in self._living:
+            if self._supervisor.state(job) is JobState.FINISHED:
+                self._lines.send_ends(job)
+            elif (job, incarnation) in self._living:
                 self.processes.started(job, incarnation, self._supervisor.life(job)[1])
             elif job in self._lines.ends:
                 await self._end_for(job, incarnation)
@@ -238,6 +238,9 @@ class Conductor:
     async def _on_joined(self, event: NodeJoined) -> None:
         new = self.places.joined(event)
         self._living.update(event.lives)
+        for job, life in event.lives:
+            if life < self.incarnation(job):  # moved by an earlier client, which may not have lived to stop this one
+                await self._engine.stop(job, life, NodeName(event.name), grace=0)
         self._log.write(event)
         if new:
             await self._live(liveness.Expect(event.name))

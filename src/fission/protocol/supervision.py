@@ -185,7 +185,10 @@ class Supervisor:
             one.story.append(f"life {incarnation} on node {node}: {one.state.name}, before the client came back")
 
     def start(self, now: float, missing: Collection[int] = ()) -> list[Instruction]:
-        """Place and launch everything that does not run; ``missing``: jobs that should, by the story, and do not."""
+        """Place and launch everything that does not run; ``missing``: jobs that should, by the story, and do not.
+
+        The others are told once more what an earlier client may have died over: who is at the other ends, and the generation.
+        """
         self._started = True
         lost = [self._jobs[job] for job in missing if self._jobs[job].state is RUNNING]
         if lost:
@@ -196,7 +199,8 @@ class Supervisor:
             one.node = ""
         for one in self._jobs.values():
             one.waiting_since = now
-        return self._settle(now)
+        there = [one for one in self._jobs.values() if one.state is RUNNING]
+        return [order for one in there for order in self._once_more(one)] + self._settle(now)
 
     def handle(self, event: Event, now: float) -> list[Instruction]:
         """Take one event; return what is to be done, in this order.
@@ -355,6 +359,18 @@ class Supervisor:
             for one in self._jobs.values()
             if one.plan.part == part and one.alive and one.plan.job not in new
         ]
+
+    def _once_more(self, one: _Job) -> list[Instruction]:
+        """What a life has been told by now, if the client that ordered it lived long enough; hearing it twice does no harm."""
+        job, out = one.plan.job, list[Instruction]()
+        if generation := self._generations.get(one.plan.part, 0):
+            out.append(Reset(job=job, generation=generation))
+        for pipe, peer in {**one.plan.inputs, **one.plan.outputs}.items():
+            if self._jobs[peer].alive:
+                out.append(Wire(job=job, pipe=pipe, peer=peer, incarnation=self._jobs[peer].incarnation))
+            elif self._jobs[peer].state is FINISHED and pipe in one.plan.outputs:
+                out.append(Close(job=job, pipe=pipe))
+        return out
 
     def _on_ready(self, job: int) -> None:
         for outage in self._outages:

@@ -127,6 +127,7 @@ class Exchange(JobPipes):
     def _say_again(self) -> None:
         """The client was away, and may have missed what was said to it."""
         self.say_hello()
+        self.stored.say_again()
         if self.keeper is not None:
             self.keeper.say_again()
         if self._ended_with is not None and not self._noted.is_set():

@@ -68,6 +68,13 @@ class StoredValues:
             else:
                 self._say("keep", {"pipe": pipe, "number": number + 1}, packed_group(group))
 
+    def say_again(self) -> None:
+        """Control thread: the client was away, and may have missed what it was asked to keep."""
+        for pipe, (number, asked) in list(self._asked.items()):
+            group = self._inputs[pipe].to_keep
+            if self._say is not None and group is not None and group is asked:
+                self._say("keep", {"pipe": pipe, "number": number}, packed_group(group))
+
     def on_kept(self, pipe: int, number: int) -> None:
         """Control thread: the client keeps what it was asked to. Raises KeyError if it was not."""
         asked, group = self._asked[pipe]

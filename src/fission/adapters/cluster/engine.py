@@ -21,6 +21,7 @@ from distributed.security import Security
 
 from fission.adapters.cluster.members import Identity, Member, Recognise, Session
 from fission.adapters.cluster.scheduler import DaskScheduler
+from fission.adapters.cluster.stocker import Stocker
 from fission.errors import EngineError, InternalError
 from fission.ports import (
     Archive,
@@ -46,8 +47,6 @@ GONE_PULSES = 2.1
 DEAF_PULSES = 6
 #: Seconds until a node that cannot be used is asked again; arbitrary.
 ENLIST_AGAIN_S = 1.0
-#: Largest piece in which an archive travels, in bytes; arbitrary, far below what Dask warns of.
-PIECE_BYTES = 4 << 20
 
 log = logging.getLogger("fission.cluster")
 
@@ -87,6 +86,7 @@ class DaskEngine:
         self._pre_copy = pre_copy
         self._session, self._recognise, self._baggage = session, recognise, baggage
         self._dask = DaskScheduler(ip, port, cluster, tls, dashboard)
+        self._stocker = Stocker(self._dask)
         self._guard_factory = guard
         self._datagrams = pulses(self._on_pulse)
         self._context = zmq.asyncio.Context()
@@ -185,7 +185,7 @@ class DaskEngine:
     async def _launch(self, member: Member, job: JobBundle, blob: bytes) -> str | None:
         baggage = self._baggage(job.job_id)
         for archive in (baggage.code, baggage.dependencies):
-            if archive is not None and (error := await self._install(member, archive)):
+            if archive is not None and (error := await self._stocker.install(member, archive)):
                 return error
         order = {
             "do": "launch",
@@ -197,36 +197,6 @@ class DaskEngine:
         }
         answer = await self._dask.ask(member.worker, order, blob, wait=None)
         return str(answer["error"]) if "error" in answer else None
-
-    async def _bring(self, member: Member, archive: Archive) -> None:
-        try:
-            error = await self._install(member, archive)
-        except EngineError as why:
-            error = str(why)
-        if error:
-            log.warning("node %s got nothing in advance: %s", member.name, error)
-
-    async def _install(self, member: Member, archive: Archive) -> str:
-        known = member.have.get(archive.digest)
-        if known is None:
-            known = member.have[archive.digest] = asyncio.get_running_loop().create_future()
-            error = ""
-            try:
-                pieces = range(0, len(archive.content), PIECE_BYTES)
-                for start in pieces:
-                    order = {"do": "install", "digest": archive.digest, "start": start, "size": len(archive.content)}
-                    answer = await self._dask.ask(member.worker, order, archive.content[start : start + PIECE_BYTES], wait=None)
-                    error = str(answer.get("error", ""))
-                    if error or answer.get("have"):
-                        break
-            except BaseException as why:
-                error = str(why) or type(why).__name__
-                raise
-            finally:
-                if error:
-                    del member.have[archive.digest]
-                known.set_result(error)
-        return await asyncio.shield(known)
 
     async def stop(self, job: JobId, incarnation: int, node: NodeName, *, grace: Seconds) -> None:
         member = self._member(node)
@@ -368,7 +338,7 @@ class DaskEngine:
             member.suspicion.cancel()
             member.suspicion = None
         for archive in self._pre_copy():
-            self._spawn(self._bring(member, archive))
+            self._spawn(self._stocker.bring(member, archive))
         waiting, member.waiting = member.waiting, []
         for give in waiting:
             self._spawn(give())

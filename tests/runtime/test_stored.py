@@ -1,0 +1,30 @@
+"""What a job asks the client to keep of its ASYNC inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fission.protocol.frames import Data, End, Open
+from fission.protocol.optional import OptionalInput, OptionalSpec
+from fission.runtime.stored import StoredValues
+
+
+def test_a_client_that_was_away_is_asked_again_until_it_keeps() -> None:
+    said: list[tuple[str, dict[str, Any]]] = []
+    one = OptionalInput(OptionalSpec(4))
+    stored = StoredValues({4: one}, lambda what, body, payload: said.append((what, body)))
+    one.open(Open(4, 1, 0, 0))
+    one.data(Data(4, 1, 0, 1, [b"a", b"b"]))
+    one.take()
+    stored.say_again()
+    assert said == []  # nothing was asked for
+    one.take()
+    one.end(End(4, 1, 0, 2))
+    stored.hand_over()
+    stored.hand_over()
+    assert said == [("keep", {"pipe": 4, "number": 1})]
+    stored.say_again()
+    assert said == [("keep", {"pipe": 4, "number": 1})] * 2
+    stored.on_kept(4, 1)
+    stored.say_again()
+    assert len(said) == 2
