@@ -10,6 +10,8 @@ parent died is still found. And the temp directory is one of this run only, so t
 on this one; the names of shared memory begin with a mark of that directory. Adopting has a price: a dead orphan
 stays a zombie until pytest waits for it, so ask `tests.waiting.is_running` whether a process lives, not ``os.kill(pid, 0)``.
 
+With pytest-xdist each worker is such a run of its own: it has its temp directory, its children, its marks.
+
 **Skips.** With CI=true a skip of a test or a whole file is a failure that says what was missing. The same holds for an xfail that is
 not even run.
 """
