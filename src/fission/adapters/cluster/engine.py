@@ -136,6 +136,7 @@ class DaskEngine:
         for task in [*self._tasks]:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._stocker.close()
         await self._dask.close()
         self._datagrams.close()
         await asyncio.sleep(0)  # asyncio gives its sockets back in the loop's next round: the port is free when this returns

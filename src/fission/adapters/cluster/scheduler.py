@@ -37,6 +37,7 @@ class DaskScheduler:
         self._client: Any = None
         self._looking: asyncio.Future[None] | None = None
         self._forgetting: set[asyncio.Future[None]] = set()
+        self._gone: dict[str, asyncio.Future[None]] = {}  # by worker that was asked something: its connection has ended
         self._logs = _DaskLogs()
         self._closed = False
 
@@ -46,6 +47,11 @@ class DaskScheduler:
         dask.config.set({"distributed.comm.timeouts.connect": "5s", "distributed.scheduler.allowed-failures": 0})
         options: dict[str, Any] = {"security": self._tls} if self._tls is not None else {}
         address = self._cluster
+
+        def gone(worker: str) -> None:
+            self._tell_gone(worker)
+            on_worker_gone(worker)
+
         if address is None:
             page = f"{self._ip}:{self._dashboard}" if self._dashboard is not None else None
             protocol = "tls://" if self._tls is not None else "tcp://"
@@ -56,7 +62,7 @@ class DaskScheduler:
                     protocol=protocol,
                     dashboard=page is not None,
                     dashboard_address=page or f"{self._ip}:0",
-                    plugins=[_Watch(on_worker, on_worker_gone)],
+                    plugins=[_Watch(on_worker, gone)],
                     **options,
                 )
             except (OSError, RuntimeError) as failed:  # Dask wraps some
@@ -69,7 +75,7 @@ class DaskScheduler:
         except (OSError, TimeoutError, asyncio.TimeoutError) as why:
             raise EngineError(f"there is no Dask scheduler at {address} (CLUSTER): {why}") from None
         if self._scheduler is None:
-            self._looking = asyncio.ensure_future(self._look(on_worker, on_worker_gone))
+            self._looking = asyncio.ensure_future(self._look(on_worker, gone))
 
     async def close(self) -> None:
         """End it, or leave it. Calling it twice is right."""
@@ -104,24 +110,36 @@ class DaskScheduler:
         Raises:
             EngineError: there is no connection, or it broke: whether the order has arrived nobody knows.
         """
-        if not worker or self._client is None:
+        if not worker or self._client is None or not self.has(worker):
             raise EngineError("the node is not connected")
+        gone = self._gone.setdefault(worker, asyncio.get_running_loop().create_future())
         name = f"fission-{order['do']}-{order.get('job', '')}-{time.monotonic_ns()}"
         future = self._client.submit(obey, dict(order), blob, workers=[worker], pure=False, key=name)
+        answering = asyncio.ensure_future(future)
         try:
-            answer: dict[str, Any] = await asyncio.wait_for(future, wait)
-        except (asyncio.TimeoutError, TimeoutError):
+            # a task for a worker that is gone when the scheduler hears of it waits for ever
+            await asyncio.wait({answering, gone}, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                answer: dict[str, Any] = answering.result()
+                return answer
+            if gone.done():
+                raise EngineError(f"the connection to the node at {worker} has ended")
             return {"error": f"no answer for {wait:g} s"}
-        except asyncio.CancelledError:
+        except (EngineError, asyncio.CancelledError):
             raise
         except Exception as why:  # Dask's own, of many kinds
             raise EngineError(f"the connection to the node at {worker} broke: {type(why).__name__}: {why}") from None
         finally:
+            answering.cancel()
             if not self._closed:
                 forgetting = asyncio.ensure_future(_cancelled(self._client, future))
                 self._forgetting.add(forgetting)
                 forgetting.add_done_callback(self._forgetting.discard)
-        return answer
+
+    def _tell_gone(self, worker: str) -> None:
+        gone = self._gone.pop(worker, None)
+        if gone is not None and not gone.done():
+            gone.set_result(None)
 
     async def _look(self, on_worker: Callable[[str], None], on_worker_gone: Callable[[str], None]) -> None:
         known: set[str] = set()

@@ -22,6 +22,13 @@ class Stocker:
     def __init__(self, dask: DaskScheduler) -> None:
         """Args: dask: reaches the nodes."""
         self._dask = dask
+        self._sending: set[asyncio.Future[str]] = set()
+
+    async def close(self) -> None:
+        """Send nothing more."""
+        for sending in [*self._sending]:
+            sending.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
 
     async def bring(self, member: Member, archive: Archive) -> None:
         """Send an archive in advance: what fails is logged, and tried again when a job needs it."""
@@ -33,20 +40,17 @@ class Stocker:
             log.warning("node %s got nothing in advance: %s", member.name, error)
 
     async def install(self, member: Member, archive: Archive) -> str:
-        """Return when a node has an archive, whoever sent it: why it cannot take it, or "". Raises EngineError: no connection."""
+        """Return when a node has an archive, whoever has it sent: why it cannot take it, or "".
+
+        Raises:
+            EngineError: there is no connection, or it broke on the way.
+        """
         known = member.have.get(archive.digest)
         if known is None:
-            known = member.have[archive.digest] = asyncio.get_running_loop().create_future()
-            error = ""
-            try:
-                error = await self._send(member, archive)
-            except BaseException as why:
-                error = str(why) or type(why).__name__
-                raise
-            finally:
-                if error:
-                    member.have.pop(archive.digest, None)
-                known.set_result(error)
+            known = member.have[archive.digest] = asyncio.ensure_future(self._send(member, archive))
+            self._sending.add(known)
+            known.add_done_callback(self._sending.discard)
+            known.add_done_callback(lambda sent: _forget_unless_there(member, archive.digest, sent))
         return await asyncio.shield(known)
 
     async def _send(self, member: Member, archive: Archive) -> str:
@@ -58,3 +62,10 @@ class Stocker:
             if answer.get("have"):
                 break
         return ""
+
+
+def _forget_unless_there(member: Member, digest: str, sent: asyncio.Future[str]) -> None:
+    """The next job that needs what did not arrive has it sent again."""
+    arrived = not sent.cancelled() and sent.exception() is None and not sent.result()
+    if not arrived and member.have.get(digest) is sent:
+        del member.have[digest]
