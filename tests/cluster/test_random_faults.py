@@ -36,6 +36,15 @@ class Storm:
         self.rng.choice(faults)()
         self.site.more_rows(20)
 
+    def over(self) -> None:
+        """Wait until every node is there again: what a lost one still runs is stopped when it returns, or after ORPHAN_TIMEOUT."""
+
+        def lost() -> list[str]:
+            newest = {entry["node"]: entry["what"] for entry in self.site.events() if entry["what"] in ("NodeUp", "NodeLost")}
+            return [name for name, what in newest.items() if what == "NodeLost"]
+
+        self.site.until(lambda: not lost(), f"all nodes are up, not {lost()}")
+
     def host(self) -> Node:
         return self.rng.choice(list(self.site.nodes.values()))
 
@@ -137,5 +146,6 @@ def test_random_faults(cluster: MakeSite) -> None:
     for number in range(FAULTS):
         storm.wait(begin + SECONDS * number / FAULTS - time.monotonic())
         storm.one()
+    storm.over()
     site.finish(storm.client, chain_rows)
     assert len(storm.done) == FAULTS
