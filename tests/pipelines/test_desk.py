@@ -28,6 +28,7 @@ class Fake:
         self.tasks: list[Task] = []
         self.forgotten: list[tuple[str, int, int]] = []
         self.dead: list[str] = []
+        self.untold: dict[str, list[str]] = {}  # processes that have connected, by Broker, whatever it has told
         self.said: list[tuple[str, Mapping[str, Any]]] = []
 
     def run(self, tasks: Sequence[Task]) -> None:
@@ -41,6 +42,9 @@ class Fake:
 
     def processes(self) -> int:
         return 2
+
+    def processes_of(self, broker: str) -> frozenset[str]:
+        return frozenset(self.untold.get(broker, ()))
 
     def lost(self, addresses: Iterable[str]) -> None:
         self.dead += addresses
@@ -215,6 +219,16 @@ def test_a_silent_broker_is_dead_to_dask(talk: Talk) -> None:
     leased(talk)
     talk.later(SILENCE_S + 0.1)
     assert talk.fake.dead == ["tcp://w1"]
+
+
+def test_a_broker_that_froze_before_it_told_of_a_process(talk: Talk) -> None:
+    """Dask knows whose it is: what it runs goes to others."""
+    leased(talk)
+    talk.fake.untold = {"b": ["tcp://w2"], "another": ["tcp://w3"]}
+    talk.later(SILENCE_S + 0.1)
+    assert sorted(talk.fake.dead) == ["tcp://w1", "tcp://w2"]
+    talk.end("lost", process="tcp://w2")
+    assert events(talk) == [["x", 0, 1, "lost", "", False]]
 
 
 def test_a_router_that_stood_still_blames_nobody(talk: Talk) -> None:

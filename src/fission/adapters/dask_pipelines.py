@@ -23,6 +23,8 @@ from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 from fission.protocol.pipeline_records import Task, TaskEnd
 
 RESOURCE = "fission:"
+#: Resource of all worker processes of one Broker: no task asks for it, it says whose they are.
+BROKER = "fission-broker:"
 PLUGIN = "fission-jobs"
 #: Of a resource, for each process: more than all jobs could ever take. Arbitrary.
 PLENTY = 1e12
@@ -150,6 +152,9 @@ class DaskCluster:
     def processes(self) -> int:
         return len(self._scheduler.workers)
 
+    def processes_of(self, broker: str) -> frozenset[str]:
+        return frozenset(address for address, one in self._scheduler.workers.items() if f"{BROKER}{broker}" in one.resources)
+
     def lost(self, addresses: Iterable[str]) -> None:
         for address in addresses:
             removal = asyncio.ensure_future(self._scheduler.remove_worker(address, stimulus_id="fission-lost"))
@@ -225,6 +230,7 @@ class _Jobs(WorkerPlugin):
 async def serve(
     scheduler: str,
     name: str,
+    broker: str,
     workers: Iterable[str],
     run: Callable[[str], tuple[str, str] | None],
     ready: Callable[[str], None],
@@ -236,6 +242,7 @@ async def serve(
     Args:
         scheduler: its address.
         name: for people.
+        broker: whose process it is.
         workers: names of what this process can run.
         run: called with the body of each job, in a thread; returns None or (error, traceback).
         ready: called with the process's address when it can be given jobs.
@@ -246,7 +253,7 @@ async def serve(
         scheduler,
         nthreads=1,
         name=name,
-        resources={f"{RESOURCE}{one}": PLENTY for one in workers},
+        resources={f"{BROKER}{broker}": 1, **{f"{RESOURCE}{one}": PLENTY for one in workers}},
         memory_limit=0,
         dashboard=False,
         dashboard_address="127.0.0.1:0",

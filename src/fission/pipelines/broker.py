@@ -147,7 +147,13 @@ class Broker:
         run = JobRunner(self._workers, self.StoreClass, told["store"], self._slots, slot)
         asyncio.run(
             serve(
-                told["scheduler"], told["name"], self._workers, run, lambda at: self._slots.lives_at(slot, at), security=tls_of(self._keys)
+                told["scheduler"],
+                told["name"],
+                self._name,
+                self._workers,
+                run,
+                lambda at: self._slots.lives_at(slot, at),
+                security=tls_of(self._keys),
             )
         )
 

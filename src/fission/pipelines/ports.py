@@ -91,6 +91,10 @@ class Cluster(Protocol):
         """Number of worker processes that are there."""
         ...
 
+    def processes_of(self, broker: str) -> frozenset[str]:
+        """Addresses of a Broker's worker processes, whether it has told of them or not."""
+        ...
+
     def lost(self, addresses: Iterable[str]) -> None:
         """These processes are judged dead."""
         ...

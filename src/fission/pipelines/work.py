@@ -261,8 +261,9 @@ class Work:
     def _broker_gone(self, name: str, why: str, now: float) -> None:
         broker = self.brokers.pop(name)
         self._log.info("Broker %s is gone: %s", name, why)
-        self._cluster.lost(broker.processes)
-        for process in broker.processes:
+        processes = broker.processes | self._cluster.processes_of(name)  # it may have died before it could tell of the newest
+        self._cluster.lost(processes)
+        for process in processes:
             self._told[process] = now  # nobody will say why they died
             self._release(process)
 
