@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import shutil
 import signal
 import socket
@@ -60,9 +61,7 @@ class ServiceSite(Site):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._keys = make_keys(folder / "keys")
-        with socket.socket() as probe:
-            probe.bind((CLIENT, 0))
-            self._port = probe.getsockname()[1] // 4 * 4  # what the kernel gives away is rarely asked for again at once
+        self._port = next(port for port in iter(lambda: random.randrange(20_000, 30_000, 4), 0) if _free(port))
         self._code = pack([("nothing.py", _empty(folder))])
         self._made = 0
         self._services: dict[NodeName, subprocess.Popen[bytes]] = {}
@@ -135,6 +134,16 @@ class ServiceSite(Site):
                 service.terminate()
         for service in self._services.values():
             service.wait(DEADLINE_S)
+
+
+def _free(port: int) -> bool:
+    """Whether the ports of a client are free; they lie below those that the kernel gives to whoever asks for any."""
+    with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+        for number in (port, port + 1, port + 2):
+            stack.enter_context(socket.socket()).bind((CLIENT, number))
+        stack.enter_context(socket.socket(type=socket.SOCK_DGRAM)).bind((CLIENT, port))
+        return True
+    return False
 
 
 def _empty(folder: Path) -> Path:
