@@ -175,11 +175,18 @@ def test_stop_and_status(site: Site) -> None:
     site.check()
 
 
+def lookers() -> int:
+    """Connections to clients of this test run."""
+    lines = Path("/proc/net/unix").read_text().splitlines()
+    return sum(line.endswith("/requests") and os.environ["TMPDIR"] in line and line.split()[5] == "03" for line in lines)
+
+
 def test_debug_shows_one_job_or_all_and_knows_them(site: Site) -> None:
     client = site.fission.start("net", "run")
     site.flows()
     assert "there is no job 9" in site.fission.run("net", "debug", "--job", "9", exit_code=2).stderr
     shows_nothing = site.fission.start("net", "debug", "--job", "3")
+    eventually(lambda: lookers() == 1, 20, "it is connected")
     shows: Running = site.fission.start("net", "debug", "--job", "2")
     shows.wait_for("[Say 2] number ", count=3)
     assert shows_nothing.stdout == ""

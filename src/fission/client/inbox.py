@@ -29,6 +29,7 @@ class Inbox:
         self._engine, self._desk, self._incarnation = engine, desk, incarnation
         self._queue: asyncio.Queue[EngineEvent | Word] = asyncio.Queue()
         self._feeders: list[asyncio.Task[None]] = []
+        self._next: asyncio.Future[EngineEvent | Word] | None = None
         self.hearers: dict[str, Callable[[Word], None]] = {}
 
     async def __aenter__(self) -> Inbox:
@@ -38,16 +39,21 @@ class Inbox:
 
     async def __aexit__(self, *failed: object) -> None:
         """Listen no more."""
-        for task in self._feeders:
+        tasks: list[asyncio.Future[Any]] = [*self._feeders, *([self._next] if self._next is not None else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._feeders, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def next(self, patience_s: float | None) -> EngineEvent | Word | None:
         """Return what happened next; None if nothing did for so long."""
-        try:
-            return await asyncio.wait_for(self._queue.get(), patience_s)
-        except asyncio.TimeoutError:
+        if self._next is None:
+            self._next = asyncio.ensure_future(self._queue.get())
+        # not wait_for, which would swallow the order to end that comes together with an event (Python below 3.12)
+        await asyncio.wait({self._next}, timeout=patience_s)
+        if not self._next.done():
             return None
+        event, self._next = self._next.result(), None
+        return event
 
     async def _feed_events(self) -> None:
         async for event in self._engine.events():

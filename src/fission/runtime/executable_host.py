@@ -35,6 +35,8 @@ QUEUE_BLOCKS = 4
 SAY_WAITING_S = 5.0
 #: Seconds between looks at what comes while an executable reads nothing, where it may read its inputs in any order. Arbitrary.
 ROOM_S = 0.1
+#: Seconds between attempts to wake threads that wait for an executable that has ended. Arbitrary.
+OPEN_AGAIN_S = 0.005
 #: Seconds between SIGTERM and SIGKILL when a job is stopped; the client's grace is longer. Arbitrary.
 TERM_S = 0.5
 
@@ -102,6 +104,7 @@ class ExecutableHost:
         self._theirs: list[int] = []  # descriptors that the executable inherits
         self._ours: list[Callable[[], int]] = []  # open our end, inputs first
         self._readers: list[_Reader] = []
+        self._unopened: set[int] = set()  # pipes whose threads have not got our end yet
         self._threads: list[threading.Thread] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._failure: Exception | None = None  # of a thread, the first one
@@ -171,6 +174,7 @@ class ExecutableHost:
             os.close(descriptor)
         self._theirs = []
         count = len(self._job.inputs)
+        self._unopened = set(range(count + len(self._job.outputs)))
         for index in range(count):
             self._thread(self._write_input, index)
         for index in range(len(self._job.outputs)):
@@ -207,15 +211,23 @@ class ExecutableHost:
                 for reader in self._readers:
                     reader.say_waiting(time.monotonic())
         self._ended.set()
-        # whoever still waits for the executable to open a named pipe would wait for ever: open the other end for it
-        for path in self._paths:
-            for mode in (os.O_RDONLY, os.O_WRONLY):
-                with contextlib.suppress(OSError):
-                    os.close(os.open(path, mode | os.O_NONBLOCK))
         self._exchange.wake()
+        # whoever waits for the executable to open a named pipe would wait for ever: open the other end for it; and for whoever only now
+        # begins to wait, so again and again
+        while self._unopened and any(map(os.path.exists, self._paths)):
+            for path in self._paths:
+                for mode in (os.O_RDONLY, os.O_WRONLY):
+                    with contextlib.suppress(OSError):
+                        os.close(os.open(path, mode | os.O_NONBLOCK))
+            time.sleep(OPEN_AGAIN_S)
+
+    def _open(self, position: int) -> int:
+        descriptor = self._ours[position]()
+        self._unopened.discard(position)
+        return descriptor
 
     def _write_input(self, index: int) -> None:
-        descriptor = self._ours[index]()
+        descriptor = self._open(index)
         try:
             while (data := self._queues[index].get()) is not None:
                 self._room.set()
@@ -231,7 +243,7 @@ class ExecutableHost:
 
     def _read_output(self, position: int, index: int) -> None:
         pipe, outlet = self._job.outputs[index], self._exchange.outlets[index]
-        descriptor = self._ours[position]()
+        descriptor = self._open(position)
         reader: Any = _Reader(descriptor, f"{pipe} from {self._job.EXECUTABLE}")
         self._readers.append(reader)
         try:

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fission.adapters.cluster.ending import end_all
 from fission.adapters.cluster.worker import ClusterWorker
 from fission.adapters.datagrams import Datagrams, Open, Seal
 from fission.adapters.local_engine import LocalEngine
@@ -111,9 +112,7 @@ class NodeService:
                 if task.done():
                     task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_all(tasks)
             await self._engine.close()
             self._datagrams.close()
             if self._voice is not None:

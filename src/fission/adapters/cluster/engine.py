@@ -19,6 +19,7 @@ import zmq
 import zmq.asyncio
 from distributed.security import Security
 
+from fission.adapters.cluster.ending import end_all
 from fission.adapters.cluster.members import Identity, Member, Recognise, Session
 from fission.adapters.cluster.scheduler import DaskScheduler
 from fission.adapters.cluster.stocker import Stocker
@@ -133,9 +134,7 @@ class DaskEngine:
         for member in self._members.values():
             if member.suspicion is not None:
                 member.suspicion.cancel()
-        for task in [*self._tasks]:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_all(self._tasks)
         await self._stocker.close()
         await self._dask.close()
         self._datagrams.close()

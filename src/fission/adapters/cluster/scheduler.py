@@ -14,6 +14,7 @@ from distributed import Client, Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.security import Security
 
+from fission.adapters.cluster.ending import end_all
 from fission.adapters.cluster.tasks import order as obey
 from fission.errors import EngineError
 
@@ -82,10 +83,7 @@ class DaskScheduler:
         if self._closed:
             return
         self._closed = True
-        works = [*self._forgetting, *([self._looking] if self._looking is not None else [])]
-        for work in works:
-            work.cancel()
-        await asyncio.gather(*works, return_exceptions=True)
+        await end_all([*self._forgetting, *([self._looking] if self._looking is not None else [])])
         with contextlib.suppress(Exception):  # whatever Dask says at its end, it is over
             if self._client is not None:
                 await self._client.close(timeout=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from fission.adapters.cluster.ending import end_all
 from fission.adapters.cluster.members import Member
 from fission.adapters.cluster.scheduler import DaskScheduler
 from fission.errors import EngineError
@@ -26,9 +27,7 @@ class Stocker:
 
     async def close(self) -> None:
         """Send nothing more."""
-        for sending in [*self._sending]:
-            sending.cancel()
-        await asyncio.gather(*self._sending, return_exceptions=True)
+        await end_all(self._sending)
 
     async def bring(self, member: Member, archive: Archive) -> None:
         """Send an archive in advance: what fails is logged, and tried again when a job needs it."""
