@@ -138,7 +138,7 @@ def test_in_the_background(site: Site) -> None:
     process = int(started.stdout.partition("process ")[2].split(";")[0])
     looker = site.fission.start("net", "attach")
     looker.wait_for("number ", stream="stdout")
-    assert "Numbers 1 started" in looker.stderr
+    looker.wait_for("Numbers 1 started", stream="stderr")
     other = site.fission.start("net", "attach")
     other.wait_for("number ")
     other.interrupt()

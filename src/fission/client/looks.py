@@ -25,7 +25,7 @@ from fission.protocol.orders import JobState
 
 #: Seconds that the jobs' answers to a question are waited for. Arbitrary: a job answers within milliseconds unless its machine is stuck.
 MEASURE_S = 2.0
-#: Seconds that the last words of a job whose process has ended are waited for; arbitrary, within the 2 s of Ctrl-C.
+#: Seconds of silence after which a job whose process has ended has said its last words; arbitrary, within the 2 s of Ctrl-C.
 LAST_S = 0.25
 #: Bytes of copies that may be under way to one looker, for each pipe: by default, and at most. Arbitrary bounds of the client's memory.
 CREDIT, MOST_CREDIT = 1 << 20, 64 << 20
@@ -76,15 +76,17 @@ class Looks:
     def ended(self, job: int) -> None:
         """A job is over: who looks at nothing else has seen everything."""
         for tap in self._taps.values():
-            if tap.job == job and not tap.over:
-                # its last words may come behind the news of its end
-                asyncio.get_running_loop().call_later(LAST_S, tap.end)
+            if tap.job == job:
+                tap.end_when_silent()
 
-    async def settle(self) -> None:
-        """Let lookers have what the jobs have sent last. Takes at most twice `LAST_S`."""
+    async def settle(self, most_s: float) -> None:
+        """Let lookers have what the jobs have sent last, while there is some, at most for so many seconds."""
         senders = {tap.sender for tap in self._taps.values() if tap.sender is not None}
-        deadline = time.monotonic() + 2 * LAST_S
-        while senders and not all(sender.settled for sender in senders) and time.monotonic() < deadline:
+        end = quiet = time.monotonic()
+        moved = -1
+        while senders and not all(sender.settled for sender in senders) and time.monotonic() < min(end + most_s, quiet + 2 * LAST_S):
+            if moved != (moved := sum(sender.moved for sender in senders)):
+                quiet = time.monotonic()
             await asyncio.sleep(0.01)
 
     # how jobs get on
@@ -185,7 +187,7 @@ class _Tap:
         self.number, self.job, self.pipe = number, job, pipe
         self._order = order
         self._run = run
-        self._lives = 0
+        self._lives = self._heard = 0
         self.over = False
         self.sender: _Sender | None = None
 
@@ -194,12 +196,23 @@ class _Tap:
         self._run.command(self.job, {"do": "tap", "tap": self.number, "pipe": self.pipe, **self._order})
 
     def gather(self, payload: bytes) -> None:
+        self._heard += 1
         if self.sender is not None and payload:
             self.sender.put(self, self._lives, payload)
 
     def sent(self, life: int, size: int) -> None:
         if not self.over and life == self._lives:
             self._run.command(self.job, {"do": "tap-more", "tap": self.number, "bytes": size})
+
+    def end_when_silent(self) -> None:
+        """Its job's process has ended; its last words may come behind that news."""
+        asyncio.get_running_loop().call_later(LAST_S, self._end_if_silent, self._heard)
+
+    def _end_if_silent(self, heard: int) -> None:
+        if self._heard == heard:
+            self.end()
+        elif not self.over:
+            self.end_when_silent()
 
     def end(self) -> None:
         if self.sender is not None and not self.over:
@@ -216,6 +229,7 @@ class _Sender:
         self._waiting: deque[tuple[_Tap, int, bytes]] = deque()
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self.moved = 0  # batches that have come, and that have gone
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -231,6 +245,7 @@ class _Sender:
 
     def put(self, tap: _Tap, life: int, payload: bytes) -> None:
         self._waiting.append((tap, life, payload))
+        self.moved += 1
         self._news.set()
 
     async def _run(self) -> None:
@@ -240,6 +255,7 @@ class _Sender:
                     tap, life, payload = self._waiting.popleft()
                     # an empty batch says that the pipe has ended, as far as this run goes
                     await self._connection.send(_PIPE.pack(tap.pipe) + payload)
+                    self.moved += 1
                     if payload:
                         tap.sent(life, len(payload))
                 if all(tap.over for tap in self._taps):

@@ -42,6 +42,8 @@ EXIT_TERMINATED = 143
 GRACE_S = 1.0
 #: Seconds that the end of killed jobs is waited for; arbitrary.
 KILLED_S = 0.5
+#: Seconds that who looks at a network that has ended well may take to get the last of what went by. Arbitrary.
+LOOKS_S = 30.0
 #: What every job's process needs; loaded once by the zygote, before it forks.
 PRELOAD = ("fission.adapters.zmq_links", "fission.adapters.shared_memory", "fission.adapters.shared_views", "fission.runtime.job_process")
 #: What a zygote calls with the run's prefix when this process dies.
@@ -196,7 +198,7 @@ class OneRun:
             summary = self._summary(conductor, time.monotonic() - started)
         finally:
             await self._audience.close(summary)
-            await looks.settle()
+            await looks.settle(LOOKS_S if self._exit_code == EXIT_OK else GRACE_S / 2)
             await requests.close()
             await engine.close()
             for task in tasks:

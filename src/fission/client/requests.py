@@ -187,7 +187,8 @@ class Looker:
             UserError: the network has ended, or does not answer.
         """
         try:
-            self._socket.sendall(json.dumps({"ask": ask, **more}).encode() + b"\n")
+            with contextlib.suppress(BrokenPipeError):  # whoever refuses everything has said so, and hung up
+                self._socket.sendall(json.dumps({"ask": ask, **more}).encode() + b"\n")
             line = self._line()
         except TimeoutError:
             raise UserError(f"the client of {self._folder.name} has not answered for {ANSWER_S:g} s; is it stopped?") from None
