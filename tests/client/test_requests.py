@@ -184,3 +184,19 @@ def test_hanging_up_ends_what_a_looker_waits_for(tmp_path: Path) -> None:
         threading.Timer(0.05, served.end).start()
         assert list(packets)[-1:] in ([b"x" * 1_000_000], [b""])
     eventually(lambda: served.closed, 5, "that the handler was told")
+
+
+def test_who_is_refused_before_it_asks_hears_why(tmp_path: Path) -> None:
+    """The other end has hung up by then, and the question cannot be sent any more."""
+    (tmp_path / "simulation").mkdir()
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        (tmp_path / "simulation/running.json").write_text(json.dumps({"pid": 1, "requests": path}))
+        with Looker(tmp_path) as looker:
+            server, _ = listening.accept()
+            server.sendall(b'{"error": "too many"}\n')
+            server.close()
+            with pytest.raises(Refused, match="too many"):
+                looker.ask("double", value=1)

@@ -100,17 +100,9 @@ def descendants(pid: int) -> list[psutil.Process]:
     return []
 
 
-#: In the commands of processes that are none of a run's: Python's own, and the database of other tests.
-OTHERS = ("resource_tracker", "/postgres")
-
-
 def remains(root: Path) -> list[str]:
     """What is left of runs: processes that have come down to this one, and what the last runs of a project's networks had."""
-    found = [
-        f"process {child.pid}: {_command(child)}"
-        for child in descendants(os.getpid())
-        if not any(word in _command(child) for word in OTHERS)
-    ]
+    found = [f"process {child.pid}: {_command(child)}" for child in descendants(os.getpid()) if "resource_tracker" not in _command(child)]
     found += sorted(f"run folder {name}" for name in run_folders())
     found += [str(path) for pattern in ("running.json", "*/.*.fifo") for path in root.glob(f"*/simulation/{pattern}")]
     return found

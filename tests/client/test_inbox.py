@@ -1,0 +1,43 @@
+"""The queue of a run: an order to end that comes together with an event is obeyed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from fission.client.inbox import Inbox
+from fission.ports import EngineNotice
+
+
+class Silent:
+    """An engine and a desk that say nothing."""
+
+    async def events(self) -> AsyncIterator[Any]:
+        await asyncio.Event().wait()
+        yield
+
+    async def words(self) -> AsyncIterator[Any]:
+        await asyncio.Event().wait()
+        yield
+
+
+def test_the_order_to_end_is_not_lost_with_an_event() -> None:
+    """`asyncio.wait_for` before Python 3.12 returns the event instead."""
+
+    async def main() -> None:
+        silent: Any = Silent()
+        async with Inbox(silent, silent, lambda job: 1) as inbox:
+            waiting = asyncio.ensure_future(inbox.next(10))
+            await asyncio.sleep(0.01)
+            inbox._queue.put_nowait(EngineNotice("something"))
+            await asyncio.sleep(0)  # the event has been taken, and nobody has been told
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert await inbox.next(1) == EngineNotice("something")  # nor is the event
+            assert await inbox.next(0.01) is None
+
+    asyncio.run(main())
