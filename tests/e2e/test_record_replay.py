@@ -261,9 +261,13 @@ def test_bad_replays(chain: CommandLine) -> None:
     data = (chain.root / "chain.rec").read_bytes()
     (chain.root / "other.rec").write_bytes(data[:8] + b"\x02" + data[9:])
     assert "is a recording of version 2" in chain.run("net", "replay", "other.rec", "--job", "2", exit_code=2).stderr
-    (chain.root / "cut.rec").write_bytes(data[: len(data) * 2 // 3])
-    done = chain.run("net", "replay", "cut.rec", "--job", "2", exit_code=0)
-    assert re.search(r"Warning: cut\.rec is cut off at byte \d+; what is before that is whole", done.stderr)
+    # The first entry alone is cut, so nothing goes in, and the last one is, so all does: both are said.
+    header = 16 + int.from_bytes(data[12:16], "little")
+    for cut in (header + 20, len(data) - 1):
+        (chain.root / "cut.rec").write_bytes(data[:cut])
+        done = chain.run("net", "replay", "cut.rec", "--job", "2", exit_code=0)
+        assert re.search(r"Warning: cut\.rec is cut off at byte \d+; what is before that is whole", done.stderr)
+        assert f"Double 2: {0 if cut < len(data) - 1 else 20} blocks went in" in done.stderr
 
 
 def test_a_recording_without_what_the_job_waits_for(chain: CommandLine) -> None:
@@ -278,6 +282,7 @@ def test_a_job_that_raises(chain: CommandLine) -> None:
     config.write_text(config.read_text().replace("Double(", "Raises("))
     done = chain.run("net", "replay", "chain.rec", "--job", "2", "--speed", "max", exit_code=1)
     assert "Raises 2 failed:" in done.stderr
+    assert "Warning" not in done.stderr  # the recording is whole, though not all of it was read
     assert "return 1 / (5 - value)" in done.stderr
     assert "ZeroDivisionError" in done.stderr
     assert "2 #1: 0.25" in done.stdout

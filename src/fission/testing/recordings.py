@@ -96,7 +96,7 @@ class Recording:
 
     def entries(self) -> Iterator[tuple[float, int, int, int, list[Any], list[int] | None]]:
         """(time, pipe, generation, number of the first, payloads, heads) of blocks that went by together."""
-        self.problem = f"{self.path} was not ended: its writer was killed, or still writes"
+        self.problem = ""
         with self._open() as file:
             self._start(file)
             while start := file.read(_ENTRY.size):
@@ -105,10 +105,10 @@ class Recording:
                     return
                 *rest, end = _decode(body)
                 if end is not None:
-                    self.problem = ""
                     self.missed = {int(pipe): count for pipe, count in end["missed"].items()}
                     return
                 yield tuple(rest)  # type: ignore[misc]  # it has these
+        self.problem = f"{self.path} was not ended: its writer was killed, or still writes"
 
     def _open(self) -> BinaryIO:
         try:

@@ -60,7 +60,7 @@ def command(session: Session, path: Path, job: str, speed: float | None, out: Pa
     finally:
         if recorder is not None:
             recorder.close()
-        if recording.problem and replay is not None and replay.fed:
+        if recording.problem:
             click.secho("Warning: ", fg="yellow", bold=True, nl=False, err=True)
             click.echo(recording.problem, err=True)
     sent = f", {recorder.blocks} came out into {out}" if recorder else ""
