@@ -24,7 +24,7 @@ def block(pipe: int, number: int) -> list[Buffer]:
 
 
 def big(pipe: int, number: int, *buffers: Buffer) -> list[Buffer]:
-    return frames.encode_big(pipe, 1, 0, number, [b"payload", *buffers], 0)
+    return frames.encode_big(pipe, 1, 0, number, [[b"payload", *buffers]], None)
 
 
 def release(pipe: int, number: int) -> bytes:

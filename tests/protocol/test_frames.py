@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from fission.errors import LocalProtocolError, RemoteProtocolError
 from fission.protocol import frames
 from fission.protocol.frames import CLOSED, Buffer, Command, Data, End, Message, Open, Release, Starved
+from fission.protocol.shared_blocks import ALIGNMENT, Descriptor
 from fission.protocol.splitter import Splitter
 from tests.protocol.caught import assert_caught
 
@@ -68,9 +69,27 @@ def data_messages(draw: st.DrawFn) -> Data:
 
 @st.composite
 def big_messages(draw: st.DrawFn) -> Data:
-    head = draw(u32)
-    parts = [draw(st.binary(max_size=8)), *draw(st.lists(st.binary(max_size=8), max_size=4))]
-    return Data(draw(u32), draw(u32), draw(u32), draw(st.integers(1, CLOSED - 2)), [parts], [head] if head else None)
+    part = st.binary(max_size=8)
+    block = st.builds(lambda payload, buffers: [payload, *buffers], part, st.lists(part, max_size=4))
+    blocks = draw(st.lists(block, min_size=1, max_size=3))
+    heads = draw(st.none() | st.lists(u32, min_size=len(blocks), max_size=len(blocks)))
+    return Data(draw(u32), draw(u32), draw(u32), draw(st.integers(1, CLOSED - 4)), blocks, heads)
+
+
+@st.composite
+def shared_messages(draw: st.DrawFn) -> Data:
+    descriptor = st.builds(
+        Descriptor,
+        st.sampled_from(["fission-a-1.1-0", "fission-token_2-12.345-6"]),
+        st.integers(1, 2**32 - 1),
+        st.integers(0, 2**40).map(lambda pages: pages * ALIGNMENT),
+        st.integers(1, 2**63),
+        st.integers(1, 2**63),
+        st.integers(0, 2**16 - 1),
+    )
+    big = draw(big_messages())
+    blocks = [[payload, *draw(st.lists(descriptor, max_size=3))] for payload, *_ in big.payloads]
+    return big._replace(payloads=blocks)
 
 
 opens = st.builds(Open, u32, u32, u32, sqns)
@@ -81,13 +100,16 @@ commands = st.builds(
     lambda do, rest: Command({**rest, "do": do}), st.text(max_size=5), st.dictionaries(st.text(max_size=5), json_values, max_size=3)
 )
 canonical = st.one_of(data_messages(), opens, ends, releases, starved)  # one message, one row of bytes
-messages = st.one_of(canonical, big_messages(), commands)
+messages = st.one_of(canonical, big_messages(), shared_messages(), commands)
 
 
 def encode(message: Message) -> list[Buffer]:
     if isinstance(message, Data) and type(message.payloads[0]) is list:
-        head = message.heads[0] if message.heads else 0
-        return frames.encode_big(message.pipe, message.incarnation, message.generation, message.sqn, message.payloads[0], head)
+        place = message.pipe, message.incarnation, message.generation, message.sqn
+        if any(isinstance(part, Descriptor) for block in message.payloads for part in block):
+            packed = [[payload, *(descriptor.pack() for descriptor in own)] for payload, *own in message.payloads]
+            return [frames.encode_shared(*place, packed, message.heads)]
+        return frames.encode_big(*place, message.payloads, message.heads)
     if isinstance(message, Data):
         one = message
         return [frames.encode_data(one.pipe, one.incarnation, one.generation, one.sqn, one.payloads, one.heads)]
@@ -113,6 +135,10 @@ def decoded_or_refused(found: Sequence[Buffer], decode: Decoder = frames.decode)
         return None
 
 
+def as_bytes(part: Any) -> Any:
+    return part if isinstance(part, Descriptor) else bytes(part)
+
+
 # -- round trip -------------------------------------------------------------------------------------------------------
 
 
@@ -122,7 +148,7 @@ def test_what_is_encoded_is_decoded(message: Message, kind: Callable[[Any], Buff
     found = frames.decode([kind(frame) for frame in encode(message)])
     assert type(found) is type(message)
     if isinstance(found, Data):
-        parts = [[bytes(part) for part in one] if type(one) is list else bytes(one) for one in found.payloads]
+        parts = [[as_bytes(part) for part in one] if type(one) is list else bytes(one) for one in found.payloads]
         found = Data(found.pipe, found.incarnation, found.generation, found.sqn, parts, found.heads)
     assert found == message
 
@@ -145,6 +171,13 @@ def test_the_bytes_are_the_documented_ones() -> None:
     assert encode(Data(7, 2, 3, 5, [[b"p", b"abc", b""]])) == [big, b"abc", b""]
     big = header(kind=1, flags=3, sqn=5, count=1, extra=1, **place) + numbers(9) + numbers(1, 3) + b"p"
     assert encode(Data(7, 2, 3, 5, [[b"p", b"abc"]], [9])) == [big, b"abc"]
+    several = header(kind=1, flags=3, sqn=5, count=2, extra=3, **place) + numbers(9, 0) + numbers(1, 2) + numbers(1, 3, 2, 0, 4) + b"pqq"
+    assert encode(Data(7, 2, 3, 5, [[b"p", b"abc"], [b"qq", b"", b"defg"]], [9, 0])) == [several, b"abc", b"", b"defg"]
+    where = Descriptor("fission-a-1.1-0", 3, 8192, 70_000, 99, 1)
+    shared = header(kind=1, flags=4, sqn=5, count=1, extra=1, **place) + numbers(1, len(where.pack())) + b"p" + where.pack()
+    assert encode(Data(7, 2, 3, 5, [[b"p", where]])) == [shared]
+    shared = header(kind=1, flags=4, sqn=5, count=2, extra=1, **place) + numbers(0, 1) + numbers(2, 1, len(where.pack()))
+    assert encode(Data(7, 2, 3, 5, [[b"no"], [b"p", where]])) == [shared + b"nop" + where.pack()]
     assert encode(Open(7, 2, 3, 5)) == [header(kind=2, sqn=5, **place)]
     assert encode(End(7, 2, 3, 5)) == [header(kind=3, sqn=5, **place)]
     assert encode(End(7, 2, 3, 5, final=True)) == [header(kind=3, sqn=5, extra=1, **place)]
@@ -159,7 +192,7 @@ def test_the_bytes_are_the_documented_ones() -> None:
 
 def test_buffers_are_not_copied() -> None:
     buffer = bytearray(b"x" * 100_000)
-    found = frames.decode(frames.encode_big(1, 1, 0, 1, [b"p", buffer], 0))
+    found = frames.decode(frames.encode_big(1, 1, 0, 1, [[b"p", buffer]], None))
     assert isinstance(found, Data)
     assert found.payloads[0][1] is buffer
 
@@ -260,7 +293,7 @@ def test_as_many_blocks_as_are_allowed() -> None:
     found = frames.decode([frames.encode_data(1, 1, 0, 1, [b""] * frames.MAX_BLOCKS, None)])
     assert isinstance(found, Data)
     assert len(found.payloads) == frames.MAX_BLOCKS
-    found = frames.decode(frames.encode_big(1, 1, 0, 1, [b""] * (frames.MAX_BUFFERS + 1), 0))
+    found = frames.decode(frames.encode_big(1, 1, 0, 1, [[b""] * (frames.MAX_BUFFERS + 1)], None))
     assert isinstance(found, Data)
     assert len(found.payloads[0]) == frames.MAX_BUFFERS + 1
     body = {"do": "x" * (frames.MAX_COMMAND - len('{"do": ""}'))}
@@ -283,9 +316,9 @@ def test_as_many_blocks_as_are_allowed() -> None:
         lambda: frames.encode_data(1, 1, 2**32, 1, [b""], [3]),
         lambda: frames.encode_data(1, 1, 0, -1, [b""], None),
         lambda: frames.encode_data(1, 1, 0, 2**64, [b""], None),
-        lambda: frames.encode_big(1, 1, 0, 1, [b""] * (frames.MAX_BUFFERS + 2), 0),
-        lambda: frames.encode_big(1, 1, 0, 1, [b"", b""], 2**32),
-        lambda: frames.encode_big(1, 1, 0, 2**64, [b"", b""], 0),
+        lambda: frames.encode_big(1, 1, 0, 1, [[b""] * (frames.MAX_BUFFERS + 2)], None),
+        lambda: frames.encode_big(1, 1, 0, 1, [[b"", b""]], [2**32]),
+        lambda: frames.encode_big(1, 1, 0, 2**64, [[b"", b""]], None),
         lambda: frames.encode_open(Open(2**32, 1, 0, 0)),
         lambda: frames.encode_open(Open(1, 1, 0, -1)),
         lambda: frames.encode_end(End(1, 1, -1, 0)),
@@ -306,7 +339,7 @@ def test_a_buffer_that_is_too_long(tmp_path: Path) -> None:
         file.truncate(frames.MAX_LENGTH + 1)
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as huge, memoryview(huge) as view:
             with pytest.raises(LocalProtocolError):
-                frames.encode_big(1, 1, 0, 1, [b"", view], 0)
+                frames.encode_big(1, 1, 0, 1, [[b"", view]], None)
             with pytest.raises(LocalProtocolError):
                 Splitter.join(view)
 
@@ -321,7 +354,10 @@ REFUSED = {
         header(**DATA, flags=2, extra=frames.MAX_BUFFERS + 1) + bytes(4 * frames.MAX_BUFFERS + 8),
         *[b""] * (frames.MAX_BUFFERS + 1),
     ],
-    "two blocks with buffers": [header(**{**DATA, "count": 2}, flags=2) + numbers(0, 0)],
+    "fewer buffers than the blocks have": [header(**{**DATA, "count": 2}, flags=2, extra=1) + numbers(1, 1) + numbers(0, 0, 0), b""],
+    "more buffers than the blocks have": [header(**{**DATA, "count": 2}, flags=2, extra=1) + numbers(0, 0) + numbers(0, 0, 0), b""],
+    "a descriptor that is none": [header(**DATA, flags=4, extra=1) + numbers(0, 3) + b"abc"],
+    "buffers in two ways": [header(**DATA, flags=6, extra=1) + numbers(0, 0), b""],
     "buffers without the flag": [header(**DATA, extra=1) + numbers(0, 0), b""],
     "a buffer of another length": [header(**DATA, flags=2, extra=1) + numbers(0, 2), b"x"],
     "an unknown flag": [header(**DATA, flags=8) + numbers(0)],

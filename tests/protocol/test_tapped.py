@@ -37,7 +37,7 @@ def test_a_batch_that_ends_in_the_middle(messages: list[tuple[float, list[frames
 
 def test_blocks_with_numbers_times_and_heads() -> None:
     assert Follower().take(1.5, data(3, b"a", b"bc", heads=[1, 0])) == Seen(1.5, 0, 3, 2, [b"a", b"bc"], [1, 0])
-    big = frames.encode_big(7, 1, 0, 4, [b"pickle", b"buffer"], 0)
+    big = frames.encode_big(7, 1, 0, 4, [[b"pickle", b"buffer"]], None)
     assert Follower().take(2.0, big) == Seen(2.0, 0, 4, 1, [[b"pickle", b"buffer"]], None)
 
 

@@ -6,9 +6,10 @@ fixed size; the layout, little-endian:
     version u8 | kind u8 | flags u16 | pipe u32 | incarnation u32 | generation u32 | sqn u64 | count u32 | extra u64
 
     DATA     sqn = first block, count = blocks. Behind the header: ``count`` heads (u32 each, only with HAS_HEADS), then the
-             lengths (u32 each) and the payloads of the blocks, in order. With OUT_OF_BAND the message has one block, the
-             lengths are those of its payload and of its ``extra`` buffers, and every buffer is a frame of its own. With
-             SHARED the buffers are in shared memory, and behind the payload stand their ``extra`` descriptors instead.
+             lengths (u32 each) and the payloads of the blocks, in order. With OUT_OF_BAND the blocks have ``extra`` buffers in
+             all: before the lengths stands, if there are several blocks, how many each has (u32 each), behind the length of
+             each payload stand those of its buffers, and every buffer is a frame of its own. With SHARED the buffers are in
+             shared memory, and behind each payload stand its descriptors instead.
     OPEN     sqn = the producer's mark: its blocks up to here are released. First message of every life of a producer.
     END      sqn = the last block of the pipe; nothing follows. extra = 1: nor in any later generation; 2: but a later generation does;
              0: so far.
@@ -168,43 +169,45 @@ def encode_data(pipe: int, incarnation: int, generation: int, sqn: int, payloads
         raise LocalProtocolError(f"a number of the message is out of range: {why}") from None
 
 
-def encode_big(pipe: int, incarnation: int, generation: int, sqn: int, parts: Sequence[Buffer], head: int) -> list[Buffer]:
-    """Return the frames of one block with out-of-band buffers: ``parts`` is its payload and its buffers, which are not copied.
+def encode_big(
+    pipe: int, incarnation: int, generation: int, sqn: int, blocks: Sequence[Sequence[Buffer]], heads: Sequence[int] | None
+) -> list[Buffer]:
+    """Return the frames of blocks with out-of-band buffers: each of ``blocks`` is its payload and its buffers, which are not copied.
 
     Raises:
-        LocalProtocolError: too many buffers, or one that is too long.
+        LocalProtocolError: no block, too many of them or of their buffers, or something that is too long.
     """
-    payload, *buffers = parts
-    if len(buffers) > MAX_BUFFERS:
-        raise LocalProtocolError(f"a block has at most {MAX_BUFFERS} buffers; got {len(buffers)}")
-    flags = OUT_OF_BAND | (HAS_HEADS if head else 0)
-    try:
-        header = _HEADER.pack(VERSION, DATA, flags, pipe, incarnation, generation, sqn, 1, len(buffers))
-        heads = _numbers([head]) if head else b""
-        lengths = _numbers(memoryview(part).nbytes for part in parts)
-    except (struct.error, OverflowError) as why:
-        raise LocalProtocolError(f"a number of the message is out of range: {why}") from None
-    return [b"".join((header, heads, lengths, payload)), *buffers]
+    start = _start_parts(OUT_OF_BAND, (pipe, incarnation, generation, sqn), blocks, heads)
+    return [b"".join((start, *(block[0] for block in blocks))), *(buffer for block in blocks for buffer in block[1:])]
 
 
 def encode_shared(
-    pipe: int, incarnation: int, generation: int, sqn: int, payload: Buffer, descriptors: Sequence[bytes], head: int
+    pipe: int, incarnation: int, generation: int, sqn: int, blocks: Sequence[Sequence[bytes]], heads: Sequence[int] | None
 ) -> bytes:
-    """Return the one frame of a block whose buffers are in shared memory.
+    """Return the one frame of blocks whose buffers are in shared memory: each of ``blocks`` is its payload and its packed descriptors.
 
     Raises:
-        LocalProtocolError: too many buffers, or a payload that is too long.
+        LocalProtocolError: as `encode_big`.
     """
-    if len(descriptors) > MAX_BUFFERS:
-        raise LocalProtocolError(f"a block has at most {MAX_BUFFERS} buffers; got {len(descriptors)}")
-    flags = SHARED | (HAS_HEADS if head else 0)
+    start = _start_parts(SHARED, (pipe, incarnation, generation, sqn), blocks, heads)
+    return b"".join((start, *(part for block in blocks for part in block)))
+
+
+def _start_parts(flags: int, place: tuple[int, int, int, int], blocks: Sequence[Sequence[Buffer]], heads: Sequence[int] | None) -> bytes:
+    """What stands before the payloads of blocks with buffers."""
+    count = len(blocks)
+    extra = sum(map(len, blocks)) - count
+    if not 0 < count <= MAX_BLOCKS or extra > MAX_BUFFERS:
+        raise LocalProtocolError(f"a message holds 1 to {MAX_BLOCKS} blocks with at most {MAX_BUFFERS} buffers; got {count} with {extra}")
+    if heads is not None and len(heads) != count:
+        raise LocalProtocolError(f"{count} blocks need as many heads; got {len(heads)}")
     try:
-        header = _HEADER.pack(VERSION, DATA, flags, pipe, incarnation, generation, sqn, 1, len(descriptors))
-        heads = _numbers([head]) if head else b""
-        lengths = _numbers(len(part) for part in (payload, *descriptors))
+        header = _HEADER.pack(VERSION, DATA, flags | (HAS_HEADS if heads is not None else 0), *place, count, extra)
+        numbers = _numbers(len(block) - 1 for block in blocks) if count > 1 else b""
+        lengths = _numbers(memoryview(part).nbytes for block in blocks for part in block)
+        return b"".join((header, _numbers(heads or ()), numbers, lengths))
     except (struct.error, OverflowError) as why:
         raise LocalProtocolError(f"a number of the message is out of range: {why}") from None
-    return b"".join((header, heads, lengths, payload, *descriptors))
 
 
 def encode_open(message: Open) -> bytes:
@@ -340,37 +343,54 @@ def _decode_data(
     if not 0 < count <= MAX_BLOCKS or sqn < 1 or sqn + count > CLOSED:
         raise RemoteProtocolError(f"a data message holds 1 to {MAX_BLOCKS} blocks numbered from 1; got {count} from {sqn}")
     big, shared = bool(flags & OUT_OF_BAND), bool(flags & SHARED)
-    if (
-        len(frames) != (1 + extra if big else 1)
-        or (extra and not (big or shared))
-        or extra > MAX_BUFFERS
-        or ((big or shared) and count != 1)
-        or (big and shared)
-    ):
+    if len(frames) != (1 + extra if big else 1) or (extra and not (big or shared)) or extra > MAX_BUFFERS or (big and shared):
         raise RemoteProtocolError(f"the header announces {count} blocks and {extra} buffers; got {len(frames) - 1} further frames")
     position = _HEADER.size
     heads: list[int] | None = None
     if flags & HAS_HEADS:
         heads = _read_numbers(first, position, count)
         position += 4 * count
-    lengths = _read_numbers(first, position, count + extra)
+    if big or shared:
+        return Data(pipe, incarnation, generation, sqn, _decode_parts(frames, position, count, extra, shared=shared), heads)
+    lengths = _read_numbers(first, position, count)
+    rest = _rest(first, position + 4 * count, lengths)
+    return Data(pipe, incarnation, generation, sqn, list(map(rest.read, lengths)), heads)
+
+
+def _decode_parts(frames: Sequence[Buffer], position: int, count: int, extra: int, *, shared: bool) -> list[list[Any]]:
+    """The blocks of a message whose blocks have buffers: [payload, buffer or descriptor, ...] each."""
+    first, further = frames[0], iter(frames[1:])
+    numbers = [extra]
+    if count > 1:
+        numbers = _read_numbers(first, position, count)
+        position += 4 * count
+        if sum(numbers) != extra:
+            raise RemoteProtocolError(f"the header announces {extra} buffers; the blocks have {sum(numbers)}")
+    every = iter(_read_numbers(first, position, count + extra))
+    lengths = [[next(every) for _ in range(1 + number)] for number in numbers]
     position += 4 * (count + extra)
-    if big:
-        for length, frame in zip(lengths[1:], frames[1:], strict=True):
-            if memoryview(frame).nbytes != length:
-                raise RemoteProtocolError(f"a buffer of {length} bytes was announced; got {memoryview(frame).nbytes}")
-        lengths = lengths[:1]
+    rest = _rest(first, position, [length for block in lengths for length in (block if shared else block[:1])])
+    blocks = []
+    for payload, *buffers in lengths:
+        block: list[Any] = [rest.read(payload)]
+        for length in buffers:
+            if shared:
+                block.append(Descriptor.unpack(rest.read(length)))
+                continue
+            block.append(next(further))
+            if memoryview(block[-1]).nbytes != length:
+                raise RemoteProtocolError(f"a buffer of {length} bytes was announced; got {memoryview(block[-1]).nbytes}")
+        blocks.append(block)
+    return blocks
+
+
+def _rest(first: Buffer, position: int, lengths: list[int]) -> BytesIO:
+    """What stands behind all numbers, from where pieces of these lengths are read: many small ones in a third of the time of slices."""
     if position + sum(lengths) != len(first):
         raise RemoteProtocolError(f"{position + sum(lengths)} bytes were announced; got {len(first)}")
-    if big:
-        return Data(pipe, incarnation, generation, sqn, [[first[position:], *frames[1:]]], heads)
-    rest = BytesIO(first)  # cuts many small blocks in a third of the time that slices take
+    rest = BytesIO(first)
     rest.seek(position)
-    payloads: list[Any] = list(map(rest.read, lengths))
-    if shared:
-        payload, *descriptors = payloads
-        payloads = [[payload, *map(Descriptor.unpack, descriptors)]]
-    return Data(pipe, incarnation, generation, sqn, payloads, heads)
+    return rest
 
 
 def _read_numbers(frame: Buffer, position: int, count: int) -> list[int]:

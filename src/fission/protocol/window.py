@@ -48,6 +48,7 @@ class SendWindow(Generic[Item]):
         next: the number of the next block.
         released: everything up to this number was released (`CLOSED`: the consumer needs nothing any more).
         dropped: blocks that were given up by `drop_oldest`, in all.
+        size: limit in bytes.
     """
 
     def __init__(self, blocks: int = WINDOW_BLOCKS, size: int = WINDOW_BYTES, *, mark: int = 0, needed: int = 1) -> None:
@@ -66,7 +67,7 @@ class SendWindow(Generic[Item]):
         self._at_least = 2 * needed
         self._granted = mark
         self._blocks = max(blocks, self._at_least)
-        self._size = size
+        self.size = size
         self._items: deque[Sent[Item]] = deque()
         self._used = 0
         self.next = mark + 1
@@ -86,7 +87,7 @@ class SendWindow(Generic[Item]):
     def room(self) -> int:
         """How many further blocks may be numbered now; 0 if the window is full."""
         unreleased = self.next - 1 - self.released  # not len(self): it is asked for with every message
-        room = 0 if self._used >= self._size and unreleased >= self._at_least else self._blocks - max(0, unreleased)
+        room = 0 if self._used >= self.size and unreleased >= self._at_least else self._blocks - max(0, unreleased)
         granted = self._granted - self.next + 1
         return granted if granted > room else max(0, room)
 

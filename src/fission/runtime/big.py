@@ -23,25 +23,33 @@ class Leased(list[Buffer]):
         return Leased(self._again(), self._leases, self._again)
 
 
-def big_message(place: tuple[int, int, int, int], reader: int | None, parts: list[Any], head: int) -> tuple[list[Buffer], int]:
-    """Return (message, bytes of the block).
+def is_leased(payload: Any) -> bool:
+    """Whether a payload, as the codec gives it, has its buffers in shared memory."""
+    return type(payload) is list and len(payload) > 1 and hasattr(payload[1], "pack")
+
+
+def big_message(
+    place: tuple[int, int, int, int], reader: int | None, blocks: list[list[Any]], heads: list[int] | None
+) -> tuple[list[Buffer], int]:
+    """Return (message, bytes of the blocks).
 
     Args:
-        place: pipe, incarnation, generation and number of the block.
+        place: pipe, incarnation, generation and number of the first block.
         reader: number of the consumer among the readers of this job's shared memory; None: it is on another machine.
-        parts: [payload, buffer, ...] or [payload, lease, ...].
-        head: of the block.
+        blocks: [payload, buffer, ...] each, or [payload, lease, ...] each.
+        heads: of the blocks; None: all are 0.
     """
-    if len(parts) < 2 or not hasattr(parts[1], "pack"):
-        return frames.encode_big(*place, parts, head), sum(memoryview(part).nbytes for part in parts)
-    payload, *leases = parts
+    if not is_leased(blocks[0]):
+        return frames.encode_big(*place, blocks, heads), sum(memoryview(part).nbytes for block in blocks for part in block)
+    leases = [lease for _, *own in blocks for lease in own]
 
     def far() -> list[Buffer]:
-        return frames.encode_big(*place, [payload, *(lease.view() for lease in leases)], head)
+        return frames.encode_big(*place, [[payload, *(lease.view() for lease in own)] for payload, *own in blocks], heads)
 
     # who came near since the buffers were lent is no reader of them
     if reader is not None and all(reader in lease.readers for lease in leases):
-        message: list[Buffer] = [frames.encode_shared(*place, payload, [lease.pack(reader) for lease in leases], head)]
+        packed = [[payload, *(lease.pack(reader) for lease in own)] for payload, *own in blocks]
+        message: list[Buffer] = [frames.encode_shared(*place, packed, heads)]
     else:
         message = far()
-    return Leased(message, leases, far), len(payload) + sum(lease.nbytes for lease in leases)
+    return Leased(message, leases, far), sum(len(block[0]) for block in blocks) + sum(lease.nbytes for lease in leases)

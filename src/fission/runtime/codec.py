@@ -76,7 +76,9 @@ def column_decoder(pipe: BasePipe, decode: Decoder) -> ColumnDecoder:
     loads = pickle.loads
 
     def column_of(payloads: list[Any]) -> Iterable[Any]:
-        # all at once is quicker by a call for each. A block with buffers is alone in its message, and keeps them only while it must
+        # all at once is quicker by a call for each; not so for blocks with buffers, which are to be kept only while they must
+        if type(payloads[0]) is list:
+            return lazily(payloads)
         if len(payloads) == 1:
             return (decode(payloads[0]),)
         try:

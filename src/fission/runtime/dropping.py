@@ -94,9 +94,6 @@ class DroppingOutlet(Outlet):
             number, payload, head = self._waiting.popleft()
             if number > window.next:
                 window.skip(number)
-            if type(payload) is not bytes:
-                self._put_big(payload, head)  # type: ignore[arg-type]  # as in put
-                continue
-            self._pending, self._size = [payload], len(payload)
+            self._pending, self._some_big = [payload], type(payload) is not bytes
             self._heads = [head] if head else None
             self._flush()

@@ -90,12 +90,13 @@ class Inlets:
             log.warning("dropped a message that is none: %s", why)
 
     def _take_in(self, message: Data) -> None:
-        parts = message.payloads[0]
-        if type(parts) is list:
-            self._look_up(parts)
-            size = sum(memoryview(part).nbytes for part in parts)
+        payloads = message.payloads
+        if type(payloads[0]) is list:
+            for parts in payloads:
+                self._look_up(parts)
+            size = sum(memoryview(part).nbytes for parts in payloads for part in parts)
         else:
-            size = len(parts) if len(message.payloads) == 1 else sum(map(len, message.payloads))
+            size = len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
         target = self._target(message.pipe)
         self.bytes_in += size
         self._bytes_since += size

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from typing import Any
 
 from fission.ports import Links
 from fission.protocol import frames
@@ -37,7 +38,7 @@ class KeptBlocks(ABC):
         self._repeats = repeats
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._pending: list[bytes] = []  # put, and not in the window yet
+        self._pending: list[Any] = []  # put, and not in the window yet
         self._allow = 1  # so many blocks may be pending at most; 0: the window is full
         self._ended = self._final = self._more = False
         self._older: list[tuple[int, SendWindow[list[Buffer]]]] = []

@@ -8,6 +8,7 @@ comes after a longer pause is sent at once. What is held when the job falls sile
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import groupby
 from time import perf_counter
 from typing import Any
 
@@ -15,9 +16,22 @@ from fission.ports import Links
 from fission.protocol import frames
 from fission.protocol.frames import Buffer
 from fission.protocol.window import SendWindow
-from fission.runtime.big import big_message
+from fission.runtime.big import big_message, is_leased
 from fission.runtime.kept_blocks import KeptBlocks
-from fission.runtime.pacing import BEHIND_BLOCKS, CIRCLE_POLL_S, COALESCE_BLOCKS, COALESCE_BYTES, HELD_AT_MOST_S, HOLD_S, PRESS_S
+from fission.runtime.pacing import (
+    BEHIND_BLOCKS,
+    BEHIND_SHARE,
+    CIRCLE_POLL_S,
+    COALESCE_BLOCKS,
+    COALESCE_BYTES,
+    COALESCE_SHARE,
+    HELD_AT_MOST_S,
+    HOLD_S,
+    PRESS_S,
+)
+
+#: Kinds of blocks that travel together; one that travels alone is a kind of its own, its place among the others.
+SMALL, SHARED = -1, -2
 
 
 class Outlet(KeptBlocks):
@@ -58,6 +72,7 @@ class Outlet(KeptBlocks):
         self._reader = reader
         self._heads: list[int] | None = None
         self._size = 0
+        self._some_big = False
         self._held_since = 0.0
         self._hold_until = -1.0
         self._behind = False
@@ -81,18 +96,14 @@ class Outlet(KeptBlocks):
                 self._send_or_hold()
             return
         with self._lock:
-            if type(payload) is bytes:
-                self._pending.append(payload)
-                self._size += len(payload)
+            self._pending.append(payload)
+            self._size += len(payload) if isinstance(payload, bytes) else self._weight(payload)
+            self._some_big = self._some_big or type(payload) is not bytes
+            if head or self._heads is not None:
                 if self._heads is None:
                     self._heads = [0] * (len(self._pending) - 1)
                 self._heads.append(head)
-                self._send_or_hold()
-            elif not self.closed:
-                self._flush()
-                self._put_big(payload, head)  # type: ignore[arg-type]  # bytes were excluded above; type() is the fast test
-                if not self._allow:
-                    self._wait_for_room()
+            self._send_or_hold()
 
     def seek(self, number: int) -> None:
         """The next block put will have this number; those in between do not exist."""
@@ -147,10 +158,17 @@ class Outlet(KeptBlocks):
         self._heads, self._size = None, 0
         if self.closed:
             return
-        place = self.pipe, self._incarnation, self._generation, self._window.next
-        self._send([frames.encode_data(*place, blocks, heads)], len(blocks), sum(map(len, blocks)))
+        if self._some_big:
+            self._some_big = False
+            self._send_in_runs(blocks, heads)
+        else:
+            self._send([frames.encode_data(*self._place, blocks, heads)], len(blocks), sum(map(len, blocks)))
         if self._pending:  # the job's thread has put one meanwhile, and believes that it is held with the others
             self._hold_from(perf_counter())
+
+    @property
+    def _place(self) -> tuple[int, int, int, int]:
+        return self.pipe, self._incarnation, self._generation, self._window.next
 
     def _send(self, message: list[Buffer], count: int, size: int) -> None:
         window = self._window
@@ -158,12 +176,36 @@ class Outlet(KeptBlocks):
         self._links.send(self.pipe, message)
         self._allow = min(COALESCE_BLOCKS, window.room)
         self._hold_until = perf_counter() + HOLD_S
-        self._behind = len(window) >= BEHIND_BLOCKS
+        self._behind = len(window) >= BEHIND_BLOCKS or window.used >= window.size // BEHIND_SHARE
 
-    def _put_big(self, parts: list[Any], head: int) -> None:
-        place = self.pipe, self._incarnation, self._generation, self._window.next
-        message, size = big_message(place, self._reader if self.near else None, parts, head)
-        self._send(message, 1, size)
+    # blocks with big buffers
+
+    def _weight(self, payload: list[Any]) -> int:
+        """What such a block counts for: in shared memory, all that may be held together is a share of the window; else it goes at once."""
+        if not (self.near and is_leased(payload)):
+            return COALESCE_BYTES
+        size: int = sum(lease.nbytes for lease in payload[1:])
+        return -(-size * COALESCE_BYTES * COALESCE_SHARE // self._window.size)
+
+    def _send_in_runs(self, blocks: list[Any], heads: list[int] | None) -> None:
+        """Send blocks of which some are big: those in shared memory travel together, as small ones do, and each other one alone."""
+        first = 0
+        for kind, run in groupby(range(len(blocks)), lambda index: self._kind(blocks[index], index)):
+            count = len(list(run))
+            some, their_heads = blocks[first : first + count], heads and heads[first : first + count]
+            first += count
+            if their_heads and not any(their_heads):
+                their_heads = None
+            if kind == SMALL:
+                self._send([frames.encode_data(*self._place, some, their_heads)], count, sum(map(len, some)))
+            else:
+                message, size = big_message(self._place, self._reader if self.near else None, some, their_heads)
+                self._send(message, count, size)
+
+    def _kind(self, payload: Any, index: int) -> int:
+        if type(payload) is bytes:
+            return SMALL
+        return SHARED if self.near and is_leased(payload) else index
 
     def _may_go_on(self) -> bool:
         return self._window.room > 0 or self.closed or self._generation < self._unlimited_below

@@ -7,11 +7,16 @@ HOLD_S = 100e-6
 #: Where so many blocks are under way, the consumer is behind and nothing is won by sending soon: only full messages are sent
 #: then. Arbitrary: two full messages.
 BEHIND_BLOCKS = 512
+#: The same for big blocks: this share of the window. Arbitrary: as much as a consumer lets go of at a time.
+BEHIND_SHARE = 4
 #: Longest time that a block is held while its job does something else. Arbitrary: below what a person or a scheduler notices.
 HELD_AT_MOST_S = 1e-3
 #: A message is sent when it has so many blocks or bytes; arbitrary, where the gain per further block gets below 1 %.
 COALESCE_BLOCKS = 256
 COALESCE_BYTES = 64 << 10
+#: Blocks in shared memory, of which only descriptors travel, are sent when they make this share of the window. Arbitrary: few enough that
+#: the consumer begins soon, and enough to save most of what a message costs.
+COALESCE_SHARE = 8
 #: Seconds between looks at the inputs while waiting for room in a circle of jobs; arbitrary.
 CIRCLE_POLL_S = 0.02
 #: Seconds of waiting for room after which the consumer is told of it, again and again. Arbitrary: far above what a release takes in a

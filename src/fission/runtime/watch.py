@@ -111,8 +111,9 @@ class Tap:
         size = sum(lease.nbytes for lease in message._leases)
         if began < self._not_before or self._too_big(size) or not isinstance(block, Data):
             return None
-        parts = [block.payloads[0][0], *(bytes(lease.view()) for lease in message._leases)]
-        copy = frames.encode_big(block.pipe, block.incarnation, block.generation, block.sqn, parts, block.heads[0] if block.heads else 0)
+        leases = iter(message._leases)
+        blocks = [[payload, *(bytes(next(leases).view()) for _ in own)] for payload, *own in block.payloads]
+        copy = frames.encode_big(block.pipe, block.incarnation, block.generation, block.sqn, blocks, block.heads)
         took = perf_counter() - began
         self._not_before = began + took / self._share
         return copy

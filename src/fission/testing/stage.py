@@ -180,7 +180,7 @@ class Stage:
             return
         for index, payload in enumerate(payloads):
             parts = payload if type(payload) is list else [payload]
-            self._neighbours.send(frames.encode_big(pipe, 1, generation, number + index, parts, heads[index] if heads else 0))
+            self._neighbours.send(frames.encode_big(pipe, 1, generation, number + index, [parts], [heads[index]] if heads else None))
 
     def end(self, pipe: int, last: int, generation: int = 0) -> None:
         """An input ends with block ``last``."""
