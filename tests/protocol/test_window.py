@@ -177,7 +177,7 @@ class ReleasesTooEarly(SendWindow[Any]):
 class ReleasesHalfItems(SendWindow[Any]):
     def release(self, upto: int) -> bool:
         while self._items and self._items[0].first <= upto:
-            self._used -= self._items.popleft().size
+            self.used -= self._items.popleft().size
         return super().release(upto)
 
 
@@ -198,9 +198,9 @@ class HasNegativeRoom(SendWindow[Any]):
 
 class ForgetsBytesOfDropped(SendWindow[Any]):
     def drop_oldest(self) -> int:
-        used = self._used
+        used = self.used
         lost = super().drop_oldest()
-        self._used = used
+        self.used = used
         return lost
 
 

@@ -28,6 +28,8 @@ from fission.protocol.frames import Buffer, announces_more, encode_command
 RECONNECT_MS = 5
 #: Frames of this many bytes and more are handed to ZeroMQ without a copy. From pyzmq's own default for copying.
 ZERO_COPY_BYTES = 64 << 10
+#: As `zmq.Socket.send`, without what that does for kinds of sockets that are not used here: it is called for each message.
+_send = zmq.backend.Socket.send
 _IPC = "ipc://"
 _HERE = "ipc://@/"  # of an address that stands for a file in the run's folder of this machine
 _TCP = "tcp://"
@@ -176,7 +178,7 @@ class ZmqLinks:
         socket = self._out[pipe]
         try:
             if len(frames) == 1 and len(frames[0]) < ZERO_COPY_BYTES:
-                socket.send(frames[0], zmq.NOBLOCK)
+                _send(socket, frames[0], zmq.NOBLOCK)
             else:
                 socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
         except zmq.Again:
@@ -191,8 +193,10 @@ class ZmqLinks:
                 socket, frame = self._receive_any(self._far_data, wait)
         except zmq.Again:
             return None
+        if not frame:
+            return None
         if not announces_more(frame):
-            return [frame] if frame else None
+            return [frame]
         # further frames are big: they are taken without a copy
         frames: list[Buffer] = [frame]
         while socket.getsockopt(zmq.RCVMORE):

@@ -59,6 +59,8 @@ MAX_COMMAND = 1 << 20
 _HEADER = struct.Struct("<BBHIIIQIQ")
 _HEADER_AND_LENGTH = struct.Struct("<BBHIIIQIQI")
 _SWAP = sys.byteorder == "big"
+# looked up once, for the commonest message
+_unpack_one_block, _ONE_BLOCK, _make_tuple = _HEADER_AND_LENGTH.unpack_from, _HEADER_AND_LENGTH.size, tuple.__new__
 
 
 class Data(NamedTuple):
@@ -269,12 +271,12 @@ def decode(frames: Sequence[Buffer]) -> Message:
     if not frames:
         raise RemoteProtocolError("a message has at least one frame; got none")
     first = frames[0]
-    if len(frames) == 1 and len(first) >= _HEADER_AND_LENGTH.size:
+    if len(frames) == 1 and len(first) >= _ONE_BLOCK:
         # one small block, the commonest message of a link that is not busy: the general way below does the same
-        version, kind, flags, pipe, incarnation, generation, sqn, count, extra, length = _HEADER_AND_LENGTH.unpack_from(first)
-        whole = length == len(first) - _HEADER_AND_LENGTH.size
+        version, kind, flags, pipe, incarnation, generation, sqn, count, extra, length = _unpack_one_block(first)
+        whole = length == len(first) - _ONE_BLOCK
         if kind == DATA and version == VERSION and count == 1 and not flags and not extra and 1 <= sqn < CLOSED and whole:
-            return Data(pipe, incarnation, generation, sqn, [first[_HEADER_AND_LENGTH.size :]])
+            return _make_tuple(Data, (pipe, incarnation, generation, sqn, [first[_ONE_BLOCK:]], None))
     if len(first) < _HEADER.size:
         raise RemoteProtocolError(f"a message starts with a header of {_HEADER.size} bytes; got {len(first)}")
     version, kind, flags, pipe, incarnation, generation, sqn, count, extra = _HEADER.unpack_from(first)

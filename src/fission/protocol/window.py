@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from fission.errors import LocalProtocolError
 from fission.protocol.frames import CLOSED
@@ -31,14 +30,17 @@ WINDOW_BYTES = 32 << 20
 NO_LIMIT = 1 << 62
 
 
-@dataclass(slots=True)
-class Sent(Generic[Item]):
-    """One item in the window: blocks ``first`` to ``last``, ``size`` bytes in all. Never changed; a frozen one takes longer to make."""
+class Sent(NamedTuple):
+    """One item in the window: blocks ``first`` to ``last``, ``size`` bytes in all."""
 
     first: int
     last: int
     size: int
-    item: Item
+    item: Any
+
+
+#: Makes one without a call of Python's own: it is done for each message.
+_make_sent = tuple.__new__
 
 
 class SendWindow(Generic[Item]):
@@ -49,6 +51,7 @@ class SendWindow(Generic[Item]):
         released: everything up to this number was released (`CLOSED`: the consumer needs nothing any more).
         dropped: blocks that were given up by `drop_oldest`, in all.
         size: limit in bytes.
+        used: bytes of the items in the window.
     """
 
     def __init__(self, blocks: int = WINDOW_BLOCKS, size: int = WINDOW_BYTES, *, mark: int = 0, needed: int = 1) -> None:
@@ -68,8 +71,8 @@ class SendWindow(Generic[Item]):
         self._granted = mark
         self._blocks = max(blocks, self._at_least)
         self.size = size
-        self._items: deque[Sent[Item]] = deque()
-        self._used = 0
+        self._items: deque[Sent] = deque()
+        self.used = 0
         self.next = mark + 1
         self.released = mark
         self.dropped = 0
@@ -79,15 +82,10 @@ class SendWindow(Generic[Item]):
         return max(0, self.next - 1 - self.released)
 
     @property
-    def used(self) -> int:
-        """Bytes of the items in the window."""
-        return self._used
-
-    @property
     def room(self) -> int:
         """How many further blocks may be numbered now; 0 if the window is full."""
         unreleased = self.next - 1 - self.released  # not len(self): it is asked for with every message
-        room = 0 if self._used >= self.size and unreleased >= self._at_least else self._blocks - max(0, unreleased)
+        room = 0 if self.used >= self.size and unreleased >= self._at_least else self._blocks - max(0, unreleased)
         granted = self._granted - self.next + 1
         return granted if granted > room else max(0, room)
 
@@ -113,8 +111,8 @@ class SendWindow(Generic[Item]):
         first = self.next
         self.next += count
         if self.next - 1 > self.released:
-            self._items.append(Sent(first, self.next - 1, size, item))
-            self._used += size
+            self._items.append(_make_sent(Sent, (first, self.next - 1, size, item)))
+            self.used += size
         return first
 
     def skip(self, number: int) -> None:
@@ -138,7 +136,7 @@ class SendWindow(Generic[Item]):
             return False
         self.released = min(upto, CLOSED)
         while self._items and self._items[0].last <= upto:
-            self._used -= self._items.popleft().size
+            self.used -= self._items.popleft().size
         self._settle()
         return True
 
@@ -155,14 +153,14 @@ class SendWindow(Generic[Item]):
         if not self._items:
             return 0
         sent = self._items.popleft()
-        self._used -= sent.size
+        self.used -= sent.size
         lost = sent.last - max(self.released, sent.first - 1)
         self.released = max(self.released, sent.last)
         self.dropped += lost
         self._settle()
         return lost
 
-    def unreleased(self) -> Iterator[Sent[Item]]:
+    def unreleased(self) -> Iterator[Sent]:
         """Iterate over what a new life of the consumer must be sent, oldest first. Items may begin before ``released``."""
         return iter(tuple(self._items))
 

@@ -79,8 +79,6 @@ def column_decoder(pipe: BasePipe, decode: Decoder) -> ColumnDecoder:
         # all at once is quicker by a call for each; not so for blocks with buffers, which are to be kept only while they must
         if type(payloads[0]) is list:
             return lazily(payloads)
-        if len(payloads) == 1:
-            return (decode(payloads[0]),)
         try:
             return list(map(loads, payloads))
         except Exception:  # the blocks before the one that cannot be read are still to be worked off

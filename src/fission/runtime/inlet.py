@@ -79,36 +79,35 @@ class Inlets:
         """Take one data message. Malformed ones and those of pipes that are no inputs are counted, logged and dropped."""
         try:
             message = frames.decode(message_frames)
-            if type(message) is Data:
-                self._take_in(message)
-            else:
+            if type(message) is not Data:
                 self._dispatch(message)
+                return
+            payloads = message.payloads
+            if type(payloads[0]) is list:
+                size = self._look_up(payloads)
+            else:
+                size = len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
+            target: Any = self.aligner
+            if target is None or self.optional:
+                target = self._target(message.pipe)
+            self.bytes_in += size
+            self._bytes_since += size
+            if not target.data(message):
+                self._forget(message.pipe)  # had it before: say again what is released
         except BlockGone as why:
             log.debug("dropped a block that was there before: %s", why)
         except RemoteProtocolError as why:
             self.malformed += 1
             log.warning("dropped a message that is none: %s", why)
 
-    def _take_in(self, message: Data) -> None:
-        payloads = message.payloads
-        if type(payloads[0]) is list:
-            for parts in payloads:
-                self._look_up(parts)
-            size = sum(memoryview(part).nbytes for parts in payloads for part in parts)
-        else:
-            size = len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
-        target = self._target(message.pipe)
-        self.bytes_in += size
-        self._bytes_since += size
-        if not target.data(message):
-            self._forget(message.pipe)  # had it before: say again what is released
-
-    def _look_up(self, parts: list[Any]) -> None:
-        """Put the memory itself where a block names shared memory. Before anything else: a block that is gone was never here."""
-        if len(parts) > 1 and isinstance(parts[1], Descriptor):
-            if self._viewer is None:
-                raise RemoteProtocolError("a block in shared memory, and this process has none")
-            parts[1:] = [self._viewer.get(descriptor) for descriptor in parts[1:]]
+    def _look_up(self, blocks: list[list[Any]]) -> int:
+        """Put the memory itself where blocks name shared memory; return their bytes. Before anything else: what is gone was never here."""
+        for parts in blocks:
+            if len(parts) > 1 and isinstance(parts[1], Descriptor):
+                if self._viewer is None:
+                    raise RemoteProtocolError("a block in shared memory, and this process has none")
+                parts[1:] = [self._viewer.get(descriptor) for descriptor in parts[1:]]
+        return sum(memoryview(part).nbytes for parts in blocks for part in parts)
 
     def _target(self, pipe: int) -> Any:
         target = self.optional.get(pipe, self.aligner)

@@ -162,7 +162,8 @@ class Outlet(KeptBlocks):
             self._some_big = False
             self._send_in_runs(blocks, heads)
         else:
-            self._send([frames.encode_data(*self._place, blocks, heads)], len(blocks), sum(map(len, blocks)))
+            place = self.pipe, self._incarnation, self._generation, self._window.next
+            self._send([frames.encode_data(*place, blocks, heads)], len(blocks), sum(map(len, blocks)))
         if self._pending:  # the job's thread has put one meanwhile, and believes that it is held with the others
             self._hold_from(perf_counter())
 
@@ -171,12 +172,12 @@ class Outlet(KeptBlocks):
         return self.pipe, self._incarnation, self._generation, self._window.next
 
     def _send(self, message: list[Buffer], count: int, size: int) -> None:
+        self._links.send(self.pipe, message)  # first, for speed: nobody sees the window before the lock is given back
         window = self._window
         window.add(count, size, message)
-        self._links.send(self.pipe, message)
         self._allow = min(COALESCE_BLOCKS, window.room)
         self._hold_until = perf_counter() + HOLD_S
-        self._behind = len(window) >= BEHIND_BLOCKS or window.used >= window.size // BEHIND_SHARE
+        self._behind = window.next - 1 - window.released >= BEHIND_BLOCKS or window.used >= window.size // BEHIND_SHARE
 
     # blocks with big buffers
 
