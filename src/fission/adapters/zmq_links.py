@@ -26,8 +26,9 @@ from fission.protocol.frames import Buffer, announces_more, encode_command
 
 #: Milliseconds between attempts to reach the other end; arbitrary, a fraction of what a job's start takes.
 RECONNECT_MS = 5
-#: Frames of this many bytes and more are handed to ZeroMQ without a copy. From pyzmq's own default for copying.
-ZERO_COPY_BYTES = 64 << 10
+#: Frames of this many bytes and more are handed to ZeroMQ without a copy. Measured: what ZeroMQ must say when it is done with smaller ones
+#: costs as much as their copy.
+ZERO_COPY_BYTES = 256 << 10
 #: As `zmq.Socket.send`, without what that does for kinds of sockets that are not used here: it is called for each message.
 _send = zmq.backend.Socket.send
 _IPC = "ipc://"
@@ -72,17 +73,10 @@ class ZmqLinks:
         self._retries: dict[PipeId, float] = {}  # when a broken connection is to be made anew
         self._greeted = 0  # how often the client was reached; more than once: it was away
         self._client_monitor: zmq.Socket[bytes] | None = None
-        self._data, self._wake_data = self._pull(wiring.data, "data")
-        self._control, self._wake_control = self._pull(wiring.control, "control")
-        self._poller.register(self._control, zmq.POLLIN)
-        self._far_data: zmq.Socket[bytes] | None = None
         self._addresses: dict[str, str] = {}
-        if wiring.ip:
-            self._far_data, self._far_control = self._listen_far(wiring.ip, "data"), self._listen_far(wiring.ip, "control")
-            self._poller.register(self._far_control, zmq.POLLIN)
-            self._far_poller = zmq.Poller()
-            self._far_poller.register(self._data, zmq.POLLIN)
-            self._far_poller.register(self._far_data, zmq.POLLIN)
+        self._data, self._wake_data = self._pull(wiring.data, "data", wiring.ip)
+        self._control, self._wake_control = self._pull(wiring.control, "control", wiring.ip)
+        self._poller.register(self._control, zmq.POLLIN)
         self._out = {pipe: self._push(address, pipe) for pipe, address in wiring.outputs.items()}
         self._back = {pipe: self._push(address, pipe) for pipe, address in wiring.inputs.items()}
         self._client = self._reach_client(wiring.client) if wiring.client else None
@@ -94,8 +88,8 @@ class ZmqLinks:
     def _resolved(self, address: str) -> str:
         return f"{_IPC}{self._run_folder}/{address[len(_HERE) :]}" if address.startswith(_HERE) else address
 
-    def _listen_far(self, ip: str, purpose: str) -> zmq.Socket[bytes]:
-        socket = self._socket(zmq.PULL)
+    def _listen_far(self, socket: zmq.Socket[bytes], ip: str, purpose: str) -> None:
+        """Let other machines reach it too. Options only count for what is bound behind them: its other addresses stay as they are."""
         if self._guard is not None:
             self._guard.listen(socket)
         try:
@@ -104,7 +98,6 @@ class ZmqLinks:
             self.close(0)
             raise EngineError(f"cannot listen at {ip}: {why}") from None
         self._addresses[purpose] = str(socket.getsockopt_string(zmq.LAST_ENDPOINT))
-        return socket
 
     def _reach_client(self, address: str) -> zmq.Socket[bytes]:
         socket = self._socket(zmq.PUSH)
@@ -123,7 +116,7 @@ class ZmqLinks:
         if self._guard is not None:
             self._guard.speak(socket)
 
-    def _pull(self, address: str, purpose: str) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+    def _pull(self, address: str, purpose: str, ip: str) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
         address = self._resolved(address)
         inside = f"inproc://fission-{purpose}-{id(self)}"
         socket = self._socket(zmq.PULL)
@@ -140,6 +133,8 @@ class ZmqLinks:
         socket.bind(inside)
         waker = self._socket(zmq.PUSH)
         waker.connect(inside)
+        if ip:
+            self._listen_far(socket, ip, purpose)
         return socket, waker
 
     def _push(self, address: str, pipe: PipeId) -> zmq.Socket[bytes]:
@@ -187,10 +182,7 @@ class ZmqLinks:
     def receive(self, *, wait: bool = True) -> list[Buffer] | None:
         socket = self._data
         try:
-            if self._far_data is None:
-                frame = socket.recv(0 if wait else zmq.NOBLOCK)
-            else:
-                socket, frame = self._receive_any(self._far_data, wait)
+            frame = socket.recv(0 if wait else zmq.NOBLOCK)
         except zmq.Again:
             return None
         if not frame:
@@ -202,16 +194,6 @@ class ZmqLinks:
         while socket.getsockopt(zmq.RCVMORE):
             frames.append(socket.recv(copy=False).buffer)
         return frames
-
-    def _receive_any(self, far: zmq.Socket[bytes], wait: bool) -> tuple[zmq.Socket[bytes], bytes]:
-        """Raises zmq.Again: nothing is there, and nobody wants to wait."""
-        while True:
-            for socket in (self._data, far):
-                with contextlib.suppress(zmq.Again):
-                    return socket, socket.recv(zmq.NOBLOCK)
-            if not wait:
-                raise zmq.Again
-            self._far_poller.poll()
 
     def wake(self) -> None:
         with self._lock:
@@ -236,7 +218,7 @@ class ZmqLinks:
             timeout = rest if timeout is None else min(timeout, rest)
         ready = dict(self._poller.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999))))
         for socket in ready:
-            if socket is self._control or (self._far_data is not None and socket is self._far_control):
+            if socket is self._control:
                 frames: list[Buffer] = list(socket.recv_multipart())
                 return frames if frames != [b""] else None
             if self._client_monitor is not None and socket is self._client_monitor:
