@@ -40,6 +40,9 @@ from fission.adapters import shared_memory
 GRACE_S = 2.0  # arbitrary: a job's process needs some tens of milliseconds to end
 OURS = "fission"  # what files, sockets and shared memory of ours begin with
 PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
+#: What was there before the test that runs (wider fixtures hold it, an earlier test has left it): processes, and the paths of `_things`.
+held_processes: set[psutil.Process] = set()
+held_things: set[str] = set()
 TEMP_KEY: pytest.StashKey[str] = pytest.StashKey()
 
 
@@ -139,6 +142,10 @@ def _describe(process: psutil.Process) -> str:
 def nothing_left_behind() -> Iterator[None]:
     """Fails a test that leaves processes, files, shared memory or namespaces; see the head of this file."""
     children_before, things_before = _children(), _things()
+    held_processes.clear()
+    held_processes.update(children_before)
+    held_things.clear()
+    held_things.update(things_before)
     yield
     deadline = time.monotonic() + GRACE_S
     # wait_procs also collects the dead, so adopted zombies end here.

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from tests import hygiene
 from tests.waiting import DEADLINE_S, Finished, Running, eventually, is_running
 
 DOCUMENTS = Path(__file__).parent / "documents"
@@ -101,9 +102,11 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 
 def remains(root: Path) -> list[str]:
-    """What is left of runs: processes that have come down to this one, and what the last runs of a project's networks had."""
-    found = [f"process {child.pid}: {_command(child)}" for child in descendants(os.getpid()) if "resource_tracker" not in _command(child)]
-    found += sorted(f"run folder {name}" for name in run_folders())
+    """What is left of this test's runs: processes that have come down to this one, and what the last runs of a project's networks had."""
+    processes = [child for child in descendants(os.getpid()) if child not in hygiene.held_processes]
+    found = [f"process {child.pid}: {_command(child)}" for child in processes if "resource_tracker" not in _command(child)]
+    folders = {name for name in run_folders() if f"{tempfile.gettempdir()}/{name}" not in hygiene.held_things}
+    found += sorted(f"run folder {name}" for name in folders)
     found += [str(path) for pattern in ("running.json", "*/.*.fifo") for path in root.glob(f"*/simulation/{pattern}")]
     return found
 

@@ -28,7 +28,7 @@ from fission.protocol.frames import Buffer, announces_more, encode_command
 RECONNECT_MS = 5
 #: Frames of this many bytes and more are handed to ZeroMQ without a copy. Measured: what ZeroMQ must say when it is done with smaller ones
 #: costs as much as their copy.
-ZERO_COPY_BYTES = 256 << 10
+ZERO_COPY_BYTES = 1 << 20
 #: As `zmq.Socket.send`, without what that does for kinds of sockets that are not used here: it is called for each message.
 _send = zmq.backend.Socket.send
 _IPC = "ipc://"

@@ -13,7 +13,7 @@ BEHIND_SHARE = 4
 HELD_AT_MOST_S = 1e-3
 #: A message is sent when it has so many blocks or bytes; arbitrary, where the gain per further block gets below 1 %.
 COALESCE_BLOCKS = 256
-COALESCE_BYTES = 64 << 10
+COALESCE_BYTES = 256 << 10
 #: Blocks in shared memory, of which only descriptors travel, are sent when they make this share of the window. Arbitrary: few enough that
 #: the consumer begins soon, and enough to save most of what a message costs.
 COALESCE_SHARE = 8
