@@ -9,11 +9,12 @@ WORKERS ?= 0
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench clean debian-packages
+.PHONY: help demo test test-slow lint bench clean debian-packages
 
 help:
 	@echo 'make demo   install and run the demo: two recorded voices are separated by a network of jobs, one of whose nodes is killed half-way'
 	@echo 'make test   install with what the tests need, then lint, types and all tests'
+	@echo 'make test-slow  the test that takes ten minutes: 50 random faults of machines, lines and processes, one every 12 s'
 	@echo 'make lint   format, lint and types only'
 	@echo 'make bench  the benchmarks, one table per claim'
 	@echo 'make clean  remove .venv, caches and what networks left behind'
@@ -23,6 +24,11 @@ demo: $(VENV)/.installed-demo
 
 test: debian-packages lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+# `make test` has the same storm with its faults one right after the other: they meet each other's ends, these a network that is well again.
+# faulthandler_timeout: the stacks of a test that takes so long are no news.
+test-slow: debian-packages $(VENV)/.installed-dev
+	FISSION_FAULT_SECONDS=600 $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/cluster/test_random_faults.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -6,6 +6,7 @@
         network = hosts(3)                             # the machine itself is the client: network.client_ip
         node = network[0].run(["fission", "node", "--client", network.client_ip])    # a subprocess.Popen, in a session of its own
         network[0].link(False)                         # pull the cable; a process sees nothing but silence
+        network[0].interrupt(0.3, "host")              # ip link set eth0 down there, and up again: a process sees no way out
         network[1].lose(10, "out")                     # percent of packets, on one way or both; nobody is told
         network[1].limit(256)                          # kbit/s
         network[1].heal()                              # as it was
@@ -24,12 +25,15 @@ kernel takes it back when the owner dies, however that happens. So what is there
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +50,9 @@ LINK = re.compile(r"fission(?P<number>\d+)(b|h\d+)")
 MAX_HOSTS = 99  # a link's name has 15 characters
 LOST_MARK = "0x77"
 DEADLINE_S = 10.0
+FORWARDING = "3"  # BR_STATE_FORWARDING, <linux/if_bridge.h>
+ETH_P_IP = 0x0800  # <linux/if_ether.h>
+SO_ATTACH_FILTER, SO_TIMESTAMPNS = 26, 35  # <asm-generic/socket.h>; x86 and Arm use it
 
 
 def require() -> None:
@@ -74,17 +81,18 @@ class Host:
     Attributes:
         name: of its namespace.
         ip: its address; other hosts and the client reach it there.
+        network: what it belongs to.
     """
 
     def __init__(self, network: Hosts, index: int) -> None:
         self.ip = f"10.77.{network.number}.{index + 1}"
         self.name = f"fission-{os.getpid()}-{network.number}-{index}"
         self._cable = f"fission{network.number}h{index}"  # the switch's end; the host's end is its eth0
-        self._switch = network.switch
+        self.network = network
         self._processes: list[subprocess.Popen[Any]] = []
         call("ip", "netns", "add", self.name)
         call("ip", "link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", self.name)
-        call("ip", "link", "set", self._cable, "master", self._switch, "up")
+        call("ip", "link", "set", self._cable, "master", network.switch, "up")
         self._inside("ip", "link", "set", "lo", "up")
         self._inside("ip", "address", "add", f"{self.ip}/24", "dev", "eth0")
         self._inside("ip", "link", "set", "eth0", "up")
@@ -108,9 +116,43 @@ class Host:
         """Every process that runs there, whoever started it."""
         return [int(word) for word in call("ip", "netns", "pids", self.name).split()]
 
-    def link(self, up: bool) -> None:
-        """Plug the cable in, or pull it."""
-        call("ip", "link", "set", self._cable, "up" if up else "down")
+    def link(self, up: bool, end: str = "switch") -> None:
+        """Plug the cable in, or pull it. Plugged in, it works at once.
+
+        Args:
+            end: whose interface is set down or up by ``ip link set``. Of "switch" the processes of the host see nothing but silence.
+                Of "host", its eth0, they are told: until it is up again there is no route.
+        """
+        if end not in {"switch", "host"}:
+            raise ValueError(f"end must be switch or host, is {end!r}")
+        where, interface = ([], self._cable) if end == "switch" else (["-n", self.name], "eth0")
+        call("ip", *where, "link", "set", interface, "up" if up else "down")
+        if up:
+            eventually(lambda: self._of_cable("brport/state") == FORWARDING, DEADLINE_S, f"the switch forwards what {self.name} sends")
+            # Who asked for a hardware address meanwhile got no answer. Linux asks again after a second; or at once, if it forgets that.
+            for where, interface in (([], self.network.switch), *((["-n", host.name], "eth0") for host in self.network)):
+                call("ip", *where, "neighbour", "flush", "dev", interface, "nud", "incomplete")
+
+    def interrupt(self, seconds: float, end: str = "switch") -> None:
+        """Pull the cable for so long.
+
+        Args:
+            end: as of `link`.
+
+        Raises:
+            RuntimeError: something came out of the host meanwhile.
+        """
+        self.link(False, end)
+        over, sent = time.monotonic() + seconds, self.sent()
+        eventually(lambda: time.monotonic() >= over, seconds + DEADLINE_S, "time passes")
+        came = self.sent() - sent
+        self.link(True, end)
+        if came:
+            raise RuntimeError(f"{came} packets came out of {self.name} while its link was down")
+
+    def sent(self) -> int:
+        """How many packets have come out of it."""
+        return int(self._of_cable("statistics/rx_packets"))
 
     def lose(self, percent: float, direction: str = "both") -> None:
         """Lose packets at random on their way in, out, or both. Nobody is told. Replaces an earlier loss; 0 ends it."""
@@ -134,6 +176,7 @@ class Host:
     def heal(self) -> None:
         """The cable is in, nothing is lost, no limit. Processes that were killed stay dead."""
         self.lose(0)
+        call("ip", "-n", self.name, "link", "set", "eth0", "up")
         for words in (["ip", "netns", "exec", self.name, "tc", "qdisc", "del", "dev", "eth0"], ["tc", "qdisc", "del", "dev", self._cable]):
             subprocess.run([*words, "root"], capture_output=True, check=False)  # there may be none
         self.link(True)
@@ -155,8 +198,39 @@ class Host:
                     with contextlib.suppress(BrokenPipeError):
                         stream.close()
 
+    def _of_cable(self, what: str) -> str:
+        """What the kernel says of the switch's end."""
+        return Path("/sys/class/net", self._cable, what).read_text().strip()
+
     def _inside(self, *words: str) -> str:
         return call("ip", "netns", "exec", self.name, *words)
+
+
+class Ear:
+    """Hears when datagrams (UDP) come from a host to the client. A context manager."""
+
+    def __init__(self, host: Host) -> None:
+        number = struct.unpack("!I", socket.inet_aton(host.ip))[0]
+        # of an IPv4 packet: byte 9 must be UDP, bytes 12 to 15 this host; see "Socket filtering" in the kernel's documentation
+        steps = [(0x30, 0, 0, 9), (0x15, 0, 3, socket.IPPROTO_UDP), (0x20, 0, 0, 12), (0x15, 0, 1, number), (6, 0, 0, 65535), (6, 0, 0, 0)]
+        program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
+        self._socket.settimeout(DEADLINE_S)
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", len(steps), ctypes.addressof(program)))
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        self._socket.bind((host.network.switch, ETH_P_IP))
+
+    def wait(self) -> float:
+        """Wait for the next one that was not asked for yet; return when the kernel has got it, in seconds of the wall clock."""
+        _, ancillary, _, _ = self._socket.recvmsg(1, socket.CMSG_SPACE(16))
+        seconds, nanoseconds = struct.unpack("ll", ancillary[0][2])
+        return float(seconds + nanoseconds / 1e9)
+
+    def __enter__(self) -> Ear:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._socket.close()
 
 
 class Hosts(Sequence[Host]):

@@ -2,12 +2,14 @@
 
 python talker.py echo IP PORT           answers UDP datagrams and TCP lines, says "ready" first
 python talker.py udp IP PORT COUNT      sends COUNT datagrams, one a millisecond, and says how many answers came
+python talker.py silence IP PORT COUNT  the same, whatever becomes of them, and says how many seconds there was no answer, at most
 python talker.py tcp IP PORT BYTES      sends so many bytes, waits for the answer and says how many seconds it took
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import select
 import socket
 import sys
@@ -31,19 +33,30 @@ def echo(ip: str, port: int) -> None:
 
 
 def udp(ip: str, port: int, count: int) -> None:
+    print(len(_answers(ip, port, count)))
+
+
+def silence(ip: str, port: int, count: int) -> None:
+    times = _answers(ip, port, count, OSError)
+    print(max(after - before for before, after in itertools.pairwise(times)))
+
+
+def _answers(ip: str, port: int, count: int, *expected: type[Exception]) -> list[float]:
+    """When they came. ``expected``: what the sender may be told."""
     talk = socket.socket(type=socket.SOCK_DGRAM)
     talk.setblocking(False)
-    answers = 0
+    answers = []
     end = time.monotonic() + count / 1000 + 0.3
     sent = 0
     while time.monotonic() < end:
         if sent < count:
-            talk.sendto(b"%d" % sent, (ip, port))  # raises if the sender were told of a loss
+            with contextlib.suppress(*expected):
+                talk.sendto(b"%d" % sent, (ip, port))  # raises if the sender were told of a loss
             sent += 1
         while select.select([talk], [], [], 0.001)[0]:
             talk.recv(2048)
-            answers += 1
-    print(answers)
+            answers.append(time.monotonic())
+    return answers
 
 
 def tcp(ip: str, port: int, size: int) -> None:
@@ -57,4 +70,4 @@ def tcp(ip: str, port: int, size: int) -> None:
 
 
 if __name__ == "__main__":
-    {"echo": echo, "udp": udp, "tcp": tcp}[sys.argv[1]](sys.argv[2], *map(int, sys.argv[3:]))
+    {"echo": echo, "udp": udp, "silence": silence, "tcp": tcp}[sys.argv[1]](sys.argv[2], *map(int, sys.argv[3:]))

@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cluster import hosts as module
-from tests.cluster.hosts import Host, Hosts, claim, links, namespaces, sweep
+from tests.cluster.hosts import Ear, Host, Hosts, claim, links, namespaces, sweep
 from tests.waiting import eventually, is_running
 
 MakeHosts = Callable[[int], Hosts]
@@ -71,7 +72,50 @@ def test_a_pulled_cable_is_silence(pair: tuple[Host, Host]) -> None:
     two.link(False)
     assert ask(None, "udp", two, 20) == 0
     two.link(True)
-    eventually(lambda: ask(one, "udp", two, 3) == 3, DEADLINE_S, "the cable works again")
+    assert ask(one, "udp", two, 3) == 3
+
+
+@pytest.mark.parametrize("end", ["switch", "host"])
+def test_an_interrupted_link_works_again_at_once(pair: tuple[Host, Host], end: str) -> None:
+    """Two in a row, because Linux limits how often it looks at links. Without what `link` does a second may pass."""
+    one, two = pair
+    for number in (1, 2):
+        words = [sys.executable, TALKER, "silence", two.ip, str(PORT), str(COUNT + 1000)]
+        talk, begin = one.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True), one.sent()
+        eventually(lambda: one.sent() > begin + 20, DEADLINE_S, "some questions")  # noqa: B023
+        one.interrupt(0.3, end)
+        out, err = talk.communicate(timeout=DEADLINE_S)
+        assert talk.returncode == 0, err
+        assert 0.3 <= float(out) < 0.6, number
+
+
+def test_who_takes_its_own_link_down_is_told(pair: tuple[Host, Host]) -> None:
+    one, two = pair
+    answer_at(one)
+    two.link(False, "host")
+    with pytest.raises(AssertionError, match="unreachable"):
+        ask(two, "udp", one, 3)
+    assert ask(None, "udp", two, 20) == 0
+    two.heal()
+    assert ask(two, "udp", one, 20) == 20
+
+
+def test_a_wrong_end(pair: tuple[Host, Host]) -> None:
+    with pytest.raises(ValueError, match="switch or host"):
+        pair[0].link(False, "middle")
+
+
+def test_what_comes_from_a_host_is_heard(pair: tuple[Host, Host]) -> None:
+    one, two = pair
+    with Ear(two) as ear:
+        assert ask(None, "udp", two, 5) == 5
+        assert ask(one, "udp", two, 5) == 5  # not the client's
+        ask(None, "tcp", two, 1000)  # no datagrams
+        begin = time.time()
+        assert ask(None, "udp", two, 1) == 1
+        times = [ear.wait() for _ in range(6)]
+    assert times == sorted(times)
+    assert times[4] < begin < times[5] < time.time()
 
 
 @pytest.mark.parametrize(("direction", "ways"), [("in", 1), ("out", 1), ("both", 2)])

@@ -1,16 +1,18 @@
 """Faults at random, one after the other and several at once; at the end the sink's file is as if nothing had happened.
 
-FISSION_FAULT_SECONDS spreads the 50 faults over so long (600: ten minutes; default: one right after the other, about a minute),
-FISSION_FAULT_SEED repeats a run.
+FISSION_FAULT_SECONDS spreads the 50 faults over so long (default: one right after the other, about a minute; `make test-slow`: ten
+minutes, as CI does), FISSION_FAULT_SEED repeats a run.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +23,7 @@ from tests.waiting import Running, eventually
 MakeSite = Callable[..., Site]
 SECONDS = float(os.environ.get("FISSION_FAULT_SECONDS", "0"))
 FAULTS, HOSTS = 50, 3
+ROOT = Path(__file__).parents[2]
 
 
 class Storm:
@@ -149,3 +152,11 @@ def test_random_faults(cluster: MakeSite) -> None:
     storm.over()
     site.finish(storm.client, chain_rows)
     assert len(storm.done) == FAULTS
+
+
+def test_ci_spreads_them_over_ten_minutes() -> None:
+    assert re.search(r"^(exec )?make test-slow$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    recipe = re.search(r"^test-slow:.*\n\t(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert recipe is not None
+    assert "FISSION_FAULT_SECONDS=600 " in recipe[1]
+    assert recipe[1].endswith(f" {Path(__file__).relative_to(ROOT)}")

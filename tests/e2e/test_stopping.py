@@ -304,25 +304,45 @@ def wait_a_while(client: Running, seconds: float) -> None:
         return
 
 
+#: First lines of a config. With a mask it is as if the signal came right before the call: it meets another thread, and Python's part of the
+#: handler waits for the main thread, whose call is not interrupted.
+WAIT = """\
+import signal, threading, time
+threading.Thread(target=time.sleep, args=(100,), daemon=True).start()
+def wait(*mask):
+    signal.pthread_sigmask(signal.SIG_BLOCK, mask)
+    print("loading", flush=True)
+    time.sleep(100)
+"""
+
+
+@pytest.mark.parametrize("mask", ["", "signal.SIGINT"], ids=["in the call", "right before the call"])
 @pytest.mark.parametrize(
     "body",
     [
-        "time.sleep(100)",
-        "try:\n    time.sleep(100)\nexcept:\n    pass",
-        "class Slow:\n    def __set_name__(self, owner, name):\n        time.sleep(100)\nclass Owner:\n    slow = Slow()",
+        "wait({mask})",
+        "try:\n    wait({mask})\nexcept:\n    pass",
+        "class Slow:\n    def __set_name__(self, owner, name):\n        wait({mask})\nclass Owner:\n    slow = Slow()",
     ],
     ids=["plain", "swallowed", "become another error"],
 )
-def test_while_the_config_is_loaded(fission: CommandLine, body: str) -> None:
+def test_while_the_config_is_loaded(fission: CommandLine, body: str, mask: str) -> None:
     """Whatever the user's modules make of a KeyboardInterrupt, nothing is started after it."""
-    extra = f"import time\nprint('loading', flush=True)\n{body}\n"
     files = network("", "Endless(outputs=[PicklePipe(1)]), Show(inputs=[PicklePipe(1)])")
-    fission.project(files | {"net/config.py": extra + files["net/config.py"]})
+    fission.project(files | {"net/config.py": f"{WAIT}{body.format(mask=mask)}\n{files['net/config.py']}"})
     client = fission.start("net", "simulate")
     client.wait_for("loading")
     done = stop(client, fission.root)
     assert done.stderr.strip() == ""
     assert not (fission.root / "net/simulation").exists()
+
+
+@pytest.mark.parametrize("mask", ["", "signal.SIGINT"], ids=["in the call", "right before the call"])
+def test_while_a_config_is_only_checked(fission: CommandLine, mask: str) -> None:
+    fission.project({"net/config.py": f"{WAIT}wait({mask})\n"})
+    client = fission.start("net", "check")
+    client.wait_for("loading")
+    assert stop(client, fission.root).stderr.strip() == ""
 
 
 def test_at_the_end(fission: CommandLine) -> None:

@@ -21,7 +21,8 @@ def load_network(session: Session) -> Any:
     from fission.project.config import load
 
     interrupts.loaded()
-    return load(session.root, session.network, simulation=True)
+    with interrupts.Noticed():
+        return load(session.root, session.network, simulation=True)
 
 
 def find_pipe(network: Any, text: str) -> Any:

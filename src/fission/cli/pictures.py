@@ -26,7 +26,8 @@ def picture(session: Session) -> Any:
     from fission.project.drawing import picture_of
 
     interrupts.loaded()
-    loaded, _, faults = load_incomplete(session.root, session.network)
+    with interrupts.Noticed():
+        loaded, _, faults = load_incomplete(session.root, session.network)
     for fault in faults:
         click.secho("Warning: ", fg="yellow", bold=True, nl=False, err=True)
         click.echo(str(fault), err=True)

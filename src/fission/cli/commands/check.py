@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from fission.cli import interrupts
 from fission.cli.table import Session, example
 from fission.errors import EXIT_NO_PLACE, EXIT_OK, ConfigError
 
@@ -40,7 +41,8 @@ def command(session: Session, survive: bool, pairs: bool, jobs_per_node: int, as
     if pairs and not survive:
         raise click.UsageError("--pairs goes with --survive")
     try:
-        loaded = load(session.root, session.network)
+        with interrupts.Noticed():
+            loaded = load(session.root, session.network)
     except ConfigError as error:
         if not as_json:
             raise

@@ -22,7 +22,8 @@ def command(session: Session, as_json: bool) -> int:
     from fission.project.config import load
 
     interrupts.loaded()
-    loaded = load(session.root, session.network)
+    with interrupts.Noticed():
+        loaded = load(session.root, session.network)
     found = collect(loaded, lambda text: click.echo(text, err=True))
     if as_json:
         click.echo(json.dumps({node: str(path) for node, path in found.items()}, indent=2))

@@ -37,7 +37,8 @@ def command(session: Session, console: str | None) -> None:
     from fission.testing.emulator import emulate
 
     interrupts.loaded()
-    loaded, registry, faults = load_incomplete(session.root, session.network)
+    with interrupts.Noticed():
+        loaded, registry, faults = load_incomplete(session.root, session.network)
     use(registry)
     kind = console or _best()
     if kind != "plain" and importlib.util.find_spec(_MODULES[kind]) is None:

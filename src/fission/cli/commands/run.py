@@ -37,7 +37,8 @@ def command(session: Session, duration: float | None, resume: bool, detach: bool
     interrupts.loaded()
     if detach:
         return _detach(session, duration, resume)
-    loaded = load(session.root, session.network)
+    with interrupts.Noticed():
+        loaded = load(session.root, session.network)
     console = Console(out=sys.stderr) if as_json else Console()
     for warning in loaded.network.warnings():
         console.warning(warning)

@@ -42,7 +42,8 @@ def command(
     from fission.project.config import load
 
     interrupts.loaded()
-    loaded = load(session.root, session.network, simulation=True)
+    with interrupts.Noticed():
+        loaded = load(session.root, session.network, simulation=True)
     console = Console(out=sys.stderr) if as_json else Console()
     for warning in loaded.network.warnings():
         console.warning(warning)
