@@ -20,7 +20,7 @@ import pytest
 from fission.core.base import collecting
 from fission.core.jobs import MARVELOJob
 from fission.core.pipes import BytesPipe, JSONPipe
-from fission.runtime import executable_host
+from fission.runtime import block_reader, executable_host
 from tests.e2e.support import STOP_S, column, finish, network, printed, rows, stop
 from tests.waiting import CommandLine, Finished, Running, eventually, is_running
 
@@ -522,14 +522,14 @@ class _Outlet:
 
 @pytest.fixture
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executable_host, "SAY_WAITING_S", 0.02)
+    monkeypatch.setattr(block_reader, "SAY_WAITING_S", 0.02)
 
 
 def test_the_log_says_how_much_of_a_block_is_awaited(short_patience: None, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     """An executable that ignores the framing cannot be told from a slow one, so the log says what is there and what is not."""
     reading, writing = os.pipe()
     with open(reading, "rb", buffering=0) as source, open(writing, "wb", buffering=0) as target:
-        reader = executable_host._Reader(source.fileno(), "BytesPipe 2 from ./slow")
+        reader = block_reader.BlockReader(source.fileno(), "BytesPipe 2 from ./slow")
         blocks: list[bytes] = []
         thread = threading.Thread(target=lambda: blocks.append(reader.read(8)))
         thread.start()
@@ -558,7 +558,7 @@ def test_the_log_says_how_much_of_a_block_is_awaited(short_patience: None, caplo
 def test_the_log_says_when_the_end_of_a_line_is_awaited(short_patience: None, caplog: pytest.LogCaptureFixture) -> None:
     reading, writing = os.pipe()
     with open(reading, "rb", buffering=0) as source, open(writing, "wb", buffering=0) as target:
-        reader = executable_host._Reader(source.fileno(), "JSONPipe 2 from ./slow")
+        reader = block_reader.BlockReader(source.fileno(), "JSONPipe 2 from ./slow")
         lines: list[bytes] = []
         thread = threading.Thread(target=lambda: lines.append(JSONPipe.read_wrapper(JSONPipe(2), reader)))  # type: ignore[arg-type]
         thread.start()

@@ -22,7 +22,7 @@ from fission.errors import ExecutableError, FissionError
 from fission.ports import JobBundle
 from fission.protocol.align import Batch
 from fission.protocol.optional import DEFAULT
-from fission.runtime import codec, report
+from fission.runtime import block_reader, codec, report
 from fission.runtime.exchange import Exchange
 from fission.runtime.outlet import Outlet
 from fission.runtime.program_ends import cannot_start, ending_of
@@ -31,62 +31,12 @@ log = logging.getLogger("fission.runtime")
 
 #: Blocks that wait for a slow executable beside its pipe's own 64 KiB; arbitrary, the window is what holds the rest.
 QUEUE_BLOCKS = 4
-#: Seconds after which the log says that an executable still owes the rest of a block. Arbitrary.
-SAY_WAITING_S = 5.0
 #: Seconds between looks at what comes while an executable reads nothing, where it may read its inputs in any order. Arbitrary.
 ROOM_S = 0.1
 #: Seconds between attempts to wake threads that wait for an executable that has ended. Arbitrary.
 OPEN_AGAIN_S = 0.005
 #: Seconds between SIGTERM and SIGKILL when a job is stopped; the client's grace is longer. Arbitrary.
 TERM_S = 0.5
-
-
-class _Reader:
-    """What `read_wrapper` reads from: a descriptor, with the number of bytes that are still awaited."""
-
-    def __init__(self, descriptor: int, owner: str) -> None:
-        self._descriptor = descriptor
-        self._owner = owner
-        self._data = bytearray()
-        self._said = False
-        self.waits: tuple[int, int, float] | None = None  # bytes there, bytes wanted, since when
-
-    def read(self, size: int = -1) -> bytes:
-        """Up to ``size`` bytes; fewer only at the end."""
-        while size < 0 or len(self._data) < size:
-            if not self._fill(size):
-                break
-        return self._take(len(self._data) if size < 0 else size)
-
-    def readline(self, size: int = -1) -> bytes:
-        """Up to and with the next newline; without one only at the end."""
-        while b"\n" not in self._data:
-            if not self._fill(-1):
-                break
-        end = self._data.find(b"\n") + 1
-        return self._take(end or len(self._data))
-
-    def _fill(self, wanted: int) -> bool:
-        self.waits = (len(self._data), wanted, time.monotonic())
-        chunk = os.read(self._descriptor, 1 << 16)
-        self.waits, self._said = None, False
-        self._data += chunk
-        return bool(chunk)
-
-    def _take(self, size: int) -> bytes:
-        found = bytes(self._data[:size])
-        del self._data[:size]
-        return found
-
-    def say_waiting(self, now: float) -> None:
-        """Log what is awaited if that takes long, once for each wait."""
-        waits = self.waits
-        if waits is None or self._said or now - waits[2] < SAY_WAITING_S:
-            return
-        self._said = True
-        there, wanted, _ = waits
-        rest = f"{there} of {wanted} bytes of a block are there" if wanted > 0 else f"{there} bytes are there, the end of the block is not"
-        log.info("waits for %s: %s", self._owner, rest)
 
 
 class ExecutableHost:
@@ -103,7 +53,7 @@ class ExecutableHost:
         self._paths: list[str] = []
         self._theirs: list[int] = []  # descriptors that the executable inherits
         self._ours: list[Callable[[], int]] = []  # open our end, inputs first
-        self._readers: list[_Reader] = []
+        self._readers: list[block_reader.BlockReader] = []
         self._unopened: set[int] = set()  # pipes whose threads have not got our end yet
         self._threads: list[threading.Thread] = []
         self._process: subprocess.Popen[bytes] | None = None
@@ -205,7 +155,7 @@ class ExecutableHost:
             return
         while True:
             try:
-                process.wait(SAY_WAITING_S / 5)
+                process.wait(block_reader.SAY_WAITING_S / 5)
                 break
             except subprocess.TimeoutExpired:
                 for reader in self._readers:
@@ -244,7 +194,7 @@ class ExecutableHost:
     def _read_output(self, position: int, index: int) -> None:
         pipe, outlet = self._job.outputs[index], self._exchange.outlets[index]
         descriptor = self._open(position)
-        reader: Any = _Reader(descriptor, f"{pipe} from {self._job.EXECUTABLE}")
+        reader: Any = block_reader.BlockReader(descriptor, f"{pipe} from {self._job.EXECUTABLE}")
         self._readers.append(reader)
         try:
             self._read_blocks(pipe, outlet, reader)
