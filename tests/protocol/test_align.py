@@ -315,6 +315,8 @@ class AlignMachine(RuleBasedStateMachine):
     def take(self, limit: int) -> None:
         batch = self.aligner.take(limit)
         generation = self.model.generation
+        if batch is not None and batch.heads is None and len(self.model.inputs) == 1:
+            limit = min(limit, len(batch.numbers))  # the next message of an only input may be a batch, though more is complete
         blocks = self.model.take(limit)
         assert (blocks_of(batch) if batch else []) == blocks
         if batch:
