@@ -193,6 +193,11 @@ class Aligner:
         return batch
 
     @property
+    def flowing(self) -> bool:
+        """Whether the job has begun, no input has ended, and none has another generation than the one that is worked on."""
+        return self.next > 0 and self._final == CLOSED and not self._changing
+
+    @property
     def finished(self) -> bool:
         """Whether all inputs have ended and every compute block that they hold was taken."""
         return (

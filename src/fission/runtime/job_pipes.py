@@ -22,7 +22,7 @@ from fission.runtime.dropping import DroppingOutlet
 from fission.runtime.inlet import RELEASE_AFTER_S, Inlets
 from fission.runtime.keeper import make_keeper
 from fission.runtime.outlet import Outlet
-from fission.runtime.pacing import PRESS_S
+from fission.runtime.pacing import IDLE_S, PRESS_S
 from fission.runtime.specs import input_spec, optional_spec
 from fission.runtime.stored import StoredValues
 
@@ -61,7 +61,7 @@ class JobPipes(ABC):
         self._refusals_told = False
         self._links = links
         self._bundle = bundle
-        self._woken = False
+        self._woken = self._idle = False
         self.pressed = False
         self._pressed_at, self._pressed_behind = -PRESS_S, 0
         self._noted = threading.Event()
@@ -160,7 +160,8 @@ class JobPipes(ABC):
 
     def receive(self) -> bool:
         """Take the next message of any input. Blocks, after a flush, if there is none; False if it was woken up instead."""
-        message = self._links.receive(wait=False)
+        # where the last message was waited for, this one will be too: without a look, the job's processor is free for the transport sooner
+        message = None if self._idle else self._links.receive(wait=False)
         if message is None:
             self.flush()
             self.release()  # what needs no compute block too: blocks without partners, or that were there before
@@ -168,7 +169,9 @@ class JobPipes(ABC):
             if not self._woken:
                 self.starved_since = perf_counter()
                 message = self._links.receive()
-                self.starved_s += perf_counter() - self.starved_since
+                waited = perf_counter() - self.starved_since
+                self._idle = waited > IDLE_S
+                self.starved_s += waited
                 self.starved_since = 0.0
             if message is None:
                 self._woken = False
@@ -245,7 +248,10 @@ class JobPipes(ABC):
     @property
     def unwanted(self) -> bool:
         """Whether the job has outputs and nobody needs any of them any more."""
-        return bool(self.outlets) and all(outlet.closed for outlet in self.outlets)
+        for outlet in self.outlets:  # no generator: it is asked for before each wait
+            if not outlet.closed:
+                return False
+        return bool(self.outlets)
 
     def finish(self, *, tell: bool) -> None:
         """End the outputs (if ``tell``), block until everything was released, let go of the inputs, block until the ends have arrived."""

@@ -9,6 +9,8 @@ HOLD_S = 100e-6
 BEHIND_BLOCKS = 512
 #: The same for big blocks: this share of the window. Arbitrary: as much as a consumer lets go of at a time.
 BEHIND_SHARE = 4
+#: A job that has waited so long for a message has a link that is not busy. Arbitrary: several times what taking a message costs.
+IDLE_S = 50e-6
 #: Longest time that a block is held while its job does something else. Arbitrary: below what a person or a scheduler notices.
 HELD_AT_MOST_S = 1e-3
 #: A message is sent when it has so many blocks or bytes; arbitrary, where the gain per further block gets below 1 %.

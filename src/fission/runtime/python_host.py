@@ -211,6 +211,9 @@ class PythonHost:
                 continue
             if self._begun and aligner.next > self._number + 1:
                 self._leave_out(aligner.next)
+            if aligner.flowing and not (exchange.pressed or exchange.unwanted):
+                yield True  # as nearly always, and quickly: what follows does the same
+                continue
             beginning = aligner.beginning
             if beginning is not None:
                 self._begin(aligner, beginning)
