@@ -74,6 +74,7 @@ class Outlet(KeptBlocks):
         self._size = 0
         self._some_big = False
         self._held_since = 0.0
+        self._held = False
         self._hold_until = -1.0
         self._behind = False
 
@@ -120,8 +121,10 @@ class Outlet(KeptBlocks):
 
     def tick(self, now: float) -> float:
         """Send what was held too long; return the moment of the next look, infinity if there is none."""
+        held, self._held = self._held, False
         if not self._pending:
-            return float("inf")
+            # what was held since the last look was sent by the job itself, which is busy then: one more look is cheaper than to be woken up
+            return now + HELD_AT_MOST_S if held else float("inf")
         with self._lock:
             if not self._pending:
                 return float("inf")
@@ -147,6 +150,7 @@ class Outlet(KeptBlocks):
 
     def _hold_from(self, now: float) -> None:
         self._held_since = now
+        self._held = True
         self._arm(now + HELD_AT_MOST_S)
 
     def _flush(self) -> None:
