@@ -15,6 +15,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.security import Security
 
 from fission.adapters.cluster.ending import end_all
+from fission.adapters.cluster.quiet import QUIET
 from fission.adapters.cluster.tasks import order as obey
 from fission.errors import EngineError
 
@@ -45,7 +46,7 @@ class DaskScheduler:
     async def open(self, on_worker: Callable[[str], None], on_worker_gone: Callable[[str], None]) -> None:
         """Open the scheduler, or join it; from here on the two are called with workers' addresses. Raises EngineError: it cannot be had."""
         self._logs.take()
-        dask.config.set({"distributed.comm.timeouts.connect": "5s", "distributed.scheduler.allowed-failures": 0})
+        dask.config.set({**QUIET, "distributed.comm.timeouts.connect": "5s", "distributed.scheduler.allowed-failures": 0})
         options: dict[str, Any] = {"security": self._tls} if self._tls is not None else {}
         address = self._cluster
 

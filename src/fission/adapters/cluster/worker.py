@@ -13,6 +13,7 @@ import dask
 from distributed import Worker
 from distributed.security import Security
 
+from fission.adapters.cluster.quiet import QUIET
 from fission.adapters.cluster.tasks import Obey, ServicePlugin
 
 #: Seconds before the next attempt to reach the client, the first and the longest pause; arbitrary.
@@ -70,7 +71,7 @@ class ClusterWorker:
 
     async def run(self) -> None:
         """Connect, again and again, until cancelled."""
-        dask.config.set({"distributed.worker.memory.spill": False, "distributed.comm.timeouts.connect": CONNECT})
+        dask.config.set({**QUIET, "distributed.worker.memory.spill": False, "distributed.comm.timeouts.connect": CONNECT})
         pause_s = FIRST_PAUSE_S
         while True:
             if not await self._knock():
