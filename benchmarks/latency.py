@@ -1,6 +1,6 @@
 """The delay of small blocks at 500 a second over two hops: its median is at most 1.4 of the bare chain's.
 
-python -m benchmarks.latency [--runs 5] [--blocks 2000] [--rate 500] [--json FILE]
+python -m benchmarks.latency [--runs 15] [--blocks 1000] [--rate 500] [--json FILE]
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from benchmarks.chain import SMALL, arguments, fission_chain, paired, show
 
 def main() -> int:
     """Print the table and write the JSON."""
-    parser = arguments(__doc__)
-    parser.add_argument("--blocks", type=int, default=2000)
+    parser = arguments(__doc__, runs=15)
+    parser.add_argument("--blocks", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=500, help="blocks a second")
     options = parser.parse_args()
     row = paired(
