@@ -12,7 +12,7 @@ def look(at: float, life: int = 1, **changes: Any) -> dict[str, Any]:
         "life": life,
         "at": at,
         "blocks": 0,
-        "inputs": {"1": {"received": 0}},
+        "inputs": {"1": {"done": 0}},
         "outputs": {"2": {"sent": 0, "queue": 0, "dropped": 0, "way_s": 0.0, "way_blocks": 0}},
         "starved_s": 0.0,
         "blocked_s": 0.0,
@@ -27,13 +27,13 @@ def test_what_happened_in_between() -> None:
     later = look(
         12.0,
         blocks=90,
-        inputs={"1": {"received": 100}, "3": {"received": 20}},
+        inputs={"1": {"done": 100}, "3": {"done": 20}},
         outputs={"2": {"sent": 80, "queue": 7, "dropped": 0, "way_s": 0.6, "way_blocks": 3}},
         starved_s=0.5,
         blocked_s=1.0,
         cpu_s=0.25,
     )
-    before = look(10.0, inputs={"1": {"received": 20}, "3": {"received": 0}})
+    before = look(10.0, inputs={"1": {"done": 20}, "3": {"done": 0}})
     assert rates(before, later) == [
         {
             "id": 5,

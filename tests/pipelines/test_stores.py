@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Table, create_engine, event
 
+from fission.adapters import sqlalchemy_results
 from fission.errors import UserError
 from fission.pipelines.stores import FileStore, SQLStore
 from tests.pipelines.postgres import Postgres
@@ -56,6 +58,31 @@ def test_a_job_that_was_run_twice_adds_its_values_once(store: Any) -> None:
     store.save(info("B", [], "p-1", worker_result={"n": 2}))
     store.save(info("A", [], "p-0", worker_result={"n": 3}))
     assert store.values("d/1") == {"n": 2}
+
+
+def test_tables_that_others_make_at_the_same_moment(tmp_path: Path) -> None:
+    """Each one right between the look whether it is there and its making."""
+    other = create_engine(f"sqlite:///{tmp_path / 'results.sqlite'}")
+    made: list[str] = []
+
+    def make_it_first(table: Table, connection: Any, **keywords: Any) -> None:
+        if table.name not in made:
+            made.append(table.name)
+            table.create(other)
+
+    tables = list(sqlalchemy_results.META.sorted_tables)
+    for table in tables:
+        event.listen(table, "before_create", make_it_first)
+    try:
+        store = make("sql", str(tmp_path / "results.sqlite"))
+        assert sorted(made) == sorted(table.name for table in tables)
+        store.save(info("A", [], "p-0", worker_result={"n": 1}))
+        assert store.values("d/1") == {"n": 1}
+        close(store)
+    finally:
+        for table in tables:
+            event.remove(table, "before_create", make_it_first)
+        other.dispose()
 
 
 def save_some(kind: str, place: str, first: int) -> None:

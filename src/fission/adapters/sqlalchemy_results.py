@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from fission.errors import UserError
+
+log = logging.getLogger("fission.pipelines")
 
 META = MetaData()
 BIG = BigInteger().with_variant(Integer(), "sqlite")
@@ -64,10 +67,13 @@ class SqlResults:
             raise UserError(f"{url.render_as_string(hide_password=True)} cannot be used as a store: {reason}") from None
 
     def _make_tables(self) -> None:
-        try:
-            META.create_all(self._engine)
-        except SQLAlchemyError:  # several processes begin at once: only one can make a table, and then it is there
-            META.create_all(self._engine)
+        for _ in META.sorted_tables:
+            try:
+                META.create_all(self._engine)
+                return
+            except SQLAlchemyError as error:  # several processes begin at once: only one can make a table, and then it is there
+                log.debug("another attempt to make the tables: %s", error)
+        META.create_all(self._engine)
 
     def values(self, document: str) -> dict[str, Any]:
         """All values of a document."""

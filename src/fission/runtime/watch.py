@@ -257,7 +257,7 @@ class WatchedExchange(Exchange):
                 "at": now,
                 # a source's loop does not say while it runs how far it is
                 "blocks": max([self.inlets.done, *(outlet.sent for outlet in self.outlets if self._is_source)]),
-                "inputs": {str(pipe): {"received": counts.received} for pipe, counts in self.inlets.counts().items()},
+                "inputs": {str(pipe): {"done": done} for pipe, done in self._inputs_done().items()},
                 "outputs": {str(outlet.pipe): self._output(outlet) for outlet in self.outlets},
                 "starved_s": self.starved_s + _going_on(self.starved_since, now),
                 "blocked_s": sum(outlet.blocked_s + _going_on(outlet.blocked_since, now) for outlet in self.outlets),
@@ -265,6 +265,13 @@ class WatchedExchange(Exchange):
                 "memory": memory,
             },
         )
+
+    def _inputs_done(self) -> dict[int, int]:
+        """Of each input, the blocks that are worked off. What has arrived would tell less: it comes in hundreds, and waits."""
+        done = {pipe: one.received for pipe, one in self.inlets.optional.items()}
+        if self.inlets.aligner is not None:
+            done |= self.inlets.aligner.worked_off(self.inlets.done, whole=False)
+        return done
 
     def _output(self, outlet: Outlet) -> dict[str, Any]:
         meter = self._meters[outlet.pipe]
