@@ -13,17 +13,16 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 from benchmarks.chain import arguments, show
+from benchmarks.fault_times import PARTS, TOTAL, times
 from benchmarks.machines import Machines, until
 
 SILENCE_S = 0.5  # five pulses, which must be missed before anybody can know of a cut
-PARTS = ("detection", "placement", "start", "first block", "all")
-#: The stateful job and the sink.
-TOTAL, SINK = 2, 3
+#: The sink.
+SINK = 3
 #: A gap that is none of a fault's.
 STEADY_ROWS = 100
 
@@ -107,25 +106,6 @@ class Run:
             times(moment, following, events, [float(line[0]) for line in lines])
             for moment, following in pairwise([*self._moments, float("inf")])
         ]
-
-
-def times(fault: float, following: float, events: Sequence[dict[str, Any]], arrivals: Sequence[float]) -> dict[str, float]:
-    """The seconds of each of PARTS after a fault, before the following one."""
-
-    def first(what: str, since: float, **members: Any) -> float:
-        """When that came first after a moment; the log's clock and ours may differ by some milliseconds."""
-        return min(
-            one["at"]
-            for one in events
-            if one["what"] == what and one["at"] > since and all(one[key] == value for key, value in members.items())
-        )
-
-    launched = first("Launch", fault - 0.01, job=TOTAL)
-    known = min(one["at"] for one in events if one["what"] in ("NodeLost", "JobEnded") and fault - 0.01 < one["at"] <= launched)
-    ready = first("JobReady", launched, job=TOTAL)
-    # some blocks were on their way to the sink: the first new one is behind the longest gap
-    _, came = max((after - before, after) for before, after in pairwise(arrivals) if fault - 0.1 < after < min(following, ready + 1.0))
-    return dict(zip(PARTS, (known - fault, launched - known, ready - launched, came - ready, came - fault), strict=True))
 
 
 CASES = (

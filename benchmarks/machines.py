@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.chain import PROJECT
+from benchmarks.fault_times import timed_events
 from fission.adapters.keys import make_keys
 from tests.cluster.hosts import Hosts
 from tests.cluster.support import Node
@@ -130,17 +131,6 @@ def outcome(folder: Path) -> dict[str, float]:
     """What the sink of a chain wrote."""
     result: dict[str, float] = json.loads((folder / "result.json").read_text())
     return result
-
-
-def timed_events(path: Path) -> list[dict[str, Any]]:
-    """An event log with moments of the clock of the day: it counts from its run's beginning, and its last entry is as old as the file."""
-    while True:
-        changed = path.stat().st_mtime if path.exists() else 0.0
-        entries = [json.loads(line) for line in path.read_text().splitlines()] if changed else []
-        if not changed or path.stat().st_mtime == changed:
-            break
-    began = changed - entries[-1]["s"] if entries else 0.0
-    return [{**entry, "at": began + entry["s"]} for entry in entries]
 
 
 def until(predicate: Callable[[], Any], what: str, deadline_s: float = WAIT_S) -> Any:
