@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fission.adapters.shared_memory import FOLDER, Arena, sweep
@@ -131,7 +132,6 @@ except ValueError as why:
 
 @pytest.mark.slow
 def test_arrays_are_read_only_at_the_other_side(two_readers: Arena, remote: Callable[[], Remote]) -> None:
-    np = pytest.importorskip("numpy")
     array = np.ones(50_000, dtype=[("x", "f8"), ("y", "S3")])
     buffers: list[pickle.PickleBuffer] = []
     payload = pickle.dumps(array, 5, buffer_callback=buffers.append)

@@ -6,8 +6,6 @@ import os
 import re
 from pathlib import Path
 
-import pytest
-
 import fission as package
 from tests.e2e.support import network
 from tests.waiting import CommandLine, Running
@@ -101,7 +99,6 @@ def test_plain_console_in_a_terminal_has_completion_and_history(fission: Command
 
 
 def test_ptpython_in_a_terminal(fission: CommandLine, tmp_path: Path) -> None:
-    pytest.importorskip("ptpython")
     fission.project(network(JOBS, LISTED))
     console = terminal(fission, tmp_path)
     console.wait_for("The network net: network, JOBS, PIPES, NODES, GROUPS, emulate")

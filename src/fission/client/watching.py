@@ -117,13 +117,13 @@ def _rates(row: Mapping[str, Any], old: Mapping[str, Any] | None, new: Mapping[s
     way_s, ways = (sum(one[name] for one in outputs) - sum(one[name] for one in past) for name in ("way_s", "way_blocks"))
     starved, blocked = ((new[name] - old[name]) / seconds for name in ("starved_s", "blocked_s"))
     starved, blocked = min(1.0, max(0.0, starved)), min(1.0, max(0.0, blocked))
-    taken, sent = (
+    done, sent = (  # at least 0: numbering may have begun again in between
         max(0, sum(one[name] for one in new[side].values()) - sum(one[name] for one in old[side].values()))
         for side, name in (("inputs", "done"), ("outputs", "sent"))
     )
     return found | {
         "cpu": round(100 * (new["cpu_s"] - old["cpu_s"]) / seconds, 1),
-        "in_per_s": round(taken / seconds, 2),
+        "in_per_s": round(done / seconds, 2),
         "out_per_s": round(sent / seconds, 2),
         "latency_s": round(way_s / ways, 6) if ways > 0 else None,
         "busy": round(max(0.0, 1 - starved - blocked), 3),

@@ -24,7 +24,7 @@ class BlockReader:
         self._owner = owner
         self._data = bytearray()
         self._said = False
-        self.waits: tuple[int, int, float] | None = None  # bytes there, bytes wanted, since when
+        self.waits: tuple[int, int, float] | None = None
 
     def read(self, size: int = -1) -> bytes:
         """Up to ``size`` bytes; fewer only at the end."""
