@@ -94,6 +94,8 @@ def _guarded(body: Callable[[], object]) -> NoReturn:
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
+    except KeyboardInterrupt:  # right after the fork, where Ctrl-C is not yet for the Broker alone
+        code = 130
     except BaseException:
         traceback.print_exc()
     finally:
@@ -144,9 +146,12 @@ def _hatch(mine: socket.socket, wake: int, children: dict[int, int], live: Calla
                 os.read(wake, 4096)
             for pid in list(children):
                 if (ended := os.waitpid(pid, os.WNOHANG))[0]:
-                    mine.sendall(json.dumps({"slot": children.pop(pid), "pid": pid, "status": ended[1]}).encode() + b"\n")
+                    _tell(mine, slot=children.pop(pid), pid=pid, status=ended[1])
         if mine.fileno() in ready:
-            data = mine.recv(65536)
+            try:
+                data = mine.recv(65536)
+            except ConnectionResetError:  # the Broker went away before it had read all our news
+                return
             if not data:
                 return
             *lines, rest = (rest + data).split(b"\n")
@@ -157,7 +162,12 @@ def _hatch(mine: socket.socket, wake: int, children: dict[int, int], live: Calla
                 if pid == 0:
                     _guarded(lambda: _worker(me, mine, wake, order, live))  # noqa: B023 - called at once
                 children[pid] = order["slot"]
-                mine.sendall(json.dumps({"slot": order["slot"], "pid": pid}).encode() + b"\n")
+                _tell(mine, slot=order["slot"], pid=pid)
+
+
+def _tell(mine: socket.socket, **news: int) -> None:
+    with contextlib.suppress(OSError):  # the Broker is gone: its end of the socket is met next
+        mine.sendall(json.dumps(news).encode() + b"\n")
 
 
 def _worker(nest: int, mine: socket.socket, wake: int, order: dict[str, Any], live: Callable[..., None]) -> None:
