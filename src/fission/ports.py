@@ -82,10 +82,20 @@ class Links(Protocol):
 
 
 class Lease(Protocol):
-    """A big buffer in shared memory, there for its readers for as long as somebody keeps the lease."""
+    """A big buffer in shared memory, there for its readers for as long as somebody keeps the lease.
+
+    Attributes:
+        nbytes: its length.
+        readers: outputs that it was lent for.
+    """
 
     nbytes: int
     readers: Collection[int]
+
+    @property
+    def handed_on(self) -> bool:
+        """Whether it is in the memory of another job, which this one got it from."""
+        ...
 
     def view(self) -> memoryview:
         """Return the buffer itself; it is as it was lent for as long as somebody keeps the lease."""
@@ -114,11 +124,33 @@ class Lender(Protocol):
         ...
 
 
+class Taken(Protocol):
+    """A block of shared memory that a job holds."""
+
+    @property
+    def producer(self) -> JobId:
+        """The job that has put it there."""
+        ...
+
+    @property
+    def taken_for(self) -> Any:
+        """What `Viewer.get` was told."""
+        ...
+
+    def lease(self, numbers: Mapping[int, int]) -> Lease:
+        """Hand it on to some outputs; ``numbers``: of each of them, as the producer numbers its readers."""
+        ...
+
+
 class Viewer(Protocol):
     """The consumer's side of it."""
 
-    def get(self, descriptor: Any) -> memoryview:
+    def get(self, descriptor: Any, taken_for: Any = None) -> memoryview:
         """Return the buffer, read-only; it is there as long as anything refers to it. Raises RemoteProtocolError."""
+        ...
+
+    def taken(self, buffer: memoryview) -> Taken | None:
+        """Return what a buffer is the whole of, if it is one that `get` has given."""
         ...
 
     def close(self) -> None:
@@ -204,6 +236,8 @@ class JobBundle:
         shared: import strings of the `Lender` and of the `Viewer`; empty where there is no shared memory.
         shared_prefix: of the names of the run in shared memory.
         consumers: incarnation of the consumer, by output pipe.
+        handed_on: by job, for each output that blocks in its shared memory may be handed on to, the number among its readers.
+        behind: readers of this job's shared memory behind its outputs.
         guard: import strings of what reads a folder of keys, and of what encrypts the links between machines with them.
         kept: of ASYNC inputs, what an earlier life was given last and their producers have no more, by pipe (`fission.runtime.specs`).
     """
@@ -233,6 +267,8 @@ class JobBundle:
     needed: Mapping[PipeId, int] = field(default_factory=dict)
     kept: Mapping[PipeId, bytes] = field(default_factory=dict)
     guard: tuple[str, ...] = ()
+    handed_on: Mapping[JobId, Mapping[int, int]] = field(default_factory=dict)
+    behind: int = 0
 
     def at(self, place: Place) -> JobBundle:
         """Return the bundle as it holds at a place of which the client knows nothing."""

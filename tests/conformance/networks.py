@@ -53,8 +53,12 @@ class Network:
             inputs = {pipe.id: control[producers[pipe.id].id] for pipe in job.inputs}
             bundle = self._bundle(job, Wiring(data[job.id], control[job.id], outputs, inputs), consumers, blocks, size, feedback)
             links = place.links(data[job.id], control[job.id], outputs, inputs)
-            self.exchanges[job.id] = Exchange(job, bundle, links)
+            self.exchanges[job.id] = self.make(job, bundle, links)
             self._hosts[job.id] = PythonHost(job, self.exchanges[job.id], bundle)  # type: ignore[arg-type]  # all are PythonJobs
+
+    def make(self, job: BaseJob, bundle: JobBundle, links: Links) -> Exchange:
+        """The exchange of a job."""
+        return Exchange(job, bundle, links)
 
     @staticmethod
     def _bundle(

@@ -17,6 +17,7 @@ Afterwards nothing may be left: processes, files, shared memory, descriptors of 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -373,6 +374,42 @@ class Stage:
         gc.collect()
         assert descriptors() - before == set(), "descriptors of the client are left"
         return ran
+
+
+def random_faults(rng: random.Random, faults: int, rows: int, jobs: int = 5, nodes: int = 3) -> Callable[[Stage], Awaitable[None]]:
+    """A script: jobs and nodes killed, nodes and processes stopped and woken up, several at a time, before the sink has ``rows`` rows."""
+
+    async def script(stage: Stage) -> None:
+        running: set[asyncio.Task[None]] = set()
+        for number in range(faults):
+            due = rows * number // (faults + 4)
+            # at a random moment, at the latest when so much has come through that all faults find their place
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(stage.rows(due), rng.uniform(0.0, 0.35))
+            kind = rng.choice(["kill job", "kill job", "kill node", "cut", "stop"])
+            if kind == "stop":
+                pid = stage.pid_of(rng.randint(1, jobs))
+                task = asyncio.create_task(stop_process(pid, rng.uniform(0.05, 0.6)))
+            else:
+                target = str(rng.randint(1, jobs) if kind == "kill job" else rng.randint(1, nodes))
+                task = asyncio.create_task(stage.fault(kind, target, rng.uniform(0.05, 1.0)))
+            running.add(task)
+        await asyncio.gather(*running)
+
+    return script
+
+
+async def stop_process(pid: int, seconds: float) -> None:
+    """SIGSTOP, then SIGCONT."""
+    if pid:
+        try:
+            os.kill(pid, signal.SIGSTOP)
+            await asyncio.sleep(seconds)
+        except ProcessLookupError:
+            return
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def descriptors() -> set[str]:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-import os
 import re
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +26,9 @@ from tests.e2e.failover import (
     events,
     gated,
     project_of,
+    random_faults,
     seeded,
+    stop_process,
 )
 from tests.e2e.support import column, finish, rows
 from tests.waiting import CommandLine
@@ -76,40 +74,10 @@ def test_thirty_random_faults(fission: CommandLine, seed: int) -> None:
     check(quiet, diamond_rows(limit), 5)
     undisturbed = quiet.result.read_bytes()
 
-    async def script(stage: Stage) -> None:
-        running: set[asyncio.Task[None]] = set()
-        for number in range(faults):
-            due = (limit // 2) * number // (faults + 4)
-            # at a random moment, at the latest when so much has come through that all faults find their place
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(stage.rows(due), rng.uniform(0.0, 0.35))
-            kind = rng.choice(["kill job", "kill job", "kill node", "cut", "stop"])
-            if kind == "stop":
-                pid = stage.pid_of(rng.randint(1, 5))
-                task = asyncio.create_task(stop_process(pid, rng.uniform(0.05, 0.6)))
-            else:
-                target = str(rng.randint(1, 5) if kind == "kill job" else rng.randint(1, 3))
-                task = asyncio.create_task(stage.fault(kind, target, rng.uniform(0.05, 1.0)))
-            running.add(task)
-        await asyncio.gather(*running)
-
-    ran = Stage(fission).run(script, nodes=3)
+    ran = Stage(fission).run(random_faults(rng, faults, rows=limit // 2), nodes=3)
     assert ran.result.read_bytes() == undisturbed, ran
     check(ran, diamond_rows(limit), 5)
     assert len(ran.failovers) >= 5, ran
-
-
-async def stop_process(pid: int, seconds: float) -> None:
-    """SIGSTOP, then SIGCONT."""
-    if pid:
-        try:
-            os.kill(pid, signal.SIGSTOP)
-            await asyncio.sleep(seconds)
-        except ProcessLookupError:
-            return
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
 
 
 def test_chaos_by_the_command_line(fission: CommandLine) -> None:

@@ -20,6 +20,7 @@ DESCRIPTORS = st.builds(
     length=BIG,
     stamp=BIG,
     reader=st.integers(0, 2**16 - 1),
+    handed_on=st.booleans(),
 )
 
 # -- descriptors ------------------------------------------------------------------------------------------------------
@@ -143,6 +144,10 @@ def test_marks_have_places_of_their_own(readers: int, incarnation: int) -> None:
     assert max(places) + MARK_BYTES <= entry
     assert all(place % MARK_BYTES == 0 for place in places)
     assert entry % 64 == 0
+    own = [shared_blocks.life_offset(reader) for reader in range(readers)]
+    assert (own[0], len(set(own))) == (len(shared_blocks.pack_head(entry, entry)), readers)
+    assert own[-1] + MARK_BYTES <= entry
+    assert all(place % MARK_BYTES == 0 for place in own)
 
 
 @given(st.integers(ALIGNMENT, 1 << 40), st.integers(1, 20).map(lambda lines: 64 * lines))

@@ -7,7 +7,7 @@ An `Arena` is a few files below /dev/shm, laid out as `fission.protocol.shared_b
   memory (array, slice, memoryview) is gone; see `fission.adapters.shared_views`.
 
 So memory is given back at the later of the two, nobody waits for anybody, and holding needs no message. Marks of the killed go away
-when the producer hears of a new life (`Arena.forget_reader`).
+when the producer hears of a new life (`Arena.forget_reader`), or a new life of a reader behind its own reads here itself.
 
 **Order of memory accesses.** A block is released by a message that its reader sends after it has marked, so the mark is there when the
 producer looks. Taking a descriptor of a block that was released before is a mistake or an old life; the stamp shows it.
@@ -121,6 +121,7 @@ class Lease:
     """
 
     __slots__ = ("_arena", "descriptor", "nbytes", "readers")
+    handed_on = False
 
     def __init__(self, arena: Arena, descriptor: Descriptor, readers: Collection[int]) -> None:
         self.descriptor = descriptor
@@ -155,6 +156,7 @@ class Arena:
         incarnation: int,
         readers: Sequence[int],
         *,
+        behind: int = 0,
         limit: int = LIMIT_BYTES,
         segment_bytes: int = SEGMENT_BYTES,
         folder: str = FOLDER,
@@ -166,6 +168,7 @@ class Arena:
             job: id of the producer.
             incarnation: of the producer.
             readers: for each reader, its incarnation; readers are numbered from 0 in this order (the job's outputs).
+            behind: readers that those may hand blocks on to, numbered behind them.
             limit: most bytes of memory.
             segment_bytes: address space of a segment.
             folder: of a file system in memory.
@@ -181,7 +184,8 @@ class Arena:
         self._readers = list(readers)
         self._limit, self._folder = limit, folder
         self._segment_bytes = -(-segment_bytes // ALIGNMENT) * ALIGNMENT
-        self._entry_bytes = shared_blocks.entry_bytes(len(self._readers))
+        self._behind = behind
+        self._entry_bytes = shared_blocks.entry_bytes(len(self._readers) + behind)
         self._unmarked = bytes(self._entry_bytes - STAMP_BYTES)
         self._segments: list[_Segment] = []
         self._slots: dict[int, _Slot] = {}  # by stamp
@@ -314,7 +318,14 @@ class Arena:
             return False
         words = memoryview(marks).cast("I")
         # a life that we have not heard of yet counts, an older one does not
-        return any(max(words[LIVES * index : LIVES * index + LIVES]) >= life for index, life in enumerate(self._readers))
+        lives = [*self._readers, *self._lives_behind(slot.segment)]
+        return any(max(words[LIVES * index : LIVES * index + LIVES]) >= life for index, life in enumerate(lives))
+
+    def _lives_behind(self, segment: _Segment) -> list[int]:
+        """The newest lives of the readers behind ours that have read in a segment; the first counts where none has."""
+        first = len(self._readers)
+        words = segment.memory[shared_blocks.life_offset(first) : shared_blocks.life_offset(first + self._behind)]
+        return [max(1, life) for life in memoryview(words).cast("I")]
 
     def _grow(self, need: int) -> bool:
         """Take more memory, as little as will do; return whether there was some."""

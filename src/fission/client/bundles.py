@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fission.core.base import BaseJob, group_names
+from fission.core.jobs import PythonJob
 from fission.core.network import Network
 from fission.core.python_job import resumable
 from fission.ports import JobBundle, Wiring
@@ -16,6 +17,8 @@ from fission.protocol.window import WINDOW_BLOCKS, WINDOW_BYTES
 
 LINKS = "fission.adapters.zmq_links:ZmqLinks"
 GUARD = ("fission.adapters.keys:load_keys", "fission.adapters.curve:Guard")
+#: Pipes behind a job's own outputs that its big blocks may be handed on to. Arbitrary: with one output, a slot's entry is two cache lines.
+HANDED_ON_TO = 6
 SHARED = ("fission.adapters.shared_memory:Arena", "fission.adapters.shared_views:Views")
 
 
@@ -141,6 +144,7 @@ class Bundles:
         self._addresses = addresses
         self._incarnation = incarnation
         self._needed = loaded.network.needed
+        self._readers = readers(loaded.network)
         self._pickled = {number: pickled(job) for number, job in loaded.network.jobs.items()}
 
     def bundle(
@@ -187,6 +191,8 @@ class Bundles:
             shared=SHARED,
             guard=GUARD,
             shared_prefix=self._addresses.shared_prefix,
+            handed_on=_handed_on(network, job, self._readers),
+            behind=len(self._readers[number]) - len(job.outputs),
             consumers={pipe.id: self._life(network.consumer(pipe.id))[1] for pipe in job.outputs},
         )
 
@@ -194,6 +200,42 @@ class Bundles:
         if job is None:
             return 0, 1  # a checked network has both ends of every pipe
         return job.id, max(1, self._incarnation(job.id))
+
+
+def readers(network: Network) -> dict[int, list[int]]:
+    """Return for each job the pipes that its big blocks may be read from: its outputs, and behind them what they may be handed on to.
+
+    A job may hand on the block that it was given for a compute block, because that is not released before the job's outputs are. This
+    does not hold for ASYNC pipes and for those of which blocks are dropped; and executables read bytes.
+    """
+    found = {}
+    for number, job in network.jobs.items():
+        pipes = [pipe.id for pipe in job.outputs]
+        position, most = 0, len(pipes) + HANDED_ON_TO
+        while position < len(pipes) < most:
+            consumer = network.consumer(pipes[position])
+            if _waits_for_releases(network, pipes[position]) and isinstance(consumer, PythonJob):
+                behind = [pipe.id for pipe in consumer.outputs if _waits_for_releases(network, pipe.id) and pipe.id not in pipes]
+                pipes += behind[: most - len(pipes)]
+            position += 1
+        found[number] = pipes
+    return found
+
+
+def _waits_for_releases(network: Network, pipe: int) -> bool:
+    consumer = network.consumer(pipe)
+    return not network.pipes[pipe].ASYNC and not _meets_executable(network, pipe) and consumer is not None and not consumer.MAX_QUEUE
+
+
+def _handed_on(network: Network, job: BaseJob, readers: Mapping[int, list[int]]) -> dict[int, dict[int, int]]:
+    """By producer: for each output of the job its number among the producer's readers, if it is one behind the producer's outputs."""
+    found: dict[int, dict[int, int]] = {}
+    for producer, pipes in readers.items():
+        if producer != job.id:
+            numbers = {index: pipes.index(pipe.id) for index, pipe in enumerate(job.outputs) if pipe.id in pipes}
+            if numbers:
+                found[producer] = numbers
+    return found
 
 
 def plans(network: Network, restarts: int) -> list[JobPlan]:

@@ -248,6 +248,12 @@ class Aligner:
         receiver = self._input(message.pipe).receiver
         return receiver.current(message.incarnation, message.generation)
 
+    def lacks(self, message: Data) -> bool:
+        """Whether a message that was not taken would bring new blocks of the producer's newest life and generation."""
+        receiver = self._input(message.pipe).receiver
+        last = message.sqn + len(message.payloads) - 1
+        return receiver.current(message.incarnation, message.generation) and last > receiver.high
+
     def announce(self, pipe: int, incarnation: int) -> None:
         """A producer has a new life: whatever comes from older ones is dropped from now on."""
         self._input(pipe).receiver.announce(incarnation)

@@ -3,12 +3,17 @@
 A *segment* is a piece of memory with a name. It begins with a table of one *entry* a slot, apart from the data, so that whatever a
 process writes too late, it writes into the table:
 
-    entry 0      magic u64 | bytes of an entry u32 | number of entries u32
+    entry 0      magic u64 | bytes of an entry u32 | number of entries u32 | for each reader its newest life, u32
     entry 1 ...  stamp u64 | for each reader `LIVES` marks, u32 each
 
 The *stamp* says which buffer the slot holds, 0 for none. A reader's *mark* says that it holds the slot: it is the reader's incarnation,
 at the place ``incarnation % LIVES``, and is cleared only by the life that set it. So a process that was stopped, replaced and wakes up
 cannot clear its successor's marks. Numbers are in the machine's own byte order: a segment never leaves its host.
+
+Readers are those that the producer sends its blocks to, and behind them those that a block may be *handed on* to: a job that returns
+a buffer as it was given it sends the descriptor on instead of a copy. The producer knows the lives of the former; the latter write
+their newest life into entry 0. Nobody needs to tell the producer of what was handed on: it uses no slot again before the job in
+between has released it, which waits for the release of what it has handed on.
 
 Names are ``PREFIX-JOB.INCARNATION-NUMBER``, the prefix is ``fission-TOKEN`` with a token that only one run has.
 """
@@ -42,7 +47,7 @@ _CACHE_LINE = 64
 _MAGIC = 0x31_4D48_5353_4946  # "FISSHM1", read as a number
 _HEAD = struct.Struct("=QII")
 _WIRE = struct.Struct("<BBHIQQQ")
-_WIRE_VERSION = 1
+_OWN, _HANDED_ON = 1, 2
 _PREFIX = r"fission-[A-Za-z0-9_]{1,100}"
 _JOB = r"-\d{1,10}"
 _NAME = re.compile(rf"({_PREFIX}{_JOB})\.(\d{{1,10}})-(\d{{1,6}})", re.ASCII)
@@ -52,7 +57,8 @@ _SWEPT = re.compile(rf"{_PREFIX}(?:{_JOB}(?:\.\d{{1,10}})?)?", re.ASCII)
 class BlockGone(RemoteProtocolError):
     """The memory behind a descriptor holds that block no longer: a duplicate of a released block, or one of an older life.
 
-    The message with the descriptor is to be dropped; nothing was lost by that.
+    The message with the descriptor is to be dropped. Nothing was lost by that if the producer itself has sent it; what another job
+    has handed on may be lacking.
     """
 
 
@@ -66,6 +72,7 @@ class Descriptor(NamedTuple):
         length: in bytes.
         stamp: what the slot's entry says as long as the slot holds this buffer; unique among the producer's.
         reader: for which of the producer's readers this descriptor is.
+        handed_on: who sends it is not the producer, and nobody will send the block again because the producer has a new life.
     """
 
     segment: str
@@ -74,11 +81,13 @@ class Descriptor(NamedTuple):
     length: int
     stamp: int
     reader: int = 0
+    handed_on: bool = False
 
     def pack(self) -> bytes:
         """Return the descriptor as it travels, about 60 bytes."""
         name = self.segment.encode()
-        return _WIRE.pack(_WIRE_VERSION, len(name), self.reader, self.slot, self.offset, self.length, self.stamp) + name
+        kind = _HANDED_ON if self.handed_on else _OWN
+        return _WIRE.pack(kind, len(name), self.reader, self.slot, self.offset, self.length, self.stamp) + name
 
     @staticmethod
     def unpack(data: Buffer) -> Descriptor:
@@ -89,18 +98,18 @@ class Descriptor(NamedTuple):
         """
         if len(data) < _WIRE.size:
             raise RemoteProtocolError(f"a descriptor has at least {_WIRE.size} bytes; got {len(data)}")
-        version, name_length, reader, slot, offset, length, stamp = _WIRE.unpack_from(data)
-        if version != _WIRE_VERSION or len(data) != _WIRE.size + name_length:
+        kind, name_length, reader, slot, offset, length, stamp = _WIRE.unpack_from(data)
+        if kind not in (_OWN, _HANDED_ON) or len(data) != _WIRE.size + name_length:
             raise RemoteProtocolError(
-                f"a descriptor has version {_WIRE_VERSION} and, with a name of {name_length} bytes, {_WIRE.size + name_length} bytes; "
-                f"got version {version}, {len(data)} bytes"
+                f"a descriptor is of kind {_OWN} or {_HANDED_ON} and, with a name of {name_length} bytes, has {_WIRE.size + name_length} "
+                f"bytes; got kind {kind}, {len(data)} bytes"
             )
         name = str(data[_WIRE.size :], "ascii", "replace")
         if parse_name(name) is None:
             raise RemoteProtocolError(f"a segment's name is PREFIX-JOB.INCARNATION-NUMBER; got {name!r}")
         if not slot or not length or not stamp or offset % ALIGNMENT:
             raise RemoteProtocolError(f"a descriptor cannot have slot {slot}, offset {offset}, length {length} and stamp {stamp}")
-        return Descriptor(name, slot, offset, length, stamp, reader)
+        return Descriptor(name, slot, offset, length, stamp, reader, kind == _HANDED_ON)
 
 
 # -- names ------------------------------------------------------------------------------------------------------------
@@ -116,6 +125,11 @@ def owner_name(prefix: str, job: int) -> str:
     if not re.fullmatch(_PREFIX + _JOB, name, re.ASCII):
         raise LocalProtocolError(f"the prefix of shared memory is fission- and up to 100 letters, digits and _; got {prefix!r}, job {job}")
     return name
+
+
+def owner_job(owner: str) -> int:
+    """Return the job of such a name."""
+    return int(owner.rpartition("-")[2])
 
 
 def segment_name(owner: str, incarnation: int, number: int) -> str:
@@ -164,6 +178,11 @@ def table_bytes(segment_bytes: int, entry: int) -> int:
 def mark_offset(reader: int, incarnation: int) -> int:
     """Return where in an entry a reader's mark is, in bytes."""
     return STAMP_BYTES + MARK_BYTES * (reader * LIVES + incarnation % LIVES)
+
+
+def life_offset(reader: int) -> int:
+    """Return where in entry 0 the newest life of a reader is, in bytes."""
+    return _HEAD.size + MARK_BYTES * reader
 
 
 def pack_head(entry: int, table: int) -> bytes:

@@ -11,12 +11,17 @@ from fission.protocol.frames import Buffer
 
 
 class Leased(list[Buffer]):
-    """A message whose buffers are in shared memory, for as long as this object keeps their leases."""
+    """A message whose buffers are in shared memory, for as long as this object keeps their leases.
+
+    Attributes:
+        handed_on: whether one of them is in another job's: its former lives' memory may be gone for a new life of the consumer.
+    """
 
     def __init__(self, message: list[Buffer], leases: list[Lease], again: Callable[[], list[Buffer]]) -> None:
         super().__init__(message)
         self._leases = leases
         self._again = again
+        self.handed_on = any(lease.handed_on for lease in leases)
 
     def for_afar(self) -> list[Buffer]:
         """The same message for a consumer on another machine."""

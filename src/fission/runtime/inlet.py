@@ -25,6 +25,10 @@ RELEASE_SHARE = 4
 RELEASE_AFTER_S = 0.02
 
 
+class MemoryGone(Exception):
+    """A block that this job needs, and that others hold as sent, was in memory that is gone. A new life of this job gets it as a copy."""
+
+
 class Inlets:
     """All inputs of one job. `feed` and `take` belong to the job's main thread; `release` to any thread.
 
@@ -62,6 +66,7 @@ class Inlets:
         self._viewer = viewer
         self._lock = threading.Lock()
         self._released: dict[int, int] = {}
+        self._block_counts = {spec.pipe: spec.block_count for spec in specs}
         self._pipes = [spec.pipe for spec in specs] + [spec.pipe for spec in optional]
         self._step = max(1, window_blocks // RELEASE_SHARE)
         self._byte_step = max(1, window_bytes // RELEASE_SHARE)
@@ -84,7 +89,7 @@ class Inlets:
                 return
             payloads = message.payloads
             if type(payloads[0]) is list:
-                size = self._look_up(payloads)
+                size = self._look_up(message)
             else:
                 size = len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
             target: Any = self.aligner
@@ -100,14 +105,33 @@ class Inlets:
             self.malformed += 1
             log.warning("dropped a message that is none: %s", why)
 
-    def _look_up(self, blocks: list[list[Any]]) -> int:
+    def _look_up(self, message: Data) -> int:
         """Put the memory itself where blocks name shared memory; return their bytes. Before anything else: what is gone was never here."""
-        for parts in blocks:
+        count = self._block_counts.get(message.pipe, 0)
+        for sqn, parts in enumerate(message.payloads, message.sqn):
             if len(parts) > 1 and isinstance(parts[1], Descriptor):
                 if self._viewer is None:
                     raise RemoteProtocolError("a block in shared memory, and this process has none")
-                parts[1:] = [self._viewer.get(descriptor) for descriptor in parts[1:]]
-        return sum(memoryview(part).nbytes for parts in blocks for part in parts)
+                taken_for = (message.generation, (sqn - 1) // count + 1) if count else None
+                try:
+                    parts[1:] = [self._viewer.get(descriptor, taken_for) for descriptor in parts[1:]]
+                except BlockGone as why:
+                    self._check_gone(message, parts[1], why)
+                    raise
+        return sum(memoryview(part).nbytes for parts in message.payloads for part in parts)
+
+    def works_on(self, taken_for: tuple[int, int] | None) -> bool:
+        """Whether a buffer belongs to the compute block that the job works on: one that is done with may be released at any time.
+
+        Args:
+            taken_for: its generation and compute block; None: it came by an ASYNC pipe.
+        """
+        return taken_for is not None and taken_for[0] == self.generation and taken_for[1] > self.done
+
+    def _check_gone(self, message: Data, descriptor: Descriptor, why: BlockGone) -> None:
+        """A producer's new life sends its own blocks again. What another job has handed on only comes again to a new life of this one."""
+        if descriptor.handed_on and not self._closed and self.aligner is not None and self.aligner.lacks(message):
+            raise MemoryGone(f"blocks from {message.sqn} on of pipe {message.pipe} cannot be read any more: {why}") from None
 
     def _target(self, pipe: int) -> Any:
         target = self.optional.get(pipe, self.aligner)

@@ -58,6 +58,7 @@ class JobPipes(ABC):
             viewer: of big buffers that come in.
         """
         self.lender = lender
+        self._viewer = viewer
         self._refusals_told = False
         self._links = links
         self._bundle = bundle
@@ -311,15 +312,29 @@ class JobPipes(ABC):
         self._links.tell(frames.encode_word(word))
 
     def lend(self, buffer: Any, readers: Sequence[int] | None = None) -> Lease | None:
-        """Copy a big buffer into shared memory for some outputs (by default all); None if it must go another way."""
+        """Put a big buffer into shared memory for some outputs (by default all); None if it must go another way.
+
+        It is copied, but for one that the job was given for this compute block and returns as it is.
+        """
         near = [one for one in (range(len(self.outlets)) if readers is None else readers) if self.outlets[one].near]
         if not near:
             return None  # nobody is on this machine
+        handed_on = self._handed_on(buffer, near) if self._bundle.handed_on and self._viewer is not None else None
+        if handed_on is not None:
+            return handed_on
         lease = self.lender.lend(buffer, near) if self.lender is not None else None
         if lease is None and self.lender is not None and self.lender.refused and not self._refusals_told:
             self._refusals_told = True
             self.say("warning", {"text": "no room in shared memory: big blocks go the slow way until there is some"})
         return lease
+
+    def _handed_on(self, buffer: memoryview, outputs: Sequence[int]) -> Lease | None:
+        taken = self._viewer.taken(buffer) if self._viewer is not None else None
+        numbers = self._bundle.handed_on.get(taken.producer) if taken is not None else None
+        if taken is None or numbers is None or not all(one in numbers for one in outputs):
+            return None
+        # only what is not released before this block's outputs are: then its producer uses the slot for nothing else meanwhile
+        return taken.lease({one: numbers[one] for one in outputs}) if self.inlets.works_on(taken.taken_for) else None
 
     def _drain_inputs(self) -> None:
         message = self._links.receive(wait=False)

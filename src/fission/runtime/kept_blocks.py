@@ -121,7 +121,8 @@ class KeptBlocks(ABC):
                 self._links.send(self.pipe, [self._opening(generation, window)])
                 for sent in window.unreleased():
                     item = sent.item
-                    self._links.send(self.pipe, item.for_afar() if isinstance(item, Leased) and not near else item)
+                    copied = isinstance(item, Leased) and (item.handed_on or not near)
+                    self._links.send(self.pipe, item.for_afar() if copied else item)
                     blocks += sent.last - sent.first + 1
             self.taken = self._window.released
             self.through = 0
