@@ -1,0 +1,43 @@
+"""The interfaces between the decisions and the outside world, and what crosses them.
+
+A job's process is handed a `Links`; the client is handed an `Engine`, a `Clock` and an `Observer`. Every interface has a real
+implementation and an in-memory one under `fission.adapters`, held to one conformance suite.
+"""
+
+from __future__ import annotations
+
+from fission.ports.bundle import Archive, Baggage, JobBundle, Place, Wiring
+from fission.ports.client import CheckpointStore, Clock, Observer
+from fission.ports.engine import Engine, EngineEvent, EngineNotice, JobExited, JobOutput, NodeGone, NodeJoined, NodePulse, NodeState
+from fission.ports.links import Links
+from fission.ports.names import JobId, NodeName, PipeId, Seconds
+from fission.ports.shared import Lease, Lender, Taken, Viewer
+
+__all__ = [
+    "Archive",
+    "Baggage",
+    "CheckpointStore",
+    "Clock",
+    "Engine",
+    "EngineEvent",
+    "EngineNotice",
+    "JobBundle",
+    "JobExited",
+    "JobId",
+    "JobOutput",
+    "Lease",
+    "Lender",
+    "Links",
+    "NodeGone",
+    "NodeJoined",
+    "NodeName",
+    "NodePulse",
+    "NodeState",
+    "Observer",
+    "PipeId",
+    "Place",
+    "Seconds",
+    "Taken",
+    "Viewer",
+    "Wiring",
+]

@@ -1,0 +1,133 @@
+"""Where jobs run: what the client asks of an engine, and what it hears."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from fission.ports.bundle import JobBundle
+from fission.ports.names import JobId, NodeName, Seconds
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """A node as its engine sees it."""
+
+    name: NodeName
+    ip: str = ""
+    jobs: frozenset[JobId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutput:
+    """A job wrote lines to its standard output or error.
+
+    Attributes:
+        stream: "stdout" or "stderr".
+        lines: without their newlines.
+    """
+
+    job_id: JobId
+    stream: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobExited:
+    """A job's process has ended; all its output was reported before.
+
+    Attributes:
+        code: its exit code; negative: the signal that killed it.
+        report: what the job's runtime said at the end (see `fission.runtime.report`); empty if it could not.
+    """
+
+    job_id: JobId
+    incarnation: int
+    code: int
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NodePulse:
+    """A node is alive.
+
+    Attributes:
+        incarnation: which life of the node's service it is, from 1.
+        means: what of `core.nodes.NodeInfo` it has measured, by the names there; may be empty.
+    """
+
+    name: NodeName
+    incarnation: int = 1
+    means: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeJoined:
+    """A node that the client did not know is there, or a known one with other properties; its first pulse follows.
+
+    Attributes:
+        lives: (job, incarnation) of what still runs there of this run of the network.
+    """
+
+    name: NodeName
+    ip: str
+    groups: tuple[str, ...]
+    max_jobs: int
+    incarnation: int = 1
+    lives: tuple[tuple[JobId, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineNotice:
+    """Something that the user should know."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGone:
+    """A node's service has ended, or what carried its connection saw it end; its jobs are dead or will stop by themselves.
+
+    Attributes:
+        reason: why it was judged so.
+    """
+
+    name: NodeName
+    reason: str
+    incarnation: int = 1
+
+
+EngineEvent: TypeAlias = "JobOutput | JobExited | NodeJoined | NodePulse | NodeGone | EngineNotice"
+
+
+class Engine(Protocol):
+    """Who hosts job processes. All calls come from one asyncio loop."""
+
+    async def open(self) -> None:
+        """Start what is needed; afterwards `nodes` has entries. Raises EngineError."""
+        ...
+
+    def nodes(self) -> Mapping[NodeName, NodeState]:
+        """The nodes that are up."""
+        ...
+
+    def events(self) -> AsyncIterator[EngineEvent]:
+        """What happens, in order, until `close`. Only one caller."""
+        ...
+
+    async def launch(self, job: JobBundle, node: NodeName) -> None:
+        """Start a job on a node; returns when the order was given. Its end is an event, also if it could not start."""
+        ...
+
+    async def stop(self, job: JobId, incarnation: int, node: NodeName, *, grace: Seconds) -> None:
+        """Ask a life of a job to stop (its ``finally`` blocks run); after ``grace`` seconds it is killed. Its end is an event."""
+        ...
+
+    async def lost(self, node: NodeName) -> None:
+        """The client has judged a node dead: orders that wait for it are dropped."""
+        ...
+
+    async def close(self) -> None:
+        """Kill what still runs and give everything back: no process of ours is left. Calling it twice is right."""
+        ...
