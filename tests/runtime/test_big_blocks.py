@@ -18,7 +18,7 @@ from fission.protocol.window import SendWindow
 from fission.runtime import outlet as outlet_module
 from fission.runtime.inlet import Inlets
 from fission.runtime.outlet import Outlet
-from fission.runtime.pacing import COALESCE_SHARE, HOLD_S
+from fission.runtime.pacing import BEHIND_SHARE, COALESCE_SHARE, HOLD_S
 from fission.runtime.watch import Tap
 
 KIB = 1 << 10
@@ -163,11 +163,12 @@ def test_where_many_bytes_wait_the_link_counts_as_busy(line: Line, monkeypatch: 
     now = [0.0]
     monkeypatch.setattr(outlet_module, "perf_counter", lambda: now[0])
     counts = []
-    for _ in range(16):
+    behind = WINDOW_BYTES // BEHIND_SHARE // (64 * KIB)
+    for _ in range(behind + 2 * TOGETHER):
         now[0] += 2 * HOLD_S
         line.put(64 * KIB)
         counts += line.arrive()
-    assert counts == [1] * 8 + [4, 4]  # a quarter of the window, 2 MiB, takes 8
+    assert counts == [1] * behind + [TOGETHER, TOGETHER]
 
 
 kinds = st.one_of(

@@ -131,15 +131,14 @@ class Lease:
 
     def pack(self, reader: int) -> bytes:
         """Return the descriptor for one of its readers, as it travels."""
-        return self.descriptor._replace(reader=reader).pack()
+        return self.descriptor.pack(reader)
 
     def view(self) -> memoryview:
         """Return the producer's own view; see `Arena.view`."""
         return self._arena.view(self.descriptor)
 
     def __del__(self) -> None:
-        for reader in self.readers:
-            self._arena.release(self.descriptor._replace(reader=reader))
+        self._arena.release_for(self.descriptor.stamp, self.readers)
 
 
 class Arena:
@@ -250,6 +249,11 @@ class Arena:
     def release(self, descriptor: Descriptor) -> None:
         """The descriptor's reader will never be sent the block again. Doing it twice is right."""
         self._returned.append((descriptor.stamp, descriptor.reader))
+
+    def release_for(self, stamp: int, readers: Collection[int]) -> None:
+        """As `release`, for several readers of the buffer with that stamp."""
+        for reader in readers:
+            self._returned.append((stamp, reader))
 
     def forget_reader(self, reader: int, incarnation: int) -> None:
         """A reader lives its ``incarnation``: what older lives of it hold does not count any more. Older news change nothing."""

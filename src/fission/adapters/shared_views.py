@@ -75,7 +75,7 @@ class HandedOn:
         self._numbers = numbers
 
     def pack(self, reader: int) -> bytes:
-        return self._descriptor._replace(reader=self._numbers[reader], handed_on=True).pack()
+        return self._descriptor.pack(self._numbers[reader])
 
     def view(self) -> memoryview:
         return self._view
@@ -96,7 +96,7 @@ class Taken(NamedTuple):
 
     def lease(self, numbers: Mapping[int, int]) -> HandedOn:
         """Lend it on; ``numbers``: of the outputs that it goes to, as the producer numbers its readers."""
-        return HandedOn(self.view, self.descriptor, numbers)
+        return HandedOn(self.view, Descriptor(*self.descriptor[:-1], handed_on=True), numbers)
 
 
 class Views:

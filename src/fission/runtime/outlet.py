@@ -195,6 +195,10 @@ class Outlet(KeptBlocks):
     def _send_in_runs(self, blocks: list[Any], heads: list[int] | None) -> None:
         """Send blocks of which some are big: those in shared memory travel together, as small ones do, and each other one alone."""
         first = 0
+        if self.near and all(map(is_leased, blocks)):  # as nearly always, and quickly: what follows does the same
+            message, size = big_message(self._place, self._reader, blocks, heads)
+            self._send(message, len(blocks), size)
+            return
         for kind, run in groupby(range(len(blocks)), lambda index: self._kind(blocks[index], index)):
             count = len(list(run))
             some, their_heads = blocks[first : first + count], heads and heads[first : first + count]

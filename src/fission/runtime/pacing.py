@@ -17,9 +17,9 @@ HELD_AT_MOST_S = 1e-3
 #: in a message instead of one gain some percent between hosts.
 COALESCE_BLOCKS = 256
 COALESCE_BYTES = 256 << 10
-#: Blocks in shared memory, of which only descriptors travel, are sent when they make this share of the window. Arbitrary: few enough that
-#: the consumer begins soon, and enough to save most of what a message costs.
-COALESCE_SHARE = 8
+#: Blocks in shared memory, of which only descriptors travel, are sent when they make this share of the window. Measured with blocks of
+#: 1 MB: 15 % more of them a second than with an eighth, and no more with a third.
+COALESCE_SHARE = 4
 #: Seconds between looks at the inputs while waiting for room in a circle of jobs; arbitrary.
 CIRCLE_POLL_S = 0.02
 #: Seconds of waiting for room after which the consumer is told of it, again and again. Arbitrary: far above what a release takes in a
