@@ -16,9 +16,10 @@ from fission.protocol.frames import Buffer, Data, Release
 from fission.protocol.inputs import InputSpec
 from fission.protocol.window import SendWindow
 from fission.runtime import outlet as outlet_module
+from fission.runtime.big import Leased, big_message
 from fission.runtime.inlet import Inlets
 from fission.runtime.outlet import Outlet
-from fission.runtime.pacing import BEHIND_SHARE, COALESCE_SHARE, HOLD_S
+from fission.runtime.pacing import BEHIND_SHARE, COALESCE_BYTES, COALESCE_SHARE, HOLD_S
 from fission.runtime.watch import Tap
 
 KIB = 1 << 10
@@ -218,7 +219,7 @@ def test_a_new_life_gets_them_again_where_it_is(line: Line, near: bool) -> None:
     assert [head for *_, head in line.got] == [7 if number == 4 else 0 for number, *_ in line.got]
 
 
-def test_memory_is_given_back_with_the_last_of_those_that_travelled_together(line: Line) -> None:
+def test_memory_is_given_back_with_the_last_that_travelled_with_it(line: Line) -> None:
     line.put(*[64 * KIB] * (1 + TOGETHER))
     line.arrive()
     line.got.clear()
@@ -247,3 +248,49 @@ def test_who_looks_gets_copies_of_all(line: Line) -> None:
         found += zip(decoded.payloads, decoded.heads or [0] * len(decoded.payloads), strict=True)
     assert [(bytes(payload), [bytes(part) for part in buffers]) for (payload, *buffers), _ in found] == as_got(*blocks)
     assert [head for _, head in found] == [0, 0, 9, 0, 0]
+
+
+# -- broken on purpose ------------------------------------------------------------------------------------------------
+
+
+def _without_heads(outlet: Outlet, blocks: list[Any], heads: list[int] | None) -> None:
+    _as_it_is(outlet, blocks, None)
+
+
+def _one_number(outlet: Outlet, blocks: list[Any], heads: list[int] | None) -> None:
+    """Numbers a message like one block."""
+    before = outlet._window.next
+    _as_it_is(outlet, blocks, heads)
+    outlet._window.next = before + 1
+
+
+def _without_leases(place: Any, reader: int | None, blocks: list[list[Any]], heads: list[int] | None) -> Any:
+    message, size = big_message(place, reader, blocks, heads)
+    return list(message), size
+
+
+_as_it_is = Outlet._send_in_runs
+
+BROKEN = {
+    "each travels alone": (Outlet, "_weight", lambda outlet, payload: COALESCE_BYTES, test_a_busy_link_sends_several_at_once, ()),
+    "they have no weight": (Outlet, "_weight", lambda outlet, payload: 1, test_a_busy_link_sends_several_at_once, ()),
+    "one number for all": (Outlet, "_send_in_runs", _one_number, test_a_busy_link_sends_several_at_once, ()),
+    "no heads": (Outlet, "_send_in_runs", _without_heads, test_a_new_life_gets_them_again_where_it_is, (True,)),
+    "places for another machine": (Leased, "for_afar", lambda message: message, test_a_new_life_gets_them_again_where_it_is, (False,)),
+    "nobody keeps the memory": (outlet_module, "big_message", _without_leases, test_a_new_life_gets_them_again_where_it_is, (False,)),
+    "memory is never given back": (
+        Arena,
+        "release_for",
+        lambda *_: None,
+        test_memory_is_given_back_with_the_last_that_travelled_with_it,
+        (),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_broken_is_caught(line: Line, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    owner, method, broken, test, arguments = BROKEN[name]
+    monkeypatch.setattr(owner, method, broken)
+    with pytest.raises(AssertionError):
+        test(line, *arguments)  # type: ignore[operator]
