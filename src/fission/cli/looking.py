@@ -15,16 +15,6 @@ from fission.cli.table import Session
 from fission.errors import UnknownNameError
 
 
-def load_network(session: Session) -> Any:
-    """The network, as a simulation loads it: its machines are not looked at."""
-    from fission.cli import interrupts
-    from fission.project.config import load
-
-    interrupts.loaded()
-    with interrupts.Noticed():
-        return load(session.root, session.network, simulation=True)
-
-
 def find_pipe(network: Any, text: str) -> Any:
     """The pipe that the user means by its id. Raises UnknownNameError with the nearest."""
     from fission.project.names import did_you_mean

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from fission.cli.loading import load_incomplete_network
 from fission.cli.table import Session
 from fission.errors import UserError
 
@@ -20,14 +21,10 @@ DOT_S = 120.0
 
 def picture(session: Session) -> Any:
     """The picture of the session's network, also of an incomplete one, with its placement if it runs here."""
-    from fission.cli import interrupts
     from fission.client.watching import placement
-    from fission.project.config import load_incomplete
     from fission.project.drawing import picture_of
 
-    interrupts.loaded()
-    with interrupts.Noticed():
-        loaded, _, faults = load_incomplete(session.root, session.network)
+    loaded, _, faults = load_incomplete_network(session)
     for fault in faults:
         click.secho("Warning: ", fg="yellow", bold=True, nl=False, err=True)
         click.echo(str(fault), err=True)

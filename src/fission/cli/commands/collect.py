@@ -6,7 +6,7 @@ import json
 
 import click
 
-from fission.cli import interrupts
+from fission.cli.loading import load_network
 from fission.cli.table import Session, example
 
 
@@ -19,11 +19,8 @@ def command(session: Session, as_json: bool) -> int:
     From a running network by its client; else the nodes are asked for them.
     """
     from fission.client.collect import collect
-    from fission.project.config import load
 
-    interrupts.loaded()
-    with interrupts.Noticed():
-        loaded = load(session.root, session.network)
+    loaded = load_network(session)
     found = collect(loaded, lambda text: click.echo(text, err=True))
     if as_json:
         click.echo(json.dumps({node: str(path) for node, path in found.items()}, indent=2))

@@ -7,7 +7,8 @@ import json
 import click
 
 from fission.cli.completing import pipes
-from fission.cli.looking import as_json_value, find_pipe, folder_of, load_network, polite, value_reader
+from fission.cli.loading import load_network
+from fission.cli.looking import as_json_value, find_pipe, folder_of, polite, value_reader
 from fission.cli.table import Session, example
 
 #: Longest text of one value, in characters; arbitrary, a few lines of a terminal.
@@ -29,7 +30,7 @@ def command(session: Session, pipe: str, count: int | None, as_json: bool) -> No
     """
     from fission.client.watching import Watch
 
-    network = load_network(session).network
+    network = load_network(session, simulation=True).network
     polite()
     found = find_pipe(network, pipe)
     read = value_reader(found)

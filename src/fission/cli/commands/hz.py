@@ -9,7 +9,8 @@ import time
 import click
 
 from fission.cli.completing import pipes
-from fission.cli.looking import find_pipe, folder_of, load_network, polite, seconds
+from fission.cli.loading import load_network
+from fission.cli.looking import find_pipe, folder_of, polite, seconds
 from fission.cli.table import Session, example
 
 #: Seconds between reports; arbitrary.
@@ -73,7 +74,7 @@ def command(session: Session, pipe: str, duration: float | None, as_json: bool) 
     """
     from fission.client.watching import Watch
 
-    network = load_network(session).network
+    network = load_network(session, simulation=True).network
     polite()
     found = find_pipe(network, pipe)
     whole, part = Rate(), Rate()

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from fission.cli import interrupts
+from fission.cli.loading import load_incomplete_network
 from fission.cli.table import Session, example
 
 #: What the console knows from the start.
@@ -33,12 +34,9 @@ def command(session: Session, console: str | None) -> None:
     """
     from fission.core.base import use
     from fission.errors import UserError
-    from fission.project.config import load_incomplete
     from fission.testing.emulator import emulate
 
-    interrupts.loaded()
-    with interrupts.Noticed():
-        loaded, registry, faults = load_incomplete(session.root, session.network)
+    loaded, registry, faults = load_incomplete_network(session)
     use(registry)
     kind = console or _best()
     if kind != "plain" and importlib.util.find_spec(_MODULES[kind]) is None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from fission.cli import completing
-from fission.cli.looking import find_pipe, folder_of, load_network, seconds
+from fission.cli.loading import load_network
+from fission.cli.looking import find_pipe, folder_of, seconds
 from fission.cli.table import Session, example
 from fission.errors import EXIT_FAILED, EXIT_OK
 
@@ -40,7 +41,7 @@ def command(
     from fission.client.watching import Watch
     from fission.testing.recordings import Recorder
 
-    network = load_network(session).network
+    network = load_network(session, simulation=True).network
     found = [find_pipe(network, text) for text in dict.fromkeys(pipes)]
     deadline = None if duration is None else time.monotonic() + duration
     with Watch(folder_of(session), [pipe.id for pipe in found], credit=CREDIT, everything=True) as watch:

@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from fission.cli.completing import jobs
-from fission.cli.looking import as_json_value, find_job, load_network, value_reader
+from fission.cli.loading import load_network
+from fission.cli.looking import as_json_value, find_job, value_reader
 from fission.cli.table import Session, example
 
 
@@ -48,7 +49,7 @@ def command(session: Session, path: Path, job: str, speed: float | None, out: Pa
     from fission.testing.recordings import Recorder, Recording
     from fission.testing.replay import Replay
 
-    loaded = load_network(session)
+    loaded = load_network(session, simulation=True)
     found = find_job(loaded.network, job)
     recording = Recording(path)
     replay = None

@@ -10,6 +10,7 @@ import click
 
 from fission.cli import interrupts
 from fission.cli.commands.simulate import seconds_above_0
+from fission.cli.loading import load_network
 from fission.cli.table import Session, example
 
 
@@ -29,7 +30,7 @@ def command(session: Session, duration: float | None, resume: bool, detach: bool
     try:
         from fission.cli.console import Console
         from fission.client.run import run
-        from fission.project.config import load
+        from fission.project import config  # noqa: F401 - load_network needs it
     finally:
         gc.freeze()
         gc.enable()
@@ -37,8 +38,7 @@ def command(session: Session, duration: float | None, resume: bool, detach: bool
     interrupts.loaded()
     if detach:
         return _detach(session, duration, resume)
-    with interrupts.Noticed():
-        loaded = load(session.root, session.network)
+    loaded = load_network(session)
     console = Console(out=sys.stderr) if as_json else Console()
     for warning in loaded.network.warnings():
         console.warning(warning)

@@ -21,10 +21,10 @@ def command(session: Session) -> int:
 
     `help` lists the commands, Ctrl-C ends one, Ctrl-D or `exit` ends the prompt. The exit code is that of the last command.
     """
-    from fission.cli.looking import load_network
+    from fission.cli.loading import load_network
     from fission.cli.main import run_line
 
-    network = load_network(session).network
+    network = load_network(session, simulation=True).network
     words = [name for name, entry in COMMANDS.items() if entry.scope == "network" and name != "shell"]
     typing = sys.stdin.isatty()
     if typing:

@@ -9,6 +9,7 @@ import sys
 import click
 
 from fission.cli import interrupts
+from fission.cli.loading import load_network
 from fission.cli.table import Session, example
 
 
@@ -39,11 +40,8 @@ def command(
     """
     from fission.cli.console import Console
     from fission.client import parse_chaos, parse_cut, parse_kill, simulate
-    from fission.project.config import load
 
-    interrupts.loaded()
-    with interrupts.Noticed():
-        loaded = load(session.root, session.network, simulation=True)
+    loaded = load_network(session, simulation=True)
     console = Console(out=sys.stderr) if as_json else Console()
     for warning in loaded.network.warnings():
         console.warning(warning)
