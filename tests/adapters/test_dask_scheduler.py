@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,10 @@ from fission.adapters.cluster.stocker import Stocker
 from fission.adapters.cluster.tasks import ServicePlugin
 from fission.errors import EngineError
 from fission.ports import Archive, NodeName
+from tests.ports import free_ports
 
 IP = "127.0.0.1"
 DEADLINE_S = 20.0
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind((IP, 0))
-        return int(one.getsockname()[1])
 
 
 def with_worker(folder: Path, story: Callable[[DaskScheduler, Worker, list[dict[str, Any]]], Coroutine[Any, Any, None]]) -> None:
@@ -40,7 +34,7 @@ def with_worker(folder: Path, story: Callable[[DaskScheduler, Worker, list[dict[
                 await asyncio.Event().wait()
             return {"said": order["do"]}
 
-        scheduler = DaskScheduler(IP, free_port(), None, None, None)
+        scheduler = DaskScheduler(IP, free_ports(1)[0], None, None, None)
         await scheduler.open(lambda worker: None, lambda worker: None)
         assert scheduler._scheduler is not None
         address = scheduler._scheduler.address

@@ -14,7 +14,7 @@ import zmq
 from fission.adapters.curve import Guard
 from fission.adapters.zmq_api import HANG_UP, ApiClient, ApiServer, Listener, Protect
 from fission.errors import UserError
-from tests.pipelines.daemons import free_ports
+from tests.ports import free_ports
 from tests.waiting import eventually
 
 Answer = Callable[[bytes], bytes | None]

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.pipelines.daemons import STORE, WORKERS, free_ports
+from tests.pipelines.daemons import STORE, WORKERS
+from tests.ports import free_ports
 from tests.waiting import CommandLine, Running, eventually
 
 FILE = """

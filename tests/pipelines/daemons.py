@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ import fission
 from fission.adapters.zmq_api import ApiClient
 from fission.pipelines import PipelineManager
 from fission.pipelines.daemon import ask, protect_with, read_keys
+from tests.ports import free_ports
 from tests.waiting import eventually, is_running
 
 WORKERS = '''
@@ -239,18 +239,6 @@ def main(kind, arguments):
 if __name__ == "__main__":
     main(sys.argv[1], json.loads(sys.argv[2]))
 """
-
-
-def free_ports(number: int) -> list[int]:
-    """Ports of loopback that nobody uses now."""
-    sockets = [socket.socket() for _ in range(number)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 class Daemon:

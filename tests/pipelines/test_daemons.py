@@ -11,6 +11,7 @@ import pytest
 
 from fission.pipelines import Job, Pipeline, PipelineError, PipelineRefused, RouterUnreachable
 from tests.pipelines.daemons import Cluster
+from tests.ports import free_ports
 from tests.waiting import eventually, is_running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]  # each starts real daemons: seconds on a busy machine
@@ -234,7 +235,8 @@ def test_a_second_router_is_refused(cluster: Cluster) -> None:
     second = cluster.start("Router", state=str(cluster.folder / "other.sqlite"))
     assert second.process.wait(20) == 1
     assert "is in use by another program, maybe by another Router: there can be only one" in second.said
-    third = cluster.start("Router", api=["127.0.0.1", cluster.ports[0] - 1], broadcast=["127.0.0.1", cluster.ports[1] - 1])
+    api, broadcast = free_ports(2)
+    third = cluster.start("Router", api=["127.0.0.1", api], broadcast=["127.0.0.1", broadcast])
     assert third.process.wait(20) == 1
     assert "belongs to another Router that is running" in third.said
 

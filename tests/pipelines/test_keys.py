@@ -15,7 +15,8 @@ from fission.adapters.keys import make_keys
 from fission.pipelines import Broker, DaemonError, Job, Pipeline, PipelineManager, Pipeliner, Router, RouterUnreachable
 from fission.pipelines.daemon import read_keys, tls_of
 from fission.pipelines.errors import KeysRefused
-from tests.pipelines.daemons import Cluster, free_ports
+from tests.pipelines.daemons import Cluster
+from tests.ports import free_ports
 from tests.waiting import eventually
 
 API, BROADCAST = "tcp://127.0.0.1:9", "tcp://127.0.0.1:10"
