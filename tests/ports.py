@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import socket
 from collections.abc import Iterator
 
@@ -19,7 +20,8 @@ def _numbers() -> Iterator[int]:
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     first = FIRST + worker % PARTS * EACH
     # not always the same ones: another run may be going on, or have just ended
-    return (first + (os.getpid() + index) % EACH for index in itertools.count())
+    start = random.randrange(EACH)
+    return (first + (start + index) % EACH for index in itertools.count())
 
 
 _next = _numbers()

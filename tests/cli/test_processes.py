@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import fission as package
 from tests.waiting import CommandLine
 
@@ -86,3 +88,10 @@ def test_help_is_quick_and_loads_little(tmp_path: Path) -> None:
         "print([name for name in ('zmq', 'rich', 'asyncio', 'numpy', 'fission.core', 'fission.client') if name in sys.modules])"
     )
     assert python("-c", code, cwd=tmp_path).stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("text", ["signal.raise_signal(signal.SIGINT)", "exec('signal.raise_signal(signal.SIGINT)')"])
+def test_ctrl_c_in_a_text_that_is_executed_is_one_like_any_other(fission: CommandLine, text: str) -> None:
+    """Python notes such a one on its own account, and would kill itself at its end."""
+    fission.project({"net/config.py": f"import signal\n{text}\n{CONFIG}", "shared/jobs/jobs.py": SHARED})
+    assert "Traceback" not in fission.run("net", "simulate", exit_code=130).stderr

@@ -5,32 +5,78 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 BROKER = """
 import os, select, signal
 from fission.pipelines.nest import Nest
 
+def news():
+    select.select([nest], [], [])
+
 nest = Nest(lambda: None, lambda slot, told: signal.pause())
 for slot in range(3):
     nest.start(slot, {})
-for _ in range(UNREAD):
-    select.select([nest], [], [])  # news has come, which nobody reads
-nest._socket.close()
-print(os.waitstatus_to_exitcode(os.waitpid(nest.pid, 0)[1]))
 """
+ENDS = "print(os.waitstatus_to_exitcode(os.waitpid(nest.pid, 0)[1]))\n"
 
 
-def _ends(unread: int) -> subprocess.CompletedProcess[str]:
-    script = BROKER.replace("UNREAD", str(unread))
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=True)
+def _said(story: str) -> tuple[str, str]:
+    done = subprocess.run([sys.executable, "-c", BROKER + story], capture_output=True, text=True, timeout=20, check=True)
+    return done.stdout, done.stderr
 
 
 def test_a_broker_that_goes_away_before_it_has_read_the_news() -> None:
     """The system tells that as a connection that was reset, not as its end."""
-    done = _ends(unread=1)
-    assert (done.stdout, done.stderr) == ("0\n", "")
+    assert _said("news(); nest._socket.close()\n" + ENDS) == ("0\n", "")
 
 
 def test_a_broker_that_goes_away_before_there_is_news() -> None:
     for _ in range(5):  # the nest may be about to tell: the socket breaks under it
-        done = _ends(unread=0)
-        assert (done.stdout, done.stderr) == ("0\n", "")
+        assert _said("nest._socket.close()\n" + ENDS) == ("0\n", "")
+
+
+def test_a_signal_ends_it() -> None:
+    assert _said("news(); os.kill(nest.pid, signal.SIGTERM)\n" + ENDS) == ("0\n", "")
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
+def test_signals_at_its_end_do_not_lead_back_into_the_broker(number: str) -> None:
+    """Whatever a forked process is doing: it must not go on with the code that it was forked from."""
+    story = f"""
+def raises(number, frame):
+    raise RuntimeError("of the Broker")
+
+news()
+signal.signal(signal.{number}, raises)
+nest._socket.close()
+while os.waitpid(nest.pid, os.WNOHANG) == (0, 0):
+    os.kill(nest.pid, signal.{number})
+print("ended")
+"""
+    for _ in range(5):
+        assert _said(story) == ("ended\n", "")
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
+def test_signals_right_behind_the_fork_are_not_answered_by_the_brokers_handlers(number: str) -> None:
+    story = f"""
+nest.close()
+
+def raises(number, frame):
+    if os.getpid() != broker:
+        raise RuntimeError("of the Broker")
+
+broker = os.getpid()
+signal.signal(signal.{number}, raises)
+for _ in range(20):
+    if os.fork() == 0:  # sends signals to all of its group, the nest among them
+        signal.signal(signal.{number}, signal.SIG_IGN)
+        for _ in range(2000):
+            os.killpg(os.getppid(), signal.{number})
+        os._exit(0)
+    Nest(lambda: None, lambda slot, told: None).close()
+    os.wait()
+print("ended")
+"""
+    assert _said("os.setpgid(0, 0)\n" + story) == ("ended\n", "")

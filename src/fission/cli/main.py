@@ -87,6 +87,9 @@ def run_line(words: Sequence[str], session: Session) -> int:
 
 def _exit(code: int) -> NoReturn:
     interrupts.ignore()
+    # A KeyboardInterrupt out of a text that was executed (dataclasses and named tuples are made so) lets Python kill itself by SIGINT
+    # at its end, although it was caught; the next text that is executed makes it forget.
+    exec("")
     sys.exit(code)
 
 

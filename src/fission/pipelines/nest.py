@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Nest:
@@ -36,9 +37,7 @@ class Nest:
         parent = os.getpid()
         sys.stdout.flush()
         sys.stderr.flush()
-        self.pid = os.fork()
-        if self.pid == 0:
-            _guarded(lambda: _nest(theirs, self._socket, parent, prepare, live))
+        self.pid = forked(lambda: _nest(theirs, self._socket, parent, prepare, live))
         theirs.close()
         self._socket.setblocking(False)
         self._rest = b""
@@ -86,6 +85,27 @@ def why(status: int) -> str:
     return f"signal {-code}"
 
 
+def forked(body: Callable[[], object]) -> int:
+    """Fork a process that calls ``body`` and ends; return its pid.
+
+    SIGINT and SIGTERM wait there until ``body`` has set its own handlers and calls `disturbed`: those of the process that forked may raise
+    what leads back into its code.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _guarded(body)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pid
+
+
+def disturbed() -> None:
+    """SIGINT and SIGTERM come again: call it in a forked process when its own handlers, which raise nothing, are set."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+
+
 def _guarded(body: Callable[[], object]) -> NoReturn:
     """A forked process never returns into the code that it was forked from."""
     code = 1
@@ -94,8 +114,6 @@ def _guarded(body: Callable[[], object]) -> NoReturn:
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-    except KeyboardInterrupt:  # right after the fork, where Ctrl-C is not yet for the Broker alone
-        code = 130
     except BaseException:
         traceback.print_exc()
     finally:
@@ -117,15 +135,17 @@ def _nest(mine: socket.socket, theirs: socket.socket, parent: int, prepare: Call
     die_with_parent(parent)
     theirs.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the Broker, which ends us
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # there is nothing to end before there are children
+    disturbed()
+    prepare()
+    gc.freeze()  # what is loaded stays shared with the forks
     children: dict[int, int] = {}
     wake, woken = os.pipe()
     os.set_blocking(wake, False)
     os.set_blocking(woken, False)
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-    prepare()
-    gc.freeze()  # what is loaded stays shared with the forks
+    for number in (signal.SIGCHLD, signal.SIGTERM):  # they are read from the descriptor: a handler that raises may do so anywhere
+        signal.signal(number, lambda number, frame: None)
     try:
         _hatch(mine, wake, children, live)
     finally:
@@ -143,7 +163,8 @@ def _hatch(mine: socket.socket, wake: int, children: dict[int, int], live: Calla
         ready = select.select([mine.fileno(), wake], [], [])[0]
         if wake in ready:
             with contextlib.suppress(BlockingIOError):
-                os.read(wake, 4096)
+                if signal.SIGTERM in os.read(wake, 4096):
+                    return
             for pid in list(children):
                 if (ended := os.waitpid(pid, os.WNOHANG))[0]:
                     _tell(mine, slot=children.pop(pid), pid=pid, status=ended[1])
@@ -158,9 +179,7 @@ def _hatch(mine: socket.socket, wake: int, children: dict[int, int], live: Calla
             for line in lines:
                 order = json.loads(line)
                 me = os.getpid()
-                pid = os.fork()
-                if pid == 0:
-                    _guarded(lambda: _worker(me, mine, wake, order, live))  # noqa: B023 - called at once
+                pid = forked(lambda: _worker(me, mine, wake, order, live))  # noqa: B023 - called at once
                 children[pid] = order["slot"]
                 _tell(mine, slot=order["slot"], pid=pid)
 
@@ -177,4 +196,5 @@ def _worker(nest: int, mine: socket.socket, wake: int, order: dict[str, Any], li
     os.close(wake)
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+    disturbed()
     live(order["slot"], order["told"])

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from fission.errors import FissionError, UserError
 from fission.pipelines.daemon import ask, protect_with, read_keys, sigterm_ends
 from fission.pipelines.errors import DaemonError, RouterAnswer, RouterUnreachable
-from fission.pipelines.nest import die_with_parent, why
+from fission.pipelines.nest import die_with_parent, disturbed, forked, why
 
 #: Seconds before one that died is started again. Arbitrary.
 BACK_OFF_S = 0.2
@@ -73,28 +72,19 @@ class Together:
         parent = os.getpid()
         sys.stdout.flush()
         sys.stderr.flush()
-        pid = os.fork()
-        if pid:
-            self._pids[pid] = name
-            return
-        code = 1
+        self._pids[forked(lambda: self._live(name, parent))] = name
+
+    def _live(self, name: str, parent: int) -> None:
+        """In a process of its own: be that daemon."""
+        die_with_parent(parent)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for our parent, which ends us
+        disturbed()
         try:
-            die_with_parent(parent)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for our parent, which ends us
             self._makers[name]().start()
-            code = 0
-        except UserError as error:
-            code = HOPELESS
-            sys.stderr.write(f"Error: {error}\n")
         except FissionError as error:
             sys.stderr.write(f"Error: {error}\n")
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            with contextlib.suppress(Exception):
-                sys.stderr.flush()
-            os._exit(code)
+            sys.exit(HOPELESS if isinstance(error, UserError) else 1)
 
     def _collect(self, *, block: bool) -> None:
         """Starts again who has died."""
