@@ -241,6 +241,12 @@ if __name__ == "__main__":
 """
 
 
+def whole_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file of JSON lines that may be written to: the last line counts when its end is there."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
 class Daemon:
     """A daemon's process, and what it has said."""
 
@@ -364,8 +370,7 @@ class Cluster:
 
     def runs(self, what: str | None = None, worker: str | None = None) -> list[dict[str, Any]]:
         """What the jobs have noted."""
-        lines = self.runs_file.read_text().splitlines() if self.runs_file.exists() else []
-        found = [json.loads(line) for line in lines]
+        found = whole_lines(self.runs_file)
         return [one for one in found if what in (None, one["what"]) and worker in (None, one["worker"])]
 
     def story(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fission.pipelines import Job, Pipeline, PipelineError, PipelineRefused, RouterUnreachable
-from tests.pipelines.daemons import Cluster
+from tests.pipelines.daemons import Cluster, whole_lines
 from tests.ports import free_ports
 from tests.waiting import eventually, is_running
 
@@ -135,7 +134,7 @@ def test_monitoring(cluster: Cluster) -> None:
         file = cluster.folder / "monitoring.jsonl"
 
         def busy() -> dict[str, object] | None:
-            rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+            rows = whole_lines(file)
             return rows[-1] if rows and any("worker" in process for process in rows[-1]["processes"]) else None
 
         row = eventually(busy, 10, "monitoring of a process with a job")
