@@ -399,6 +399,21 @@ def random_faults(rng: random.Random, faults: int, rows: int, jobs: int = 5, nod
     return script
 
 
+def killed_at_once(pairs: Sequence[tuple[int, int]]) -> Callable[[Stage], Awaitable[None]]:
+    """A script for a `gated` network: two jobs are killed at once, one pair after the other, each when the sink has 40 rows more."""
+
+    async def script(stage: Stage) -> None:
+        for number, pair in enumerate(pairs):
+            await stage.rows(number * 40 + 20)
+            await stage.running(*pair)
+            for job in pair:
+                stage.kill_job(job)
+            await stage.until(lambda: len(stage.failovers) >= 2 * number + 2, "both failovers")  # noqa: B023
+        stage.let_end()
+
+    return script
+
+
 async def stop_process(pid: int, seconds: float) -> None:
     """SIGSTOP, then SIGCONT."""
     if pid:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from tests.e2e.failover import OFTEN, PATIENT, Ran, Stage, project_of, random_faults, seeded
+from tests.e2e.failover import OFTEN, PATIENT, Ran, Stage, killed_at_once, project_of, random_faults, seeded
 from tests.waiting import CommandLine
 
 JOBS = """
@@ -60,6 +56,8 @@ Checked("result.csv", inputs=[PicklePipe(4), PicklePipe(6)]),
 """
 SINK = 6
 
+pytestmark = pytest.mark.usefixtures("own_modules")
+
 
 def check(ran: Ran, limit: int) -> None:
     """The sink has each block once and in order, and no array was ever other than it was sent."""
@@ -72,16 +70,6 @@ def check(ran: Ran, limit: int) -> None:
 def of(fission: CommandLine, listed: str, extra: str = OFTEN, jobs: str = "") -> Stage:
     fission.project(project_of(listed, JOBS + jobs, extra=extra))
     return Stage(fission, sink=SINK)
-
-
-@pytest.fixture(autouse=True)
-def _own_modules(tmp_path: Path) -> Iterator[None]:
-    """Loading a project changes sys.path and sys.modules."""
-    path = list(sys.path)
-    yield
-    sys.path[:] = path
-    for name in [name for name, module in sys.modules.items() if str(getattr(module, "__file__", "")).startswith(str(tmp_path))]:
-        del sys.modules[name]
 
 
 @pytest.mark.slow
@@ -103,17 +91,7 @@ def test_thirty_random_faults(fission: CommandLine, seed: int) -> None:
 def test_neighbours_that_are_killed_at_once(fission: CommandLine) -> None:
     """The producer of what was handed on, those who have handed it on, and those who have it, in pairs."""
     limit, pairs = 900, [(1, 2), (2, 3), (3, 6), (1, 3), (2, 6), (1, 6), (1, 4), (4, 5), (5, 6), (4, 6)]
-
-    async def script(stage: Stage) -> None:
-        for number, pair in enumerate(pairs):
-            await stage.rows(number * 40 + 20)
-            await stage.running(*pair)
-            for job in pair:
-                stage.kill_job(job)
-            await stage.until(lambda: len(stage.failovers) >= 2 * number + 2, "both failovers")  # noqa: B023
-        stage.let_end()
-
-    check(of(fission, WAYS.format(limit=limit), PATIENT).run(script), limit)
+    check(of(fission, WAYS.format(limit=limit), PATIENT).run(killed_at_once(pairs)), limit)
 
 
 def test_what_is_kept_stays_as_it_is(fission: CommandLine) -> None:

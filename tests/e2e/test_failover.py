@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -25,6 +22,7 @@ from tests.e2e.failover import (
     diamond_rows,
     events,
     gated,
+    killed_at_once,
     project_of,
     random_faults,
     seeded,
@@ -40,16 +38,7 @@ FAILOVER = re.compile(
 )
 
 
-@pytest.fixture(autouse=True)
-def _own_modules(tmp_path: Path) -> Iterator[None]:
-    """Loading a project changes sys.path and sys.modules."""
-    path = list(sys.path)
-    yield
-    sys.path[:] = path
-    for name, module in list(sys.modules.items()):
-        places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-        if any(place and Path(place).is_relative_to(tmp_path) for place in places):
-            del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("own_modules")
 
 
 def check(ran: Ran, values: list[int], pipe: int) -> None:
@@ -133,16 +122,8 @@ def test_two_neighbours_that_are_killed_at_once(fission: CommandLine) -> None:
     limit = 500
     fission.project(project_of(gated(CHAIN).format(limit=limit), extra=PATIENT))
 
-    async def script(stage: Stage) -> None:
-        for number, pair in enumerate([(1, 2), (2, 3), (3, 4), (4, 5), (3, 5), (1, 4), (2, 5), (1, 5), (2, 4), (1, 3)]):
-            await stage.rows(number * 40 + 10)
-            await stage.running(*pair)
-            for job in pair:
-                stage.kill_job(job)
-            await stage.until(lambda: len(stage.failovers) >= 2 * number + 2, "both failovers")  # noqa: B023
-        stage.let_end()
-
-    check(Stage(fission).run(script), chain_rows(limit), 4)
+    pairs = [(1, 2), (2, 3), (3, 4), (4, 5), (3, 5), (1, 4), (2, 5), (1, 5), (2, 4), (1, 3)]
+    check(Stage(fission).run(killed_at_once(pairs)), chain_rows(limit), 4)
 
 
 def test_the_program_of_an_executable_job_is_killed(fission: CommandLine) -> None:
