@@ -14,7 +14,7 @@ WORKERS ?= 3
 help:
 	@echo 'make demo   install and run the demo: two recorded voices are separated by a network of jobs, one of whose nodes is killed half-way'
 	@echo 'make test   install with what the tests need, then lint, types and all tests'
-	@echo 'make test-slow  the test that takes ten minutes: 50 random faults of machines, lines and processes, one every 12 s'
+	@echo 'make test-slow  what takes minutes: the soak tests, then 50 random faults of machines, lines and processes, one every 12 s'
 	@echo 'make lint   format, lint and types only'
 	@echo 'make bench  the benchmarks, one table per claim'
 	@echo 'make clean  remove .venv, caches and what networks left behind'
@@ -28,6 +28,7 @@ test: debian-packages lint
 # `make test` has the same storm with its faults one right after the other: they meet each other's ends, these a network that is well again.
 # faulthandler_timeout: the stacks of a test that takes so long are no news.
 test-slow: debian-packages $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m soak -n $(WORKERS) --dist loadfile
 	FISSION_FAULT_SECONDS=600 $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/cluster/test_random_faults.py
 
 lint: $(VENV)/.installed-dev
