@@ -19,6 +19,7 @@ SOURCE = Path(__file__).parent.parent / "src"
 # it may re-export, so nothing below imports from it.
 FLOORS = {
     "errors": 0,
+    "durable": 0,
     "core": 1,
     "protocol": 2,
     "ports": 3,

@@ -1,0 +1,73 @@
+"""Files that survive a crash, a power cut and a full disk: whole writes, synced appends, checksummed records and lines.
+
+Everything of ours that a later process must be able to read is written here. `write_whole` replaces a file in one step,
+`Appender` adds to one, `frame` and `records` are the binary format with version, length and checksums, `seal` and
+`unseal` the same for a JSON object a line. Each operation on the file system passes `interpose`d hooks, with which tests
+make the n-th one fail.
+"""
+
+from .files import (
+    UNFINISHED,
+    Appender,
+    DamagedFileError,
+    WholeFile,
+    interpose,
+    make_folder,
+    open_file,
+    read_whole,
+    remove_unfinished,
+    rename,
+    sync,
+    sync_folder,
+    unlink,
+    write_all,
+    write_whole,
+)
+from .records import (
+    RECORD_OVERHEAD_BYTES,
+    RECORD_VERSION,
+    frame,
+    header_of_record,
+    read_json,
+    read_record,
+    record_pieces,
+    records,
+    seal,
+    sealed_lines,
+    unseal,
+    whole_record,
+    write_json,
+    write_record,
+)
+
+__all__ = (
+    "RECORD_OVERHEAD_BYTES",
+    "RECORD_VERSION",
+    "UNFINISHED",
+    "Appender",
+    "DamagedFileError",
+    "WholeFile",
+    "frame",
+    "header_of_record",
+    "interpose",
+    "make_folder",
+    "open_file",
+    "read_json",
+    "read_record",
+    "read_whole",
+    "record_pieces",
+    "records",
+    "remove_unfinished",
+    "rename",
+    "seal",
+    "sealed_lines",
+    "sync",
+    "sync_folder",
+    "unlink",
+    "unseal",
+    "whole_record",
+    "write_all",
+    "write_json",
+    "write_record",
+    "write_whole",
+)

@@ -1,0 +1,286 @@
+"""Whole writes and synced appends, each operation of which passes `interpose`d hooks."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+#: How the names of unfinished files begin. A crash may leave one; `remove_unfinished` removes them.
+UNFINISHED = ".new-"
+
+#: Called with an operation (open, read, write, fsync, rename, mkdir, unlink, truncate) and the path before it happens. It may
+#: raise OSError; for a write it may return how many bytes the device takes at most this time.
+Hook = Callable[[str, Path], "int | None"]
+
+_hooks: list[Hook] = []
+
+
+class DamagedFileError(Exception):
+    """A file is not what was written.
+
+    Attributes:
+        path: of the file.
+        what: is wrong, as a clause: "its checksum is wrong".
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"{path} is damaged: {what}")
+        self.path = path
+        self.what = what
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self.what)
+
+
+@contextlib.contextmanager
+def interpose(hook: Hook) -> Iterator[None]:
+    """Call *hook* before each operation of this process on the file system inside the with-block, in every thread.
+
+    Args:
+        hook: see `Hook`; what it raises, the operation raises.
+    """
+    _hooks.append(hook)
+    try:
+        yield
+    finally:
+        _hooks.remove(hook)
+
+
+def about_to(operation: str, path: Path) -> int | None:
+    """Call the hooks (see `interpose`) before an operation; return how many bytes a write may write, None for all."""
+    limits = [limit for hook in _hooks if (limit := hook(operation, path)) is not None] if _hooks else []
+    return min(limits, default=None)
+
+
+def open_file(path: Path, flags: int, mode: int = 0o666) -> int:
+    """Return a descriptor, as `os.open` does."""
+    about_to("open", path)
+    return os.open(path, flags, mode)
+
+
+def write_all(descriptor: int, content: bytes | memoryview, path: Path) -> None:
+    """Write all of *content* at the descriptor's position; when it raises OSError, some of it may be written.
+
+    Args:
+        path: of the file, for hooks.
+    """
+    rest = memoryview(content).cast("B")
+    while rest:
+        limit = about_to("write", path)
+        rest = rest[os.write(descriptor, rest if limit is None else rest[:limit]) :]
+
+
+def sync(descriptor: int, path: Path) -> None:
+    """Return when the device has what the file has. After an OSError what was written since the last success may be lost."""
+    about_to("fsync", path)
+    os.fsync(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Return when the device has the names in *folder*, on file systems that can do so."""
+    descriptor = open_file(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        sync(descriptor, folder)
+    except OSError as why:
+        if why.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path, mode: int = 0o777) -> None:
+    """Make *folder* and what is missing above it, so that they survive a power cut; one that exists is left as it is."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    about_to("mkdir", folder)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode)
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    sync_folder(folder.parent)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Put *source* in the place of *target*, in one step that survives a power cut; what *source* contains must be synced."""
+    about_to("rename", target)
+    os.replace(source, target)
+    sync_folder(target.parent)
+
+
+def unlink(path: Path) -> None:
+    """Remove a file, if it is there. (It may be there again after a power cut.)"""
+    about_to("unlink", path)
+    path.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what interrupted writes have left in *folder*; no other process may be writing there."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for path in list(folder.iterdir()):
+            if path.name.startswith(UNFINISHED):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+class WholeFile:
+    """A file that appears under its name when it is complete: use it in a with-block, call `write`, then `commit`.
+
+    Leaving the with-block without `commit` leaves what was under the name before.
+    """
+
+    def __init__(self, path: Path, mode: int = 0o666) -> None:
+        """Begin to write beside *path*.
+
+        Args:
+            path: name of the file; its folder exists.
+            mode: permissions of the file, less the umask.
+        """
+        self._path = path
+        self._fresh: Path | None = path.parent / f"{UNFINISHED}{secrets.token_hex(8)}"
+        self._descriptor = open_file(self._fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+
+    def __enter__(self) -> WholeFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None) -> None:
+        self.abandon()
+
+    def write(self, content: bytes | memoryview) -> None:
+        """Add *content* at the end."""
+        write_all(self._descriptor, content, self._path)
+
+    def write_first(self, content: bytes) -> None:
+        """Write *content* over the first bytes."""
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        write_all(self._descriptor, content, self._path)
+
+    def commit(self) -> None:
+        """Put the file in its place; it is on the device when this returns."""
+        assert self._fresh is not None, "neither committed nor abandoned"
+        sync(self._descriptor, self._path)
+        rename(self._fresh, self._path)
+        self._fresh = None
+
+    def abandon(self) -> None:
+        """Remove what was written, unless it is committed. Idempotent."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        if self._fresh is not None:
+            with contextlib.suppress(OSError):
+                self._fresh.unlink()
+            self._fresh = None
+
+
+def write_whole(path: Path, content: bytes | Iterable[bytes | memoryview], mode: int = 0o666) -> None:
+    """Replace a file, or make it: afterwards it has all of *content* and is on the device; after an error it is as before.
+
+    Args:
+        path: name of the file; its folder exists.
+        content: all of it, or pieces of it.
+        mode: permissions of the file, less the umask.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with WholeFile(path, mode) as file:
+        for piece in (content,) if isinstance(content, bytes) else content:
+            file.write(piece)
+        file.commit()
+
+
+def read_whole(path: Path) -> bytes:
+    """Return what a file contains."""
+    about_to("open", path)
+    with path.open("rb") as file:
+        about_to("read", path)
+        return file.read()
+
+
+class Appender:
+    """Adds to the end of a file. What was added and could not be written is held in memory, and written by a later `flush`.
+
+    One writer at a time. A failed write is undone, so that the file has no part of an entry in its middle.
+    """
+
+    def __init__(self, path: Path, keep_bytes: int | None = None, mode: int = 0o666) -> None:
+        """Open the file, or make it.
+
+        Args:
+            path: name of the file; its folder exists.
+            keep_bytes: what comes after these many bytes is a torn end, and is cut off; None keeps everything.
+            mode: permissions of a new file, less the umask.
+        """
+        self._path = path
+        new = not path.exists()
+        self._descriptor = open_file(path, os.O_RDWR | os.O_CREAT, mode)
+        try:
+            size = os.fstat(self._descriptor).st_size
+            self._synced_bytes = size if keep_bytes is None else min(keep_bytes, size)
+            if self._synced_bytes < size:
+                self._cut()
+                sync(self._descriptor, path)
+            if new:
+                sync_folder(path.parent)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        self._pending: list[bytes] = []  # since the last sync; the first _written_bytes of it are in the file
+        self._written_bytes = 0
+
+    @property
+    def pending_bytes(self) -> int:
+        """How much was added that the device may not have."""
+        return sum(map(len, self._pending))
+
+    @property
+    def synced_bytes(self) -> int:
+        """How long the file is on the device."""
+        return self._synced_bytes
+
+    def add(self, content: bytes) -> None:
+        """Add to what the next `flush` writes."""
+        if content:
+            self._pending.append(content)
+
+    def flush(self, *, to_device: bool = True) -> None:
+        """Write what was added; when it raises OSError, the next call tries all of it again.
+
+        Args:
+            to_device: return when the device has it; False leaves the time of that to the kernel.
+        """
+        waiting = b"".join(self._pending)
+        if not waiting:
+            return
+        try:
+            os.lseek(self._descriptor, self._synced_bytes + self._written_bytes, os.SEEK_SET)
+            write_all(self._descriptor, memoryview(waiting)[self._written_bytes :], self._path)
+            self._written_bytes = len(waiting)
+            if to_device:
+                sync(self._descriptor, self._path)
+        except OSError:
+            self._written_bytes = 0  # after a failed sync the kernel no longer has what the device has not
+            with contextlib.suppress(OSError):
+                self._cut()
+            raise
+        if to_device:
+            self._synced_bytes += len(waiting)
+            self._pending.clear()
+            self._written_bytes = 0
+
+    def close(self) -> None:
+        """Close the file without writing anything. Idempotent."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _cut(self) -> None:
+        about_to("truncate", self._path)
+        os.ftruncate(self._descriptor, self._synced_bytes)
