@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -122,8 +123,8 @@ class ZmqLinks:
         socket = self._socket(zmq.PULL)
         file = address[len(_IPC) :] if address.startswith(_IPC) else ""
         try:
-            if file and os.path.exists(file):
-                raise zmq.ZMQError(zmq.EADDRINUSE)  # ZeroMQ itself would take the address away from whoever listens there
+            if file and not _free(file):
+                raise zmq.ZMQError(zmq.EADDRINUSE)  # ZeroMQ itself would take the address away from the process that listens there
             socket.bind(address)
         except zmq.ZMQError as why:
             self.close(0)
@@ -276,3 +277,20 @@ class ZmqLinks:
             for file in self._files:  # ZeroMQ leaves them behind
                 with contextlib.suppress(FileNotFoundError):  # the run's folder may be gone already
                     os.unlink(file)
+
+
+def _free(file: str) -> bool:
+    """Whether no process listens at this file. What a killed process has left is removed."""
+    if not os.path.lexists(file):
+        return True
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(file)
+        except ConnectionRefusedError:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(file)
+            return True
+        except OSError:  # its queue is full, it is no socket, or it is not ours
+            return False
+    return False

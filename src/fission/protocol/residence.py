@@ -8,6 +8,8 @@ Rules
     A life of a job is started only for the present run, and only if no newer life of that job was started here; an older one is
     stopped.
     The end of a life is told until the client has acknowledged it.
+    Ends are numbered from 1 within a *stay*: from the moment at which a free node is enlisted until it is free again. What was said in
+    one stay means nothing in another, also of the same run: the jobs of the one are gone in the other.
     Nothing heard of the client for `orphan_timeout_s`: all jobs of the run are stopped, and the node is free.
 
 Times are seconds of the node's own monotonic clock.
@@ -81,12 +83,14 @@ class Residence:
         state: see `State`.
         run: identity of the present run; empty if there is none.
         network: its name.
+        stay: number of the present stay, or of the last one; 0 before the first.
         lives: (job, incarnation) of every life that was started and has not ended.
     """
 
     state: State = State.FREE
     run: str = ""
     network: str = ""
+    stay: int = 0
     lives: set[tuple[int, int]] = field(default_factory=set)
     _heard: float = 0.0
     _quiet_s: float = 0.0
@@ -102,6 +106,7 @@ class Residence:
             if now - self._heard < self._quiet_s:
                 return f"it serves the network {self.network} of another client", []
             stops = self.dismiss()
+        self.stay += self.state is State.FREE
         self._move(Enlisted)
         self.run, self.network, self._heard = run, network, now
         self._quiet_s, self._orphan_timeout_s = QUIET_PULSES * interval_s, orphan_timeout_s

@@ -76,7 +76,7 @@ class NodeService:
         """Args: options: of this node. tls, guard: what encrypts Dask and ZeroMQ; None: nothing does. seal, unseal: the same for pulses."""
         self._options = options
         self._guard = guard
-        self._life = secrets.token_hex(8)
+        self._service = secrets.token_hex(8)
         self._run_folder = tempfile.mkdtemp(prefix="fission-")
         self._shared_prefix = run_prefix()
         self._residence = Residence()
@@ -154,7 +154,7 @@ class NodeService:
             await asyncio.to_thread(stock.prepare)
         except UserError as why:
             return {**who, "error": str(why)}
-        same = self._residence.run == order["run"]
+        before, folder = self._residence.stay, self._stay_folder
         error, stops = self._residence.enlist(
             order["run"],
             order["network"],
@@ -166,7 +166,8 @@ class NodeService:
             return {**who, "error": error}
         await self._kill(stops)
         self._stock, self._interval_s, self._unknown = stock, order["interval_s"], 0
-        if not same:
+        if self._residence.stay != before:
+            shutil.rmtree(folder, ignore_errors=True)
             self._prepared.clear()
             log.info("serves the network %s", order["network"])
         self._echoed = self._pulses
@@ -179,11 +180,22 @@ class NodeService:
         self._enlisted.set()
         return {
             **who,
+            "service": self._service,
             "life": self._life,
             "max_jobs": self._options.max_jobs,
             "lives": sorted(self._residence.lives),
             "told": self._residence.told,
         }
+
+    @property
+    def _life(self) -> str:
+        """What the client knows this service by, as long as its jobs live: after a stay that has ended it is another one."""
+        return f"{self._service}.{self._residence.stay}"
+
+    @property
+    def _stay_folder(self) -> str:
+        """Where the jobs of the present stay have their sockets: no name is used a second time, whatever a killed job has left."""
+        return os.path.join(self._run_folder, str(self._residence.stay))
 
     def _store(self) -> Stock:
         if self._stock is None:
@@ -215,6 +227,7 @@ class NodeService:
 
     async def _place(self, order: Mapping[str, Any]) -> Place:
         stock, network, job = self._store(), self._residence.network, order["job"]
+        os.makedirs(self._stay_folder, exist_ok=True)
         anew = job not in self._prepared
         self._prepared.add(job)
         folder = await asyncio.to_thread(stock.job_folder, network, job, order["dependencies"], anew=anew)
@@ -222,7 +235,7 @@ class NodeService:
             folder=str(folder),
             sys_path=(str(stock.archive(order["code"])),),
             log_file=str(stock.log_file(network)),
-            run_folder=self._run_folder,
+            run_folder=self._stay_folder,
             ip=self._options.ip,
             keys=self._options.keys,
             shared_prefix=self._shared_prefix,
@@ -256,6 +269,7 @@ class NodeService:
     def _free(self) -> None:
         log.info("serves nobody")
         self._enlisted.clear()
+        shutil.rmtree(self._stay_folder, ignore_errors=True)  # killed jobs leave their sockets there
         sweep(self._shared_prefix)
 
     async def _follow_engine(self) -> None:
@@ -308,6 +322,8 @@ class NodeService:
                 log.warning("the client was not heard for too long: its jobs are stopped")
                 await self._kill(stops)
                 self._free()
+                # a client that was only stopped, or cut off, shall notice at once that its jobs are gone, and may have the node again
+                self._dropping = asyncio.ensure_future(self._drop())
             await asyncio.sleep(self._interval_s)
 
     def _on_echo(self, echo: dict[str, Any], source: tuple[str, int]) -> None:

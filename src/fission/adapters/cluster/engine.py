@@ -323,14 +323,14 @@ class DaskEngine:
             name = identity.name
             self._incarnations[name] = self._incarnations.get(name, 0) + 1
             max_jobs = facts["max_jobs"] if identity.max_jobs is None else identity.max_jobs
-            member = Member(name, facts["ip"], facts["life"], self._incarnations[name], max_jobs)
+            member = Member(name, facts["ip"], facts["service"], facts["life"], self._incarnations[name], max_jobs)
             member.jobs = {(job, life) for job, life in facts["lives"]}
             member.heard = facts["told"]
             older = self._members.get(self._newest.get(name, ""))
             self._members[member.life] = member
             self._newest[name] = member.life
-            if older is not None and older.suspicion is not None:
-                older.suspicion.cancel()
+            if older is not None:
+                self._replace(older, member)
             lives = tuple(sorted(member.jobs))
             self._events.put_nowait(NodeJoined(name, member.ip, identity.groups, max_jobs, member.incarnation, lives))
         member.worker, member.gone = worker, False
@@ -342,6 +342,16 @@ class DaskEngine:
         waiting, member.waiting = member.waiting, []
         for give in waiting:
             self._spawn(give())
+
+    def _replace(self, older: Member, newer: Member) -> None:
+        """A node begins a new life: what was ordered in the older one is void."""
+        if older.suspicion is not None:
+            older.suspicion.cancel()
+        older.waiting.clear()
+        if older.service == newer.service and not older.gone:
+            why = f"it did not hear this client for {self._session.orphan_timeout_s:g} s (ORPHAN_TIMEOUT), and has stopped its jobs"
+            self._events.put_nowait(NodeGone(older.name, why, older.incarnation))
+        older.gone = True
 
     # what nodes say
 

@@ -56,10 +56,11 @@ class Session:
 
 @dataclass(slots=True)
 class Member:
-    """A life of a node's service."""
+    """A life of a node: a service in whose process nothing of the run was stopped. After ORPHAN_TIMEOUT the same service has another one."""
 
     name: NodeName
     ip: str
+    service: str
     life: str
     incarnation: int
     max_jobs: int
