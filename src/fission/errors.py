@@ -94,6 +94,10 @@ class BlockError(FissionError):
     """
 
 
+class SnapshotError(FissionError):
+    """A job cannot continue, because its snapshot or a value that was stored for it is damaged or missing; the text names the file."""
+
+
 class JobFailed(FissionError):
     """A job's code raised, or its executable ended with an exit code other than 0.
 

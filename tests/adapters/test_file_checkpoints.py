@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import errno
+from collections.abc import Iterator
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fission import durable
 from fission.adapters.file_checkpoints import FileCheckpoints
+from tests.disk_faults import FailNth
 
 
 @pytest.fixture
@@ -58,10 +60,10 @@ def test_another_store_in_the_same_folder_finds_it(tmp_path: Path) -> None:
     assert FileCheckpoints(tmp_path).load(1) == [(0, 5, b"kept")]
 
 
-@pytest.mark.parametrize("failing", ["fsync", "replace"])
-def test_a_crash_while_it_is_written_leaves_what_was_there(store: FileCheckpoints, failing: str) -> None:
+@pytest.mark.parametrize("nth", range(1, 5))
+def test_a_failure_while_it_is_written_leaves_what_was_there(store: FileCheckpoints, nth: int) -> None:
     store.put(1, 0, 5, b"whole")
-    with mock.patch.object(os, failing, side_effect=OSError("no space left")), pytest.raises(OSError, match="no space left"):
+    with durable.interpose(FailNth(nth, errno.ENOSPC)), pytest.raises(OSError, match="No space left"):
         store.put(1, 0, 6, b"half")
     assert store.load(1) == [(0, 5, b"whole")]
     store.put(1, 0, 6, b"all of it")
@@ -79,12 +81,65 @@ def test_values_that_are_kept_stand_beside_the_snapshots(store: FileCheckpoints,
     assert store.load(1) == []
 
 
-@pytest.mark.parametrize("failing", ["fsync", "replace"])
-def test_a_crash_while_a_value_is_written_leaves_the_old_one(store: FileCheckpoints, failing: str) -> None:
+@pytest.mark.parametrize("nth", range(1, 5))
+def test_a_failure_while_a_value_is_written_leaves_the_old_one(store: FileCheckpoints, nth: int) -> None:
     store.keep(1, 7, b"whole")
-    with mock.patch.object(os, failing, side_effect=OSError("no space left")), pytest.raises(OSError, match="no space left"):
+    with durable.interpose(FailNth(nth, errno.ENOSPC)), pytest.raises(OSError, match="No space left"):
         store.keep(1, 7, b"half")
     assert (store.kept(1), store.load(1)) == ({7: b"whole"}, [])
+
+
+def damaged_versions(content: bytes) -> Iterator[bytes]:
+    """Cut at every byte, with every bit flipped, and replaced by other content."""
+    yield from (content[:length] for length in range(len(content)))
+    for place in range(len(content)):
+        for bit in range(8):
+            yield content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
+    yield from (content + b"x", content * 2, b"garbage", b"\0" * len(content))
+
+
+def test_a_damaged_snapshot_is_none_and_is_named(store: FileCheckpoints, tmp_path: Path) -> None:
+    store.put(1, 0, 5, b"five")
+    store.put(1, 0, 6, b"a state")
+    path = tmp_path / "not/there/yet/1/0.6"
+    for content in damaged_versions(path.read_bytes()):
+        path.write_bytes(content)
+        assert store.load(1) == [(0, 5, b"five")], content
+        assert list(store.damaged(1)) == [(0, 6)]
+        assert str(path) in store.damaged(1)[0, 6]
+    path.unlink()
+    path.mkdir()
+    assert store.load(1) == [(0, 5, b"five")]
+    assert "Is a directory" in store.damaged(1)[0, 6]
+
+
+def test_a_damaged_value_is_refused(store: FileCheckpoints, tmp_path: Path) -> None:
+    store.keep(1, 7, b"word")
+    path = tmp_path / "not/there/yet/1/kept-7"
+    for content in damaged_versions(path.read_bytes()):
+        path.write_bytes(content)
+        with pytest.raises(durable.DamagedFileError, match="kept-7 is damaged"):
+            store.kept(1)
+
+
+def test_stray_files_are_ignored(store: FileCheckpoints, tmp_path: Path) -> None:
+    store.put(1, 0, 5, b"five")
+    store.keep(1, 7, b"word")
+    for name in ("note.txt", "0.6~", "0.6.bak", "1", "kept-", "kept-x", ".new-00", "new", "01.5", "٣.5", "0.-1"):
+        (tmp_path / "not/there/yet/1" / name).write_bytes(b"stray")
+    (tmp_path / "not/there/yet/1/folder").mkdir()
+    assert (store.load(1), store.kept(1), store.damaged(1)) == ([(0, 5, b"five")], {7: b"word"}, {})
+    store.prune(1, 1, 0)
+    assert store.load(1) == []
+    assert (tmp_path / "not/there/yet/1/note.txt").exists()
+
+
+def test_pieces_are_the_state(store: FileCheckpoints) -> None:
+    state = bytes(range(256)) * 12345
+    store.put(1, 0, 5, state)
+    pieces = list(store.pieces(1, 0, 5))
+    assert len(pieces) > 1
+    assert b"".join(pieces) == state
 
 
 Numbers = st.tuples(st.integers(1, 2), st.integers(0, 3), st.integers(0, 12))

@@ -1,22 +1,27 @@
-"""Snapshots and kept values as files: one file each, written beside its place and moved there, so that a file is whole or not there."""
+"""Snapshots and retained values as files: each is one checksummed record (`fission.durable`), whole or not there."""
 
 from __future__ import annotations
 
-import os
+import logging
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
+from fission import durable
 from fission.ports import JobId, PipeId
 
-#: How the files of kept values begin.
-KEPT = "kept-"
-#: What is being written.
-FRESH = "new"
+log = logging.getLogger("fission.client")
+
+#: Names of snapshots and of retained values; files of other names are not ours.
+_SNAPSHOT = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
+_KEPT = re.compile(r"kept-(\d+)", re.ASCII)
 
 
 class FileCheckpoints:
     """`fission.ports.CheckpointStore` in a folder.
 
-    Each job has a folder there, with a file ``GENERATION.BLOCK`` for each snapshot and ``kept-PIPE`` for each value that is kept.
+    Each job has a folder there, with a file ``GENERATION.BLOCK`` for each snapshot and ``kept-PIPE`` for each retained value. A file
+    is one record of `fission.durable`. Other files there are ignored.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,34 +34,54 @@ class FileCheckpoints:
     def prune(self, job: JobId, generation: int, block: int) -> None:
         for number in self._numbers(job):
             if number < (generation, block):
-                (self._folder / str(job) / f"{number[0]}.{number[1]}").unlink(missing_ok=True)
+                durable.unlink(self._path(job, *number))
 
     def load(self, job: JobId) -> list[tuple[int, int, bytes]]:
-        place = self._folder / str(job)
-        return [(generation, block, (place / f"{generation}.{block}").read_bytes()) for generation, block in self._numbers(job)]
+        found = []
+        for generation, block in self._numbers(job):
+            try:
+                found.append((generation, block, durable.read_record(self._path(job, generation, block))))
+            except (durable.DamagedFileError, OSError) as why:
+                log.warning("a snapshot cannot be used: %s", why)
+        return found
+
+    def pieces(self, job: JobId, generation: int, block: int) -> Iterator[bytes]:
+        return durable.record_pieces(self._path(job, generation, block))
+
+    def damaged(self, job: JobId) -> dict[tuple[int, int], str]:
+        found = {}
+        for generation, block in self._numbers(job):
+            try:
+                for _ in self.pieces(job, generation, block):
+                    pass
+            except durable.DamagedFileError as why:
+                found[generation, block] = str(why)
+            except OSError as why:
+                found[generation, block] = f"{self._path(job, generation, block)} cannot be read: {why.strerror or why}"
+        return found
 
     def keep(self, job: JobId, pipe: PipeId, group: bytes) -> None:
-        self._write(job, f"{KEPT}{pipe}", group)
+        self._write(job, f"kept-{pipe}", group)
 
     def kept(self, job: JobId) -> dict[PipeId, bytes]:
-        names = [name for name in self._names(job) if name.startswith(KEPT)]
-        return {PipeId(int(name[len(KEPT) :])): (self._folder / str(job) / name).read_bytes() for name in names}
+        matches = filter(None, map(_KEPT.fullmatch, self._names(job)))
+        return {PipeId(int(match[1])): durable.read_record(self._folder / str(job) / match[0]) for match in matches}
+
+    def _path(self, job: JobId, generation: int, block: int) -> Path:
+        return self._folder / str(job) / f"{generation}.{block}"
 
     def _write(self, job: JobId, name: str, content: bytes) -> None:
         place = self._folder / str(job)
-        place.mkdir(parents=True, exist_ok=True)
-        with open(place / FRESH, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(place / FRESH, place / name)
+        if not place.is_dir():
+            durable.make_folder(place)
+        durable.write_record(place / name, content)
 
     def _names(self, job: JobId) -> list[str]:
         try:
-            return [path.name for path in (self._folder / str(job)).iterdir() if path.name != FRESH]
-        except FileNotFoundError:
+            return [path.name for path in (self._folder / str(job)).iterdir()]
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def _numbers(self, job: JobId) -> list[tuple[int, int]]:
-        names = [name for name in self._names(job) if not name.startswith(KEPT)]
-        return sorted((int(name.partition(".")[0]), int(name.partition(".")[2])) for name in names)
+        matches = filter(None, map(_SNAPSHOT.fullmatch, self._names(job)))
+        return sorted((int(match[1]), int(match[2])) for match in matches)

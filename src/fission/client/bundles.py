@@ -155,6 +155,7 @@ class Bundles:
         closed: frozenset[int],
         snapshots: tuple[tuple[int, int, bytes], ...],
         kept: Mapping[int, bytes],
+        damaged: Mapping[tuple[int, int], str],
         node: str = "",
     ) -> JobBundle:
         """Return what life ``incarnation`` of a job is handed on a node; neighbours are where their newest lives are."""
@@ -188,6 +189,7 @@ class Bundles:
             closed=closed,
             snapshots=snapshots,
             kept=kept,
+            damaged=damaged,
             shared=SHARED,
             guard=GUARD,
             shared_prefix=self._addresses.shared_prefix,

@@ -109,7 +109,7 @@ class Conductor:
         self._why_gone: dict[tuple[str, int], str] = {}
         self._bundles: Bundles | None = None
         self._log = EventLog()
-        self._keeper = Keeper(store, self.command)
+        self._keeper = Keeper(store, self.command, lambda kind, text: getattr(self.observer, kind)(text))
         self._started = False
         self.stopping = False
         self.error: Exception | None = None
@@ -186,6 +186,7 @@ class Conductor:
                     event = await self._inbox.next(self._patience())
                     await self._guarded(self._tick() if event is None else self._take(event))
         finally:
+            self._keeper.close()
             self._log.close()
 
     async def _guarded(self, work: Any) -> None:

@@ -1,34 +1,74 @@
-"""What the client keeps for its jobs, so that a new life of theirs, wherever it runs, can have it: snapshots, and stored values."""
+"""What the client keeps for its jobs, so that a new incarnation of theirs, wherever it runs, can have it: snapshots, and retained values.
+
+When the disk takes nothing, nothing is confirmed: jobs run until their windows are full, and are asked again until it does.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from fission.durable import DamagedFileError
+from fission.errors import SnapshotError, UserError
 from fission.ports import CheckpointStore
 from fission.protocol.frames import Word
 
+log = logging.getLogger("fission.client")
+
+#: Seconds until jobs are asked again for what could not be written: doubled each time, up to the second number. Arbitrary.
+FIRST_RETRY_S, MOST_RETRY_S = 0.5, 8.0
+
 
 class Keeper:
-    """Does what jobs say about their snapshots and values; answers when it is safe."""
+    """Does what jobs say about their snapshots and values; confirms what is on the disk."""
 
-    def __init__(self, store: CheckpointStore, command: Callable[[int, dict[str, Any]], None]) -> None:
-        """Args: store: where everything goes. command: tells the newest life of a job something."""
+    def __init__(self, store: CheckpointStore, command: Callable[[int, dict[str, Any]], None], report: Callable[[str, str], None]) -> None:
+        """Begin with nothing waiting.
+
+        Args:
+            store: where everything goes.
+            command: sends a command to the newest incarnation of a job.
+            report: called with ("warning" or "notice", text) when writing fails, and when it succeeds again.
+        """
         self._store = store
         self._command = command
+        self._report = report
         self._acts = {"store": self._snapshot, "stable": self._stable, "keep": self._value}
+        self._waiting: set[int] = set()  # jobs that have something that could not be written
+        self._retry: asyncio.TimerHandle | None = None
+        self._retry_s = FIRST_RETRY_S
+        self._failing = False
 
     def hears(self, what: str) -> bool:
         """Whether a word that says ``what`` is for this one."""
         return what in self._acts
 
     def take(self, word: Word) -> None:
-        """Do what a word of a job's newest life says. Blocks while it writes."""
-        self._acts[word.body["say"]](word)
+        """Do what a word of a job's newest incarnation says. Blocks while it writes."""
+        try:
+            self._acts[word.body["say"]](word)
+        except OSError as why:
+            self._failed(word.job, why)
+        else:
+            self._succeeded(word)
 
-    def kept(self, job: int) -> tuple[tuple[Any, ...], Mapping[int, bytes]]:
-        """Return (snapshots, stored value by pipe) for a new life of a job. Blocks while it reads."""
-        return tuple(self._store.load(job)), self._store.kept(job)
+    def kept(self, job: int) -> tuple[tuple[Any, ...], Mapping[int, bytes], Mapping[tuple[int, int], str]]:
+        """Return (snapshots, retained value by pipe, damaged snapshots) for a new incarnation of a job. Blocks while it reads.
+
+        Raises:
+            SnapshotError: a retained value is damaged.
+        """
+        try:
+            return tuple(self._store.load(job)), self._store.kept(job), self._store.damaged(job)
+        except (DamagedFileError, OSError) as why:
+            raise SnapshotError(f"a value that was stored for job {job} cannot be used: {why}; start the network anew") from why
+
+    def close(self) -> None:
+        """Ask no job again."""
+        if self._retry is not None:
+            self._retry.cancel()
 
     def _snapshot(self, word: Word) -> None:
         body = word.body
@@ -41,3 +81,48 @@ class Keeper:
     def _value(self, word: Word) -> None:
         self._store.keep(word.job, word.body["pipe"], word.payload)
         self._command(word.job, {"do": "kept", "pipe": word.body["pipe"], "number": word.body["number"]})
+
+    def _failed(self, job: int, why: OSError) -> None:
+        if not self._failing:
+            self._failing = True
+            text = f"{why.filename or 'a snapshot'} cannot be written: {why.strerror or why}"
+            self._report(
+                "warning",
+                f"{text}; the network runs on until its windows are full and continues when snapshots can be written: free space on this "
+                "disk, or mend it",
+            )
+        log.warning("a snapshot of job %s cannot be written: %s", job, why)
+        self._waiting.add(job)
+        if self._retry is None:
+            self._retry = asyncio.get_running_loop().call_later(self._retry_s, self._ask_again)
+            self._retry_s = min(2 * self._retry_s, MOST_RETRY_S)
+
+    def _succeeded(self, word: Word) -> None:
+        if self._failing and word.body["say"] != "stable":
+            self._failing = False
+            self._retry_s = FIRST_RETRY_S
+            self._report("notice", "snapshots can be written again")
+
+    def _ask_again(self) -> None:
+        self._retry = None
+        waiting, self._waiting = self._waiting, set()
+        for job in sorted(waiting):
+            self._command(job, {"do": "again"})
+
+
+def check_stored(store: CheckpointStore, jobs: Iterable[int]) -> None:
+    """Check before a resume that each job which has stored snapshots has a whole one, and that retained values are whole.
+
+    Raises:
+        UserError: one has not; the text names the file.
+    """
+    for job in jobs:
+        damaged = store.damaged(job)
+        try:
+            store.kept(job)
+        except (DamagedFileError, OSError) as why:
+            problem = str(why)
+        else:
+            problem = next(iter(damaged.values()), "") if damaged and not store.load(job) else ""
+        if problem:
+            raise UserError(f"the run cannot be resumed: {problem}; restore the file, or start the network anew, without --resume")

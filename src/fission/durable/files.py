@@ -71,15 +71,28 @@ def write_all(descriptor: int, content: bytes | memoryview, path: Path) -> None:
         path: of the file, for hooks.
     """
     rest = memoryview(content).cast("B")
-    while rest:
-        limit = about_to("write", path)
-        rest = rest[os.write(descriptor, rest if limit is None else rest[:limit]) :]
+    with _naming(path):
+        while rest:
+            limit = about_to("write", path)
+            rest = rest[os.write(descriptor, rest if limit is None else rest[:limit]) :]
 
 
 def sync(descriptor: int, path: Path) -> None:
     """Return when the device has what the file has. After an OSError what was written since the last success may be lost."""
-    about_to("fsync", path)
-    os.fsync(descriptor)
+    with _naming(path):
+        about_to("fsync", path)
+        os.fsync(descriptor)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Have an OSError name the path, which it does not if only a descriptor was known."""
+    try:
+        yield
+    except OSError as why:
+        if why.filename is None:
+            why.filename = str(path)
+        raise
 
 
 def sync_folder(folder: Path) -> None:

@@ -83,6 +83,7 @@ class JobBundle:
         generation: of the numbering with which a source begins; what is older is under way no more.
         closed: output pipes whose consumer has finished.
         snapshots: (generation, block, state) of every snapshot of earlier lives that is stored.
+        damaged: what is wrong with snapshots that were stored and cannot be used, by generation and block.
         shared: import strings of the `Lender` and of the `Viewer`; empty where there is no shared memory.
         shared_prefix: of the names of the run in shared memory.
         consumers: incarnation of the consumer, by output pipe.
@@ -119,6 +120,7 @@ class JobBundle:
     guard: tuple[str, ...] = ()
     handed_on: Mapping[JobId, Mapping[int, int]] = field(default_factory=dict)
     behind: int = 0
+    damaged: Mapping[tuple[int, int], str] = field(default_factory=dict)
 
     def at(self, place: Place) -> JobBundle:
         """Return the bundle as it holds at a place of which the client knows nothing."""

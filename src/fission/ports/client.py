@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from fission.core.nodes import NodeInfo
@@ -29,7 +29,20 @@ class CheckpointStore(Protocol):
         ...
 
     def load(self, job: JobId) -> list[tuple[int, int, bytes]]:
-        """Return (generation, block, state) of the job's snapshots, oldest first."""
+        """Return (generation, block, state) of the job's whole snapshots, oldest first."""
+        ...
+
+    def pieces(self, job: JobId, generation: int, block: int) -> Iterator[bytes]:
+        """Return the state of one snapshot in pieces.
+
+        Raises:
+            DamagedFileError: it is not what was put; known after the last piece.
+            OSError: it cannot be read.
+        """
+        ...
+
+    def damaged(self, job: JobId) -> dict[tuple[int, int], str]:
+        """Return the job's snapshots that cannot be used: what is wrong and where, by generation and block."""
         ...
 
     def keep(self, job: JobId, pipe: PipeId, group: bytes) -> None:
@@ -37,7 +50,12 @@ class CheckpointStore(Protocol):
         ...
 
     def kept(self, job: JobId) -> dict[PipeId, bytes]:
-        """Return what is kept of the job's ASYNC inputs."""
+        """Return what is kept of the job's ASYNC inputs.
+
+        Raises:
+            DamagedFileError: one of them is not what was kept.
+            OSError: one cannot be read.
+        """
         ...
 
 

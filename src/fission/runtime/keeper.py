@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from time import monotonic
 from typing import Any
 
 from fission.core.python_job import resumable
-from fission.errors import ValueFitError
+from fission.errors import SnapshotError, ValueFitError
 from fission.ports import JobBundle
 from fission.protocol.checkpoint import Checkpoints, to_restore
 
@@ -32,13 +32,22 @@ class Keeper:
         pressed_after: int,
         stored: tuple[tuple[int, int, bytes], ...],
         say: Callable[[str, dict[str, Any], bytes], None],
+        damaged: Mapping[tuple[int, int], str] | None = None,
     ) -> None:
-        """Args: job: whose. every: CHECKPOINT. pressed_after: compute blocks that half an input window holds. stored: (generation, block,
-        state) of earlier lives. say: sends a word to the client.
+        """Prepare; `begin` restores.
+
+        Args:
+            job: whose snapshots they are.
+            every: CHECKPOINT of the job.
+            pressed_after: compute blocks that half an input window holds.
+            stored: (generation, block, state) of earlier incarnations.
+            say: sends a message to the client.
+            damaged: what is wrong with stored snapshots that cannot be used, by generation and block.
         """
         self._job = job
         self._checkpoints = Checkpoints(every, pressed_after)
         self._stored = stored
+        self._damaged = damaged or {}
         self._say = say
         self._lock = threading.Lock()
         self._settling = False  # a generation has begun whose first snapshot is not stored
@@ -56,19 +65,35 @@ class Keeper:
         return self._settling
 
     def begin(self, generation: int, first: int) -> int:
-        """Restore what a life needs whose inputs can begin with compute block ``first``; return the block with which it begins."""
+        """Restore what a life needs whose inputs can begin with compute block ``first``; return the block with which it begins.
+
+        Raises:
+            SnapshotError: the snapshot that it needs is damaged or missing.
+        """
         blocks = {block: state for number, block, state in self._stored if number == generation}
-        block = to_restore(list(blocks), first)
+        damaged = [block for number, block in self._damaged if number == generation]
+        block = to_restore([*blocks, *damaged], first)
         if block is None:
+            # blocks before the first one were released, for which a later snapshot was stored; unless they were dropped
+            if (blocks or damaged) and first > 1 and not self._job.MAX_QUEUE:
+                raise self._lost(f"its inputs begin with block {first}, and its newest snapshot is after block {max([*blocks, *damaged])}")
             block = first - 1
-            older = [entry for entry in self._stored if entry[0] < generation]
-            # the numbers begin again with a generation, the job does not
-            state = max(older)[2] if older and not self._settling and self.generation != generation else AS_MADE
+            state = AS_MADE
+            if not self._settling and self.generation != generation:
+                # the numbers begin again with a generation, the job does not
+                newest = max([(number, stored) for number, stored, _ in self._stored if number < generation], default=None)
+                newest_damaged = max([number for number in self._damaged if number[0] < generation], default=None)
+                if newest_damaged is not None and (newest is None or newest_damaged > newest):
+                    raise self._lost(self._damaged[newest_damaged])
+                if newest is not None:
+                    state = next(entry[2] for entry in self._stored if entry[:2] == newest)
             if block == 0:
                 # else the first one that gets stored, but not stable, would be taken for where the job can go on
                 self._store(generation, 0, state)
-        else:
+        elif block in blocks:
             state = blocks[block]
+        else:
+            raise self._lost(self._damaged[generation, block])
         if state != AS_MADE:
             self._job.restore(pickle.loads(state))
         with self._lock:
@@ -77,12 +102,17 @@ class Keeper:
             self._checkpoints.begin(block, monotonic(), list(blocks))
         return block + 1
 
+    def _lost(self, what: str) -> SnapshotError:
+        return SnapshotError(
+            f"{self._job.name}: the snapshot with which it continues is lost: {what}; start the network anew, without --resume"
+        )
+
     def first_of_generation(self, generation: int, first: int) -> int:
         """A running job goes on in a new generation; return the block with which it begins, ``first`` or one behind it.
 
         Its state so far is what a new life of it would begin with, unless an earlier life was in that generation already.
         """
-        if any(number == generation for number, _, _ in self._stored):
+        if any(number == generation for number, *_ in (*self._stored, *self._damaged)):
             return self.begin(generation, first)
         with self._lock:
             self.generation = generation
@@ -144,4 +174,4 @@ def make_keeper(job: Any, bundle: JobBundle, say: Callable[[str, dict[str, Any],
         return None
     counts = [pipe.BLOCK_COUNT for pipe in job.inputs if not pipe.ASYNC]
     pressed_after = min((bundle.window_blocks // 2 // count for count in counts), default=bundle.window_blocks)
-    return Keeper(job, every, pressed_after, bundle.snapshots, say)
+    return Keeper(job, every, pressed_after, bundle.snapshots, say, bundle.damaged)

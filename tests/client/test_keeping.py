@@ -1,0 +1,72 @@
+"""A disk that takes nothing ends no network: snapshots are asked for again until they can be written."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fission import durable
+from fission.adapters.file_checkpoints import FileCheckpoints
+from fission.client import keeping
+from fission.client.keeping import Keeper, check_stored
+from fission.errors import SnapshotError, UserError
+from fission.protocol.frames import Word
+from tests.disk_faults import DISK_ERRORS, FailNth
+
+SNAPSHOT = Word(3, 1, {"say": "store", "generation": 0, "block": 10}, b"state")
+VALUE = Word(4, 1, {"say": "keep", "pipe": 7, "number": 1}, b"value")
+
+
+@pytest.mark.parametrize("word", [SNAPSHOT, VALUE], ids=["snapshot", "value"])
+@pytest.mark.parametrize("error", DISK_ERRORS)
+@pytest.mark.parametrize("nth", range(1, 10))
+def test_it_is_asked_for_again_until_it_is_written(
+    tmp_path: Path, word: Word, error: str, nth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "FIRST_RETRY_S", 0.001)
+
+    async def run() -> None:
+        commands: asyncio.Queue[tuple[int, dict[str, Any]]] = asyncio.Queue()
+        reports: list[tuple[str, str]] = []
+        keeper = Keeper(FileCheckpoints(tmp_path), lambda *command: commands.put_nowait(command), lambda *told: reports.append(told))
+        fault = FailNth(nth, getattr(errno, error), times=2)
+        with durable.interpose(fault):
+            keeper.take(word)
+            while True:
+                job, command = await asyncio.wait_for(commands.get(), 20)
+                assert job == word.job
+                if command["do"] != "again":
+                    break
+                keeper.take(word)  # as the job does
+        assert command["do"] in ("stored", "kept")
+        assert [kind for kind, _ in reports] == (["warning", "notice"] if fault.failed else [])
+        assert all(str(tmp_path) in text and "free space" in text for kind, text in reports if kind == "warning")
+        keeper.close()
+
+    asyncio.run(run())
+    store = FileCheckpoints(tmp_path)
+    assert store.load(3) == ([(0, 10, b"state")] if word is SNAPSHOT else [])
+    assert store.kept(4) == ({7: b"value"} if word is VALUE else {})
+
+
+def test_a_resume_is_refused_if_only_damaged_ones_are_there(tmp_path: Path) -> None:
+    store = FileCheckpoints(tmp_path)
+    check_stored(store, [3, 4])
+    store.put(3, 0, 10, b"state")
+    store.put(3, 0, 20, b"state")
+    store.keep(4, 7, b"value")
+    check_stored(store, [3, 4])
+    (tmp_path / "3/0.20").write_bytes(b"")
+    check_stored(store, [3, 4])
+    (tmp_path / "3/0.10").write_bytes(b"")
+    with pytest.raises(UserError, match=r"3/0\.10 is damaged: it is empty; restore the file, or start the network anew"):
+        check_stored(store, [3, 4])
+    (tmp_path / "4/kept-7").write_bytes(b"x")
+    with pytest.raises(UserError, match="4/kept-7 is damaged"):
+        check_stored(store, [4])
+    with pytest.raises(SnapshotError, match="kept-7"):
+        Keeper(store, lambda *command: None, lambda *told: None).kept(4)

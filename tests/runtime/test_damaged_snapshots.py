@@ -1,0 +1,69 @@
+"""A new incarnation continues with the right snapshot or not at all: never silently as the job was made."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+
+from fission.errors import SnapshotError
+from fission.runtime.keeper import AS_MADE, Keeper
+
+
+class Job:
+    name = "Sum 3"
+    MAX_QUEUE = 0
+    restored: Any = None
+
+    def restore(self, state: Any) -> None:
+        self.restored = state
+
+
+def begin(
+    stored: dict[tuple[int, int], Any], damaged: list[tuple[int, int]], generation: int, first: int, max_queue: int = 0
+) -> tuple[int, Any]:
+    job = Job()
+    job.MAX_QUEUE = max_queue
+    states = tuple((*number, AS_MADE if state is None else pickle.dumps(state)) for number, state in sorted(stored.items()))
+    texts = {number: f"/run/.checkpoints/3/{number[0]}.{number[1]} is damaged: its checksum is wrong" for number in damaged}
+    block = Keeper(job, 10, 100, states, lambda *word: None, texts).begin(generation, first)
+    return block, job.restored
+
+
+@pytest.mark.parametrize(
+    ("stored", "damaged", "generation", "first", "expected"),
+    [
+        ({(0, 10): "ten", (0, 20): "twenty"}, [], 0, 11, (11, "ten")),
+        ({(0, 10): "ten"}, [(0, 20)], 0, 11, (11, "ten")),
+        ({(0, 0): None}, [(0, 10)], 0, 1, (1, None)),
+        ({(0, 40): "forty"}, [(0, 30)], 1, 1, (1, "forty")),
+        ({(0, 40): "forty", (1, 5): "five"}, [(0, 50)], 1, 6, (6, "five")),
+        ({}, [], 0, 1, (1, None)),
+        ({}, [], 0, 7, (7, None)),
+    ],
+    ids=["whole", "newer damaged", "as made", "older generation", "other generation", "first life", "blocks before were not for it"],
+)
+def test_the_one_that_fits_is_used(stored: Any, damaged: Any, generation: int, first: int, expected: Any) -> None:
+    assert begin(stored, damaged, generation, first) == expected
+
+
+@pytest.mark.parametrize(
+    ("stored", "damaged", "generation", "first", "names"),
+    [
+        ({}, [(0, 10)], 0, 11, "0.10"),
+        ({}, [(0, 0)], 0, 1, "0.0"),
+        ({(0, 20): "twenty"}, [(0, 10)], 0, 11, "0.10"),
+        ({(0, 0): None, (0, 10): "ten"}, [(0, 20)], 0, 21, "0.20"),
+        ({(0, 30): "thirty"}, [(0, 40)], 1, 1, "0.40"),
+        ({(0, 10): "ten"}, [], 0, 15, "begin with block 15, and its newest snapshot is after block 10"),
+    ],
+    ids=["only one", "as made", "the stable one", "the newest one", "of the generation before", "missing"],
+)
+def test_a_damaged_one_is_not_replaced_by_another(stored: Any, damaged: Any, generation: int, first: int, names: str) -> None:
+    with pytest.raises(SnapshotError, match=f"Sum 3: .* is lost: .*{names}.*without --resume"):
+        begin(stored, damaged, generation, first)
+
+
+def test_blocks_that_were_dropped_need_no_snapshot() -> None:
+    assert begin({(0, 10): "ten"}, [], 0, 15, max_queue=3) == (15, None)
