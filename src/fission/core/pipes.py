@@ -57,7 +57,11 @@ class PicklePipe(BasePipe):
 
 
 class JSONPipe(BasePipe):
-    """Takes what JSON can say: one line a block, UTF-8, ended by a line feed. For executables in any language."""
+    """Takes what JSON can say: one line a block, UTF-8, ended by a line feed. For executables in any language.
+
+    That is None, bool, int, finite float, str, and lists, tuples and dicts with keys of type str of these; numpy's numbers count as
+    Python's. A tuple arrives as a list. Anything else is refused, among it NaN and infinities.
+    """
 
     BLOCK_SIZE = "JSON"
 
@@ -91,11 +95,11 @@ class JSONPipe(BasePipe):
         """One line of JSON.
 
         Raises:
-            TypeError, ValueError: JSON cannot say this value.
+            ValueFitError: JSON has no word for a part of this value; the text says for which, and what to send instead.
         """
-        import json
+        from fission.core.json_values import encoded
 
-        return json.dumps(data).encode() + b"\n"
+        return encoded(str(self), data)
 
 
 class BytesPipe(BasePipe):
@@ -126,13 +130,38 @@ class BytesPipe(BasePipe):
             ValueFitError: `data` is not bytes-like, or not exactly as long as a block.
         """
         if type(data) is not bytes:
-            try:
-                data = bytes(memoryview(data))  # a copy: a buffer that the job fills again must not change what was sent
-            except TypeError:
-                raise ValueFitError(f"{self} takes bytes of length {self.BLOCK_SIZE}, not {type(data).__name__}") from None
+            # a copy: a buffer that the job fills again must not change what was sent
+            data = _bytes_of(str(self), self.BLOCK_SIZE, data)
         if len(data) != self.BLOCK_SIZE:
             raise ValueFitError(f"{self} takes bytes of length {self.BLOCK_SIZE}, not of length {len(data)}")
         return bytes(data)
+
+
+def _bytes_of(pipe: str, size: int, data: Any) -> bytes:
+    """The elements of a buffer in their order (that of C for arrays), each as it lies in memory."""
+    dtype = getattr(data, "dtype", None)
+    if getattr(dtype, "hasobject", False):
+        raise ValueFitError(f"{pipe} takes bytes of length {size}, not an array of Python objects, whose memory has only addresses")
+    if getattr(dtype, "kind", "") in ("M", "m") and hasattr(data, "tobytes"):
+        return bytes(data.tobytes())  # 8 bytes an element, for which Python's buffers have no format
+    try:
+        view = memoryview(data)
+    except (TypeError, ValueError, BufferError) as why:
+        detail = "" if isinstance(why, TypeError) else f": {why}"
+        raise ValueFitError(f"{pipe} takes bytes of length {size}, not {type(data).__name__}{detail}") from None
+    if _has_addresses(view.format):
+        raise ValueFitError(
+            f"{pipe} takes bytes of length {size}, not {type(data).__name__} of format {view.format!r}, which has addresses"
+        )
+    return view.tobytes()
+
+
+def _has_addresses(format: str) -> bool:
+    """Whether the elements of a buffer are, or contain, addresses of this process (Python objects, C pointers and strings)."""
+    codes = "".join(format.split(":")[::2])  # the names of fields stand between colons
+    for complex_number in ("Zf", "Zd", "Zg"):
+        codes = codes.replace(complex_number, "")
+    return any(code in codes for code in "OPzZ&X")
 
 
 class OptionalMixIn:

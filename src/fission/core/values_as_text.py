@@ -1,0 +1,207 @@
+"""Values as text, in full: what a CSV file gets of them.
+
+The rules, from the top; docs/sinks.md has them for readers, with the way back:
+
+1. Text is itself. Numbers are written so that reading them gives the same number: floats by `repr`, numpy's as the Python number
+   that equals them, ``longdouble`` by numpy's shortest exact digits.
+2. ``None``, ``True`` and ``False`` are these words; bytes are a Python literal (``b'...'``); dates and times are in ISO format,
+   a numpy ``timedelta64`` is its number and its unit.
+3. Lists, tuples, sets, arrays of any size, structured values and dataclasses are JSON. What JSON has no word for is a JSON
+   string inside it, with the text that it has by itself. Like the `json` module, it writes NaN and infinities by name.
+4. Everything else is what `str` gives.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+_PLAIN = frozenset({str, float, bool, type(None)})
+_WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+
+
+def as_text(value: Any) -> str:
+    """Return a value as text, in full (see the rules of this module).
+
+    Raises:
+        ValueError: the value contains itself.
+    """
+    known = _TEXT.get(type(value))
+    if known is not None:
+        return known(value)
+    try:
+        text = _leaf(value)
+        return "".join(_json(value)) if text is None else text
+    except RecursionError:
+        raise ValueError(f"a {type(value).__name__} that contains itself, or is nested too deeply, cannot be written as text") from None
+
+
+def _integer(value: int) -> str:
+    try:
+        return int.__repr__(value)
+    except ValueError:  # Python refuses to convert very long numbers to decimal digits; int(text, 0) reads this
+        return hex(value)
+
+
+_TEXT: dict[type, Callable[[Any], str]] = {
+    str: str,
+    int: _integer,
+    float: float.__repr__,
+    bool: repr,
+    type(None): repr,
+    bytes: repr,
+}
+
+
+def _leaf(value: Any) -> str | None:
+    """The text of a value that has no parts; None for one that has."""
+    if isinstance(value, (bytearray, bytes)):
+        return bytes.__repr__(bytes(value))
+    if isinstance(value, memoryview):
+        return bytes.__repr__(value.tobytes()) if value.format in ("B", "b", "c") else None
+    if _is_numpy(value):
+        return _numpy_leaf(value)
+    if isinstance(value, bool) or value is None:
+        return repr(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return _integer(int(value))
+    if isinstance(value, float):
+        return float.__repr__(value)
+    if isinstance(value, complex):
+        return complex.__repr__(value)
+    if isinstance(value, (list, tuple, dict, set, frozenset)) or (is_dataclass(value) and not isinstance(value, type)):
+        return None
+    if hasattr(value, "tolist") or _array_of(value) is not None:
+        return None
+    return _plain_str(value)
+
+
+def _plain_str(value: Any) -> str:
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is None:
+        return str(value)
+    with numpy.printoptions(threshold=sys.maxsize, floatmode="unique"):  # arrays inside of it in full
+        return str(value)
+
+
+def _is_numpy(value: Any) -> bool:
+    numpy: Any = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, (numpy.generic, numpy.ndarray))
+
+
+def _numpy_leaf(value: Any) -> str | None:
+    if getattr(value, "ndim", 0):
+        return None
+    dtype = value.dtype
+    if dtype.kind == "O":
+        return as_text(value.item())
+    if dtype.names is not None:
+        return None
+    if hasattr(value, "__array_wrap__") and not isinstance(value, (str, bytes)):
+        value = value[()]  # of an array without dimensions, its element
+    if dtype.kind == "V":
+        return bytes.__repr__(value.tobytes())
+    if dtype.kind == "M":
+        return str(value)
+    if dtype.kind == "m":
+        return _duration(value)
+    if dtype.char == "g":
+        return _long_float(value)
+    if dtype.char == "G":
+        imaginary = _long_float(value.imag)
+        return f"({_long_float(value.real)}{'' if imaginary[0] == '-' else '+'}{imaginary}j)"
+    return as_text(value.item())
+
+
+def _long_float(value: Any) -> str:
+    import numpy
+
+    return str(numpy.format_float_scientific(value, unique=True, trim="-")) if numpy.isfinite(value) else str(value)
+
+
+def _duration(value: Any) -> str:
+    import numpy
+
+    unit, step = numpy.datetime_data(value.dtype)
+    count = "NaT" if numpy.isnat(value) else str(int(value.astype("int64")))
+    return f"{count} {step if step > 1 else ''}{unit}"
+
+
+def _array_of(value: Any) -> Any:
+    """The numpy array of an object that says how it becomes one, as tensors do; None for all others."""
+    return value.__array__() if hasattr(type(value), "__array__") and "numpy" in sys.modules else None
+
+
+def _json(value: Any) -> Iterable[str]:
+    """The pieces of the JSON text of a value (see rule 3)."""
+    if value is None or isinstance(value, bool):
+        yield "null" if value is None else "true" if value else "false"
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        yield from _json_list(value)
+    elif isinstance(value, dict):
+        yield from _json_dict(value)
+    elif is_dataclass(value) and not isinstance(value, type):
+        yield from _json_dict({field.name: getattr(value, field.name) for field in fields(value)})
+    elif _is_numpy(value) and (getattr(value, "ndim", 0) or value.dtype.names is not None):
+        yield from _json_array(value)
+    else:
+        yield from _json_leaf(value)
+
+
+def _json_leaf(value: Any) -> Iterable[str]:
+    text = _leaf(value)
+    if text is None:
+        inner = value.tolist() if hasattr(value, "tolist") else _array_of(value)
+        yield from _json(inner)
+    elif _is_numpy(value) and value.dtype.kind in "bO":
+        yield from _json(value.item())
+    elif _is_number(value):
+        yield _WORDS.get(text, text)
+    else:
+        yield _encode(text)
+
+
+def _is_number(value: Any) -> bool:
+    if _is_numpy(value):
+        return value.dtype.kind in "iuf"
+    return isinstance(value, float) or (isinstance(value, int) and value.bit_length() < 13_000)  # longer ones are not decimal
+
+
+def _json_list(values: Any) -> Iterable[str]:
+    if type(values) is list and all(type(value) in _PLAIN for value in values):
+        yield _encode(values)  # for speed
+        return
+    between = "["
+    for value in values:
+        yield between
+        yield from _json(value)
+        between = ", "
+    yield "]" if between == ", " else "[]"
+
+
+def _json_dict(value: dict[Any, Any]) -> Iterable[str]:
+    if not all(type(key) is str for key in value):
+        yield from _json_list([[key, value[key]] for key in value])  # pairs: dict(...) reads them, and no key is lost
+        return
+    between = "{"
+    for key, entry in value.items():
+        yield f"{between}{_encode(key)}: "
+        yield from _json(entry)
+        between = ", "
+    yield "}" if between == ", " else "{}"
+
+
+def _json_array(value: Any) -> Iterable[str]:
+    kind, char = value.dtype.kind, value.dtype.char
+    if kind in "biuf" and char != "g":
+        yield _encode(value.tolist())
+    elif value.ndim:
+        yield from _json_list(value)
+    else:
+        yield from _json_list([value[name] for name in value.dtype.names])  # a structured value: its fields in their order
