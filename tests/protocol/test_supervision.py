@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fission.errors import EXIT_FAILED, EXIT_NO_PLACE, EXIT_OK, AllocationError, LocalProtocolError
+from fission.protocol.outages import ANNOUNCE_S
+from fission.protocol.restarts import AVOID_CAP_S, AVOID_S, ENDLESS_CAP_S, FIRST_BACK_OFF_S
 from fission.protocol.supervision import (
-    BACK_OFF_S,
     TRANSITIONS,
     Close,
     Failover,
@@ -22,11 +24,13 @@ from fission.protocol.supervision import (
     JobEnded,
     JobPlan,
     JobReady,
+    JobRefused,
     JobState,
     Kill,
     Launch,
     NodeLost,
     NodeUp,
+    Notify,
     Replayed,
     Reset,
     Story,
@@ -55,11 +59,12 @@ class Places:
     def __init__(self, room: int) -> None:
         self.room = room
 
-    def __call__(self, job: int, taken: Mapping[str, frozenset[int]]) -> tuple[str, str]:
+    def __call__(self, job: int, taken: Mapping[str, frozenset[int]], avoided: Mapping[str, str]) -> tuple[str, str]:
+        assert not taken.keys() & avoided.keys()
         assert all(job not in jobs for jobs in taken.values())
         free = [node for node, jobs in taken.items() if len(jobs) < self.room]
         if not free:
-            raise AllocationError(f"no place for job {job}")
+            raise AllocationError(f"no place for Job {job}: all full")
         return min(free, key=lambda node: (len(taken[node]), node)), "fewest jobs"
 
 
@@ -76,6 +81,16 @@ def running(plans: Sequence[JobPlan], *nodes: str, room: int = 9) -> Supervisor:
     for job in [each.job for each in plans]:
         one.handle(JobReady(job=job, incarnation=1), 0.0)
     return one
+
+
+def inside(thing: Any) -> str:
+    """Everything that a machine holds, as a text."""
+    if type(thing).__module__.startswith("fission.") and not isinstance(thing, JobState):
+        names = [*getattr(thing, "__slots__", ()), *getattr(thing, "__dict__", ())]
+        return f"{type(thing).__name__}({', '.join(f'{name}={inside(getattr(thing, name))}' for name in names)})"
+    if isinstance(thing, dict):
+        return str({key: inside(value) for key, value in thing.items()})
+    return str([inside(one) for one in thing]) if isinstance(thing, (list, deque)) else repr(thing)
 
 
 def kinds(instructions: Sequence[Instruction], kind: type) -> list[Any]:
@@ -120,8 +135,8 @@ def test_a_job_that_dies_is_started_again_where_it_was_and_later_each_time() -> 
     ]
     assert kinds(one.handle(JobEnded(job=2, incarnation=2, error="boom"), 1.5), Launch) == []
     assert one.state(2) is JobState.FAILED
-    assert one.due == 1.5 + BACK_OFF_S[1]
-    assert kinds(one.handle(Tick(), 1.5 + BACK_OFF_S[1]), Launch) == [Launch(job=2, node="b", incarnation=3, generation=0)]
+    assert one.due == 1.5 + FIRST_BACK_OFF_S
+    assert kinds(one.handle(Tick(), 1.5 + FIRST_BACK_OFF_S), Launch) == [Launch(job=2, node="b", incarnation=3, generation=0)]
     assert one.restarts(2) == 2
 
 
@@ -129,7 +144,7 @@ def test_restarts_are_limited_within_the_window() -> None:
     one = running(chain(), "a")
     now = 0.0
     for life in range(1, 4):
-        now = 1.0 + (one.due or now)
+        now += 8.0
         one.handle(Tick(), now)
         assert kinds(one.handle(JobEnded(job=2, incarnation=life, error="boom"), now), Finish) == []
         one.handle(Tick(), now + 5)
@@ -138,23 +153,142 @@ def test_restarts_are_limited_within_the_window() -> None:
     for life in range(5, 7):
         later += 2
         one.handle(Tick(), later)
-        assert one.handle(JobEnded(job=2, incarnation=life, error="boom"), later) == []
+        assert not kinds(one.handle(JobEnded(job=2, incarnation=life, error="boom"), later), Finish)
     one.handle(Tick(), later + 2)
     found = one.handle(JobEnded(job=2, incarnation=7, error="boom\nat last"), later + 2)
-    assert found == [Finish(exit_code=EXIT_FAILED, reason="Job 2 failed", error="boom\nat last")]
+    assert found[0] == Notify(text="Job 2 is not started again: it failed 4 times within 10 s (RESTARTS = 3)")
+    assert found[1:] == [Finish(exit_code=EXIT_FAILED, reason="Job 2 failed", error="boom\nat last")]
     assert one.over
     assert one.due is None
     assert one.handle(Tick(), later + 99) == []
 
 
-@pytest.mark.parametrize("again", [{"hopeless": True}, {"block": 7}])
-def test_what_would_fail_again_is_not_tried(again: dict[str, Any]) -> None:
+@pytest.mark.parametrize("job", [1, 2, 3])
+@pytest.mark.parametrize("again", [{"hopeless": True}, {"block": 7}, {"block": 0}])
+def test_what_would_fail_again_is_not_tried(again: dict[str, Any], job: int) -> None:
     one = running(chain(), "a")
     if "block" in again:
-        assert not kinds(one.handle(JobEnded(job=2, incarnation=1, error="boom", **again), 1.0), Finish)
-    life = one.life(2)[0]
-    (end,) = one.handle(JobEnded(job=2, incarnation=life, error="boom", **again), 1.0)
-    assert end == Finish(exit_code=EXIT_FAILED, reason="Job 2 failed", error="boom")
+        assert not kinds(one.handle(JobEnded(job=job, incarnation=1, error="boom at 0x7f3a12345678", **again), 1.0), Finish)
+    life = one.life(job)[0]
+    why, end = one.handle(JobEnded(job=job, incarnation=life, error="boom at 0x7f3a87654321", **again), 1.0)
+    assert end == Finish(exit_code=EXIT_FAILED, reason=f"Job {job} failed", error="boom at 0x7f3a87654321")
+    assert why.text.startswith(f"Job {job} is not started again: ")
+
+
+@pytest.mark.parametrize("restarts", [3, None])
+@pytest.mark.parametrize(("second", "same"), [(("boom", 7), True), (("boom", 8), False), (("bang", 7), False), (("boom", None), False)])
+def test_only_the_same_failure_at_the_same_block_is_the_same(second: tuple[str, int | None], same: bool, restarts: int | None) -> None:
+    one = running(chain(restarts=restarts), "a")
+    one.handle(JobEnded(job=1, incarnation=1, error="boom", block=7), 1.0)
+    error, block = second
+    assert bool(kinds(one.handle(JobEnded(job=1, incarnation=2, error=error, block=block), 1.0), Finish)) is (same and restarts is not None)
+
+
+@pytest.mark.parametrize("job", [1, 2, 3])
+def test_with_restarts_none_a_job_is_always_started_again_and_ever_more_rarely(job: int) -> None:
+    plans = [replace(one, restarts=None) for one in chain()]
+    one = running(plans, "a")
+    now, waits = 1.0, []
+    for life in range(1, 40):
+        assert not kinds(one.handle(JobEnded(job=job, incarnation=life, error="refused", block=5, hopeless=life % 2 == 0), now), Finish)
+        waits.append(0.0)
+        while one.state(job) is JobState.FAILED:
+            waits[-1] += (one.due or 0.0) - now
+            now = one.due or 0.0
+            one.handle(Tick(), now)
+        one.handle(JobReady(job=job, incarnation=life + 1), now)
+    assert waits == sorted(waits, key=lambda wait: round(wait, 6))
+    assert waits[:3] == pytest.approx([0.0, 0.1, 0.2])
+    assert waits[-1] == pytest.approx(ENDLESS_CAP_S)
+    # an incarnation that has run for RESTART_WINDOW: the back-off begins again
+    assert kinds(one.handle(JobEnded(job=job, incarnation=40, error="refused", block=5), now + WINDOW_S), Launch)
+
+
+# -- failures that are the node's
+
+
+def test_a_job_that_its_node_cannot_start_goes_to_another_one_at_once_and_it_is_no_failure_of_the_job() -> None:
+    one = running(chain(restarts=0), "a", "b", "c")
+    node = one.life(1)[1]
+    cause = "No space left on device: /home/pi/fission/1"
+    found = one.handle(JobRefused(job=1, incarnation=1, cause=cause), 1.0)
+    (launch,) = kinds(found, Launch)
+    assert (launch.incarnation, launch.node != node) == (2, True)
+    (told,) = kinds(one.handle(JobReady(job=1, incarnation=2), 1.2), Failover)
+    assert str(told) == f"Job 1 could not start on node {node}: {cause}; Job 1 -> {launch.node}; 0.20 s, 0 blocks replayed"
+    assert not one.over
+
+
+def test_a_node_that_refuses_is_left_out_longer_each_time_until_a_job_starts_there() -> None:
+    one = running([plan(1)], "a")
+    now, waits = 1.0, []
+    for life in range(1, 5):
+        found = one.handle(JobRefused(job=1, incarnation=life, cause="cannot fork"), now)
+        assert not kinds(found, Launch)
+        assert ["no place for Job 1" in each.text for each in kinds(found, Notify)[-1:]] == ([True] if life == 1 else [])
+        again, launched = now, []
+        while not launched:
+            again = one.due or 0.0
+            launched = kinds(one.handle(Tick(), again), Launch)
+        waits.append(again - now)
+        now = again
+    assert waits == pytest.approx([AVOID_S * 2**count for count in range(4)])
+    assert not one.over
+    one.handle(JobReady(job=1, incarnation=5), now)
+    found = one.handle(JobRefused(job=1, incarnation=5, cause="cannot fork"), now + 1)
+    assert not kinds(found, Launch)
+    assert kinds(one.handle(Tick(), now + 1 + AVOID_S), Launch)
+
+
+def test_where_no_node_can_start_it_the_network_ends_after_the_timeout_and_says_why() -> None:
+    one = running([plan(1)], "a")
+    now, end = 1.0, []
+    one.handle(JobRefused(job=1, incarnation=1, cause="cannot fork"), now)
+    while not end:
+        now = one.due or 0.0
+        for launch in kinds(found := one.handle(Tick(), now), Launch):
+            found += one.handle(JobRefused(job=1, incarnation=launch.incarnation, cause="cannot fork"), now)
+        end = kinds(found, Finish)
+    assert (now - 1.0, end[0].exit_code) == (TIMEOUT_S, EXIT_NO_PLACE)
+
+
+# -- what the user hears before everything runs again
+
+
+def test_too_little_room_is_said_at_once_what_is_lost_what_waits_how_long_and_what_would_help() -> None:
+    one = running([plan(job) for job in range(1, 7)], "mic1", "mic2", room=3)
+    lost = [job for job in range(1, 7) if one.life(job)[1] == "mic2"]
+    names = ", ".join(f"Job {job}" for job in lost)
+    node, wait = kinds(one.handle(NodeLost(node="mic2", reason="5 pulses missed"), 2.0), Notify)
+    assert node.text == f"node mic2 is lost: 5 pulses missed; not running yet: {names}"
+    assert all(
+        part in wait.text
+        for part in (
+            ", ".join(f"Job {job}" for job in lost) + ": all full; ",
+            "waiting up to 30 s",
+            "ALLOCATION_TIMEOUT",
+            "start a lost node again",
+            "max_jobs",
+        )
+    )
+    assert not kinds(one.handle(Tick(), 2.5), Notify)  # once
+    assert one.handle(NodeUp(node="mic2"), 3.0)
+    assert not kinds(one.handle(Tick(), 4.5), Notify)
+
+
+def test_an_outage_that_is_over_soon_is_one_line_and_one_that_lasts_is_said_before() -> None:
+    one = running(chain(), "a", "b")
+    assert not kinds(one.handle(NodeLost(node="b", reason="silent"), 2.0), Notify)
+    assert one.due == 2.0 + ANNOUNCE_S
+    assert [each.text for each in one.handle(Tick(), 3.0)] == ["node b is lost: silent; not running yet: Job 2"]
+    one.handle(JobReady(job=2, incarnation=2), 8.0)
+    assert kinds(one.handle(Replayed(job=2, incarnation=2, blocks=3), 8.1), Failover)
+
+
+def test_a_node_that_was_stopped_on_purpose_has_left_which_is_no_warning() -> None:
+    one = running([plan(1), plan(2)], "a", "b", room=1)
+    left, _ = kinds(one.handle(NodeLost(node="b", reason="its service was stopped", on_purpose=True), 2.0), Notify)
+    assert left == Notify(text="node b has left: its service was stopped; not running yet: Job 2", warning=False)
 
 
 def test_a_source_that_cannot_resume_begins_a_new_generation_of_its_part() -> None:
@@ -212,8 +346,8 @@ def test_without_a_place_the_network_ends_after_the_timeout() -> None:
     assert len(kinds(one.start(1.0), Launch)) == 2
     assert one.due == 1.0 + TIMEOUT_S
     assert one.handle(Tick(), 1.0 + TIMEOUT_S - 0.001) == []
-    (end,) = one.handle(Tick(), 1.0 + TIMEOUT_S)
-    assert end == Finish(exit_code=EXIT_NO_PLACE, reason="no place for Job 3", error="no place for job 3")
+    end = one.handle(Tick(), 1.0 + TIMEOUT_S)[-1]
+    assert end == Finish(exit_code=EXIT_NO_PLACE, reason="no place for Job 3", error="no place for Job 3: all full")
 
 
 def test_a_place_that_becomes_free_is_taken_by_the_highest_priority() -> None:
@@ -250,10 +384,10 @@ IMPOSSIBLE = [
 @pytest.mark.parametrize("event", IMPOSSIBLE, ids=repr)
 def test_an_impossible_event_raises_and_changes_nothing(event: Any) -> None:
     one = running(chain(), "a", "b")
-    before = repr(vars(one))
+    before = inside(one)
     with pytest.raises(LocalProtocolError) as caught:
         one.handle(event, 1.0)
-    assert repr(vars(one)) == before
+    assert inside(one) == before
     if getattr(event, "job", 0) == 2:
         assert all(line in str(caught.value) for line in one.story(2))
     assert one.handle(NodeLost(node="b", reason="later"), 2.0)
@@ -318,7 +452,7 @@ class SupervisorMachine(RuleBasedStateMachine):
                     outputs[job],
                     resumable=not source or data.draw(st.booleans()),
                     required=job == count or data.draw(st.booleans()),
-                    restarts=data.draw(st.integers(0, 3)),
+                    restarts=data.draw(st.sampled_from([0, 1, 2, 3, None])),
                     priority=data.draw(st.integers(0, 2)),
                 )
             )
@@ -331,6 +465,7 @@ class SupervisorMachine(RuleBasedStateMachine):
         self.ended: set[int] = set()
         self.known: dict[tuple[int, int], int] = {}  # (job, pipe) -> the peer's life that the job knows
         self.failures: dict[int, list[float]] = {job: [] for job in self.plans}
+        self.refused: dict[str, float] = {}  # when a node has refused a job the last time
         self.generation = 0
         self.begun = False
         self.finishes: list[Finish] = []
@@ -437,10 +572,21 @@ class SupervisorMachine(RuleBasedStateMachine):
         del self.places[job]
         self.failures[job] = [moment for moment in self.failures[job] if self.now - moment <= WINDOW_S] + [self.now]
         self.do(JobEnded(job=job, incarnation=self.lives[job], error=f"boom at {self.now}", hopeless=hopeless))
-        too_often = len(self.failures[job]) > self.plans[job].restarts
-        assert self.one.over is (too_often or hopeless)
+        limit = self.plans[job].restarts
+        assert self.one.over is (limit is not None and (len(self.failures[job]) > limit or hopeless))
         if self.one.over:
             assert self.finishes[-1].exit_code == EXIT_FAILED
+
+    @precondition(lambda self: self.places)
+    @rule(data=st.data())
+    def is_refused(self, data: st.DataObject) -> None:
+        if self.one.over:
+            return
+        job = data.draw(st.sampled_from(sorted(self.places)))
+        node = self.places.pop(job)
+        self.refused[node] = self.now
+        found = self.do(JobRefused(job=job, incarnation=self.lives[job], cause="its disk is full"))
+        assert all(one.node != node for one in kinds(found, Launch)), "ordered where a job was just refused"
 
     @rule(data=st.data(), error=st.sampled_from([None, "boom"]))
     def an_older_life_speaks(self, data: st.DataObject, error: str | None) -> None:
@@ -458,13 +604,13 @@ class SupervisorMachine(RuleBasedStateMachine):
         if self.one.over:
             return
         job = self.job(data)
-        before = repr(vars(self.one))
+        before = inside(self.one)
         events: list[Any] = [JobReady(job=99, incarnation=1), JobEnded(job=job, incarnation=self.lives[job] + 1)]
         events += [NodeUp(node=node) for node in self.up]
         events += [NodeLost(node=node, reason="") for node in NODES if node not in self.up]
         with pytest.raises(LocalProtocolError):
             self.one.handle(data.draw(st.sampled_from(events)), self.now)
-        assert repr(vars(self.one)) == before
+        assert inside(self.one) == before
 
     @invariant()
     def the_account_is_right(self) -> None:
@@ -489,7 +635,7 @@ class SupervisorMachine(RuleBasedStateMachine):
             if node in kept and self.one.state(job) not in (JobState.PENDING, JobState.FINISHED):
                 kept[node] += 1
         assert all(count <= self.room for count in kept.values()), "more jobs than places"
-        if any(count < self.room for count in kept.values()):
+        if any(count < self.room for node, count in kept.items() if self.now >= self.refused.get(node, -AVOID_CAP_S) + AVOID_CAP_S):
             assert all(self.one.state(job) is not JobState.PENDING for job in self.plans), "a place is free and a job waits"
 
     @invariant()
@@ -537,9 +683,9 @@ class LeavesJobsOnLostNodes(Supervisor):
 
 
 class RestartsForEver(Supervisor):
-    def _on_ended(self, one: Any, event: JobEnded, now: float) -> list[Instruction]:
-        one.failures.clear()
-        return super()._on_ended(one, event, now)
+    def _on_failed(self, one: Any, event: JobEnded, error: str, now: float) -> list[Instruction]:
+        one.policy._recent.clear()
+        return super()._on_failed(one, event, error, now)
 
 
 class NoNewGeneration(Supervisor):
@@ -547,6 +693,14 @@ class NoNewGeneration(Supervisor):
         return []
 
 
-@pytest.mark.parametrize("broken", [ForgetsToFence, WiresNobody, LeavesJobsOnLostNodes, RestartsForEver, NoNewGeneration])
+class RefusalsAreForgotten(Supervisor):
+    def _on_refused(self, one: Any, cause: str, now: float) -> None:
+        super()._on_refused(one, cause, now)
+        self._avoided._refusals.clear()
+
+
+@pytest.mark.parametrize(
+    "broken", [RefusalsAreForgotten, ForgetsToFence, WiresNobody, LeavesJobsOnLostNodes, RestartsForEver, NoNewGeneration]
+)
 def test_a_broken_supervisor_is_caught(broken: type[Supervisor]) -> None:
     assert_machine_catches(type("Broken", (SupervisorMachine,), {"make": broken}), steps=25)

@@ -240,7 +240,7 @@ def _handed_on(network: Network, job: BaseJob, readers: Mapping[int, list[int]])
     return found
 
 
-def plans(network: Network, restarts: int) -> list[JobPlan]:
+def plans(network: Network, restarts: int | None) -> list[JobPlan]:
     """Return what supervision needs to know of a network's jobs; ``restarts`` holds for those that do not say otherwise."""
     parts = _parts(network)
     return [
@@ -253,7 +253,7 @@ def plans(network: Network, restarts: int) -> list[JobPlan]:
             resumable=resumable(job),
             part=parts[number],
             required=number in network.required,
-            restarts=restarts if job.RESTARTS is None else job.RESTARTS,
+            restarts=restarts if isinstance(job.RESTARTS, str) else job.RESTARTS,
             priority=job.PRIORITY,
         )
         for number, job in network.jobs.items()

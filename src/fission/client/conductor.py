@@ -43,7 +43,7 @@ from fission.ports import (
 )
 from fission.protocol import liveness, supervision
 from fission.protocol.frames import Word
-from fission.protocol.supervision import JobEnded, JobReady, JobState, Replayed, Supervisor
+from fission.protocol.supervision import JobEnded, JobReady, JobRefused, JobState, Replayed, Supervisor
 
 log = logging.getLogger("fission.client")
 
@@ -106,7 +106,7 @@ class Conductor:
         self.hearers = self._inbox.hearers
         self._living: set[tuple[int, int]] = set()  # lives that nodes had when they joined
         self._shown: set[str] = set()
-        self._why_gone: dict[tuple[str, int], str] = {}
+        self._gone: dict[tuple[str, int], NodeGone] = {}  # by name and incarnation
         self._bundles: Bundles | None = None
         self._log = EventLog()
         self._keeper = Keeper(store, self.command, lambda kind, text: getattr(self.observer, kind)(text))
@@ -223,7 +223,7 @@ class Conductor:
             self.observer.warning(event.text)
         elif isinstance(event, NodeGone):
             self.processes.gone(event.name)
-            self._why_gone[event.name, event.incarnation] = event.reason
+            self._gone[event.name, event.incarnation] = event
             if not self.stopping and self.places.local(event.name):
                 # the client's own node: nobody starts it again, and no other one takes local jobs
                 self.observer.warning(f"node {event.name} is lost: {event.reason}")
@@ -253,9 +253,10 @@ class Conductor:
             else:
                 for job in [job for job in self._lines.ends if self._supervisor.alive(job) and self._supervisor.life(job)[1] == told.node]:
                     await self._end_for(job, self._supervisor.life(job)[0])
-                reason = self._why_gone.pop((told.node, told.incarnation), told.reason)
+                gone = self._gone.pop((told.node, told.incarnation), None)
+                reason, on_purpose = (told.reason, False) if gone is None else (gone.reason, gone.on_purpose)
                 await self._engine.lost(NodeName(told.node))
-                await self._supervise(supervision.NodeLost(node=told.node, reason=reason))
+                await self._supervise(supervision.NodeLost(node=told.node, reason=reason, on_purpose=on_purpose))
         if not self._started and (all(map(self.up, self.places)) or self._gathered()):
             self._started = True
             self.observer.nodes_ready(self.nodes(), [name for name in self.places if not self.up(name)])
@@ -297,6 +298,12 @@ class Conductor:
 
     async def _on_exited(self, event: JobExited) -> None:
         newest = event.incarnation == self._supervisor.life(event.job_id)[0]
+        if event.node_fault:
+            log.warning("%s could not start or go on: %s", self._names[event.job_id], event.node_fault)
+            self.processes.ended(event.job_id, event.incarnation)
+            if not self.stopping:
+                await self._supervise(JobRefused(job=event.job_id, incarnation=event.incarnation, cause=event.node_fault))
+            return
         self._accounts.tally.tell(event.job_id, event.incarnation, event.report.get("counts") or {}, final=True)
         outcome = str(event.report.get("outcome") or "failed")
         error = None
@@ -318,7 +325,8 @@ class Conductor:
             await self._end_for(event.job_id, event.incarnation)
         elif not self.stopping:
             hopeless = bool(event.report.get("hopeless"))
-            block = int(event.report.get("block") or 0)
+            # a process that was killed, by whomever, has not failed at a block
+            block = int(event.report.get("block") or 0) if event.report.get("outcome") == "failed" else None
             await self._supervise(JobEnded(job=event.job_id, incarnation=event.incarnation, error=error, block=block, hopeless=hopeless))
 
     async def _end_for(self, job: int, incarnation: int) -> None:
@@ -364,6 +372,9 @@ class Conductor:
             elif isinstance(instruction, supervision.Failover):
                 log.warning("%s", instruction)
                 self.observer.failover(str(instruction))
+            elif isinstance(instruction, supervision.Notify):
+                log.log(logging.WARNING if instruction.warning else logging.INFO, "%s", instruction.text)
+                (self.observer.warning if instruction.warning else self.observer.notice)(instruction.text)
             else:
                 self._decide(instruction.exit_code, instruction.reason, instruction.error)
 
@@ -402,7 +413,7 @@ class Conductor:
             self.result = (exit_code, reason, error)
             self.over.set()
             if error and exit_code != EXIT_FAILED:
-                self.observer.warning(f"{reason}: {error}")
+                self.observer.warning(error if error.startswith("no place for ") else f"{reason}: {error}")
             elif error and error not in self._shown:  # deaths are not told one by one, but the one that is the end
                 name = failed_job(reason)
                 self.observer.job_failed(name, next((job for job, known in self._names.items() if known == name), 0), error)

@@ -67,12 +67,23 @@ class Places:
             for name, node in self._nodes.items()
         ]
 
-    def place(self, job: int, taken: Mapping[str, frozenset[int]]) -> tuple[str, str]:
-        """Find a node for a job: (name, reason). ``taken``: the nodes that are up, with their jobs. Raises AllocationError."""
+    def place(self, job: int, taken: Mapping[str, frozenset[int]], avoided: Mapping[str, str]) -> tuple[str, str]:
+        """Find a node for a job: (name, reason).
+
+        Args:
+            job: its id.
+            taken: the nodes that can be used, with their jobs.
+            avoided: the nodes that are left out for now, with the cause.
+
+        Raises:
+            AllocationError: there is none.
+        """
         views = []
         for node in self._nodes.values():
             names = tuple(self._names[other] for other in sorted(taken.get(node.name, ())))
             down = "lost" if node.name in self._joined else "not there: no service answers"
+            if node.name in avoided:
+                down = f"left out for a while, because a job could not start there: {avoided[node.name]}"
             info = dataclasses.replace(node, jobs=names, TQ=self._quality(node))
             views.append(placement.NodeView(info, up=node.name in taken, down=down))
         choice = placement.place(self._needs[job], views)

@@ -73,7 +73,10 @@ _JOB_RULES = {
     "DEFAULT_NODE": _Rule(_or_none(_text), "the address of a node (text) or None"),
     "MAX_QUEUE": _Rule(_int(0), "a number of blocks of at least 0 (0: no limit)"),
     "PRIORITY": _Rule(_int(), "an int"),
-    "RESTARTS": _Rule(_or_none(_int(0)), "an int of at least 0, or None for what the config says"),
+    "RESTARTS": _Rule(
+        _or_none(lambda value: value == "config" if isinstance(value, str) else _int(0)(value)),
+        'an int of at least 0, None (always started again), or "config" for what the config says',
+    ),
     "CHECKPOINT": _Rule(_or_none(_checkpoint), "None, a number of blocks of at least 1, or a timedelta above 0"),
     "DEPENDENCIES": _Rule(_or_none(_dependencies), "None, a directory, a module, or a list of modules with at most one directory"),
 }

@@ -47,7 +47,7 @@ class BaseJob(metaclass=JobType):
         DEFAULT_NODE: address of the node that is tried first.
         MAX_QUEUE: how many blocks may wait before the oldest is dropped; 0: none is dropped, the producer waits.
         PRIORITY: who keeps a place when there are too few; higher first.
-        RESTARTS: how often it may fail within RESTART_WINDOW; None: as the config says.
+        RESTARTS: how often it may fail within RESTART_WINDOW; "config": as the config says; None: it is always started again.
         CHECKPOINT: None, or a snapshot every so many blocks (int) or so often (`datetime.timedelta`).
         DEPENDENCIES: a directory, modules, or a list of them with one directory at most; copied to the job's folder.
 
@@ -64,7 +64,7 @@ class BaseJob(metaclass=JobType):
     DEFAULT_NODE: str | None = None
     MAX_QUEUE: int = 0
     PRIORITY: int = 0
-    RESTARTS: int | None = None
+    RESTARTS: int | str | None = "config"
     CHECKPOINT: int | timedelta | None = None
     DEPENDENCIES: Any = None
 

@@ -8,12 +8,24 @@ from __future__ import annotations
 
 from fission.ports.bundle import Archive, Baggage, JobBundle, Place, Wiring
 from fission.ports.client import CheckpointStore, Clock, Observer
-from fission.ports.engine import Engine, EngineEvent, EngineNotice, JobExited, JobOutput, NodeGone, NodeJoined, NodePulse, NodeState
+from fission.ports.engine import (
+    NODE_FAULT,
+    Engine,
+    EngineEvent,
+    EngineNotice,
+    JobExited,
+    JobOutput,
+    NodeGone,
+    NodeJoined,
+    NodePulse,
+    NodeState,
+)
 from fission.ports.links import Links
 from fission.ports.names import JobId, NodeName, PipeId, Seconds
 from fission.ports.shared import Lease, Lender, Taken, Viewer
 
 __all__ = [
+    "NODE_FAULT",
     "Archive",
     "Baggage",
     "CheckpointStore",

@@ -19,6 +19,12 @@ class NodeState:
     jobs: frozenset[JobId] = frozenset()
 
 
+#: Outcome in the report of a `JobExited` whose cause is the node's and not the job's: its disk is full, the job's folder cannot be
+#: prepared, no process can be forked there. Its ``error`` is the cause in words, without the node's name. Such a job is placed on
+#: another node at once, which counts for none of its RESTARTS, and the node is left out for a while.
+NODE_FAULT = "node fault"
+
+
 @dataclass(frozen=True, slots=True)
 class JobOutput:
     """A job wrote lines to its standard output or error.
@@ -39,13 +45,19 @@ class JobExited:
 
     Attributes:
         code: its exit code; negative: the signal that killed it.
-        report: what the job's runtime said at the end (see `fission.runtime.report`); empty if it could not.
+        report: what the job's runtime said at the end (see `fission.runtime.report`); empty if it could not. Whoever finds that the
+            node cannot start the job, or cannot keep it, reports ``{"outcome": NODE_FAULT, "error": cause}``.
     """
 
     job_id: JobId
     incarnation: int
     code: int
     report: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def node_fault(self) -> str:
+        """The cause in words, if it is the node's; else empty."""
+        return str(self.report.get("error") or "no cause given") if self.report.get("outcome") == NODE_FAULT else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +103,13 @@ class NodeGone:
 
     Attributes:
         reason: why it was judged so.
+        on_purpose: whether its service was stopped in order: such a node has left, and is not lost.
     """
 
     name: NodeName
     reason: str
     incarnation: int = 1
+    on_purpose: bool = False
 
 
 EngineEvent: TypeAlias = "JobOutput | JobExited | NodeJoined | NodePulse | NodeGone | EngineNotice"

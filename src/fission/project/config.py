@@ -51,7 +51,7 @@ class Config:
     cluster: str | None = None
     port: int = 8786
     allocation_timeout: float = 30.0
-    restarts: int = 5
+    restarts: int | None = 5
     restart_window: float = 60.0
     orphan_timeout: float = 60.0
     security: bool = True

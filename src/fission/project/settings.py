@@ -201,7 +201,7 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("CLUSTER", "a Dask scheduler's address, like 'tcp://192.168.4.1:8786', or None", None, _optional(_cluster), remote=True),
         Setting("PORT", _PORT_TEXT, 8786, _port),
         Setting("ALLOCATION_TIMEOUT", "a number of seconds, 0 or more", 30.0, _seconds(0)),
-        Setting("RESTARTS", "a whole number, 0 or more", 5, _int(0)),
+        Setting("RESTARTS", "a whole number, 0 or more, or None (always started again)", 5, _optional(_int(0))),
         Setting("RESTART_WINDOW", "a number of seconds above 0", 60.0, _seconds(0, positive=True)),
         Setting("ORPHAN_TIMEOUT", "a number of seconds above 0", 60.0, _seconds(0, positive=True)),
         Setting("SECURITY", "True or False", True, _bool),

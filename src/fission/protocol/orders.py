@@ -34,7 +34,7 @@ class JobPlan:
         resumable: whether a new life goes on with the numbers of the old one; only a source may be unable to.
         part: the part of the network that it is joined to through non-ASYNC pipes, any number.
         required: whether the network waits for its end.
-        restarts: how often it may fail within the window.
+        restarts: how often it may fail within the window; None: it is always started again.
         priority: who keeps a place when there are too few; higher first.
     """
 
@@ -46,7 +46,7 @@ class JobPlan:
     resumable: bool
     part: int
     required: bool
-    restarts: int
+    restarts: int | None
     priority: int = 0
 
 
@@ -77,10 +77,11 @@ class NodeUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeLost:
-    """A node is judged dead; ``reason`` says why."""
+    """A node is judged dead; ``reason`` says why. ``on_purpose``: its service was stopped in order, so it has left."""
 
     node: str
     reason: str
+    on_purpose: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,14 +96,24 @@ class JobReady:
 class JobEnded:
     """A job's process has ended; ``error`` is None if it ended as it should.
 
-    ``block`` is the compute block at which it failed, 0 if it had not begun; ``hopeless`` says that a new life would fail too.
+    ``block`` is the compute block at which it failed, 0 if it had not begun, None if that is not known, as of a process that was killed;
+    ``hopeless`` says that a new life would fail too.
     """
 
     job: int
     incarnation: int
     error: str | None = None
-    block: int = 0
+    block: int | None = None
     hopeless: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRefused:
+    """The job's node could not start it, or could not keep it, for a reason of its own: ``cause``, as "No space left on device"."""
+
+    job: int
+    incarnation: int
+    cause: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,10 +130,10 @@ class Tick:
     """Time has passed."""
 
 
-Event: TypeAlias = "NodeUp | NodeLost | JobReady | JobEnded | Replayed | Tick"
+Event: TypeAlias = "NodeUp | NodeLost | JobReady | JobEnded | JobRefused | Replayed | Tick"
 
 
-# what an event turns out to be for a job; with JobReady and NodeLost the events of the table
+# what an event turns out to be for a job; with JobReady, JobRefused and NodeLost the events of the table
 
 
 class Placed:
@@ -141,7 +152,7 @@ class Retry:
     """The time of its back-off is over."""
 
 
-JobEvent: TypeAlias = "type[Placed] | type[JobReady] | type[Finished] | type[Failed] | type[Retry] | type[NodeLost]"
+JobEvent: TypeAlias = "type[Placed] | type[JobReady] | type[JobRefused] | type[Finished] | type[Failed] | type[Retry] | type[NodeLost]"
 
 #: The machine. What is not in it is illegal.
 TRANSITIONS: Mapping[tuple[JobState, JobEvent], JobState] = {
@@ -151,6 +162,8 @@ TRANSITIONS: Mapping[tuple[JobState, JobEvent], JobState] = {
     (RUNNING, Finished): FINISHED,
     (STARTING, Failed): FAILED,
     (RUNNING, Failed): FAILED,
+    (STARTING, JobRefused): PENDING,
+    (RUNNING, JobRefused): PENDING,
     (FAILED, Retry): PENDING,
     (STARTING, NodeLost): PENDING,
     (RUNNING, NodeLost): PENDING,
@@ -222,6 +235,14 @@ class Failover:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Notify:
+    """Tell the user at once, one line; ``warning``: it deserves a look."""
+
+    text: str
+    warning: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
     """The network is over."""
 
@@ -230,4 +251,4 @@ class Finish:
     error: str = ""
 
 
-Instruction: TypeAlias = "Launch | Wire | Close | Reset | Kill | Failover | Finish"
+Instruction: TypeAlias = "Launch | Wire | Close | Reset | Kill | Failover | Notify | Finish"

@@ -33,11 +33,13 @@ from fission.protocol.orders import (
     JobEvent,
     JobPlan,
     JobReady,
+    JobRefused,
     JobState,
     Kill,
     Launch,
     NodeLost,
     NodeUp,
+    Notify,
     Placed,
     Replayed,
     Reset,
@@ -46,6 +48,8 @@ from fission.protocol.orders import (
     Tick,
     Wire,
 )
+from fission.protocol.outages import Outage, Outages
+from fission.protocol.restarts import AvoidedNodes, RestartPolicy
 
 __all__ = [
     "TRANSITIONS",
@@ -60,11 +64,13 @@ __all__ = [
     "JobEvent",
     "JobPlan",
     "JobReady",
+    "JobRefused",
     "JobState",
     "Kill",
     "Launch",
     "NodeLost",
     "NodeUp",
+    "Notify",
     "Placed",
     "Placer",
     "Replayed",
@@ -78,27 +84,27 @@ __all__ = [
 
 PENDING, STARTING, RUNNING, FAILED, FINISHED = JobState
 
-#: Seconds before the second, third, ... restart of a job within RESTART_WINDOW; the first one comes at once. Arbitrary.
-BACK_OFF_S = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6)
-#: Seconds that a failover is not told because a producer has not said how much it sent again; arbitrary.
-REPLAYED_S = 1.0
+#: What helps jobs that wait for a place.
+CURE = "start a lost node again, list another one in NODES, or raise max_jobs of one that is full"
 #: Events that are kept for each job's story; arbitrary.
 STORY = 40
 
-#: job, the nodes that are up with the jobs on each -> (node, reason in words); raises AllocationError.
-Placer: TypeAlias = Callable[[int, Mapping[str, frozenset[int]]], "tuple[str, str]"]
+#: job, the nodes that can be used with the jobs on each, those that are left out for now with the cause -> (node, reason in words);
+#: raises AllocationError.
+Placer: TypeAlias = Callable[[int, Mapping[str, frozenset[int]], Mapping[str, str]], "tuple[str, str]"]
 
 
 @dataclass(slots=True)
 class _Job:
     plan: JobPlan
+    policy: RestartPolicy
     state: JobState = PENDING
     node: str = ""
     incarnation: int = 0
     waiting_since: float = 0.0
     retry_at: float = 0.0
-    failures: deque[float] = field(default_factory=deque)
-    last_failure: tuple[str, int] = ("", 0)
+    ordered_at: float = 0.0  # its newest incarnation
+    ready_at: float | None = None
     total_restarts: int = 0
     story: deque[str] = field(default_factory=lambda: deque(maxlen=STORY))
 
@@ -107,40 +113,29 @@ class _Job:
         return self.state in (STARTING, RUNNING)
 
 
-@dataclass(slots=True)
-class _Outage:
-    what: str
-    why: str
-    since: float
-    moving: dict[int, str]
-    moves: list[str] = field(default_factory=list)
-    replayed: int = 0
-    ready_at: float | None = None  # when everything it took ran again
-    replays: dict[tuple[int, int], int] = field(default_factory=dict)  # how many producers of a life have not told what they sent again
-
-
 class Supervisor:
     """Decides for one network. Give it `NodeUp` for every node, then `start`, then events.
 
     Attributes:
         over: whether `Finish` was given; every later event changes nothing.
-        failovers: all that were told, in order.
+        reasons: why each job that has no place has none.
     """
 
     def __init__(self, plans: Sequence[JobPlan], place: Placer, *, restart_window_s: float, allocation_timeout_s: float) -> None:
         """Args: plans: all jobs. place: finds a node. The rest as the config says."""
-        self._jobs = {plan.job: _Job(plan) for plan in plans}
+        self._jobs = {plan.job: _Job(plan, RestartPolicy(plan.restarts, restart_window_s)) for plan in plans}
         self._place = place
-        self._restart_window_s = restart_window_s
         self._allocation_timeout_s = allocation_timeout_s
         self._up: list[str] = []
         self._old_lives: dict[str, list[tuple[int, int]]] = {}  # by lost node: (job, incarnation) that may still run there
         self._generations: dict[int, int] = {}  # by part
-        self._outages: list[_Outage] = []
-        self._reasons: dict[int, str] = {}
+        self._outages = Outages(lambda job: self._jobs[job].plan.name)
+        self._avoided = AvoidedNodes()
+        self._now = 0.0  # of the last event
+        self._announced: set[int] = set()  # jobs of which the user knows that they have no place, until they run
         self._started = False
         self.over = False
-        self.failovers: list[Failover] = []
+        self.reasons: dict[int, str] = {}
 
     # what the shell asks
 
@@ -161,6 +156,11 @@ class Supervisor:
         """How many lives after the first one were ordered."""
         return self._jobs[job].total_restarts
 
+    @property
+    def failovers(self) -> list[Failover]:
+        """All failovers that were reported, in order."""
+        return self._outages.failovers
+
     def story(self, job: int) -> list[str]:
         """What happened to the job, oldest first."""
         return list(self._jobs[job].story)
@@ -170,7 +170,9 @@ class Supervisor:
         """The moment at which `Tick` is to come at the latest; None if nothing depends on time."""
         moments = [one.retry_at for one in self._jobs.values() if one.state is FAILED]
         moments += [one.waiting_since + self._allocation_timeout_s for one in self._jobs.values() if one.state is PENDING]
-        moments += [outage.ready_at + REPLAYED_S for outage in self._outages if outage.ready_at is not None]
+        if (again := self._avoided.due(self._up, self._now)) is not None and self._pending():
+            moments.append(again)
+        moments += self._outages.due
         return None if self.over or not self._started else min(moments, default=None)
 
     # what happens
@@ -189,11 +191,12 @@ class Supervisor:
 
         The others are told once more what an earlier client may have died over: who is at the other ends, and the generation.
         """
-        self._started = True
+        self._started, self._now = True, now
         lost = [self._jobs[job] for job in missing if self._jobs[job].state is RUNNING]
         if lost:
             moving = {one.plan.job: one.node for one in lost}
-            self._outages.append(_Outage("the client was away", f"{len(lost)} jobs have died meanwhile", now, moving))
+            died = "1 job has" if len(lost) == 1 else f"{len(lost)} jobs have"
+            self._outages.begin(Outage("the client was away", f"{died} died meanwhile", now, moving))
         for one in lost:
             self._move(one, NodeLost, now)
             one.node = ""
@@ -218,7 +221,7 @@ class Supervisor:
             out += [Kill(job=job, node=event.node, incarnation=life) for job, life in self._old_lives.pop(event.node, ())]
         elif isinstance(event, NodeLost):
             self._on_node_lost(event, now)
-        elif isinstance(event, (JobReady, JobEnded)):
+        elif isinstance(event, (JobReady, JobEnded, JobRefused)):
             if event.job not in self._jobs:
                 raise LocalProtocolError(f"there is no job {event.job}")
             one = self._jobs[event.job]
@@ -230,17 +233,19 @@ class Supervisor:
             if isinstance(event, JobReady):
                 if one.state is STARTING:  # a hello may be repeated
                     self._move(one, JobReady, now)
-                    self._on_ready(event.job)
+                    one.ready_at = now
+                    self._avoided.ready(one.node, one.ordered_at)
+                    self._outages.runs(event.job)
+                    self._announced.discard(event.job)
+            elif isinstance(event, JobRefused):
+                self._on_refused(one, event.cause, now)
+            elif event.error is None:
+                out += self._on_finished(one, now)
             else:
-                out += self._on_ended(one, event, now)
+                out += self._on_failed(one, event, event.error, now)
         elif isinstance(event, Replayed):
-            for outage in self._outages:
-                key = (event.job, event.incarnation)
-                if key in outage.replays:
-                    outage.replayed += event.blocks
-                    outage.replays[key] -= 1
-                    if not outage.replays[key]:
-                        del outage.replays[key]
+            self._outages.replayed(event.job, event.incarnation, event.blocks)
+        self._now = now
         return out + (self._settle(now) if self._started and not self.over else [])
 
     # inner workings
@@ -258,75 +263,105 @@ class Supervisor:
         self._up.remove(event.node)
         lost = [one for one in self._jobs.values() if one.node == event.node and one.state not in (PENDING, FINISHED)]
         self._old_lives[event.node] = [(one.plan.job, one.incarnation) for one in lost if one.alive]
-        self._outages.append(_Outage(f"node {event.node} is lost", event.reason, now, {one.plan.job: event.node for one in lost}))
+        what = f"node {event.node} {'has left' if event.on_purpose else 'is lost'}"
+        self._outages.begin(Outage(what, event.reason, now, {one.plan.job: event.node for one in lost}, event.on_purpose))
         for one in lost:
             self._move(one, NodeLost, now)
             one.waiting_since = now
             one.node = ""
 
-    def _on_ended(self, one: _Job, event: JobEnded, now: float) -> list[Instruction]:
-        if event.error is None:
-            self._move(one, Finished, now)
-            for outage in self._outages:
-                outage.moving.pop(event.job, None)
-            producers = ((pipe, peer) for pipe, peer in one.plan.inputs.items() if self._jobs[peer].alive)
-            return [Close(job=peer, pipe=pipe) for pipe, peer in producers]
+    def _on_refused(self, one: _Job, cause: str, now: float) -> None:
+        node = one.node
+        self._move(one, JobRefused, now)
+        self._avoided.refused(node, cause, now)
+        if not self._outages.taken(one.plan.job):
+            self._outages.begin(Outage(f"{one.plan.name} could not start on node {node}", cause, now, {one.plan.job: node}))
+            one.waiting_since = now
+        one.node = ""
+
+    def _on_finished(self, one: _Job, now: float) -> list[Instruction]:
+        self._move(one, Finished, now)
+        self._outages.runs(one.plan.job)
+        producers = ((pipe, peer) for pipe, peer in one.plan.inputs.items() if self._jobs[peer].alive)
+        return [Close(job=peer, pipe=pipe) for pipe, peer in producers]
+
+    def _on_failed(self, one: _Job, event: JobEnded, error: str, now: float) -> list[Instruction]:
         self._move(one, Failed, now)
-        one.failures.append(now)
-        while now - one.failures[0] > self._restart_window_s:
-            one.failures.popleft()
-        # a job that gets its inputs again and fails at the same one in the same way would do so for ever
-        again = not one.plan.source and event.block > 0 and one.last_failure == (event.error, event.block)
-        one.last_failure = event.error, event.block
-        if again or event.hopeless or len(one.failures) > one.plan.restarts:
+        ran_s = 0.0 if one.ready_at is None else now - one.ready_at
+        end = one.policy.failed(error, event.block, now, hopeless=event.hopeless, ran_s=ran_s)
+        if end:
             self.over = True
-            return [Finish(exit_code=EXIT_FAILED, reason=f"{one.plan.name} failed", error=event.error)]
-        one.retry_at = now + BACK_OFF_S[min(len(one.failures), len(BACK_OFF_S)) - 1]
-        why = event.error.strip().rpartition("\n")[2]
-        if all(event.job not in outage.moving for outage in self._outages):
-            self._outages.append(_Outage(f"{one.plan.name} died", why, now, {event.job: one.node}))
+            return [
+                Notify(text=f"{one.plan.name} is not started again: {end}"),
+                Finish(exit_code=EXIT_FAILED, reason=f"{one.plan.name} failed", error=error),
+            ]
+        one.retry_at = now + one.policy.delay_s
+        if not self._outages.taken(event.job):
+            why = error.strip().rpartition("\n")[2]
+            self._outages.begin(Outage(f"{one.plan.name} died", why, now, {event.job: one.node}))
         return []
 
     def _settle(self, now: float) -> list[Instruction]:
         out: list[Instruction] = []
         if all(one.state is FINISHED for one in self._jobs.values() if one.plan.required):
             self.over = True
-            return [*self._tell(now), Finish(exit_code=EXIT_OK, reason="finished")]
+            return [*self._report(now), Finish(exit_code=EXIT_OK, reason="finished")]
         for one in self._jobs.values():
             if one.state is FAILED and now >= one.retry_at:
                 self._move(one, Retry, now)
                 one.waiting_since = now
         launched = self._place_pending(now)
         out += self._orders(launched)
-        for one in self._jobs.values():
-            if one.state is PENDING and now >= one.waiting_since + self._allocation_timeout_s:
+        for one in self._pending():
+            if now >= one.waiting_since + self._allocation_timeout_s:
                 self.over = True
-                why = "; ".join(self._reasons[job] for job in sorted(self._reasons) if self._jobs[job].state is PENDING)
-                return [*out, Finish(exit_code=EXIT_NO_PLACE, reason=f"no place for {one.plan.name}", error=why)]
-        return out + self._tell(now)
+                return [*out, Finish(exit_code=EXIT_NO_PLACE, reason=f"no place for {one.plan.name}", error=self._why_waiting())]
+        return out + self._report(now) + self._waiting(now)
+
+    def _pending(self) -> list[_Job]:
+        """The jobs that have no place, the one that gets the next one first."""
+        waiting = (one for one in self._jobs.values() if one.state is PENDING)
+        return sorted(waiting, key=lambda one: (-one.plan.priority, one.plan.job))
+
+    def _waiting(self, now: float) -> list[Instruction]:
+        """Say which jobs wait for a place, whenever there is one more."""
+        waiting = self._pending()
+        new = {one.plan.job for one in waiting} - self._announced
+        self._announced |= new
+        if not new:
+            return []
+        left_s = min(one.waiting_since for one in waiting) + self._allocation_timeout_s - now
+        limit = f"waiting up to {left_s:.3g} s for a place (ALLOCATION_TIMEOUT), then the network ends"
+        return [Notify(text=f"{self._why_waiting()}; {limit}; {CURE}")]
+
+    def _why_waiting(self) -> str:
+        """Which jobs have no place, and why; jobs of the same reason together."""
+        together: dict[str, list[str]] = {}
+        for one in self._pending():
+            together.setdefault(self.reasons[one.plan.job].removeprefix(f"no place for {one.plan.name}: "), []).append(one.plan.name)
+        return "; ".join(f"no place for {', '.join(names)}: {why}" for why, names in together.items())
 
     def _place_pending(self, now: float) -> list[_Job]:
         launched = []
-        waiting = sorted((one for one in self._jobs.values() if one.state is PENDING), key=lambda one: (-one.plan.priority, one.plan.job))
-        for one in waiting:
+        avoided = self._avoided.now(now)
+        for one in self._pending():
             # who has died on a healthy node keeps its place there
             placed = [other for other in self._jobs.values() if other is not one and other.state is not FINISHED]
-            taken = {node: frozenset(other.plan.job for other in placed if other.node == node) for node in self._up}
+            usable = [node for node in self._up if node not in avoided]
+            taken = {node: frozenset(other.plan.job for other in placed if other.node == node) for node in usable}
             try:
                 # a job that died on a healthy node is restarted there
-                node = one.node if one.node in self._up else self._place(one.plan.job, taken)[0]
+                node = one.node if one.node in usable else self._place(one.plan.job, taken, avoided)[0]
             except AllocationError as why:
-                self._reasons[one.plan.job] = str(why)
+                self.reasons[one.plan.job] = str(why)
                 continue
             one.node = node
             one.incarnation += 1
+            one.ordered_at, one.ready_at = now, None
             one.total_restarts += one.incarnation > 1
             self._move(one, Placed, now)
             launched.append(one)
-            for outage in self._outages:
-                if one.plan.job in outage.moving:
-                    old = outage.moving[one.plan.job]
-                    outage.moves.append(f"{one.plan.name} -> {node}" if old != node else f"{one.plan.name} again on {node}")
+            self._outages.moved(one.plan.job, node)
         return launched
 
     def _orders(self, launched: Sequence[_Job]) -> list[Instruction]:
@@ -338,12 +373,9 @@ class Supervisor:
         for one in launched:
             generation = self._generations.get(one.plan.part, 0)
             out.append(Launch(job=one.plan.job, node=one.node, incarnation=one.incarnation, generation=generation))
-        for outage in self._outages:
-            for one in launched:
-                if one.plan.job in outage.moving:
-                    tellers = sum(peer not in new and self._jobs[peer].alive for peer in one.plan.inputs.values())
-                    if tellers:
-                        outage.replays[one.plan.job, one.incarnation] = tellers
+        for one in launched:
+            producers = sum(peer not in new and self._jobs[peer].alive for peer in one.plan.inputs.values())
+            self._outages.expect_replays(one.plan.job, one.incarnation, producers)
         for one in launched:
             for pipes in (one.plan.inputs, one.plan.outputs):
                 for pipe, peer in pipes.items():
@@ -372,22 +404,10 @@ class Supervisor:
                 out.append(Close(job=job, pipe=pipe))
         return out
 
-    def _on_ready(self, job: int) -> None:
-        for outage in self._outages:
-            outage.moving.pop(job, None)
+    def _report(self, now: float) -> list[Instruction]:
+        waiting = {one.plan.job for one in self._pending()}
+        return self._outages.report(now, waiting, self._runs, over=self.over)
 
-    def _tell(self, now: float) -> list[Instruction]:
-        told: list[Instruction] = []
-        for outage in list(self._outages):
-            if outage.moving:
-                continue
-            if outage.ready_at is None:
-                outage.ready_at = now
-            lives = {key for key in outage.replays if self._jobs[key[0]].incarnation == key[1] and self._jobs[key[0]].alive}
-            if not lives or now >= outage.ready_at + REPLAYED_S or self.over:
-                self._outages.remove(outage)
-                took_s = outage.ready_at - outage.since
-                failover = Failover(what=outage.what, why=outage.why, moves=tuple(outage.moves), seconds=took_s, replayed=outage.replayed)
-                self.failovers.append(failover)
-                told.append(failover)
-        return told
+    def _runs(self, job: int, incarnation: int) -> bool:
+        one = self._jobs[job]
+        return one.incarnation == incarnation and one.alive

@@ -1,0 +1,126 @@
+"""When a job that failed is started again, and when a node that could not start one is tried again.
+
+Rules for a job
+    A job fails at most RESTARTS times within RESTART_WINDOW; one failure more ends the network. So do two failures in a row with the
+    same error at the same compute block, and one that no new incarnation could avoid.
+    With RESTARTS = None nothing ends the network: the job is always started again.
+    The first restart comes at once. Each further one waits twice as long as the one before, from 0.1 s up to a cap: `CAP_S`, or
+    `ENDLESS_CAP_S` with RESTARTS = None. The back-off begins again after an incarnation that has run for RESTART_WINDOW.
+
+Rules for a node
+    A node that refused a job is left out for `AVOID_S`, twice as long after each further refusal, up to `AVOID_CAP_S`. A job that becomes
+    ready there after a refusal ends that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass
+
+#: Seconds before the second restart; the first one comes at once. Arbitrary.
+FIRST_BACK_OFF_S = 0.1
+#: Longest back-off of a job whose restarts are limited: it would else outlast RESTART_WINDOW. Arbitrary.
+CAP_S = 1.6
+#: Longest back-off of a job with RESTARTS = None. Arbitrary: what is away for minutes is noticed soon after its return, and a restart each
+#: ten seconds costs nothing.
+ENDLESS_CAP_S = 10.0
+#: Seconds for which a node that has refused a job is left out at first, and at most; arbitrary.
+AVOID_S, AVOID_CAP_S = 1.0, 60.0
+
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
+
+
+def back_off_s(failures: int, *, endless: bool = False) -> float:
+    """Return the seconds until the next start after so many failures in a row, at least one."""
+    # the exponent is bounded: a job may fail for years
+    return 0.0 if failures < 2 else min(FIRST_BACK_OFF_S * 2.0 ** min(failures - 2, 30), ENDLESS_CAP_S if endless else CAP_S)
+
+
+class RestartPolicy:
+    """The failures of one job."""
+
+    def __init__(self, restarts: int | None, window_s: float) -> None:
+        """Prepare.
+
+        Args:
+            restarts: how often it may fail within the window; None: as often as it likes.
+            window_s: seconds.
+        """
+        self._restarts, self._window_s = restarts, window_s
+        self._recent: deque[float] = deque()
+        self._row = 0
+        self._last: tuple[str, int] | None = None
+
+    def failed(self, error: str, block: int | None, now: float, *, hopeless: bool, ran_s: float) -> str:
+        """Take in a failure; return why the job is not started again, as a phrase, or an empty text if it is.
+
+        Args:
+            error: what is reported of it.
+            block: the compute block at which it failed, 0 if it had not begun; None: unknown.
+            hopeless: whether a new incarnation would fail too.
+            ran_s: seconds for which this incarnation has run.
+        """
+        self._row = 1 if ran_s >= self._window_s else self._row + 1
+        self._recent.append(now)
+        while now - self._recent[0] > self._window_s:
+            self._recent.popleft()
+        # an object's address differs each time
+        failure = None if block is None else (_ADDRESS.sub("0x...", error), block)
+        again, self._last = failure is not None and failure == self._last, failure
+        if self._restarts is None:
+            return ""
+        if hopeless:
+            return "a new start would fail in the same way"
+        if again:
+            where = f"at compute block {block}" if block else "before its first compute block"
+            return f"it failed twice in the same way {where}"
+        if len(self._recent) > self._restarts:
+            often = "once" if len(self._recent) == 1 else f"{len(self._recent)} times within {self._window_s:g} s"
+            return f"it failed {often} (RESTARTS = {self._restarts})"
+        return ""
+
+    @property
+    def delay_s(self) -> float:
+        """Seconds from the last failure to the next start."""
+        if self._restarts is None:
+            return back_off_s(self._row, endless=True)
+        return back_off_s(len(self._recent))
+
+
+@dataclass(slots=True)
+class _Refusal:
+    cause: str
+    at: float
+    until: float
+    count: int
+
+
+class AvoidedNodes:
+    """The nodes that have refused a job."""
+
+    def __init__(self) -> None:
+        self._refusals: dict[str, _Refusal] = {}
+
+    def refused(self, node: str, cause: str, now: float) -> None:
+        """Take in that a node could not start a job."""
+        known = self._refusals.get(node)
+        if known is None or now >= known.until:  # several jobs that it refuses at once are one refusal
+            count = 1 if known is None else known.count + 1
+            known = self._refusals[node] = _Refusal(cause, now, now + min(AVOID_S * 2.0 ** min(count - 1, 30), AVOID_CAP_S), count)
+        known.cause, known.at = cause, now
+
+    def ready(self, node: str, ordered_at: float) -> None:
+        """Take in that a job is ready on a node that was ordered there at a moment."""
+        known = self._refusals.get(node)
+        if known is not None and ordered_at > known.at:
+            del self._refusals[node]
+
+    def now(self, now: float) -> dict[str, str]:
+        """Return the nodes that are left out, each with the cause."""
+        return {node: known.cause for node, known in self._refusals.items() if now < known.until}
+
+    def due(self, nodes: Collection[str], now: float) -> float | None:
+        """Return when the next of these nodes can be tried again; None: none of them is left out."""
+        return min((known.until for node, known in self._refusals.items() if node in nodes and now < known.until), default=None)
