@@ -148,7 +148,10 @@ NODES = [MicNode("192.168.4.2", "kitchen"), BaseNode("pi3.local"), MultiNode("19
     [
         ("kitchen\n", "the address of the node is missing; a line is name,ip,group,..."),
         ("kitchen,,ALL\n", "the address of the node is missing"),
-        ("kitchen,192.168.4.300\n", "the address of a node must be an IP address or host name, is '192.168.4.300'"),
+        (
+            "kitchen,192.168.4.300\n",
+            "the address of a node must be an IPv4 address, an IPv6 address or a host name, but is '192.168.4.300'",
+        ),
         ("kitchen,10.0.0.0/99\n", "a network looks like 192.168.4.0/24"),
     ],
 )
@@ -161,3 +164,27 @@ def test_wrong_nodes(tmp_path: Path, row: str, text: str) -> None:
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     fault = one_fault(tmp_path, HEAD + PAIR + "NODES = ['net']\n")
     assert fault.startswith(f"net/config.py:{FIRST + 1}: NODES names the file 'net'")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "text"),
+    [
+        ("BaseNode('10.0.0.1', 'pi'), BaseNode('10.0.0.2', 'pi')", "two nodes are called pi: 10.0.0.1 and 10.0.0.2 ("),
+        ("BaseNode('10.0.0.1', 'client')", "a node is called client, which is the name of the machine that runs the network"),
+        ("BaseNode('fd79::1', 'a'), BaseNode('[FD79:0::1]', 'b')", "the node fd79::1 is listed twice"),
+        ("BaseNode('192.168.4.256')", "must be an IPv4 address, an IPv6 address or a host name, but is '192.168.4.256'"),
+        ("BaseNode('192.168.4.*')", "but is '192.168.4.*'; for more than one machine write MultiNode"),
+    ],
+)
+def test_nodes_that_check_refuses(tmp_path: Path, nodes: str, text: str) -> None:
+    """Each with its file and line."""
+    fault = one_fault(tmp_path, HEAD + PAIR + f"from fission.core.nodes import *\nNODES = [{nodes}]\n")
+    assert fault.startswith("net/config.py:")
+    assert text in fault
+
+
+@pytest.mark.parametrize("ip", ["192.168.4.256", "fe80::1%eth0", "0.0.0.0", "a b"])
+def test_client_ips_that_check_refuses(tmp_path: Path, ip: str) -> None:
+    fault = one_fault(tmp_path, HEAD + PAIR + f"CLIENT_IP = {ip!r}\n")
+    assert fault.startswith("net/config.py:")
+    assert "CLIENT_IP must be" in fault

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from socket import AF_UNIX
+from socket import socket as plain_socket
 from typing import Any
 
 import zmq
@@ -283,7 +284,7 @@ def _free(file: str) -> bool:
     """Whether no process listens at this file. What a killed process has left is removed."""
     if not os.path.lexists(file):
         return True
-    with socket.socket(socket.AF_UNIX) as probe:
+    with plain_socket(AF_UNIX) as probe:
         probe.setblocking(False)
         try:
             probe.connect(file)

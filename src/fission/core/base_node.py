@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fission.core.addresses import MUST, canonical, fault_of
 from fission.core.registry import JOBS, NODES, Registry, current, where
 from fission.errors import Fault
 
@@ -21,26 +22,38 @@ class BaseNode:
         max_jobs: how many jobs it takes; None: what its service was started with, or as many as it has CPUs.
 
     Args:
-        ip: its address, as the client reaches it.
-        name: what messages call it; the address if left out.
+        ip: its address, as the client reaches it: IPv4, IPv6, or a host name.
+        name: what messages call it; the address if left out. A service of this name (``fission node --name``) is this node, also
+            when its address has changed.
+        max_jobs: how many jobs it takes, in place of the class's `max_jobs`.
 
     Raises:
-        DefinitionError: `ip` is no text.
+        DefinitionError: `ip` is no address, or `max_jobs` no whole number from 1.
     """
 
     GROUPS: str | Sequence[str] = "ALL"
     max_jobs: int | None = None
 
-    def __init__(self, ip: str, name: str | None = None) -> None:
+    def __init__(self, ip: str, name: str | None = None, *, max_jobs: int | None = None) -> None:
         self.created_at = where()
-        self.ip = ip
+        if max_jobs is not None:
+            self.max_jobs = max_jobs
+        self.named = name is not None
+        self.ip = canonical(ip) if type(ip) is str else ip
         self.name = ip if name is None else name
         address: Any = ip
         if not isinstance(address, str) or not address:
             text = f"the address of a {type(self).__name__} must be a text like '192.168.4.2', not {ip!r}"
             current().report(Fault(text, self.created_at))
             return
-        current().nodes[ip] = self
+        if fault := self._address_fault():
+            current().report(Fault(fault, self.created_at))
+            return
+        if not (self.max_jobs is None or (type(self.max_jobs) is int and self.max_jobs >= 1)):
+            text = f"{self}: max_jobs must be a whole number from 1, or None, but is {self.max_jobs!r}"
+            current().report(Fault(text, self.created_at))
+            return
+        current().nodes[self.ip] = self
         enter_groups(current(), self.GROUPS)
 
     @property
@@ -48,9 +61,15 @@ class BaseNode:
         """The names of its groups."""
         return group_names(self.GROUPS)
 
+    def _address_fault(self) -> str:
+        """What is wrong with its address; empty: nothing."""
+        fault = fault_of(self.ip)
+        pattern = "; for more than one machine write MultiNode" if "*" in self.ip or "/" in self.ip else ""
+        return f"the address of a node must be {MUST}, but is {fault}{pattern}" if fault else ""
+
     def admits(self, ip: str) -> bool:
         """Whether the machine with this address is meant."""
-        return ip == self.ip
+        return canonical(ip) == self.ip
 
     def __str__(self) -> str:
         return f"{type(self).__name__} {self.name}"

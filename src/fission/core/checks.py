@@ -14,6 +14,7 @@ from fission.core.attribute_checks import attribute_faults, job_classes
 from fission.core.base_node import group_names
 from fission.core.base_pipe import dummy_fault
 from fission.core.executable_job import ExecutableJob
+from fission.core.nodes import MultiNode
 from fission.core.pipes import OptionalMixIn
 from fission.core.python_job import LocalJob, PythonJob
 from fission.core.registry import behind, place_of
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from fission.core.network import Network
 
 
+#: What messages call the machine that runs a network.
+CLIENT = "client"
 _OWN_MODULES = {f"fission.core.{name}" for name in ("python_job", "predefined", "record_jobs")}
 
 
@@ -269,7 +272,18 @@ def _run_faults(job: BaseJob) -> Iterator[Fault]:
 
 def _node_faults(network: Network) -> Iterator[Fault]:
     first: dict[str, Any] = {}
+    names: dict[str, Any] = {}
     for node in network.nodes:
+        if node.named and not isinstance(node, MultiNode):
+            if node.name == CLIENT:
+                yield Fault(
+                    f"a node is called {CLIENT}, which is the name of the machine that runs the network; rename it", node.created_at
+                )
+            elif node.name in names and node.ip not in first:
+                other = names[node.name]
+                text = f"two nodes are called {node.name}: {other.ip} and {node.ip}{behind(other.created_at)}; give each a name of its own"
+                yield Fault(text, node.created_at)
+            names.setdefault(node.name, node)
         if node.ip in first:
             yield Fault(f"the node {node.ip} is listed twice{behind(first[node.ip].created_at)}; list it once", node.created_at)
         first.setdefault(node.ip, node)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from fission.core.addresses import canonical
 from fission.core.base_node import BaseNode
-from fission.core.registry import current
-from fission.errors import Fault
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
@@ -20,17 +20,21 @@ class MultiNode(BaseNode):
     """Every machine whose address fits a pattern.
 
     Args:
-        ip: an address with ``*`` for any text (``192.168.4.*``), a network (``192.168.4.0/24``), or one address.
-        name: what messages call it; the pattern if left out.
+        ip: an address with ``*`` for any text (``192.168.4.*``), a network (``192.168.4.0/24``, ``fd79::/64``), or one address.
+        name: what messages call the pattern; its machines have the names of their services.
+        max_jobs: how many jobs each machine takes.
 
     Raises:
         DefinitionError: `ip` is none of these.
     """
 
-    def __init__(self, ip: str, name: str | None = None) -> None:
-        super().__init__(ip, name)
-        if ip in current().nodes and "/" in ip and self._network is None:
-            current().report(Fault(f"MultiNode({ip!r}): a network looks like 192.168.4.0/24", self.created_at))
+    def _address_fault(self) -> str:
+        if "/" in self.ip and self._network is None:
+            return f"MultiNode({self.ip!r}): a network looks like 192.168.4.0/24"
+        # parts of an address with * in any place; nothing can match anything else
+        if "*" in self.ip and re.fullmatch(r"[A-Za-z0-9_.:*?\[\]-]+", self.ip) is None:
+            return f"MultiNode({self.ip!r}): a pattern looks like 192.168.4.*"
+        return "" if "/" in self.ip or "*" in self.ip else super()._address_fault()
 
     @cached_property
     def _network(self) -> IPv4Network | IPv6Network | None:
@@ -47,12 +51,12 @@ class MultiNode(BaseNode):
             from ipaddress import ip_address
 
             try:
-                return self._network is not None and ip_address(ip) in self._network
+                return self._network is not None and ip_address(canonical(ip)) in self._network
             except ValueError:
                 return False
         from fnmatch import fnmatchcase
 
-        return fnmatchcase(ip, self.ip)
+        return fnmatchcase(canonical(ip), self.ip)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from fission.core.nodes import MultiNode
 from fission.errors import ConfigError, DefinitionError, Fault
 from fission.project.importing import exception_fault, import_class, relative
 from fission.project.names import did_you_mean
-from fission.project.settings import is_host
 
 Made = TypeVar("Made")
 
@@ -107,9 +106,6 @@ class Maker:
     def node(self, ip: str, name: str | None, groups: Sequence[str], where: str) -> BaseNode | None:
         """A node; an address with * or / is a MultiNode. None after a fault."""
         multi = "*" in ip or "/" in ip
-        if not multi and not is_host(ip):
-            self.fault(f"the address of a node must be an IP address or host name, is {ip!r}", where)
-            return None
         base = MultiNode if multi else BaseNode
         # Groups belong to a class of nodes, so nodes with groups get a class of their own, as if written in Python.
         cls = type(base.__name__, (base,), {"GROUPS": list(groups)}) if groups else base

@@ -6,7 +6,6 @@ JOBS, NODES and XML_FILE are only checked for their kind here; `build` reads wha
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
 import os
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from fission.core.addresses import canonical, fault_of
 from fission.project.names import did_you_mean
 
 LOG_LEVELS = ("CRITICAL", "FATAL", "ERROR", "WARNING", "WARN", "INFO", "DEBUG", "NOTSET")  # the names of the logging module
@@ -34,7 +34,6 @@ XML_NAMES: Mapping[str, str] = {
     "block_count": "block_count",
 }
 
-_HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _ADDRESS = re.compile(r"([a-z]+://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/]+):(?P<port>\d{1,5})/?")
 
@@ -65,16 +64,6 @@ class Setting:
     def field(self) -> str:
         """Its name in `Config`."""
         return self.name.lower()
-
-
-def is_host(text: str) -> bool:
-    """True for an IPv4 or IPv6 address and for a host name; 192.168.4.300 is neither."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        digits_only = text.replace(".", "").isdigit()
-        return not digits_only and len(text) <= 253 and _HOST.fullmatch(text) is not None
-    return True
 
 
 def _bool(value: object) -> bool:
@@ -130,9 +119,11 @@ def _user(value: object) -> str:
 
 
 def _host(value: object) -> str:
-    if isinstance(value, str) and is_host(value):
-        return value
-    raise Refused
+    if not isinstance(value, str):
+        raise Refused
+    if fault := fault_of(value):
+        raise Refused(fault.partition(", ")[2])
+    return canonical(value)
 
 
 def _remote_root(value: object) -> str:

@@ -29,12 +29,13 @@ from typing import Any
 from xml.sax import SAXParseException
 from xml.sax.handler import ContentHandler
 
+from fission.core.addresses import is_host
 from fission.core.base import BaseJob, BasePipe
 from fission.core.jobs import DynamicMARVELOJob
 from fission.core.pipes import BytesPipe
 from fission.project.making import Maker
 from fission.project.names import did_you_mean, nearest
-from fission.project.settings import XML_NAMES, is_host
+from fission.project.settings import XML_NAMES
 
 
 @dataclass

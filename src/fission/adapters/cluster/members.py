@@ -56,7 +56,7 @@ class Session:
 
 @dataclass(slots=True)
 class Member:
-    """A life of a node: a service in whose process nothing of the run was stopped. After ORPHAN_TIMEOUT the same service has another one."""
+    """A life of a node: what its service keeps alive. When it has stopped its jobs, after ORPHAN_TIMEOUT, it begins another one."""
 
     name: NodeName
     ip: str

@@ -1,0 +1,70 @@
+"""Addresses of machines, as users write them: IPv4, IPv6 (with or without brackets), host names."""
+
+from __future__ import annotations
+
+import re
+
+#: Labels of letters, digits, hyphens and underscores, as resolvers take them; RFC 1123 and what local names add to it.
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+_MOST_CHARACTERS = 253  # RFC 1035
+MUST = "an IPv4 address, an IPv6 address or a host name"
+
+
+def canonical(text: str) -> str:
+    """Return the one form of an address: IPv6 without brackets, short and in small letters. A host name stays as it is."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if ":" not in bare:
+        return text
+    from ipaddress import ip_address
+
+    try:
+        return str(ip_address(bare))
+    except ValueError:
+        return text
+
+
+def is_ip(text: str) -> bool:
+    """Whether it is an IPv4 or IPv6 address, and not a host name."""
+    from ipaddress import ip_address
+
+    try:
+        ip_address(canonical(text))
+    except ValueError:
+        return False
+    return True
+
+
+def fault_of(text: str) -> str:
+    """Return what is wrong with the address of a machine, to follow "must be ..., but is"; empty: nothing.
+
+    A name of digits and dots is no host name: 192.168.4.256 is a mistake.
+    """
+    if not is_ip(text):
+        last = text.rstrip(".").rpartition(".")[2]
+        named = not last.isdigit() and len(text) <= _MOST_CHARACTERS and _HOST_NAME.fullmatch(text) is not None
+        return "" if named else repr(text)
+    from ipaddress import ip_address
+
+    address = ip_address(canonical(text))
+    if address.version == 6 and address.is_link_local:
+        return f"{text!r}, a link-local address, which is only valid on one machine's interface; use another one, or a host name"
+    if address.is_unspecified or address.is_multicast:
+        return f"{text!r}, which is not the address of one machine"
+    return ""
+
+
+def is_host(text: str) -> bool:
+    """Whether it can be the address of a machine."""
+    return not fault_of(text)
+
+
+def joined(host: str, port: int | str) -> str:
+    """Return ``host:port``, an IPv6 address in brackets."""
+    host = canonical(host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def split(text: str) -> tuple[str, str]:
+    """Return (host, port) of ``host:port``, with or without ``protocol://`` before it; the host without brackets."""
+    host, _, port = text.rpartition("://")[2].rpartition(":")
+    return canonical(host), port
