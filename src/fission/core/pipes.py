@@ -137,7 +137,7 @@ class BytesPipe(BasePipe):
         return bytes(data)
 
 
-def _bytes_of(pipe: str, size: int, data: Any) -> bytes:
+def _bytes_of(pipe: str, size: int | str, data: Any) -> bytes:
     """The elements of a buffer in their order (that of C for arrays), each as it lies in memory."""
     dtype = getattr(data, "dtype", None)
     if getattr(dtype, "hasobject", False):

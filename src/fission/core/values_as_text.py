@@ -148,7 +148,7 @@ def _json(value: Any) -> Iterable[str]:
         yield from _json_dict(value)
     elif is_dataclass(value) and not isinstance(value, type):
         yield from _json_dict({field.name: getattr(value, field.name) for field in fields(value)})
-    elif _is_numpy(value) and (getattr(value, "ndim", 0) or value.dtype.names is not None):
+    elif _is_numpy(value) and (bool(getattr(value, "ndim", False)) or value.dtype.names is not None):
         yield from _json_array(value)
     else:
         yield from _json_leaf(value)
