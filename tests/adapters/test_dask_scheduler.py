@@ -34,7 +34,7 @@ def with_worker(folder: Path, story: Callable[[DaskScheduler, Worker, list[dict[
                 await asyncio.Event().wait()
             return {"said": order["do"]}
 
-        scheduler = DaskScheduler(IP, free_ports(1)[0], None, None, None)
+        scheduler = DaskScheduler(IP, free_ports(1)[0], None, None)
         await scheduler.open(lambda worker: None, lambda worker: None)
         assert scheduler._scheduler is not None
         address = scheduler._scheduler.address

@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from fission.adapters.cluster.worker import security
 from fission.adapters.curve import Guard
 from fission.adapters.datagrams import Datagrams
 from fission.adapters.keys import Keys, make_keys
-from fission.adapters.sealing import open_sealed, seal
+from fission.adapters.sealing import Seals
 from fission.ports import Baggage, NodeName
 from fission.project.archives import pack
 from fission.service.versions import versions
@@ -100,7 +99,7 @@ class ServiceSite(Site):
             port=self._port,
             tls=security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file)),
             guard=lambda context: Guard(context, keys, _log()),
-            pulses=lambda take: Datagrams(take, partial(seal, keys), partial(open_sealed, keys)),
+            pulses=lambda take, sender, hears: Datagrams(take, Seals(keys), sender, hears),
         )
 
     def _processes(self, node: NodeName) -> list[psutil.Process]:

@@ -31,7 +31,7 @@ PLENTY = 1e12
 #: Characters of a traceback that travel with the end of a task; Dask cuts at 10,000.
 TEXT = 7000
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "distributed.scheduler.allowed-failures": 0,
     # Brokers pulse from a process that no job can block; a worker in a long C call must not look dead
     "distributed.scheduler.worker-ttl": None,
@@ -40,6 +40,9 @@ SETTINGS = {
     "distributed.admin.large-graph-warning-threshold": "1 GiB",
     "distributed.comm.retry.count": 0,
     "distributed.worker.memory.terminate": False,
+    # Dask's web pages are not shown, so they need not be loaded
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
 }
 
 
@@ -65,6 +68,13 @@ def run_job(body: str) -> None:
     told = plugin.run(body)
     if told is not None:
         raise JobError(*told)
+
+
+class _Scheduler(Scheduler):
+    """Without Dask's web pages, which would ask nobody for keys."""
+
+    def start_http_server(self, *args: Any, **options: Any) -> None:
+        """Called by Dask."""
 
 
 class DaskCluster:
@@ -94,12 +104,11 @@ class DaskCluster:
         dask.config.set(SETTINGS)
         _quiet()
         protocol = "tls" if security is not None else "tcp"
-        self._scheduler = Scheduler(
+        self._scheduler = _Scheduler(
             host=[None, host],  # type: ignore[arg-type]  # one for each protocol, as distributed.comm.addressing has it
             port=[0, port],  # type: ignore[arg-type]
             protocol=["inproc", protocol],  # type: ignore[arg-type]
             security=security,
-            dashboard_address="127.0.0.1:0",
             dashboard=False,
         )
         await self._scheduler
@@ -256,7 +265,6 @@ async def serve(
         resources={f"{BROKER}{broker}": 1, **{f"{RESOURCE}{one}": PLENTY for one in workers}},
         memory_limit=0,
         dashboard=False,
-        dashboard_address="127.0.0.1:0",
         security=security,
         plugins=(_Jobs(run),),
         heartbeat_interval="5s",
@@ -267,7 +275,13 @@ async def serve(
 
 
 class _Worker(Worker):
-    """Ends its process at once when it ends: a job may still run in its thread, and nothing that it does counts any more."""
+    """Ends its process at once when it ends: a job may still run in its thread, and nothing that it does counts any more.
+
+    It has none of Dask's web pages.
+    """
+
+    def start_http_server(self, *args: Any, **options: Any) -> None:
+        """Called by Dask."""
 
     async def close(self, timeout: float = 0, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
         os._exit(0)

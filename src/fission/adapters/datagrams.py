@@ -10,27 +10,54 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from fission.errors import EngineError
+from fission.protocol.replay import ReplayWindows
 
 #: Largest datagram that is looked at, in bytes; arbitrary, a pulse has a tenth of it.
 MAX_BYTES = 4096
 Address: TypeAlias = "tuple[str, int]"
-#: (payload, number) -> datagram, and back; None for what is not authentic. A receiver looks itself whether the message is an old one.
-Seal: TypeAlias = "Callable[[bytes, int], bytes]"
-Open: TypeAlias = "Callable[[bytes], tuple[int, bytes] | None]"
+#: Addresses whose datagrams were refused with a warning; no more are remembered, and so no more warned of. Arbitrary.
+MAX_REFUSED = 4096
 
 log = logging.getLogger("fission.pulses")
 
 
-class Datagrams(asyncio.DatagramProtocol):
-    """Sends and receives JSON objects. One asyncio loop; sending never blocks and never fails."""
+class Sealing(Protocol):
+    """What makes and opens datagrams: `fission.adapters.sealing.Seals`."""
 
-    def __init__(self, on_message: Callable[[dict[str, Any], Address], None], seal: Seal, unseal: Open) -> None:
-        """Args: on_message: called with each authentic message and where it came from. seal, unseal: make and open datagrams."""
+    def seal(self, payload: bytes, counter: int, sender: bytes, context: bytes) -> bytes:
+        """A datagram that only who has the same keys and the same context can open."""
+
+    def open(self, datagram: bytes, context: bytes) -> tuple[bytes, int, bytes] | None:
+        """(sender, counter, payload); None: it is not authentic."""
+
+    def meant(self, datagram: bytes, context: bytes) -> bool:
+        """Whether it says that it is for this context; nothing of that is authenticated."""
+
+
+class Datagrams(asyncio.DatagramProtocol):
+    """Sends and receives JSON objects. One asyncio loop; sending never blocks and never fails.
+
+    What was made for another receiver, another run or another way is dropped, and so is what has come already.
+    """
+
+    def __init__(
+        self,
+        on_message: Callable[[dict[str, Any], Address, bytes], None],
+        sealing: Sealing,
+        sender: bytes,
+        hears: Callable[[], bytes],
+    ) -> None:
+        """Args: on_message: called with each authentic message, where it came from, and its sender's name. sealing: makes and opens
+        datagrams. sender: name of this one, which nobody else has. hears: gives the context that what is for this one has now;
+        empty: nothing is.
+        """
         self._on_message = on_message
-        self._seal, self._unseal = seal, unseal
+        self._sealing = sealing
+        self._sender, self._hears = sender, hears
+        self._windows = ReplayWindows()
         self._count = 0
         self._transport: asyncio.DatagramTransport | None = None
         self._refused: set[str] = set()
@@ -45,12 +72,12 @@ class Datagrams(asyncio.DatagramProtocol):
             raise EngineError(f"cannot listen at {ip}, UDP port {port}")
         return int(self._transport.get_extra_info("sockname")[1])
 
-    def send(self, message: dict[str, Any], address: Address) -> None:
-        """Send, if the system can right now."""
+    def send(self, message: dict[str, Any], address: Address, context: bytes) -> None:
+        """Send, if the system can right now; only who has the same context takes it."""
         if self._transport is not None and not self._transport.is_closing():
             payload = json.dumps(message, separators=(",", ":")).encode()
             self._count += 1
-            self._transport.sendto(self._seal(payload, self._count), address)
+            self._transport.sendto(self._sealing.seal(payload, self._count, self._sender, context), address)
 
     def close(self) -> None:
         """Give the socket back. Calling it twice is right."""
@@ -61,16 +88,33 @@ class Datagrams(asyncio.DatagramProtocol):
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        opened = self._unseal(data) if len(data) <= MAX_BYTES else None
-        try:
-            message = json.loads(opened[1]) if opened is not None else None
-        except ValueError:
-            message = None
-        if isinstance(message, dict):
-            self._on_message(message, (addr[0], addr[1]))
-        elif addr[0] not in self._refused and len(self._refused) < MAX_BYTES:
-            self._refused.add(addr[0])
-            log.warning("dropped a pulse from %s: it was not made with this network's keys", addr[0])
+        context = self._hears()
+        if len(data) > MAX_BYTES or data[:1] > b"\1":
+            self._refuse(addr[0])
+            return
+        if not context or not self._sealing.meant(data, context):
+            return  # of another run, or on another way: too late, or somebody has sent it back
+        opened = self._sealing.open(data, context)
+        if opened is None:
+            self._refuse(addr[0])
+            return
+        sender, number, payload = opened
+        message = _object(payload)
+        if message is not None and self._windows.take(sender, number):
+            self._on_message(message, (addr[0], addr[1]), sender)
+
+    def _refuse(self, ip: str) -> None:
+        if ip not in self._refused and len(self._refused) < MAX_REFUSED:
+            self._refused.add(ip)
+            log.warning("dropped a pulse from %s: it was not made with this network's keys", ip)
 
     def error_received(self, exc: Exception) -> None:
         """The system could not deliver an earlier datagram; the silence will show."""
+
+
+def _object(payload: bytes) -> dict[str, Any] | None:
+    try:
+        message = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    return message if isinstance(message, dict) else None

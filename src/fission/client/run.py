@@ -11,7 +11,6 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from fission.adapters.cluster.worker import security
 from fission.adapters.curve import Guard
 from fission.adapters.datagrams import Datagrams
 from fission.adapters.keys import Keys, default_folder, load_keys
-from fission.adapters.sealing import open_sealed, seal
+from fission.adapters.sealing import Seals
 from fission.adapters.zmq_desk import ZmqDesk
 from fission.client.bundles import Addresses, HostAddresses, groups_of, plans
 from fission.client.conductor import Conductor
@@ -165,8 +164,7 @@ def far_engine(
         cluster=config.cluster,
         tls=None if keys is None else security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file)),
         guard=guard_of(keys),
-        pulses=lambda take: Datagrams(take, partial(seal, keys), partial(open_sealed, keys)),
-        dashboard=config.dashboard,
+        pulses=lambda take, sender, hears: Datagrams(take, Seals(keys), sender, hears),
         follow=config.debug_window,
         pre_copy=pre_copy,
     )

@@ -20,13 +20,14 @@ from typing import Any
 
 from fission.adapters.cluster.ending import end_all
 from fission.adapters.cluster.worker import ClusterWorker
-from fission.adapters.datagrams import Datagrams, Open, Seal
+from fission.adapters.datagrams import Datagrams, Sealing
 from fission.adapters.local_engine import LocalEngine
 from fission.adapters.machine import Means
 from fission.adapters.shared_memory import run_prefix, sweep
 from fission.adapters.zmq_desk import ZmqVoice
 from fission.errors import EngineError, UserError
 from fission.ports import JobExited, JobOutput, NodeGone, NodeName, Place
+from fission.protocol.replay import echo_context, pulse_context
 from fission.protocol.residence import Residence, State, Stop
 from fission.service.stock import Stock
 
@@ -72,8 +73,8 @@ class NodeOptions:
 class NodeService:
     """One node, from its start to its end."""
 
-    def __init__(self, options: NodeOptions, *, tls: Any, guard: Callable[[Any], Any] | None, seal: Seal, unseal: Open) -> None:
-        """Args: options: of this node. tls, guard: what encrypts Dask and ZeroMQ; None: nothing does. seal, unseal: the same for pulses."""
+    def __init__(self, options: NodeOptions, *, tls: Any, guard: Callable[[Any], Any] | None, sealing: Sealing) -> None:
+        """Args: options: of this node. tls, guard: what encrypts Dask and ZeroMQ; None: nothing does. sealing: the same for pulses."""
         self._options = options
         self._guard = guard
         self._service = secrets.token_hex(8)
@@ -86,7 +87,8 @@ class NodeService:
         self._engine = LocalEngine(self._run_folder, (HERE,), options.preload, 1.0, (options.sweep, self._shared_prefix))
         dask_folder = os.path.join(self._run_folder, "dask")
         self._worker = ClusterWorker(options.scheduler, options.ip, options.name, dask_folder, self.obey, tls, lambda: None)
-        self._datagrams = Datagrams(self._on_echo, seal, unseal)
+        self._client = ""  # life of the client that has enlisted this node
+        self._datagrams = Datagrams(self._on_echo, sealing, bytes.fromhex(self._life), self._echo_context)
         self._voice: ZmqVoice | None = None
         self._means = Means(options.root or Path.home())
         self._pulses = 0
@@ -171,6 +173,7 @@ class NodeService:
             self._prepared.clear()
             log.info("serves the network %s", order["network"])
         self._echoed = self._pulses
+        self._client = str(order["client"])
         self._pulse_to = (str(order["pulses"][0]), int(order["pulses"][1]))
         self._following = bool(order["follow"])
         if self._voice is None or self._voice.address != order["ear"]:
@@ -308,13 +311,12 @@ class NodeService:
             for old in [number for number in self._sent_at if number <= self._pulses - PULSES_REMEMBERED]:
                 del self._sent_at[old]
             pulse = {
-                "run": self._residence.run,
                 "life": self._life,
                 "n": self._pulses,
                 "echoed": self._echoed,
                 "means": {**asdict(self._means.load()), "rtt": self._rtt_s},
             }
-            self._datagrams.send(pulse, self._pulse_to)
+            self._datagrams.send(pulse, self._pulse_to, pulse_context(self._residence.run, self._client))
             again, stops = self._residence.tick(now)
             for body in again:
                 self._say(body)
@@ -326,17 +328,20 @@ class NodeService:
                 self._dropping = asyncio.ensure_future(self._drop())
             await asyncio.sleep(self._interval_s)
 
-    def _on_echo(self, echo: dict[str, Any], source: tuple[str, int]) -> None:
-        if echo.get("run") != self._residence.run or not self._residence.run:
-            return
-        number = echo.get("n")
-        if not isinstance(number, int) or not self._echoed < number <= self._pulses:
-            return  # an old one, which somebody may have recorded
+    def _echo_context(self) -> bytes:
+        """Of what the client of the present run answers this service; empty: there is none."""
+        run = self._residence.run
+        return echo_context(run, self._client, self._life) if run else b""
+
+    def _on_echo(self, echo: dict[str, Any], source: tuple[str, int], sender: bytes) -> None:
+        number, ack = echo.get("n"), echo.get("ack")
+        if not isinstance(number, int) or not isinstance(ack, int) or not self._echoed < number <= self._pulses:
+            return  # an answer to an older pulse came first
         self._echoed = number
         now = time.monotonic()
         self._rtt_s = now - self._sent_at.pop(number, now)
-        self._residence.heard(echo["run"], now)
-        self._residence.acknowledged(echo["run"], int(echo.get("ack", 0)))
+        self._residence.heard(self._residence.run, now)
+        self._residence.acknowledged(self._residence.run, ack)
         # the client may have given this node up while the way was broken, which Dask would find out much later
         self._unknown = 0 if echo.get("known") else self._unknown + 1
         if self._unknown == UNKNOWN_ECHOES and self._worker.connected:

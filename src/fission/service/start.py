@@ -8,14 +8,13 @@ import os
 import signal
 import socket
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fission.adapters.cluster.worker import security
 from fission.adapters.curve import Guard
 from fission.adapters.keys import default_folder, load_keys
-from fission.adapters.sealing import open_sealed, seal
+from fission.adapters.sealing import Seals
 from fission.errors import EXIT_OK, UserError
 from fission.service.node import NodeOptions, NodeService
 from fission.service.versions import versions
@@ -79,8 +78,7 @@ def serve(
         options,
         tls=None if keys is None else security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file)),
         guard=None if keys is None else lambda context: Guard(context, keys, log),
-        seal=partial(seal, keys),
-        unseal=partial(open_sealed, keys),
+        sealing=Seals(keys),
     )
     asyncio.run(_until_signal(service))
     log.info("node %s has ended", name)

@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import pickle
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -40,6 +42,7 @@ from fission.ports import (
     NodeState,
     Seconds,
 )
+from fission.protocol.replay import echo_context, pulse_context
 
 #: Pulse intervals without a pulse after which a node whose connection has ended is gone. Arbitrary: one may be lost on the way.
 GONE_PULSES = 2.1
@@ -67,7 +70,6 @@ class DaskEngine:
         tls: Security | None = None,
         guard: Callable[[Any], Any] | None = None,
         pulses: Any = None,
-        dashboard: int | None = None,
         pre_copy: Callable[[], Sequence[Archive]] = tuple,
         follow: bool = False,
     ) -> None:
@@ -79,17 +81,19 @@ class DaskEngine:
             baggage: what goes with a job.
             ip, port: where the scheduler listens, ``cluster`` being None; else an existing scheduler's address is used.
             tls, guard: what encrypts Dask's connections and ZeroMQ's sockets; None: nothing does.
-            pulses: factory of the socket for pulses, called with what takes a message.
-            dashboard: port of Dask's own web page; None: there is none.
+            pulses: factory of the socket for pulses, called with what takes a message, the sender's name, and what gives the context
+                of what it hears.
             pre_copy: gives the archives that every node gets as soon as it is there.
             follow: whether nodes send what their jobs write; see `follow`.
         """
         self._pre_copy = pre_copy
         self._session, self._recognise, self._baggage = session, recognise, baggage
-        self._dask = DaskScheduler(ip, port, cluster, tls, dashboard)
+        self._dask = DaskScheduler(ip, port, cluster, tls)
         self._stocker = Stocker(self._dask)
         self._guard_factory = guard
-        self._datagrams = pulses(self._on_pulse)
+        self._life = secrets.token_hex(8)
+        heard = pulse_context(session.run, self._life)
+        self._datagrams = pulses(self._on_pulse, bytes.fromhex(self._life), lambda: heard)
         self._context = zmq.asyncio.Context()
         self._guard: Any = None
         self._ear: Any = None
@@ -283,6 +287,7 @@ class DaskEngine:
         order = {
             "do": "enlist",
             "run": session.run,
+            "client": self._life,
             "network": session.network,
             "pulses": list(session.pulses),
             "ear": session.ear,
@@ -355,19 +360,20 @@ class DaskEngine:
 
     # what nodes say
 
-    def _on_pulse(self, pulse: dict[str, Any], source: tuple[str, int]) -> None:
-        member = self._members.get(str(pulse.get("life")))
+    def _on_pulse(self, pulse: dict[str, Any], source: tuple[str, int], sender: bytes) -> None:
+        life, number = pulse.get("life"), pulse.get("n")
+        if life != sender.hex() or not isinstance(number, int):
+            return
+        member = self._members.get(life)
         known = member is not None and bool(member.worker)
-        if pulse.get("run") == self._session.run and isinstance(pulse.get("n"), int):
-            ack = member.heard if member is not None else 0
-            self._datagrams.send({"run": self._session.run, "n": pulse["n"], "ack": ack, "known": known}, source)
-            if member is not None and pulse["n"] > member.pulse:
-                member.pulse, member.pulse_at = pulse["n"], time.monotonic()
-                echoed = pulse.get("echoed")
-                deaf = isinstance(echoed, int) and pulse["n"] - echoed > DEAF_PULSES
-                if known and not deaf and self._newest[member.name] == member.life:
-                    means = pulse.get("means")
-                    self._events.put_nowait(NodePulse(member.name, member.incarnation, means if isinstance(means, dict) else {}))
+        answer = {"n": number, "ack": member.heard if member is not None else 0, "known": known}
+        self._datagrams.send(answer, source, echo_context(self._session.run, self._life, life))
+        if member is not None and number > member.pulse:
+            member.pulse, member.pulse_at = number, time.monotonic()
+            echoed = pulse.get("echoed")
+            deaf = isinstance(echoed, int) and number - echoed > DEAF_PULSES
+            if known and not deaf and self._newest[member.name] == member.life:
+                self._events.put_nowait(NodePulse(member.name, member.incarnation, _numbers(pulse.get("means"))))
 
     async def _hear(self) -> None:
         while True:
@@ -391,3 +397,10 @@ class DaskEngine:
             member.heard = word["number"]
             member.jobs.discard((word["job"], word["incarnation"]))
             self._events.put_nowait(JobExited(word["job"], word["incarnation"], word["code"], dict(word["report"])))
+
+
+def _numbers(means: Any) -> dict[str, float]:
+    """What a node has measured; what is no number is left out."""
+    if not isinstance(means, dict):
+        return {}
+    return {name: value for name, value in means.items() if type(value) in (int, float) and math.isfinite(value)}

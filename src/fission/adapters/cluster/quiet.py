@@ -1,6 +1,13 @@
-"""Settings of Dask, by which a service that has nothing to do costs next to nothing: no work of Dask's own is wanted here."""
+"""Settings of Dask, by which a service that has nothing to do costs next to nothing: no work of Dask's own is wanted here.
+
+Neither are its web pages: they would listen at every address of the machine, and ask nobody for keys.
+"""
 
 from __future__ import annotations
+
+from typing import Any
+
+from distributed import Scheduler, Worker
 
 #: Measured on an idle service: what this leaves out is most of what it costs.
 QUIET = {
@@ -13,4 +20,22 @@ QUIET = {
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.system-monitor.disk": False,
     "distributed.worker.memory.monitor-interval": "5s",
+    # pages that are not shown need not be loaded
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
 }
+
+
+class WithoutPages:
+    """Mixed into what would open Dask's web pages: nothing listens, whatever `distributed` is asked for."""
+
+    def start_http_server(self, *args: Any, **options: Any) -> None:
+        """Called by Dask."""
+
+
+class QuietScheduler(WithoutPages, Scheduler):
+    """A scheduler that listens for workers and clients only."""
+
+
+class QuietWorker(WithoutPages, Worker):
+    """A worker that listens for its scheduler and for other workers only."""

@@ -15,7 +15,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.security import Security
 
 from fission.adapters.cluster.ending import end_all
-from fission.adapters.cluster.quiet import QUIET
+from fission.adapters.cluster.quiet import QUIET, QuietScheduler
 from fission.adapters.cluster.tasks import order as obey
 from fission.errors import EngineError
 
@@ -30,11 +30,11 @@ log = logging.getLogger("fission.cluster")
 class DaskScheduler:
     """Reaches Dask workers."""
 
-    def __init__(self, ip: str, port: int, cluster: str | None, tls: Security | None, dashboard: int | None) -> None:
-        """Args: ip, port: where it listens, ``cluster`` being None; else the address of an existing one. tls: None: nothing is encrypted.
-        dashboard: port of Dask's own web page; None: there is none.
+    def __init__(self, ip: str, port: int, cluster: str | None, tls: Security | None) -> None:
+        """Args: ip, port: where it listens, ``cluster`` being None; else the address of an existing one.
+        tls: None: nothing is encrypted.
         """
-        self._ip, self._port, self._cluster, self._tls, self._dashboard = ip, port, cluster, tls, dashboard
+        self._ip, self._port, self._cluster, self._tls = ip, port, cluster, tls
         self._scheduler: Scheduler | None = None
         self._client: Any = None
         self._looking: asyncio.Future[None] | None = None
@@ -55,15 +55,13 @@ class DaskScheduler:
             on_worker_gone(worker)
 
         if address is None:
-            page = f"{self._ip}:{self._dashboard}" if self._dashboard is not None else None
             protocol = "tls://" if self._tls is not None else "tcp://"
             try:
-                self._scheduler = await Scheduler(
+                self._scheduler = await QuietScheduler(
                     host=self._ip,
                     port=self._port,
                     protocol=protocol,
-                    dashboard=page is not None,
-                    dashboard_address=page or f"{self._ip}:0",
+                    dashboard=False,
                     plugins=[_Watch(on_worker, gone)],
                     **options,
                 )

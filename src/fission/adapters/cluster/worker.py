@@ -13,7 +13,7 @@ import dask
 from distributed import Worker
 from distributed.security import Security
 
-from fission.adapters.cluster.quiet import QUIET
+from fission.adapters.cluster.quiet import QUIET, QuietWorker
 from fission.adapters.cluster.tasks import Obey, ServicePlugin
 
 #: Seconds before the next attempt to reach the client, the first and the longest pause; arbitrary.
@@ -122,7 +122,7 @@ class ClusterWorker:
 
     def _made(self) -> Worker:
         options: dict[str, Any] = {"security": self._tls} if self._tls is not None else {}
-        return Worker(
+        return QuietWorker(
             self._address,
             nthreads=ORDERS,
             name=f"{self._name} #{self._count}",
