@@ -137,3 +137,38 @@ class RemoteProtocolError(ProtocolError):
 
 class InternalError(FissionError):
     """A state that must not occur: a bug of FISSION. Please report it with the text."""
+
+
+class Stopped(BaseException):
+    """Raised in a job's main thread when the job is ordered to stop, so that `finally` blocks of the user's code run.
+
+    The only exception in a job's process that is not the user's: whatever converts what user code raises lets it pass.
+    """
+
+
+def error_text(error: BaseException) -> str:
+    """Return an exception as one sentence, ``Type: text``; an error of ours is its text alone.
+
+    Never raises, whatever the exception's own methods do.
+    """
+    try:
+        text = str(error)
+        text = str.__str__(text)  # a subclass of str may have methods of its own
+    except Stopped:
+        raise
+    except BaseException as why:
+        return f"{type(error).__name__} (its text cannot be shown: __str__ raises {type(why).__name__})"
+    if isinstance(error, FissionError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def value_text(value: object, limit: int = 80) -> str:
+    """Return the repr of a value, cut to ``limit`` characters. Never raises, whatever the value's own methods do."""
+    try:
+        text = str.__str__(repr(value))
+    except Stopped:
+        raise
+    except BaseException as why:
+        return f"<{type(value).__name__} whose __repr__ raises {type(why).__name__}>"
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -155,8 +155,22 @@ FAILURES = [
         "unreadable_value",
         through("Sends", "StopsPipe(3)"),
         "Show 4",
-        ("Show 4, input 1: a block of StopsPipe 3 could not be read: StopIteration\n",),
+        ("Show 4, input 1: a block of StopsPipe 3 could not be read: StopIteration (compute block 1)\n",),
         ("unpack",),
+    ),
+    Failure(
+        "unreadable_value",
+        through("SendsShort"),
+        "Show 4",
+        ("Show 4, input 1: a block of PicklePipe 3 could not be read: StopIteration (compute block 1)\n",),
+        ("__setstate__",),
+    ),
+    Failure(
+        "unreadable_value",
+        through("SendsGeneration"),
+        "Show 4",
+        ("Show 4, input 1: a block of PicklePipe 3 could not be read: GeneratorExit (compute block 1)\n",),
+        ("leave",),
     ),
     Failure(
         "unreadable_value",

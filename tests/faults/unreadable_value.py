@@ -66,3 +66,34 @@ class LinePipe(JSONPipe):
 class Sends(PythonJob):
     def run(self, value):
         return value
+
+
+class Short:
+    """Its __setstate__ raises what would end a loop."""
+
+    def __init__(self):
+        self.table = {}
+
+    def __setstate__(self, state):
+        self.first = next(one for one in () if one)
+
+
+class SendsShort(PythonJob):
+    def run(self, value):
+        return Short()
+
+
+class Generation:
+    """Its __reduce__ has another one raise what ends a generator."""
+
+    def __reduce__(self):
+        return leave, ()
+
+
+def leave():
+    raise GeneratorExit
+
+
+class SendsGeneration(PythonJob):
+    def run(self, value):
+        return Generation()

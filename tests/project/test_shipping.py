@@ -127,7 +127,8 @@ def test_the_fault_is_where_the_job_was_created(tmp_path: Path) -> None:
 def test_a_pipe_that_cannot_be_sent_is_named_with_its_attribute(tmp_path: Path) -> None:
     job = Plain(inputs=[PicklePipe(1), Guarded(2)])
     assert one_fault(job, tmp_path) == (
-        "Plain 1: Guarded 2 cannot be sent to the job's process, because of its attribute guard (lock): cannot pickle '_thread.lock' "
+        "Plain 1: Guarded 2 cannot be sent to the job's process, because of its attribute guard (lock): "
+        "TypeError: cannot pickle '_thread.lock' "
         "object; leave it out in __getstate__, or make it when it is first used"
     )
 
@@ -143,7 +144,7 @@ def test_a_class_inside_of_a_function(tmp_path: Path) -> None:
 
 def test_a_class_whose_name_has_become_another_ones(tmp_path: Path) -> None:
     fault = one_fault(Former(), tmp_path)
-    assert fault.startswith("Renamed 1: it cannot be sent to its process: Can't pickle <class ")
+    assert fault.startswith("Renamed 1: it cannot be sent to its process: PicklingError: Can't pickle <class ")
     assert "it's not the same object as " in fault
 
 
@@ -151,7 +152,7 @@ def test_a_state_of_the_users_own(tmp_path: Path) -> None:
     assert one_fault(StateFails(), tmp_path) == "StateFails 1: its __getstate__ fails: LookupError: no state"
     assert faults(StateOfAnotherKind((1, 2)), tmp_path) == []
     fault = one_fault(StateOfAnotherKind((1, threading.Lock())), tmp_path)
-    assert fault == "StateOfAnotherKind 3: it cannot be sent to its process: cannot pickle '_thread.lock' object"
+    assert fault == "StateOfAnotherKind 3: it cannot be sent to its process: TypeError: cannot pickle '_thread.lock' object"
 
 
 def test_modules_are_not_pickled(tmp_path: Path) -> None:

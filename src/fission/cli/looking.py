@@ -61,10 +61,10 @@ def seconds(ctx: click.Context, parameter: click.Parameter, value: float | None)
 
 def value_reader(pipe: Any) -> Any:
     """The function that turns a payload into the value that `run` would get."""
-    from fission.errors import BlockError
+    from fission.errors import BlockError, error_text
     from fission.runtime import codec
 
-    return codec.decoder(pipe, lambda why: BlockError(f"a block of {pipe} could not be read: {type(why).__name__}: {why}"))
+    return codec.decoder(pipe, lambda why: BlockError(f"a block of {pipe} could not be read: {error_text(why)}"))
 
 
 def as_json_value(value: Any) -> Any:

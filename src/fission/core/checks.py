@@ -18,7 +18,7 @@ from fission.core.nodes import MultiNode
 from fission.core.pipes import OptionalMixIn
 from fission.core.python_job import LocalJob, PythonJob
 from fission.core.registry import behind, place_of
-from fission.errors import Fault
+from fission.errors import Fault, error_text, value_text
 
 if TYPE_CHECKING:
     from fission.core.base_job import BaseJob
@@ -99,10 +99,10 @@ def _pipe_faults(network: Network) -> Iterator[Fault]:
         if pipe.ASYNC is True and pipe.OPTIONAL_DEFAULT is not None:
             try:
                 pipe.unpack(pipe.OPTIONAL_DEFAULT)
-            except Exception as error:  # unpack is the user's
+            except BaseException as error:  # unpack is the user's
                 yield Fault(
                     f"{pipe}: OPTIONAL_DEFAULT goes through unpack as if it had been read, but unpack refuses "
-                    f"{pipe.OPTIONAL_DEFAULT!r}: {type(error).__name__}: {error}",
+                    f"{value_text(pipe.OPTIONAL_DEFAULT)}: {error_text(error)}",
                     pipe.created_at,
                 )
 
@@ -116,15 +116,15 @@ def _dummy_fault(pipe: BasePipe, get_dummy: Any) -> str:
     """A dummy is needed when something else has gone wrong already: that it is none must not be found out only then."""
     try:
         payload = get_dummy()
-    except Exception as error:  # get_dummy is the user's
-        return f"get_dummy, which stands for a lost block, fails: {type(error).__name__}: {error}"
+    except BaseException as error:  # get_dummy is the user's
+        return f"get_dummy, which stands for a lost block, fails: {error_text(error)}"
     fault = dummy_fault(pipe, payload)
     if fault:
         return fault
     try:
         pipe.unpack(pipe.read(BytesIO(payload)))
-    except Exception as error:  # read and unpack may be the user's
-        return f"get_dummy returned {bytes(payload)!r:.60}, which the pipe's own read and unpack refuse: {type(error).__name__}: {error}"
+    except BaseException as error:  # read and unpack may be the user's
+        return f"get_dummy returned {bytes(payload)!r:.60}, which the pipe's own read and unpack refuse: {error_text(error)}"
     return ""
 
 

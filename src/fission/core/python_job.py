@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fission.core.base_job import BaseJob
 from fission.core.head import FINISHED, Head
-from fission.errors import DefinitionError, ValueFitError
+from fission.errors import DefinitionError, Stopped, ValueFitError, error_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,8 +115,9 @@ class PythonJob(BaseJob):
             for name, value in state.items():
                 refusal = _refusal(value)
                 if refusal is not None:
+                    what = f"its attribute {name} ({type(value).__name__})"
                     raise ValueFitError(
-                        f"{self.name} cannot be snapshot: its attribute {name} ({type(value).__name__}) cannot be pickled: {refusal}; "
+                        f"{self.name} cannot be snapshot: {what} cannot be pickled: {error_text(refusal)}; "
                         "override snapshot and restore to keep what matters"
                     )
         return state
@@ -155,12 +156,14 @@ class _Nowhere:
         return len(data)
 
 
-def _refusal(value: object) -> Exception | None:
+def _refusal(value: object) -> BaseException | None:
     """Why `value` cannot be pickled. Big buffers are left out of band, so that this costs no copy of them."""
     import pickle
 
     try:
         pickle.Pickler(_Nowhere(), 5, buffer_callback=lambda _: None).dump(value)
-    except Exception as error:  # pickling runs the user's __reduce__, which may raise anything
+    except Stopped:
+        raise
+    except BaseException as error:  # pickling runs the user's __reduce__, which may raise anything
         return error
     return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fission.core.base_pipe import BasePipe
 from fission.core.python_job import LocalJob, PythonJob
-from fission.errors import DefinitionError, ValueFitError
+from fission.errors import DefinitionError, ValueFitError, error_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,8 +69,8 @@ class CSVSinkJob(LocalJob, PythonJob):
             faults.append("it writes what comes in, but has no inputs")
         try:
             self.columns()
-        except Exception as error:  # the pattern reaches into any attribute of pipe and job
-            faults.append(f"col_pattern {self.col_pattern!r} cannot be filled in: {type(error).__name__}: {error}")
+        except BaseException as error:  # the pattern reaches into any attribute of pipe and job
+            faults.append(f"col_pattern {self.col_pattern!r} cannot be filled in: {error_text(error)}")
         return faults
 
     def setup(self, *args: Any, **kwargs: Any) -> None:

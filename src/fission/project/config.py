@@ -173,7 +173,9 @@ class _Loader:
         except ConfigError as error:
             for fault in error.faults:
                 self.registry.report(fault)
-        except (Exception, SystemExit) as error:  # the user's module may raise anything, and call exit()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the user's module may raise anything, and call exit()
             self.registry.report(exception_fault(error, self.root, self.file))
         return None
 

@@ -72,7 +72,9 @@ class Maker:
                 self.registry.report(fault)
         except DefinitionError as error:
             self.fault(str(error), where)
-        except (Exception, SystemExit) as error:  # the user's constructor may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the user's constructor may raise anything
             self._told(f"{what} cannot be made", error, where)
         return None
 
@@ -115,7 +117,9 @@ class Maker:
         if "." in name:
             try:
                 found = import_class(name)
-            except (Exception, SystemExit) as error:  # importing runs the user's module
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # importing runs the user's module
                 self._told(f"{name} cannot be imported", error, where)
                 return None
         else:

@@ -42,7 +42,7 @@ def shown(value: object, limit: int = 80) -> str:
     kind = type(value).__name__
     try:
         text = repr(value)
-    except Exception:  # a user's __repr__ may do anything, and a message must still appear
+    except BaseException:  # a user's __repr__ may do anything, and a message must still appear
         return f"a {kind} whose repr raises"
     if len(text) > limit:
         text = text[: limit - 3] + "..."

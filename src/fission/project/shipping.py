@@ -14,7 +14,7 @@ from typing import Any
 
 from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob
-from fission.errors import DefinitionError, Fault, UserError
+from fission.errors import DefinitionError, Fault, UserError, error_text
 
 #: What runs make in a network's folder, and what is never shipped.
 RUN_FOLDERS = {"simulation", "local", "collection"}
@@ -200,8 +200,8 @@ def _pickle_faults(job: BaseJob) -> list[str]:
         return [f"its class {name} is defined inside a function, where its process cannot find it; define it at the top level of a module"]
     try:
         state: Any = job.__getstate__()
-    except Exception as error:  # it may be the user's
-        return [f"its __getstate__ fails: {type(error).__name__}: {error}"]
+    except BaseException as error:  # it may be the user's
+        return [f"its __getstate__ fails: {error_text(error)}"]
     for name, value in state.items() if isinstance(state, dict) else ():
         reason = _refusal(value)
         if reason is None:
@@ -228,10 +228,10 @@ def _pipe_refusals(pipes: Iterable[Any]) -> Iterator[str]:
             yield f"{pipe} cannot be sent to the job's process, because of its attribute {found[0]} ({type(found[1]).__name__}): {found[2]}"
 
 
-def _refusal(value: object) -> Exception | None:
+def _refusal(value: object) -> str | None:
     """Why the value cannot be pickled."""
     try:
         pickle.dumps(value, 5)
-    except Exception as error:  # pickling runs the user's __reduce__ and __getstate__, which may raise anything
-        return error
+    except BaseException as error:  # pickling runs the user's __reduce__ and __getstate__, which may raise anything
+        return error_text(error)
     return None

@@ -12,7 +12,7 @@ from fission.core.base import BaseJob, BaseNode
 from fission.core.groups import LOCAL
 from fission.core.network import Network
 from fission.core.nodes import MultiNode, NodeInfo
-from fission.errors import UserError
+from fission.errors import UserError, error_text
 from fission.protocol.placement import JobNeeds, NodeView, place_all
 
 #: The node of local jobs.
@@ -80,7 +80,7 @@ def _placed(needs: Sequence[JobNeeds], nodes: Sequence[NodeView]) -> tuple[list[
     try:
         outcome = place_all(needs, nodes)
     except Exception as why:  # preference is the user's
-        raise UserError(f"the jobs cannot be placed: {type(why).__name__}: {why}") from why
+        raise UserError(f"the jobs cannot be placed: {error_text(why)}") from why
     views = list(nodes)
     for choice in outcome.placed:
         views = [node.with_job(choice.job) if node.name == choice.node else node for node in views]

@@ -21,12 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from reprlib import repr as short_repr
 
 from fission.core.base_job import BaseJob
 from fission.core.base_node import group_names
 from fission.core.nodes import NodeInfo
-from fission.errors import AllocationError, DefinitionError, LocalProtocolError
+from fission.errors import AllocationError, DefinitionError, LocalProtocolError, error_text, value_text
 
 Preference = Callable[[list[NodeInfo]], object]
 
@@ -120,7 +119,7 @@ class JobNeeds:
         """
         preference = getattr(job, "preference", None)
         if preference is not None and not callable(preference):
-            raise DefinitionError(f"{job.name}: preference must be a method, preference(self, node_infos), not {short_repr(preference)}")
+            raise DefinitionError(f"{job.name}: preference must be a method, preference(self, node_infos), not {value_text(preference)}")
         ends = [*(pipe.source for pipe in job.inputs), *(pipe.destination for pipe in job.outputs)]
         return cls(
             name=job.name,
@@ -269,14 +268,17 @@ def _best(job: JobNeeds, usable: Sequence[NodeView], nodes: Sequence[NodeView]) 
 
 
 def _preferred(job: str, preference: Preference, usable: Sequence[NodeView]) -> NodeView | None:
-    answer = preference([node.info for node in usable])
+    try:
+        answer = preference([node.info for node in usable])
+    except BaseException as why:  # of any kind: a StopIteration or SystemExit would end more than this decision
+        raise DefinitionError(f"{job}: preference failed: {error_text(why)}") from why
     if answer is None:
         return None
     for node in usable:
         if isinstance(answer, NodeInfo) and (answer is node.info or answer == node.info):
             return node
     given = ", ".join(node.name for node in usable)
-    got = f"the one of {answer.name!r}" if isinstance(answer, NodeInfo) else short_repr(answer)
+    got = f"the one of {answer.name!r}" if isinstance(answer, NodeInfo) else value_text(answer)
     raise DefinitionError(f"{job}: preference must return one of the NodeInfo that it was given ({given}), or None; it returned {got}")
 
 

@@ -7,12 +7,11 @@ from functools import partial
 from typing import Any
 
 from fission.core.jobs import PythonJob
-from fission.errors import BlockError, InternalError
+from fission.errors import BlockError, InternalError, error_text
 from fission.ports import JobBundle
 from fission.runtime import codec
 from fission.runtime.async_values import AsyncValues
 from fission.runtime.exchange import Exchange
-from fission.runtime.results import named
 
 #: Bits of a head, from its most significant one: corrupted, reset, finished (SPEC: HEAD).
 RESET_BIT = 1
@@ -29,6 +28,7 @@ class ArgumentsIn:
 
     def __init__(self, job: PythonJob, exchange: Exchange, bundle: JobBundle) -> None:
         self._job = job
+        self._inlets = exchange.inlets
         self._one = [codec.decoder(pipe, partial(self._unreadable, index)) for index, pipe in enumerate(job.inputs)]
         self._columns = [_column(pipe, decode) for pipe, decode in zip(job.inputs, self._one, strict=True)]
         first = 8 * bundle.head_size - 1
@@ -53,12 +53,13 @@ class ArgumentsIn:
             raise InternalError(f"input {index + 1} of {self._job.name} is not ASYNC")
         return one.take()
 
-    def _unreadable(self, index: int, why: Exception) -> BlockError:
+    def _unreadable(self, index: int, why: BaseException) -> BlockError:
         # a pickle names classes by module and name; its sender may have found them where the receiver does not look
-        imports = isinstance(why, ImportError) or str(why).startswith("Can't get attribute")
+        cause = error_text(why)
+        imports = isinstance(why, ImportError) or cause.startswith("AttributeError: Can't get attribute")
         hint = "; the class of a value must be where its receiver can import it" if imports else ""
-        text = f"{self._job.name}, input {index + 1}: a block of {self._job.inputs[index]} could not be read: {named(why)}{hint}"
-        return BlockError(text)
+        where, block = f"{self._job.name}, input {index + 1}", self._inlets.done + 1
+        return BlockError(f"{where}: a block of {self._job.inputs[index]} could not be read: {cause}{hint} (compute block {block})")
 
 
 def _column(pipe: Any, decode: codec.Decoder) -> codec.ColumnDecoder:

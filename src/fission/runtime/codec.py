@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from fission.core.pipes import BasePipe, BytesPipe, JSONPipe, PicklePipe
+from fission.errors import Stopped
 from fission.ports import Lease
 
 Encoder: TypeAlias = Callable[[Any], "bytes | list[Any]"]
 Decoder: TypeAlias = Callable[[Any], Any]
 ColumnDecoder: TypeAlias = "Callable[[list[Any]], Iterable[Any]]"
+Refusal: TypeAlias = Callable[[BaseException], Exception]
 
 #: Buffers of this many bytes and more travel beside the pickle, uncopied by it. From the issue "big blocks at memory speed".
 OUT_OF_BAND_BYTES = 64 << 10
@@ -43,13 +45,13 @@ def encoder(pipe: BasePipe, *, plain: bool = False, lend: Callable[[Any], Lease 
     return _file_encoder(pipe)
 
 
-def decoder(pipe: BasePipe, refusal: Callable[[Exception], Exception]) -> Decoder:
+def decoder(pipe: BasePipe, refusal: Refusal) -> Decoder:
     """Return the function that turns a payload into the value that `run` gets.
 
     Args:
         pipe: which pipe.
-        refusal: makes what is raised of what the pipe's `read` and `unpack`, or the value's class, raise. (Never that itself: a
-            StopIteration would silently end the loop that decodes.)
+        refusal: makes what is raised of what the pipe's `read` and `unpack`, or the value's class, raise, of any kind. (Never that
+            itself: a StopIteration would silently end the loop that decodes, a GeneratorExit the generator around it.)
     """
     unpack = None if _same(pipe, "unpack", BasePipe) else pipe.unpack
     if _owner(pipe, "write") is PicklePipe and _owner(pipe, "read") is PicklePipe:
@@ -80,18 +82,24 @@ def column_decoder(pipe: BasePipe, decode: Decoder) -> ColumnDecoder:
         if type(payloads[0]) is list:
             return lazily(payloads)
         try:
-            return list(map(loads, payloads))
-        except Exception:  # the blocks before the one that cannot be read are still to be worked off
+            values = list(map(loads, payloads))
+        except Stopped:
+            raise
+        except BaseException:  # the blocks before the one that cannot be read are still to be worked off
             return lazily(payloads)
+        # a StopIteration that a value's class raises ends `map` in silence: the block must raise when its turn comes
+        return values if len(values) == len(payloads) else lazily(payloads)
 
     return column_of
 
 
-def _guarded(decode: Decoder, refusal: Callable[[Exception], Exception]) -> Decoder:
+def _guarded(decode: Decoder, refusal: Refusal) -> Decoder:
     def guarded(payload: Any) -> Any:
         try:
             return decode(payload)
-        except Exception as why:
+        except Stopped:
+            raise
+        except BaseException as why:
             raise refusal(why) from why
 
     return guarded
@@ -148,7 +156,7 @@ def _kept(views: list[memoryview], lend: Callable[[Any], Lease | None] | None) -
     return [view.tobytes() for view in views]
 
 
-def _unpickler(unpack: Callable[[Any], Any] | None, refusal: Callable[[Exception], Exception]) -> Decoder:
+def _unpickler(unpack: Callable[[Any], Any] | None, refusal: Refusal) -> Decoder:
     loads = pickle.loads
 
     def decode(payload: Any) -> Any:
@@ -156,7 +164,9 @@ def _unpickler(unpack: Callable[[Any], Any] | None, refusal: Callable[[Exception
             if type(payload) is not list:
                 return loads(payload)
             return loads(payload[0], buffers=[memoryview(buffer).toreadonly() for buffer in payload[1:]])
-        except Exception as why:
+        except Stopped:
+            raise
+        except BaseException as why:
             raise refusal(why) from why
 
     if unpack is None:

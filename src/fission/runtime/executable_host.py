@@ -18,7 +18,7 @@ from typing import Any
 
 from fission.core.base_pipe import TruncatedBlock
 from fission.core.jobs import ExecutableJob
-from fission.errors import ExecutableError, FissionError
+from fission.errors import ExecutableError, error_text
 from fission.ports import JobBundle
 from fission.protocol.align import Batch
 from fission.protocol.optional import DEFAULT
@@ -57,7 +57,7 @@ class ExecutableHost:
         self._unopened: set[int] = set()  # pipes whose threads have not got our end yet
         self._threads: list[threading.Thread] = []
         self._process: subprocess.Popen[bytes] | None = None
-        self._failure: Exception | None = None  # of a thread, the first one
+        self._failure: BaseException | None = None  # of a thread, the first one
         self._starting = False
         self._started = threading.Event()
         self._ended = threading.Event()
@@ -139,7 +139,7 @@ class ExecutableHost:
             self._process = subprocess.Popen(command, cwd=self._folder, stdin=subprocess.DEVNULL, pass_fds=self._theirs)
         except OSError as why:
             self._failure = ExecutableError(f"{self._job.name}: cannot start {command[0]}: {cannot_start(why)}")
-        except Exception as why:  # what the command has may be the user's
+        except BaseException as why:  # what the command has may be the user's
             self._failure = why
         finally:
             self._started.set()
@@ -202,14 +202,13 @@ class ExecutableHost:
             log.warning("%s; what came of it was not used", why)
         except EOFError as why:
             log.debug("%s: %s", pipe, str(why) or "end")
-        except Exception as why:  # read_wrapper may be the user's; this thread has nobody who would be told
-            told = str(why) if isinstance(why, FissionError) else f"{type(why).__name__}: {why}"
-            text = f"{self._job.name}, output {index + 1}: what {self._job.EXECUTABLE} wrote is no block of {pipe}: {told}"
+        except BaseException as why:  # read_wrapper may be the user's; nothing else would report what ends this thread
+            text = f"{self._job.name}, output {index + 1}: what {self._job.EXECUTABLE} wrote is no block of {pipe}: {error_text(why)}"
             self._fail(ExecutableError(text), why)
         finally:
             os.close(descriptor)
 
-    def _fail(self, error: ExecutableError, cause: Exception) -> None:
+    def _fail(self, error: ExecutableError, cause: BaseException) -> None:
         error.__cause__ = cause
         self._failure = self._failure or error
         self._end_process()

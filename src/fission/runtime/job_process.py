@@ -16,13 +16,13 @@ from typing import Any, cast
 
 from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob, PythonJob
-from fission.errors import DefinitionError, ExecutableError, FissionError
+from fission.errors import DefinitionError, ExecutableError, FissionError, Stopped, error_text
 from fission.ports import JobBundle, Lender, Links, Viewer
 from fission.runtime import report
 from fission.runtime.exchange import Exchange
 from fission.runtime.executable_host import ExecutableHost
 from fission.runtime.python_host import PythonHost
-from fission.runtime.stopper import Stopped, Stopper
+from fission.runtime.stopper import Stopper
 from fission.runtime.watch import WatchedExchange
 
 #: Seconds that the last releases may take to leave; arbitrary, they are a few bytes for a process on the way.
@@ -120,8 +120,10 @@ def _start_log(bundle: JobBundle) -> None:
 def _unpickle(bundle: JobBundle) -> BaseJob:
     try:
         return cast(BaseJob, pickle.loads(bundle.pickled_job))
-    except Exception as why:  # its modules are imported, and its __setstate__ runs
-        raise DefinitionError(f"{bundle.name} cannot be loaded in its own process: {type(why).__name__}: {why}") from why
+    except Stopped:
+        raise
+    except BaseException as why:  # its modules are imported, and its __setstate__ runs
+        raise DefinitionError(f"{bundle.name} cannot be loaded in its own process: {error_text(why)}") from why
 
 
 def _load(text: str) -> Callable[..., Any]:

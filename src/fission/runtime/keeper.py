@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any
 
 from fission.core.python_job import resumable
-from fission.errors import SnapshotError, ValueFitError
+from fission.errors import SnapshotError, Stopped, ValueFitError, error_text
 from fission.ports import JobBundle
 from fission.protocol.checkpoint import Checkpoints, to_restore
 
@@ -148,8 +148,10 @@ class Keeper:
         state = self._job.snapshot()
         try:
             pickled = pickle.dumps(state, 5)
-        except Exception as why:
-            text = f"{self._job.name}: what snapshot gave ({type(state).__name__}) cannot be pickled: {type(why).__name__}: {why}"
+        except Stopped:
+            raise
+        except BaseException as why:
+            text = f"{self._job.name}: what snapshot gave ({type(state).__name__}) cannot be pickled: {error_text(why)}"
             raise ValueFitError(text) from why
         self._store(self.generation, block, pickled)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from fission.core.head import Head
 from fission.core.jobs import PythonJob
+from fission.errors import Stopped
 from fission.ports import JobBundle
 from fission.protocol.align import Aligner, Batch
 from fission.runtime import report, rows
@@ -142,8 +143,10 @@ class PythonHost:
                 else:
                     try:
                         payload = encode(result)
-                    except Exception as why:
-                        raise self._results_out.misfit(0, result, why) from why
+                    except Stopped:
+                        raise
+                    except BaseException as why:
+                        raise self._results_out.misfit(0, result, why, number) from why
                     put(payload)
                 if outlet.closed:
                     break
@@ -321,8 +324,10 @@ class PythonHost:
             else:
                 try:
                     payload = encode(result)
-                except Exception as why:
-                    raise self._results_out.misfit(0, result, why) from why
+                except Stopped:
+                    raise
+                except BaseException as why:
+                    raise self._results_out.misfit(0, result, why, number) from why
                 put(payload)
             inlets.done = self._number = number
             if keeper is not None:

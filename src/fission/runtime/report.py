@@ -28,12 +28,22 @@ def failure_text(error: BaseException) -> str:
     An error of ours is its text, with the user's frames behind it where their code is what failed; any other is a traceback with the
     user's frames.
     """
+    error = _as_raised(error)
     if isinstance(error, FissionError) and not _has_user_frames(error):
         cause = error.__cause__
         return f"{error}\n{user_traceback(cause)}" if cause is not None and _has_user_frames(cause) else str(error)
     if isinstance(error, SystemExit):
         return f"{user_traceback(error)}\nA job ends by finish(), not by exit(): what it owes to the jobs behind it would be lost."
     return user_traceback(error)
+
+
+def _as_raised(error: BaseException) -> BaseException:
+    """The user's StopIteration, where it left one of our generators and Python made a RuntimeError of it there."""
+    cause = error.__cause__
+    if type(error) is not RuntimeError or not isinstance(cause, (StopIteration, StopAsyncIteration)):
+        return error
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    return cause if not any(_is_users(frame) for frame in last) else error
 
 
 def user_traceback(error: BaseException) -> str:

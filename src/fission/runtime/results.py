@@ -7,7 +7,7 @@ from typing import Any
 
 from fission.core.head import Head
 from fission.core.jobs import PythonJob
-from fission.errors import FissionError, ValueFitError
+from fission.errors import Stopped, ValueFitError, error_text, value_text
 from fission.ports import JobBundle
 from fission.runtime import codec
 from fission.runtime.exchange import Exchange
@@ -22,6 +22,7 @@ class ResultsOut:
 
     def __init__(self, job: PythonJob, exchange: Exchange, bundle: JobBundle) -> None:
         self._job = job
+        self._inlets = exchange.inlets
         self._head_size = bundle.head_size
         lend = exchange.lend if exchange.lender is not None else None
         self.encoders = [
@@ -45,21 +46,26 @@ class ResultsOut:
         if self._for_all is not None and count > 1:
             try:
                 return [self._for_all(result)] * count
-            except Exception as why:
+            except Stopped:
+                raise
+            except BaseException as why:
                 raise self.misfit(0, result, why) from why
         return [self._encode(index, result) for index in range(count)]
 
-    def misfit(self, index: int, value: Any, why: Exception) -> ValueFitError:
-        """What to raise when a value does not fit an output."""
+    def misfit(self, index: int, value: Any, why: BaseException, number: int | None = None) -> ValueFitError:
+        """What to raise when a value does not fit an output; ``number`` is its compute block, by default the one that is worked on."""
+        number = self._inlets.done + 1 if number is None else number
         return ValueFitError(
             f"{self._job.name}, output {index + 1}: a value of type {type(value).__name__} does not fit {self._job.outputs[index]}: "
-            f"{named(why)}"
+            f"{error_text(why)} (compute block {number})"
         )
 
     def _encode(self, index: int, value: Any) -> Any:
         try:
             return self.encoders[index](value)
-        except Exception as why:
+        except Stopped:
+            raise
+        except BaseException as why:
             raise self.misfit(index, value, why) from why
 
     def heads(self, reduced: int) -> list[int]:
@@ -81,12 +87,5 @@ class ResultsOut:
             return int(head)
         raise ValueFitError(
             f"{self._job.name}: head and the entries of out_heads must be a Head, or a number, of {size} bytes (HEAD_SIZE); "
-            f"{head!r} ({type(head).__name__}) is none"
+            f"{value_text(head)} ({type(head).__name__}) is none"
         )
-
-
-def named(error: Exception) -> str:
-    """The error in a sentence; ours speak for themselves."""
-    if isinstance(error, FissionError):
-        return str(error)
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fission.core.base_pipe import dummy_fault
-from fission.errors import BlockError
+from fission.errors import BlockError, Stopped, error_text
 from fission.ports import JobBundle
 from fission.protocol.inputs import InputSpec
 from fission.protocol.optional import OptionalSpec
@@ -28,8 +28,10 @@ def _checked_dummy(pipe: Any, dummy: Callable[[], Any]) -> Callable[[], bytes]:
     def make() -> bytes:
         try:
             payload = dummy()
-        except Exception as why:  # get_dummy is the user's
-            text = f"{pipe}: a block is lost, and get_dummy, which stands for it, failed: {type(why).__name__}: {why}"
+        except Stopped:
+            raise
+        except BaseException as why:  # get_dummy is the user's
+            text = f"{pipe}: a block is lost, and get_dummy, which stands for it, failed: {error_text(why)}"
             raise BlockError(text) from why
         fault = dummy_fault(pipe, payload)
         if fault:

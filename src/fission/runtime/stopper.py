@@ -11,16 +11,13 @@ from types import FrameType
 
 from fission.core.base import BaseJob
 from fission.core.jobs import PythonJob
+from fission.errors import Stopped
 from fission.runtime.exchange import Exchange
 
 #: Seconds after which a stop is said again to a main thread that has not noticed it. Arbitrary, a fraction of the grace.
 AGAIN_S = 0.02
 #: Seconds that a job whose other threads have failed has for its ``finally`` blocks. Arbitrary, as the client's grace.
 FAIL_S = 1.0
-
-
-class Stopped(BaseException):
-    """Raised in the job's main thread when it is told to stop, so that `finally` blocks of the user's code run."""
 
 
 class Stopper:

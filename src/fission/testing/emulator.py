@@ -13,7 +13,7 @@ from typing import Any
 from fission.core.base import BaseJob, BasePipe
 from fission.core.head import Head
 from fission.core.jobs import InteractiveJob, PythonJob
-from fission.errors import DefinitionError, FissionError, JobFailed, ValueFitError
+from fission.errors import DefinitionError, JobFailed, ValueFitError, error_text
 from fission.project.names import shown
 from fission.protocol.frames import CLOSED, Data, Word
 from fission.runtime import codec
@@ -173,9 +173,10 @@ class JobEmulator:
             parts = [value] if pipe.BLOCK_COUNT == 1 else self._parts(index, pipe, value)
             try:
                 found[pipe.id] = [self._encoders[pipe.id](part) for part in parts]
-            except Exception as why:
-                text = str(why) if isinstance(why, FissionError) else f"{type(why).__name__}: {why}"
-                raise ValueFitError(f"{self.job.name}, input {index + 1}: {cut(value)} does not fit {pipe}: {text}") from why
+            except KeyboardInterrupt:
+                raise
+            except BaseException as why:
+                raise ValueFitError(f"{self.job.name}, input {index + 1}: {cut(value)} does not fit {pipe}: {error_text(why)}") from why
         return found
 
     def _parts(self, index: int, pipe: BasePipe, value: Any) -> list[Any]:
@@ -281,5 +282,5 @@ class JobEmulator:
             stream.write(event.text)
 
 
-def _unreadable(job: BaseJob, pipe: BasePipe, why: Exception) -> Exception:
-    return ValueFitError(f"{job.name}: what came out of {pipe} cannot be read: {type(why).__name__}: {why}")
+def _unreadable(job: BaseJob, pipe: BasePipe, why: BaseException) -> Exception:
+    return ValueFitError(f"{job.name}: what came out of {pipe} cannot be read: {error_text(why)}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from fission.core.base import BasePipe
 from fission.core.head import Head
-from fission.errors import DefinitionError, FissionError, ValueFitError
+from fission.errors import DefinitionError, FissionError, ValueFitError, error_text
 from fission.project.names import shown
 
 #: Longest text of one value that is printed, in characters; arbitrary.
@@ -71,8 +71,10 @@ class PipeEmulator:
             return call()
         except FissionError:
             raise
-        except Exception as why:
-            raise ValueFitError(f"{self.pipe}: {name} refuses a value of type {type(value).__name__}: {type(why).__name__}: {why}") from why
+        except KeyboardInterrupt:
+            raise
+        except BaseException as why:
+            raise ValueFitError(f"{self.pipe}: {name} refuses a value of type {type(value).__name__}: {error_text(why)}") from why
 
     def _whole(self, name: str, read: Any, data: bytes, value: Any) -> Any:
         """What a method reads of the block, after a check that it reads all of it."""
@@ -84,8 +86,10 @@ class PipeEmulator:
             raise ValueFitError(f"{text}: {why}") from why
         except FissionError:
             raise
-        except Exception as why:
-            raise ValueFitError(f"{self.pipe}: {name} cannot read what was written: {type(why).__name__}: {why}") from why
+        except KeyboardInterrupt:
+            raise
+        except BaseException as why:
+            raise ValueFitError(f"{self.pipe}: {name} cannot read what was written: {error_text(why)}") from why
         if file.tell() != len(data):
             raise ValueFitError(
                 f"{self.pipe}: {name} must read the whole block; it left {len(data) - file.tell()} of its {len(data)} bytes"
@@ -107,6 +111,8 @@ def cut(value: Any) -> str:
     """A value as it is printed: its text, not too long."""
     try:
         text = str(value)
-    except Exception:  # the user's __str__ may do anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # the user's __str__ may do anything
         return shown(value)
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."

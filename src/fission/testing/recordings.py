@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from fission.core.base import BasePipe, collecting, read_exactly
-from fission.errors import BlockError, UserError
+from fission.errors import BlockError, UserError, error_text
 from fission.runtime import codec
 
 MAGIC = b"FISSION\0"
@@ -143,9 +143,7 @@ class Recording:
     def _reader(self, number: int) -> Any:
         if number not in self._readers:
             pipe = self._pipes.get(number) or _made(number, self.header["pipes"][str(number)])
-            self._readers[number] = codec.decoder(
-                pipe, lambda why: BlockError(f"a block of {pipe} cannot be read: {type(why).__name__}: {why}")
-            )
+            self._readers[number] = codec.decoder(pipe, lambda why: BlockError(f"a block of {pipe} cannot be read: {error_text(why)}"))
         return self._readers[number]
 
 

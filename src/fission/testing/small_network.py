@@ -359,7 +359,9 @@ class _SmallNetwork:
                 self._now = max(self._now, life.now)
                 life.exchange.flush()
             return moved
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise  # here it may be the user's own Ctrl-C
+        except BaseException as error:
             raise JobFailed(life.job.name, failure_text(error)) from error
 
     def _ran(self, blocks: int | None) -> Ran:
