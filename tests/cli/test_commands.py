@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -15,7 +16,7 @@ from fission.cli.table import COMMANDS
 from fission.errors import AllocationError, EngineError, InternalError, JobFailed, UserError
 from fission.ports import Observer
 from fission.project.scaffold import COMMAND_NAMES
-from tests.cli.conftest import FakeClient, Told
+from tests.cli.conftest import CONFIG, FakeClient, Told
 
 Cli = Callable[..., Told]
 
@@ -29,10 +30,13 @@ def test_every_command_is_reserved_loads_and_shows_an_example() -> None:
         assert "Examples:\n  fission " in str(command.epilog)
 
 
+@pytest.mark.parametrize("option", ["--help", "-h"])
 @pytest.mark.parametrize("words", [(), ("net",), ("startproject",), *(("net", name) for name in COMMANDS if name != "startproject")])
-def test_help_everywhere_without_a_project(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]) -> None:
+def test_help_everywhere_without_a_project(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], option: str
+) -> None:
     monkeypatch.chdir(tmp_path)
-    told = cli(*words, "--help")
+    told = cli(*words, option)
     assert (told.code, told.err) == (0, "")
     assert "Usage: fission" in told.out
     assert "Examples:\n    fission " in told.out
@@ -117,7 +121,54 @@ def test_bad_names(cli: Cli, root: Path) -> None:
         assert told.err.startswith("Error: ")
 
 
+def test_a_project_inside_a_project_is_warned_of(cli: Cli, root: Path) -> None:
+    told = cli("startproject", "inner")
+    assert told.code == 0
+    assert told.err == f"Warning: inner lies inside the project {root}; to add a network to that one: fission NAME startnetwork\n"
+    assert (root / "inner" / "manage.py").is_file()
+
+
+def test_what_to_do_next_can_be_typed(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = cli("startproject", "weather")
+    assert told.out == "Made the project weather. Next: cd weather; fission my_network startnetwork\n"
+
+
+# -- list and help
+
+
+def test_list(cli: Cli, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("other", "startnetwork")
+    (root / "no_network").mkdir()
+    assert cli("list").out == "net\nother\n"
+    assert json.loads(cli("list", "--json").out) == {"project": str(root), "networks": ["net", "other"]}
+
+
+def test_list_of_an_empty_project_says_what_to_do(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cli("startproject", "empty")
+    monkeypatch.chdir(tmp_path / "empty")
+    told = cli("list")
+    assert (told.code, told.out) == (0, "")
+    assert told.err == f"{tmp_path}/empty has no network yet; make one with: fission NAME startnetwork\n"
+
+
+@pytest.mark.parametrize("name", ["", "simulate", "keys", "startproject"])
+def test_help_is_the_option(cli: Cli, root: Path, name: str) -> None:
+    words = (name,) if name else ()
+    helped, asked = cli("help", *words), cli(*words, "--help")
+    assert (helped.code, helped.out, helped.err) == (0, asked.out, "")
+
+
 # -- networks and commands that do not exist
+
+
+@pytest.mark.parametrize(("word", "meant"), [("lst", "list"), ("nett", "net"), ("simulat", "simulate")])
+def test_a_lone_word_that_names_nothing(cli: Cli, root: Path, word: str, meant: str) -> None:
+    told = cli(word)
+    assert (told.code, told.out) == (2, "")
+    assert told.err.startswith(f"Error: {word!r} is neither a network of {root} nor a command; did you mean {meant!r}? Networks: net.")
+    assert told.err.count("\n") == 1
 
 
 def test_unknown_network(cli: Cli, root: Path, client: FakeClient) -> None:
@@ -132,7 +183,7 @@ def test_unknown_command(cli: Cli, root: Path) -> None:
     told = cli("net", "simulat")
     assert (told.code, told.out) == (2, "")
     assert told.err.startswith(
-        "Error: there is no command 'simulat'; did you mean 'simulate'? Commands: startproject, pipelines, startnetwork, "
+        "Error: there is no command 'simulat'; did you mean 'simulate'? Commands: startproject, list, help, pipelines, startnetwork, "
     )
 
 
@@ -146,7 +197,7 @@ def test_both_unknown(cli: Cli, root: Path) -> None:
 def test_the_command_before_the_network(cli: Cli, root: Path) -> None:
     told = cli("simulate", "net")
     assert told.code == 2
-    assert told.err == "Error: 'simulate' is a command, the network comes before it: fission net simulate\n"
+    assert told.err == "Error: 'simulate' is a command of a network; put the network first: fission net simulate\n"
 
 
 def test_unknown_option(cli: Cli, root: Path) -> None:
@@ -316,3 +367,25 @@ def test_send_standard_input(cli: Cli, root: Path, client: FakeClient, monkeypat
 def test_send_needs_the_id_of_a_job(cli: Cli, root: Path, client: FakeClient, job: str) -> None:
     assert cli("net", "send", job).code == 2
     assert client.calls == []
+
+
+# -- what a config prints
+
+
+PRINTS = """
+import os, subprocess, sys
+print("from Python")
+os.write(1, b"from the descriptor\\n")
+subprocess.run(["echo", "from a program"])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("check", "--json"), ("simulate", "--json"), ("graph",)])
+def test_what_a_config_prints_does_not_get_into_json(fission: Any, words: tuple[str, ...]) -> None:
+    fission.project({"net/config.py": PRINTS + CONFIG})
+    done = fission.run("net", *words, exit_code=0)
+    printed = ["from Python", "from the descriptor", "from a program"]
+    if "--json" in words:
+        assert isinstance(json.loads(done.stdout), dict)
+    assert all(line in (done.stderr if "--json" in words else done.stdout) for line in printed)

@@ -789,3 +789,77 @@ def test_a_large_network_is_checked_without_recursion() -> None:
     assert net.check() == []
     assert net.warnings() == []
     assert len(net.required) == count + 1
+
+
+# -- setup
+
+
+class NeedsRoot(Job):
+    def setup(self, root: str, *args: Any) -> None:  # type: ignore[override]
+        pass
+
+
+class NeedsKeyword(Job):
+    def setup(self, *, root: str) -> None:  # type: ignore[override]
+        pass
+
+
+class NoSelf(Job):
+    def setup() -> None:  # type: ignore[misc, override]
+        pass
+
+
+class Yields(Job):
+    def setup(self) -> Any:  # type: ignore[override]
+        yield 1
+
+
+class Waits(Job):
+    async def setup(self) -> None:  # type: ignore[override]
+        pass
+
+
+class NotAMethod(Job):
+    setup = 3  # type: ignore[assignment]
+
+
+class LogsWithRoot(LoggingJob):
+    def run_job(self, *values: Any) -> Any:
+        return values
+
+    def setup_job(self, root: str) -> None:  # type: ignore[override]
+        pass
+
+
+class TakesWhatItLikes(Job):
+    def setup(self, root: str = "", *args: Any, **kwargs: Any) -> None:
+        super().setup(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("job", "text"),
+    [
+        (NeedsRoot, "NeedsRoot.setup(root: str, *args: Any) -> None must take no arguments beside self"),
+        (NeedsKeyword, "missing a required argument: 'root'"),
+        (NoSelf, "NoSelf.setup has no self; write def setup(self, *args, **kwargs)"),
+        (Yields, "Yields.setup must be a plain method"),
+        (Waits, "Waits.setup must be a plain method"),
+        (NotAMethod, "NotAMethod.setup must be a method, not 3"),
+        (LogsWithRoot, "LogsWithRoot.setup_job(root: str) -> None must take no arguments beside self"),
+    ],
+)
+def test_setup_is_called_without_arguments(job: Any, text: str) -> None:
+    def build() -> None:
+        Job(outputs=[PicklePipe(1)])
+        job(inputs=[PicklePipe(1)])
+
+    (fault,) = faults_of(build)
+    assert text in fault.replace("'str'", "str").replace("'None'", "None").replace("'Any'", "Any")
+
+
+def test_setup_with_defaults_is_right() -> None:
+    def build() -> None:
+        Job(outputs=[PicklePipe(1)])
+        TakesWhatItLikes(inputs=[PicklePipe(1)])
+
+    assert faults_of(build) == []

@@ -215,3 +215,64 @@ def test_an_entity_without_a_document_type_is_refused(tmp_path: Path) -> None:
 def test_the_five_entities_of_xml_itself_are_allowed(tmp_path: Path) -> None:
     job = loaded(tmp_path, CONFIG, with_xml(XML.replace("-l log", "&quot;a &amp; b&quot;"))).config.jobs[0]
     assert job.PARAMETERS == '-f mix1.wav "a & b"'  # type: ignore[attr-defined]
+
+
+# -- encodings
+
+
+DECLARED = (
+    '<?xml version="1.0" encoding="{}"?>\n'
+    '<network><node pi_id="pi"><algorithm executable="cat"><parameter param="{}"/></algorithm></node></network>'
+)
+ENCODINGS = ("utf-8 utf8 utf-8-sig utf-16 utf-16-le utf-16-be utf-32 utf-32-le utf-32-be latin-1 cp1252 iso-8859-15 gbk gb18030 big5 "
+             "shift_jis euc-jp iso-2022-jp euc-kr koi8-r utf-7").split()  # fmt: skip
+
+
+def _letter(encoding: str) -> str:
+    for letter in ("\u4e2d", "\xe4", "\u0436"):
+        try:
+            letter.encode(encoding)
+        except UnicodeEncodeError:
+            continue
+        return letter
+    raise AssertionError(encoding)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_every_encoding_is_read(tmp_path: Path, encoding: str) -> None:
+    letter = _letter(encoding)
+    (tmp_path / "net.xml").write_bytes(DECLARED.format(encoding, letter).encode(encoding))
+    (job,) = loaded(tmp_path, CONFIG).config.jobs
+    assert letter == job.PARAMETERS
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (DECLARED.format("nonsense", "a").encode(), "1: the encoding must be one that Python knows, is 'nonsense'; save the file as UTF-8"),
+        (DECLARED.format("rot13", "a").encode(), "1: the encoding must be one that Python knows, is 'rot13'; save the file as UTF-8"),
+        (DECLARED.format("zlib", "a").encode(), "1: the encoding must be one that Python knows, is 'zlib'; save the file as UTF-8"),
+        (DECLARED.format("utf8", "\xe4").encode("latin-1"), "2: is not text in the encoding 'utf8'"),
+        (b"<network>\n\xff</network>", "2: is not text in the encoding 'utf-8'"),
+        (DECLARED.format("shift_jis", "a").encode() + b"\x81", "2: is not text in the encoding 'shift_jis'"),
+        (b"\xff\xfe\x00", "1: is not text in the encoding 'utf-16'"),
+    ],
+)
+def test_an_encoding_that_cannot_be_read_is_a_fault_of_the_file(tmp_path: Path, data: bytes, text: str) -> None:
+    (tmp_path / "net.xml").write_bytes(data)
+    assert one_fault(tmp_path, CONFIG).startswith(f"net.xml:{text}")
+
+
+def test_a_document_type_is_refused_in_every_encoding(tmp_path: Path) -> None:
+    text = '<?xml version="1.0" encoding="{0}"?><!DOCTYPE network [<!ENTITY a "b">]><network/>'
+    for encoding in ("utf-8", "utf-7", "utf-16", "utf-32", "gbk"):
+        (tmp_path / "net.xml").write_bytes(text.format(encoding).encode(encoding))
+        assert "refused" in one_fault(tmp_path, CONFIG)
+
+
+def test_a_bad_key_of_xml_args_is_the_only_fault(tmp_path: Path) -> None:
+    text = XML.replace("pi_id=", "address=", 1).replace("pi_id=", "address=")
+    found = faults(tmp_path, CONFIG + "XML_ARGS = {'ip': 'address', 'exectuable': 'x', 'inputt': 'y'}\n", with_xml(text))
+    assert len(found) == 1
+    assert "did you mean 'executable'?" in found[0]
+    assert "did you mean 'input'?" in found[0]

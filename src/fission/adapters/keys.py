@@ -60,10 +60,28 @@ class Keys:
     name: str
 
 
+def home(purpose: str, cure: str) -> Path:
+    """Return the home folder of the user that runs this process.
+
+    Args:
+        purpose: what it is needed for, for the message.
+        cure: how to do without it, for the message.
+
+    Raises:
+        UserError: HOME is not set and the user is not in the system's list of users, as with a container's numeric uid.
+    """
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise UserError(f"{purpose} needs a home folder, and user {os.getuid()} has none: set HOME, or {cure}") from None
+
+
 def default_folder() -> Path:
     """The folder in the environment's FISSION_KEYS, else ``~/.fission/keys``."""
     named = os.environ.get(VARIABLE)
-    return Path(named).expanduser() if named else Path.home() / ".fission" / "keys"
+    if named:
+        return Path(named).expanduser()
+    return home("the folder of the keys", f"set {VARIABLE} to a folder") / ".fission" / "keys"
 
 
 def make_keys(folder: Path, *, renew: bool = False, now: datetime | None = None) -> Keys:

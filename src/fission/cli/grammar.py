@@ -11,9 +11,12 @@ import fission
 from fission.cli.table import COMMANDS, Session, example
 from fission.errors import EXIT_USAGE, UnknownNameError, UserError
 
+#: How every command is asked for its help.
+HELP_OPTIONS = ("-h", "--help")
+
 
 def _wants_help(args: list[str]) -> bool:
-    return "--help" in args
+    return any(option in args for option in HELP_OPTIONS)
 
 
 class _Group(click.Group):
@@ -40,7 +43,7 @@ class Root(_Group):
         with contextlib.suppress(UserError):  # no project here
             networks = list_networks(ctx.obj.root)
         anywhere = [entry.name for entry in COMMANDS.values() if entry.scope == "anywhere"]
-        words = [*networks, *anywhere, *(option for option in ("--help", "--version") if incomplete)]
+        words = [*networks, *anywhere, *(option for option in (*HELP_OPTIONS, "--version") if incomplete)]
         return [CompletionItem(word) for word in words if word.startswith(incomplete)]
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
@@ -53,12 +56,12 @@ class Root(_Group):
             return word, entry.load(), rest
         if not _wants_help(rest) and not ctx.resilient_parsing:
             network = rest[0] if rest and not rest[0].startswith("-") else "NETWORK"
-            raise UserError(f"{word!r} is a command, the network comes before it: {session.prog} {network} {word}")
+            raise UserError(f"{word!r} is a command of a network; put the network first: {session.prog} {network} {word}")
         return "NETWORK", NetworkCommands("NETWORK"), args
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _write_commands(formatter, "Commands", "anywhere")
-        _write_commands(formatter, "Commands behind the name of a network", "new", "network")
+        _write_commands(formatter, "Commands after the name of a network", "new", "network")
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(ctx.command_path, "NETWORK COMMAND [OPTIONS]")
@@ -80,6 +83,28 @@ class NetworkCommands(_Group):
             subcommand_metavar="COMMAND [OPTIONS]",
         )
         self.network = network
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            self._require_known(ctx.obj)
+        return super().parse_args(ctx, args)
+
+    def _require_known(self, session: Session) -> None:
+        """Refuse a lone word that is the name of neither a network nor a command. Raises UnknownNameError."""
+        from fission.project.finding import list_networks
+        from fission.project.names import did_you_mean
+
+        try:
+            root = session.root
+        except UserError:  # no project here: any name may be meant
+            return
+        networks = list_networks(root)
+        if self.network not in networks:
+            hint = did_you_mean(self.network, [*networks, *COMMANDS]) or "."
+            raise UnknownNameError(
+                f"{self.network!r} is neither a network of {root} nor a command{hint} "
+                f"Networks: {', '.join(networks) or 'none yet'}. Commands: {session.prog} --help"
+            )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [entry.name for entry in COMMANDS.values() if entry.scope != "anywhere"]
@@ -135,6 +160,7 @@ def _write_commands(formatter: click.HelpFormatter, title: str, *scopes: str) ->
 root = Root(
     name="fission",
     help="Networks of jobs, joined by pipes, that survive the loss of the machines they run on.",
+    context_settings={"help_option_names": list(HELP_OPTIONS)},
     epilog=example(
         "fission startproject my_project", "cd my_project", "fission my_network startnetwork", "fission my_network simulate --for 10"
     ),

@@ -67,17 +67,6 @@ def value_reader(pipe: Any) -> Any:
     return codec.decoder(pipe, lambda why: BlockError(f"a block of {pipe} could not be read: {error_text(why)}"))
 
 
-def as_json_value(value: Any) -> Any:
-    """The value, if JSON can say it; else its repr."""
-    import json
-
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
-        return repr(value)
-    return value
-
-
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as lines with aligned columns: the first two to the left, the others to the right."""
     widths = [max(len(row[column]) for row in (headings, *rows)) for column in range(len(headings))]

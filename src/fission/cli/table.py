@@ -36,6 +36,8 @@ COMMANDS: Mapping[str, Entry] = {
     entry.name: entry
     for entry in (
         Entry("startproject", "Make a new project folder.", scope="anywhere"),
+        Entry("list", "List the networks of the project.", scope="anywhere"),
+        Entry("help", "Show the help of a command.", scope="anywhere"),
         Entry("pipelines", "Run graphs of jobs over stored data; see pipelines --help.", scope="anywhere"),
         Entry("startnetwork", "Make a new network in the project.", scope="new"),
         Entry("check", "Load and check everything without starting it."),

@@ -6,12 +6,12 @@ import asyncio
 import re
 import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from fission.adapters.cluster.engine import DaskEngine
+from fission.adapters.run_folder import make_run_folder
 from fission.client.requests import Looker
 from fission.client.roster import Roster, only_here
 from fission.client.run import GATHER_S, check_client_ip, far_engine, logs_of, network_keys
@@ -61,7 +61,7 @@ def _from_nodes(loaded: LoadedNetwork, say: Callable[[str], None]) -> dict[str, 
     keys = network_keys(loaded)
     check_client_ip(loaded)
     roster = Roster(loaded.config.nodes)
-    folder = tempfile.mkdtemp(prefix="fission-")
+    folder = make_run_folder()
     try:
         engine = far_engine(loaded, secrets.token_hex(8), keys, roster, Archives(loaded).baggage)
         return asyncio.run(_ask(engine, roster, loaded.name, say))

@@ -9,7 +9,6 @@ import logging
 import secrets
 import shutil
 import socket
-import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from fission.adapters.cluster.worker import security
 from fission.adapters.curve import Guard
 from fission.adapters.datagrams import Datagrams
 from fission.adapters.keys import Keys, default_folder, load_keys
+from fission.adapters.run_folder import make_run_folder
 from fission.adapters.sealing import Seals
 from fission.adapters.zmq_desk import ZmqDesk
 from fission.client.bundles import Addresses, HostAddresses, groups_of, plans
@@ -78,7 +78,7 @@ def run(
     if not here:
         check_client_ip(loaded)
     with Signals() as signals, alone(loaded):
-        run_folder = tempfile.mkdtemp(prefix="fission-")
+        run_folder = make_run_folder()
         try:
             arguments = (loaded, loaded.folder / "local", run_folder, observer or Observer(), stdin)
             one = _RunHere(*arguments, resume=resume) if here else _RunOnNodes(*arguments, resume=resume, keys=keys)

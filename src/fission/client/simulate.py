@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import tempfile
 from collections.abc import Awaitable, Sequence
 
 from fission.adapters.local_engine import LocalEngine
+from fission.adapters.run_folder import make_run_folder
 from fission.client.bundles import groups_of
 from fission.client.conductor import Conductor
 from fission.client.faults import Chaos, Fault, Saboteur, check_faults
@@ -52,7 +52,7 @@ def simulate(
     names = [str(number) for number in range(1, nodes + 1)]
     check_faults(faults, names, sorted(loaded.network.jobs))
     with Signals() as signals, alone(loaded):
-        run_folder = tempfile.mkdtemp(prefix="fission-")
+        run_folder = make_run_folder()
         try:
             run = _Simulation(loaded, run_folder, observer or Observer(), stdin, names, faults, chaos)
             return asyncio.run(run.main(duration, signals))

@@ -208,6 +208,7 @@ def _job_faults(network: Network) -> Iterator[Fault]:
             yield Fault(f"{name} is a PythonJob and an ExecutableJob; inherit from one of them", place)
         elif python:
             yield from _run_faults(job)
+            yield from _setup_faults(job)
         elif not executable:
             yield Fault(f"{name} cannot be run: {type(job).__name__} must also inherit from PythonJob or an ExecutableJob", place)
         if isinstance(job, LocalJob) and "LOCAL" not in group_names(job.GROUPS):
@@ -265,6 +266,39 @@ def _run_faults(job: BaseJob) -> Iterator[Fault]:
             f"{named(job)} has {many}, but {what}{taken} cannot be called with as many arguments: {error}",
             place,
         )
+
+
+def _setup_faults(job: BaseJob) -> Iterator[Fault]:
+    """Methods that FISSION calls without arguments, on the node: `setup`, and `setup_job` of jobs that log."""
+    logs = isinstance(job, PythonJob) and job._fission_run == "run_job"
+    for name in ("setup", "setup_job") if logs else ("setup",):
+        method = getattr(job, name, None)
+        function = getattr(method, "__func__", method)
+        if method is None or getattr(function, "__module__", None) in _OWN_MODULES:
+            continue
+        code = getattr(function, "__code__", None)
+        place = place_of(code.co_filename, code.co_firstlineno) if code else job.created_at
+        what = f"{named(job)}: {type(job).__name__}.{name}"
+        if not callable(method):
+            yield Fault(f"{what} must be a method, not {method!r}", job.created_at)
+            continue
+        if iscoroutinefunction(method) or isasyncgenfunction(method) or isgeneratorfunction(method):
+            yield Fault(f"{what} must be a plain method: async def and yield make one whose text is not run", place)
+        try:
+            taken = signature(method)
+        except ValueError:
+            yield Fault(f"{what} has no self; write def {name}(self, *args, **kwargs)", place)
+            continue
+        except TypeError:  # a callable that does not say, as some that are not written in Python
+            continue
+        try:
+            taken.bind()
+        except TypeError as error:
+            yield Fault(
+                f"{what}{taken} must take no arguments beside self, because it is called without any: {error}; what it needs can be an "
+                "attribute that __init__ sets",
+                place,
+            )
 
 
 # -- nodes

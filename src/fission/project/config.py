@@ -133,6 +133,7 @@ class _Loader:
         self.file = f"{name}/config.py"
         self.maker = Maker(root, self.folder, registry)
         self.lines = _assigned(self.folder / "config.py")
+        self.refused: set[str] = set()  # settings whose value cannot be used
         self.complete = True  # False once a job could not be made: the network would only show that again
 
     def fault(self, text: str, setting: str | None = None) -> None:
@@ -205,6 +206,7 @@ class _Loader:
             except Refused as refused:
                 hint = f"; {refused}" if str(refused) else ""
                 self.fault(f"{setting.name} must be {setting.must}, is {shown(value)}{hint}", setting.name)
+                self.refused.add(setting.name)
                 self.complete = self.complete and setting.name not in ("JOBS", "XML_FILE", "XML_ARGS")
             else:
                 values[setting.field] = parsed
@@ -270,6 +272,8 @@ class _Loader:
             self.complete = False
             return [], []
         values["xml_file"] = path
+        if "XML_ARGS" in self.refused:  # read with other names, a file that is right would seem full of faults
+            return [], []
         from fission.project.xml import read_network  # the parser is only loaded for those who have such a file
 
         faults = self._faults

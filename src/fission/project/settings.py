@@ -158,12 +158,15 @@ def _xml_args(value: object) -> dict[str, str]:
         return {}
     if not isinstance(value, Mapping):
         raise Refused
+    problems = []
     for role, name in value.items():
         if not isinstance(role, str) or role not in XML_NAMES:
             hint = did_you_mean(role, XML_NAMES) if isinstance(role, str) else ""
-            raise Refused(f"its key {role!r} is none of {', '.join(XML_NAMES)}{hint}")
+            problems.append(f"its key {role!r} is none of {', '.join(XML_NAMES)}{hint}")
         if not isinstance(name, str) or not name.strip():
-            raise Refused(f"its key {role!r} has {name!r}, which is not a name")
+            problems.append(f"its key {role!r} has {name!r}, which is not a name")
+    if problems:
+        raise Refused("; ".join(problems))
     return dict(value)
 
 

@@ -36,6 +36,7 @@ from fission.core.pipes import BytesPipe
 from fission.project.making import Maker
 from fission.project.names import did_you_mean, nearest
 from fission.project.settings import XML_NAMES
+from fission.project.xml_encoding import UnreadableText, as_utf8
 
 
 @dataclass
@@ -111,7 +112,7 @@ def _parse(path: Path, handler: _Handler, maker: Maker) -> bool:
     parser.forbid_external = True
     parser.setContentHandler(handler)
     try:
-        parser.parse(io.BytesIO(path.read_bytes()))
+        parser.parse(io.BytesIO(as_utf8(path.read_bytes())))
     except DTDForbidden:
         text = "has a document type (<!DOCTYPE ...>), which is refused, and with it all entities; remove it and write the values in place"
         maker.fault(text, maker.place(path, parser.getLineNumber()))
@@ -124,6 +125,8 @@ def _parse(path: Path, handler: _Handler, maker: Maker) -> bool:
         maker.fault(f"is not well-formed XML: {error.getMessage()}", maker.place(path, error.getLineNumber() or 1))
     except OSError as error:
         maker.fault(f"cannot be read: {error.strerror}", maker.place(path))
+    except UnreadableText as error:
+        maker.fault(str(error), maker.place(path, error.line))
     else:
         return True
     return False

@@ -11,7 +11,6 @@ import logging
 import os
 import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -21,8 +20,10 @@ from typing import Any
 from fission.adapters.cluster.ending import end_all
 from fission.adapters.cluster.worker import ClusterWorker
 from fission.adapters.datagrams import Datagrams, Sealing
+from fission.adapters.keys import home
 from fission.adapters.local_engine import LocalEngine
 from fission.adapters.machine import Means
+from fission.adapters.run_folder import make_run_folder
 from fission.adapters.shared_memory import run_prefix, sweep
 from fission.adapters.zmq_desk import ZmqVoice
 from fission.errors import EngineError, UserError
@@ -78,7 +79,7 @@ class NodeService:
         self._options = options
         self._guard = guard
         self._service = secrets.token_hex(8)
-        self._run_folder = tempfile.mkdtemp(prefix="fission-")
+        self._run_folder = make_run_folder()
         self._shared_prefix = run_prefix()
         self._residence = Residence()
         self._stock: Stock | None = None
@@ -90,7 +91,7 @@ class NodeService:
         self._client = ""  # life of the client that has enlisted this node
         self._datagrams = Datagrams(self._on_echo, sealing, bytes.fromhex(self._life), self._echo_context)
         self._voice: ZmqVoice | None = None
-        self._means = Means(options.root or Path.home())
+        self._means = Means(options.root or home("the node's folder", "name one with --root"))
         self._pulses = 0
         self._echoed = 0  # number of the last pulse that the client has answered
         self._sent_at: dict[int, float] = {}  # of the pulses that were not answered yet
@@ -151,7 +152,7 @@ class NodeService:
         if other := [what for what, version in order["versions"].items() if versions.get(what) != version]:
             texts = (f"{what} is {versions.get(what, 'missing')} there and {order['versions'][what]} here" for what in other)
             return {**who, "error": f"the versions differ: {', '.join(texts)}; install the same on both"}
-        stock = Stock(self._options.root or Path(order["root"] or Path.home() / "fission"))
+        stock = Stock(self._options.root or Path(order["root"] or home("the node's folder", "name one with --root") / "fission"))
         try:
             await asyncio.to_thread(stock.prepare)
         except UserError as why:

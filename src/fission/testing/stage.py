@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import weakref
 from collections import deque
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from fission.adapters.run_folder import make_run_folder
 from fission.adapters.zmq_neighbours import ZmqNeighbours
 from fission.core.base import BaseJob
 from fission.errors import EngineError, RemoteProtocolError, UserError
@@ -121,7 +121,7 @@ class Stage:
         except BaseException:
             os.close(lock)
             raise
-        self._run_folder = tempfile.mkdtemp(prefix="fission-alone-")
+        self._run_folder = make_run_folder("fission-alone-")
         data, control, back = (f"ipc://{self._run_folder}/{name}" for name in ("data", "control", "back"))
         wiring = Wiring(data, control, {pipe.id: back for pipe in job.outputs}, {pipe.id: back for pipe in job.inputs}, back)
         executable = hasattr(job, "EXECUTABLE")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from fission.cli import interrupts
+from fission.cli.loading import prints_apart
 from fission.cli.table import Session, example
 from fission.errors import EXIT_NO_PLACE, EXIT_OK, ConfigError
 
@@ -41,7 +42,7 @@ def command(session: Session, survive: bool, pairs: bool, jobs_per_node: int, as
     if pairs and not survive:
         raise click.UsageError("--pairs goes with --survive")
     try:
-        with interrupts.Noticed():
+        with interrupts.Noticed(), prints_apart():
             loaded = load(session.root, session.network)
     except ConfigError as error:
         if not as_json:

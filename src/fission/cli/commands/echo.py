@@ -7,8 +7,9 @@ import json
 import click
 
 from fission.cli.completing import pipes
+from fission.cli.json_values import as_json_value
 from fission.cli.loading import load_network
-from fission.cli.looking import as_json_value, find_pipe, folder_of, polite, value_reader
+from fission.cli.looking import find_pipe, folder_of, polite, value_reader
 from fission.cli.table import Session, example
 
 #: Longest text of one value, in characters; arbitrary, a few lines of a terminal.

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from fission.cli.completing import jobs
+from fission.cli.json_values import as_json_value
 from fission.cli.loading import load_network
-from fission.cli.looking import as_json_value, find_job, value_reader
+from fission.cli.looking import find_job, value_reader
 from fission.cli.table import Session, example
 
 
@@ -57,7 +59,7 @@ def command(session: Session, path: Path, job: str, speed: float | None, out: Pa
     try:
         replay = Replay(found, recording, session.root / ".emulate", speed=speed, head_size=loaded.config.head_size)
         show = _to_recorder(recorder) if recorder else _to_stdout(found, as_json)
-        replay.run(show, _printed)
+        replay.run(show, _printed_to(sys.stderr if as_json else sys.stdout))
     finally:
         if recorder is not None:
             recorder.close()
@@ -68,9 +70,13 @@ def command(session: Session, path: Path, job: str, speed: float | None, out: Pa
     click.echo(f"{found.name}: {replay.fed} blocks went in{sent}", err=True)
 
 
-def _printed(stream: str, text: str) -> None:
-    target = sys.stderr if stream == "stderr" else sys.stdout
-    target.write(text)
+def _printed_to(stdout: TextIO) -> Callable[[str, str], None]:
+    """What takes the job's output: its standard output goes to *stdout*."""
+
+    def write(stream: str, text: str) -> None:
+        (sys.stderr if stream == "stderr" else stdout).write(text)
+
+    return write
 
 
 def _to_recorder(recorder: Any) -> Any:

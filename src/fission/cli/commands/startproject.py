@@ -8,6 +8,8 @@ import click
 
 from fission.cli import interrupts
 from fission.cli.table import Session, example
+from fission.errors import UserError
+from fission.project.finding import find_project
 from fission.project.scaffold import start_project
 
 
@@ -21,5 +23,17 @@ from fission.project.scaffold import start_project
 def command(session: Session, name: str) -> None:
     """Make the folder NAME with a manage.py and a shared package for what several networks use."""
     interrupts.loaded()
+    around = _project_around(Path.cwd())
     start_project(name, Path.cwd())
-    click.echo(f"Made the project {name}. Next: cd {name}; python3 manage.py my_network startnetwork")
+    if around is not None:
+        click.secho("Warning: ", fg="yellow", bold=True, nl=False, err=True)
+        click.echo(f"{name} lies inside the project {around}; to add a network to that one: fission NAME startnetwork", err=True)
+    click.echo(f"Made the project {name}. Next: cd {name}; fission my_network startnetwork")
+
+
+def _project_around(folder: Path) -> Path | None:
+    """The project that *folder* lies in; None if it lies in none."""
+    try:
+        return find_project(folder)
+    except UserError:
+        return None

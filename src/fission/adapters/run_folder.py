@@ -1,0 +1,51 @@
+"""The run folder: short-lived and private, for the sockets of one run.
+
+The path of a Unix socket has at most 107 bytes (<sys/un.h>), so a long TMPDIR leaves no room for the sockets' names. They go to a
+shorter folder of the system then.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+
+from fission.errors import UserError
+
+#: Bytes in the path of a socket, without the NUL at its end: <sys/un.h>, 108 on Linux, 104 on macOS.
+SOCKET_PATH_BYTES = 103
+#: Bytes kept for the name of a socket inside the folder, such as ``/12.3.0123456789abcdef.control``. Arbitrary, twice the longest.
+NAME_BYTES = 48
+#: Where to go if TMPDIR is too long: world-writable with the sticky bit on every Linux and macOS.
+SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
+
+
+def make_run_folder(prefix: str = "fission-", short_folders: Sequence[str] = SHORT_FOLDERS) -> str:
+    """Make a new folder for sockets, readable by this user only, and return its path.
+
+    It lies in the temporary directory (TMPDIR), or in a shorter one if that path leaves no room for the names of sockets.
+
+    Args:
+        prefix: begin of its name.
+        short_folders: tried in this order if TMPDIR is too long.
+
+    Raises:
+        UserError: no folder can be made, or none is short enough.
+    """
+    try:
+        temporary = tempfile.gettempdir()
+    except FileNotFoundError as why:
+        raise UserError(
+            f"there is no usable temporary directory, and the run needs one for its sockets: {why.strerror}; set TMPDIR"
+        ) from None
+    reasons = []
+    for folder in (temporary, *short_folders):
+        room = SOCKET_PATH_BYTES - NAME_BYTES - len(os.fsencode(os.path.join(folder, prefix))) - 8  # 8: mkdtemp's own characters
+        if room < 0:
+            reasons.append(f"{folder} is too long a path")
+            continue
+        try:
+            return tempfile.mkdtemp(prefix=prefix, dir=folder)
+        except OSError as why:
+            reasons.append(f"{folder}: {why.strerror}")
+    raise UserError(f"a folder for the run's sockets cannot be made ({'; '.join(reasons)}); set TMPDIR to a short path that can be written")

@@ -1,0 +1,17 @@
+"""``fission help``."""
+
+from __future__ import annotations
+
+import click
+
+from fission.cli.table import Session, example
+
+
+@click.command(name="help", epilog=example("fission help", "fission help simulate"))
+@click.argument("name", required=False, metavar="[COMMAND]")
+@click.pass_obj
+def command(session: Session, name: str | None) -> int:
+    """Show all commands, or the help of COMMAND; the same as COMMAND --help."""
+    from fission.cli.main import run_line
+
+    return run_line([*([] if name is None else [name]), "--help"], session)
