@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 
+from fission.client import one_run
 from fission.client.conductor import Conductor
 from tests.e2e.failover import (
     CHAIN,
@@ -215,6 +216,23 @@ def test_a_node_that_is_cut_off_wakes_up_as_a_zombie(fission: CommandLine) -> No
     check(ran, diamond_rows(limit), 5)
     assert len(ran.failovers) == 4
     assert all("is lost: 5 pulses missed: last one 0.5" in line for line in ran.failovers), ran
+
+
+@pytest.mark.parametrize("nodes", [0, 2])
+def test_a_busy_machine_is_no_dead_node(fission: CommandLine, nodes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where many processes share the processors: after its first one no node's pulse is in time. Nothing is lost for that."""
+    engine = one_run.LocalEngine
+
+    def with_late_pulses(run_folder: str, names: Any, preload: Any, pulse_interval_s: float, cleanup: Any) -> Any:
+        return engine(run_folder, names, preload, 1000.0, cleanup)
+
+    monkeypatch.setattr(one_run, "LocalEngine", with_late_pulses)
+    limit = 700
+    fission.project(project_of(DIAMOND.format(limit=limit)))
+    ran = Stage(fission).run(nodes=nodes)
+    check(ran, diamond_rows(limit), 5)
+    assert not ran.failovers
+    assert all(job.restarts == 0 for job in ran.summary.jobs.values())
 
 
 def test_a_zombie_that_never_wakes_up(fission: CommandLine) -> None:

@@ -15,19 +15,23 @@ from hypothesis import strategies as st
 from fission.errors import LocalProtocolError
 from fission.protocol.liveness import (
     TRANSITIONS,
+    Away,
     Event,
     Expect,
     Instruction,
     Left,
     Liveness,
+    Look,
     Lost,
     NodeState,
     NodeStatistics,
     Pulse,
     Return,
     Silence,
+    Stopped,
     Tick,
     Up,
+    Watch,
 )
 from tests.protocol.seeds import expect_caught, run_seeds
 
@@ -154,15 +158,85 @@ def test_a_new_life_takes_the_place_of_the_old_one() -> None:
     assert machine.handle(Pulse("1", 7), 9.0) == [Up("1", 7, True, why)]
 
 
-def test_a_client_that_was_stopped_gives_every_node_a_further_interval() -> None:
+def test_nobody_is_judged_by_the_silence_of_a_client_that_was_stopped() -> None:
     machine = watched("1", "2", "3", since=0.0)
     tick_through(machine, 4.0)
     assert machine.handle(Tick(), 60.0) == []
     assert machine.handle(Pulse("2", 1), 60.5) == []
-    assert [(at, one.node, one.reason) for at, one in tick_through(machine, 62.0) if isinstance(one, Lost)] == [
-        (math.nextafter(61.0, 62), "1", "5 pulses missed: last one 61.00 s ago"),
-        (math.nextafter(61.0, 62), "3", "5 pulses missed: last one 61.00 s ago"),
+    assert [(at, one.node, one.reason) for at, one in tick_through(machine, 65.25) if isinstance(one, Lost)] == [
+        (math.nextafter(65.0, 66), "1", "5 pulses missed: last one 65.00 s ago"),
+        (math.nextafter(65.0, 66), "3", "5 pulses missed: last one 65.00 s ago"),
     ]
+
+
+def test_nobody_is_judged_by_the_silence_of_a_machine_that_was_suspended() -> None:
+    """The clock does not count it, so pulses go on as if nothing had been; the nodes' links may take a moment."""
+    machine = watched("1")
+    tick_through(machine, 4.0)
+    assert machine.handle(Away(3600.0), 4.5) == []
+    assert [at for at, _ in tick_through(machine, 20.0)] == [math.nextafter(9.5, 10)]
+
+
+# -- nodes of the client's own machine --------------------------------------------------------------------------------
+
+
+def virtual(*nodes: str) -> Liveness:
+    machine = Liveness(1.0)
+    for node in nodes:
+        machine.handle(Expect(node, Watch.KERNEL), 0.0)
+        machine.handle(Pulse(node, 1), 0.0)
+    return machine
+
+
+def test_silence_alone_does_not_condemn_a_node_of_this_machine_however_long_it_is() -> None:
+    machine = virtual("1")
+    looks = tick_through(machine, 100.0)
+    assert {type(one) for _, one in looks} == {Look}
+    assert 40 <= len(looks) <= 96  # about one an interval
+    assert machine.state("1") is UP
+    machine.handle(Pulse("1", 1), 100.0)
+    assert tick_through(machine, 105.0) == []
+
+
+def test_a_stopped_node_of_this_machine_is_lost_as_soon_as_five_pulses_are_missing() -> None:
+    machine = virtual("1", "2")
+    machine.handle(Pulse("2", 1), 1.0)
+    (at, look), *_ = tick_through(machine, math.nextafter(5.0, 6))
+    assert (at, look) == (math.nextafter(5.0, 6), Look("1"))
+    assert machine.handle(Stopped("1"), at) == [Lost("1", 1, at, "5 pulses missed: last one 5.00 s ago; its process is stopped")]
+    assert (machine.state("1"), machine.state("2")) == (LOST, UP)
+    machine.handle(Pulse("1", 1), 7.0)
+    assert machine.handle(Pulse("1", 1), 8.0) == [Up("1", 1, True, "its pulses have come back")]
+
+
+def test_the_death_of_a_node_of_this_machine_is_what_the_kernel_reports() -> None:
+    machine = virtual("1")
+    assert machine.handle(Left("1", 1), 0.25) == [Lost("1", 1, 0.25, "it left")]
+
+
+def test_the_clients_own_node_is_lost_by_its_end_alone() -> None:
+    machine = Liveness(1.0)
+    machine.handle(Expect("client", Watch.END), 0.0)
+    machine.handle(Pulse("client", 1), 0.0)
+    assert machine.next_deadline() is None
+    assert machine.handle(Tick(), 1000.0) == []
+    with pytest.raises(LocalProtocolError, match="is not judged by the kernel"):
+        machine.handle(Stopped("client"), 1000.0)
+    assert len(machine.handle(Left("client", 1), 1000.0)) == 1
+
+
+class CondemnsByForce(Liveness):
+    """As before: silence is all that it looks at."""
+
+    def _silent(self, name, node, now):  # type: ignore[no-untyped-def]
+        node.watch = Watch.PULSES
+        return super()._silent(name, node, now)
+
+
+def test_a_machine_that_judges_its_own_nodes_by_silence_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "Liveness", CondemnsByForce)
+    with pytest.raises(AssertionError):
+        test_silence_alone_does_not_condemn_a_node_of_this_machine_however_long_it_is()
 
 
 def test_the_absence_is_noticed_by_whatever_comes_first() -> None:
@@ -172,10 +246,10 @@ def test_the_absence_is_noticed_by_whatever_comes_first() -> None:
     assert machine.state("1") is UP
 
 
-def test_an_absence_shortens_no_silence() -> None:
+def test_silence_counts_anew_after_an_absence() -> None:
     machine = watched("1")
     assert machine.handle(Tick(), 2.5) == []
-    assert [at for at, _ in tick_through(machine, 9.0)] == [math.nextafter(5.0, 6)]
+    assert [at for at, _ in tick_through(machine, 9.0)] == [math.nextafter(7.5, 8)]
 
 
 def test_a_client_that_is_always_late_still_finds_its_dead_nodes() -> None:
@@ -323,7 +397,7 @@ class Model:
             for node in self.nodes.values():
                 if node.status == "up" and node.further < self.misses:
                     node.further += 1
-                    node.further_until = now + INTERVAL
+                    node.further_until = now + self.misses * INTERVAL
         self.last_event = now
         if isinstance(event, Tick):
             return list(self.tick(now))
@@ -488,10 +562,10 @@ def check_world(make: Make, world: World) -> None:
                 lost[one.node] = now
     for name, death in world.deaths.items():
         if death < math.inf:
-            # the client's own stops are not held against the node, and cost a further interval each
+            # the client's own stops are not held against the node: silence counts anew after each
             begun = [stop for stop in world.stops if last[name] < stop[1] and stop[0] <= lost[name]]
             assert last[name] + 5 < lost[name], "too early"
-            assert lost[name] <= max([last[name] + 5, *(wake + 1 for _, wake in begun)]) + 1e-9, "too late"
+            assert lost[name] <= max([last[name] + 5, *(wake + 5 for _, wake in begun)]) + 1e-9, "too late"
 
 
 @given(st.randoms(use_true_random=False))

@@ -22,6 +22,7 @@ from typing import Any
 from unittest import mock
 
 from fission.client import conductor as conductor_module
+from fission.client import node_watch as node_watch_module
 from fission.client.bundles import Addresses, Bundles, plans
 from fission.client.conductor import Conductor
 from fission.core.nodes import NodeInfo
@@ -389,6 +390,9 @@ class Engine:
     async def stop(self, job: int, incarnation: int, node: NodeName, *, grace: float) -> None:
         self._cluster.order_kill(node, job, incarnation)
 
+    def stopped(self, node: NodeName) -> None:
+        """Each node is a machine of its own."""
+
     async def lost(self, node: NodeName) -> None:
         pass
 
@@ -428,6 +432,9 @@ class Store:
 
     def load(self, job: int) -> list[tuple[int, int, bytes]]:
         return [(*number, state) for number, state in sorted(self.snapshots.get(job, {}).items())]
+
+    def damaged(self, job: int) -> dict[tuple[int, int], str]:
+        return {}
 
     def keep(self, job: int, pipe: int, group: bytes) -> None:
         self.values.setdefault(job, {})[pipe] = group
@@ -746,7 +753,7 @@ class Cluster:
             for node in self.nodes.values():
                 self.time.after(self.rng.uniform(0, PULSE_S), lambda node=node: self._pulse(node))  # type: ignore[misc]
             for node in self.nodes.values():
-                self._do(self.client._live(conductor_module.liveness.Expect(node.name)))
+                self.client._nodes.expect(node.name)
             if self._faults:
                 self._plan_faults()
             while self.client.result is None:
@@ -785,6 +792,7 @@ class Cluster:
             (keeper_module, "monotonic", clock),
             (Outlet, "_wait_for_room", lambda self: None),
             (conductor_module, "time", SimpleNamespace(monotonic=clock)),
+            (node_watch_module, "time", SimpleNamespace(monotonic=clock)),
             (conductor_module, "log", logging.getLogger("simulated")),
         ]
         with contextlib.ExitStack() as stack:

@@ -21,6 +21,7 @@ from fission.client.event_log import EventLog
 from fission.client.history import History
 from fission.client.inbox import Inbox
 from fission.client.keeping import Keeper
+from fission.client.node_watch import NodeWatch
 from fission.client.places import Places
 from fission.client.processes import Processes
 from fission.client.summary import JobSummary
@@ -41,9 +42,9 @@ from fission.ports import (
     NodePulse,
     Observer,
 )
-from fission.protocol import liveness, supervision
+from fission.protocol import supervision
 from fission.protocol.frames import Word
-from fission.protocol.supervision import JobEnded, JobReady, JobRefused, JobState, Replayed, Supervisor
+from fission.protocol.supervision import JobEnded, JobReady, JobRefused, JobState, NodeLost, NodeUp, Replayed, Supervisor
 
 log = logging.getLogger("fission.client")
 
@@ -95,8 +96,8 @@ class Conductor:
         self._addresses = addresses
         self._on_console = on_console
         self._names = {number: job.name for number, job in network.jobs.items()}
-        self._liveness = liveness.Liveness(pulse_interval_s)
-        self.places = Places(network, nodes, several=gather_s is not None, tq=self._pulse_quality)
+        self.places = Places(network, nodes, several=gather_s is not None, tq=lambda node: self._nodes.quality(node))
+        self._nodes = NodeWatch(pulse_interval_s, engine, self.places.local)
         self._supervisor = Supervisor(
             plans, self.places.place, restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s
         )
@@ -106,7 +107,6 @@ class Conductor:
         self.hearers = self._inbox.hearers
         self._living: set[tuple[int, int]] = set()  # lives that nodes had when they joined
         self._shown: set[str] = set()
-        self._gone: dict[tuple[str, int], NodeGone] = {}  # by name and incarnation
         self._bundles: Bundles | None = None
         self._log = EventLog()
         self._keeper = Keeper(store, self.command, lambda kind, text: getattr(self.observer, kind)(text))
@@ -159,12 +159,9 @@ class Conductor:
         """Every node that is known, with the names of its jobs; those that have never been up have no room."""
         return self.places.infos(lambda node: [job for job in sorted(self._names) if self._supervisor.life(job)[1] == node])
 
-    def _pulse_quality(self, node: str) -> int:
-        return self._liveness.statistics(time.monotonic())[node].tq
-
     def up(self, node: str) -> bool:
         """Whether a node pulses."""
-        return self._liveness.state(node) is liveness.NodeState.UP
+        return self._nodes.up(node)
 
     def incarnation(self, job: int) -> int:
         """The newest life of a job; 0 if it has none yet."""
@@ -181,7 +178,7 @@ class Conductor:
         try:
             async with self._inbox:
                 for name in self.places:
-                    await self._live(liveness.Expect(name))
+                    self._nodes.expect(name)
                 while True:
                     event = await self._inbox.next(self._patience())
                     await self._guarded(self._tick() if event is None else self._take(event))
@@ -200,7 +197,7 @@ class Conductor:
 
     def _patience(self) -> float | None:
         gathered = self._log.began + self._gather_s if self._gather_s is not None and not self._started else None
-        moments = [moment for moment in (self._supervisor.due, self._liveness.next_deadline(), gathered) if moment is not None]
+        moments = [moment for moment in (self._supervisor.due, self._nodes.due, gathered) if moment is not None]
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     # what happens
@@ -216,23 +213,22 @@ class Conductor:
         elif isinstance(event, NodePulse):
             if event.means:
                 self.places.measured(event.name, event.means)
-            await self._live(liveness.Pulse(event.name, event.incarnation))
+            await self._on_nodes(self._nodes.pulse(event.name, event.incarnation))
         elif isinstance(event, NodeJoined):
             await self._on_joined(event)
         elif isinstance(event, EngineNotice):
             self.observer.warning(event.text)
         elif isinstance(event, NodeGone):
             self.processes.gone(event.name)
-            self._gone[event.name, event.incarnation] = event
             if not self.stopping and self.places.local(event.name):
                 # the client's own node: nobody starts it again, and no other one takes local jobs
                 self.observer.warning(f"node {event.name} is lost: {event.reason}")
                 self._decide(EXIT_FAILED, f"node {event.name} is lost: {event.reason}", "")
                 return
-            await self._live(liveness.Left(event.name, event.incarnation))
+            await self._on_nodes(self._nodes.gone(event))
 
     async def _tick(self) -> None:
-        await self._live(liveness.Tick())
+        await self._on_nodes(self._nodes.tick())
         if self._started:
             await self._supervise(supervision.Tick())
 
@@ -244,19 +240,16 @@ class Conductor:
                 await self._engine.stop(job, life, NodeName(event.name), grace=0)
         self._log.write(event)
         if new:
-            await self._live(liveness.Expect(event.name))
+            self._nodes.expect(event.name)
 
-    async def _live(self, event: liveness.Event) -> None:
-        for told in self._liveness.handle(event, time.monotonic()):
-            if isinstance(told, liveness.Up):
-                await self._supervise(supervision.NodeUp(node=told.node))
-            else:
-                for job in [job for job in self._lines.ends if self._supervisor.alive(job) and self._supervisor.life(job)[1] == told.node]:
+    async def _on_nodes(self, changes: Sequence[NodeUp | NodeLost]) -> None:
+        for change in changes:
+            if isinstance(change, NodeLost):
+                there = [job for job in self._lines.ends if self._supervisor.alive(job) and self._supervisor.life(job)[1] == change.node]
+                for job in there:
                     await self._end_for(job, self._supervisor.life(job)[0])
-                gone = self._gone.pop((told.node, told.incarnation), None)
-                reason, on_purpose = (told.reason, False) if gone is None else (gone.reason, gone.on_purpose)
-                await self._engine.lost(NodeName(told.node))
-                await self._supervise(supervision.NodeLost(node=told.node, reason=reason, on_purpose=on_purpose))
+                await self._engine.lost(NodeName(change.node))
+            await self._supervise(change)
         if not self._started and (all(map(self.up, self.places)) or self._gathered()):
             self._started = True
             self.observer.nodes_ready(self.nodes(), [name for name in self.places if not self.up(name)])

@@ -60,6 +60,10 @@ class Engines:
         """Stop a life where its node is."""
         await (self.local if node == self._home else self.far).stop(job, incarnation, node, grace=grace)
 
+    def stopped(self, node: NodeName) -> bool | None:
+        """Ask the engine that has the node."""
+        return (self.local if node == self._home else self.far).stopped(node)
+
     async def lost(self, node: NodeName) -> None:
         """Tell the engine that has the node."""
         if node != self._home:

@@ -138,6 +138,10 @@ class Engine(Protocol):
         """Ask a life of a job to stop (its ``finally`` blocks run); after ``grace`` seconds it is killed. Its end is an event."""
         ...
 
+    def stopped(self, node: NodeName) -> bool | None:
+        """Whether the kernel says that the node's process is stopped; None: it is another machine's, so that only its pulses tell."""
+        ...
+
     async def lost(self, node: NodeName) -> None:
         """The client has judged a node dead: orders that wait for it are dropped."""
         ...

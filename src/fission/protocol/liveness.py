@@ -12,10 +12,15 @@ comes at once. Two of them that come at least half an interval apart do, unless 
 life needs no such proof.
 
 The client may be what was stopped. With a node up, `next_deadline` asks for a tick at the latest one interval after the last event. If
-more than two intervals pass without any event, the client was away, and its nodes' pulses may still wait to be read: every node that is up
-gets at least one further interval from now on. It gets that at most `misses` times in one silence, so a client that is always late still
-finds its dead nodes. No node that pulses is lost by a shorter absence either, if the shell keeps its rule: hand in the pulses that have
-arrived before the tick.
+more than two intervals pass without any event, the client was away: it was stopped, or its loop was overloaded. An absence that its clock
+does not show, because the machine was suspended, is handed in as `Away`. No node is judged by the silence of an absence: its pulses may
+still wait to be read, or to be sent. For every node that is up silence counts anew from the client's return. That happens at most `misses`
+times in one silence, so a client that is always late still finds its dead nodes. No node that pulses is lost by a shorter absence either,
+if the shell keeps its rule: hand in the pulses that have arrived before the tick.
+
+A node of the client's own machine is not judged by silence (`Watch`): where many processes share few processors, silence says only that
+the node had to wait. The kernel reports its death (`Left`), and knows whether its process is stopped: a silent one is asked about with
+`Look`, and lost when the shell answers with `Stopped`. The client's own node is lost by its end alone: nobody could take its place.
 
 TQ, the quality of the way to a node where nothing measures it: the share of the last 20 expected pulses that arrived in time, times
 255. One pulse is expected every interval; a gap of less than n and a half intervals means n - 1 missing ones. What comes within
@@ -54,11 +59,20 @@ class NodeState(Enum):
 # events
 
 
+class Watch(Enum):
+    """What shows that a node is dead, besides its end."""
+
+    PULSES = "their absence: it is another machine"
+    KERNEL = "its process is stopped: it is a part of this machine"
+    END = "nothing: it is the client's own node"
+
+
 @dataclass(frozen=True, slots=True)
 class Expect:
-    """The node belongs to the network: it is in NODES, or a MultiNode has admitted it."""
+    """The node belongs to the network: it is in NODES, or a MultiNode has admitted it. ``watch`` says how it is watched."""
 
     node: str
+    watch: Watch = Watch.PULSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +92,28 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """The kernel says that the process of this silent node is stopped."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """The client did not run for so many seconds, which its clock has not counted: its machine was suspended."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
 
-Event: TypeAlias = Expect | Pulse | Left | Tick
+Event: TypeAlias = Expect | Pulse | Left | Stopped | Away | Tick
 
 
-# what an event turns out to be for a node; with Expect, Pulse and Left the events of the table
+# what an event turns out to be for a node; with Expect, Pulse, Left and Stopped the events of the table
 
 
 class NewLife:
@@ -100,7 +128,7 @@ class Return:
     """A second pulse of a lost node, at least half an interval after the first."""
 
 
-NodeEvent: TypeAlias = type[Expect] | type[Pulse] | type[Left] | type[NewLife] | type[Silence] | type[Return]
+NodeEvent: TypeAlias = type[Expect] | type[Pulse] | type[Left] | type[Stopped] | type[NewLife] | type[Silence] | type[Return]
 
 #: The machine. What is not in it is illegal. None: not known.
 TRANSITIONS: Mapping[tuple[NodeState | None, NodeEvent], NodeState] = {
@@ -111,6 +139,7 @@ TRANSITIONS: Mapping[tuple[NodeState | None, NodeEvent], NodeState] = {
     (NodeState.UP, NewLife): NodeState.UP,  # two instructions: the old life is lost, the new one is up
     (NodeState.UP, Left): NodeState.LOST,
     (NodeState.UP, Silence): NodeState.LOST,
+    (NodeState.UP, Stopped): NodeState.LOST,
     (NodeState.LOST, Pulse): NodeState.LOST,  # may be a late one
     (NodeState.LOST, Return): NodeState.UP,
     (NodeState.LOST, NewLife): NodeState.UP,
@@ -141,7 +170,14 @@ class Lost:
     reason: str
 
 
-Instruction: TypeAlias = Up | Lost
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Ask the kernel for the process of a silent node of this machine; if it is stopped, hand in `Stopped`, at once."""
+
+    node: str
+
+
+Instruction: TypeAlias = Up | Lost | Look
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +206,7 @@ class NodeStatistics:
 @dataclass(slots=True)
 class _Node:
     state: NodeState
+    watch: Watch = Watch.PULSES
     incarnation: int = 0
     last: float = 0.0  # when the last pulse came
     silent_until: float = 0.0  # the last moment at which its silence is all right
@@ -215,15 +252,25 @@ class Liveness:
             raise LocalProtocolError(f"time must not go back or end: {event} at {now!r} after {self._now!r}")
         if isinstance(event, Tick):
             self._pass_time(now)
-            return [self._lose_silent(name, node, now) for name, node in self._nodes.items() if self._is_silent(node, now)]
+            return [self._silent(name, node, now) for name, node in self._nodes.items() if self._is_silent(node, now)]
+        if isinstance(event, Away):
+            self._pass_time(now)
+            self._excuse(now)
+            return []
         if isinstance(event, Expect):
             state = self._next_state(event.node, self._nodes.get(event.node), Expect)
             self._pass_time(now)
-            self._nodes[event.node] = _Node(state)
+            self._nodes[event.node] = _Node(state, event.watch)
             return []
         node = self._nodes.get(event.node)
         if node is None:
             raise self._illegal(event.node, None, type(event))
+        if isinstance(event, Stopped):
+            if node.state is NodeState.UP and node.watch is not Watch.KERNEL:
+                raise LocalProtocolError(f"node {event.node!r} is not judged by the kernel, but by {node.watch.value!r}")
+            state = self._next_state(event.node, node, Stopped)
+            self._pass_time(now)
+            return [self._lose_silent(event.node, node, state, Stopped, now, "; its process is stopped")]
         if event.incarnation < 1:
             raise LocalProtocolError(f"lives are counted from 1; got {event}")
         self._pass_time(now)
@@ -233,8 +280,11 @@ class Liveness:
         return self._left(event, node, now) if isinstance(event, Left) else self._pulse(event, node, now)
 
     def next_deadline(self) -> float | None:
-        """When the next `Tick` is due; None while no node is up. A tick at exactly that moment makes it a later one, or None."""
-        up = [node for node in self._nodes.values() if node.state is NodeState.UP]
+        """When the next `Tick` is due; None while no node is up whose silence matters.
+
+        A tick at exactly that moment makes it a later one, or None.
+        """
+        up = [node for node in self._nodes.values() if node.state is NodeState.UP and node.watch is not Watch.END]
         if not up:
             return None
         # nextafter: at silent_until itself the node is not lost yet, and the shell would tick there for ever
@@ -273,7 +323,7 @@ class Liveness:
         return event.incarnation < node.incarnation
 
     def _is_silent(self, node: _Node, now: float) -> bool:
-        return node.state is NodeState.UP and now > node.silent_until
+        return node.state is NodeState.UP and now > node.silent_until and node.watch is not Watch.END
 
     def _was_away(self, now: float) -> bool:
         return now > self._now + 2 * self._interval
@@ -291,13 +341,17 @@ class Liveness:
 
     def _pass_time(self, now: float) -> None:
         if self._was_away(now):
-            for node in self._nodes.values():
-                if node.state is NodeState.UP:
-                    node.counted = now
-                    if node.excuses < self._misses:
-                        node.excuses += 1
-                        node.silent_until = max(node.silent_until, now + self._interval)
+            self._excuse(now)
         self._now = now
+
+    def _excuse(self, now: float) -> None:
+        """The client was away: silence counts from now on."""
+        for node in self._nodes.values():
+            if node.state is NodeState.UP:
+                node.counted = now
+                if node.excuses < self._misses:
+                    node.excuses += 1
+                    node.silent_until = max(node.silent_until, now + self._allowed)
 
     def _pulse(self, event: Pulse, node: _Node, now: float) -> list[Instruction]:
         before, old_life, silence = node.state, node.incarnation, now - node.last
@@ -341,9 +395,15 @@ class Liveness:
         node.incarnation = event.incarnation  # may be newer: a life that never pulsed
         return lost
 
-    def _lose_silent(self, name: str, node: _Node, now: float) -> Lost:
-        reason = f"{self._misses} pulses missed: last one {now - node.last:.2f} s ago"
-        return self._lose(name, node, self._next_state(name, node, Silence), Silence, now, reason)
+    def _silent(self, name: str, node: _Node, now: float) -> Instruction:
+        if node.watch is Watch.KERNEL:
+            node.silent_until = now + self._interval  # then the kernel is asked again
+            return Look(name)
+        return self._lose_silent(name, node, self._next_state(name, node, Silence), Silence, now)
+
+    def _lose_silent(self, name: str, node: _Node, state: NodeState, kind: NodeEvent, now: float, more: str = "") -> Lost:
+        reason = f"{self._misses} pulses missed: last one {now - node.last:.2f} s ago{more}"
+        return self._lose(name, node, state, kind, now, reason)
 
     def _lose(self, name: str, node: _Node, state: NodeState, kind: NodeEvent, now: float, reason: str) -> Lost:
         node.losses += 1

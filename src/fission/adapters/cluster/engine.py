@@ -212,6 +212,10 @@ class DaskEngine:
 
         await self._when_connected(member, give)
 
+    def stopped(self, node: NodeName) -> bool | None:
+        """Nobody here knows the processes of other machines."""
+        return None
+
     async def lost(self, node: NodeName) -> None:
         """Supervision has judged a node dead: Dask is told, and a service that returns must come with a new connection."""
         member = self._members.get(self._newest.get(node, ""))

@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from fission.adapters.local_engine.kernel import STOPPED, process_state
 from fission.adapters.local_engine.node import READ_BYTES, Node, Running, Stream
 from fission.errors import EngineError, InternalError
 from fission.ports import EngineEvent, JobBundle, JobExited, JobId, JobOutput, NodeGone, NodeName, NodePulse, NodeState, Place, Seconds
@@ -157,6 +158,9 @@ class LocalEngine:
             running.killer.cancel()
         kill = running.order(signal.SIGKILL)
         running.killer = asyncio.get_running_loop().call_later(max(0.0, grace), self._order, place, kill)
+
+    def stopped(self, node: NodeName) -> bool:
+        return process_state(self._node(node).process.pid) in STOPPED
 
     async def lost(self, node: NodeName) -> None:
         """Nothing waits here."""
