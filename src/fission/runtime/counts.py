@@ -31,7 +31,7 @@ class Counter:
 
     def switch(self) -> None:
         """The generation is about to change."""
-        self.done_before[self._inlets.generation] = self._done
+        self.done_before[self._inlets.generation] = self.done
 
     def tick(self, now: float) -> bool:
         """Whether it is time to tell."""
@@ -44,14 +44,15 @@ class Counter:
     due = 0.0
 
     @property
-    def _done(self) -> int:
+    def done(self) -> int:
+        """The last compute block of this generation."""
         # the loop of the commonest source does not stop to say so
         return max([self._inlets.done, *(outlet.last[1] for outlet in self._outlets if self._numbers_itself)])
 
     def counts(self) -> dict[str, Any]:
         """Any thread: return them as JSON values; ``compute_blocks`` and ``sent`` by generation."""
         inputs = self._inlets.counts()
-        done = {**self.done_before, self._inlets.generation: self._done}
+        done = {**self.done_before, self._inlets.generation: self.done}
         return {
             "compute_blocks": {str(generation): number for generation, number in done.items()},
             "inputs": {str(pipe): {name: getattr(counts, name) for name in counts.__slots__} for pipe, counts in inputs.items()},

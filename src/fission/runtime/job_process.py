@@ -85,7 +85,7 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int, pyt
         if exchange.lender is not None and outcome == report.FINISHED:
             exchange.lender.close()  # else somebody may still read there; the client removes it at the end of the run
     log.info("%s %s", bundle.name, outcome)
-    block = exchange.inlets.done + 1 if exchange is not None and exchange.begun else 0
+    block = exchange.counter.done + 1 if exchange is not None and exchange.begun else 0
     report.write_report(report_descriptor, outcome, error, counts, block, hopeless)
     return 1 if outcome == report.FAILED else 0
 
