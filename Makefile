@@ -41,7 +41,7 @@ bench: $(VENV)/.installed-dev
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	rm -rf examples/*/simulation examples/*/local examples/*/collection examples/.emulate
+	rm -rf examples/*/simulation examples/*/local examples/*/runs examples/*/.fission-lock examples/*/collection examples/.emulate
 	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 debian-packages:

@@ -156,7 +156,7 @@ class Page:
         self._folder.mkdir()
         self._here = self._folder
         if (root / "examples").is_dir():
-            leavings = shutil.ignore_patterns("simulation", "local", "collection", "__pycache__", "*.log")
+            leavings = shutil.ignore_patterns("simulation", "local", "runs", ".fission-lock", "collection", "__pycache__", "*.log")
             shutil.copytree(root / "examples", self._folder / "examples", ignore=leavings)
         self._environment = _environment(self._folder / ".venv" / "bin") | {"HOME": str(self._folder)}
         for name in ("Makefile", "pyproject.toml"):

@@ -20,7 +20,9 @@ def test_operators_are_typed_while_it_runs(cluster: MakeSite) -> None:
     site.fission.project({})
     root = site.fission.root
     for name in (NAME, "shared"):
-        shutil.copytree(EXAMPLES / name, root / name, ignore=shutil.ignore_patterns("simulation", "local", "__pycache__"))
+        shutil.copytree(
+            EXAMPLES / name, root / name, ignore=shutil.ignore_patterns("simulation", "local", "runs", ".fission-lock", "__pycache__")
+        )
     config = root / NAME / "config.py"
     text = config.read_text().replace('192.0.2.1"', f'{site.network.client_ip}"')
     for number in (1, 2, 3):

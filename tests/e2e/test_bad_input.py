@@ -261,13 +261,13 @@ def test_dependencies_around_the_runs_own_folder(fission: CommandLine) -> None:
 
 
 def test_a_network_that_runs_already(fission: CommandLine) -> None:
-    """A second run would empty the folders of the first one's jobs."""
+    """A second run would use the same folders."""
     bad_project(fission, "", 'Endless(outputs=[PicklePipe(1)]), CSVSinkJob("kept.csv", inputs=[PicklePipe(1)])')
     first = fission.start("net", "simulate")
     kept = folder(fission, "2", "kept.csv")
     eventually(lambda: len(rows(kept)) > 3, 10, "rows in the file")
     second = fission.run("net", "simulate", exit_code=2)
-    assert "the network net is running already, and a second run would empty the folders of its jobs; stop the first one" in second.stderr
+    assert "the network net is running already, and a second run would use the same folders; stop the first one" in second.stderr
     assert second.stdout == ""
     seen = len(rows(kept))
     eventually(lambda: len(rows(kept)) > seen, 10, "more rows: the first run goes on")

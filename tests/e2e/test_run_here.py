@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -105,13 +106,17 @@ def test_localhost_is_here(fission: CommandLine) -> None:
     assert [job["outcome"] for job in summary["jobs"].values()] == ["finished"] * 4
 
 
+def kill(client: Running, site: Site) -> None:
+    client.signal(signal.SIGKILL)
+    client.wait(exit_code=-signal.SIGKILL)
+    site.gone()
+
+
 def test_a_client_that_was_killed_is_resumed(site: Site) -> None:
     for rows in (20, 60):
         client = site.fission.start("net", "run", *(["--resume"] if rows > 20 else []))
         site.flows(rows)
-        client.signal(signal.SIGKILL)
-        client.wait(exit_code=-signal.SIGKILL)
-        site.gone()
+        kill(client, site)
     client = site.fission.start("net", "run", "--resume")
     client.wait_for("Failover: the client was away", stream="stderr")
     site.flows(100)
@@ -119,11 +124,97 @@ def test_a_client_that_was_killed_is_resumed(site: Site) -> None:
     done = finish(client, site.fission.root, 0)
     assert done.stdout.count("2 restarts") == 4
     site.check()
+    assert len(list((site.fission.root / "net" / "runs").iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_it_is_resumed_with_a_torn_log_stray_files_and_a_damaged_newer_snapshot(site: Site) -> None:
+    client = site.fission.start("net", "run")
+    site.flows(20)
+    kill(client, site)
+    snapshots = site.folder / ".checkpoints" / "3"
+    for name in ("note.txt", "0.7~", ".new-0123", "0.999999"):  # the last one is newer than all, and empty
+        (snapshots / name).touch()
+    for rows, torn in ((40, b'{"s": 1.234, "what": "JobEn'), (60, b"\0" * 300), (80, bytes(range(256)))):
+        with (site.folder / "events.jsonl").open("ab") as file:
+            file.write(torn)
+        client = site.fission.start("net", "run", "--resume")
+        client.wait_for(f"its last {len(torn)} bytes are an entry that was not written to its end", stream="stderr")
+        site.flows(rows)
+        kill(client, site)
+    client = site.fission.start("net", "run", "--resume")
+    site.flows(100)
+    site.end()
+    finish(client, site.fission.root, 0)
+    site.check()
+
+
+@pytest.mark.slow
+def test_damaged_files_are_refused_by_name_and_change_nothing(site: Site) -> None:
+    client = site.fission.start("net", "run")
+    site.flows(20)
+    kill(client, site)
+    folder = site.folder.resolve()
+    snapshots = {path: path.read_bytes() for path in (folder / ".checkpoints" / "3").iterdir()}
+    before = site.sums()
+
+    def refused(told: str) -> None:
+        done = site.fission.run("net", "run", "--resume", exit_code=2)
+        assert told in done.stderr, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "without --resume" in done.stderr
+        assert site.sums() == before
+
+    for name, damage in (("run.json", lambda content: b""), ("events.jsonl", lambda content: content[:99] + b"\xff" + content[100:])):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(damage(content))
+        refused(f"{folder / name} is damaged")
+        (folder / name).write_bytes(content)
+    for path in snapshots:
+        path.write_bytes(b"")
+    refused("/.checkpoints/3/")
+    for path in snapshots:
+        path.unlink()
+    refused("the snapshots of job 3 are missing")
+    for path, content in snapshots.items():
+        path.write_bytes(content)
+    client = site.fission.start("net", "run", "--resume")
+    site.flows(60)
+    site.end()
+    finish(client, site.fission.root, 0)
+    site.check()
+
+
+def test_each_run_keeps_its_results(site: Site) -> None:
+    results = []
+    for _ in range(2):
+        client = site.fission.start("net", "run")
+        client.wait_for("number 9")  # the file that is found before is that of the run before
+        site.flows()
+        stop(client, site.fission.root)
+        results.append((site.folder.resolve(), site.sums()))
+    (first, first_sums), (second, _) = results
+    assert first != second
+    assert column(first / "4" / "sums.csv") == first_sums
+    assert site.folder.is_symlink()
+    assert sorted(path.name for path in (site.fission.root / "net" / "runs").iterdir()) == [first.name, second.name]
+
+
+def test_another_user_cannot_keep_the_owner_from_starting(site: Site) -> None:
+    folder = os.open(site.fission.root / "net", os.O_RDONLY)  # all that another user can open
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        client = site.fission.start("net", "run")
+        site.flows()
+        stop(client, site.fission.root)
+    finally:
+        os.close(folder)
+    assert (site.fission.root / "net" / ".fission-lock").stat().st_mode & 0o777 == 0o600
 
 
 def test_there_is_nothing_to_resume(site: Site) -> None:
     done = site.fission.run("net", "run", "--resume", exit_code=2)
-    assert "there is no run to go on with" in done.stderr
+    assert "there is no run to resume" in done.stderr
     client = site.fission.start("net", "run")
     site.flows()
     site.end()

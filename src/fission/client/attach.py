@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fission.client.audience import retell
-from fission.client.requests import RUN_FOLDERS, RUNNING_FILE, Looker
+from fission.client.requests import RUNNING_FILE, Looker, looked_at
 from fission.errors import EXIT_FAILED, EXIT_OK, EngineError, UserError
 from fission.ports import Observer
 
@@ -98,9 +98,9 @@ def start_in_background(command: Sequence[str], folder: Path) -> int:
 
 def _asked(folder: Path) -> int:
     """Process id of the client that can be asked; 0 if there is none."""
-    for kind in RUN_FOLDERS:
+    for run in looked_at(folder):
         try:
-            found = json.loads((folder / kind / RUNNING_FILE).read_text())
+            found = json.loads((run / RUNNING_FILE).read_text())
         except (OSError, ValueError):
             continue
         if "requests" in found:

@@ -15,6 +15,7 @@ from fission.adapters.run_folder import make_run_folder
 from fission.client.requests import Looker
 from fission.client.roster import Roster, only_here
 from fission.client.run import GATHER_S, check_client_ip, far_engine, logs_of, network_keys
+from fission.client.run_folders import current
 from fission.errors import UserError
 from fission.project.archives import Archives
 from fission.project.config import LoadedNetwork
@@ -43,7 +44,8 @@ def collect(loaded: LoadedNetwork, say: Callable[[str], None]) -> dict[str, Path
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     found = {}
-    own = {"client": loaded.folder / "local" / "fission.log"} if (loaded.folder / "local" / "fission.log").is_file() else {}
+    log_file = current(loaded.folder) / "fission.log"
+    own = {"client": log_file} if log_file.is_file() else {}
     for node, path in own.items():
         logs[node] = path.read_text(encoding="utf-8", errors="replace")
     for node, text in logs.items():

@@ -28,7 +28,8 @@ from fission.client.summary import JobSummary
 from fission.client.switchboard import Switchboard
 from fission.core.network import Network
 from fission.core.nodes import NodeInfo
-from fission.errors import EXIT_FAILED, EngineError
+from fission.durable import DamagedFileError
+from fission.errors import EXIT_FAILED, EngineError, UserError
 from fission.ports import (
     CheckpointStore,
     Engine,
@@ -108,8 +109,8 @@ class Conductor:
         self._living: set[tuple[int, int]] = set()  # lives that nodes had when they joined
         self._shown: set[str] = set()
         self._bundles: Bundles | None = None
-        self._log = EventLog()
-        self._keeper = Keeper(store, self.command, lambda kind, text: getattr(self.observer, kind)(text))
+        self._log = EventLog(self._report)
+        self._keeper = Keeper(store, self.command, self._report, self._note_stored)
         self._started = False
         self.stopping = False
         self.error: Exception | None = None
@@ -121,6 +122,13 @@ class Conductor:
         self._history = history
         if history is not None:
             self._recall(history)
+
+    def _report(self, kind: str, text: str) -> None:
+        (self.observer.warning if kind == "warning" else self.observer.notice)(text)
+
+    def _note_stored(self, job: int, then: Callable[[], None]) -> None:
+        self._log.write({"what": "Stored", "job": job})
+        self._log.sync(then)
 
     def _recall(self, history: History) -> None:
         self._supervisor.resume(history.story)
@@ -171,10 +179,16 @@ class Conductor:
         """Where a job is."""
         return self._supervisor.state(job)
 
-    async def run(self, bundles: Bundles, folder: Path) -> None:
-        """Follow everything until cancelled. The event log goes to ``folder``."""
+    def open_log(self, folder: Path) -> None:
+        """Continue the event log in a run's folder, or begin it. Raises UserError: it is damaged, or cannot be written."""
+        try:
+            self._log.open(folder)
+        except (DamagedFileError, OSError) as why:
+            raise UserError(f"the event log of the run cannot be written: {why}") from None
+
+    async def run(self, bundles: Bundles) -> None:
+        """Follow everything until cancelled. `open_log` comes before."""
         self._bundles = bundles
-        self._log.open(folder)
         try:
             async with self._inbox:
                 for name in self.places:
@@ -279,7 +293,7 @@ class Conductor:
             # all its work is done and released: what happens to its process from here on is no failure
             self._lines.ends[word.job] = {int(pipe): (word.incarnation, *last) for pipe, last in body["ends"].items()}
             self._log.write({"what": "Ended", "job": word.job, "ends": self._lines.ends[word.job]})
-            self.command(word.job, {"do": "noted"})
+            self._log.sync(lambda: self.command(word.job, {"do": "noted"}))
         elif what == "typed":
             self._on_console(what, word.job, body["lines"])
         elif what == "warning":
@@ -350,6 +364,9 @@ class Conductor:
     async def _perform(self, instructions: Sequence[supervision.Instruction]) -> None:
         for instruction in instructions:
             self._log.write(instruction)
+        if instructions:
+            self._log.sync()  # a resumed client must know of everything that was begun
+        for instruction in instructions:
             if self.stopping:
                 return
             if isinstance(instruction, supervision.Launch):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from fission.client.requests import looked_at
 from fission.client.under_way import UnderWay
 from fission.client.windows import Windows
 from fission.core.jobs import InteractiveJob
@@ -43,7 +44,7 @@ def send_lines(folder: Path, job: int, lines: Iterable[str], *, end: bool = Fals
     Raises:
         UserError: the network does not run, or has no such console.
     """
-    running = [path for kind in ("simulation", "local") if (path := folder / kind / RUNNING_FILE).exists()]
+    running = [path for run in looked_at(folder) if (path := run / RUNNING_FILE).exists()]
     if not running:
         raise _not_running(folder)
     try:

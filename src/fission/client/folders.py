@@ -21,20 +21,32 @@ from fission.project.shipping import copy_dependencies
 log = logging.getLogger("fission.client")
 
 
+#: Held by the client that runs the network; only its owner can open it, so nobody else can lock it.
+LOCK_FILE = ".fission-lock"
+
+
 @contextlib.contextmanager
 def alone(loaded: LoadedNetwork) -> Iterator[None]:
     """Keep other clients from running the network inside the with-block: they would empty the folders of our jobs.
 
     Raises:
-        UserError: another client runs it.
+        UserError: another client runs it, or its lock belongs to another user.
     """
-    descriptor = os.open(loaded.folder, os.O_RDONLY)
+    path = loaded.folder / LOCK_FILE
     try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    except OSError as why:
+        raise UserError(
+            f"{path} must be a file that you can write, or not exist: it keeps two runs of a network apart; {why.strerror}"
+        ) from None
+    try:
+        with contextlib.suppress(OSError):
+            os.fchmod(descriptor, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"the network {loaded.name} is running already, and a second run would empty the folders of its jobs; stop the first one"
+                f"the network {loaded.name} is running already, and a second run would use the same folders; stop the first one"
             ) from None
         except OSError:
             pass  # a file system without locks, where nobody is warned
@@ -61,15 +73,26 @@ def make_folders(loaded: LoadedNetwork, folder: Path) -> None:
         if folder.exists():  # once more, for the reason; or a job of a run that was killed has just put something into it
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
-        lines = []
-        for job in loaded.network.jobs.values():
-            own = folder / str(job.id)
-            own.mkdir()
-            copy_dependencies(job, loaded.root, own)
-            lines.append(_info(job))
-        (folder / "info.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        fill_folder(loaded, folder)
     except OSError as why:
         raise UserError(f"{folder}, where the jobs work, cannot be made anew: {why}") from None
+
+
+def fill_folder(loaded: LoadedNetwork, folder: Path) -> None:
+    """Make what is missing of a run's folder: one for each job, in it the job's DEPENDENCIES, and info.txt.
+
+    Raises:
+        UserError: a file of DEPENDENCIES cannot be copied.
+        OSError: something cannot be written.
+    """
+    lines = []
+    for job in loaded.network.jobs.values():
+        own = folder / str(job.id)
+        if not own.is_dir():
+            own.mkdir()
+            copy_dependencies(job, loaded.root, own)
+        lines.append(_info(job))
+    (folder / "info.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _info(job: BaseJob) -> str:

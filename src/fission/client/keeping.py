@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from fission.durable import DamagedFileError
@@ -24,14 +24,23 @@ FIRST_RETRY_S, MOST_RETRY_S = 0.5, 8.0
 class Keeper:
     """Does what jobs say about their snapshots and values; confirms what is on the disk."""
 
-    def __init__(self, store: CheckpointStore, command: Callable[[int, dict[str, Any]], None], report: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        store: CheckpointStore,
+        command: Callable[[int, dict[str, Any]], None],
+        report: Callable[[str, str], None],
+        note_first: Callable[[int, Callable[[], None]], None] = lambda job, then: then(),
+    ) -> None:
         """Begin with nothing waiting.
 
         Args:
             store: where everything goes.
             command: sends a command to the newest incarnation of a job.
             report: called with ("warning" or "notice", text) when writing fails, and when it succeeds again.
+            note_first: called with a job whose first snapshot of this client was stored; calls the function when it is noted.
         """
+        self._noted: set[int] = set()
+        self._note_first = note_first
         self._store = store
         self._command = command
         self._report = report
@@ -73,7 +82,15 @@ class Keeper:
     def _snapshot(self, word: Word) -> None:
         body = word.body
         self._store.put(word.job, body["generation"], body["block"], word.payload)
-        self._command(word.job, {"do": "stored", "generation": body["generation"], "block": body["block"]})
+
+        def confirm() -> None:
+            self._command(word.job, {"do": "stored", "generation": body["generation"], "block": body["block"]})
+
+        if word.job in self._noted:
+            confirm()
+        else:
+            self._noted.add(word.job)
+            self._note_first(word.job, confirm)
 
     def _stable(self, word: Word) -> None:
         self._store.prune(word.job, word.body["generation"], word.body["block"])
@@ -110,8 +127,13 @@ class Keeper:
             self._command(job, {"do": "again"})
 
 
-def check_stored(store: CheckpointStore, jobs: Iterable[int]) -> None:
+def check_stored(store: CheckpointStore, jobs: Iterable[int], stored: Collection[int] = ()) -> None:
     """Check before a resume that each job which has stored snapshots has a whole one, and that retained values are whole.
+
+    Args:
+        store: where they are.
+        jobs: that the network has.
+        stored: jobs that have stored a snapshot, as the event log says.
 
     Raises:
         UserError: one has not; the text names the file.
@@ -124,5 +146,7 @@ def check_stored(store: CheckpointStore, jobs: Iterable[int]) -> None:
             problem = str(why)
         else:
             problem = next(iter(damaged.values()), "") if damaged and not store.load(job) else ""
+            if job in stored and not damaged and not store.load(job):
+                problem = f"the snapshots of job {job} are missing"
         if problem:
             raise UserError(f"the run cannot be resumed: {problem}; restore the file, or start the network anew, without --resume")

@@ -50,6 +50,8 @@ PRELOAD = ("fission.adapters.zmq_links", "fission.adapters.shared_memory", "fiss
 SWEEP = "fission.adapters.shared_memory:sweep"
 #: Name of the node on which local jobs run, and all of them where there are no other nodes.
 CLIENT = "client"
+#: Folder of snapshots in a run's folder.
+CHECKPOINTS = ".checkpoints"
 
 
 class OneRun:
@@ -156,7 +158,7 @@ class OneRun:
             nodes,
             engine,
             desk,
-            FileCheckpoints(self.folder / ".checkpoints"),
+            FileCheckpoints(self.folder / CHECKPOINTS),
             self._observer,
             addresses,
             pulse_interval_s=config.pulse_interval,
@@ -182,6 +184,7 @@ class OneRun:
             opening = asyncio.create_task(engine.open())
             await asyncio.sleep(0)  # the zygotes start while the folders are made
             self._make_folders()
+            conductor.open_log(self.folder)
             handlers = start_log(self._loaded, self.folder / "fission.log", self._observer)
             bundles = self._bundles(addresses, conductor.incarnation)
             await self._unless_over(opening)
@@ -190,7 +193,7 @@ class OneRun:
                 self._answer(requests, engine, conductor)
                 await requests.open()
                 self._opened()
-                tasks.append(asyncio.create_task(conductor.run(bundles, self.folder)))
+                tasks.append(asyncio.create_task(conductor.run(bundles)))
                 tasks += [asyncio.ensure_future(work) for work in self._companions(engine, conductor)]
                 await self._until_over(conductor, duration)
             await self._stop_all(engine, conductor)

@@ -21,12 +21,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from fission.client.run_folders import current
 from fission.errors import EXIT_FAILED, UserError
 
 #: Names the running network in its run folder, so that other terminals find it. See `fission.client.consoles`.
 RUNNING_FILE = "running.json"
-#: Folders of a network's runs, in which the file is looked for.
-RUN_FOLDERS = ("simulation", "local")
 #: Lookers at the same time. Arbitrary: more than anybody has terminals.
 MOST_LOOKERS = 32
 #: Longest line in bytes; arbitrary, a question is short.
@@ -247,10 +246,15 @@ class Looker:
 
 
 def _address(folder: Path) -> str:
-    for kind in RUN_FOLDERS:
+    for run in looked_at(folder):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            return str(json.loads((folder / kind / RUNNING_FILE).read_text())["requests"])
+            return str(json.loads((run / RUNNING_FILE).read_text())["requests"])
     raise not_running(folder)
+
+
+def looked_at(folder: Path) -> list[Path]:
+    """The folders of a network in which `RUNNING_FILE` is looked for."""
+    return [folder / "simulation", current(folder)]
 
 
 def not_running(folder: Path) -> UserError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import logging
 import secrets
 import shutil
@@ -13,22 +12,27 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from fission import durable
 from fission.adapters import batman
 from fission.adapters.cluster.engine import DaskEngine
 from fission.adapters.cluster.members import Session
 from fission.adapters.cluster.worker import security
 from fission.adapters.curve import Guard
 from fission.adapters.datagrams import Datagrams
+from fission.adapters.file_checkpoints import FileCheckpoints
 from fission.adapters.keys import Keys, default_folder, load_keys
 from fission.adapters.run_folder import make_run_folder
 from fission.adapters.sealing import Seals
 from fission.adapters.zmq_desk import ZmqDesk
+from fission.client import run_folders
 from fission.client.bundles import Addresses, HostAddresses, groups_of, plans
 from fission.client.conductor import Conductor
 from fission.client.engines import Engines
-from fission.client.folders import alone
-from fission.client.history import History, read_history
-from fission.client.one_run import CLIENT, OneRun
+from fission.client.event_log import EVENTS
+from fission.client.folders import alone, fill_folder
+from fission.client.history import CURE, History, read_history
+from fission.client.keeping import check_stored
+from fission.client.one_run import CHECKPOINTS, CLIENT, OneRun
 from fission.client.requests import Connection, Requests
 from fission.client.roster import Roster, only_here
 from fission.client.signals import Signals
@@ -57,9 +61,9 @@ def run(
 ) -> Summary:
     """Run the network on its NODES until it ends, fails, ``duration`` is over or a signal comes. Blocks.
 
-    Local jobs run on this machine, in ``NETWORK/local/<job id>``; so do all, if NODES names no other machine. Afterwards no process,
-    socket or shared memory of the run is left, here or on a node. Must be called in the main thread, because it takes SIGINT and
-    SIGTERM meanwhile.
+    Local jobs run on this machine, in ``NETWORK/runs/DATE-N/<job id>``, where ``NETWORK/local`` is a link to; so do all, if NODES names
+    no other machine. Afterwards no process, socket or shared memory of the run is left, here or on a node. Must be called in the main
+    thread, because it takes SIGINT and SIGTERM meanwhile.
 
     Args:
         loaded: the network, not loaded for a simulation.
@@ -80,7 +84,9 @@ def run(
     with Signals() as signals, alone(loaded):
         run_folder = make_run_folder()
         try:
-            arguments = (loaded, loaded.folder / "local", run_folder, observer or Observer(), stdin)
+            observer = observer or Observer()
+            folder = run_folders.to_resume(loaded.folder) if resume else run_folders.new_run(loaded.folder, observer.notice)
+            arguments = (loaded, folder, run_folder, observer, stdin)
             one = _RunHere(*arguments, resume=resume) if here else _RunOnNodes(*arguments, resume=resume, keys=keys)
             return asyncio.run(one.main(duration, signals))
         finally:
@@ -179,19 +185,45 @@ class _Resumable(OneRun):
         self._run = _identity(folder) if resume else secrets.token_hex(8)
 
     def _history(self) -> History | None:
-        return read_history(self.folder, plans(self._loaded.network, self._loaded.config.restarts)) if self._resume else None
+        if not self._resume:
+            return None
+        history = read_history(self.folder, plans(self._loaded.network, self._loaded.config.restarts))
+        if history.torn_bytes:
+            text = f"{self.folder / EVENTS}: its last {history.torn_bytes} bytes are an entry that was not written to its end"
+            self._observer.warning(text)
+        jobs = [job for job in self._loaded.network.jobs if job not in history.story.finished]
+        check_stored(FileCheckpoints(self.folder / CHECKPOINTS), jobs, history.stored)
+        return history
 
     def _make_folders(self) -> None:
-        if not self._resume:
-            super()._make_folders()
-            (self.folder / IDENTITY).write_text(json.dumps({"run": self._run}) + "\n")
+        if self._resume:
+            try:
+                fill_folder(self._loaded, self.folder)
+                if self.folder.name != run_folders.LOCAL:
+                    run_folders.point(self._loaded.folder, self.folder)
+            except OSError as why:
+                raise UserError(f"{self.folder}, where the jobs work, cannot be written: {why}") from None
+        else:
+            run_folders.make_run(self.folder, self._fill)
+            run_folders.remove_old(self._loaded.folder, self._loaded.config.keep_runs, self.folder)
+
+    def _fill(self, folder: Path) -> None:
+        fill_folder(self._loaded, folder)
+        durable.write_whole(folder / EVENTS, durable.seal({"s": 0, "what": "Run", "run": self._run, "network": self._loaded.name}))
+        durable.write_json(folder / IDENTITY, {"run": self._run})
 
 
 def _identity(folder: Path) -> str:
+    path = folder / IDENTITY
     try:
-        return str(json.loads((folder / IDENTITY).read_text())["run"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"there is no run to go on with in {folder}; start one without --resume") from None
+        return str(durable.read_json(path)["run"])
+    except durable.DamagedFileError as why:
+        raise UserError(f"the run cannot be resumed: {why}; {CURE}") from None
+    except KeyError:
+        raise UserError(f"the run cannot be resumed: {path} is of another version of FISSION; {CURE}") from None
+    except OSError as why:
+        text = f"there is no run to resume in {folder}: {path}: {why.strerror or why}; start one without --resume"
+        raise UserError(text) from None
 
 
 class _RunHere(_Resumable):

@@ -14,7 +14,7 @@ from typing import Any
 #: How the names of unfinished files begin. A crash may leave one; `remove_unfinished` removes them.
 UNFINISHED = ".new-"
 
-#: Called with an operation (open, read, write, fsync, rename, mkdir, unlink, truncate) and the path before it happens. It may
+#: Called with an operation (open, read, write, fsync, rename, mkdir, unlink, truncate, link) and the path before it happens. It may
 #: raise OSError; for a write it may return how many bytes the device takes at most this time.
 Hook = Callable[[str, Path], "int | None"]
 
@@ -118,6 +118,34 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     sync_folder(folder.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """Return when the device has all files and folders below *folder*, and itself; links and special files count as names only."""
+    for place, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            path = Path(place, name)
+            if path.is_file() and not path.is_symlink() and os.access(path, os.R_OK):
+                descriptor = open_file(path, os.O_RDONLY)
+                try:
+                    sync(descriptor, path)
+                finally:
+                    os.close(descriptor)
+        sync_folder(Path(place))
+    sync_folder(folder.parent)
+
+
+def link(path: Path, target: str) -> None:
+    """Make *path* a symbolic link to *target*, in the place of a link that is there, in one step that survives a power cut."""
+    fresh = path.parent / f"{UNFINISHED}{secrets.token_hex(8)}"
+    about_to("link", path)
+    os.symlink(target, fresh)
+    try:
+        rename(fresh, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise
 
 
 def rename(source: Path, target: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ RECORD_OVERHEAD_BYTES = _HEADER.size + 2 * _CHECKSUM.size
 _HEADER_BYTES = _HEADER.size + _CHECKSUM.size
 _PIECE_BYTES = 1 << 20
 _SEAL = b', "crc": "'
+_ENDED = re.compile(rb'"crc": "[0-9a-f]{8}"}\n\Z')
 _SEAL_BYTES = len(_SEAL) + 8 + 2
 
 
@@ -163,7 +165,7 @@ def unseal(line: bytes) -> dict[str, Any]:
 def sealed_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
     """Return the entries of a file of sealed lines, and how many bytes they take; a torn end after them is no damage.
 
-    The end is torn if no whole line comes after the damage: a crash or a power cut while the last entry was written.
+    The end is torn if nothing after it was written to its end: a crash or a power cut while the last entry was written.
 
     Raises:
         DamagedFileError: there is damage between whole lines; ``what`` names the line.
@@ -177,6 +179,8 @@ def sealed_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
             entry = unseal(line)
         except ValueError as why:
             damage = damage or f"line {number}: {why}"
+            if _ENDED.search(line):
+                raise DamagedFileError(path, damage) from None
             continue
         if damage:
             raise DamagedFileError(path, damage)

@@ -17,7 +17,7 @@ from fission.core.jobs import ExecutableJob
 from fission.errors import DefinitionError, Fault, UserError, error_text
 
 #: What runs make in a network's folder, and what is never shipped.
-RUN_FOLDERS = {"simulation", "local", "collection"}
+RUN_FOLDERS = {"simulation", "local", "runs", "collection", ".fission-lock"}
 
 
 def shipping_faults(job: BaseJob, root: Path, *, here: bool) -> list[Fault]:

@@ -23,8 +23,9 @@ from fission.cli.table import Session, example
 def command(session: Session, duration: float | None, resume: bool, detach: bool, as_json: bool) -> int:
     """Run the network on the NODES of its config.py, until all jobs have finished or Ctrl-C.
 
-    Each node runs the service `fission node`. Local jobs work in NETWORK/local/ID on this machine. Without NODES, or with none
-    but localhost, everything runs here, and no service is needed.
+    Each node runs the service `fission node`. Local jobs work in NETWORK/local/ID on this machine, where NETWORK/local is a link
+    to the folder of this run, NETWORK/runs/DATE-N. Without NODES, or with none but localhost, everything runs here, and no
+    service is needed.
     """
     gc.disable()  # what is loaded stays: looking through it again and again takes a tenth of the time
     try:
