@@ -78,3 +78,13 @@ def test_what_a_killed_run_left_behind_is_removed() -> None:
     subprocess.run(["ip", "netns", "add", name], check=True)
     remove_left_overs()
     assert name not in os.listdir("/run/netns")
+
+
+@pytest.mark.slow
+def test_a_router_on_a_machine_of_a_closed_network_starts_without_a_warning(tmp_path: Path) -> None:
+    """No way to the internet, as boards in the field have it: Dask asks for one, and would warn of it on the user's terminal."""
+    closed = {"closed": ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"]}
+    with Cluster(tmp_path, prefix=closed) as cluster:
+        router = cluster.start("Router", "closed")
+        eventually(lambda: "Entering main loop" in router.said, 20, cluster.story)
+        assert "RuntimeWarning" not in router.said, router.said

@@ -13,6 +13,7 @@ import itertools
 import json
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -111,7 +112,10 @@ class DaskCluster:
             security=security,
             dashboard=False,
         )
-        await self._scheduler
+        with warnings.catch_warnings():
+            # For a name of its in-process address Dask asks which interface reaches the internet. A machine of a closed network has none.
+            warnings.filterwarnings("ignore", message="Couldn't detect a suitable IP address", category=RuntimeWarning)
+            await self._scheduler
         self._ends = _Ends(self)
         self._scheduler.add_plugin(self._ends, name="fission-pipelines")
         addresses = [listener.contact_address for listener in self._scheduler.listeners]
