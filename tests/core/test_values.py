@@ -84,7 +84,7 @@ LITERALS = [
 ]
 
 
-@pytest.mark.parametrize("value", LITERALS, ids=repr)
+@pytest.mark.parametrize("value", LITERALS, ids=lambda value: f"{type(value).__name__} {as_text(value)[:20]}")
 def test_a_literal_as_text_is_read_back(value: Any) -> None:
     back = ast.literal_eval(as_text(value))
     assert back == (bytes(value) if isinstance(value, np.void) else value)
