@@ -14,6 +14,7 @@ import zmq
 
 from fission.adapters.keys import make_keys
 from fission.adapters.sealing import seal
+from fission.protocol.replay import pulse_context
 from tests.cluster.support import Site
 from tests.e2e.failover import CHAIN, chain_rows
 from tests.waiting import eventually
@@ -114,8 +115,10 @@ def test_strangers_messages_are_dropped(cluster: MakeSite, tmp_path: Path, encry
             for message in messages:
                 mouth.send(message)
         with socket.socket(type=socket.SOCK_DGRAM) as datagrams:
-            lives = {"run": json.loads((site.local / "run.json").read_text())["run"], "n": 10**9, "echoed": 0, "means": {}}
-            for message in [*messages, seal(keys, json.dumps(lives).encode(), 1), struct.pack("!Q", 1) * 200]:
+            run = json.loads((site.local / "run.json").read_text())["run"]
+            lives = {"life": f"{b'stranger'.hex()}.1", "n": 10**9, "echoed": 0, "means": {}}
+            sealed = seal(keys, json.dumps(lives).encode(), 1, b"stranger", pulse_context(run, "0" * 16))
+            for message in [*messages, sealed, struct.pack("!Q", 1) * 200]:
                 datagrams.sendto(message, (ip, PORT))
         with socket.create_connection((ip, PORT)) as dask:  # of Dask's protocol: a length, and what it would unpickle
             dask.sendall(struct.pack("<QQ", 1, len(messages[0])) + messages[0])

@@ -1,5 +1,8 @@
 """Encryption and admission for ZeroMQ's sockets: CURVE with one key pair for the network, and nobody else's key is admitted.
 
+With or without keys, who has not completed a handshake gets little: a few seconds (`fission.protocol.doorkeeper`), few connections, and no
+frame above the size that the socket's owner has set (ZMQ_MAXMSGSIZE), of which nothing is read.
+
 A peer that does not know the network's public key fails before ZeroMQ asks anybody; one that knows it, but has another pair, fails when the
 guard is asked (ZAP, ZeroMQ's protocol for that). A socket that is guarded cannot be reached while no guard answers. Both are refused in
 the handshake: nothing that they sent is delivered.
@@ -14,10 +17,11 @@ import contextlib
 import logging
 import queue
 import socket as sockets
+import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import zmq
@@ -25,6 +29,7 @@ from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
 from fission.errors import EngineError
+from fission.protocol.doorkeeper import PATIENCE_S, Doorkeeper
 
 #: Seconds between two warnings of the same address; arbitrary: a peer that is refused tries again some times a second.
 QUIET_S = 10.0
@@ -37,7 +42,9 @@ _PLAIN = "it does not encrypt; set SECURITY there as it is here (pipelines: --ke
 # Who does not encrypt may notice first that this side does, and hang up; it does not try again.
 _GONE = "it hung up before it had shown this network's keys; does it encrypt?"
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-_EVENTS = zmq.EVENT_ACCEPTED | _FAILED | zmq.EVENT_DISCONNECTED | zmq.EVENT_MONITOR_STOPPED
+_EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | _FAILED | zmq.EVENT_DISCONNECTED | zmq.EVENT_MONITOR_STOPPED
+#: Where Linux tells how many bytes a connection has received: `struct tcp_info`, <linux/tcp.h>.
+_RECEIVED, _INFO_BYTES = 128, 136
 
 
 class CurvePair(Protocol):
@@ -59,13 +66,13 @@ class Guard:
     """
 
     def __init__(
-        self, context: zmq.Context[Any], keys: CurvePair, log: logging.Logger, clock: Callable[[], float] = time.monotonic
+        self, context: zmq.Context[Any], keys: CurvePair | None, log: logging.Logger, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Costs nothing before the first `listen`, which starts a thread.
 
         Args:
             context: a context has one guard at most.
-            keys: the network's.
+            keys: the network's; None: everybody is admitted, and nothing encrypted, but strangers are bounded all the same.
             log: gets a warning for each peer that is refused, at most one per address in `QUIET_S`.
             clock: monotonic seconds.
         """
@@ -90,10 +97,12 @@ class Guard:
         """
         with self._lock:
             self._start()
-            socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN)
-            socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # nobody is admitted when nobody answers
-            self._own(socket)
-            socket.setsockopt(zmq.CURVE_SERVER, 1)
+            socket.setsockopt(zmq.HANDSHAKE_IVL, int(PATIENCE_S * 1000))
+            if self._keys is not None:
+                socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN)
+                socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # nobody is admitted when nobody answers
+                self._own(socket, self._keys)
+                socket.setsockopt(zmq.CURVE_SERVER, 1)
             self._listeners += 1
             address = f"inproc://fission-guard-{id(self)}-{self._listeners}"
             socket.monitor(address, _EVENTS)
@@ -103,8 +112,9 @@ class Guard:
 
     def speak(self, socket: zmq.Socket[Any]) -> None:
         """To be called before the socket's `connect`: it sends only to who has the network's keys."""
-        self._own(socket)
-        socket.setsockopt(zmq.CURVE_SERVERKEY, self._keys.public)
+        if self._keys is not None:
+            self._own(socket, self._keys)
+            socket.setsockopt(zmq.CURVE_SERVERKEY, self._keys.public)
 
     def close(self) -> None:
         """End the thread. Who connects to a guarded socket after this is refused; connections that are there stay. Twice is right."""
@@ -119,9 +129,10 @@ class Guard:
         if self._thread is not None:
             self._thread.join()
 
-    def _own(self, socket: zmq.Socket[Any]) -> None:
-        socket.setsockopt(zmq.CURVE_PUBLICKEY, self._keys.public)
-        socket.setsockopt(zmq.CURVE_SECRETKEY, self._keys.secret)
+    @staticmethod
+    def _own(socket: zmq.Socket[Any], keys: CurvePair) -> None:
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, keys.public)
+        socket.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
 
     def _start(self) -> None:
         if self._closed:
@@ -187,7 +198,7 @@ class Guard:
     def _judge(self, request: list[bytes]) -> list[bytes]:
         """The answer to a request of ZAP: version, id, domain, address, routing id, mechanism, credentials."""
         version, number = request[0], request[1]
-        ours = len(request) == 7 and request[5] == b"CURVE" and z85.encode(request[6]) == self._keys.public
+        ours = len(request) == 7 and request[5] == b"CURVE" and self._keys is not None and z85.encode(request[6]) == self._keys.public
         return [version, number, b"200" if ours else b"400", b"" if ours else b"unknown key", b"", b""]
 
 
@@ -205,19 +216,27 @@ class _Ear:
         self.socket.connect(address)
         self._peers: dict[int, str] = {}  # by file descriptor
         self._failure = ""
+        self._door = Doorkeeper()
+        self._endpoint = b""
 
     def hear(self, log: _RefusalLog) -> bool:
         """Takes what has happened so far; False after the last event."""
         while self.socket.poll(0):
             if not self._take(log):
                 return False
+        for descriptor in self._door.surplus(lambda one: _received(one, self._endpoint), time.monotonic()):
+            _hang_up(descriptor, self._endpoint)
         return True
 
     def _take(self, log: _RefusalLog) -> bool:
         event = parse_monitor_message(self.socket.recv_multipart())
         kind, value = event["event"], event["value"]
         if kind == zmq.EVENT_ACCEPTED:
+            self._endpoint = event["endpoint"]
             self._peers[value] = _peer(value, event["endpoint"])
+            self._door.accepted(value, time.monotonic())
+        elif kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self._door.greeted(time.monotonic())
         elif kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH or value == zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC:
             self._failure = _WRONG_KEYS
         elif kind == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
@@ -227,20 +246,51 @@ class _Ear:
             self._failure = _GONE
         elif kind == zmq.EVENT_DISCONNECTED:
             peer = self._peers.pop(value, "")
+            self._door.ended(value)
             if self._failure:
                 log.refused(peer, event["endpoint"].decode(errors="replace"), self._failure)
             self._failure = ""
         return kind != zmq.EVENT_MONITOR_STOPPED
 
 
-def _peer(descriptor: int, endpoint: bytes) -> str:
-    """The address at the other end of a connection of ZeroMQ's; empty if it has ended already and the number may be another's."""
+@contextlib.contextmanager
+def _connection(descriptor: int, endpoint: bytes) -> Iterator[sockets.socket | None]:
+    """A connection of ZeroMQ's; None if it has ended already, and the number may be another's."""
+    borrowed, ours = None, False
     try:
-        with sockets.fromfd(descriptor, sockets.AF_INET, sockets.SOCK_STREAM) as copy:
-            port = endpoint.rpartition(b":")[2].decode()
-            return str(copy.getpeername()[0]) if str(copy.getsockname()[1]) == port else ""
-    except (OSError, IndexError):
-        return ""
+        with contextlib.suppress(OSError, IndexError):
+            borrowed = sockets.socket(fileno=descriptor)
+            ours = str(borrowed.getsockname()[1]) == endpoint.rpartition(b":")[2].decode()
+        yield borrowed if ours else None
+    finally:
+        if borrowed is not None:
+            borrowed.detach()
+
+
+def _peer(descriptor: int, endpoint: bytes) -> str:
+    """The address at the other end of a connection; empty if it has ended."""
+    with _connection(descriptor, endpoint) as connection:
+        try:
+            return "" if connection is None else str(connection.getpeername()[0])
+        except OSError:
+            return ""
+
+
+def _received(descriptor: int, endpoint: bytes) -> int:
+    """Bytes that have come over a connection; 0 if the system does not tell."""
+    with _connection(descriptor, endpoint) as connection:
+        try:
+            told = b"" if connection is None else connection.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_INFO, _INFO_BYTES)
+        except OSError:
+            told = b""
+        return int.from_bytes(told[_RECEIVED:_INFO_BYTES], sys.byteorder)
+
+
+def _hang_up(descriptor: int, endpoint: bytes) -> None:
+    """End a connection of ZeroMQ's, which gives its descriptor back then."""
+    with _connection(descriptor, endpoint) as connection, contextlib.suppress(OSError):
+        if connection is not None:
+            connection.shutdown(sockets.SHUT_RDWR)
 
 
 class _RefusalLog:

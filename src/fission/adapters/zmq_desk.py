@@ -12,6 +12,7 @@ import zmq.asyncio
 
 from fission.errors import EngineError
 from fission.protocol.frames import Buffer
+from fission.protocol.pieces import MAX_PART_BYTES, joined, split
 
 #: Milliseconds between attempts to reach a job that has not started yet; arbitrary, a fraction of what a job's start takes.
 RECONNECT_MS = 5
@@ -47,6 +48,7 @@ class ZmqDesk:
             self._far_ear = self._context.socket(zmq.PULL)
             self._far_ear.setsockopt(zmq.RCVHWM, 0)
             self._far_ear.setsockopt(zmq.LINGER, 0)
+            self._far_ear.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
             if self._guard is not None:
                 self._guard.listen(self._far_ear)
             try:
@@ -64,10 +66,10 @@ class ZmqDesk:
         while not self._closed:
             try:
                 if len(ears) == 1:
-                    yield list(await self._ear.recv_multipart())
+                    yield joined(await self._ear.recv_multipart())
                     continue
                 for ear, _ in await poller.poll():
-                    yield list(await ear.recv_multipart())
+                    yield joined(await ear.recv_multipart())
             except zmq.ZMQError:
                 return  # closed while it waited
 
@@ -84,7 +86,7 @@ class ZmqDesk:
             mouth.connect(address)
             self._mouths[address] = mouth
         with contextlib.suppress(zmq.Again):  # nobody is there (any more), or refuses us
-            mouth.send(frame, zmq.NOBLOCK)
+            mouth.send_multipart(split([frame]) if address.startswith("tcp://") else [frame], zmq.NOBLOCK)
 
     def forget(self, address: str) -> None:
         """Nobody listens there any more."""
@@ -127,7 +129,7 @@ class ZmqVoice:
     def say(self, body: Mapping[str, Any]) -> None:
         """Send a JSON object."""
         with contextlib.suppress(zmq.Again):
-            self._socket.send(json.dumps(body).encode(), zmq.NOBLOCK)
+            self._socket.send_multipart(split([json.dumps(body).encode()]), zmq.NOBLOCK)
 
     def close(self) -> None:
         """Give the socket back."""

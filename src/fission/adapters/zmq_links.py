@@ -25,6 +25,7 @@ import zmq
 from fission.errors import EngineError, InternalError
 from fission.ports import PipeId, Seconds, Wiring
 from fission.protocol.frames import Buffer, announces_more, encode_command
+from fission.protocol.pieces import MAX_PART_BYTES, PIECE_BYTES, is_split, joined, split
 
 #: Milliseconds between attempts to reach the other end; arbitrary, a fraction of what a job's start takes.
 RECONNECT_MS = 5
@@ -66,6 +67,9 @@ class ZmqLinks:
         self._files: list[str] = []  # of addresses in the file system
         self._lock = threading.Lock()  # of the sockets that several threads use
         self._closed = False
+        self._far: set[PipeId] = set()  # outputs to other machines, which take pieces
+        self._far_client = wiring.client.startswith(_TCP)
+        self._plain_bytes = PIECE_BYTES if wiring.ip else ZERO_COPY_BYTES  # smaller messages of one frame need no further look
         self._run_folder = wiring.run_folder
         self._guard = guard(self._context) if guard is not None else None
         self._poller = zmq.Poller()
@@ -92,6 +96,7 @@ class ZmqLinks:
 
     def _listen_far(self, socket: zmq.Socket[bytes], ip: str, purpose: str) -> None:
         """Let other machines reach it too. Options only count for what is bound behind them: its other addresses stay as they are."""
+        socket.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
         if self._guard is not None:
             self._guard.listen(socket)
         try:
@@ -148,6 +153,10 @@ class ZmqLinks:
             self._monitors[monitor] = pipe
             self._watched.append(socket)
             self._poller.register(monitor, zmq.POLLIN)
+        if address.startswith(_TCP):
+            self._far.add(pipe)
+        else:
+            self._far.discard(pipe)
         if address:
             socket.connect(self._resolved(address))
         return socket
@@ -174,7 +183,11 @@ class ZmqLinks:
     def send(self, pipe: PipeId, frames: Sequence[Buffer]) -> None:
         socket = self._out[pipe]
         try:
-            if len(frames) == 1 and len(frames[0]) < ZERO_COPY_BYTES:
+            if len(frames) == 1 and len(frames[0]) < self._plain_bytes:
+                _send(socket, frames[0], zmq.NOBLOCK)
+            elif pipe in self._far:
+                _send_pieces(socket, frames)
+            elif len(frames) == 1 and len(frames[0]) < ZERO_COPY_BYTES:
                 _send(socket, frames[0], zmq.NOBLOCK)
             else:
                 socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
@@ -191,8 +204,12 @@ class ZmqLinks:
             return None
         if not announces_more(frame):
             return [frame]
-        # further frames are big: they are taken without a copy
         frames: list[Buffer] = [frame]
+        if is_split(frame):
+            while socket.getsockopt(zmq.RCVMORE):
+                frames.append(socket.recv())
+            return joined(frames)
+        # further frames are big: they are taken without a copy
         while socket.getsockopt(zmq.RCVMORE):
             frames.append(socket.recv(copy=False).buffer)
         return frames
@@ -212,7 +229,10 @@ class ZmqLinks:
         with self._lock:
             if self._client is not None and not self._closed:
                 with contextlib.suppress(zmq.Again):  # the client refuses us
-                    self._client.send(frame, zmq.NOBLOCK)
+                    if self._far_client:
+                        _send_pieces(self._client, [frame])
+                    else:
+                        self._client.send(frame, zmq.NOBLOCK)
 
     def control(self, timeout: Seconds | None) -> list[Buffer] | None:
         if self._retries:
@@ -221,7 +241,7 @@ class ZmqLinks:
         ready = dict(self._poller.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999))))
         for socket in ready:
             if socket is self._control:
-                frames: list[Buffer] = list(socket.recv_multipart())
+                frames: list[Buffer] = joined(socket.recv_multipart())
                 return frames if frames != [b""] else None
             if self._client_monitor is not None and socket is self._client_monitor:
                 socket.recv_multipart()
@@ -295,3 +315,10 @@ def _free(file: str) -> bool:
         except OSError:  # its queue is full, it is no socket, or it is not ours
             return False
     return False
+
+
+def _send_pieces(socket: zmq.Socket[bytes], frames: Sequence[Buffer]) -> None:
+    *before, last = split(frames)
+    for part in before:
+        _send(socket, part, zmq.NOBLOCK | zmq.SNDMORE)
+    _send(socket, last, zmq.NOBLOCK)

@@ -128,9 +128,9 @@ async def logs_of(engine: DaskEngine, network: str) -> dict[str, str]:
     return found
 
 
-def guard_of(keys: Keys | None) -> Callable[[Any], Any] | None:
-    """What encrypts the sockets of a ZeroMQ context; None without keys."""
-    return None if keys is None else lambda context: Guard(context, keys, log)
+def guard_of(keys: Keys | None) -> Callable[[Any], Any]:
+    """What bounds strangers at the sockets of a ZeroMQ context, and encrypts them if there are keys."""
+    return lambda context: Guard(context, keys, log)
 
 
 def far_engine(

@@ -133,11 +133,11 @@ def _load(text: str) -> Callable[..., Any]:
 
 
 def _links(bundle: JobBundle) -> Links:
-    if not bundle.wiring.keys:
+    if not bundle.wiring.ip or not bundle.guard:  # no other machine reaches it
         links: Links = _load(bundle.links)(bundle.wiring)
         return links
     read_keys, guard = map(_load, bundle.guard)
-    keys = read_keys(Path(bundle.wiring.keys))
+    keys = read_keys(Path(bundle.wiring.keys)) if bundle.wiring.keys else None
     guarded: Links = _load(bundle.links)(bundle.wiring, guard=lambda context: guard(context, keys, log))
     return guarded
 

@@ -89,7 +89,7 @@ class NodeService:
         dask_folder = os.path.join(self._run_folder, "dask")
         self._worker = ClusterWorker(options.scheduler, options.ip, options.name, dask_folder, self.obey, tls, lambda: None)
         self._client = ""  # life of the client that has enlisted this node
-        self._datagrams = Datagrams(self._on_echo, sealing, bytes.fromhex(self._life), self._echo_context)
+        self._datagrams = Datagrams(self._on_echo, sealing, bytes.fromhex(self._service), self._echo_context)
         self._voice: ZmqVoice | None = None
         self._means = Means(options.root or home("the node's folder", "name one with --root"))
         self._pulses = 0

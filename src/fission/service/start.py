@@ -77,7 +77,7 @@ def serve(
     service = NodeService(
         options,
         tls=None if keys is None else security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file)),
-        guard=None if keys is None else lambda context: Guard(context, keys, log),
+        guard=lambda context: Guard(context, keys, log),
         sealing=Seals(keys),
     )
     asyncio.run(_until_signal(service))

@@ -42,6 +42,7 @@ from fission.ports import (
     NodeState,
     Seconds,
 )
+from fission.protocol.pieces import MAX_PART_BYTES, joined
 from fission.protocol.replay import echo_context, pulse_context
 
 #: Pulse intervals without a pulse after which a node whose connection has ended is gone. Arbitrary: one may be lost on the way.
@@ -122,6 +123,7 @@ class DaskEngine:
         await self._datagrams.open(*self._session.pulses)
         self._ear = self._context.socket(zmq.PULL)
         self._ear.setsockopt(zmq.LINGER, 0)
+        self._ear.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
         if self._guard_factory is not None:
             self._guard = self._guard_factory(self._context)
             self._guard.listen(self._ear)
@@ -366,8 +368,8 @@ class DaskEngine:
 
     def _on_pulse(self, pulse: dict[str, Any], source: tuple[str, int], sender: bytes) -> None:
         life, number = pulse.get("life"), pulse.get("n")
-        if life != sender.hex() or not isinstance(number, int):
-            return
+        if not isinstance(life, str) or life.partition(".")[0] != sender.hex() or not isinstance(number, int):
+            return  # who speaks for another service
         member = self._members.get(life)
         known = member is not None and bool(member.worker)
         answer = {"n": number, "ack": member.heard if member is not None else 0, "known": known}
@@ -381,12 +383,13 @@ class DaskEngine:
 
     async def _hear(self) -> None:
         while True:
-            (data,) = await self._ear.recv_multipart()
+            parts = await self._ear.recv_multipart()
             try:
-                word = json.loads(data)
+                (data,) = joined(parts)
+                word = json.loads(bytes(data))
                 if word["run"] == self._session.run:
                     self._on_word(word)
-            except (ValueError, KeyError, TypeError) as why:
+            except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as why:
                 log.warning("dropped a word of a node that is none: %s", why)
 
     def _on_word(self, word: Mapping[str, Any]) -> None:
@@ -398,9 +401,10 @@ class DaskEngine:
         elif word["what"] == "exited" and word["number"] > member.heard:
             if word["number"] > member.heard + 1:
                 return  # the one before it is told again, and then this one too
-            member.heard = word["number"]
-            member.jobs.discard((word["job"], word["incarnation"]))
-            self._events.put_nowait(JobExited(word["job"], word["incarnation"], word["code"], dict(word["report"])))
+            exited = JobExited(int(word["job"]), int(word["incarnation"]), int(word["code"]), dict(word["report"]))
+            member.heard = int(word["number"])
+            member.jobs.discard((exited.job_id, exited.incarnation))
+            self._events.put_nowait(exited)
 
 
 def _numbers(means: Any) -> dict[str, float]:

@@ -9,6 +9,8 @@ from typing import Any
 
 from distributed import Scheduler, Worker
 
+from fission.adapters.cluster.bounds import bound
+
 #: Measured on an idle service: what this leaves out is most of what it costs.
 QUIET = {
     # no tasks of users run in these workers, so that there is nothing to sample, to steal or to copy
@@ -26,16 +28,21 @@ QUIET = {
 }
 
 
-class WithoutPages:
-    """Mixed into what would open Dask's web pages: nothing listens, whatever `distributed` is asked for."""
+class Reserved:
+    """Mixed into what listens for Dask: none of its web pages, whatever `distributed` is asked for, and little for strangers."""
 
     def start_http_server(self, *args: Any, **options: Any) -> None:
         """Called by Dask."""
 
+    async def listen(self, *args: Any, **options: Any) -> None:
+        """Called by Dask."""
+        await super().listen(*args, **options)  # type: ignore[misc]
+        bound(self.listeners[-1])  # type: ignore[attr-defined]
 
-class QuietScheduler(WithoutPages, Scheduler):
+
+class QuietScheduler(Reserved, Scheduler):
     """A scheduler that listens for workers and clients only."""
 
 
-class QuietWorker(WithoutPages, Worker):
+class QuietWorker(Reserved, Worker):
     """A worker that listens for its scheduler and for other workers only."""

@@ -23,6 +23,10 @@ from fission.errors import EngineError
 LOOK_S = 0.25
 #: Seconds that a node has to answer a question; arbitrary.
 ANSWER_S = 10.0
+#: Seconds until a message of Dask's of the same kind is logged again: a stranger may cause thousands. Arbitrary.
+SAME_AGAIN_S = 1.0
+#: Kinds that are remembered; arbitrary.
+MAX_TEXTS = 1000
 
 log = logging.getLogger("fission.cluster")
 
@@ -181,6 +185,7 @@ class _DaskLogs(logging.Handler):
         super().__init__(logging.WARNING)
         self._logger = logging.getLogger("distributed")
         self._before: list[logging.Handler] = []
+        self._quiet_until: dict[str, float] = {}  # by the text of a message without what differs each time
 
     def take(self) -> None:
         """From now on."""
@@ -192,4 +197,10 @@ class _DaskLogs(logging.Handler):
             self._logger.handlers = self._before
 
     def emit(self, record: logging.LogRecord) -> None:
+        now = time.monotonic()
+        if now < self._quiet_until.get(str(record.msg), 0.0):
+            return
+        if len(self._quiet_until) > MAX_TEXTS:
+            self._quiet_until.clear()
+        self._quiet_until[str(record.msg)] = now + SAME_AGAIN_S
         log.warning("Dask: %s", record.getMessage())
