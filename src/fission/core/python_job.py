@@ -47,9 +47,9 @@ FRAMEWORK_ATTRIBUTES = frozenset(
 
 
 class PythonJob(BaseJob):
-    """A job that is written in Python: override `run`, and `setup` if something must be there before.
+    """A job that is written in Python: override `run`, `setup` if something must be there before, `teardown` if something must be closed.
 
-    `__init__` runs on the client, `setup` and `run` on the node, in the job's own folder.
+    `__init__` runs on the client, `setup`, `run` and `teardown` on the node, in the job's own folder.
 
     Attributes:
         head: before each `run` what `head_reduce` gave; goes out with every block. None before the first, and without HEAD.
@@ -84,6 +84,13 @@ class PythonJob(BaseJob):
         Where nothing makes it wait (no inputs, or only ASYNC ones) it may be a generator, whose end finishes the job.
         """
         raise NotImplementedError(f"{type(self).__name__} must override run")
+
+    def teardown(self) -> None:
+        """Called once on the node after the last `run`, if `setup` has returned; here: does nothing.
+
+        Called at every orderly end: the job has finished, or is stopped. Not called after `setup` or `run` has raised, or the process was
+        killed. It has 10 seconds, and what is left of the grace of 1 second if the job is stopped. What it raises is a failure of the job.
+        """
 
     def finish(self) -> None:
         """Says that this block is the job's last: what `run` returns is still sent, then downstream is told. Not to be called elsewhere."""

@@ -9,16 +9,17 @@ import logging
 import os
 import pickle
 import sys
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob, PythonJob
 from fission.errors import DefinitionError, ExecutableError, FissionError, Stopped, error_text
 from fission.ports import JobBundle, Lender, Links, Viewer
-from fission.runtime import report
+from fission.runtime import process_end, report
 from fission.runtime.exchange import Exchange
 from fission.runtime.executable_host import ExecutableHost
 from fission.runtime.python_host import PythonHost
@@ -28,6 +29,9 @@ from fission.runtime.watch import WatchedExchange
 #: Seconds that the last releases may take to leave; arbitrary, they are a few bytes for a process on the way.
 LINGER_S = 0.5
 
+#: Seconds that `teardown` may take; arbitrary, above what closing files, devices and connections takes, below what looks like a stop.
+TEARDOWN_S = 10.0
+
 #: Seconds after which a thread that wants the interpreter gets it (Python's default is 5 ms). A release that waits so long for
 #: a busy job stops its producer; measured, 5 ms cost a third of the throughput of small blocks.
 SWITCH_S = 0.5e-3
@@ -35,18 +39,39 @@ SWITCH_S = 0.5e-3
 log = logging.getLogger("fission.runtime")
 
 
-def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int, python_host: type[PythonHost] = PythonHost) -> int:
-    """Run the job to its end in this process; return its exit code: 0 if it ended as it should or was told to stop, else 1.
+def become_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int, python_host: type[PythonHost] = PythonHost) -> NoReturn:
+    """Run the job to its end in this process, and end the process; see `run_job`. The exit code is 1 if the job has failed, else 0."""
+    outcome = report.FAILED
+    held: list[Any] = []
+    try:
+        outcome = run_job(bundle, report_descriptor, life_descriptor, python_host, held)
+    except BaseException:  # nothing is left that could report it
+        traceback.print_exc()
+    code = 1 if outcome == report.FAILED else 0
+    process_end.leave(code, held, folders=bundle.sys_path, warn=outcome in (report.FINISHED, report.ENDED))
+
+
+def run_job(
+    bundle: JobBundle,
+    report_descriptor: int,
+    life_descriptor: int,
+    python_host: type[PythonHost] = PythonHost,
+    held: list[Any] | None = None,
+) -> str:
+    """Run the job to its end in this process, report it, and return its outcome (`fission.runtime.report`).
 
     Args:
         bundle: the job.
         report_descriptor: where `report.write_report` goes.
         life_descriptor: end of a pipe that is closed when the process that started this one dies; this one dies then too.
         python_host: what runs a PythonJob.
+        held: takes the job and what has ended it: their finalizers are the user's, and must not hold up the report.
     """
+    held = [] if held is None else held
     stopper = Stopper()
     outcome, error, counts, hopeless = report.FAILED, "", {}, False
     exchange: Exchange | None = None
+    host: PythonHost | None = None
     try:
         try:
             stopper.install(life_descriptor)
@@ -55,6 +80,7 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int, pyt
             os.chdir(bundle.folder)
             sys.path[:0] = [path for path in bundle.sys_path if path not in sys.path]
             job = _unpickle(bundle)
+            held.append(job)
             lender, viewer = _shared_memory(job, bundle)
             exchange = WatchedExchange(job, bundle, _links(bundle), lender, viewer)
             stopper.guard(job, exchange)
@@ -63,10 +89,13 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int, pyt
             if isinstance(job, ExecutableJob):
                 outcome = ExecutableHost(job, exchange, bundle).run()
             else:
-                outcome = python_host(cast(PythonJob, job), exchange, bundle).run()
+                host = python_host(cast(PythonJob, job), exchange, bundle)
+                host.limit = partial(stopper.limit, TEARDOWN_S, partial(_teardown_late, report_descriptor))
+                outcome = host.run()
         except Stopped:
             raise
         except BaseException as why:  # SystemExit of the user's code among them: a job ends by finish(), not by exit()
+            held.append(why)
             error = report.failure_text(why)
             # what does not fit or cannot be read now will not do so in a new life; what an executable does, nobody knows
             hopeless = isinstance(why, FissionError) and not isinstance(why, ExecutableError)
@@ -76,7 +105,9 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int, pyt
         stopper.leave()
     if stopper.stopping:
         # whatever followed from the order, or came of code that has swallowed it, is neither a failure nor the job's own end
-        outcome, error = report.STOPPED, ""
+        outcome, error = report.STOPPED, "" if host is None else _torn_down(host)
+        if error:
+            outcome = report.FAILED
     if stopper.failure is not None:
         outcome, error = report.FAILED, _control_failure(bundle, stopper.failure)
     if exchange is not None:
@@ -87,7 +118,20 @@ def run_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int, pyt
     log.info("%s %s", bundle.name, outcome)
     block = exchange.counter.done + 1 if exchange is not None and exchange.begun else 0
     report.write_report(report_descriptor, outcome, error, counts, block, hopeless)
-    return 1 if outcome == report.FAILED else 0
+    return outcome
+
+
+def _torn_down(host: PythonHost) -> str:
+    """Let a job that was stopped close what it has; return what is to be reported of an error, if there was one."""
+    try:
+        host.teardown()
+    except BaseException as why:
+        return report.failure_text(why)
+    return ""
+
+
+def _teardown_late(report_descriptor: int) -> None:
+    report.write_report(report_descriptor, report.FAILED, f"teardown did not return within {TEARDOWN_S:g} s")
 
 
 def _control_failed(bundle: JobBundle, stopper: Stopper, report_descriptor: int, error: Exception) -> None:

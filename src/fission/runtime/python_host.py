@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from types import GeneratorType
 from typing import Any
 
@@ -45,6 +46,9 @@ class PythonHost:
         self._keeper: Keeper | None = None
         self._number = 0
         self._over = ""
+        self._set_up = False
+        #: What `teardown` of the job runs in.
+        self.limit: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def run(self) -> str:
         """Call `setup` and then `run` until the end; return the outcome (`fission.runtime.report`).
@@ -67,6 +71,7 @@ class PythonHost:
         job.__dict__["_console"] = exchange.console
         job.__dict__["_head_size"] = self._head_size
         job.setup()
+        self._set_up = True
         rows.start(job)
         exchange.start()
         self._keeper = exchange.keeper
@@ -80,6 +85,15 @@ class PythonHost:
             yield from self._source_turns()
         else:
             yield from self._connector_turns()
+        # before the end is sent: if it raises, the job has failed while its last blocks can still be replayed
+        self.teardown()
+
+    def teardown(self) -> None:
+        """Call the job's `teardown`, if its `setup` has returned. Idempotent."""
+        if self._set_up:
+            self._set_up = False
+            with self.limit():
+                self._job.teardown()
 
     # a source, or a job whose inputs are all ASYNC: nothing makes `run` wait
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from fission.core.base import BaseJob
 from fission.core.jobs import PythonJob
 from fission.errors import Stopped
+from fission.runtime import process_end
 from fission.runtime.exchange import Exchange
 
 #: Seconds after which a stop is said again to a main thread that has not noticed it. Arbitrary, a fraction of the grace.
@@ -63,7 +65,25 @@ class Stopper:
     def leave(self) -> None:
         """There is nothing left to interrupt: from now on the signal does nothing."""
         self._left = True
+        self._job = self._exchange = None
         self._gone.set()
+
+    @contextlib.contextmanager
+    def limit(self, seconds: float, last_words: Callable[[], None]) -> Iterator[None]:
+        """Call ``last_words`` and end the process if what is done inside takes longer."""
+        over = threading.Event()
+
+        def watch() -> None:
+            if not over.wait(seconds):
+                last_words()
+                process_end.close_files()
+                os._exit(1)
+
+        threading.Thread(target=watch, name="fission-limit", daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
 
     def fail(self, error: Exception, last_words: Callable[[], None]) -> None:
         """Another thread, at its end: stop the job because of this error.
@@ -74,6 +94,7 @@ class Stopper:
         os.kill(os.getpid(), signal.SIGTERM)
         if not self._gone.wait(FAIL_S):
             last_words()
+            process_end.close_files()
             os._exit(1)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

@@ -25,7 +25,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from fission.ports import JobBundle, Place
 from fission.protocol.splitter import Splitter
@@ -42,12 +42,12 @@ class _Child:
     def __init__(self, bundle: bytes, place: dict[str, Any] | None, descriptors: list[int], life: int) -> None:
         self.bundle, self.place, self.descriptors, self.life = bundle, place, descriptors, life
 
-    def run(self) -> int:
+    def run(self) -> NoReturn:
         """Become the job."""
         stdout, stderr, report = self.descriptors
         job_process.take_over_output(stdout, stderr)
         bundle: JobBundle = pickle.loads(self.bundle)
-        return job_process.run_job(bundle if self.place is None else bundle.at(Place(**self.place)), report, self.life)
+        job_process.become_job(bundle if self.place is None else bundle.at(Place(**self.place)), report, self.life)
 
 
 class Zygote:
@@ -234,7 +234,9 @@ def main(arguments: list[str]) -> int:
             if arguments[2]:
                 module, _, name = arguments[2].partition(":")
                 getattr(importlib.import_module(module), name)(arguments[3])
-    return 0 if child is None else child.run()
+    if child is not None:
+        child.run()
+    return 0
 
 
 if __name__ == "__main__":

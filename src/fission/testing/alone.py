@@ -14,13 +14,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from fission.core.jobs import PythonJob
 from fission.ports import JobBundle
 from fission.protocol.align import Batch
 from fission.runtime.exchange import Exchange
-from fission.runtime.job_process import run_job, take_over_output
+from fission.runtime.job_process import become_job, take_over_output
 from fission.runtime.python_host import PythonHost
 from fission.runtime.watch import WatchedExchange
 
@@ -89,7 +89,7 @@ def preload(name: str, file: str) -> None:
         sys.modules[name] = module
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> NoReturn:
     """Become the job whose bundle comes on standard input.
 
     Args:
@@ -101,8 +101,8 @@ def main(arguments: list[str]) -> int:
     sys.path[:0] = [path for path in bundle.sys_path if path not in sys.path]
     for name, file in modules:
         preload(name, file)
-    return run_job(bundle, int(arguments[0]), int(arguments[1]), SteppingHost)
+    become_job(bundle, int(arguments[0]), int(arguments[1]), SteppingHost)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

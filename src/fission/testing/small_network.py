@@ -326,10 +326,21 @@ class _SmallNetwork:
                 for value in vars(life.job).values():  # in a network the end of its process does that
                     if isinstance(value, io.IOBase):
                         value.close()
+        for life in self._lives.values():
+            self._torn_down(life)
         stuck = [life.job.name for life in self._lives.values() if life.phase != "over"]
         if blocks is None and stuck:
             raise DefinitionError(f"the network stands still: {', '.join(stuck)} wait for each other")
         return self._ran(blocks)
+
+    def _torn_down(self, life: _Life) -> None:
+        """A job that `blocks` has stopped closes what it has."""
+        try:
+            life.host.teardown()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise JobFailed(life.job.name, failure_text(error)) from error
 
     def _others(self) -> bool:
         """Let everybody go on who is no source, or a source at its end; return whether anybody did."""

@@ -1,0 +1,193 @@
+"""Jobs whose process has something alive, or open, when the job ends. The ends are "raise", "finish", "exit" and "stop"."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import gzip
+import io
+import multiprocessing
+import sys
+import threading
+import time
+import wave
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from fission.core.jobs import PythonJob
+
+FOR_EVER = 1e5
+
+
+class Finalized:
+    def __del__(self) -> None:
+        time.sleep(FOR_EVER)
+
+
+def thread() -> Any:
+    threading.Thread(target=time.sleep, args=(FOR_EVER,)).start()
+
+
+def thread_pool() -> Any:
+    pool = ThreadPoolExecutor()
+    pool.submit(time.sleep, FOR_EVER)
+    return pool
+
+
+def timer() -> Any:
+    threading.Timer(FOR_EVER, print).start()
+
+
+def asyncio_loop() -> Any:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever).start()
+    return loop
+
+
+def process() -> Any:
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(FOR_EVER,))
+    child.start()
+    return child
+
+
+def process_pool() -> Any:
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("fork"))
+    pool.submit(time.sleep, FOR_EVER)
+    return pool
+
+
+def queue() -> Any:
+    unsent = multiprocessing.get_context("fork").Queue()
+    unsent.put(bytes(1 << 20))
+    return unsent
+
+
+def at_exit() -> Any:
+    atexit.register(time.sleep, FOR_EVER)
+
+
+def finalizer() -> Any:
+    return Finalized()
+
+
+LINGERING: dict[str, Callable[[], Any]] = {
+    made.__name__: made for made in (thread, thread_pool, timer, asyncio_loop, process, process_pool, queue, at_exit, finalizer)
+}
+
+
+class Ends(PythonJob):
+    """Says "now" and ends in one way or another."""
+
+    def __init__(self, end: str) -> None:
+        super().__init__()
+        self.end = end
+
+    def run(self) -> Iterator[Any]:
+        self.begin()
+        print("now")
+        if self.end == "raise":
+            raise ValueError("on purpose")
+        if self.end == "exit":
+            sys.exit(3)
+        if self.end == "stop":
+            time.sleep(FOR_EVER)
+        yield from ()
+
+    def begin(self) -> None:
+        """Called first."""
+
+
+class Lingers(Ends):
+    def __init__(self, what: str, end: str) -> None:
+        super().__init__(end)
+        self.what = what
+
+    def begin(self) -> None:
+        self.held = LINGERING[self.what]()
+
+
+def in_module(text: str) -> None:
+    """Opens a file that only this module knows."""
+    global _file
+    _file = open("module.txt", "w")  # noqa: SIM115  # that nothing closes it is what is tested
+    _file.write(text)
+
+
+class Opens(Ends):
+    """Opens files of many kinds, writes to them, and closes none."""
+
+    def begin(self) -> None:
+        self.text = open("text.txt", "w")  # noqa: SIM115
+        self.text.write("text")
+        self.data = open("data.bin", "wb")  # noqa: SIM115
+        self.data.write(b"data")
+        self.packed = gzip.open("packed.gz", "wb")  # noqa: SIM115
+        self.packed.write(b"packed")
+        self.wrapped = io.TextIOWrapper(gzip.open("wrapped.gz", "wb"))  # noqa: SIM115
+        self.wrapped.write("wrapped")
+        self.sound = wave.open("sound.wav", "wb")  # noqa: SIM115
+        self.sound.setparams((1, 2, 8000, 0, "NONE", "not compressed"))
+        self.sound.writeframesraw(bytes(2000))
+        self.circle: list[Any] = [open("circle.txt", "w")]  # noqa: SIM115
+        self.circle.append(self.circle)
+        self.circle[0].write("circle")
+        in_module("module")
+        atexit.register(Path("atexit.txt").write_text, "atexit")
+
+
+def written(folder: Path) -> dict[str, Any]:
+    """What a reader finds in the files of `Opens`."""
+    with wave.open(str(folder / "sound.wav")) as sound:
+        frames = sound.getnframes()
+    return {
+        "text": (folder / "text.txt").read_text(),
+        "data": (folder / "data.bin").read_text(),
+        "packed": gzip.decompress((folder / "packed.gz").read_bytes()).decode(),
+        "wrapped": gzip.decompress((folder / "wrapped.gz").read_bytes()).decode(),
+        "frames": frames,
+        "circle": (folder / "circle.txt").read_text(),
+        "module": (folder / "module.txt").read_text(),
+        "atexit": (folder / "atexit.txt").read_text(),
+    }
+
+
+WRITTEN = {
+    "text": "text",
+    "data": "data",
+    "packed": "packed",
+    "wrapped": "wrapped",
+    "frames": 1000,
+    "circle": "circle",
+    "module": "module",
+    "atexit": "atexit",
+}
+
+
+class OpensAndLingers(Opens):
+    """The same beside a thread that does not end."""
+
+    def begin(self) -> None:
+        super().begin()
+        thread()
+
+
+class TearsDown(Ends):
+    """Its `teardown` notes each call in a file, and may raise, or not return."""
+
+    def __init__(self, end: str, teardown: str = "") -> None:
+        super().__init__(end)
+        self.how = teardown
+
+    def setup(self, *args: Any, **kwargs: Any) -> None:
+        if self.how == "no setup":
+            raise LookupError("in setup")
+
+    def teardown(self) -> None:
+        with open("teardown.txt", "a") as file:
+            file.write("called\n")
+        if self.how == "raise":
+            raise LookupError("in teardown")
+        if self.how == "hang":
+            time.sleep(FOR_EVER)
