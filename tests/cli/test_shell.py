@@ -50,7 +50,7 @@ def test_completion_at_the_prompt(fission: CommandLine) -> None:
     prompt.send("simulate --fo\t0.3\n")
     prompt.wait_for("net: time is over after")
     prompt.send("echo 10\t--count 1\n")
-    prompt.wait_for("the network net does not run here")
+    prompt.wait_for("the network net is not running on this machine")
     prompt.send("quit\n")
     prompt.wait()
     assert "echo 101 --count 1" in prompt.stdout

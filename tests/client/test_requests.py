@@ -155,7 +155,7 @@ def test_a_line_without_an_end_is_not_gathered_for_ever(served: Served) -> None:
 
 
 def test_nobody_there(tmp_path: Path) -> None:
-    message = r"does not run here; start it in another terminal: fission .* simulate"
+    message = r"is not running on this machine; start it in another terminal: fission .* simulate"
     with pytest.raises(UserError, match=message):
         Looker(tmp_path)
     (tmp_path / "simulation").mkdir()

@@ -143,7 +143,7 @@ def test_send_to_a_network_that_does_not_run(fission: CommandLine) -> None:
     fission.project(network("", ONE_CONSOLE))
     for text in ("never", "any more"):
         done = fission.run("net", "send", "1", "--line", text, exit_code=2)
-        assert "Error: the network net does not run here; start it in another terminal: fission net simulate" in done.stderr
+        assert "Error: the network net is not running on this machine; start it in another terminal: fission net simulate" in done.stderr
         client = simulate(fission)
         client.wait_for("Show 2 started", stream="stderr")
         stop(client, fission.root)

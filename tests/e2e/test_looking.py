@@ -243,7 +243,7 @@ def test_big_blocks_in_shared_memory_are_seen(fission: CommandLine) -> None:
 def test_no_running_network(fission: CommandLine, words: tuple[str, ...]) -> None:
     fission.project(network(JOBS, LISTED))
     done = fission.run("net", *words, exit_code=2)
-    assert "Error: the network net does not run here; start it in another terminal: fission net simulate" in done.stderr
+    assert "Error: the network net is not running on this machine; start it in another terminal: fission net simulate" in done.stderr
     assert done.stdout == ""
 
 

@@ -290,7 +290,7 @@ def test_a_job_that_raises(chain: CommandLine) -> None:
 
 def test_bad_records(fission: CommandLine) -> None:
     fission.project(network(JOBS, CHAIN.format(limit=5)))
-    assert "does not run here" in fission.run("net", "record", "1", "--out", "x.rec", exit_code=2).stderr
+    assert "is not running on this machine" in fission.run("net", "record", "1", "--out", "x.rec", exit_code=2).stderr
     assert not (fission.root / "x.rec").exists()
     assert "there is no pipe 3 in net" in fission.run("net", "record", "3", "--out", "x.rec", exit_code=2).stderr
     client = fission.start("net", "simulate")

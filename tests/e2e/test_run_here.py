@@ -228,6 +228,7 @@ def test_in_the_background(site: Site) -> None:
     assert "net runs in the background, process " in started.stdout
     process = int(started.stdout.partition("process ")[2].split(";")[0])
     looker = site.fission.start("net", "attach")
+    looker.wait_for("following net; Ctrl-C ends this view, not the network", stream="stderr")
     looker.wait_for("number ", stream="stdout")
     looker.wait_for("Numbers 1 started", stream="stderr")
     other = site.fission.start("net", "attach")
@@ -248,6 +249,63 @@ def test_a_background_run_that_cannot_start_says_why(fission: CommandLine) -> No
     assert "pipe 1 has no source" in done.stderr or "PicklePipe 1" in done.stderr
 
 
+def test_everything_that_a_background_run_shows_is_in_one_file_and_status_says_how_it_ended(fission: CommandLine) -> None:
+    jobs = """
+class Fails(PythonJob):
+    RESTARTS = 0
+    def run(self):
+        print("a line of the job", flush=True)
+        while not os.path.exists("../../../fail"):
+            time.sleep(0.01)
+        raise OSError("no microphone")
+"""
+    fission.project(network(jobs, "Fails(outputs=[PicklePipe(1)]),\nShow(inputs=[PicklePipe(1)]),"))
+    folder = fission.root / "net"
+    done = fission.run("net", "status", exit_code=2)
+    assert "the network net is not running on this machine; start it in another terminal: fission net simulate" in done.stderr
+    assert json.loads(fission.run("net", "status", "--json", exit_code=2).stdout) == {"network": "net", "running": False, "last_run": None}
+    started = fission.run("net", "run", "--detach", exit_code=0)
+    assert "everything that it shows is in net/local/output.log" in started.stdout
+    output = folder / "local" / "output.log"
+    eventually(lambda: "[Fails 1] a line of the job" in output.read_text(), DEADLINE_S, output.read_text)
+    (folder / "fail").touch()
+    eventually((folder / "local" / "ending.json").exists, DEADLINE_S, "the end")
+    eventually(lambda: not remains(fission.root), 10, lambda: "; ".join(remains(fission.root)))
+    text = output.read_text()
+    assert "OSError: no microphone" in text
+    assert "Show 2" in text[text.index("net: ") :], "the summary is there"
+    assert "no microphone" in (folder / "local" / "fission.log").read_text()
+    done = fission.run("net", "status", exit_code=2)
+    name = (folder / "local").resolve().name
+    assert f"its last run (net/runs/{name}) ended with exit code 1: Fails 1 failed" in done.stderr
+    assert "start it again: fission net run" in done.stderr
+    last = json.loads(fission.run("net", "status", "--json", exit_code=2).stdout)["last_run"]
+    assert (last["exit_code"], last["resumable"]) == (1, False)
+    assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".new-")) == []
+
+
+def test_after_a_kill_the_way_back_is_named_and_the_output_continues_in_the_same_file(site: Site) -> None:
+    started = site.fission.run("net", "run", "--detach", exit_code=0)
+    site.flows()
+    process = int(started.stdout.partition("process ")[2].split(";")[0])
+    os.kill(process, signal.SIGKILL)
+    site.gone()
+    for command in ("status", "attach", "stop", "debug"):
+        done = site.fission.run("net", command, exit_code=2)
+        assert "the client of its last run (net/runs/" in done.stderr
+        assert "was killed, or its machine failed; continue it: fission net run --resume" in done.stderr
+    site.fission.run("net", "run", "--resume", "--detach", exit_code=0)
+    site.flows(40)
+    site.fission.run("net", "stop", exit_code=0)
+    site.gone()
+    text = (site.folder / "output.log").read_text()
+    assert text.startswith("Numbers 1 started\n"), "what the killed client had shown is in front"
+    assert text.count("Failover: the client was away") == 1
+    assert "net: stopped after" in text
+    done = site.fission.run("net", "status", exit_code=2)
+    assert "ended with exit code 0: stopped; continue it: fission net run --resume" in done.stderr
+
+
 def test_stop_and_status(site: Site) -> None:
     client = site.fission.start("net", "run")
     site.flows()
@@ -262,7 +320,7 @@ def test_stop_and_status(site: Site) -> None:
     done = finish(client, site.fission.root, 0)
     assert "net: stopped after" in done.stdout
     for command in ("status", "stop", "attach", "debug"):
-        assert "does not run here" in site.fission.run("net", command, exit_code=2).stderr
+        assert "is not running on this machine" in site.fission.run("net", command, exit_code=2).stderr
     site.check()
 
 
@@ -308,3 +366,10 @@ ELSEWHERE = "from fission.core.nodes import BaseNode\nNODES = [BaseNode('127.0.0
 def test_an_address_is_needed_for_other_machines(fission: CommandLine, extra: str, told: str) -> None:
     site = Site(fission, extra=ELSEWHERE + extra)
     assert told in site.fission.run("net", "run", exit_code=2).stderr
+
+
+def test_the_time_of_for_begins_when_all_jobs_were_started(fission: CommandLine) -> None:
+    extra = f"{ELSEWHERE}CLIENT_IP = '127.0.0.1'\nALLOCATION_TIMEOUT = 0.5\n"
+    fission.project(network("", "Endless(outputs=[PicklePipe(1)]),\nShow(inputs=[PicklePipe(1)]),", extra=extra))
+    done = fission.run("net", "run", "--for", "0.1", exit_code=3)
+    assert "time is over" not in done.stdout, "no node has come, so no second of the network has passed"

@@ -116,6 +116,7 @@ WRONG = [
     ("RESTARTS = True", "is True (bool)"),
     ("RESTART_WINDOW = 0", "RESTART_WINDOW must be a number of seconds above 0"),
     ("ORPHAN_TIMEOUT = float('inf')", "ORPHAN_TIMEOUT must be"),
+    ("KEEP_RUNS = 0", "KEEP_RUNS must be a whole number of 1 or more, or None for all, is 0 (int)"),
     ("SECURITY = 'no'", "SECURITY must be True or False"),
     ("DASHBOARD = 'on'", "DASHBOARD must be a port number from 1 to 65535, or None, is 'on' (str)"),
 ]

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fission import durable
 from fission.client.audience import retell
+from fission.client.endings import OUTPUT_FILE, pid_of
 from fission.client.requests import RUNNING_FILE, Looker, looked_at
 from fission.errors import EXIT_FAILED, EXIT_OK, EngineError, UserError
 from fission.ports import Observer
@@ -41,6 +43,8 @@ def attach(folder: Path, observer: Observer, *, jobs: Sequence[int] = (), events
         UserError: the network does not run here, or there is no such job.
     """
     with Looker(folder) as looker:
+        if events:
+            observer.notice(f"following {folder.name}; Ctrl-C ends this view, not the network")
         looker.ask("watch", jobs=list(jobs), outputs=True, events=events)
         for packet in looker.packets():
             if packet is None:
@@ -81,31 +85,54 @@ def start_in_background(command: Sequence[str], folder: Path) -> int:
         UserError: it ended at once; the text is what it said.
         EngineError: it could not be asked in time.
     """
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
-        deadline = time.monotonic() + START_S
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                said.seek(0)
-                text = said.read().decode("utf-8", "replace").strip().removeprefix("Error: ")
-                raise UserError(text or f"the client ended with exit code {process.returncode}")
-            if _asked(folder) == process.pid:
-                return process.pid
-            time.sleep(LOOK_S)
+    descriptor, name = tempfile.mkstemp(prefix=durable.UNFINISHED, dir=folder)
+    output = Path(name)
+    with os.fdopen(descriptor, "r+b") as said:
+        try:
+            process = subprocess.Popen(
+                [*command, "--output", name], stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
+            )
+            deadline = time.monotonic() + START_S
+            while time.monotonic() < deadline:
+                if process.poll() == EXIT_OK:
+                    return process.pid  # a short one
+                if process.returncode is not None:
+                    said.seek(0)
+                    text = said.read().decode("utf-8", "replace").strip().removeprefix("Error: ")
+                    raise UserError(text or f"the client ended with exit code {process.returncode}")
+                if process.pid in (pid_of(run / RUNNING_FILE) for run in looked_at(folder)):
+                    return process.pid
+                time.sleep(LOOK_S)
+        finally:
+            output.unlink(missing_ok=True)  # the client has moved it into the folder of its run
     process.terminate()
     raise EngineError(f"the client could not be asked for {START_S:g} s; it was stopped")
 
 
-def _asked(folder: Path) -> int:
-    """Process id of the client that can be asked; 0 if there is none."""
-    for run in looked_at(folder):
-        try:
-            found = json.loads((run / RUNNING_FILE).read_text())
-        except (OSError, ValueError):
-            continue
-        if "requests" in found:
-            return int(found["pid"])
-    return 0
+def keep_output(output: Path, folder: Path) -> None:
+    """Have everything that this process and its children show, in the past and the future, in one file in the folder of its run.
+
+    Args:
+        output: the file that standard output and standard error are; it is moved.
+        folder: of the run; what an earlier client of the same run has shown stays in front.
+
+    Raises:
+        OSError: the file cannot be moved.
+    """
+    target = folder / OUTPUT_FILE
+    if not target.exists():
+        durable.rename(output, target)
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    descriptor = os.open(target, os.O_WRONLY | os.O_APPEND)
+    try:
+        durable.write_all(descriptor, durable.read_whole(output), target)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+    finally:
+        os.close(descriptor)
+    output.unlink(missing_ok=True)
 
 
 def _alive(process: int) -> bool:

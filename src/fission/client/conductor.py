@@ -57,6 +57,7 @@ class Conductor:
         jobs: what the summary tells of each job.
         result: (exit code, reason, error) once supervision has decided that the network is over.
         over: set then.
+        all_started: set when each job was started.
         places: its nodes.
         processes: of its jobs.
         hearers: who takes further words, by what they say (`Inbox`).
@@ -118,6 +119,7 @@ class Conductor:
         self.jobs = self._accounts.jobs
         self.result: tuple[int, str, str] | None = None
         self.over = asyncio.Event()
+        self.all_started = asyncio.Event()
         self.on_launch: Callable[[int], None] = lambda job: None
         self._history = history
         if history is not None:
@@ -153,6 +155,7 @@ class Conductor:
             else:
                 missing.append(job)
         await self._perform(self._supervisor.start(time.monotonic(), missing))
+        self._look_started()
 
     def summaries(self) -> Mapping[int, JobSummary]:
         """What the summary tells of each job, with what all its lives have counted."""
@@ -408,11 +411,16 @@ class Conductor:
         for pipe, producer in self._lines.producers(order.job).items():
             if self._supervisor.state(producer) is JobState.FINISHED:
                 self._lines.send_end(producer, pipe, order.job)
+        self._look_started()
         self.jobs[order.job].restarts = order.incarnation - 1
         self.on_launch(order.job)
         if order.incarnation == 1:
             self.observer.job_started(job.name, job.id)
         self.observer.job_placed(job.name, job.id, order.node)
+
+    def _look_started(self) -> None:
+        if all(self.incarnation(job) for job in self._names):
+            self.all_started.set()
 
     def command(self, job: int, body: dict[str, Any]) -> None:
         """Tell the newest life of a job something; it hears it when it has started."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from fission.client.endings import not_running
 from fission.client.requests import looked_at
 from fission.client.under_way import UnderWay
 from fission.client.windows import Windows
@@ -46,7 +47,7 @@ def send_lines(folder: Path, job: int, lines: Iterable[str], *, end: bool = Fals
     """
     running = [path for run in looked_at(folder) if (path := run / RUNNING_FILE).exists()]
     if not running:
-        raise _not_running(folder)
+        raise not_running(folder)
     try:
         newest = max(running, key=lambda path: path.stat().st_mtime)  # a client that was killed has left its own
         address = json.loads(newest.read_text())["send"]
@@ -62,7 +63,7 @@ def send_lines(folder: Path, job: int, lines: Iterable[str], *, end: bool = Fals
                 if "error" in answer:
                     raise UserError(str(answer["error"]))
     except (OSError, ValueError, KeyError):
-        raise _not_running(folder) from None
+        raise not_running(folder) from None
 
 
 def _orders(job: int, lines: Iterable[str], end: bool) -> Iterable[dict[str, Any]]:
@@ -71,10 +72,6 @@ def _orders(job: int, lines: Iterable[str], end: bool) -> Iterable[dict[str, Any
         yield {"job": job, "line": line}
     if end:
         yield {"job": job, "end": True}
-
-
-def _not_running(folder: Path) -> UserError:
-    return UserError(f"the network {folder.name} does not run here; start it in another terminal: fission {folder.name} simulate")
 
 
 class Consoles:

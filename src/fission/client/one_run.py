@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -25,6 +26,7 @@ from fission.client.bundles import Addresses, Bundles, plans
 from fission.client.conductor import Conductor
 from fission.client.consoles import Consoles
 from fission.client.deaths import failed_job
+from fission.client.endings import ENDING_FILE, write_ending
 from fission.client.folders import end_log, make_folders, start_log
 from fission.client.history import History
 from fission.client.looks import Looks
@@ -32,9 +34,11 @@ from fission.client.requests import RUNNING_FILE, Connection, Requests
 from fission.client.signals import Signals
 from fission.client.summary import Summary
 from fission.core.nodes import NodeInfo
-from fission.errors import EXIT_INTERRUPTED, EXIT_OK, InternalError, JobFailed
+from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FissionError, InternalError, JobFailed
 from fission.ports import Engine, NodeName, Observer
 from fission.project.config import LoadedNetwork
+
+log = logging.getLogger("fission.client")
 
 #: Exit code after SIGTERM: 128 + 15, as shells report it.
 EXIT_TERMINATED = 143
@@ -184,6 +188,8 @@ class OneRun:
             opening = asyncio.create_task(engine.open())
             await asyncio.sleep(0)  # the zygotes start while the folders are made
             self._make_folders()
+            with contextlib.suppress(OSError):
+                (self.folder / ENDING_FILE).unlink(missing_ok=True)
             conductor.open_log(self.folder)
             handlers = start_log(self._loaded, self.folder / "fission.log", self._observer)
             bundles = self._bundles(addresses, conductor.incarnation)
@@ -200,6 +206,7 @@ class OneRun:
             await self._before_close(engine)
             summary = self._summary(conductor, time.monotonic() - started)
         finally:
+            self._note_end(conductor, summary, sys.exc_info()[1])
             await self._audience.close(summary)
             await looks.settle(LOOKS_S if self._exit_code == EXIT_OK else GRACE_S / 2)
             await requests.close()
@@ -220,6 +227,21 @@ class OneRun:
             raise InternalError("a run has ended without a summary and without an error")
         return summary
 
+    def _note_end(self, conductor: Conductor, summary: Summary | None, error: BaseException | None) -> None:
+        """Write down how it ended, for those who ask later."""
+        if not self.folder.is_dir():
+            return
+        error = error or conductor.error
+        if error is not None or summary is None:
+            exit_code = error.exit_code if isinstance(error, FissionError) else EXIT_FAILED
+            reason, lines = str(error) or type(error).__name__, [f"Error: {error}"]
+        else:
+            exit_code, reason, lines = summary.exit_code, summary.reason, summary.lines()
+            lines += [line for failure in summary.failures for line in str(failure).splitlines()]
+        for line in lines:
+            log.log(logging.ERROR if exit_code else logging.INFO, "%s", line)
+        write_ending(self.folder, exit_code, reason, lines)
+
     def _make_folders(self) -> None:
         make_folders(self._loaded, self.folder)
 
@@ -232,6 +254,8 @@ class OneRun:
             await asyncio.gather(opening, return_exceptions=True)
 
     async def _until_over(self, conductor: Conductor, duration: float | None) -> None:
+        # the time that nodes take to come is none of the network's
+        await first_of(self._over.wait(), conductor.over.wait(), conductor.all_started.wait())
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(first_of(self._over.wait(), conductor.over.wait()), duration)
         if conductor.result is not None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from fission.client.endings import not_running
 from fission.client.run_folders import current
 from fission.errors import EXIT_FAILED, UserError
 
@@ -255,8 +256,3 @@ def _address(folder: Path) -> str:
 def looked_at(folder: Path) -> list[Path]:
     """The folders of a network in which `RUNNING_FILE` is looked for."""
     return [folder / "simulation", current(folder)]
-
-
-def not_running(folder: Path) -> UserError:
-    """What to raise where there is no running network to look at."""
-    return UserError(f"the network {folder.name} does not run here; start it in another terminal: fission {folder.name} simulate")

@@ -25,8 +25,10 @@ from fission.adapters.run_folder import make_run_folder
 from fission.adapters.sealing import Seals
 from fission.adapters.zmq_desk import ZmqDesk
 from fission.client import run_folders
+from fission.client.attach import keep_output
 from fission.client.bundles import Addresses, HostAddresses, groups_of, plans
 from fission.client.conductor import Conductor
+from fission.client.endings import OUTPUT_FILE
 from fission.client.engines import Engines
 from fission.client.event_log import EVENTS
 from fission.client.folders import alone, fill_folder
@@ -57,7 +59,13 @@ GATHER_S = 5.0
 
 
 def run(
-    loaded: LoadedNetwork, *, duration: float | None = None, observer: Observer | None = None, stdin: bool = True, resume: bool = False
+    loaded: LoadedNetwork,
+    *,
+    duration: float | None = None,
+    observer: Observer | None = None,
+    stdin: bool = True,
+    resume: bool = False,
+    output: Path | None = None,
 ) -> Summary:
     """Run the network on its NODES until it ends, fails, ``duration`` is over or a signal comes. Blocks.
 
@@ -67,9 +75,10 @@ def run(
 
     Args:
         loaded: the network, not loaded for a simulation.
-        duration: seconds after which it is stopped, which counts as a success; None: no limit.
+        duration: seconds after all jobs were started after which it is stopped, which counts as a success; None: no limit.
         observer: told what happens.
         stdin: whether standard input may feed the network's InteractiveJob, if it has exactly one.
+        output: file that standard output and standard error are; it is moved into the folder of the run. None: they are no such file.
         resume: go on with the last run, whose client was killed: with its snapshots, its jobs that still live, and its sinks' files.
 
     Raises:
@@ -88,6 +97,7 @@ def run(
             folder = run_folders.to_resume(loaded.folder) if resume else run_folders.new_run(loaded.folder, observer.notice)
             arguments = (loaded, folder, run_folder, observer, stdin)
             one = _RunHere(*arguments, resume=resume) if here else _RunOnNodes(*arguments, resume=resume, keys=keys)
+            one.output = output
             return asyncio.run(one.main(duration, signals))
         finally:
             signals.forget()
@@ -177,7 +187,13 @@ def far_engine(
 
 
 class _Resumable(OneRun):
-    """A run that another client can go on with."""
+    """A run that another client can continue.
+
+    Attributes:
+        output: file that standard output and standard error are, if it belongs into the folder of the run.
+    """
+
+    output: Path | None = None
 
     def __init__(self, loaded: LoadedNetwork, folder: Path, run_folder: str, observer: Observer, stdin: bool, *, resume: bool) -> None:
         super().__init__(loaded, folder, run_folder, observer, stdin)
@@ -193,6 +209,7 @@ class _Resumable(OneRun):
             self._observer.warning(text)
         jobs = [job for job in self._loaded.network.jobs if job not in history.story.finished]
         check_stored(FileCheckpoints(self.folder / CHECKPOINTS), jobs, history.stored)
+        self._keep_output()  # before there are processes that have the same standard output
         return history
 
     def _make_folders(self) -> None:
@@ -205,7 +222,15 @@ class _Resumable(OneRun):
                 raise UserError(f"{self.folder}, where the jobs work, cannot be written: {why}") from None
         else:
             run_folders.make_run(self.folder, self._fill)
+            self._keep_output()
             run_folders.remove_old(self._loaded.folder, self._loaded.config.keep_runs, self.folder)
+
+    def _keep_output(self) -> None:
+        if self.output is not None:
+            try:
+                keep_output(self.output, self.folder)
+            except OSError as why:
+                raise UserError(f"{self.folder / OUTPUT_FILE} cannot be written: {why.strerror or why}") from None
 
     def _fill(self, folder: Path) -> None:
         fill_folder(self._loaded, folder)

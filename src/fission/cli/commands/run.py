@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import sys
+from pathlib import Path
 
 import click
 
@@ -19,8 +20,9 @@ from fission.cli.table import Session, example
 @click.option("--resume", is_flag=True, help="Go on with the last run, whose client was killed.")
 @click.option("--detach", is_flag=True, help="Run in the background; see attach and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Write the summary as JSON to standard output, all else to standard error.")
+@click.option("--output", type=click.Path(path_type=Path), hidden=True)
 @click.pass_obj
-def command(session: Session, duration: float | None, resume: bool, detach: bool, as_json: bool) -> int:
+def command(session: Session, duration: float | None, resume: bool, detach: bool, as_json: bool, output: Path | None) -> int:
     """Run the network on the NODES of its config.py, until all jobs have finished or Ctrl-C.
 
     Each node runs the service `fission node`. Local jobs work in NETWORK/local/ID on this machine, where NETWORK/local is a link
@@ -38,14 +40,14 @@ def command(session: Session, duration: float | None, resume: bool, detach: bool
 
     interrupts.loaded()
     if detach:
-        return _detach(session, duration, resume)
+        return _detach(session, duration, resume, as_json)
     loaded = load_network(session)
     console = Console(out=sys.stderr) if as_json else Console()
     for warning in loaded.network.warnings():
         console.warning(warning)
     if interrupts.came():  # the user's modules have swallowed it
         raise KeyboardInterrupt
-    summary = run(loaded, duration=duration, observer=console, resume=resume)
+    summary = run(loaded, duration=duration, observer=console, resume=resume, output=output)
     if as_json:
         click.echo(json.dumps(summary.to_json(), indent=2))
     else:
@@ -54,13 +56,17 @@ def command(session: Session, duration: float | None, resume: bool, detach: bool
     return summary.exit_code
 
 
-def _detach(session: Session, duration: float | None, resume: bool) -> int:
+def _detach(session: Session, duration: float | None, resume: bool, as_json: bool) -> int:
     from fission.client.attach import start_in_background
+    from fission.client.endings import OUTPUT_FILE
+    from fission.client.run_folders import LOCAL
 
     words = [sys.executable, str(session.root / "manage.py"), session.network, "run"]
     words += ["--for", str(duration)] if duration is not None else []
     words += ["--resume"] if resume else []
+    words += ["--json"] if as_json else []
     process = start_in_background(words, session.root / session.network)
     name = session.network
     click.echo(f"{name} runs in the background, process {process}; follow it: fission {name} attach; end it: fission {name} stop")
+    click.echo(f"everything that it shows is in {name}/{LOCAL}/{OUTPUT_FILE}")
     return 0

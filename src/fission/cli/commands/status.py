@@ -22,13 +22,22 @@ INTERVAL_S = 0.5
 @click.option("--json", "as_json", is_flag=True, help="Write it as JSON to standard output.")
 @click.pass_obj
 def command(session: Session, as_json: bool) -> None:
-    """Show the nodes and the jobs of a running network, and what was lost so far."""
+    """Show the nodes and the jobs of a running network, and what was lost so far.
+
+    Of a network that does not run, it says how the last run ended and how to continue it, with exit code 2.
+    """
     from fission.client.attach import status
+    from fission.client.endings import NotRunningError, to_json
     from fission.client.watching import rates
 
     interrupts.loaded()
     folder = folder_of(session)
-    before = status(folder)
+    try:
+        before = status(folder)
+    except NotRunningError as why:
+        if as_json:
+            click.echo(json.dumps(to_json(session.network, why.last), indent=2))
+        raise
     time.sleep(INTERVAL_S)
     after = status(folder)
     jobs = rates(before, after)
