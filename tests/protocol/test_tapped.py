@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,3 +72,30 @@ def test_opens_and_ends() -> None:
     assert not follower.ended
     assert follower.take(1.0, [frames.encode_end(frames.End(7, 1, 0, 4))]) is None
     assert follower.ended
+
+
+@pytest.mark.parametrize("step_s", [3600.0, -3600.0, 25 * 86400.0, -1.7e9, 5.0, -5.0])
+def test_times_of_a_pipe_do_not_step_when_a_clock_is_set(step_s: float) -> None:
+    """Blocks each 10 ms; after the hundredth the producer's clock is another one."""
+    timeline = tapped.Timeline(1.7e9, 50.0)
+    times = []
+    for number in range(200):
+        now = 50.0 + 0.01 * number
+        stamp = 1.7e9 + 0.01 * number + (step_s if number >= 100 else 0.0)
+        times.append(timeline.at(1, stamp, now + 0.1))
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    assert min(gaps) >= 0.0
+    assert max(gaps) <= (0.2 if abs(step_s) > tapped.LATE_S else 5.1)
+    assert times[0] == 1.7e9
+
+
+@pytest.mark.parametrize("stamp", [math.nan, math.inf, -math.inf])
+def test_what_is_no_time_is_the_time_of_its_arrival(stamp: float) -> None:
+    timeline = tapped.Timeline(1.7e9, 50.0)
+    assert timeline.at(1, stamp, 51.0) == 1.7e9 + 1.0
+    assert timeline.at(1, 1.7e9 + 2.0, 52.0) == 1.7e9 + 2.0
+
+
+def test_a_producer_without_a_clock_is_moved_to_ours() -> None:
+    timeline = tapped.Timeline(1.7e9, 0.0)
+    assert [timeline.at(1, stamp, stamp) for stamp in (1.0, 1.5, 2.0)] == [1.7e9 + 1.0, 1.7e9 + 1.5, 1.7e9 + 2.0]

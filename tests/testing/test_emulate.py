@@ -265,6 +265,12 @@ def test_a_job_that_is_too_slow(alone: Any) -> None:
         slow(1)
 
 
+@pytest.mark.parametrize("timeout", [3e6, 1e15, float("inf")])
+def test_a_limit_may_be_long(alone: Any, timeout: float) -> None:
+    job = jobs.Add(inputs=[PicklePipe(1), PicklePipe(2)], outputs=[PicklePipe(3), jobs.Five(4)])
+    assert alone(job, timeout=timeout)(1, 2) == [3, 3]
+
+
 def test_the_wrong_number_of_values(alone: Any) -> None:
     add = alone(jobs.Add(inputs=[PicklePipe(1), PicklePipe(2)], outputs=[PicklePipe(3)]))
     with pytest.raises(DefinitionError, match="takes one value for each of its 2 inputs: PicklePipe 1, PicklePipe 2; it was given 1"):

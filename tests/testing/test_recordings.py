@@ -65,10 +65,12 @@ BATCHES = st.lists(
 @given(BATCHES)
 def test_what_goes_in_comes_out(path: Path, batches: Any) -> None:
     expected = []
+    newest: dict[int, float] = {}
     with Recorder(path, "net", [PicklePipe(number) for number in (1, 2, 3)], overwrite=True) as recorder:
         for when, pipe, generation, sqn, payloads, with_heads in batches:
             heads = [(sqn + index) % 256 for index in range(len(payloads))] if with_heads else None
             recorder.write(when, pipe, generation, sqn, payloads, heads)
+            when = newest[pipe] = max(when, newest.get(pipe, when))  # times of a pipe never run backwards
             expected += [
                 (when, pipe, generation, sqn + index, heads[index] if heads else 0, payload) for index, payload in enumerate(payloads)
             ]
@@ -138,13 +140,59 @@ def test_every_place_where_it_can_be_cut(path: Path) -> None:
         try:
             recording = read_recording(path)
         except UserError as why:
-            assert "no recording of FISSION" in str(why) or "cut off before its first block" in str(why)  # noqa: PT017 - either
+            assert "no recording of FISSION" in str(why) or "damaged, or cut off before its first block" in str(why)  # noqa: PT017 - either
             continue
         found = [(block.sqn, block.payload) for block in recording]
         assert found == blocks[: len(found)]
         assert recording.problem
         seen.add(len(found))
     assert seen == {0, 1, 2, 3, 4, 5}
+
+
+def test_every_bit_that_can_be_flipped(path: Path) -> None:
+    blocks = written(path, 3)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        for bit in range(8):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+            try:
+                recording = read_recording(path)
+                found = [(block.sqn, block.payload) for block in recording]
+            except UserError:
+                continue
+            assert found == blocks[: len(found)]
+            # only in the name of its checksum can a flip be without a consequence
+            assert recording.problem or (recording.header["pipes"]["1"]["block_size"], recording.header["network"]) == (10, "net")
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 300, bytes(range(256)), None], ids=["emptied", "zeros", "garbage", "folder"])
+def test_what_is_none_is_refused(path: Path, content: bytes | None) -> None:
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(UserError, match=str(path)):
+        read_recording(path)
+
+
+@pytest.mark.parametrize("text", [b"5", b"[]", b"{}", b'{"pipes": 3}', b"null", b"\xff"])
+def test_a_header_of_something_else_is_refused(path: Path, text: bytes) -> None:
+    path.write_bytes(recordings._START.pack(recordings.MAGIC, 1, len(text)) + text)
+    with pytest.raises(UserError, match="is a recording that was damaged"):
+        read_recording(path)
+
+
+def test_a_recording_of_an_earlier_version_without_a_checksum_is_read(path: Path) -> None:
+    text = b'{"network": "net", "began": 1.0, "pipes": {}}'
+    path.write_bytes(recordings._START.pack(recordings.MAGIC, 1, len(text)) + text)
+    assert read_recording(path).header["network"] == "net"
+
+
+def test_times_of_a_pipe_never_run_backwards(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Recorder(path, "net", [BytesPipe(1, 1), BytesPipe(2, 1)]) as recorder:
+        for sqn, when in enumerate((1000.0, 1001.0, 4601.0, 900.0, 4602.0), 1):
+            recorder.write(when, 1, 0, sqn, [b"x"])
+            recorder.write(5.0 * sqn, 2, 0, sqn, [b"x"])
+        monkeypatch.setattr(recordings.time, "time", lambda: 0.0)  # the clock was set
+    times = {pipe: [block.time for block in read_recording(path) if block.pipe == pipe] for pipe in (1, 2)}
+    assert times == {1: [1000.0, 1001.0, 4601.0, 4601.0, 4602.0], 2: [5.0, 10.0, 15.0, 20.0, 25.0]}
 
 
 def test_damage_in_the_middle(path: Path) -> None:
@@ -175,7 +223,7 @@ BAD = {
     "cannot be read: No such file": None,
     "is no recording of FISSION": b"RIFF....WAVEfmt ",
     "is a recording of version 9, and this FISSION reads version 1": recordings._START.pack(recordings.MAGIC, 9, 2) + b"{}",
-    "was cut off before its first block": recordings._START.pack(recordings.MAGIC, 1, 200) + b'{"network": "net"',
+    "was damaged, or cut off before its first block": recordings._START.pack(recordings.MAGIC, 1, 200) + b'{"network": "net"',
 }
 
 

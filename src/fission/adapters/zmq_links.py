@@ -45,6 +45,10 @@ LONGEST_RETRY_MS = 500
 _BROKEN = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 
 
+#: Seconds that one poll waits at most, because it takes milliseconds in an int; a longer wait is several.
+MOST_WAIT_S = 3600.0
+
+
 class ZmqLinks:
     """`fission.ports.Links` over ZeroMQ sockets, addresses as ZeroMQ writes them (``ipc://``, ``tcp://``, ``inproc://``)."""
 
@@ -238,7 +242,7 @@ class ZmqLinks:
         if self._retries:
             rest = max(0.0, min(self._retries.values()) - time.monotonic())
             timeout = rest if timeout is None else min(timeout, rest)
-        ready = dict(self._poller.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999))))
+        ready = dict(self._poller.poll(None if timeout is None else max(0, int(min(timeout, MOST_WAIT_S) * 1000 + 0.999))))
         for socket in ready:
             if socket is self._control:
                 frames: list[Buffer] = joined(socket.recv_multipart())

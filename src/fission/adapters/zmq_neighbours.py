@@ -17,6 +17,10 @@ from fission.protocol.frames import Buffer
 RECONNECT_MS = 5
 
 
+#: Seconds that one poll waits at most, because it takes milliseconds in an int; a longer wait is several.
+MOST_WAIT_S = 3600.0
+
+
 class ZmqNeighbours:
     """What a job alone sees of its network. One thread."""
 
@@ -61,7 +65,7 @@ class ZmqNeighbours:
             poller.register(descriptor, zmq.POLLIN)
         began, left = time.monotonic(), timeout
         while True:
-            found = dict(poller.poll(None if left is None else max(0, int(left * 1000 + 0.999))))
+            found = dict(poller.poll(None if left is None else max(0, int(min(left, MOST_WAIT_S) * 1000 + 0.999))))
             if found or timeout is None or time.monotonic() - began >= timeout:
                 return {one for one in found if isinstance(one, int)}
             left = timeout - (time.monotonic() - began)

@@ -33,6 +33,8 @@ MOST_LOOKERS = 32
 MOST_LINE = 64 << 10
 #: Seconds that a looker waits for an answer; arbitrary, the client answers at once unless it is stopped.
 ANSWER_S = 10.0
+#: Seconds that one call waits at most, because `select` refuses very large numbers.
+MOST_WAIT_S = 3600.0
 _LENGTH = struct.Struct("<I")
 
 Handler = Callable[[dict[str, Any], "Connection"], Awaitable[dict[str, Any]]]
@@ -232,7 +234,7 @@ class Looker:
                 yield bytes(waiting[position + _LENGTH.size : position + _LENGTH.size + length])
                 position += _LENGTH.size + length
             del waiting[:position]
-            wait = min((one for one in (left, every) if one is not None), default=None)
+            wait = min(one for one in (left, every, MOST_WAIT_S) if one is not None)
             readable, _, _ = select.select([self._socket], [], [], wait)
             if not readable:
                 yield None

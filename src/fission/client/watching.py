@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +12,7 @@ from fission.client.looks import split
 from fission.client.requests import Looker
 from fission.errors import UserError
 from fission.protocol import tapped
-from fission.protocol.tapped import Follower, Seen
+from fission.protocol.tapped import Follower, Seen, Timeline
 
 
 class Watch:
@@ -37,12 +38,16 @@ class Watch:
             UserError: the network does not run here, or a pipe is unknown or has ended.
         """
         self.followers = {pipe: Follower() for pipe in pipes}
+        self._timeline = Timeline(time.time(), time.monotonic())
         self._looker = Looker(folder)
         try:
             self._looker.ask("tap", pipes=list(self.followers), payload=payload, credit=credit, all=everything)
         except BaseException:
             self._looker.__exit__(None, None, None)
             raise
+
+    def _at(self, pipe: int, stamp: float) -> float:
+        return self._timeline.at(pipe, stamp, time.monotonic())
 
     def __enter__(self) -> Watch:
         return self
@@ -59,8 +64,8 @@ class Watch:
         for packet in self._looker.packets(deadline):
             if packet is not None:
                 pipe, batch = split(packet)
-                for time, message in tapped.decode(batch):
-                    seen = self.followers[pipe].take(time, message)
+                for stamp, message in tapped.decode(batch):
+                    seen = self.followers[pipe].take(self._at(pipe, stamp), message)
                     if seen is not None:
                         yield pipe, seen
 
@@ -71,8 +76,8 @@ class Watch:
                 yield None
                 continue
             pipe, batch = split(packet)
-            for time, message in tapped.decode(batch):
-                seen = self.followers[pipe].take(time, message)
+            for stamp, message in tapped.decode(batch):
+                seen = self.followers[pipe].take(self._at(pipe, stamp), message)
                 if seen is not None:
                     yield seen
 

@@ -217,20 +217,20 @@ class LoggingJob(PythonJob):
         return self._run_once(*values)
 
     def _run_once(self, *values: Any) -> Any:
-        time_in = time.time()
-        return self._with_record(self.run_job(*values), time_in)
+        time_in, began = time.time(), time.monotonic()
+        return self._with_record(self.run_job(*values), time_in, began)
 
     def _run_generator(self, *values: Any) -> Iterator[Any]:
         results = iter(self.run_job(*values))
         while True:
-            time_in = time.time()
+            time_in, began = time.time(), time.monotonic()
             try:
                 result = next(results)
             except StopIteration:
                 return
-            yield self._with_record(result, time_in)
+            yield self._with_record(result, time_in, began)
 
-    def _with_record(self, result: Any, time_in: float) -> Any:
+    def _with_record(self, result: Any, time_in: float, began: float) -> Any:
         if not self._fission_logs:
             return result
         others = len(self.outputs) - 1
@@ -248,7 +248,7 @@ class LoggingJob(PythonJob):
             process.cpu_percent(None),
             round(process.memory_percent(), 3),
             time_in,
-            time.time(),
+            time_in + time.monotonic() - began,  # the clock may be set in between
         ]
         return (*result, record)
 

@@ -6,6 +6,7 @@ its bytes; little endian. A message is what `frames` says, or its header alone w
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ _MESSAGE = struct.Struct("<dI")
 _LENGTH = struct.Struct("<I")
 HEADER_BYTES = struct.calcsize("<BBHIIIQIQ")  # of a message; see frames
 
+#: Seconds by which the clock of a producer may seem to differ from ours before its times are moved to ours. Arbitrary: more than a batch
+#: may be late, less than a clock that was set is wrong.
+LATE_S = 60.0
 HEADER_SIZE = _MESSAGE.size + _LENGTH.size + HEADER_BYTES  # of such a message in a batch
 
 
@@ -74,6 +78,41 @@ def decode(batch: Buffer) -> Iterator[tuple[float, list[Buffer]]]:
         except struct.error as why:
             raise RemoteProtocolError(f"a batch of a tap ends in the middle: {why}") from None
         yield time, message
+
+
+class Timeline:
+    """Times of taps, from the clocks of other machines and other incarnations, on one clock that never steps.
+
+    The times of one pipe never run backwards.
+    """
+
+    def __init__(self, epoch_s: float, now_s: float) -> None:
+        """Begin.
+
+        Args:
+            epoch_s: time now, in seconds since the epoch.
+            now_s: the same moment on a clock that never steps.
+        """
+        self._epoch_s = epoch_s - now_s
+        self._offsets: dict[int, float] = {}
+        self._last: dict[int, float] = {}
+
+    def at(self, pipe: int, stamp: float, now_s: float) -> float:
+        """Return when blocks went by that have arrived at a moment.
+
+        Args:
+            pipe: that they went by on.
+            stamp: what the clock of their producer said, in seconds since the epoch.
+            now_s: moment of the arrival, on the clock that never steps.
+        """
+        here = self._epoch_s + now_s
+        offset = self._offsets.get(pipe, 0.0)
+        if not abs(here - stamp - offset) <= LATE_S:  # the clock of the producer is another one, or was set
+            offset = here - stamp if math.isfinite(stamp) else 0.0
+            self._offsets[pipe] = offset
+        at = stamp + offset if math.isfinite(stamp) else here
+        self._last[pipe] = at = max(at, self._last.get(pipe, at))
+        return at
 
 
 class Follower:

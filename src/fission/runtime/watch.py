@@ -76,6 +76,7 @@ class Tap:
         self._gathered: list[tuple[float, list[Buffer]]] = []
         self._size = 0
         self._not_before = 0.0
+        self._epoch = time.time() - perf_counter()  # times of one tap do not step when the wall clock is set
 
     def saw(self, message: Any) -> None:
         """A message was sent."""
@@ -95,9 +96,9 @@ class Tap:
         else:
             copy = message
         self._credit -= size
-        self._gathered.append((time.time(), copy))
-        self._size += size
         now = perf_counter()
+        self._gathered.append((self._epoch + now, copy))
+        self._size += size
         self._arm(now if self._size >= GATHER_BYTES else now + GATHER_S)
 
     def _too_big(self, size: int) -> bool:

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
+from fission import durable
 from fission.core.base import BasePipe, collecting, read_exactly
 from fission.errors import BlockError, UserError, error_text
 from fission.runtime import codec
@@ -123,17 +124,19 @@ class Recording:
         _, version, size = _START.unpack(start)
         if version != VERSION:
             raise UserError(f"{self.path} is a recording of version {version}, and this FISSION reads version {VERSION}; use one that fits")
-        text = read_exactly(file, size)
+        text = read_exactly(file, size) if size <= _left(file) else b""
         try:
-            header: dict[str, Any] = json.loads(text)
-        except ValueError:
-            raise UserError(f"{self.path} is a recording that was cut off before its first block") from None
-        return header
+            header = durable.unseal(text) if b'"crc": "' in text else json.loads(text)
+            if not isinstance(header["pipes"], dict):
+                raise TypeError
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{self.path} is a recording that was damaged, or cut off before its first block") from None
+        return dict(header)
 
     def _body(self, file: BinaryIO, start: bytes) -> bytes | None:
         at = file.tell() - len(start)
         size, checksum = _ENTRY.unpack(start) if len(start) == _ENTRY.size else (0, 1)
-        body = read_exactly(file, size)
+        body = read_exactly(file, size) if size <= _left(file) else b""
         if len(body) == size and zlib.crc32(body) == checksum and size >= _BODY.size:
             return body
         what = "is cut off" if len(start) < _ENTRY.size or len(body) < size else "is damaged"
@@ -180,6 +183,8 @@ class Recorder:
         self._flushed_at = time.monotonic()
         self._waiting: list[bytes] = []
         self._bytes = 0
+        self._newest: dict[int, float] = {}  # time by pipe
+        self._epoch = time.time() - time.monotonic()
         try:
             self._file = open(self.path, "wb" if overwrite else "xb", buffering=0)  # noqa: SIM115 - open as long as this object
         except FileExistsError:
@@ -187,7 +192,7 @@ class Recorder:
         except OSError as why:
             raise UserError(f"{self.path} cannot be written: {why.strerror}") from None
         header = {"network": network, "began": time.time(), "pipes": {str(pipe.id): _described(pipe) for pipe in pipes}}
-        text = json.dumps(header).encode()
+        text = durable.seal(header)
         self._put(_START.pack(MAGIC, VERSION, len(text)) + text)
         self._flush()
 
@@ -203,6 +208,7 @@ class Recorder:
         Raises:
             OSError: the disk is full, say; what was written before is whole, and nothing can be added.
         """
+        when = self._newest[pipe] = max(when, self._newest.get(pipe, when))  # no clock that is set makes the times run backwards
         small: list[Any] = []
         first = sqn
         for index, payload in enumerate(payloads):
@@ -223,8 +229,10 @@ class Recorder:
             return
         try:
             text = json.dumps({"missed": {str(pipe): count for pipe, count in (missed or {}).items()}}).encode()
-            self._entry(time.time(), 0, 0, 0, 0, IS_END, [text], None)
+            end = max([self._epoch + time.monotonic(), *self._newest.values()])
+            self._entry(end, 0, 0, 0, 0, IS_END, [text], None)
             self._flush()
+            durable.sync(self._file.fileno(), self.path)
         finally:
             self._file.close()
 
@@ -268,6 +276,10 @@ class Recorder:
             whole = end
         self._file.truncate(self.size + whole)
         self.size += whole
+
+
+def _left(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size - file.tell()
 
 
 def _decode(body: bytes) -> tuple[float, int, int, int, list[Any], list[int] | None, dict[str, Any] | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,48 @@ from fission.testing.stage import Exited, Printed, Stage
 AHEAD_BLOCKS = WINDOW_BLOCKS
 #: Seconds after which more is sent all the same: the job may wait for what comes later in the recording. Arbitrary.
 STUCK_S = 0.2
+#: Seconds by which times may run backwards without their clock having been set: those of several pipes are not in order. Arbitrary.
+STEP_S = 5.0
+#: Seconds of waiting from which on it is reported; arbitrary.
+NOTICE_S = 5.0
+
+
+class Schedule:
+    """When blocks of a recording are fed, whatever its times say: the clocks that made them may have been set meanwhile."""
+
+    def __init__(self, speed: float | None, longest_gap_s: float) -> None:
+        """Begin.
+
+        Args:
+            speed: as `Replay` has it.
+            longest_gap_s: seconds that are waited between two blocks at most.
+        """
+        self._speed, self._longest_gap_s = speed, longest_gap_s
+        self._newest: float | None = None  # of the times so far, since the last step back
+        self._after_s = 0.0
+
+    def next(self, when: float) -> tuple[float, str]:
+        """Return the seconds from the beginning after which blocks are fed, and what the user should know of the wait, if anything.
+
+        Args:
+            when: their time in the recording, in seconds since the epoch.
+        """
+        if not self._speed or not math.isfinite(when):
+            return self._after_s, ""
+        gap = 0.0 if self._newest is None else when - self._newest
+        if self._newest is None or gap > 0 or gap < -STEP_S:
+            self._newest = when
+        if gap < -STEP_S:
+            return self._after_s, f"the recording's clock was set back by {-gap:.6g} s here; the next block follows at once"
+        wait = max(0.0, gap) / self._speed
+        said = ""
+        if wait > self._longest_gap_s:
+            said = f"the recording has a gap of {gap:.6g} s here; waiting {self._longest_gap_s:g} s (--longest-gap)"
+            wait = self._longest_gap_s
+        elif wait >= NOTICE_S:
+            said = f"the recording has a gap of {gap:.6g} s here; waiting {wait:.6g} s"
+        self._after_s += wait
+        return self._after_s, said
 
 
 class Replay:
@@ -27,7 +70,17 @@ class Replay:
         fed: blocks that were sent to the job.
     """
 
-    def __init__(self, job: BaseJob, recording: Recording, base: Path, *, speed: float | None, head_size: int = 1) -> None:
+    def __init__(
+        self,
+        job: BaseJob,
+        recording: Recording,
+        base: Path,
+        *,
+        speed: float | None,
+        head_size: int = 1,
+        longest_gap_s: float = math.inf,
+        notice: Callable[[str], None] = lambda text: None,
+    ) -> None:
         """Start the job.
 
         Args:
@@ -36,6 +89,8 @@ class Replay:
             base: folder for the job's folder.
             speed: 1 as recorded, 2 twice as fast; None: as fast as the job takes it.
             head_size: of heads, in bytes.
+            longest_gap_s: seconds that are waited between two blocks at most.
+            notice: called with what the user should know.
 
         Raises:
             UserError: the recording does not have what the job needs.
@@ -56,7 +111,7 @@ class Replay:
         self._sent = dict.fromkeys(self._inputs, 0)
         self._released = dict.fromkeys(self._inputs, 0)
         self._exit: Exited | None = None
-        self._late = 0.0
+        self._longest_gap_s, self._notice = longest_gap_s, notice
 
     def run(self, output: Callable[[Data], None], printed: Callable[[str, str], None]) -> None:
         """Feed it all; returns when the job has ended.
@@ -70,12 +125,15 @@ class Replay:
         """
         self._output, self._printed = output, printed
         try:
-            began, first = time.monotonic(), None
+            schedule = Schedule(self._speed, self._longest_gap_s)
+            began = time.monotonic()
             for when, pipe, generation, sqn, payloads, heads in self._recording.entries():
                 if pipe not in self._inputs:
                     continue
-                first = when if first is None else first
-                self._wait_until(began + (when - first) / self._speed if self._speed else 0.0)
+                after_s, gap = schedule.next(when)
+                if gap:
+                    self._notice(gap)
+                self._wait_until(began + after_s)
                 self._feed(pipe, generation, sqn, payloads, heads)
                 if self._exit is not None:
                     break

@@ -14,8 +14,11 @@ import click
 from fission.cli.completing import jobs
 from fission.cli.json_values import as_json_value
 from fission.cli.loading import load_network
-from fission.cli.looking import find_job, value_reader
+from fission.cli.looking import find_job, seconds, value_reader
 from fission.cli.table import Session, example
+
+#: Default of --longest-gap in seconds; arbitrary: who waits longer without a block has stopped to look.
+LONGEST_GAP_S = 60.0
 
 
 def _speed(ctx: click.Context, parameter: click.Parameter, value: str) -> float | None:
@@ -39,11 +42,22 @@ def _speed(ctx: click.Context, parameter: click.Parameter, value: str) -> float 
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--job", required=True, metavar="ID", shell_complete=jobs, help="The job that is fed: its id, or its class.")
 @click.option("--speed", default="1", metavar="FACTOR", callback=_speed, help="1: as recorded (default); 10: ten times as fast; max.")
+@click.option(
+    "--longest-gap",
+    type=float,
+    default=LONGEST_GAP_S,
+    metavar="SECONDS",
+    callback=seconds,
+    show_default=True,
+    help="Wait no longer between two blocks; longer gaps are shortened and reported.",
+)
 @click.option("--out", "out", type=click.Path(path_type=Path), metavar="FILE", help="Record what the job sends, instead of showing it.")
 @click.option("--overwrite", is_flag=True, help="Write the --out FILE even if it is there.")
 @click.option("--json", "as_json", is_flag=True, help="Show what the job sends as JSON, one object a block.")
 @click.pass_obj
-def command(session: Session, path: Path, job: str, speed: float | None, out: Path | None, overwrite: bool, as_json: bool) -> None:
+def command(
+    session: Session, path: Path, job: str, speed: float | None, longest_gap: float, out: Path | None, overwrite: bool, as_json: bool
+) -> None:
     """Feed the recording FILE to one job of NETWORK, alone on this machine, and show or record what it sends.
 
     The job runs as in a network, in the folder .emulate/ID of the project. Blocks that the recording lacks are as lost blocks are.
@@ -57,7 +71,8 @@ def command(session: Session, path: Path, job: str, speed: float | None, out: Pa
     replay = None
     recorder = Recorder(out, session.network, found.outputs, overwrite=overwrite) if out else None
     try:
-        replay = Replay(found, recording, session.root / ".emulate", speed=speed, head_size=loaded.config.head_size)
+        base = session.root / ".emulate"
+        replay = Replay(found, recording, base, speed=speed, head_size=loaded.config.head_size, longest_gap_s=longest_gap, notice=_notice)
         show = _to_recorder(recorder) if recorder else _to_stdout(found, as_json)
         replay.run(show, _printed_to(sys.stderr if as_json else sys.stdout))
     finally:
@@ -68,6 +83,10 @@ def command(session: Session, path: Path, job: str, speed: float | None, out: Pa
             click.echo(recording.problem, err=True)
     sent = f", {recorder.blocks} came out into {out}" if recorder else ""
     click.echo(f"{found.name}: {replay.fed} blocks went in{sent}", err=True)
+
+
+def _notice(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _printed_to(stdout: TextIO) -> Callable[[str, str], None]:
@@ -82,8 +101,10 @@ def _printed_to(stdout: TextIO) -> Callable[[str, str], None]:
 def _to_recorder(recorder: Any) -> Any:
     import time
 
+    epoch = time.time() - time.monotonic()
+
     def write(data: Any) -> None:
-        recorder.write(time.time(), data.pipe, data.generation, data.sqn, data.payloads, data.heads)
+        recorder.write(epoch + time.monotonic(), data.pipe, data.generation, data.sqn, data.payloads, data.heads)
 
     return write
 
