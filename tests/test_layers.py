@@ -20,6 +20,7 @@ SOURCE = Path(__file__).parent.parent / "src"
 FLOORS = {
     "errors": 0,
     "durable": 0,
+    "ownership": 0.5,
     "core": 1,
     "protocol": 2,
     "ports": 3,

@@ -23,6 +23,7 @@ from pathlib import Path
 from shlex import quote
 
 from fission.errors import UserError
+from fission.ownership import check, tree_stranger
 
 #: Where the keys are, if it is not `default_folder`.
 VARIABLE = "FISSION_KEYS"
@@ -129,6 +130,9 @@ def load_keys(folder: Path) -> Keys:
         if opened:
             mend = f"chmod -R go= {quote(str(folder))}"
             raise UserError(f"others than its owner can read or change {opened[0]}, which must be secret: {mend}")
+        check(folder, "the folder of keys", "make another one for keys, below folders that are yours or root's")
+        if clause := tree_stranger(folder):
+            raise UserError(f"the keys in {folder} must belong to the user who runs this, or to root, but {clause}")
         for name in (*_FILES, _CHECK):
             with contextlib.suppress(FileNotFoundError), open(folder / name, "rb") as file:
                 texts[name] = file.read(_MAX_BYTES)

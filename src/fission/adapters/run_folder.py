@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 
 from fission.errors import UserError
+from fission.ownership import safe_parent
 
 #: Bytes in the path of a socket, without the NUL at its end: <sys/un.h>, 108 on Linux, 104 on macOS.
 SOCKET_PATH_BYTES = 103
@@ -43,6 +44,9 @@ def make_run_folder(prefix: str = "fission-", short_folders: Sequence[str] = SHO
         room = SOCKET_PATH_BYTES - NAME_BYTES - len(os.fsencode(os.path.join(folder, prefix))) - 8  # 8: mkdtemp's own characters
         if room < 0:
             reasons.append(f"{folder} is too long a path")
+            continue
+        if os.path.isdir(folder) and not safe_parent(folder):
+            reasons.append(f"{folder} can be changed by other users, who could replace what is in it")
             continue
         try:
             return tempfile.mkdtemp(prefix=prefix, dir=folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 import tarfile
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -19,8 +20,12 @@ from fission.project.shipping import RUN_FOLDERS, dependency_folder, dependency_
 
 #: Files that are code; what else a job reads belongs into its DEPENDENCIES.
 CODE = (".py", ".pyi", ".so")
+#: What Python makes of code, wherever it is used.
+CACHE = "__pycache__"
+#: Of a digest: 128 bits, for which nobody finds other files.
+DIGEST_CHARACTERS = 32
 #: Folders that are nobody's code.
-LEFT_OUT = frozenset({"__pycache__", "node_modules", "build", "dist"})
+LEFT_OUT = frozenset({CACHE, "node_modules", "build", "dist"})
 
 
 class Archives:
@@ -59,19 +64,45 @@ def pack(files: Iterable[tuple[str, Path]]) -> Archive:
                 _add(tar, digest, name, path)
             except OSError as why:
                 raise UserError(f"{path} cannot be sent to the nodes: {why.strerror or why}") from None
-    return Archive(digest.hexdigest()[:32], buffer.getvalue())
+    return Archive(digest.hexdigest()[:DIGEST_CHARACTERS], buffer.getvalue())
 
 
 def _add(tar: tarfile.TarFile, digest: hashlib._Hash, name: str, path: Path) -> None:
     info = tar.gettarinfo(str(path), name)
-    digest.update(f"{name}\\0{info.mode & 0o111}\\0{info.linkname}\\0".encode("utf-8", "surrogateescape"))
-    if not info.isreg():
+    if info.issym():
+        _count(digest, name, False, info.linkname)
         tar.addfile(info)
         return
     content = path.read_bytes()
-    info.size = len(content)  # it may have grown since
+    # it may have grown since; and a second name of a file is a file of its own
+    info.type, info.linkname, info.size = tarfile.REGTYPE, "", len(content)
+    runs = bool(info.mode & stat.S_IXUSR)
+    info.mode = 0o755 if runs else 0o644
+    _count(digest, name, runs, "")
     digest.update(len(content).to_bytes(8, "big") + content)
     tar.addfile(info, io.BytesIO(content))
+
+
+def _count(digest: hashlib._Hash, name: str, runs: bool, link: str) -> None:
+    digest.update(f"{name}\0{runs:d}\0{link}\0".encode("utf-8", "surrogateescape"))
+
+
+def digest_of(folder: Path) -> str:
+    """The digest of what was unpacked into a folder; what Python has compiled there is not looked at. Raises OSError."""
+    digest = hashlib.sha256()
+    found: list[tuple[str, Path]] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [one for one in folders if one != CACHE]
+        links = [one for one in folders if os.path.islink(os.path.join(place, one))]
+        found += [(os.path.relpath(os.path.join(place, name), folder), Path(place, name)) for name in (*names, *links)]
+    for name, path in sorted(found):
+        if path.is_symlink():
+            _count(digest, name, False, os.readlink(path))
+            continue
+        content = path.read_bytes()
+        _count(digest, name, bool(path.stat().st_mode & stat.S_IXUSR), "")
+        digest.update(len(content).to_bytes(8, "big") + content)
+    return digest.hexdigest()[:DIGEST_CHARACTERS]
 
 
 def _files(folder: Path, root: Path, *, everything: bool) -> Iterator[tuple[str, Path]]:
@@ -93,7 +124,7 @@ def _files(folder: Path, root: Path, *, everything: bool) -> Iterator[tuple[str,
 def _left_out(folder: Path, everything: bool) -> bool:
     if folder.name in RUN_FOLDERS and (folder.parent / "config.py").is_file():
         return True
-    if folder.name == "__pycache__":
+    if folder.name == CACHE:
         return True
     return not everything and (folder.name.startswith(".") or folder.name in LEFT_OUT or (folder / "pyvenv.cfg").is_file())
 

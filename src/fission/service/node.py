@@ -235,9 +235,10 @@ class NodeService:
         anew = job not in self._prepared
         self._prepared.add(job)
         folder = await asyncio.to_thread(stock.job_folder, network, job, order["dependencies"], anew=anew)
+        code = await asyncio.to_thread(stock.verified, order["code"])
         return Place(
             folder=str(folder),
-            sys_path=(str(stock.archive(order["code"])),),
+            sys_path=(str(code),),
             log_file=str(stock.log_file(network)),
             run_folder=self._stay_folder,
             ip=self._options.ip,

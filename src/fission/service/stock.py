@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tarfile
 from pathlib import Path
 
 from fission.errors import UserError
+from fission.ownership import check, stranger, tree_stranger
+from fission.project.archives import CACHE, digest_of
 
 #: Folder of archives below the node's root.
 ARCHIVES = ".archives"
 #: What is logged by the jobs of a network, in the network's folder on the node.
 LOG_FILE = "fission.log"
+DIGEST = re.compile("[0-9a-f]{8,64}")
+#: What to do about a folder that others can change.
+ADVICE = "give the service another one with --root, below folders that are its user's or root's"
 
 
 class Stock:
@@ -22,11 +28,14 @@ class Stock:
     def __init__(self, root: Path) -> None:
         """Args: root: the node's folder; made if it is not there."""
         self.root = root
+        self._verified: dict[str, object] = {}  # by digest: how an archive's files looked when their content was right
 
     def prepare(self) -> None:
-        """Make sure that the root can be written."""
+        """Make sure that the root can be written, and that nobody else can change what is in it."""
         try:
+            check(self.root, "REMOTE_ROOT", ADVICE)  # before anything is made in what may be somebody else's
             (self.root / ARCHIVES).mkdir(parents=True, exist_ok=True)
+            check(self.root / ARCHIVES, "the folder for code", ADVICE)
             probe = self.root / ARCHIVES / f".probe-{os.getpid()}"
             probe.write_bytes(b"")
             probe.unlink()
@@ -40,8 +49,30 @@ class Stock:
         """Where an archive's files are, if they are."""
         return self.root / ARCHIVES / digest
 
+    def verified(self, digest: str) -> Path:
+        """Where an archive's files are, for who will run them; raises UserError if they are not what was sent.
+
+        Their content is read when they are asked for the first time, and whenever one looks other than it did then.
+        """
+        folder = self.archive(digest)
+        try:
+            clause = stranger(folder) or tree_stranger(folder)
+            if not clause:
+                looks = _looks(folder)
+                if self._verified.get(digest) != looks:
+                    clause = "" if digest_of(folder) == digest else "their content is not what the client has sent"
+                    self._verified[digest] = looks
+        except OSError as why:
+            clause = f"they cannot be read: {_reason(why)}"
+        if clause:
+            self._verified.pop(digest, None)
+            raise UserError(f"the files in {folder} are not safe to use on this node: {clause}; remove {folder}, they are sent again then")
+        return folder
+
     def add(self, digest: str, start: int, size: int, piece: bytes) -> bool:
         """Take a piece of an archive; return whether all of it is there now."""
+        if not DIGEST.fullmatch(digest):
+            raise UserError(f"an archive's digest must be hex digits; it is {digest!r:.100}")
         if self.archive(digest).is_dir():
             return True
         # several services may share a disk, each has its own way there
@@ -57,6 +88,8 @@ class Stock:
             shutil.rmtree(unpacked, ignore_errors=True)
             with tarfile.open(packed) as tar:
                 _extract(tar, unpacked)
+            if digest_of(unpacked) != digest:
+                raise UserError("an archive has arrived damaged; it is sent again with the next job that needs it")
             try:
                 unpacked.rename(self.archive(digest))
             except OSError:
@@ -69,6 +102,7 @@ class Stock:
             with contextlib.suppress(OSError):
                 if start + len(piece) >= size:
                     packed.unlink(missing_ok=True)
+                    shutil.rmtree(packed.with_suffix(".new"), ignore_errors=True)
         return True
 
     def job_folder(self, network: str, job: int, dependencies: str, *, anew: bool) -> Path:
@@ -78,8 +112,9 @@ class Stock:
             if anew:
                 shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
+            check(folder, "the folder of a job", ADVICE)
             if anew and dependencies:
-                shutil.copytree(self.archive(dependencies), folder, dirs_exist_ok=True, symlinks=True)
+                shutil.copytree(self.verified(dependencies), folder, dirs_exist_ok=True, symlinks=True)
         except (OSError, shutil.Error) as why:
             raise UserError(f"{folder}, where job {job} is to work, cannot be made on this node: {_reason(why)}") from None
         return folder
@@ -102,6 +137,17 @@ def _extract(tar: tarfile.TarFile, folder: Path) -> None:
         tar.extractall(folder, filter="data")
     else:  # a Python without filters; the archive comes from the authenticated client
         tar.extractall(folder)
+
+
+def _looks(folder: Path) -> object:
+    """How all files of a folder look to who does not read them."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [one for one in folders if one != CACHE]
+        for name in names:
+            one = os.lstat(os.path.join(place, name))
+            found.append((place, name, one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino, one.st_mode))
+    return sorted(found)
 
 
 def _reason(why: Exception) -> str:
