@@ -119,6 +119,10 @@ class ExecutableError(FissionError):
     """A job's executable could not be started, or ended with an exit code other than 0; the text says which."""
 
 
+class RatioError(FissionError):
+    """An executable gave more or fewer blocks than its RATIO promises; the text names job, pipe and numbers."""
+
+
 class EngineError(FissionError):
     """Processes could not be started or were lost by the machinery that hosts them."""
 

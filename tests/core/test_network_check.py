@@ -540,7 +540,7 @@ def test_an_executable_that_writes_blocks_nobody_can_frame() -> None:
 
     assert one_fault(partial(build, Lines)) == (
         "config.py:12: DynamicExecutableJob 1: an executable writes into Lines 1, whose blocks have no fixed length (BLOCK_SIZE is "
-        "'LINES'); override read_wrapper in Lines, or set BLOCK_SIZE to a number of bytes"
+        "'LINES'); override read or read_wrapper in Lines, or set BLOCK_SIZE to a number of bytes"
     )
     for pipe in (PicklePipe, JSONPipe, type("Framed", (Lines,), {"read_wrapper": lambda self, file: file.readline()})):
         assert faults_of(partial(build, pipe)) == []

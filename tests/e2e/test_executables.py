@@ -20,7 +20,8 @@ import pytest
 from fission.core.base import collecting
 from fission.core.jobs import MARVELOJob
 from fission.core.pipes import BytesPipe, JSONPipe
-from fission.runtime import block_reader, executable_host
+from fission.runtime import block_reader, executable_host, program
+from fission.runtime.program import Program
 from tests.e2e.support import STOP_S, column, finish, network, printed, rows, stop
 from tests.waiting import CommandLine, Finished, Running, eventually, is_running
 
@@ -229,10 +230,14 @@ def test_inputs_may_be_opened_in_any_order(fission: CommandLine) -> None:
     """
     listed = """
     Count(3, outputs=[JSONPipe(1), JSONPipe(2)]),
-    Python(inputs=[JSONPipe(1), JSONPipe(2)], outputs=[JSONPipe(3)]),
+    Sum(inputs=[JSONPipe(1), JSONPipe(2)], outputs=[JSONPipe(3)]),
     CSVSinkJob("r.csv", inputs=[JSONPipe(3)]),
     """
-    simulate(fission, listed, py=script)
+    jobs = """
+    class Sum(Python):
+        RATIO = None
+    """
+    simulate(fission, listed, py=script, jobs=jobs)
     assert column(result(fission)) == [9]
 
 
@@ -494,11 +499,15 @@ def test_descriptors_are_all_that_an_executable_inherits(fission: CommandLine) -
 class _Exchange:
     """As much of an exchange as the reading side of an executable needs."""
 
-    most_held = 0.0
+    inputs_follow = None
+    unwanted = pressed = False
 
     def __init__(self) -> None:
         self.outlets = [_Outlet()]
         self.woken = threading.Event()
+
+    def _drain_inputs(self) -> None:
+        pass
 
     def start(self) -> None:
         pass
@@ -523,6 +532,7 @@ class _Outlet:
 @pytest.fixture
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(block_reader, "SAY_WAITING_S", 0.02)
+    monkeypatch.setattr(program, "SAY_WAITING_S", 0.02)
 
 
 def test_the_log_says_how_much_of_a_block_is_awaited(short_patience: None, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
@@ -588,7 +598,9 @@ def test_the_watch_over_a_running_executable_says_it(short_patience: None, caplo
     bundle: Any = type("Bundle", (), {"head_size": 1, "folder": str(tmp_path), "window_blocks": 8, "feedback": frozenset()})()
     host = executable_host.ExecutableHost(job, exchange, bundle)
     with caplog.at_level(logging.DEBUG, "fission.runtime"):
-        host._start(job.command(*host._make_pipes()))
+        host._program = Program(job, str(tmp_path), host)
+        host._numbered.set()
+        host._program.start()
         try:
             eventually(
                 lambda: any("3 of 4 bytes of a block are there" in text for text in caplog.messages), 5, lambda: str(caplog.messages)
@@ -596,7 +608,7 @@ def test_the_watch_over_a_running_executable_says_it(short_patience: None, caplo
             assert exchange.outlets[0].blocks == [b"whol"]
         finally:
             os.close(go)
-            host._await_end()
+            host._await_end(host._program)
     assert exchange.woken.is_set()
 
 
@@ -630,7 +642,7 @@ def test_an_executable_that_is_told_to_stop_while_it_starts_can_say_goodbye(monk
     with collecting():
         job = Polite(outputs=[BytesPipe(2, 4)])
     host = executable_host.ExecutableHost(job, exchange, bundle)
-    monkeypatch.setattr(executable_host, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": popen}))
+    monkeypatch.setattr(program, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": popen}))
     before = signal.signal(signal.SIGUSR1, tell)
     try:
         with pytest.raises(Told):
@@ -641,5 +653,6 @@ def test_an_executable_that_is_told_to_stop_while_it_starts_can_say_goodbye(monk
         for process in started:
             process.kill()
             process.wait()
-        for close in (*host._ours, *(lambda one=one: one for one in host._theirs)):  # what a process leaves to its end
+        assert host._program is not None
+        for close in (*host._program._ours, *(lambda one=one: one for one in host._program._theirs)):  # what a process leaves to its end
             os.close(close())

@@ -62,6 +62,7 @@ class Tally:
             lives_of_pipe = [counts["outputs"][pipe] for counts in everything if pipe in counts["outputs"]]
             found["outputs"][pipe] = {
                 "sent": _highest([one["sent"] for one in lives_of_pipe]),
+                "lost": _highest([one.get("lost", {}) for one in lives_of_pipe]),
                 "dropped": sum(one["dropped"] for one in lives_of_pipe),
                 "queue": last["queue"],
                 "blocked_s": round(sum(one["blocked_s"] for one in lives_of_pipe), 6),

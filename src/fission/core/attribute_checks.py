@@ -47,6 +47,12 @@ def _checkpoint(value: Any) -> bool:
     return value > timedelta() if isinstance(value, timedelta) else _int(1)(value)
 
 
+def _ratio(value: Any) -> bool:
+    from fractions import Fraction
+
+    return isinstance(value, Fraction | int) and not isinstance(value, bool) and value > 0
+
+
 def _dependencies(value: Any) -> bool:
     listed = value if isinstance(value, (list, tuple)) else [value]
     folders = [entry for entry in listed if isinstance(entry, (str, os.PathLike)) and os.fspath(entry)]
@@ -89,6 +95,7 @@ _EXECUTABLE_RULES = {
     "INPUT_FLAG": _Rule(_text, "text"),
     "OUTPUT_FLAG": _Rule(_text, "text"),
     "OUTPUTS_FLAG": _Rule(_or_none(_text), "text"),
+    "RATIO": _Rule(_or_none(_ratio), "an int or fractions.Fraction above 0, or None"),
 }
 _PIPE_RULES = {
     "BLOCK_SIZE": _Rule(lambda value: _int(1)(value) or _text(value), "a number of bytes of at least 1, or a name (text)"),

@@ -47,6 +47,33 @@ def read_exactly(file: BinaryIO, size: int) -> bytes:
     return b"".join(pieces)
 
 
+class _Recorder:
+    """A file that remembers what was read from it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.taken = bytearray()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self.taken += data
+        return data
+
+    def readline(self, size: int = -1) -> bytes:
+        data = self._file.readline(size)
+        self.taken += data
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.readline, b"")
+
+
 def dummy_fault(pipe: BasePipe, payload: Any) -> str:
     """What is wrong with what the pipe's `get_dummy` returned; empty if nothing is."""
     if not isinstance(payload, (bytes, bytearray)):
@@ -179,13 +206,31 @@ class BasePipe(metaclass=PipeType):
         return self._read_block(file, "read")
 
     def read_wrapper(self, file: BinaryIO) -> bytes:
-        """The bytes of one block that an executable wrote to `file`, not interpreted. Blocks until it is there.
+        """The bytes of one block that an executable wrote to `file`. Blocks until it is there.
+
+        By default it calls `read` and returns its value. Where the next job could not read that again (it is not bytes, or `read` takes
+        a length from the front that the value lacks), it returns the bytes that `read` took from `file`.
 
         Raises:
             EOFError: the stream has ended; `TruncatedBlock` if it did so inside a block.
             DefinitionError: BLOCK_SIZE is a name, and the class does not say how to find the end of a block.
+            Exception: whatever `read` raises.
         """
-        return self._read_block(file, "read_wrapper")
+        if type(self).read is BasePipe.read:
+            return self._read_block(file, "read_wrapper")
+        recorder: Any = _Recorder(file)
+        value = self.read(recorder)
+        if isinstance(value, (bytes, bytearray, memoryview)) and self._reads_again(bytes(value)):
+            return bytes(value)
+        return bytes(recorder.taken)
+
+    def _reads_again(self, block: bytes) -> bool:
+        from io import BytesIO
+
+        try:
+            return bool(self.read(BytesIO(block)) == block)
+        except BaseException:  # `read` is the user's; that it cannot read its own value is what is asked here
+            return False
 
     def unpack(self, data: Any) -> Any:
         """What `read` gave, as `run` is to get it; here: unchanged."""

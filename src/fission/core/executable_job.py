@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from fission.core.base_job import BaseJob
@@ -21,6 +22,9 @@ class ExecutableJob(BaseJob):
         PARAMETERS: further arguments, as in a shell.
         INPUT_FLAG, OUTPUT_FLAG: what stands before each input and each output.
         OUTPUTS_FLAG: if set, stands for OUTPUT_FLAG (some documents spell it so).
+        RATIO: blocks that it writes to each output for one block that it reads from its first input, an int or a
+            `fractions.Fraction` above 0; None if that varies, or if it holds some back for good: what a program has read when it dies is
+            lost then, and counted.
     """
 
     EXECUTABLE: str | None = None
@@ -28,6 +32,7 @@ class ExecutableJob(BaseJob):
     INPUT_FLAG: str = "-i"
     OUTPUT_FLAG: str = "-o"
     OUTPUTS_FLAG: str | None = None
+    RATIO: int | Fraction | None = 1
 
     PASSES = "paths"  # what the arguments behind the flags are; the host looks at it
 
@@ -53,13 +58,26 @@ class ExecutableJob(BaseJob):
     def definition_faults(self) -> list[str]:
         """Adds: a pipe whose blocks have no fixed length must say how to find the end of a block that the executable writes."""
         faults = super().definition_faults()
+        if self.CHECKPOINT is not None:
+            faults.append("CHECKPOINT must be None: FISSION cannot take a snapshot of a program; remove it")
         for pipe in self.outputs:
-            if isinstance(pipe.BLOCK_SIZE, str) and type(pipe).read_wrapper is BasePipe.read_wrapper:
+            kind = type(pipe)
+            own = kind.read_wrapper is not BasePipe.read_wrapper or kind.read is not BasePipe.read
+            if isinstance(pipe.BLOCK_SIZE, str) and not own:
                 faults.append(
                     f"an executable writes into {pipe}, whose blocks have no fixed length (BLOCK_SIZE is {pipe.BLOCK_SIZE!r}); "
-                    f"override read_wrapper in {type(pipe).__name__}, or set BLOCK_SIZE to a number of bytes"
+                    f"override read or read_wrapper in {kind.__name__}, or set BLOCK_SIZE to a number of bytes"
                 )
         return faults
+
+
+def output_ratio(job: BaseJob) -> Fraction | None:
+    """Blocks that a job gives to each output for one compute block; None if that is unknown."""
+    if not isinstance(job, ExecutableJob):
+        return Fraction(1)
+    if job.RATIO is None:
+        return None
+    return Fraction(job.RATIO) * next((pipe.BLOCK_COUNT for pipe in job.inputs if not pipe.ASYNC), 1)
 
 
 class MARVELOJob(ExecutableJob):
@@ -74,7 +92,7 @@ class DynamicExecutableJob(ExecutableJob):
     Args:
         dependencies, executable, parameters, groups, input_flag, output_flag, head, inputs, outputs: the class attributes and pipes
             of the same names.
-        attributes: default_node, max_queue, priority, restarts.
+        attributes: default_node, max_queue, priority, ratio, restarts.
 
     Raises:
         TypeError: an argument of another name.
@@ -102,7 +120,7 @@ class DynamicExecutableJob(ExecutableJob):
         self.OUTPUT_FLAG = output_flag
         self.HEAD = head
         for name, value in attributes.items():
-            if name not in ("default_node", "max_queue", "priority", "restarts"):
+            if name not in ("default_node", "max_queue", "priority", "ratio", "restarts"):
                 raise TypeError(f"{type(self).__name__} has no argument {name!r}")
             setattr(self, name.upper(), value)
 

@@ -45,7 +45,7 @@ class PicklePipe(BasePipe):
             EOFError: the stream has ended; `TruncatedBlock` if it did so inside a pickle.
             ValueFitError: what came is no pickle.
         """
-        return read_pickle(file, str(self))
+        return read_pickle(file, str(self)) if type(self).read is PicklePipe.read else super().read_wrapper(file)
 
     def write(self, file: BinaryIO, data: Any) -> None:
         """Writes `data` as one pickle.
@@ -79,7 +79,7 @@ class JSONPipe(BasePipe):
 
     def read_wrapper(self, file: BinaryIO) -> bytes:
         """As `read`."""
-        return JSONPipe.read(self, file)
+        return JSONPipe.read(self, file) if type(self).read is JSONPipe.read else super().read_wrapper(file)
 
     def unpack(self, data: bytes | str) -> Any:
         """The value of one line.

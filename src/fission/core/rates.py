@@ -1,15 +1,18 @@
 """Which rates the BLOCK_COUNTs of a network imply, and where they contradict each other.
 
-A job takes BLOCK_COUNT blocks from every non-ASYNC input for each compute block and gives one block to every output, so
-``rate(destination) * BLOCK_COUNT = rate(source)`` on each such pipe. Sources have no rate of their own: what waits for them
-slows them down. Jobs joined so far are kept as a tree of ratios (a union-find with weights); an equation between two jobs of one
-tree is either fulfilled or a contradiction. Jobs are taken in the order of the stream, so it shows at the job where the ways meet.
+A job takes BLOCK_COUNT blocks from every non-ASYNC input for each compute block and gives one block to every output (an
+executable: as many as its RATIO says, r), so ``rate(destination) * BLOCK_COUNT = rate(source) * r`` on each such pipe; where r
+is unknown, nothing. Sources have no rate of their own: what waits for them slows them down. Jobs joined so far are kept as a
+tree of ratios (a union-find with weights); an equation between two jobs of one tree is either fulfilled or a contradiction. Jobs
+are taken in the order of the stream, so it shows at the job where the ways meet.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
 from typing import TYPE_CHECKING
+
+from fission.core.executable_job import output_ratio
 
 if TYPE_CHECKING:
     from fission.core.base_job import BaseJob
@@ -26,12 +29,15 @@ def rate_warnings(network: Network) -> list[str]:
             source = network.producer(pipe.id)
             if pipe.ASYNC or source is None or type(pipe.BLOCK_COUNT) is not int or pipe.BLOCK_COUNT < 1:
                 continue
-            surplus = rates.join(job.id, source.id, Fraction(1, pipe.BLOCK_COUNT))
+            ratio = _ratio(source)
+            if ratio is None:
+                continue
+            surplus = rates.join(job.id, source.id, ratio / pipe.BLOCK_COUNT)
             if surplus != 1 and first is not None:
                 fast, slow = (pipe, first) if surplus > 1 else (first, pipe)
-                ratio = max(surplus, 1 / surplus)
+                times = max(surplus, 1 / surplus)
                 warnings.append(
-                    f"{job.name}: pipe {fast.id} brings {_number(ratio)} times as many compute blocks as pipe {slow.id}, so it runs ahead "
+                    f"{job.name}: pipe {fast.id} brings {_number(times)} times as many compute blocks as pipe {slow.id}, so it runs ahead "
                     f"until its queue is full, and stops the job before it; choose the BLOCK_COUNT of both so that they fit "
                     f"(now {fast.BLOCK_COUNT} and {slow.BLOCK_COUNT}), or take them in two jobs"
                 )
@@ -49,9 +55,20 @@ def needed_blocks(network: Network) -> dict[int, int]:
     for job in reversed(_in_stream_order(network)):
         # an ASYNC pipe that stores keeps a group until it has the next one, and nothing behind its consumer matters
         held = max((pipe.BLOCK_COUNT if pipe.ASYNC else needed[pipe.id] for pipe in job.outputs), default=1)
+        ratio = _ratio(job)
+        # without a RATIO inputs are released as they are read; with one, when whole groups of outputs are
+        held = 1 if ratio is None else -(-held // ratio.numerator) * ratio.denominator
         for pipe in job.inputs:
             needed[pipe.id] = pipe.BLOCK_COUNT * (1 if pipe.ASYNC else held)
     return needed
+
+
+def _ratio(job: BaseJob) -> Fraction | None:
+    try:
+        ratio = output_ratio(job)
+    except (TypeError, ValueError):  # a wrong RATIO or BLOCK_COUNT, which is a fault of its own
+        return None
+    return ratio if ratio is None or ratio > 0 else None
 
 
 class _Rates:

@@ -243,6 +243,10 @@ class Aligner:
             found.append((one.spec.pipe, upto + max(0, min(one.stage.high - upto, count - 1)) if whole else upto))
         return found
 
+    def receiver(self, pipe: int) -> Receiver:
+        """What is known of the producer of a pipe."""
+        return self._input(pipe).receiver
+
     def opened(self, message: Open) -> bool:
         """Whether this life of the producer has said in this generation where it stands before: then somebody waits for a release."""
         receiver = self._input(message.pipe).receiver

@@ -26,6 +26,8 @@ WINDOW_BLOCKS = 4096
 WINDOW_BYTES = 32 << 20
 
 
+#: How often a grant may be doubled; arbitrary, 32 times what the ways need at least.
+GRANT_DOUBLINGS = 5
 #: In place of either: no limit, for an ASYNC pipe of which any number of blocks may wait.
 NO_LIMIT = 1 << 62
 
@@ -69,12 +71,14 @@ class SendWindow(Generic[Item]):
         self._needed = needed
         self._at_least = 2 * needed
         self._granted = mark
+        self._grants = 0  # since the last release
         self._blocks = max(blocks, self._at_least)
         self.size = size
         self._items: deque[Sent] = deque()
         self.used = 0
         self.next = mark + 1
         self.released = mark
+        self._foreign = mark  # blocks up to here are of an earlier incarnation
         self.dropped = 0
 
     def __len__(self) -> int:
@@ -93,9 +97,11 @@ class SendWindow(Generic[Item]):
         """Make room for ``needed`` further blocks: the consumer and all behind it have nothing left to do, and yet do not release.
 
         Jobs with CHECKPOINT among them release only up to a snapshot; they have one behind the last block that they were sent, and what
-        is at the end of the ways may need some more blocks until it has released that far.
+        is at the end of the ways may need some more blocks until it has released that far. Each grant without a release in between is
+        twice as large as the one before it: a program behind the window may hold many blocks in buffers of its own.
         """
-        self._granted = self.next - 1 + self._needed
+        self._granted = self.next - 1 + (self._needed << min(self._grants, GRANT_DOUBLINGS))
+        self._grants += 1
 
     def add(self, count: int, size: int, item: Item) -> int:
         """Number ``count`` blocks and keep them until they are released; return the first number.
@@ -126,6 +132,12 @@ class SendWindow(Generic[Item]):
         self.next = number
         self._settle()
 
+    def resume_after(self, number: int) -> None:
+        """The next block comes after ``number``: the consumer has those up to there of an earlier incarnation, and will release them."""
+        if number >= self.next:
+            self.next = number + 1
+            self._foreign = number
+
     def release(self, upto: int) -> bool:
         """Let go of everything up to ``upto``; return whether that was news.
 
@@ -134,6 +146,7 @@ class SendWindow(Generic[Item]):
         """
         if upto <= self.released:
             return False
+        self._grants = 0
         self.released = min(upto, CLOSED)
         while self._items and self._items[0].last <= upto:
             self.used -= self._items.popleft().size
@@ -142,7 +155,7 @@ class SendWindow(Generic[Item]):
 
     def _settle(self) -> None:
         # without an item nothing is unreleased: numbers that were skipped never had a block
-        if not self._items:
+        if not self._items and self.released >= self._foreign:
             self.released = max(self.released, self.next - 1)
 
     def drop_oldest(self) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Iterator
+from typing import Any
 
 log = logging.getLogger("fission.runtime")
 
@@ -34,12 +36,24 @@ class BlockReader:
         return self._take(len(self._data) if size < 0 else size)
 
     def readline(self, size: int = -1) -> bytes:
-        """Up to and with the next newline; without one only at the end."""
-        while b"\n" not in self._data:
+        """Up to and with the next newline; without one only at the end, or when ``size`` bytes (if not negative) are reached."""
+        searched = 0
+        while (end := self._data.find(b"\n", searched) + 1) == 0 and not 0 <= size <= len(self._data):
+            searched = len(self._data)
             if not self._fill(-1):
                 break
-        end = self._data.find(b"\n") + 1
-        return self._take(end or len(self._data))
+        end = end or len(self._data)
+        return self._take(min(end, size) if size >= 0 else end)
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer; return the number of bytes, fewer than its length only at the end."""
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.readline, b"")
 
     def _fill(self, wanted: int) -> bool:
         self.waits = (len(self._data), wanted, time.monotonic())

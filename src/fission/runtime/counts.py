@@ -60,6 +60,7 @@ class Counter:
                 str(one.pipe): {
                     "sent": {str(generation): number for generation, number in one.sent_by_generation().items()},
                     "dropped": one.dropped,
+                    "lost": {str(generation): number for generation, number in one.lost_before.items()},
                     "queue": one.queue,
                     "blocked_s": round(one.blocked_s, 6),
                 }

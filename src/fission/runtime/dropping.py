@@ -25,7 +25,7 @@ class DroppingOutlet(Outlet):
         self._number = self._window.next
         self._lost = 0
 
-    def put(self, payload: bytes | list[Any], head: int = 0) -> None:
+    def put(self, payload: bytes | list[Any], head: int = 0, *, wait: bool = True) -> None:
         """Number a block and send it if its consumer keeps up. Never blocks."""
         with self._lock:
             if self.closed:
@@ -50,6 +50,9 @@ class DroppingOutlet(Outlet):
             self._send_waiting(everything=True)
         super().restart(generation, window)
         self._number = window.next
+
+    def wait_for_room(self) -> None:
+        """It never waits."""
 
     def seek(self, number: int) -> None:
         """The next block put will have this number; those in between do not exist."""

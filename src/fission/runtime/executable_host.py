@@ -1,220 +1,138 @@
-"""The loop of an ExecutableJob: compute blocks into its named pipes or descriptors, blocks out of them.
+"""The loop of an ExecutableJob: compute blocks into its program, blocks out of it.
 
-Each pipe has a thread of its own, because the executable may read and write its pipes in any order and a named pipe blocks.
-The executable is started without a shell, in the job's folder, in the job's process group.
+With a RATIO, an input is released when what came of it is released (`fission.protocol.relay`), so that a new incarnation can feed a new
+program from the first unreleased block. Without one (RATIO = None), and without outputs, a block is done when the program has read it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import queue
-import subprocess
 import threading
-import time
-from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from fission.core.base_pipe import TruncatedBlock
+from fission.core.executable_job import output_ratio
 from fission.core.jobs import ExecutableJob
-from fission.errors import ExecutableError, error_text
+from fission.errors import ExecutableError, RatioError, error_text
 from fission.ports import JobBundle
-from fission.protocol.align import Batch
+from fission.protocol.align import Aligner, Batch
+from fission.protocol.frames import CLOSED
 from fission.protocol.optional import DEFAULT
-from fission.runtime import block_reader, codec, report
+from fission.protocol.relay import Relay
+from fission.runtime import codec, report
 from fission.runtime.exchange import Exchange
 from fission.runtime.outlet import Outlet
-from fission.runtime.program_ends import cannot_start, ending_of
+from fission.runtime.program import Intake, Program
+from fission.runtime.program_ends import ending_of
 
 log = logging.getLogger("fission.runtime")
 
-#: Blocks that wait for a slow executable beside its pipe's own 64 KiB; arbitrary, the window is what holds the rest.
-QUEUE_BLOCKS = 4
 #: Seconds between looks at what comes while an executable reads nothing, where it may read its inputs in any order. Arbitrary.
 ROOM_S = 0.1
-#: Seconds between attempts to wake threads that wait for an executable that has ended. Arbitrary.
-OPEN_AGAIN_S = 0.005
-#: Seconds between SIGTERM and SIGKILL when a job is stopped; the client's grace is longer. Arbitrary.
-TERM_S = 0.5
+#: Bytes that a program may have read and not answered without being suspected; what a program's own buffers hold. Arbitrary: eight
+#: times the largest buffer that is common.
+BUFFERED_BYTES = 1 << 20
+#: Seconds that a program with a full window may neither read nor write until it is said, and until it has broken its RATIO. Arbitrary.
+SUSPECT_S, BROKEN_S = 5.0, 30.0
+#: Seconds that a program may take to answer what it was given before numbering begins again; then it is ended and started anew. Arbitrary.
+DRAIN_S = 1.0
 
 
 class ExecutableHost:
-    """Runs one ExecutableJob on an exchange: pipes, process, end."""
+    """Runs one ExecutableJob on an exchange: feeding, numbering, end."""
 
     def __init__(self, job: ExecutableJob, exchange: Exchange, bundle: JobBundle) -> None:
         self._job = job
         self._exchange = exchange
+        self._bundle = bundle
         self._head_size = bundle.head_size
-        self._folder = bundle.folder
-        self._in_circle = bool(bundle.feedback)
+        ratio = output_ratio(job)
+        self._lock = threading.Lock()
+        waits = bool(job.inputs) and not job.is_source
+        self._relay = Relay(ratio, len(job.outputs)) if waits and job.outputs and ratio is not None else None
+        self._reads = waits and self._relay is None  # what was read is done with
+        self._sync = [index for index, pipe in enumerate(job.inputs) if not pipe.ASYNC]
         self._inputs_ended = False
-        self._queues: list[queue.Queue[bytes | None]] = [queue.Queue(QUEUE_BLOCKS) for _ in job.inputs]
-        self._paths: list[str] = []
-        self._theirs: list[int] = []  # descriptors that the executable inherits
-        self._ours: list[Callable[[], int]] = []  # open our end, inputs first
-        self._readers: list[block_reader.BlockReader] = []
-        self._unopened: set[int] = set()  # pipes whose threads have not got our end yet
-        self._threads: list[threading.Thread] = []
-        self._process: subprocess.Popen[bytes] | None = None
+        self._passed = 0  # compute blocks up to here were given to the program, or left out
         self._failure: BaseException | None = None  # of a thread, the first one
-        self._starting = False
-        self._started = threading.Event()
         self._ended = threading.Event()
-        self._room = threading.Event()  # a queue is not full any more
-        exchange.most_held = bundle.window_blocks // 2
+        self._room = threading.Event()  # an intake's queue has room again
+        self._moved_at = monotonic()  # when the program read or wrote something
+        self._owed_bytes = self._suspected = 0
+        self._numbered = threading.Event()  # the outputs' first numbers are known
+        self._program: Program | None = None
+        exchange.inputs_follow = self._releasable if waits else None
 
     def run(self) -> str:
         """Run the executable to its end; return the outcome.
 
         Raises:
             ExecutableError: it cannot be started, its exit code is not 0, or what it wrote is no block of its pipe.
+            RatioError: it gave more or fewer blocks than it promises.
         """
-        command = self._job.command(*self._make_pipes())
         try:
+            self._program = Program(self._job, self._bundle.folder, self)
+            if self._job.is_source:
+                self._numbered.set()
             self._exchange.start()  # before the executable, whose first block may come at once
-            self._start(command)
-            self._feed_inputs()
+            self._program.start()
+            self._feed_inputs(self._program)
             self._end_inputs()
-            self._await_end()
-            if self._failure is not None:
-                raise self._failure
-            code = self._process.returncode if self._process else 0
-            if code and not self._exchange.unwanted:
-                raise ExecutableError(f"{self._job.name}: {command[0]} {ending_of(code)}; what it wrote to standard error is above")
+            self._await_end(self._program)
             self._exchange.finish(tell=True)
             return report.FINISHED
         finally:
-            self._end_process()
-            for path in self._paths:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)
+            if self._program is not None:
+                self._program.stop()
+                self._program.remove_pipes()
 
-    # pipes
+    # called by the program's threads
 
-    def _make_pipes(self) -> tuple[list[str], list[str]]:
-        by_path = self._job.PASSES == "paths"
-        make = self._make_fifo if by_path else self._make_descriptors
-        inputs = [make(pipe.id, True) for pipe in self._job.inputs]
-        outputs = [make(pipe.id, False) for pipe in self._job.outputs]
-        return inputs, outputs
-
-    def _make_fifo(self, pipe: int, is_input: bool) -> str:
-        path = os.path.join(self._folder, f".pipe_{pipe}.fifo")
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        os.mkfifo(path, 0o600)
-        self._paths.append(path)
-        self._ours.append(lambda: os.open(path, os.O_WRONLY if is_input else os.O_RDONLY))
-        return path
-
-    def _make_descriptors(self, pipe: int, is_input: bool) -> str:
-        read, write = os.pipe()
-        theirs, ours = (read, write) if is_input else (write, read)
-        self._theirs.append(theirs)
-        self._ours.append(lambda: ours)
-        return str(theirs)
-
-    def _start(self, command: list[str]) -> None:
-        threading.Thread(target=self._begin, args=(command,), name="fission-start", daemon=True).start()
-        self._started.wait()
-        if self._failure is not None:
-            raise self._failure
-        for descriptor in self._theirs:
-            os.close(descriptor)
-        self._theirs = []
-        count = len(self._job.inputs)
-        self._unopened = set(range(count + len(self._job.outputs)))
-        for index in range(count):
-            self._thread(self._write_input, index)
-        for index in range(len(self._job.outputs)):
-            self._thread(self._read_output, count + index, index)
-        threading.Thread(target=self._watch, name="fission-watch", daemon=True).start()
-
-    def _begin(self, command: list[str]) -> None:
-        # in a thread: the order to stop, which is raised in the main thread, must not come between the program's first step and the
-        # moment at which it is known here, or nobody would tell it to stop
-        self._starting = True
-        try:
-            self._process = subprocess.Popen(command, cwd=self._folder, stdin=subprocess.DEVNULL, pass_fds=self._theirs)
-        except OSError as why:
-            self._failure = ExecutableError(f"{self._job.name}: cannot start {command[0]}: {cannot_start(why)}")
-        except BaseException as why:  # what the command has may be the user's
-            self._failure = why
-        finally:
-            self._started.set()
-
-    def _thread(self, target: Callable[..., None], *arguments: int) -> None:
-        thread = threading.Thread(target=target, args=arguments, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _watch(self) -> None:
-        process = self._process
-        if process is None:
-            return
-        while True:
-            try:
-                process.wait(block_reader.SAY_WAITING_S / 5)
-                break
-            except subprocess.TimeoutExpired:
-                for reader in self._readers:
-                    reader.say_waiting(time.monotonic())
+    def ended(self) -> None:
+        """The process has ended."""
         self._ended.set()
         self._exchange.wake()
-        # whoever waits for the executable to open a named pipe would wait for ever: open the other end for it; and for whoever only now
-        # begins to wait, so again and again
-        while self._unopened and any(map(os.path.exists, self._paths)):
-            for path in self._paths:
-                for mode in (os.O_RDONLY, os.O_WRONLY):
-                    with contextlib.suppress(OSError):
-                        os.close(os.open(path, mode | os.O_NONBLOCK))
-            time.sleep(OPEN_AGAIN_S)
 
-    def _open(self, position: int) -> int:
-        descriptor = self._ours[position]()
-        self._unopened.discard(position)
-        return descriptor
+    def has_read(self) -> None:
+        """The program may have read more of its inputs."""
+        self._room.set()
+        if not self._reads or self._program is None:
+            return
+        with self._lock:
+            done = min((self._program.intakes[index].read_upto() for index in self._sync), default=0)
+            if done > self._exchange.inlets.done:
+                self._moved_at = monotonic()
+                self._exchange.inlets.done = done
+        self._exchange.release()
 
-    def _write_input(self, index: int) -> None:
-        descriptor = self._open(index)
-        try:
-            while (data := self._queues[index].get()) is not None:
-                self._room.set()
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(descriptor, view) :]
-        except BrokenPipeError:
-            # it reads no more: take what comes, so that nobody waits for it
-            while self._queues[index].get() is not None:
-                pass
-        finally:
-            os.close(descriptor)
-
-    def _read_output(self, position: int, index: int) -> None:
+    def read_output(self, index: int, reader: Any) -> None:
+        """Take what comes on an output until its end."""
         pipe, outlet = self._job.outputs[index], self._exchange.outlets[index]
-        descriptor = self._open(position)
-        reader: Any = block_reader.BlockReader(descriptor, f"{pipe} from {self._job.EXECUTABLE}")
-        self._readers.append(reader)
         try:
-            self._read_blocks(pipe, outlet, reader)
+            self._read_blocks(index, pipe, outlet, reader)
         except TruncatedBlock as why:
             log.warning("%s; what came of it was not used", why)
         except EOFError as why:
             log.debug("%s: %s", pipe, str(why) or "end")
+        except RatioError as why:
+            self._fail(why)
         except BaseException as why:  # read_wrapper may be the user's; nothing else would report what ends this thread
-            text = f"{self._job.name}, output {index + 1}: what {self._job.EXECUTABLE} wrote is no block of {pipe}: {error_text(why)}"
-            self._fail(ExecutableError(text), why)
-        finally:
-            os.close(descriptor)
+            error = ExecutableError(
+                f"{self._job.name}, output {index + 1}: what {self._job.EXECUTABLE} wrote is no block of {pipe}: {error_text(why)}"
+            )
+            error.__cause__ = why
+            self._fail(error)
 
-    def _fail(self, error: ExecutableError, cause: BaseException) -> None:
-        error.__cause__ = cause
+    def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
-        self._end_process()
+        if self._program is not None:
+            self._program.stop()
 
-    def _read_blocks(self, pipe: Any, outlet: Outlet, reader: Any) -> None:
-        while not outlet.closed:
+    def _read_blocks(self, index: int, pipe: Any, outlet: Outlet, reader: Any) -> None:
+        while True:
             head = 0
             if self._job.HEAD:
                 start = reader.read(self._head_size)
@@ -224,52 +142,203 @@ class ExecutableHost:
             payload = bytes(pipe.read_wrapper(reader))
             if not payload:
                 return
-            outlet.put(payload, head)
-            outlet.flush()
+            self._moved_at = monotonic()
+            if self._relay is None:
+                self._numbered.wait()
+                outlet.put(payload, head)
+                outlet.flush()
+                continue
+            with self._lock:
+                number = self._relay.give(index)
+            if number is None:
+                raise RatioError(self._surplus(index))
+            if not outlet.closed:
+                outlet.seek(number)
+                outlet.put(payload, head)
+                outlet.flush()
+            with self._lock:
+                self._exchange.inlets.done = self._relay.answered
+            self._exchange.release()
+
+    # what may be released
+
+    def _releasable(self, released: int) -> int:
+        """Any thread: the compute block up to which inputs may go when all output blocks up to ``released`` are released."""
+        if self._relay is None:
+            return self._exchange.inlets.done
+        with self._lock:
+            return min(self._exchange.inlets.done, self._relay.release(released))
+
+    def _answer_pressed(self, program: Program) -> None:
+        """A producer waits for room: say how far this job and all after it have worked off what they were sent."""
+        exchange, relay = self._exchange, self._relay
+        done = exchange.inlets.done
+        idle = all(intake.all_read for intake in program.intakes)
+        if relay is None:
+            exchange.answer_pressed(self._passed if idle else done)
+            return
+        exchange.pressed = False
+        with self._lock:
+            # what it holds in buffers of its own it may give only when there is more
+            if idle and (not relay.owed or self._bytes_owed(relay) <= BUFFERED_BYTES):
+                done = relay.passed
+            number = min((exchange.worked_off(outlet) for outlet in exchange.outlets if not outlet.closed), default=CLOSED)
+            sent = max((outlet.last[1] for outlet in exchange.outlets if not outlet.closed), default=0)
+            through = done if number >= sent else min(done, relay.covered(number))
+            owed = relay.owed
+        exchange.inlets.say_starved(through, done)
+        self._suspect(owed, idle and done < relay.passed and number >= sent and not any(intake.shut for intake in program.intakes))
+
+    def _bytes_owed(self, relay: Relay) -> int:
+        return self._owed_bytes * relay.owed // max(1, relay.fed)
+
+    def _suspect(self, owed: int, stuck: bool) -> None:
+        """A program that has read everything and gives nothing, while nothing else may be given to it, stands still for ever."""
+        silent = monotonic() - self._moved_at
+        if not stuck or silent < SUSPECT_S:
+            return
+        text = f"{self._job.name} {self._counts()}, and has not answered {owed} of them for {silent:.0f} s. {self._remedy()}"
+        if silent >= BROKEN_S:
+            self._fail(RatioError(text))
+        elif not self._suspected:
+            self._suspected = 1
+            self._exchange.say("warning", {"text": text})
+
+    def _counts(self) -> str:
+        relay = self._relay
+        assert relay is not None
+        given = " and ".join(f"{count} on pipe {pipe.id}" for count, pipe in zip(relay.given, self._job.outputs, strict=True))
+        return f"was given {relay.fed} compute blocks and gave {given}"
+
+    def _remedy(self) -> str:
+        return (
+            f"RATIO is {self._job.RATIO}: so many blocks on each output for one on its first input; set RATIO to what it does "
+            "(an int or a fractions.Fraction), or to None if that varies"
+        )
+
+    def _surplus(self, index: int) -> str:
+        return f"{self._job.name} gave a block on pipe {self._job.outputs[index].id} too many: it {self._counts()}. {self._remedy()}"
 
     # the loop
 
-    def _feed_inputs(self) -> None:
+    def _feed_inputs(self, program: Program) -> None:
         exchange, inlets = self._exchange, self._exchange.inlets
         aligner = inlets.aligner
         if aligner is None:
-            self._feed_as_it_comes()
+            self._feed_as_it_comes(program)
             return
         while not self._ended.is_set():
+            program = self._program or program
             if exchange.stored.settling:
                 exchange.receive()
                 continue
+            if exchange.pressed:
+                self._answer_pressed(program)
             batch = inlets.take()
             if batch is not None:
-                self._write(batch)
+                self._write(program, batch)
             elif (beginning := aligner.beginning) is not None:
-                if aligner.generation != inlets.generation:
-                    exchange.switch(aligner.generation)
-                aligner.begin(beginning)
-                exchange.begin(beginning)
-            elif aligner.next > inlets.done + 1:
-                exchange.advance(aligner.next - 1)  # those behind the last one were left out, and are done with
+                self._begin(aligner, beginning)
+            elif aligner.next > self._passed + 1:
+                self._leave_out(program, aligner.next - 1)  # those after the last one do not exist
             elif inlets.finished or exchange.unwanted:
                 return
             else:
                 if inlets.exhausted:
-                    self._end_inputs()  # not at the end: who waits for the executable may be what keeps the other inputs from ending
+                    self._end_inputs()  # not at the end: what waits for the executable may be what keeps the other inputs from ending
                 exchange.receive()
 
-    def _feed_as_it_comes(self) -> None:
+    def _begin(self, aligner: Aligner, beginning: int) -> None:
+        """The inputs are open, for the first time, in a new generation, or further on than they were."""
+        exchange = self._exchange
+        if self._passed:
+            self._drain()
+            beginning = aligner.beginning or 0
+            if not beginning:
+                return
+        if self._relay is not None:
+            beginning = self._relay.first_from(beginning)
+        if aligner.generation != exchange.inlets.generation:
+            exchange.switch(aligner.generation)
+        aligner.begin(beginning)
+        with self._lock:
+            self._passed = beginning - 1
+            if self._relay is not None:
+                self._relay.begin(beginning)
+                self._owed_bytes = 0
+        if self._reads and self._job.outputs:
+            self._begin_outputs(beginning)
+        else:
+            exchange.begin(beginning, self._first_output(beginning))
+
+    def _first_output(self, beginning: int) -> int:
+        ratio = output_ratio(self._job)
+        return beginning if ratio is None else (beginning - 1) * ratio.numerator // ratio.denominator + 1
+
+    def _begin_outputs(self, beginning: int) -> None:
+        """Nothing says which output block belongs to which input: number on after what the consumers have had of earlier incarnations."""
+        exchange, job = self._exchange, self._job
+        again = self._bundle.incarnation > 1 and not exchange.begun
+        exchange.begin(beginning, 1)
+        if not again:
+            self._numbered.set()
+            return
+        while any(outlet.had is None and not outlet.closed for outlet in exchange.outlets) and not self._ended.is_set():
+            exchange.receive()
+        given = (beginning - 1) * job.inputs[self._sync[0]].BLOCK_COUNT
+        for outlet in exchange.outlets:
+            outlet.go_on_after(outlet.had or 0, given)
+        self._numbered.set()
+        if given:
+            had = " and ".join(f"{outlet.had or 0} blocks of pipe {outlet.pipe}" for outlet in exchange.outlets)
+            text = f"{job.name} was started anew and has RATIO = None: of {given} blocks that it had read, {had} came; the rest is lost"
+            exchange.say("warning", {"text": text})
+
+    def _drain(self) -> None:
+        """Before numbering begins again, the program must have answered what it was given; one that holds blocks back is started anew."""
+        program, relay = self._program, self._relay
+        if relay is None or program is None:
+            return
+        until = monotonic() + DRAIN_S
+        while monotonic() < until and not self._ended.is_set():
+            with self._lock:
+                if not relay.fed or (relay.owed == 0 and relay.answered == relay.passed):
+                    return
+            self._room.wait(ROOM_S / 10)
+            self._room.clear()
+            self._exchange._drain_inputs()
+        self._end_inputs()
+        self._await_end(program)
+        program.remove_pipes()
+        self._inputs_ended = False
+        self._ended.clear()
+        self._program = Program(self._job, self._bundle.folder, self)
+        self._program.start()
+
+    def _leave_out(self, program: Program, number: int) -> None:
+        with self._lock:
+            self._passed = number
+            if self._relay is not None:
+                self._relay.skip(number)
+                self._exchange.inlets.done = self._relay.answered
+            elif all(intake.all_read for intake in program.intakes):
+                self._exchange.inlets.done = number
+        self._exchange.release()
+
+    def _feed_as_it_comes(self, program: Program) -> None:
         """All inputs are ASYNC: nothing says when a compute block begins, so it gets every block, once, as it comes.
 
-        Neither the default nor a stored value: nobody knows how often it wants them, and a named pipe would be full of them.
+        Neither the default nor a stored value: how often it wants them is unknown, and a named pipe would be full of them.
         """
         exchange = self._exchange
-        inputs = [(pipe, exchange.inlets.optional[pipe.id], one) for pipe, one in zip(self._job.inputs, self._queues, strict=True)]
+        inputs = [(pipe, exchange.inlets.optional[pipe.id], one) for pipe, one in zip(self._job.inputs, program.intakes, strict=True)]
         while inputs and not self._ended.is_set() and not exchange.unwanted:
-            for pipe, values, one in inputs:
-                while values.waiting >= pipe.BLOCK_COUNT and not one.full():
+            for pipe, values, intake in inputs:
+                while values.waiting >= pipe.BLOCK_COUNT and not intake.queue.full():
                     for payload, head in _pairs(*values.take(), pipe.BLOCK_COUNT):
-                        self._put(one, self._bytes(pipe, payload, head))
+                        self._put(intake, self._bytes(pipe, payload, head))
                 if values.finished:
-                    self._put(one, None)
+                    self._put(intake, None)
             inputs = [entry for entry in inputs if not entry[1].finished]
             if any(values.waiting >= pipe.BLOCK_COUNT for pipe, values, _ in inputs):
                 exchange._drain_inputs()
@@ -279,21 +348,26 @@ class ExecutableHost:
                 exchange.receive()
         exchange.release(force=True)
 
-    def _write(self, batch: Batch) -> None:
-        columns: dict[int, int] = {}
-        for index, pipe in enumerate(self._job.inputs):
-            if not pipe.ASYNC:
-                columns[index] = len(columns)
+    def _write(self, program: Program, batch: Batch) -> None:
+        columns = {index: column for column, index in enumerate(self._sync)}
         for position, number in enumerate(batch.numbers):
+            with self._lock:
+                self._passed = number
+                if self._relay is not None:
+                    self._relay.feed(number)
             for index, pipe in enumerate(self._job.inputs):
                 if index in columns:
                     column = columns[index]
                     payload, head = batch.columns[column][position], batch.heads[column][position] if batch.heads else 0
                 else:
                     payload, head = self._exchange.inlets.optional[pipe.id].take()
-                for part, part_head in _pairs(payload, head, pipe.BLOCK_COUNT):
-                    self._put(self._queues[index], self._bytes(pipe, part, part_head))
-            self._exchange.advance(number)
+                parts = _pairs(payload, head, pipe.BLOCK_COUNT)
+                for place, (part, part_head) in enumerate(parts, 1):
+                    data = self._bytes(pipe, part, part_head)
+                    self._owed_bytes += len(data)
+                    self._put(program.intakes[index], data, number if place == len(parts) else 0)
+            if self._exchange.pressed:
+                self._answer_pressed(program)
             if self._ended.is_set():
                 return
 
@@ -304,44 +378,47 @@ class ExecutableHost:
             payload = codec.encoder(pipe, plain=True)(value)
         return head.to_bytes(self._head_size, "big") + payload if self._job.HEAD else bytes(payload)
 
-    def _put(self, target: queue.Queue[bytes | None], data: bytes | None) -> None:
+    def _put(self, target: Intake, data: bytes | None, number: int = 0) -> None:
+        item = None if data is None else (data, number)
         while not self._ended.is_set():
             with contextlib.suppress(queue.Full):
-                target.put(data, timeout=0.2)
+                target.queue.put(item, timeout=ROOM_S)
                 return
-            if self._in_circle:
-                self._exchange._drain_inputs()  # the executable may wait for room in an output that waits for one of its inputs
+            # also while it is busy: a producer that waits for room must get its answer, and in a circle of jobs the program may wait for
+            # room in an output whose consumer waits for this job to take what it sends
+            self._exchange._drain_inputs()
+            if self._exchange.pressed and self._program is not None:
+                self._answer_pressed(self._program)
 
     # the end
 
     def _end_inputs(self) -> None:
-        if not self._inputs_ended:
+        if not self._inputs_ended and self._program is not None:
             self._inputs_ended = True
-            for one in self._queues:
-                self._put(one, None)
+            for intake in self._program.intakes:
+                self._put(intake, None)
 
-    def _await_end(self) -> None:
-        while not self._ended.wait(0.2):
+    def _await_end(self, program: Program) -> None:
+        while not self._ended.wait(ROOM_S):
             if self._exchange.unwanted:
-                self._end_process()
-        for one in self._queues:
-            with contextlib.suppress(queue.Full):
-                one.put_nowait(None)
-        for thread in self._threads[len(self._queues) :]:
-            thread.join()
+                program.stop()
+            else:
+                self._exchange._drain_inputs()
+                if self._exchange.pressed:
+                    self._answer_pressed(program)
+        program.join_outputs()
+        self._raise_failure(program)
 
-    def _end_process(self) -> None:
-        if self._starting:
-            self._started.wait()
-        process = self._process
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
-        try:
-            process.wait(TERM_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    def _raise_failure(self, program: Program) -> None:
+        if self._failure is not None:
+            raise self._failure
+        unwanted = self._exchange.unwanted
+        if program.exit_code and not unwanted:
+            ending = ending_of(program.exit_code)
+            raise ExecutableError(f"{self._job.name}: {program.command[0]} {ending}; what it wrote to standard error is above")
+        relay = self._relay
+        if relay is not None and relay.owed and not unwanted and all(program.intakes[index].ended for index in self._sync):
+            raise RatioError(f"{self._job.name} gave too few blocks: it {self._counts()} until its inputs ended. {self._remedy()}")
 
 
 def _pairs(payload: Any, head: Any, count: int) -> list[tuple[Any, int]]:

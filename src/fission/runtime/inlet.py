@@ -165,6 +165,8 @@ class Inlets:
         self._forget(message.pipe)
         if again:
             self.pressed = True
+        if arrival is Arrival.NEW_LIFE and message.incarnation > 1 and (optional or (self.aligner is not None and self.aligner.next)):
+            self.say_had(message.pipe)
         behind = target.receiver.generation if optional else self.generation
         if arrival is Arrival.STALE and message.generation < behind and (optional or message.generation not in self.older):
             # a new life of the producer begins with a generation that this job has behind it, and was not there when it said so
@@ -319,6 +321,22 @@ class Inlets:
         found = self.aligner.releasable(done, generation) if self.aligner else []
         # one that has ended needs nothing any more, so its producer (a console, say) can end long before this job does
         return found + [(pipe, CLOSED if one.over else one.releasable) for pipe, one in self.optional.items()]
+
+    def say_had(self, only: int | None = None) -> None:
+        """Tell the producers (or that of one pipe) how far this job has their blocks: a new incarnation may not know."""
+        aligner = self.aligner
+        receivers = {} if aligner is None else {pipe: aligner.receiver(pipe) for pipe in self._block_counts}
+        if only in self.optional:
+            receivers = {only: self.optional[only].receiver}
+        with self._lock:
+            for pipe, receiver in receivers.items():
+                if (
+                    only in (None, pipe)
+                    and receiver.incarnation > 1
+                    and not self._closed
+                    and (aligner is None or receiver.generation == aligner.generation)
+                ):
+                    self._send(pipe, self._released.get(pipe, 0), receiver.high)
 
     def _say_taken(self, number: int) -> None:
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -41,11 +41,11 @@ class JobPipes(ABC):
         reset_to: the generation that the client wants a source to number in.
         pressed: a producer, or one before it, waits for a release that a snapshot of this job may hold back. Set back by the loop.
         starved_s: seconds spent waiting for blocks, without the wait that goes on since ``starved_since`` (`time.perf_counter`; 0: none).
-        most_held: inputs of so many compute blocks are held back at most while the outputs are not released; infinite for a
-            job whose every compute block gives one block to every output, which an executable need not do.
+        inputs_follow: gives the compute block up to which inputs may be released when all outputs are released up to a number; None
+            for a job whose every compute block gives one block to every output, which an executable need not do.
     """
 
-    most_held: float = float("inf")
+    inputs_follow: Callable[[int], int] | None = None
 
     def __init__(self, job: BaseJob, bundle: JobBundle, links: Links, lender: Lender | None = None, viewer: Viewer | None = None) -> None:
         """Prepare; nothing is sent before `start`.
@@ -136,12 +136,16 @@ class JobPipes(ABC):
         """Any thread: tell the client that the job lives, and where other machines reach it."""
         self.say("hello", {"addresses": dict(self._links.addresses)} if self._links.addresses else {})
 
-    def begin(self, first: int) -> None:
-        """The job's loop begins with compute block ``first``; what is before it is finished."""
+    def begin(self, first: int, first_output: int = 0) -> None:
+        """The job's loop begins with compute block ``first``; what is before it is finished.
+
+        ``first_output``: the number of the outputs' first block, where it is another one.
+        """
         self.begun = True
         self.inlets.done = first - 1
         for outlet in self.outlets:
-            outlet.begin(first)
+            outlet.begin(first_output or first)
+        self.inlets.say_had()
         self.release(force=True)
 
     def switch(self, generation: int) -> None:
@@ -182,10 +186,11 @@ class JobPipes(ABC):
     def answer_pressed(self, done: int) -> None:
         """Tell the producers that wait how far this job and all behind it have worked off what they sent; ``done``: this job itself."""
         self.pressed = False
-        behind = (self._through(outlet) for outlet in self.outlets if not outlet.closed)
+        behind = (self.worked_off(outlet) for outlet in self.outlets if not outlet.closed)
         self.inlets.say_starved(min([done, *behind]), done)
 
-    def _through(self, outlet: Outlet) -> int:
+    def worked_off(self, outlet: Outlet) -> int:
+        """The number up to which an output's consumer, and all after it, have worked off its blocks, as far as they have said."""
         keeps = self._async.get(outlet.pipe)
         return outlet.through if keeps is None else min(outlet.released + keeps, outlet.last[1])
 
@@ -229,9 +234,8 @@ class JobPipes(ABC):
         """
         upto = done = self.inlets.done
         if self.outlets:
-            upto = min(done, *(outlet.released for outlet in self.outlets))
-            if done - upto > self.most_held:
-                upto = int(done - self.most_held)
+            upto = min(outlet.released for outlet in self.outlets)
+            upto = min(done, upto) if self.inputs_follow is None else self.inputs_follow(upto)
         if self.keeper is None:
             return upto
         self.keeper.settle(upto)

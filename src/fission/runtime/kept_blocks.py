@@ -24,6 +24,8 @@ class KeptBlocks(ABC):
     Attributes:
         closed: the consumer needs nothing any more; what is put is dropped.
         near: the consumer is on this machine, and has part in its shared memory.
+        had: the last block that the consumer had when this incarnation's link was opened; None before it has said so.
+        lost_before: by generation, how many blocks fewer than an executable was given had come from earlier incarnations of it.
         through: its blocks up to here were worked off by the consumer and all behind it, as far as they were asked.
     """
 
@@ -49,6 +51,8 @@ class KeptBlocks(ABC):
         self._sent_before: dict[int, int] = {}  # the last number, by older generation
         self.taken = 0
         self.through = 0
+        self.had: int | None = None
+        self.lost_before: dict[int, int] = {}
 
     @abstractmethod
     def _flush(self) -> None:
@@ -89,7 +93,20 @@ class KeptBlocks(ABC):
             self._generation = generation
             self._ended = self._more = False
             self.taken = self.through = 0
+            self.had = None
             self._say_open()
+
+    def go_on_after(self, had: int, given: int) -> None:
+        """Number on after ``had``, which the consumer has of an earlier incarnation and may not have released.
+
+        Args:
+            had: as in the attribute.
+            given: blocks that the job was given and has released up to here, of which each should have come.
+        """
+        with self._lock:
+            self._window.resume_after(had)
+            self.lost_before[self._generation] = max(0, given - had)
+            self._allow = min(COALESCE_BLOCKS, self._window.room)
 
     def lift(self, generation: int) -> None:
         """Any thread: blocks of generations before this one do not wait for room any more.
@@ -220,6 +237,8 @@ class KeptBlocks(ABC):
                 self._release_older(message)
             else:
                 self.taken = max(self.taken, message.taken)
+                if self.had is None and (message.taken or not message.released):
+                    self.had = max(message.taken, message.released)
                 self._window.release(message.released)
                 self._allow = min(COALESCE_BLOCKS, self._window.room)
             self._changed.notify_all()

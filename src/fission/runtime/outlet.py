@@ -78,12 +78,13 @@ class Outlet(KeptBlocks):
         self._hold_until = -1.0
         self._behind = False
 
-    def put(self, payload: bytes | list[Any], head: int = 0) -> None:
+    def put(self, payload: bytes | list[Any], head: int = 0, *, wait: bool = True) -> None:
         """Number a block and send it, now or with its followers. Blocks while the window is full.
 
         Args:
             payload: the block, or [payload, buffer, ...], or [payload, lease, ...].
             head: its head as a number.
+            wait: whether to wait for room; else the caller calls `wait_for_room` when it has put this compute block's other outputs.
         """
         if type(payload) is bytes and not head and self._heads is None:
             # A block that follows others which are held joins them without the lock: this is most of what a fast block costs. What is
@@ -94,7 +95,7 @@ class Outlet(KeptBlocks):
             if 1 < len(pending) < self._allow and self._size < COALESCE_BYTES and (self._behind or perf_counter() < self._hold_until):
                 return
             with self._lock:
-                self._send_or_hold()
+                self._send_or_hold(wait)
             return
         with self._lock:
             self._pending.append(payload)
@@ -104,7 +105,13 @@ class Outlet(KeptBlocks):
                 if self._heads is None:
                     self._heads = [0] * (len(self._pending) - 1)
                 self._heads.append(head)
-            self._send_or_hold()
+            self._send_or_hold(wait)
+
+    def wait_for_room(self) -> None:
+        """Block while the window is full. For after a `put` that did not wait."""
+        if not self._allow and not self.closed:
+            with self._lock:
+                self._wait_for_room()
 
     def seek(self, number: int) -> None:
         """The next block put will have this number; those in between do not exist."""
@@ -136,7 +143,7 @@ class Outlet(KeptBlocks):
 
     # with the lock held
 
-    def _send_or_hold(self) -> None:
+    def _send_or_hold(self, wait: bool = True) -> None:
         """What is held has grown."""
         if 0 < len(self._pending) < self._allow and self._size < COALESCE_BYTES:
             now = perf_counter()
@@ -145,7 +152,7 @@ class Outlet(KeptBlocks):
                     self._hold_from(now)
                 return
         self._flush()
-        if not self._allow:
+        if wait and not self._allow:
             self._wait_for_room()
 
     def _hold_from(self, now: float) -> None:

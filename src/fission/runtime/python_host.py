@@ -401,5 +401,11 @@ class PythonHost:
         flags = self._finished_head if self._job.finished else 0
         if self._number == 1 and self._generation and self._job.is_source:
             flags |= self._reset_head
+        if len(self._outlets) == 1:
+            self._outlets[0].put(payloads[0], (heads[0] if heads else 0) | flags)
+            return
+        # all before it waits for room on any: a join may hold what would make room until it has this block's other outputs
         for index, outlet in enumerate(self._outlets):
-            outlet.put(payloads[index], (heads[index] if heads else 0) | flags)
+            outlet.put(payloads[index], (heads[index] if heads else 0) | flags, wait=False)
+        for outlet in self._outlets:
+            outlet.wait_for_room()

@@ -1,0 +1,301 @@
+"""One start of an executable: its process, its named pipes or descriptors, and a thread for each of them.
+
+Each pipe has a thread of its own, because the executable may read and write its pipes in any order and a named pipe blocks.
+The executable is started without a shell, in the job's folder, in the job's process group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import queue
+import struct
+import subprocess
+import termios
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from fission.core.jobs import ExecutableJob
+from fission.errors import ExecutableError
+from fission.runtime.block_reader import SAY_WAITING_S, BlockReader
+from fission.runtime.program_ends import cannot_start
+
+#: Blocks that wait for a slow executable beside its pipe's own 64 KiB; arbitrary, the window is what holds the rest.
+QUEUE_BLOCKS = 4
+#: Seconds between attempts to wake threads that wait for an executable that has ended. Arbitrary.
+OPEN_AGAIN_S = 0.005
+#: Seconds between SIGTERM and SIGKILL when a job is stopped; the client's grace is longer. Arbitrary.
+TERM_S = 0.5
+#: Seconds between looks at what the program has read of the bytes that wait in its pipes. Arbitrary.
+LOOK_S = 0.05
+#: The same for the last blocks, before the program is given their end. Arbitrary.
+UNREAD_S = 0.005
+
+
+class Owner(Protocol):
+    """What a program reports to. All methods but `ended` are called by the threads of single pipes."""
+
+    def read_output(self, index: int, reader: BlockReader) -> None:
+        """Take what comes on an output until its end; does not raise."""
+        ...
+
+    def has_read(self) -> None:
+        """The program may have read more of its inputs."""
+        ...
+
+    def ended(self) -> None:
+        """The process has ended."""
+        ...
+
+
+class Intake:
+    """One input of the program.
+
+    Attributes:
+        queue: (bytes, compute block that ends with them or 0); None ends the input.
+        shut: the program has closed its end.
+        closed: nothing more is written.
+        ended: the program had read everything when it was given the end.
+    """
+
+    def __init__(self) -> None:
+        self.queue: queue.Queue[tuple[bytes, int] | None] = queue.Queue(QUEUE_BLOCKS)
+        self.shut = self.closed = self.ended = False
+        self.descriptor = -1
+        self.lock = threading.Lock()
+        self._written = 0
+        self._ends: deque[tuple[int, int]] = deque()  # (bytes up to the end of a compute block, its number)
+        self._read = 0
+        self._waits = threading.Event()
+
+    def take(self) -> tuple[bytes, int] | None:
+        """The writing thread: return what is to be written next; None at the end. What was taken before is written."""
+        self._waits.set()
+        try:
+            return self.queue.get()
+        finally:
+            self._waits.clear()
+
+    def refuse(self, number: int) -> None:
+        """The program has closed its end and does not want this one either."""
+        self._read = number or self._read
+
+    def write(self, data: bytes, number: int) -> None:
+        """Write one block. Blocks while the pipe is full. Raises BrokenPipeError: the program reads no more."""
+        view = memoryview(data)
+        if number:
+            with self.lock:
+                self._ends.append((self._written + len(data), number))
+        while view:
+            count = os.write(self.descriptor, view)
+            with self.lock:
+                self._written += count
+            view = view[count:]
+
+    @property
+    def unread(self) -> int:
+        """Bytes that were written and that the program has not read."""
+        if self.shut or self.descriptor < 0:
+            return 0
+        try:
+            return int(struct.unpack("i", fcntl.ioctl(self.descriptor, termios.FIONREAD, b"\0\0\0\0"))[0])
+        except OSError:
+            return 0  # not on this system: what was written counts as read
+
+    def read_upto(self) -> int:
+        """The last compute block that the program has read whole; 0 before the first."""
+        with self.lock:
+            if self.closed:
+                return self._read  # what it has not read of the last ones is no longer known
+            taken = self._written - self.unread
+            while self._ends and self._ends[0][0] <= taken:
+                self._read = self._ends.popleft()[1]
+        return self._read
+
+    @property
+    def all_read(self) -> bool:
+        """Whether the program has read everything that it was given."""
+        return self._waits.is_set() and self.queue.empty() and not self.unread
+
+    def close(self) -> None:
+        """Let go of the descriptor: the program sees the end."""
+        with self.lock:
+            if self.descriptor >= 0:
+                os.close(self.descriptor)
+            self.descriptor, self.closed = -1, True
+
+
+class Program:
+    """Starts an executable once, feeds it and hands over what it gives.
+
+    Attributes:
+        intakes: in the order of the job's inputs.
+        over: set when the process has ended.
+    """
+
+    def __init__(self, job: ExecutableJob, folder: str, owner: Owner) -> None:
+        """Make the pipes. Args: job: whose executable. folder: it runs there. owner: is told what happens."""
+        self._job, self._folder, self._owner = job, folder, owner
+        self.intakes = [Intake() for _ in job.inputs]
+        self.over = threading.Event()
+        self._paths: list[str] = []
+        self._theirs: list[int] = []  # descriptors that the executable inherits
+        self._ours: list[Callable[[], int]] = []  # open our end, inputs first
+        self._readers: list[BlockReader] = []
+        self._unopened: set[int] = set()  # pipes whose threads have not got our end yet
+        self._outputs: list[threading.Thread] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._failure: BaseException | None = None
+        self._starting = False
+        self._started = threading.Event()
+        make = self._make_fifo if job.PASSES == "paths" else self._make_descriptors
+        inputs = [make(pipe.id, True) for pipe in job.inputs]
+        outputs = [make(pipe.id, False) for pipe in job.outputs]
+        self.command = job.command(inputs, outputs)
+
+    @property
+    def exit_code(self) -> int:
+        """As in `subprocess`; 0 while it runs."""
+        return (self._process.returncode or 0) if self._process else 0
+
+    def _make_fifo(self, pipe: int, is_input: bool) -> str:
+        path = os.path.join(self._folder, f".pipe_{pipe}.fifo")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        os.mkfifo(path, 0o600)
+        self._paths.append(path)
+        self._ours.append(lambda: os.open(path, os.O_WRONLY if is_input else os.O_RDONLY))
+        return path
+
+    def _make_descriptors(self, pipe: int, is_input: bool) -> str:
+        read, write = os.pipe()
+        theirs, ours = (read, write) if is_input else (write, read)
+        self._theirs.append(theirs)
+        self._ours.append(lambda: ours)
+        return str(theirs)
+
+    def start(self) -> None:
+        """Start the process and the threads. Raises ExecutableError: it cannot be started."""
+        threading.Thread(target=self._begin, name="fission-start", daemon=True).start()
+        self._started.wait()
+        if self._failure is not None:
+            raise self._failure
+        for descriptor in self._theirs:
+            os.close(descriptor)
+        self._theirs = []
+        count = len(self.intakes)
+        self._unopened = set(range(count + len(self._job.outputs)))
+        for index in range(count):
+            threading.Thread(target=self._write_input, args=(index,), name=f"fission-input-{index}", daemon=True).start()
+        for index in range(len(self._job.outputs)):
+            thread = threading.Thread(target=self._read_output, args=(count + index, index), name=f"fission-output-{index}", daemon=True)
+            self._outputs.append(thread)
+            thread.start()
+        threading.Thread(target=self._watch, name="fission-watch", daemon=True).start()
+
+    def _begin(self) -> None:
+        # in a thread: the order to stop, which is raised in the main thread, must not come between the program's first step and the
+        # moment at which it is known here, or it would never receive SIGTERM
+        self._starting = True
+        command = self.command
+        try:
+            self._process = subprocess.Popen(command, cwd=self._folder, stdin=subprocess.DEVNULL, pass_fds=self._theirs)
+        except OSError as why:
+            self._failure = ExecutableError(f"{self._job.name}: cannot start {command[0]}: {cannot_start(why)}")
+        except BaseException as why:  # what the command has may be the user's
+            self._failure = why
+        finally:
+            self._started.set()
+
+    def _watch(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        while True:
+            pending = not all(intake.closed or intake.all_read for intake in self.intakes)
+            try:
+                process.wait(LOOK_S if pending else SAY_WAITING_S / 5)
+                break
+            except subprocess.TimeoutExpired:
+                self._owner.has_read()
+                for reader in self._readers:
+                    reader.say_waiting(time.monotonic())
+        self.over.set()
+        self._owner.ended()
+        # a thread that waits for the executable to open a named pipe would wait for ever: open the other end for it; and for a thread that
+        # only now begins to wait, so again and again
+        while self._unopened and any(map(os.path.exists, self._paths)):
+            for path in self._paths:
+                for mode in (os.O_RDONLY, os.O_WRONLY):
+                    with contextlib.suppress(OSError):
+                        os.close(os.open(path, mode | os.O_NONBLOCK))
+            time.sleep(OPEN_AGAIN_S)
+
+    def _open(self, position: int) -> int:
+        descriptor = self._ours[position]()
+        self._unopened.discard(position)
+        return descriptor
+
+    def _write_input(self, index: int) -> None:
+        intake = self.intakes[index]
+        intake.descriptor = self._open(index)
+        try:
+            while (item := intake.take()) is not None:
+                intake.write(*item)
+                self._owner.has_read()
+            # not before: what is unread cannot be seen through a closed pipe, and a program that ends now has read enough
+            while intake.unread and not self.over.wait(UNREAD_S):
+                pass
+            intake.ended = not self.over.is_set()
+        except BrokenPipeError:
+            # it reads no more: take what comes, so that its other pipes go on. One that was killed has not chosen to stop reading
+            if not self.over.wait(TERM_S):
+                intake.shut = True
+                self._owner.has_read()
+            while (item := intake.take()) is not None:
+                if intake.shut:
+                    intake.refuse(item[1])
+                    self._owner.has_read()
+        finally:
+            intake.close()
+
+    def _read_output(self, position: int, index: int) -> None:
+        descriptor = self._open(position)
+        reader = BlockReader(descriptor, f"{self._job.outputs[index]} from {self._job.EXECUTABLE}")
+        self._readers.append(reader)
+        try:
+            self._owner.read_output(index, reader)
+        finally:
+            os.close(descriptor)
+
+    def join_outputs(self) -> None:
+        """Block until all that it wrote was taken: the process has ended."""
+        for intake in self.intakes:
+            with contextlib.suppress(queue.Full):
+                intake.queue.put_nowait(None)
+        for thread in self._outputs:
+            thread.join()
+
+    def stop(self) -> None:
+        """End the process if it still runs: SIGTERM, then SIGKILL. Any thread."""
+        if self._starting:
+            self._started.wait()
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(TERM_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def remove_pipes(self) -> None:
+        """Remove the named pipes. Idempotent."""
+        for path in self._paths:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)

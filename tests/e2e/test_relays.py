@@ -1,0 +1,269 @@
+"""Executables as relays: whatever is killed, and whenever, each block arrives once, or is counted; programs that break their RATIO."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.e2e.failover import PATIENT, Stage, project_of
+from tests.e2e.support import column, finish, network, rows
+from tests.waiting import CommandLine
+
+pytestmark = pytest.mark.usefixtures("own_modules")
+
+LIMIT = 6000
+#: A fast source, programs, and a consumer that is slower than all of them: windows and pipes are full when something is killed.
+JOBS = """
+class Fast(PythonJob):
+    CHECKPOINT = 500
+    def setup(self, *args, **kwargs):
+        self.number = 0
+    def run(self):
+        self.number += 1
+        if self.number == 6000:
+            self.finish()
+        return self.number
+
+class Slow(PythonJob):
+    def run(self, value):
+        time.sleep(0.0002)
+        return value
+
+class Script(ExecutableJob):
+    EXECUTABLE = "sh"
+    PARAMETERS = "relay.sh"
+    DEPENDENCIES = "net/source"
+
+class Program(ExecutableJob):
+    EXECUTABLE = sys.executable
+    PARAMETERS = "program.py"
+    DEPENDENCIES = "net/source"
+
+class Varies(Script):
+    RATIO = None
+
+class Twice(Program):
+    RATIO = 2
+
+class Third(Program):
+    from fractions import Fraction
+    RATIO = Fraction(1, 3)
+
+class Fives(JSONPipe):
+    BLOCK_COUNT = 5
+"""
+TWICE = "import sys\nout = open(sys.argv[4], 'w')\nfor line in open(sys.argv[2]):\n    print(line, end=line, file=out, flush=True)\n"
+THIRD = """
+import sys
+out = open(sys.argv[4], "w")
+lines = []
+for line in open(sys.argv[2]):
+    lines.append(int(line))
+    if len(lines) == 3:
+        print(sum(lines), file=out, flush=True)
+        lines = []
+"""
+CHAIN = """
+Fast(outputs=[{into}(1)]),
+{job}(inputs=[{into}(1)], outputs=[{out}(2)]),
+Slow(inputs=[{out}(2)], outputs=[PicklePipe(3)]),
+CSVSinkJob("result.csv", inputs=[PicklePipe(3)]),
+"""
+RATIOS = {
+    "one for one": ("Script", "", "JSONPipe", list(range(1, LIMIT + 1))),
+    "two for one": ("Twice", TWICE, "JSONPipe", [number for number in range(1, LIMIT + 1) for _ in range(2)]),
+    "one for three": ("Third", THIRD, "JSONPipe", [3 * number for number in range(2, LIMIT + 1, 3)]),
+    "five at a time": ("Script", "", "Fives", list(range(1, LIMIT + 1))),
+}
+KILLS: dict[str, Callable[[Stage], object]] = {
+    "program": lambda stage: stage.kill_program(2),
+    "job": lambda stage: stage.kill_job(2),
+    "job and consumer": lambda stage: (stage.kill_job(2), stage.kill_job(3)),
+    "job and source": lambda stage: (stage.kill_job(1), stage.kill_job(2)),
+}
+
+
+def killed_at(kill: Callable[[Stage], object], *counts: int) -> Callable[[Stage], Awaitable[None]]:
+    async def script(stage: Stage) -> None:
+        for count in counts:
+            await stage.rows(count)
+            before = len(stage.failovers)
+            kill(stage)
+            await stage.until(lambda before=before: len(stage.failovers) > before, "a failover")
+
+    return script
+
+
+def staged(fission: CommandLine, listed: str, program: str = "", jobs: str = "") -> Stage:
+    files = project_of(listed, JOBS + jobs, PATIENT)
+    fission.project(files | {"net/source/program.py": program})
+    return Stage(fission, sink=4)
+
+
+QUICK = [("one for one", "job"), ("one for three", "job and source"), ("two for one", "program")]
+SOAK = [
+    pytest.param(kind, kill, marks=[pytest.mark.slow, pytest.mark.soak]) for kind in RATIOS for kill in KILLS if (kind, kill) not in QUICK
+]
+
+
+@pytest.mark.parametrize(("kind", "kill"), [*QUICK, *SOAK])
+def test_nothing_is_lost_when_an_executable_is_killed(fission: CommandLine, kind: str, kill: str) -> None:
+    """Its inputs wait for what comes of them: neither what the program has read nor what it has written may be gone with it."""
+    job, program, pipe, wanted = RATIOS[kind]
+    stage = staged(fission, CHAIN.format(job=job, into=pipe, out="JSONPipe"), program)
+    ran = stage.run(killed_at(KILLS[kill], len(wanted) // 6, len(wanted) // 2))
+    assert ran.summary.exit_code == 0, ran
+    assert column(ran.result) == wanted, ran
+    counts = [pipe for job in ran.summary.jobs.values() for pipe in job.counts["inputs"].values()]
+    assert not any(one["lost"] or one["dummies"] for one in counts), ran
+
+
+@pytest.mark.parametrize("kill", ["program", "job"])
+def test_what_a_program_without_a_ratio_loses_is_counted_to_the_block(fission: CommandLine, kill: str) -> None:
+    stage = staged(fission, CHAIN.format(job="Varies", into="JSONPipe", out="JSONPipe"))
+    ran = stage.run(killed_at(KILLS[kill], 300))
+    found = column(ran.result)
+    assert found == sorted(set(found))
+    lost = ran.summary.jobs[2].counts["outputs"]["2"]["lost"]
+    assert LIMIT - len(found) == lost, ran
+    assert f"{lost} lost" in "\n".join(ran.summary.lines())
+    if lost:
+        assert any(kind == "warning" and "RATIO = None" in text and "the rest is lost" in text for kind, text in ran.told), ran
+
+
+@pytest.mark.parametrize("kill", ["program", "job"])
+def test_a_sink_that_is_killed_is_given_again_what_it_had_not_read(fission: CommandLine, kill: str) -> None:
+    listed = "Fast(outputs=[JSONPipe(1)]), Reads(inputs=[JSONPipe(1)])"
+    jobs = """
+class Reads(Program):
+    pass
+"""
+    # one line at a time, unbuffered, so that what it has read is what it has written
+    program = """
+import os, sys, time
+source, target = os.open(sys.argv[2], os.O_RDONLY), os.open("kept.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+line = b""
+while byte := os.read(source, 1):
+    line += byte
+    if byte == b"\\n":
+        os.write(target, line)
+        line = b""
+"""
+    stage = staged(fission, listed, program, jobs)
+
+    def kept() -> list[int]:
+        path = stage.folder(2) / "kept.txt"
+        return [int(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []
+
+    async def script(stage: Stage) -> None:
+        for count in (500, 3000):
+            await stage.until(lambda count=count: len(kept()) >= count, f"{count} lines")
+            before = len(stage.failovers)
+            KILLS[kill](stage)
+            await stage.until(lambda before=before: len(stage.failovers) > before, "a failover")
+
+    ran = stage.run(script)
+    assert ran.summary.exit_code == 0, ran
+    found = kept()
+    missing = set(range(1, LIMIT + 1)) - set(found)
+    # the block that it had read and not written when it was killed is its own; between the last look and a kill of the whole job it may
+    # have read some that are given again
+    assert len(missing) <= 2, missing
+    assert sorted(set(found))[-1] == LIMIT
+
+
+# -- programs that break their RATIO
+
+
+def wrong(fission: CommandLine, job: str, program: str, exit_code: int = 1) -> str:
+    files = network(
+        JOBS + job, "Count(3000, outputs=[JSONPipe(1)]), Odd(inputs=[JSONPipe(1)], outputs=[JSONPipe(2)]), Show(inputs=[JSONPipe(2)])"
+    )
+    fission.project(files | {"net/source/program.py": program})
+    client = fission.start("net", "simulate")
+    client.end_input()
+    return finish(client, fission.root, exit_code).stderr
+
+
+ODD = "class Odd(Program):\n    {}\n"
+
+
+def test_a_program_that_gives_more_than_it_promises_is_named(fission: CommandLine) -> None:
+    told = wrong(fission, ODD.format("pass"), TWICE)
+    assert "Odd 2 gave a block on pipe 2 too many" in told
+    assert "set RATIO to what it does" in told
+    assert told.count("Odd 2 failed") == 1  # a new incarnation would do the same
+
+
+def test_a_program_that_gives_less_than_it_promises_is_named(fission: CommandLine) -> None:
+    told = wrong(fission, ODD.format("pass"), THIRD)
+    assert "Odd 2 gave too few blocks: it was given 3000 compute blocks and gave 1000 on pipe 2" in told
+    assert "RATIO = 1" in told or "RATIO is 1" in told
+
+
+def test_a_program_that_swallows_more_than_a_window_does_not_stand_still(fission: CommandLine) -> None:
+    """A stream without end: no end of the inputs would show it."""
+    job = """
+class Odd(Program):
+    pass
+
+class Text(PythonJob):
+    def run(self):
+        number = 0
+        while True:
+            number += 1
+            yield "x" * 1000
+
+import fission.runtime.executable_host as host
+host.SUSPECT_S, host.BROKEN_S = 0.3, 1.0
+"""
+    listed = "Text(outputs=[JSONPipe(1)]), Odd(inputs=[JSONPipe(1)], outputs=[JSONPipe(2)]), Show(inputs=[JSONPipe(2)])"
+    program = """
+import sys
+out = open(sys.argv[4], "w")
+for number, line in enumerate(open(sys.argv[2])):
+    if not number % 10:
+        print(number, file=out, flush=True)
+"""
+    fission.project(network(JOBS + job, listed) | {"net/source/program.py": program})
+    client = fission.start("net", "simulate")
+    client.end_input()
+    done = finish(client, fission.root, 1)
+    assert re.search(r"Odd 2 was given \d+ compute blocks and gave \d+ on pipe 2, and has not answered \d+ of them", done.stderr), done
+    assert "set RATIO" in done.stderr
+
+
+@pytest.mark.parametrize("ratio", ["0", "-1", "0.5", "'1'", "True"])
+def test_a_wrong_ratio_is_refused(fission: CommandLine, ratio: str) -> None:
+    files = network(
+        JOBS + ODD.format(f"RATIO = {ratio}"),
+        "Count(3, outputs=[JSONPipe(1)]), Odd(inputs=[JSONPipe(1)], outputs=[JSONPipe(2)]), Show(inputs=[JSONPipe(2)])",
+    )
+    fission.project(files | {"net/source/program.py": ""})
+    done = fission.run("net", "check", exit_code=2)
+    assert "RATIO must be an int or fractions.Fraction above 0, or None" in done.stdout + done.stderr
+
+
+def test_a_program_may_vary_where_it_says_so(fission: CommandLine) -> None:
+    files = network(
+        JOBS,
+        "Count(30, outputs=[JSONPipe(1)]), Varies(inputs=[JSONPipe(1)], outputs=[JSONPipe(2)]), CSVSinkJob('r.csv', inputs=[JSONPipe(2)])",
+    )
+    fission.project(files | {"net/source/relay.sh": "exec grep --line-buffered 1 <$2 >$4\n"})
+    done = fission.run("net", "simulate", "--json", exit_code=0)
+    assert column(fission.root / "net/simulation/3/r.csv") == [number for number in range(1, 31) if "1" in str(number)]
+    assert json.loads(done.stdout)["jobs"]["2"]["outputs"]["2"]["lost"] == 0
+    assert rows(fission.root / "net/simulation/3/r.csv")
+
+
+def test_a_snapshot_of_a_program_is_refused(fission: CommandLine) -> None:
+    files = network(
+        JOBS + ODD.format("CHECKPOINT = 5"),
+        "Count(3, outputs=[JSONPipe(1)]), Odd(inputs=[JSONPipe(1)], outputs=[JSONPipe(2)]), Show(inputs=[JSONPipe(2)])",
+    )
+    fission.project(files | {"net/source/program.py": ""})
+    done = fission.run("net", "check", exit_code=2)
+    assert "CHECKPOINT must be None: FISSION cannot take a snapshot of a program" in done.stdout + done.stderr

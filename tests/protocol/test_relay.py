@@ -1,0 +1,148 @@
+"""Relays: whatever an executable's ratio, and whenever it dies, each output block has one number, and no input is released too early."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import groupby
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fission.errors import LocalProtocolError
+from fission.protocol.relay import Relay
+from tests.protocol.caught import assert_caught
+
+RATIOS = [Fraction(1), Fraction(2), Fraction(1, 3), Fraction(3, 2), Fraction(2, 5)]
+
+
+def answers(numbers: list[int], ratio: Fraction) -> list[tuple[int, tuple[int, ...]]]:
+    """What a program gives that was started with these compute blocks: (number it must have, the compute blocks that it is made of)."""
+    found = []
+    takes, gives = ratio.denominator, ratio.numerator
+    for group in (numbers[start : start + takes] for start in range(0, len(numbers) - takes + 1, takes)):
+        for position in range(gives):
+            found.append(((group[0] - 1) * gives // takes + 1 + position, (position, *group)))
+    return found
+
+
+@st.composite
+def plays(draw: st.DrawFn) -> tuple[Fraction, int, list[str]]:
+    steps = draw(st.lists(st.sampled_from(["feed", "feed", "give 0", "give 1", "release", "die"]), max_size=120))
+    return draw(st.sampled_from(RATIOS)), draw(st.integers(1, 2)), steps
+
+
+def play(kind: type[Relay], played: tuple[Fraction, int, list[str]]) -> None:
+    """A consumer that keeps what is new, a producer that feeds again what is not released."""
+    ratio, outputs, steps = played
+    relay = kind(ratio, outputs)
+    fed: list[int] = []
+    arrived: list[dict[int, tuple[int, ...]]] = [{} for _ in range(outputs)]
+    released = 0
+
+    def give(output: int) -> None:
+        owed = answers(fed, ratio)
+        if relay.given[output] == len(owed):
+            return  # the program has nothing to say
+        number, content = owed[relay.given[output]]
+        assert relay.give(output) == number
+        known = arrived[output].setdefault(number, content)
+        assert known == content, "another block has the number"
+        assert len(arrived[output]) == number, "a number was left out"
+
+    for step in steps:
+        if step == "feed":
+            number = relay.passed + 1
+            relay.feed(number)
+            fed.append(number)
+        elif step.startswith("give"):
+            give(min(int(step[-1]), outputs - 1))
+        elif step == "release":
+            upto = min(map(len, arrived))
+            now = relay.release(upto)
+            assert now >= released
+            # everything that comes of it has arrived
+            assert now * ratio <= upto
+            released = now
+        else:
+            relay.begin(relay.first_from(released + 1))
+            fed = []
+    assert relay.answered <= relay.passed
+
+
+@given(plays())
+def test_each_block_has_one_number_and_no_input_goes_too_early(played: tuple[Fraction, int, list[str]]) -> None:
+    play(Relay, played)
+
+
+class ReleasesWhatWasRead(Relay):
+    """As executables once were: inputs are released, whatever came of them."""
+
+    def release(self, released: int) -> int:
+        super().release(released)
+        return self.passed
+
+
+class NumbersOn(Relay):
+    """Outputs are numbered from 1 by each program."""
+
+    def give(self, output: int) -> int | None:
+        return self.given[output] if super().give(output) is not None else None
+
+
+class ReleasesHalfAGroup(Relay):
+    def first_from(self, beginning: int) -> int:
+        return beginning + 1
+
+
+@pytest.mark.parametrize("broken", [ReleasesWhatWasRead, NumbersOn, ReleasesHalfAGroup])
+def test_a_broken_relay_is_noticed(broken: type[Relay]) -> None:
+    assert_caught(lambda played: play(broken, played), plays())
+
+
+def test_what_was_not_given_has_no_number() -> None:
+    relay = Relay(Fraction(1), 1)
+    assert relay.give(0) is None
+    relay.feed(1)
+    assert relay.give(0) == 1
+    assert relay.give(0) is None
+
+
+def test_compute_blocks_that_do_not_exist_leave_a_gap() -> None:
+    relay = Relay(Fraction(1), 1)
+    relay.skip(2)
+    assert relay.answered == relay.release(0) == 2
+    for number in (3, 7):
+        relay.feed(number)
+    assert [relay.give(0), relay.give(0)] == [3, 7]
+    assert relay.release(3) == 6
+    assert relay.owed == 0
+    relay.skip(9)
+    assert relay.release(3) == 6
+    assert relay.release(7) == relay.answered == 9
+
+
+def test_a_group_that_is_not_whole_is_owed_by_the_inputs() -> None:
+    relay = Relay(Fraction(1, 3), 1)
+    for number in range(1, 5):
+        relay.feed(number)
+    assert relay.owed == 3
+    assert relay.give(0) == 1
+    assert (relay.owed, relay.answered, relay.release(1)) == (0, 3, 3)
+
+
+def test_misuse() -> None:
+    with pytest.raises(LocalProtocolError):
+        Relay(Fraction(0), 1)
+    relay = Relay(Fraction(1), 1)
+    relay.feed(1)
+    with pytest.raises(LocalProtocolError):
+        relay.feed(1)
+
+
+def test_answers_are_in_order() -> None:
+    """The reference itself: numbers of one program's outputs are consecutive."""
+    for ratio in RATIOS:
+        numbers = [number for number, _ in answers(list(range(1, 31)), ratio)]
+        assert [len(list(group)) for _, group in groupby(numbers)] == [1] * len(numbers)
+        assert numbers == list(range(1, len(numbers) + 1))
