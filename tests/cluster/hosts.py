@@ -81,6 +81,7 @@ class Host:
     Attributes:
         name: of its namespace.
         ip: its address; other hosts and the client reach it there.
+        ipv6: the same of IPv6.
         network: what it belongs to.
     """
 
@@ -95,6 +96,8 @@ class Host:
         call("ip", "link", "set", self._cable, "master", network.switch, "up")
         self._inside("ip", "link", "set", "lo", "up")
         self._inside("ip", "address", "add", f"{self.ip}/24", "dev", "eth0")
+        self.ipv6 = f"fd77:{network.number + 1:x}::{index + 1:x}"
+        self._inside("ip", "address", "add", f"{self.ipv6}/64", "dev", "eth0", "nodad")
         self._inside("ip", "link", "set", "eth0", "up")
         # Where lost packets go: a switch without cables. Dropped by iptables on their way out, the sender would be told (EPERM).
         self._inside("ip", "link", "add", "nowhere", "type", "bridge")
@@ -149,6 +152,16 @@ class Host:
         self.link(True, end)
         if came:
             raise RuntimeError(f"{came} packets came out of {self.name} while its link was down")
+
+    def readdress(self, ip: str) -> None:
+        """Another address (of the same network) in place of its own, as by DHCP. Connections from the old one end in silence."""
+        self._inside("ip", "address", "del", f"{self.ip}/24", "dev", "eth0")
+        self._inside("ip", "address", "add", f"{ip}/24", "dev", "eth0")
+        self.ip = ip
+
+    def addresses(self, on: bool) -> None:
+        """Take its IPv4 address away, and give it back: as before and after the network is up at boot."""
+        self._inside("ip", "address", "add" if on else "del", f"{self.ip}/24", "dev", "eth0")
 
     def sent(self) -> int:
         """How many packets have come out of it."""
@@ -238,6 +251,7 @@ class Hosts(Sequence[Host]):
 
     Attributes:
         client_ip: the address of this machine, from where the tests run, on the switch.
+        client_ipv6: the same of IPv6.
         number: see the head of this file.
     """
 
@@ -249,9 +263,11 @@ class Hosts(Sequence[Host]):
         self.number, self._claim = _free_number()
         self.switch = f"fission{self.number}b"
         self.client_ip = f"10.77.{self.number}.1"
+        self.client_ipv6 = f"fd77:{self.number + 1:x}::1"
         try:
             call("ip", "link", "add", self.switch, "type", "bridge")
             call("ip", "address", "add", f"{self.client_ip}/24", "dev", self.switch)
+            call("ip", "address", "add", f"{self.client_ipv6}/64", "dev", self.switch, "nodad")
             call("ip", "link", "set", self.switch, "up")
             for index in range(1, count + 1):
                 self._hosts.append(Host(self, index))

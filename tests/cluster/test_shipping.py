@@ -14,8 +14,9 @@ import pytest
 
 import fission as package
 from tests.cluster.hosts import call
-from tests.cluster.support import Node, Site
+from tests.cluster.support import Site
 from tests.e2e.failover import CHAIN, chain_rows
+from tests.waiting import CommandLine
 
 MakeSite = Callable[..., Site]
 SOURCE = str(Path(package.__path__[0]).parent)
@@ -165,7 +166,7 @@ def test_other_versions_are_refused(cluster: MakeSite, tmp_path: Path) -> None:
 def test_a_machine_that_is_not_in_nodes_is_left_alone(cluster: MakeSite) -> None:
     site = cluster(2)
     client = site.run(CHAIN.format(limit=0), extra="del NODES[1]")
-    client.wait_for(f"node n2 ({site[2].ip}) is left alone: it is not in NODES", stream="stderr")
+    client.wait_for(f"node n2 ({site[2].ip}) is left alone: neither its address nor its name (n2) is in NODES", stream="stderr")
     site.rows(30)
     site.finish(client, chain_rows)
     assert {node for _, node in site.lives().values()} == {"n1", "client"}
@@ -209,17 +210,32 @@ def test_an_address_that_is_in_use(cluster: MakeSite, kind: socket.SocketKind, o
         if kind == socket.SOCK_STREAM:
             owner.listen()
         done = site.run(CHAIN.format(limit=0)).wait(20)
-    assert done.exit_code not in (0, 3), done
+    assert done.exit_code == 1, done
     assert f"{ip}" in done.stderr
     assert f"{PORT + offset}" in done.stderr
     assert "Address already in use" in done.stderr
+    assert f"by process {os.getpid()} (" in done.stderr
+    assert "give this network another PORT in net/config.py" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_service_whose_client_has_no_address(cluster: MakeSite) -> None:
-    site = cluster(1, start=False)
-    node: Node = site[1]
-    node.client_ip = "no.such.host.invalid"
-    node.start()
-    assert node.process.wait(20) == 2
-    assert "--client must be the address of the client's machine; no.such.host.invalid" in node.log
+def test_a_second_network_at_the_same_port(cluster: MakeSite) -> None:
+    """It says which one has it."""
+    site = cluster(1)
+    client = site.run(CHAIN.format(limit=0))
+    site.rows(10)
+    first = site.fission.root
+    site.project(CHAIN.format(limit=0), name="other")
+    done = site.start().wait(exit_code=1)
+    assert f"Address already in use by the network net of {first} (process {client.pid})" in done.stderr
+    assert "Traceback" not in done.stderr
+    site.fission.root = first
+    site.finish(client, chain_rows)
+
+
+@pytest.mark.parametrize("option", [("--client", "192.168.4.256"), ("--ip", "fe80::1%eth0"), ("--client", "a b")])
+def test_a_service_with_a_wrong_address(fission: CommandLine, option: tuple[str, str]) -> None:
+    """A mistake is no reason to wait for ever."""
+    words = ["--client", "127.0.0.1", "--insecure", *option]
+    done = fission.run("node", *words, exit_code=2)
+    assert f"{option[0]} must be an IPv4 address, an IPv6 address or a host name, but is {option[1]!r}" in done.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fission.core.addresses import canonical, fault_of, is_ip, joined, split
+from fission.core.addresses import canonical, fault_of, host_port, is_ip, split_host_port
 from fission.core.nodes import BaseNode, MultiNode
 from fission.errors import DefinitionError
 
@@ -65,9 +65,9 @@ def test_one_machine_has_one_form() -> None:
 
 @pytest.mark.parametrize(("host", "text"), [("fd79::1", "[fd79::1]:8786"), ("[fd79::1]", "[fd79::1]:8786"), ("cam1", "cam1:8786")])
 def test_host_and_port(host: str, text: str) -> None:
-    assert joined(host, 8786) == text
-    assert split(text) == (canonical(host), "8786")
-    assert split(f"tls://{text}") == (canonical(host), "8786")
+    assert host_port(host, 8786) == text
+    assert split_host_port(text) == (canonical(host), "8786")
+    assert split_host_port(f"tls://{text}") == (canonical(host), "8786")
 
 
 def test_max_jobs_of_one_node() -> None:

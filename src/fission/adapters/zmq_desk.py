@@ -51,6 +51,7 @@ class ZmqDesk:
             self._far_ear.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
             if self._guard is not None:
                 self._guard.listen(self._far_ear)
+            self._far_ear.setsockopt(zmq.IPV6, "[" in far_address)
             try:
                 self._far_ear.bind(far_address)
             except zmq.ZMQError as why:
@@ -83,6 +84,7 @@ class ZmqDesk:
             mouth.setsockopt(zmq.LINGER, 0)
             if address.startswith("tcp://") and self._guard is not None:
                 self._guard.speak(mouth)
+            mouth.setsockopt(zmq.IPV6, "[" in address)
             mouth.connect(address)
             self._mouths[address] = mouth
         with contextlib.suppress(zmq.Again):  # nobody is there (any more), or refuses us
@@ -124,6 +126,7 @@ class ZmqVoice:
         self._socket.setsockopt(zmq.LINGER, 0)
         if self._guard is not None:
             self._guard.speak(self._socket)
+        self._socket.setsockopt(zmq.IPV6, "[" in address)
         self._socket.connect(address)
 
     def say(self, body: Mapping[str, Any]) -> None:

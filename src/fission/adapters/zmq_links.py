@@ -22,6 +22,7 @@ from typing import Any
 
 import zmq
 
+from fission.core.addresses import bracketed
 from fission.errors import EngineError, InternalError
 from fission.ports import PipeId, Seconds, Wiring
 from fission.protocol.frames import Buffer, announces_more, encode_command
@@ -103,8 +104,10 @@ class ZmqLinks:
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
         if self._guard is not None:
             self._guard.listen(socket)
+        address = f"{_TCP}{bracketed(ip)}:*"
+        socket.setsockopt(zmq.IPV6, "[" in address)
         try:
-            socket.bind(f"{_TCP}{ip}:*")
+            socket.bind(address)
         except zmq.ZMQError as why:
             self.close(0)
             raise EngineError(f"cannot listen at {ip}: {why}") from None
@@ -119,13 +122,17 @@ class ZmqLinks:
             self._client_monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
             self._watched.append(socket)
             self._poller.register(self._client_monitor, zmq.POLLIN)
-        socket.connect(self._resolved(address))
+        self._connect(socket, address)
         return socket
 
     def _prepare_far(self, socket: zmq.Socket[bytes]) -> None:
         socket.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_MS)
         if self._guard is not None:
             self._guard.speak(socket)
+
+    def _connect(self, socket: zmq.Socket[bytes], address: str) -> None:
+        socket.setsockopt(zmq.IPV6, "[" in address)
+        socket.connect(self._resolved(address))
 
     def _pull(self, address: str, purpose: str, ip: str) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
         address = self._resolved(address)
@@ -162,7 +169,7 @@ class ZmqLinks:
         else:
             self._far.discard(pipe)
         if address:
-            socket.connect(self._resolved(address))
+            self._connect(socket, address)
         return socket
 
     def _drop(self, socket: zmq.Socket[bytes], pipe: PipeId) -> None:

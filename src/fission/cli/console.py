@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TextIO
 
@@ -42,7 +42,7 @@ class Console(Observer):
         if not self._placing:  # else it is told with its node
             self._say(job_id, job, "started", "dim")
 
-    def nodes_ready(self, nodes: Sequence[NodeInfo], missing: Sequence[str]) -> None:
+    def nodes_ready(self, nodes: Sequence[NodeInfo], missing: Mapping[str, str]) -> None:
         if (len(nodes) < 2 and not missing) or all(node.ip == LOOPBACK for node in nodes):
             return  # a table of this machine tells nothing
         self._placing = True
@@ -50,8 +50,8 @@ class Console(Observer):
         with self._lock:
             for line in table(HEADINGS, rows):
                 self._err.write(f"{line}\n")
-            for name in missing:
-                self._err.write(f"node {name} does not answer; on it, try: sudo service fission restart\n")
+            for hint in filter(None, missing.values()):
+                self._err.write(f"{hint}\n")
 
     def job_placed(self, job: str, job_id: int, node: str) -> None:
         if self._placing:

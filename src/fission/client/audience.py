@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -130,9 +130,9 @@ class Audience(Observer):
 
     # what is handed on
 
-    def nodes_ready(self, nodes: Sequence[NodeInfo], missing: Sequence[str]) -> None:
+    def nodes_ready(self, nodes: Sequence[NodeInfo], missing: Mapping[str, str]) -> None:
         self._first.nodes_ready(nodes, missing)
-        self._tell({"what": "nodes", "nodes": [asdict(node) for node in nodes], "missing": list(missing)})
+        self._tell({"what": "nodes", "nodes": [asdict(node) for node in nodes], "missing": dict(missing)})
 
     def job_placed(self, job: str, job_id: int, node: str) -> None:
         self._first.job_placed(job, job_id, node)

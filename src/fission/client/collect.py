@@ -12,11 +12,13 @@ from pathlib import Path
 
 from fission.adapters.cluster.engine import DaskEngine
 from fission.adapters.run_folder import make_run_folder
+from fission.client.listening import check_ports, client_address
 from fission.client.requests import Looker
 from fission.client.roster import Roster, only_here
-from fission.client.run import GATHER_S, check_client_ip, far_engine, logs_of, network_keys
+from fission.client.run import GATHER_S, far_engine, logs_of, network_keys
 from fission.client.run_folders import current
 from fission.errors import UserError
+from fission.ports import NodeName
 from fission.project.archives import Archives
 from fission.project.config import LoadedNetwork
 
@@ -61,7 +63,7 @@ def _from_nodes(loaded: LoadedNetwork, say: Callable[[str], None]) -> dict[str, 
     if only_here(loaded.config.nodes):
         return {}
     keys = network_keys(loaded)
-    check_client_ip(loaded)
+    check_ports(loaded, client_address(loaded))
     roster = Roster(loaded.config.nodes)
     folder = make_run_folder()
     try:
@@ -79,7 +81,7 @@ async def _ask(engine: DaskEngine, roster: Roster, network: str, say: Callable[[
         while time.monotonic() < deadline and not (expected and expected <= set(engine.nodes())):
             await asyncio.sleep(0.05)
         for name in sorted(expected - set(engine.nodes())):
-            say(f"node {name} does not answer; on it, try: sudo service fission restart")
+            say(engine.absence(NodeName(name)))
         logs = await logs_of(engine, network)
         await engine.dismiss()
         return logs

@@ -269,8 +269,12 @@ class Conductor:
             await self._supervise(change)
         if not self._started and (all(map(self.up, self.places)) or self._gathered()):
             self._started = True
-            self.observer.nodes_ready(self.nodes(), [name for name in self.places if not self.up(name)])
+            self.observer.nodes_ready(self.nodes(), await asyncio.to_thread(self._absences))
             await self._go_on()
+
+    def _absences(self) -> dict[str, str]:
+        """Each node that is not up, with what to do about it."""
+        return {name: self._engine.absence(NodeName(name)) for name in self.places if not self.up(name)}
 
     def _gathered(self) -> bool:
         return self._gather_s is not None and time.monotonic() >= self._log.began + self._gather_s

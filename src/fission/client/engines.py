@@ -64,6 +64,10 @@ class Engines:
         """Ask the engine that has the node."""
         return (self.local if node == self._home else self.far).stopped(node)
 
+    def absence(self, node: NodeName) -> str:
+        """As the engine of the nodes says."""
+        return self.far.absence(node)
+
     async def lost(self, node: NodeName) -> None:
         """Tell the engine that has the node."""
         if node != self._home:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from collections.abc import Sequence
 
 from fission.adapters.cluster.members import Identity
+from fission.core.addresses import canonical, is_ip
 from fission.core.base import BaseNode
+from fission.core.checks import CLIENT
 from fission.core.nodes import MultiNode, NodeInfo
 from fission.ports import NodeName
 
-#: Addresses and names of this machine, for whoever asks from it.
+#: Addresses and names of this machine, for a network that runs on it alone.
 LOCALHOST = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -26,25 +29,69 @@ class Roster:
     def __init__(self, nodes: Sequence[BaseNode]) -> None:
         """Args: nodes: as in the config. Host names are looked up, which may block."""
         self._nodes = nodes
-        self._ips = {node.ip: {node.ip, *_addresses(node.ip)} for node in nodes if not isinstance(node, MultiNode)}
+        self._named = [node for node in nodes if not isinstance(node, MultiNode)]
+        self._ips = {node.ip: _addresses(node.ip) for node in self._named}
 
     def expected(self) -> list[NodeInfo]:
         """The nodes that are known by their own names; they have no room until they answer."""
-        named = [node for node in self._nodes if not isinstance(node, MultiNode)]
-        return [NodeInfo(node.name, node.ip, node.groups, max_jobs=0) for node in named]
+        return [NodeInfo(node.name, node.ip, node.groups, max_jobs=0) for node in self._named]
 
     def recognise(self, ip: str, name: str) -> Identity | str:
-        """Return who the machine with that address is, whose service calls it ``name``; a text says why it is nobody."""
-        for node in self._nodes:
-            if not isinstance(node, MultiNode) and ip in self._ips[node.ip]:
-                return Identity(NodeName(node.name), node.groups, node.max_jobs)
-        for node in self._nodes:
-            if isinstance(node, MultiNode) and node.admits(ip):
-                return Identity(NodeName(name), node.groups, node.max_jobs)
-        return "it is not in NODES"
+        """Return who the machine with that address is, whose service calls it ``name``; a text says why it is none of the nodes.
+
+        Its address counts first, then its name: with another address it is still the node that NODES call so, and the one whose host
+        name NODES have. Host names are looked up again, which may block.
+        """
+        ip = canonical(ip)
+        node = self._by_address(ip) or self._by_name(name)
+        if node is not None:
+            return Identity(NodeName(node.name), node.groups, node.max_jobs)
+        for pattern in self._nodes:
+            if isinstance(pattern, MultiNode) and pattern.admits(ip):
+                taken = name == CLIENT or any(name == other.name for other in self._named)
+                return Identity(NodeName(f"{name} ({ip})" if taken else name), pattern.groups, pattern.max_jobs, by_pattern=True)
+        return f"neither its address nor its name ({name}) is in NODES"
+
+    def absence(self, name: str) -> str:
+        """Why a node cannot be there, as far as this machine knows; empty: it knows no reason."""
+        node = next((one for one in self._named if one.name == name), None)
+        if node is None:
+            return ""
+        if not self._ips[node.ip]:
+            return f"its host name {node.ip} is not known on this machine; enter it in /etc/hosts, or write its address into NODES"
+        reasons = {_no_way_to(ip) for ip in self._ips[node.ip]}
+        return "" if "" in reasons else f"there is no way from this machine to {node.ip} ({reasons.pop()}); is its network connected?"
+
+    def _by_address(self, ip: str) -> BaseNode | None:
+        for node in self._named:
+            if ip in self._ips[node.ip]:
+                return node
+        for node in self._named:
+            if not is_ip(node.ip):  # its address may have changed, or its name was not known yet
+                self._ips[node.ip] = _addresses(node.ip) or self._ips[node.ip]
+                if ip in self._ips[node.ip]:
+                    return node
+        return None
+
+    def _by_name(self, name: str) -> BaseNode | None:
+        for node in self._named:
+            host = "" if is_ip(node.ip) else node.ip
+            if (node.named and node.name == name) or (host and name in (host, host.partition(".")[0])):
+                return node
+        return None
 
 
 def _addresses(host: str) -> set[str]:
     with contextlib.suppress(OSError):
-        return {str(found[4][0]) for found in socket.getaddrinfo(host, None)}
+        return {canonical(str(found[4][0])) for found in socket.getaddrinfo(host, None)}
     return set()
+
+
+def _no_way_to(ip: str) -> str:
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((ip, 9))  # of a datagram socket: nothing is sent
+    except OSError as why:
+        if why.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL):
+            return str(why.strerror).lower()
+    return ""

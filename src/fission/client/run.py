@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import secrets
 import shutil
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,12 +32,14 @@ from fission.client.event_log import EVENTS
 from fission.client.folders import alone, fill_folder
 from fission.client.history import CURE, History, read_history
 from fission.client.keeping import check_stored
+from fission.client.listening import check_ports, client_address
 from fission.client.one_run import CHECKPOINTS, CLIENT, OneRun
 from fission.client.requests import Connection, Requests
 from fission.client.roster import Roster, only_here
 from fission.client.signals import Signals
 from fission.client.summary import Summary
 from fission.client.windows import Windows
+from fission.core.addresses import host_port
 from fission.core.base import group_names
 from fission.core.nodes import NodeInfo
 from fission.errors import UserError
@@ -88,12 +88,16 @@ def run(
     """
     here = only_here(loaded.config.nodes) and loaded.config.cluster is None
     keys = None if here else network_keys(loaded)
-    if not here:
-        check_client_ip(loaded)
+    observer = observer or Observer()
+    if here:
+        observer.notice(_why_here(loaded))
+    else:
+        client_address(loaded)  # what is wrong with it is said before anything else happens
     with Signals() as signals, alone(loaded):
+        if not here:
+            check_ports(loaded, client_address(loaded))
         run_folder = make_run_folder()
         try:
-            observer = observer or Observer()
             folder = run_folders.to_resume(loaded.folder) if resume else run_folders.new_run(loaded.folder, observer.notice)
             arguments = (loaded, folder, run_folder, observer, stdin)
             one = _RunHere(*arguments, resume=resume) if here else _RunOnNodes(*arguments, resume=resume, keys=keys)
@@ -104,28 +108,16 @@ def run(
             shutil.rmtree(run_folder, ignore_errors=True)
 
 
+def _why_here(loaded: LoadedNetwork) -> str:
+    why = "names no other machine" if loaded.config.nodes else "is empty"
+    return f"NODES {why}: {loaded.name} runs on this machine alone"
+
+
 def network_keys(loaded: LoadedNetwork) -> Keys | None:
     """Return the keys with which the network is encrypted; None: SECURITY is off. Raises UserError: there are none."""
     if loaded.config.security:
         return load_keys(default_folder())
     return None
-
-
-def check_client_ip(loaded: LoadedNetwork) -> None:
-    """Raises UserError: CLIENT_IP is not set, or is no address of this machine."""
-    ip = loaded.config.client_ip
-    where = f"{loaded.name}/config.py"
-    if ip is None:
-        raise UserError(f"{where}: CLIENT_IP must be this machine's address, as the nodes reach it; it is not set")
-    try:
-        with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.bind((ip, 0))
-    except OSError as why:
-        if why.errno not in (errno.EADDRNOTAVAIL, None) and not isinstance(why, socket.gaierror):
-            raise
-        raise UserError(
-            f"{where}: CLIENT_IP must be an address of this machine, as the nodes reach it; {ip} is not ({why.strerror})"
-        ) from None
 
 
 async def logs_of(engine: DaskEngine, network: str) -> dict[str, str]:
@@ -160,12 +152,12 @@ def far_engine(
         roster: who is who.
         baggage, pre_copy: as `DaskEngine` has them.
     """
-    config, ip = loaded.config, str(loaded.config.client_ip)
+    config, ip = loaded.config, client_address(loaded)
     session = Session(
         run=run,
         network=loaded.name,
         pulses=(ip, config.port),
-        ear=f"tcp://{ip}:{config.port + 2}",
+        ear=f"tcp://{host_port(ip, config.port + 2)}",
         interval_s=config.pulse_interval,
         orphan_timeout_s=config.orphan_timeout,
         root=config.remote_root or "",
@@ -173,7 +165,7 @@ def far_engine(
     )
     return DaskEngine(
         session,
-        roster.recognise,
+        roster,
         baggage,
         ip=ip,
         port=config.port,
@@ -183,6 +175,7 @@ def far_engine(
         pulses=lambda take, sender, hears: Datagrams(take, Seals(keys), sender, hears),
         follow=config.debug_window,
         pre_copy=pre_copy,
+        keys="" if keys is None else str(keys.folder),
     )
 
 
@@ -268,7 +261,7 @@ class _RunOnNodes(_Resumable):
         self._keys = keys
         self._roster = Roster(loaded.config.nodes)
         self._archives = Archives(loaded)
-        self._ip, self._port = str(loaded.config.client_ip), loaded.config.port
+        self._ip, self._port = client_address(loaded), loaded.config.port
         self._windows, self._windowed = Windows(loaded.root, observer), False
         if keys is None:
             observer.warning("SECURITY = False: nothing is encrypted, and whoever reaches the nodes can run code on them")
@@ -281,7 +274,7 @@ class _RunOnNodes(_Resumable):
         return HostAddresses(self._run_folder, self._shared_prefix, self._at(1), CLIENT)
 
     def _at(self, offset: int) -> str:
-        return f"tcp://{self._ip}:{self._port + offset}"
+        return f"tcp://{host_port(self._ip, self._port + offset)}"
 
     def _desk(self, addresses: Addresses) -> ZmqDesk:
         return ZmqDesk(addresses.client, self._at(1), guard_of(self._keys))

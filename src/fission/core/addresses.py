@@ -58,13 +58,18 @@ def is_host(text: str) -> bool:
     return not fault_of(text)
 
 
-def joined(host: str, port: int | str) -> str:
+def host_port(host: str, port: int | str) -> str:
     """Return ``host:port``, an IPv6 address in brackets."""
+    return f"{bracketed(host)}:{port}"
+
+
+def bracketed(host: str) -> str:
+    """Return an IPv6 address in brackets, anything else as it is."""
     host = canonical(host)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"[{host}]" if ":" in host else host
 
 
-def split(text: str) -> tuple[str, str]:
+def split_host_port(text: str) -> tuple[str, str]:
     """Return (host, port) of ``host:port``, with or without ``protocol://`` before it; the host without brackets."""
     host, _, port = text.rpartition("://")[2].rpartition(":")
     return canonical(host), port

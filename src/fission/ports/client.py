@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from fission.core.nodes import NodeInfo
@@ -68,8 +68,13 @@ class Observer:
     def job_started(self, job: str, job_id: JobId) -> None:
         """Called when the order to start a job was given."""
 
-    def nodes_ready(self, nodes: Sequence[NodeInfo], missing: Sequence[str]) -> None:
-        """Called once, before the first job starts, with all nodes and the names of those that are not up."""
+    def nodes_ready(self, nodes: Sequence[NodeInfo], missing: Mapping[str, str]) -> None:
+        """Called once, before the first job starts, with all nodes, and the names of those that are not up.
+
+        Args:
+            nodes: all of them.
+            missing: name -> what to do about it, in one line; empty where a warning has said it.
+        """
 
     def job_placed(self, job: str, job_id: JobId, node: str) -> None:
         """Called each time a life of a job is ordered to start on a node."""

@@ -142,6 +142,10 @@ class Engine(Protocol):
         """Whether the kernel says that the node's process is stopped; None: it is another machine's, so that only its pulses tell."""
         ...
 
+    def absence(self, node: NodeName) -> str:
+        """What to do about a node that is not up, in one line; empty: the user has been notified already. May block."""
+        ...
+
     async def lost(self, node: NodeName) -> None:
         """The client has judged a node dead: orders that wait for it are dropped."""
         ...

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -26,11 +27,13 @@ from fission.adapters.machine import Means
 from fission.adapters.run_folder import make_run_folder
 from fission.adapters.shared_memory import run_prefix, sweep
 from fission.adapters.zmq_desk import ZmqVoice
+from fission.core.addresses import host_port
 from fission.errors import EngineError, UserError
 from fission.ports import JobExited, JobOutput, NodeGone, NodeName, Place
 from fission.protocol.replay import echo_context, pulse_context
 from fission.protocol.residence import Residence, State, Stop
 from fission.service.stock import Stock
+from fission.service.way import Way, find_way, is_own
 
 #: The one virtual node of the service's own engine.
 HERE = NodeName("here")
@@ -38,6 +41,12 @@ HERE = NodeName("here")
 UNKNOWN_ECHOES = 5
 #: Pulses whose round trip is still measured; arbitrary, a few seconds of them.
 PULSES_REMEMBERED = 50
+#: Seconds between two looks at this machine's address and the client's; arbitrary.
+LOOK_S = 1.0
+#: Seconds after which it is said again that there is no way to the client; arbitrary.
+SAY_AGAIN_S = 60.0
+#: How often the client is told that the service ends: datagrams may get lost. Arbitrary.
+GOODBYES = 3
 #: Bytes of a log that are sent to a client who collects; arbitrary.
 LOG_BYTES = 8 << 20
 
@@ -49,8 +58,8 @@ class NodeOptions:
     """What a service is started with.
 
     Attributes:
-        scheduler: Dask's address of the client.
-        ip: of this machine, as the client and the other nodes reach it.
+        client, port: where the client listens, as `fission node` was given them.
+        ip: of this machine, as the client and the other nodes reach it; None: the one on the way to the client.
         name: of this node in messages.
         max_jobs: how many jobs it takes.
         root: where files go; None: as the client says.
@@ -60,8 +69,9 @@ class NodeOptions:
         sweep: import string of what removes shared memory by its prefix.
     """
 
-    scheduler: str
-    ip: str
+    client: str
+    port: int
+    ip: str | None
     name: str
     max_jobs: int
     root: Path | None
@@ -87,7 +97,9 @@ class NodeService:
         self._ends: dict[tuple[int, int], asyncio.Future[None]] = {}
         self._engine = LocalEngine(self._run_folder, (HERE,), options.preload, 1.0, (options.sweep, self._shared_prefix))
         dask_folder = os.path.join(self._run_folder, "dask")
-        self._worker = ClusterWorker(options.scheduler, options.ip, options.name, dask_folder, self.obey, tls, lambda: None)
+        self._worker = ClusterWorker(options.name, dask_folder, self.obey, tls, lambda: None)
+        self._way: Way | None = None
+        self._on_the_way = asyncio.Event()  # the way was found
         self._client = ""  # life of the client that has enlisted this node
         self._datagrams = Datagrams(self._on_echo, sealing, bytes.fromhex(self._service), self._echo_context)
         self._voice: ZmqVoice | None = None
@@ -108,13 +120,14 @@ class NodeService:
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._engine.open()
-            await self._datagrams.open(self._options.ip)
-            tasks = [asyncio.create_task(work) for work in (self._worker.run(), self._follow_engine(), self._pulse())]
+            works = (self._follow_way(), self._connect(), self._follow_engine(), self._pulse())
+            tasks = [asyncio.create_task(work) for work in works]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 if task.done():
                     task.result()
         finally:
+            self._say_goodbye()
             await end_all(tasks)
             await self._engine.close()
             self._datagrams.close()
@@ -122,6 +135,59 @@ class NodeService:
                 self._voice.close()
             sweep(self._shared_prefix)
             shutil.rmtree(self._run_folder, ignore_errors=True)
+
+    # where the client is, and where this machine is
+
+    async def _connect(self) -> None:
+        await self._on_the_way.wait()
+        await self._worker.run()
+
+    async def _follow_way(self) -> None:
+        """Find the client, and keep up with its address and this machine's own. Waits for ever."""
+        options, said_at = self._options, -math.inf
+        while True:
+            try:
+                if self._way is None or not self._worker.connected or not is_own(self._way.own):
+                    await self._take_way(await find_way(options.client, options.port, options.ip))
+            except EngineError as why:
+                if time.monotonic() - said_at >= SAY_AGAIN_S:
+                    said_at = time.monotonic()
+                    log.warning("node %s waits for a way to the client at %s: %s", options.name, options.client, why)
+            await asyncio.sleep(LOOK_S)
+
+    async def _take_way(self, way: Way) -> None:
+        """Use these addresses from now on. Raises EngineError: it has none of them any more."""
+        before, options = self._way, self._options
+        if before is not None and way.own == before.own and way.client == before.client:
+            return
+        if before is None or way.own != before.own:
+            if before is not None:
+                log.warning("this machine's address is %s now, and was %s: its jobs are stopped, and start anew", way.own, before.own)
+                await self._leave()
+            self._datagrams.close()
+            await self._datagrams.open(way.own)
+        self._way = way
+        self._worker.retarget(way.client, options.port, way.own)
+        if before is None or way.client != before.client:
+            secure = "" if options.keys else ", without encryption"
+            log.info("node %s at %s waits for a client at %s%s", options.name, way.own, host_port(way.client, options.port), secure)
+        self._on_the_way.set()
+        if before is not None:
+            await self._drop()
+
+    async def _leave(self) -> None:
+        """End the stay: what its jobs listen at is not there any more."""
+        if self._residence.state is State.SERVING:
+            await self._kill(self._residence.dismiss())
+            self._free()
+
+    def _say_goodbye(self) -> None:
+        """Tell the client that the service ends on purpose: it need not wait for pulses."""
+        if self._residence.state is State.SERVING and self._pulse_to[1]:
+            for _ in range(GOODBYES):
+                self._pulses += 1
+                farewell = {"life": self._life, "n": self._pulses, "echoed": self._echoed, "left": True}
+                self._datagrams.send(farewell, self._pulse_to, pulse_context(self._residence.run, self._client))
 
     # orders of the client
 
@@ -147,7 +213,7 @@ class NodeService:
             return {"error": f"{type(why).__name__}: {why}"}
 
     async def _enlist(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
-        who = {"name": self._options.name, "ip": self._options.ip}
+        who = {"name": self._options.name, "ip": self._own_ip, "service": self._service}
         versions = dict(self._options.versions)
         if other := [what for what, version in order["versions"].items() if versions.get(what) != version]:
             texts = (f"{what} is {versions.get(what, 'missing')} there and {order['versions'][what]} here" for what in other)
@@ -184,12 +250,15 @@ class NodeService:
         self._enlisted.set()
         return {
             **who,
-            "service": self._service,
             "life": self._life,
             "max_jobs": self._options.max_jobs,
             "lives": sorted(self._residence.lives),
             "told": self._residence.told,
         }
+
+    @property
+    def _own_ip(self) -> str:
+        return "" if self._way is None else self._way.own
 
     @property
     def _life(self) -> str:
@@ -241,7 +310,7 @@ class NodeService:
             sys_path=(str(code),),
             log_file=str(stock.log_file(network)),
             run_folder=self._stay_folder,
-            ip=self._options.ip,
+            ip=self._own_ip,
             keys=self._options.keys,
             shared_prefix=self._shared_prefix,
         )

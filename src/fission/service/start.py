@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from fission.adapters.cluster.worker import security
 from fission.adapters.curve import Guard
 from fission.adapters.keys import default_folder, load_keys
 from fission.adapters.sealing import Seals
+from fission.core.addresses import MUST, canonical, fault_of
 from fission.errors import EXIT_OK, UserError
 from fission.service.node import NodeOptions, NodeService
 from fission.service.versions import versions
@@ -47,8 +47,8 @@ def serve(
     """Run the service until SIGINT or SIGTERM; return its exit code. Blocks; logs to standard error.
 
     Args:
-        client, port: of the client's scheduler.
-        ip: of this machine; None: the address on the way to the client.
+        client, port: of the client's scheduler. A name that is not known yet, or no way to it, is waited for.
+        ip: of this machine; None: the address on the way to the client. One that it does not have yet is waited for.
         name: of this node.
         jobs: how many it takes; None: as many as there are CPUs for this process.
         root: where files go; None: as the client says.
@@ -56,14 +56,17 @@ def serve(
         insecure: without keys.
 
     Raises:
-        UserError: there are no keys, the client's address means nothing, or the root cannot be written.
-        EngineError: the zygote does not start, or an address cannot be had.
+        UserError: there are no keys, or an address means nothing.
+        EngineError: the zygote does not start.
     """
+    for option, text in (("--client", client), ("--ip", ip)):
+        if text is not None and (fault := fault_of(text)):
+            raise UserError(f"{option} must be {MUST}, but is {fault}")
     keys = None if insecure else load_keys(keys_folder or default_folder())
-    own_ip = ip or _address_towards(client, port)
     options = NodeOptions(
-        scheduler=f"{'tcp' if keys is None else 'tls'}://{client}:{port}",
-        ip=own_ip,
+        client=canonical(client),
+        port=port,
+        ip=None if ip is None else canonical(ip),
         name=name,
         max_jobs=jobs or len(os.sched_getaffinity(0)),
         root=root,
@@ -73,7 +76,6 @@ def serve(
         sweep=SWEEP,
     )
     _start_log()
-    log.info("node %s at %s waits for a client at %s:%s%s", name, own_ip, client, port, "" if keys else ", without encryption")
     service = NodeService(
         options,
         tls=None if keys is None else security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file)),
@@ -98,18 +100,9 @@ async def _until_signal(service: NodeService) -> None:
             raise
 
 
-def _address_towards(client: str, port: int) -> str:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(client, port, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.connect(address)  # of a datagram socket: nothing is sent
-            return str(probe.getsockname()[0])
-    except OSError as why:
-        raise UserError(f"--client must be the address of the client's machine; {client}: {why.strerror or why}") from None
-
-
 def _start_log() -> None:
-    for name, level, formatter in (("fission", logging.INFO, logging.Formatter), ("distributed", logging.ERROR, _OneLine)):
+    # what Dask says of heartbeats, keys and stimuli means nothing to users; what happens to the connection is logged by `ClusterWorker`
+    for name, level, formatter in (("fission", logging.INFO, logging.Formatter), ("distributed", logging.CRITICAL, _OneLine)):
         logger = logging.getLogger(name)
         handler: logging.StreamHandler[Any] = logging.StreamHandler(sys.stderr)
         handler.setFormatter(formatter("%(asctime)s %(levelname)s %(message)s"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import logging
 import math
@@ -21,10 +22,12 @@ import zmq
 import zmq.asyncio
 from distributed.security import Security
 
+from fission.adapters.cluster.arrivals import Arrival, Arrivals
 from fission.adapters.cluster.ending import end_all
-from fission.adapters.cluster.members import Identity, Member, Recognise, Session
+from fission.adapters.cluster.members import Identity, Member, Session, WhoIsWho
 from fission.adapters.cluster.scheduler import DaskScheduler
 from fission.adapters.cluster.stocker import Stocker
+from fission.core.addresses import split_host_port
 from fission.errors import EngineError, InternalError
 from fission.ports import (
     Archive,
@@ -62,7 +65,7 @@ class DaskEngine:
     def __init__(
         self,
         session: Session,
-        recognise: Recognise,
+        who: WhoIsWho,
         baggage: Callable[[JobId], Baggage],
         *,
         ip: str,
@@ -73,12 +76,13 @@ class DaskEngine:
         pulses: Any = None,
         pre_copy: Callable[[], Sequence[Archive]] = tuple,
         follow: bool = False,
+        keys: str = "",
     ) -> None:
         """Prepare; `open` begins.
 
         Args:
             session: what nodes are told.
-            recognise: who a node is.
+            who: knows the nodes.
             baggage: what goes with a job.
             ip, port: where the scheduler listens, ``cluster`` being None; else an existing scheduler's address is used.
             tls, guard: what encrypts Dask's connections and ZeroMQ's sockets; None: nothing does.
@@ -86,10 +90,11 @@ class DaskEngine:
                 of what it hears.
             pre_copy: gives the archives that every node gets as soon as it is there.
             follow: whether nodes send what their jobs write; see `follow`.
+            keys: folder of the network's keys, for messages.
         """
         self._pre_copy = pre_copy
-        self._session, self._recognise, self._baggage = session, recognise, baggage
-        self._dask = DaskScheduler(ip, port, cluster, tls)
+        self._session, self._who, self._baggage = session, who, baggage
+        self._dask = DaskScheduler(ip, port, cluster, tls, self._on_dask_warning)
         self._stocker = Stocker(self._dask)
         self._guard_factory = guard
         self._life = secrets.token_hex(8)
@@ -104,6 +109,8 @@ class DaskEngine:
         self._events: asyncio.Queue[EngineEvent] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._told: set[str] = set()
+        self._services: dict[str, Identity] = {}  # by service: who has joined
+        self._arrivals = Arrivals(who, keys)
         self._following = follow
         self._opened = asyncio.Event()
         self._closed = False
@@ -127,6 +134,7 @@ class DaskEngine:
         if self._guard_factory is not None:
             self._guard = self._guard_factory(self._context)
             self._guard.listen(self._ear)
+        self._ear.setsockopt(zmq.IPV6, "[" in self._session.ear)
         try:
             self._ear.bind(self._session.ear)
         except zmq.ZMQError as why:
@@ -282,8 +290,8 @@ class DaskEngine:
 
     def _judge(self, member: Member, pulse: int) -> None:
         member.suspicion = None
-        if member.pulse != pulse or member.worker:
-            return  # it still speaks
+        if member.pulse != pulse or member.worker or member.gone:
+            return  # it still speaks, or its end is known
         member.waiting.clear()
         member.gone = True
         self._events.put_nowait(NodeGone(member.name, "its service has ended", member.incarnation))
@@ -303,6 +311,8 @@ class DaskEngine:
             "versions": dict(session.versions),
             "follow": self._following,
         }
+        ip, _ = split_host_port(worker)
+        self._arrivals.note(ip, Arrival.CONNECTED)
         await self._opened.wait()  # a node may be quicker than our own connection to the scheduler
         while True:
             try:
@@ -312,20 +322,49 @@ class DaskEngine:
                 return  # it will come with a new connection
             if "error" not in facts:
                 break
-            ip = worker.partition("://")[2].rpartition(":")[0]
+            self._arrivals.note(ip, Arrival.REFUSED, str(facts.get("name", "")))
             self._tell(f"node {facts.get('name', ip)} cannot be used: {facts['error']}")
             await asyncio.sleep(ENLIST_AGAIN_S)  # another client may leave it, or somebody mend it
             if not self._dask.has(worker):
                 return
-        identity = self._recognise(facts["ip"], facts["name"])
+        identity = await asyncio.to_thread(self._identity, facts)
         if isinstance(identity, str):
+            self._arrivals.note(ip, Arrival.REFUSED, str(facts["name"]))
             self._tell(f"node {facts['name']} ({facts['ip']}) is left alone: {identity}")
-            return
-        self._join(worker, identity, facts)
+            with contextlib.suppress(EngineError):
+                await self._dask.ask(worker, {"do": "dismiss", "run": session.run})
+        else:
+            self._arrivals.joined(ip)
+            self._join(worker, identity, facts)
+
+    def _identity(self, facts: Mapping[str, Any]) -> Identity | str:
+        """Who a service is; a text says why it is left alone. A service that was there before is the same node, whatever its address."""
+        known = self._services.get(facts["service"])
+        identity = known or self._who.recognise(facts["ip"], facts["name"])
+        if isinstance(identity, str):
+            return identity
+        holder = self._holder(identity.name, facts["service"])
+        if holder is not None and identity.by_pattern and holder.ip != facts["ip"]:
+            identity = dataclasses.replace(identity, name=NodeName(f"{identity.name} ({facts['ip']})"))
+            holder = self._holder(identity.name, facts["service"])
+        if holder is not None:
+            return f"the service at {holder.ip} is the node {identity.name} already; give each one its own name (--name) and entry in NODES"
+        return identity
+
+    def _holder(self, name: NodeName, service: str) -> Member | None:
+        """The node of this name, if another service is it, which lives."""
+        holder = self._members.get(self._newest.get(name, ""))
+        silent = holder is None or time.monotonic() - holder.pulse_at > DEAF_PULSES * self._session.interval_s
+        return None if holder is None or silent or holder.gone or not holder.worker or holder.service == service else holder
+
+    def absence(self, node: NodeName) -> str:
+        """As `Arrivals.absence`."""
+        return self._arrivals.absence(node)
 
     def _tell(self, text: str) -> None:
         if text not in self._told:
             self._told.add(text)
+            log.warning("%s", text)
             self._events.put_nowait(EngineNotice(text))
 
     def _join(self, worker: str, identity: Identity, facts: Mapping[str, Any]) -> None:
@@ -335,6 +374,8 @@ class DaskEngine:
             self._incarnations[name] = self._incarnations.get(name, 0) + 1
             max_jobs = facts["max_jobs"] if identity.max_jobs is None else identity.max_jobs
             member = Member(name, facts["ip"], facts["service"], facts["life"], self._incarnations[name], max_jobs)
+            member.pulse_at = time.monotonic()
+            self._services[member.service] = identity
             member.jobs = {(job, life) for job, life in facts["lives"]}
             member.heard = facts["told"]
             older = self._members.get(self._newest.get(name, ""))
@@ -371,6 +412,9 @@ class DaskEngine:
         if not isinstance(life, str) or life.partition(".")[0] != sender.hex() or not isinstance(number, int):
             return  # who speaks for another service
         member = self._members.get(life)
+        if member is not None and pulse.get("left"):
+            self._on_left(member)
+            return
         known = member is not None and bool(member.worker)
         answer = {"n": number, "ack": member.heard if member is not None else 0, "known": known}
         self._datagrams.send(answer, source, echo_context(self._session.run, self._life, life))
@@ -380,6 +424,17 @@ class DaskEngine:
             deaf = isinstance(echoed, int) and number - echoed > DEAF_PULSES
             if known and not deaf and self._newest[member.name] == member.life:
                 self._events.put_nowait(NodePulse(member.name, member.incarnation, _numbers(pulse.get("means"))))
+
+    def _on_dask_warning(self, text: str) -> None:
+        if told := self._arrivals.dask_says(text):
+            self._tell(told)
+
+    def _on_left(self, member: Member) -> None:
+        """Its service says that it ends."""
+        if not member.gone:
+            member.waiting.clear()
+            member.gone = True
+            self._events.put_nowait(NodeGone(member.name, "its service was stopped", member.incarnation, on_purpose=True))
 
     async def _hear(self) -> None:
         while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol
 
 from fission.ports import NodeName
 
@@ -18,15 +18,23 @@ class Identity:
         name: in messages and for placement.
         groups: it is part of these.
         max_jobs: how many it takes; None: as its service says.
+        by_pattern: whether only its service gives it its name, so that there may be several of it.
     """
 
     name: NodeName
     groups: tuple[str, ...]
     max_jobs: int | None
+    by_pattern: bool = False
 
 
-#: (address, name of the service) -> who that is; a text says why it is nobody.
-Recognise: TypeAlias = "Callable[[str, str], Identity | str]"
+class WhoIsWho(Protocol):
+    """What the client knows of its nodes before they answer. Both may block."""
+
+    def recognise(self, ip: str, name: str) -> Identity | str:
+        """Return who the machine with this address is, whose service calls it ``name``; a text says why it is none of the nodes."""
+
+    def absence(self, name: str) -> str:
+        """Return why a node cannot be there; empty: no reason is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,16 +17,13 @@ from distributed.security import Security
 from fission.adapters.cluster.ending import end_all
 from fission.adapters.cluster.quiet import QUIET, QuietScheduler
 from fission.adapters.cluster.tasks import order as obey
+from fission.core.addresses import bracketed, host_port
 from fission.errors import EngineError
 
 #: Seconds between two looks at the workers of somebody else's scheduler; arbitrary.
 LOOK_S = 0.25
 #: Seconds that a node has to answer a question; arbitrary.
 ANSWER_S = 10.0
-#: Seconds until a message of Dask's of the same kind is logged again: a stranger may cause thousands. Arbitrary.
-SAME_AGAIN_S = 1.0
-#: Kinds that are remembered; arbitrary.
-MAX_TEXTS = 1000
 
 log = logging.getLogger("fission.cluster")
 
@@ -34,9 +31,11 @@ log = logging.getLogger("fission.cluster")
 class DaskScheduler:
     """Reaches Dask workers."""
 
-    def __init__(self, ip: str, port: int, cluster: str | None, tls: Security | None) -> None:
+    def __init__(
+        self, ip: str, port: int, cluster: str | None, tls: Security | None, on_warning: Callable[[str], None] = lambda text: None
+    ) -> None:
         """Args: ip, port: where it listens, ``cluster`` being None; else the address of an existing one.
-        tls: None: nothing is encrypted.
+        tls: None: nothing is encrypted. on_warning: called with Dask's warnings, among them of peers that are refused.
         """
         self._ip, self._port, self._cluster, self._tls = ip, port, cluster, tls
         self._scheduler: Scheduler | None = None
@@ -44,7 +43,7 @@ class DaskScheduler:
         self._looking: asyncio.Future[None] | None = None
         self._forgetting: set[asyncio.Future[None]] = set()
         self._gone: dict[str, asyncio.Future[None]] = {}  # by worker that was asked something: its connection has ended
-        self._logs = _DaskLogs()
+        self._logs = _DaskLogs(on_warning)
         self._closed = False
 
     async def open(self, on_worker: Callable[[str], None], on_worker_gone: Callable[[str], None]) -> None:
@@ -62,7 +61,7 @@ class DaskScheduler:
             protocol = "tls://" if self._tls is not None else "tcp://"
             try:
                 self._scheduler = await QuietScheduler(
-                    host=self._ip,
+                    host=bracketed(self._ip),
                     port=self._port,
                     protocol=protocol,
                     dashboard=False,
@@ -72,7 +71,8 @@ class DaskScheduler:
             except (OSError, RuntimeError) as failed:  # Dask wraps some
                 why = failed if isinstance(failed, OSError) else failed.__cause__ or failed
                 reason = getattr(why, "strerror", None) or why
-                raise EngineError(f"cannot listen at {self._ip}:{self._port}: {reason}; is another run using it? (PORT)") from None
+                where = host_port(self._ip, self._port)
+                raise EngineError(f"cannot listen at {where}: {reason}; is another run using it? (PORT)") from None
             address = self._scheduler.address
         try:
             self._client = await Client(address, asynchronous=True, set_as_default=False, timeout=ANSWER_S, **options)  # type: ignore[no-untyped-call]
@@ -179,13 +179,16 @@ class _Watch(SchedulerPlugin):
 
 
 class _DaskLogs(logging.Handler):
-    """Writes Dask's warnings into our log: a peer that is refused is one of them. Dask would show everything on the console."""
+    """Takes Dask's warnings: a peer that is refused is one of them. Dask would show everything on the console.
 
-    def __init__(self) -> None:
+    What it says of heartbeats, keys and stimuli means nothing to users: the engine tells them of nodes, in its own words.
+    """
+
+    def __init__(self, on_warning: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)
+        self._on_warning = on_warning
         self._logger = logging.getLogger("distributed")
         self._before: list[logging.Handler] = []
-        self._quiet_until: dict[str, float] = {}  # by the text of a message without what differs each time
 
     def take(self) -> None:
         """From now on."""
@@ -197,10 +200,4 @@ class _DaskLogs(logging.Handler):
             self._logger.handlers = self._before
 
     def emit(self, record: logging.LogRecord) -> None:
-        now = time.monotonic()
-        if now < self._quiet_until.get(str(record.msg), 0.0):
-            return
-        if len(self._quiet_until) > MAX_TEXTS:
-            self._quiet_until.clear()
-        self._quiet_until[str(record.msg)] = now + SAME_AGAIN_S
-        log.warning("Dask: %s", record.getMessage())
+        self._on_warning(record.getMessage())

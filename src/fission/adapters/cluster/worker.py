@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,9 +16,12 @@ from distributed.security import Security
 
 from fission.adapters.cluster.quiet import QUIET, QuietWorker
 from fission.adapters.cluster.tasks import Obey, ServicePlugin
+from fission.core.addresses import bracketed, host_port, split_host_port
 
 #: Seconds before the next attempt to reach the client, the first and the longest pause; arbitrary.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0
+#: Seconds after which the same warning is logged again; arbitrary.
+WARN_AGAIN_S = 60.0
 #: Seconds for an answer to a knock; arbitrary.
 KNOCK_S = 5.0
 #: With what Dask's listeners greet whoever connects: the length of what follows.
@@ -52,13 +56,12 @@ def security(ca_file: str, cert_file: str, key_file: str) -> Security:
 class ClusterWorker:
     """Keeps a Dask worker connected to a scheduler."""
 
-    def __init__(
-        self, address: str, ip: str, name: str, folder: str, obey: Obey, tls: Security | None, on_lost: Callable[[], None]
-    ) -> None:
-        """Args: address: of the scheduler. ip: of this machine. name: of the node. folder: for Dask's own files. obey: takes orders.
-        tls: None: nothing is encrypted. on_lost: called when a connection has ended.
+    def __init__(self, name: str, folder: str, obey: Obey, tls: Security | None, on_lost: Callable[[], None]) -> None:
+        """Args: name: of the node. folder: for Dask's own files. obey: takes orders. tls: None: nothing is encrypted.
+        on_lost: called when a connection has ended.
         """
-        self._address, self._ip, self._name, self._folder = address, ip, name, folder
+        self._address, self._ip, self._name, self._folder = "", "", name, folder
+        self._warned: dict[str, float] = {}  # when
         self._obey, self._tls, self._on_lost = obey, tls, on_lost
         self._worker: Worker | None = None
         self._count = 0
@@ -69,8 +72,17 @@ class ClusterWorker:
         """Whether the scheduler has accepted the worker, as far as this side knows."""
         return self._worker is not None and self._worker.status.name == "running"
 
+    def retarget(self, client: str, port: int, own: str) -> None:
+        """Say where the scheduler is, and which address of this machine is on the way there: for the next connection, which `drop` brings.
+
+        Args:
+            client, port: of the scheduler.
+            own: of this machine.
+        """
+        self._address, self._ip = f"{'tcp' if self._tls is None else 'tls'}://{host_port(client, port)}", own
+
     async def run(self) -> None:
-        """Connect, again and again, until cancelled."""
+        """Connect, again and again, until cancelled. Only after `retarget`."""
         dask.config.set({**QUIET, "distributed.worker.memory.spill": False, "distributed.comm.timeouts.connect": CONNECT})
         pause_s = FIRST_PAUSE_S
         while True:
@@ -88,7 +100,7 @@ class ClusterWorker:
                 await self.drop()
                 raise
             except Exception as why:  # whatever Dask raises, the next attempt may succeed
-                log.warning("no connection to the client at %s: %s", self._address, str(why).strip() or type(why).__name__)
+                self._warn(f"no connection to the client at {self._address}: {str(why).strip() or type(why).__name__}")
             else:
                 log.info("the connection to the client has ended")
             self._worker = None
@@ -98,7 +110,7 @@ class ClusterWorker:
 
     async def _knock(self) -> bool:
         """Whether somebody is there who would take a worker. Dask tries for ever, and does not tell why it fails."""
-        host, _, port = self._address.partition("://")[2].rpartition(":")
+        host, port = split_host_port(self._address)
         context = self._tls.get_connection_args("worker")["ssl_context"] if self._tls is not None else None  # type: ignore[no-untyped-call]
         writer, why = None, ""
         try:
@@ -120,13 +132,20 @@ class ClusterWorker:
         self._refused = why
         return not why
 
+    def _warn(self, text: str) -> None:
+        """Log a warning, the same one once a minute at most."""
+        now = time.monotonic()
+        if now - self._warned.get(text, -WARN_AGAIN_S) >= WARN_AGAIN_S:
+            self._warned = {known: at for known, at in self._warned.items() if now - at < WARN_AGAIN_S} | {text: now}
+            log.warning("%s", text)
+
     def _made(self) -> Worker:
         options: dict[str, Any] = {"security": self._tls} if self._tls is not None else {}
         return QuietWorker(
             self._address,
             nthreads=ORDERS,
             name=f"{self._name} #{self._count}",
-            host=self._ip,
+            host=bracketed(self._ip),
             dashboard=False,
             memory_limit=0,
             local_directory=self._folder,

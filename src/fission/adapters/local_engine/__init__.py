@@ -162,6 +162,10 @@ class LocalEngine:
     def stopped(self, node: NodeName) -> bool:
         return process_state(self._node(node).process.pid) in STOPPED
 
+    def absence(self, node: NodeName) -> str:
+        """Nodes of this machine are always there, or their loss is an event."""
+        return ""
+
     async def lost(self, node: NodeName) -> None:
         """Nothing waits here."""
 

@@ -1,0 +1,106 @@
+"""Where the client of a network listens for its nodes: the address that CLIENT_IP means, and the ports from PORT on."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from pathlib import Path
+
+import psutil
+
+from fission.core.addresses import host_port, is_ip
+from fission.errors import EngineError, UserError
+from fission.project.config import LoadedNetwork
+
+#: What listens there: (kind of socket, port minus PORT).
+SOCKETS = ((socket.SOCK_STREAM, 0), (socket.SOCK_DGRAM, 0), (socket.SOCK_STREAM, 1), (socket.SOCK_STREAM, 2))
+#: Commands of a network that listen for nodes.
+COMMANDS = ("run", "collect")
+
+
+def client_address(loaded: LoadedNetwork) -> str:
+    """Return the address that CLIENT_IP means: the nodes are given it, and the client listens there.
+
+    Raises:
+        UserError: CLIENT_IP is not set, is not known, or means no address of this machine that another one could reach.
+    """
+    host = loaded.config.client_ip
+    where = f"{loaded.name}/config.py"
+    if host is None:
+        raise UserError(f"{where}: CLIENT_IP must be this machine's address, as the nodes reach it; it is not set")
+    must = f"{where}: CLIENT_IP must be an address of this machine, as the nodes reach it"
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    except OSError as why:
+        raise UserError(f"{must}; the name {host} is not known here ({why.strerror or why}); write the address itself") from None
+    ips = [str(entry[4][0]) for entry in found if not str(entry[4][0]).startswith("fe80:")]
+    reasons = {ip: _unusable(ip) for ip in ips}
+    here = [ip for ip, reason in reasons.items() if not reason]
+    if not here:
+        named = "" if is_ip(host) else f", which is {' and '.join(reasons) or 'link-local'} here,"
+        raise UserError(f"{must}; {host}{named} is not ({next(iter(reasons.values()), 'it has no other address')})")
+    far = [ip for ip in here if not (ip.startswith("127.") or ip == "::1")]
+    if not far and not is_ip(host) and host != "localhost":
+        # Debian writes 127.0.1.1 into /etc/hosts for a machine's own name
+        raise UserError(f"{must}; {host} means {here[0]} here, which no other machine can reach; write the address itself")
+    return (far or here)[0]
+
+
+def _unusable(ip: str) -> str:
+    """Why it is no address of this machine; empty: it is one."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind((ip, 0))
+    except OSError as why:
+        if why.errno != errno.EADDRNOTAVAIL:
+            raise
+        return str(why.strerror)
+    return ""
+
+
+def check_ports(loaded: LoadedNetwork, ip: str) -> None:
+    """Find out before anything is started whether the ports can be had.
+
+    Raises:
+        EngineError: one of them is in use; names the network that uses it, if that can be seen.
+    """
+    port = loaded.config.port
+    for kind, offset in SOCKETS:
+        if kind is socket.SOCK_STREAM and offset == 0 and loaded.config.cluster is not None:
+            continue  # the scheduler of somebody else may be there
+        try:
+            with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(kind is socket.SOCK_STREAM))
+                probe.bind((ip, port + offset))
+        except OverflowError:
+            raise EngineError(f"PORT must leave room for two more ports, but is {port}; set another one in config.py") from None
+        except OSError as why:
+            if why.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+            what = "UDP port" if kind is socket.SOCK_DGRAM else "TCP port"
+            user = _user_of(ip, port + offset) if why.errno == errno.EADDRINUSE else ""
+            raise EngineError(
+                f"cannot listen at {host_port(ip, port + offset)} ({what}): {why.strerror}{user}; give this network another PORT in "
+                f"{loaded.name}/config.py, and start services of its nodes with it: fission node --port PORT"
+            ) from None
+
+
+def _user_of(ip: str, port: int) -> str:
+    """Which process has a port, in words; empty if that cannot be seen (it is another user's)."""
+    with contextlib.suppress(psutil.Error, OSError, RuntimeError):
+        for one in psutil.net_connections("inet"):
+            here = one.laddr and one.laddr.port == port and one.laddr.ip in (ip, "0.0.0.0", "::")
+            if here and one.pid and (one.type == socket.SOCK_DGRAM or one.status == psutil.CONN_LISTEN):
+                return f" by {_described(psutil.Process(one.pid))}"
+    return ""
+
+
+def _described(process: psutil.Process) -> str:
+    words = process.cmdline()
+    command = next((index for index, word in enumerate(words) if word in COMMANDS and index > 0), 0)
+    if command and not words[command - 1].startswith("-") and os.sep not in words[command - 1]:
+        project = Path(process.cwd())
+        return f"the network {words[command - 1]} of {project} (process {process.pid})"
+    return f"process {process.pid} ({' '.join(words)[:80] or process.name()})"

@@ -1,0 +1,111 @@
+"""The way from a node to its client: the address that the client has now, and this machine's address on the way there.
+
+Both may be unknown when the service starts (at boot, before the network is up), and both may change (DHCP).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from fission.core.addresses import canonical, is_ip
+from fission.errors import EngineError
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Two addresses, IPv4 or IPv6, both of one family.
+
+    Attributes:
+        client: of the client.
+        own: of this machine, as the client and the other nodes reach it.
+    """
+
+    client: str
+    own: str
+
+
+async def find_way(client: str, port: int, own: str | None) -> Way:
+    """Look the way up. Ends at once when it is cancelled, even if a name server does not answer.
+
+    Args:
+        client, port: where the client listens; an address or a host name.
+        own: the address that this machine must use, or its name; None: the one that the system would use.
+
+    Raises:
+        EngineError: there is none now; the text says why.
+    """
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[Way] = loop.create_future()
+
+    def done(way: Way | None, why: Exception | None) -> None:
+        if found.done():
+            return
+        if way is not None:
+            found.set_result(way)
+        elif why is not None:
+            found.set_exception(why)
+
+    def look() -> None:
+        way, error = None, None
+        try:
+            way = _look(client, port, own)
+        except Exception as why:
+            error = why
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(done, way, error)
+
+    # not the loop's own threads: asyncio would wait for them at its end
+    threading.Thread(target=look, name="fission-way", daemon=True).start()
+    return await found
+
+
+def is_own(ip: str) -> bool:
+    """Whether this machine has the address now."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((ip, 0))
+    except OSError:
+        return False
+    return True
+
+
+def _look(client: str, port: int, own: str | None) -> Way:
+    wanted = None if own is None else _own_addresses(own)
+    reason = "it has no address"
+    for family, _, _, _, address in _resolved(client, port):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect(address)  # of a datagram socket: nothing is sent
+                ip = str(probe.getsockname()[0])
+        except OSError as why:
+            reason = (why.strerror or str(why)).lower()
+            continue
+        if wanted is None:
+            return Way(str(address[0]), ip)
+        same = [one for one in wanted if (":" in one) == (":" in address[0])]
+        if same:
+            return Way(str(address[0]), same[0])
+        reason = f"--ip {own} is of another kind (IPv4, IPv6) than the client's address {address[0]}"
+    raise EngineError(reason)
+
+
+def _own_addresses(own: str) -> list[str]:
+    found = [str(entry[4][0]) for entry in _resolved(own, 0)]
+    here = [ip for ip in found if is_own(ip)]
+    if not here:
+        raise EngineError(f"this machine does not have the address {own} (--ip)")
+    return here
+
+
+def _resolved(host: str, port: int) -> list[Any]:
+    host = canonical(host)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST if is_ip(host) else 0)
+    except OSError as why:
+        raise EngineError(f"the name {host} is not known: {(why.strerror or str(why)).lower()}") from None
+    # link-local addresses are only valid with the interface of one machine, and the client tells others what it is told here
+    return [entry for entry in found if not str(entry[4][0]).startswith("fe80:")]

@@ -1,0 +1,166 @@
+"""Addresses: IPv6, names, nodes whose address changes, services that start before the network."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from tests.cluster.hosts import Host
+from tests.cluster.support import Site
+from tests.e2e.failover import CHAIN, chain_rows
+from tests.waiting import eventually
+
+MakeSite = Callable[..., Site]
+STEADY = 40
+SOAK = (pytest.mark.slow, pytest.mark.soak)
+
+
+@pytest.mark.parametrize("form", ["{}", pytest.param("[{}]", marks=SOAK)])
+def test_ipv6_from_end_to_end(cluster: MakeSite, form: str) -> None:
+    """Dask, pulses, words, blocks between the nodes; a failover too."""
+    site = cluster(2, start=False)
+    for node in site.nodes.values():
+        node.client_ip = form.format(site.network.client_ipv6)
+        node.start()
+    nodes = ", ".join(f"BaseNode({form.format(node.host.ipv6)!r}, name={node.name!r})" for node in site.nodes.values())
+    client = site.run(CHAIN.format(limit=0), extra=f"CLIENT_IP = {form.format(site.network.client_ipv6)!r}\nNODES = [{nodes}]")
+    site.rows(STEADY)
+    assert {site.node_of(job) for job in (1, 2, 3, 4)} == {"n1", "n2"}
+    victim = site.nodes[site.node_of(4)]
+    victim.kill()
+    site.happened("NodeLost", node=victim.name)
+    site.more_rows(STEADY)
+    done = site.finish(client, chain_rows)
+    assert site.network.client_ipv6 in done.stderr
+
+
+def test_a_pattern_of_ipv6_and_services_of_one_name(cluster: MakeSite) -> None:
+    """All boards call themselves raspberrypi: each is a node of its own."""
+    site = cluster(2, start=False)
+    for node in site.nodes.values():
+        node.client_ip = site.network.client_ipv6
+        node.start("--name", "raspberrypi", jobs=3)
+    network = f"fd77:{site.network.number + 1:x}::/64"
+    client = site.run(CHAIN.format(limit=0), extra=f"CLIENT_IP = {site.network.client_ipv6!r}\nNODES = [MultiNode({network!r})]")
+    site.rows(STEADY)
+    names = {site.node_of(job) for job in (1, 2, 3, 4)}
+    assert len(names) == 2
+    assert "raspberrypi" in names
+    site.finish(client, chain_rows)
+    assert site.lost_nodes() == []
+
+
+def test_a_second_service_of_one_name_is_left_alone(cluster: MakeSite) -> None:
+    """It must not take the first one's place, and the first one not its: that would be a failover a second."""
+    site = cluster(2)
+    config = f"NODES = [BaseNode({site[1].ip!r}, 'n1')]"
+    client = site.run(CHAIN.format(limit=0), extra=config)
+    site.rows(STEADY)
+    site[2].stop()
+    site[2].start("--name", "n1")
+    site.until(lambda: "is the node n1 already" in client.stderr, "the client says so")
+    site.more_rows(STEADY)
+    done = site.finish(client, chain_rows)
+    assert site.lost_nodes() == []
+    assert done.stderr.count("is the node n1 already") == 1
+
+
+@pytest.mark.parametrize("named", [True, pytest.param(False, marks=SOAK)])
+def test_a_node_whose_address_changes(cluster: MakeSite, named: bool) -> None:
+    """It is the same node again, under its new address; nothing is lost. A service that was there needs no name for that."""
+    site = cluster(1, start=False)
+    node = site[1]
+    node.start(*([] if named else ["--name", "whatever"]))
+    name = ", name='n1'" if named else ""
+    client = site.run(CHAIN.format(limit=0), extra=f"NODES = [BaseNode({node.ip!r}{name})]\nALLOCATION_TIMEOUT = 60")
+    site.rows(STEADY)
+    old, new = node.ip, node.ip[: node.ip.rindex(".")] + ".77"
+    node.host.readdress(new)
+    site.happened("NodeJoined", 2)
+    assert [entry["ip"] for entry in site.events("NodeJoined")] == [old, new]
+    assert len({entry["name"] for entry in site.events("NodeJoined")}) == 1
+    site.more_rows(STEADY)
+    if named:  # also after it was started anew, whose address nobody has seen before
+        node.stop()
+        node.host.readdress(f"{new[: new.rindex('.')]}.78")
+        node.start()
+        site.happened("NodeJoined", 3)
+        site.more_rows(STEADY)
+    site.finish(client, chain_rows)
+
+
+@pytest.fixture
+def hosts_file() -> Iterator[Callable[[Host], Path]]:
+    """Gives a host an /etc/hosts of its own: `ip netns exec` lays it over the machine's."""
+    made: list[Path] = []
+
+    def make(host: Host) -> Path:
+        made.append(Path("/etc/netns") / host.name)
+        made[-1].mkdir(parents=True)
+        path = made[-1] / "hosts"
+        path.write_text("127.0.0.1 localhost\n")
+        return path
+
+    yield make
+    for folder in made:
+        shutil.rmtree(folder)
+
+
+Lack: TypeAlias = "tuple[dict[str, str], Callable[[], None], str]"
+
+
+def no_network(site: Site, hosts: Callable[[Host], Path]) -> Lack:
+    """At boot: no address, no route."""
+    site[1].host.addresses(False)
+    return {}, lambda: site[1].host.addresses(True), "unreachable"
+
+
+def no_name(site: Site, hosts: Callable[[Host], Path]) -> Lack:
+    """The client's name cannot be looked up yet."""
+    file = hosts(site[1].host)
+
+    def appear() -> None:
+        file.write_text(f"127.0.0.1 localhost\n{site.network.client_ip} thecentre\n")
+
+    return {"client": "thecentre"}, appear, "the name thecentre is not known"
+
+
+def no_own_address(site: Site, hosts: Callable[[Host], Path]) -> Lack:
+    """--ip is not there yet."""
+    ip = site[1].ip[: site[1].ip.rindex(".")] + ".99"
+    return {"ip": ip}, lambda: site[1].host.readdress(ip), f"this machine does not have the address {ip}"
+
+
+@pytest.mark.parametrize("lacks", [no_network, no_name, no_own_address])
+def test_a_service_that_starts_before_the_network(
+    cluster: MakeSite, hosts_file: Callable[[Host], Path], lacks: Callable[[Site, Callable[[Host], Path]], Lack]
+) -> None:
+    """It waits, with one line, and is there when it can be."""
+    site = cluster(1, start=False)
+    node = site[1]
+    options, appear, reason = lacks(site, hosts_file)
+    node.client_ip = options.pop("client", node.client_ip)
+    node.start(*(word for key, value in options.items() for word in (f"--{key}", value)))
+    node.logged("waits for a way to the client")
+    over = time.monotonic() + 3
+    eventually(lambda: time.monotonic() > over, 10, "it has looked three times")
+    assert node.process.poll() is None
+    assert reason in node.log
+    assert node.log.count("\n") == 1, node.log
+    appear()
+    node.logged(f"node n1 at {node.ip} waits for a client at {site.network.client_ip}:8786")
+    client = site.run(CHAIN.format(limit=0))
+    site.rows(STEADY)
+    site.finish(client, chain_rows)
+
+
+def test_the_test_machine_has_no_such_name() -> None:
+    """What `no_name` stands on."""
+    with pytest.raises(OSError):  # noqa: PT011 (of any kind)
+        socket.getaddrinfo("thecentre", 1)
