@@ -98,6 +98,13 @@ class SnapshotError(FissionError):
     """A job cannot continue, because its snapshot or a value that was stored for it is damaged or missing; the text names the file."""
 
 
+class SinkFileError(FissionError):
+    """A sink's file has less than the sink has acknowledged: data that its producers no longer have is gone.
+
+    The text says which file, how much is missing, and what to do.
+    """
+
+
 class JobFailed(FissionError):
     """A job's code raised, or its executable ended with an exit code other than 0.
 

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import csv
 import pickle
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fission.core import predefined
@@ -152,7 +154,7 @@ def test_restore_of_something_else_needs_its_own_restore() -> None:
 def test_predefined_jobs_can_be_snapshot_and_shipped(tmp_path: Path) -> None:
     job = CSVSinkJob(str(tmp_path / "x.csv"), inputs=pipes(1))
     job.setup()
-    with job._fission_file:
+    with closing(job._fission_sink_file):  # type: ignore[type-var]
         assert job.snapshot() == {"path": str(tmp_path / "x.csv"), "col_pattern": "pipe_{pipe.id}"}
 
 
@@ -250,30 +252,28 @@ def sink(path: Path, *numbers: int, cls: Callable[..., CSVSinkJob] = CSVSinkJob,
 def life(job: CSVSinkJob, *blocks: tuple[Any, ...]) -> None:
     """One life of the job: set up, fed, gone."""
     job.setup()
-    with job._fission_file:
+    with closing(job._fission_sink_file):  # type: ignore[type-var]
         for block in blocks:
             assert job.run(*block) is None
 
 
 def rows(path: Path) -> list[list[str]]:
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8", errors="surrogatepass") as file:
         return list(csv.reader(file))
 
 
 def test_csv_sink(tmp_path: Path) -> None:
     path = tmp_path / "new" / "deep" / "join.csv"
     job = sink(path, 201, 202)
-    assert job.blocks_written == 0
     life(job, (1, "a"), (2.5, "b,c\nd"))
     assert rows(path) == [["pipe_201", "pipe_202"], ["1", "a"], ["2.5", "b,c\nd"]]
-    assert job.blocks_written == 2
 
 
 def test_csv_sink_flushes_each_row(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     job = sink(path, 1)
     job.setup()
-    with job._fission_file:
+    with closing(job._fission_sink_file):  # type: ignore[type-var]
         assert rows(path) == [["pipe_1"]]
         job.run(7)
         assert rows(path)[1:] == [["7"]]
@@ -285,9 +285,11 @@ def test_csv_sink_names_its_columns(tmp_path: Path) -> None:
     assert rows(path) == [["1/1", "1/2"]]
 
 
-FIELDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+#: Python 3.10 writes NUL, but does not read it.
+FIELDS = st.text(st.characters(exclude_categories=[], exclude_characters="\0" if sys.version_info < (3, 11) else ""))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(FIELDS, FIELDS), max_size=5), st.data())
 def test_csv_sink_goes_on_behind_its_last_complete_row(
     tmp_path_factory: pytest.TempPathFactory, blocks: list[Any], data: st.DataObject
@@ -295,14 +297,14 @@ def test_csv_sink_goes_on_behind_its_last_complete_row(
     path = tmp_path_factory.mktemp("csv") / "x.csv"
     life(sink(path, 1, 2), *blocks)
     whole = path.read_bytes()
+    assert rows(path)[1:] == [list(block) for block in blocks]
     path.write_bytes(whole[: data.draw(st.integers(0, len(whole)))])
-    job = sink(path, 1, 2)
-    written = job.blocks_written
+    life(sink(path, 1, 2))
+    written = len(rows(path)) - 1
+    assert whole.startswith(path.read_bytes())
     assert written <= len(blocks)
-    assert (written < len(blocks)) == (path.read_bytes() != whole and bool(blocks))
-    life(job, *blocks[written:])
+    life(sink(path, 1, 2), *blocks[written:])
     assert path.read_bytes() == whole
-    assert job.blocks_written == len(blocks)
 
 
 def test_csv_sink_finds_quotes_across_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,9 +313,7 @@ def test_csv_sink_finds_quotes_across_pieces(tmp_path: Path, monkeypatch: pytest
     path = tmp_path / "x.csv"
     life(sink(path, 1, 2), *blocks)
     path.write_bytes(path.read_bytes() + b'"half\n')
-    job = sink(path, 1, 2)
-    assert job.blocks_written == 3
-    life(job, ("end", ""))
+    life(sink(path, 1, 2), ("end", ""))
     assert rows(path)[1:] == [list(block) for block in [*blocks, ("end", "")]]
 
 
@@ -339,11 +339,9 @@ def test_logging_sink_has_a_row_for_each_record(tmp_path: Path) -> None:
     life(make(), (["a", 1], [["b", 2], ("c", 3), "d"]))
     whole = path.read_bytes()
     assert rows(path) == [list(LOG_COLUMNS), ["a", "1"], ["b", "2"], ["c", "3"], ["d"]]
-    path.write_bytes(whole + b"a,1\r\nb,2\r\nc,")
-    job = make()
-    assert job.blocks_written == 1
-    life(job)
-    assert path.read_bytes() == whole, "what is left of a compute block would come again"
+    path.write_bytes(whole + b"c,")
+    life(make())
+    assert path.read_bytes() == whole
     assert LOG_COLUMNS == ("job", "pid", "state", "cpu_percent", "memory_percent", "time in", "time out")
 
 

@@ -9,14 +9,15 @@ from typing import Any
 from unittest import mock
 
 from fission.client.conductor import Conductor
+from fission.core.sink_file import SinkFile
 from fission.protocol.checkpoint import Checkpoints
 from fission.protocol.optional import OptionalInput
 from fission.protocol.window import Arrival, Receiver
 from fission.runtime import keeper as keeper_module
-from fission.runtime import rows
 from fission.runtime.exchange import Exchange
 from fission.runtime.inlet import Inlets
 from fission.runtime.outlet import Outlet
+from fission.runtime.sink_position import SinkSync
 from fission.runtime.stored import StoredValues
 
 
@@ -103,16 +104,28 @@ def newest_snapshot() -> AbstractContextManager[None]:
 def no_generation_file() -> AbstractContextManager[None]:
     """A sink does not remember where a generation began in its file."""
 
-    def first_number(job: Any, generation: int) -> int:
-        written = getattr(job, "blocks_written", 0)
-        return int(written) + 1 if isinstance(written, int) and not generation else 1
-
-    return _replace(rows, first_number=first_number)
+    return _replace(SinkFile, first_number=lambda self, generation: self.position.number + 1 if not generation else 1)
 
 
 def rows_are_numbers() -> AbstractContextManager[None]:
     """A sink takes the rows of its file for the numbers of blocks, whatever was left out."""
-    return _replace(rows, note=lambda job, generation, number: None)
+    begin, record = SinkFile.begin, SinkFile.record
+    return _replace(
+        SinkFile,
+        begin=lambda self, generation, first: begin(self, generation, min(first, self.first_number(generation))),
+        record=lambda self, generation, number: record(self, generation, self.position.number + 1),
+    )
+
+
+def release_before_sync() -> AbstractContextManager[None]:
+    """A sink releases what is in its file, whether the device has it or not."""
+    return _replace(SinkSync, acknowledgeable=lambda self, generation: float("inf"))
+
+
+def a_torn_block_counts() -> AbstractContextManager[None]:
+    """A sink takes all of its file for whole blocks."""
+    cut = SinkFile._cut
+    return _replace(SinkFile, _cut=lambda self, size: cut(self, max(size, self._written)))
 
 
 def stored_value_released() -> AbstractContextManager[None]:
@@ -142,6 +155,8 @@ BROKEN: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "newest-snapshot": newest_snapshot,
     "no-generation-file": no_generation_file,
     "rows-are-numbers": rows_are_numbers,
+    "release-before-sync": release_before_sync,
+    "a-torn-block-counts": a_torn_block_counts,
     "stored-value-released": stored_value_released,
     "no-waiting-for-values": no_waiting_for_values,
 }

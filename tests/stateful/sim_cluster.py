@@ -37,7 +37,7 @@ from fission.runtime import outlet as outlet_module
 from fission.runtime.exchange import Exchange
 from fission.runtime.outlet import Outlet
 from fission.runtime.python_host import PythonHost
-from tests.stateful.sim_jobs import DummyPipe, FileSink, Reference, Source, Story, faultless
+from tests.stateful.sim_jobs import DummyPipe, FileSink, Reference, Source, Story, faultless, lose_power, rows_in
 from tests.stateful.sim_net import Net, SimLinks, Timeline
 
 PULSE_S = 0.1
@@ -97,7 +97,6 @@ class Life:
         self.frozen = False
         self.doom = ""  # what happens at the next point of its code that fits
         self.links = SimLinks(bundle.wiring, cluster.net, self)
-        self.disk: list[Any] = cluster.disks.setdefault(bundle.job_id, [])
         self.folder = cluster.folder / str(self.job)
         self.stepping = self.planned = self.missed = False
         self.listens = False  # its control thread
@@ -150,11 +149,16 @@ class Life:
             return
         self.cluster.tell(f"{self} dies")
         self._over()
+        if self.cluster.rng.random() < 0.3:
+            lose_power(self.folder, self.cluster.rng)
         for wire in self.cluster.net.of(self):
             wire.lose(self.cluster.rng)
 
     def _over(self) -> None:
         self.state = "over"
+        sink_file = self.host._job.__dict__.get("_fission_sink_file") if hasattr(self, "host") else None
+        if sink_file is not None:
+            sink_file.close()
         self.cluster.net.leave(self.bundle.wiring.data)
         self.cluster.net.leave(self.bundle.wiring.control)
         self.later.clear()
@@ -463,7 +467,6 @@ class Cluster:
         self.net = Net(self.time, self.rng)
         self.paces = self.rng.choice([[0.002, 0.01], [0.01, 0.02, 0.04], [0.0005, 0.02]])
         self.happened: list[str] = []
-        self.disks: dict[int, list[Any]] = {}
         self.seen: dict[int, tuple[int, int]] = {}  # by ASYNC pipe, (number, producer's life) of the value that was given last
         self.others_hurt = False  # whether anything but a job's process was at fault so far
         self._numbers: dict[int, dict[int, int]] = {}
@@ -815,7 +818,7 @@ class Cluster:
             if life.state != "ordered" and hasattr(life, "exchange") and life.exchange.inlets.malformed:
                 raise Wrong(f"{life} got {life.exchange.inlets.malformed} malformed messages")
         for job in self.story.sinks():
-            rows = self.disks.get(job.id, [])
+            rows = rows_in(self.folder / str(job.id))
             if job.MAX_QUEUE:
                 self._check_with_losses(job, rows)
             elif self.story.exact:

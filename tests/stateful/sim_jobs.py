@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import random
 import zlib
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from fission.core.base import reset
-from fission.core.jobs import LocalJob, PythonJob
+from fission.core.jobs import FileSinkJob, LocalJob, PythonJob
 from fission.core.network import Network
 from fission.core.pipes import OptionalPicklePipe, PicklePipe
 from fission.core.registry import current
+from fission.core.sink_file import _RECORD_BYTES, JOURNAL, _read_journal
+
+#: Of the file of every `FileSink`, in its folder.
+SINK_PATH = "rows"
 
 
 def mix(*parts: Any) -> int:
@@ -95,17 +101,15 @@ class Connector(SimJob):
         return spread(mix(self.id, needed, self.state), len(self.outputs))
 
 
-class FileSink(LocalJob, SimJob):
+class FileSink(FileSinkJob, SimJob):
     """Writes a row a compute block into a file that survives its lives."""
 
+    SYNC = False  # there is no device; `SimSinks.lose_power` plays one
+
     def __init__(self, inputs: list[Any], heads: bool, max_queue: int) -> None:
-        super().__init__(inputs=inputs)
+        super().__init__(SINK_PATH, inputs=inputs)
         self.HEAD = heads  # type: ignore[misc]
         self.MAX_QUEUE = max_queue  # type: ignore[misc]
-
-    @property
-    def blocks_written(self) -> int:
-        return len(self._fission_life.disk)
 
     def run(self, *values: Any) -> None:
         life = self._fission_life
@@ -116,9 +120,37 @@ class FileSink(LocalJob, SimJob):
             for entry in self.in_heads:
                 for head in entry if isinstance(entry, list) else [entry]:
                     flags |= int(head or 0)
+        row = pickle.dumps((self.generation, self.block_number, flags, needed))
+        for part in (row[:7], row[7:]):
+            life.interrupt()
+            self.append(part)
         life.interrupt()
-        life.disk.append((life.host._generation, life.host._number + 1, flags, needed))
-        life.interrupt()
+
+
+def rows_in(folder: Path) -> list[Any]:
+    """The rows of the file of a `FileSink` in its folder."""
+    rows = []
+    try:
+        with open(folder / SINK_PATH, "rb") as file:
+            while file.peek(1):
+                rows.append(pickle.load(file))
+    except FileNotFoundError:
+        pass
+    return rows
+
+
+def lose_power(folder: Path, rng: random.Random) -> None:
+    """The device of a `FileSink` has what was synced, and by chance some of the rest."""
+    journal = folder / JOURNAL
+    try:
+        content = journal.read_bytes()
+        synced = content.rfind(b"SYN1") // _RECORD_BYTES
+        entry = _read_journal(journal)[synced]
+    except (FileNotFoundError, IndexError):
+        return
+    os.truncate(journal, rng.randint((synced + 1) * _RECORD_BYTES, len(content)))
+    size = (folder / SINK_PATH).stat().st_size
+    os.truncate(folder / SINK_PATH, rng.randint(min(entry.position.end, size), size))
 
 
 class Watcher(LocalJob, SimJob):

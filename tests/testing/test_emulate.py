@@ -71,7 +71,7 @@ BAD_VALUES = [
     (jobs.WritesTooLittle, 1, "read_wrapper wants more than the 3 bytes that were written for a value of type int"),
     (jobs.ReadsTooMuch, 1, "read_wrapper must give the bytes of the block as they are"),
     (jobs.LeavesSome, 1, "read must read the whole block; it left 2 of its 4 bytes"),
-    (JSONPipe, {1, 2}, "pack refuses a value of type set: TypeError"),
+    (JSONPipe, {1, 2}, "JSONPipe 1 takes what JSON can say: it has no word for set"),
     (PicklePipe, lambda: 1, "write refuses a value of type function"),
 ]
 

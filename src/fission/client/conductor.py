@@ -103,6 +103,7 @@ class Conductor:
         self._supervisor = Supervisor(
             plans, self.places.place, restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s
         )
+        self._warned: set[tuple[int, Any]] = set()  # job and subject of warnings that are shown once
         self._lines = Switchboard(network, self._supervisor, desk, addresses)
         self.processes = Processes(self.incarnation)
         self._inbox = Inbox(engine, desk, self.incarnation)
@@ -304,7 +305,10 @@ class Conductor:
         elif what == "typed":
             self._on_console(what, word.job, body["lines"])
         elif what == "warning":
-            self.observer.warning(f"{self._names[word.job]}: {body['text']}")
+            once = (word.job, body.get("once"))
+            if once[1] is None or once not in self._warned:
+                self._warned.add(once)
+                self.observer.warning(f"{self._names[word.job]}: {body['text']}")
         elif self._keeper.hears(what):
             self._keeper.take(word)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fission.core.base_job import BaseJob
 from fission.core.executable_job import DynamicExecutableJob, DynamicMARVELOJob, ExecutableJob, MARVELOJob
+from fission.core.file_sinks import BytesSinkJob, FileSinkJob, NpySinkJob, WavSinkJob
 from fission.core.head import Head
 from fission.core.predefined import ClockJob, ForwardingJob, InteractiveJob
 from fission.core.python_job import LocalJob, PythonJob
@@ -11,11 +12,13 @@ from fission.core.record_jobs import CSVSinkJob, LoggingJob, LoggingSinkJob
 
 __all__ = [
     "BaseJob",
+    "BytesSinkJob",
     "CSVSinkJob",
     "ClockJob",
     "DynamicExecutableJob",
     "DynamicMARVELOJob",
     "ExecutableJob",
+    "FileSinkJob",
     "ForwardingJob",
     "Head",
     "InteractiveJob",
@@ -23,5 +26,7 @@ __all__ = [
     "LoggingJob",
     "LoggingSinkJob",
     "MARVELOJob",
+    "NpySinkJob",
     "PythonJob",
+    "WavSinkJob",
 ]

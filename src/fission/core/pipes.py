@@ -130,38 +130,13 @@ class BytesPipe(BasePipe):
             ValueFitError: `data` is not bytes-like, or not exactly as long as a block.
         """
         if type(data) is not bytes:
+            from fission.core.buffers import bytes_of
+
             # a copy: a buffer that the job fills again must not change what was sent
-            data = _bytes_of(str(self), self.BLOCK_SIZE, data)
+            data = bytes_of(str(self), data, self.BLOCK_SIZE)
         if len(data) != self.BLOCK_SIZE:
             raise ValueFitError(f"{self} takes bytes of length {self.BLOCK_SIZE}, not of length {len(data)}")
         return bytes(data)
-
-
-def _bytes_of(pipe: str, size: int | str, data: Any) -> bytes:
-    """The elements of a buffer in their order (that of C for arrays), each as it lies in memory."""
-    dtype = getattr(data, "dtype", None)
-    if getattr(dtype, "hasobject", False):
-        raise ValueFitError(f"{pipe} takes bytes of length {size}, not an array of Python objects, whose memory has only addresses")
-    if getattr(dtype, "kind", "") in ("M", "m") and hasattr(data, "tobytes"):
-        return bytes(data.tobytes())  # 8 bytes an element, for which Python's buffers have no format
-    try:
-        view = memoryview(data)
-    except (TypeError, ValueError, BufferError) as why:
-        detail = "" if isinstance(why, TypeError) else f": {why}"
-        raise ValueFitError(f"{pipe} takes bytes of length {size}, not {type(data).__name__}{detail}") from None
-    if _has_addresses(view.format):
-        raise ValueFitError(
-            f"{pipe} takes bytes of length {size}, not {type(data).__name__} of format {view.format!r}, which has addresses"
-        )
-    return view.tobytes()
-
-
-def _has_addresses(format: str) -> bool:
-    """Whether the elements of a buffer are, or contain, addresses of this process (Python objects, C pointers and strings)."""
-    codes = "".join(format.split(":")[::2])  # the names of fields stand between colons
-    for complex_number in ("Zf", "Zd", "Zg"):
-        codes = codes.replace(complex_number, "")
-    return any(code in codes for code in "OPzZ&X")
 
 
 class OptionalMixIn:

@@ -46,6 +46,17 @@ FRAMEWORK_ATTRIBUTES = frozenset(
 )
 
 
+class _Asked:
+    """An attribute that FISSION answers, unless the job has one of that name of its own."""
+
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+        self.__doc__ = answer.__doc__
+
+    def __get__(self, job: Any, owner: Any = None) -> Any:
+        return self if job is None else self._answer(job)
+
+
 class PythonJob(BaseJob):
     """A job that is written in Python: override `run`, `setup` if something must be there before, `teardown` if something must be closed.
 
@@ -56,7 +67,15 @@ class PythonJob(BaseJob):
         in_heads: one entry an input: a Head, or a list of them where BLOCK_COUNT is above 1, or None where nothing came.
         out_heads: one entry an output, None before each `run`; a Head put there goes out instead of `head`.
         finished: True once `finish` was called.
+        position: number of the compute block with which this incarnation begins, from 1; in `setup` and `run`, of a job without outputs.
+        block_number: number of the compute block that `run` works on, from 1, of a job with inputs. A block that is processed again has
+            the same number again.
+        generation: of the numbers; grows when a source begins to number anew. Generation and number together name a block.
     """
+
+    position: Any = _Asked(lambda job: job.__dict__.get("_fission_position", 1))
+    block_number: Any = _Asked(lambda job: host.current_number if (host := job.__dict__.get("_fission_host")) else 1)
+    generation: Any = _Asked(lambda job: job.__dict__.get("_fission_generation", 0))
 
     finished: bool = False
     head: Head | None = None

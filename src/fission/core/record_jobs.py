@@ -9,7 +9,9 @@ from inspect import isgeneratorfunction
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fission.core.base_pipe import BasePipe
-from fission.core.python_job import LocalJob, PythonJob
+from fission.core.file_sinks import FileSinkJob
+from fission.core.python_job import PythonJob
+from fission.core.values_as_text import as_text
 from fission.errors import DefinitionError, ValueFitError, error_text
 
 if TYPE_CHECKING:
@@ -18,11 +20,11 @@ if TYPE_CHECKING:
 _PIECE = 1 << 20  # bytes read at once when an existing file is looked through; arbitrary
 
 
-class CSVSinkJob(LocalJob, PythonJob):
+class CSVSinkJob(FileSinkJob):
     """Writes what comes in to a CSV file on the client: a header, then one row a compute block, one column an input.
 
-    A row is in the file (handed to the operating system) when `run` returns. If the file exists when the job is set up, as after
-    a restart, a last row that is not complete is cut off and the file is continued.
+    Values are written in full: text as it is, numbers exactly, arrays and other containers as JSON (see docs/sinks.md). The
+    file is UTF-8. A row is in the file (handed to the operating system) when `run` returns; for the rest see `FileSinkJob`.
 
     Args:
         path: of the file, relative to the job's folder; missing folders are made.
@@ -30,106 +32,62 @@ class CSVSinkJob(LocalJob, PythonJob):
     """
 
     def __init__(self, path: str | os.PathLike[str], inputs: Sequence[BasePipe] | None = None, col_pattern: str = "pipe_{pipe.id}") -> None:
-        super().__init__(inputs=inputs)
-        self.path = path
+        super().__init__(path, inputs=inputs)
         self.col_pattern = col_pattern
-        self._fission_file: Any = None
-        self._fission_writer: Any = None
-        self._fission_rows = 0
-
-    @property
-    def blocks_written(self) -> int:
-        """How many compute blocks are completely in the file. A new life of the job goes on behind them."""
-        if self._fission_file is None:
-            try:
-                with open(self.path, "rb") as file:
-                    rows, _ = _complete_rows(file)
-            except FileNotFoundError:
-                return 0
-            return max(rows - 1, 0) // self._rows_per_block()
-        return self._fission_rows // self._rows_per_block()
 
     def columns(self) -> list[str]:
         """The header."""
         return [self.col_pattern.format(pipe=pipe, job=self) for pipe in self.inputs]
 
     def rows(self, *values: Any) -> list[list[str]]:
-        """The rows of one compute block; always as many."""
-        return [[str(value) for value in values]]
+        """The rows of one compute block."""
+        return [[as_text(value) for value in values]]
 
-    def _rows_per_block(self) -> int:
-        return 1
+    def encode(self, *values: Any) -> bytes:
+        return _csv_lines(self.rows(*values))
+
+    def file_start(self) -> bytes:
+        return _csv_lines([self.columns()])
+
+    def adopt(self, start: bytes, size: int) -> int:
+        """All complete rows of a file with the same columns; a torn last row is cut off."""
+        import csv
+
+        with open(self.path, "rb") as file:
+            rows, end = _complete_rows(file)
+            _, header_end = _complete_rows(file, 1)
+        if not rows:
+            return 0
+        header = next(csv.reader([start[:header_end].decode("utf-8", "replace")]))
+        if header != self.columns():
+            raise DefinitionError(
+                f"{self.name}: {os.fspath(self.path)} exists with other columns ({', '.join(header)} instead of "
+                f"{', '.join(self.columns())}); move it away"
+            )
+        return end
 
     def definition_faults(self) -> list[str]:
         faults = super().definition_faults()
-        path: Any = self.path
-        if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-            faults.append(f"path must be the path of a file, not {path!r}")
-        if not self.inputs:
-            faults.append("it writes what comes in, but has no inputs")
         try:
             self.columns()
         except BaseException as error:  # the pattern reaches into any attribute of pipe and job
             faults.append(f"col_pattern {self.col_pattern!r} cannot be filled in: {error_text(error)}")
         return faults
 
-    def setup(self, *args: Any, **kwargs: Any) -> None:
-        """Opens the file; see the class.
 
-        Raises:
-            DefinitionError: the file cannot be written, or has another header, so it is not this job's.
-        """
-        import csv
+class _Lines(list[str]):
+    """What a csv.writer writes to."""
 
-        super().setup(*args, **kwargs)
-        try:
-            folder = os.path.dirname(os.fspath(self.path))
-            if folder:
-                os.makedirs(folder, exist_ok=True)
-            header, self._fission_rows = self._cut()
-            self._fission_file = open(self.path, "a", newline="", encoding="utf-8")  # noqa: SIM115 - open as long as the job lives
-        except OSError as why:
-            raise DefinitionError(
-                f"{self.name}: its file {os.fspath(self.path)!r} cannot be written: {why}; a path is relative to the job's folder, "
-                "or absolute"
-            ) from None
-        self._fission_writer = csv.writer(self._fission_file)
-        if header is None:
-            self._fission_writer.writerow(self.columns())
-            self._fission_file.flush()
+    write = list.append
 
-    def _cut(self) -> tuple[list[str] | None, int]:
-        """Cuts what is not a complete compute block off the file's end; gives its header (None: it has none) and its rows."""
-        import csv
 
-        try:
-            file = open(self.path, "r+b")  # noqa: SIM115 - the with-statement follows
-        except FileNotFoundError:
-            return None, 0
-        with file:
-            lines, end = _complete_rows(file)
-            if lines == 0:
-                file.truncate(0)
-                return None, 0
-            kept = 1 + (lines - 1) // self._rows_per_block() * self._rows_per_block()
-            if kept < lines:
-                _, end = _complete_rows(file, kept)
-            _, header_end = _complete_rows(file, 1)
-            file.seek(0)
-            header = next(csv.reader([file.read(header_end).decode("utf-8", "replace")]))
-            if header != self.columns():
-                raise DefinitionError(
-                    f"{self.name}: {os.fspath(self.path)} exists with other columns ({', '.join(header)} instead of "
-                    f"{', '.join(self.columns())}); move it away"
-                )
-            file.truncate(end)
-            return header, kept - 1
+def _csv_lines(rows: Sequence[Sequence[str]]) -> bytes:
+    """Rows as CSV in UTF-8. Half of a surrogate pair, which UTF-8 has no bytes for, becomes the three bytes of ``surrogatepass``."""
+    import csv
 
-    def run(self, *values: Any) -> None:
-        rows = self.rows(*values)
-        self._fission_writer.writerows(rows)
-        self._fission_file.flush()
-        self._fission_rows += len(rows)
+    lines = _Lines()
+    csv.writer(lines).writerows(rows)
+    return "".join(lines).encode("utf-8", "surrogatepass")
 
 
 class LoggingSinkJob(CSVSinkJob):
@@ -148,10 +106,7 @@ class LoggingSinkJob(CSVSinkJob):
         records: list[Any] = []
         for value, pipe in zip(values, self.inputs):  # noqa: B905 - run's arguments are one an input
             records += value if pipe.BLOCK_COUNT > 1 else [value]
-        return [[str(entry) for entry in record] if isinstance(record, (list, tuple)) else [str(record)] for record in records]
-
-    def _rows_per_block(self) -> int:
-        return sum(pipe.BLOCK_COUNT for pipe in self.inputs) or 1
+        return [[as_text(entry) for entry in record] if isinstance(record, (list, tuple)) else [as_text(record)] for record in records]
 
 
 LOG_COLUMNS = ("job", "pid", "state", "cpu_percent", "memory_percent", "time in", "time out")

@@ -96,7 +96,7 @@ def _is_numpy(value: Any) -> bool:
 
 
 def _numpy_leaf(value: Any) -> str | None:
-    if getattr(value, "ndim", 0):
+    if getattr(value, "ndim", False):
         return None
     dtype = value.dtype
     if dtype.kind == "O":

@@ -29,8 +29,16 @@ class Exchange(JobPipes):
                 self.say("warning", {"text": text})
         due = min(due, self.stored.due, self.counter.due)
         self._timer_set = False  # before the look: whoever found it set has said before what is done
+        synced = False
+        if self.sink is not None:
+            synced, at = self.sink.tick(now)
+            due = min(due, at)
         generation = self.inlets.generation
         upto = self.finished_upto()
+        if synced:
+            self.inlets.release(upto, generation, force=True)
+            if self._older:
+                self._release_older()
         if not self.inlets.pending_release(upto, generation):
             self._release_at = NEVER
             return due

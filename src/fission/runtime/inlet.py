@@ -243,6 +243,10 @@ class Inlets:
         """Whether enough was done since `release` was called last that it may send something without ``force``."""
         return self.done - self._looked_at >= self._look_step or self._bytes_since >= self._byte_step
 
+    def enough_gathered(self, blocks: float) -> bool:
+        """Whether a producer may wait for the release of so many compute blocks: a share of a window, or many bytes."""
+        return blocks >= self._step or self._bytes_since >= self._byte_step
+
     def release(self, done: int, generation: int, *, force: bool = False) -> bool:
         """Release the inputs of compute blocks up to ``done`` of a generation, where enough has gathered or ``force`` says so.
 

@@ -23,6 +23,7 @@ from fission.runtime.inlet import RELEASE_AFTER_S, Inlets
 from fission.runtime.keeper import make_keeper
 from fission.runtime.outlet import Outlet
 from fission.runtime.pacing import IDLE_S, PRESS_S
+from fission.runtime.sink_position import SinkSync
 from fission.runtime.specs import input_spec, optional_spec
 from fission.runtime.stored import StoredValues
 
@@ -36,6 +37,7 @@ class JobPipes(ABC):
         console: lines that were typed for this job.
         keeper: of its snapshots; None without CHECKPOINT.
         stored: by its ASYNC inputs.
+        sink: its file, if the job is a sink with one; set by the job's loop.
         counter: of what happened.
         begun: whether the job's loop has begun with its first compute block.
         reset_to: the generation that the client wants a source to number in.
@@ -76,6 +78,7 @@ class JobPipes(ABC):
         self.reset_to = bundle.generation
         self.console = Console(lambda lines: self.say("typed", {"lines": lines}))
         self.starved_s = self.starved_since = 0.0
+        self.sink: SinkSync | None = None
         self.keeper = make_keeper(job, bundle, self.say)
         self.inlets = Inlets(
             [input_spec(pipe, job.MAX_QUEUE) for pipe in job.inputs if not pipe.ASYNC],
@@ -215,6 +218,8 @@ class JobPipes(ABC):
         inlets = self.inlets
         if inlets.optional:
             self.stored.hand_over()
+        if self.sink is not None:
+            self._arm_sync(self.sink)
         if self._timer_set and not (force or self._older or inlets.worth_a_look):
             return  # for speed: what little there is, the control thread releases when its time has come
         generation = inlets.generation  # before the number that counts in it; see Inlets.switch
@@ -236,15 +241,29 @@ class JobPipes(ABC):
         if self.outlets:
             upto = min(outlet.released for outlet in self.outlets)
             upto = min(done, upto) if self.inputs_follow is None else self.inputs_follow(upto)
+        if self.sink is not None:
+            upto = int(min(upto, self.sink.acknowledgeable(self.inlets.generation)))
         if self.keeper is None:
             return upto
         self.keeper.settle(upto)
+        if self.sink is not None:
+            self.sink.keep_from(self.inlets.generation, self.keeper.stable)
         return self.keeper.stable
+
+    def _arm_sync(self, sink: SinkSync) -> None:
+        """Have the control thread sync what the sink has written: at once where a window may be full of it."""
+        inlets = self.inlets
+        hurry = inlets.enough_gathered(inlets.done - sink.acknowledgeable(inlets.generation))
+        due = sink.due(perf_counter(), hurry=hurry)
+        if due < NEVER:
+            self.control.arm(due)
 
     def _release_older(self) -> None:
         if self.keeper is not None and self.keeper.settling:
             return
         for generation in list(self._older):
+            if self.sink is not None and not self.sink.covers(generation):
+                continue
             if all(outlet.released_before(generation + 1) for outlet in self.outlets):
                 self._older.remove(generation)
                 self.inlets.release_generation(generation)

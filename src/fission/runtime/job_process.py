@@ -17,7 +17,7 @@ from typing import Any, NoReturn, cast
 
 from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob, PythonJob
-from fission.errors import DefinitionError, ExecutableError, FissionError, Stopped, error_text
+from fission.errors import DefinitionError, ExecutableError, FissionError, SinkFileError, Stopped, error_text
 from fission.ports import JobBundle, Lender, Links, Viewer
 from fission.runtime import process_end, report
 from fission.runtime.exchange import Exchange
@@ -141,6 +141,8 @@ def _control_failed(bundle: JobBundle, stopper: Stopper, report_descriptor: int,
 
 
 def _control_failure(bundle: JobBundle, error: Exception) -> str:
+    if isinstance(error, SinkFileError):
+        return str(error)
     return (
         f"{bundle.name}: the thread that serves its pipes failed: {type(error).__name__}: {error}. This is a mistake of FISSION; "
         f"fission.log shows where"

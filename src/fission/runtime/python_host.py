@@ -10,14 +10,16 @@ from typing import Any
 
 from fission.core.head import Head
 from fission.core.jobs import PythonJob
+from fission.core.sink_file import BEYOND
 from fission.errors import Stopped
 from fission.ports import JobBundle
 from fission.protocol.align import Aligner, Batch
-from fission.runtime import report, rows
+from fission.runtime import report
 from fission.runtime.arguments import FINISHED_BIT, RESET_BIT, ArgumentsIn
 from fission.runtime.exchange import Exchange
 from fission.runtime.keeper import Keeper
 from fission.runtime.results import ResultsOut
+from fission.runtime.sink_position import SinkSync, make_sink_sync, repetition_warning
 
 log = logging.getLogger("fission.runtime")
 
@@ -44,6 +46,8 @@ class PythonHost:
         self._generation = bundle.generation if job.is_source else 0
         self._begun = False
         self._keeper: Keeper | None = None
+        self._sink: SinkSync | None = None
+        self._restarted = bundle.incarnation > 1
         self._number = 0
         self._over = ""
         self._set_up = False
@@ -61,6 +65,8 @@ class PythonHost:
         for waits in self.turns():
             if waits:
                 self._exchange.receive()
+        if self._sink is not None:
+            self._sink.finish()
         self._exchange.finish(tell=self._over != report.ENDED)
         self._exchange.inlets.done = self._number
         return self._over or report.FINISHED
@@ -70,10 +76,17 @@ class PythonHost:
         job, exchange = self._job, self._exchange
         job.__dict__["_console"] = exchange.console
         job.__dict__["_head_size"] = self._head_size
+        job.__dict__["_fission_host"] = self
+        # a sink's `setup` may ask where it begins; its producers know that
+        waits = self._restarted and not job.outputs and exchange.inlets.aligner is not None
+        if waits:
+            exchange.start()
+            yield from self._opening(exchange.inlets.aligner)
         job.setup()
         self._set_up = True
-        rows.start(job)
-        exchange.start()
+        self._sink = exchange.sink = make_sink_sync(job, lambda text: exchange.say("warning", {"text": text}))
+        if not waits:
+            exchange.start()
         self._keeper = exchange.keeper
         while exchange.stored.settling:
             yield True
@@ -94,6 +107,18 @@ class PythonHost:
             self._set_up = False
             with self.limit():
                 self._job.teardown()
+
+    def _opening(self, aligner: Aligner | None) -> Iterator[bool]:
+        """Until all producers have said where their blocks begin."""
+        while aligner is not None and aligner.beginning is None and not (self._exchange.inlets.final or self._exchange.unwanted):
+            yield True
+        if aligner is not None and aligner.beginning is not None:
+            self._job.__dict__["_fission_position"] = aligner.beginning
+
+    @property
+    def current_number(self) -> int:
+        """The compute block that `run` of a job with inputs works on."""
+        return self._number + 1
 
     # a source, or a job whose inputs are all ASYNC: nothing makes `run` wait
 
@@ -265,17 +290,33 @@ class PythonHost:
         if switched:
             self._exchange.switch(generation)
             self._generation = generation
-        first = max(beginning, rows.first_number(self._job, generation))
+        first = beginning
+        if self._sink is not None:
+            written = self._sink.first_number(generation)
+            # with snapshots, the file returns to the block of the one that is restored
+            if self._keeper is None or written >= BEYOND:
+                first = max(beginning, written)
         if self._keeper is not None:
             if switched and self._begun:
                 first = self._keeper.first_of_generation(generation, first)
             else:
                 first = self._keeper.begin(generation, first)
-        rows.note(self._job, generation, first)
+        self._settle_position(generation, first)
         aligner.begin(first)
         self._exchange.begin(first)
         self._begun = True
         self._number = first - 1
+
+    def _settle_position(self, generation: int, first: int) -> None:
+        """The job begins with this compute block: its file, and what it can ask, must fit."""
+        job, again = self._job, self._restarted and not self._begun
+        if self._sink is not None:
+            self._sink.begin(generation, first, restarted=again)
+        if not self._begun:
+            job.__dict__["_fission_position"] = first
+        job.__dict__["_fission_generation"] = generation
+        if again and (text := repetition_warning(job, first)):
+            self._exchange.say("warning", {"text": text, "once": "repetition"})
 
     def _compute(self, batch: Batch) -> None:
         """Run the job on each compute block. Its last one, if it finishes, does not count as done: a new life must come to it too."""
@@ -286,7 +327,7 @@ class PythonHost:
         if self._detours or batch.heads is not None or isinstance(batch.numbers, list):
             return self._compute_fully(batch)
         decoded = self._arguments_in.columns(batch.columns)
-        job, run, inlets, keeper = self._job, self._job.run, self._exchange.inlets, self._keeper
+        job, run, inlets, keeper, sink = self._job, self._job.run, self._exchange.inlets, self._keeper, self._sink
         if not self._outlets:
             number = self._number
             for arguments in zip(*decoded, strict=True):
@@ -294,6 +335,8 @@ class PythonHost:
                 number += 1
                 if job.finished:
                     break
+                if sink is not None:
+                    sink.record(self._generation, number)
                 inlets.done = self._number = number
                 if keeper is not None:
                     keeper.after(number)
@@ -321,7 +364,8 @@ class PythonHost:
     def _expect(self, number: int) -> None:
         """The next compute block is this one; those in between were left out."""
         if number != self._number + 1:
-            rows.note(self._job, self._generation, number)
+            if self._sink is not None:
+                self._sink.begin(self._generation, number, restarted=False)
             self._number = number - 1
 
     def _compute_one_output(self, run: Callable[..., Any], decoded: list[Any]) -> None:
@@ -371,6 +415,8 @@ class PythonHost:
             self._number = number
             if self._over or job.finished:
                 return
+            if self._sink is not None:
+                self._sink.record(self._generation, number)
             self._exchange.inlets.done = number
             if self._keeper is not None:
                 self._keeper.after(number)

@@ -19,6 +19,7 @@ from fission.adapters.memory_links import MemoryLinks, MemoryNetwork
 from fission.core.base import BaseJob, BasePipe, collecting
 from fission.core.jobs import InteractiveJob, PythonJob
 from fission.core.network import Network
+from fission.core.sink_file import SinkFile
 from fission.errors import DefinitionError, JobFailed
 from fission.ports import JobBundle, Wiring
 from fission.project.shipping import copy_dependencies
@@ -158,6 +159,8 @@ class _Life:
         while (message := links.control(0)) is not None:
             self.exchange.on_message(message)
             found = True
+        if self.exchange.sink is not None:
+            self.exchange.sink.due(0.0, hurry=True)  # nothing waits here, so nothing gathers
         self.exchange.tick(time.perf_counter())
         return found
 
@@ -324,7 +327,7 @@ class _SmallNetwork:
                 life.turns.close()  # type: ignore[attr-defined]  # it is a generator: its `finally` blocks run
                 life.exchange.close(0)
                 for value in vars(life.job).values():  # in a network the end of its process does that
-                    if isinstance(value, io.IOBase):
+                    if isinstance(value, (io.IOBase, SinkFile)):
                         value.close()
         for life in self._lives.values():
             self._torn_down(life)

@@ -1,0 +1,269 @@
+"""Jobs on the client that write what comes in to one file, which continues exactly whatever fails."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fission.core.python_job import LocalJob, PythonJob
+from fission.errors import DefinitionError, ValueFitError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fission.core.base_pipe import BasePipe
+    from fission.core.sink_file import SinkFile
+
+
+class FileSinkJob(LocalJob, PythonJob):
+    """Base class of sinks that write one file on the client: it has every compute block once, in order.
+
+    The file continues exactly when the job, the client or the machine fails: a restarted job cuts off what is not a whole
+    compute block, and the first block that it gets is the next one. A block is acknowledged when it is on the device.
+
+    Override `encode`; or `run`, and call `append` there. A file with a header overrides `file_start`, and `file_header` if
+    the header depends on the length.
+
+    Class attributes, to be overridden:
+        SYNC: True: blocks are acknowledged when they are on the device (fsync, many blocks at a time). False: when the operating
+            system has them, which a power cut may lose.
+
+    Args:
+        path: of the file, relative to the job's folder; missing folders are made.
+        inputs: as for every job; at least one.
+    """
+
+    SYNC: bool = True
+
+    def __init__(self, path: str | os.PathLike[str], inputs: Sequence[BasePipe] | None = None) -> None:
+        super().__init__(inputs=inputs)
+        self.path = path
+        self._fission_sink_file: SinkFile | None = None
+
+    def encode(self, *values: Any) -> bytes:
+        """The bytes of one compute block: called with one argument an input."""
+        raise NotImplementedError(f"{type(self).__name__} must override encode, or run")
+
+    def file_start(self) -> bytes:
+        """The bytes with which a new file begins; here: none."""
+        return b""
+
+    def file_header(self, size: int) -> bytes:
+        """What replaces the first bytes of the file after each block; here: nothing. Not longer than `file_start`.
+
+        Args:
+            size: of the file, in bytes.
+        """
+        return b""
+
+    def adopt(self, start: bytes, size: int) -> int:
+        """How many bytes to keep of a file that was there before this run wrote to it; here: all of them.
+
+        Args:
+            start: at most the first 64 KiB of the file.
+            size: of the file, in bytes.
+
+        Raises:
+            DefinitionError: this job cannot continue the file.
+        """
+        return size
+
+    def definition_faults(self) -> list[str]:
+        faults = super().definition_faults()
+        path: Any = self.path
+        if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+            faults.append(f"path must be the path of a file, not {path!r}")
+        if not self.inputs:
+            faults.append("it writes what comes in, but has no inputs")
+        if self.outputs:
+            faults.append("it writes a file, and cannot have outputs: send the blocks to another job too")
+        return faults
+
+    def setup(self, *args: Any, **kwargs: Any) -> None:
+        """Opens the file; see the class.
+
+        Raises:
+            DefinitionError: the file cannot be written, or is not this job's.
+            SinkFileError: the file has less than was acknowledged.
+        """
+        super().setup(*args, **kwargs)
+        try:
+            self._open()
+        except OSError as why:
+            raise DefinitionError(
+                f"{self.name}: its file {os.fspath(self.path)!r} cannot be written: {why}; a path is relative to the job's folder, "
+                "or absolute"
+            ) from None
+
+    def _open(self) -> None:
+        from fission import durable
+        from fission.core.sink_file import SinkFile
+
+        path = Path(self.path)
+        durable.make_folder(path.absolute().parent)
+        file = self._fission_sink_file = SinkFile(path, to_device=self.SYNC)
+        if not file.known and file.size:
+            file.adopt(self.adopt(file.read(1 << 16, 0), file.size))
+        if not file.size:
+            start = self.file_start()
+            if start:
+                file.append_start(start)
+        self._update_header()
+
+    def run(self, *values: Any) -> None:
+        self.append(self.encode(*values))
+
+    def append(self, data: bytes | memoryview) -> None:
+        """Adds to the file, as part of the compute block that `run` works on.
+
+        While the disk is full, it waits: there is a warning, the producers wait too, and nothing is lost.
+        """
+        file = self._fission_sink_file
+        if file is None:
+            raise DefinitionError(f"{self.name}: its file is not open; setup must call super().setup(*args, **kwargs)")
+        if data:
+            file.append(data)
+            self._update_header()
+
+    def _update_header(self) -> None:
+        file = self._fission_sink_file
+        if file is not None and (header := self.file_header(file.size)):
+            file.overwrite(header)
+
+
+class BytesSinkJob(FileSinkJob):
+    """Writes bytes to a file as they are, one block after the other: what bytes, bytearrays, arrays and other buffers contain.
+
+    Several inputs are written in their order. Text is refused: encode it, or use a `CSVSinkJob`.
+    """
+
+    def encode(self, *values: Any) -> bytes:
+        from fission.core.buffers import bytes_of
+
+        pieces = []
+        for value, pipe in zip(values, self.inputs, strict=True):
+            for block in value if pipe.BLOCK_COUNT > 1 else (value,):
+                pieces.append(bytes_of(self.name, block))
+        return b"".join(pieces)
+
+
+class NpySinkJob(FileSinkJob):
+    """Writes arrays to a .npy file, which `numpy.load` can read at any time.
+
+    Each block is one item along the first axis: blocks of shape (3, 4) give a file of shape (number of blocks, 3, 4). With
+    ``concatenate`` the blocks are joined along their first axis, whose length may differ. The first block decides the dtype.
+
+    Args:
+        path: of the file, relative to the job's folder.
+        inputs: one pipe.
+        concatenate: join blocks along their first axis.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], inputs: Sequence[BasePipe] | None = None, concatenate: bool = False) -> None:
+        super().__init__(path, inputs=inputs)
+        self.concatenate = concatenate
+        self._fission_layout: Any = None
+
+    def definition_faults(self) -> list[str]:
+        faults = super().definition_faults()
+        if len(self.inputs) > 1:
+            faults.append(f"it writes the arrays of one pipe, but has {len(self.inputs)} inputs")
+        return faults
+
+    def _open(self) -> None:
+        from fission.core.npy_layout import NpyLayout
+
+        super()._open()
+        file = self._fission_sink_file
+        if file is not None and file.size:
+            self._fission_layout = NpyLayout.read(self.name, os.fspath(self.path), file.read(1 << 16, 0))
+
+    def adopt(self, start: bytes, size: int) -> int:
+        from fission.core.npy_layout import NpyLayout
+
+        layout = NpyLayout.read(self.name, os.fspath(self.path), start)
+        return min(size, layout.size_of(layout.length_in(start)))
+
+    def file_header(self, size: int) -> bytes:
+        return b"" if self._fission_layout is None else self._fission_layout.header(size)
+
+    def encode(self, *values: Any) -> bytes:
+        from fission.core.npy_layout import NpyLayout
+
+        blocks = values[0] if self.inputs[0].BLOCK_COUNT > 1 else values
+        if self._fission_layout is None:
+            self._fission_layout = NpyLayout.of(self.name, blocks[0], concatenate=self.concatenate)
+            if self._fission_sink_file is not None:
+                self._fission_sink_file.append_start(self._fission_layout.header(0))
+        return b"".join(self._fission_layout.encode(self.name, block, concatenate=self.concatenate) for block in blocks)
+
+
+class WavSinkJob(FileSinkJob):
+    """Writes sound to a WAV file, which any player can play at any time: its header is right after each block.
+
+    Blocks are bytes of whole frames in the file's format; or arrays, of shape (frames,) or (frames, channels), of the file's
+    dtype or of floats. Floats are converted to integers by scaling 1.0 to the largest one; what is beyond is clipped.
+
+    Args:
+        path: of the file, relative to the job's folder.
+        rate: frames a second.
+        channels: samples in a frame.
+        dtype: of a sample: "uint8", "int16", "int32" or "float32".
+        inputs: one pipe.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        rate: int,
+        channels: int = 1,
+        dtype: str = "int16",
+        inputs: Sequence[BasePipe] | None = None,
+    ) -> None:
+        super().__init__(path, inputs=inputs)
+        self.rate = rate
+        self.channels = channels
+        self.dtype = dtype
+
+    def definition_faults(self) -> list[str]:
+        from fission.core.wav_layout import SAMPLE_BYTES
+
+        faults = super().definition_faults()
+        for name, value, most in (("rate", self.rate, 2**32 - 1), ("channels", self.channels, 2**16 - 1)):
+            number: Any = value
+            if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= most:
+                faults.append(f"{name} must be an int from 1 to {most}, not {number!r}")
+        if self.dtype not in SAMPLE_BYTES:
+            faults.append(f"dtype must be one of {', '.join(SAMPLE_BYTES)}, not {self.dtype!r}")
+        if len(self.inputs) > 1:
+            faults.append(f"it writes the sound of one pipe, but has {len(self.inputs)} inputs")
+        return faults
+
+    def file_start(self) -> bytes:
+        return self.file_header(0)
+
+    def file_header(self, size: int) -> bytes:
+        from fission.core.wav_layout import header
+
+        return header(self.rate, self.channels, self.dtype, size)
+
+    def adopt(self, start: bytes, size: int) -> int:
+        from fission.core.wav_layout import length_of, same_format
+
+        if not same_format(start, self.file_header(0)):
+            raise DefinitionError(
+                f"{self.name}: {os.fspath(self.path)} exists, and is not a WAV file of {self.channels} channels of {self.dtype} at "
+                f"{self.rate} frames a second, as this job writes it; move it away"
+            )
+        return min(size, length_of(start))
+
+    def encode(self, *values: Any) -> bytes:
+        from fission.core.wav_layout import MOST_BYTES, frames
+
+        blocks = values[0] if self.inputs[0].BLOCK_COUNT > 1 else values
+        data = b"".join(frames(self.name, block, self.channels, self.dtype) for block in blocks)
+        file = self._fission_sink_file
+        if file is not None and file.size + len(data) > MOST_BYTES:
+            raise ValueFitError(f"{self.name}: a WAV file has at most 4 GiB, and {os.fspath(self.path)} is full; begin another one")
+        return data

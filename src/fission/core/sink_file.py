@@ -1,0 +1,369 @@
+"""A file that a sink writes, and the journal that says which compute blocks the file contains.
+
+A file continues exactly if, when a process dies at any moment, the next one knows the last compute block that is whole in the
+file, and where it ends. So after each block the journal, a small file in the job's folder, gets a record:
+
+- BLOCK: so far the file has all of this compute block and of those before it; with the checksum of the block's bytes.
+- SYNCED: up to here file and journal are on the device. It is what the blocks' producers may rely on: a block is released
+  (acknowledged) when such a record covers it, and not earlier.
+
+The next process begins after the last SYNCED record, and after those BLOCK records behind it whose bytes are in the file. It cuts off
+the rest of the file, which comes again. If the file is shorter than the last SYNCED record says, acknowledged data is gone,
+and that is an error.
+
+Compute blocks are known by their generation and number. Numbers that were left out have no bytes, but a record too: the next
+block is then known even if its process dies before it has written one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import sleep
+
+from fission import durable
+from fission.durable.files import about_to
+from fission.errors import SinkFileError
+
+#: Of the journal; in the job's own folder, which a new incarnation of the job finds again.
+JOURNAL = ".fission-sink"
+#: The number of no block, but a number that can be counted on from.
+BEYOND = 1 << 48
+#: The journal is begun anew when it is larger; arbitrary, 26,000 blocks.
+JOURNAL_BYTES = 1 << 20
+#: Seconds between two attempts to write to a full disk. Arbitrary, what a person would not notice.
+FULL_DISK_S = 0.5
+
+_RECORD = struct.Struct("<4sIQQI")  # kind, generation, number, end, checksum of the block's bytes
+_CHECKSUM = struct.Struct("<I")
+_RECORD_BYTES = _RECORD.size + _CHECKSUM.size
+_BLOCK, _SYNCED = b"BLK1", b"SYN1"
+_PIECE_BYTES = 1 << 20
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a file is.
+
+    Attributes:
+        generation: of the last compute block in it.
+        number: of that block; 0 before the first.
+        end: offset after its last byte.
+    """
+
+    generation: int
+    number: int
+    end: int
+
+    @property
+    def block(self) -> tuple[int, int]:
+        """Generation and number: they only grow."""
+        return self.generation, self.number
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    kind: bytes
+    position: Position
+    checksum: int
+
+
+class SinkFile:
+    """One file, written by one process at a time.
+
+    `append` and `record` belong to the job's main thread, `sync` to any one thread.
+
+    Attributes:
+        path: of the file.
+        position: after the last whole compute block.
+        synced: up to where producers may rely on the file.
+        keep_from: (generation, number) of the oldest compute block to which `begin` may have to return; those before need no record.
+        on_full_disk: called once with a text when the disk is full; the job waits then, and so do its producers.
+    """
+
+    def __init__(self, path: Path, *, to_device: bool = True) -> None:
+        """Open the file, or make it, and cut off what does not belong to a whole compute block.
+
+        Args:
+            path: of the file; its folder exists.
+            to_device: make `sync` wait for the device; False leaves the time of that to the kernel.
+
+        Raises:
+            SinkFileError: the file has less than was acknowledged.
+            OSError: the file cannot be read or written.
+        """
+        self.path = path
+        self.on_full_disk: Callable[[str], None] = lambda text: None
+        self.keep_from: tuple[int, int] | None = None
+        self._to_device = to_device
+        self._journal_path = Path(JOURNAL)
+        self._journal = -1
+        self._lock = threading.Lock()  # of the journal
+        self._sync_lock = threading.Lock()
+        self._journal_bytes = 0
+        self._checksum = 0
+        self._full = False
+        self.new = not path.exists()
+        self._file = durable.open_file(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        try:
+            self._entries = _read_journal(self._journal_path)
+            self.known = bool(self._entries)  # an earlier incarnation has written this file
+            size = os.fstat(self._file).st_size
+            self.synced = self.position = self._recovered(size)
+            self._written = size
+            if self.position.end < size:
+                self._cut(self.position.end)
+            os.lseek(self._file, self._written, os.SEEK_SET)
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def _recovered(self, size: int) -> Position:
+        """The position after the last block that is surely in a file of this size."""
+        found = next((entry.position for entry in reversed(self._entries) if entry.kind == _SYNCED), None)
+        if found is None:
+            return Position(0, 0, size)  # from elsewhere: no block of this run
+        if size < found.end:
+            raise SinkFileError(
+                f"{self.path} is {size} bytes long, but {found.end} bytes, up to compute block {found.number}, were written and "
+                "acknowledged, so the blocks in between are lost: put the whole file back, or begin a new run"
+            )
+        for entry in self._entries:
+            if entry.kind == _BLOCK and entry.position.block > found.block:
+                if entry.position.end > size or self._checksum_of(found.end, entry.position.end) != entry.checksum:
+                    break
+                found = entry.position
+        return found
+
+    def _checksum_of(self, start: int, end: int) -> int:
+        checksum = 0
+        while start < end:
+            piece = os.pread(self._file, min(_PIECE_BYTES, end - start), start)
+            if not piece:
+                return -1
+            checksum = zlib.crc32(piece, checksum)
+            start += len(piece)
+        return checksum
+
+    def adopt(self, size: int) -> None:
+        """Keep so many bytes of a file that no incarnation of this job has written, and continue after them."""
+        if size < self._written:
+            self._cut(size)
+        self.synced = self.position = Position(0, 0, size)
+
+    @property
+    def size(self) -> int:
+        """How long the file is, with what `append` has added since the last whole block."""
+        return self._written
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Return at most so many bytes of the file from an offset on."""
+        return os.pread(self._file, size, offset)
+
+    def first_number(self, generation: int) -> int:
+        """Return the compute block of this generation that comes next; `BEYOND` if the file has blocks of a newer one."""
+        if generation != self.position.generation:
+            return BEYOND if generation < self.position.generation else 1
+        return self.position.number + 1
+
+    def begin(self, generation: int, first: int) -> None:
+        """The next block is this one: return to it if the file is further, or note that those before it were left out.
+
+        Raises:
+            SinkFileError: the file is further, and where that block began is not known any more.
+        """
+        wanted = (generation, first - 1)
+        if self.position.block > wanted:
+            before = [entry.position for entry in self._entries if entry.position.block <= wanted]
+            if not before:
+                raise SinkFileError(f"{self.path} cannot return to compute block {first}: its journal does not go back so far")
+            self._cut(before[-1].end)
+        position = Position(generation, first - 1, self._written)
+        entry = _Entry(_BLOCK, position, 0)
+        if self._journal < 0 or self.position.block > wanted:
+            if self._to_device:
+                durable.sync(self._file, self.path)
+            with self._lock:
+                self._start_journal([_Entry(_SYNCED, position, 0)])
+            self.synced = position
+        elif self.position != position:
+            self._with_room(lambda: self._add(entry))
+        self._entries = []
+        self.position = position
+        self._checksum = 0
+
+    def append(self, data: bytes | memoryview) -> None:
+        """Add to the file. It counts when `record` is called; if the process dies before, it is cut off again."""
+        self._with_room(lambda: self._append(memoryview(data).cast("B")))
+
+    def _append(self, data: memoryview) -> None:
+        try:
+            durable.write_all(self._file, data, self.path)
+        except OSError:
+            self._cut(self._written)
+            raise
+        self._written += len(data)
+        self._checksum = zlib.crc32(data, self._checksum)
+
+    def append_start(self, data: bytes) -> None:
+        """Add to the file what belongs to no compute block, before the first one of them: a header that may be overwritten."""
+        self.append(data)
+        self._checksum = 0
+        self.position = Position(*self.position.block, self._written)
+        if self._journal < 0:
+            self.synced = self.position
+        else:
+            self.sync()
+
+    def overwrite(self, data: bytes, offset: int = 0) -> None:
+        """Write over bytes that belong to no compute block: a header."""
+        about_to("write", self.path)
+        os.pwrite(self._file, data, offset)
+
+    def record(self, generation: int, number: int) -> None:
+        """All of this compute block was appended."""
+        position = Position(generation, number, self._written)
+        entry = _Entry(_BLOCK, position, self._checksum)
+        self._with_room(lambda: self._add(entry))
+        self._checksum = 0
+        self.position = position
+
+    @property
+    def dirty(self) -> bool:
+        """Whether blocks are recorded that are not synced."""
+        return self.position != self.synced
+
+    def sync(self) -> None:
+        """Return when everything that is recorded is on the device, and may be acknowledged.
+
+        Raises:
+            OSError: the device has failed. What was not synced is cut off: the kernel may have dropped it.
+        """
+        with self._sync_lock:
+            if self.dirty and self._journal >= 0:
+                self._sync(self.position)
+
+    def _sync(self, position: Position) -> None:
+        try:
+            if self._to_device:
+                durable.sync(self._file, self.path)
+            with self._lock:
+                if self._journal_bytes > JOURNAL_BYTES:
+                    self._restart_journal(position)
+                else:
+                    self._write_entry(_Entry(_SYNCED, position, 0))
+            if self._to_device:
+                durable.sync(self._journal, self._journal_path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._cut(self.synced.end)
+            raise
+        self.synced = position
+
+    def sync_all(self) -> None:
+        """Return when also what was appended and not recorded is on the device: the last block of a job that finishes."""
+        self.sync()
+        if self._to_device and self._file >= 0:
+            durable.sync(self._file, self.path)
+
+    def close(self) -> None:
+        """Close file and journal; nothing is synced. Idempotent."""
+        for descriptor in (self._file, self._journal):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._file = self._journal = -1
+
+    def _cut(self, size: int) -> None:
+        about_to("truncate", self.path)
+        os.ftruncate(self._file, size)
+        os.lseek(self._file, size, os.SEEK_SET)
+        self._written = size
+
+    # the journal
+
+    def _add(self, entry: _Entry) -> None:
+        with self._lock:
+            self._write_entry(entry)
+
+    def _write_entry(self, entry: _Entry) -> None:
+        """With the lock held."""
+        if self._journal < 0:
+            return
+        record = _packed(entry)
+        try:
+            durable.write_all(self._journal, record, self._journal_path)
+        except OSError:
+            os.ftruncate(self._journal, self._journal_bytes)  # it is open for appending
+            raise
+        self._journal_bytes += len(record)
+
+    def _start_journal(self, entries: list[_Entry]) -> None:
+        """With the lock held: make the journal contain only these."""
+        content = b"".join(map(_packed, entries))
+        if self._to_device:
+            durable.write_whole(self._journal_path, content)
+            durable.sync_folder(self.path.parent)
+        else:
+            fresh_path = self._journal_path.with_suffix(".new")
+            fresh_path.write_bytes(content)
+            os.replace(fresh_path, self._journal_path)
+        fresh = durable.open_file(self._journal_path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        if self._journal >= 0:
+            os.close(self._journal)
+        self._journal, self._journal_bytes = fresh, len(content)
+
+    def _restart_journal(self, synced: Position) -> None:
+        """With the lock held: leave out the records that nothing needs."""
+        entries = _read_journal(self._journal_path)
+        oldest = min(self.keep_from or synced.block, synced.block)
+        older = [entry for entry in entries if entry.kind == _BLOCK and entry.position.block <= oldest]
+        newer = [entry for entry in entries if entry.kind == _BLOCK and entry.position.block > oldest]
+        self._start_journal([*older[-1:], *newer, _Entry(_SYNCED, synced, 0)])
+
+    def _with_room(self, work: Callable[[], None]) -> None:
+        """Do it; while the disk is full, wait for room."""
+        while True:
+            try:
+                work()
+            except OSError as why:
+                if why.errno not in _NO_ROOM:
+                    raise
+                if not self._full:
+                    self._full = True
+                    self.on_full_disk(
+                        f"the disk of {os.path.abspath(self.path)} is full: the job waits, and nothing is lost; make room there"
+                    )
+                sleep(FULL_DISK_S)
+            else:
+                self._full = False
+                return
+
+
+def _packed(entry: _Entry) -> bytes:
+    position = entry.position
+    body = _RECORD.pack(entry.kind, position.generation, position.number, position.end, entry.checksum)
+    return body + _CHECKSUM.pack(zlib.crc32(body))
+
+
+def _read_journal(path: Path) -> list[_Entry]:
+    """Its whole records, up to a torn or damaged one."""
+    try:
+        content = durable.read_whole(path)
+    except FileNotFoundError:
+        return []
+    entries = []
+    for at in range(0, len(content) - _RECORD_BYTES + 1, _RECORD_BYTES):
+        body = content[at : at + _RECORD.size]
+        if _CHECKSUM.unpack_from(content, at + _RECORD.size)[0] != zlib.crc32(body):
+            break
+        kind, generation, number, end, checksum = _RECORD.unpack(body)
+        entries.append(_Entry(kind, Position(generation, number, end), checksum))
+    return entries

@@ -1,0 +1,157 @@
+"""How far a sink is: which compute block it begins with, and up to which one its producers may rely on its file.
+
+A sink on `FileSinkJob` has a `SinkFile`. The job's main thread records there which compute block `run` has finished; the control
+thread syncs the file, many blocks at a time, and what is synced may be released. Any other sink is asked to make repeated
+blocks harmless, for which `PythonJob.position` and `block_number` are there; one that looks at neither gets a warning when it
+is restarted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from fission.core.python_job import PythonJob
+from fission.core.sink_file import BEYOND, SinkFile
+from fission.errors import SinkFileError
+from fission.runtime.control import NEVER
+
+#: Recorded blocks are synced after this many seconds at the latest. Arbitrary: ten syncs a second wear out no flash card, and
+#: no window fills in that time but those for which `SinkSync.due` hurries.
+SYNC_AFTER_S = 0.1
+
+_NAMES = ("position", "block_number")
+
+
+class SinkSync:
+    """The file of one incarnation of a sink."""
+
+    def __init__(self, job: PythonJob, file: SinkFile, warn: Callable[[str], None]) -> None:
+        """Args: job: whose. file: open. warn: shows a text to the user."""
+        self._job = job
+        self._file = file
+        self._since = NEVER  # since when there is something to be synced
+        file.on_full_disk = warn
+
+    def first_number(self, generation: int) -> int:
+        """Return the compute block of this generation after the last one in the file; `BEYOND` if the file has newer generations."""
+        return self._file.first_number(generation)
+
+    def begin(self, generation: int, first: int, *, restarted: bool) -> None:
+        """The next compute block is this one.
+
+        Args:
+            generation: of its numbering.
+            first: its number.
+            restarted: the job may have had the blocks before it in an earlier incarnation.
+
+        Raises:
+            SinkFileError: the file has less than was acknowledged.
+        """
+        file = self._file
+        if first >= BEYOND:
+            return
+        # with MAX_QUEUE, blocks before the first may have been dropped
+        if restarted and not file.known and first > 1 and not self._job.MAX_QUEUE and "LOCAL" in _groups(self._job):
+            raise SinkFileError(
+                f"{self._job.name}: {file.path} {'is missing' if file.new else 'has no notes'} in the job's folder, but all compute "
+                f"blocks up to {first - 1} were written and acknowledged: put the folder ({os.getcwd()}) back, or begin a new run"
+            )
+        file.begin(generation, first)
+
+    def record(self, generation: int, number: int) -> None:
+        """Main thread: `run` has returned for this compute block."""
+        self._file.record(generation, number)
+
+    def acknowledgeable(self, generation: int) -> float:
+        """Return the compute block of this generation up to which the file is on the device."""
+        synced = self._file.synced
+        if synced.generation != generation:
+            return NEVER if synced.generation > generation else 0
+        return synced.number
+
+    def covers(self, generation: int) -> bool:
+        """Whether all of an older generation is on the device."""
+        return self._file.synced.generation > generation or not self._file.dirty
+
+    def due(self, now: float, *, hurry: bool) -> float:
+        """Main thread: return when the control thread is to look, `NEVER` if there is nothing to sync; ``hurry``: at once."""
+        if not self._file.dirty:
+            return NEVER
+        if hurry:
+            self._since = 0.0
+            return now
+        if self._since == NEVER:
+            self._since = now
+        return self._since + SYNC_AFTER_S
+
+    def tick(self, now: float) -> tuple[bool, float]:
+        """Control thread: sync if it is time. Return whether more may be released, and when to look again.
+
+        Raises:
+            SinkFileError: the device has failed.
+        """
+        if not self._file.dirty:
+            self._since = NEVER
+            return False, NEVER
+        if self._since == NEVER:
+            self._since = now
+        if now < self._since + SYNC_AFTER_S:
+            return False, self._since + SYNC_AFTER_S
+        self._since = NEVER
+        self._guarded(self._file.sync)
+        return True, NEVER
+
+    def finish(self) -> None:
+        """Main thread: nothing follows; return when all of the file is on the device."""
+        self._guarded(self._file.sync_all)
+
+    def keep_from(self, generation: int, number: int) -> None:
+        """A new incarnation may return to the end of this compute block."""
+        self._file.keep_from = (generation, number)
+
+    def _guarded(self, sync: Callable[[], None]) -> None:
+        try:
+            sync()
+        except OSError as why:
+            raise SinkFileError(
+                f"{self._job.name}: {os.path.abspath(self._file.path)} cannot be written to its device: {why}; blocks that were not "
+                "acknowledged are written again"
+            ) from None
+
+
+def make_sink_sync(job: PythonJob, warn: Callable[[str], None]) -> SinkSync | None:
+    """Return the `SinkSync` of a job whose `setup` has opened its file; None for any other job."""
+    file = getattr(job, "_fission_sink_file", None)
+    return SinkSync(job, file, warn) if isinstance(file, SinkFile) else None
+
+
+def repetition_warning(job: PythonJob, first: int) -> str:
+    """Return what to tell the user of a sink that was restarted; empty if there is nothing to tell.
+
+    Args:
+        job: any.
+        first: the compute block with which it begins.
+    """
+    if job.outputs or job.is_source or job.CHECKPOINT is not None or isinstance(getattr(job, "_fission_sink_file", None), SinkFile):
+        return ""
+    if any(name in names for names in _names_in(type(job)) for name in _NAMES):
+        return ""
+    return (
+        f"restarted with compute block {first}: it may get blocks again that it has processed. Derive it from FileSinkJob, or use "
+        "self.position or self.block_number to make repeated blocks harmless (docs/sinks.md)"
+    )
+
+
+def _names_in(kind: type[Any]) -> list[tuple[str, ...]]:
+    """The names that the methods of a user's class use."""
+    own = (cls for cls in kind.__mro__ if not cls.__module__.startswith("fission.core."))
+    codes = (getattr(value, "__code__", None) for cls in own for value in vars(cls).values())
+    return [code.co_names for code in codes if code is not None]
+
+
+def _groups(job: PythonJob) -> tuple[str, ...]:
+    from fission.core.base_node import group_names
+
+    return group_names(job.GROUPS)
