@@ -21,7 +21,6 @@ from fission.core.jobs import InteractiveJob
 from fission.errors import UserError
 from fission.ports import Observer
 from fission.project.config import LoadedNetwork
-from fission.protocol import frames
 
 #: Names the running network in its run folder, so that other terminals find it.
 RUNNING_FILE = "running.json"
@@ -29,8 +28,10 @@ RUNNING_FILE = "running.json"
 ANSWER_S = 10.0
 #: Seconds after which a sender whose line found no room is told so, to send it again. Arbitrary.
 FULL_S = 0.05
-#: Bytes of a line of standard input; arbitrary, as JSON it fits into a command whatever its characters.
-MAX_LINE = 100_000
+#: Characters of a line that one command carries; arbitrary, as JSON they fit whatever they are. A longer line takes several.
+PIECE_CHARACTERS = 100_000
+#: Bytes of a line, at most: it is held in memory in several places. Arbitrary.
+MAX_LINE = 16 << 20
 
 
 def send_lines(folder: Path, job: int, lines: Iterable[str], *, end: bool = False) -> None:
@@ -56,6 +57,8 @@ def send_lines(folder: Path, job: int, lines: Iterable[str], *, end: bool = Fals
             channel.connect(address)
             answers = channel.makefile("r", encoding="utf-8")
             for order in _orders(job, lines, end):
+                if len(order.get("line", "")) > MAX_LINE // 4:
+                    raise UserError(f"a line must have at most {MAX_LINE // 4} characters, but has {len(order['line'])}")
                 answer = {"full": True}
                 while answer.get("full"):  # the job has not taken what it was sent before
                     channel.sendall(json.dumps(order).encode() + b"\n")
@@ -109,7 +112,7 @@ class Consoles:
 
     async def open(self) -> None:
         """Listen, and say where to type if the network has consoles."""
-        self._server = await asyncio.start_unix_server(self._serve, self._address, limit=frames.MAX_COMMAND)
+        self._server = await asyncio.start_unix_server(self._serve, self._address, limit=4 * MAX_LINE)
         self._file.write_text(json.dumps({"pid": os.getpid(), "send": self._address}) + "\n")
         if not self._jobs:
             return
@@ -163,10 +166,9 @@ class Consoles:
                         return
                     loop.call_soon_threadsafe(self._tell, job, line.decode("utf-8", "replace"))
                 if len(rest) > MAX_LINE:
-                    text = f"a line of standard input has more than {MAX_LINE} bytes; neither it nor what follows is read"
+                    text = f"a line of standard input must have at most {MAX_LINE} bytes, but has more: it is left out"
                     loop.call_soon_threadsafe(self._observer.warning, text)
-                    rest = b""
-                    break
+                    rest = _rest_after_line()
             if rest and under_way.add(len(rest), None):
                 loop.call_soon_threadsafe(self._tell, job, rest.decode("utf-8", "replace"))
             loop.call_soon_threadsafe(self._tell, job, None)
@@ -174,8 +176,16 @@ class Consoles:
     def _tell(self, job: int, line: str | None) -> None:
         if self._under_way[job].over:
             return
-        body = {"do": "input-end"} if line is None else {"do": "input", "line": line.rstrip("\r")}
-        self._send(job, body)
+        if line is None:
+            self._send(job, {"do": "input-end"})
+            return
+        line = line.rstrip("\r")
+        starts = range(0, len(line), PIECE_CHARACTERS) or (0,)
+        for start in starts:
+            body: dict[str, Any] = {"do": "input", "line": line[start : start + PIECE_CHARACTERS]}
+            if len(starts) > 1:
+                body |= {"first": start == 0, "last": start == starts[-1]}
+            self._send(job, body)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, ValueError, asyncio.LimitOverrunError):
@@ -213,6 +223,15 @@ def _read_some() -> bytes:
         return os.read(0, 1 << 16)
     except OSError:
         return b""
+
+
+def _rest_after_line() -> bytes:
+    """Read up to the end of this line; what was read after it."""
+    while chunk := _read_some():
+        _, end, rest = chunk.partition(b"\n")
+        if end:
+            return rest
+    return b""
 
 
 def _stdin_is_a_console() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
+from importlib.metadata import PackageNotFoundError, version
 
 #: How Python says that a module cannot be imported.
 MISSING_MODULE = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
@@ -29,6 +30,12 @@ def located(error: str, node: str) -> str:
     missing = MISSING_MODULE.search(error)
     if missing is None:
         return error
-    name = missing[1].partition(".")[0]
+    name, inner, _ = missing[1].partition(".")
+    if inner:
+        # the package is there: it has none of this module
+        with contextlib.suppress(PackageNotFoundError):
+            here = f" (here it is {version(name)})"
+            how = f"install the same there, with the pip of its service (python3 -m pip install {name}=={version(name)})"
+            return f"{error}\nnode {node} has another version of {name}, without {missing[1]}{here}: {how}"
     how = f"install it there, with the pip of its service (python3 -m pip install {name}), or add it to the job's DEPENDENCIES"
     return f"{error}\nthe module {name} is missing on node {node}: {how}"

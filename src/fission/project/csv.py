@@ -24,6 +24,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from fission.project.making import Maker
 
 JOB_COLUMNS = ("class", "inputs", "outputs", "options")
 NODE_COLUMNS = ("name", "ip")
+_FIRST_CELL = re.compile(r'\s*(?:"(?:[^"]|"")*"|[^",;\t]*)\s*([,;\t])')
 
 
 def read_jobs(path: Path, maker: Maker) -> list[BaseJob]:
@@ -47,7 +49,7 @@ def read_jobs(path: Path, maker: Maker) -> list[BaseJob]:
             continue
         if len(cells) > len(columns):
             text = f"a job has at most {len(columns)} columns ({','.join(columns)}), this line has {len(cells)}"
-            maker.fault(f"{text}; put a cell that has commas into quotes", where)
+            maker.fault(f"{text}; put a cell that contains the file's separator (comma or semicolon) into quotes", where)
             continue
         name, inputs, outputs, options = (*cells, "", "", "", "")[:4]
         if not name:
@@ -82,7 +84,8 @@ def _rows(path: Path, maker: Maker) -> Iterator[tuple[int, list[str]]]:
     text = maker.read(path)
     if text is None:
         return
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    separator = _separator(text)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True, delimiter=separator)
     line = 1
     try:
         for row in reader:
@@ -91,8 +94,17 @@ def _rows(path: Path, maker: Maker) -> Iterator[tuple[int, list[str]]]:
                 yield line, cells
             line = reader.line_num + 1
     except csv.Error as error:
-        rule = "put a cell that has commas or quotes into quotes, and write each quote in it twice"
+        rule = f"put a cell that contains {separator!r} or quotes into quotes, and write each quote in it twice"
         maker.fault(f"is not CSV: {error}; {rule}", maker.place(path, line))
+
+
+def _separator(text: str) -> str:
+    """What ends the first cell of the first line that counts: spreadsheets write semicolons where a comma is part of numbers."""
+    for line in text.splitlines():
+        if line.strip(" ,;\t") and not line.lstrip().startswith("#"):
+            found = _FIRST_CELL.match(line)
+            return found[1] if found else ","
+    return ","
 
 
 def _pipes(cell: str, where: str, maker: Maker) -> Sequence[BasePipe] | None:

@@ -17,6 +17,7 @@ class Console:
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._told_of = told
         self._taken = self._told = 0
+        self._pieces: list[str] | None = None  # of a long line
 
     def readline(self) -> str | None:
         """Block until there is a line; None when the console has ended."""
@@ -30,3 +31,14 @@ class Console:
     def add(self, line: str | None) -> None:
         """Hand over a line; None ends the console."""
         self._lines.put(line)
+
+    def add_piece(self, piece: str, *, first: bool, last: bool) -> None:
+        """Hand over a piece of a long line. A line whose first pieces went to an earlier incarnation is dropped."""
+        if first:
+            self._pieces = []
+        if self._pieces is None:
+            return
+        self._pieces.append(piece)
+        if last:
+            self.add("".join(self._pieces))
+            self._pieces = None

@@ -80,7 +80,7 @@ class Exchange(JobPipes):
     def _on_command(self, body: dict[str, Any]) -> None:
         what = body["do"]
         if what == "input":
-            self.console.add(str(body.get("line", "")))
+            self.console.add_piece(str(body.get("line", "")), first=bool(body.get("first", True)), last=bool(body.get("last", True)))
         elif what == "input-end":
             self.console.add(None)
         elif what == "wire":
