@@ -134,10 +134,28 @@ def test_no_nodes(root: Path, cli: Cli) -> None:
 def test_a_preference_that_fails(root: Path, cli: Cli) -> None:
     write(root, extra="Join.preference = lambda self, nodes: 1 / 0\n")
     done = cli("net", "check", "--survive")
-    assert (done.code, "the jobs cannot be placed: ZeroDivisionError" in done.err) == (2, True)
+    assert (done.code, "the jobs cannot be placed: Join 3: preference raised ZeroDivisionError" in done.err) == (2, True)
 
 
 def test_without_the_option_nothing_changes(root: Path, cli: Cli) -> None:
     write(root)
     assert cli("net", "check").out == "net is right: 4 jobs, 3 pipes, 3 nodes\n"
     assert "survive" not in json.loads(cli("net", "check", "--json").out)
+
+
+def test_a_preference_that_never_returns(root: Path, cli: Cli) -> None:
+    write(root, extra="import threading\nJoin.preference = lambda self, nodes: threading.Event().wait()\n")
+    done = cli("net", "check", "--survive")
+    assert (done.code, "the jobs cannot be placed: Join 3: preference has not returned within 0.5 s" in done.err) == (2, True)
+
+
+def test_it_counts_places_as_a_run_does(root: Path, cli: Cli) -> None:
+    """Four nodes of three places and twelve jobs: whichever is lost, its three jobs have no place."""
+    nodes = ", ".join(f"Board('10.0.0.{number}', 'n{number}')" for number in range(1, 5))
+    pipes = "JOBS = [Source(outputs=[PicklePipe(n)]) for n in range(10, 16)] + [Join(inputs=[PicklePipe(n)]) for n in range(10, 16)]\n"
+    write(root, nodes, room=3, extra=f"{pipes}for job in JOBS: job.GROUPS = 'ALL'\n")
+    found = losses(cli, code=3)
+    assert [(lost, len(unplaced), moved if lost else {}) for lost, unplaced, moved in found] == [
+        ([], 0, {}),
+        *[([f"n{number}"], 3, {}) for number in range(1, 5)],
+    ]

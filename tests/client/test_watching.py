@@ -18,6 +18,7 @@ def look(at: float, life: int = 1, **changes: Any) -> dict[str, Any]:
         "blocked_s": 0.0,
         "cpu_s": 0.0,
         "memory": 1000,
+        "pid": 4711,
     }
     row = {"id": 5, "name": "Job 5", "state": "running", "node": "a", "restarts": life - 1, "measured": measured | changes}
     return {"jobs": [row]}
@@ -48,9 +49,12 @@ def test_what_happened_in_between() -> None:
             "out_per_s": 40.0,
             "queue": 7,
             "latency_s": 0.2,
-            "busy": 0.25,
+            "busy": 0.125,
+            "off_cpu": 0.125,
             "starved": 0.25,
             "blocked": 0.5,
+            "pid": 4711,
+            "standing": None,
         }
     ]
 
@@ -78,3 +82,13 @@ def test_shares_stay_within_the_whole() -> None:
     """Waits that began before the first look count from there on."""
     (row,) = rates(look(10.0), look(11.0, starved_s=1.7, blocked_s=0.1))
     assert (row["starved"], row["blocked"], row["busy"]) == (1.0, 0.1, 0.0)
+
+
+def test_a_source_that_sleeps_is_not_busy() -> None:
+    (row,) = rates(look(10.0), look(20.0, cpu_s=0.1))
+    assert (row["busy"], row["off_cpu"]) == (0.01, 0.99)
+
+
+def test_more_than_one_processor_is_no_more_than_busy() -> None:
+    (row,) = rates(look(10.0), look(11.0, cpu_s=3.0, starved_s=0.25))
+    assert (row["cpu"], row["busy"], row["off_cpu"]) == (300.0, 0.75, 0.0)

@@ -397,6 +397,9 @@ class Engine:
     def stopped(self, node: NodeName) -> None:
         """Each node is a machine of its own."""
 
+    async def look(self, job: int, incarnation: int, node: NodeName) -> str:
+        return ""
+
     async def lost(self, node: NodeName) -> None:
         pass
 

@@ -36,6 +36,7 @@ class Console(Observer):
         self._out = _Paint(sys.stdout if out is None else out)
         self._err = _Paint(sys.stderr if err is None else err)
         self._lock = threading.Lock()
+        self._reason: tuple[str, int, str] | None = None
         self._placing = False  # there are nodes to choose from
 
     def job_started(self, job: str, job_id: int) -> None:
@@ -68,6 +69,15 @@ class Console(Observer):
     def job_failed(self, job: str, job_id: int, report: str) -> None:
         with self._lock:
             self._err.write(f"{self._err.styled(f'{job} failed:', 'bold red')}\n{report.rstrip()}\n")
+
+    def network_failed(self, job: str, job_id: int, report: str) -> None:
+        self._reason = (job, job_id, report)
+
+    def last_words(self) -> None:
+        """Write the failure that has ended the network, if one has: after the summary, so that it is the last thing on the screen."""
+        if self._reason is not None:
+            reason, self._reason = self._reason, None
+            self.job_failed(*reason)
 
     def failover(self, text: str) -> None:
         with self._lock:

@@ -19,7 +19,7 @@ def node_cells(node: Mapping[str, Any], *, up: bool) -> list[str]:
         "up",
         str(len(node["jobs"])),
         str(max(0, node["max_jobs"] - len(node["jobs"]))),
-        f"{node['cpu']:.0f} %",
+        "-" if node["cpu"] is None else f"{node['cpu']:.0f} %",
         memory,
         str(node["TQ"]),
     ]

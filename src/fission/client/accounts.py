@@ -19,8 +19,15 @@ class Accounts:
         tally: where the lives' counts go.
     """
 
-    def __init__(self, network: Network, plans: Sequence[JobPlan]) -> None:
-        """Args: network: that runs. plans: tell which of its jobs cannot go on where an earlier life of theirs was."""
+    def __init__(self, network: Network, plans: Sequence[JobPlan], *, resumed: bool = False) -> None:
+        """Prepare.
+
+        Args:
+            network: that runs.
+            plans: say which of its jobs cannot resume where an earlier incarnation of theirs was.
+            resumed: whether another client has begun the run: what was done then counts for no rate.
+        """
+        self._resumed = resumed
         self.jobs = {number: JobSummary(job.name) for number, job in network.jobs.items()}
         self.tally = Tally()
         self._network = network
@@ -30,6 +37,7 @@ class Accounts:
         """Return what the summary tells of each job; ``lives`` says how many a job had."""
         for number, summary in self.jobs.items():
             summary.counts = self.tally.total(number, lives(number))
+            summary.before = self.tally.first(number) if self._resumed else 0
         for number in self._beginners:
             outputs: dict[str, dict[str, Any]] = self.jobs[number].counts.get("outputs", {})
             for pipe in self._network.jobs[number].outputs:

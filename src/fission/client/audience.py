@@ -156,6 +156,10 @@ class Audience(Observer):
         self._first.job_failed(job, job_id, report)
         self._tell({"what": "failed", "job": job, "job_id": job_id, "report": report})
 
+    def network_failed(self, job: str, job_id: int, report: str) -> None:
+        self._first.network_failed(job, job_id, report)
+        self._tell({"what": "network failed", "job": job, "job_id": job_id, "report": report})
+
     def failover(self, text: str) -> None:
         self._first.failover(text)
         self._tell({"what": "failover", "text": text})
@@ -185,5 +189,7 @@ def retell(told: dict[str, Any], observer: Observer) -> None:
         observer.job_ended(told["job"], told["job_id"], told["outcome"])
     elif what == "failed":
         observer.job_failed(told["job"], told["job_id"], told["report"])
+    elif what == "network failed":
+        observer.network_failed(told["job"], told["job_id"], told["report"])
     elif what in ("failover", "notice", "warning"):
         getattr(observer, what)(told["text"])

@@ -16,14 +16,16 @@ from typing import Any
 from fission.adapters.zmq_desk import ZmqDesk
 from fission.client.accounts import Accounts
 from fission.client.bundles import Addresses, Bundles
-from fission.client.deaths import death, failed_job, located
+from fission.client.deaths import failed_job, outcome_of
 from fission.client.event_log import EventLog
+from fission.client.failure_reports import FailureReports
 from fission.client.history import History
 from fission.client.inbox import Inbox
 from fission.client.keeping import Keeper
 from fission.client.node_watch import NodeWatch
 from fission.client.places import Places
 from fission.client.processes import Processes
+from fission.client.standing import Standing
 from fission.client.summary import JobSummary
 from fission.client.switchboard import Switchboard
 from fission.core.network import Network
@@ -98,7 +100,8 @@ class Conductor:
         self._addresses = addresses
         self._on_console = on_console
         self._names = {number: job.name for number, job in network.jobs.items()}
-        self.places = Places(network, nodes, several=gather_s is not None, tq=lambda node: self._nodes.quality(node))
+        warn = lambda text: self.observer.warning(text)  # noqa: E731
+        self.places = Places(network, nodes, several=gather_s is not None, tq=lambda node: self._nodes.quality(node), warn=warn)
         self._nodes = NodeWatch(pulse_interval_s, engine, self.places.local)
         self._supervisor = Supervisor(
             plans, self.places.place, restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s
@@ -106,17 +109,18 @@ class Conductor:
         self._warned: set[tuple[int, Any]] = set()  # job and subject of warnings that are shown once
         self._lines = Switchboard(network, self._supervisor, desk, addresses)
         self.processes = Processes(self.incarnation)
+        self._standing = Standing(network, engine, self.processes)
         self._inbox = Inbox(engine, desk, self.incarnation)
         self.hearers = self._inbox.hearers
         self._living: set[tuple[int, int]] = set()  # lives that nodes had when they joined
-        self._shown: set[str] = set()
+        self._failures = FailureReports()
         self._bundles: Bundles | None = None
         self._log = EventLog(self._report)
         self._keeper = Keeper(store, self.command, self._report, self._note_stored)
         self._started = False
         self.stopping = False
         self.error: Exception | None = None
-        self._accounts = Accounts(network, plans)
+        self._accounts = Accounts(network, plans, resumed=history is not None)
         self.jobs = self._accounts.jobs
         self.result: tuple[int, str, str] | None = None
         self.over = asyncio.Event()
@@ -151,6 +155,8 @@ class Conductor:
                 self._lines.send_ends(job)
             elif (job, incarnation) in self._living:
                 self.processes.started(job, incarnation, self._supervisor.life(job)[1])
+                self._standing.progress.started(job, time.monotonic())
+                self._standing.progress.ready(job, time.monotonic())
             elif job in self._lines.ends:
                 await self._end_for(job, incarnation)
             else:
@@ -170,6 +176,10 @@ class Conductor:
     def nodes(self) -> list[NodeInfo]:
         """Every node that is known, with the names of its jobs; those that have never been up have no room."""
         return self.places.infos(lambda node: [job for job in sorted(self._names) if self._supervisor.life(job)[1] == node])
+
+    async def standing(self) -> Mapping[int, Mapping[str, Any]]:
+        """The jobs that make no progress, by id: ``seconds`` without it, and the ``reason`` in words as far as it is known."""
+        return await self._standing.shown()
 
     def up(self, node: str) -> bool:
         """Whether a node pulses."""
@@ -215,7 +225,11 @@ class Conductor:
 
     def _patience(self) -> float | None:
         gathered = self._log.began + self._gather_s if self._gather_s is not None and not self._started else None
-        moments = [moment for moment in (self._supervisor.due, self._nodes.due, gathered) if moment is not None]
+        moments = [
+            moment
+            for moment in (self._supervisor.due, self._nodes.due, self._failures.due, self._standing.progress.due, gathered)
+            if moment is not None
+        ]
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     # what happens
@@ -246,6 +260,8 @@ class Conductor:
             await self._on_nodes(self._nodes.gone(event))
 
     async def _tick(self) -> None:
+        self._failures.tick(time.monotonic(), self.observer)
+        await self._standing.end_stalled()
         await self._on_nodes(self._nodes.tick())
         if self._started:
             await self._supervise(supervision.Tick())
@@ -284,6 +300,8 @@ class Conductor:
         what, body = word.body["say"], word.body
         if "counts" in body:
             self._accounts.tally.tell(word.job, word.incarnation, body["counts"], final=what == "ended")
+            if what == "counts" and word.incarnation == self.incarnation(word.job):
+                self._standing.heard(word.job, body["counts"], str(body.get("doing")))
         if what == "counts":
             return
         if word.incarnation != self._supervisor.life(word.job)[0]:
@@ -291,9 +309,11 @@ class Conductor:
         if what == "hello":
             self._log.write({"what": "Hello", "job": word.job, "incarnation": word.incarnation, **body})
             self._lines.said_hello(word.job, word.incarnation, body.get("addresses", {}))
+            self._standing.progress.ready(word.job, time.monotonic())
             await self._supervise(JobReady(job=word.job, incarnation=word.incarnation))
         elif what == "replayed":
-            self._accounts.tally.replayed(word.job, body["pipe"], body["blocks"])
+            if body["incarnation"] > 1:  # the first one was sent what it had not been there for
+                self._accounts.tally.replayed(word.job, body["pipe"], body["blocks"])
             await self._supervise(Replayed(job=body["job"], incarnation=body["incarnation"], blocks=body["blocks"]))
         elif what == "ended":
             if not self._supervisor.alive(word.job):
@@ -323,18 +343,15 @@ class Conductor:
                 await self._supervise(JobRefused(job=event.job_id, incarnation=event.incarnation, cause=event.node_fault))
             return
         self._accounts.tally.tell(event.job_id, event.incarnation, event.report.get("counts") or {}, final=True)
-        outcome = str(event.report.get("outcome") or "failed")
-        error = None
-        if outcome == "stopped" and not self.stopping:
-            outcome, error = "failed", "its process was told to stop (SIGTERM) by somebody else"
-        elif outcome == "failed":
-            node = self._supervisor.life(event.job_id)[1]
-            error = str(event.report.get("error") or death(event.code))
-            error = error if self.places.local(node) else located(error, node)
+        node = self._supervisor.life(event.job_id)[1]
+        outcome, error, block = outcome_of(event, stopping=self.stopping, node=node, local=self.places.local(node))
+        if not event.report and (stalled := self._standing.stalled(event.job_id, event.incarnation)):
+            error = stalled
         ended = newest and event.job_id in self._lines.ends and outcome == "failed"
         if ended:
             outcome, error = "finished", None
         if newest:
+            self._standing.progress.ended(event.job_id)
             summary = self.jobs[event.job_id]
             summary.outcome = "killed" if self.stopping and not event.report and event.code else outcome
             self._tell_end(event.job_id, summary.outcome, error)
@@ -343,8 +360,6 @@ class Conductor:
             await self._end_for(event.job_id, event.incarnation)
         elif not self.stopping:
             hopeless = bool(event.report.get("hopeless"))
-            # a process that was killed, by whomever, has not failed at a block
-            block = int(event.report.get("block") or 0) if event.report.get("outcome") == "failed" else None
             await self._supervise(JobEnded(job=event.job_id, incarnation=event.incarnation, error=error, block=block, hopeless=hopeless))
 
     async def _end_for(self, job: int, incarnation: int) -> None:
@@ -356,9 +371,8 @@ class Conductor:
         name = self._names[job]
         if error is not None and outcome == "failed":
             log.error("%s failed: %s", name, error)
-            if error not in self._shown and not error.startswith("its process was killed"):
-                self._shown.add(error)  # one that fails again in the same way has told it already
-                self.observer.job_failed(name, job, error)
+            if not error.startswith("its process was killed"):
+                self._failures.failed(name, job, error, time.monotonic())
             return
         self._on_console("ended", job, 0)
         log.info("%s %s", name, outcome)
@@ -392,7 +406,7 @@ class Conductor:
                 await self._engine.stop(instruction.job, instruction.incarnation, NodeName(instruction.node), grace=0)
             elif isinstance(instruction, supervision.Failover):
                 log.warning("%s", instruction)
-                self.observer.failover(str(instruction))
+                self._failures.failover(instruction, time.monotonic(), self.observer)
             elif isinstance(instruction, supervision.Notify):
                 log.log(logging.WARNING if instruction.warning else logging.INFO, "%s", instruction.text)
                 (self.observer.warning if instruction.warning else self.observer.notice)(instruction.text)
@@ -412,6 +426,7 @@ class Conductor:
             self._on_console("new life", order.job, 0)
         self._lines.wire_later(order.job, bundle)
         self.processes.started(order.job, order.incarnation, order.node)
+        self._standing.progress.started(order.job, time.monotonic())
         try:
             await self._engine.launch(bundle, NodeName(order.node))
         except EngineError as why:
@@ -440,6 +455,10 @@ class Conductor:
             self.over.set()
             if error and exit_code != EXIT_FAILED:
                 self.observer.warning(error if error.startswith("no place for ") else f"{reason}: {error}")
-            elif error and error not in self._shown:  # deaths are not told one by one, but the one that is the end
-                name = failed_job(reason)
-                self.observer.job_failed(name, next((job for job, known in self._names.items() if known == name), 0), error)
+
+    def end(self) -> None:
+        """The jobs are stopped: report what was held back, and at the very end the failure that is the reason, if one is."""
+        code, reason, error = self.result or (0, "", "")
+        name = failed_job(reason)
+        number = next((job for job, known in self._names.items() if known == name), 0)
+        self._failures.end(name, number, error if code == EXIT_FAILED else "", self.observer)

@@ -7,6 +7,8 @@ import re
 import signal
 from importlib.metadata import PackageNotFoundError, version
 
+from fission.ports import JobExited
+
 #: How Python says that a module cannot be imported.
 MISSING_MODULE = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
 
@@ -23,6 +25,26 @@ def death(code: int) -> str:
 def failed_job(reason: str) -> str:
     """The job whose failure is the reason for a network's end."""
     return reason.removesuffix(" failed").removeprefix("no place for ")
+
+
+def outcome_of(event: JobExited, *, stopping: bool, node: str, local: bool) -> tuple[str, str | None, int | None]:
+    """Return (outcome, error, compute block) of a process that has ended.
+
+    Args:
+        event: its end.
+        stopping: whether the network is being stopped.
+        node: where it was.
+        local: whether that is the client's own node.
+    """
+    outcome = str(event.report.get("outcome") or "failed")
+    if outcome == "stopped" and not stopping:
+        return "failed", "its process was stopped by SIGTERM, which FISSION has not sent", None
+    if outcome != "failed":
+        return outcome, None, None
+    error = str(event.report.get("error") or death(event.code))
+    # a process that was killed has not failed at a block
+    block = int(event.report.get("block") or 0) if event.report else None
+    return outcome, error if local else located(error, node), block
 
 
 def located(error: str, node: str) -> str:

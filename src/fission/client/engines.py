@@ -68,6 +68,10 @@ class Engines:
         """As the engine of the nodes says."""
         return self.far.absence(node)
 
+    async def look(self, job: JobId, incarnation: int, node: NodeName) -> str:
+        """Ask the engine that has the node."""
+        return await (self.local if node == self._home else self.far).look(job, incarnation, node)
+
     async def lost(self, node: NodeName) -> None:
         """Tell the engine that has the node."""
         if node != self._home:

@@ -47,6 +47,9 @@ class Run(Protocol):
     def state(self, job: int) -> JobState:
         """Where a job is."""
 
+    async def standing(self) -> Mapping[int, Mapping[str, Any]]:
+        """The jobs that make no progress: ``seconds``, ``reason``."""
+
     @property
     def processes(self) -> Processes:
         """Of its jobs."""
@@ -108,7 +111,9 @@ class Looks:
                     await asyncio.wait_for(complete.wait(), MEASURE_S)
         finally:
             del self._answers[key]
-        return {"time": time.time(), "network": self._network.name, "jobs": [self._row(job, running, answers) for job in self._run.jobs]}
+        standing = await self._run.standing()
+        rows = [self._row(job, running, answers) | {"standing": standing.get(job)} for job in self._run.jobs]
+        return {"time": time.time(), "network": self._network.name, "jobs": rows}
 
     def _row(self, job: int, running: Mapping[int, str], answers: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
         summary, state = self._run.jobs[job], self._run.state(job)

@@ -19,6 +19,7 @@ from typing import Any
 
 from fission.adapters.file_checkpoints import FileCheckpoints
 from fission.adapters.local_engine import LocalEngine
+from fission.adapters.machine import Means
 from fission.adapters.shared_memory import run_prefix, sweep
 from fission.adapters.zmq_desk import ZmqDesk
 from fission.client.audience import Audience
@@ -76,6 +77,7 @@ class OneRun:
         self._run_folder = run_folder
         self._shared_prefix = run_prefix()
         self._stdin = stdin
+        self._means = Means(folder.parent)
         self._exit_code = EXIT_OK
         self._reason = ""
         self._over = asyncio.Event()  # the network is to be stopped
@@ -121,6 +123,7 @@ class OneRun:
 
     def _answer(self, requests: Requests, engine: Engine, conductor: Conductor) -> None:
         """Say what other terminals may ask besides what `Looks` answers."""
+        self._means.sample(time.monotonic())
         self._audience.open(requests, sorted(self._loaded.network.jobs), self._follower(engine))
 
         async def stop(request: dict[str, Any], connection: Connection) -> dict[str, Any]:
@@ -128,7 +131,15 @@ class OneRun:
             return {"pid": os.getpid()}
 
         async def status(request: dict[str, Any], connection: Connection) -> dict[str, Any]:
-            nodes = [{**asdict(node), "up": conductor.up(node.name)} for node in conductor.nodes()]
+            self._means.sample(time.monotonic())
+            here = asdict(self._means.load())
+            nodes = []
+            for node in conductor.nodes():
+                values = {**asdict(node), "up": conductor.up(node.name)}
+                if not conductor.places.is_measured(node.name):
+                    virtual = engine.stopped(NodeName(node.name)) is not None
+                    values |= here if virtual else dict.fromkeys(here)
+                nodes.append(values)
             failovers = [str(one) for one in conductor.failovers]
             return {"nodes": nodes, "failovers": failovers, "run": self.folder.name, "pid": os.getpid()}
 
@@ -204,6 +215,7 @@ class OneRun:
                 await self._until_over(conductor, duration)
             await self._stop_all(engine, conductor)
             await self._before_close(engine)
+            conductor.end()
             summary = self._summary(conductor, time.monotonic() - started)
         finally:
             self._note_end(conductor, summary, sys.exc_info()[1])

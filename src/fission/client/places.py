@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from fission.client.preferences import bounded
 from fission.core.network import Network
 from fission.core.nodes import NodeInfo
 from fission.ports import NodeJoined
@@ -22,7 +23,9 @@ class Places:
         qualities: TQ by address of those nodes to whom something measures the way.
     """
 
-    def __init__(self, network: Network, nodes: Sequence[NodeInfo], *, several: bool, tq: Callable[[str], int]) -> None:
+    def __init__(
+        self, network: Network, nodes: Sequence[NodeInfo], *, several: bool, tq: Callable[[str], int], warn: Callable[[str], None]
+    ) -> None:
         """Prepare.
 
         Args:
@@ -30,13 +33,15 @@ class Places:
             nodes: that are expected.
             several: whether they are machines of their own that have yet to join; else they are parts of this one.
             tq: share of a node's pulses that arrive, 0 to 255.
+            warn: called with what is wrong with a job's `preference`, which is then left out.
         """
         self._nodes = {node.name: node for node in nodes}
         self._several, self._tq = several, tq
         self._joined = set[str]() if several else set(self._nodes)
         self._names = {number: job.name for number, job in network.jobs.items()}
-        self._needs = {number: _needs(job, several) for number, job in network.jobs.items()}
+        self._needs = {number: _needs(job, several, warn) for number, job in network.jobs.items()}
         self.qualities: Mapping[str, int] = {}
+        self._measured: set[str] = set()
 
     def __iter__(self) -> Any:
         return iter(list(self._nodes))
@@ -53,8 +58,13 @@ class Places:
 
     def measured(self, name: str, means: Mapping[str, float]) -> None:
         """A node has told values of `NodeInfo`, by their names there."""
+        self._measured.add(name)
         known = {field: value for field, value in means.items() if field in ("cpu", "memory", "disk", "swap", "rtt")}
         self._nodes[name] = dataclasses.replace(self._nodes[name], **known)  # type: ignore[arg-type]  # the adapter's are numbers
+
+    def is_measured(self, name: str) -> bool:
+        """Whether a node has told what it measures."""
+        return name in self._measured
 
     def local(self, name: str) -> bool:
         """Whether it is the client's own node."""
@@ -96,7 +106,9 @@ class Places:
         return self.qualities.get(node.ip) or self._tq(node.name) or node.TQ
 
 
-def _needs(job: Any, several: bool) -> placement.JobNeeds:
+def _needs(job: Any, several: bool, warn: Callable[[str], None]) -> placement.JobNeeds:
     needs = placement.JobNeeds.of(job)
+    if needs.preference is not None:
+        needs = dataclasses.replace(needs, preference=bounded(needs.name, needs.preference, warn))
     # a simulation has none of the nodes that a job can be bound to
     return needs if needs.groups or several else dataclasses.replace(needs, groups=("ALL",))

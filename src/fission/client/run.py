@@ -248,7 +248,14 @@ class _RunHere(_Resumable):
     """NODES names no other machine: all jobs run on this one, without any service."""
 
     def _nodes(self) -> list[NodeInfo]:
-        return [NodeInfo(CLIENT, "127.0.0.1", (*groups_of(self._loaded.network), "ALL"), max_jobs=len(self._loaded.network.jobs))]
+        return [
+            NodeInfo(
+                CLIENT,
+                "127.0.0.1",
+                tuple(dict.fromkeys((*groups_of(self._loaded.network), "ALL"))),
+                max_jobs=len(self._loaded.network.jobs),
+            )
+        ]
 
 
 class _RunOnNodes(_Resumable):

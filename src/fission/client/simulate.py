@@ -79,7 +79,7 @@ class _Simulation(OneRun):
 
     def _nodes(self) -> list[NodeInfo]:
         """In a simulation every group is everywhere."""
-        groups = (*groups_of(self._loaded.network), "ALL")
+        groups = tuple(dict.fromkeys((*groups_of(self._loaded.network), "ALL")))
         room = len(self._loaded.network.jobs)
         virtual = tuple(group for group in groups if group != "LOCAL")
         client = ("LOCAL",) if self._virtual else groups

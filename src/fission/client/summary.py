@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fission.client.failure_reports import grouped
 from fission.errors import JobFailed
 from fission.protocol.supervision import Failover
 
@@ -23,12 +24,14 @@ class JobSummary:
         outcome: "finished", "ended" (returned None), "stopped", "killed", "failed"; "not started" until then.
         restarts: lives after the first one.
         counts: ``compute_blocks``, and per input and output pipe what happened on it, in blocks, over all lives (`fission.client.tally`).
+        before: compute blocks that were done before this client, which has resumed the run; they count for no rate.
     """
 
     name: str
     outcome: str = "not started"
     restarts: int = 0
     counts: dict[str, Any] = field(default_factory=dict)
+    before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +64,9 @@ class Summary:
             found.append(f"  {job.name:<{width}}  {job.outcome:<11}  {_blocks(job, self.seconds)}".rstrip())
         if self.failovers:
             slowest, replayed = max(one.seconds for one in self.failovers), sum(one.replayed for one in self.failovers)
-            count = f"{len(self.failovers)} failovers" if len(self.failovers) > 1 else "1 failover"
-            found.append(f"{count}, the slowest took {slowest:.2f} s, {replayed} blocks replayed:")
-            found += [f"  {failover}" for failover in self.failovers]
+            count, blocks = counted(len(self.failovers), "failover"), counted(replayed, "block")
+            found.append(f"{count}, the slowest took {slowest:.2f} s, {blocks} replayed:")
+            found += [f"  {line}" for line in grouped(list(self.failovers))]
         return found
 
     def to_json(self) -> dict[str, Any]:
@@ -78,7 +81,9 @@ class Summary:
                     "name": job.name,
                     "outcome": job.outcome,
                     "restarts": job.restarts,
-                    "blocks_per_s": round(job.counts.get("compute_blocks", 0) / self.seconds, 3) if self.seconds > 0 else 0.0,
+                    "blocks_per_s": round(max(0, job.counts.get("compute_blocks", 0) - job.before) / self.seconds, 3)
+                    if self.seconds > 0
+                    else 0.0,
                     **job.counts,
                 }
                 for number, job in self.jobs.items()
@@ -88,17 +93,23 @@ class Summary:
         }
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words: "1 block", "2 blocks"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _blocks(job: JobSummary, seconds: float) -> str:
     counts = job.counts
     parts = []
     if counts:
-        parts.append(f"{counts['compute_blocks']} compute blocks")
-        if counts["compute_blocks"] and seconds >= RATE_AFTER_S:
-            parts.append(f"{counts['compute_blocks'] / seconds:.3g}/s")
+        parts.append(counted(counts["compute_blocks"], "compute block"))
+        done = counts["compute_blocks"] - job.before
+        if done and seconds >= RATE_AFTER_S:
+            parts.append(f"{done / seconds:.3g}/s")
     for word in ("lost", "dropped", "dummies", "unmatched", "replayed"):
         number = sum(pipe.get(word, 0) for side in ("inputs", "outputs") for pipe in counts.get(side, {}).values())
         if number:
             parts.append(f"{number} {word}")
     if job.restarts:
-        parts.append(f"{job.restarts} restarts" if job.restarts > 1 else "1 restart")
+        parts.append(counted(job.restarts, "restart"))
     return ", ".join(parts)

@@ -13,6 +13,7 @@ class Tally:
         self._told: dict[int, dict[int, Mapping[str, Any]]] = {}  # by job and incarnation, what was told last
         self._final: set[tuple[int, int]] = set()
         self._replayed: dict[int, dict[str, int]] = {}
+        self._first: dict[int, int] = {}  # compute blocks that a job had come to when it was heard first
 
     def tell(self, job: int, incarnation: int, counts: Mapping[str, Any], *, final: bool) -> None:
         """A life has come to these counts, which stand for all it told before; ``final``: they are its last.
@@ -20,9 +21,14 @@ class Tally:
         Empty ones say nothing.
         """
         if counts and (final or (job, incarnation) not in self._final):
+            self._first.setdefault(job, _highest([counts["compute_blocks"]]))
             self._told.setdefault(job, {})[incarnation] = counts
             if final:
                 self._final.add((job, incarnation))
+
+    def first(self, job: int) -> int:
+        """Return the compute blocks that a job had come to when it was heard first."""
+        return self._first.get(job, 0)
 
     def replayed(self, job: int, pipe: int, blocks: int) -> None:
         """A job has sent blocks of an output pipe again, to a new life of its consumer."""

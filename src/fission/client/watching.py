@@ -100,8 +100,10 @@ def placement(folder: Path) -> dict[int, str]:
 def rates(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Two answers of `measure`, one after the other, as one row a job: what happened in between.
 
-    Shares are of that time, rates are blocks a second, memory is in bytes, cpu in percent of one processor. What is not known (a job
-    that does not run, or has begun in between) is None.
+    Rates are blocks a second over all inputs, or all outputs, of a job; memory is in bytes, cpu in percent of one processor. ``busy``,
+    ``off_cpu``, ``starved`` and ``blocked`` are shares of the time: in `run` or `setup` on a processor, there without one (it sleeps, waits
+    for a device, or for its turn), waiting for blocks, and waiting for room. ``standing`` is None, or for how many ``seconds`` the job has
+    made no progress, with the ``reason``. What is not known (a job that does not run, or has begun in between) is None.
     """
     earlier = {row["id"]: row["measured"] for row in before["jobs"]}
     return [_rates(row, earlier.get(row["id"]), row["measured"]) for row in after["jobs"]]
@@ -110,11 +112,13 @@ def rates(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str,
 def _rates(row: Mapping[str, Any], old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> dict[str, Any]:
     names = ("id", "name", "node", "state", "restarts")
     found: dict[str, Any] = {name: row[name] for name in names}
-    found |= dict.fromkeys(("cpu", "memory", "blocks", "in_per_s", "out_per_s", "queue", "latency_s", "busy", "starved", "blocked"))
+    found |= dict.fromkeys(("cpu", "memory", "blocks", "in_per_s", "out_per_s", "queue", "latency_s", "busy", "off_cpu"))
+    found |= dict.fromkeys(("starved", "blocked", "pid"))
+    found["standing"] = row.get("standing")
     if new is None:
         return found
     outputs = new["outputs"].values()
-    found |= {"memory": new["memory"], "blocks": new["blocks"], "queue": sum(output["queue"] for output in outputs)}
+    found |= {"pid": new.get("pid"), "memory": new["memory"], "blocks": new["blocks"], "queue": sum(output["queue"] for output in outputs)}
     seconds = new["at"] - old["at"] if old else 0.0
     if old is None or old["life"] != new["life"] or seconds <= 0:
         return found  # a new life counts anew
@@ -122,16 +126,18 @@ def _rates(row: Mapping[str, Any], old: Mapping[str, Any] | None, new: Mapping[s
     way_s, ways = (sum(one[name] for one in outputs) - sum(one[name] for one in past) for name in ("way_s", "way_blocks"))
     starved, blocked = ((new[name] - old[name]) / seconds for name in ("starved_s", "blocked_s"))
     starved, blocked = min(1.0, max(0.0, starved)), min(1.0, max(0.0, blocked))
+    inside, cpu = max(0.0, 1 - starved - blocked), max(0.0, (new["cpu_s"] - old["cpu_s"]) / seconds)
     done, sent = (  # at least 0: numbering may have begun again in between
         max(0, sum(one[name] for one in new[side].values()) - sum(one[name] for one in old[side].values()))
         for side, name in (("inputs", "done"), ("outputs", "sent"))
     )
     return found | {
-        "cpu": round(100 * (new["cpu_s"] - old["cpu_s"]) / seconds, 1),
+        "cpu": round(100 * cpu, 1),
         "in_per_s": round(done / seconds, 2),
         "out_per_s": round(sent / seconds, 2),
         "latency_s": round(way_s / ways, 6) if ways > 0 else None,
-        "busy": round(max(0.0, 1 - starved - blocked), 3),
+        "busy": round(min(inside, cpu), 3),
+        "off_cpu": round(max(0.0, inside - cpu), 3),
         "starved": round(starved, 3),
         "blocked": round(blocked, 3),
     }

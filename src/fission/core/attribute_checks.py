@@ -25,6 +25,10 @@ def _int(least: int | None = None) -> Callable[[Any], bool]:
     return lambda value: type(value) is int and (least is None or value >= least)
 
 
+def _seconds(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 1 <= value < float("inf")
+
+
 def _text(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
 
@@ -83,6 +87,7 @@ _JOB_RULES = {
         _or_none(lambda value: value == "config" if isinstance(value, str) else _int(0)(value)),
         'an int of at least 0, None (always started again), or "config" for what the config says',
     ),
+    "STALL_TIMEOUT": _Rule(_or_none(_seconds), "a number of seconds of at least 1, or None"),
     "CHECKPOINT": _Rule(_or_none(_checkpoint), "None, a number of blocks of at least 1, or a timedelta above 0"),
     "DEPENDENCIES": _Rule(_or_none(_dependencies), "None, a directory, a module, or a list of modules with at most one directory"),
 }

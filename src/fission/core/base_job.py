@@ -48,6 +48,7 @@ class BaseJob(metaclass=JobType):
         MAX_QUEUE: how many blocks may wait before the oldest is dropped; 0: none is dropped, the producer waits.
         PRIORITY: who keeps a place when there are too few; higher first.
         RESTARTS: how often it may fail within RESTART_WINDOW; "config": as the config says; None: it is always started again.
+        STALL_TIMEOUT: seconds without progress, in `setup` or `run`, after which its process is killed, as a failure; None: never.
         CHECKPOINT: None, or a snapshot every so many blocks (int) or so often (`datetime.timedelta`).
         DEPENDENCIES: a directory, modules, or a list of them with one directory at most; copied to the job's folder.
 
@@ -65,6 +66,7 @@ class BaseJob(metaclass=JobType):
     MAX_QUEUE: int = 0
     PRIORITY: int = 0
     RESTARTS: int | str | None = "config"
+    STALL_TIMEOUT: float | None = None
     CHECKPOINT: int | timedelta | None = None
     DEPENDENCIES: Any = None
 

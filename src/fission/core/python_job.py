@@ -32,6 +32,7 @@ FRAMEWORK_ATTRIBUTES = frozenset(
         "MAX_QUEUE",
         "PRIORITY",
         "RESTARTS",
+        "STALL_TIMEOUT",
         "_console",
         "_head_size",
         "created_at",

@@ -88,6 +88,10 @@ class Observer:
     def job_failed(self, job: str, job_id: JobId, report: str) -> None:
         """Called when a job failed; ``report`` are the user's frames and the error, in several lines."""
 
+    def network_failed(self, job: str, job_id: JobId, report: str) -> None:
+        """Called at the end of a network that a job's failure has ended, with that failure. Default: as `job_failed`."""
+        self.job_failed(job, job_id, report)
+
     def failover(self, text: str) -> None:
         """Called when something was lost and all that it took runs again; one line."""
 

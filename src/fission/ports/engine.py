@@ -146,6 +146,10 @@ class Engine(Protocol):
         """What to do about a node that is not up, in one line; empty: the user has been notified already. May block."""
         ...
 
+    async def look(self, job: JobId, incarnation: int, node: NodeName) -> str:
+        """Return why the kernel does not let a job's process run, as "stopped by a signal"; empty: it does, or nobody knows."""
+        ...
+
     async def lost(self, node: NodeName) -> None:
         """The client has judged a node dead: orders that wait for it are dropped."""
         ...

@@ -231,7 +231,8 @@ class Failover:
 
     def __str__(self) -> str:
         moved = ", ".join(self.moves) or "nothing to move"
-        return f"{self.what}: {self.why}; {moved}; {self.seconds:.2f} s, {self.replayed} blocks replayed"
+        blocks = "1 block" if self.replayed == 1 else f"{self.replayed} blocks"
+        return f"{self.what}: {self.why}; {moved}; {self.seconds:.2f} s, {blocks} replayed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ class Outage:
         what, why: as `Failover` has them.
         since: the moment of the loss.
         moving: node on which each job was that does not run again yet, by id.
-        moves: where its jobs went, as texts.
+        moves: where its jobs went, as texts, each with how often.
         on_purpose: whether it is no failure.
         replayed: blocks that producers sent again.
         ready_at: when all its jobs ran again.
@@ -38,7 +38,7 @@ class Outage:
     since: float
     moving: dict[int, str]
     on_purpose: bool = False
-    moves: list[str] = field(default_factory=list)
+    moves: dict[str, int] = field(default_factory=dict)
     replayed: int = 0
     ready_at: float | None = None
     replays: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -77,7 +77,8 @@ class Outages:
         for one in self._outages:
             if job in one.moving:
                 name = self._name(job)
-                one.moves.append(f"{name} -> {node}" if one.moving[job] != node else f"{name} again on {node}")
+                text = f"{name} -> {node}" if one.moving[job] != node else f"{name} again on {node}"
+                one.moves[text] = one.moves.get(text, 0) + 1
 
     def runs(self, job: int) -> None:
         """A job runs again, or has ended for good."""
@@ -121,7 +122,8 @@ class Outages:
             if over or now >= one.ready_at + REPLAYED_S or not any(alive(*key) for key in one.replays):
                 self._outages.remove(one)
                 took_s = one.ready_at - one.since
-                told = Failover(what=one.what, why=one.why, moves=tuple(one.moves), seconds=took_s, replayed=one.replayed)
+                moves = tuple(text if count == 1 else f"{text} ({count} times)" for text, count in one.moves.items())
+                told = Failover(what=one.what, why=one.why, moves=moves, seconds=took_s, replayed=one.replayed)
                 self.failovers.append(told)
                 found.append(told)
         return found

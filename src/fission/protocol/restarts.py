@@ -74,7 +74,7 @@ class RestartPolicy:
         if hopeless:
             return "a new start would fail in the same way"
         if again:
-            where = f"at compute block {block}" if block else "before its first compute block"
+            where = f"at compute block {block}" if block else "before it had done a compute block"
             return f"it failed twice in the same way {where}"
         if len(self._recent) > self._restarts:
             often = "once" if len(self._recent) == 1 else f"{len(self._recent)} times within {self._window_s:g} s"

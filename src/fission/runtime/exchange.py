@@ -24,7 +24,7 @@ class Exchange(JobPipes):
             self.wake()
         due = min((outlet.tick(now) for outlet in self.outlets), default=NEVER)
         if self.counter.tick(now):
-            self.say("counts", {"counts": self.counter.counts()})
+            self.say("counts", {"counts": self.counter.counts(), "doing": self._doing()})
             for text in self.crowds.look(self.outlets):
                 self.say("warning", {"text": text})
         due = min(due, self.stored.due, self.counter.due)
@@ -50,6 +50,14 @@ class Exchange(JobPipes):
             return due
         self._timer_set = True
         return min(due, self._release_at)
+
+    def _doing(self) -> str:
+        """What the job's loop does: the name of a `fission.protocol.progress.Doing`."""
+        if self.finishing:
+            return "END"
+        if self.starved_since:
+            return "INPUT"
+        return "ROOM" if any(outlet.blocked_since for outlet in self.outlets) else "RUN"
 
     def on_message(self, message_frames: list[frames.Buffer]) -> None:
         """Take one control message; malformed ones are logged and dropped."""

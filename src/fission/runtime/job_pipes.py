@@ -40,6 +40,7 @@ class JobPipes(ABC):
         sink: its file, if the job is a sink with one; set by the job's loop.
         counter: of what happened.
         begun: whether the job's loop has begun with its first compute block.
+        finishing: whether all its work is done.
         reset_to: the generation that the client wants a source to number in.
         pressed: a producer, or one before it, waits for a release that a snapshot of this job may hold back. Set back by the loop.
         starved_s: seconds spent waiting for blocks, without the wait that goes on since ``starved_since`` (`time.perf_counter`; 0: none).
@@ -74,7 +75,7 @@ class JobPipes(ABC):
         self._timer_set = False  # the control thread will look for what is to be released
         self._older: list[int] = []  # generations of which inputs may still be unreleased
         self._is_source = job.is_source
-        self.begun = False
+        self.begun = self.finishing = False
         self.reset_to = bundle.generation
         self.console = Console(lambda lines: self.say("typed", {"lines": lines}))
         self.starved_s = self.starved_since = 0.0
@@ -278,6 +279,7 @@ class JobPipes(ABC):
 
     def finish(self, *, tell: bool) -> None:
         """End the outputs (if ``tell``), block until everything was released, let go of the inputs, block until the ends have arrived."""
+        self.finishing = True
         self.end(tell=tell)
         for outlet in self.outlets:
             outlet.wait_released()

@@ -200,6 +200,7 @@ class NodeService:
             "stop": self._stop,
             "dismiss": self._dismiss,
             "follow": self._follow,
+            "look": self._look,
             "log": self._log,
         }.get(order.get("do", ""))
         if work is None:
@@ -329,6 +330,9 @@ class NodeService:
     async def _follow(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
         self._following = bool(order["on"])
         return {}
+
+    async def _look(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
+        return {"standing": await self._engine.look(order["job"], order["incarnation"], HERE)}
 
     async def _log(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
         found = await asyncio.to_thread(self._store().log_tail, order["network"], LOG_BYTES)

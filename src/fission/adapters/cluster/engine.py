@@ -53,6 +53,8 @@ GONE_PULSES = 2.1
 #: Pulses whose answers a node may miss before its pulses count for nothing: it speaks and does not hear, so it cannot work. As many as it
 #: may leave out itself (SPEC section 6), and one that is on its way.
 DEAF_PULSES = 6
+#: Seconds that the answer to a look at a job's process is waited for; arbitrary.
+LOOK_S = 1.0
 #: Seconds until a node that cannot be used is asked again; arbitrary.
 ENLIST_AGAIN_S = 1.0
 
@@ -225,6 +227,15 @@ class DaskEngine:
     def stopped(self, node: NodeName) -> bool | None:
         """Nobody here knows the processes of other machines."""
         return None
+
+    async def look(self, job: JobId, incarnation: int, node: NodeName) -> str:
+        member = self._member(node)
+        if not member.worker:
+            return ""
+        order = {"do": "look", "run": self._session.run, "job": job, "incarnation": incarnation}
+        with contextlib.suppress(EngineError, asyncio.TimeoutError):
+            return str((await asyncio.wait_for(self._dask.ask(member.worker, order), LOOK_S)).get("standing", ""))
+        return ""
 
     async def lost(self, node: NodeName) -> None:
         """Supervision has judged a node dead: Dask is told, and a service that returns must come with a new connection."""

@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from fission.adapters.local_engine.kernel import STOPPED, process_state
+from fission.adapters.local_engine.kernel import STANDING, STOPPED, process_state
 from fission.adapters.local_engine.node import READ_BYTES, Node, Running, Stream
 from fission.errors import EngineError, InternalError
 from fission.ports import EngineEvent, JobBundle, JobExited, JobId, JobOutput, NodeGone, NodeName, NodePulse, NodeState, Place, Seconds
@@ -165,6 +165,10 @@ class LocalEngine:
     def absence(self, node: NodeName) -> str:
         """Nodes of this machine are always there, or their loss is an event."""
         return ""
+
+    async def look(self, job: JobId, incarnation: int, node: NodeName) -> str:
+        running = self._node(node).running.get((job, incarnation))
+        return STANDING.get(process_state(running.process), "") if running is not None and running.process else ""
 
     async def lost(self, node: NodeName) -> None:
         """Nothing waits here."""

@@ -20,7 +20,9 @@ def command(session: Session) -> int:
     from fission.client.attach import attach
 
     interrupts.loaded()
-    lines, exit_code = attach(folder_of(session), Console())
+    console = Console()
+    lines, exit_code = attach(folder_of(session), console)
     for line in lines:
         click.echo(line)
+    console.last_words()
     return exit_code

@@ -54,7 +54,7 @@ def command(session: Session, survive: bool, pairs: bool, jobs_per_node: int, as
     counts = {"jobs": len(network.jobs), "pipes": len(network.pipes), "nodes": len(loaded.config.nodes)}
     losses = _losses(network, jobs_per_node, pairs) if survive else []
     if survive:
-        from fission.project.survival import guessed
+        from fission.client.survival import guessed
 
         warnings += guessed(network)
     if as_json:
@@ -74,7 +74,7 @@ def command(session: Session, survive: bool, pairs: bool, jobs_per_node: int, as
 
 
 def _losses(network: Any, jobs_per_node: int, pairs: bool) -> list[Any]:
-    from fission.project.survival import survival
+    from fission.client.survival import survival
 
     return list(survival(network, jobs_per_node=jobs_per_node, pairs=pairs))
 

@@ -53,6 +53,7 @@ def command(session: Session, duration: float | None, resume: bool, detach: bool
     else:
         for line in summary.lines():
             click.echo(line)
+    console.last_words()
     return summary.exit_code
 
 

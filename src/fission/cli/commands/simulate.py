@@ -54,4 +54,5 @@ def command(
     else:
         for line in summary.lines():
             click.echo(line)
+    console.last_words()
     return summary.exit_code

@@ -8,7 +8,7 @@ import time
 import click
 
 from fission.cli import interrupts
-from fission.cli.commands.top import HEADINGS, cells
+from fission.cli.jobs_table import job_lines, standing_lines, terminal_width
 from fission.cli.looking import folder_of, table
 from fission.cli.nodes_table import HEADINGS as NODE_HEADINGS
 from fission.cli.nodes_table import node_cells
@@ -16,6 +16,15 @@ from fission.cli.table import Session, example
 
 #: Seconds between the two looks that rates come from; arbitrary.
 INTERVAL_S = 0.5
+#: What the values of a node are.
+UNITS = {
+    "cpu": "free time of all processors of the machine, percent; null: not measured",
+    "memory": "free memory of the machine, bytes; null: not measured",
+    "disk": "free space of the disk that jobs work on, bytes; null: not measured",
+    "swap": "swap of the machine in use, percent; null: not measured",
+    "rtt": "round trip to the node, seconds; null: not measured",
+    "TQ": "quality of the way to the node, 0 to 255",
+}
 
 
 @click.command(name="status", epilog=example("fission my_network status", "fission my_network status --json"))
@@ -43,12 +52,12 @@ def command(session: Session, as_json: bool) -> None:
     jobs = rates(before, after)
     if as_json:
         found = {name: after[name] for name in ("network", "run", "pid", "time", "nodes", "failovers")}
-        click.echo(json.dumps({**found, "jobs": jobs}, indent=2))
+        click.echo(json.dumps({**found, "units": UNITS, "jobs": jobs}, indent=2))
         return
     for line in table(NODE_HEADINGS, [node_cells(node, up=node["up"]) for node in after["nodes"]]):
         click.echo(line)
     click.echo()
-    for line in table(HEADINGS, [cells(row) for row in jobs]):
+    for line in [*job_lines(jobs, terminal_width()), *standing_lines(jobs)]:
         click.echo(line)
     for text in after["failovers"]:
         click.echo(f"Failover: {text}")

@@ -9,10 +9,9 @@ from typing import Any
 
 import click
 
-from fission.cli.looking import folder_of, polite, seconds, table
+from fission.cli.jobs_table import COLUMNS, GAP, LEFT, WHOLE, columns_for, job_lines, standing_lines, terminal_width
+from fission.cli.looking import folder_of, polite, seconds
 from fission.cli.table import Session, example
-
-HEADINGS = ("JOB", "NODE", "STATE", "CPU %", "MEMORY", "IN/S", "OUT/S", "QUEUE", "LATENCY", "RESTARTS", "BUSY", "STARVED", "BLOCKED")
 
 
 @click.command(
@@ -25,8 +24,10 @@ HEADINGS = ("JOB", "NODE", "STATE", "CPU %", "MEMORY", "IN/S", "OUT/S", "QUEUE",
 def command(session: Session, once: bool, as_json: bool, interval: float) -> None:
     """Show how the jobs of the running NETWORK get on: a live table, until Ctrl-C.
 
-    IN/S and OUT/S are blocks a second, QUEUE blocks that were sent and are still needed, LATENCY the time from a block's sending until
-    its consumer has let go of it. BUSY, STARVED (waiting for blocks) and BLOCKED (waiting for room) are shares of the time.
+    IN/S and OUT/S are blocks a second, added up over all pipes of a job (hz shows one pipe). QUEUE are blocks that were sent and are still
+    needed, LATENCY is the time from a block's sending until its consumer has let go of it. The rest are shares of the time: BUSY (in run,
+    on a processor), OFF CPU (in run, but asleep, waiting for a device or for a processor), STARVED (waiting for blocks), BLOCKED (waiting
+    for room). A narrow terminal shows the largest of them, MOSTLY. A job that makes no progress is named below the table.
     """
     from fission.cli import interrupts
     from fission.client.watching import measure, rates
@@ -43,7 +44,7 @@ def command(session: Session, once: bool, as_json: bool, interval: float) -> Non
             if as_json:
                 click.echo(json.dumps({"network": session.network, "time": after["time"], "jobs": rows}, indent=2 if once else None))
             else:
-                for line in table(HEADINGS, [cells(row) for row in rows]):
+                for line in [*job_lines(rows, terminal_width()), *standing_lines(rows)]:
                     click.echo(line)
             if once:
                 return
@@ -66,41 +67,23 @@ def _live(folder: Any, before: dict[str, Any], interval: float) -> None:
             except UserError:
                 live.console.print("the network has ended")
                 return
-            live.update(_table(rates(before, after), interval), refresh=True)
+            live.update(_table(rates(before, after), interval, live.console.width), refresh=True)
             before = after
 
 
-def _table(rows: list[dict[str, Any]], interval: float) -> Any:
+def _table(rows: list[dict[str, Any]], interval: float, width: int) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=None, caption=f"every {interval:g} s; Ctrl-C ends", expand=False)
-    for index, heading in enumerate(HEADINGS):
-        shown.add_column(heading, justify="left" if index < 3 else "right", no_wrap=True)
+    layout = columns_for(rows, width)
+    more = "" if layout == WHOLE else "; a wider terminal and --json show more"
+    notes = [*standing_lines(rows), f"IN/S and OUT/S add up the pipes of a job; every {interval:g} s; Ctrl-C ends{more}"]
+    shown = Table(
+        title=None, caption="\n".join(notes), caption_justify="left", expand=False, box=None, pad_edge=False, padding=(0, GAP, 0, 0)
+    )
+    for heading in layout:
+        shown.add_column(heading, justify="left" if heading in LEFT else "right", no_wrap=True)
     for row in rows:
         style = "red" if row["state"] == "failed" else "dim" if row["cpu"] is None else ""
-        shown.add_row(*map(Text, cells(row)), style=style)
+        shown.add_row(*(Text(COLUMNS[heading](row)) for heading in layout), style=style)
     return shown
-
-
-def cells(row: dict[str, Any]) -> list[str]:
-    """The cells of a row of `rates`."""
-    return [
-        row["name"],
-        row["node"] or "-",
-        row["state"],
-        _number(row["cpu"]),
-        "-" if row["memory"] is None else f"{row['memory'] / 2**20:.0f} MB",
-        _number(row["in_per_s"]),
-        _number(row["out_per_s"]),
-        "-" if row["queue"] is None else str(row["queue"]),
-        "-" if row["latency_s"] is None else f"{row['latency_s'] * 1000:.1f} ms",
-        str(row["restarts"]),
-        *("-" if row[name] is None else f"{row[name]:.0%}" for name in ("busy", "starved", "blocked")),
-    ]
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.1f}" if value < 1000 else f"{value:.0f}"

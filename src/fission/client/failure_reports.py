@@ -1,0 +1,100 @@
+"""What the user hears of failures: each once, repeats as one line with a count, and at the very end the one that ended the network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from fission.ports import Observer
+from fission.protocol.supervision import Failover
+
+#: Seconds for which a failure is held back. Arbitrary: one that ends the network comes again within that time, and is then the last thing
+#: on the screen instead of the first.
+HOLD_S = 1.0
+#: Seconds from a failover's line to the next line of its repeats, at first and at most; doubled each time. Arbitrary.
+FIRST_REPEAT_S, MOST_REPEAT_S = 1.0, 300.0
+
+
+@dataclass(slots=True)
+class _Held:
+    job: str
+    number: int
+    report: str
+    until: float
+
+
+@dataclass(slots=True)
+class _Repeats:
+    count: int
+    since: float
+    shown_at: float
+    gap_s: float
+
+
+def what_happened(failover: Failover) -> tuple[str, str, tuple[str, ...]]:
+    """Return what two failovers have in common that are one thing again."""
+    return failover.what, failover.why, failover.moves
+
+
+class FailureReports:
+    """The failures of one run."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._known: set[str] = set()
+        self._held: list[_Held] = []
+        self._repeats: dict[tuple[str, str, tuple[str, ...]], _Repeats] = {}
+
+    @property
+    def due(self) -> float | None:
+        """The moment at which `tick` is to be called at the latest; None: nothing is held back."""
+        return min((one.until for one in self._held), default=None)
+
+    def failed(self, job: str, number: int, report: str, now: float) -> None:
+        """Hold back a job's failure; one that is known already is dropped."""
+        if report not in self._known:
+            self._known.add(report)
+            self._held.append(_Held(job, number, report, now + HOLD_S))
+
+    def tick(self, now: float, observer: Observer) -> None:
+        """Hand on what was held back for long enough."""
+        ready = [one for one in self._held if now >= one.until]
+        self._held = [one for one in self._held if now < one.until]
+        for one in ready:
+            observer.job_failed(one.job, one.number, one.report)
+
+    def end(self, job: str, number: int, report: str, observer: Observer) -> None:
+        """The network is over; ``report`` is the failure that has ended it, empty if none has."""
+        self._held = [one for one in self._held if one.report != report]
+        self.tick(float("inf"), observer)
+        if report:
+            observer.network_failed(job, number, report)
+
+    def failover(self, failover: Failover, now: float, observer: Observer) -> None:
+        """Hand on a failover, unless it is one of many repeats: of those only now and then one, with their number."""
+        key = what_happened(failover)
+        known = self._repeats.get(key)
+        if known is None or now - known.shown_at > 2 * MOST_REPEAT_S:
+            self._repeats[key] = _Repeats(1, now, now, FIRST_REPEAT_S)
+            observer.failover(str(failover))
+            return
+        known.count += 1
+        if now >= known.shown_at + known.gap_s:
+            known.shown_at, known.gap_s = now, min(2 * known.gap_s, MOST_REPEAT_S)
+            observer.failover(f"{failover} ({known.count} times within {now - known.since:.1f} s)")
+
+
+def grouped(failovers: list[Failover]) -> list[str]:
+    """Return the failovers as lines, those that are one thing again as one line with their number."""
+    counts = Counter(map(what_happened, failovers))
+    lines = []
+    for key, count in counts.items():
+        same = [one for one in failovers if what_happened(one) == key]
+        if count == 1:
+            lines.append(str(same[0]))
+            continue
+        what, why, moves = key
+        slowest, replayed = max(one.seconds for one in same), sum(one.replayed for one in same)
+        total = Failover(what=what, why=why, moves=moves, seconds=slowest, replayed=replayed)
+        lines.append(f"{total}; {count} times, the slowest is given")
+    return lines
