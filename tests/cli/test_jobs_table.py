@@ -34,7 +34,7 @@ def row(name: str, **changes: Any) -> dict[str, Any]:
 ROWS = [row("CorrelateWindowsJob 11"), row("SourceJob 2", node=None, busy=None, off_cpu=None, starved=None, blocked=None, pid=None)]
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 150, 250])
+@pytest.mark.parametrize("width", [45, 60, 80, 100, 120, 150, 250])
 def test_no_line_is_longer_than_the_terminal_and_no_heading_is_cut(width: int) -> None:
     lines = job_lines(ROWS, width)
     assert max(map(len, lines)) <= width
