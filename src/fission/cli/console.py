@@ -15,6 +15,7 @@ from typing import TextIO
 
 from fission.cli.looking import table
 from fission.cli.nodes_table import HEADINGS, node_cells
+from fission.cli.repeats import Repeats
 from fission.core.nodes import NodeInfo
 from fission.ports import Observer
 
@@ -36,6 +37,7 @@ class Console(Observer):
         self._out = _Paint(sys.stdout if out is None else out)
         self._err = _Paint(sys.stderr if err is None else err)
         self._lock = threading.Lock()
+        self._repeats = Repeats()
         self._reason: tuple[str, int, str] | None = None
         self._placing = False  # there are nodes to choose from
 
@@ -81,7 +83,9 @@ class Console(Observer):
 
     def failover(self, text: str) -> None:
         with self._lock:
-            self._err.write(f"{self._err.styled('Failover:', 'bold magenta')} {text}\n")
+            line = self._repeats.take(text)
+            if line is not None:
+                self._err.write(f"{self._err.styled('Failover:', 'bold magenta')} {line}\n")
 
     def notice(self, text: str) -> None:
         with self._lock:

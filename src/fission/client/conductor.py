@@ -406,7 +406,7 @@ class Conductor:
                 await self._engine.stop(instruction.job, instruction.incarnation, NodeName(instruction.node), grace=0)
             elif isinstance(instruction, supervision.Failover):
                 log.warning("%s", instruction)
-                self._failures.failover(instruction, time.monotonic(), self.observer)
+                self.observer.failover(str(instruction))
             elif isinstance(instruction, supervision.Notify):
                 log.log(logging.WARNING if instruction.warning else logging.INFO, "%s", instruction.text)
                 (self.observer.warning if instruction.warning else self.observer.notice)(instruction.text)

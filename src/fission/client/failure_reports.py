@@ -1,4 +1,4 @@
-"""What the user hears of failures: each once, repeats as one line with a count, and at the very end the one that ended the network."""
+"""What the user hears of failures: each once, at the very end the one that ended the network; failovers that repeat as one line."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from fission.protocol.supervision import Failover
 #: Seconds for which a failure is held back. Arbitrary: one that ends the network comes again within that time, and is then the last thing
 #: on the screen instead of the first.
 HOLD_S = 1.0
-#: Seconds from a failover's line to the next line of its repeats, at first and at most; doubled each time. Arbitrary.
-FIRST_REPEAT_S, MOST_REPEAT_S = 1.0, 300.0
 
 
 @dataclass(slots=True)
@@ -21,14 +19,6 @@ class _Held:
     number: int
     report: str
     until: float
-
-
-@dataclass(slots=True)
-class _Repeats:
-    count: int
-    since: float
-    shown_at: float
-    gap_s: float
 
 
 def what_happened(failover: Failover) -> tuple[str, str, tuple[str, ...]]:
@@ -43,7 +33,6 @@ class FailureReports:
         """Begin with none."""
         self._known: set[str] = set()
         self._held: list[_Held] = []
-        self._repeats: dict[tuple[str, str, tuple[str, ...]], _Repeats] = {}
 
     @property
     def due(self) -> float | None:
@@ -69,19 +58,6 @@ class FailureReports:
         self.tick(float("inf"), observer)
         if report:
             observer.network_failed(job, number, report)
-
-    def failover(self, failover: Failover, now: float, observer: Observer) -> None:
-        """Hand on a failover, unless it is one of many repeats: of those only now and then one, with their number."""
-        key = what_happened(failover)
-        known = self._repeats.get(key)
-        if known is None or now - known.shown_at > 2 * MOST_REPEAT_S:
-            self._repeats[key] = _Repeats(1, now, now, FIRST_REPEAT_S)
-            observer.failover(str(failover))
-            return
-        known.count += 1
-        if now >= known.shown_at + known.gap_s:
-            known.shown_at, known.gap_s = now, min(2 * known.gap_s, MOST_REPEAT_S)
-            observer.failover(f"{failover} ({known.count} times within {now - known.since:.1f} s)")
 
 
 def grouped(failovers: list[Failover]) -> list[str]:
