@@ -65,15 +65,22 @@ class Means:
         """
         if self._samples and now < self._samples[-1].now + SAMPLE_S:
             return False
+        try:
+            sample = self._sample(now)
+        except OSError:  # no descriptor is left to look with: the last means are still the best that is known
+            return False
+        self._samples.append(sample)
+        while len(self._samples) > 2 and self._samples[1].now <= now - WINDOW_S:
+            self._samples.popleft()
+        return True
+
+    def _sample(self, now: float) -> _Sample:
         times = self._psutil.cpu_times()
         free = times.idle + getattr(times, "iowait", 0.0)  # a processor that waits for a disk is free for others
         # on Linux, user time has the time of guests in it already
         everything = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
         memory = int(self._psutil.virtual_memory().available)
-        self._samples.append(_Sample(now, free, everything, memory, self._disk(), self._swap()))
-        while len(self._samples) > 2 and self._samples[1].now <= now - WINDOW_S:
-            self._samples.popleft()
-        return True
+        return _Sample(now, free, everything, memory, self._disk(), self._swap())
 
     def load(self) -> Load:
         """The means over the last `WINDOW_S` before the last sample; `Load`'s defaults before the first one."""

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fission.adapters.descriptors import Reserve
 from fission.adapters.file_checkpoints import FileCheckpoints
 from fission.adapters.local_engine import LocalEngine
 from fission.adapters.machine import Means
@@ -192,6 +193,7 @@ class OneRun:
             if what == "ended":
                 looks.ended(job)
 
+        reserve = Reserve()
         handlers: list[logging.Handler] = []
         tasks: list[asyncio.Task[Any]] = []
         summary: Summary | None = None
@@ -213,11 +215,13 @@ class OneRun:
                 tasks.append(asyncio.create_task(conductor.run(bundles)))
                 tasks += [asyncio.ensure_future(work) for work in self._companions(engine, conductor)]
                 await self._until_over(conductor, duration)
+            reserve.release()  # what is written at the end can be, whoever has taken all other descriptors
             await self._stop_all(engine, conductor)
             await self._before_close(engine)
             conductor.end()
             summary = self._summary(conductor, time.monotonic() - started)
         finally:
+            reserve.release()
             self._note_end(conductor, summary, sys.exc_info()[1])
             await self._audience.close(summary)
             await looks.settle(LOOKS_S if self._exit_code == EXIT_OK else GRACE_S / 2)

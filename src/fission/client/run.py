@@ -17,6 +17,7 @@ from fission.adapters.cluster.members import Session
 from fission.adapters.cluster.worker import security
 from fission.adapters.curve import Guard
 from fission.adapters.datagrams import Datagrams
+from fission.adapters.descriptors import raise_limit
 from fission.adapters.file_checkpoints import FileCheckpoints
 from fission.adapters.keys import Keys, default_folder, load_keys
 from fission.adapters.run_folder import make_run_folder
@@ -46,6 +47,7 @@ from fission.errors import UserError
 from fission.ports import Archive, Baggage, Engine, NodeName, Observer, Place
 from fission.project.archives import Archives
 from fission.project.config import LoadedNetwork
+from fission.project.foresight import check_descriptors
 from fission.service.versions import versions
 
 log = logging.getLogger("fission.client")
@@ -83,7 +85,8 @@ def run(
 
     Raises:
         DefinitionError: something of a job cannot be sent to its process; nothing was started.
-        UserError: the network runs already, its folder cannot be made anew, CLIENT_IP is not this machine's, or there are no keys.
+        UserError: the network runs already, its folder cannot be made anew, CLIENT_IP is not this machine's, there are no keys, or too few
+            files may be open.
         EngineError: processes cannot be started, or an address is in use.
     """
     here = only_here(loaded.config.nodes) and loaded.config.cluster is None
@@ -93,6 +96,8 @@ def run(
         observer.notice(_why_here(loaded))
     else:
         client_address(loaded)  # what is wrong with it is said before anything else happens
+    check_descriptors(loaded)
+    raise_limit()
     with Signals() as signals, alone(loaded):
         if not here:
             check_ports(loaded, client_address(loaded))

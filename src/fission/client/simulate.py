@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import Awaitable, Sequence
 
+from fission.adapters.descriptors import raise_limit
 from fission.adapters.local_engine import LocalEngine
 from fission.adapters.run_folder import make_run_folder
 from fission.client.bundles import groups_of
@@ -18,6 +19,7 @@ from fission.client.summary import Summary
 from fission.core.nodes import NodeInfo
 from fission.ports import Engine, Observer
 from fission.project.config import LoadedNetwork
+from fission.project.foresight import check_descriptors
 
 
 def simulate(
@@ -46,11 +48,14 @@ def simulate(
 
     Raises:
         DefinitionError: something of a job cannot be sent to its process; nothing was started.
-        UserError: the network runs already, its folder cannot be made anew, or a fault names no node or job; nothing was started.
+        UserError: the network runs already, its folder cannot be made anew, or a fault names no node or job, or too few files may be open;
+            nothing was started.
         EngineError: processes cannot be started.
     """
     names = [str(number) for number in range(1, nodes + 1)]
     check_faults(faults, names, sorted(loaded.network.jobs))
+    check_descriptors(loaded)
+    raise_limit()
     with Signals() as signals, alone(loaded):
         run_folder = make_run_folder()
         try:

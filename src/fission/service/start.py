@@ -12,6 +12,7 @@ from typing import Any
 
 from fission.adapters.cluster.worker import security
 from fission.adapters.curve import Guard
+from fission.adapters.descriptors import comfortable, raise_limit
 from fission.adapters.keys import default_folder, load_keys
 from fission.adapters.sealing import Seals
 from fission.core.addresses import MUST, canonical, fault_of
@@ -76,6 +77,11 @@ def serve(
         sweep=SWEEP,
     )
     _start_log()
+    limit, jobs_here = raise_limit(), jobs or len(os.sched_getaffinity(0))
+    if limit < comfortable(jobs_here):
+        log.warning(
+            "this service may open %d files and connections, and %d jobs need %d: ulimit -n", limit, jobs_here, comfortable(jobs_here)
+        )
     service = NodeService(
         options,
         tls=None if keys is None else security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file)),

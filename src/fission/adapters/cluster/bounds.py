@@ -6,7 +6,7 @@ Dask itself bounds nothing: each connection that comes is kept for ever, and the
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 from typing import Any
 
 from tornado.iostream import StreamClosedError
@@ -19,6 +19,8 @@ FIRST_BYTES = 64 << 10
 MOST_BYTES = 1 << 30
 #: Bytes of the number with which Dask announces what follows.
 _LENGTH = 8
+
+log = logging.getLogger("fission.cluster")
 
 
 def bound(listener: Any) -> None:
@@ -38,8 +40,12 @@ def bound(listener: Any) -> None:
         reader = _Reader(stream)
         patience = asyncio.get_running_loop().call_later(PATIENCE_S, stream.close)
         try:
-            with contextlib.suppress(StreamClosedError):
-                await take(stream, address)  # until the peer has shown its certificate, if there is TLS, and has named its versions
+            await take(stream, address)  # until the peer has shown its certificate, if there is TLS, and has named its versions
+        except StreamClosedError:
+            pass
+        except Exception as why:  # whatever a stranger's bytes have led to
+            log.debug("hung up on %s, which does not speak as Dask does: %s: %s", address[0], type(why).__name__, why)
+            stream.close()
         finally:
             patience.cancel()
             strangers.pop(stream, None)

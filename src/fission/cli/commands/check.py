@@ -38,6 +38,7 @@ def command(session: Session, survive: bool, pairs: bool, jobs_per_node: int, as
     --survive it is 3 if some job would be left without a place.
     """
     from fission.project.config import load
+    from fission.project.foresight import warnings_of
 
     if pairs and not survive:
         raise click.UsageError("--pairs goes with --survive")
@@ -50,7 +51,7 @@ def command(session: Session, survive: bool, pairs: bool, jobs_per_node: int, as
         _write(session.network, False, faults=[{"where": fault.where, "text": fault.text} for fault in error.faults])
         return error.exit_code
     network = loaded.network
-    warnings = network.warnings()
+    warnings = warnings_of(loaded)
     counts = {"jobs": len(network.jobs), "pipes": len(network.pipes), "nodes": len(loaded.config.nodes)}
     losses = _losses(network, jobs_per_node, pairs) if survive else []
     if survive:

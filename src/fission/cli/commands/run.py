@@ -41,9 +41,11 @@ def command(session: Session, duration: float | None, resume: bool, detach: bool
     interrupts.loaded()
     if detach:
         return _detach(session, duration, resume, as_json)
+    from fission.project.foresight import warnings_of
+
     loaded = load_network(session)
     console = Console(out=sys.stderr) if as_json else Console()
-    for warning in loaded.network.warnings():
+    for warning in warnings_of(loaded):
         console.warning(warning)
     if interrupts.came():  # the user's modules have swallowed it
         raise KeyboardInterrupt

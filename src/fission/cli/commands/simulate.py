@@ -40,10 +40,11 @@ def command(
     """
     from fission.cli.console import Console
     from fission.client import parse_chaos, parse_cut, parse_kill, simulate
+    from fission.project.foresight import warnings_of
 
     loaded = load_network(session, simulation=True)
     console = Console(out=sys.stderr) if as_json else Console()
-    for warning in loaded.network.warnings():
+    for warning in warnings_of(loaded):
         console.warning(warning)
     if interrupts.came():  # the user's modules have swallowed it
         raise KeyboardInterrupt

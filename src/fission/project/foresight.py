@@ -1,0 +1,31 @@
+"""What a network may meet though nothing of it is wrong: settings without an effect, limits of this machine."""
+
+from __future__ import annotations
+
+from fission.adapters.descriptors import attainable, comfortable, needed
+from fission.errors import UserError
+from fission.project.config import LoadedNetwork
+
+
+def warnings_of(loaded: LoadedNetwork) -> list[str]:
+    """Everything that a user should know before the network starts, each in a sentence."""
+    warnings = list(loaded.network.warnings())
+    if loaded.config.dashboard is not None:
+        warnings.append("DASHBOARD has no effect yet: this version has no web page, and nothing listens at that port")
+    jobs, limit = len(loaded.network.jobs), attainable()
+    if limit < comfortable(jobs):
+        warnings.append(f"{_limits(jobs, limit)}: raise the limit (ulimit -n {comfortable(jobs)})")
+    return warnings
+
+
+def check_descriptors(loaded: LoadedNetwork) -> None:
+    """Raises UserError: the network cannot run with so few open files."""
+    jobs, limit = len(loaded.network.jobs), attainable()
+    if limit < needed(jobs):
+        raise UserError(f"{_limits(jobs, limit)}; raise the limit: ulimit -n {comfortable(jobs)}")
+
+
+def _limits(jobs: int, limit: int) -> str:
+    return (
+        f"the client must be able to open {comfortable(jobs)} files and connections for {jobs} jobs, but this machine lets it open {limit}"
+    )
