@@ -135,7 +135,7 @@ class Consoles:
         self._windows.close()
         if self._server is not None:
             self._server.close()
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 self._file.unlink()
 
     def hear(self, what: str, job: int, lines: int) -> None:

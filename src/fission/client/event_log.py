@@ -19,6 +19,8 @@ log = logging.getLogger("fission.client")
 EVENTS = "events.jsonl"
 #: Seconds until writing is tried again after it has failed; arbitrary.
 RETRY_S = 1.0
+#: Seconds after a warning in which there is no other one; arbitrary.
+QUIET_S = 60.0
 
 
 class EventLog:
@@ -37,7 +39,8 @@ class EventLog:
         self._report = report
         self._appender: durable.Appender | None = None
         self._path = Path()
-        self._failing = False
+        self._failing = self._reported = False
+        self._quiet_until = 0.0
         self._retry: asyncio.TimerHandle | None = None
         self._after_sync: list[Callable[[], None]] = []
 
@@ -92,15 +95,19 @@ class EventLog:
         except OSError as why:
             self._failed(why)
             return False
-        if self._failing:
-            self._failing = False
+        self._failing = False
+        if self._reported:
+            self._reported = False
             self._report("notice", f"{self._path} can be written again")
         return True
 
     def _failed(self, why: OSError) -> None:
+        self._failing = True
         log.warning("the event log cannot be written: %s", why)
-        if not self._failing:
-            self._failing = True
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET_S
+            self._reported = True
             text = f"{self._path} cannot be written: {why.strerror or why}; the network runs on"
             self._report("warning", f"{text}, but until it can be written, it cannot be resumed: free space on this disk, or mend it")
         if self._retry is None:

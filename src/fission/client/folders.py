@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fission.core.base import BaseJob
+from fission.durable import LogFile
 from fission.errors import UserError
 from fission.ports import Observer
 from fission.project.config import LoadedNetwork
@@ -125,8 +126,7 @@ def start_log(loaded: LoadedNetwork, run_log: Path, observer: Observer) -> list[
 
 
 def _handler(path: Path, level: int | str) -> logging.Handler:
-    # what users raise may have characters that are none, as file names do
-    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler = LogFile(path)
     handler.setLevel(level)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     return handler

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ log = logging.getLogger("fission.client")
 
 #: Seconds until jobs are asked again for what could not be written: doubled each time, up to the second number. Arbitrary.
 FIRST_RETRY_S, MOST_RETRY_S = 0.5, 8.0
+#: Seconds after a warning in which there is no other one: a disk that is almost full takes some snapshots and others not. Arbitrary.
+QUIET_S = 60.0
 
 
 class Keeper:
@@ -48,7 +51,8 @@ class Keeper:
         self._waiting: set[int] = set()  # jobs that have something that could not be written
         self._retry: asyncio.TimerHandle | None = None
         self._retry_s = FIRST_RETRY_S
-        self._failing = False
+        self._failing = False  # and that was reported
+        self._quiet_until = 0.0
 
     def hears(self, what: str) -> bool:
         """Whether a word that says ``what`` is for this one."""
@@ -100,7 +104,9 @@ class Keeper:
         self._command(word.job, {"do": "kept", "pipe": word.body["pipe"], "number": word.body["number"]})
 
     def _failed(self, job: int, why: OSError) -> None:
-        if not self._failing:
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET_S
             self._failing = True
             text = f"{why.filename or 'a snapshot'} cannot be written: {why.strerror or why}"
             self._report(
@@ -115,9 +121,11 @@ class Keeper:
             self._retry_s = min(2 * self._retry_s, MOST_RETRY_S)
 
     def _succeeded(self, word: Word) -> None:
-        if self._failing and word.body["say"] != "stable":
+        if word.body["say"] == "stable":
+            return
+        self._retry_s = FIRST_RETRY_S
+        if self._failing:
             self._failing = False
-            self._retry_s = FIRST_RETRY_S
             self._report("notice", "snapshots can be written again")
 
     def _ask_again(self) -> None:

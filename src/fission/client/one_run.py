@@ -36,7 +36,7 @@ from fission.client.requests import RUNNING_FILE, Connection, Requests
 from fission.client.signals import Signals
 from fission.client.summary import Summary
 from fission.core.nodes import NodeInfo
-from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FissionError, InternalError, JobFailed
+from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FissionError, InternalError, JobFailed, UserError
 from fission.ports import Engine, NodeName, Observer
 from fission.project.config import LoadedNetwork
 
@@ -208,9 +208,12 @@ class OneRun:
             bundles = self._bundles(addresses, conductor.incarnation)
             await self._unless_over(opening)
             if not self._over.is_set():
-                await consoles.open()
-                self._answer(requests, engine, conductor)
-                await requests.open()
+                try:
+                    await consoles.open()
+                    self._answer(requests, engine, conductor)
+                    await requests.open()
+                except OSError as why:
+                    raise UserError(f"the run cannot start: {why.filename or self.folder}: {why.strerror or why}") from None
                 self._opened()
                 tasks.append(asyncio.create_task(conductor.run(bundles)))
                 tasks += [asyncio.ensure_future(work) for work in self._companions(engine, conductor)]
@@ -234,7 +237,8 @@ class OneRun:
             desk.close()
             sweep(self._shared_prefix)
             for path in self.folder.glob("*/.pipe_*.fifo"):  # of executables whose jobs had to be killed
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
             signals.forget()
             end_log(handlers)
         if conductor.error is not None:

@@ -94,7 +94,8 @@ class Requests:
         if self._server is not None:
             self._server.close()
             self._server = None
-            self._file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._file.unlink(missing_ok=True)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -25,6 +25,7 @@ from .files import (
     write_all,
     write_whole,
 )
+from .log_file import LogFile
 from .records import (
     RECORD_OVERHEAD_BYTES,
     RECORD_VERSION,
@@ -48,6 +49,7 @@ __all__ = (
     "UNFINISHED",
     "Appender",
     "DamagedFileError",
+    "LogFile",
     "WholeFile",
     "frame",
     "header_of_record",

@@ -17,6 +17,7 @@ from typing import Any, NoReturn, cast
 
 from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob, PythonJob
+from fission.durable import LogFile
 from fission.errors import DefinitionError, ExecutableError, FissionError, SinkFileError, Stopped, error_text
 from fission.ports import JobBundle, Lender, Links, Viewer
 from fission.runtime import process_end, report
@@ -155,8 +156,7 @@ def _start_log(bundle: JobBundle) -> None:
     for handler in list(root.handlers):
         root.removeHandler(handler)
     if bundle.log_file:
-        # what users raise and print may have characters that are none, as file names do
-        handler = logging.FileHandler(bundle.log_file, delay=True, encoding="utf-8", errors="backslashreplace")
+        handler = LogFile(bundle.log_file, delay=True)
         handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {bundle.name}: %(message)s"))
         root.addHandler(handler)
         root.setLevel(bundle.log_level)

@@ -1,0 +1,141 @@
+"""The client's disk fails: it is full or read-only for a while, or the power is cut. Real file systems; see tests/disks.py."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests import disks
+from tests.disks import Disk
+from tests.e2e.support import column, descendants, finish, network
+from tests.e2e.test_run_here import JOBS, Site
+from tests.waiting import DEADLINE_S, CommandLine, Running, eventually
+
+SUMS = """
+Numbers({end!r}, outputs=[PicklePipe(1)]),
+Sum(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),
+CSVSinkJob({out!r}, inputs=[PicklePipe(2)]),
+"""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    disks.require()
+    with Disk(tmp_path / "image", tmp_path / "disk") as made:
+        yield made
+
+
+class OnDisk(Site):
+    """The project is on the disk; what ends the network is not."""
+
+    def __init__(self, fission: CommandLine, disk: Disk, out: str = "sums.csv", jobs: str = JOBS, listed: str = SUMS) -> None:
+        self.fission = fission
+        self._end = disk.mount.parent / "end"
+        fission.project(network(jobs, listed.format(end=str(self._end), out=out)))
+        shutil.copytree(fission.root, disk.mount / "project")
+        fission.root = disk.mount / "project"
+        os.sync()
+        self.out = Path(out) if out.startswith("/") else self.folder / "3" / out
+
+    def all_sums(self) -> list[int]:
+        """What a sink without a header has written."""
+        text = self.out.read_text() if self.out.exists() else ""
+        return [int(line) for line in text[: text.rfind("\n") + 1].split()]
+
+    def sums(self) -> list[int]:
+        return column(self.out)
+
+
+@pytest.mark.slow
+def test_a_network_runs_on_while_the_disk_is_full(fission: CommandLine, disk: Disk, tmp_path: Path) -> None:
+    site = OnDisk(fission, disk, str(tmp_path / "sums.csv"))
+    client = fission.start("net", "run")
+    site.flows(20)
+    filler = disk.fill()
+    client.wait_for("Warning: ", stream="stderr")
+    assert str(fission.root / "net" / "runs") in client.stderr
+    assert "free space on this disk, or mend it" in client.stderr
+    before = len(site.sums())
+    site.flows(before + 20)  # the windows have room for that
+    filler.unlink()
+    client.wait_for("can be written again", stream="stderr")
+    site.flows(before + 2000)  # much more than windows hold
+    site.end()
+    done = finish(client, fission.root, 0)
+    assert "net: finished after" in done.stdout
+    assert done.stderr.count("Warning: ") <= 2, "one for the event log, one for snapshots"
+    assert "Traceback" not in done.stderr
+    assert "Logging error" not in done.stderr
+    site.check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["full", "fails"])
+def test_the_summary_is_shown_whatever_the_disk_does(fission: CommandLine, disk: Disk, tmp_path: Path, fault: str) -> None:
+    site = OnDisk(fission, disk, str(tmp_path / "sums.csv"))
+    client = fission.start("net", "run")
+    site.flows(20)
+    disk.fill() if fault == "full" else disk.fail()
+    client.wait_for("Warning: ", stream="stderr")
+    site.flows(len(site.sums()) + 20)
+    client.interrupt()
+    done = finish(client, fission.root, 130)
+    assert "net: interrupted after" in done.stdout
+    assert "Sum 2" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+SYNCED = """
+class SyncedSink(PythonJob):
+    def run(self, value):
+        with open("sums.csv", "a") as file:
+            file.write(f"{value}\\n")
+            file.flush()
+            os.fsync(file.fileno())
+"""
+
+
+def cut_power(client: Running, site: OnDisk, disk: Disk, image: Path) -> Disk:
+    """End everything at once; return the disk with what had reached the device."""
+    others = descendants(client.pid)
+    for process in (psutil.Process(client.pid), *others):
+        process.suspend()
+    disk.power_cut(image)
+    client.signal(signal.SIGKILL)
+    for process in others:  # they end with the client, and tidy up what is not on the disk
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.resume()
+    client.wait(exit_code=-signal.SIGKILL)
+    site.gone()
+    disk.__exit__()
+    eventually(lambda: not os.path.ismount(disk.mount), DEADLINE_S, "it is unmounted")
+    return Disk(image, disk.mount, new=False)
+
+
+@pytest.mark.slow
+def test_a_run_is_resumed_after_a_power_cut(fission: CommandLine, disk: Disk, tmp_path: Path) -> None:
+    """What survives is only what was synced: first at the earliest moment, then with rows that the sink has acknowledged."""
+    site = OnDisk(fission, disk, jobs=JOBS + SYNCED, listed=SUMS.replace("CSVSinkJob({out!r}, ", "SyncedSink("))
+    arguments = ["net", "run"]
+    for rows in (1, 60, 150):
+        client = fission.start(*arguments)
+        eventually(lambda rows=rows: len(site.all_sums()) >= rows, DEADLINE_S, f"{rows} rows")
+        acknowledged = len(site.all_sums()) - 1  # the last one may not be synced yet
+        disk = cut_power(client, site, disk, tmp_path / f"after {rows}")
+        assert len(site.all_sums()) >= acknowledged
+        arguments = ["net", "run", "--resume"]
+    client = fission.start(*arguments)
+    eventually(lambda: len(site.all_sums()) >= 250, DEADLINE_S, "250 rows")
+    site.end()
+    finish(client, fission.root, 0)
+    # such a sink may get a block twice, but none is missing
+    found = sorted(set(site.all_sums()))
+    assert found == [number * (number + 1) // 2 for number in range(1, len(found) + 1)]
+    disk.__exit__()
