@@ -7,6 +7,8 @@ import atexit
 import gzip
 import io
 import multiprocessing
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -191,3 +193,67 @@ class TearsDown(Ends):
             raise LookupError("in teardown")
         if self.how == "hang":
             time.sleep(FOR_EVER)
+
+
+# what leaves the process group
+
+
+def started(process: int) -> None:
+    print("daemon", process)
+
+
+def session() -> None:
+    """A child in a session of its own."""
+    started(subprocess.Popen(["sleep", "600"], start_new_session=True).pid)
+
+
+def daemon() -> None:
+    """What makes itself a daemon: its parent ends, so it is nobody's child here."""
+    script = "setsid sh -c 'sleep 600 >/dev/null 2>&1 & echo $!' </dev/null"
+    done = subprocess.run(["sh", "-c", f"{script} & wait"], stdout=subprocess.PIPE, check=True, text=True)
+    started(int(done.stdout))
+
+
+def family() -> None:
+    """A daemon that has children in other sessions."""
+    script = "setsid sh -c 'setsid sleep 600 & echo $!; exec sleep 600' & sleep 0.1; echo $!"
+    child = subprocess.Popen(["setsid", "sh", "-c", script], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    for line in [child.stdout.readline() for _ in range(2)]:
+        started(int(line))
+
+
+def forked() -> None:
+    """A copy of this process in a session of its own."""
+    process = os.fork()
+    if process == 0:
+        os.setsid()
+        time.sleep(FOR_EVER)
+    started(process)
+
+
+def no_environment() -> None:
+    """A child in a session of its own, without our environment."""
+    started(subprocess.Popen(["/bin/sleep", "600"], start_new_session=True, env={}).pid)
+
+
+LEAVING: dict[str, Callable[[], None]] = {made.__name__: made for made in (session, daemon, family, forked, no_environment)}
+
+
+class Leaves(Ends):
+    """Starts what leaves its process group. The end "wait" waits for ever."""
+
+    def __init__(self, what: str, end: str) -> None:
+        super().__init__(end)
+        self.what = what
+
+    def begin(self) -> None:
+        LEAVING[self.what]()
+
+    def run(self) -> Iterator[Any]:
+        if self.end != "wait":
+            yield from super().run()
+            return
+        self.begin()
+        print("now")
+        time.sleep(FOR_EVER)

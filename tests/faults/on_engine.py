@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import shutil
 import sys
 import tempfile
 import time
@@ -19,7 +20,7 @@ from fission.testing.stage import LINKS
 
 HERE = NodeName("here")
 #: Seconds that all jobs of a test may take; arbitrary, for a busy machine.
-DEADLINE_S = 60.0
+DEADLINE_S = 40.0
 
 
 @dataclass
@@ -45,6 +46,7 @@ def bundle(job: PythonJob, number: int, folder: Path, run_folder: str) -> JobBun
     return JobBundle(
         job_id=number,
         name=f"{type(job).__name__} {number}",
+        network="net",
         incarnation=1,
         folder=str(folder),
         sys_path=tuple(path for path in sys.path if path),
@@ -63,35 +65,40 @@ def bundle(job: PythonJob, number: int, folder: Path, run_folder: str) -> JobBun
 
 
 def run_on_engine(
-    jobs: Sequence[PythonJob], folder: Path, *, during: Callable[[LocalEngine, dict[int, Ended]], None] | None = None, **engine: Any
+    jobs: Sequence[PythonJob | None], folder: Path, *, during: Callable[[LocalEngine, dict[int, Ended]], bool] | None = None, **engine: Any
 ) -> list[Ended]:
     """Run jobs at once, each to its end; one whose `end` is "stop" is stopped as the client does, when it has said "now".
 
     Args:
-        jobs: which.
+        jobs: which; None: one that `during` launches.
         folder: each gets a folder in it.
-        during: called after every event.
+        during: called after every event; the run is over when it returns True, or when all jobs have ended.
         engine: more arguments of the `LocalEngine`.
     """
-    return asyncio.run(asyncio.wait_for(_run(jobs, folder, during, engine), DEADLINE_S))
+    found: dict[int, Ended] = {}
+    try:
+        return asyncio.run(asyncio.wait_for(_run(jobs, folder, during, engine, found), DEADLINE_S))
+    except asyncio.TimeoutError:
+        raise AssertionError(f"not over after {DEADLINE_S:g} s: {found}") from None
 
 
 async def _run(
-    jobs: Sequence[PythonJob],
+    jobs: Sequence[PythonJob | None],
     folder: Path,
-    during: Callable[[LocalEngine, dict[int, Ended]], None] | None,
+    during: Callable[[LocalEngine, dict[int, Ended]], bool] | None,
     more: dict[str, Any],
+    found: dict[int, Ended],
 ) -> list[Ended]:
     run_folder = tempfile.mkdtemp(prefix="fission-")
     engine = LocalEngine(run_folder, (HERE,), **more)
     await engine.open()
     try:
-        found: dict[int, Ended] = {}
         for number, job in enumerate(jobs, 1):
             own = folder / str(number)
             own.mkdir()
             found[number] = Ended(own)
-            await engine.launch(bundle(job, number, own, run_folder), HERE)
+            if job is not None:
+                await engine.launch(bundle(job, number, own, run_folder), HERE)
         began: dict[int, float] = {}
         left = set(found)
         async for event in engine.events():
@@ -106,10 +113,9 @@ async def _run(
                 one.code, one.report = event.code, dict(event.report)
                 one.took_s = time.monotonic() - began.get(event.job_id, time.monotonic())
                 left.discard(event.job_id)
-            if during is not None:
-                during(engine, found)
-            if not left:
+            if (during is not None and during(engine, found)) or not left:
                 break
         return list(found.values())
     finally:
         await engine.close()
+        shutil.rmtree(run_folder, ignore_errors=True)  # a zygote that was killed could not

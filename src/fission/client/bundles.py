@@ -170,6 +170,7 @@ class Bundles:
         return JobBundle(
             job_id=number,
             name=job.name,
+            network=self._loaded.name,
             incarnation=incarnation,
             folder=f"{self._folder}/{number}",
             sys_path=(str(self._loaded.root),),

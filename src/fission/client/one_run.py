@@ -101,7 +101,9 @@ class OneRun:
         return self._local_engine([NodeName(node.name) for node in nodes])
 
     def _local_engine(self, names: list[NodeName]) -> LocalEngine:
-        return LocalEngine(self._run_folder, names, PRELOAD, self._loaded.config.pulse_interval, (SWEEP, self._shared_prefix))
+        loaded = self._loaded
+        cleanup = (SWEEP, self._shared_prefix)
+        return LocalEngine(self._run_folder, names, PRELOAD, loaded.config.pulse_interval, cleanup, loaded.name)
 
     def _bundles(self, addresses: Addresses, incarnation: Callable[[int], int]) -> Bundles:
         return Bundles(self._loaded, str(self.folder), addresses, incarnation)

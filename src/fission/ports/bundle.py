@@ -88,6 +88,7 @@ class JobBundle:
         shared_prefix: of the names of the run in shared memory.
         consumers: incarnation of the consumer, by output pipe.
         handed_on: by job, for each output that blocks in its shared memory may be handed on to, the number among its readers.
+        network: its name, as `ps` shows it.
         behind: readers of this job's shared memory behind its outputs.
         guard: import strings of what reads a folder of keys, and of what encrypts the links between machines with them.
         kept: of ASYNC inputs, what an earlier life was given last and their producers have no more, by pipe (`fission.runtime.specs`).
@@ -121,6 +122,7 @@ class JobBundle:
     handed_on: Mapping[JobId, Mapping[int, int]] = field(default_factory=dict)
     behind: int = 0
     damaged: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    network: str = ""
 
     def at(self, place: Place) -> JobBundle:
         """Return the bundle as it holds at a place of which the client knows nothing."""

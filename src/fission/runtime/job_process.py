@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import io
@@ -19,10 +20,11 @@ from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob, PythonJob
 from fission.durable import LogFile
 from fission.errors import DefinitionError, ExecutableError, FissionError, SinkFileError, Stopped, error_text
-from fission.ports import JobBundle, Lender, Links, Viewer
+from fission.ports import NODE_FAULT, JobBundle, Lender, Links, Viewer
 from fission.runtime import process_end, report
 from fission.runtime.exchange import Exchange
 from fission.runtime.executable_host import ExecutableHost
+from fission.runtime.process_title import set_title
 from fission.runtime.python_host import PythonHost
 from fission.runtime.stopper import Stopper
 from fission.runtime.watch import WatchedExchange
@@ -33,6 +35,9 @@ LINGER_S = 0.5
 #: Seconds that `teardown` may take; arbitrary, above what closing files, devices and connections takes, below what looks like a stop.
 TEARDOWN_S = 10.0
 
+#: What the system says while it lacks something that every job needs.
+SCARCE = frozenset({errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS, errno.EMFILE, errno.ENFILE, errno.ENOSPC})
+
 #: Seconds after which a thread that wants the interpreter gets it (Python's default is 5 ms). A release that waits so long for
 #: a busy job stops its producer; measured, 5 ms cost a third of the throughput of small blocks.
 SWITCH_S = 0.5e-3
@@ -40,15 +45,24 @@ SWITCH_S = 0.5e-3
 log = logging.getLogger("fission.runtime")
 
 
+class _NodeFault(Exception):
+    """The node lacks what every job needs: it cannot start this one now."""
+
+
+def _scarce(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) in SCARCE
+
+
 def become_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int, python_host: type[PythonHost] = PythonHost) -> NoReturn:
     """Run the job to its end in this process, and end the process; see `run_job`. The exit code is 1 if the job has failed, else 0."""
+    set_title(" ".join(("fission:", *bundle.network.split(), bundle.name)))
     outcome = report.FAILED
     held: list[Any] = []
     try:
         outcome = run_job(bundle, report_descriptor, life_descriptor, python_host, held)
     except BaseException:  # nothing is left that could report it
         traceback.print_exc()
-    code = 1 if outcome == report.FAILED else 0
+    code = 1 if outcome in (report.FAILED, NODE_FAULT) else 0
     process_end.leave(code, held, folders=bundle.sys_path, warn=outcome in (report.FINISHED, report.ENDED))
 
 
@@ -82,8 +96,11 @@ def run_job(
             sys.path[:0] = [path for path in bundle.sys_path if path not in sys.path]
             job = _unpickle(bundle)
             held.append(job)
-            lender, viewer = _shared_memory(job, bundle)
-            exchange = WatchedExchange(job, bundle, _links(bundle), lender, viewer)
+            try:
+                lender, viewer = _shared_memory(job, bundle)
+                exchange = WatchedExchange(job, bundle, _links(bundle), lender, viewer)
+            except Exception as why:
+                raise _NodeFault(f"no memory, sockets or descriptors: {error_text(why)}") if _scarce(why) else why from why
             stopper.guard(job, exchange)
             exchange.control.on_failure = partial(_control_failed, bundle, stopper, report_descriptor)
             gc.freeze()  # what is there now stays: looking through it again and again would delay blocks
@@ -95,6 +112,8 @@ def run_job(
                 outcome = host.run()
         except Stopped:
             raise
+        except _NodeFault as why:
+            outcome, error = NODE_FAULT, str(why)
         except BaseException as why:  # SystemExit of the user's code among them: a job ends by finish(), not by exit()
             held.append(why)
             error = report.failure_text(why)

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
+from fission import descendants
 from fission.errors import error_text, value_text
 
 #: Seconds after which a step is left alone and the next one begins, counted from the beginning: what the job held, threads and executors,
@@ -31,8 +32,9 @@ STREAMS_S = 0.1
 FILES_S = 5.0
 #: The roots of io's classes in C: unlike the abstract ones they look at nothing of the user's, and cost little for every object there is.
 _FILE, _RAW = io.IOBase.__mro__[1], io.RawIOBase.__mro__[1]
-#: Seconds by which the kernel ends the process later than that, if code without the interpreter's lock lets nothing else run. Arbitrary.
-KERNEL_S = 0.3
+#: Seconds after which the kernel ends the process, if code that holds the interpreter's lock lets nothing else run. Arbitrary, above all
+#: of the others together, also on a busy machine: nothing is closed then.
+KERNEL_S = 10.0
 
 
 def leave(code: int, held: list[Any], *, folders: Sequence[str] = (), warn: bool = False) -> NoReturn:
@@ -45,7 +47,7 @@ def leave(code: int, held: list[Any], *, folders: Sequence[str] = (), warn: bool
         warn: whether standard error names what was not over in time.
     """
     began = time.monotonic()
-    _kernel_ends_after(COLLECT_S + KERNEL_S)
+    _kernel_ends_after(KERNEL_S)
     late = []
     # a file in a circle of references would be closed before what is in its wrapper has been written
     if not _bounded(_flush, began + RELEASE_S / 2):
@@ -62,8 +64,8 @@ def leave(code: int, held: list[Any], *, folders: Sequence[str] = (), warn: bool
         late.append("a finalizer (__del__)")
     if late and warn:
         sys.stderr.write(f"warning: ended with the job, before they were over: {', '.join(late)}; end them in teardown()\n")
-    _kernel_ends_after(FILES_S + KERNEL_S)
     close_files()
+    _bounded(lambda: descendants.kill_descendants(os.getpid()), time.monotonic() + STREAMS_S)
     os._exit(code)
 
 

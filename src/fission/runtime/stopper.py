@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+from fission import descendants
 from fission.core.base import BaseJob
 from fission.core.jobs import PythonJob
 from fission.errors import Stopped
@@ -113,8 +114,10 @@ class Stopper:
             timeout = AGAIN_S if told and self._waits else None
             readable, _, _ = select.select([life, wake], [], [], timeout)
             if life in readable:
+                # what this job has started too, in whatever session it is
+                descendants.kill_descendants(os.getpid(), os.environ.get(descendants.MARK, ""))
                 if os.getpgrp() == os.getpid():
-                    os.killpg(os.getpid(), signal.SIGKILL)  # what this job has started too
+                    os.killpg(os.getpid(), signal.SIGKILL)
                 os._exit(1)
             if wake in readable:
                 told = told or signal.SIGTERM in os.read(wake, 4096)

@@ -95,7 +95,9 @@ class NodeService:
         self._stock: Stock | None = None
         self._prepared: set[int] = set()
         self._ends: dict[tuple[int, int], asyncio.Future[None]] = {}
-        self._engine = LocalEngine(self._run_folder, (HERE,), options.preload, 1.0, (options.sweep, self._shared_prefix))
+        self._engine = LocalEngine(
+            self._run_folder, (HERE,), options.preload, 1.0, (options.sweep, self._shared_prefix), f"node {options.name}"
+        )
         dask_folder = os.path.join(self._run_folder, "dask")
         self._worker = ClusterWorker(options.name, dask_folder, self.obey, tls, lambda: None)
         self._way: Way | None = None

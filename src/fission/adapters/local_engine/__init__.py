@@ -20,10 +20,24 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from fission import descendants
 from fission.adapters.local_engine.kernel import STANDING, STOPPED, process_state
 from fission.adapters.local_engine.node import READ_BYTES, Node, Running, Stream
 from fission.errors import EngineError, InternalError
-from fission.ports import EngineEvent, JobBundle, JobExited, JobId, JobOutput, NodeGone, NodeName, NodePulse, NodeState, Place, Seconds
+from fission.ports import (
+    NODE_FAULT,
+    EngineEvent,
+    JobBundle,
+    JobExited,
+    JobId,
+    JobOutput,
+    NodeGone,
+    NodeName,
+    NodePulse,
+    NodeState,
+    Place,
+    Seconds,
+)
 from fission.protocol.splitter import Splitter
 
 #: Seconds that a zygote may take to start; arbitrary, ten times what a slow board needs.
@@ -47,6 +61,8 @@ class LocalEngine:
         preload: Sequence[str] = (),
         pulse_interval_s: float = 0.1,
         cleanup: tuple[str, str] = ("", ""),
+        title: str = "",
+        program: str = ZYGOTE_CODE,
     ) -> None:
         """Prepare; `open` starts the zygotes.
 
@@ -56,7 +72,10 @@ class LocalEngine:
             preload: modules that the zygotes load before they fork; none of the user's.
             pulse_interval_s: seconds between two pulses of a node.
             cleanup: import string of a function and its argument; a zygote calls it if this process dies.
+            title: what the zygotes are for, as `ps` shows it before the node's name.
+            program: what a zygote's interpreter runs.
         """
+        self._title, self._program = title, program
         self._cleanup = cleanup
         self._pulse_interval_s = pulse_interval_s
         self._run_folder = run_folder
@@ -87,8 +106,9 @@ class LocalEngine:
         ours, theirs = socket.socketpair()
         with theirs:
             path = json.dumps([entry for entry in sys.path if entry])
-            command = [sys.executable, "-c", ZYGOTE_CODE, path, str(theirs.fileno()), self._run_folder]
-            command += [*self._cleanup, str(self._pulse_interval_s), *self._preload]
+            command = [sys.executable, "-c", self._program, path, str(theirs.fileno()), self._run_folder]
+            title = " ".join(("fission:", *self._title.split(), "zygote", name))
+            command += [*self._cleanup, str(self._pulse_interval_s), title, *self._preload]
             # a session of its own: a Ctrl-C at the terminal is for the client alone, who then stops the jobs in order
             process = subprocess.Popen(
                 command,
@@ -128,15 +148,11 @@ class LocalEngine:
         """
         there = self._node(node)
         running = Running(job, incarnation)
-        theirs: list[int] = []
-        for name in ("stdout", "stderr", ""):
-            read, write = os.pipe()
-            os.set_blocking(read, False)
-            theirs.append(write)
-            if name:
-                running.streams.append(Stream(job, name, read))
-            else:
-                running.report = read
+        try:
+            theirs = _pipes_of(running)
+        except OSError as why:
+            self._events.put_nowait(_refusal(job, incarnation, f"no pipes for its output: {why}"))
+            return
         order = {"do": "launch", "job": job, "incarnation": incarnation, "place": None if place is None else asdict(place)}
         try:
             there.send(Splitter.join(json.dumps(order).encode() + b"\n" + bundle), theirs)
@@ -232,6 +248,11 @@ class LocalEngine:
             except subprocess.TimeoutExpired:
                 node.process.kill()
                 node.process.wait()
+                self._sweep(node)
+
+    def _sweep(self, node: Node) -> None:
+        """Kill what the jobs of a zygote that was killed have left behind, whatever session it is in."""
+        descendants.kill_descendants(node.process.pid, f"{self._run_folder}:{node.process.pid}:")
 
     def _node(self, name: NodeName) -> Node:
         try:
@@ -260,6 +281,9 @@ class LocalEngine:
                     node.ready.set_result(None)
             elif event["event"] == "pulse":
                 self._events.put_nowait(NodePulse(node.name, node.incarnation))
+            elif event["event"] == "refused":
+                self._forget(node.running.pop((event["job"], event["incarnation"])))
+                self._events.put_nowait(_refusal(event["job"], event["incarnation"], event["cause"]))
             elif event["event"] == "launched":
                 node.running[event["job"], event["incarnation"]].process = event["process"]
             else:
@@ -275,7 +299,11 @@ class LocalEngine:
         for running in node.running.values():
             self._last_output(running)
             self._forget(running)
-            _signal_group(running.process, signal.SIGKILL)  # they end by themselves, unless somebody has stopped them
+            # they end by themselves with all that they have started, unless they are stopped
+            below = descendants.descendants_of(running.process) if running.process else []
+            _signal_group(running.process, signal.SIGKILL)
+            descendants.kill(below)
+        self._sweep(node)
         node.running.clear()
         self._events.put_nowait(NodeGone(node.name, "its zygote process died", node.incarnation))
 
@@ -314,6 +342,29 @@ class LocalEngine:
             asyncio.get_running_loop().remove_reader(stream.descriptor)
             os.close(stream.descriptor)
         os.close(running.report)
+
+
+def _pipes_of(running: Running) -> list[int]:
+    """Make the pipes of a job's output and report; return the ends that are the job's. Raises OSError, and leaves none then."""
+    theirs: list[int] = []
+    try:
+        for name in ("stdout", "stderr", ""):
+            read, write = os.pipe()
+            os.set_blocking(read, False)
+            theirs.append(write)
+            if name:
+                running.streams.append(Stream(running.job, name, read))
+            else:
+                running.report = read
+    except OSError:
+        for descriptor in (*theirs, *(stream.descriptor for stream in running.streams)):
+            os.close(descriptor)
+        raise
+    return theirs
+
+
+def _refusal(job: JobId, incarnation: int, cause: str) -> JobExited:
+    return JobExited(job, incarnation, 1, {"outcome": NODE_FAULT, "error": cause})
 
 
 def _parsed(report: bytes) -> dict[str, Any]:

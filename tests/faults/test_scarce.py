@@ -1,0 +1,170 @@
+"""The system makes no process, or has no memory or descriptors, for a while: jobs start late or elsewhere, and the zygote survives."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fission.adapters.local_engine import ZYGOTE_CODE, LocalEngine
+from fission.core.base import collecting
+from fission.ports import NODE_FAULT, JobId
+from fission.protocol.splitter import Splitter
+from fission.runtime.zygote import Zygote
+from tests.e2e.support import column, network
+from tests.faults import lingering
+from tests.faults.on_engine import HERE, Ended, run_on_engine
+from tests.waiting import CommandLine
+
+#: What a zygote runs whose first ``FAILURES`` forks fail.
+FAILING_FORK = ZYGOTE_CODE.replace(
+    "sys.exit(main(sys.argv[2:]))", "from tests.faults.test_scarce import FailingFork; sys.exit(main(sys.argv[2:], FailingFork()))"
+)
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    with collecting():
+        yield
+
+
+class FailingFork:
+    """In place of `os.fork`: the system has no memory at first."""
+
+    def __init__(self, failures: int = 2, number: int = errno.ENOMEM) -> None:
+        self.left, self.number = failures, number
+
+    def __call__(self) -> int:
+        if self.left:
+            self.left -= 1
+            raise OSError(self.number, os.strerror(self.number))
+        return os.fork()
+
+
+def test_a_fork_that_fails_is_a_fault_of_the_node(tmp_path: Path) -> None:
+    """Two of three jobs cannot start, and say why; the zygote lives on and starts the third."""
+    ended = run_on_engine([lingering.Ends("finish") for _ in range(3)], tmp_path, program=FAILING_FORK)
+    refused = [one for one in ended if one.report["outcome"] == NODE_FAULT]
+    assert [one.report["error"] for one in refused] == ["the system makes no new process: OSError: [Errno 12] Cannot allocate memory"] * 2
+    assert [one.report["outcome"] for one in ended if one not in refused] == ["finished"]
+
+
+class Channel:
+    """A socket whose other end sends launches, and whose `recvmsg` is refused what it asks for at first."""
+
+    def __init__(self, failures: list[Exception]) -> None:
+        self.ours, self.theirs = socket.socketpair()
+        self.failures = failures
+        self.cut = False
+
+    def fileno(self) -> int:
+        return self.ours.fileno()
+
+    def recvmsg(self, size: int, space: int) -> Any:
+        if self.failures:
+            raise self.failures.pop()
+        data, ancillary, flags, address = self.ours.recvmsg(size, space)
+        return data, ancillary, flags | (socket.MSG_CTRUNC if self.cut else 0), address
+
+    def sendall(self, data: bytes) -> None:
+        self.ours.sendall(data)
+
+
+def launch(channel: Channel, job: int) -> None:
+    order = json.dumps({"do": "launch", "job": job, "incarnation": 1, "place": None}).encode() + b"\nno bundle"
+    descriptors = [os.open(os.devnull, os.O_WRONLY) for _ in range(3)]
+    socket.send_fds(channel.theirs, [Splitter.join(order)], descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def test_reading_without_memory_or_descriptors_loses_nothing() -> None:
+    """The zygote's socket is refused memory; then its descriptors do not arrive, and only that job cannot start."""
+    forked = []
+
+    def fork() -> int:
+        forked.append(1)
+        raise OSError(errno.EAGAIN, "again")
+
+    channel = Channel([MemoryError(), OSError(errno.ENOMEM, "none"), OSError(errno.EMFILE, "too many")])
+    zygote = Zygote(channel, 10.0, "mark:", fork)  # type: ignore[arg-type]  # as much of a socket as it needs
+    launch(channel, 1)
+    assert [zygote._read() for _ in range(3)] == [[], [], []]
+    messages = zygote._read()
+    assert messages is not None
+    assert len(messages) == 1
+    zygote._obey(messages[0])
+    channel.cut = True
+    launch(channel, 2)
+    (second,) = zygote._read() or []
+    channel.cut = False
+    launch(channel, 3)
+    (third,) = zygote._read() or []
+    zygote._obey(second)
+    zygote._obey(third)
+    events = [json.loads(message) for message in Splitter().feed(channel.theirs.recv(1 << 16))]
+    assert [(event["job"], event["event"]) for event in events] == [(1, "refused"), (2, "refused"), (3, "refused")]
+    assert "descriptors" in events[1]["cause"]
+    assert len(forked) == 2  # not for the one whose descriptors are missing
+    zygote._selector.close()
+    for descriptor in (zygote._life, zygote._life_write, zygote._wake_read, zygote._wake_write):
+        os.close(descriptor)
+    channel.ours.close()
+    channel.theirs.close()
+
+
+def test_no_descriptors_in_the_engine(tmp_path: Path) -> None:
+    """The pipes of a job's output cannot be made: the job is refused, and the engine lives."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    refused = []
+
+    def during(engine: LocalEngine, found: dict[int, Ended]) -> bool:
+        if not refused and "now" in found[1].lines["stdout"]:
+            refused.append(1)
+            lowest = os.dup(0)
+            os.close(lowest)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 3, limits[1]))
+            try:
+                engine.host(JobId(2), 1, b"", HERE)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        return bool(found[2].report)
+
+    _, second = run_on_engine([lingering.Leaves("session", "wait"), None], tmp_path, during=during)
+    assert second.report["outcome"] == NODE_FAULT
+    assert "Too many open files" in second.report["error"]
+
+
+FOR_TWO_SECONDS = """\
+import errno, os, sys, time
+fork, began = os.fork, []
+def failing():
+    began.append(time.monotonic())
+    if began[-1] < began[0] + 2.0:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+    return fork()
+if any("fission.runtime.zygote" in argument for argument in sys.orig_argv):
+    os.fork = failing
+"""
+
+
+@pytest.mark.slow
+def test_a_network_waits_until_there_is_memory(fission: CommandLine, tmp_path: Path) -> None:
+    """fork fails for 2 s from its first call: the jobs start then, none of their RESTARTS is used up, and every block arrives."""
+    (tmp_path / "early").mkdir()
+    (tmp_path / "early" / "sitecustomize.py").write_text(FOR_TWO_SECONDS)
+    listed = 'Count(50, outputs=[PicklePipe(1)]), CSVSinkJob("out.csv", inputs=[PicklePipe(1)])'
+    fission.project(network("", listed, extra="RESTARTS = 0"))
+    began = time.monotonic()
+    done = fission.run("net", "simulate", env={"PYTHONPATH": str(tmp_path / "early")}, exit_code=0)
+    assert time.monotonic() - began > 2.0
+    assert column(fission.root / "net/simulation/2/out.csv") == list(range(1, 51)), done
+    assert "the system makes no new process: OSError: [Errno 12] Cannot allocate memory" in done.stdout + done.stderr
