@@ -134,6 +134,10 @@ class EngineError(FissionError):
     """Processes could not be started or were lost by the machinery that hosts them."""
 
 
+class NodeFault(EngineError):
+    """A machine cannot give a job what it needs: its disk is full or read-only, it lacks memory or descriptors. Another one may."""
+
+
 class ProtocolError(FissionError):
     """Abstract: a rule of the wire or of a machine was broken; see the two subclasses."""
 

@@ -114,7 +114,7 @@ def test_a_root_that_cannot_be_written(cluster: MakeSite, tmp_path: Path) -> Non
     client = site.run(CHAIN.format(limit=0), extra=f"REMOTE_ROOT = {str(blocked / 'other')!r}")
     site.rows(30)
     for number, root in ((2, blocked / "below"), (3, blocked / "other")):
-        client.wait_for(f"node n{number} cannot be used: REMOTE_ROOT {root} cannot be written on this node", stream="stderr")
+        client.wait_for(f"node n{number} cannot be used: REMOTE_ROOT {root} cannot be written", stream="stderr")
     done = site.finish(client, chain_rows)
     assert "--root" in done.stderr
     assert {node for _, node in site.lives().values()} == {"n1", "client"}
@@ -124,23 +124,54 @@ def test_a_root_that_cannot_be_written(cluster: MakeSite, tmp_path: Path) -> Non
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
     """A disk that is soon full."""
     folder.mkdir()
-    call("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder))
+    call("mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(folder))
     try:
         yield folder
     finally:
         call("umount", "-l", str(folder))
 
 
-def test_a_full_disk(cluster: MakeSite, tmp_path: Path) -> None:
-    site = cluster(1, start=False)
-    with small_disk(tmp_path / "small", "256k") as root:
+def full(root: Path) -> str:
+    """No room for what goes with a job."""
+    (root / "filler").write_bytes(b"\0" * (root_free(root) - 20_000))
+    return "No space left on device"
+
+
+def read_only(root: Path) -> str:
+    """As the kernel leaves a disk with errors."""
+    call("mount", "-o", "remount,ro", str(root))
+    return "Read-only file system"
+
+
+def in_the_way(root: Path) -> str:
+    """Something of somebody else's is where the network's folder must be."""
+    (root / "net").touch()
+    return "cannot be made"
+
+
+def root_free(root: Path) -> int:
+    return os.statvfs(root).f_bavail * os.statvfs(root).f_frsize
+
+
+@pytest.mark.parametrize("spoil", [full, read_only, in_the_way])
+def test_a_node_whose_disk_fails_is_left_for_another_one(cluster: MakeSite, tmp_path: Path, spoil: Callable[[Path], str]) -> None:
+    """The failure is the node's, not the job's: RESTARTS does not count it, and the text names node and cause."""
+    site = cluster(2, start=False)
+    with small_disk(tmp_path / "small", "1m") as root:
         site[1].start(root=root)
-        client = site.run(
-            CHAIN.format(limit=0), extra="RESTARTS = 1\nRESTART_WINDOW = 60", files={"net/source/big": os.urandom(500_000).hex()}
-        )
-        done = client.wait(30, exit_code=1)
-        assert f"{root}, where its code and files go, cannot be written on this node: No space left on device" in done.stderr
-        assert "Relay 2 failed" in done.stderr
+        (root / ".archives").mkdir(0o755)
+        site.nodes["n1"].logged("waits for a client")
+        client = site.run(CHAIN.format(limit=0), extra="RESTARTS = 0", files={"net/source/big": os.urandom(100_000).hex()})
+        # it is enlisted while all is well, and its disk fails before the first job
+        site.happened("NodeJoined", name="n1")
+        cause = spoil(root)
+        site[2].start()
+        site.rows(30)
+        done = site.finish(client, chain_rows)
+        assert site.lives()[2][1] == "n2", "the job whose files are big"
+        assert "n1" in done.stderr
+        assert cause in done.stderr
+        assert "this node" not in done.stderr
         assert "Traceback" not in done.stderr
         site[1].stop()
 

@@ -19,7 +19,7 @@ from typing import Any, NoReturn, cast
 from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob, PythonJob
 from fission.durable import LogFile
-from fission.errors import DefinitionError, ExecutableError, FissionError, SinkFileError, Stopped, error_text
+from fission.errors import DefinitionError, ExecutableError, FissionError, NodeFault, SinkFileError, Stopped, error_text
 from fission.ports import NODE_FAULT, JobBundle, Lender, Links, Viewer
 from fission.runtime import process_end, report
 from fission.runtime.exchange import Exchange
@@ -43,10 +43,6 @@ SCARCE = frozenset({errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS, errno.EMFILE, err
 SWITCH_S = 0.5e-3
 
 log = logging.getLogger("fission.runtime")
-
-
-class _NodeFault(Exception):
-    """The node lacks what every job needs: it cannot start this one now."""
 
 
 def _scarce(error: BaseException) -> bool:
@@ -92,7 +88,7 @@ def run_job(
             stopper.install(life_descriptor)
             sys.setswitchinterval(SWITCH_S)
             _start_log(bundle)
-            os.chdir(bundle.folder)
+            _enter(bundle.folder)
             sys.path[:0] = [path for path in bundle.sys_path if path not in sys.path]
             job = _unpickle(bundle)
             held.append(job)
@@ -100,7 +96,7 @@ def run_job(
                 lender, viewer = _shared_memory(job, bundle)
                 exchange = WatchedExchange(job, bundle, _links(bundle), lender, viewer)
             except Exception as why:
-                raise _NodeFault(f"no memory, sockets or descriptors: {error_text(why)}") if _scarce(why) else why from why
+                raise NodeFault(f"no memory, sockets or descriptors: {error_text(why)}") if _scarce(why) else why from why
             stopper.guard(job, exchange)
             exchange.control.on_failure = partial(_control_failed, bundle, stopper, report_descriptor)
             gc.freeze()  # what is there now stays: looking through it again and again would delay blocks
@@ -112,7 +108,7 @@ def run_job(
                 outcome = host.run()
         except Stopped:
             raise
-        except _NodeFault as why:
+        except NodeFault as why:
             outcome, error = NODE_FAULT, str(why)
         except BaseException as why:  # SystemExit of the user's code among them: a job ends by finish(), not by exit()
             held.append(why)
@@ -167,6 +163,13 @@ def _control_failure(bundle: JobBundle, error: Exception) -> str:
         f"{bundle.name}: the thread that serves its pipes failed: {type(error).__name__}: {error}. This is a mistake of FISSION; "
         f"fission.log shows where"
     )
+
+
+def _enter(folder: str) -> None:
+    try:
+        os.chdir(folder)
+    except OSError as why:
+        raise NodeFault(f"{folder}, where the job is to work, cannot be entered: {why.strerror}") from None
 
 
 def _start_log(bundle: JobBundle) -> None:

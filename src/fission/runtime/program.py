@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from fission.core.jobs import ExecutableJob
-from fission.errors import ExecutableError
+from fission.errors import ExecutableError, NodeFault
 from fission.runtime.block_reader import SAY_WAITING_S, BlockReader
 from fission.runtime.program_ends import cannot_start
 
@@ -164,9 +164,12 @@ class Program:
 
     def _make_fifo(self, pipe: int, is_input: bool) -> str:
         path = os.path.join(self._folder, f".pipe_{pipe}.fifo")
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        os.mkfifo(path, 0o600)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            os.mkfifo(path, 0o600)
+        except OSError as why:
+            raise NodeFault(f"{path}, a named pipe for the executable, cannot be made: {why.strerror}") from None
         self._paths.append(path)
         self._ours.append(lambda: os.open(path, os.O_WRONLY if is_input else os.O_RDONLY))
         return path

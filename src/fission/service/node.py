@@ -29,7 +29,7 @@ from fission.adapters.shared_memory import run_prefix, sweep
 from fission.adapters.zmq_desk import ZmqVoice
 from fission.core.addresses import host_port
 from fission.errors import EngineError, UserError
-from fission.ports import JobExited, JobOutput, NodeGone, NodeName, Place
+from fission.ports import NODE_FAULT, JobExited, JobOutput, NodeGone, NodeName, Place
 from fission.protocol.replay import echo_context, pulse_context
 from fission.protocol.residence import Residence, State, Stop
 from fission.service.stock import Stock
@@ -294,8 +294,8 @@ class NodeService:
                 place = await self._place(order)
                 if (job, incarnation) in self._residence.lives:  # it was not stopped meanwhile
                     self._engine.host(job, incarnation, blob, HERE, place)
-            except (UserError, EngineError) as why:
-                self._ended(job, incarnation, {"code": 1, "report": {"outcome": "failed", "error": str(why)}})
+            except (UserError, EngineError, OSError) as why:  # its disk is full or read-only, or it can start nothing: another one may
+                self._ended(job, incarnation, {"code": 1, "report": {"outcome": NODE_FAULT, "error": str(why)}})
         end = self._ends.get((job, incarnation))
         if end is not None:
             await asyncio.shield(end)

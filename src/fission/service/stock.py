@@ -41,7 +41,7 @@ class Stock:
             probe.unlink()
         except OSError as why:
             raise UserError(
-                f"REMOTE_ROOT {self.root} cannot be written on this node: {why.strerror or why}; "
+                f"REMOTE_ROOT {self.root} cannot be written: {why.strerror or why}; "
                 "give its service another one with --root, or let its user own the folder"
             ) from None
 
@@ -66,7 +66,7 @@ class Stock:
             clause = f"they cannot be read: {_reason(why)}"
         if clause:
             self._verified.pop(digest, None)
-            raise UserError(f"the files in {folder} are not safe to use on this node: {clause}; remove {folder}, they are sent again then")
+            raise UserError(f"the files in {folder} are not safe to use: {clause}; remove {folder}, they are sent again then")
         return folder
 
     def add(self, digest: str, start: int, size: int, piece: bytes) -> bool:
@@ -97,7 +97,7 @@ class Stock:
                     raise
                 shutil.rmtree(unpacked, ignore_errors=True)  # another service was quicker
         except (OSError, tarfile.TarError) as why:
-            raise UserError(f"{self.root}, where its code and files go, cannot be written on this node: {_reason(why)}") from None
+            raise UserError(f"{self.root}, where its code and files go, cannot be written: {_reason(why)}") from None
         finally:
             with contextlib.suppress(OSError):
                 if start + len(piece) >= size:
@@ -116,7 +116,7 @@ class Stock:
             if anew and dependencies:
                 shutil.copytree(self.verified(dependencies), folder, dirs_exist_ok=True, symlinks=True)
         except (OSError, shutil.Error) as why:
-            raise UserError(f"{folder}, where job {job} is to work, cannot be made on this node: {_reason(why)}") from None
+            raise UserError(f"{folder}, where job {job} is to work, cannot be made: {_reason(why)}") from None
         return folder
 
     def log_file(self, network: str) -> Path:

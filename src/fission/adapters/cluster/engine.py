@@ -30,6 +30,7 @@ from fission.adapters.cluster.stocker import Stocker
 from fission.core.addresses import split_host_port
 from fission.errors import EngineError, InternalError
 from fission.ports import (
+    NODE_FAULT,
     Archive,
     Baggage,
     EngineEvent,
@@ -194,7 +195,7 @@ class DaskEngine:
                 return
             if error is not None and (job.job_id, job.incarnation) in member.jobs:
                 member.jobs.discard((job.job_id, job.incarnation))
-                self._events.put_nowait(JobExited(job.job_id, job.incarnation, 1, {"outcome": "failed", "error": error}))
+                self._events.put_nowait(JobExited(job.job_id, job.incarnation, 1, {"outcome": NODE_FAULT, "error": error}))
 
         await self._when_connected(member, give)
 
