@@ -21,6 +21,7 @@ from tests.waiting import CommandLine
 MakeSite = Callable[..., Site]
 SOURCE = str(Path(package.__path__[0]).parent)
 PORT = 8786
+LONG = (pytest.mark.slow, pytest.mark.soak)
 
 SHIPPED = """
 import outside
@@ -153,7 +154,7 @@ def root_free(root: Path) -> int:
     return os.statvfs(root).f_bavail * os.statvfs(root).f_frsize
 
 
-@pytest.mark.parametrize("spoil", [full, read_only, in_the_way])
+@pytest.mark.parametrize("spoil", [full, pytest.param(read_only, marks=LONG), pytest.param(in_the_way, marks=LONG)])
 def test_a_node_whose_disk_fails_is_left_for_another_one(cluster: MakeSite, tmp_path: Path, spoil: Callable[[Path], str]) -> None:
     """The failure is the node's, not the job's: RESTARTS does not count it, and the text names node and cause."""
     site = cluster(2, start=False)
@@ -165,6 +166,7 @@ def test_a_node_whose_disk_fails_is_left_for_another_one(cluster: MakeSite, tmp_
         # it is enlisted while all is well, and its disk fails before the first job
         site.happened("NodeJoined", name="n1")
         cause = spoil(root)
+        site.happened("JobRefused", job=2)
         site[2].start()
         site.rows(30)
         done = site.finish(client, chain_rows)
