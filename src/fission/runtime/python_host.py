@@ -49,6 +49,7 @@ class PythonHost:
         self._sink: SinkSync | None = None
         self._restarted = bundle.incarnation > 1
         self._number = 0
+        self._first = 1
         self._over = ""
         self._set_up = False
         #: What `teardown` of the job runs in.
@@ -309,13 +310,13 @@ class PythonHost:
 
     def _settle_position(self, generation: int, first: int) -> None:
         """The job begins with this compute block: its file, and what it can ask, must fit."""
-        job, again = self._job, self._restarted and not self._begun
+        job = self._job
         if self._sink is not None:
-            self._sink.begin(generation, first, restarted=again)
-        if not self._begun:
-            job.__dict__["_fission_position"] = first
+            self._sink.begin(generation, first, restarted=self._restarted)
+        if self._number == self._first - 1:  # no block yet: a producer that is restarted too says late how far it is
+            self._first = job.__dict__["_fission_position"] = first
         job.__dict__["_fission_generation"] = generation
-        if again and (text := repetition_warning(job, first)):
+        if self._restarted and not self._begun and (text := repetition_warning(job, first)):
             self._exchange.say("warning", {"text": text, "once": "repetition"})
 
     def _compute(self, batch: Batch) -> None:

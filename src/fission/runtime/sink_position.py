@@ -44,7 +44,7 @@ class SinkSync:
         Args:
             generation: of its numbering.
             first: its number.
-            restarted: the job may have had the blocks before it in an earlier incarnation.
+            restarted: the job had an earlier incarnation, which may have had the blocks before it.
 
         Raises:
             SinkFileError: the file has less than was acknowledged.
@@ -53,7 +53,14 @@ class SinkSync:
         if first >= BEYOND:
             return
         # with MAX_QUEUE, blocks before the first may have been dropped
-        if restarted and not file.known and first > 1 and not self._job.MAX_QUEUE and "LOCAL" in _groups(self._job):
+        if (
+            restarted
+            and not file.known
+            and not file.position.number
+            and first > 1
+            and not self._job.MAX_QUEUE
+            and "LOCAL" in _groups(self._job)
+        ):
             raise SinkFileError(
                 f"{self._job.name}: {file.path} {'is missing' if file.new else 'has no notes'} in the job's folder, but all compute "
                 f"blocks up to {first - 1} were written and acknowledged: put the folder ({os.getcwd()}) back, or begin a new run"
