@@ -18,9 +18,8 @@ def look(at: float, life: int = 1, **changes: Any) -> dict[str, Any]:
         "blocked_s": 0.0,
         "cpu_s": 0.0,
         "memory": 1000,
-        "pid": 4711,
     }
-    row = {"id": 5, "name": "Job 5", "state": "running", "node": "a", "restarts": life - 1, "measured": measured | changes}
+    row = {"id": 5, "name": "Job 5", "state": "running", "node": "a", "restarts": life - 1, "pid": 4711, "measured": measured | changes}
     return {"jobs": [row]}
 
 
@@ -76,6 +75,7 @@ def test_a_job_that_does_not_answer() -> None:
         (row,) = rates(before, after)
         assert row["cpu"] is row["out_per_s"] is row["busy"] is None
     assert rates(look(10.0), silent)[0]["state"] == "starting"
+    assert rates(look(10.0), silent)[0]["pid"] == 4711  # the one that is stopped is the one to look at
 
 
 def test_shares_stay_within_the_whole() -> None:

@@ -501,3 +501,14 @@ def test_logging_job_can_be_shipped_and_snapshot() -> None:
 def test_bytes_pipe_survives_shipping() -> None:
     job = pickle.loads(pickle.dumps(Job(outputs=[BytesPipe(1, 4, 2)])))
     assert (job.outputs[0].BLOCK_SIZE, job.outputs[0].BLOCK_COUNT, str(job.outputs[0])) == (4, 2, "BytesPipe 1")
+
+
+@pytest.mark.parametrize("name", ["name", "is_source", "is_sink", "is_connector"])
+@pytest.mark.parametrize("what", [property(lambda self: 5), lambda self: 5, "text", None])
+def test_what_is_ours_in_every_job_cannot_be_defined(name: str, what: Any) -> None:
+    """Also by a class beside it; otherwise messages, logs and the network itself would use it."""
+    message = f"defines {name}, which is FISSION's own in every job; give it another name"
+    with pytest.raises(DefinitionError, match=f"class Own {message}"):
+        type("Own", (PythonJob,), {name: what})
+    with pytest.raises(DefinitionError, match=f"class Beside {message}"):
+        type("Own", (type("Beside", (), {name: what}), PythonJob), {})

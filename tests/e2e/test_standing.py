@@ -80,6 +80,7 @@ def test_a_stopped_job_is_named_with_the_reason_and_goes_on_when_it_may(fission:
     found = eventually(lambda: standing(fission, 2), 30, "it is noticed")
     assert found["reason"].startswith("its process is stopped by a signal, ")
     assert found["seconds"] >= 3
+    assert json.loads(fission.run("net", "status", "--json", exit_code=0).stdout)["jobs"][1]["pid"] == row["pid"]  # while it is stopped
     text = fission.run("net", "status", exit_code=0).stdout
     assert "Show 2: no progress for " in text
     assert not standing(fission, 1)  # it waits for room, or for nothing

@@ -309,6 +309,7 @@ class Conductor:
         if what == "hello":
             self._log.write({"what": "Hello", "job": word.job, "incarnation": word.incarnation, **body})
             self._lines.said_hello(word.job, word.incarnation, body.get("addresses", {}))
+            self.processes.said_hello(word.job, word.incarnation, int(body.get("process") or 0))
             self._standing.progress.ready(word.job, time.monotonic())
             await self._supervise(JobReady(job=word.job, incarnation=word.incarnation))
         elif what == "replayed":

@@ -118,6 +118,7 @@ class Looks:
     def _row(self, job: int, running: Mapping[int, str], answers: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
         summary, state = self._run.jobs[job], self._run.state(job)
         row = {"id": job, "name": summary.name, "state": state.name.lower(), "node": running.get(job), "restarts": summary.restarts}
+        row["pid"] = self._run.processes.id_of(job)
         if state is JobState.FINISHED:
             row["state"] = summary.outcome
         return {**row, "measured": answers.get(job)}

@@ -17,6 +17,7 @@ class Processes:
         """Args: incarnation: the newest life of a job."""
         self._incarnation = incarnation
         self._nodes: dict[tuple[int, int], str] = {}
+        self._ids: dict[tuple[int, int], int] = {}
         self.empty = asyncio.Event()
         self.empty.set()
 
@@ -25,9 +26,20 @@ class Processes:
         self._nodes[job, incarnation] = node
         self._say_empty()
 
+    def said_hello(self, job: int, incarnation: int, process: int) -> None:
+        """A life lives, in the process of this id on its node."""
+        if process and (job, incarnation) in self._nodes:
+            self._ids[job, incarnation] = process
+
+    def id_of(self, job: int) -> int | None:
+        """The id of the process of a job's newest life on its node; None: it is not known."""
+        life = (job, self._incarnation(job))
+        return self._ids.get(life) if life in self._nodes else None
+
     def ended(self, job: int, incarnation: int) -> None:
         """Its process is gone."""
         self._nodes.pop((job, incarnation), None)
+        self._ids.pop((job, incarnation), None)
         self._say_empty()
 
     def gone(self, node: str) -> None:

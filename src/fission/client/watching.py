@@ -113,12 +113,12 @@ def _rates(row: Mapping[str, Any], old: Mapping[str, Any] | None, new: Mapping[s
     names = ("id", "name", "node", "state", "restarts")
     found: dict[str, Any] = {name: row[name] for name in names}
     found |= dict.fromkeys(("cpu", "memory", "blocks", "in_per_s", "out_per_s", "queue", "latency_s", "busy", "off_cpu"))
-    found |= dict.fromkeys(("starved", "blocked", "pid"))
-    found["standing"] = row.get("standing")
+    found |= dict.fromkeys(("starved", "blocked"))
+    found |= {"standing": row.get("standing"), "pid": row.get("pid")}
     if new is None:
         return found
     outputs = new["outputs"].values()
-    found |= {"pid": new.get("pid"), "memory": new["memory"], "blocks": new["blocks"], "queue": sum(output["queue"] for output in outputs)}
+    found |= {"memory": new["memory"], "blocks": new["blocks"], "queue": sum(output["queue"] for output in outputs)}
     seconds = new["at"] - old["at"] if old else 0.0
     if old is None or old["life"] != new["life"] or seconds <= 0:
         return found  # a new life counts anew

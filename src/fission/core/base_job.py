@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fission.core.base_node import enter_groups
 from fission.core.base_pipe import BasePipe
 from fission.core.registry import current, where
-from fission.errors import Fault
+from fission.errors import DefinitionError, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,6 +75,16 @@ class BaseJob(metaclass=JobType):
     outputs: list[BasePipe]
     created_at: str = ""
     _fission_initialised = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Raises DefinitionError: the class, or another one that it inherits from, defines a name that is FISSION's own."""
+        super().__init_subclass__(**kwargs)
+        for name in ("name", "is_source", "is_sink", "is_connector"):
+            owner = next(entry for entry in cls.__mro__ if name in vars(entry))
+            if owner is not BaseJob:
+                raise DefinitionError(
+                    f"class {owner.__name__} defines {name}, which is FISSION's own in every job; give it another name, e.g. my_{name}"
+                )
 
     def __init__(self, inputs: Sequence[BasePipe] | None = None, outputs: Sequence[BasePipe] | None = None) -> None:
         self._fission_initialised = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -138,7 +139,8 @@ class JobPipes(ABC):
 
     def say_hello(self) -> None:
         """Any thread: tell the client that the job lives, and where other machines reach it."""
-        self.say("hello", {"addresses": dict(self._links.addresses)} if self._links.addresses else {})
+        addresses = {"addresses": dict(self._links.addresses)} if self._links.addresses else {}
+        self.say("hello", {"process": os.getpid(), **addresses})
 
     def begin(self, first: int, first_output: int = 0) -> None:
         """The job's loop begins with compute block ``first``; what is before it is finished.

@@ -8,7 +8,6 @@ job's thread only notes a message that was sent; the control thread sends the co
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from time import perf_counter
@@ -265,7 +264,6 @@ class WatchedExchange(Exchange):
                 "blocked_s": sum(outlet.blocked_s + _going_on(outlet.blocked_since, now) for outlet in self.outlets),
                 "cpu_s": cpu_s,
                 "memory": memory,
-                "pid": os.getpid(),
             },
         )
 
