@@ -389,3 +389,20 @@ def test_what_a_config_prints_does_not_get_into_json(fission: Any, words: tuple[
     if "--json" in words:
         assert isinstance(json.loads(done.stdout), dict)
     assert all(line in (done.stderr if "--json" in words else done.stdout) for line in printed)
+
+
+@pytest.mark.parametrize("root", ["/", "/srv", "/srv/..", "//", "/srv/fission/.."])
+def test_a_node_never_works_in_a_top_level_folder(cli: Cli, root: str) -> None:
+    done = cli("node", "--client", "127.0.0.1", "--insecure", "--root", root)
+    assert done.code == 2
+    assert f"--root must be a folder of its own below a top-level one, like /home/pi/fission, but is {root!r}" in done.err
+
+
+def test_new_keys_are_only_said_to_be_renewed_where_there_are_some(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "keys"
+    none = cli("node", "--client", "127.0.0.1", "--keys", str(folder)).err
+    assert f"make new ones for all machines: fission keys --dir {folder}. Only for networks with SECURITY = False" in none
+    assert "--renew" not in none
+    cli("keys", "--dir", str(folder))
+    (folder / "node.key").unlink()
+    assert f"fission keys --dir {folder} --renew" in cli("node", "--client", "127.0.0.1", "--keys", str(folder)).err

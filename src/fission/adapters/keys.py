@@ -77,6 +77,10 @@ def home(purpose: str, cure: str) -> Path:
         raise UserError(f"{purpose} needs a home folder, and user {os.getuid()} has none: set HOME, or {cure}") from None
 
 
+class NoKeysError(UserError):
+    """There are no keys at all in a folder."""
+
+
 def default_folder() -> Path:
     """The folder in the environment's FISSION_KEYS, else ``~/.fission/keys``."""
     named = os.environ.get(VARIABLE)
@@ -124,7 +128,7 @@ def load_keys(folder: Path) -> Keys:
     texts: dict[str, bytes] = {}
     try:
         if not folder.is_dir():
-            raise UserError(f"there are no keys in {folder}; {_get(folder)}")
+            raise NoKeysError(f"there are no keys in {folder}; {_get(folder, renew=False)}")
         places = (folder, *(folder / name for name in (*_FILES, _CHECK)))
         opened = [path for path in places if path.exists() and _too_open(path)]
         if opened:
@@ -140,11 +144,11 @@ def load_keys(folder: Path) -> Keys:
         raise UserError(f"cannot read the keys in {folder}: {why.strerror}; they must belong to the user who runs this") from None
     missing = [name for name in (*_FILES, _CHECK) if name not in texts]
     if len(missing) > len(_FILES):
-        raise UserError(f"there are no keys in {folder}; {_get(folder)}")
+        raise NoKeysError(f"there are no keys in {folder}; {_get(folder, renew=False)}")
     if missing:
-        raise UserError(f"the keys in {folder} are not complete ({', '.join(missing)} missing); {_get(folder)}")
+        raise UserError(f"the keys in {folder} are not complete ({', '.join(missing)} missing); {_get(folder, renew=True)}")
     if texts.pop(_CHECK).strip() != _digest(texts):
-        raise UserError(f"the keys in {folder} are damaged, or mixed from two sets; {_get(folder)}")
+        raise UserError(f"the keys in {folder} are damaged, or mixed from two sets; {_get(folder, renew=True)}")
     return Keys(
         folder=folder,
         public=texts["curve.public"].strip(),
@@ -161,8 +165,9 @@ def _exists(folder: Path) -> str:
     return f"there are keys in {folder} already; to replace them, on every node too: fission keys --dir {quote(str(folder))} --renew"
 
 
-def _get(folder: Path) -> str:
-    command = f"fission keys --dir {quote(str(folder))} --renew"
+def _get(folder: Path, *, renew: bool) -> str:
+    where = "" if folder == default_folder() else f" --dir {quote(str(folder))}"
+    command = f"fission keys{where}{' --renew' if renew else ''}"
     return f"copy the whole folder from a machine that has them (scp -pr), or make new ones for all machines: {command}"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from fission.adapters.cluster.worker import security
 from fission.adapters.curve import Guard
 from fission.adapters.descriptors import comfortable, raise_limit
-from fission.adapters.keys import default_folder, load_keys
+from fission.adapters.keys import Keys, NoKeysError, default_folder, load_keys
 from fission.adapters.sealing import Seals
 from fission.core.addresses import MUST, canonical, fault_of
 from fission.errors import EXIT_OK, UserError
@@ -63,7 +63,7 @@ def serve(
     for option, text in (("--client", client), ("--ip", ip)):
         if text is not None and (fault := fault_of(text)):
             raise UserError(f"{option} must be {MUST}, but is {fault}")
-    keys = None if insecure else load_keys(keys_folder or default_folder())
+    keys = None if insecure else _keys(keys_folder or default_folder())
     options = NodeOptions(
         client=canonical(client),
         port=port,
@@ -91,6 +91,13 @@ def serve(
     asyncio.run(_until_signal(service))
     log.info("node %s has ended", name)
     return EXIT_OK
+
+
+def _keys(folder: Path) -> Keys:
+    try:
+        return load_keys(folder)
+    except NoKeysError as why:
+        raise UserError(f"{why}. Only for networks with SECURITY = False: fission node --insecure") from None
 
 
 async def _until_signal(service: NodeService) -> None:

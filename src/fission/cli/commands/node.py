@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import click
 
 from fission.cli import interrupts
 from fission.cli.table import example
+from fission.errors import UserError
+
+#: Parts that the path of a node's folder must have, as REMOTE_ROOT: "/", a top-level folder, and its own.
+SHALLOWEST = 3
 
 
 @click.command(
@@ -21,7 +26,12 @@ from fission.cli.table import example
 @click.option("--ip", metavar="IP", help="Address of this machine, as the others reach it. Default: the one on the way to the client.")
 @click.option("--name", help="What messages call this node. Default: its host name.")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="How many jobs it takes. Default: as many as it has CPUs.")
-@click.option("--root", type=click.Path(path_type=Path), metavar="DIR", help="Where code and jobs go. Default: REMOTE_ROOT of the configs.")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where code and jobs go. Default: REMOTE_ROOT of the config, else ~/fission.",
+)
 @click.option(
     "--keys", "folder", type=click.Path(path_type=Path), metavar="DIR", help="The network's keys. Default: as `fission keys` says."
 )
@@ -46,6 +56,11 @@ def command(
     from fission.service.start import serve
 
     interrupts.loaded()
+    if root is not None and len(Path(os.path.normpath(root.absolute())).parts) < SHALLOWEST:
+        raise UserError(
+            f"--root must be a folder of its own below a top-level one, like /home/pi/fission, but is {str(root)!r}: folders of jobs are "
+            "emptied there"
+        )
     return serve(
         client=client,
         port=port,
