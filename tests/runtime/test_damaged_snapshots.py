@@ -25,9 +25,9 @@ def begin(
 ) -> tuple[int, Any]:
     job = Job()
     job.MAX_QUEUE = max_queue
-    states = tuple((*number, AS_MADE if state is None else pickle.dumps(state)) for number, state in sorted(stored.items()))
+    states = {number: AS_MADE if state is None else pickle.dumps(state) for number, state in sorted(stored.items())}
     texts = {number: f"/run/.checkpoints/3/{number[0]}.{number[1]} is damaged: its checksum is wrong" for number in damaged}
-    block = Keeper(job, 10, 100, states, lambda *word: None, texts).begin(generation, first)
+    block = Keeper(job, 10, 100, states, lambda *number: states[number], lambda *word: None, texts).begin(generation, first)
     return block, job.restored
 
 

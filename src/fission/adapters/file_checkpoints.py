@@ -36,6 +36,12 @@ class FileCheckpoints:
             if number < (generation, block):
                 durable.unlink(self._path(job, *number))
 
+    def numbers(self, job: JobId) -> list[tuple[int, int]]:
+        return self._numbers(job)
+
+    def folder(self, job: JobId) -> str:
+        return str(self._folder / str(job))
+
     def load(self, job: JobId) -> list[tuple[int, int, bytes]]:
         found = []
         for generation, block in self._numbers(job):

@@ -153,9 +153,10 @@ class Bundles:
         incarnation: int,
         generation: int,
         closed: frozenset[int],
-        snapshots: tuple[tuple[int, int, bytes], ...],
+        snapshots: tuple[tuple[int, int], ...],
         kept: Mapping[int, bytes],
         damaged: Mapping[tuple[int, int], str],
+        snapshot_folder: str,
         node: str = "",
     ) -> JobBundle:
         """Return what life ``incarnation`` of a job is handed on a node; neighbours are where their newest lives are."""
@@ -191,6 +192,7 @@ class Bundles:
             snapshots=snapshots,
             kept=kept,
             damaged=damaged,
+            snapshot_folder=snapshot_folder,
             shared=SHARED,
             guard=GUARD,
             shared_prefix=self._addresses.shared_prefix,

@@ -330,6 +330,10 @@ class Conductor:
             if once[1] is None or once not in self._warned:
                 self._warned.add(once)
                 self.observer.warning(f"{self._names[word.job]}: {body['text']}")
+        elif what == "need":
+            name = f"{int(body['generation'])}.{int(body['block'])}"
+            pieces = self._keeper.pieces(word.job, int(body["generation"]), int(body["block"]))
+            await self._engine.bring(word.job, word.incarnation, NodeName(self._supervisor.life(word.job)[1]), name, pieces)
         elif self._keeper.hears(what):
             self._keeper.take(word)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 from fission.adapters.cluster.engine import DaskEngine
 from fission.adapters.local_engine import LocalEngine
@@ -55,6 +55,10 @@ class Engines:
         own = self._place
         place = Place(job.folder, job.sys_path, job.log_file, own.run_folder, own.ip, own.keys)
         await self.local.launch(job.at(place), node)
+
+    async def bring(self, job: JobId, incarnation: int, node: NodeName, name: str, pieces: Iterator[bytes]) -> None:
+        """Bring a snapshot to where its node is."""
+        await (self.local if node == self._home else self.far).bring(job, incarnation, node, name, pieces)
 
     async def stop(self, job: JobId, incarnation: int, node: NodeName, *, grace: Seconds) -> None:
         """Stop a life where its node is."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from fission.durable import DamagedFileError
@@ -48,6 +48,7 @@ class Keeper:
         self._command = command
         self._report = report
         self._acts = {"store": self._snapshot, "stable": self._stable, "keep": self._value}
+        self._damaged: dict[int, dict[tuple[int, int], str]] = {}
         self._waiting: set[int] = set()  # jobs that have something that could not be written
         self._retry: asyncio.TimerHandle | None = None
         self._retry_s = FIRST_RETRY_S
@@ -67,16 +68,27 @@ class Keeper:
         else:
             self._succeeded(word)
 
-    def kept(self, job: int) -> tuple[tuple[Any, ...], Mapping[int, bytes], Mapping[tuple[int, int], str]]:
-        """Return (snapshots, retained value by pipe, damaged snapshots) for a new incarnation of a job. Blocks while it reads.
+    def kept(self, job: int) -> tuple[tuple[tuple[int, int], ...], Mapping[int, bytes], Mapping[tuple[int, int], str], str]:
+        """Return (snapshots by number, retained value by pipe, damaged snapshots, folder of snapshots) for a new incarnation of a job.
+
+        Snapshots of an earlier client are looked through once; this one has written the others, and who needs one sees its checksum. Blocks
+        while it reads.
 
         Raises:
             SnapshotError: a retained value is damaged.
         """
         try:
-            return tuple(self._store.load(job)), self._store.kept(job), self._store.damaged(job)
+            if job not in self._damaged:
+                self._damaged[job] = self._store.damaged(job)
+            damaged = self._damaged[job]
+            whole = tuple(number for number in self._store.numbers(job) if number not in damaged)
+            return whole, self._store.kept(job), damaged, self._store.folder(job)
         except (DamagedFileError, OSError) as why:
             raise SnapshotError(f"a value that was stored for job {job} cannot be used: {why}; start the network anew") from why
+
+    def pieces(self, job: int, generation: int, block: int) -> Iterator[bytes]:
+        """Return a snapshot in pieces, as `fission.ports.CheckpointStore`."""
+        return self._store.pieces(job, generation, block)
 
     def close(self) -> None:
         """Ask no job again."""

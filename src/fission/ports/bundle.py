@@ -46,6 +46,7 @@ class Place:
         run_folder, ip, keys: as in `Wiring`.
         client: as in `Wiring`; empty: as the bundle has it.
         shared_prefix: of the names of this node in shared memory.
+        snapshot_folder: where snapshots that the job asks for appear; empty: the client's own files are on this machine.
     """
 
     folder: str
@@ -56,6 +57,7 @@ class Place:
     keys: str
     client: str = ""
     shared_prefix: str = ""
+    snapshot_folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,9 @@ class JobBundle:
         pickled_job: the job; only the job's own process unpickles it.
         generation: of the numbering with which a source begins; what is older is under way no more.
         closed: output pipes whose consumer has finished.
-        snapshots: (generation, block, state) of every snapshot of earlier lives that is stored.
+        snapshots: (generation, block) of every snapshot of earlier incarnations that is stored.
+        snapshot_folder: folder of their files, named ``GENERATION.BLOCK``: records of `fission.durable`.
+        snapshots_far: they are not on this machine: the job asks for the one that it needs, and its state appears there as a file.
         damaged: what is wrong with snapshots that were stored and cannot be used, by generation and block.
         shared: import strings of the `Lender` and of the `Viewer`; empty where there is no shared memory.
         shared_prefix: of the names of the run in shared memory.
@@ -112,7 +116,7 @@ class JobBundle:
     pickled_job: bytes
     generation: int = 0
     closed: frozenset[PipeId] = frozenset()
-    snapshots: tuple[tuple[int, int, bytes], ...] = ()
+    snapshots: tuple[tuple[int, int], ...] = ()
     shared: tuple[str, ...] = ()
     shared_prefix: str = ""
     consumers: Mapping[PipeId, int] = field(default_factory=dict)
@@ -123,6 +127,8 @@ class JobBundle:
     behind: int = 0
     damaged: Mapping[tuple[int, int], str] = field(default_factory=dict)
     network: str = ""
+    snapshot_folder: str = ""
+    snapshots_far: bool = False
 
     def at(self, place: Place) -> JobBundle:
         """Return the bundle as it holds at a place of which the client knows nothing."""
@@ -134,6 +140,8 @@ class JobBundle:
             log_file=place.log_file,
             wiring=wiring,
             shared_prefix=place.shared_prefix or self.shared_prefix,
+            snapshot_folder=place.snapshot_folder or self.snapshot_folder,
+            snapshots_far=bool(place.snapshot_folder),
         )
 
 

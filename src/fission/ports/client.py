@@ -28,6 +28,14 @@ class CheckpointStore(Protocol):
         """Forget the job's snapshots before that one: it is stable."""
         ...
 
+    def numbers(self, job: JobId) -> list[tuple[int, int]]:
+        """Return (generation, block) of the job's snapshots, oldest first, whole or not."""
+        ...
+
+    def folder(self, job: JobId) -> str:
+        """Return the folder of the job's snapshots, each a record of `fission.durable` in a file ``GENERATION.BLOCK``."""
+        ...
+
     def load(self, job: JobId) -> list[tuple[int, int, bytes]]:
         """Return (generation, block, state) of the job's whole snapshots, oldest first."""
         ...

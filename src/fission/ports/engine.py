@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -132,6 +132,15 @@ class Engine(Protocol):
 
     async def launch(self, job: JobBundle, node: NodeName) -> None:
         """Start a job on a node; returns when the order was given. Its end is an event, also if it could not start."""
+        ...
+
+    async def bring(self, job: JobId, incarnation: int, node: NodeName, name: str, pieces: Iterator[bytes]) -> None:
+        """Bring a snapshot to an incarnation that has asked for it, as a file in its `Place.snapshot_folder`; returns before it is there.
+
+        Args:
+            name: of the file.
+            pieces: of its content; whatever it raises is told the job, which cannot continue then.
+        """
         ...
 
     async def stop(self, job: JobId, incarnation: int, node: NodeName, *, grace: Seconds) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from time import monotonic
 from typing import Any
@@ -13,9 +13,12 @@ from fission.core.python_job import resumable
 from fission.errors import SnapshotError, Stopped, ValueFitError, error_text
 from fission.ports import JobBundle
 from fission.protocol.checkpoint import Checkpoints, to_restore
+from fission.runtime.snapshots import reader
 
 #: In place of a snapshot: the job as it is when `setup` has returned.
 AS_MADE = b""
+#: Largest snapshot in bytes. Arbitrary: a job, its links and the client hold it in memory, some times each.
+MOST_BYTES = 4 << 30
 
 
 class Keeper:
@@ -30,7 +33,8 @@ class Keeper:
         job: Any,
         every: int | timedelta,
         pressed_after: int,
-        stored: tuple[tuple[int, int, bytes], ...],
+        stored: Collection[tuple[int, int]],
+        read: Callable[[int, int], bytes],
         say: Callable[[str, dict[str, Any], bytes], None],
         damaged: Mapping[tuple[int, int], str] | None = None,
     ) -> None:
@@ -40,13 +44,15 @@ class Keeper:
             job: whose snapshots they are.
             every: CHECKPOINT of the job.
             pressed_after: compute blocks that half an input window holds.
-            stored: (generation, block, state) of earlier incarnations.
+            stored: (generation, block) of earlier incarnations' snapshots.
+            read: gives the state of one of them, or raises SnapshotError.
             say: sends a message to the client.
             damaged: what is wrong with stored snapshots that cannot be used, by generation and block.
         """
         self._job = job
         self._checkpoints = Checkpoints(every, pressed_after)
         self._stored = stored
+        self._read = read
         self._damaged = damaged or {}
         self._say = say
         self._lock = threading.Lock()
@@ -70,7 +76,7 @@ class Keeper:
         Raises:
             SnapshotError: the snapshot that it needs is damaged or missing.
         """
-        blocks = {block: state for number, block, state in self._stored if number == generation}
+        blocks = [block for number, block in self._stored if number == generation]
         damaged = [block for number, block in self._damaged if number == generation]
         block = to_restore([*blocks, *damaged], first)
         if block is None:
@@ -81,17 +87,17 @@ class Keeper:
             state = AS_MADE
             if not self._settling and self.generation != generation:
                 # the numbers begin again with a generation, the job does not
-                newest = max([(number, stored) for number, stored, _ in self._stored if number < generation], default=None)
+                newest = max([number for number in self._stored if number[0] < generation], default=None)
                 newest_damaged = max([number for number in self._damaged if number[0] < generation], default=None)
                 if newest_damaged is not None and (newest is None or newest_damaged > newest):
                     raise self._lost(self._damaged[newest_damaged])
                 if newest is not None:
-                    state = next(entry[2] for entry in self._stored if entry[:2] == newest)
+                    state = self._state(*newest)
             if block == 0:
                 # else the first one that gets stored, but not stable, would be taken for where the job can go on
                 self._store(generation, 0, state)
         elif block in blocks:
-            state = blocks[block]
+            state = self._state(generation, block)
         else:
             raise self._lost(self._damaged[generation, block])
         if state != AS_MADE:
@@ -99,8 +105,14 @@ class Keeper:
         with self._lock:
             self.generation = generation
             self._settling = False
-            self._checkpoints.begin(block, monotonic(), list(blocks))
+            self._checkpoints.begin(block, monotonic(), blocks)
         return block + 1
+
+    def _state(self, generation: int, block: int) -> bytes:
+        try:
+            return self._read(generation, block)
+        except SnapshotError as why:
+            raise self._lost(str(why)) from why
 
     def _lost(self, what: str) -> SnapshotError:
         return SnapshotError(
@@ -112,7 +124,7 @@ class Keeper:
 
         Its state so far is what a new life of it would begin with, unless an earlier life was in that generation already.
         """
-        if any(number == generation for number, *_ in (*self._stored, *self._damaged)):
+        if any(number == generation for number, _ in (*self._stored, *self._damaged)):
             return self.begin(generation, first)
         with self._lock:
             self.generation = generation
@@ -153,6 +165,11 @@ class Keeper:
         except BaseException as why:
             text = f"{self._job.name}: what snapshot gave ({type(state).__name__}) cannot be pickled: {error_text(why)}"
             raise ValueFitError(text) from why
+        if len(pickled) > MOST_BYTES:
+            raise ValueFitError(
+                f"{self._job.name}: what snapshot gave has {len(pickled)} bytes; a snapshot must have at most {MOST_BYTES}: give less of "
+                "the job's state, or write it to a file of your own and give its name"
+            )
         self._store(self.generation, block, pickled)
 
     def _store(self, generation: int, block: int, state: bytes) -> None:
@@ -176,4 +193,4 @@ def make_keeper(job: Any, bundle: JobBundle, say: Callable[[str, dict[str, Any],
         return None
     counts = [pipe.BLOCK_COUNT for pipe in job.inputs if not pipe.ASYNC]
     pressed_after = min((bundle.window_blocks // 2 // count for count in counts), default=bundle.window_blocks)
-    return Keeper(job, every, pressed_after, bundle.snapshots, say, bundle.damaged)
+    return Keeper(job, every, pressed_after, bundle.snapshots, reader(bundle, say), say, bundle.damaged)

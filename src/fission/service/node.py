@@ -32,7 +32,7 @@ from fission.errors import EngineError, UserError
 from fission.ports import NODE_FAULT, JobExited, JobOutput, NodeGone, NodeName, Place
 from fission.protocol.replay import echo_context, pulse_context
 from fission.protocol.residence import Residence, State, Stop
-from fission.service.stock import Stock
+from fission.service.stock import Stock, take_snapshot
 from fission.service.way import Way, find_way, is_own
 
 #: The one virtual node of the service's own engine.
@@ -204,6 +204,7 @@ class NodeService:
             "follow": self._follow,
             "look": self._look,
             "log": self._log,
+            "snapshot": self._snapshot,
         }.get(order.get("do", ""))
         if work is None:
             return {"error": f"the node does not know the order {order.get('do')!r}"}
@@ -282,6 +283,17 @@ class NodeService:
         there = await asyncio.to_thread(self._store().add, order["digest"], order["start"], order["size"], blob)
         return {"have": there}
 
+    def _snapshots(self, job: int, incarnation: int) -> Path:
+        """Where the snapshots that a life asks for come."""
+        return Path(self._stay_folder, f"snapshots-{job}.{incarnation}")
+
+    async def _snapshot(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
+        if (order["job"], order["incarnation"]) not in self._residence.lives or order["run"] != self._residence.run:
+            return {"error": "the job does not run here (any more)"}
+        folder = self._snapshots(order["job"], order["incarnation"])
+        await asyncio.to_thread(take_snapshot, folder, order["name"], order["start"], blob, order["state"])
+        return {}
+
     async def _launch(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
         job, incarnation = order["job"], order["incarnation"]
         error, new, stops = self._residence.launch(order["run"], job, incarnation)
@@ -303,7 +315,7 @@ class NodeService:
 
     async def _place(self, order: Mapping[str, Any]) -> Place:
         stock, network, job = self._store(), self._residence.network, order["job"]
-        os.makedirs(self._stay_folder, exist_ok=True)
+        os.makedirs(self._snapshots(job, order["incarnation"]), exist_ok=True)
         anew = job not in self._prepared
         self._prepared.add(job)
         folder = await asyncio.to_thread(stock.job_folder, network, job, order["dependencies"], anew=anew)
@@ -316,6 +328,7 @@ class NodeService:
             ip=self._own_ip,
             keys=self._options.keys,
             shared_prefix=self._shared_prefix,
+            snapshot_folder=str(self._snapshots(job, order["incarnation"])),
         )
 
     async def _stop(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:

@@ -17,6 +17,9 @@ from fission.project.archives import CACHE, digest_of
 ARCHIVES = ".archives"
 #: What is logged by the jobs of a network, in the network's folder on the node.
 LOG_FILE = "fission.log"
+SNAPSHOT = re.compile("[0-9]{1,20}[.][0-9]{1,20}", re.ASCII)
+#: Ends of the names of files, as jobs know them (`fission.runtime.snapshots`).
+PART, LOST = ".part", ".lost"
 DIGEST = re.compile("[0-9a-f]{8,64}")
 #: What to do about a folder that others can change.
 ADVICE = "give the service another one with --root, below folders that are its user's or root's"
@@ -130,6 +133,36 @@ class Stock:
             file.seek(max(0, size - limit))
             return file.read(limit)
         return b""
+
+
+def take_snapshot(folder: Path, name: str, start: int, piece: bytes, state: str) -> None:
+    """Take a piece of a snapshot. Raises UserError: it cannot be written, or follows on nothing.
+
+    Args:
+        folder: of the life that waits for it.
+        name: of its file, ``GENERATION.BLOCK``.
+        start: bytes that have come before.
+        piece: what comes now; with the state "lost" the reason.
+        state: "more" is to come, "whole", or "lost".
+    """
+    if not SNAPSHOT.fullmatch(name):
+        raise UserError(f"a snapshot's name must be GENERATION.BLOCK; it is {name!r:.100}")
+    part = folder / f"{name}{PART}"
+    try:
+        if state == "lost":
+            part.write_bytes(piece)
+            part.rename(folder / f"{name}{LOST}")
+            return
+        with open(part, "r+b" if start else "wb") as file:
+            if file.seek(0, os.SEEK_END) < start:
+                raise UserError(f"{part}: a piece of this snapshot is missing")
+            file.seek(start)
+            file.truncate()
+            file.write(piece)
+        if state == "whole":
+            part.rename(folder / name)
+    except OSError as why:
+        raise UserError(f"{folder}, where a snapshot of {name} comes, cannot be written on this node: {_reason(why)}") from None
 
 
 def _extract(tar: tarfile.TarFile, folder: Path) -> None:

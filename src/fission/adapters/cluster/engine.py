@@ -15,7 +15,7 @@ import math
 import pickle
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import zmq
@@ -237,6 +237,10 @@ class DaskEngine:
         with contextlib.suppress(EngineError, asyncio.TimeoutError):
             return str((await asyncio.wait_for(self._dask.ask(member.worker, order), LOOK_S)).get("standing", ""))
         return ""
+
+    async def bring(self, job: JobId, incarnation: int, node: NodeName, name: str, pieces: Iterator[bytes]) -> None:
+        order = {"run": self._session.run, "job": job, "incarnation": incarnation, "name": name}
+        self._stocker.bring_snapshot(self._member(node), order, pieces)
 
     async def lost(self, node: NodeName) -> None:
         """Supervision has judged a node dead: Dask is told, and a service that returns must come with a new connection."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from fission.adapters.cluster.ending import end_all
 from fission.adapters.cluster.members import Member
@@ -24,10 +26,11 @@ class Stocker:
         """Args: dask: reaches the nodes."""
         self._dask = dask
         self._sending: set[asyncio.Future[str]] = set()
+        self._bringing: dict[tuple[str, int, int, str], asyncio.Future[None]] = {}
 
     async def close(self) -> None:
         """Send nothing more."""
-        await end_all(self._sending)
+        await end_all([*self._sending, *self._bringing.values()])
 
     async def bring(self, member: Member, archive: Archive) -> None:
         """Send an archive in advance: what fails is logged, and tried again when a job needs it."""
@@ -52,6 +55,33 @@ class Stocker:
             known.add_done_callback(lambda sent: _forget_unless_there(member, archive.digest, sent))
         return await asyncio.shield(known)
 
+    def bring_snapshot(self, member: Member, order: Mapping[str, Any], pieces: Iterator[bytes]) -> None:
+        """Send a snapshot to the life that has asked for it; what fails is logged, and the life asks again. Twice at once is once.
+
+        Args:
+            order: names run, job, incarnation and file.
+        """
+        key = (member.life, order["job"], order["incarnation"], order["name"])
+        if key not in self._bringing:
+            self._bringing[key] = asyncio.ensure_future(self._bring_snapshot(member, {"do": "snapshot", **order}, pieces))
+            self._bringing[key].add_done_callback(lambda done: self._bringing.pop(key, None))
+
+    async def _bring_snapshot(self, member: Member, order: Mapping[str, Any], pieces: Iterator[bytes]) -> None:
+        start, state, piece = 0, "more", b""
+        while state == "more":
+            try:
+                piece, state = await asyncio.to_thread(_next, pieces)
+            except Exception as why:  # a damaged file, or one that cannot be read: that is the job's end, and not ours
+                piece, state = str(why).encode("utf-8", "backslashreplace"), "lost"
+            try:
+                answer = await self._dask.ask(member.worker, {**order, "start": start, "state": state}, piece, wait=None)
+            except EngineError as why:
+                answer = {"error": str(why)}
+            if "error" in answer:
+                log.warning("node %s did not take a snapshot of job %s: %s", member.name, order["job"], answer["error"])
+                return
+            start += len(piece)
+
     async def _send(self, member: Member, archive: Archive) -> str:
         for start in range(0, len(archive.content), PIECE_BYTES):
             order = {"do": "install", "digest": archive.digest, "start": start, "size": len(archive.content)}
@@ -61,6 +91,17 @@ class Stocker:
             if answer.get("have"):
                 break
         return ""
+
+
+def _next(pieces: Iterator[bytes]) -> tuple[bytes, str]:
+    """The next `PIECE_BYTES` or so, and whether there is more."""
+    found, size = [], 0
+    for piece in pieces:
+        found.append(piece)
+        size += len(piece)
+        if size >= PIECE_BYTES:
+            return b"".join(found), "more"
+    return b"".join(found), "whole"
 
 
 def _forget_unless_there(member: Member, digest: str, sent: asyncio.Future[str]) -> None:

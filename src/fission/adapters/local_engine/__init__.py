@@ -16,7 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -38,8 +38,10 @@ from fission.ports import (
     Place,
     Seconds,
 )
-from fission.protocol.splitter import Splitter
+from fission.protocol.splitter import MAX_STREAM_MESSAGE, Splitter
 
+#: Largest bundle in bytes: its order is in front of it.
+MOST_BUNDLE = MAX_STREAM_MESSAGE - (64 << 10)
 #: Seconds that a zygote may take to start; arbitrary, ten times what a slow board needs.
 START_S = 20.0
 #: Reads that take all that a job can have left in a pipe of the largest size (1 MiB); something that outlives the job may write for ever.
@@ -146,6 +148,11 @@ class LocalEngine:
         Raises:
             EngineError: the node took no order.
         """
+        if len(bundle) > MOST_BUNDLE:
+            text = f"the job has {len(bundle)} bytes when it is pickled, with all its attributes; it must have at most {MOST_BUNDLE}"
+            report = {"outcome": "failed", "hopeless": True, "error": f"{text}: load what is large in setup"}
+            self._events.put_nowait(JobExited(job, incarnation, 1, report))
+            return
         there = self._node(node)
         running = Running(job, incarnation)
         try:
@@ -162,6 +169,9 @@ class LocalEngine:
         there.running[job, incarnation] = running
         for stream in running.streams:
             asyncio.get_running_loop().add_reader(stream.descriptor, self._on_output, stream)
+
+    async def bring(self, job: JobId, incarnation: int, node: NodeName, name: str, pieces: Iterator[bytes]) -> None:
+        """Nothing is to be done: jobs of this machine read the client's own files."""
 
     async def stop(self, job: JobId, incarnation: int, node: NodeName, *, grace: Seconds) -> None:
         place = self._node(node)

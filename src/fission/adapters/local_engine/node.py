@@ -68,14 +68,14 @@ class Node:
         self.splitter = Splitter()
         self.ready = asyncio.get_running_loop().create_future()
         self.running: dict[tuple[JobId, int], Running] = {}  # by job and incarnation: a frozen node has lives that are over elsewhere
-        self._outbox: deque[tuple[bytes, tuple[int, ...]]] = deque()  # orders that its socket has no room for, with their descriptors
+        self._outbox: deque[tuple[memoryview, tuple[int, ...]]] = deque()  # orders that its socket has no room for, with their descriptors
         self.incarnation = 1
         self.frozen = False
         self.lost = False
 
     def send(self, message: bytes, descriptors: Sequence[int] = ()) -> None:
         """Give it an order, now or when its socket has room; the descriptors are its own then. Raises OSError: it is gone."""
-        self._outbox.append((message, tuple(descriptors)))
+        self._outbox.append((memoryview(message), tuple(descriptors)))
         try:
             self._flush()
         except OSError:
@@ -94,6 +94,7 @@ class Node:
         try:
             while self._outbox:
                 message, descriptors = self._outbox[0]
+                # a view: what is left of a large message is not copied for each piece that there is room for
                 sent = socket.send_fds(self.channel, [message], descriptors) if descriptors else self.channel.send(message)
                 _close_all(descriptors)
                 if sent < len(message):
