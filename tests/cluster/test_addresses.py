@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import pytest
 
-from tests.cluster.hosts import Host
+from tests.cluster.hosts import Host, call
 from tests.cluster.support import Site
 from tests.e2e.failover import CHAIN, chain_rows
 from tests.waiting import eventually
@@ -157,6 +157,30 @@ def test_a_service_that_starts_before_the_network(
     node.logged(f"node n1 at {node.ip} waits for a client at {site.network.client_ip}:8786")
     client = site.run(CHAIN.format(limit=0))
     site.rows(STEADY)
+    site.finish(client, chain_rows)
+
+
+def test_a_client_that_is_resumed_at_another_address(cluster: MakeSite, hosts_file: Callable[[Host], Path]) -> None:
+    """Its name means another address now: the services find it there, and so do the jobs, which go on."""
+    site = cluster(1, start=False)
+    hosts = hosts_file(site[1].host)
+    second = site.network.client_ip[: site.network.client_ip.rindex(".")] + ".201"
+    call("ip", "address", "add", f"{second}/24", "dev", site.network.switch)
+    hosts.write_text(f"{site.network.client_ip} thecentre\n")
+    site[1].client_ip = "thecentre"
+    site[1].start()
+    client = site.run(CHAIN.format(limit=0))
+    site.rows(STEADY)
+    client.process.kill()
+    client.wait(exit_code=-9)
+    call("ip", "address", "del", f"{site.network.client_ip}/24", "dev", site.network.switch)
+    call("ip", "address", "replace", f"{second}/24", "dev", site.network.switch)
+    hosts.write_text(f"{second} thecentre\n")
+    config = site.fission.root / "net" / "config.py"
+    config.write_text(f"{config.read_text()}\nCLIENT_IP = {second!r}\n")
+    client = site.start("--resume")
+    site.rows(site.row_count() + STEADY)
+    assert all(life == 1 for job, (life, _) in site.lives().items() if job != 5)
     site.finish(client, chain_rows)
 
 

@@ -108,6 +108,9 @@ class MemoryLinks:
             raise InternalError(f"pipe {pipe} is not one of {sorted(self._out)} or {sorted(self._back)}")
         side[pipe] = address or side[pipe]
 
+    def reach_client(self, address: str) -> None:
+        """The client is in this process, and stays there."""
+
     @property
     def addresses(self) -> Mapping[str, str]:
         return {}

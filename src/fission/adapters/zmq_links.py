@@ -90,6 +90,7 @@ class ZmqLinks:
         self._poller.register(self._control, zmq.POLLIN)
         self._out = {pipe: self._push(address, pipe) for pipe, address in wiring.outputs.items()}
         self._back = {pipe: self._push(address, pipe) for pipe, address in wiring.inputs.items()}
+        self._client_address = wiring.client
         self._client = self._reach_client(wiring.client) if wiring.client else None
 
     @property
@@ -289,6 +290,15 @@ class ZmqLinks:
                 self._sockets.remove(old)
                 old.close(0)
             side[pipe] = self._push(address, pipe)
+
+    def reach_client(self, address: str) -> None:
+        with self._lock:
+            if self._client is None or self._closed or address == self._client_address:
+                return
+            with contextlib.suppress(zmq.ZMQError):  # its connection is gone already
+                self._client.disconnect(self._resolved(self._client_address))
+            self._client_address = address
+            self._connect(self._client, address)
 
     def close(self, linger: Seconds) -> None:
         with self._lock:

@@ -157,6 +157,8 @@ class Conductor:
                 self.processes.started(job, incarnation, self._supervisor.life(job)[1])
                 self._standing.progress.started(job, time.monotonic())
                 self._standing.progress.ready(job, time.monotonic())
+                # the earlier client may have had another address
+                self.command(job, {"do": "client", "address": self._addresses.client_for(self._supervisor.life(job)[1])})
             elif job in self._lines.ends:
                 await self._end_for(job, incarnation)
             else:

@@ -53,6 +53,10 @@ class Links(Protocol):
         """From now on an output's consumer, or an input's producer, is reached there; empty: at the same address, by a new connection."""
         ...
 
+    def reach_client(self, address: str) -> None:
+        """From now on the client is reached there; when it is, `control` says so with the command "again"."""
+        ...
+
     @property
     def addresses(self) -> Mapping[str, str]:
         """Where other machines reach this end: ``data`` and ``control``; empty if they cannot."""

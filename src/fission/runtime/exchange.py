@@ -98,6 +98,8 @@ class Exchange(JobPipes):
             self._on_rewire(int(body["pipe"]))
         elif what == "again":
             self._say_again()
+        elif what == "client":
+            self._links.reach_client(str(body["address"]))
         elif what == "closed":
             self._by_pipe[int(body["pipe"])].on_closed()
             self.wake()
