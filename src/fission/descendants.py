@@ -80,8 +80,12 @@ def kill_descendants(ancestor: int, prefix: str = "") -> None:
 
 
 def _parents() -> dict[int, int]:
-    found = {}
-    for folder in filter(str.isdigit, os.listdir("/proc") if os.path.isdir("/proc") else ()):
+    found: dict[int, int] = {}
+    try:
+        names = os.listdir("/proc")
+    except OSError:  # there is none, or this process has no free descriptor now
+        return found
+    for folder in filter(str.isdigit, names):
         if (fields := _fields(int(folder))) is not None:
             found[int(folder)] = int(fields[1])
     return found

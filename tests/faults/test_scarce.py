@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -86,6 +87,14 @@ def launch(channel: Channel, job: int) -> None:
         os.close(descriptor)
 
 
+def close(zygote: Zygote, channel: Channel) -> None:
+    zygote._selector.close()
+    for descriptor in (zygote._life, zygote._life_write, zygote._wake_read, zygote._wake_write):
+        os.close(descriptor)
+    channel.ours.close()
+    channel.theirs.close()
+
+
 def test_reading_without_memory_or_descriptors_loses_nothing() -> None:
     """The zygote's socket is refused memory; then its descriptors do not arrive, and only that job cannot start."""
     forked = []
@@ -114,11 +123,7 @@ def test_reading_without_memory_or_descriptors_loses_nothing() -> None:
     assert [(event["job"], event["event"]) for event in events] == [(1, "refused"), (2, "refused"), (3, "refused")]
     assert "descriptors" in events[1]["cause"]
     assert len(forked) == 2  # not for the one whose descriptors are missing
-    zygote._selector.close()
-    for descriptor in (zygote._life, zygote._life_write, zygote._wake_read, zygote._wake_write):
-        os.close(descriptor)
-    channel.ours.close()
-    channel.theirs.close()
+    close(zygote, channel)
 
 
 def test_no_descriptors_in_the_engine(tmp_path: Path) -> None:
@@ -168,3 +173,58 @@ def test_a_network_waits_until_there_is_memory(fission: CommandLine, tmp_path: P
     assert time.monotonic() - began > 2.0
     assert column(fission.root / "net/simulation/2/out.csv") == list(range(1, 51)), done
     assert "the system makes no new process: OSError: [Errno 12] Cannot allocate memory" in done.stdout + done.stderr
+
+
+class Splits(Splitter):
+    """Has no memory for what arrives at first, or for the messages that are whole."""
+
+    def __init__(self, *failures: str) -> None:
+        super().__init__()
+        self.failures = list(failures)
+
+    def feed(self, data: Any) -> list[bytes]:
+        failure = self.failures.pop(0) if self.failures else ""
+        if failure == "arrives":
+            raise MemoryError
+        messages = super().feed(data)
+        if failure == "whole":
+            self._rest[:0] = b"".join(map(self.join, messages))  # as when `feed` itself fails before its last step
+            raise MemoryError
+        return messages
+
+
+@pytest.mark.parametrize("failures", [("arrives",), ("whole",), ("arrives", "whole", "whole")])
+def test_a_bundle_without_memory_for_it_arrives_once(failures: tuple[str, ...]) -> None:
+    channel = Channel([])
+    zygote = Zygote(channel, 10.0, "mark:")  # type: ignore[arg-type]
+    zygote._splitter = Splits(*failures)
+    channel.theirs.sendall(Splitter.join(b"one") + Splitter.join(b"two") + b"\x03\0")
+    assert zygote._read() == [b"one", b"two"]
+    channel.theirs.sendall(b"\0\0six")
+    assert zygote._read() == [b"six"]
+    close(zygote, channel)
+
+
+def test_a_zygote_that_cannot_be_started_anew_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The zygote dies, and the system refuses another one twice."""
+    refused: list[int] = []
+    revived: list[Any] = []
+    start = LocalEngine._start_zygote
+
+    def refuse(self: LocalEngine, name: Any) -> Any:
+        if len(refused) < 2:
+            refused.append(1)
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return start(self, name)
+
+    def during(engine: LocalEngine, found: dict[int, Ended]) -> bool:
+        if "now" in found[1].lines["stdout"] and not revived:
+            engine._nodes[HERE].process.kill()
+            monkeypatch.setattr(LocalEngine, "_start_zygote", refuse)
+        if not engine.nodes() and not revived:
+            revived.append(asyncio.get_running_loop().create_task(engine.revive(HERE)))
+        return bool(revived) and revived[0].done() and engine._nodes[HERE].ready.done()
+
+    run_on_engine([lingering.Leaves("session", "wait")], tmp_path, during=during)
+    assert len(refused) == 2
+    assert revived[0].exception() is None

@@ -161,7 +161,18 @@ class Zygote:
         cut = bool(flags & socket.MSG_CTRUNC)
         if numbers or cut:
             self._descriptors.add(numbers, cut=cut)
-        return self._splitter.feed(data) if data else None
+        return self._messages(data) if data else None
+
+    def _messages(self, data: bytes) -> list[bytes]:
+        """What is whole now; waits for memory where there is none, because a stream that has lost something is lost."""
+        while True:
+            before = self._splitter.pending
+            try:
+                return self._splitter.feed(data)
+            except MemoryError:
+                if self._splitter.pending != before:
+                    data = b""  # it has taken it, and only could not give the messages
+                time.sleep(SCARCE_S)
 
     def _obey(self, message: bytes) -> _Child | None:
         line, _, tail = message.partition(b"\n")

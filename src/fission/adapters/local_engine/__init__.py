@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import json
+import logging
 import os
 import pickle
 import signal
@@ -44,6 +45,8 @@ from fission.protocol.splitter import MAX_STREAM_MESSAGE, Splitter
 MOST_BUNDLE = MAX_STREAM_MESSAGE - (64 << 10)
 #: Seconds that a zygote may take to start; arbitrary, ten times what a slow board needs.
 START_S = 20.0
+#: Seconds between attempts to start a zygote anew where the system refuses it. Arbitrary.
+REVIVE_AGAIN_S = 0.5
 #: Reads that take all that a job can have left in a pipe of the largest size (1 MiB); something that outlives the job may write for ever.
 DRAIN_READS = 17
 #: What a zygote's interpreter runs. It gets our sys.path as an argument and not by PYTHONPATH, which the jobs and their
@@ -51,6 +54,8 @@ DRAIN_READS = 17
 ZYGOTE_CODE = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from fission.runtime.zygote import main; sys.exit(main(sys.argv[2:]))"
 )
+
+log = logging.getLogger("fission.engine")
 
 
 class LocalEngine:
@@ -112,12 +117,11 @@ class LocalEngine:
             title = " ".join(("fission:", *self._title.split(), "zygote", name))
             command += [*self._cleanup, str(self._pulse_interval_s), title, *self._preload]
             # a session of its own: a Ctrl-C at the terminal is for the client alone, who then stops the jobs in order
-            process = subprocess.Popen(
-                command,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            try:
+                process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True)
+            except OSError:
+                ours.close()
+                raise
         node = Node(name, process, ours)
         asyncio.get_running_loop().add_reader(ours.fileno(), self._on_channel, node)
         return node
@@ -217,10 +221,17 @@ class LocalEngine:
     async def revive(self, name: NodeName) -> None:
         """A virtual node that was lost starts again, as a new life."""
         if self._node(name).lost and not self._closed:
-            incarnation = self._nodes[name].incarnation + 1
-            self._gone.append(self._nodes[name])
-            self._nodes[name] = self._start_zygote(name)
-            self._nodes[name].incarnation = incarnation
+            before = self._nodes[name]
+            while not self._closed:
+                try:
+                    self._nodes[name] = self._start_zygote(name)
+                except OSError as why:  # no memory, no descriptors: what has ended the one before may last for a while
+                    log.warning("node %s: a zygote did not start: %s; it is tried again", name, why)
+                    await asyncio.sleep(REVIVE_AGAIN_S)
+                    continue
+                self._gone.append(before)
+                self._nodes[name].incarnation = before.incarnation + 1
+                break
 
     def freeze(self, name: NodeName) -> None:
         """A virtual node stands still, with all its jobs, until `thaw`."""
