@@ -57,9 +57,9 @@ def test_up_send_list_show_retry_cancel(fission: CommandLine, up: Running, folde
     assert re.fullmatch(r"2 of 2 pipelines are over after \d+\.\d\d s, 1 failed\n", sent.stdout)
     assert re.search(r"Failed: [0-9a-f]{32}, Bad: ValueError: cannot do None\nTraceback", sent.stderr)
     result = json.loads(fission.run("pipelines", "send", "p.yaml", "--json", exit_code=1).stdout)
-    assert (result["pipelines"], result["finished"], result["failed"]) == (2, 1, 1)
-    assert [bool(one["error"]) for one in result["each"]] == [False, True]
-    rows = json.loads(fission.run("pipelines", "list", "--json", exit_code=0).stdout)
+    assert (result["started"], result["finished"], result["failed"]) == (2, 1, 1)
+    assert [one["state"] for one in result["pipelines"]] == ["finished", "failed"]
+    rows = json.loads(fission.run("pipelines", "list", "--json", exit_code=0).stdout)["pipelines"]
     assert sorted(row["state"] for row in rows) == ["failed", "failed", "finished", "finished"]
     failed = [row["id"] for row in rows if row["state"] == "failed"]
     listed = fission.run("pipelines", "list", "--state", "failed", "--limit", "1", exit_code=0).stdout.splitlines()
@@ -79,12 +79,20 @@ def test_up_send_list_show_retry_cancel(fission: CommandLine, up: Running, folde
     not_yet = fission.run("pipelines", "send", "w.yaml", "--for", "0.2", exit_code=1)
     assert not_yet.stdout.startswith("0 of 1 pipelines are over")
     cancelled = json.loads(fission.run("pipelines", "cancel", name, "--json", exit_code=0).stdout)
-    assert cancelled == {"id": name, "done": "cancel"}
+    assert cancelled == {"pipelines": [{"id": name}], "done": "cancel"}
     again = fission.run("pipelines", "cancel", name, exit_code=2)
     assert again.stderr == f"Error: pipeline {name} is over already: it is cancelled\n"
     assert "there is no pipeline 'x'" in fission.run("pipelines", "show", "x", exit_code=2).stderr
     ids = json.loads(fission.run("pipelines", "submit", "p.yaml", "--json", exit_code=0).stdout)["pipelines"]
-    assert len(set(ids)) == 2
+    assert len({one["id"] for one in ids}) == 2
+    some = ids[0]["id"][:8]
+    assert fission.run("pipelines", "show", some, exit_code=0).stdout.startswith(f"{ids[0]['id']}: ")
+    failed = json.loads(fission.run("pipelines", "list", "--state", "failed", "--json", exit_code=0).stdout)["pipelines"]
+    again = json.loads(fission.run("pipelines", "retry", "--all-failed", "--json", exit_code=0).stdout)
+    assert {one["id"] for one in failed} <= {one["id"] for one in again["pipelines"]}
+    assert "retry needs the ID of a pipeline, or --all-failed" in fission.run("pipelines", "retry", exit_code=2).stderr
+    listed = fission.run("pipelines", "list", exit_code=0).stdout
+    assert str(folder / "gate")[:20] in listed, "its data tell a pipeline from the others"
     (folder / "u.yaml").write_text("graph: {A: Bat}\n")
     assert "no Broker has a worker 'Bat'; did you mean 'Bad'" in fission.run("pipelines", "submit", "u.yaml", exit_code=2).stderr
 
@@ -143,7 +151,7 @@ def test_up_with_keys(fission: CommandLine, folder: Path) -> None:
     (folder / "good.yaml").write_text("graph: {A: [B, C]}\n")
     sent = json.loads(fission.run("pipelines", "send", "good.yaml", "--keys", "ours", "--json", exit_code=0).stdout)
     assert (sent["finished"], sent["failed"]) == (1, 0)
-    name = sent["each"][0]["id"]
+    name = sent["pipelines"][0]["id"]
     fission.run("pipelines", "submit", "good.yaml", "--keys", "ours", exit_code=0)
     assert name in fission.run("pipelines", "list", "--keys", "ours", exit_code=0).stdout
     assert "finished" in fission.run("pipelines", "show", name, "--keys", "ours", exit_code=0).stdout
@@ -213,3 +221,34 @@ def test_help(fission: CommandLine, folder: Path, words: list[str]) -> None:
     done = fission.run("pipelines", *words, "--help", exit_code=0)
     assert done.stdout.startswith(f"Usage: fission {' '.join(['pipelines', *words])} ")
     assert "Examples:" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["pipelines", ""], ["pipelines", "s"], ["pipelines", "nothing", ""], ["pipelines", "list", "--st"]])
+def test_completion_of_a_shell(fission: CommandLine, words: list[str]) -> None:
+    """What a shell asks for while a line is typed: never a traceback."""
+    line = " ".join(["fission", *words])
+    environment = {"_FISSION_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words))}
+    done = fission.run(env=environment, exit_code=None)
+    assert "Traceback" not in done.stderr + done.stdout
+    if words == ["pipelines", ""]:
+        assert "plain,submit" in done.stdout
+
+
+def test_secrets_on_the_command_line(fission: CommandLine, folder: Path) -> None:
+    given = ["--store-arg", "password=hunter2", "--store-arg", "url=postgresql://me:hunter3@host/name"]
+    refused = fission.run("pipelines", "router", *given, exit_code=2)
+    assert "Warning: --store-arg password has a secret, which `ps` shows" in refused.stderr
+    assert (
+        "config['store'] has what looks like a secret (password, url), and a Router without keys gives it to all who ask" in refused.stderr
+    )
+    assert "hunter" not in refused.stderr + refused.stdout
+    broker = ["pipelines", "broker", "--workers", "workers", "--store", "store.Store"]
+    for secret, message in (
+        ("password", "--store-secret must be NAME=file:PATH or NAME=env:VARIABLE"),
+        ("password=hunter2", "--store-secret must be NAME=file:PATH or NAME=env:VARIABLE"),
+        ("password=env:NOT_THERE", "the environment has no variable NOT_THERE"),
+        ("password=file:not_there", "the file not_there cannot be read: No such file or directory"),
+    ):
+        done = fission.run(*broker, "--store-secret", secret, exit_code=2)
+        assert message in done.stderr
+        assert "hunter2" not in done.stderr

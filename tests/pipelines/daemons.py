@@ -32,7 +32,7 @@ import time
 from pypelinin import Worker
 from store import note
 
-__all__ = ["A", "B", "C", "D", "Bad", "Once", "Slow", "Wait", "Dies", "Exits", "Stuck"]
+__all__ = ["A", "B", "C", "D", "Bad", "Once", "Slow", "Wait", "Dies", "Exits", "Stuck", "Leaves", "World", "Spoils"]
 
 
 class A(Worker):
@@ -87,6 +87,44 @@ class Dies(Worker):
     def process(self, data):
         note("begin", "Dies", data)
         os.kill(os.getpid(), 9)
+
+
+class Leaves(Worker):
+    def process(self, data):
+        note("begin", "Leaves", data)
+        os._exit(data["data"]["code"])
+
+
+class World(Worker):
+    """What a job finds."""
+
+    def process(self, data):
+        from fission.pipelines.surroundings import describe
+
+        note("world", "World", {**data, "data": describe()})
+
+
+class Spoils(Worker):
+    """Changes what it can of its process; needs the main thread for that."""
+
+    def process(self, data):
+        import resource, signal, socket, sys
+
+        note("begin", "Spoils", data)
+        os.chdir("/")
+        os.umask(0o777)
+        os.environ["SPOILED"] = "yes"
+        os.environ.pop("RUNS")
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGALRM, lambda number, frame: None)
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        sys.path.clear()
+        sys.argv.append("spoiled")
+        sys.setrecursionlimit(400)
+        sys.stdout = sys.stderr = None
+        socket.setdefaulttimeout(0.001)
 
 
 class Exits(Worker):
@@ -204,9 +242,48 @@ class BrokenStore(Store):
 
 
 class HangingStore(Store):
+    parallel = True
+
     def save_monitoring(self, data):
         import time
         time.sleep(60)
+
+
+class OneFile(Store):
+    """As published: it reads a file, changes what it has, and writes it."""
+
+    def __init__(self, folder, **arguments):
+        super().__init__(**arguments)
+        self.file = os.path.join(folder, "values.json")
+        with open(os.path.join(folder, "made"), "a") as made:
+            made.write(f"{os.getpid()}\\n")
+
+    def save(self, info):
+        import time
+
+        values = {}
+        if os.path.exists(self.file):
+            with open(self.file) as file:
+                values = json.load(file)
+        time.sleep(0.05)
+        values[str(info["data"]["n"])] = info["worker_result"]
+        with open(self.file, "w") as file:
+            json.dump(values, file)
+
+
+class OneFileInParallel(OneFile):
+    parallel = True
+
+
+class DyingStore(Store):
+    def retrieve(self, info):
+        if info["data"]["breaks"] == "dies":
+            os.kill(os.getpid(), 9)
+        if info["data"]["breaks"] == "hangs":
+            import time
+
+            time.sleep(600)
+        return info
 
 
 class NoStore:

@@ -59,16 +59,23 @@ class Postgres:
             "-k",
             str(self._folder),
         ]
-        with open(self._log, "wb") as log:
-            self._process = subprocess.Popen(
-                [self._bin / "postgres", "-D", data, *settings], user=self._user, cwd="/", stdout=log, stderr=subprocess.STDOUT
-            )
-        eventually(self._answers, 20, lambda: f"PostgreSQL\n{self._log.read_text()}")
+        self._command = [self._bin / "postgres", "-D", data, *settings]
+        self.start()
         return self
 
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        with open(self._log, "ab") as log:
+            self._process = subprocess.Popen(self._command, user=self._user, cwd="/", stdout=log, stderr=subprocess.STDOUT)
+        eventually(self._answers, 40, lambda: f"PostgreSQL\n{self._log.read_text()}")
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """Stop the server at once, whoever is connected."""
+        self._process.send_signal(number)
+        self._process.wait(40)
+
     def __exit__(self, *_: object) -> None:
-        self._process.send_signal(signal.SIGINT)  # fast shutdown
-        self._process.wait(20)
+        self.stop()
         shutil.rmtree(self._folder)
 
     def _answers(self) -> bool:

@@ -101,14 +101,18 @@ def test_a_job_that_kills_its_process_fails_and_its_neighbours_do_not(cluster: C
     _, broker, _ = cluster.all()
     with cluster.manager() as manager:
         dies = Pipeline({Job("Dies", retries=1): None})
+        leaves = [Pipeline({Job("Leaves", {"code": code}, retries=1): None}) for code in (0, 1)]
         others = [Pipeline({Job("A"): Job("B")}) for _ in range(50)]
-        manager.start_all([*others[:25], dies, *others[25:]])
-        assert manager.wait(30), cluster.story()
-        assert manager.failed_pipelines == 1
+        manager.start_all([*others[:25], dies, *leaves, *others[25:]])
+        assert manager.wait(60), cluster.story()
+        assert manager.failed_pipelines == 3
     assert dies.error is not None
     assert dies.error["error"] == "its process died: signal 9 (SIGKILL)"
+    assert [(one.error or {})["error"] for one in leaves] == ["its process died: exit code 0", "its process died: exit code 1"]
     assert len(cluster.runs("begin", "Dies")) == 2
-    assert "died with signal 9" in broker.said
+    assert len(cluster.runs("begin", "Leaves")) == 4
+    for how in ("signal 9", "exit code 0", "exit code 1"):
+        assert f"died with {how}" in broker.said
 
 
 @pytest.mark.parametrize(("breaks", "error"), [("retrieve", "OSError: the store is gone"), ("save", "OSError: the store is full")])
@@ -124,7 +128,7 @@ def test_a_broken_store_fails_the_job_and_stops_no_daemon(cluster: Cluster, brea
     assert "store.py" in broken.error["traceback"]
     assert well.error is None
     assert all(daemon.process.poll() is None for daemon in daemons)
-    assert "cannot save monitoring information: OSError('no monitoring')" in daemons[1].said
+    assert "cannot save monitoring information: OSError: no monitoring" in daemons[1].said
 
 
 def test_monitoring(cluster: Cluster) -> None:

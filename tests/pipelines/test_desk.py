@@ -122,7 +122,7 @@ CHAIN = Pipeline({Job("A", retries=1): Job("B")}, data={"n": 1})
 def test_a_pipelines_way(talk: Talk) -> None:
     assert talk.add("x", CHAIN) == {"answer": "pipeline accepted", "pipeline id": "x"}
     (answer,) = talk.exchange()
-    assert answer["pipelines"] == [{"id": "x", "after": [[], [0]], "retries": [1, 0], "known": {}}]
+    assert answer["pipelines"] == [{"id": "x", "after": [[], [0]], "retries": [1, 0], "known": {}, "attempts before": 0}]
     assert talk.exchange(run=[["x", 0, 1]]) == [], "there is nothing to be told yet"
     assert json.loads(talk.fake.tasks[0].body) == {"id": "x-0", "worker": "A", "data": {"n": 1}, "timeout": None, "attempt": 1}
     told: list[bytes] = []
@@ -298,13 +298,15 @@ def test_cancel_and_retry(talk: Talk) -> None:
     assert "there is no pipeline 'z'" in talk.ask(**{"command": "retry", "pipeline id": "z"})["error"]
     talk.ask(**{"command": "cancel", "pipeline id": "x"})
     assert [row["state"] for row in talk.ask(command="pipelines", states=["cancelled"])["pipelines"]] == ["cancelled"]
-    assert "a pipeline is waiting, cancelled, failed, finished; not 'lost'" in talk.ask(command="pipelines", states=["lost"])["error"]
+    assert (
+        "a pipeline is waiting, running, cancelled, failed, finished; not 'lost'" in talk.ask(command="pipelines", states=["lost"])["error"]
+    )
 
 
 MALFORMED = [
     (b"", "must be JSON"),
     (b"\xff\xfe", "must be JSON"),
-    (b"[" * 100_000, "must be JSON"),
+    (b"[" * 100_000, "must be JSON of at most 120 levels"),
     (b"[]", "must be a JSON object, is a list"),
     (b"{}", "has no 'command'"),
     (b'{"command": 3}', "'command' must be str, is int"),
@@ -315,7 +317,7 @@ MALFORMED = [
     (b'{"command": "add pipeline", "pipeline id": "x", "pipeline": {"jobs": [], "graph": []}}', "must have at least one job"),
     (b'{"command": "add pipeline", "pipeline id": "x", "pipeline": {"jobs": [{"worker_name": "A"}], "graph": [[0, 0]]}}', "no starter"),
     (b'{"command": "exchange", "pipeliner": "p", "number": 1, "run": [["x", "0", 1]]}', "must be rows of (str, int, int)"),
-    (b'{"command": "pulse", "broker": "b", "workers": ["no name"]}', "must be an id"),
+    (b'{"command": "pulse", "broker": "b", "workers": ["no name"]}', "must be the name of a class"),
     (b'{"command": "ended since", "number": true}', "'number' must be int, is bool"),
     (b'{"command": "ended since", "number": 1180591620717411303424}', "'number' must be at most"),
     (b" " * (LIMIT + 1), f"has at most {LIMIT} bytes"),

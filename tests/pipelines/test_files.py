@@ -45,7 +45,7 @@ def test_one_worker_twice(tmp_path: Path) -> None:
         ("graph: {A: B}\njobs: {A: 3}", "what is said of A must be names and values"),
         ("graph: {A: B}\njobs: [A]", "jobs must say something by name"),
         ("graph: {A: {B: C}}", "must consist of names of jobs, has {'B': 'C'}"),
-        ("graph: [A, B]", "a graph must be names with what comes behind them, or a list of pairs"),
+        ("graph: [A, B]", "a graph must be names with what comes after them, or a list of pairs"),
         ("graph: {A: B, B: A}", "no starter"),
         ("- graph: {A: B}\n- graph: {A: B, B: C, C: B}", "p.yaml, pipeline 2: the pipeline has a circle"),
         ("graph: {A: B}\ndata: 3", "data must be a dict or None, is 3"),
@@ -69,3 +69,81 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read_pipelines(tmp_path / "p.yaml")
     with pytest.raises(PipelineError, match="is not JSON"):
         read_pipelines(written(tmp_path, "graph: {A: B}", "p.json"))
+
+
+TWICE = [
+    ("graph: {W: [], W: [After]}\n", "W", 1, 1),
+    ("graph:\n  W: []\n  X: W\n  W: [After]\n", "W", 2, 4),
+    ("graph: {A: B}\ndata: {x: 1}\ndata: {x: 2}\n", "data", 2, 3),
+    ("graph: {A: B}\ndata:\n  deep:\n    - {x: 1}\n    - y: 1\n      'y': 2\n", "y", 5, 6),
+    ("graph: {A: B}\njobs:\n  A:\n    retries: 1\n    timeout: 2\n    retries: 3\n", "retries", 4, 6),
+    ("- graph: {A: B}\n- graph: {A: B}\n  graph: {A: C}\n", "graph", 2, 3),
+]
+TWICE_JSON = [
+    ('{"graph": {"W": [], "W": ["After"]}}', "W", 1, 1),
+    ('{"graph": {"A": "B"},\n "data": {"x": "W: {",\n "x": [\n{"y": 1}]}}', "x", 2, 3),
+    ('[{"graph": {"A": "B"}},\n{"graph": {"A": "B"}, "data": [{"k":\n1, "\\u006b": 2}]}]', "k", 2, 3),
+    ('{"graph": {"A": "B"}, "data": {"a": {"b": {"c": 1,\n\n"c": 1}}, "c": 2, "b": 3}}', "c", 1, 3),
+]
+
+
+@pytest.mark.parametrize(("text", "key", "first", "second"), TWICE)
+def test_a_key_that_is_there_twice_is_refused_with_both_lines(tmp_path: Path, text: str, key: str, first: int, second: int) -> None:
+    with pytest.raises(PipelineError) as found:
+        read_pipelines(written(tmp_path, text))
+    assert f"p.yaml:{second}: the key '{key}' is there twice, in lines {first} and {second}: leave one" in str(found.value)
+
+
+@pytest.mark.parametrize(("text", "key", "first", "second"), TWICE_JSON)
+def test_the_same_in_json(tmp_path: Path, text: str, key: str, first: int, second: int) -> None:
+    with pytest.raises(PipelineError) as found:
+        read_pipelines(written(tmp_path, text, "p.json"))
+    assert f"p.json:{second}: the key '{key}' is there twice, in lines {first} and {second}: leave one" in str(found.value)
+
+
+def test_a_key_that_is_there_once_in_several_places(tmp_path: Path) -> None:
+    text = "base: &b {retries: 1}\n".join(["", "graph: {A: B, B: C}\njobs: {A: {<<: *b, retries: 2}, B: *b}\n"])
+    with pytest.raises(PipelineError) as found:
+        read_pipelines(written(tmp_path, text))
+    assert "twice" not in str(found.value), "what a merge brings may be written again"
+    read_pipelines(written(tmp_path, json.dumps({"graph": {"A": "B", "B": "A1"}, "data": {"A": {"A": ["A", "A"]}, "x": "A"}}), "p.json"))
+
+
+def test_all_faults_of_a_file_are_reported_together(tmp_path: Path) -> None:
+    text = """
+- graph: {A: B, 'no name': 3}
+  dta: {x: 1}
+  jobs: {A: {retry: 1, retries: -1, timeout: 0}, C: {}}
+  data: 3
+  priority: high
+- graph: {A: B, B: A}
+- 3
+- graph: {X: Y}
+  graph: {X: Z}
+  data: {x: 1, x: 2}
+"""
+    with pytest.raises(PipelineError) as found:
+        read_pipelines(written(tmp_path, text))
+    said = str(found.value)
+    for fault in (
+        "pipeline 1: a pipeline has no 'dta'; did you mean 'data'?",
+        "pipeline 1: a graph must consist of names of jobs, has 3",
+        "pipeline 1: A has no 'retry'",
+        "pipeline 1: A: retries must be",
+        "pipeline 1: A: timeout must be",
+        "pipeline 1: a pipeline's data must be a dict or None, is 3",
+        "pipeline 2: the pipeline has no starter",
+        "pipeline 3: a pipeline must have a graph, is 3",
+        "the key 'graph' is there twice, in lines 9 and 10",
+        "the key 'x' is there twice, in lines 11 and 11",
+    ):
+        assert fault in said, said
+    assert len(said.splitlines()) == 11, said
+
+
+def test_a_priority(tmp_path: Path) -> None:
+    (found,) = read_pipelines(written(tmp_path, "graph: {A: B}\npriority: 7\n"))
+    assert found.priority == 7
+    for priority in ("high", "1.5", "true", "1001"):
+        with pytest.raises(PipelineError, match="a pipeline's priority must be a whole number from -1000 to 1000"):
+            read_pipelines(written(tmp_path, f"graph: {{A: B}}\npriority: {priority}\n"))

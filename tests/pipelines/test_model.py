@@ -94,7 +94,8 @@ def test_bad_data(data: Any, message: str) -> None:
 def test_data_that_contain_themselves() -> None:
     data: dict[str, Any] = {}
     data["me"] = data
-    with pytest.raises(PipelineError, match="must be of what JSON has"):
+    data["both"] = [data, data]
+    with pytest.raises(PipelineError, match="must be nested at most 100 levels deep"):
         Job("A", data)
 
 
@@ -104,11 +105,13 @@ def test_data_that_contain_themselves() -> None:
         ({"worker_name": 3}, "must be the name of a class, is 3"),
         ({"worker_name": ""}, "must be the name of a class, is ''"),
         ({"worker_name": "not a name"}, "must be the name of a class"),
-        ({"worker_name": "A" * 300}, "must be the name of a class"),
-        ({"worker_name": "A", "retries": -1}, "A: retries must be a whole number from 0 on, is -1"),
+        ({"worker_name": "A" * 300}, "must have at most 200 characters, has 300: AAA"),
+        ({"worker_name": "A", "retries": 10**400}, "retries must be a whole number from 0 to 1000000"),
+        ({"worker_name": "A", "timeout": 10**400}, "timeout must be a number of seconds"),
+        ({"worker_name": "A", "retries": -1}, "A: retries must be a whole number from 0 to 1000000, is -1"),
         ({"worker_name": "A", "retries": True}, "retries must be a whole number"),
         ({"worker_name": "A", "retries": 1.5}, "retries must be a whole number"),
-        ({"worker_name": "A", "timeout": 0}, "timeout must be a number of seconds above 0 or None, is 0"),
+        ({"worker_name": "A", "timeout": 0}, "timeout must be a number of seconds above 0, at most 1e.09, or None, is 0"),
         ({"worker_name": "A", "timeout": float("inf")}, "timeout must be a number"),
         ({"worker_name": "A", "timeout": "3"}, "timeout must be a number"),
     ],

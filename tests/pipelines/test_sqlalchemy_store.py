@@ -9,7 +9,7 @@ import pytest
 
 from fission.adapters.sqlalchemy_store import SqlPipelines
 from fission.errors import UserError
-from fission.protocol.pipeline_records import EndRecord, JobRecord
+from fission.protocol.pipeline_records import EndRecord, JobRecord, NewPipeline
 from tests.pipelines.postgres import Postgres
 
 
@@ -29,11 +29,15 @@ def end(pipeline: str, state: str = "finished", error: str = "") -> EndRecord:
     return EndRecord(pipeline, state, 20.0, 2.5, error=error)
 
 
+def ids(store: SqlPipelines) -> list[str]:
+    return [name for name, _ in store.waiting()]
+
+
 def test_pipelines_are_kept_in_order_and_once(store: SqlPipelines) -> None:
-    store.add([("b", "{}", 1.0), ("a", "{}", 2.0)])
-    store.add([("a", "other", 3.0), ("c", "{}", 4.0)])
+    store.add([NewPipeline("b", "{}", 1.0), NewPipeline("a", "{}", 2.0)])
+    store.add([NewPipeline("a", "other", 3.0), NewPipeline("c", "{}", 4.0)])
     store.add([])
-    assert store.waiting() == ["b", "a", "c"]
+    assert ids(store) == ["b", "a", "c"]
     assert store.rows(["a", "nothing"])["a"].body == "{}"
     assert [row.pipeline for row in store.listed(None, None, 2)] == ["c", "a"]
     before = store.listed(None, None, 2)[-1].order
@@ -42,14 +46,14 @@ def test_pipelines_are_kept_in_order_and_once(store: SqlPipelines) -> None:
 
 def test_what_was_committed_outlives_the_store_and_the_rest_does_not(place: str) -> None:
     first = SqlPipelines(place)
-    first.add([("a", "{}", 1.0)])
+    first.add([NewPipeline("a", "{}", 1.0)])
     first.record([JobRecord("a", 0, "finished", 1)])
     first.commit()
-    first.add([("b", "{}", 1.0)])
+    first.add([NewPipeline("b", "{}", 1.0)])
     first.close()
     first.close()
     second = SqlPipelines(place)
-    assert second.waiting() == ["a"]
+    assert ids(second) == ["a"]
     assert second.jobs(["a"]) == {"a": [JobRecord("a", 0, "finished", 1)]}
     second.close()
 
@@ -66,13 +70,13 @@ def test_jobs_are_replaced_by_what_is_newer(store: SqlPipelines) -> None:
 
 def test_an_end_is_counted_once(store: SqlPipelines) -> None:
     assert store.last_end() == 0
-    store.add([(name, "{}", 1.0) for name in "abc"])
+    store.add([NewPipeline(name, "{}", 1.0) for name in "abc"])
     assert [(one.pipeline, one.number) for one in store.end([end("b"), end("a", "failed", "{}"), end("b"), end("nothing")])] == [
         ("b", 1),
         ("a", 2),
     ]
     assert store.end([end("a")]) == []
-    assert store.waiting() == ["c"]
+    assert ids(store) == ["c"]
     assert [(one.pipeline, one.state, one.number, one.error) for one in store.ended_since(0, 10)] == [
         ("b", "finished", 1, ""),
         ("a", "failed", 2, "{}"),
@@ -85,13 +89,13 @@ def test_an_end_is_counted_once(store: SqlPipelines) -> None:
 
 def test_a_retried_pipeline_keeps_its_finished_jobs_and_ends_with_a_new_number(place: str) -> None:
     store = SqlPipelines(place)
-    store.add([("a", "{}", 1.0)])
+    store.add([NewPipeline("a", "{}", 1.0)])
     assert not store.reopen("a")
     store.record([JobRecord("a", 0, "finished", 1), JobRecord("a", 1, "failed", 1)])
     store.end([end("a", "failed")])
     assert store.reopen("a")
     assert not store.reopen("a")
-    assert store.waiting() == ["a"]
+    assert ids(store) == ["a"]
     assert store.jobs(["a"]) == {"a": [JobRecord("a", 0, "finished", 1)]}
     assert store.ended_since(0, 10) == []
     store.commit()
@@ -110,7 +114,7 @@ def test_workers_are_remembered(store: SqlPipelines) -> None:
 
 def test_many_names_at_once(store: SqlPipelines) -> None:
     names = [f"p{number}" for number in range(3000)]
-    store.add([(name, "{}", 1.0) for name in names])
+    store.add([NewPipeline(name, "{}", 1.0) for name in names])
     store.record([JobRecord(name, 0, "finished", 1) for name in names])
     assert len(store.rows(names)) == len(store.jobs(names)) == 3000
     assert len(store.end([end(name) for name in names])) == 3000
@@ -119,7 +123,7 @@ def test_many_names_at_once(store: SqlPipelines) -> None:
 
 @pytest.mark.slow
 def test_a_second_router_is_refused(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fission.adapters.sqlalchemy_store.LOCK_WAIT_S", 0.3)
+    monkeypatch.setattr("fission.adapters.sqlalchemy_opening.LOCK_WAIT_S", 0.3)
     first = SqlPipelines(place)
     with pytest.raises(UserError, match="belongs to another Router that is running: there can be only one"):
         SqlPipelines(place)

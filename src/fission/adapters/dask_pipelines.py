@@ -136,14 +136,16 @@ class DaskCluster:
             await asyncio.wait_for(self._scheduler.close(reason="the Router ends"), 0.5)
 
     def run(self, tasks: Sequence[Task]) -> None:
-        by_worker: dict[str, list[Task]] = {}
+        alike: dict[tuple[str, int], list[Task]] = {}
         for task in tasks:
-            by_worker.setdefault(task.worker, []).append(task)
-        for worker, some in by_worker.items():
+            alike.setdefault((task.worker, task.priority), []).append(task)
+        for (worker, priority), some in alike.items():
             keys = [f"{worker}-{next(self._numbers)}" for _ in some]
             for key, task in zip(keys, some, strict=True):
                 self._keys[task.pipeline, task.job, task.attempt] = key
-            futures = self._client.map(run_job, [task.body for task in some], key=keys, pure=False, resources={f"{RESOURCE}{worker}": 1})
+            wanted = {f"{RESOURCE}{worker}": 1}
+            bodies = [task.body for task in some]
+            futures = self._client.map(run_job, bodies, key=keys, pure=False, resources=wanted, priority=priority)
             for key, task, future in zip(keys, some, futures, strict=True):
                 self._tasks[key] = (task, future)
 
@@ -247,6 +249,7 @@ async def serve(
     workers: Iterable[str],
     run: Callable[[str], tuple[str, str] | None],
     ready: Callable[[str], None],
+    leaves: Callable[[], None],
     *,
     security: Any = None,
 ) -> None:
@@ -257,8 +260,9 @@ async def serve(
         name: for people.
         broker: whose process it is.
         workers: names of what this process can run.
-        run: called with the body of each job, in a thread; returns None or (error, traceback).
+        run: called with the body of each job, in one of Dask's threads; returns None or (error, traceback).
         ready: called with the process's address when it can be given jobs.
+        leaves: called right before the process ends because it has lost its scheduler.
     """
     dask.config.set(SETTINGS)
     _quiet()
@@ -273,6 +277,7 @@ async def serve(
         plugins=(_Jobs(run),),
         heartbeat_interval="5s",
     )
+    worker.on_end = leaves
     await worker
     ready(worker.address)
     await asyncio.Event().wait()  # the worker's end is the process's
@@ -284,8 +289,12 @@ class _Worker(Worker):
     It has none of Dask's web pages.
     """
 
+    #: Called right before the process ends.
+    on_end: Callable[[], None]
+
     def start_http_server(self, *args: Any, **options: Any) -> None:
         """Called by Dask."""
 
     async def close(self, timeout: float = 0, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        self.on_end()
         os._exit(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,9 +51,11 @@ class SqlResults:
             UserError: it cannot be opened.
         """
         try:
-            url = make_url(place) if "://" in place else URL.create("sqlite", database=place)
+            url = make_url(place) if "://" in place else URL.create("sqlite", database=os.path.abspath(place))
         except ArgumentError:
-            raise UserError(f"{place!r} is no URL of a database: postgresql://USER:PASSWORD@HOST:PORT/NAME, or a file's path") from None
+            raise UserError(
+                "the store's place must be postgresql://USER:PASSWORD@HOST:PORT/NAME or a file's path, is no URL of a database"
+            ) from None
         if url.drivername == "postgresql":
             url = url.set(drivername="postgresql+psycopg")
         is_sqlite = url.get_backend_name() == "sqlite"
@@ -115,5 +118,5 @@ class SqlResults:
 
 
 def _set_sqlite(connection: Any, record: object) -> None:
-    for pragma in ("busy_timeout=20000", "journal_mode=WAL", "synchronous=NORMAL"):
+    for pragma in ("busy_timeout=20000", "journal_mode=WAL", "synchronous=FULL"):
         connection.execute(f"PRAGMA {pragma}")

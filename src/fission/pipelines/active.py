@@ -25,6 +25,9 @@ class Active:
         holder: id of the Pipeliner that has it; empty: none.
         attempts: by job that runs: the attempt, and since when (monotonic seconds).
         records: how jobs ended.
+        priority: of the pipeline.
+        turn: its place among those that wait, as `WaitingQueue.add` has it; 0: none yet.
+        attempts_before: attempts up to this number may have been made of its jobs; new ones have larger numbers.
     """
 
     pipeline: str
@@ -35,6 +38,14 @@ class Active:
     holder: str = ""
     attempts: dict[int, tuple[int, float]] = field(default_factory=dict)
     records: dict[int, JobRecord] = field(default_factory=dict)
+    priority: int = 0
+    turn: int = 0
+    attempts_before: int = 0
+
+    @property
+    def running(self) -> bool:
+        """Whether one of its jobs has begun."""
+        return bool(self.attempts or self.records)
 
     @classmethod
     def of(cls, row: PipelineRow, records: list[JobRecord]) -> Active:
@@ -44,7 +55,15 @@ class Active:
         for before, behind in body["graph"]:
             if behind is not None:
                 after[behind].append(before)
-        return cls(row.pipeline, row.accepted, body["jobs"], after, body.get("data"), records={one.job: one for one in records})
+        return cls(
+            row.pipeline,
+            row.accepted,
+            body["jobs"],
+            after,
+            body.get("data"),
+            records={one.job: one for one in records},
+            priority=row.priority,
+        )
 
     def plan(self) -> dict[str, Any]:
         """What a Pipeliner gets: nothing of the data."""
@@ -58,7 +77,8 @@ class Active:
                 self.attempts[job][0] if job in self.attempts else 0,
                 record.error if record else "",
             ]
-        return {"id": self.pipeline, "after": self.after, "retries": [job.get("retries", 0) for job in self.jobs], "known": known}
+        retries = [job.get("retries", 0) for job in self.jobs]
+        return {"id": self.pipeline, "after": self.after, "retries": retries, "known": known, "attempts before": self.attempts_before}
 
     def task(self, job: int, attempt: int) -> Task:
         """What the cluster gets."""
@@ -71,7 +91,7 @@ class Active:
             "timeout": written.get("timeout"),
             "attempt": attempt,
         }
-        return Task(self.pipeline, job, attempt, written["worker_name"], json.dumps(body, separators=(",", ":")))
+        return Task(self.pipeline, job, attempt, written["worker_name"], json.dumps(body, separators=(",", ":")), self.priority)
 
     def job_id(self, job: int) -> str:
         """What a store gets as ``job id``: the same for every run of the job."""

@@ -9,21 +9,25 @@ import logging
 import os
 import signal
 import socket
-import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fission.errors import UserError
-from fission.pipelines import monitoring
+from fission.errors import RemoteProtocolError, UserError
+from fission.pipelines.answers import Configuration, configuration, router_of
 from fission.pipelines.daemon import ask, host_of, protect_with, quiet_logger, read_keys, sigterm_ends, tls_of
 from fission.pipelines.errors import DaemonError, KeysRefused, RouterAnswer, RouterUnreachable
+from fission.pipelines.hidden import scrubber
 from fission.pipelines.jobs import JobRunner, load_workers, new_store
+from fission.pipelines.main_thread import MainThread
+from fission.pipelines.messages import decode, take
+from fission.pipelines.monitoring import Monitor, cluster_ip
 from fission.pipelines.nest import Nest, why
 from fission.pipelines.slots import Doing, Slots
+from fission.pipelines.store_host import Rendezvous, SharedStore, host
 
 if TYPE_CHECKING:
     from fission.adapters.zmq_api import ApiClient, Listener
@@ -69,19 +73,23 @@ class Broker:
         number_of_workers: int | None = None,
         *,
         keys: str | Path | None = None,
+        store_arguments: Mapping[str, Any] | None = None,
     ) -> None:
         """Args:
             api, broadcast: the Router's addresses, ``tcp://HOST:PORT``.
-            store_class: makes a store of the arguments in the Router's ``config['store']``.
+            store_class: makes a store of the arguments in the Router's ``config['store']``. One for this Broker, whose methods are
+                called one after the other; with a class attribute ``parallel = True`` one in each worker process.
             workers: name of a module whose ``__all__`` names the workers.
             poll_time: milliseconds between two looks at time limits, at most 50.
             number_of_workers: processes; default: as many as there are CPUs.
             keys: the Router's, the folder of `fission keys`; None: it has none.
+            store_arguments: more arguments of the store, instead of the Router's of these names; never sent or logged. For secrets.
 
         Raises:
             DaemonError: one of them cannot be.
         """
         self._api = api
+        self._store_arguments = dict(store_arguments or {})
         self._broadcast = broadcast
         self._keys = read_keys(keys)
         self.logger = logger if logger is not None else quiet_logger(logger_name)
@@ -97,9 +105,11 @@ class Broker:
         self._processes = [_Process() for _ in range(number)]
         self._name = uuid.uuid4().hex
         self._router = ""
-        self._configuration: dict[str, Any] = {}
+        self._configuration: Configuration
+        self._scrub: Callable[[str], str] = str
+        self._rendezvous = Rendezvous() if getattr(store_class, "parallel", False) is not True else None
+        self._store_process = _Process(name="store")
         self._store: Any = None
-        self._monitor: threading.Thread | None = None
         self._there = True
         self._trouble = ""  # what was said of a Router that is not there
         self._known_addresses: set[str] = set()
@@ -114,7 +124,7 @@ class Broker:
         """
         from fission.adapters.zmq_api import ApiClient, Listener
 
-        self._slots = Slots(self.number_of_workers)
+        self._slots = Slots(self.number_of_workers + 1)  # the last one is for the store's process
         self.logger.info("Starting worker processes")
         self._nest = Nest(_prepare, self._live)
         try:
@@ -137,27 +147,66 @@ class Broker:
                         client.request(json.dumps(self._pulse() | {"leave": True}).encode(), 0.5, again=0.5)
         finally:
             self._nest.close()
+            if self._rendezvous is not None:
+                self._rendezvous.close()
 
     # the worker processes
 
     def _live(self, slot: int, told: Mapping[str, Any]) -> None:
-        """A worker process's life, in the process."""
+        """The life of a worker process, or of the store's, in the process."""
         from fission.adapters.dask_pipelines import serve
 
-        run = JobRunner(self._workers, self.StoreClass, told["store"], self._slots, slot)
-        asyncio.run(
-            serve(
-                told["scheduler"],
-                told["name"],
-                self._name,
-                self._workers,
-                run,
-                lambda at: self._slots.lives_at(slot, at),
-                security=tls_of(self._keys),
+        rendezvous = self._rendezvous
+        if rendezvous is not None and slot == self.number_of_workers:
+            host(rendezvous, lambda: new_store(self.StoreClass, told["store"]), self._slots, slot)
+            return
+        if rendezvous is None:
+            make_store: Callable[[], Any] = lambda: new_store(self.StoreClass, told["store"])  # noqa: E731
+        else:
+            make_store = lambda: SharedStore(rendezvous)  # noqa: E731
+        jobs = MainThread(JobRunner(self._workers, make_store, self._slots, slot, scrubber(told["store"], self._store_arguments)))
+        jobs.beside(
+            lambda: asyncio.run(
+                serve(
+                    told["scheduler"],
+                    told["name"],
+                    told["broker"],
+                    self._workers,
+                    jobs,
+                    lambda at: self._slots.lives_at(slot, at),
+                    lambda: self._slots.leaves(slot),
+                    security=tls_of(self._keys),
+                )
             )
         )
+        jobs.serve()
+
+    def _start_store(self, now: float) -> None:
+        """The store's process, if there is to be one and it is not there."""
+        process = self._store_process
+        if self._rendezvous is not None and not process.pid and now >= process.start_at:
+            process.pid, process.started = -1, now
+            self._nest.start(self.number_of_workers, {"store": self._arguments()})
+
+    def _store_ended(self, news: Mapping[str, Any], now: float) -> None:
+        process = self._store_process
+        if "status" not in news:
+            process.pid = news["pid"]
+            if process.router != self._router:
+                self._end(process)
+            return
+        process.deaths = process.deaths + 1 if now - process.started < LIVED_S else 1
+        process.pid, process.start_at = 0, now + BACK_OFF_S[min(process.deaths, len(BACK_OFF_S)) - 1]
+        if process.router == self._router and not process.killed:
+            self.logger.error("The store's process %s died with %s; starting it again", news["pid"], why(news["status"]))
+        process.router, process.killed = self._router, False
+        self._slots.end(self.number_of_workers)
+
+    def _arguments(self) -> dict[str, Any]:
+        return {**self._configuration.store, **self._store_arguments}
 
     def _start_missing(self, now: float) -> None:
+        self._start_store(now)
         for slot, process in enumerate(self._processes):
             if not process.pid and now >= process.start_at:
                 self._slots.lives_at(slot, "")
@@ -165,16 +214,18 @@ class Broker:
                 process.pid, process.router, process.started = -1, self._router, now
                 process.killed = False
                 process.name = name = f"{socket.gethostname()}-{os.getpid()}-{slot}-{uuid.uuid4().hex[:6]}"
-                port = self._configuration["fission"]["scheduler port"]
                 protocol = "tls" if self._keys is not None else "tcp"
-                scheduler = f"{protocol}://{host_of(self._api)}:{port}"
-                self._nest.start(slot, {"name": name, "scheduler": scheduler, "store": self._configuration["store"]})
+                scheduler = f"{protocol}://{host_of(self._api)}:{self._configuration.scheduler_port}"
+                self._nest.start(slot, {"name": name, "broker": self._name, "scheduler": scheduler, "store": self._arguments()})
 
     def _hear_nest(self, client: ApiClient, now: float) -> None:
         news = self._nest.hear()
         if news is None:
             raise DaemonError("the process that starts the worker processes has died; start the Broker again")
         for one in news:
+            if one["slot"] == self.number_of_workers:
+                self._store_ended(one, now)
+                continue
             process = self._processes[one["slot"]]
             if "status" not in one:
                 process.pid = one["pid"]
@@ -184,19 +235,20 @@ class Broker:
             doing, address = self._slots.doing(one["slot"]), self._slots.address(one["slot"])
             process.deaths = process.deaths + 1 if now - process.started < LIVED_S else 1
             process.pid, process.start_at = 0, now + BACK_OFF_S[min(process.deaths, len(BACK_OFF_S)) - 1]
+            left = self._slots.has_left(one["slot"])
             self._slots.end(one["slot"])
             if process.router != self._router:
                 process.start_at = now
             elif address:
                 self._slots.lives_at(one["slot"], "")
                 how = why(one["status"])
-                if doing is not None and one["status"]:  # exit code 0: it has lost the Router
+                if doing is not None and not left:
                     if not process.killed:
                         self.logger.error("Worker process %s died with %s while it ran %s (%s)", one["pid"], how, doing.worker, doing.job)
                     self._tell(client, address, doing, f"its process died: {how}", dead=True, node=process.name)
                 else:
                     self._tell(client, address, None, "", dead=True)
-            elif one["status"]:
+            else:
                 self.logger.warning("Worker process %s could not reach the Router: %s", one["pid"], why(one["status"]))
 
     def _tell(self, client: ApiClient, process: str, doing: Doing | None, error: str, *, dead: bool, node: str = "") -> bool:
@@ -230,14 +282,18 @@ class Broker:
         if still is not None and (still.job, still.attempt, still.since) == (doing.job, doing.attempt, doing.since):
             self._processes[slot].killed = True
             self._end(self._processes[slot])
+            in_store = self._slots.doing(self.number_of_workers)
+            if in_store is not None and in_store.job == doing.job:  # or the next job would wait for this one's call of the store
+                self._store_process.killed = True
+                self._end(self._store_process)
 
     # the main loop
 
     def _work(self, client: ApiClient, listener: Listener) -> None:
         self.logger.info("Broker started")
         self._ask_configuration(client)
-        self._store = new_store(self.StoreClass, self._configuration["store"])
-        self._ip = monitoring.cluster_ip(host_of(self._api))
+        self._make_store()
+        self._monitor = Monitor(self.logger, cluster_ip(host_of(self._api)), self.number_of_workers)
         next_pulse = next_monitoring = 0.0
         while True:
             now = time.monotonic()
@@ -247,8 +303,8 @@ class Broker:
                 next_pulse = now + PULSE_S
                 self._send_pulse(client)
             if now >= next_monitoring:
-                next_monitoring = now + float(self._configuration["monitoring interval"])
-                self._begin_monitoring()
+                next_monitoring = now + self._configuration.interval_s
+                self._monitor.begin(self._store, self._running(), self._scrub)
             for _, body in listener.hear(min(LOOK_S, self.poll_time / 1000)):
                 self._kill_cancelled(body)
             now = time.monotonic()
@@ -256,6 +312,23 @@ class Broker:
             self._look_at_limits(client, now)
             if self._there and self._known_addresses != set(self._addresses()):
                 next_pulse = now  # a process has come or gone: the Router must know whose it is
+
+    def _make_store(self) -> None:
+        """The Broker's own way to the store, for monitoring.
+
+        Raises:
+            DaemonError: the store cannot be constructed.
+        """
+        try:
+            if self._rendezvous is None:
+                self._store = new_store(self.StoreClass, self._arguments())
+                return
+            self._store_process.router = self._router
+            self._start_store(time.monotonic())
+            self._store = SharedStore(self._rendezvous)
+            self._store.check()
+        except DaemonError as error:
+            raise DaemonError(self._scrub(str(error))) from None
 
     def _addresses(self) -> list[str]:
         return [address for slot, process in enumerate(self._processes) if process.pid and (address := self._slots.address(slot))]
@@ -272,8 +345,11 @@ class Broker:
         told = False
         while True:
             try:
-                self._configuration = ask(client, self._api, request, ANSWER_S)
+                answer = ask(client, self._api, request, ANSWER_S)
+                self._configuration = configuration(answer)
                 break
+            except RemoteProtocolError as error:
+                raise DaemonError(f"what answers at {self._api} is no Router: {error}") from None
             except RouterUnreachable as error:
                 if isinstance(error, KeysRefused) and not self._router:
                     raise DaemonError(str(error)) from None
@@ -282,27 +358,28 @@ class Broker:
                 told = True
             except RouterAnswer as error:
                 raise DaemonError(str(error)) from None
-        self._router = self._configuration["fission"]["router"]
-        shown = {name: value for name, value in self._configuration.items() if name != "fission"}
-        self.logger.info("[API] Reply from router: %s", shown)
+        self._router = self._configuration.router
+        self._scrub = scrubber(self._arguments(), self._store_arguments)
+        shown = {name: value for name, value in answer.items() if name != "fission"}
+        self.logger.info("[API] Reply from router: %s", self._scrub(str(shown)))
 
     def _send_pulse(self, client: ApiClient) -> None:
         try:
-            answer = ask(client, self._api, self._pulse(), ANSWER_S)
+            router = router_of(ask(client, self._api, self._pulse(), ANSWER_S))
         except RouterUnreachable as error:
             before, self._trouble = self._trouble, str(error) if isinstance(error, KeysRefused) else "The Router does not answer"
             if self._trouble != before:
                 self.logger.warning("%s; asking again", self._trouble)
             self._there = False
             return
-        except RouterAnswer as error:
+        except (RouterAnswer, RemoteProtocolError) as error:
             self.logger.error("The Router: %s", error)
             return
-        if answer["fission"]["router"] != self._router:
+        if router != self._router:
             self.logger.info("The Router was started anew: so are the worker processes")
             self._ask_configuration(client)
             self._name = uuid.uuid4().hex
-            for process in self._processes:  # what they run counts no more
+            for process in (*self._processes, self._store_process):  # what they run counts no more
                 self._end(process)
         elif not self._there:
             self.logger.info("The Router is back")
@@ -310,8 +387,8 @@ class Broker:
 
     def _kill_cancelled(self, body: bytes) -> None:
         try:
-            jobs = set(json.loads(body)["jobs"])
-        except (ValueError, KeyError, TypeError):
+            jobs = {job for job in take(decode(body), "jobs", list) if isinstance(job, str)}
+        except RemoteProtocolError:
             return
         for slot, process in enumerate(self._processes):
             doing = self._slots.doing(slot) if process.pid > 0 else None
@@ -319,26 +396,8 @@ class Broker:
                 self.logger.info("Job %s (%s) was cancelled", doing.job, doing.worker)
                 self._kill(slot, doing)
 
-    def _begin_monitoring(self) -> None:
-        """Monitors in a thread: a slow store, or a file system that hangs, must not stop the pulses."""
-        if self._monitor is not None and self._monitor.is_alive():
-            self.logger.warning("The store is still busy with the last monitoring information")
-            return
-        running = [(one.pid, self._slots.doing(slot)) for slot, one in enumerate(self._processes) if one.pid > 0]
-        self._monitor = threading.Thread(target=self._save_monitoring, args=(running,), name="monitoring", daemon=True)
-        self._monitor.start()
-
-    def _save_monitoring(self, running: Sequence[tuple[int, Doing | None]]) -> None:
-        try:
-            mine = monitoring.process_data(os.getpid(), "broker") or {}
-            mine |= {"number of workers": self.number_of_workers, "active workers": sum(doing is not None for _, doing in running)}
-            others = [monitoring.process_data(pid, "worker", doing) for pid, doing in running]
-            data = {"host": monitoring.host_data(self._ip), "timestamp": time.time(), "processes": [mine, *(one for one in others if one)]}
-            self._store.save_monitoring(data)
-        except Exception as error:  # the user's store; the next time it may do
-            self.logger.error("The store cannot save monitoring information: %r", error)
-        else:
-            self.logger.info("Saved monitoring information")
+    def _running(self) -> list[tuple[int, Doing | None]]:
+        return [(process.pid, self._slots.doing(slot)) for slot, process in enumerate(self._processes) if process.pid > 0]
 
 
 def _checked_number(number: Any) -> int:

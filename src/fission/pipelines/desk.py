@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 import logging
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fission.errors import RemoteProtocolError
 from fission.pipelines.active import Active, Answer
-from fission.pipelines.errors import PipelineError
-from fission.pipelines.messages import LIMIT, PIPELINE_LIMIT, checked_id, decode, encode, take, take_id
+from fission.pipelines.errors import PipelineError, StoreAway, StoreLost
+from fission.pipelines.messages import ERROR_LENGTH, LIMIT, PIPELINE_LIMIT, checked_id, decode, encode, take, take_id
 from fission.pipelines.model import Pipeline
 from fission.pipelines.ports import Cluster, PipelineStore
 from fission.pipelines.work import Work, task_count
 from fission.project.names import did_you_mean
-from fission.protocol.pipeline_records import ENDED, EndRecord, PipelineRow, TaskEnd
+from fission.protocol.pipeline_records import ENDED, RUNNING, WAITING, EndRecord, NewPipeline, PipelineRow, TaskEnd
 
 #: Pipelines accepted in this life whose jobs are kept in memory until somebody takes them; the others are read again. Arbitrary.
 KEPT_FRESH = 2000
 #: Rows in an answer at most; arbitrary.
 ROWS = 1000
+#: Pipelines that one request runs again at most, and ids that are named where one is not clear. Arbitrary.
+RETRIED = 500
+NAMED = 5
+STATES = (WAITING, RUNNING, *sorted(ENDED))
 
 Say = Callable[[str, Mapping[str, Any]], None]
 
@@ -62,6 +67,7 @@ class Desk:
             "pipelines": self._list,
             "pipeline": self._show,
             "retry": self._retry,
+            "retry failed": self._retry_failed,
             "cancel": self._cancel,
             "ended since": self._ended_since,
             "status": self._status,
@@ -70,7 +76,12 @@ class Desk:
         }
 
     def message(self, data: bytes, send: Callable[[bytes], None]) -> None:
-        """Takes the bytes of a request; *send* is called once with the answer's, when `flush` has made it durable."""
+        """Takes the bytes of a request; *send* is called once with the answer's, when `flush` has made it durable.
+
+        Raises:
+            StoreAway: nothing has changed; give the same request again when the store is back.
+            StoreLost: the Router must end.
+        """
 
         def answer(reply: Mapping[str, Any]) -> None:
             send(encode(reply))
@@ -84,10 +95,15 @@ class Desk:
             if command not in self._commands:
                 raise RemoteProtocolError(f"there is no command {command[:80]!r}{did_you_mean(command[:80], self._commands) or '.'}")
             reply = self._commands[command](message, self._monotonic())
+        except (StoreAway, StoreLost):
+            raise
         except (RemoteProtocolError, PipelineError) as error:
-            self._log.warning("[API] refused: %s", error)
-            kind = "refused" if isinstance(error, PipelineError) else "malformed"
-            reply = {"answer": "error", "kind": kind, "error": str(error)}
+            why = str(error)[:ERROR_LENGTH]
+            self._log.warning("[API] refused: %s", why)
+            reply = {"answer": "error", "kind": "refused" if isinstance(error, PipelineError) else "malformed", "error": why}
+        except Exception as error:  # whatever a message does to us: it must not be able to end the Router
+            self._log.error("[API] this is a bug in FISSION: %s", traceback.format_exc()[-ERROR_LENGTH:])
+            reply = {"answer": "error", "kind": "malformed", "error": f"the Router cannot do that: {error!r}"[:ERROR_LENGTH]}
         self._answers.append((answer, reply))
 
     def task_ends(self, ends: Sequence[TaskEnd]) -> None:
@@ -102,7 +118,8 @@ class Desk:
         """Makes durable what has happened, then answers and tells everybody.
 
         Raises:
-            Exception: whatever the store raises; the Router cannot go on then.
+            StoreAway: nothing is forgotten; call it again when the store is back.
+            StoreLost: the Router must end.
         """
         self.work.flush(self._monotonic())
         answers, self._answers = self._answers, []
@@ -123,22 +140,23 @@ class Desk:
         return {"answer": "pipeline accepted", "pipeline id": message["pipeline id"]}
 
     def _add(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
-        accepted: list[tuple[str, str]] = []
+        accepted: list[tuple[str, str, int]] = []
         for row in take(message, "pipelines", list):
             if not isinstance(row, list) or len(row) != 2:
                 raise RemoteProtocolError("'pipelines' must be rows of (id, pipeline)")
-            accepted.append((checked_id(row[0], "pipeline id"), self._checked(row[1])))
-        kept = self._store.rows(name for name, _ in accepted)
+            accepted.append((checked_id(row[0], "pipeline id"), *self._checked(row[1])))
+        kept = self._store.rows(name for name, _, _ in accepted)
         wall = self._wall()
-        fresh = {name: body for name, body in accepted if name not in kept}  # the others came before: an answer got lost
-        self._store.add([(name, body, wall) for name, body in fresh.items()])
-        for name, body in fresh.items():
-            self.work.waiting.append(name)
+        # those that are kept came before: an answer got lost
+        fresh = {name: NewPipeline(name, body, wall, priority) for name, body, priority in accepted if name not in kept}
+        self._store.add(list(fresh.values()))
+        for name, new in fresh.items():
+            self.work.waiting.add(name, new.priority)
             if len(self.work.fresh) < KEPT_FRESH:
-                self.work.fresh[name] = Active.of(PipelineRow(name, 0, body, wall), [])
+                self.work.fresh[name] = Active.of(PipelineRow(name, 0, new.body, wall, priority=new.priority), [])
         return {"answer": "pipelines accepted", "number": len(accepted)}
 
-    def _checked(self, information: Any) -> str:
+    def _checked(self, information: Any) -> tuple[str, int]:
         pipeline = Pipeline.deserialize(information)
         known = self.work.workers
         for job in pipeline.jobs:
@@ -148,15 +166,21 @@ class Desk:
         body = encode(pipeline.serialize()).decode()
         if len(body) > PIPELINE_LIMIT:
             raise PipelineError(f"a pipeline has at most {PIPELINE_LIMIT} bytes, this one has {len(body)}: keep what is big in the store")
-        return body
+        return body, pipeline.priority
 
     def _row(self, message: Mapping[str, Any]) -> PipelineRow:
         name = take_id(message, "pipeline id")
         self.work.flush(self._monotonic(), store_only=True)
         row = self._store.rows([name]).get(name)
-        if row is None:
+        if row is not None:
+            return row
+        named = self._store.starting_with(name, NAMED + 1)
+        if not named:
             raise PipelineError(f"there is no pipeline {name!r}: `fission pipelines list` shows those that there are")
-        return row
+        if len(named) > 1:
+            more = ", ..." if len(named) > NAMED else ""
+            raise PipelineError(f"the ids of several pipelines begin with {name!r}: {', '.join(named[:NAMED])}{more}; give more letters")
+        return self._store.rows(named)[named[0]]
 
     def _retry(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         row = self._row(message)
@@ -164,9 +188,20 @@ class Desk:
             raise PipelineError(f"pipeline {row.pipeline} is not over: only a failed or cancelled one can be run again")
         if row.end.state == "finished":
             raise PipelineError(f"pipeline {row.pipeline} is finished: there is nothing to run again")
-        self._store.reopen(row.pipeline)
-        self.work.waiting.append(row.pipeline)
+        self._reopen(row)
         return {"answer": "ok", "pipeline id": row.pipeline}
+
+    def _reopen(self, row: PipelineRow) -> None:
+        self._store.reopen(row.pipeline)
+        self.work.waiting.add(row.pipeline, row.priority)
+
+    def _retry_failed(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+        """Newest first, so that whoever asks on with ``before`` comes to an end even if some fail again at once."""
+        self.work.flush(self._monotonic(), store_only=True)
+        failed = self._store.listed(["failed"], take(message, "before", int, 0) or None, RETRIED)
+        for row in failed:
+            self._reopen(row)
+        return {"answer": "ok", "pipeline ids": [row.pipeline for row in failed], "before": failed[-1].order if failed else 0}
 
     def _cancel(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         row = self._row(message)
@@ -178,16 +213,40 @@ class Desk:
 
     def _list(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         states = take(message, "states", list, [])
-        if unknown := [state for state in states if state not in (*ENDED, "waiting")]:
-            raise PipelineError(f"a pipeline is waiting, {', '.join(sorted(ENDED))}; not {unknown[0]!r}")
+        if unknown := [state for state in states if state not in STATES]:
+            raise PipelineError(f"a pipeline is {', '.join(STATES)}; not {ascii(unknown[0])[:80]}")
         limit = max(1, min(ROWS, take(message, "limit", int, 100)))
-        found = self._store.listed(states or None, take(message, "before", int, 0) or None, limit)
-        return {"answer": "ok", "pipelines": [self._summary(row) for row in found]}
+        found: list[Mapping[str, Any]] = []
+        size = 0
+        for row in self._newest(set(states), take(message, "before", int, 0) or None, limit):
+            size += len(row.body) + len(row.end.error if row.end else "") + 300
+            if found and size > LIMIT // 2:
+                break  # the rest can be asked for with `before`
+            found.append(self._summary(row))
+        return {"answer": "ok", "pipelines": found}
+
+    def _newest(self, states: set[str], before: int | None, limit: int) -> list[PipelineRow]:
+        """The store does not know which pipelines run: a Router that starts again begins with all of them."""
+        kept_as = {WAITING if state == RUNNING else state for state in states}
+        if not states or {WAITING, RUNNING} <= states or not states & {WAITING, RUNNING}:
+            return self._store.listed(kept_as or None, before, limit)
+        running = {name for name, active in self.work.active.items() if active.running}
+        if WAITING in states:
+            found: list[PipelineRow] = []
+            while len(found) < limit and (page := self._store.listed(kept_as, before, limit)):
+                found += [row for row in page if row.pipeline not in running]
+                before = page[-1].order
+            return found[:limit]
+        rows = [row for row in self._store.rows(running).values() if row.end is None and (before is None or row.order < before)]
+        if others := states - {RUNNING}:
+            rows += self._store.listed(others, before, limit)
+        return sorted(rows, key=lambda row: -row.order)[:limit]
 
     def _summary(self, row: PipelineRow) -> dict[str, Any]:
         active = self.work.active.get(row.pipeline)
-        state = row.end.state if row.end else "running" if active and (active.attempts or active.records) else "waiting"
+        state = row.end.state if row.end else RUNNING if active and active.running else WAITING
         told: dict[str, Any] = {"id": row.pipeline, "order": row.order, "state": state, "accepted": row.accepted}
+        told |= {"priority": row.priority, "data": json.loads(row.body).get("data")}
         told |= {"ended": None, "duration": None, "error": None}
         if row.end is not None:
             told |= {"ended": row.end.at, "duration": row.end.duration, "error": _error_of(row.end)}
@@ -212,7 +271,7 @@ class Desk:
                 told["state"] = "waiting"
                 told["error"] = told["error"] or f"waits for a Broker with the worker {job['worker_name']!r}"
             jobs.append(told)
-        return {"answer": "ok", **self._summary(row), "data": pipeline.data, "jobs": jobs}
+        return {"answer": "ok", **self._summary(row), "jobs": jobs}
 
     def _ended_since(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         number = take(message, "number", int, -1)

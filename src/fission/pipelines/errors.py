@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from fission.errors import FissionError, UserError
+from fission.ports.pipeline_store import StoreAway as StoreAway
+from fission.ports.pipeline_store import StoreLost as StoreLost
 
 
 class PipelineError(UserError, ValueError):
@@ -17,8 +19,8 @@ class DaemonError(UserError):
     """A daemon cannot start with what it was given: an address in use, workers or a store that cannot be loaded."""
 
 
-class StoreLost(FissionError):
-    """The Router's database cannot be written any more; what was accepted is safe, and the Router can be started again."""
+class StoreRaised(FissionError):
+    """A store has raised in its own process; ``args`` are one line and the traceback, for the user."""
 
 
 class RouterUnreachable(FissionError):

@@ -2,26 +2,32 @@
 
 A file has one pipeline or a list of them::
 
-    graph:                       # what comes behind what; or a list of pairs [before, behind or null]
+    graph:                       # what comes after what; or a list of pairs [before, after or null]
       Downloader: [GetTextAndWords, GetLinks]
     data: {filename: /tmp/0.data}
+    priority: 5                  # before those with a smaller one; 0 if it is not there
     jobs:                        # only where something is to be said
       Downloader: {retries: 2, timeout: 30}
       again: {worker: Downloader, data: {filename: /tmp/1.data}}     # a name of one's own for a second job of a worker
+
+All faults of a file are reported together.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fission.pipelines.errors import PipelineError
+from fission.pipelines.keys_twice import json_keys_twice, yaml_keys_twice
 from fission.pipelines.model import Job, Pipeline
 from fission.project.names import did_you_mean, shown
 
-FIELDS = {"graph", "data", "jobs"}
+T = TypeVar("T")
+
+FIELDS = {"graph", "data", "jobs", "priority"}
 JOB_FIELDS = {"worker", "data", "retries", "timeout"}
 
 
@@ -29,79 +35,125 @@ def read_pipelines(path: Path) -> list[Pipeline]:
     """All pipelines of a file, in order.
 
     Raises:
-        PipelineError: the file cannot be read, is neither JSON nor YAML, or what is in it is no pipeline; names file and pipeline.
+        PipelineError: the file cannot be read, is neither JSON nor YAML, has a key twice, or what is in it is no pipeline. Names the
+            file and the pipeline; one line for each fault.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise PipelineError(f"{path} cannot be read: {reason}") from None
-    content = _json(path, text) if path.suffix == ".json" else _yaml(path, text)
+    content, twice = _json(path, text) if path.suffix == ".json" else _yaml(path, text)
     documents = content if isinstance(content, list) else [content]
     if not documents:
         raise PipelineError(f"{path} has no pipeline")
+    faults = [f"{path}:{second}: the key {key!r} is there twice, in lines {first} and {second}: leave one" for key, first, second in twice]
     found = []
     for number, document in enumerate(documents, 1):
-        try:
-            found.append(_pipeline(document))
-        except PipelineError as error:
-            which = f", pipeline {number}" if len(documents) > 1 else ""
-            raise PipelineError(f"{path}{which}: {error}") from None
+        which = f", pipeline {number}" if len(documents) > 1 else ""
+        pipeline, wrong = _pipeline(document)
+        faults += [f"{path}{which}: {fault}" for fault in wrong]
+        if pipeline is not None:
+            found.append(pipeline)
+    if faults:
+        raise PipelineError("\n".join(faults))
     return found
 
 
-def _json(path: Path, text: str) -> Any:
+def _json(path: Path, text: str) -> tuple[Any, list[tuple[str, int, int]]]:
     try:
-        return json.loads(text)
+        return json.loads(text), json_keys_twice(text)
     except (ValueError, RecursionError) as error:
         raise PipelineError(f"{path} is not JSON: {error}") from None
 
 
-def _yaml(path: Path, text: str) -> Any:
+def _yaml(path: Path, text: str) -> tuple[Any, list[tuple[str, int, int]]]:
     import yaml
 
     try:
-        return yaml.safe_load(text)
+        return yaml.safe_load(text), yaml_keys_twice(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise PipelineError(f"{path} is neither JSON nor YAML: {' '.join(str(error).split())}") from None
 
 
-def _pipeline(document: Any) -> Pipeline:
+def _pipeline(document: Any) -> tuple[Pipeline | None, list[str]]:
+    """The pipeline, or all that is wrong with it."""
     if not isinstance(document, Mapping) or "graph" not in document:
-        raise PipelineError(f"a pipeline must have a graph, is {shown(document)}: {{graph: {{A: [B, C]}}, data: {{...}}}}")
-    if unknown := [name for name in document if name not in FIELDS]:
-        hint = did_you_mean(str(unknown[0]), FIELDS) or f"; it has {', '.join(sorted(FIELDS))}"
-        raise PipelineError(f"a pipeline has no {unknown[0]!r}{hint}")
+        return None, [f"a pipeline must have a graph, is {shown(document)}: {{graph: {{A: [B, C]}}, data: {{...}}}}"]
+    faults = [
+        f"a pipeline has no {name!r}{did_you_mean(str(name), FIELDS) or '; it has ' + ', '.join(sorted(FIELDS))}"
+        for name in document
+        if name not in FIELDS
+    ]
     said = document.get("jobs") or {}
     if not isinstance(said, Mapping):
-        raise PipelineError(f"jobs must say something by name, is {shown(said)}: {{A: {{retries: 2}}}}")
-    edges = _edges(document["graph"])
+        faults.append(f"jobs must say something by name, is {shown(said)}: {{A: {{retries: 2}}}}")
+        said = {}
+    edges, wrong = _edges(document["graph"])
+    faults += wrong
     names = dict.fromkeys(name for edge in edges for name in edge if name is not None)
-    if missing := [name for name in said if name not in names]:
-        raise PipelineError(f"jobs says something of {missing[0]!r}, which is not in the graph{did_you_mean(str(missing[0]), names)}")
-    jobs = {name: _job(name, said.get(name) or {}) for name in names}
-    return Pipeline([(jobs[before], None if behind is None else jobs[behind]) for before, behind in edges], data=document.get("data"))
+    if not wrong:
+        faults += [
+            f"jobs says something of {name!r}, which is not in the graph{did_you_mean(str(name), names)}"
+            for name in said
+            if name not in names
+        ]
+    jobs: dict[str, Job] = {}
+    for name in names:
+        job = _try(lambda name=name: _job(name, said.get(name) or {}), faults)  # type: ignore[misc]
+        if job is not None:
+            jobs[name] = job
+    data, priority = document.get("data"), document.get("priority", 0)
+    _try(lambda: Pipeline([(Job("A"), None)], data=data), faults)
+    _try(lambda: Pipeline([(Job("A"), None)], priority=priority), faults)
+    if faults:
+        return None, faults
+    pairs = [(jobs[before], None if after is None else jobs[after]) for before, after in edges]
+    return _try(lambda: Pipeline(pairs, data=data, priority=priority), faults), faults
 
 
-def _edges(graph: Any) -> list[tuple[str, str | None]]:
+def _try(make: Callable[[], T], faults: list[str]) -> T | None:
+    try:
+        return make()
+    except PipelineError as error:
+        faults += str(error).splitlines()
+        return None
+
+
+def _edges(graph: Any) -> tuple[list[tuple[str, str | None]], list[str]]:
     if isinstance(graph, Mapping):
-        pairs = []
-        for before, behind in graph.items():
-            several = behind if isinstance(behind, list) else [behind]
+        pairs: list[tuple[Any, Any]] = []
+        for before, after in graph.items():
+            several = after if isinstance(after, list) else [after]
             pairs += [(before, one) for one in several or [None]]
     elif isinstance(graph, list) and all(isinstance(edge, list) and len(edge) == 2 for edge in graph):
-        pairs = [(before, behind) for before, behind in graph]
+        pairs = [(before, after) for before, after in graph]
     else:
-        raise PipelineError(f"a graph must be names with what comes behind them, or a list of pairs, is {shown(graph)}")
-    for before, behind in pairs:
-        if not isinstance(before, str) or not isinstance(behind, (str, type(None))):
-            raise PipelineError(f"a graph must consist of names of jobs, has {shown(before if not isinstance(before, str) else behind)}")
-    return pairs
+        return [], [f"a graph must be names with what comes after them, or a list of pairs, is {shown(graph)}"]
+    bad = [
+        *(before for before, _ in pairs if not isinstance(before, str)),
+        *(one for _, one in pairs if not isinstance(one, (str, type(None)))),
+    ]
+    return [edge for edge in pairs if edge[0] not in bad and edge[1] not in bad], [
+        f"a graph must consist of names of jobs, has {text}" for text in dict.fromkeys(map(shown, bad))
+    ]
 
 
 def _job(name: str, said: Any) -> Job:
     if not isinstance(said, Mapping):
         raise PipelineError(f"what is said of {name} must be names and values, is {shown(said)}")
-    if unknown := [one for one in said if one not in JOB_FIELDS]:
-        raise PipelineError(f"{name} has no {unknown[0]!r}{did_you_mean(str(unknown[0]), JOB_FIELDS) or f'; it has {sorted(JOB_FIELDS)}'}")
-    return Job(said.get("worker", name), said.get("data"), said.get("retries", 0), said.get("timeout"))
+    faults = list(_unknown(name, said))
+    worker = said.get("worker", name)
+    if _try(lambda: Job(worker), faults) is not None:  # each by itself, so that all that is wrong is found
+        for field in ("data", "retries", "timeout"):
+            if field in said:
+                _try(lambda field=field: Job(worker, **{field: said[field]}), faults)  # type: ignore[misc]
+    if faults:
+        raise PipelineError("\n".join(faults))
+    return Job(worker, said.get("data"), said.get("retries", 0), said.get("timeout"))
+
+
+def _unknown(name: str, said: Mapping[Any, Any]) -> Iterable[str]:
+    for one in said:
+        if one not in JOB_FIELDS:
+            yield f"{name} has no {one!r}{did_you_mean(str(one), JOB_FIELDS) or f'; it has {sorted(JOB_FIELDS)}'}"

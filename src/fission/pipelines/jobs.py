@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType, TracebackType
 from typing import Any
 
-from fission.pipelines.errors import DaemonError
+from fission.pipelines.errors import DaemonError, StoreRaised
 from fission.pipelines.slots import Slots
 
 
@@ -84,12 +84,19 @@ class JobRunner:
     """Runs jobs in this process, one at a time."""
 
     def __init__(
-        self, workers: Mapping[str, type], store_class: Callable[..., Any], arguments: Mapping[str, Any], slots: Slots, slot: int
+        self, workers: Mapping[str, type], make_store: Callable[[], Any], slots: Slots, slot: int, scrub: Callable[[str], str] = str
     ) -> None:
-        """Args: workers: classes by name. store_class, arguments: what the store is made of. slot: where it says what it does."""
+        """Take what the jobs need.
+
+        Args:
+            workers: classes by name.
+            make_store: makes what has `retrieve` and `save`; called with the first job.
+            slots, slot: where it says what it does.
+            scrub: takes what is secret out of an error's text.
+        """
         self._workers = workers
-        self._store_class = store_class
-        self._arguments = arguments
+        self._make_store = make_store
+        self._scrub = scrub
         self._slots = slots
         self._slot = slot
         self._store: Any = None
@@ -105,22 +112,25 @@ class JobRunner:
             if worker is None:
                 worker = self._made[name] = self._workers[name]()
             if self._store is None:
-                self._store = new_store(self._store_class, self._arguments)
+                self._store = self._make_store()
             info = {"worker": name, "worker_requires": getattr(worker, "requires", ()), "data": job["data"], "job id": job["id"]}
             given = self._store.retrieve(dict(info))
             result = worker.process(given)
             self._store.save({**info, "worker_result": result})
         except BaseException as error:  # SystemExit and the like, too: a job must not end its process
-            return told(error)
+            line, text = told(error, __file__)
+            return self._scrub(line), self._scrub(text)
         finally:
             self._slots.end(self._slot)
         return None
 
 
-def told(error: BaseException) -> tuple[str, str]:
-    """An exception for the user: one line, and the traceback without our own frames."""
+def told(error: BaseException, ours: str) -> tuple[str, str]:
+    """An exception for the user: one line, and the traceback without the frames of the file *ours* above it."""
+    if isinstance(error, StoreRaised):  # in another process, which has written it down
+        return str(error.args[0]), str(error.args[1])
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+    while trace is not None and trace.tb_frame.f_code.co_filename == ours:
         trace = trace.tb_next
     try:
         text = "".join(traceback.format_exception(type(error), error, _or_all(error, trace)))

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from fission.errors import RemoteProtocolError, UserError
+from fission.pipelines.answers import ended_rows
 from fission.pipelines.daemon import ask, protect_with, read_keys
-from fission.pipelines.errors import DaemonError, PipelineError, RouterUnreachable
-from fission.pipelines.messages import LIMIT, decode, encode
+from fission.pipelines.errors import DaemonError, PipelineError, RouterAnswer, RouterUnreachable
+from fission.pipelines.messages import LIMIT, decode, encode, take
 from fission.pipelines.model import Pipeline
 
 #: Seconds to wait for the Router, if nothing else is said. Arbitrary.
@@ -150,7 +151,7 @@ class PipelineManager:
     def _begin(self) -> None:
         """Learns where the ends are counted, before the first pipeline can end."""
         if self._number < 0:
-            self._number = int(self._ask_ends(-1, self._timeout)["number"])
+            self._number = take(self._ask_ends(-1, self._timeout), "number", int)
 
     def _ask_ends(self, number: int, timeout: float) -> dict[str, Any]:
         return ask(self._client, self._api, {"command": "ended since", "number": number}, timeout)
@@ -158,13 +159,14 @@ class PipelineManager:
     def finished(self, pipeline: Pipeline) -> bool:
         """Whether it is over, well or not; waits up to `poll_time` for news if it is not.
 
+        Every call takes the news of all pipelines, also one about a pipeline that is over: a loop over several of them ends.
+
         Raises:
             PipelineError: it was not started by this manager.
         """
         if pipeline.id is None or pipeline.started_at is None or (not pipeline.finished and pipeline.id not in self._open):
             raise PipelineError(f"{pipeline!r} was not started by this PipelineManager")
-        if not pipeline.finished:
-            self._hear(self.poll_time / 1000)
+        self._hear(0.0 if pipeline.finished else self.poll_time / 1000)
         return pipeline.finished
 
     def update(self, timeout: float) -> None:
@@ -194,8 +196,8 @@ class PipelineManager:
         for _, body in self._listener.hear(min(timeout, ASK_S)):
             try:
                 message = decode(body)
-                before, ends = message["before"], message["ends"]
-            except (RemoteProtocolError, KeyError):
+                before, ends = take(message, "before", int), ended_rows(message)
+            except RemoteProtocolError:
                 continue
             if before > self._number:
                 self._catch_up()  # a message was lost
@@ -211,8 +213,12 @@ class PipelineManager:
                 answer = self._ask_ends(self._number, min(ASK_S, self._timeout))
             except RouterUnreachable:
                 return
-            self._take(answer["ends"])
-            if not answer["ends"]:
+            try:
+                ends = ended_rows(answer)
+            except RemoteProtocolError as error:
+                raise RouterAnswer(f"what answers at {self._api} is no Router: {error}") from None
+            self._take(ends)
+            if not ends:
                 return
 
     def _take(self, ends: Iterable[Any]) -> None:

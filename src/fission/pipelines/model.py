@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from fission.pipelines.errors import PipelineError
+from fission.pipelines.limits import DATA_DEPTH, LARGEST_PRIORITY, LONGEST_S, MOST_RETRIES, NAME_LENGTH, deeper_than
 
 Data: TypeAlias = "Mapping[str, Any] | None"
-
-#: Characters of a worker's name at most; arbitrary.
-NAME_LENGTH = 200
 
 
 class Worker:
@@ -69,7 +66,7 @@ class Job:
         return isinstance(other, Job) and (self.worker_name, self.data) == (other.worker_name, other.data)
 
     def __hash__(self) -> int:
-        return hash(self.worker_name)  # data are dicts; jobs of one worker in one pipeline are few
+        return hash((self.worker_name, _hash(self.data)))  # thousands of jobs of one worker must not share a hash
 
     def serialize(self) -> dict[str, Any]:
         """What `deserialize` takes: a dict of JSON's types, without what has its default."""
@@ -91,7 +88,7 @@ class Job:
         """
         fields = _fields(information, "a job", {"worker_name", "data", "retries", "timeout"})
         if "worker_name" not in fields:
-            raise PipelineError(f"a job must have a worker_name, is {information!r}")
+            raise PipelineError(f"a job must have a worker_name, is {_shown(information)}")
         data = fields.get("data")
         if data is not None and not isinstance(data, Mapping):
             data = dict(_pairs(data, "a job's data"))
@@ -99,13 +96,42 @@ class Job:
 
 
 def _check_job(worker_name: Any, retries: Any, timeout: Any) -> None:
-    if not isinstance(worker_name, str) or not worker_name.isidentifier() or len(worker_name) > NAME_LENGTH:
-        raise PipelineError(f"a job's worker name must be the name of a class, is {worker_name!r}")
-    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
-        raise PipelineError(f"{worker_name}: retries must be a whole number from 0 on, is {retries!r}")
+    if not isinstance(worker_name, str) or not worker_name.isidentifier():
+        raise PipelineError(f"a job's worker name must be the name of a class, is {_shown(worker_name)}")
+    if len(worker_name) > NAME_LENGTH:
+        raise PipelineError(
+            f"a job's worker name must have at most {NAME_LENGTH} characters, has {len(worker_name)}: {worker_name[:40]}..."
+        )
+    if not isinstance(retries, int) or isinstance(retries, bool) or not 0 <= retries <= MOST_RETRIES:
+        raise PipelineError(f"{worker_name}: retries must be a whole number from 0 to {MOST_RETRIES}, is {_shown(retries)}")
     number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
-    if timeout is not None and not (number and math.isfinite(timeout) and timeout > 0):
-        raise PipelineError(f"{worker_name}: timeout must be a number of seconds above 0 or None, is {timeout!r}")
+    if timeout is not None and not (number and 0 < timeout <= LONGEST_S):
+        raise PipelineError(
+            f"{worker_name}: timeout must be a number of seconds above 0, at most {LONGEST_S:g}, or None, is {_shown(timeout)}"
+        )
+
+
+def _check_priority(priority: Any) -> None:
+    if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > LARGEST_PRIORITY:
+        raise PipelineError(
+            f"a pipeline's priority must be a whole number from {-LARGEST_PRIORITY} to {LARGEST_PRIORITY}, is {_shown(priority)}"
+        )
+
+
+def _shown(value: Any) -> str:
+    """Its repr, cut: a message must stay readable whatever was written."""
+    try:
+        text = repr(value)
+    except Exception:  # of the user's class, or an integer of more digits than Python writes
+        return f"a {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _hash(value: Any) -> int:
+    """A hash of JSON's types, equal for what compares equal."""
+    if isinstance(value, dict):
+        return hash(frozenset((name, _hash(inner)) for name, inner in value.items()))
+    return hash(tuple(map(_hash, value))) if isinstance(value, list) else hash(value)
 
 
 class Pipeline:
@@ -115,6 +141,7 @@ class Pipeline:
         jobs: every job once, each with its data; in the order in which they were written.
         starters: those that come after no other.
         data: for every job that has none of its own.
+        priority: pipelines with a larger one run earlier; 0 if nothing else is said.
         id: given when it is started.
         started_at: seconds since the epoch; None before.
         finished: whether it is over, well or not.
@@ -122,17 +149,21 @@ class Pipeline:
         error: None, or of the job that failed first: ``worker``, ``error`` (one line), ``traceback``, ``data``, ``job id``.
     """
 
-    def __init__(self, pipeline: Any, data: Data = None) -> None:
+    def __init__(self, pipeline: Any, data: Data = None, *, priority: int = 0) -> None:
         """Takes the graph.
 
         Args:
             pipeline: ``{job: job}``, where each may also be a tuple or list of jobs, an empty list or None for nothing behind;
                 or a list of edges ``(job, job or None)``.
             data: for all jobs.
+            priority: a whole number; waiting pipelines with a larger one run earlier.
 
         Raises:
-            PipelineError: it has other things than jobs, a circle, or no job; or data is not a dict of JSON's types.
+            PipelineError: it has other things than jobs, a circle, or no job; or data is not a dict of JSON's types; or the priority
+                is not a whole number from -1000 to 1000.
         """
+        _check_priority(priority)
+        self.priority = priority
         self.data = checked_data(data, "a pipeline's data")
         self._graph = list(_edges(pipeline))
         written = dict.fromkeys(job for edge in self._graph for job in edge if job is not None)
@@ -161,7 +192,9 @@ class Pipeline:
 
     def _with_data(self, job: Job) -> Job:
         """A copy: the same Job may be written into many pipelines, each with its data."""
-        return Job(job.worker_name, self.data if job.data is None else job.data, job.retries, job.timeout)
+        found = Job(job.worker_name, None, job.retries, job.timeout)
+        found.data = self.data if job.data is None else job.data  # both are checked; thousands of jobs may share what is large
+        return found
 
     def __repr__(self) -> str:
         names = ", ".join(job.worker_name for job in self.jobs)
@@ -185,11 +218,12 @@ class Pipeline:
         written = dict.fromkeys(job for edge in self._graph for job in edge if job is not None)
         numbers: dict[Job | None, int | None] = {job: number for number, job in enumerate(written)}
         numbers[None] = None
-        return {
+        found = {
             "jobs": [job.serialize() for job in written],
             "graph": [[numbers[before], numbers[after]] for before, after in self._graph],
             "data": self.data,
         }
+        return found | {"priority": self.priority} if self.priority else found
 
     @classmethod
     def deserialize(cls, information: Any) -> Pipeline:
@@ -198,22 +232,22 @@ class Pipeline:
         Raises:
             PipelineError: it is not that, or not a pipeline that can be.
         """
-        fields = _fields(information, "a pipeline", {"jobs", "graph", "data"})
+        fields = _fields(information, "a pipeline", {"jobs", "graph", "data", "priority"})
         jobs = [Job.deserialize(job) for job in _list(fields.get("jobs"), "a pipeline's jobs")]
         if len(set(jobs)) != len(jobs):
             raise PipelineError("a pipeline's jobs must differ in worker_name or data: two of them are the same")
 
         def at(number: Any) -> Job:
             if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < len(jobs):
-                raise PipelineError(f"an edge must name jobs by their numbers, 0 to {len(jobs) - 1}, has {number!r}")
+                raise PipelineError(f"an edge must name jobs by their numbers, 0 to {len(jobs) - 1}, has {_shown(number)}")
             return jobs[number]
 
         edges = []
         for edge in _list(fields.get("graph"), "a pipeline's graph"):
             if not isinstance(edge, (list, tuple)) or len(edge) != 2:
-                raise PipelineError(f"an edge must be two numbers of jobs, or one and null, is {edge!r}")
+                raise PipelineError(f"an edge must be two numbers of jobs, or one and null, is {_shown(edge)}")
             edges.append((at(edge[0]), None if edge[1] is None else at(edge[1])))
-        return cls(edges, fields.get("data"))
+        return cls(edges, fields.get("data"), priority=fields.get("priority", 0))
 
     def after(self) -> list[list[int]]:
         """For each job the numbers of those that it comes directly after."""
@@ -247,7 +281,9 @@ def checked_data(data: Any, what: str) -> dict[str, Any] | None:
     if data is None:
         return None
     if not isinstance(data, Mapping):
-        raise PipelineError(f"{what} must be a dict or None, is {data!r}")
+        raise PipelineError(f"{what} must be a dict or None, is {_shown(data)}")
+    if deeper_than(DATA_DEPTH, data):
+        raise PipelineError(f"{what} must be nested at most {DATA_DEPTH} levels deep, are deeper")
     try:
         text = json.dumps(dict(data), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -277,22 +313,22 @@ def _edges(graph: Any) -> Iterable[tuple[Job, Job | None]]:
                     yield _job(key), None if value is None else _job(value)
         return
     if not isinstance(graph, (list, tuple)):
-        raise PipelineError(f"a pipeline must be a dict of jobs, or a list of edges (job, job), is {graph!r}")
+        raise PipelineError(f"a pipeline must be a dict of jobs, or a list of edges (job, job), is {_shown(graph)}")
     for edge in graph:
         if not isinstance(edge, (list, tuple)) or len(edge) != 2:
-            raise PipelineError(f"an edge must be a pair (job, job or None), is {edge!r}")
+            raise PipelineError(f"an edge must be a pair (job, job or None), is {_shown(edge)}")
         yield _job(edge[0]), None if edge[1] is None else _job(edge[1])
 
 
 def _job(thing: Any) -> Job:
     if not isinstance(thing, Job):
-        raise PipelineError(f"a pipeline must consist of Job objects, has {thing!r}: Job({str(thing)!r})")
+        raise PipelineError(f"a pipeline must consist of Job objects, has {_shown(thing)}: Job({_shown(str(thing))})")
     return thing
 
 
 def _list(thing: Any, what: str) -> Sequence[Any]:
     if not isinstance(thing, (list, tuple)):
-        raise PipelineError(f"{what} must be Job objects, or a tuple or list of them, is {thing!r}")
+        raise PipelineError(f"{what} must be Job objects, or a tuple or list of them, is {_shown(thing)}")
     return thing
 
 
@@ -300,9 +336,9 @@ def _pairs(thing: Any, what: str) -> list[tuple[str, Any]]:
     try:
         pairs = [(name, value) for name, value in thing]
     except (TypeError, ValueError):
-        raise PipelineError(f"{what} must be a dict, is {thing!r}") from None
+        raise PipelineError(f"{what} must be a dict, is {_shown(thing)}") from None
     if not all(isinstance(name, str) for name, _ in pairs):
-        raise PipelineError(f"{what} must have only str as names, is {thing!r}")
+        raise PipelineError(f"{what} must have only str as names, is {_shown(thing)}")
     return pairs
 
 

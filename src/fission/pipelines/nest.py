@@ -2,6 +2,10 @@
 
 A fork takes some ten milliseconds, and what the user's script has defined is there in it, a StoreClass of the script itself too. The
 nest ends with its Broker, and every worker process with the nest, however they die.
+
+So does whatever the workers have started and left behind, a daemon in a session of its own too (Linux): each worker process is the
+*subreaper* of what it starts, and when it is dead the nest is; what has no other parent there belongs to a dead worker and is killed.
+Only when the nest itself is killed by SIGKILL does the system know nothing of this.
 """
 
 from __future__ import annotations
@@ -16,10 +20,12 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, NoReturn
 
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+import psutil
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -131,9 +137,32 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+def adopt_orphans() -> None:
+    """From now on the orphans among the descendants of this process become its children (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _children() -> list[int]:
+    """Pids of this process's children."""
+    with contextlib.suppress(OSError), open(f"/proc/self/task/{os.getpid()}/children") as file:
+        return [int(pid) for pid in file.read().split()]
+    return [child.pid for child in psutil.Process().children()]
+
+
+def _kill_orphans(known: Container[int]) -> None:
+    """SIGKILL for children that are not *known*: a dead worker has left them. Theirs come up when they are dead."""
+    for pid in _children():
+        if pid not in known:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+
 def _nest(mine: socket.socket, theirs: socket.socket, parent: int, prepare: Callable[[], None], live: Callable[..., None]) -> None:
-    die_with_parent(parent)
+    if os.getppid() != parent:  # it is dead; later, the end of the socket says so, and there is time to end the others
+        os._exit(1)
     theirs.close()
+    adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the Broker, which ends us
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # there is nothing to end before there are children
     disturbed()
@@ -149,12 +178,10 @@ def _nest(mine: socket.socket, theirs: socket.socket, parent: int, prepare: Call
     try:
         _hatch(mine, wake, children, live)
     finally:
-        for pid in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        for pid in children:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                _kill_orphans(())
+                os.waitpid(-1, 0)
 
 
 def _hatch(mine: socket.socket, wake: int, children: dict[int, int], live: Callable[..., None]) -> None:
@@ -165,9 +192,11 @@ def _hatch(mine: socket.socket, wake: int, children: dict[int, int], live: Calla
             with contextlib.suppress(BlockingIOError):
                 if signal.SIGTERM in os.read(wake, 4096):
                     return
-            for pid in list(children):
-                if (ended := os.waitpid(pid, os.WNOHANG))[0]:
-                    _tell(mine, slot=children.pop(pid), pid=pid, status=ended[1])
+            with contextlib.suppress(ChildProcessError):
+                while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                    if (slot := children.pop(ended[0], None)) is not None:
+                        _tell(mine, slot=slot, pid=ended[0], status=ended[1])
+            _kill_orphans(children)
         if mine.fileno() in ready:
             try:
                 data = mine.recv(65536)
@@ -191,6 +220,7 @@ def _tell(mine: socket.socket, **news: int) -> None:
 
 def _worker(nest: int, mine: socket.socket, wake: int, order: dict[str, Any], live: Callable[..., None]) -> None:
     die_with_parent(nest)
+    adopt_orphans()
     mine.close()
     signal.set_wakeup_fd(-1)
     os.close(wake)

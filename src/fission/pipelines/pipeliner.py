@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fission.errors import LocalProtocolError, UserError
+from fission.errors import LocalProtocolError, RemoteProtocolError, UserError
+from fission.pipelines.answers import ExchangeAnswer, exchange_answer
 from fission.pipelines.daemon import ask, protect_with, quiet_logger, read_keys, sigterm_ends
 from fission.pipelines.errors import DaemonError, KeysRefused, RouterAnswer, RouterUnreachable
-from fission.protocol.dagrun import Cancelled, DagRun, End, Event, Instruction, JobFinished, JobLost, JobPlan, JobRaised, Known, Run
+from fission.protocol.dagrun import DagRun, End, Event, Instruction, Run
 
 #: Jobs that run or wait for a process at a time, at least; with more processes, four for each. Arbitrary.
 JOBS = 400
 #: Seconds for an answer; the Router gives one at least every second.
 ANSWER_S = 3.0
+#: Seconds before the Router is asked again after an answer that cannot be used. Arbitrary.
+PAUSE_S = 0.5
 
 
 class Pipeliner:
@@ -48,7 +52,7 @@ class Pipeliner:
     def _forget(self) -> None:
         """Begin anew, as one that the Router does not know."""
         self._name = uuid.uuid4().hex
-        self._number = 0
+        self._number = self._processes = 0
         self._runs: dict[str, DagRun] = {}
         self._running: dict[str, int] = {}
         self._outbox: dict[str, list[list[Any]]] = {"run": [], "ended": []}
@@ -78,45 +82,76 @@ class Pipeliner:
             client.close()
 
     def _work(self, client: Any) -> None:
-        processes, trouble, met = 0, "", False
+        trouble, met = "", False
         while True:
-            room = max(JOBS, 4 * processes) - sum(self._running.values())
-            message = {"command": "exchange", "pipeliner": self._name, "number": self._number + 1, "room": max(0, room), **self._outbox}
             try:
-                answer = ask(client, self._api, message, ANSWER_S, again=ANSWER_S)
+                answer = ask(client, self._api, self.request(), ANSWER_S, again=ANSWER_S)
             except RouterUnreachable as error:
                 refused = isinstance(error, KeysRefused)
                 if refused and not met:
                     raise DaemonError(str(error)) from None
-                before, trouble = trouble, str(error) if refused else "The Router does not answer"
-                if trouble != before:
-                    self.logger.warning("%s; asking again", trouble)
+                trouble = self._complain(str(error) if refused else "The Router does not answer", trouble, pause=False)
                 continue
             except RouterAnswer as error:
-                raise DaemonError(str(error)) from None
+                if not met:
+                    raise DaemonError(str(error)) from None
+                trouble = self._complain(f"The Router: {error}", trouble)
+                continue
+            try:
+                self.answered(answer)
+            except RemoteProtocolError as error:
+                trouble = self._complain(f"The Router's answer cannot be understood: {error}", trouble)
+                continue
             if trouble:
                 self.logger.info("The Router is back")
             trouble, met = "", True
-            if answer.get("answer") == "unknown pipeliner":
-                self._forget()
-                continue
-            self._number += 1
-            self._outbox = {"run": [], "ended": []}
-            processes = int(answer.get("processes", 0))
-            self._take(answer)
 
-    def _take(self, answer: Mapping[str, Any]) -> None:
-        for plan in answer["pipelines"]:
-            jobs = [JobPlan(frozenset(after), retries) for after, retries in zip(plan["after"], plan["retries"], strict=True)]
-            run = DagRun(jobs, {int(job): Known(*known) for job, known in plan["known"].items()})
-            self._runs[plan["id"]] = run
-            self._perform(plan["id"], run.begin())
-            if not plan["known"]:
-                self.logger.debug("Pipeline %s: %d jobs", plan["id"], len(jobs))
-        for name, job, attempt, kind, error, hopeless in answer["events"]:
-            self._handle(name, _event(job, attempt, kind, error, hopeless))
-        for name in answer["cancelled"]:
-            self._handle(name, Cancelled())
+    def request(self) -> dict[str, Any]:
+        """The next exchange; the same until it is answered."""
+        room = max(JOBS, 4 * self._processes) - sum(self._running.values())
+        return {"command": "exchange", "pipeliner": self._name, "number": self._number + 1, "room": max(0, room), **self._outbox}
+
+    def answered(self, answer: Mapping[str, Any]) -> None:
+        """Take the Router's answer to `request`.
+
+        Raises:
+            RemoteProtocolError: it is malformed; nothing has changed.
+        """
+        if answer.get("answer") == "unknown pipeliner":
+            self._forget()
+            return
+        understood = exchange_answer(answer, self._number + 1)
+        self._number += 1
+        self._outbox = {"run": [], "ended": []}
+        self._processes = understood.processes
+        self._take(understood)
+
+    def _take(self, answer: ExchangeAnswer) -> None:
+        # in the order in which they happened: what was cancelled and run again is a new pipeline
+        for name, event in answer.events:
+            self._handle(name, event)
+        for name in answer.cancelled:
+            self._forget_pipeline(name)
+            for kind, rows in self._outbox.items():
+                self._outbox[kind] = [row for row in rows if row[0] != name]
+        for name, run in answer.pipelines.items():
+            self._runs[name] = run
+            try:
+                self._perform(name, run.begin())
+            except LocalProtocolError as error:
+                self.logger.error("Pipeline %s: %s", name, error)
+
+    def _complain(self, trouble: str, before: str, *, pause: bool = True) -> str:
+        """Log it if it is news; *pause*: the Router has answered at once, and would again."""
+        if trouble != before:
+            self.logger.warning("%s; asking again", trouble)
+        if pause:
+            time.sleep(PAUSE_S)
+        return trouble
+
+    def _forget_pipeline(self, name: str) -> None:
+        self._runs.pop(name, None)
+        self._running.pop(name, None)
 
     def _handle(self, name: str, event: Event) -> None:
         run = self._runs.get(name)
@@ -134,7 +169,7 @@ class Pipeliner:
         run = self._runs[name]
         self._running[name] = run.count
         if run.over:
-            del self._runs[name], self._running[name]
+            self._forget_pipeline(name)
             for order in orders:
                 if isinstance(order, End):
                     self._outbox["ended"].append([name, order.state.name.lower(), order.failed, order.error])
@@ -144,11 +179,3 @@ class Pipeliner:
 
         message = {"command": "exchange", "pipeliner": self._name, "number": self._number + 1, "leave": True, **self._outbox}
         client.request(encode(message), 0.5, again=0.5)
-
-
-def _event(job: int, attempt: int, kind: str, error: str, hopeless: bool) -> Event:
-    if kind == "finished":
-        return JobFinished(job=job, attempt=attempt)
-    if kind == "lost":
-        return JobLost(job=job, attempt=attempt)
-    return JobRaised(job=job, attempt=attempt, error=error, hopeless=hopeless)

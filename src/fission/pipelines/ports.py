@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from fission.protocol.pipeline_records import EndRecord, JobRecord, PipelineRow, Task, TaskEnd
+from fission.protocol.pipeline_records import EndRecord, JobRecord, NewPipeline, PipelineRow, Task, TaskEnd
 
 
 class PipelineStore(Protocol):
@@ -13,14 +13,20 @@ class PipelineStore(Protocol):
 
     Guarantees: what was written before `commit` returned outlives the process, in whatever moment it is killed; what was written
     since is there as a whole or not at all. A second store of the same place cannot be opened: it raises UserError.
+    When the database is away, every method raises `StoreAway` and has changed nothing; what was written since the last `commit` is
+    remembered, and written again by `recover`.
     """
 
-    def add(self, pipelines: Sequence[tuple[str, str, float]]) -> None:
-        """Keep new pipelines: (id, body, accepted). An id that is there already changes nothing."""
+    def add(self, pipelines: Sequence[NewPipeline]) -> None:
+        """Keep new pipelines. An id that is there already changes nothing."""
         ...
 
-    def waiting(self) -> list[str]:
-        """Ids of all pipelines that are not over, oldest first."""
+    def waiting(self) -> list[tuple[str, int]]:
+        """All pipelines that are not over, oldest first: (id, priority)."""
+        ...
+
+    def starting_with(self, letters: str, limit: int) -> list[str]:
+        """Ids that begin with these letters, at most *limit* of them, newest first."""
         ...
 
     def rows(self, pipelines: Iterable[str]) -> dict[str, PipelineRow]:
@@ -65,6 +71,15 @@ class PipelineStore(Protocol):
 
     def commit(self) -> None:
         """Make all that was written durable, as one."""
+        ...
+
+    def recover(self) -> None:
+        """Connect again after `StoreAway`, and write again what was not committed.
+
+        Raises:
+            StoreAway: it is still away.
+            StoreLost: it is another one, or another Router has used it meanwhile: this Router must not go on.
+        """
         ...
 
     def close(self) -> None:

@@ -10,15 +10,17 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fission.errors import UserError
 from fission.pipelines.daemon import protect_with, quiet_logger, read_keys, tls_of
 from fission.pipelines.desk import Desk
-from fission.pipelines.errors import DaemonError, StoreLost
+from fission.pipelines.errors import DaemonError, StoreAway, StoreLost
+from fission.pipelines.hidden import HOW, secrets_in
 from fission.pipelines.messages import encode
+from fission.pipelines.ports import PipelineStore
 from fission.protocol.pipeline_records import TaskEnd
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at what time has changed.
 TICK_S = 0.1
+#: Seconds between two attempts to reach a store that is away.
+TRY_S = 0.5
 #: Seconds between two words of a Broker's monitoring, if the config says nothing.
 MONITORING_S = 60
 
@@ -47,7 +51,8 @@ class Router:
     ) -> None:
         """Args:
             api_host_port, broadcast_host_port: interface (``*``: all) and port.
-            config: what every Broker gets: ``store`` (arguments of its StoreClass), ``monitoring interval`` (seconds, default 60).
+            config: what every Broker gets: ``store`` (arguments of its StoreClass; no secrets, if there are no keys),
+                ``monitoring interval`` (seconds, default 60).
             state: where pipelines are kept: an SQLite file or a URL; default: ``router-PORT.sqlite`` in the current folder.
             scheduler_port: of the Dask scheduler; 0: any that is free.
             keys: folder of `fission keys`, the same for all who talk to the Router: encrypts, and lets in nobody else; None: neither.
@@ -60,9 +65,14 @@ class Router:
         self._host = "0.0.0.0" if api_host_port[0] == "*" else api_host_port[0]
         self._config = _checked_config(config)
         self._state = state if state is not None else f"router-{api_host_port[1]}.sqlite"
-        self._shown = self._state if "://" not in self._state else "its database"  # a URL may have a password in it
+        self._shown = f"the database {self._state}" if "://" not in self._state else "the database"  # a URL may have a password in it
         self._scheduler_port = scheduler_port
         self._keys = read_keys(keys)
+        if self._keys is None and (names := secrets_in(self._config["store"])):
+            raise DaemonError(
+                f"config['store'] has what looks like a secret ({', '.join(names)}), and a Router without keys gives it to all who ask: "
+                f"give it to the Brokers instead ({HOW}), or give all of them keys (fission keys)"
+            )
         self.logger = logger if logger is not None else quiet_logger(logger_name)
         self._failure: Exception | None = None
         #: Whether Ctrl-C or SIGTERM has ended it.
@@ -73,7 +83,7 @@ class Router:
 
         Raises:
             DaemonError: an address is in use, or the store cannot be used.
-            StoreLost: the store failed while the Router ran; what was accepted is safe.
+            StoreLost: the store is damaged, gone or another Router's; what was accepted is in it. A store that is only away is waited for.
         """
         from fission.adapters.sqlalchemy_store import SqlPipelines
         from fission.adapters.zmq_api import ApiServer
@@ -93,7 +103,9 @@ class Router:
         except KeyboardInterrupt:
             self.interrupted = True
         if self._failure is not None:
-            raise StoreLost(f"the Router ends because {self._shown} cannot be written any more: {self._failure}") from self._failure
+            if isinstance(self._failure, StoreLost):
+                raise self._failure
+            raise StoreLost(f"the Router ends because {self._shown} cannot be written any more: {self._failure!r}") from self._failure
 
     async def _serve(self, server: ApiServer, store: Any) -> None:
         from fission.adapters.dask_pipelines import DaskCluster
@@ -113,6 +125,7 @@ class Router:
                 raise DaemonError(f"the Dask scheduler cannot use port {self._scheduler_port} of {self._host}: {error}") from None
             try:
                 about = {"router": uuid.uuid4().hex, "scheduler port": port}
+                pump.store = store
                 pump.desk = Desk(
                     store, cluster, self._config, say=pump.say, monotonic=time.monotonic, wall=time.time, about=about, logger=self.logger
                 )
@@ -133,9 +146,17 @@ class Router:
         stop.set()
 
     def failed(self, error: Exception) -> None:
-        """The store cannot be used any more."""
+        """The Router cannot continue: what is in memory is ahead of the store, so only a new start is safe."""
         self._failure = error
-        self.logger.critical("%s cannot be written any more: %s", self._shown, error)
+        self.logger.critical("The Router ends: %s", error, exc_info=None if isinstance(error, StoreLost) else error)
+
+    def store_away(self, reason: str) -> None:
+        """The store does not take part; to be called once for each reason."""
+        self.logger.error("%s is away: %s; the Router waits for it, jobs that run go on", self._shown[0].upper() + self._shown[1:], reason)
+
+    def store_back(self) -> None:
+        """It takes part again, and nothing is lost."""
+        self.logger.info("%s is back", self._shown[0].upper() + self._shown[1:])
 
 
 class _Pump:
@@ -143,6 +164,10 @@ class _Pump:
 
     def __init__(self, router: Router, server: ApiServer, stop: asyncio.Event) -> None:
         self.desk: Desk
+        self.store: PipelineStore
+        self._left: list[tuple[bytes, Callable[[bytes], None]]] = []  # requests that were taken and not dealt with
+        self._away = ""  # why the store is away
+        self._next_try = 0.0
         self._router = router
         self._server = server
         self._stop = stop
@@ -154,20 +179,39 @@ class _Pump:
         if self._stop.is_set():
             return
         try:
+            if self._away:
+                self._recover()
             while True:
-                requests = self._server.take()
-                for data, send in requests:
-                    self.desk.message(data, send)
+                self._left += self._server.take()
+                requests = len(self._left)
+                while self._left:
+                    self.desk.message(*self._left[0])
+                    del self._left[0]
                 self.desk.flush()
                 if not requests:
                     return
-        except Exception as error:  # the store: crash only, for what is in memory is ahead of it
+        except StoreAway as error:
+            if str(error) != self._away:
+                self._router.store_away(str(error))
+            self._away = str(error)
+            self._next_try = max(self._next_try, time.monotonic())
+        except Exception as error:
             self._router.failed(error)
             self._stop.set()
 
+    def _recover(self) -> None:
+        now = time.monotonic()
+        if now < self._next_try:
+            raise StoreAway(self._away)
+        self._next_try = now + TRY_S
+        self.store.recover()
+        self.desk.flush()  # a disk that is still full shows here
+        self._away = ""
+        self._router.store_back()
+
     def tick(self) -> None:
         self()  # first hear who is alive, then judge
-        if not self._stop.is_set():
+        if not self._stop.is_set() and not self._away:
             self.desk.tick()
             self()
 

@@ -16,6 +16,7 @@ from typing import Any
 #: Bytes of a slot; a job with more data is shown without them. Arbitrary.
 SIZE = 32 * 1024
 ADDRESS = 256  # bytes for the address of the process, at the slot's end
+LEFT = 1  # byte before it: the process ends because it has lost the Router
 HEAD = struct.Struct("<QQdI")  # counter before, counter behind, monotonic seconds, length of the text
 
 
@@ -52,8 +53,8 @@ class Slots:
     def begin(self, slot: int, body: str) -> None:
         """The process of this slot begins a job."""
         data = body.encode()
-        if len(data) > SIZE - HEAD.size - ADDRESS:
-            data = json.dumps({**json.loads(body), "data": None}).encode()[: SIZE - HEAD.size - ADDRESS]
+        if len(data) > SIZE - HEAD.size - ADDRESS - LEFT:
+            data = json.dumps({**json.loads(body), "data": None}).encode()[: SIZE - HEAD.size - ADDRESS - LEFT]
         at = slot * SIZE
         counter = HEAD.unpack_from(self._memory, at)[0] + 1
         HEAD.pack_into(self._memory, at, counter, counter - 1, time.monotonic(), len(data))
@@ -66,8 +67,13 @@ class Slots:
         counter = HEAD.unpack_from(self._memory, at)[0] + 1
         HEAD.pack_into(self._memory, at, counter, counter, 0.0, 0)
 
+    def leaves(self, slot: int) -> None:
+        """The process of this slot ends because it has lost the Router: what it runs is not to blame."""
+        self._memory[(slot + 1) * SIZE - ADDRESS - LEFT] = 1
+
     def lives_at(self, slot: int, address: str) -> None:
         """The process of this slot can be given jobs there; empty: not yet."""
+        self._memory[(slot + 1) * SIZE - ADDRESS - LEFT] = 0
         data = address.encode()[: ADDRESS - 1]
         at = (slot + 1) * SIZE - ADDRESS
         self._memory[at : at + ADDRESS] = data + bytes(ADDRESS - len(data))
@@ -88,6 +94,10 @@ class Slots:
             return Doing(body["id"], body["worker"], body["data"], body["timeout"], body["attempt"], since)
         except (ValueError, KeyError, TypeError):  # it changed while we read
             return None
+
+    def has_left(self, slot: int) -> bool:
+        """Whether the process of this slot has said that it `leaves`."""
+        return bool(self._memory[(slot + 1) * SIZE - ADDRESS - LEFT])
 
     def address(self, slot: int) -> str:
         """Where the process of this slot lives; empty: not yet."""

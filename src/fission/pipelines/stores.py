@@ -16,12 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
+from fission.durable import write_whole
+
 if TYPE_CHECKING:
     from fission.adapters.sqlalchemy_results import SqlResults
 
 
 class Store(Protocol):
-    """What a StoreClass must have. It is made in every worker process, and in the Broker for monitoring."""
+    """What a StoreClass must have.
+
+    There is one for each Broker, in a process of its own, and its methods are called one after the other. A class with the attribute
+    ``parallel = True`` is made in every worker process, and in the Broker for monitoring; its methods are called at the same time there.
+    """
 
     def retrieve(self, info: Mapping[str, Any]) -> Any:
         """Return what `Worker.process` gets. *info*: ``worker``, ``worker_requires``, ``data``, ``job id``."""
@@ -40,7 +46,12 @@ class Store(Protocol):
 
 
 class FileStore:
-    """Each document is a JSON file of a folder, changed as a whole or not at all. For one machine, or a shared folder that can lock."""
+    """Each document is a JSON file of a folder, changed as a whole or not at all. For one machine, or a shared folder that can lock.
+
+    A document is on the disk when `save` returns.
+    """
+
+    parallel = True
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         """Args: folder: is made if it is not there.
@@ -48,7 +59,7 @@ class FileStore:
         Raises:
             OSError: it cannot be made.
         """
-        self._folder = Path(folder)
+        self._folder = Path(folder).absolute()  # whatever a job makes the current folder
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def retrieve(self, info: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,9 +84,7 @@ class FileStore:
                 return
             content["values"].update(result)
             content["jobs"].append(info["job id"])
-            fresh = path.with_suffix(".new")
-            fresh.write_text(json.dumps(content, indent=1), encoding="utf-8")
-            os.replace(fresh, path)
+            write_whole(path, json.dumps(content, indent=1).encode())
 
     def values(self, document: str) -> dict[str, Any]:
         """All values of a document; empty if there is none."""
@@ -94,7 +103,11 @@ class FileStore:
         try:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            content = {"values": {}, "jobs": []}
+            return {"values": {}, "jobs": []}
+        except ValueError as error:
+            raise OSError(f"{path} is damaged: {error}; restore a copy, or move it away and run its pipelines again") from None
+        if not _is_document(content):
+            raise OSError(f"{path} is not a document of a FileStore: it must have 'values' and 'jobs'; move it away")
         return content
 
     @contextmanager
@@ -106,6 +119,8 @@ class FileStore:
 
 class SQLStore:
     """Documents in a database: SQLite for one machine, PostgreSQL for many."""
+
+    parallel = True
 
     def __init__(self, url: str) -> None:
         """Args: url: path of an SQLite file, or ``postgresql://USER:PASSWORD@HOST:PORT/NAME``.
@@ -148,6 +163,10 @@ class SQLStore:
     def close(self) -> None:
         """Give the connections back."""
         self._results.close()
+
+
+def _is_document(content: Any) -> bool:
+    return isinstance(content, dict) and isinstance(content.get("values"), dict) and isinstance(content.get("jobs"), list)
 
 
 def _document(info: Mapping[str, Any]) -> str:

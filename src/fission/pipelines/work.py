@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fission.errors import RemoteProtocolError
 from fission.pipelines.active import Active, Answer, BrokerView, Helper
-from fission.pipelines.messages import checked_id, rows, take, take_id
+from fission.pipelines.messages import ERROR_LENGTH, checked_text, checked_worker, rows, take, take_id, take_text
 from fission.pipelines.ports import Cluster, PipelineStore
 from fission.protocol.pipeline_records import CANCELLED, FAILED, FINISHED, EndRecord, JobRecord, TaskEnd
+from fission.protocol.waiting_queue import WaitingQueue
 
 #: Seconds between two words of the living; arbitrary.
 PULSE_S = 1.0
@@ -30,6 +30,8 @@ REPORT_S = 2.0
 UNKNOWN_S = 5.0
 #: Pipelines in one answer at most; arbitrary.
 LEASES = 500
+#: Names of workers that are remembered at most; arbitrary.
+WORKERS = 10_000
 
 
 class Work:
@@ -39,7 +41,10 @@ class Work:
         self._store = store
         self._cluster = cluster
         self._log = logger
-        self.waiting: deque[str] = deque(store.waiting())
+        self.waiting = WaitingQueue()
+        for name, priority in store.waiting():
+            self.waiting.add(name, priority)
+        self._last_attempt = 0  # the largest number that an attempt of any job had
         self.active: dict[str, Active] = {}
         self.fresh: dict[str, Active] = {}  # accepted in this life: nothing is recorded of them
         self.helpers: dict[str, Helper] = {}
@@ -92,12 +97,13 @@ class Work:
 
     def _order(self, helper: str, pipeline: str, job: int, attempt: int, now: float) -> Any:
         active = self.active.get(pipeline)
-        if active is None or active.holder != helper or not 0 <= job < len(active.jobs) or attempt < 1:
-            return None  # cancelled, or leased to another one since
+        if active is None or active.holder != helper or not 0 <= job < len(active.jobs) or attempt <= active.attempts_before:
+            return None  # cancelled, or leased again since
         record = active.records.get(job)
         if (record is not None and record.state != "raised") or job in active.attempts:
             return None
         active.attempts[job] = (attempt, now)
+        self._last_attempt = max(self._last_attempt, attempt)
         return active.task(job, attempt)
 
     def _end(self, helper: str, pipeline: str, state: str, job: int, error: str, wall: float) -> None:
@@ -108,7 +114,8 @@ class Work:
         if state == FAILED and 0 <= job < len(active.jobs):
             record = active.records.get(job)
             told = {"job": job, "job id": active.job_id(job), "worker": active.jobs[job]["worker_name"], "error": error}
-            told |= {"traceback": record.traceback if record else "", "data": active.jobs[job].get("data") or active.data}
+            own = active.jobs[job].get("data")
+            told |= {"traceback": record.traceback if record else "", "data": active.data if own is None else own}
         self._close(active, state, wall, told)
 
     def _close(self, active: Active, state: str, wall: float, told: Mapping[str, Any]) -> None:
@@ -119,6 +126,7 @@ class Work:
 
     def cancel(self, pipeline: str, accepted: float, wall: float) -> list[str]:
         """Ends a pipeline that is not over; returns the ids of its jobs that run."""
+        self.waiting.remove(pipeline)
         self.fresh.pop(pipeline, None)
         active = self.active.get(pipeline)
         if active is None:
@@ -135,25 +143,31 @@ class Work:
         helper = self.helpers.pop(name)
         self._log.info("Pipeliner %s is gone: %s; %d pipelines go to others", name, why, len(helper.holds))
         for pipeline in helper.holds:
-            self.active[pipeline].holder = ""
-        self.waiting.extendleft(sorted(helper.holds))
+            active = self.active[pipeline]
+            active.holder = ""
+            self.waiting.add(pipeline, active.priority, active.turn)
 
     def _lease(self, name: str, helper: Helper, share: int) -> list[Active]:
-        wanted: list[str] = []
-        while self.waiting and len(wanted) < min(helper.room, share, LEASES):
-            wanted.append(self.waiting.popleft())
+        wanted = self.waiting.first(min(helper.room, share, LEASES))
         missing = [one for one in wanted if one not in self.active and one not in self.fresh]
         if missing:
             kept, recorded = self._store.rows(missing), self._store.jobs(missing)
             for row in kept.values():
                 if row.end is None:
-                    self.fresh[row.pipeline] = Active.of(row, recorded.get(row.pipeline, []))
+                    self.fresh[row.pipeline] = again = Active.of(row, recorded.get(row.pipeline, []))
+                    again.attempts_before = self._last_attempt  # its jobs may have been run before, and their ends come late
         leased = []
         for pipeline in wanted:
-            active = self.active.get(pipeline) or self.fresh.pop(pipeline, None)
+            turn = self.waiting.add(pipeline)  # the one that it has
+            self.waiting.remove(pipeline)
+            active = self.active.get(pipeline)
+            if active is not None:
+                active.attempts_before = self._last_attempt
+            else:
+                active = self.fresh.pop(pipeline, None)
             if active is None:
-                continue  # cancelled while it waited
-            active.holder = name
+                continue  # it is over
+            active.holder, active.turn = name, turn
             self.active[pipeline] = active
             helper.holds.add(pipeline)
             leased.append(active)
@@ -219,16 +233,19 @@ class Work:
             RemoteProtocolError: the message is malformed.
         """
         name = take_id(message, "broker")
-        workers = frozenset(checked_id_of_worker(one) for one in take(message, "workers", list))
-        processes = frozenset(str(one) for one in take(message, "processes", list, []))
+        workers = frozenset(map(checked_worker, take(message, "workers", list)))
+        processes = frozenset(checked_text(address, "process") for address in take(message, "processes", list, []))
+        fresh = workers - self.workers
+        if len(self.workers) + len(fresh) > WORKERS:
+            raise RemoteProtocolError(f"at most {WORKERS} names of workers are remembered, {len(fresh)} more are too many")
+        if fresh:
+            self._store.remember_workers(sorted(fresh))
+            self.workers |= fresh
         if name not in self.brokers:
             self._log.info("Broker %s has come: %s", name, ", ".join(sorted(workers)))
         self.brokers[name] = BrokerView(now, workers, processes)
         if self._known_since is None:
             self._known_since = now
-        if fresh := workers - self.workers:
-            self.workers |= fresh
-            self._store.remember_workers(sorted(fresh))
         if message.get("leave") is True:
             self._broker_gone(name, "it has ended", now)
 
@@ -238,15 +255,21 @@ class Work:
         Raises:
             RemoteProtocolError: the message is malformed.
         """
-        process, job, attempt = take(message, "process", str), take(message, "job", str, ""), take(message, "attempt", int, 0)
-        error = take(message, "error", str, "")[:2000]
+        process, job, attempt = take_text(message, "process"), take_text(message, "job", ""), take(message, "attempt", int, 0)
+        error, node = take(message, "error", str, "")[:ERROR_LENGTH], take_text(message, "node", "")
         if message.get("dead") is True:
             self._told[process] = now
         pipeline, _, number = job.rpartition("-")
         active = self.active.get(pipeline)
-        right = active is not None and number.isdecimal() and len(number) < 10 and active.attempts.get(int(number), (0,))[0] == attempt
+        right = (
+            active is not None
+            and number.isascii()
+            and number.isdecimal()
+            and len(number) < 10
+            and active.attempts.get(int(number), (0,))[0] == attempt
+        )
         if active is not None and right:
-            self._raised(active, TaskEnd(pipeline, int(number), attempt, "raised", take(message, "node", str, ""), error=error))
+            self._raised(active, TaskEnd(pipeline, int(number), attempt, "raised", node, error=error))
         self._release(process)
         return right
 
@@ -341,17 +364,6 @@ class Work:
             helper.events, helper.cancelled = [], []
             helper.seen, answer, helper.parked = now, helper.parked, None
             answer(helper.last)
-
-
-def checked_id_of_worker(name: Any) -> str:
-    """*name*, if it can be a worker's.
-
-    Raises:
-        RemoteProtocolError: it cannot.
-    """
-    if not isinstance(name, str) or not name.isidentifier():
-        checked_id("", f"worker {str(name)[:80]!r}")
-    return str(name)
 
 
 def end_record(pipeline: str, state: str, wall: float, accepted: float, told: Mapping[str, Any]) -> EndRecord:

@@ -187,13 +187,19 @@ class DagRun:
         count: how many jobs run.
     """
 
-    def __init__(self, plans: Sequence[JobPlan], known: Mapping[int, Known] | None = None) -> None:
-        """Args: plans: all jobs, without a circle. known: what is recorded of them, by number.
+    def __init__(self, plans: Sequence[JobPlan], known: Mapping[int, Known] | None = None, attempts_before: int = 0) -> None:
+        """Take the jobs.
+
+        Args:
+            plans: all jobs, without a circle.
+            known: what is recorded of them, by number.
+            attempts_before: numbers of attempts up to this one belong to earlier lives of the pipeline and are not given again.
 
         Raises:
             LocalProtocolError: a job comes after one that does not exist, or what is recorded names one.
         """
         self._jobs = [_Job(plan) for plan in plans]
+        self._attempts_before = attempts_before
         for number, job in enumerate(self._jobs):
             for other in job.plan.after:
                 self._at(other).before.append(number)
@@ -262,7 +268,7 @@ class DagRun:
         if isinstance(event, Cancelled):
             return self._cancel()
         job = self._at(event.job)
-        if not 1 <= event.attempt <= job.attempt:
+        if not 1 <= event.attempt <= max(job.attempt, self._attempts_before):
             raise LocalProtocolError(f"job {event.job} has no attempt {event.attempt}: {job.attempt} were ordered")
         if job.state not in (RUNNING, WAITING):
             return []  # a second end, of another attempt
@@ -303,7 +309,7 @@ class DagRun:
     def _start(self, number: int) -> Run:
         self._move(number, Started)
         job = self._jobs[number]
-        job.attempt += 1
+        job.attempt = max(job.attempt, self._attempts_before) + 1
         return Run(job=number, attempt=job.attempt)
 
     def _finish(self, number: int) -> list[int]:

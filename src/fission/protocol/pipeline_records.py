@@ -10,6 +10,23 @@ ENDED = frozenset({FINISHED, FAILED, CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
+class NewPipeline:
+    """A pipeline that is accepted now.
+
+    Attributes:
+        pipeline: its id.
+        body: JSON of `Pipeline.serialize`.
+        accepted: seconds since the epoch.
+        priority: those with a larger one run earlier.
+    """
+
+    pipeline: str
+    body: str
+    accepted: float
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class JobRecord:
     """What is kept of a job that was run to an end.
 
@@ -64,6 +81,7 @@ class PipelineRow:
         body: JSON of `Pipeline.serialize`.
         accepted: seconds since the epoch.
         end: None while it is not over.
+        priority: those with a larger one run earlier.
     """
 
     pipeline: str
@@ -71,6 +89,7 @@ class PipelineRow:
     body: str
     accepted: float
     end: EndRecord | None = None
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +100,7 @@ class Task:
         pipeline, job, attempt: which.
         worker: name of its worker.
         body: JSON for the worker's process: ``id``, ``worker``, ``data``, ``timeout``, ``attempt``.
+        priority: among the tasks that wait for a process, those with a larger one run earlier.
     """
 
     pipeline: str
@@ -88,6 +108,7 @@ class Task:
     attempt: int
     worker: str
     body: str
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class Pipelines(click.Group):
         from fission.errors import UnknownNameError
         from fission.project.names import did_you_mean
 
-        if args[0] not in PARTS and not args[0].startswith("-"):
+        if args[0] not in PARTS and not args[0].startswith("-") and not ctx.resilient_parsing:  # which is a shell that completes
             raise UnknownNameError(f"there is no command {args[0]!r}{did_you_mean(args[0], PARTS) or '.'} Commands: {', '.join(PARTS)}")
         return super().resolve_command(ctx, args)
 
@@ -52,7 +52,7 @@ class Pipelines(click.Group):
             formatter.write_dl([(name, text) for name, (_, _, text) in PARTS.items()])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args:
+        if not args and not ctx.resilient_parsing:
             click.echo(ctx.get_help(), err=True)
             ctx.exit(EXIT_USAGE)
         return super().parse_args(ctx, args)

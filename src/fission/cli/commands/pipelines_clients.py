@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,21 @@ from fission.cli.table import example
 from fission.errors import EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
-    from fission.pipelines import PipelineManager
+    from fission.pipelines import Pipeline, PipelineManager
 
 timeout_option = click.option(
     "--timeout", type=float, default=10.0, show_default=True, metavar="SECONDS", help="Wait so long for the Router."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to standard output.")
+#: Seconds between two lines of `send` where there is no terminal for its bar.
+SAY_S = 5.0
+STATES = ["waiting", "running", "finished", "failed", "cancelled"]
+priority_option = click.option(
+    "--priority",
+    type=click.IntRange(-1000, 1000),
+    metavar="N",
+    help="Run them before those with a smaller one. [default: the file's, or 0]",
+)
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 
 
@@ -49,25 +58,38 @@ def _manager(api: str, broadcast: str, keys: Path | None, timeout: float) -> Ite
 
 @click.command(name="submit", epilog=example("fission pipelines submit pipelines.yaml", "fission pipelines submit pipelines.json --json"))
 @file_argument
+@priority_option
 @api_option
 @broadcast_option
 @keys_option
 @timeout_option
 @json_option
-def submit(file: Path, api: str, broadcast: str, keys: Path | None, timeout: float, as_json: bool) -> int:
+def submit(file: Path, priority: int | None, api: str, broadcast: str, keys: Path | None, timeout: float, as_json: bool) -> int:
     """Hand in the pipelines of FILE (YAML or JSON) and print their ids; they are accepted for good."""
-    from fission.pipelines.files import read_pipelines
-
     interrupts.loaded()
-    pipelines = read_pipelines(file)
+    pipelines = _read(file, priority)
     with _manager(api, broadcast, keys, timeout) as manager:
         ids = manager.start_all(pipelines)
     if as_json:
-        click.echo(json.dumps({"pipelines": ids}, indent=2))
+        _echo_json([{"id": name} for name in ids])
     else:
-        for one in ids:
-            click.echo(one)
+        for name in ids:
+            click.echo(name)
     return EXIT_OK
+
+
+def _read(file: Path, priority: int | None) -> list[Pipeline]:
+    from fission.pipelines.files import read_pipelines
+
+    pipelines = read_pipelines(file)
+    for pipeline in pipelines if priority is not None else ():
+        pipeline.priority = priority or 0
+    return pipelines
+
+
+def _echo_json(pipelines: Sequence[Mapping[str, Any]], **more: Any) -> None:
+    """The one shape of all commands: an object with ``pipelines``, each an object with ``id``."""
+    click.echo(json.dumps({"pipelines": list(pipelines), **more}, indent=2))
 
 
 @click.command(
@@ -75,20 +97,21 @@ def submit(file: Path, api: str, broadcast: str, keys: Path | None, timeout: flo
 )
 @file_argument
 @click.option("--for", "duration", type=float, metavar="SECONDS", help="Wait so long for their end at most. [default: no limit]")
+@priority_option
 @api_option
 @broadcast_option
 @keys_option
 @timeout_option
 @json_option
-def send(file: Path, duration: float | None, api: str, broadcast: str, keys: Path | None, timeout: float, as_json: bool) -> int:
-    """Hand in the pipelines of FILE and wait until all of them are over, with a progress bar on a terminal.
+def send(
+    file: Path, duration: float | None, priority: int | None, api: str, broadcast: str, keys: Path | None, timeout: float, as_json: bool
+) -> int:
+    """Hand in the pipelines of FILE and wait until all of them are over; how far they are is shown on standard error.
 
     Ctrl-C ends the waiting, not the pipelines. The exit code is 1 if one has failed, or is not over in time.
     """
-    from fission.pipelines.files import read_pipelines
-
     interrupts.loaded()
-    pipelines = read_pipelines(file)
+    pipelines = _read(file, priority)
     begin = time.monotonic()
     with _manager(api, broadcast, keys, timeout) as manager:
         manager.start_all(pipelines)
@@ -96,9 +119,9 @@ def send(file: Path, duration: float | None, api: str, broadcast: str, keys: Pat
     seconds = time.monotonic() - begin
     failed = [pipeline for pipeline in pipelines if pipeline.error]
     if as_json:
-        told = {"pipelines": len(pipelines), "finished": sum(one.finished for one in pipelines) - len(failed), "failed": len(failed)}
-        rows = [{"id": one.id, "finished": one.finished, "duration": one.duration, "error": one.error} for one in pipelines]
-        click.echo(json.dumps({**told, "seconds": seconds, "each": rows}, indent=2))
+        rows = [{"id": one.id, "state": _state(one), "duration": one.duration, "error": one.error} for one in pipelines]
+        finished = sum(one.finished for one in pipelines) - len(failed)
+        _echo_json(rows, started=len(pipelines), finished=finished, failed=len(failed), seconds=seconds)
     else:
         for pipeline in failed:
             error = pipeline.error or {}
@@ -109,11 +132,18 @@ def send(file: Path, duration: float | None, api: str, broadcast: str, keys: Pat
     return EXIT_OK if over and not failed else EXIT_FAILED
 
 
+def _state(pipeline: Pipeline) -> str:
+    if not pipeline.finished:
+        return "waiting"
+    return "finished" if pipeline.error is None else "failed" if pipeline.error.get("worker") else "cancelled"
+
+
 def _wait(manager: PipelineManager, number: int, duration: float | None) -> bool:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    deadline = None if duration is None else time.monotonic() + duration
+    begin = said = time.monotonic()
+    deadline = None if duration is None else begin + duration
     columns = (TextColumn("pipelines"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(file=sys.stderr)
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
@@ -123,39 +153,48 @@ def _wait(manager: PipelineManager, number: int, duration: float | None) -> bool
                 return False
             manager.update(0.1)
             progress.update(task, completed=manager.finished_pipelines)
+            if not console.is_terminal and time.monotonic() - said >= SAY_S:
+                said = time.monotonic()
+                click.echo(f"{manager.finished_pipelines} of {number} pipelines are over after {said - begin:.0f} s", err=True)
     return True
 
 
 @click.command(name="list", epilog=example("fission pipelines list", "fission pipelines list --state failed --limit 20 --json"))
-@click.option(
-    "--state", "states", multiple=True, type=click.Choice(["waiting", "finished", "failed", "cancelled"]), help="Only those. Repeatable."
-)
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, metavar="N", help="So many at most.")
+@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only those. Repeatable.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, metavar="N", help="So many at most.")
 @click.option("--before", type=click.IntRange(1), metavar="ORDER", help="Only those accepted before the one with this order.")
 @api_option
 @keys_option
 @timeout_option
 @json_option
 def list_(states: tuple[str, ...], limit: int, before: int | None, api: str, keys: Path | None, timeout: float, as_json: bool) -> None:
-    """The newest pipelines, newest first."""
-    answer = _ask(api, {"command": "pipelines", "states": list(states), "limit": limit, "before": before or 0}, timeout, keys)
+    """The newest pipelines, newest first, with their data, which tell them apart."""
+    found: list[dict[str, Any]] = []
+    while len(found) < limit:  # an answer has as many as fit into it
+        asked = {"command": "pipelines", "states": list(states), "limit": limit - len(found), "before": before or 0}
+        answer = _ask(api, asked, timeout, keys)["pipelines"]
+        if not answer:
+            break
+        found += answer
+        before = answer[-1]["order"]
     if as_json:
-        click.echo(json.dumps(answer["pipelines"], indent=2))
+        _echo_json(found)
         return
     rows = [
-        [row["id"], row["state"], _when(row["accepted"]), _seconds(row["duration"]), _short(row["error"])] for row in answer["pipelines"]
+        [row["id"], row["state"], _when(row["accepted"]), _seconds(row["duration"]), _data(row["data"]), _short(row["error"])]
+        for row in found
     ]
-    _table(["id", "state", "accepted", "duration", "error"], rows, "There are no pipelines.")
+    _table(["id", "state", "accepted", "duration", "data", "error"], rows, "There are no pipelines.")
 
 
-@click.command(name="show", epilog=example("fission pipelines show 1f2e...", "fission pipelines show 1f2e... --json"))
+@click.command(name="show", epilog=example("fission pipelines show 1f2e", "fission pipelines show 1f2e --json"))
 @click.argument("pipeline_id", metavar="ID")
 @api_option
 @keys_option
 @timeout_option
 @json_option
 def show(pipeline_id: str, api: str, keys: Path | None, timeout: float, as_json: bool) -> None:
-    """One pipeline: each job's state, tries, duration, node and error."""
+    """One pipeline: each job's state, tries, duration, node and error. ID may be its first letters."""
     answer = _ask(api, {"command": "pipeline", "pipeline id": pipeline_id}, timeout, keys)
     if as_json:
         click.echo(json.dumps({name: value for name, value in answer.items() if name != "answer"}, indent=2))
@@ -173,32 +212,49 @@ def show(pipeline_id: str, api: str, keys: Path | None, timeout: float, as_json:
             click.echo(f"\n{job['worker']}:\n{job['traceback'].rstrip()}")
 
 
-@click.command(name="retry", epilog=example("fission pipelines retry 1f2e..."))
-@click.argument("pipeline_id", metavar="ID")
+@click.command(name="retry", epilog=example("fission pipelines retry 1f2e", "fission pipelines retry --all-failed"))
+@click.argument("pipeline_id", metavar="[ID]", required=False)
+@click.option("--all-failed", is_flag=True, help="All failed pipelines, instead of one.")
 @api_option
 @keys_option
 @timeout_option
 @json_option
-def retry(pipeline_id: str, api: str, keys: Path | None, timeout: float, as_json: bool) -> None:
-    """Run what is left of a failed or cancelled pipeline; its finished jobs are not run again."""
-    _change("retry", pipeline_id, api, keys, timeout, as_json, "goes on")
+def retry(pipeline_id: str | None, all_failed: bool, api: str, keys: Path | None, timeout: float, as_json: bool) -> None:
+    """Run what is left of a failed or cancelled pipeline; its finished jobs are not run again. ID may be its first letters."""
+    if all_failed == bool(pipeline_id):
+        raise click.UsageError("retry needs the ID of a pipeline, or --all-failed instead of it")
+    if pipeline_id:
+        _change("retry", pipeline_id, api, keys, timeout, as_json, "goes on")
+        return
+    ids: list[str] = []
+    before = 0
+    while True:
+        answer = _ask(api, {"command": "retry failed", "before": before}, timeout, keys)
+        if not answer["pipeline ids"]:
+            break
+        ids += answer["pipeline ids"]
+        before = answer["before"]
+    if as_json:
+        _echo_json([{"id": name} for name in ids], done="retry")
+    else:
+        click.echo(f"{len(ids)} failed {'pipeline is' if len(ids) == 1 else 'pipelines are'} run again")
 
 
-@click.command(name="cancel", epilog=example("fission pipelines cancel 1f2e..."))
+@click.command(name="cancel", epilog=example("fission pipelines cancel 1f2e"))
 @click.argument("pipeline_id", metavar="ID")
 @api_option
 @keys_option
 @timeout_option
 @json_option
 def cancel(pipeline_id: str, api: str, keys: Path | None, timeout: float, as_json: bool) -> None:
-    """End a pipeline before its end: jobs that run are killed, the others are not begun."""
+    """End a pipeline before its end: jobs that run are killed, the others are not begun. ID may be its first letters."""
     _change("cancel", pipeline_id, api, keys, timeout, as_json, "is cancelled")
 
 
 def _change(command: str, pipeline_id: str, api: str, keys: Path | None, timeout: float, as_json: bool, done: str) -> None:
     answer = _ask(api, {"command": command, "pipeline id": pipeline_id}, timeout, keys)
     if as_json:
-        click.echo(json.dumps({"id": answer["pipeline id"], "done": command}, indent=2))
+        _echo_json([{"id": answer["pipeline id"]}], done=command)
     else:
         click.echo(f"{answer['pipeline id']} {done}")
 
@@ -218,6 +274,11 @@ def _when(at: float) -> str:
 
 def _seconds(value: float | None) -> str:
     return "" if value is None else f"{value:.3f} s"
+
+
+def _data(data: Mapping[str, Any] | None) -> str:
+    text = "" if data is None else json.dumps(data, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _short(error: Mapping[str, Any] | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,11 @@ def _router_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--interval", type=float, default=60.0, show_default=True, metavar="SECONDS", help="Between two words of monitoring."),
         click.option(
-            "--store-arg", "store_args", multiple=True, metavar="NAME=VALUE", help="An argument of the store; JSON or text. Repeatable."
+            "--store-arg",
+            "store_args",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="An argument of the store; JSON or text. Not for secrets: `ps` shows it. Repeatable.",
         ),
         click.option(
             "--state", metavar="FILE|URL", help="Where pipelines are kept: an SQLite file or postgresql://... [default: router-PORT.sqlite]"
@@ -56,6 +60,13 @@ def _router_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _broker_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--number-of-workers", type=click.IntRange(1, 10000), metavar="N", help="Processes. [default: number of CPUs]"),
+        click.option(
+            "--store-secret",
+            "store_secrets",
+            multiple=True,
+            metavar="NAME=file:PATH|env:VARIABLE",
+            help="An argument of the store that nobody else may know, from a file or the environment. Repeatable.",
+        ),
         click.option("--store", required=True, metavar="CLASS", help="The StoreClass, as MODULE.CLASS."),
         click.option("--workers", required=True, metavar="MODULE", help="The module of the workers; its __all__ names them."),
     ):
@@ -85,6 +96,7 @@ def up(**options: Any) -> int:
 
     interrupts.loaded()
     _here()
+    _warn_of_secrets(options["store_args"])
     number = _broker(options).number_of_workers  # what is wrong with the workers or the store is told once, here
     together = Together(
         router=lambda: _router(options),
@@ -107,6 +119,7 @@ def up(**options: Any) -> int:
 @verbose_option
 def router(**options: Any) -> int:
     """The Router, until Ctrl-C: keeps pipelines, hands them out, tells what has become of them. One for a cluster."""
+    _warn_of_secrets(options["store_args"])
     return _serve(_router(options))
 
 
@@ -142,8 +155,12 @@ def _serve(daemon: Any) -> int:
 
 def _router(options: Any) -> Any:
     from fission.pipelines import Router
+    from fission.pipelines.hidden import secrets_in
 
-    config = {"store": dict(map(_argument, options["store_args"])), "monitoring interval": options["interval"]}
+    store = dict(map(_argument, options["store_args"]))
+    if "workers" in options:  # `up`: its own Broker gets the secrets directly
+        store = {name: value for name, value in store.items() if name not in secrets_in(store)}
+    config = {"store": store, "monitoring interval": options["interval"]}
     return Router(
         _host_port(options["api"], "--api"),
         _host_port(options["broadcast"], "--broadcast"),
@@ -156,8 +173,11 @@ def _router(options: Any) -> Any:
 
 def _broker(options: Any) -> Any:
     from fission.pipelines import Broker
+    from fission.pipelines.hidden import read_secret, secrets_in
     from fission.pipelines.jobs import load_class
 
+    written = dict(map(_argument, options.get("store_args", ())))
+    own = {name: written[name] for name in secrets_in(written)} | dict(map(read_secret, options["store_secrets"]))
     return Broker(
         options["api"],
         options["broadcast"],
@@ -166,7 +186,19 @@ def _broker(options: Any) -> Any:
         _logger("Broker", options),
         number_of_workers=options["number_of_workers"],
         keys=options["keys"],
+        store_arguments=own,
     )
+
+
+def _warn_of_secrets(arguments: Iterable[str]) -> None:
+    from fission.pipelines.hidden import secrets_in
+
+    for name in secrets_in(dict(map(_argument, arguments))):
+        click.echo(
+            f"Warning: --store-arg {name} has a secret, which `ps` shows to all users of this machine; give it with "
+            f"--store-secret {name}=file:PATH or --store-secret {name}=env:VARIABLE",
+            err=True,
+        )
 
 
 def _pipeliner(options: Any) -> Any:
@@ -186,7 +218,7 @@ def _host_port(address: str, option: str) -> tuple[str, int]:
 def _argument(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise UserError(f"--store-arg must be NAME=VALUE, is {text!r}")
+        raise UserError(f"--store-arg must be NAME=VALUE, is {text.partition('=')[0]!r}")
     try:
         return name, json.loads(value)
     except ValueError:

@@ -1,0 +1,77 @@
+"""Secrets among a store's arguments: where they come from, and how they stay out of logs, messages and the Router's answers.
+
+A secret belongs to the Brokers that use it: it is read there, from a file or the environment, and never goes through the Router.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fission.pipelines.errors import DaemonError
+
+#: An argument of such a name is taken for a secret.
+NAME = re.compile(r"passw|passphrase|secret|token|credential|api_?key|private_?key", re.IGNORECASE)
+#: The password in a URL.
+IN_URL = re.compile(r"(?<=://)([^/?#@\s:]*):([^/?#@\s]+)(?=@)")
+HIDDEN = "***"
+HOW = "with --store-secret NAME=file:PATH or NAME=env:VARIABLE, in Python store_arguments="
+
+
+def secrets_in(arguments: Mapping[str, Any]) -> list[str]:
+    """Names of the arguments that look like secrets, or have one in them: a password in a URL, a secret deeper inside."""
+    return [name for name, value in arguments.items() if _secret_texts(name, value)]
+
+
+def _secret_texts(name: str, value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [text for inner, one in value.items() for text in _secret_texts(f"{name} {inner}" if NAME.search(name) else str(inner), one)]
+    if isinstance(value, (list, tuple)):
+        return [text for one in value for text in _secret_texts(name, one)]
+    if value is None or isinstance(value, bool):
+        return []
+    if NAME.search(name):
+        return [str(value)]
+    return [found.group(2) for found in IN_URL.finditer(value)] if isinstance(value, str) else []
+
+
+def scrubber(arguments: Mapping[str, Any], also: Iterable[str] = ()) -> Callable[[str], str]:
+    """What takes the secrets of these arguments out of a text.
+
+    Args:
+        also: names of arguments that are secrets whatever they are called.
+    """
+    texts = {text for name, value in arguments.items() for text in _secret_texts(name, value)}
+    texts |= {str(arguments[name]) for name in also}
+    found = sorted((text for text in texts if text), key=len, reverse=True)
+
+    def scrub(text: str) -> str:
+        for one in found:
+            text = text.replace(one, HIDDEN)
+        return text
+
+    return scrub
+
+
+def read_secret(text: str) -> tuple[str, str]:
+    """The (name, value) of ``NAME=file:PATH`` or ``NAME=env:VARIABLE``; of a file, without the end of its last line.
+
+    Raises:
+        DaemonError: it is neither, or what it names is not there.
+    """
+    name, equals, source = text.partition("=")
+    kind, colon, place = source.partition(":")
+    if not (name and equals and colon and place) or kind not in ("file", "env"):
+        raise DaemonError(f"--store-secret must be NAME=file:PATH or NAME=env:VARIABLE, is {name}={HIDDEN if source else ''}")
+    if kind == "env":
+        if place not in os.environ:
+            raise DaemonError(f"--store-secret {name}: the environment has no variable {place}: set it")
+        return name, os.environ[place]
+    try:
+        return name, Path(place).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise DaemonError(f"--store-secret {name}: the file {place} cannot be read: {reason}") from None

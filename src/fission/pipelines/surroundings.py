@@ -1,0 +1,80 @@
+"""What a job can change of its process and the next job would find: put back after each job, so that every job finds the same world."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import sys
+from typing import Any
+
+#: Soft limits that are put back; a job that has lowered a hard one has done so for good.
+LIMITS = tuple(getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_"))
+TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+
+
+class Surroundings:
+    """The state of this process when it was made: working folder, environment, umask, signals, timers, limits, Python's own. In the main
+    thread. What a job leaves in memory (modules, globals, threads) is not put back.
+    """
+
+    def __init__(self) -> None:
+        self._folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._environment = dict(os.environ)
+        self._umask = os.umask(0)
+        os.umask(self._umask)
+        self._handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+        self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        self._limits = {limit: resource.getrlimit(limit)[0] for limit in LIMITS}
+        self._python = (list(sys.path), list(sys.argv), sys.stdin, sys.stdout, sys.stderr, sys.getrecursionlimit())
+        self._tracers = (sys.gettrace(), sys.getprofile())
+
+    def put_back(self) -> None:
+        """Make it so again; what cannot be put back stays."""
+        for timer in TIMERS:
+            signal.setitimer(timer, 0.0)
+        for number, handler in self._handlers.items():
+            if signal.getsignal(number) != handler:
+                with contextlib.suppress(OSError, ValueError, TypeError):  # SIGKILL, or a handler that was not set by Python
+                    signal.signal(number, handler)
+        signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)
+        with contextlib.suppress(OSError):
+            os.fchdir(self._folder)
+        os.umask(self._umask)
+        if os.environ != self._environment:
+            os.environ.clear()
+            os.environ.update(self._environment)
+        for limit, soft in self._limits.items():
+            now, hard = resource.getrlimit(limit)
+            if now != soft:
+                with contextlib.suppress(OSError, ValueError):
+                    resource.setrlimit(limit, (soft, hard))
+        self._put_back_python()
+
+    def _put_back_python(self) -> None:
+        path, arguments, sys.stdin, sys.stdout, sys.stderr, recursion = self._python
+        sys.path[:], sys.argv[:] = path, arguments
+        with contextlib.suppress(RecursionError):
+            sys.setrecursionlimit(recursion)
+        sys.settrace(self._tracers[0])
+        sys.setprofile(self._tracers[1])
+        socket.setdefaulttimeout(None)
+
+
+def describe() -> dict[str, Any]:
+    """What a job finds, for tests and for those who look for a difference between two jobs."""
+    return {
+        "folder": os.getcwd(),
+        "environment": dict(os.environ),
+        "handlers": {int(number): str(signal.getsignal(number)) for number in signal.valid_signals()},
+        "blocked": sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, []))),
+        "timers": [signal.getitimer(timer)[0] > 0 for timer in TIMERS],
+        "limits": [resource.getrlimit(limit)[0] for limit in LIMITS],
+        "path": list(sys.path),
+        "arguments": list(sys.argv),
+        "recursion": sys.getrecursionlimit(),
+        "timeout": socket.getdefaulttimeout(),
+    }

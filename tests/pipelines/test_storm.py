@@ -1,0 +1,121 @@
+"""Add, cancel, retry, ask, finish, die, in all orders: the Router and its Pipeliners never lose, double or wrongly fail a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+from fission.pipelines.active import Active
+from fission.pipelines.answers import ExchangeAnswer
+from fission.pipelines.desk import Desk
+from fission.pipelines.pipeliner import Pipeliner
+from fission.pipelines.work import Work
+from fission.protocol.waiting_queue import WaitingQueue
+from tests.pipelines.storm import World
+from tests.protocol.seeds import expect_caught, run_seeds
+
+
+def play(rng: Random, desk: type[Desk] = Desk, pipeliner: type[Pipeliner] = Pipeliner) -> None:
+    world = World(rng, desk, pipeliner)
+    try:
+        world.play(150)
+        world.heal()
+    finally:
+        world.close()
+
+
+def test_all_orders() -> None:
+    run_seeds(play, 40)
+
+
+# broken variants: each is what the code did, or could easily do
+
+
+class CancelLeavesItQueued(Desk):
+    """A plain queue, from which cancelling removes nothing: run again, a pipeline is there twice."""
+
+    def __init__(self, *arguments: object, **more: object) -> None:
+        super().__init__(*arguments, **more)  # type: ignore[arg-type]
+        self.work.waiting = _PlainQueue()
+        self.work.__class__ = _CancelsNothing
+
+
+class _PlainQueue(WaitingQueue):
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __bool__(self) -> bool:
+        return bool(self.names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def add(self, name: str, priority: int = 0, turn: int | None = None) -> int:
+        if turn is None or turn == 0:
+            self.names.append(name)
+        return 1
+
+    def remove(self, name: str) -> None:
+        self.names.remove(name)
+
+    def first(self, number: int) -> list[str]:
+        return self.names[:number]
+
+
+class _CancelsNothing(Work):
+    def cancel(self, pipeline: str, accepted: float, wall: float) -> list[str]:
+        queue = self.waiting
+        self.waiting = WaitingQueue()
+        try:
+            return super().cancel(pipeline, accepted, wall)
+        finally:
+            self.waiting = queue
+
+
+class AttemptsBeginAgain(Desk):
+    """Attempts of a pipeline that is leased again have the numbers of earlier ones."""
+
+    def __init__(self, *arguments: object, **more: object) -> None:
+        super().__init__(*arguments, **more)  # type: ignore[arg-type]
+        self.work.__class__ = _NoLastAttempt
+
+
+class _NoLastAttempt(Work):
+    @property
+    def _last_attempt(self) -> int:
+        return 0
+
+    @_last_attempt.setter
+    def _last_attempt(self, value: int) -> None:
+        pass
+
+
+class HolderKeepsItsLease(Desk):
+    def __init__(self, *arguments: object, **more: object) -> None:
+        super().__init__(*arguments, **more)  # type: ignore[arg-type]
+        self.work.__class__ = _NeverDiscards
+
+
+class _NeverDiscards(Work):
+    def _close(self, active: Active, *rest: object) -> None:
+        holder, active.holder = active.holder, ""
+        super()._close(active, *rest)  # type: ignore[arg-type]
+        active.holder = holder
+
+
+class CancelsTheNewOne(Pipeliner):
+    """What was cancelled comes last in an answer, as it did: it hits the same pipeline that was leased again."""
+
+    def _take(self, answer: ExchangeAnswer) -> None:
+        super()._take(ExchangeAnswer(answer.pipelines, answer.events, [], answer.processes))
+        super()._take(ExchangeAnswer({}, [], answer.cancelled, answer.processes))
+
+
+def test_broken_variants_are_caught() -> None:
+    for desk in (CancelLeavesItQueued, AttemptsBeginAgain, HolderKeepsItsLease):
+        expect_caught(lambda rng, desk=desk: play(rng, desk), 60)  # type: ignore[misc]
+    expect_caught(lambda rng: play(rng, Desk, CancelsTheNewOne), 60)

@@ -1,0 +1,162 @@
+"""What the jobs of one process share, and what they do not: the store, the process's surroundings, what was left in the background."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fission.pipelines import Job, Pipeline
+from tests.pipelines.daemons import Cluster
+from tests.waiting import eventually, is_running
+
+
+def values_of_one_file(cluster: Cluster, store: str) -> tuple[set[str], int]:
+    """The values that are there after twelve jobs at the same time, and how many stores were made."""
+    cluster.config["store"]["folder"] = str(cluster.folder)
+    cluster.all(store=store, number_of_workers=4)
+    with cluster.manager() as manager:
+        manager.start(Pipeline([(Job("A", {"n": number}), None) for number in range(12)]))
+        assert manager.wait(60), cluster.story()
+        assert manager.failed_pipelines == 0 or store == "OneFileInParallel"
+    made = (cluster.folder / "made").read_text().splitlines()
+    return set(json.loads((cluster.folder / "values.json").read_text())), len(made)
+
+
+@pytest.mark.parametrize("store", ["OneFile", "OneFileInParallel"])
+@pytest.mark.slow
+@pytest.mark.timeout(150)
+def test_the_published_store_is_made_once_a_broker_and_loses_nothing(cluster: Cluster, store: str) -> None:
+    values, made = values_of_one_file(cluster, store)
+    if store == "OneFile":
+        assert values == {str(number) for number in range(12)}
+        assert made == 1
+    else:  # the same store declared as parallel is the broken variant
+        assert len(values) < 12
+        assert made > 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(150)
+def test_a_store_that_dies_or_hangs_fails_its_job_only(cluster: Cluster) -> None:
+    _, broker, _ = cluster.all(store="DyingStore")
+    with cluster.manager() as manager:
+        dies = Pipeline({Job("A", {"breaks": "dies"}): None})
+        hangs = Pipeline({Job("A", {"breaks": "hangs"}, timeout=1): None})
+        manager.start_all([dies, hangs])
+        assert manager.wait(60), cluster.story()
+        manager.start(well := Pipeline({Job("A", {"breaks": "no"}): None}))
+        assert manager.wait(60), cluster.story()
+    assert (dies.error or {})["error"] == "the store's process died before it answered"
+    assert "ran for longer than 1 s" in (hangs.error or {})["error"]
+    assert well.error is None
+    assert "The store's process" in broker.said
+    assert "died with signal 9 (SIGKILL); starting it again" in broker.said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(150)
+def test_each_job_finds_the_same_world(cluster: Cluster) -> None:
+    cluster.all(number_of_workers=1)
+    with cluster.manager() as manager:
+        for _ in range(2):
+            for worker in ("World", "Spoils"):
+                manager.start(pipeline := Pipeline({Job(worker): None}))
+                assert manager.wait(60), cluster.story()
+                assert pipeline.error is None, pipeline.error
+        manager.start(Pipeline({Job("World"): None}))
+        assert manager.wait(60), cluster.story()
+    first, *others = [one["data"] for one in cluster.runs("world")]
+    assert first["folder"] == str(cluster.folder)
+    for other in others:
+        assert {name: (first[name], other[name]) for name in first if first[name] != other[name]} == {}
+    assert len({one["pid"] for one in cluster.runs("world")}) == 1
+
+
+def test_without_putting_back_the_next_job_would_notice() -> None:
+    """The broken variant: what `Spoils` does is seen."""
+    story = """
+import os, signal
+from fission.pipelines.surroundings import Surroundings, describe
+before, surroundings = describe(), Surroundings()
+os.chdir("/"); os.environ["X"] = "1"; signal.signal(signal.SIGALRM, lambda *a: None); signal.setitimer(signal.ITIMER_REAL, 60)
+spoiled = describe()
+surroundings.put_back()
+print([name for name in before if spoiled[name] != before[name]], describe() == before)
+"""
+    done = subprocess.run([sys.executable, "-c", story], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "['folder', 'environment', 'handlers', 'timers'] True\n"
+
+
+LEFT_BEHIND = """
+import os, select, signal, subprocess, sys, time
+from fission.pipelines.nest import Nest
+
+def live(slot, told):
+    subprocess.Popen(["sleep", "600"])
+    subprocess.Popen(["sleep", "600"], start_new_session=True)
+    if os.fork() == 0:  # a daemon, as they are made: two forks and a session of its own
+        os.setsid()
+        if os.fork() == 0:
+            os.execvp("sleep", ["sleep", "600"])
+        os._exit(0)
+    os.wait()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if told.get("ends"):
+        os._exit(0)
+    time.sleep(600)
+
+nest = Nest(lambda: None, live)
+nest.start(0, {})
+nest.start(1, {})
+nest.start(2, {"ends": True})
+print(nest.pid, flush=True)
+END
+"""
+
+
+def sleepers(session: int) -> list[int]:
+    """Pids of all ``sleep 600`` that come from the process with this marker in its environment."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            if (folder / "cmdline").read_bytes() == b"sleep\x00600\x00" and f"MARK={session}".encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize(
+    ("end", "number"),
+    [("signal.pause()", signal.SIGKILL), ("sys.stdin.read(); nest.close()", None), ("sys.stdin.read(); os.kill(nest.pid, 15)", None)],
+)
+def test_what_workers_have_left_in_the_background_ends_with_the_broker(end: str, number: int | None) -> None:
+    """Children, sessions of their own, daemons that have forked twice; however the Broker ends, SIGKILL too."""
+    mark = os.getpid() * 1000 + (number or len(end))
+    with subprocess.Popen(
+        [sys.executable, "-c", LEFT_BEHIND.replace("END", end)],
+        env={**os.environ, "MARK": str(mark)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as broker:
+        assert broker.stdout is not None
+        nest = int(broker.stdout.readline())
+        eventually(
+            lambda: len(sleepers(mark)) == 6, 30, lambda: f"what two workers start, and nothing of the one that ended: {sleepers(mark)}"
+        )
+        if number is not None:
+            broker.send_signal(number)
+        else:
+            assert broker.stdin is not None
+            broker.stdin.close()
+        eventually(lambda: not sleepers(mark) and not is_running(nest), 20, lambda: f"their end: {sleepers(mark)}")
+        broker.wait(20)
