@@ -249,7 +249,7 @@ def test_without_the_checksum_a_flipped_bit_is_noticed_here(sound: tuple[Path, o
         return bytes(data)
 
     assert refused_or_whole(damaged(path, 1, flipped), kept)
-    monkeypatch.setattr("fission.adapters.sqlalchemy_opening.Database._check_bodies", lambda self, connection: None)
+    monkeypatch.setattr("fission.adapters.sqlalchemy_store.opening.Database._check_bodies", lambda self, connection: None)
     with pytest.raises(AssertionError):
         refused_or_whole(damaged(path, 2, flipped), kept)
 

@@ -123,7 +123,7 @@ def test_many_names_at_once(store: SqlPipelines) -> None:
 
 @pytest.mark.slow
 def test_a_second_router_is_refused(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fission.adapters.sqlalchemy_opening.LOCK_WAIT_S", 0.3)
+    monkeypatch.setattr("fission.adapters.sqlalchemy_store.opening.LOCK_WAIT_S", 0.3)
     first = SqlPipelines(place)
     with pytest.raises(UserError, match="belongs to another Router that is running: there can be only one"):
         SqlPipelines(place)

@@ -1,7 +1,7 @@
 """What the Router keeps, in SQLite (one file, WAL) or PostgreSQL (by URL), through SQLAlchemy.
 
 SQLite syncs with every commit (`synchronous=FULL`), so what is committed outlives a power cut too. PostgreSQL does as its server is set.
-How a database is opened, checked and locked for one Router is in `sqlalchemy_opening`.
+How a database is opened, checked and locked for one Router is in `opening`.
 
 A database may go away while the Router runs: its server restarts, its disk is full, somebody locks the file. Then every call raises
 `StoreAway`; what was written since the last commit is remembered as statements and written again by `recover`. All of them may be
@@ -18,7 +18,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 
-from fission.adapters.sqlalchemy_opening import JOBS, PIPELINES, WORKERS, Database, checksum, is_garbled, reason_of
+from fission.adapters.sqlalchemy_store.opening import JOBS, PIPELINES, WORKERS, Database, checksum, is_garbled, reason_of
 from fission.errors import UserError
 from fission.ports.pipeline_store import StoreAway, StoreLost
 from fission.protocol.pipeline_records import ENDED, EndRecord, JobRecord, NewPipeline, PipelineRow

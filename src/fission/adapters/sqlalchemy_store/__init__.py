@@ -1,0 +1,5 @@
+"""What the Router keeps, in SQLite or PostgreSQL."""
+
+from fission.adapters.sqlalchemy_store.store import SqlPipelines
+
+__all__ = ["SqlPipelines"]
