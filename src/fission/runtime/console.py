@@ -10,13 +10,18 @@ TELL_LINES = 100
 
 
 class Console:
-    """What was typed for one job."""
+    """What was typed for one job.
+
+    Attributes:
+        waiting: whether the job waits for a line.
+    """
 
     def __init__(self, told: Callable[[int], None]) -> None:
         """Args: told: called with how many lines were taken in all, so that more may come."""
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._told_of = told
         self._taken = self._told = 0
+        self.waiting = False
         self._pieces: list[str] | None = None  # of a long line
 
     def readline(self) -> str | None:
@@ -24,7 +29,9 @@ class Console:
         if self._taken - self._told >= TELL_LINES or (self._taken > self._told and self._lines.empty()):
             self._told = self._taken
             self._told_of(self._taken)
+        self.waiting = True
         line = self._lines.get()
+        self.waiting = False
         self._taken += 1
         return line
 

@@ -55,7 +55,7 @@ class Exchange(JobPipes):
         """What the job's loop does: the name of a `fission.protocol.progress.Doing`."""
         if self.finishing:
             return "END"
-        if self.starved_since:
+        if self.starved_since or self.console.waiting:
             return "INPUT"
         return "ROOM" if any(outlet.blocked_since for outlet in self.outlets) else "RUN"
 
