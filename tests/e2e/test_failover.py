@@ -30,12 +30,13 @@ from tests.e2e.failover import (
     stop_process,
 )
 from tests.e2e.support import column, finish, rows
-from tests.waiting import CommandLine
+from tests.waiting import CommandLine, eventually
 
+MOVE = r"\w+ \d+ (-> \S+|again on \S+)( \(\d+ times\))?"
 FAILOVER = re.compile(
     r"^(node \S+ is lost|\w+ \d+ died): .+; "  # what, why
-    r"(nothing to move|\w+ \d+ (-> \S+|again on \S+)(, \w+ \d+ (-> \S+|again on \S+))*); "  # what moved where
-    r"\d+\.\d\d s, \d+ blocks replayed$"
+    rf"(nothing to move|{MOVE}(, {MOVE})*); "  # what moved where
+    r"\d+\.\d\d s, (1 block|\d+ blocks) replayed( \(\d+ times within [\d.]+ s\))?$"
 )
 
 
@@ -80,13 +81,14 @@ def test_chaos_by_the_command_line(fission: CommandLine) -> None:
     assert "the same again with --chaos 11:6" in done.stderr
     summary = json.loads(done.stdout)
     lines = [line for line in done.stderr.splitlines() if line.startswith("Failover: ")]
-    assert len(summary["failovers"]) == len(lines) > 0
-    for line, failover in zip(lines, summary["failovers"], strict=True):
+    assert len(summary["failovers"]) >= len(lines) > 0  # repeats are thinned out on the console
+    told = [f"Failover: {failover['what']}: {failover['why']}; " for failover in summary["failovers"]]
+    for line in lines:
         assert FAILOVER.match(line.removeprefix("Failover: ")), line
-        assert line.startswith(f"Failover: {failover['what']}: {failover['why']}; ")
-        assert f"{failover['seconds']:.2f} s, {failover['replayed']} blocks replayed" in line
-    moved = sum(len(failover["moves"]) for failover in summary["failovers"])
-    assert sum(job["restarts"] for job in summary["jobs"].values()) >= moved > 0
+        assert line.startswith(tuple(told))
+    assert all(any(line.startswith(start) for line in lines) for start in told)
+    assert sum(job["restarts"] for job in summary["jobs"].values()) > 0
+    assert any(failover["moves"] for failover in summary["failovers"])
 
 
 # -- one job ----------------------------------------------------------------------------------------------------------
@@ -116,7 +118,8 @@ def test_a_job_that_is_killed_again_and_again(fission: CommandLine, job: int) ->
     assert ran.failed == []  # a job that is killed has no error of its own to show
     told = "\n".join(ran.summary.lines())
     assert f"{kills} restarts" in told
-    assert all(line in told for line in ran.failovers)
+    assert f"{name} again on client; " in told
+    assert f"; {kills} times, the slowest is given" in told
 
 
 def test_two_neighbours_that_are_killed_at_once(fission: CommandLine) -> None:
@@ -573,19 +576,18 @@ def test_the_value_of_an_async_input_outlives_a_producer_that_has_ended(fission:
 
 
 def test_restarts_that_are_used_up_end_the_network(fission: CommandLine) -> None:
-    """A source fails in each life, with longer and longer pauses between them; its traceback is shown once."""
+    """A source is killed in each life, with longer and longer pauses between them."""
     jobs = """
     class Fails(PythonJob):
         def run(self):
             yield 1
-            raise ValueError("out of luck")
+            os.kill(os.getpid(), signal.SIGKILL)
     """
     listed = 'Fails(outputs=[PicklePipe(1)]), CSVSinkJob("result.csv", inputs=[PicklePipe(1)])'
     fission.project(project_of(listed, jobs, extra="RESTARTS = 3"))
     done = finish(fission.start("net", "simulate"), fission.root, 1)
-    failovers = re.findall("^Failover: Fails 1 died: ValueError: out of luck; ", done.stderr, re.MULTILINE)
-    assert done.stderr.count("ValueError: out of luck") == 1 + len(failovers)
-    assert done.stderr.count("Traceback") == 1
+    assert done.stderr.endswith("Fails 1 failed:\nits process was killed by signal 9 (SIGKILL)\n")
+    assert "Warning: Fails 1 is not started again: it failed 4 times within 60 s (RESTARTS = 3)" in done.stderr
     assert "net: Fails 1 failed after" in done.stdout
     assert re.search(r"^  Fails 1 +failed .*3 restarts", done.stdout, re.MULTILINE)
     log = [entry for entry in events(fission.root) if entry.get("job") == 1 and entry["what"] in ("JobEnded", "Launch")]
@@ -593,6 +595,55 @@ def test_restarts_that_are_used_up_end_the_network(fission: CommandLine) -> None
     pauses = [after["s"] - before["s"] for before, after in zip(log[1::2], log[2::2], strict=False)]
     for pause, least in zip(pauses, (0.0, 0.1, 0.2), strict=True):
         assert least <= pause + 0.001
+
+
+BROKEN_JOBS = {
+    "source": ("def run(self):\n        raise OSError('no microphone')", False),
+    "generator": ("def run(self):\n        yield 1\n        raise OSError('no microphone')", False),
+    "resumable": ("CHECKPOINT = 1\n    def run(self):\n        raise OSError('no microphone')", False),
+    "setup of a source": ("def setup(self):\n        raise OSError('no microphone')\n    def run(self):\n        yield 1", False),
+    "sink": ("def run(self, value):\n        raise OSError('no microphone')", True),
+    "setup of a sink": ("def setup(self):\n        raise OSError('no microphone')\n    def run(self, value):\n        pass", True),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN_JOBS)
+def test_twice_the_same_failure_ends_the_network_and_its_traceback_is_the_last_thing_on_the_screen(fission: CommandLine, kind: str) -> None:
+    body, is_sink = BROKEN_JOBS[kind]
+    one = "inputs=[PicklePipe(1)]" if is_sink else "outputs=[PicklePipe(1)]"
+    other = "Numbers(1000, outputs=[PicklePipe(1)])" if is_sink else "Total(inputs=[PicklePipe(1)])"
+    fission.project(project_of(f"Broken({one}), {other}", f"class Broken(PythonJob):\n    {body}\n", extra=""))
+    done = finish(fission.start("net", "simulate"), fission.root, 1)
+    assert re.search(r"^  Broken 1 +failed .*1 restart$", done.stdout, re.MULTILINE), done
+    assert done.stderr.count("Traceback") == 1
+    assert done.stderr.endswith("OSError: no microphone\n")
+    assert len(re.findall("^Failover: ", done.stderr, re.MULTILINE)) <= 1  # none if it never was ready again
+    assert "Warning: Broken 1 is not started again: it failed twice in the same way " in done.stderr
+    assert len(done.stdout.splitlines()) <= 5  # the network, its jobs, one failover with its heading
+
+
+@pytest.mark.parametrize("kind", ["source", "setup of a source", "sink", "setup of a sink"])
+def test_with_restarts_none_a_job_outlives_whatever_is_away_for_a_while(fission: CommandLine, kind: str) -> None:
+    """A broker that is away for more than the restarts that a job has by default."""
+    away = "if not os.path.exists('../../back'):\n            raise ConnectionRefusedError('the broker is away')"
+    setup = f"def setup(self):\n        {away}\n    " if kind.startswith("setup") else ""
+    check = "pass" if setup else away
+    body = f"def run(self, value):\n        {check}\n        print('got', value)"
+    if not kind.endswith("sink"):
+        body = f"def run(self):\n        {check}\n        yield from range(1, 51)"
+    one = "inputs=[PicklePipe(1)]" if kind.endswith("sink") else "outputs=[PicklePipe(1)]"
+    other = "Numbers(50, outputs=[PicklePipe(1)])" if kind.endswith("sink") else "Show(inputs=[PicklePipe(1)])"
+    jobs = f"class Broker(PythonJob):\n    RESTARTS = None\n    {setup}{body}\n"
+    files = project_of(f"Broker({one}), {other}", jobs, extra="")
+    fission.project(files)
+    client = fission.start("net", "simulate")
+    client.wait_for("Broker 1 failed", stream="stderr")
+    log = fission.root / "net/simulation/events.jsonl"
+    eventually(lambda: log.read_text().count('"JobEnded"') >= 7, 40, "it has failed more often than five times")
+    (fission.root / "net/back").touch()
+    done = finish(client, fission.root, 0, 60)
+    assert [int(number) for number in re.findall(r"got (\d+)$", done.stdout, re.MULTILINE)] == list(range(1, 51))
+    assert re.search(r"^  Broker 1 .*, \d+ restarts", done.stdout, re.MULTILINE), done
 
 
 @pytest.mark.parametrize(
@@ -643,7 +694,9 @@ def test_no_place_is_left(fission: CommandLine, how: str) -> None:
     ran = Stage(fission).run(script, nodes=2)
     assert ran.summary.exit_code == 3, ran
     assert "no place for Numbers 1" in ran.summary.reason
-    (text,) = [text for kind, text in ran.told if kind == "warning"]
+    waits, *_, text = [text for kind, text in ran.told if kind == "warning"]
+    assert re.match(r"node \d is lost: .*; not running yet: ", waits)
+    assert any("(ALLOCATION_TIMEOUT), then the network ends; start a lost node again" in text for kind, text in ran.told)
     assert ran.summary.failures[0].report in text
     for part in ("Numbers 1", "Double 2", "AddPair 3", "Join 4", "1: lost", "2: lost"):
         assert part in text, text
