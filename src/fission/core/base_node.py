@@ -40,7 +40,7 @@ class BaseNode:
             self.max_jobs = max_jobs
         self.named = name is not None
         self.ip = canonical(ip) if type(ip) is str else ip
-        self.name = ip if name is None else name
+        self.name = self.ip if name is None else name
         address: Any = ip
         if not isinstance(address, str) or not address:
             text = f"the address of a {type(self).__name__} must be a text like '192.168.4.2', not {ip!r}"

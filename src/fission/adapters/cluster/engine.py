@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import logging
 import math
@@ -25,6 +24,7 @@ from distributed.security import Security
 from fission.adapters.cluster.arrivals import Arrival, Arrivals
 from fission.adapters.cluster.ending import end_all
 from fission.adapters.cluster.members import Identity, Member, Session, WhoIsWho
+from fission.adapters.cluster.register import Register
 from fission.adapters.cluster.scheduler import DaskScheduler
 from fission.adapters.cluster.stocker import Stocker
 from fission.core.addresses import split_host_port
@@ -58,6 +58,8 @@ DEAF_PULSES = 6
 LOOK_S = 1.0
 #: Seconds until a node that cannot be used is asked again; arbitrary.
 ENLIST_AGAIN_S = 1.0
+#: The same for one that is none of the nodes, or not the only one of its name; arbitrary.
+LEFT_ALONE_S = 10.0
 
 log = logging.getLogger("fission.cluster")
 
@@ -106,13 +108,10 @@ class DaskEngine:
         self._context = zmq.asyncio.Context()
         self._guard: Any = None
         self._ear: Any = None
-        self._members: dict[str, Member] = {}  # by life
-        self._newest: dict[NodeName, str] = {}  # life
-        self._incarnations: dict[NodeName, int] = {}
+        self._register = Register(DEAF_PULSES * session.interval_s, session.orphan_timeout_s)
         self._events: asyncio.Queue[EngineEvent] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._told: set[str] = set()
-        self._services: dict[str, Identity] = {}  # by service: who has joined
         self._arrivals = Arrivals(who, keys)
         self._following = follow
         self._opened = asyncio.Event()
@@ -148,7 +147,7 @@ class DaskEngine:
         if self._closed:
             return
         self._closed = True
-        for member in self._members.values():
+        for member in self._register:
             if member.suspicion is not None:
                 member.suspicion.cancel()
         await end_all(self._tasks)
@@ -164,13 +163,11 @@ class DaskEngine:
 
     async def dismiss(self) -> None:
         """Tell every node that the run is over: it stops what is left of it and is free."""
-        orders = [
-            self._dask.ask(member.worker, {"do": "dismiss", "run": self._session.run}) for member in self._members.values() if member.worker
-        ]
+        orders = [self._dask.ask(member.worker, {"do": "dismiss", "run": self._session.run}) for member in self._register if member.worker]
         await asyncio.gather(*orders, return_exceptions=True)
 
     def nodes(self) -> Mapping[NodeName, NodeState]:
-        newest = (self._members[life] for life in self._newest.values())
+        newest = self._register.current()
         return {one.name: NodeState(one.name, one.ip, frozenset(job for job, _ in one.jobs)) for one in newest if one.worker}
 
     async def events(self) -> AsyncIterator[EngineEvent]:
@@ -190,7 +187,7 @@ class DaskEngine:
             try:
                 error = await self._launch(member, job, blob)
             except EngineError:  # the connection broke: whether the order had arrived, its next worker will know
-                if self._newest.get(node) == member.life and (job.job_id, job.incarnation) in member.jobs:
+                if self._register.newest(node) is member and (job.job_id, job.incarnation) in member.jobs:
                     await self._when_connected(member, give)
                 return
             if error is not None and (job.job_id, job.incarnation) in member.jobs:
@@ -244,7 +241,7 @@ class DaskEngine:
 
     async def lost(self, node: NodeName) -> None:
         """Supervision has judged a node dead: Dask is told, and a service that returns must come with a new connection."""
-        member = self._members.get(self._newest.get(node, ""))
+        member = self._register.newest(node)
         if member is None:
             return
         member.waiting.clear()
@@ -255,7 +252,7 @@ class DaskEngine:
     async def follow(self, on: bool) -> None:
         """Have all nodes send what their jobs write, or no more."""
         self._following = on
-        workers = [one.worker for one in self._members.values() if one.worker]
+        workers = [one.worker for one in self._register if one.worker]
         await asyncio.gather(*(self._dask.ask(worker, {"do": "follow", "on": on}) for worker in workers), return_exceptions=True)
 
     async def question(self, node: NodeName, order: Mapping[str, Any]) -> dict[str, Any]:
@@ -263,10 +260,10 @@ class DaskEngine:
         return await self._dask.ask(self._member(node).worker, order)
 
     def _member(self, node: NodeName) -> Member:
-        try:
-            return self._members[self._newest[node]]
-        except KeyError:
-            raise InternalError(f"no node {node}; there are {sorted(self._newest)}") from None
+        member = self._register.newest(node)
+        if member is None:
+            raise InternalError(f"no node {node}; there are {sorted(one.name for one in self._register.current())}")
+        return member
 
     async def _when_connected(self, member: Member, give: Callable[[], Awaitable[None]]) -> None:
         if member.worker:
@@ -292,7 +289,7 @@ class DaskEngine:
 
     def on_worker_gone(self, worker: str) -> None:
         """A Dask worker's connection has ended: its service may still live."""
-        for member in self._members.values():
+        for member in self._register:
             if member.worker == worker:
                 member.worker = ""
                 member.have.clear()
@@ -333,45 +330,33 @@ class DaskEngine:
         while True:
             try:
                 facts = await self._dask.ask(worker, order)
+                again_s = ENLIST_AGAIN_S
+                if "error" in facts:
+                    trouble = f"node {facts.get('name', ip)} cannot be used: {facts['error']}"
+                else:
+                    identity = await self._identity(facts)
+                    if isinstance(identity, Identity):
+                        break
+                    again_s = LEFT_ALONE_S
+                    trouble = f"node {facts['name']} ({facts['ip']}) is left alone: {identity}"
+                    await self._dask.ask(worker, {"do": "dismiss", "run": session.run})
             except EngineError as why:
                 log.warning("%s", why)
                 return  # it will come with a new connection
-            if "error" not in facts:
-                break
             self._arrivals.note(ip, Arrival.REFUSED, str(facts.get("name", "")))
-            self._tell(f"node {facts.get('name', ip)} cannot be used: {facts['error']}")
-            await asyncio.sleep(ENLIST_AGAIN_S)  # another client may leave it, or somebody mend it
+            self._tell(trouble)
+            await asyncio.sleep(again_s)  # another client may leave it, the user may mend it, its name may become free
             if not self._dask.has(worker):
                 return
-        identity = await asyncio.to_thread(self._identity, facts)
-        if isinstance(identity, str):
-            self._arrivals.note(ip, Arrival.REFUSED, str(facts["name"]))
-            self._tell(f"node {facts['name']} ({facts['ip']}) is left alone: {identity}")
-            with contextlib.suppress(EngineError):
-                await self._dask.ask(worker, {"do": "dismiss", "run": session.run})
-        else:
-            self._arrivals.joined(ip)
-            self._join(worker, identity, facts)
+        self._arrivals.joined(ip)
+        self._join(worker, identity, facts)
 
-    def _identity(self, facts: Mapping[str, Any]) -> Identity | str:
-        """Who a service is; a text says why it is left alone. A service that was there before is the same node, whatever its address."""
-        known = self._services.get(facts["service"])
-        identity = known or self._who.recognise(facts["ip"], facts["name"])
-        if isinstance(identity, str):
-            return identity
-        holder = self._holder(identity.name, facts["service"])
-        if holder is not None and identity.by_pattern and holder.ip != facts["ip"]:
-            identity = dataclasses.replace(identity, name=NodeName(f"{identity.name} ({facts['ip']})"))
-            holder = self._holder(identity.name, facts["service"])
-        if holder is not None:
-            return f"the service at {holder.ip} is the node {identity.name} already; give each one its own name (--name) and entry in NODES"
-        return identity
-
-    def _holder(self, name: NodeName, service: str) -> Member | None:
-        """The node of this name, if another service is it, which lives."""
-        holder = self._members.get(self._newest.get(name, ""))
-        silent = holder is None or time.monotonic() - holder.pulse_at > DEAF_PULSES * self._session.interval_s
-        return None if holder is None or silent or holder.gone or not holder.worker or holder.service == service else holder
+    async def _identity(self, facts: Mapping[str, Any]) -> Identity | str:
+        """Who a service is; a text says why it is left alone."""
+        found: Identity | str | None = self._register.known(facts["service"])
+        if found is None:
+            found = await asyncio.to_thread(self._who.recognise, facts["ip"], facts["name"])
+        return self._register.settled(found, facts) if isinstance(found, Identity) else found
 
     def absence(self, node: NodeName) -> str:
         """As `Arrivals.absence`."""
@@ -384,23 +369,13 @@ class DaskEngine:
             self._events.put_nowait(EngineNotice(text))
 
     def _join(self, worker: str, identity: Identity, facts: Mapping[str, Any]) -> None:
-        member = self._members.get(facts["life"])
+        member = self._register.life(facts["life"])
         if member is None:
-            name = identity.name
-            self._incarnations[name] = self._incarnations.get(name, 0) + 1
-            max_jobs = facts["max_jobs"] if identity.max_jobs is None else identity.max_jobs
-            member = Member(name, facts["ip"], facts["service"], facts["life"], self._incarnations[name], max_jobs)
-            member.pulse_at = time.monotonic()
-            self._services[member.service] = identity
-            member.jobs = {(job, life) for job, life in facts["lives"]}
-            member.heard = facts["told"]
-            older = self._members.get(self._newest.get(name, ""))
-            self._members[member.life] = member
-            self._newest[name] = member.life
+            member, older = self._register.enter(identity, facts)
             if older is not None:
                 self._replace(older, member)
             lives = tuple(sorted(member.jobs))
-            self._events.put_nowait(NodeJoined(name, member.ip, identity.groups, max_jobs, member.incarnation, lives))
+            self._events.put_nowait(NodeJoined(member.name, member.ip, identity.groups, member.max_jobs, member.incarnation, lives))
         member.worker, member.gone = worker, False
         if member.suspicion is not None:
             member.suspicion.cancel()
@@ -416,8 +391,7 @@ class DaskEngine:
         if older.suspicion is not None:
             older.suspicion.cancel()
         older.waiting.clear()
-        if older.service == newer.service and not older.gone:
-            why = f"it did not hear this client for {self._session.orphan_timeout_s:g} s (ORPHAN_TIMEOUT), and has stopped its jobs"
+        if why := self._register.why_over(older, newer):
             self._events.put_nowait(NodeGone(older.name, why, older.incarnation))
         older.gone = True
 
@@ -427,7 +401,7 @@ class DaskEngine:
         life, number = pulse.get("life"), pulse.get("n")
         if not isinstance(life, str) or life.partition(".")[0] != sender.hex() or not isinstance(number, int):
             return  # who speaks for another service
-        member = self._members.get(life)
+        member = self._register.life(life)
         if member is not None and pulse.get("left"):
             self._on_left(member)
             return
@@ -438,7 +412,7 @@ class DaskEngine:
             member.pulse, member.pulse_at = number, time.monotonic()
             echoed = pulse.get("echoed")
             deaf = isinstance(echoed, int) and number - echoed > DEAF_PULSES
-            if known and not deaf and self._newest[member.name] == member.life:
+            if known and not deaf and self._register.newest(member.name) is member:
                 self._events.put_nowait(NodePulse(member.name, member.incarnation, _numbers(pulse.get("means"))))
 
     def _on_dask_warning(self, text: str) -> None:
@@ -464,7 +438,7 @@ class DaskEngine:
                 log.warning("dropped a word of a node that is none: %s", why)
 
     def _on_word(self, word: Mapping[str, Any]) -> None:
-        member = self._members.get(word["life"])
+        member = self._register.life(word["life"])
         if member is None:
             return
         if word["what"] == "output":
