@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import resource
 import socket
@@ -13,12 +14,17 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 
 import psutil
 import pytest
+import zmq
 
+from fission.adapters.keys import Keys, load_keys
+from fission.protocol.pieces import PIECE_BYTES, split
 from tests.cluster.support import WAIT_S, Site
 from tests.e2e.failover import CHAIN, chain_rows
+from tests.protocol.fuzz import hostile
 from tests.waiting import eventually
 
 MakeSite = Callable[..., Site]
@@ -237,4 +243,53 @@ def test_a_stranger_takes_neither_descriptors_nor_memory(cluster: MakeSite, secu
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert all(process.is_running() for process in processes)
     site.finish(client, chain_rows)
+    assert all(life == 1 for life, _ in site.lives().values())
+
+
+def send(context: zmq.Context[zmq.Socket[bytes]], keys: Keys | None, address: tuple[str, int], messages: list[list[bytes]]) -> None:
+    """Say all of that to a port."""
+    mouth = context.socket(zmq.PUSH)
+    mouth.setsockopt(zmq.LINGER, 2000)
+    mouth.setsockopt(zmq.SNDHWM, 0)
+    if keys is not None:
+        mouth.curve_publickey, mouth.curve_secretkey, mouth.curve_serverkey = keys.public, keys.secret, keys.public
+    mouth.connect(f"tcp://{address[0]}:{address[1]}")
+    for parts in messages:
+        mouth.send_multipart(split(parts) if max(map(len, parts)) > PIECE_BYTES else parts)
+    mouth.close()
+
+
+#: For each port, in the quick round and in the long one, which is 10^5 for client and node, and for jobs together.
+MESSAGES = [400, pytest.param(20_000, marks=[pytest.mark.slow, pytest.mark.soak])]
+
+
+@pytest.mark.parametrize("count", MESSAGES)
+@pytest.mark.parametrize("secure", [True, False], ids=["keys", "no keys"])
+@pytest.mark.timeout(240)
+def test_hostile_messages(cluster: MakeSite, secure: bool, count: int) -> None:
+    """To every port there is, as who has the keys if there are any, and as who has not: nothing ends, and the result is right."""
+    site = cluster(1, start=False, secure=secure)
+    site[1].start(*([] if secure else ["--insecure"]))
+    client = site.run(CHAIN.format(limit=0))
+    site.rows(STEADY)
+    processes = everybody(site, psutil.Process(client.process.pid))
+    keys, random = load_keys(site.keys) if secure else None, Random(count)
+    messages = [parts for parts in itertools.islice(hostile(random), count) if max(map(len, parts), default=0) > 0]
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    ports = listening(processes)
+    try:
+        for address in ports:
+            send(context, keys, address, messages)
+            for parts in messages[:40]:  # not even a handshake
+                with contextlib.suppress(OSError), socket.create_connection(address, timeout=2) as plain:
+                    plain.sendall(parts[0])
+        with socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+            for parts in messages:
+                datagrams.sendto(parts[0][:1200], (site.network.client_ip, PORT))
+    finally:
+        context.term()
+    site.more_rows(2 * STEADY)
+    assert all(process.is_running() for process in processes)
+    done = site.finish(client, chain_rows)
+    assert "Traceback" not in done.stderr
     assert all(life == 1 for life, _ in site.lives().values())

@@ -12,6 +12,7 @@ once: when one breaks, the job's control thread is told to wire the pipe again, 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -43,6 +44,7 @@ RETRY_S = 0.05
 #: Milliseconds that connecting to another machine may take, and the longest pause between attempts to reach the client; arbitrary.
 CONNECT_MS = 1000
 LONGEST_RETRY_MS = 500
+log = logging.getLogger("fission.runtime")
 _BROKEN = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 
 
@@ -133,7 +135,10 @@ class ZmqLinks:
 
     def _connect(self, socket: zmq.Socket[bytes], address: str) -> None:
         socket.setsockopt(zmq.IPV6, "[" in address)
-        socket.connect(self._resolved(address))
+        try:
+            socket.connect(self._resolved(address))
+        except zmq.ZMQError as why:  # who commands this is out of order: that must not end the job
+            log.warning("nothing can be sent to %r: %s", address[:100], why)
 
     def _pull(self, address: str, purpose: str, ip: str) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
         address = self._resolved(address)

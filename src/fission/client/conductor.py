@@ -48,6 +48,7 @@ from fission.ports import (
 from fission.protocol import supervision
 from fission.protocol.frames import Word
 from fission.protocol.supervision import JobEnded, JobReady, JobRefused, JobState, NodeLost, NodeUp, Replayed, Supervisor
+from fission.protocol.words import right_counts
 
 log = logging.getLogger("fission.client")
 
@@ -237,7 +238,9 @@ class Conductor:
     # what happens
 
     async def _take(self, event: EngineEvent | Word) -> None:
-        if isinstance(event, JobOutput):
+        if isinstance(event, JobOutput | JobExited) and event.job_id not in self._names:
+            log.warning("dropped what a node says of a job %s, which there is not", event.job_id)
+        elif isinstance(event, JobOutput):
             for line in event.lines:
                 self.observer.job_output(self._names[event.job_id], event.job_id, event.stream, line)
         elif isinstance(event, Word):
@@ -349,7 +352,8 @@ class Conductor:
             if not self.stopping:
                 await self._supervise(JobRefused(job=event.job_id, incarnation=event.incarnation, cause=event.node_fault))
             return
-        self._accounts.tally.tell(event.job_id, event.incarnation, event.report.get("counts") or {}, final=True)
+        counts: Any = event.report.get("counts")
+        self._accounts.tally.tell(event.job_id, event.incarnation, counts if right_counts(counts) else {}, final=True)
         node = self._supervisor.life(event.job_id)[1]
         outcome, error, block = outcome_of(event, stopping=self.stopping, node=node, local=self.places.local(node))
         if not event.report and (stalled := self._standing.stalled(event.job_id, event.incarnation)):

@@ -12,6 +12,7 @@ from fission.errors import RemoteProtocolError
 from fission.ports import Engine, EngineEvent
 from fission.protocol import frames
 from fission.protocol.frames import Word
+from fission.protocol.words import check_word
 
 log = logging.getLogger("fission.client")
 
@@ -62,7 +63,7 @@ class Inbox:
     async def _feed_words(self) -> None:
         async for message in self._desk.words():
             try:
-                word = _word(frames.decode(message))
+                word = check_word(frames.decode(message), self._known)
                 if word.body["say"] not in self.hearers:
                     self._queue.put_nowait(word)
                     continue
@@ -72,8 +73,8 @@ class Inbox:
             except RemoteProtocolError as why:
                 log.warning("dropped a word that is none: %s", why)
 
-
-def _word(message: Any) -> Word:
-    if not isinstance(message, Word):
-        raise RemoteProtocolError(f"a {type(message).__name__} is no word")
-    return message
+    def _known(self, job: int) -> int | None:
+        try:
+            return self._incarnation(job)
+        except KeyError:
+            return None

@@ -72,7 +72,7 @@ class Exchange(JobPipes):
                 self._on_command(message.body)
             else:
                 raise RemoteProtocolError(f"a {type(message).__name__} does not belong on a control link")
-        except (RemoteProtocolError, KeyError, TypeError, ValueError) as why:
+        except (RemoteProtocolError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as why:
             log.warning("dropped a control message that is none: %s", why)
 
     def _on_release(self, message: Release) -> None:

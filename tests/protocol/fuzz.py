@@ -1,0 +1,130 @@
+"""Hostile messages for everything that decodes: random bytes, and valid messages that are mutated, cut, doubled, with giant lengths or deep
+JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+from fission.protocol import frames
+from fission.protocol.frames import DATA, HAS_HEADS, OUT_OF_BAND, SHARED, Word
+from fission.protocol.pieces import PIECE_BYTES, split
+
+_HEADER = struct.Struct("<BBHIIIQIQ")
+#: Numbers at which things break.
+EDGES = (0, 1, 2, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
+#: What is of no type that anybody expects.
+ODD: tuple[Any, ...] = (None, True, -1, 2**70, 1.5, "x", "\udc80", [], {}, [[]], {"a": {"b": []}}, "x" * 5000, [0] * 500)
+WORDS = ("hello", "counts", "replayed", "ended", "typed", "warning", "need", "store", "stable", "keep", "tapped", "measured", "no such")
+COMMANDS = ("input", "wire", "rewire", "closed", "kept", "stored", "reset", "tap", "untap", "measure", "no such")
+MEMBERS = (
+    "pipe",
+    "address",
+    "peer",
+    "incarnation",
+    "generation",
+    "block",
+    "number",
+    "counts",
+    "ends",
+    "lines",
+    "text",
+    "tap",
+    "key",
+    "job",
+)
+
+
+def deep(depth: int) -> bytes:
+    """JSON that is nested so deep."""
+    return b'{"say":' + b"[" * depth + b"]" * depth + b"}"
+
+
+def valid(random: Random) -> list[bytes]:
+    """The frames of a right message of any kind, of pipes and jobs that there are not."""
+    pipe, kind = 10**6 + random.randrange(10), random.randrange(8)
+    if kind == 0:
+        return [
+            frames.encode_data(
+                pipe, 1, 0, random.choice((1, 5, 2**40)), [random.randbytes(20) for _ in range(random.randrange(1, 4))], None
+            )
+        ]
+    if kind == 1:
+        blocks = [[b"p", *(random.randbytes(9) for _ in range(2))] for _ in range(2)]
+        return [bytes(frame) for frame in frames.encode_big(pipe, 1, 0, 3, blocks, None)]
+    if kind == 2:
+        return [bytes(part) for part in split([random.randbytes(PIECE_BYTES + 5), b"x"])]
+    if kind == 3:
+        return [frames.encode_release(frames.Release(pipe, 1, 0, 5, 7))]
+    if kind == 4:
+        return [frames.encode_open(frames.Open(pipe, 1, 0, 5))]
+    if kind == 5:
+        return [frames.encode_end(frames.End(pipe, 1, 0, 5))]
+    members = {random.choice(MEMBERS): random.choice(ODD) for _ in range(random.randrange(4))}
+    if kind == 6:
+        return [
+            frames.encode_word(
+                Word(random.choice((0, 1, 2, 3, 10**6)), random.choice((0, 1, 10**6)), {"say": random.choice(WORDS), **members})
+            )
+        ]
+    return [frames.encode_command({"do": random.choice(COMMANDS), **members})]
+
+
+def mutated(random: Random, parts: list[bytes]) -> list[bytes]:
+    """The frames with something changed."""
+    index = random.randrange(len(parts))
+    one = bytearray(parts[index])
+    how = random.randrange(7)
+    if how == 0 and one:
+        one[random.randrange(len(one))] ^= 1 << random.randrange(8)
+    elif how == 1:
+        del one[random.randrange(len(one) + 1) :]
+    elif how == 2:
+        one += random.randbytes(random.randrange(1, 40))
+    elif how == 3:
+        return [*parts[:index], *parts[index + 1 :]] or [b""]
+    elif how == 4:
+        return [*parts[:index], parts[index], *parts[index:]]
+    elif how == 5 and len(one) >= _HEADER.size:
+        fields = list(_HEADER.unpack_from(one))
+        field = random.randrange(len(fields))
+        limit = (2**8, 2**8, 2**16, 2**32, 2**32, 2**32, 2**64, 2**32, 2**64)[field]
+        fields[field] = random.choice([edge for edge in EDGES if edge < limit])
+        _HEADER.pack_into(one, 0, *fields)
+    elif len(one) > 8:
+        at = random.randrange(len(one) - 8)
+        one[at : at + 8] = random.choice(EDGES).to_bytes(8, "little")
+    return [*parts[:index], bytes(one), *parts[index + 1 :]]
+
+
+def hostile(random: Random) -> Iterator[list[bytes]]:
+    """Messages without end."""
+    while True:
+        kind = random.randrange(12)
+        if kind == 0:
+            yield [random.randbytes(random.choice((0, 1, 7, 40, 44, 200)))]
+        elif kind == 1:
+            yield [random.randbytes(random.randrange(60)) for _ in range(random.randrange(1, 5))]
+        elif kind == 2:
+            flags = random.choice((0, HAS_HEADS, OUT_OF_BAND, SHARED, HAS_HEADS | OUT_OF_BAND, 0xFFFF))
+            giant = _HEADER.pack(
+                1, random.choice((DATA, 6, 7, 8)), flags, 1, 1, 0, 1, random.choice((1, 65536, 2**32 - 1)), random.choice(EDGES)
+            )
+            yield [giant + random.randbytes(random.randrange(30))]
+        elif kind == 3:
+            text = deep(random.choice((10, 900, 5000)))
+            yield [_HEADER.pack(1, random.choice((6, 7)), 0, 1, 1, 0, 0, len(text), 0) + text]
+        elif kind == 4:
+            run = {"run": random.choice(("x", None, 5)), "what": random.choice(("output", "exited", 7)), "life": random.choice(ODD)}
+            yield [json.dumps({**run, random.choice(MEMBERS): random.choice(ODD)}).encode()]
+        elif kind < 7:
+            yield valid(random)
+        else:
+            parts = valid(random)
+            for _ in range(random.randrange(1, 4)):
+                parts = mutated(random, parts)
+            yield parts

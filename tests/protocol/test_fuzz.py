@@ -1,0 +1,88 @@
+"""Whatever comes, a decoder says what it is, or that it is nothing: no other exception, and no memory that its length does not explain."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tracemalloc
+from random import Random
+from typing import Any
+
+import pytest
+
+from fission.adapters.datagrams import Datagrams
+from fission.adapters.sealing import Seals
+from fission.errors import RemoteProtocolError
+from fission.protocol.frames import Word, decode
+from fission.protocol.pieces import joined
+from fission.protocol.splitter import Splitter
+from fission.protocol.words import check_word
+from tests.protocol.fuzz import deep, hostile
+
+#: In the quick round, and in the long one.
+COUNTS = [2000, pytest.param(100_000, marks=[pytest.mark.slow, pytest.mark.soak])]
+
+
+class Key:
+    pulse = bytes(32)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.timeout(200)
+def test_messages(count: int) -> None:
+    """What clients and jobs do with what comes to their ports."""
+    taken = 0
+    tracemalloc.start()
+    for parts in itertools.islice(hostile(Random(count)), count):
+        try:
+            message = decode(joined(parts))
+            taken += 1
+            if isinstance(message, Word):
+                check_word(message, {1: 5, 2: 1}.get)
+        except RemoteProtocolError:
+            pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken > count // 20, "the messages are not hostile only, so that what lies deeper is reached"
+    assert peak < 8 << 20, "giant lengths take no memory"
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("keys", [Key(), None], ids=["keys", "no keys"])
+@pytest.mark.timeout(200)
+def test_datagrams(keys: Any, count: int) -> None:
+    random, heard = Random(count), []
+    sealing = Seals(keys)
+    datagrams = Datagrams(lambda *message: heard.append(message), sealing, b"receiver", lambda: b"context")
+    for number, parts in enumerate(itertools.islice(hostile(random), count)):
+        body = parts[0][:1000]
+        sealed = bytearray(sealing.seal(body, number, b"a sender", b"context"))
+        if random.random() < 0.5:
+            sealed[random.randrange(len(sealed))] ^= 1 << random.randrange(8)
+        if random.random() < 0.2:
+            del sealed[random.randrange(len(sealed)) :]
+        for data in (bytes(sealed), body, body + bytes(5000), b""):
+            datagrams.datagram_received(data, ("10.0.0.1", 5))
+    datagrams.datagram_received(sealing.seal(deep(500), count + 10, b"a sender", b"context"), ("10.0.0.1", 5))
+    before = len(heard)
+    # without keys anybody can use up a sender's numbers: another one is heard
+    datagrams.datagram_received(sealing.seal(json.dumps({"n": 1}).encode(), 1, b"new one!", b"context"), ("10.0.0.1", 5))
+    assert len(heard) == before + 1, "it still serves"
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.timeout(200)
+def test_streams(count: int) -> None:
+    """However a stream is cut, and whatever lengths it announces."""
+    random = Random(count)
+    splitter = Splitter(limit=1 << 16)
+    for parts in itertools.islice(hostile(random), count):
+        try:
+            splitter.feed(parts[0])
+        except RemoteProtocolError:
+            splitter = Splitter(limit=1 << 16)
+        assert splitter.pending <= (1 << 16) + 4 + PIECE
+
+
+#: The longest message of `hostile`.
+PIECE = 1 << 17
