@@ -10,6 +10,7 @@ are taken in the order of the stream, so it shows at the job where the ways meet
 from __future__ import annotations
 
 from fractions import Fraction
+from math import gcd, lcm
 from typing import TYPE_CHECKING
 
 from fission.core.executable_job import output_ratio
@@ -49,8 +50,11 @@ def needed_blocks(network: Network) -> dict[int, int]:
     """How many blocks of each pipe its consumer may have to hold before it can release any.
 
     It takes BLOCK_COUNT at once, and holds on to the inputs of a compute block until its outputs are released, which is when the
-    next job has taken a whole compute block of its own, and so on. A smaller window would stop the network for ever.
+    next job has taken a whole compute block of its own, and so on. Where ways part and meet again, a join also holds the blocks of one
+    way until the other has gathered its groups: so a *period* of each, after which all groups on these ways are whole, must fit.
+    A smaller window would stop the network for ever.
     """
+    periods = _periods(network)
     needed: dict[int, int] = {}
     for job in reversed(_in_stream_order(network)):
         # an ASYNC pipe that stores keeps a group until it has the next one, and nothing behind its consumer matters
@@ -59,8 +63,88 @@ def needed_blocks(network: Network) -> dict[int, int]:
         # without a RATIO inputs are released as they are read; with one, when whole groups of outputs are
         held = 1 if ratio is None else -(-held // ratio.numerator) * ratio.denominator
         for pipe in job.inputs:
-            needed[pipe.id] = pipe.BLOCK_COUNT * (1 if pipe.ASYNC else held)
+            needed[pipe.id] = max(periods.get(pipe.id, 1), pipe.BLOCK_COUNT * (1 if pipe.ASYNC else held))
     return needed
+
+
+def _periods(network: Network) -> dict[int, int]:
+    """Blocks of each pipe in one period of the ways that it shares both ends with; pipes on no such ways are left out."""
+    ends = {}
+    for pipe in network.pipes.values():
+        producer, consumer = network.producer(pipe.id), network.consumer(pipe.id)
+        if not pipe.ASYNC and producer is not None and consumer is not None and producer is not consumer:
+            ends[pipe.id] = (producer.id, consumer.id)
+    periods = {}
+    for pipes in _meshes(ends):
+        rates: dict[int, Fraction] = {}  # of jobs, in compute blocks
+        fits = True
+        waiting = [ends[pipes[0]][0]]
+        rates[waiting[0]] = Fraction(1)
+        while waiting and fits:
+            number = waiting.pop()
+            for pipe_id in pipes:
+                source, target = ends[pipe_id]
+                ratio = _ratio(network.jobs[source])
+                if ratio is None or number not in (source, target):
+                    fits = fits and ratio is not None
+                    continue
+                step = ratio / network.pipes[pipe_id].BLOCK_COUNT  # rate of the consumer for that of the producer
+                other, rate = (target, rates[number] * step) if number == source else (source, rates[number] / step)
+                if other not in rates:
+                    rates[other] = rate
+                    waiting.append(other)
+                fits = fits and rates[other] == rate
+        if not fits:
+            continue  # an executable that may give anything, or rates that contradict each other, of which `check` warns
+        # the shortest time in which every job has whole compute blocks and every executable whole groups
+        whole = [rates[job] / (_ratio(network.jobs[job]) or Fraction(1)).denominator for job in rates]
+        period = Fraction(lcm(*(one.denominator for one in whole)), gcd(*(one.numerator for one in whole)))
+        for pipe_id in pipes:
+            periods[pipe_id] = int(period * rates[ends[pipe_id][1]] * network.pipes[pipe_id].BLOCK_COUNT)
+    return periods
+
+
+def _meshes(ends: dict[int, tuple[int, int]]) -> list[list[int]]:
+    """The pipes of each set of ways that part and meet again: of the biconnected components with more than one pipe.
+
+    By Tarjan's search for them, without recursion: jobs are numbered as they are met, and an edge back says how far up a way leads.
+    """
+    at: dict[int, list[tuple[int, int]]] = {}
+    for pipe, (one, other) in ends.items():
+        at.setdefault(one, []).append((pipe, other))
+        at.setdefault(other, []).append((pipe, one))
+    met: dict[int, int] = {}
+    low: dict[int, int] = {}
+    found: list[list[int]] = []
+    for start in at:
+        if start in met:
+            continue
+        met[start] = low[start] = len(met)
+        taken: list[int] = []
+        path = [(start, -1, iter(at[start]))]
+        while path:
+            job, came_by, ways = path[-1]
+            for pipe, other in ways:
+                if pipe == came_by:
+                    continue
+                if other not in met:
+                    met[other] = low[other] = len(met)
+                    taken.append(pipe)
+                    path.append((other, pipe, iter(at[other])))
+                    break
+                if met[other] < met[job]:
+                    taken.append(pipe)
+                    low[job] = min(low[job], met[other])
+            else:
+                path.pop()
+                if path:
+                    above = path[-1][0]
+                    low[above] = min(low[above], low[job])
+                    if low[job] >= met[above]:
+                        first = taken.index(came_by)
+                        found.append(taken[first:])
+                        del taken[first:]
+    return [pipes for pipes in found if len(pipes) > 1]
 
 
 def _ratio(job: BaseJob) -> Fraction | None:

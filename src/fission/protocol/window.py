@@ -63,8 +63,8 @@ class SendWindow(Generic[Item]):
             blocks: limit in blocks.
             size: limit in bytes.
             mark: the last number that counts as released.
-            needed: blocks that the consumer, and those behind it, must be able to have at once before any is released (the product of
-                the BLOCK_COUNTs on the way); twice as many always fit, else they and the producer would wait for each other.
+            needed: blocks that the consumer, and those after it, must be able to have at once before any is released (see
+                `fission.core.rates.needed_blocks`); twice as many always fit, else they and the producer would wait for each other.
         """
         if blocks < 1 or size < 1 or mark < 0 or needed < 1:
             raise LocalProtocolError(f"window limits must be positive; got {blocks} blocks, {size} bytes, mark {mark}, needed {needed}")
@@ -92,6 +92,10 @@ class SendWindow(Generic[Item]):
         room = 0 if self.used >= self.size and unreleased >= self._at_least else self._blocks - max(0, unreleased)
         granted = self._granted - self.next + 1
         return granted if granted > room else max(0, room)
+
+    def may_grant(self, worked_off: int) -> bool:
+        """Whether the consumer, which has worked off so much, lacks only what completes it: the rest may wait for what comes next."""
+        return worked_off > self.next - 1 - self._needed and not self.room
 
     def grant(self) -> None:
         """Make room for ``needed`` further blocks: the consumer and all behind it have nothing left to do, and yet do not release.

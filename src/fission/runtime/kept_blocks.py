@@ -250,7 +250,7 @@ class KeptBlocks(ABC):
         with self._changed:
             if message.generation == self._generation:
                 self.through = max(self.through, message.upto)
-                if self.through >= self._window.next - 1 and not self._window.room:
+                if self._window.may_grant(self.through):
                     self._window.grant()
                     self._changed.notify_all()
 

@@ -50,9 +50,10 @@ class PipeEmulator:
         self._stage("write", lambda: pipe.write(file, packed), value)
         self._say(f"Wrote to pipe: {len(file.getvalue())} bytes.")
         written = file.getvalue()[len(front) :]
-        wrapped = self._whole("read_wrapper", lambda file: bytes(pipe.read_wrapper(file)), written, value)
+        default = type(pipe).read_wrapper is BasePipe.read_wrapper and type(pipe).read is not BasePipe.read
+        wrapped = self._whole("read" if default else "read_wrapper", lambda file: bytes(pipe.read_wrapper(file)), written, value)
         self._say(f"Read in pipe.read_wrapper: {cut(wrapped)}")
-        if wrapped != written:
+        if wrapped != written and not default:
             raise ValueFitError(
                 f"{pipe}: read_wrapper must give the bytes of the block as they are: {cut(written)}; it gave {cut(wrapped)}"
             )

@@ -1,0 +1,105 @@
+"""Random networks as `fission NETWORK simulate` runs them: each job in a process of its own, and some of them are killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from fission.client import simulate
+from fission.client.faults import Chaos, Fault, Saboteur
+from fission.project.config import load
+from tests.conformance import random_jobs
+from tests.conformance.random_networks import PROGRAMS, Node, Plan, calculated, judge
+
+#: Seconds that a network may take; far more than any needs, also where nine share two processors.
+DEADLINE_S = 90.0
+#: Seconds of a source between two blocks, so that kills find the network at work.
+PACE_S = 0.002
+
+CONFIG = """
+import json
+from fractions import Fraction
+from types import SimpleNamespace
+from net.random_jobs import FileEnd, build
+
+RESTARTS = 1000
+RESTART_WINDOW = 0.001
+PULSE_INTERVAL = 2
+
+
+def node(values):
+    return SimpleNamespace(**{{**values, "scale": Fraction(values["scale"])}}, is_program=values["kind"] in PROGRAMS)
+
+
+PROGRAMS = {{name: (script, Fraction(ratio)) for name, (script, ratio) in json.loads({programs!r}).items()}}
+JOBS = build([node(values) for values in json.loads({nodes!r})], PROGRAMS, FileEnd, {pace})
+"""
+
+
+def write(plan: Plan, root: Path) -> None:
+    """The files of a project with this network."""
+    nodes = json.dumps([{**vars(node), "scale": str(node.scale)} for node in plan.nodes])
+    programs = json.dumps({name: (script, str(ratio)) for name, (script, ratio) in PROGRAMS.items()})
+    folder = root / "net"
+    folder.mkdir()
+    (root / "manage.py").write_text("")
+    (folder / "__init__.py").write_text("")
+    (folder / "random_jobs.py").write_text(Path(random_jobs.__file__).read_text())
+    (folder / "config.py").write_text(CONFIG.format(programs=programs, nodes=nodes, pace=PACE_S))
+
+
+class Killer(Saboteur):
+    """Kills jobs of a network, and programs of executables, at random moments."""
+
+    plan: Plan
+
+    async def run(self, faults: Sequence[Fault], chaos: Chaos | None) -> None:
+        rng = random.Random(f"kills {self.plan.seed}")
+        engine: Any = self._engine
+        for _ in range(rng.randint(2, 5)):
+            await asyncio.sleep(rng.uniform(0.1, 0.6))
+            for index in rng.sample(range(len(self.plan.nodes)), min(rng.choice([1, 1, 2]), len(self.plan.nodes))):
+                engine.kill_job(index + 1)
+        await super().run(faults, chaos)
+
+
+def run(plan: Plan, *, kills: bool = False) -> str:
+    """Run a plan; return what is wrong, empty if nothing is."""
+    with tempfile.TemporaryDirectory(prefix="random-") as name:
+        root = Path(name)
+        write(plan, root)
+        killer = type("Kills", (Killer,), {"plan": plan}) if kills else Saboteur
+        with mock.patch("fission.client.simulate.Saboteur", killer):
+            summary = simulate(load(root, "net", simulation=True), stdin=False, duration=DEADLINE_S)
+        story = "\n".join(summary.lines())
+        if (summary.exit_code, summary.reason) != (0, "finished"):
+            return f"{summary.reason} (exit code {summary.exit_code})\n{story}\n" + "\n".join(str(one) for one in summary.failures)
+        wanted = calculated(plan.nodes)
+        for index, node in enumerate(plan.nodes):
+            if node.kind == "sink" and (wrong := judged(node, root / f"net/simulation/{index + 1}/rows.jsonl", wanted[index])):
+                return f"job {index + 1}: {wrong}\n{story}"
+        return ""
+
+
+def judged(node: Node, path: Path, wanted: list[Any]) -> str:
+    """What is wrong with a sink's file. A new life may have seen rows again that an earlier one had written, each as it was."""
+    text = path.read_text() if path.exists() else ""
+    rows = [json.loads(line) for line in text.split("\n")[:-1]]
+    wanted = json.loads(json.dumps(wanted))
+    if node.max_queue:
+        return judge(node, rows, wanted)
+    following = 0
+    for row in rows:
+        if following < len(wanted) and row == wanted[following]:
+            following += 1
+        elif row in wanted[:following]:
+            following = wanted.index(row) + 1  # a new life begins again with what was not released
+        else:
+            return f"row {row} does not follow row {following} of {len(wanted)}"
+    return "" if following == len(wanted) else f"{following} rows instead of {len(wanted)}"

@@ -1,0 +1,221 @@
+"""Random networks in threads of this process: real hosts, exchanges and programs, queues in place of sockets, a client that stores."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fission.adapters.memory_links import MemoryNetwork
+from fission.client.bundles import _waits_for_itself
+from fission.core.base import collecting
+from fission.core.jobs import ExecutableJob
+from fission.core.network import Network
+from fission.ports import JobBundle, Wiring
+from fission.protocol import frames
+from fission.protocol.frames import Word
+from fission.runtime import report
+from fission.runtime.exchange import Exchange
+from fission.runtime.executable_host import ExecutableHost
+from fission.runtime.job_process import LINGER_S
+from fission.runtime.python_host import PythonHost
+from tests.conformance.places import MemoryPlace
+from tests.conformance.random_jobs import End, build
+from tests.conformance.random_networks import PROGRAMS, Plan, calculated, judge
+
+CLIENT = "client"
+#: Seconds that a network may take; far more than any needs, also where nine share two processors.
+DEADLINE_S = 60.0
+
+
+class Client:
+    """Confirms what jobs store, and that they have ended."""
+
+    def __init__(self, network: MemoryNetwork, control: dict[int, str]) -> None:
+        self._network, self._control = network, control
+        self._box = network.box(CLIENT)
+        self._thread = threading.Thread(target=self._run, name="test-client", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while (message := self._box.get(None)) is not None:
+            word = frames.decode(message)
+            assert isinstance(word, Word)
+            if word.body["say"] == "store":
+                answer = {"do": "stored", "generation": word.body["generation"], "block": word.body["block"]}
+            elif word.body["say"] == "keep":
+                answer = {"do": "kept", "pipe": word.body["pipe"], "number": word.body["number"]}
+            elif word.body["say"] == "ended":
+                answer = {"do": "noted"}
+            else:
+                continue
+            self._network.box(self._control[word.job]).put([frames.encode_command(answer)])
+
+    def close(self) -> None:
+        self._box.put([])
+        self._thread.join()
+
+
+class Running:
+    """One network while it runs."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan = plan
+        with collecting() as registry:
+            self.jobs = build(plan.nodes, PROGRAMS, End)
+        assert not registry.faults, [str(fault) for fault in registry.faults]
+        self.network = Network("random", {job.id: job for job in self.jobs})
+        faults = self.network.check()
+        assert not faults, [str(fault) for fault in faults]
+        self.place = MemoryPlace(DEADLINE_S)
+        self._data = {job.id: self.place.address() for job in self.jobs}
+        self._control = {job.id: self.place.address() for job in self.jobs}
+        self._client = Client(self.place._network, self._control)
+        self.exchanges: dict[int, Exchange] = {}
+        self.hosts: dict[int, Any] = {}
+        for job in self.jobs:
+            own = folder / str(job.id)
+            own.mkdir()
+            outputs = {pipe.id: self._data[self._other(pipe.id, "consumer")] for pipe in job.outputs}
+            inputs = {pipe.id: self._control[self._other(pipe.id, "producer")] for pipe in job.inputs}
+            wiring = Wiring(self._data[job.id], self._control[job.id], outputs, inputs, CLIENT)
+            bundle = self._bundle(job, wiring, str(own))
+            links = self.place.links(self._data[job.id], self._control[job.id], outputs, inputs)
+            links._wiring = wiring  # type: ignore[attr-defined]  # a place's links know no client
+            self.exchanges[job.id] = Exchange(job, bundle, links)
+            self.hosts[job.id] = (ExecutableHost if isinstance(job, ExecutableJob) else PythonHost)(job, self.exchanges[job.id], bundle)  # type: ignore[arg-type]
+
+    def _other(self, pipe: int, end: str) -> int:
+        job = getattr(self.network, end)(pipe)
+        return int(job.id)
+
+    def _bundle(self, job: Any, wiring: Wiring, folder: str) -> JobBundle:
+        network = self.network
+        consumers = {pipe.id: network.consumer(pipe.id) for pipe in job.outputs}
+        ends = {pipe.id: (network.producer(pipe.id), network.consumer(pipe.id)) for pipe in (*job.inputs, *job.outputs)}
+        return JobBundle(
+            job_id=job.id,
+            name=job.name,
+            incarnation=1,
+            folder=folder,
+            sys_path=(),
+            log_file="",
+            log_level="DEBUG",
+            links="",
+            wiring=wiring,
+            feedback=frozenset(pipe.id for pipe in job.inputs if pipe.ASYNC and _waits_for_itself(network, pipe.id)),
+            max_queues={number: one.MAX_QUEUE for number, one in consumers.items() if one is not None and one.MAX_QUEUE},
+            plain=frozenset(number for number, jobs in ends.items() if any(isinstance(one, ExecutableJob) for one in jobs)),
+            head_size=1,
+            window_blocks=self.plan.blocks,
+            window_bytes=self.plan.size,
+            pickled_job=b"",
+            needed={pipe.id: network.needed[pipe.id] for pipe in job.outputs if pipe.id in network.needed},
+        )
+
+    def run(self, deadline_s: float = DEADLINE_S / 2) -> str:
+        """Run to the end; return what is wrong."""
+
+        def live(number: int) -> str:
+            try:
+                return str(self.hosts[number].run())
+            finally:
+                self.exchanges[number].close(LINGER_S)
+
+        tasks = {number: self.place.start(lambda number=number: live(number)) for number in self.exchanges}  # type: ignore[misc]
+        stuck = ""
+        try:
+            deadline = time.monotonic() + deadline_s
+            required = self.network.required
+            for number in required:
+                tasks[number]._thread.join(max(0.0, deadline - time.monotonic()))
+            if any(tasks[number].running for number in required):
+                stuck = "stands still:\n" + self.states(tasks)
+            self._end(tasks)
+            outcomes = {number: tasks[number].result(1.0) for number in required if not tasks[number].running}
+        finally:
+            self._client.close()
+        if stuck:
+            return stuck
+        if set(outcomes.values()) != {report.FINISHED}:
+            return f"outcomes {outcomes}"
+        wanted = calculated(self.plan.nodes)
+        for index, job in enumerate(self.jobs):
+            if isinstance(job, End) and (wrong := judge(self.plan.nodes[index], job.got, wanted[index])):
+                return f"{job.name}: {wrong}"
+        return ""
+
+    def _end(self, tasks: dict[int, Any]) -> None:
+        """Let the threads end that still run."""
+        for number, task in tasks.items():
+            if not task.running:
+                continue
+            exchange = self.exchanges[number]
+            exchange.abandon()
+            program = getattr(self.hosts[number], "_program", None)
+            if program is not None:
+                program.stop()
+            exchange._noted.set()
+            exchange.console.add(None)
+            for outlet in exchange.outlets:
+                with outlet._changed:
+                    outlet.close()
+                    outlet._changed.notify_all()
+            if exchange.inlets.aligner is not None:
+                for one in exchange.inlets.aligner._inputs:
+                    one.stage.last, one.receiver.mark, one.receiver.final = 0, one.receiver.mark or 0, True
+                exchange.inlets.aligner._find_final()
+            exchange.wake()
+        for task in tasks.values():
+            task._thread.join(5.0)
+
+    def states(self, tasks: dict[int, Any]) -> str:
+        """What each of these jobs waits for, and its windows."""
+        lines = []
+        for number in (number for number, task in tasks.items() if task.running):
+            exchange = self.exchanges[number]
+            aligner = exchange.inlets.aligner
+            text = f"  {self.network.jobs[number].name}: done {exchange.inlets.done}, released to {exchange.finished_upto()}"
+            if aligner is not None:
+                text += f", next {aligner.next}, has " + ", ".join(
+                    f"pipe {one.spec.pipe} to {one.stage.high} (released {exchange.inlets._released.get(one.spec.pipe, 0)})"
+                    for one in aligner._inputs
+                )
+            if exchange.keeper is not None:
+                points = exchange.keeper._checkpoints
+                text += f"; snapshots: taken {points.taken}, stable {points.stable}"
+            lines.append(text)
+            frame = sys._current_frames().get(tasks[number]._thread.ident or 0)
+            called = [one for one in traceback.extract_stack(frame) if "/fission/" in one.filename] if frame is not None else []
+            lines.append("    in " + " < ".join(f"{one.name} {Path(one.filename).name}:{one.lineno}" for one in reversed(called[-5:])))
+            for outlet in exchange.outlets:
+                window = outlet._window
+                lines.append(
+                    f"    pipe {outlet.pipe}: next {window.next}, released {outlet.released}, room {window.room}, bytes {window.used}, "
+                    f"granted {window._granted}, worked off {outlet.through}{', waits' if outlet.blocked_since else ''}"
+                )
+        return "\n".join(lines)
+
+
+@contextmanager
+def running(plan: Plan) -> Iterator[Running]:
+    """A network, and its end."""
+    with tempfile.TemporaryDirectory(prefix="random-") as folder:
+        network = Running(plan, Path(folder))
+        try:
+            yield network
+        finally:
+            network.place.close_links()
+            network.place._watchdog.cancel()
+
+
+def run(plan: Plan, deadline_s: float = DEADLINE_S / 2) -> str:
+    """Run a plan; return what is wrong, empty if nothing is."""
+    with running(plan) as network:
+        return network.run(deadline_s)

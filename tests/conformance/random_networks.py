@@ -1,0 +1,249 @@
+"""Random networks of everything that the documents offer, checked against a plain calculation.
+
+    python -m tests.conformance.random_networks --seeds 300              seeds 0 to 299, jobs in threads of this process
+    python -m tests.conformance.random_networks --first 17 --seeds 1     seed 17 alone
+    python -m tests.conformance.random_networks --real --kills           in real processes, some of which are killed
+
+A seed is a network: Python jobs and programs, BLOCK_COUNT, CHECKPOINT, ASYNC, MAX_QUEUE, RATIO, big and small blocks, ways that part and
+meet again, jobs that finish early, windows of any size. Ends with 1 if a seed fails; each one prints the network, what every job
+was waiting for, and the command that repeats it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+#: Programs: what they give, as a function of all lines that they read, and blocks out for one in.
+PROGRAMS: dict[str, tuple[str, Fraction]] = {
+    "cat": ("cat <$2", Fraction(1)),
+    "half": ("stdbuf -oL sed -n '2~2p' <$2", Fraction(1, 2)),
+    "twice": ("stdbuf -oL sed p <$2", Fraction(2)),
+    "paste": ("stdbuf -oL paste -d, $2 $4", Fraction(1)),
+    # this one holds 4 KiB of its output back until there is more, so it needs windows that are larger
+    "sed": ("sed '' <$2", Fraction(1)),
+}
+HOLDS_BACK = {"sed"}
+MOST_COUNT = 5
+
+
+@dataclass
+class Node:
+    """One job of a plan.
+
+    Attributes:
+        kind: "source", "python", "sink", or the name of a program.
+        inputs: (index of the producer, BLOCK_COUNT).
+        optional: indexes of the producers of ASYNC inputs.
+        scale: source blocks in one block of its outputs.
+        length: values that a source gives; compute blocks after which any other finishes by itself, None: never.
+        big: bytes in each block of its outputs beside the value.
+        checkpoint, max_queue: the attributes of the job.
+    """
+
+    kind: str
+    inputs: list[tuple[int, int]]
+    optional: list[int]
+    scale: Fraction
+    length: int | None
+    big: int
+    checkpoint: int | None
+    max_queue: int
+
+    @property
+    def is_program(self) -> bool:
+        return self.kind in PROGRAMS
+
+
+@dataclass
+class Plan:
+    """A network.
+
+    Attributes:
+        nodes: producers before consumers.
+        blocks, size: windows, where jobs run in threads.
+    """
+
+    seed: int
+    nodes: list[Node]
+    blocks: int
+    size: int
+
+    def __str__(self) -> str:
+        lines = [f"seed {self.seed}, windows of {self.blocks} blocks or {self.size} bytes"]
+        for index, node in enumerate(self.nodes):
+            takes = ", ".join(f"{one} x{count}" for one, count in node.inputs)
+            more = "".join(f", {name} {value}" for name, value in vars(node).items() if name not in ("kind", "inputs", "scale") and value)
+            lines.append(f"  {index + 1}: {node.kind} <- {takes or '-'}, scale {node.scale}{more}")
+        return "\n".join(lines)
+
+
+def plan(seed: int, *, kills: bool = False) -> Plan:
+    """The network of a seed; with ``kills`` nothing that may lose blocks then."""
+    rng = random.Random(seed)
+    small = rng.random() < 0.6
+    # small windows let a block through with every pressure, ten times a second
+    blocks, size = (rng.choice([1, 2, 8, 64]), rng.choice([200_000, 1 << 20])) if small else (4096, 32 << 20)
+    units = rng.choice([2, 6, 12]) if small else rng.choice([12, 60, 200])
+    nodes: list[Node] = []
+    for _ in range(rng.choice([1, 1, 1, 2])):
+        length = units * 6 - rng.choice([0, 0, 0, rng.randint(0, units)])
+        checkpoint = rng.choice([1, 7, 50]) if kills else rng.choice([None, None, 1, 7, 50])
+        nodes.append(Node("source", [], [], Fraction(1), length, _size(rng), checkpoint, 0))
+    for _ in range(rng.randint(2, 7)):
+        _add(rng, nodes, small)
+    used = {one for node in nodes for one, _ in node.inputs}
+    for index in range(len(nodes)):
+        if index not in used or rng.random() < 0.1:
+            count = rng.choice([1, 1, 2, 3])
+            queue = rng.choice([0, 0, 0, 1, 5]) if not kills and not nodes[index].is_program else 0
+            length = rng.choice([None] * 6 + [rng.randint(1, 20)]) if not kills else None
+            nodes.append(
+                Node("sink", [(index, count)], [], nodes[index].scale * count, length, 0, rng.choice([None, None, 3, 1000]), queue)
+            )
+    _add_optional(rng, nodes)
+    return Plan(seed, nodes, blocks, size)
+
+
+def _size(rng: random.Random) -> int:
+    return rng.choice([0, 0, 0, 0, 3_000, 80_000, 200_000])
+
+
+def _add(rng: random.Random, nodes: list[Node], small: bool) -> None:
+    producers = [index for index, node in enumerate(nodes) if node.kind != "sink"]
+    kind = rng.choice(["python", "python", "python", *(name for name in PROGRAMS if not (small and name in HOLDS_BACK))])
+    many = 2 if "paste" in kind else 1 if kind in PROGRAMS else rng.choice([1, 1, 2, 2, 3])
+    if "paste" in kind:
+        producers = [index for index in producers if not nodes[index].is_program and not nodes[index].big]
+        if not producers:
+            return
+    chosen = [rng.choice(producers) for _ in range(many)]
+    scales = [nodes[index].scale for index in chosen]
+    least = max(scales)
+    fitting = []
+    for factor in range(1, 7):
+        scale = least * factor
+        counts = [scale / one for one in scales]
+        if all(count.denominator == 1 and count <= MOST_COUNT for count in counts):
+            fitting.append((scale, [int(count) for count in counts]))
+    if not fitting:
+        return
+    scale, counts = rng.choice(fitting[:3])
+    if "paste" in kind:
+        counts = [1, 1]
+        if scales[0] != scales[1]:
+            return
+    ratio = PROGRAMS[kind][1] if kind in PROGRAMS else Fraction(1)
+    # a program counts blocks, whatever BLOCK_COUNT its input has
+    scale = scales[0] / ratio if kind in PROGRAMS else scale
+    length = rng.choice([None] * 8 + [rng.randint(1, 30)]) if kind == "python" else None
+    checkpoint = rng.choice([None, None, 3, 100, 1000]) if kind == "python" else None
+    big = nodes[chosen[0]].big if kind in PROGRAMS else _size(rng)
+    if kind in PROGRAMS and (any(nodes[one].big for one in chosen) and many > 1):
+        return
+    nodes.append(Node(kind, list(zip(chosen, counts, strict=True)), [], scale, length, big, checkpoint, 0))
+
+
+def _add_optional(rng: random.Random, nodes: list[Node]) -> None:
+    takers = [index for index, node in enumerate(nodes) if node.kind == "python"]
+    while takers and rng.random() < 0.3:
+        taker = rng.choice(takers)
+        producer = rng.choice([index for index, node in enumerate(nodes) if node.kind != "sink" and index != taker and not node.is_program])
+        nodes[taker].optional.append(producer)
+
+
+# -- the calculation
+
+
+def calculated(nodes: Sequence[Node]) -> list[list[Any]]:
+    """What each node gives, or, if it is a sink, gets."""
+    found: list[list[Any]] = []
+    for index, node in enumerate(nodes):
+        if node.kind == "source":
+            found.append([[index, number] for number in range(node.length or 0)])
+            continue
+        columns = []
+        for one, count in node.inputs:
+            blocks = found[one]
+            groups = [blocks[start : start + count] for start in range(0, len(blocks) - count + 1, count)]
+            columns.append(groups if count > 1 else [group[0] for group in groups])
+        rows = list(zip(*columns, strict=False))
+        if node.is_program:
+            found.append(_given(node, [block for row in rows for block in _flat(node, row)]))
+        else:
+            rows = rows[: node.length] if node.length else rows
+            found.append([[index, *row] for row in rows])
+    return found
+
+
+def _flat(node: Node, row: tuple[Any, ...]) -> list[Any]:
+    if len(row) > 1:
+        return [list(row)]
+    return list(row[0]) if node.inputs[0][1] > 1 else [row[0]]
+
+
+def _given(node: Node, blocks: list[Any]) -> list[Any]:
+    if node.kind == "half":
+        return blocks[1::2]
+    if node.kind == "twice":
+        return [block for block in blocks for _ in range(2)]
+    return blocks
+
+
+def judge(node: Node, got: list[Any], wanted: list[Any]) -> str:
+    """What is wrong with what a sink got; empty if nothing is."""
+    if not node.max_queue:
+        if got == wanted:
+            return ""
+        first = next((place for place, pair in enumerate(zip(got, wanted, strict=False)) if pair[0] != pair[1]), min(len(got), len(wanted)))
+        return f"{len(got)} rows instead of {len(wanted)}; they differ from row {first}: {got[first:][:1]} instead of {wanted[first:][:1]}"
+    rest = iter(wanted)
+    strange = next((row for row in got if row not in rest), None)  # each is searched for behind the one before it
+    return "" if strange is None else f"row {strange} was never sent, or comes too late"
+
+
+# -- on the command line
+
+
+def outcome(seed: int, *, real: bool = False, kills: bool = False) -> str:
+    """What was wrong with a seed, with its network; empty if nothing was."""
+    from tests.conformance import random_in_processes, random_in_threads
+
+    drawn = plan(seed, kills=kills)
+    try:
+        wrong = random_in_processes.run(drawn, kills=kills) if real else random_in_threads.run(drawn)
+    except Exception as why:
+        wrong = f"{type(why).__name__}: {why}"
+    if not wrong:
+        return ""
+    options = (" --real" if real else "") + (" --kills" if kills else "")
+    return f"{drawn}\n{wrong}\nagain: python -m tests.conformance.random_networks --first {seed} --seeds 1{options}"
+
+
+def main(arguments: list[str]) -> int:
+    """Run seeds; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.conformance.random_networks", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--seeds", type=int, default=100, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="the first one")
+    parser.add_argument("--real", action="store_true", help="each job in a process of its own")
+    parser.add_argument("--kills", action="store_true", help="with --real: kill some of them")
+    options = parser.parse_args(arguments)
+    began, bad = time.monotonic(), 0
+    for seed in range(options.first, options.first + options.seeds):
+        text = outcome(seed, real=options.real, kills=options.kills)
+        bad += bool(text)
+        if text:
+            sys.stdout.write(f"{text}\n\n")
+            sys.stdout.flush()
+    sys.stdout.write(f"{options.seeds} seeds from {options.first}: {bad} bad, {time.monotonic() - began:.0f} s\n")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
