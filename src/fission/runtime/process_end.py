@@ -23,9 +23,11 @@ from typing import Any, NoReturn
 from fission import descendants
 from fission.errors import error_text, value_text
 
-#: Seconds after which a step is left alone and the next one begins, counted from the beginning: what the job held, threads and executors,
-#: `atexit`, flushing, finalizers. Arbitrary; all of them together are below the second within which a process must be gone.
-RELEASE_S, THREADS_S, ATEXIT_S, FLUSH_S, COLLECT_S = 0.15, 0.3, 0.45, 0.55, 0.65
+#: Seconds that each step may take before it is left alone: flushing files, twice; releasing what the job held; threads and executors;
+#: `atexit`; finalizers. Arbitrary; all together are below the second within which a process must be gone.
+FLUSH_S, RELEASE_S, THREADS_S, ATEXIT_S, COLLECT_S = 0.1, 0.15, 0.25, 0.15, 0.15
+#: Seconds that a step which computes has beyond that, and seconds between looks whether it does. Arbitrary.
+SLOW_S, LOOK_S = 2.0, 0.2
 #: Seconds for pipes and sockets that the job has written to, whose readers may read no more. Arbitrary.
 STREAMS_S = 0.1
 #: Seconds for files: what was written must get there, and a device may be slow.
@@ -46,35 +48,31 @@ def leave(code: int, held: list[Any], *, folders: Sequence[str] = (), warn: bool
         folders: modules from there are the user's; what they hold is finalized too.
         warn: whether standard error names what was not over in time.
     """
-    began = time.monotonic()
     _kernel_ends_after(KERNEL_S)
     late = []
-    # a file in a circle of references would be closed before what is in its wrapper has been written
-    if not _bounded(_flush, began + RELEASE_S / 2):
-        late.append("a file")
-    if not _bounded(held.clear, began + RELEASE_S):
+    _bounded(_flush, FLUSH_S)  # a file in a circle of references would be closed before what is in its wrapper has been written
+    if not _bounded(held.clear, RELEASE_S):
         late.append("a finalizer of the job (__del__, finally)")
-    if not _bounded(_end_threads, began + THREADS_S):
-        late += [f"thread {thread.name}" for thread in _held_by()] or ["an executor"]
-    if not _bounded(atexit._run_exitfuncs, began + ATEXIT_S):
+    if not _bounded(_end_threads, THREADS_S):
+        late += [f"thread {thread.name}" for thread in _held_by()]
+    if not _bounded(atexit._run_exitfuncs, ATEXIT_S):
         late.append("a function of atexit")
-    if not _bounded(_flush, began + FLUSH_S):
-        late.append("a file")
-    if not _bounded(lambda: _collect(folders), began + COLLECT_S):
+    _bounded(_flush, FLUSH_S)
+    if not _bounded(lambda: _collect(folders), COLLECT_S):
         late.append("a finalizer (__del__)")
     if late and warn:
         sys.stderr.write(f"warning: ended with the job, before they were over: {', '.join(late)}; end them in teardown()\n")
     close_files()
-    _bounded(lambda: descendants.kill_descendants(os.getpid()), time.monotonic() + STREAMS_S)
+    _bounded(lambda: descendants.kill_descendants(os.getpid()), STREAMS_S)
     os._exit(code)
 
 
 def close_files() -> None:
     """Close all open files, pipes and sockets of Python, what was written to them first, and flush standard output and error."""
     files, streams = _written_to()
-    _bounded(lambda: _close(streams), time.monotonic() + STREAMS_S)
-    _bounded(lambda: _close(files), time.monotonic() + FILES_S)
-    _bounded(_flush_output, time.monotonic() + STREAMS_S)
+    _bounded(lambda: _close(streams), STREAMS_S)
+    _bounded(lambda: _close(files), FILES_S)
+    _bounded(_flush_output, STREAMS_S)
 
 
 def _kernel_ends_after(seconds: float) -> None:
@@ -82,12 +80,17 @@ def _kernel_ends_after(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def _bounded(step: Callable[[], Any], deadline: float) -> bool:
-    """Do a step in a thread of its own; return whether it was over, or had raised, at the deadline."""
-    over = threading.Event()
+def _bounded(step: Callable[[], Any], seconds: float) -> bool:
+    """Do a step in a thread of its own; return whether it was over, or had raised, within that time.
+
+    On a busy machine a step may only be slow: one that computes has more time, one that sleeps or waits has not.
+    """
+    over, clocks = threading.Event(), []
 
     def work() -> None:
         try:
+            if hasattr(time, "pthread_getcpuclockid"):  # Linux has it
+                clocks.append(time.pthread_getcpuclockid(threading.get_ident()))
             step()
         except BaseException:  # the user's, and the end goes its way
             sys.excepthook(*sys.exc_info())
@@ -98,7 +101,24 @@ def _bounded(step: Callable[[], Any], deadline: float) -> bool:
         threading.Thread(target=work, name="fission-end", daemon=True).start()
     except RuntimeError:  # no thread can be started: nothing is left that could bound it
         return False
-    return over.wait(max(0.0, deadline - time.monotonic()))
+    deadline = time.monotonic() + seconds + SLOW_S
+    if over.wait(seconds):
+        return True
+    while clocks and time.monotonic() < deadline:
+        before = _used(clocks[0])
+        if over.wait(LOOK_S):
+            return True
+        if _used(clocks[0]) == before:
+            return False
+    return over.is_set()
+
+
+def _used(clock: int) -> float:
+    """Seconds on a processor of the thread with this clock; it may have ended."""
+    try:
+        return time.clock_gettime(clock)
+    except OSError:
+        return -1.0
 
 
 def _end_threads() -> None:
