@@ -40,6 +40,8 @@ def test_ipv6_from_end_to_end(cluster: MakeSite, form: str) -> None:
     assert site.network.client_ipv6 in done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.soak
 def test_a_pattern_of_ipv6_and_services_of_one_name(cluster: MakeSite) -> None:
     """All boards call themselves raspberrypi: each is a node of its own."""
     site = cluster(2, start=False)
@@ -56,6 +58,8 @@ def test_a_pattern_of_ipv6_and_services_of_one_name(cluster: MakeSite) -> None:
     assert site.lost_nodes() == []
 
 
+@pytest.mark.slow
+@pytest.mark.soak
 def test_a_second_service_of_one_name_is_left_alone(cluster: MakeSite) -> None:
     """It must not take the first one's place, and the first one not its: that would be a failover a second."""
     site = cluster(2)
@@ -137,7 +141,7 @@ def no_own_address(site: Site, hosts: Callable[[Host], Path]) -> Lack:
     return {"ip": ip}, lambda: site[1].host.readdress(ip), f"this machine does not have the address {ip}"
 
 
-@pytest.mark.parametrize("lacks", [no_network, no_name, no_own_address])
+@pytest.mark.parametrize("lacks", [no_network, pytest.param(no_name, marks=SOAK), pytest.param(no_own_address, marks=SOAK)])
 def test_a_service_that_starts_before_the_network(
     cluster: MakeSite, hosts_file: Callable[[Host], Path], lacks: Callable[[Site, Callable[[Host], Path]], Lack]
 ) -> None:
@@ -160,6 +164,8 @@ def test_a_service_that_starts_before_the_network(
     site.finish(client, chain_rows)
 
 
+@pytest.mark.slow
+@pytest.mark.soak
 def test_a_client_that_is_resumed_at_another_address(cluster: MakeSite, hosts_file: Callable[[Host], Path]) -> None:
     """Its name means another address now: the services find it there, and so do the jobs, which go on."""
     site = cluster(1, start=False)

@@ -60,7 +60,13 @@ LONG = (pytest.mark.slow, pytest.mark.soak)
 
 
 @pytest.mark.parametrize(
-    "end", [kill_a_job, interrupt, pytest.param(kill_the_client, marks=LONG), pytest.param(close_the_clients_output, marks=LONG)]
+    "end",
+    [
+        kill_a_job,
+        pytest.param(interrupt, marks=LONG),
+        pytest.param(kill_the_client, marks=LONG),
+        pytest.param(close_the_clients_output, marks=LONG),
+    ],
 )
 def test_what_killed_jobs_left_disturbs_no_later_run(cluster: MakeSite, end: Callable[[Site, Running], None]) -> None:
     """Jobs of the same numbers land on the same node, first of the same network, then of another one."""
