@@ -120,6 +120,7 @@ def cut_power(client: Running, site: OnDisk, disk: Disk, image: Path) -> Disk:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 def test_a_run_is_resumed_after_a_power_cut(fission: CommandLine, disk: Disk, tmp_path: Path) -> None:
     """What survives is only what was synced: first at the earliest moment, then with rows that the sink has acknowledged."""
     site = OnDisk(fission, disk, jobs=JOBS + SYNCED, listed=SUMS.replace("CSVSinkJob({out!r}, ", "SyncedSink("))
@@ -138,4 +139,22 @@ def test_a_run_is_resumed_after_a_power_cut(fission: CommandLine, disk: Disk, tm
     # such a sink may get a block twice, but none is missing
     found = sorted(set(site.all_sums()))
     assert found == [number * (number + 1) // 2 for number in range(1, len(found) + 1)]
+    disk.__exit__()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_sink_of_ours_has_each_row_once_after_power_cuts(fission: CommandLine, disk: Disk, tmp_path: Path) -> None:
+    site = OnDisk(fission, disk)
+    arguments = ["net", "run"]
+    for rows in (1, 60):
+        client = fission.start(*arguments)
+        site.flows(rows)
+        disk = cut_power(client, site, disk, tmp_path / f"after {rows}")
+        arguments = ["net", "run", "--resume"]
+    client = fission.start(*arguments)
+    site.flows(150)
+    site.end()
+    finish(client, fission.root, 0)
+    site.check()
     disk.__exit__()
