@@ -141,9 +141,10 @@ def test_send_to_a_job_that_is_no_console(fission: CommandLine, job: str) -> Non
 
 def test_send_to_a_network_that_does_not_run(fission: CommandLine) -> None:
     fission.project(network("", ONE_CONSOLE))
-    for text in ("never", "any more"):
-        done = fission.run("net", "send", "1", "--line", text, exit_code=2)
-        assert "Error: the network net is not running on this machine; start it in another terminal: fission net simulate" in done.stderr
+    for told in ("start it in another terminal: fission net simulate", "start it again: fission net simulate"):
+        done = fission.run("net", "send", "1", "--line", "a line", exit_code=2)
+        assert done.stderr.startswith("Error: the network net is not running on this machine; ")
+        assert told in done.stderr
         client = simulate(fission)
         client.wait_for("Show 2 started", stream="stderr")
         stop(client, fission.root)

@@ -261,7 +261,7 @@ class OneRun:
             exit_code, reason, lines = summary.exit_code, summary.reason, summary.lines()
             lines += [line for failure in summary.failures for line in str(failure).splitlines()]
         for line in lines:
-            log.log(logging.ERROR if exit_code else logging.INFO, "%s", line)
+            log.log(logging.ERROR if exit_code else logging.DEBUG, "%s", line)
         write_ending(self.folder, exit_code, reason, lines)
 
     def _make_folders(self) -> None:
