@@ -26,9 +26,10 @@ from fission.client import node_watch as node_watch_module
 from fission.client.bundles import Addresses, Bundles, plans
 from fission.client.conductor import Conductor
 from fission.core.nodes import NodeInfo
-from fission.ports import JobBundle, JobExited, NodeGone, NodeName, NodePulse, Observer
+from fission.ports import NODE_FAULT, JobBundle, JobExited, NodeGone, NodeName, NodePulse, Observer
 from fission.protocol import frames
 from fission.protocol.frames import Data, Word
+from fission.protocol.restarts import AVOID_S
 from fission.protocol.supervision import JobState
 from fission.runtime import exchange as exchange_module
 from fission.runtime import job_pipes as pipes_module
@@ -43,8 +44,10 @@ from tests.stateful.sim_net import Net, SimLinks, Timeline
 PULSE_S = 0.1
 CLIENT = "client"
 #: Seconds in which a dead node is found, its jobs placed, started and wired, all delays at their longest: 5 pulses and one on the way,
-#: the longest back-off of a job that fails often, start, network.
-RECOVERY_S = 6 * PULSE_S + 1.6 + 1.5
+#: the longest back-off of a job that fails often, start, network, and a node that has refused it and is the only one.
+RECOVERY_S = 6 * PULSE_S + 1.6 + 1.5 + AVOID_S
+#: How likely a node refuses an order to start a job, once a run.
+REFUSES = 0.05
 #: Seconds after the last fault in which the network must have ended; far more than its work takes.
 END_S = 60.0
 
@@ -440,6 +443,12 @@ class Store:
     def load(self, job: int) -> list[tuple[int, int, bytes]]:
         return [(*number, state) for number, state in sorted(self.snapshots.get(job, {}).items())]
 
+    def numbers(self, job: int) -> list[tuple[int, int]]:
+        return sorted(self.snapshots.get(job, {}))
+
+    def folder(self, job: int) -> str:
+        return ""
+
     def damaged(self, job: int) -> dict[tuple[int, int], str]:
         return {}
 
@@ -465,6 +474,9 @@ class Cluster:
     def __init__(self, seed: int, folder: Path, *, faults: bool = True) -> None:
         self.seed, self.folder = seed, folder
         self.rng = random.Random(seed)
+        # what a node refuses has numbers of its own, so that seeds stay the stories that they were
+        self._refusals = random.Random(-1 - seed)
+        self._refused: set[str] = set()
         self.story = Story(random.Random(seed * 7919 + 1))
         self.time = Timeline()
         self.net = Net(self.time, self.rng)
@@ -515,7 +527,7 @@ class Cluster:
             allocation_timeout_s=60.0,
             on_console=lambda what, job, lines: None,
         )
-        loaded: Any = SimpleNamespace(network=network, root=self.folder, config=SimpleNamespace(head_size=1))
+        loaded: Any = SimpleNamespace(name="net", network=network, root=self.folder, config=SimpleNamespace(head_size=1))
         bundles = SmallBundles(loaded, str(self.folder), addresses, self.client.incarnation)
         bundles.blocks = self.story.window
         self.client._bundles = bundles
@@ -591,6 +603,11 @@ class Cluster:
                 life.state = "over"
             elif node.frozen:
                 self.time.after(0.01, launch)
+            elif self._faults and name not in self._refused and self._refusals.random() < REFUSES:
+                self._refused.add(name)
+                self._fault(f"{life}: the disk of its node is full")
+                life.state = "over"
+                self._report(node, JobExited(life.job, life.incarnation, 1, {"outcome": NODE_FAULT, "error": "its disk is full"}), 0.02)
             else:
                 node.lives.append(life)
                 self.time.after(self.rng.choice([0.005, 0.03, 0.1]), life.start)
@@ -786,6 +803,17 @@ class Cluster:
             if state not in (JobState.RUNNING, JobState.FINISHED):
                 raise Wrong(f"{job.name} is {state.name} {RECOVERY_S:.1f} s after the last fault")
 
+    def _snapshot_reader(self, bundle: JobBundle, say: Any) -> Callable[[int, int], bytes]:
+        """In place of files of snapshots."""
+
+        def read(generation: int, block: int) -> bytes:
+            stored = self.store.snapshots[bundle.job_id]
+            if (generation, block) not in stored and bundle.incarnation < self.client.incarnation(bundle.job_id):
+                raise Crash  # it starts late, and its successor needs that one no more: its failure is fenced
+            return stored[generation, block]
+
+        return read
+
     @contextlib.contextmanager
     def _fakes(self) -> Iterator[None]:
         clock = self.time.clock
@@ -796,6 +824,7 @@ class Cluster:
             (exchange_module, "log", StrictLog()),
             (outlet_module, "perf_counter", clock),
             (keeper_module, "monotonic", clock),
+            (keeper_module, "reader", self._snapshot_reader),
             (Outlet, "_wait_for_room", lambda self: None),
             (conductor_module, "time", SimpleNamespace(monotonic=clock)),
             (node_watch_module, "time", SimpleNamespace(monotonic=clock)),

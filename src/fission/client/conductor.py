@@ -291,7 +291,8 @@ class Conductor:
             await self._supervise(change)
         if not self._started and (all(map(self.up, self.places)) or self._gathered()):
             self._started = True
-            self.observer.nodes_ready(self.nodes(), await asyncio.to_thread(self._absences))
+            here = all(map(self.up, self.places))
+            self.observer.nodes_ready(self.nodes(), {} if here else await asyncio.to_thread(self._absences))
             await self._go_on()
 
     def _absences(self) -> dict[str, str]:
@@ -348,7 +349,10 @@ class Conductor:
         newest = event.incarnation == self._supervisor.life(event.job_id)[0]
         if event.node_fault:
             log.warning("%s could not start or go on: %s", self._names[event.job_id], event.node_fault)
+            self._accounts.tally.tell(event.job_id, event.incarnation, event.report.get("counts") or {}, final=True)
             self.processes.ended(event.job_id, event.incarnation)
+            if newest:
+                self._standing.progress.ended(event.job_id)
             if not self.stopping:
                 await self._supervise(JobRefused(job=event.job_id, incarnation=event.incarnation, cause=event.node_fault))
             return
