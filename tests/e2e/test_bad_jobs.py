@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.bad_projects import GOOD, bad_project, folder, program, simulate, through
+from tests.e2e.bad_projects import EXECUTABLE, GOOD, bad_project, folder, program, simulate, through
 from tests.e2e.support import column, printed, rows
 from tests.waiting import CommandLine, Finished
 
@@ -303,6 +303,38 @@ def test_an_executable_that_fails(fission: CommandLine, text: str | bytes, pipe:
     check_failure(fission, done, job, (told,), ())
     if "oh no" in str(text):
         assert set(printed(done.stderr, "Program 3")) == {"oh no"}  # once for each of its lives
+
+
+@pytest.mark.parametrize("kind", ["StopIteration", "SystemExit", "BaseException"])
+def test_what_read_wrapper_raises_ends_no_thread_in_silence(fission: CommandLine, kind: str) -> None:
+    """It is called in a thread of its own: the program would wait for ever for someone who reads."""
+    pipe = f"""
+class WrapperPipe(JSONPipe):
+    def read_wrapper(self, file):
+        if super().read_wrapper(file) == b"3\\n":
+            raise {kind}
+        return b"0\\n"
+"""
+    listed = (
+        f"Count(outputs=[JSONPipe(1), JSONPipe(2)]), CSVSinkJob('kept.csv', inputs=[JSONPipe(2)]), {through('Program', 'WrapperPipe(3)')}"
+    )
+    listed = listed.replace("PicklePipe(1)", "JSONPipe(1)")
+    config = EXECUTABLE.format(executable="./program") + pipe
+    bad_project(fission, "", listed, {"net/source/program": "#!/bin/sh\nexec cat <$2 >$4\n"}, config)
+    (fission.root / "net/source/program").chmod(0o755)
+    done = simulate(fission, 1)
+    told = f"Program 3, output 1: what ./program wrote is no block of WrapperPipe 3: {kind}"
+    check_failure(fission, done, "Program 3", (told,), ("read_wrapper",))
+
+
+@pytest.mark.parametrize("kind", ["StopIteration", "SystemExit", "GeneratorExit"])
+def test_what_a_constructor_raises_is_a_fault_in_its_file(fission: CommandLine, kind: str) -> None:
+    config = f"class Odd(Count):\n    def __init__(self, **pipes):\n        raise {kind}\n"
+    bad_project(fission, "", f"{GOOD} Odd(outputs=[PicklePipe(3)])", None, config)
+    done = fission.run("net", "check", exit_code=2)
+    assert kind in done.stderr, done
+    assert "net/config.py" in done.stderr, done
+    assert "Traceback" not in done.stderr, done
 
 
 def test_an_executable_that_is_quick_loses_nothing(fission: CommandLine) -> None:
