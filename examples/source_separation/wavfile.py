@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import struct
-import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,8 @@ import numpy as np
 from fission.errors import DefinitionError
 
 MUST_BE = "must be a mono WAV file with 8 or 16 bit PCM samples"
+PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # format tags
+UNKNOWN_LENGTH = 0xFFFFFFFF  # of what was written to a pipe, whose header could not be completed
 MIN_SAMPLES = 3  # two signals of two samples are always the same signal up to a factor
 SAME_SOUND = 1e-6  # 1 - |correlation| below which the difference of two recordings is nothing but their rounding; arbitrary
 HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")  # RIFF, "fmt " and the head of "data": 44 bytes
@@ -61,26 +61,32 @@ def load_recording(path: Path) -> Recording:
         return DefinitionError(f"recording {path} {MUST_BE}; {what_it_is}")
 
     try:
-        with path.open("rb") as file, wave.open(file, "rb") as sound:
-            channels, width, rate, promised = sound.getnchannels(), sound.getsampwidth(), sound.getframerate(), sound.getnframes()
-            if channels != 1:
-                raise refuse(f"it has {channels} channels: save one channel in a file of its own")
-            if width not in (1, 2):
-                raise refuse(f"its samples have {8 * width} bits: save it with 16 bits")
-            if rate < 1:
-                raise refuse(f"its header says {rate} samples a second")
-            # A header may promise 4 GiB in a file of 44 bytes; asking for them would reserve them.
-            held = min(promised, os.fstat(file.fileno()).st_size // width)
-            data = sound.readframes(held)
+        form, data, promised_bytes = _chunks(path.read_bytes())
+        tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", form)
+        if tag == EXTENSIBLE:
+            tag = struct.unpack_from("<H", form, 24)[0]  # the first two bytes of what the format really is
+        if tag == FLOAT:
+            raise refuse("its samples are floats: save it with 16 bits")
+        if tag != PCM:
+            raise refuse(f"its samples are compressed (format {tag}): save it as PCM with 16 bits")
+        if channels != 1:
+            raise refuse(f"it has {channels} channels: save one channel in a file of its own")
+        if bits not in (8, 16):
+            raise refuse(f"its samples have {bits} bits: save it with 16 bits")
+        if rate < 1:
+            raise refuse(f"its header says {rate} samples a second")
+        width = bits // 8
+        promised = promised_bytes // width
+        data = data[: len(data) // width * width]
     except FileNotFoundError:
         raise refuse("there is no such file") from None
     except IsADirectoryError:
         raise refuse("it is a folder") from None
     except OSError as error:
         raise refuse(f"it cannot be read: {error.strerror}") from None
-    except wave.Error as error:
+    except _NotSound as error:
         raise refuse(f"it is not: {error}") from None
-    except (EOFError, struct.error, RuntimeError):  # RuntimeError: a chunk's size leads out of the file
+    except struct.error:
         raise refuse("it is not: it ends within its header") from None
     if len(data) < promised * width:
         raise refuse(f"it is cut off: its header says {promised} samples, it holds {len(data) // width}")
@@ -90,6 +96,36 @@ def load_recording(path: Path) -> Recording:
     if data == data[:width] * len(recording):
         raise refuse("it must have sound on it, it is silent from its first to its last sample")
     return recording
+
+
+class _NotSound(Exception):
+    """The file is no WAV file; the text says why."""
+
+
+def _chunks(content: bytes) -> tuple[bytes, bytes, int]:
+    """The chunks "fmt " and "data" of a WAV file, and the length that the latter is said to have. Others, in any order, are skipped.
+
+    The module wave knows neither WAVE_FORMAT_EXTENSIBLE (before Python 3.12) nor files that were written to a pipe.
+    """
+    if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
+        if len(content) < 12:
+            raise _NotSound("it ends within its header")
+        raise _NotSound(f"it begins with {content[:4]!r}")
+    form = b""
+    at = 12
+    while at + 8 <= len(content):
+        name, size = content[at : at + 4], struct.unpack_from("<I", content, at + 4)[0]
+        at += 8
+        if name == b"fmt ":
+            form = content[at : at + size]
+        elif name == b"data":
+            if not form:
+                raise _NotSound("its sound comes before its format")
+            # an odd number of bytes at its end is a file that was cut off, or goes on: what is whole counts
+            data = content[at : at + size]
+            return form, data, len(data) if size == UNKNOWN_LENGTH else size
+        at += size + size % 2  # chunks begin at even offsets
+    raise _NotSound("it ends within its header")
 
 
 def load_pair(folder: Path, paths: Sequence[str | Path], setting: str, like: Recording | None = None) -> tuple[Recording, Recording]:

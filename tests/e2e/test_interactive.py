@@ -270,6 +270,26 @@ def test_who_writes_faster_than_the_job_takes_must_wait(fission: CommandLine, ki
     stop(client, fission.root)
 
 
+def test_long_lines_arrive_whole_and_too_long_ones_are_named(fission: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = """
+    class Length(PythonJob):
+        def run(self, line):
+            print(len(line), line[:1], line[-1:])
+    """
+    fission.project(network(jobs, "InteractiveJob(outputs=[PicklePipe(1)]), Length(inputs=[PicklePipe(1)])"))
+    client = simulate(fission)
+    assert client.process.stdin is not None
+    for line in ("a" * 99_999 + "z", "b" * 100_000 + "z", "ä" * 300_000 + "z", "c" * (17 << 20), "short"):
+        client.process.stdin.write(line.encode() + b"\n")
+    client.process.stdin.flush()
+    for seen in ("Length 2] 100000 a z", "Length 2] 100001 b z", "Length 2] 300001 ä z", "Length 2] 5 s t"):
+        client.wait_for(seen, 30)
+    client.wait_for("a line of standard input must have at most 16777216 bytes, but has more: it is left out", 30, stream="stderr")
+    fission.run("net", "send", "1", "--line", "x" * 120_000, exit_code=0)
+    client.wait_for("Length 2] 120000 x x", 30)
+    stop(client, fission.root)
+
+
 def test_end_of_input_ends_the_console_and_not_the_network(fission: CommandLine) -> None:
     fission.project(network(GAIN, GAIN_NETWORK))
     client = simulate(fission)

@@ -39,6 +39,33 @@ def test_the_same_network_as_in_python(tmp_path: Path, jobs: str, text: str) -> 
     assert shape(csv) == shape(python)
 
 
+AS_SEMICOLONS = """\
+class;inputs;outputs;options
+
+net.jobs.jobs.SourceJob;;PicklePipe:1;"{""start"": 20, ""step"": 2}"
+net.jobs.jobs.SourceJob;;BytesPipe:2:64:2
+net.jobs.jobs.JoinJob;"PicklePipe:1; BytesPipe:2:64:2";net.pipes.pipes.ReducePipe:105;
+CSVSinkJob;net.pipes.pipes.ReducePipe:105;;"{""path"": ""a, b.csv""}"
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        AS_SEMICOLONS,
+        AS_SEMICOLONS.split("\n", 1)[1],
+        "# first, a comment\n;;;\n" + AS_SEMICOLONS,
+        '"class";"inputs";"outputs";"options"\n' + AS_SEMICOLONS.split("\n", 1)[1],
+        AS_SEMICOLONS.replace("; ", "~").replace(";", "\t").replace("~", "; "),
+    ],
+    ids=["header", "no header", "comment", "quoted header", "tabs"],
+)
+def test_semicolons_and_tabs_as_spreadsheets_write_them(tmp_path: Path, text: str) -> None:
+    python = loaded(tmp_path, IN_PYTHON)
+    csv = loaded(tmp_path, f"{HEAD}JOBS = 'jobs.csv'\n", {"jobs.csv": text})
+    assert shape(csv) == shape(python)
+
+
 def test_made_jobs_know_their_line(tmp_path: Path) -> None:
     jobs = loaded(tmp_path, "JOBS = 'net/jobs.csv'\n", {"net/jobs.csv": AS_CSV}).network.jobs
     assert [job.created_at for job in jobs.values()] == [f"net/jobs.csv:{line}" for line in (4, 5, 6, 7)]
@@ -54,6 +81,18 @@ def test_a_field_may_go_over_several_lines(tmp_path: Path) -> None:
     text = 'net.jobs.jobs.SourceJob,,PicklePipe:1,"{""start"": 1,\n""step"": 2}"\nnet.jobs.jobs.SinkJob,PicklePipe:1\n'
     jobs = loaded(tmp_path, "JOBS = 'jobs.csv'\n", {"jobs.csv": text}).config.jobs
     assert [job.created_at for job in jobs] == ["jobs.csv:1", "jobs.csv:3"]
+
+
+@pytest.mark.parametrize("text", ["name;ip;group\npi;192.168.4.2;front\n", "pi;192.168.4.2;front\n", "pi\t192.168.4.2\tfront\n"])
+def test_nodes_with_semicolons(tmp_path: Path, text: str) -> None:
+    (node,) = loaded(tmp_path, HEAD + PAIR + "NODES = 'nodes.csv'\nCLIENT_IP = '192.168.4.1'\n", {"nodes.csv": text}).config.nodes
+    assert (node.name, node.ip, tuple(node.GROUPS)) == ("pi", "192.168.4.2", ("front",))
+
+
+def test_too_many_cells_name_the_separator(tmp_path: Path) -> None:
+    text = one_fault(tmp_path, "JOBS = 'jobs.csv'\n", {"jobs.csv": "net.jobs.jobs.JoinJob;PicklePipe:1;PicklePipe:2;x;\n;\n"})
+    assert "at most 4 columns" in text
+    assert "separator (comma or semicolon) into quotes" in text
 
 
 SOURCE, SINK = "net.jobs.jobs.SourceJob,,PicklePipe:1\n", "net.jobs.jobs.SinkJob,PicklePipe:1\n"

@@ -67,12 +67,63 @@ def test_what_is_no_wav_file_is_refused(save_wav, tmp_path):
         return refusal(path)
 
     assert refused(b"") == "it is not: it ends within its header"
-    assert refused(b"number\n1\n2\n3\n") == "it is not: file does not start with RIFF id"
+    assert refused(b"number\n1\n2\n3\n") == "it is not: it begins with b'numb'"
     assert refused(sound[:20]).startswith("it is not: ")
-    assert refused(sound[:20] + b"\x03" + sound[21:]) == "it is not: unknown format: 3"
+    assert refused(sound[:20] + b"\x03" + sound[21:]) == "its samples are floats: save it with 16 bits"
     assert refused(sound[:-4]) == "it is cut off: its header says 6 samples, it holds 4"
     assert refused(sound[:40] + b"\xff\xff\xff\x7f" + sound[44:]).startswith("it is cut off: its header says 1073741823 samples")
     assert refused(sound[:24] + bytes(4) + sound[28:]) == "its header says 0 samples a second"
+
+
+def riff(*chunks, size=None):
+    body = b"WAVE" + b"".join(
+        name + struct.pack("<I", len(content) if length is None else length) + content + b"\0" * (len(content) % 2)
+        for name, content, length in chunks
+    )
+    return b"RIFF" + struct.pack("<I", len(body) if size is None else size) + body
+
+
+SAMPLES = struct.pack("<5h", 0, 1000, -1000, 7, 8)
+PLAIN = struct.pack("<HHIIHH", 1, 1, 8000, 16000, 2, 16)
+EXTENSIBLE = struct.pack("<HHIIHHHHI", 0xFFFE, 1, 8000, 16000, 2, 16, 22, 16, 4)
+GUID_REST = bytes.fromhex("000000001000800000aa00389b71")
+READ = {
+    "extensible": riff((b"fmt ", EXTENSIBLE + b"\x01\0" + GUID_REST, None), (b"data", SAMPLES, None)),
+    "written to a pipe": riff((b"fmt ", PLAIN, None), (b"data", SAMPLES, 0xFFFFFFFF), size=0xFFFFFFFF),
+    "odd chunks before": riff((b"LIST", b"odd", None), (b"fmt ", PLAIN, None), (b"junk", b"x", None), (b"data", SAMPLES, None)),
+    "chunks after": riff((b"fmt ", PLAIN, None), (b"data", SAMPLES, None), (b"LIST", b"abc", None)),
+    "format of 18 bytes": riff((b"fmt ", PLAIN + b"\0\0", None), (b"data", SAMPLES, None)),
+}
+
+
+@pytest.mark.parametrize("form", READ)
+def test_forms_of_wav_files_that_are_read(form, tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(READ[form])
+    recording = wavfile.load_recording(path)
+    assert (recording.data, recording.rate, recording.width) == (SAMPLES, 8000, 2)
+
+
+FLOATS = struct.pack("<HHIIHH", 3, 1, 8000, 32000, 4, 32)
+REFUSED = {
+    "its samples are floats: save it with 16 bits": riff((b"fmt ", FLOATS, None), (b"data", bytes(40), None)),
+    "its samples are compressed (format 6): save it as PCM with 16 bits": riff(
+        (b"fmt ", b"\x06" + PLAIN[1:], None), (b"data", SAMPLES, None)
+    ),
+    "it is not: its sound comes before its format": riff((b"data", SAMPLES, None), (b"fmt ", PLAIN, None)),
+    "it is not: it ends within its header": riff((b"fmt ", PLAIN, None)),
+    "it is not: it begins with b'RF64'": b"RF64" + riff((b"fmt ", PLAIN, None), (b"data", SAMPLES, None))[4:],
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_forms_of_wav_files_that_are_refused(text, tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(REFUSED[text])
+    assert refusal(path) == text
+    extensible = riff((b"fmt ", EXTENSIBLE + b"\x03\0" + GUID_REST, None), (b"data", SAMPLES, None))
+    path.write_bytes(extensible)
+    assert refusal(path) == "its samples are floats: save it with 16 bits"
 
 
 @settings(max_examples=300, deadline=None)

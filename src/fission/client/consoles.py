@@ -158,7 +158,8 @@ class Consoles:
         under_way = self._under_way[job]
         rest = b""
         with contextlib.suppress(RuntimeError):  # the loop is closed: the network has ended
-            while chunk := _read_some():
+            chunk = _read_some()
+            while chunk:
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     # this thread waits for the job, so that whoever writes into standard input does, too
@@ -168,7 +169,10 @@ class Consoles:
                 if len(rest) > MAX_LINE:
                     text = f"a line of standard input must have at most {MAX_LINE} bytes, but has more: it is left out"
                     loop.call_soon_threadsafe(self._observer.warning, text)
-                    rest = _rest_after_line()
+                    rest, chunk = b"", _rest_after_line()
+                    if chunk:
+                        continue
+                chunk = _read_some()
             if rest and under_way.add(len(rest), None):
                 loop.call_soon_threadsafe(self._tell, job, rest.decode("utf-8", "replace"))
             loop.call_soon_threadsafe(self._tell, job, None)
