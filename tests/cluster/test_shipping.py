@@ -115,8 +115,9 @@ def test_a_root_that_cannot_be_written(cluster: MakeSite, tmp_path: Path) -> Non
     client = site.run(CHAIN.format(limit=0), extra=f"REMOTE_ROOT = {str(blocked / 'other')!r}")
     site.rows(30)
     for number, root in ((2, blocked / "below"), (3, blocked / "other")):
-        client.wait_for(f"node n{number} cannot be used: REMOTE_ROOT {root} cannot be written", stream="stderr")
+        client.wait_for(f"node n{number} cannot be used: REMOTE_ROOT {root} ", stream="stderr")
     done = site.finish(client, chain_rows)
+    assert done.stderr.count("Not a directory") == 2
     assert "--root" in done.stderr
     assert {node for _, node in site.lives().values()} == {"n1", "client"}
 

@@ -81,7 +81,7 @@ def test_a_hint_for_each_reason(cluster: MakeSite, tmp_path: Path) -> None:
     done = site.finish(client, chain_rows)
     said = done.stderr
     assert f"node n2 ({site[2].ip}) has other keys than this machine, or does not encrypt: copy {site.keys} to it, then: " in said
-    assert f"node n3 cannot be used: " in said
+    assert "node n3 cannot be used: " in said
     assert f"node n4 does not answer; {RESTART}" in said
     assert "node n5 is not there: its host name no-such-host.invalid is not known on this machine" in said
     for name in ("n1", "n2", "n3", "n5"):
