@@ -309,6 +309,8 @@ def test_an_executable_that_fails(fission: CommandLine, text: str | bytes, pipe:
 def test_what_read_wrapper_raises_ends_no_thread_in_silence(fission: CommandLine, kind: str) -> None:
     """It is called in a thread of its own: the program would wait for ever for someone who reads."""
     pipe = f"""
+from fission.core.pipes import JSONPipe
+
 class WrapperPipe(JSONPipe):
     def read_wrapper(self, file):
         if super().read_wrapper(file) == b"3\\n":
@@ -319,8 +321,8 @@ class WrapperPipe(JSONPipe):
         f"Count(outputs=[JSONPipe(1), JSONPipe(2)]), CSVSinkJob('kept.csv', inputs=[JSONPipe(2)]), {through('Program', 'WrapperPipe(3)')}"
     )
     listed = listed.replace("PicklePipe(1)", "JSONPipe(1)")
-    config = EXECUTABLE.format(executable="./program") + pipe
-    bad_project(fission, "", listed, {"net/source/program": "#!/bin/sh\nexec cat <$2 >$4\n"}, config)
+    files = {"net/source/program": "#!/bin/sh\nexec cat <$2 >$4\n", "net/bad.py": pipe}
+    bad_project(fission, "", listed, files, EXECUTABLE.format(executable="./program"))
     (fission.root / "net/source/program").chmod(0o755)
     done = simulate(fission, 1)
     told = f"Program 3, output 1: what ./program wrote is no block of WrapperPipe 3: {kind}"
