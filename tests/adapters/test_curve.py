@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import logging
 import os
+import socket as plain
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -303,3 +304,67 @@ def test_sockets_that_come_and_go_leave_nothing(side: Callable[..., Side]) -> No
         speaker.close()
         ear.close(0)
     eventually(lambda: len(os.listdir("/proc/self/fd")) <= before + 10, DEADLINE_S, "the descriptors of closed sockets are given back")
+
+
+def opened(context: zmq.Context[Any], log: logging.Logger) -> tuple[Any, Guard, str]:
+    """A socket without keys that is guarded, with a bound for frames, and its address."""
+    socket = context.socket(zmq.PULL)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.MAXMSGSIZE, 20_000)
+    guard = Guard(context, None, log)
+    guard.listen(socket)
+    socket.bind(ANY_PORT)
+    return socket, guard, socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+@pytest.mark.parametrize("encrypts", [False, True], ids=["without keys", "with keys"])
+def test_without_keys_everybody_gets_through_who_does_not_encrypt(side: Callable[..., Side], encrypts: bool) -> None:
+    here, there = side(None), side(OURS if encrypts else None)
+    warnings: list[str] = []
+    log = logging.Logger("open")
+    handler = logging.Handler()
+    handler.emit = lambda record: warnings.append(record.getMessage())  # type: ignore[method-assign]
+    log.addHandler(handler)
+    socket, guard, address = opened(here.context, log)
+    try:
+        there.say(address, b"hello")
+        if encrypts:
+            eventually(
+                lambda: any("it encrypts, and SECURITY is off here" in text or "it hung up" in text for text in warnings), 10, "a warning"
+            )
+        else:
+            assert received(socket) == b"hello"
+            assert warnings == []
+    finally:
+        socket.close(0)
+        guard.close()
+
+
+@pytest.mark.parametrize("keys", [OURS, None], ids=["keys", "no keys"])
+def test_a_thousand_idle_connections_leave_a_few(side: Callable[..., Side], keys: Pair | None) -> None:
+    """The oldest are closed, descriptors are given back, and who belongs there gets through all the time."""
+    here, friend = side(keys), side(keys)
+    log = logging.Logger("crowd")
+    guard = here.guard or Guard(here.context, None, log)
+    socket = here.socket(zmq.PULL)
+    guard.listen(socket)
+    socket.bind(ANY_PORT)
+    address = socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    held = []
+    before = len(os.listdir("/proc/self/fd"))
+    try:
+        for number in range(400):
+            held.append(plain.create_connection((host, int(port)), timeout=10))
+            if number % 100 == 50:
+                friend.say(address, b"hello %d" % number)
+                assert received(socket) == b"hello %d" % number
+        left = lambda: len(os.listdir("/proc/self/fd")) - before - len(held)  # noqa: E731
+        eventually(lambda: left() < 64 + 60, DEADLINE_S, "most of the idle connections are closed")
+        friend.say(address, b"last")
+        assert received(socket) == b"last"
+    finally:
+        for one in held:
+            one.close()
+        socket.close(0)
+        guard.close()

@@ -41,6 +41,7 @@ _WRONG_KEYS = "its keys are not this network's; copy the folder of keys to it"
 _PLAIN = "it does not encrypt; set SECURITY there as it is here (pipelines: --keys)"
 # Who does not encrypt may notice first that this side does, and hang up; it does not try again.
 _GONE = "it hung up before it had shown this network's keys; does it encrypt?"
+_OPEN_PLAIN, _OPEN_GONE = "it encrypts, and SECURITY is off here", "it hung up, or said nothing, before it had greeted"
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 _EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | _FAILED | zmq.EVENT_DISCONNECTED | zmq.EVENT_MONITOR_STOPPED
 #: Where Linux tells how many bytes a connection has received: `struct tcp_info`, <linux/tcp.h>.
@@ -107,7 +108,7 @@ class Guard:
             address = f"inproc://fission-guard-{id(self)}-{self._listeners}"
             socket.monitor(address, _EVENTS)
             self._guarded.add(socket)
-            self._fresh.put(_Ear(self._context, address))
+            self._fresh.put(_Ear(self._context, address, encrypts=self._keys is not None))
             self._wake_up()
 
     def speak(self, socket: zmq.Socket[Any]) -> None:
@@ -210,7 +211,8 @@ class _Ear:
     which is certain where ZAP is asked: there it waits for the guard. Others may be gone too soon, and stay unknown.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, *, encrypts: bool) -> None:
+        self._mismatch, self._gone = (_PLAIN, _GONE) if encrypts else (_OPEN_PLAIN, _OPEN_GONE)
         self.socket = context.socket(zmq.PAIR)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.connect(address)
@@ -241,9 +243,9 @@ class _Ear:
             self._failure = _WRONG_KEYS
         elif kind == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
             plain = value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
-            self._failure = _PLAIN if plain else "it does not speak as a peer of a network should"
+            self._failure = self._mismatch if plain else "it does not speak as a peer of a network should"
         elif kind == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-            self._failure = _GONE
+            self._failure = self._gone
         elif kind == zmq.EVENT_DISCONNECTED:
             peer = self._peers.pop(value, "")
             self._door.ended(value)
