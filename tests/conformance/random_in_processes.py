@@ -15,7 +15,7 @@ from fission.client import simulate
 from fission.client.faults import Chaos, Fault, Saboteur
 from fission.project.config import load
 from tests.conformance import random_jobs
-from tests.conformance.random_networks import PROGRAMS, Node, Plan, calculated, judge
+from tests.conformance.random_networks import PROGRAM_SINK, PROGRAMS, Node, Plan, calculated, judge
 
 #: Seconds that a network may take; far more than any needs, also where nine share two processors.
 DEADLINE_S = 90.0
@@ -34,10 +34,10 @@ PULSE_INTERVAL = 2
 
 
 def node(values):
-    return SimpleNamespace(**{{**values, "scale": Fraction(values["scale"])}}, is_program=values["kind"] in PROGRAMS)
+    return SimpleNamespace(**{{**values, "scale": Fraction(values["scale"])}}, is_program=values["kind"] in (*PROGRAMS, "seq", "keeps"))
 
 
-PROGRAMS = {{name: (script, Fraction(ratio)) for name, (script, ratio) in json.loads({programs!r}).items()}}
+PROGRAMS = {{name: (script, ratio and Fraction(ratio)) for name, (script, ratio) in json.loads({programs!r}).items()}}
 JOBS = build([node(values) for values in json.loads({nodes!r})], PROGRAMS, FileEnd, {pace})
 """
 
@@ -45,7 +45,7 @@ JOBS = build([node(values) for values in json.loads({nodes!r})], PROGRAMS, FileE
 def write(plan: Plan, root: Path) -> None:
     """The files of a project with this network."""
     nodes = json.dumps([{**vars(node), "scale": str(node.scale)} for node in plan.nodes])
-    programs = json.dumps({name: (script, str(ratio)) for name, (script, ratio) in PROGRAMS.items()})
+    programs = json.dumps({name: (script, ratio and str(ratio)) for name, (script, ratio) in PROGRAMS.items()})
     folder = root / "net"
     folder.mkdir()
     (root / "manage.py").write_text("")
@@ -82,6 +82,12 @@ def run(plan: Plan, *, kills: bool = False) -> str:
             return f"{summary.reason} (exit code {summary.exit_code})\n{story}\n" + "\n".join(str(one) for one in summary.failures)
         wanted = calculated(plan.nodes)
         for index, node in enumerate(plan.nodes):
+            if node.kind == PROGRAM_SINK:
+                path = root / f"net/simulation/{index + 1}/rows.txt"
+                got = [json.loads(f"[{line}]") for line in path.read_text().splitlines()]
+                values = [[value for value, _ in line] if len(line) > 1 else line[0][0] for line in got]
+                if wrong := judge(node, values, json.loads(json.dumps(wanted[index]))):
+                    return f"job {index + 1}: {wrong}\n{story}"
             if node.kind == "sink" and (wrong := judged(node, root / f"net/simulation/{index + 1}/rows.jsonl", wanted[index])):
                 return f"job {index + 1}: {wrong}\n{story}"
         return ""

@@ -27,7 +27,7 @@ from fission.runtime.job_process import LINGER_S
 from fission.runtime.python_host import PythonHost
 from tests.conformance.places import MemoryPlace
 from tests.conformance.random_jobs import End, build
-from tests.conformance.random_networks import PROGRAMS, Plan, calculated, judge
+from tests.conformance.random_networks import PROGRAM_SINK, PROGRAMS, Plan, calculated, judge
 
 CLIENT = "client"
 #: Seconds that a network may take; far more than any needs, also where nine share two processors.
@@ -66,7 +66,7 @@ class Running:
     """One network while it runs."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
-        self.plan = plan
+        self.plan, self._folder = plan, folder
         with collecting() as registry:
             self.jobs = build(plan.nodes, PROGRAMS, End)
         assert not registry.faults, [str(fault) for fault in registry.faults]
@@ -147,6 +147,11 @@ class Running:
             return f"outcomes {outcomes}"
         wanted = calculated(self.plan.nodes)
         for index, job in enumerate(self.jobs):
+            if self.plan.nodes[index].kind == PROGRAM_SINK:
+                lines = (self._folder / str(job.id) / "rows.txt").read_bytes().splitlines()
+                got = [job.inputs[0].unpack(line) for line in lines]
+                if wrong := judge(self.plan.nodes[index], got, wanted[index]):
+                    return f"{job.name}: {wrong}"
             if isinstance(job, End) and (wrong := judge(self.plan.nodes[index], job.got, wanted[index])):
                 return f"{job.name}: {wrong}"
         return ""

@@ -68,6 +68,15 @@ class Numbers(PythonJob):
         return [self.index, self.number - 1]
 
 
+class Generates(Numbers):
+    """A source that cannot resume."""
+
+    def run(self) -> Any:
+        for _ in range(self.length):
+            yield [self.index, self.number]
+            self.number += 1
+
+
 class Step(PythonJob):
     """Gives what it gets from the inputs that it waits for, and finishes after a number of compute blocks."""
 
@@ -123,12 +132,14 @@ class Program(ExecutableJob):
 
     EXECUTABLE = "sh"
 
-    def __init__(self, script: str, ratio: Fraction, inputs: list[Any], outputs: list[Any]) -> None:
+    def __init__(self, script: str, ratio: Fraction | None, inputs: list[Any], outputs: list[Any]) -> None:
         super().__init__(inputs=inputs, outputs=outputs)
         self.script, self.RATIO = script, ratio
 
     def command(self, input_arguments: Any, output_arguments: Any) -> list[str]:
         words = super().command(input_arguments, output_arguments)
+        if not output_arguments:
+            return [words[0], "-c", self.script, "sh", *words[1:]]
         places = [f"${{{2 * (len(input_arguments) + number) + 2}}}" for number in range(len(output_arguments))]
         script = f"{self.script} >{places[0]}" if len(places) == 1 else f"{self.script} | tee {' '.join(places[1:])} >{places[0]}"
         return [words[0], "-c", script, "sh", *words[1:]]
@@ -153,8 +164,14 @@ def build(nodes: Any, programs: Any, sink: type[End], pace: float = 0.0) -> list
             outs[one].append(pipe)
     jobs: list[Any] = []
     for index, node in enumerate(nodes):
-        if node.kind == "source":
-            jobs.append(Numbers(index, node.length, node.checkpoint, outs[index], pace))
+        if node.kind == "seq":
+            script = f"seq 0 {node.length - 1} | sed 's/.*/[[{index},&],\"\"]/'" if node.length else "true"
+            jobs.append(Program(script, Fraction(1), [], outs[index]))
+        elif node.kind == "keeps":
+            jobs.append(Program("cat <$2 >>rows.txt", Fraction(1), ins[index], []))
+        elif not node.inputs:
+            kind = Generates if node.kind == "generator" else Numbers
+            jobs.append(kind(index, node.length, node.checkpoint, outs[index], pace))
         elif node.kind == "sink":
             jobs.append(sink(index, node.length, node.checkpoint, ins[index], node.max_queue))
         elif node.is_program:

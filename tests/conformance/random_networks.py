@@ -21,15 +21,21 @@ from fractions import Fraction
 from typing import Any
 
 #: Programs: what they give, as a function of all lines that they read, and blocks out for one in.
-PROGRAMS: dict[str, tuple[str, Fraction]] = {
+PROGRAMS: dict[str, tuple[str, Fraction | None]] = {
     "cat": ("cat <$2", Fraction(1)),
     "half": ("stdbuf -oL sed -n '2~2p' <$2", Fraction(1, 2)),
     "twice": ("stdbuf -oL sed p <$2", Fraction(2)),
     "paste": ("stdbuf -oL paste -d, $2 $4", Fraction(1)),
     # this one holds 4 KiB of its output back until there is more, so it needs windows that are larger
     "sed": ("sed '' <$2", Fraction(1)),
+    # gives one for one without saying so
+    "varies": ("cat <$2", None),
 }
 HOLDS_BACK = {"sed"}
+#: Programs that lose blocks when they are killed.
+LOSES = {"varies"}
+#: Programs without inputs, and without outputs.
+PROGRAM_SOURCE, PROGRAM_SINK = "seq", "keeps"
 MOST_COUNT = 5
 
 
@@ -38,7 +44,7 @@ class Node:
     """One job of a plan.
 
     Attributes:
-        kind: "source", "python", "sink", or the name of a program.
+        kind: "source", "generator", "python", "sink", or the name of a program.
         inputs: (index of the producer, BLOCK_COUNT).
         optional: indexes of the producers of ASYNC inputs.
         scale: source blocks in one block of its outputs.
@@ -58,7 +64,11 @@ class Node:
 
     @property
     def is_program(self) -> bool:
-        return self.kind in PROGRAMS
+        return self.kind in PROGRAMS or self.kind in (PROGRAM_SOURCE, PROGRAM_SINK)
+
+    @property
+    def is_sink(self) -> bool:
+        return self.kind in ("sink", PROGRAM_SINK)
 
 
 @dataclass
@@ -95,15 +105,20 @@ def plan(seed: int, *, kills: bool = False) -> Plan:
     for _ in range(rng.choice([1, 1, 1, 2])):
         length = units * 6 - rng.choice([0, 0, 0, rng.randint(0, units)])
         checkpoint = rng.choice([1, 7, 50]) if kills else rng.choice([None, None, 1, 7, 50])
-        nodes.append(Node("source", [], [], Fraction(1), length, _size(rng), checkpoint, 0))
+        kind = "source" if kills else rng.choice(["source", "source", "source", "generator", PROGRAM_SOURCE])
+        big = 0 if kind == PROGRAM_SOURCE else _size(rng)
+        nodes.append(Node(kind, [], [], Fraction(1), length, big, checkpoint if kind == "source" else None, 0))
     for _ in range(rng.randint(2, 7)):
-        _add(rng, nodes, small)
+        _add(rng, nodes, small, kills)
     used = {one for node in nodes for one, _ in node.inputs}
     for index in range(len(nodes)):
         if index not in used or rng.random() < 0.1:
             count = rng.choice([1, 1, 2, 3])
             queue = rng.choice([0, 0, 0, 1, 5]) if not kills and not nodes[index].is_program else 0
             length = rng.choice([None] * 6 + [rng.randint(1, 20)]) if not kills else None
+            if not kills and rng.random() < 0.15:
+                nodes.append(Node(PROGRAM_SINK, [(index, count)], [], nodes[index].scale * count, None, 0, None, 0))
+                continue
             nodes.append(
                 Node("sink", [(index, count)], [], nodes[index].scale * count, length, 0, rng.choice([None, None, 3, 1000]), queue)
             )
@@ -115,9 +130,11 @@ def _size(rng: random.Random) -> int:
     return rng.choice([0, 0, 0, 0, 3_000, 80_000, 200_000])
 
 
-def _add(rng: random.Random, nodes: list[Node], small: bool) -> None:
-    producers = [index for index, node in enumerate(nodes) if node.kind != "sink"]
-    kind = rng.choice(["python", "python", "python", *(name for name in PROGRAMS if not (small and name in HOLDS_BACK))])
+def _add(rng: random.Random, nodes: list[Node], small: bool, kills: bool) -> None:
+    producers = [index for index, node in enumerate(nodes) if not node.is_sink]
+    kind = rng.choice(
+        ["python", "python", "python", *(name for name in PROGRAMS if not (small and name in HOLDS_BACK) and not (kills and name in LOSES))]
+    )
     many = 2 if "paste" in kind else 1 if kind in PROGRAMS else rng.choice([1, 1, 2, 2, 3])
     if "paste" in kind:
         producers = [index for index in producers if not nodes[index].is_program and not nodes[index].big]
@@ -139,7 +156,7 @@ def _add(rng: random.Random, nodes: list[Node], small: bool) -> None:
         counts = [1, 1]
         if scales[0] != scales[1]:
             return
-    ratio = PROGRAMS[kind][1] if kind in PROGRAMS else Fraction(1)
+    ratio = (PROGRAMS[kind][1] if kind in PROGRAMS else None) or Fraction(1)
     # a program counts blocks, whatever BLOCK_COUNT its input has
     scale = scales[0] / ratio if kind in PROGRAMS else scale
     length = rng.choice([None] * 8 + [rng.randint(1, 30)]) if kind == "python" else None
@@ -154,8 +171,9 @@ def _add_optional(rng: random.Random, nodes: list[Node]) -> None:
     takers = [index for index, node in enumerate(nodes) if node.kind == "python"]
     while takers and rng.random() < 0.3:
         taker = rng.choice(takers)
-        producer = rng.choice([index for index, node in enumerate(nodes) if node.kind != "sink" and index != taker and not node.is_program])
-        nodes[taker].optional.append(producer)
+        producers = [index for index, node in enumerate(nodes) if not node.is_sink and index != taker and not node.is_program]
+        if producers:
+            nodes[taker].optional.append(rng.choice(producers))
 
 
 # -- the calculation
@@ -165,7 +183,7 @@ def calculated(nodes: Sequence[Node]) -> list[list[Any]]:
     """What each node gives, or, if it is a sink, gets."""
     found: list[list[Any]] = []
     for index, node in enumerate(nodes):
-        if node.kind == "source":
+        if not node.inputs:
             found.append([[index, number] for number in range(node.length or 0)])
             continue
         columns = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from fractions import Fraction
 from typing import Any
 from unittest import mock
 
@@ -14,7 +15,7 @@ from fission.runtime.exchange import Exchange
 from fission.runtime.executable_host import ExecutableHost
 from fission.runtime.outlet import Outlet
 from tests.conformance import random_in_threads
-from tests.conformance.random_networks import main, outcome, plan
+from tests.conformance.random_networks import Node, Plan, main, outcome, plan
 from tests.e2e.support import column, finish, network
 from tests.waiting import CommandLine
 
@@ -90,10 +91,25 @@ def stands_still(seed: int) -> bool:
 @pytest.mark.slow
 @pytest.mark.soak
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("broken", [no_periods, deaf_programs, no_pressure, released_as_read])
+@pytest.mark.parametrize("broken", [deaf_programs, no_pressure, released_as_read])
 def test_a_broken_rule_makes_a_seed_stand_still(broken: Callable[[], AbstractContextManager[Any]]) -> None:
     with broken():
         assert any(stands_still(seed) for seed in range(40))
+
+
+def lumps() -> Plan:
+    """One way gathers three blocks and gives six, the other brings them one by one, and they are big."""
+    source = Node("source", [], [], Fraction(1), 24, 80_000, None, 0)
+    twice = Node("twice", [(0, 3)], [], Fraction(1, 2), None, 80_000, None, 0)
+    join = Node("python", [(0, 1), (1, 2)], [], Fraction(1), None, 0, None, 0)
+    sink = Node("sink", [(2, 1)], [], Fraction(1), None, 0, None, 0)
+    return Plan(0, [source, twice, join, sink], 8, 200_000)
+
+
+def test_a_window_holds_a_period_of_ways_that_meet_again() -> None:
+    assert not random_in_threads.run(lumps())
+    with no_periods():
+        assert "stands still" in random_in_threads.run(lumps(), 2.0)
 
 
 def test_a_network_that_stands_still_says_who_waits(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

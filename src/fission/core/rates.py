@@ -84,24 +84,30 @@ def _periods(network: Network) -> dict[int, int]:
             number = waiting.pop()
             for pipe_id in pipes:
                 source, target = ends[pipe_id]
-                ratio = _ratio(network.jobs[source])
-                if ratio is None or number not in (source, target):
-                    fits = fits and ratio is not None
+                if number not in (source, target):
                     continue
-                step = ratio / network.pipes[pipe_id].BLOCK_COUNT  # rate of the consumer for that of the producer
+                step = (
+                    _likely_ratio(network.jobs[source]) / network.pipes[pipe_id].BLOCK_COUNT
+                )  # rate of the consumer for that of the producer
                 other, rate = (target, rates[number] * step) if number == source else (source, rates[number] / step)
                 if other not in rates:
                     rates[other] = rate
                     waiting.append(other)
                 fits = fits and rates[other] == rate
         if not fits:
-            continue  # an executable that may give anything, or rates that contradict each other, of which `check` warns
+            continue  # rates that contradict each other, of which `check` warns
         # the shortest time in which every job has whole compute blocks and every executable whole groups
-        whole = [rates[job] / (_ratio(network.jobs[job]) or Fraction(1)).denominator for job in rates]
+        whole = [rates[job] / _likely_ratio(network.jobs[job]).denominator for job in rates]
         period = Fraction(lcm(*(one.denominator for one in whole)), gcd(*(one.numerator for one in whole)))
         for pipe_id in pipes:
             periods[pipe_id] = int(period * rates[ends[pipe_id][1]] * network.pipes[pipe_id].BLOCK_COUNT)
     return periods
+
+
+def _likely_ratio(job: BaseJob) -> Fraction:
+    """As `_ratio`; where that is unknown, one block out for one in."""
+    count = next((pipe.BLOCK_COUNT for pipe in job.inputs if not pipe.ASYNC), 1)
+    return _ratio(job) or Fraction(count if type(count) is int and count > 0 else 1)
 
 
 def _meshes(ends: dict[int, tuple[int, int]]) -> list[list[int]]:

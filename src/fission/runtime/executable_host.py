@@ -61,7 +61,8 @@ class ExecutableHost:
         self._ended = threading.Event()
         self._room = threading.Event()  # an intake's queue has room again
         self._moved_at = monotonic()  # when the program read or wrote something
-        self._owed_bytes = self._suspected = 0
+        self._owed_bytes = 0
+        self._warned = False
         self._numbered = threading.Event()  # the outputs' first numbers are known
         self._program: Program | None = None
         exchange.inputs_follow = self._releasable if waits else None
@@ -187,21 +188,28 @@ class ExecutableHost:
             through = done if number >= sent else min(done, relay.covered(number))
             owed = relay.owed
         exchange.inlets.say_starved(through, done)
-        self._suspect(owed, idle and done < relay.passed and number >= sent and not any(intake.shut for intake in program.intakes))
+        stuck = idle and owed > 0 and number >= sent and not any(intake.shut for intake in program.intakes)
+        self._suspect(owed, stuck, full=done < relay.passed)
 
     def _bytes_owed(self, relay: Relay) -> int:
         return self._owed_bytes * relay.owed // max(1, relay.fed)
 
-    def _suspect(self, owed: int, stuck: bool) -> None:
-        """A program that has read everything and gives nothing, while nothing else may be given to it, stands still for ever."""
+    def _suspect(self, owed: int, stuck: bool, *, full: bool) -> None:
+        """A producer waits, and the program has read everything and gives nothing: it is slow, holds its output back or breaks its RATIO.
+
+        ``full``: nothing more may be given to it, so it would stand still for ever.
+        """
         silent = monotonic() - self._moved_at
         if not stuck or silent < SUSPECT_S:
             return
-        text = f"{self._job.name} {self._counts()}, and has not answered {owed} of them for {silent:.0f} s. {self._remedy()}"
-        if silent >= BROKEN_S:
+        text = (
+            f"{self._job.name} {self._counts()}, and has not answered {owed} of them for {silent:.0f} s. It must flush its output after "
+            f"each block. {self._remedy()}"
+        )
+        if silent >= BROKEN_S and full:
             self._fail(RatioError(text))
-        elif not self._suspected:
-            self._suspected = 1
+        elif not self._warned:
+            self._warned = True
             self._exchange.say("warning", {"text": text})
 
     def _counts(self) -> str:
