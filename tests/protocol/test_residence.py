@@ -127,6 +127,7 @@ class ResidenceMachine(RuleBasedStateMachine):
         self.one = self.make()
         self.now = 0.0
         self.run, self.heard = "", 0.0
+        self.stay = 0
         self.running: set[tuple[int, int]] = set()
         self.newest: dict[int, int] = {}
         self.ends: list[dict[str, Any]] = []  # of this run, in order
@@ -168,6 +169,7 @@ class ResidenceMachine(RuleBasedStateMachine):
             self.forget()
         else:
             self.stop(stops, set())
+        self.stay += not self.run  # also where another run was put aside
         self.run, self.heard = run, self.now
 
     @rule(run=st.sampled_from("ab"))
@@ -234,6 +236,7 @@ class ResidenceMachine(RuleBasedStateMachine):
         assert self.one.run == self.run
         assert (self.one.state is State.SERVING) == bool(self.run)
         assert self.one.told == self.acked
+        assert self.one.stay == self.stay, "numbers of two stays can be taken for each other"
 
 
 TestResidence = ResidenceMachine.TestCase
@@ -285,6 +288,15 @@ class AnybodysAck(Residence):
         super().acknowledged(self.run, number)
 
 
-@pytest.mark.parametrize("broken", [Impatient, Forgetful, TellsOnce, Loyal, Obedient, AnybodysAck])
+class OneStay(Residence):
+    """Takes the return of a client for the stay that it was away from."""
+
+    def enlist(self, run: str, network: str, now: float, *, interval_s: float, orphan_timeout_s: float) -> tuple[str, list[Stop]]:
+        found = super().enlist(run, network, now, interval_s=interval_s, orphan_timeout_s=orphan_timeout_s)
+        self.stay = min(self.stay, 1)
+        return found
+
+
+@pytest.mark.parametrize("broken", [Impatient, Forgetful, TellsOnce, Loyal, Obedient, AnybodysAck, OneStay])
 def test_broken_residences_are_caught(broken: type[Residence]) -> None:
     assert_machine_catches(type("Broken", (ResidenceMachine,), {"make": broken}))
