@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fission.client.failure_reports import HOLD_S, FailureReports, grouped
+from fission.client.failure_reports import HOLD_S, MOST_HOLD_S, FailureReports, grouped
 from fission.client.summary import JobSummary, Summary
 from fission.errors import JobFailed
 from fission.ports import Observer
@@ -35,9 +35,13 @@ def test_a_failure_that_the_network_survives_is_shown_once_soon() -> None:
     reports, told = FailureReports(), Told()
     for number in range(5):
         reports.failed("Src 1", 1, "no microphone", number / 10)
-    assert reports.due == HOLD_S
-    reports.tick(HOLD_S, told)
-    reports.failed("Src 1", 1, "no microphone", 2.0)
+    assert reports.due == MOST_HOLD_S
+    reports.ready(1, 0.5)
+    assert reports.due == 0.5 + HOLD_S
+    reports.tick(0.4 + HOLD_S, told)
+    assert told.lines == []
+    reports.tick(0.5 + HOLD_S, told)
+    reports.failed("Src 1", 1, "no microphone", 9.0)
     reports.end("", 0, "", told)
     assert told.lines == [("failed", "no microphone")]
     assert reports.due is None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,27 @@ class TestLocalEngine(EngineConformance):
                 assert FIRST in engine.nodes()
             await engine.revive(FIRST)  # of one that is up: nothing happens
             assert (await trial.exit(await trial.launch("job.finish()"))).code == 0
+
+        play(story)
+
+    def test_the_kernel_says_whether_a_node_and_a_job_are_stopped(self, play: Any, site: LocalSite) -> None:
+        async def story(trial: Trial) -> None:
+            engine = site.made[-1]
+            job = await trial.launch(FOREVER)
+            pid = await trial.pid(job)
+            assert (engine.stopped(FIRST), engine.stopped(SECOND)) == (False, False)
+            assert await engine.look(job, 1, FIRST) == ""
+            os.kill(pid, signal.SIGSTOP)
+            while await engine.look(job, 1, FIRST) != "stopped by a signal":  # pytest's timeout is the deadline
+                await asyncio.sleep(0.01)
+            assert engine.stopped(FIRST) is False  # the node is not what is stopped
+            os.kill(pid, signal.SIGCONT)
+            site.freeze(FIRST)
+            await trial.until(lambda: engine.stopped(FIRST), "the node is stopped")
+            assert engine.stopped(SECOND) is False
+            site.thaw(FIRST)
+            await trial.until(lambda: not engine.stopped(FIRST), "it goes on")
+            assert await engine.look(99, 1, FIRST) == ""
 
         play(story)
 

@@ -188,7 +188,7 @@ FAILURES = [
     # ends of a process that are none of a job
     Failure("kills_itself", through("Killed"), "Killed 3", ("its process was killed by signal 9 (SIGKILL)",)),
     Failure("kills_itself", through("Aborted"), "Aborted 3", ("its process was killed by signal 6 (SIGABRT)",)),
-    Failure("kills_itself", through("Terminated"), "Terminated 3", ("SIGTERM", "somebody else")),
+    Failure("kills_itself", through("Terminated"), "Terminated 3", ("SIGTERM", "which FISSION has not sent")),
     Failure(
         "exits", through("Vanishes"), "Vanishes 3", ("its process ended with exit code 0 and without a word", "finish(), not by exit()")
     ),

@@ -317,6 +317,7 @@ class Conductor:
             self._lines.said_hello(word.job, word.incarnation, body.get("addresses", {}))
             self.processes.said_hello(word.job, word.incarnation, int(body.get("process") or 0))
             self._standing.progress.ready(word.job, time.monotonic())
+            self._failures.ready(word.job, time.monotonic())
             await self._supervise(JobReady(job=word.job, incarnation=word.incarnation))
         elif what == "replayed":
             if body["incarnation"] > 1:  # the first one was sent what it had not been there for

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from fission.ports import Observer
 from fission.protocol.supervision import Failover
 
-#: Seconds for which a failure is held back. Arbitrary: one that ends the network comes again within that time, and is then the last thing
-#: on the screen instead of the first.
-HOLD_S = 1.0
+#: Seconds for which a failure is held back after its job runs again, and at most. Arbitrary: one that ends the network comes again within
+#: that time, and is then the last thing on the screen instead of the first.
+HOLD_S, MOST_HOLD_S = 2.0, 10.0
 
 
 @dataclass(slots=True)
@@ -43,7 +43,13 @@ class FailureReports:
         """Hold back a job's failure; one that is known already is dropped."""
         if report not in self._known:
             self._known.add(report)
-            self._held.append(_Held(job, number, report, now + HOLD_S))
+            self._held.append(_Held(job, number, report, now + MOST_HOLD_S))
+
+    def ready(self, number: int, now: float) -> None:
+        """A job runs again."""
+        for one in self._held:
+            if one.number == number:
+                one.until = min(one.until, now + HOLD_S)
 
     def tick(self, now: float, observer: Observer) -> None:
         """Hand on what was held back for long enough."""
