@@ -193,7 +193,7 @@ def test_brokers_with_other_workers(cluster: Cluster) -> None:
         manager.start_all(Pipeline({Job("A"): Job("E"), Job("E"): Job("B")}) for _ in range(30))
         assert manager.wait(30)
         assert manager.failed_pipelines == 0
-    pids = {worker: {one["pid"] for one in cluster.runs("save", worker)} for worker in "AEB"}
+    pids = {worker: {one["pid"] for one in cluster.runs("begin", worker)} for worker in "AEB"}
     assert len(pids["E"]) == 1
     assert pids["A"] == pids["B"]
     assert not pids["A"] & pids["E"]

@@ -382,3 +382,69 @@ def test_no_bytes_break_the_desk(data: bytes) -> None:
         assert len(talk.raw(data)) == 1
     finally:
         talk.store.close()
+
+
+def test_the_urgent_ones_are_handed_out_first(talk: Talk) -> None:
+    for first in range(0, 2000, 500):
+        rows = [[f"x{number}", CHAIN.serialize()] for number in range(first, first + 500)]
+        assert talk.ask(command="add pipelines", pipelines=rows)["number"] == 500
+    talk.add("low", Pipeline({Job("A"): None}, priority=-1))
+    talk.add("urgent", Pipeline({Job("A"): None}, priority=10))
+    talk.add("also", Pipeline({Job("A"): None}, priority=10))
+    assert [plan["id"] for plan in talk.exchange(room=3)[0]["pipelines"]] == ["urgent", "also", "x0"]
+    talk.exchange(run=[["urgent", 0, 1], ["x0", 0, 1]])
+    assert [(task.pipeline, task.priority) for task in talk.fake.tasks] == [("urgent", 10), ("x0", 0)]
+
+
+def test_pipelines_that_run_are_listed_as_such(talk: Talk) -> None:
+    for name in ("a", "b", "c", "d", "e"):
+        talk.add(name, CHAIN)
+    talk.exchange(room=3)
+    talk.exchange(run=[["a", 0, 1], ["c", 0, 1]])
+    talk.ask(**{"command": "cancel", "pipeline id": "b"})
+
+    def listed(*states: str, limit: int = 10, before: int = 0) -> list[tuple[str, str]]:
+        answer = talk.ask(command="pipelines", states=states, limit=limit, before=before)
+        return [(row["id"], row["state"]) for row in answer["pipelines"]]
+
+    assert listed("running") == [("c", "running"), ("a", "running")]
+    assert listed("waiting") == [("e", "waiting"), ("d", "waiting")]
+    assert listed("waiting", limit=1, before=5) == [("d", "waiting")]
+    assert listed("running", "cancelled") == [("c", "running"), ("b", "cancelled"), ("a", "running")]
+    assert listed("running", before=3) == [("a", "running")]
+    assert len(listed()) == len(listed("waiting", "running", "cancelled")) == 5
+
+
+def test_the_first_letters_of_an_id(talk: Talk) -> None:
+    for name in ("abc1", "abc2", "ABC3", "a_d", "abd"):
+        talk.add(name, CHAIN)
+    assert talk.ask(**{"command": "pipeline", "pipeline id": "ABC"})["id"] == "ABC3"
+    assert talk.ask(**{"command": "pipeline", "pipeline id": "a_"})["id"] == "a_d", "_ stands for itself"
+    several = talk.ask(**{"command": "cancel", "pipeline id": "abc"})["error"]
+    assert several == "the ids of several pipelines begin with 'abc': abc2, abc1; give more letters"
+    assert talk.ask(**{"command": "cancel", "pipeline id": "abd"})["pipeline id"] == "abd"
+    assert talk.ask(**{"command": "retry", "pipeline id": "abd"})["answer"] == "ok"
+
+
+def test_all_failed_ones_are_run_again(talk: Talk) -> None:
+    talk.pulse()
+    for name in ("a", "b", "c"):
+        talk.add(name, Pipeline({Job("A"): None}))
+    talk.exchange()
+    talk.exchange(run=[["a", 0, 1], ["b", 0, 1], ["c", 0, 1]])
+    talk.exchange(ended=[["a", "failed", 0, "e"], ["b", "finished", -1, ""], ["c", "failed", 0, "e"]])
+    answer = talk.ask(command="retry failed", before=0)
+    assert answer["pipeline ids"] == ["c", "a"]
+    assert talk.ask(command="retry failed", before=answer["before"])["pipeline ids"] == []
+    assert talk.desk.work.helpers["p"].holds == {"a", "c"}
+
+
+def test_a_list_of_large_pipelines_comes_in_pieces(talk: Talk) -> None:
+    for number in range(12):
+        talk.add(f"x{number}", Pipeline({Job("A"): None}, data={"text": "a" * 900_000}))
+    found: list[str] = []
+    before = 0
+    while rows := talk.ask(command="pipelines", states=[], limit=50, before=before)["pipelines"]:
+        found += [row["id"] for row in rows]
+        before = rows[-1]["order"]
+    assert found == [f"x{number}" for number in reversed(range(12))]

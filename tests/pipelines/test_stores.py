@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 from sqlalchemy import Table, create_engine, event
 
 from fission.adapters import sqlalchemy_results
+from fission.durable import interpose
 from fission.errors import UserError
 from fission.pipelines.stores import FileStore, SQLStore
+from tests.disk_faults import FailNth
 from tests.pipelines.postgres import Postgres
 
 KINDS = ["file", "sqlite", "postgresql"]
@@ -138,3 +141,54 @@ def test_monitoring_is_kept(store: Any, made_of: tuple[str, str]) -> None:
 def test_a_store_that_cannot_be_opened(place: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         SQLStore(place)
+
+
+def test_a_folder_is_the_one_that_was_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a job makes the current folder afterwards."""
+    monkeypatch.chdir(tmp_path)
+    files, table = FileStore("docs"), SQLStore("results.sqlite")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for store in (files, table):
+        store.save(info("A", [], "p-0", worker_result={"n": 1}))
+        assert store.values("d/1") == {"n": 1}
+    table.close()
+    assert (tmp_path / "docs" / "d%2F1.json").exists()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_document_is_whole_and_synced_or_as_before(tmp_path: Path) -> None:
+    """Each operation on the disk fails once, in turn: `save` raises, and the document has all of the last result or all of this one."""
+    number = 0
+    while True:
+        number += 1
+        store = FileStore(tmp_path / f"docs{number}")
+        store.save(info("A", [], "p-0", worker_result={"old": "x" * 5000}))
+        fault = FailNth(number, errno.ENOSPC, half=True)
+        with interpose(fault):
+            try:
+                store.save(info("B", [], "p-1", worker_result={"new": "y" * 5000}))
+                saved = True
+            except OSError:
+                saved = False
+        values = store.values("d/1")
+        assert values.keys() in ({"old"}, {"old", "new"})
+        assert not saved or "new" in values
+        if not fault.failed:
+            break
+        store.save(info("B", [], "p-1", worker_result={"new": "y" * 5000}))
+        assert store.values("d/1").keys() == {"old", "new"}
+    assert number > 3
+    kinds = [kind for kind, _ in fault.seen]
+    assert "rename" in kinds
+    assert kinds.index("fsync") < kinds.index("rename"), "or the Router may know of a document that a power cut has emptied"
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"values": {}', "[]", '{"values": 3, "jobs": []}'])
+def test_a_damaged_document_is_named(tmp_path: Path, text: str) -> None:
+    store = FileStore(tmp_path)
+    (tmp_path / "d%2F1.json").write_text(text)
+    for call in (lambda: store.values("d/1"), lambda: store.save(info("A", [], "p-0", worker_result={"n": 1}))):
+        with pytest.raises(OSError, match=r"d%2F1.json is"):
+            call()
+    assert (tmp_path / "d%2F1.json").read_text() == text
