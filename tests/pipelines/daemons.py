@@ -443,7 +443,7 @@ class Cluster:
         return self.ask(**{"command": "pipeline", "pipeline id": pipeline})
 
     def manager(self, **arguments: Any) -> PipelineManager:
-        return PipelineManager(self.api, self.broadcast, **{"keys": self.keys, **arguments})
+        return PipelineManager(self.api, self.broadcast, **{"keys": self.keys, "timeout": 60, **arguments})
 
     def runs(self, what: str | None = None, worker: str | None = None) -> list[dict[str, Any]]:
         """What the jobs have noted."""

@@ -172,6 +172,8 @@ class DaskCluster:
 
     def lost(self, addresses: Iterable[str]) -> None:
         for address in addresses:
+            if address not in self._scheduler.workers:  # gone already, or no more than somebody's claim
+                continue
             removal = asyncio.ensure_future(self._scheduler.remove_worker(address, stimulus_id="fission-lost"))
             self._background.add(removal)
             removal.add_done_callback(self._background.discard)

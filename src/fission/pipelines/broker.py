@@ -303,7 +303,7 @@ class Broker:
                 next_pulse = now + PULSE_S
                 self._send_pulse(client)
             if now >= next_monitoring:
-                next_monitoring = now + self._configuration.interval_s
+                next_monitoring = now + max(LOOK_S, self._configuration.interval_s)
                 self._monitor.begin(self._store, self._running(), self._scrub)
             for _, body in listener.hear(min(LOOK_S, self.poll_time / 1000)):
                 self._kill_cancelled(body)
@@ -348,16 +348,17 @@ class Broker:
                 answer = ask(client, self._api, request, ANSWER_S)
                 self._configuration = configuration(answer)
                 break
-            except RemoteProtocolError as error:
-                raise DaemonError(f"what answers at {self._api} is no Router: {error}") from None
             except RouterUnreachable as error:
                 if isinstance(error, KeysRefused) and not self._router:
                     raise DaemonError(str(error)) from None
                 if not told:
                     self.logger.warning("The Router does not answer; asking again")
                 told = True
-            except RouterAnswer as error:
-                raise DaemonError(str(error)) from None
+            except (RouterAnswer, RemoteProtocolError) as error:
+                if not self._router:
+                    raise DaemonError(f"what answers at {self._api} is no Router: {error}") from None
+                self.logger.warning("The Router's answer cannot be understood: %s; asking again", error)
+                time.sleep(PULSE_S)
         self._router = self._configuration.router
         self._scrub = scrubber(self._arguments(), self._store_arguments)
         shown = {name: value for name, value in answer.items() if name != "fission"}
