@@ -45,7 +45,7 @@ def test_a_broker_is_cut_off_for_good(tmp_path: Path) -> None:
             sender = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True)
             try:
                 eventually(
-                    lambda: len({one["pid"] for one in cluster.runs("save")}) == 4, 90, lambda: "all processes work\n" + cluster.story()
+                    lambda: len({one["pid"] for one in cluster.runs("begin")}) == 4, 90, lambda: "all processes work\n" + cluster.story()
                 )
                 eventually(lambda: len(cluster.runs("save")) > 40, 90, cluster.story)
                 hosts.cut(2)
