@@ -147,7 +147,7 @@ def test_a_frozen_broker_is_judged_dead_and_comes_back(cluster: Cluster, tmp_pat
         eventually(lambda: cluster.ask(command="status")["processes"] == 4, 30, cluster.story)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 @pytest.mark.parametrize("seed", [int(os.environ.get("FISSION_SEED", "7"))])
 def test_twenty_random_kills_during_three_hundred_diamonds(cluster: Cluster, tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
@@ -160,7 +160,7 @@ def test_twenty_random_kills_during_three_hundred_diamonds(cluster: Cluster, tmp
     cluster.ready(4, 2)
     with cluster.manager(timeout=30) as manager:
         manager.start_all(Pipeline(DIAMOND, data={"document": f"calm {x}", "x": x}) for x in range(300))
-        assert manager.wait(60), cluster.story()
+        assert manager.wait(180), cluster.story()  # each job's values are synced
         cluster.environment["JOB_S"] = "0.02"  # from the next start of a Broker on
         calm = len(cluster.runs())
         manager.start_all(Pipeline(DIAMOND, data={"document": f"wild {x}", "x": x}) for x in range(300))
@@ -178,7 +178,7 @@ def test_twenty_random_kills_during_three_hundred_diamonds(cluster: Cluster, tmp
             daemons[index] = (kind, cluster.start(kind, **(broker if kind == "Broker" else {})))
             if kill % 5 == 0:
                 manager.update(0.01)
-        assert manager.wait(120), cluster.story()
+        assert manager.wait(200), cluster.story()
         assert (manager.finished_pipelines, manager.failed_pipelines) == (600, 0)
     runs = cluster.runs()
     for position, finished in seen:
