@@ -217,8 +217,8 @@ class Text(PythonJob):
             number += 1
             yield "x" * 1000
 
-import fission.runtime.executable_host as host
-host.SUSPECT_S, host.BROKEN_S = 0.3, 1.0
+import fission.runtime.ratio_watch as watch
+watch.SUSPECT_S, watch.BROKEN_S = 0.3, 1.0
 """
     listed = "Text(outputs=[JSONPipe(1)]), Odd(inputs=[JSONPipe(1)], outputs=[JSONPipe(2)]), Show(inputs=[JSONPipe(2)])"
     program = """

@@ -27,16 +27,12 @@ from fission.runtime.exchange import Exchange
 from fission.runtime.outlet import Outlet
 from fission.runtime.program import Intake, Program
 from fission.runtime.program_ends import ending_of
+from fission.runtime.ratio_watch import RatioWatch
 
 log = logging.getLogger("fission.runtime")
 
 #: Seconds between looks at what comes while an executable reads nothing, where it may read its inputs in any order. Arbitrary.
 ROOM_S = 0.1
-#: Bytes that a program may have read and not answered without being suspected; what a program's own buffers hold. Arbitrary: eight
-#: times the largest buffer that is common.
-BUFFERED_BYTES = 1 << 20
-#: Seconds that a program with a full window may neither read nor write until it is said, and until it has broken its RATIO. Arbitrary.
-SUSPECT_S, BROKEN_S = 5.0, 30.0
 #: Seconds that a program may take to answer what it was given before numbering begins again; then it is ended and started anew. Arbitrary.
 DRAIN_S = 1.0
 
@@ -60,9 +56,7 @@ class ExecutableHost:
         self._failure: BaseException | None = None  # of a thread, the first one
         self._ended = threading.Event()
         self._room = threading.Event()  # an intake's queue has room again
-        self._moved_at = monotonic()  # when the program read or wrote something
-        self._owed_bytes = 0
-        self._warned = False
+        self._watch = RatioWatch(job, self._relay, lambda text: exchange.say("warning", {"text": text})) if self._relay else None
         self._numbered = threading.Event()  # the outputs' first numbers are known
         self._program: Program | None = None
         exchange.inputs_follow = self._releasable if waits else None
@@ -105,7 +99,6 @@ class ExecutableHost:
         with self._lock:
             done = min((self._program.intakes[index].read_upto() for index in self._sync), default=0)
             if done > self._exchange.inlets.done:
-                self._moved_at = monotonic()
                 self._exchange.inlets.done = done
         self._exchange.release()
 
@@ -143,16 +136,16 @@ class ExecutableHost:
             payload = bytes(pipe.read_wrapper(reader))
             if not payload:
                 return
-            self._moved_at = monotonic()
-            if self._relay is None:
+            if self._relay is None or self._watch is None:
                 self._numbered.wait()
                 outlet.put(payload, head)
                 outlet.flush()
                 continue
+            self._watch.moved()
             with self._lock:
                 number = self._relay.give(index)
             if number is None:
-                raise RatioError(self._surplus(index))
+                raise self._watch.surplus(index)
             if not outlet.closed:
                 outlet.seek(number)
                 outlet.put(payload, head)
@@ -175,57 +168,24 @@ class ExecutableHost:
         exchange, relay = self._exchange, self._relay
         done = exchange.inlets.done
         idle = all(intake.all_read for intake in program.intakes)
-        if relay is None:
+        watch = self._watch
+        if relay is None or watch is None:
             exchange.answer_pressed(self._passed if idle else done)
             return
         exchange.pressed = False
         with self._lock:
             # what it holds in buffers of its own it may give only when there is more
-            if idle and (not relay.owed or self._bytes_owed(relay) <= BUFFERED_BYTES):
+            if idle and watch.buffers:
                 done = relay.passed
             number = min((exchange.worked_off(outlet) for outlet in exchange.outlets if not outlet.closed), default=CLOSED)
             sent = max((outlet.last[1] for outlet in exchange.outlets if not outlet.closed), default=0)
             through = done if number >= sent else min(done, relay.covered(number))
             owed = relay.owed
         exchange.inlets.say_starved(through, done)
-        stuck = idle and owed > 0 and number >= sent and not any(intake.shut for intake in program.intakes)
-        self._suspect(owed, stuck, full=done < relay.passed)
-
-    def _bytes_owed(self, relay: Relay) -> int:
-        return self._owed_bytes * relay.owed // max(1, relay.fed)
-
-    def _suspect(self, owed: int, stuck: bool, *, full: bool) -> None:
-        """A producer waits, and the program has read everything and gives nothing: it is slow, holds its output back or breaks its RATIO.
-
-        ``full``: nothing more may be given to it, so it would stand still for ever.
-        """
-        silent = monotonic() - self._moved_at
-        if not stuck or silent < SUSPECT_S:
-            return
-        text = (
-            f"{self._job.name} {self._counts()}, and has not answered {owed} of them for {silent:.0f} s. It must flush its output after "
-            f"each block. {self._remedy()}"
-        )
-        if silent >= BROKEN_S and full:
-            self._fail(RatioError(text))
-        elif not self._warned:
-            self._warned = True
-            self._exchange.say("warning", {"text": text})
-
-    def _counts(self) -> str:
-        relay = self._relay
-        assert relay is not None
-        given = " and ".join(f"{count} on pipe {pipe.id}" for count, pipe in zip(relay.given, self._job.outputs, strict=True))
-        return f"was given {relay.fed} compute blocks and gave {given}"
-
-    def _remedy(self) -> str:
-        return (
-            f"RATIO is {self._job.RATIO}: so many blocks on each output for one on its first input; set RATIO to what it does "
-            "(an int or a fractions.Fraction), or to None if that varies"
-        )
-
-    def _surplus(self, index: int) -> str:
-        return f"{self._job.name} gave a block on pipe {self._job.outputs[index].id} too many: it {self._counts()}. {self._remedy()}"
+        if idle and owed and number >= sent and not any(intake.shut for intake in program.intakes):
+            error = watch.look(owed, full=done < relay.passed)
+            if error is not None:
+                self._fail(error)
 
     # the loop
 
@@ -271,9 +231,9 @@ class ExecutableHost:
         aligner.begin(beginning)
         with self._lock:
             self._passed = beginning - 1
-            if self._relay is not None:
+            if self._relay is not None and self._watch is not None:
                 self._relay.begin(beginning)
-                self._owed_bytes = 0
+                self._watch.begin()
         if self._reads and self._job.outputs:
             self._begin_outputs(beginning)
         else:
@@ -372,7 +332,8 @@ class ExecutableHost:
                 parts = _pairs(payload, head, pipe.BLOCK_COUNT)
                 for place, (part, part_head) in enumerate(parts, 1):
                     data = self._bytes(pipe, part, part_head)
-                    self._owed_bytes += len(data)
+                    if self._watch is not None:
+                        self._watch.fed(len(data))
                     self._put(program.intakes[index], data, number if place == len(parts) else 0)
             if self._exchange.pressed:
                 self._answer_pressed(program)
@@ -425,8 +386,14 @@ class ExecutableHost:
             ending = ending_of(program.exit_code)
             raise ExecutableError(f"{self._job.name}: {program.command[0]} {ending}; what it wrote to standard error is above")
         relay = self._relay
-        if relay is not None and relay.owed and not unwanted and all(program.intakes[index].ended for index in self._sync):
-            raise RatioError(f"{self._job.name} gave too few blocks: it {self._counts()} until its inputs ended. {self._remedy()}")
+        if (
+            relay is not None
+            and self._watch is not None
+            and relay.owed
+            and not unwanted
+            and all(program.intakes[index].ended for index in self._sync)
+        ):
+            raise self._watch.too_few()
 
 
 def _pairs(payload: Any, head: Any, count: int) -> list[tuple[Any, int]]:

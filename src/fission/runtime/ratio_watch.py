@@ -1,0 +1,92 @@
+"""Whether a program keeps the RATIO that its job declares, and what is said if it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from fission.core.jobs import ExecutableJob
+from fission.errors import RatioError
+from fission.protocol.relay import Relay
+
+#: Bytes that a program may have read and not answered without being suspected; what a program's own buffers hold. Arbitrary: eight
+#: times the largest buffer that is common.
+BUFFERED_BYTES = 1 << 20
+#: Seconds that a program with a full window may neither read nor write until it is said, and until it has broken its RATIO. Arbitrary.
+SUSPECT_S, BROKEN_S = 5.0, 30.0
+
+
+class RatioWatch:
+    """Compares what a program was given with what it gave."""
+
+    def __init__(self, job: ExecutableJob, relay: Relay, warn: Callable[[str], None]) -> None:
+        """Begin to watch.
+
+        Args:
+            job: whose program.
+            relay: has the numbers.
+            warn: is called once with a text when the program is suspected.
+        """
+        self._job, self._relay, self._warn = job, relay, warn
+        self._moved_at = monotonic()
+        self._bytes = 0
+        self._warned = False
+
+    def begin(self) -> None:
+        """The program was given nothing yet."""
+        self._bytes = 0
+
+    def fed(self, size: int) -> None:
+        """The program is about to be given so many bytes."""
+        self._bytes += size
+
+    def moved(self) -> None:
+        """Any thread: the program has written something."""
+        self._moved_at = monotonic()
+
+    @property
+    def buffers(self) -> bool:
+        """Whether what it has not answered may be in buffers of its own, which it empties only when it is given more."""
+        relay = self._relay
+        return not relay.owed or self._bytes * relay.owed // max(1, relay.fed) <= BUFFERED_BYTES
+
+    def look(self, owed: int, *, full: bool) -> RatioError | None:
+        """A producer waits, and the program has read everything and gives nothing: it is slow, holds output back or breaks its RATIO.
+
+        ``full``: nothing more may be given to it, so it would stand still for ever; return the error that says so in the end.
+        """
+        silent = monotonic() - self._moved_at
+        if silent < SUSPECT_S:
+            return None
+        text = (
+            f"{self._job.name} {self._counts}, and has not answered {owed} of them for {silent:.0f} s. It must flush its output after "
+            f"each block. {self._remedy}"
+        )
+        if silent >= BROKEN_S and full:
+            return RatioError(text)
+        if not self._warned:
+            self._warned = True
+            self._warn(text)
+        return None
+
+    def surplus(self, output: int) -> RatioError:
+        """The error of a program that gave a block too many."""
+        pipe = self._job.outputs[output].id
+        return RatioError(f"{self._job.name} gave a block on pipe {pipe} too many: it {self._counts}. {self._remedy}")
+
+    def too_few(self) -> RatioError:
+        """The error of a program that ended with blocks owed."""
+        return RatioError(f"{self._job.name} gave too few blocks: it {self._counts} until its inputs ended. {self._remedy}")
+
+    @property
+    def _counts(self) -> str:
+        relay = self._relay
+        given = " and ".join(f"{count} on pipe {pipe.id}" for count, pipe in zip(relay.given, self._job.outputs, strict=True))
+        return f"was given {relay.fed} compute blocks and gave {given}"
+
+    @property
+    def _remedy(self) -> str:
+        return (
+            f"RATIO is {self._job.RATIO}: so many blocks on each output for one on its first input; set RATIO to what it does "
+            "(an int or a fractions.Fraction), or to None if that varies"
+        )
