@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 #: One program per claim.
-PROGRAMS = ("small_blocks", "latency", "big_blocks", "windows", "start", "memory", "failover", "taps", "pipelines", "supervision")
+PROGRAMS = ("small_blocks", "latency", "big_blocks", "windows", "sinks", "start", "memory", "failover", "taps", "pipelines", "supervision")
 #: Those over several hosts, which only root can make.
 OVER_HOSTS = ("hosts_start", "hosts_failover", "hosts_throughput")
 
