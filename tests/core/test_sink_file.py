@@ -41,6 +41,7 @@ def write(file: SinkFile, *blocks: bytes, generation: int = 0) -> None:
     for block in blocks:
         file.append(block)
         file.record(generation, file.first_number(generation))
+        file.flush()
 
 
 def test_a_file_continues() -> None:
@@ -163,6 +164,7 @@ def test_deaths_and_power_cuts_at_any_byte(tmp_path_factory: pytest.TempPathFact
                 if rng.random() < 0.1:
                     break  # dies here
                 file.record(0, len(wanted) + 1)
+                file.flush()
                 wanted.append(block)
                 if rng.random() < 0.3:
                     file.sync()

@@ -109,8 +109,9 @@ class SinkFile:
         self._lock = threading.Lock()  # of the journal
         self._sync_lock = threading.Lock()
         self._journal_bytes = 0
+        self._pending: list[bytes] = []  # records that `flush` writes
+        self._recorded = (0, 0, 0)  # by the last of them
         self._checksum = 0
-        self._full = False
         self.new = not path.exists()
         self._file = durable.open_file(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         try:
@@ -186,6 +187,7 @@ class SinkFile:
             if not before:
                 raise SinkFileError(f"{self.path} cannot return to compute block {first}: its journal does not go back so far")
             self._cut(before[-1].end)
+        self.flush()
         position = Position(generation, first - 1, self._written)
         entry = _Entry(_BLOCK, position, 0)
         if self._journal < 0 or self.position.block > wanted:
@@ -195,16 +197,24 @@ class SinkFile:
                 self._start_journal([_Entry(_SYNCED, position, 0)])
             self.synced = position
         elif self.position != position:
-            self._with_room(lambda: self._add(entry))
+            try:
+                self._add(_packed(entry))
+            except OSError as why:
+                self._wait_for_room(why, lambda: self._add(_packed(entry)))
         self._entries = []
         self.position = position
         self._checksum = 0
 
     def append(self, data: bytes | memoryview) -> None:
         """Add to the file. It counts when `record` is called; if the process dies before, it is cut off again."""
-        self._with_room(lambda: self._append(memoryview(data).cast("B")))
+        if type(data) is not bytes:
+            data = memoryview(data).cast("B")
+        try:
+            self._append(data)
+        except OSError as why:
+            self._wait_for_room(why, lambda: self._append(data))
 
-    def _append(self, data: memoryview) -> None:
+    def _append(self, data: bytes | memoryview) -> None:
         try:
             durable.write_all(self._file, data, self.path)
         except OSError:
@@ -215,6 +225,7 @@ class SinkFile:
 
     def append_start(self, data: bytes) -> None:
         """Add to the file what belongs to no compute block, before the first one of them: a header that may be overwritten."""
+        self.flush()
         self.append(data)
         self._checksum = 0
         self.position = Position(*self.position.block, self._written)
@@ -229,12 +240,23 @@ class SinkFile:
         os.pwrite(self._file, data, offset)
 
     def record(self, generation: int, number: int) -> None:
-        """All of this compute block was appended."""
-        position = Position(generation, number, self._written)
-        entry = _Entry(_BLOCK, position, self._checksum)
-        self._with_room(lambda: self._add(entry))
+        """All of this compute block was appended. It counts from the next `flush` on."""
+        body = _RECORD.pack(_BLOCK, generation, number, self._written, self._checksum)
+        self._pending.append(body)
+        self._pending.append(_CHECKSUM.pack(zlib.crc32(body)))
+        self._recorded = (generation, number, self._written)
         self._checksum = 0
-        self.position = position
+
+    def flush(self) -> None:
+        """Write the records of what was recorded: once for many blocks, which come together."""
+        if self._pending:
+            records = b"".join(self._pending)
+            self._pending.clear()
+            try:
+                self._add(records)
+            except OSError as why:
+                self._wait_for_room(why, lambda: self._add(records))
+            self.position = Position(*self._recorded)
 
     @property
     def dirty(self) -> bool:
@@ -259,7 +281,7 @@ class SinkFile:
                 if self._journal_bytes > JOURNAL_BYTES:
                     self._restart_journal(position)
                 else:
-                    self._write_entry(_Entry(_SYNCED, position, 0))
+                    self._write_records(_packed(_Entry(_SYNCED, position, 0)))
             if self._to_device:
                 durable.sync(self._journal, self._journal_path)
         except OSError:
@@ -270,6 +292,7 @@ class SinkFile:
 
     def sync_all(self) -> None:
         """Return when also what was appended and not recorded is on the device: the last block of a job that finishes."""
+        self.flush()
         self.sync()
         if self._to_device and self._file >= 0:
             durable.sync(self._file, self.path)
@@ -289,21 +312,20 @@ class SinkFile:
 
     # the journal
 
-    def _add(self, entry: _Entry) -> None:
+    def _add(self, records: bytes) -> None:
         with self._lock:
-            self._write_entry(entry)
+            self._write_records(records)
 
-    def _write_entry(self, entry: _Entry) -> None:
+    def _write_records(self, records: bytes) -> None:
         """With the lock held."""
         if self._journal < 0:
             return
-        record = _packed(entry)
         try:
-            durable.write_all(self._journal, record, self._journal_path)
+            durable.write_all(self._journal, records, self._journal_path)
         except OSError:
             os.ftruncate(self._journal, self._journal_bytes)  # it is open for appending
             raise
-        self._journal_bytes += len(record)
+        self._journal_bytes += len(records)
 
     def _start_journal(self, entries: list[_Entry]) -> None:
         """With the lock held: make the journal contain only these."""
@@ -328,22 +350,21 @@ class SinkFile:
         newer = [entry for entry in entries if entry.kind == _BLOCK and entry.position.block > oldest]
         self._start_journal([*older[-1:], *newer, _Entry(_SYNCED, synced, 0)])
 
-    def _with_room(self, work: Callable[[], None]) -> None:
-        """Do it; while the disk is full, wait for room."""
+    def _wait_for_room(self, why: OSError, work: Callable[[], None]) -> None:
+        """Do it again and again until the disk is not full any longer; another failure is raised."""
+        warned = False
         while True:
+            if why.errno not in _NO_ROOM:
+                raise why
+            if not warned:
+                warned = True
+                self.on_full_disk(f"the disk of {os.path.abspath(self.path)} is full: the job waits, and nothing is lost; make room there")
+            sleep(FULL_DISK_S)
             try:
                 work()
-            except OSError as why:
-                if why.errno not in _NO_ROOM:
-                    raise
-                if not self._full:
-                    self._full = True
-                    self.on_full_disk(
-                        f"the disk of {os.path.abspath(self.path)} is full: the job waits, and nothing is lost; make room there"
-                    )
-                sleep(FULL_DISK_S)
+            except OSError as again:
+                why = again
             else:
-                self._full = False
                 return
 
 

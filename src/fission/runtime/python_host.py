@@ -247,6 +247,8 @@ class PythonHost:
             batch = inlets.take()
             if batch is not None:
                 self._compute(batch)
+                if self._sink is not None:
+                    self._sink.flush()
                 if exchange.pressed:
                     self._pressed()
                 exchange.release()

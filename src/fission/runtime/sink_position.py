@@ -71,6 +71,10 @@ class SinkSync:
         """Main thread: `run` has returned for this compute block."""
         self._file.record(generation, number)
 
+    def flush(self) -> None:
+        """Main thread: some compute blocks were recorded, and no other one has arrived."""
+        self._file.flush()
+
     def acknowledgeable(self, generation: int) -> float:
         """Return the compute block of this generation up to which the file is on the device."""
         synced = self._file.synced
