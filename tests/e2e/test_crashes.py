@@ -146,7 +146,7 @@ def test_after_a_killed_client_the_next_run_is_as_any(fission: CommandLine) -> N
     client.process.wait()
     eventually(lambda: not run_folders(), 2, "the end of the run folder")
     done = fission.run("net", "send", "1", "--line", "lost", exit_code=2)
-    assert "does not run" in done.stderr
+    assert "is not running on this machine" in done.stderr
     again = fission.start("net", "simulate")
     again.send_line("two")
     again.wait_for("Show 2] got two")
