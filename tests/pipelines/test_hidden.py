@@ -70,15 +70,13 @@ class SecretStore(Store):
         raise OSError("cannot log in with " + self.password)
 """
     )
-    (cluster.folder / "broker.py").write_text(
-        "import json, sys\nimport daemon\narguments = json.loads(sys.argv[2])\n"
-        "arguments['store_arguments'] = {'password': open('secret').read()}\ndaemon.main(sys.argv[1], arguments)\n"
-    )
+    plain = (cluster.folder / "daemon.py").read_text()
+    with_secret = plain.replace("Broker(store_class", "Broker(store_arguments={'password': open('secret').read()}, store_class")
+    assert with_secret != plain
+    (cluster.folder / "daemon.py").write_text(with_secret)
     (cluster.folder / "secret").write_text(SECRET)
     router = cluster.start("Router")
     pipeliner = cluster.start("Pipeliner")
-    (cluster.folder / "daemon.py").rename(cluster.folder / "plain.py")
-    (cluster.folder / "daemon.py").write_text((cluster.folder / "broker.py").read_text().replace("import daemon", "import plain as daemon"))
     broker = cluster.start("Broker", store="SecretStore")
     cluster.ready()
     with cluster.manager() as manager:
