@@ -32,7 +32,7 @@ def test_numbers_go_on_and_events_add_up() -> None:
     assert tally.total(1, 2) == {
         "compute_blocks": 90,
         "inputs": {"1": {"received": 110, "lost": 2}},
-        "outputs": {"2": {"sent": 90, "dropped": 5, "queue": 1, "blocked_s": 0.5, "replayed": 11}},
+        "outputs": {"2": {"sent": 90, "lost": 0, "dropped": 5, "queue": 1, "blocked_s": 0.5, "replayed": 11}},
         "malformed": 2,
         "not_shared": 0,
         "lives_untold": 0,
