@@ -163,9 +163,10 @@ def test_help_is_the_option(cli: Cli, root: Path, name: str) -> None:
 # -- networks and commands that do not exist
 
 
+@pytest.mark.parametrize("before", [(), ("help",)], ids=["alone", "after help"])
 @pytest.mark.parametrize(("word", "meant"), [("lst", "list"), ("nett", "net"), ("simulat", "simulate")])
-def test_a_lone_word_that_names_nothing(cli: Cli, root: Path, word: str, meant: str) -> None:
-    told = cli(word)
+def test_a_lone_word_that_names_nothing(cli: Cli, root: Path, word: str, meant: str, before: tuple[str, ...]) -> None:
+    told = cli(*before, word)
     assert (told.code, told.out) == (2, "")
     assert told.err.startswith(f"Error: {word!r} is neither a network of {root} nor a command; did you mean {meant!r}? Networks: net.")
     assert told.err.count("\n") == 1

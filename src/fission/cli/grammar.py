@@ -86,11 +86,15 @@ class NetworkCommands(_Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:
-            self._require_known(ctx.obj)
+            self.require_known(ctx.obj)
         return super().parse_args(ctx, args)
 
-    def _require_known(self, session: Session) -> None:
-        """Refuse a lone word that is the name of neither a network nor a command. Raises UnknownNameError."""
+    def require_known(self, session: Session) -> None:
+        """Refuse a lone word that is the name of neither a network nor a command.
+
+        Raises:
+            UnknownNameError: there is a project here, and it has no such network.
+        """
         from fission.project.finding import list_networks
         from fission.project.names import did_you_mean
 

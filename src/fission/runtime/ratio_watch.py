@@ -72,7 +72,7 @@ class RatioWatch:
     def surplus(self, output: int) -> RatioError:
         """The error of a program that gave a block too many."""
         pipe = self._job.outputs[output].id
-        return RatioError(f"{self._job.name} gave a block on pipe {pipe} too many: it {self._counts}. {self._remedy}")
+        return RatioError(f"{self._job.name} gave a block on pipe {pipe} too many: until then it {self._counts}. {self._remedy}")
 
     def too_few(self) -> RatioError:
         """The error of a program that ended with blocks owed."""
@@ -87,6 +87,6 @@ class RatioWatch:
     @property
     def _remedy(self) -> str:
         return (
-            f"RATIO is {self._job.RATIO}: so many blocks on each output for one on its first input; set RATIO to what it does "
-            "(an int or a fractions.Fraction), or to None if that varies"
+            f"RATIO is {self._job.RATIO}, the number of blocks on each output for one on its first input; set RATIO to what the "
+            "program does (an int or a fractions.Fraction), or to None if that varies"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fission.cli.table import Session, example
+from fission.cli.table import COMMANDS, Session, example
 
 
 @click.command(name="help", epilog=example("fission help", "fission help simulate"))
@@ -12,6 +12,9 @@ from fission.cli.table import Session, example
 @click.pass_obj
 def command(session: Session, name: str | None) -> int:
     """Show all commands, or the help of COMMAND; the same as COMMAND --help."""
+    from fission.cli.grammar import NetworkCommands
     from fission.cli.main import run_line
 
+    if name is not None and name not in COMMANDS:
+        NetworkCommands(name).require_known(session)
     return run_line([*([] if name is None else [name]), "--help"], session)
