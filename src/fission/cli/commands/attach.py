@@ -14,7 +14,7 @@ from fission.cli.table import Session, example
 def command(session: Session) -> int:
     """Follow a network that runs in the background or in another terminal, until it ends; its exit code is this one's.
 
-    Shows what its client has told last, and from then on everything, with what all jobs write. Ctrl-C ends the look, not the network.
+    Shows the latest messages of its client, and from then on everything, with what all jobs write. Ctrl-C ends this view, not the network.
     """
     from fission.cli.console import Console
     from fission.client.attach import attach

@@ -34,7 +34,7 @@ JOBS_PER_NODE = 4
 def command(session: Session, survive: bool, pairs: bool, jobs_per_node: int, as_json: bool) -> int:
     """Load the network and check all of its config, jobs and pipes, without starting anything.
 
-    Everything that is wrong is told at once, each with its file and line. The exit code is 2 if something is wrong; warnings are not. With
+    Everything that is wrong is reported at once, with file and line. The exit code is 2 if something is wrong; warnings do not count. With
     --survive it is 3 if some job would be left without a place.
     """
     from fission.project.config import load

@@ -26,7 +26,7 @@ from fission.errors import EXIT_OK
 def command(folder: Path | None, renew: bool, as_json: bool) -> int:
     """Make the keys for the encryption between client and nodes.
 
-    The folder is made once, on one machine, and copied to every other one. Whoever has it can take part in the networks, and start
+    The folder is made once, on one machine, and copied to every other one. A machine that has it can join the networks, and start
     programs on the nodes.
     """
     interrupts.loaded()

@@ -36,7 +36,7 @@ SHALLOWEST = 3
     "--keys", "folder", type=click.Path(path_type=Path), metavar="DIR", help="The network's keys. Default: as `fission keys` says."
 )
 @click.option(
-    "--insecure", is_flag=True, help="Without encryption, for networks with SECURITY = False. Whoever reaches this port runs code here."
+    "--insecure", is_flag=True, help="Without encryption, for networks with SECURITY = False. All who reach this port can run code here."
 )
 def command(
     client: str,

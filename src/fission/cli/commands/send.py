@@ -16,7 +16,7 @@ from fission.cli.table import Session, example
 )
 @click.argument("job_id", type=click.IntRange(min=1), shell_complete=jobs)
 @click.option("--line", "lines", multiple=True, metavar="TEXT", help="Send this line; may be given several times. Default: standard input.")
-@click.option("--end", is_flag=True, help="End the console behind the last line; the network goes on.")
+@click.option("--end", is_flag=True, help="End the console after the last line; the network continues.")
 @click.pass_obj
 def command(session: Session, job_id: int, lines: tuple[str, ...], end: bool) -> None:
     """Send lines to the InteractiveJob JOB_ID of the running NETWORK, from --line or from standard input until it ends (Ctrl-D)."""
