@@ -595,7 +595,7 @@ def test_the_watch_over_a_running_executable_says_it(short_patience: None, caplo
     with collecting():
         job = Slow(outputs=[BytesPipe(2, 4)])
     exchange: Any = _Exchange()
-    bundle: Any = type("Bundle", (), {"head_size": 1, "folder": str(tmp_path), "window_blocks": 8, "feedback": frozenset()})()
+    bundle: Any = type("Bundle", (), {"head_size": 1, "folder": str(tmp_path), "window_blocks": 8, "feedback": frozenset(), "kept": {}})()
     host = executable_host.ExecutableHost(job, exchange, bundle)
     with caplog.at_level(logging.DEBUG, "fission.runtime"):
         host._program = Program(job, str(tmp_path), host)
@@ -638,7 +638,7 @@ def test_an_executable_that_is_told_to_stop_while_it_starts_can_say_goodbye(monk
 
     started: list[subprocess.Popen[bytes]] = []
     exchange: Any = _Exchange()
-    bundle: Any = type("Bundle", (), {"head_size": 1, "folder": str(tmp_path), "window_blocks": 8, "feedback": frozenset()})()
+    bundle: Any = type("Bundle", (), {"head_size": 1, "folder": str(tmp_path), "window_blocks": 8, "feedback": frozenset(), "kept": {}})()
     with collecting():
         job = Polite(outputs=[BytesPipe(2, 4)])
     host = executable_host.ExecutableHost(job, exchange, bundle)

@@ -175,7 +175,7 @@ while byte := os.read(source, 1):
     assert sorted(set(found))[-1] == LIMIT
 
 
-# -- programs that break their RATIO
+# -- programs that break a RATIO that was set
 
 
 def wrong(fission: CommandLine, job: str, program: str, exit_code: int = 1) -> str:
@@ -192,14 +192,14 @@ ODD = "class Odd(Program):\n    {}\n"
 
 
 def test_a_program_that_gives_more_than_it_promises_is_named(fission: CommandLine) -> None:
-    told = wrong(fission, ODD.format("pass"), TWICE)
+    told = wrong(fission, ODD.format("RATIO = 1"), TWICE)
     assert "Odd 2 gave a block on pipe 2 too many" in told
     assert "set RATIO to what it does" in told
     assert told.count("Odd 2 failed") == 1  # a new incarnation would do the same
 
 
 def test_a_program_that_gives_less_than_it_promises_is_named(fission: CommandLine) -> None:
-    told = wrong(fission, ODD.format("pass"), THIRD)
+    told = wrong(fission, ODD.format("RATIO = 1"), THIRD)
     assert "Odd 2 gave too few blocks: it was given 3000 compute blocks and gave 1000 on pipe 2" in told
     assert "RATIO = 1" in told or "RATIO is 1" in told
 
@@ -208,7 +208,7 @@ def test_a_program_that_swallows_more_than_a_window_does_not_stand_still(fission
     """A stream without end: no end of the inputs would show it."""
     job = """
 class Odd(Program):
-    pass
+    RATIO = 1
 
 class Text(PythonJob):
     def run(self):

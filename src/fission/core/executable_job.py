@@ -24,7 +24,8 @@ class ExecutableJob(BaseJob):
         OUTPUTS_FLAG: if set, stands for OUTPUT_FLAG (some documents spell it so).
         RATIO: blocks that it writes to each output for one block that it reads from its first input, an int or a
             `fractions.Fraction` above 0; None if that varies, or if it holds some back for good: what a program has read when it dies is
-            lost then, and counted.
+            lost then, and counted. A job that does not set it has 1 until its program shows otherwise, and None from then on, with a
+            warning.
     """
 
     EXECUTABLE: str | None = None
@@ -78,6 +79,11 @@ def output_ratio(job: BaseJob) -> Fraction | None:
     if job.RATIO is None:
         return None
     return Fraction(job.RATIO) * next((pipe.BLOCK_COUNT for pipe in job.inputs if not pipe.ASYNC), 1)
+
+
+def declares_ratio(job: ExecutableJob) -> bool:
+    """Whether RATIO is the user's word, in a class or an object, and not what `ExecutableJob` has for all."""
+    return "RATIO" in vars(job) or any("RATIO" in vars(kind) for kind in type(job).__mro__ if kind is not ExecutableJob)
 
 
 class MARVELOJob(ExecutableJob):

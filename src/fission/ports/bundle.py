@@ -95,7 +95,8 @@ class JobBundle:
         network: its name, as `ps` shows it.
         behind: readers of this job's shared memory behind its outputs.
         guard: import strings of what reads a folder of keys, and of what encrypts the links between machines with them.
-        kept: of ASYNC inputs, what an earlier life was given last and their producers have no more, by pipe (`fission.runtime.specs`).
+        kept: of ASYNC inputs, what an earlier life was given last and their producers have no more, by pipe (`fission.runtime.specs`);
+            under an output pipe, what an earlier life wants its successors to know.
     """
 
     job_id: JobId

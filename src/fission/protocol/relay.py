@@ -1,8 +1,11 @@
 """Which compute block an executable's output block belongs to, and which inputs may be released.
 
-An executable that declares a RATIO gives p blocks to every output for q compute blocks: a *group*. Its n-th block on an output belongs
+An executable with a RATIO gives p blocks to every output for q compute blocks: a *group*. Its n-th block on an output belongs
 to the group that it completes, whatever the program has read ahead, so its number follows from the compute blocks that the program was
 given. Inputs of a group are released when all of its output blocks are: a new incarnation is fed from the first unreleased group.
+
+A RATIO that the user has not declared is an assumption, which `gives_otherwise` judges. While it holds, an input is released as above;
+when it does not, the program counts as one with RATIO = None, and there is no relay from then on.
 
 No I/O and no lock: the caller has one.
 """
@@ -13,6 +16,12 @@ from collections import deque
 from fractions import Fraction
 
 from fission.errors import LocalProtocolError
+
+#: Seconds for which a program that was given all that a window has may read it all and write nothing, until it counts as one that gives
+#: less than one block for one. Arbitrary: the stream stands still for so long, once; long for a program, short for who watches.
+SILENT_S = 2.0
+#: Windows full of blocks that it may owe. A producer that waits gives it one; arbitrary above that.
+HELD_WINDOWS = 2
 
 
 class Relay:
@@ -70,6 +79,18 @@ class Relay:
         self.given[output] += 1
         return self._groups[group - self._gone][1] + position
 
+    def needs(self, output: int) -> int:
+        """Return the compute block that the program must have read before its next block on an output can be whole.
+
+        Only the last block of a group needs all of it: the others may come while the group is still read. A block that no group has would
+        need one that the program was not given. For groups of one compute block.
+        """
+        group, position = divmod(self.given[output], self._gives)
+        index = group - self._gone - (position < self._gives - 1)
+        if index < 0:
+            return 0
+        return self._groups[index][0] if index < len(self._groups) else self.passed + 1
+
     @property
     def answered(self) -> int:
         """Compute blocks up to here are done with: every output has had all of its blocks."""
@@ -106,3 +127,22 @@ class Relay:
 
     def _before(self, index: int) -> int:
         return self._groups[index][0] - 1 if index < len(self._groups) else self.passed
+
+
+def gives_otherwise(
+    relay: Relay, *, silent: float = 0.0, over: bool = False, held: float = 0.0, output: int | None = None, read: int = 0
+) -> bool:
+    """Whether a program whose job declares no RATIO has shown that it does not give one block for one.
+
+    Args:
+        relay: with the RATIO 1 that is assumed.
+        silent: seconds since the program, which waits with everything read while its producers wait for a release, has written anything.
+        over: it has ended, having had all of its inputs.
+        held: windows full of blocks that it was given and has not answered; a producer that drops blocks instead of waiting has no limit.
+        output: a block has come here, before `Relay.give`.
+        read: the compute block up to which it may have read its inputs by then.
+    """
+    if output is not None:
+        # one that comes before its input was read does not come of it; to wait until there is none left would release what is unread
+        return relay.needs(output) > read
+    return relay.owed > 0 and (over or silent >= SILENT_S or held > HELD_WINDOWS)

@@ -2,34 +2,26 @@
 
 With a RATIO, an input is released when what came of it is released (`fission.protocol.relay`), so that a new incarnation can feed a new
 program from the first unreleased block. Without one (RATIO = None), and without outputs, a block is done when the program has read it.
+A job whose user has declared no RATIO begins with 1, and goes on without one if its program shows that it does otherwise.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import queue
-import threading
 from time import monotonic
 from typing import Any
 
-from fission.core.base_pipe import TruncatedBlock
 from fission.core.executable_job import output_ratio
-from fission.core.jobs import ExecutableJob
-from fission.errors import ExecutableError, RatioError, error_text
-from fission.ports import JobBundle
+from fission.errors import ExecutableError
 from fission.protocol.align import Aligner, Batch
 from fission.protocol.frames import CLOSED
 from fission.protocol.optional import DEFAULT
-from fission.protocol.relay import Relay
+from fission.protocol.relay import gives_otherwise
 from fission.runtime import codec, report
-from fission.runtime.exchange import Exchange
-from fission.runtime.outlet import Outlet
+from fission.runtime.executable_outputs import GENERATION, ExecutableOutputs
 from fission.runtime.program import Intake, Program
 from fission.runtime.program_ends import ending_of
-from fission.runtime.ratio_watch import RatioWatch
-
-log = logging.getLogger("fission.runtime")
 
 #: Seconds between looks at what comes while an executable reads nothing, where it may read its inputs in any order. Arbitrary.
 ROOM_S = 0.1
@@ -37,36 +29,15 @@ ROOM_S = 0.1
 DRAIN_S = 1.0
 
 
-class ExecutableHost:
+class ExecutableHost(ExecutableOutputs):
     """Runs one ExecutableJob on an exchange: feeding, numbering, end."""
-
-    def __init__(self, job: ExecutableJob, exchange: Exchange, bundle: JobBundle) -> None:
-        self._job = job
-        self._exchange = exchange
-        self._bundle = bundle
-        self._head_size = bundle.head_size
-        ratio = output_ratio(job)
-        self._lock = threading.Lock()
-        waits = bool(job.inputs) and not job.is_source
-        self._relay = Relay(ratio, len(job.outputs)) if waits and job.outputs and ratio is not None else None
-        self._reads = waits and self._relay is None  # what was read is done with
-        self._sync = [index for index, pipe in enumerate(job.inputs) if not pipe.ASYNC]
-        self._inputs_ended = False
-        self._passed = 0  # compute blocks up to here were given to the program, or left out
-        self._failure: BaseException | None = None  # of a thread, the first one
-        self._ended = threading.Event()
-        self._room = threading.Event()  # an intake's queue has room again
-        self._watch = RatioWatch(job, self._relay, lambda text: exchange.say("warning", {"text": text})) if self._relay else None
-        self._numbered = threading.Event()  # the outputs' first numbers are known
-        self._program: Program | None = None
-        exchange.inputs_follow = self._releasable if waits else None
 
     def run(self) -> str:
         """Run the executable to its end; return the outcome.
 
         Raises:
             ExecutableError: it cannot be started, its exit code is not 0, or what it wrote is no block of its pipe.
-            RatioError: it gave more or fewer blocks than it promises.
+            RatioError: it gave more or fewer blocks than its RATIO, which was declared, promises.
         """
         try:
             self._program = Program(self._job, self._bundle.folder, self)
@@ -84,84 +55,7 @@ class ExecutableHost:
                 self._program.stop()
                 self._program.remove_pipes()
 
-    # called by the program's threads
-
-    def ended(self) -> None:
-        """The process has ended."""
-        self._ended.set()
-        self._exchange.wake()
-
-    def has_read(self) -> None:
-        """The program may have read more of its inputs."""
-        self._room.set()
-        if not self._reads or self._program is None:
-            return
-        with self._lock:
-            done = min((self._program.intakes[index].read_upto() for index in self._sync), default=0)
-            if done > self._exchange.inlets.done:
-                self._exchange.inlets.done = done
-        self._exchange.release()
-
-    def read_output(self, index: int, reader: Any) -> None:
-        """Take what comes on an output until its end."""
-        pipe, outlet = self._job.outputs[index], self._exchange.outlets[index]
-        try:
-            self._read_blocks(index, pipe, outlet, reader)
-        except TruncatedBlock as why:
-            log.warning("%s; what came of it was not used", why)
-        except EOFError as why:
-            log.debug("%s: %s", pipe, str(why) or "end")
-        except RatioError as why:
-            self._fail(why)
-        except BaseException as why:  # read_wrapper may be the user's; nothing else would report what ends this thread
-            error = ExecutableError(
-                f"{self._job.name}, output {index + 1}: what {self._job.EXECUTABLE} wrote is no block of {pipe}: {error_text(why)}"
-            )
-            error.__cause__ = why
-            self._fail(error)
-
-    def _fail(self, error: BaseException) -> None:
-        self._failure = self._failure or error
-        if self._program is not None:
-            self._program.stop()
-
-    def _read_blocks(self, index: int, pipe: Any, outlet: Outlet, reader: Any) -> None:
-        while True:
-            head = 0
-            if self._job.HEAD:
-                start = reader.read(self._head_size)
-                if len(start) < self._head_size:
-                    return
-                head = int.from_bytes(start, "big")
-            payload = bytes(pipe.read_wrapper(reader))
-            if not payload:
-                return
-            if self._relay is None or self._watch is None:
-                self._numbered.wait()
-                outlet.put(payload, head)
-                outlet.flush()
-                continue
-            self._watch.moved()
-            with self._lock:
-                number = self._relay.give(index)
-            if number is None:
-                raise self._watch.surplus(index)
-            if not outlet.closed:
-                outlet.seek(number)
-                outlet.put(payload, head)
-                outlet.flush()
-            with self._lock:
-                self._exchange.inlets.done = self._relay.answered
-            self._exchange.release()
-
     # what may be released
-
-    def _releasable(self, released: int) -> int:
-        """Any thread: the compute block up to which inputs may go when all output blocks up to ``released`` are released."""
-        if self._relay is None:
-            return self._exchange.inlets.done
-        with self._lock:
-            return min(self._exchange.inlets.done, self._relay.release(released))
 
     def _answer_pressed(self, program: Program) -> None:
         """A producer waits for room: say how far this job and all after it have worked off what they were sent."""
@@ -174,8 +68,9 @@ class ExecutableHost:
             return
         exchange.pressed = False
         with self._lock:
-            # what it holds in buffers of its own it may give only when there is more
-            if idle and watch.buffers:
+            # what it holds in buffers of its own it may give only when there is more; but one that may keep it for good is given no more
+            # than a window has
+            if idle and watch.buffers and watch.declared:
                 done = relay.passed
             number = min((exchange.worked_off(outlet) for outlet in exchange.outlets if not outlet.closed), default=CLOSED)
             sent = max((outlet.last[1] for outlet in exchange.outlets if not outlet.closed), default=0)
@@ -183,6 +78,10 @@ class ExecutableHost:
             owed = relay.owed
         exchange.inlets.say_starved(through, done)
         if idle and owed and number >= sent and not any(intake.shut for intake in program.intakes):
+            if not watch.declared:
+                if gives_otherwise(relay, silent=watch.idle_s()):
+                    self._give_up_ratio()
+                return
             error = watch.look(owed, full=done < relay.passed)
             if error is not None:
                 self._fail(error)
@@ -231,6 +130,7 @@ class ExecutableHost:
         aligner.begin(beginning)
         with self._lock:
             self._passed = beginning - 1
+            self._base, self._read = aligner.generation * GENERATION, 0
             if self._relay is not None and self._watch is not None:
                 self._relay.begin(beginning)
                 self._watch.begin()
@@ -259,7 +159,8 @@ class ExecutableHost:
         self._numbered.set()
         if given:
             had = " and ".join(f"{outlet.had or 0} blocks of pipe {outlet.pipe}" for outlet in exchange.outlets)
-            text = f"{job.name} was started anew and has RATIO = None: of {given} blocks that it had read, {had} came; the rest is lost"
+            ratio = "has RATIO = None" if job.RATIO is None else "runs as with RATIO = None"
+            text = f"{job.name} was started anew and {ratio}: of {given} blocks that it had read, {had} came; the rest is lost"
             exchange.say("warning", {"text": text})
 
     def _drain(self) -> None:
@@ -277,6 +178,9 @@ class ExecutableHost:
             self._exchange._drain_inputs()
         self._end_inputs()
         self._await_end(program)
+        if self._watch is not None and not self._watch.declared and gives_otherwise(relay, over=True):
+            self._give_up_ratio()
+            self._varied.wait()
         program.remove_pipes()
         self._inputs_ended = False
         self._ended.clear()
@@ -318,6 +222,10 @@ class ExecutableHost:
 
     def _write(self, program: Program, batch: Batch) -> None:
         columns = {index: column for column, index in enumerate(self._sync)}
+        watch, relay, bundle = self._watch, self._relay, self._bundle
+        looks = watch is None or not watch.declared  # only then it matters what the program has read
+        if looks and watch and relay and gives_otherwise(relay, held=watch.held(bundle.window_blocks, bundle.window_bytes)):
+            self._give_up_ratio()
         for position, number in enumerate(batch.numbers):
             with self._lock:
                 self._passed = number
@@ -334,7 +242,8 @@ class ExecutableHost:
                     data = self._bytes(pipe, part, part_head)
                     if self._watch is not None:
                         self._watch.fed(len(data))
-                    self._put(program.intakes[index], data, number if place == len(parts) else 0)
+                    counts = looks and place == len(parts) and index in columns
+                    self._put(program.intakes[index], data, self._base + number if counts else 0)
             if self._exchange.pressed:
                 self._answer_pressed(program)
             if self._ended.is_set():
@@ -393,7 +302,9 @@ class ExecutableHost:
             and not unwanted
             and all(program.intakes[index].ended for index in self._sync)
         ):
-            raise self._watch.too_few()
+            if self._watch.declared:
+                raise self._watch.too_few()
+            self._watch.say_otherwise()
 
 
 def _pairs(payload: Any, head: Any, count: int) -> list[tuple[Any, int]]:

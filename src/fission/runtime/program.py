@@ -69,7 +69,8 @@ class Intake:
         self.lock = threading.Lock()
         self._written = 0
         self._ends: deque[tuple[int, int]] = deque()  # (bytes up to the end of a compute block, its number)
-        self._read = 0
+        self._read = self._last = 0
+        self._writing = 0  # bytes with those that are being written
         self._waits = threading.Event()
 
     def take(self) -> tuple[bytes, int] | None:
@@ -82,7 +83,7 @@ class Intake:
 
     def refuse(self, number: int) -> None:
         """The program has closed its end and does not want this one either."""
-        self._read = number or self._read
+        self._read = self._last = number or self._read
 
     def write(self, data: bytes, number: int) -> None:
         """Write one block. Blocks while the pipe is full. Raises BrokenPipeError: the program reads no more."""
@@ -90,6 +91,8 @@ class Intake:
         if number:
             with self.lock:
                 self._ends.append((self._written + len(data), number))
+                self._last = number
+        self._writing = self._written + len(data)
         while view:
             count = os.write(self.descriptor, view)
             with self.lock:
@@ -115,6 +118,23 @@ class Intake:
             while self._ends and self._ends[0][0] <= taken:
                 self._read = self._ends.popleft()[1]
         return self._read
+
+    def read_at_most(self) -> int:
+        """As `read_upto`, but with what may have been read while it is written.
+
+        Whether it answers before it has read, must not depend on when this process's threads run.
+        """
+        unread = self.unread  # before the lock: what is written later only makes it more
+        with self.lock:
+            if self.closed or self.shut:
+                return self._last  # nothing is known of it
+            taken = self._writing - unread
+            upto = self._read
+            for end, number in self._ends:
+                if end > taken:
+                    break
+                upto = number
+            return upto
 
     @property
     def all_read(self) -> bool:

@@ -1,10 +1,11 @@
-"""Whether a program keeps the RATIO that its job declares, and what is said if it does not."""
+"""Whether a program keeps the RATIO of its job, and what is said if it does not: an error if it was declared, else a warning."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
 
+from fission.core.executable_job import declares_ratio
 from fission.core.jobs import ExecutableJob
 from fission.errors import RatioError
 from fission.protocol.relay import Relay
@@ -17,7 +18,11 @@ SUSPECT_S, BROKEN_S = 5.0, 30.0
 
 
 class RatioWatch:
-    """Compares what a program was given with what it gave."""
+    """Compares what a program was given with what it gave.
+
+    Attributes:
+        declared: whether the user has set RATIO: a program that breaks it has failed.
+    """
 
     def __init__(self, job: ExecutableJob, relay: Relay, warn: Callable[[str], None]) -> None:
         """Begin to watch.
@@ -28,7 +33,8 @@ class RatioWatch:
             warn: is called once with a text when the program is suspected.
         """
         self._job, self._relay, self._warn = job, relay, warn
-        self._moved_at = monotonic()
+        self.declared = declares_ratio(job)
+        self._moved_at = self._idle_at = monotonic()
         self._bytes = 0
         self._warned = False
 
@@ -49,6 +55,28 @@ class RatioWatch:
         """Whether what it has not answered may be in buffers of its own, which it empties only when it is given more."""
         relay = self._relay
         return not relay.owed or self._bytes * relay.owed // max(1, relay.fed) <= BUFFERED_BYTES
+
+    def held(self, blocks: int, size: int) -> float:
+        """Return how many windows of so many blocks and bytes it was given and has not answered."""
+        owed = self._relay.owed
+        return max(owed / blocks, self._bytes * owed / max(1, self._relay.fed) / size)
+
+    def idle_s(self) -> float:
+        """Return the seconds between the first of these calls since the program has written anything and this one."""
+        if self._idle_at <= self._moved_at:
+            self._idle_at = monotonic()
+        return monotonic() - self._idle_at
+
+    def say_otherwise(self) -> None:
+        """Warn, once, that a program whose job declares no RATIO does not give one block for one, and say what becomes of it."""
+        if self._warned:
+            return
+        self._warned = True
+        self._warn(
+            f"{self._job.name} {self._counts}: it does not give one block for one, and its RATIO is not set. It continues as with "
+            "RATIO = None: blocks that it has read are lost if it is killed; counted. Set RATIO to what it does (an int or a "
+            "fractions.Fraction), or to None to silence this"
+        )
 
     def look(self, owed: int, *, full: bool) -> RatioError | None:
         """A producer waits, and the program has read everything and gives nothing: it is slow, holds output back or breaks its RATIO.

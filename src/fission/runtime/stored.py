@@ -21,6 +21,7 @@ class StoredValues:
         self._inputs = inputs
         self._say = say
         self._asked: dict[int, tuple[int, Any]] = {}  # by pipe: (number, group) that the client was asked to keep
+        self._remembered: dict[int, tuple[bytes, Callable[[], None]]] = {}  # by output pipe
         self._until = 0.0  # the moment up to which values of earlier lives are waited for; 0: not any more
 
     def start(self, now: float) -> float:
@@ -68,8 +69,25 @@ class StoredValues:
             else:
                 self._say("keep", {"pipe": pipe, "number": number + 1}, packed_group(group))
 
+    def remember(self, pipe: int, content: bytes, then: Callable[[], None]) -> None:
+        """Any thread: have the client keep something for new incarnations of this job, which find it in `JobBundle.kept`.
+
+        Args:
+            pipe: an output, so that it has the name of no ASYNC input.
+            content: what is kept.
+            then: called by the control thread, or at once if there is no client, when it is kept; perhaps more than once.
+        """
+        if self._say is None:
+            then()
+            return
+        self._remembered[pipe] = content, then
+        self._say("keep", {"pipe": pipe, "number": 1}, content)
+
     def say_again(self) -> None:
         """Control thread: the client was away, and may have missed what it was asked to keep."""
+        for pipe, (content, _) in list(self._remembered.items()):
+            if self._say is not None:
+                self._say("keep", {"pipe": pipe, "number": 1}, content)
         for pipe, (number, asked) in list(self._asked.items()):
             group = self._inputs[pipe].to_keep
             if self._say is not None and group is not None and group is asked:
@@ -77,6 +95,9 @@ class StoredValues:
 
     def on_kept(self, pipe: int, number: int) -> None:
         """Control thread: the client keeps what it was asked to. Raises KeyError if it was not."""
+        if pipe in self._remembered:
+            self._remembered[pipe][1]()
+            return
         asked, group = self._asked[pipe]
         if number == asked:
             self._inputs[pipe].kept(group)

@@ -1,0 +1,175 @@
+"""The outputs of an ExecutableJob: blocks get their numbers, and with them it is known which inputs may be released."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from fission.core.base_pipe import TruncatedBlock
+from fission.core.executable_job import declares_ratio, output_ratio
+from fission.core.jobs import ExecutableJob
+from fission.errors import ExecutableError, RatioError, error_text
+from fission.ports import JobBundle
+from fission.protocol.relay import Relay, gives_otherwise
+from fission.runtime.exchange import Exchange
+from fission.runtime.outlet import Outlet
+from fission.runtime.program import Program
+from fission.runtime.ratio_watch import RatioWatch
+
+log = logging.getLogger("fission.runtime")
+
+#: What a job has kept for its new incarnations when its program does not give one block for one.
+VARIES = b"varies"
+#: Compute blocks that one generation may have at most, for numbers that grow from generation to generation.
+GENERATION = 1 << 56
+
+
+class ExecutableOutputs:
+    """What the program's threads do with its blocks, and the state that they share with the job's loop."""
+
+    def __init__(self, job: ExecutableJob, exchange: Exchange, bundle: JobBundle) -> None:
+        self._job = job
+        self._exchange = exchange
+        self._bundle = bundle
+        self._head_size = bundle.head_size
+        ratio = output_ratio(job)
+        self._lock = threading.Lock()
+        waits = bool(job.inputs) and not job.is_source
+        if not declares_ratio(job) and any(pipe.id in bundle.kept for pipe in job.outputs):
+            ratio = None  # an earlier incarnation has found out
+        self._relay = Relay(ratio, len(job.outputs)) if waits and job.outputs and ratio is not None else None
+        self._asked = False  # the client is to keep that there is no relay
+        self._varied = threading.Event()  # there was a relay, and is none any longer
+        self._read = 0  # as far as is known, for `_comes_early`
+        self._base = 0  # what the intakes' numbers have more than compute blocks
+        self._reads = waits and self._relay is None  # what was read is done with
+        self._sync = [index for index, pipe in enumerate(job.inputs) if not pipe.ASYNC]
+        self._inputs_ended = False
+        self._passed = 0  # compute blocks up to here were given to the program, or left out
+        self._failure: BaseException | None = None  # of a thread, the first one
+        self._ended = threading.Event()
+        self._room = threading.Event()  # an intake's queue has room again
+        self._watch = RatioWatch(job, self._relay, lambda text: exchange.say("warning", {"text": text})) if self._relay else None
+        self._numbered = threading.Event()  # the outputs' first numbers are known
+        self._program: Program | None = None
+        exchange.inputs_follow = self._releasable if waits else None
+
+    # called by the program's threads
+
+    def ended(self) -> None:
+        """The process has ended."""
+        self._ended.set()
+        self._exchange.wake()
+
+    def has_read(self) -> None:
+        """The program may have read more of its inputs."""
+        self._room.set()
+        if not self._reads or self._program is None:
+            return
+        with self._lock:
+            done = min((self._program.intakes[index].read_upto() for index in self._sync), default=0) - self._base
+            if done > self._exchange.inlets.done:
+                self._exchange.inlets.done = done
+        self._exchange.release()
+
+    def read_output(self, index: int, reader: Any) -> None:
+        """Take what comes on an output until its end."""
+        pipe, outlet = self._job.outputs[index], self._exchange.outlets[index]
+        try:
+            self._read_blocks(index, pipe, outlet, reader)
+        except TruncatedBlock as why:
+            log.warning("%s; what came of it was not used", why)
+        except EOFError as why:
+            log.debug("%s: %s", pipe, str(why) or "end")
+        except RatioError as why:
+            self._fail(why)
+        except BaseException as why:  # read_wrapper may be the user's; nothing else would report what ends this thread
+            error = ExecutableError(
+                f"{self._job.name}, output {index + 1}: what {self._job.EXECUTABLE} wrote is no block of {pipe}: {error_text(why)}"
+            )
+            error.__cause__ = why
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        if self._program is not None:
+            self._program.stop()
+
+    def _read_blocks(self, index: int, pipe: Any, outlet: Outlet, reader: Any) -> None:
+        while True:
+            head = 0
+            if self._job.HEAD:
+                start = reader.read(self._head_size)
+                if len(start) < self._head_size:
+                    return
+                head = int.from_bytes(start, "big")
+            payload = bytes(pipe.read_wrapper(reader))
+            if not payload:
+                return
+            number = self._number(index)
+            if number is None:
+                self._numbered.wait()
+                outlet.put(payload, head)
+                outlet.flush()
+                continue
+            if not outlet.closed:
+                outlet.seek(number)
+                outlet.put(payload, head)
+                outlet.flush()
+            with self._lock:
+                if self._relay is not None:
+                    self._exchange.inlets.done = self._relay.answered
+            self._exchange.release()
+
+    def _number(self, index: int) -> int | None:
+        """The number of the block that has come on an output; None if it only follows the one before it."""
+        watch = self._watch
+        if watch is None or self._varied.is_set():
+            return None
+        watch.moved()
+        with self._lock:
+            relay = self._relay
+            if relay is None:
+                return None
+            early = not watch.declared and self._comes_early(relay, index)
+            number = None if early else relay.give(index)
+        if number is None:
+            if watch.declared:
+                raise watch.surplus(index)
+            self._give_up_ratio()
+            self._varied.wait()
+        return number
+
+    def _comes_early(self, relay: Relay, index: int) -> bool:
+        """Whether the block on an output comes before the program has read what it would come of. With the lock held."""
+        if relay.needs(index) > self._read and self._program is not None:
+            self._read = max(self._program.intakes[one].read_at_most() for one in self._sync) - self._base
+        return gives_otherwise(relay, output=index, read=self._read)
+
+    # a program that does not give one block for one, although its job has no RATIO
+
+    def _give_up_ratio(self) -> None:
+        """Any thread: go on as with RATIO = None, when new incarnations are certain to do so, too. Idempotent."""
+        with self._lock:
+            asked, self._asked = self._asked, True
+        if not asked and self._watch is not None:
+            self._watch.say_otherwise()
+            self._exchange.stored.remember(self._job.outputs[0].id, VARIES, self._vary)
+
+    def _vary(self) -> None:
+        """Any thread: blocks follow the last ones that had numbers, and inputs are released as they are read."""
+        with self._lock:
+            self._relay, self._reads = None, True
+        self._numbered.set()
+        self._varied.set()
+        self.has_read()
+        self._exchange.wake()
+
+    # what may be released
+
+    def _releasable(self, released: int) -> int:
+        """Any thread: the compute block up to which inputs may go when all output blocks up to ``released`` are released."""
+        with self._lock:
+            done = self._exchange.inlets.done
+            return done if self._relay is None else min(done, self._relay.release(released))
