@@ -58,7 +58,7 @@ class ReadyEngine(DaskEngine):
             await asyncio.sleep(0.005)
 
     async def close(self) -> None:
-        if self._opened.is_set() and not self._closed:
+        if self._enlister.opened.is_set() and not self._closed:
             with contextlib.suppress(asyncio.TimeoutError):  # a node may stand still
                 await asyncio.wait_for(self.dismiss(), 1)
         await super().close()

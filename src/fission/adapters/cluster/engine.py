@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import math
 import pickle
@@ -17,17 +16,15 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import zmq
-import zmq.asyncio
 from distributed.security import Security
 
-from fission.adapters.cluster.arrivals import Arrival, Arrivals
 from fission.adapters.cluster.ending import end_all
+from fission.adapters.cluster.enlisting import Enlister
 from fission.adapters.cluster.members import Identity, Member, Session, WhoIsWho
+from fission.adapters.cluster.node_messages import NodeMessages
 from fission.adapters.cluster.register import Register
 from fission.adapters.cluster.scheduler import DaskScheduler
 from fission.adapters.cluster.stocker import Stocker
-from fission.core.addresses import split_host_port
 from fission.errors import EngineError, InternalError
 from fission.ports import (
     NODE_FAULT,
@@ -46,7 +43,6 @@ from fission.ports import (
     NodeState,
     Seconds,
 )
-from fission.protocol.pieces import MAX_PART_BYTES, joined
 from fission.protocol.replay import echo_context, pulse_context
 
 #: Pulse intervals without a pulse after which a node whose connection has ended is gone. Arbitrary: one may be lost on the way.
@@ -56,11 +52,6 @@ GONE_PULSES = 2.1
 DEAF_PULSES = 6
 #: Seconds that the answer to a look at a job's process is waited for; arbitrary.
 LOOK_S = 1.0
-#: Seconds until a node that cannot be used is asked again; arbitrary.
-ENLIST_AGAIN_S = 1.0
-#: The same for one that is none of the nodes, or not the only one of its name; arbitrary.
-LEFT_ALONE_S = 10.0
-
 log = logging.getLogger("fission.cluster")
 
 
@@ -86,7 +77,7 @@ class DaskEngine:
         """Prepare; `open` begins.
 
         Args:
-            session: what nodes are told.
+            session: what nodes are sent about the run.
             who: knows the nodes.
             baggage: what goes with a job.
             ip, port: where the scheduler listens, ``cluster`` being None; else an existing scheduler's address is used.
@@ -98,23 +89,20 @@ class DaskEngine:
             keys: folder of the network's keys, for messages.
         """
         self._pre_copy = pre_copy
-        self._session, self._who, self._baggage = session, who, baggage
+        self._session, self._baggage = session, baggage
         self._dask = DaskScheduler(ip, port, cluster, tls, self._on_dask_warning)
         self._stocker = Stocker(self._dask)
-        self._guard_factory = guard
         self._life = secrets.token_hex(8)
         heard = pulse_context(session.run, self._life)
         self._datagrams = pulses(self._on_pulse, bytes.fromhex(self._life), lambda: heard)
-        self._context = zmq.asyncio.Context()
-        self._guard: Any = None
-        self._ear: Any = None
+        self._messages = NodeMessages(session.ear, session.run, guard, self._on_word)
         self._register = Register(DEAF_PULSES * session.interval_s, session.orphan_timeout_s)
         self._events: asyncio.Queue[EngineEvent] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._told: set[str] = set()
-        self._arrivals = Arrivals(who, keys)
+        self._enlister = Enlister(
+            self._dask, session, self._life, self._register, who, keys=keys, on_joined=self._join, on_trouble=self._notice
+        )
         self._following = follow
-        self._opened = asyncio.Event()
         self._closed = False
 
     # the engine's life
@@ -123,25 +111,15 @@ class DaskEngine:
         try:
             await self._open_sockets()
             await self._dask.open(self.on_worker, self.on_worker_gone)
-            self._opened.set()
+            self._enlister.opened.set()
         except BaseException:
             await self.close()
             raise
 
     async def _open_sockets(self) -> None:
         await self._datagrams.open(*self._session.pulses)
-        self._ear = self._context.socket(zmq.PULL)
-        self._ear.setsockopt(zmq.LINGER, 0)
-        self._ear.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
-        if self._guard_factory is not None:
-            self._guard = self._guard_factory(self._context)
-            self._guard.listen(self._ear)
-        self._ear.setsockopt(zmq.IPV6, "[" in self._session.ear)
-        try:
-            self._ear.bind(self._session.ear)
-        except zmq.ZMQError as why:
-            raise EngineError(f"cannot listen at {self._session.ear}: {why}") from None
-        self._spawn(self._hear())
+        self._messages.open()
+        self._spawn(self._messages.receive())
 
     async def close(self) -> None:
         if self._closed:
@@ -155,11 +133,7 @@ class DaskEngine:
         await self._dask.close()
         self._datagrams.close()
         await asyncio.sleep(0)  # asyncio gives its sockets back in the loop's next round: the port is free when this returns
-        if self._ear is not None:
-            self._ear.close(0)
-        if self._guard is not None:
-            self._guard.close()
-        self._context.term()
+        self._messages.close()
 
     async def dismiss(self) -> None:
         """Tell every node that the run is over: it stops what is left of it and is free."""
@@ -223,7 +197,7 @@ class DaskEngine:
         await self._when_connected(member, give)
 
     def stopped(self, node: NodeName) -> bool | None:
-        """Nobody here knows the processes of other machines."""
+        """None: the processes of other machines are not known here."""
         return None
 
     async def look(self, job: JobId, incarnation: int, node: NodeName) -> str:
@@ -285,7 +259,7 @@ class DaskEngine:
 
     def on_worker(self, worker: str) -> None:
         """A Dask worker has connected."""
-        self._spawn(self._enlist(worker))
+        self._spawn(self._enlister.enlist(worker, lambda: self._following))
 
     def on_worker_gone(self, worker: str) -> None:
         """A Dask worker's connection has ended: its service may still live."""
@@ -309,64 +283,13 @@ class DaskEngine:
         member.gone = True
         self._events.put_nowait(NodeGone(member.name, "its service has ended", member.incarnation))
 
-    async def _enlist(self, worker: str) -> None:
-        session = self._session
-        order = {
-            "do": "enlist",
-            "run": session.run,
-            "client": self._life,
-            "network": session.network,
-            "pulses": list(session.pulses),
-            "ear": session.ear,
-            "interval_s": session.interval_s,
-            "orphan_timeout_s": session.orphan_timeout_s,
-            "root": session.root,
-            "versions": dict(session.versions),
-            "follow": self._following,
-        }
-        ip, _ = split_host_port(worker)
-        self._arrivals.note(ip, Arrival.CONNECTED)
-        await self._opened.wait()  # a node may be quicker than our own connection to the scheduler
-        while True:
-            try:
-                facts = await self._dask.ask(worker, order)
-                again_s = ENLIST_AGAIN_S
-                if "error" in facts:
-                    trouble = f"node {facts.get('name', ip)} cannot be used: {facts['error']}"
-                else:
-                    identity = await self._identity(facts)
-                    if isinstance(identity, Identity):
-                        break
-                    again_s = LEFT_ALONE_S
-                    trouble = f"node {facts['name']} ({facts['ip']}) is left alone: {identity}"
-                    await self._dask.ask(worker, {"do": "dismiss", "run": session.run})
-            except EngineError as why:
-                log.warning("%s", why)
-                return  # it will come with a new connection
-            self._arrivals.note(ip, Arrival.REFUSED, str(facts.get("name", "")))
-            self._tell(trouble)
-            await asyncio.sleep(again_s)  # another client may leave it, the user may mend it, its name may become free
-            if not self._dask.has(worker):
-                return
-        self._arrivals.joined(ip)
-        self._join(worker, identity, facts)
-
-    async def _identity(self, facts: Mapping[str, Any]) -> Identity | str:
-        """Who a service is; a text says why it is left alone."""
-        found: Identity | str | None = self._register.known(facts["service"])
-        if found is None:
-            found = await asyncio.to_thread(self._who.recognise, facts["ip"], facts["name"])
-        return self._register.settled(found, facts) if isinstance(found, Identity) else found
-
     def absence(self, node: NodeName) -> str:
         """As `Arrivals.absence`."""
-        return self._arrivals.absence(node)
+        return self._enlister.absence(node)
 
-    def _tell(self, text: str) -> None:
-        if text not in self._told:
-            self._told.add(text)
-            log.warning("%s", text)
-            self._events.put_nowait(EngineNotice(text))
+    def _notice(self, text: str) -> None:
+        log.warning("%s", text)
+        self._events.put_nowait(EngineNotice(text))
 
     def _join(self, worker: str, identity: Identity, facts: Mapping[str, Any]) -> None:
         member = self._register.life(facts["life"])
@@ -400,7 +323,7 @@ class DaskEngine:
     def _on_pulse(self, pulse: dict[str, Any], source: tuple[str, int], sender: bytes) -> None:
         life, number = pulse.get("life"), pulse.get("n")
         if not isinstance(life, str) or life.partition(".")[0] != sender.hex() or not isinstance(number, int):
-            return  # who speaks for another service
+            return  # its sender speaks for another service
         member = self._register.life(life)
         if member is not None and pulse.get("left"):
             self._on_left(member)
@@ -416,8 +339,7 @@ class DaskEngine:
                 self._events.put_nowait(NodePulse(member.name, member.incarnation, _numbers(pulse.get("means"))))
 
     def _on_dask_warning(self, text: str) -> None:
-        if told := self._arrivals.dask_says(text):
-            self._tell(told)
+        self._enlister.dask_says(text)
 
     def _on_left(self, member: Member) -> None:
         """Its service says that it ends."""
@@ -425,17 +347,6 @@ class DaskEngine:
             member.waiting.clear()
             member.gone = True
             self._events.put_nowait(NodeGone(member.name, "its service was stopped", member.incarnation, on_purpose=True))
-
-    async def _hear(self) -> None:
-        while True:
-            parts = await self._ear.recv_multipart()
-            try:
-                (data,) = joined(parts)
-                word = json.loads(bytes(data))
-                if word["run"] == self._session.run:
-                    self._on_word(word)
-            except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as why:
-                log.warning("dropped a word of a node that is none: %s", why)
 
     def _on_word(self, word: Mapping[str, Any]) -> None:
         member = self._register.life(word["life"])

@@ -1,0 +1,68 @@
+"""The socket on which nodes report what their jobs write and how they end."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import zmq
+import zmq.asyncio
+
+from fission.errors import EngineError
+from fission.protocol.pieces import MAX_PART_BYTES, joined
+
+log = logging.getLogger("fission.cluster")
+
+
+class NodeMessages:
+    """Receives the messages of all nodes of one run."""
+
+    def __init__(self, address: str, run: str, guard: Callable[[Any], Any] | None, take: Callable[[Mapping[str, Any]], None]) -> None:
+        """Prepare; `open` begins.
+
+        Args:
+            address: of ZeroMQ, where to listen.
+            run: identity of the run; messages of others are dropped.
+            guard: gives what encrypts the sockets of a context; None: nothing does.
+            take: called with each message; a ValueError, KeyError or TypeError of it says that the message is malformed.
+        """
+        self._address, self._run, self._guard_factory, self._take = address, run, guard, take
+        self._context = zmq.asyncio.Context()
+        self._guard: Any = None
+        self._socket: Any = None
+
+    def open(self) -> None:
+        """Listen. Raises EngineError: the address cannot be used."""
+        self._socket = self._context.socket(zmq.PULL)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
+        if self._guard_factory is not None:
+            self._guard = self._guard_factory(self._context)
+            self._guard.listen(self._socket)
+        self._socket.setsockopt(zmq.IPV6, "[" in self._address)
+        try:
+            self._socket.bind(self._address)
+        except zmq.ZMQError as why:
+            raise EngineError(f"cannot listen at {self._address}: {why}") from None
+
+    def close(self) -> None:
+        """Give the socket back."""
+        if self._socket is not None:
+            self._socket.close(0)
+        if self._guard is not None:
+            self._guard.close()
+        self._context.term()
+
+    async def receive(self) -> None:
+        """Take messages until cancelled."""
+        while True:
+            parts = await self._socket.recv_multipart()
+            try:
+                (data,) = joined(parts)
+                message = json.loads(bytes(data))
+                if message["run"] == self._run:
+                    self._take(message)
+            except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as why:
+                log.warning("dropped a malformed message of a node: %s", why)
