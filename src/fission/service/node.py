@@ -32,20 +32,17 @@ from fission.errors import EngineError, UserError
 from fission.ports import NODE_FAULT, JobExited, JobOutput, NodeGone, NodeName, Place
 from fission.protocol.replay import echo_context, pulse_context
 from fission.protocol.residence import Residence, State, Stop
+from fission.service.pulses import Pulses
 from fission.service.stock import Stock, take_snapshot
 from fission.service.way import Way, find_way, is_own
 
 #: The one virtual node of the service's own engine.
 HERE = NodeName("here")
-#: Echoes in a row by which the client says that it has no connection to this node, before the present one is given up; arbitrary.
-UNKNOWN_ECHOES = 5
-#: Pulses whose round trip is still measured; arbitrary, a few seconds of them.
-PULSES_REMEMBERED = 50
 #: Seconds between two looks at this machine's address and the client's; arbitrary.
 LOOK_S = 1.0
 #: Seconds after which it is said again that there is no way to the client; arbitrary.
 SAY_AGAIN_S = 60.0
-#: How often the client is told that the service ends: datagrams may get lost. Arbitrary.
+#: How often the client is notified that the service ends: datagrams may get lost. Arbitrary.
 GOODBYES = 3
 #: Bytes of a log that are sent to a client who collects; arbitrary.
 LOG_BYTES = 8 << 20
@@ -106,13 +103,9 @@ class NodeService:
         self._datagrams = Datagrams(self._on_echo, sealing, bytes.fromhex(self._service), self._echo_context)
         self._voice: ZmqVoice | None = None
         self._means = Means(options.root or home("the node's folder", "name one with --root"))
-        self._pulses = 0
-        self._echoed = 0  # number of the last pulse that the client has answered
-        self._sent_at: dict[int, float] = {}  # of the pulses that were not answered yet
-        self._rtt_s: float | None = None
+        self._pulses = Pulses()
         self._pulse_to: tuple[str, int] = ("", 0)
         self._interval_s = 1.0
-        self._unknown = 0
         self._dropping: asyncio.Future[None] | None = None
         self._following = False
         self._enlisted = asyncio.Event()
@@ -158,7 +151,7 @@ class NodeService:
             await asyncio.sleep(LOOK_S)
 
     async def _take_way(self, way: Way) -> None:
-        """Use these addresses from now on. Raises EngineError: it has none of them any more."""
+        """Use these addresses from now on. Raises EngineError: this machine has lost them."""
         before, options = self._way, self._options
         if before is not None and way.own == before.own and way.client == before.client:
             return
@@ -178,7 +171,7 @@ class NodeService:
             await self._drop()
 
     async def _leave(self) -> None:
-        """End the stay: what its jobs listen at is not there any more."""
+        """End the stay: the addresses at which its jobs listen are gone."""
         if self._residence.state is State.SERVING:
             await self._kill(self._residence.dismiss())
             self._free()
@@ -187,9 +180,7 @@ class NodeService:
         """Tell the client that the service ends on purpose: it need not wait for pulses."""
         if self._residence.state is State.SERVING and self._pulse_to[1]:
             for _ in range(GOODBYES):
-                self._pulses += 1
-                farewell = {"life": self._life, "n": self._pulses, "echoed": self._echoed, "left": True}
-                self._datagrams.send(farewell, self._pulse_to, pulse_context(self._residence.run, self._client))
+                self._send_pulse(time.monotonic(), left=True)
 
     # orders of the client
 
@@ -238,12 +229,12 @@ class NodeService:
         if error:
             return {**who, "error": error}
         await self._kill(stops)
-        self._stock, self._interval_s, self._unknown = stock, order["interval_s"], 0
+        self._stock, self._interval_s = stock, order["interval_s"]
         if self._residence.stay != before:
             shutil.rmtree(folder, ignore_errors=True)
             self._prepared.clear()
             log.info("serves the network %s", order["network"])
-        self._echoed = self._pulses
+        self._pulses.enlisted()
         self._client = str(order["client"])
         self._pulse_to = (str(order["pulses"][0]), int(order["pulses"][1]))
         self._following = bool(order["follow"])
@@ -289,7 +280,7 @@ class NodeService:
 
     async def _snapshot(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
         if (order["job"], order["incarnation"]) not in self._residence.lives or order["run"] != self._residence.run:
-            return {"error": "the job does not run here (any more)"}
+            return {"error": "the job does not run here"}
         folder = self._snapshots(order["job"], order["incarnation"])
         await asyncio.to_thread(take_snapshot, folder, order["name"], order["start"], blob, order["state"])
         return {}
@@ -396,17 +387,7 @@ class NodeService:
             await self._enlisted.wait()
             now = time.monotonic()
             self._means.sample(now)
-            self._pulses += 1
-            self._sent_at[self._pulses] = now
-            for old in [number for number in self._sent_at if number <= self._pulses - PULSES_REMEMBERED]:
-                del self._sent_at[old]
-            pulse = {
-                "life": self._life,
-                "n": self._pulses,
-                "echoed": self._echoed,
-                "means": {**asdict(self._means.load()), "rtt": self._rtt_s},
-            }
-            self._datagrams.send(pulse, self._pulse_to, pulse_context(self._residence.run, self._client))
+            self._send_pulse(now, means={**asdict(self._means.load()), "rtt": self._pulses.rtt_s})
             again, stops = self._residence.tick(now)
             for body in again:
                 self._say(body)
@@ -418,6 +399,10 @@ class NodeService:
                 self._dropping = asyncio.ensure_future(self._drop())
             await asyncio.sleep(self._interval_s)
 
+    def _send_pulse(self, now: float, **more: Any) -> None:
+        pulse = {"life": self._life, "n": self._pulses.next(now), "echoed": self._pulses.echoed, **more}
+        self._datagrams.send(pulse, self._pulse_to, pulse_context(self._residence.run, self._client))
+
     def _echo_context(self) -> bytes:
         """Of what the client of the present run answers this service; empty: there is none."""
         run = self._residence.run
@@ -425,17 +410,12 @@ class NodeService:
 
     def _on_echo(self, echo: dict[str, Any], source: tuple[str, int], sender: bytes) -> None:
         number, ack = echo.get("n"), echo.get("ack")
-        if not isinstance(number, int) or not isinstance(ack, int) or not self._echoed < number <= self._pulses:
-            return  # an answer to an older pulse came first
-        self._echoed = number
         now = time.monotonic()
-        self._rtt_s = now - self._sent_at.pop(number, now)
+        if not isinstance(ack, int) or not self._pulses.echo(number, now):
+            return
         self._residence.heard(self._residence.run, now)
         self._residence.acknowledged(self._residence.run, ack)
-        # the client may have given this node up while the way was broken, which Dask would find out much later
-        self._unknown = 0 if echo.get("known") else self._unknown + 1
-        if self._unknown == UNKNOWN_ECHOES and self._worker.connected:
-            self._unknown = 0
+        if self._pulses.cut_off(known=bool(echo.get("known")), connected=self._worker.connected):
             self._dropping = asyncio.ensure_future(self._drop())
 
     async def _drop(self) -> None:
