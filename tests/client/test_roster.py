@@ -112,4 +112,8 @@ def test_hints_fit_the_reason(names: dict[str, str]) -> None:
     assert not arrivals.dask_says("Couldn't gather 1 keys, rescheduling")
     arrivals.joined("127.0.0.3")
     assert "does not answer" in arrivals.absence("n3")
-    assert arrivals.dask_says(text.replace("127.0.0.3:", "[fd79::9]:")).startswith("the service at fd79::9 has other keys")
+    scan = "Listener on 'tls://10.0.0.1:8786': TLS handshake failed with remote 'tls://[fd79::9]:51436': Stream is closed"
+    assert arrivals.dask_says(scan) == (
+        "fd79::9 has connected without the keys of this machine, and was refused; if it is a node: "
+        "copy /home/pi/.fission/keys to it, then: sudo service fission restart"
+    )

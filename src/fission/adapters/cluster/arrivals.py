@@ -51,8 +51,11 @@ class Arrivals:
             return ""
         ip = canonical(found["host"].strip("[]"))
         identity = self._who.recognise(ip, "")
-        name = f"node {identity.name} ({ip})" if isinstance(identity, Identity) else f"the service at {ip}"
-        return f"{name} has other keys than this machine, or does not encrypt: copy {self._keys} to it, then: sudo service fission restart"
+        remedy = f"copy {self._keys} to it, then: sudo service fission restart"
+        if isinstance(identity, Identity):
+            return f"node {identity.name} ({ip}) has other keys than this machine, or does not encrypt: {remedy}"
+        # A port scan and a node with other keys look alike here: both connections end in the middle of the handshake.
+        return f"{ip} has connected without the keys of this machine, and was refused; if it is a node: {remedy}"
 
     def absence(self, node: str) -> str:
         """Return what to do about a node that is not there; empty: the user has been notified of that already. May block."""
