@@ -16,15 +16,16 @@ from typing import Any
 from fission.adapters.zmq_desk import ZmqDesk
 from fission.client.accounts import Accounts
 from fission.client.bundles import Addresses, Bundles
-from fission.client.deaths import failed_job, outcome_of
+from fission.client.deaths import outcome_of
 from fission.client.event_log import EventLog
-from fission.client.failure_reports import FailureReports
 from fission.client.history import History
 from fission.client.inbox import Inbox
+from fission.client.job_reports import JobReports
 from fission.client.keeping import Keeper
 from fission.client.node_watch import NodeWatch
 from fission.client.places import Places
 from fission.client.processes import Processes
+from fission.client.resuming import Found, Resuming
 from fission.client.standing import Standing
 from fission.client.summary import JobSummary
 from fission.client.switchboard import Switchboard
@@ -91,7 +92,7 @@ class Conductor:
             nodes: that are expected.
             gather_s: seconds after which the network starts without those that are not up; None: never.
             on_console: called with (what, job, lines) of what happens to jobs with consoles, and of each job's end.
-            history: of the run that is to be gone on with.
+            history: of the run that is resumed; None: it is a new one.
             The rest: as in `fission.client.simulate`.
         """
         self._network = network
@@ -107,14 +108,12 @@ class Conductor:
         self._supervisor = Supervisor(
             plans, self.places.place, restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s
         )
-        self._warned: set[tuple[int, Any]] = set()  # job and subject of warnings that are shown once
         self._lines = Switchboard(network, self._supervisor, desk, addresses)
         self.processes = Processes(self.incarnation)
         self._standing = Standing(network, engine, self.processes)
         self._inbox = Inbox(engine, desk, self.incarnation)
         self.hearers = self._inbox.hearers
-        self._living: set[tuple[int, int]] = set()  # lives that nodes had when they joined
-        self._failures = FailureReports()
+        self._reports = JobReports(self._names, on_console)
         self._bundles: Bundles | None = None
         self._log = EventLog(self._report)
         self._keeper = Keeper(store, self.command, self._report, self._note_stored)
@@ -127,9 +126,8 @@ class Conductor:
         self.over = asyncio.Event()
         self.all_started = asyncio.Event()
         self.on_launch: Callable[[int], None] = lambda job: None
-        self._history = history
-        if history is not None:
-            self._recall(history)
+        self._resuming = Resuming(history)
+        self._resuming.restore(self._supervisor, addresses, self._lines, self.jobs)
 
     def _report(self, kind: str, text: str) -> None:
         (self.observer.warning if kind == "warning" else self.observer.notice)(text)
@@ -138,29 +136,19 @@ class Conductor:
         self._log.write({"what": "Stored", "job": job})
         self._log.sync(then)
 
-    def _recall(self, history: History) -> None:
-        self._supervisor.resume(history.story)
-        self._addresses.recall(history.story.lives, history.addresses)
-        self._lines.ends.update({job: dict(ends) for job, ends in history.ends.items()})
-        for job, (incarnation, _) in history.story.lives.items():
-            self.jobs[job].restarts = incarnation - 1
-            if job in history.story.finished:
-                self.jobs[job].outcome = "finished"
-
-    async def _go_on(self) -> None:
-        """All nodes that will come are there: what should run and does not is started anew."""
+    async def _start(self) -> None:
+        """The nodes are there: launch what should run and does not."""
         missing = []
-        story = self._history.story if self._history is not None else None
-        for job, (incarnation, _) in story.lives.items() if story is not None else ():
-            if self._supervisor.state(job) is JobState.FINISHED:
+        for job, incarnation, how in self._resuming.found(self._supervisor, self._lines):
+            if how is Found.FINISHED:
                 self._lines.send_ends(job)
-            elif (job, incarnation) in self._living:
+            elif how is Found.RUNNING:
                 self.processes.started(job, incarnation, self._supervisor.life(job)[1])
                 self._standing.progress.started(job, time.monotonic())
                 self._standing.progress.ready(job, time.monotonic())
                 # the earlier client may have had another address
                 self.command(job, {"do": "client", "address": self._addresses.client_for(self._supervisor.life(job)[1])})
-            elif job in self._lines.ends:
+            elif how is Found.ENDED:
                 await self._end_for(job, incarnation)
             else:
                 missing.append(job)
@@ -221,7 +209,7 @@ class Conductor:
         try:
             await work
         except Exception as why:
-            # an error of an observer must not leave the network running with nobody looking: it is stopped in order
+            # an error of an observer must not leave the network running unwatched: it is stopped in order
             self.error = self.error or why
             self.observer = Observer()
             self._decide(1, "the client failed", "")
@@ -230,7 +218,7 @@ class Conductor:
         gathered = self._log.began + self._gather_s if self._gather_s is not None and not self._started else None
         moments = [
             moment
-            for moment in (self._supervisor.due, self._nodes.due, self._failures.due, self._standing.progress.due, gathered)
+            for moment in (self._supervisor.due, self._nodes.due, self._reports.failures.due, self._standing.progress.due, gathered)
             if moment is not None
         ]
         return max(0.0, min(moments) - time.monotonic()) if moments else None
@@ -258,14 +246,14 @@ class Conductor:
         elif isinstance(event, NodeGone):
             self.processes.gone(event.name)
             if not self.stopping and self.places.local(event.name):
-                # the client's own node: nobody starts it again, and no other one takes local jobs
+                # the client's own node is not started again, and no other one takes local jobs
                 self.observer.warning(f"node {event.name} is lost: {event.reason}")
                 self._decide(EXIT_FAILED, f"node {event.name} is lost: {event.reason}", "")
                 return
             await self._on_nodes(self._nodes.gone(event))
 
     async def _tick(self) -> None:
-        self._failures.tick(time.monotonic(), self.observer)
+        self._reports.failures.tick(time.monotonic(), self.observer)
         await self._standing.end_stalled()
         await self._on_nodes(self._nodes.tick())
         if self._started:
@@ -273,7 +261,7 @@ class Conductor:
 
     async def _on_joined(self, event: NodeJoined) -> None:
         new = self.places.joined(event)
-        self._living.update(event.lives)
+        self._resuming.joined(event.lives)
         for job, life in event.lives:
             if life < self.incarnation(job):  # moved by an earlier client, which may not have lived to stop this one
                 await self._engine.stop(job, life, NodeName(event.name), grace=0)
@@ -293,7 +281,7 @@ class Conductor:
             self._started = True
             here = all(map(self.up, self.places))
             self.observer.nodes_ready(self.nodes(), {} if here else await asyncio.to_thread(self._absences))
-            await self._go_on()
+            await self._start()
 
     def _absences(self) -> dict[str, str]:
         """Each node that is not up, with what to do about it."""
@@ -317,7 +305,7 @@ class Conductor:
             self._lines.said_hello(word.job, word.incarnation, body.get("addresses", {}))
             self.processes.said_hello(word.job, word.incarnation, int(body.get("process") or 0))
             self._standing.progress.ready(word.job, time.monotonic())
-            self._failures.ready(word.job, time.monotonic())
+            self._reports.failures.ready(word.job, time.monotonic())
             await self._supervise(JobReady(job=word.job, incarnation=word.incarnation))
         elif what == "replayed":
             if body["incarnation"] > 1:  # the first one was sent what it had not been there for
@@ -333,10 +321,7 @@ class Conductor:
         elif what == "typed":
             self._on_console(what, word.job, body["lines"])
         elif what == "warning":
-            once = (word.job, body.get("once"))
-            if once[1] is None or once not in self._warned:
-                self._warned.add(once)
-                self.observer.warning(f"{self._names[word.job]}: {body['text']}")
+            self._reports.warning(word.job, body, self.observer)
         elif what == "need":
             name = f"{int(body['generation'])}.{int(body['block'])}"
             pieces = self._keeper.pieces(word.job, int(body["generation"]), int(body["block"]))
@@ -344,7 +329,7 @@ class Conductor:
         elif self._keeper.hears(what):
             self._keeper.take(word)
         else:
-            log.warning("%s says %r, which nobody understands", self._names.get(word.job), what)
+            log.warning("%s says %r, which no part of the client understands", self._names.get(word.job), what)
 
     async def _on_exited(self, event: JobExited) -> None:
         newest = event.incarnation == self._supervisor.life(event.job_id)[0]
@@ -370,7 +355,7 @@ class Conductor:
             self._standing.progress.ended(event.job_id)
             summary = self.jobs[event.job_id]
             summary.outcome = "killed" if self.stopping and not event.report and event.code else outcome
-            self._tell_end(event.job_id, summary.outcome, error)
+            self._reports.ended(event.job_id, summary.outcome, error, time.monotonic(), self.observer)
         self.processes.ended(event.job_id, event.incarnation)
         if ended and not self.stopping:
             await self._end_for(event.job_id, event.incarnation)
@@ -382,19 +367,6 @@ class Conductor:
         """A job had ended, and its process died before its consumers had taken note: the client tells them in its place."""
         self._lines.send_ends(job)
         await self._supervise(JobEnded(job=job, incarnation=incarnation))
-
-    def _tell_end(self, job: int, outcome: str, error: str | None) -> None:
-        name = self._names[job]
-        if error is not None and outcome == "failed":
-            log.error("%s failed: %s", name, error)
-            if not error.startswith("its process was killed"):
-                self._failures.failed(name, job, error, time.monotonic())
-            return
-        self._on_console("ended", job, 0)
-        log.info("%s %s", name, outcome)
-        self.observer.job_ended(name, job, outcome)
-        if outcome == "ended":
-            self.observer.warning(f"{name} returned None and has outputs: it has ended, and the jobs behind it are not told")
 
     # what is to be done
 
@@ -475,6 +447,4 @@ class Conductor:
     def end(self) -> None:
         """The jobs are stopped: report what was held back, and at the very end the failure that is the reason, if one is."""
         code, reason, error = self.result or (0, "", "")
-        name = failed_job(reason)
-        number = next((job for job, known in self._names.items() if known == name), 0)
-        self._failures.end(name, number, error if code == EXIT_FAILED else "", self.observer)
+        self._reports.end(code, reason, error, self.observer)

@@ -444,7 +444,7 @@ class PythonHost:
     def _send(self, result: Any, heads: list[int] | None) -> None:
         if result is None:
             self._over = report.ENDED
-            log.warning("%s returned None and has outputs: it ends here, and the jobs behind it are not told", self._job.name)
+            log.warning("%s returned None and has outputs: it ends here, and the jobs after it are not notified", self._job.name)
             return
         payloads = self._results_out.payloads(result)
         flags = self._finished_head if self._job.finished else 0
