@@ -256,6 +256,7 @@ def test_an_executable_as_sink(fission: CommandLine, job: str) -> None:
     )
     assert (fission.root / "net/simulation/2/kept.txt").read_text().split() == ["1", "2", "3", "4", "5"]
     assert printed(done.stdout, f"{job} 2") == ["done"]
+    assert re.search(rf"^  {job} 2 +finished +5 compute blocks$", done.stdout, re.MULTILINE), done.stdout  # the last ones too
 
 
 def test_three_executables_in_a_row(fission: CommandLine) -> None:

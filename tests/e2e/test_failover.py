@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from typing import Any
 from unittest import mock
 
@@ -620,6 +621,42 @@ def test_twice_the_same_failure_ends_the_network_and_its_traceback_is_the_last_t
     assert len(re.findall("^Failover: ", done.stderr, re.MULTILINE)) <= 1  # none if it never was ready again
     assert "Warning: Broken 1 is not started again: it failed twice in the same way " in done.stderr
     assert len(done.stdout.splitlines()) <= 5  # the network, its jobs, one failover with its heading
+
+
+#: Sources that fail in the same way three times, each time some blocks further on.
+FURTHER = {
+    "generator": """
+        def run(self):
+            yield from range(10 * self.life)
+            if self.life < 4: raise OSError('no microphone')""",
+    "run": """
+        def run(self):
+            self.number += 1
+            if self.number == 10 * self.life:
+                if self.life < 4: raise OSError('no microphone')
+                self.finish()
+            return self.number""",
+}
+
+
+@pytest.mark.parametrize(("kind", "head"), [("generator", False), ("generator", True), ("run", False), ("executable", False)])
+def test_the_same_failure_further_on_is_another_one_for_sources_too(fission: CommandLine, kind: str, head: bool) -> None:
+    """A microphone may fail in the same way once a week."""
+    count = "n=$(cat ../lives 2>/dev/null || echo 0); n=$((n + 1)); echo $n >../lives\n"
+    script = count + "i=0; while [ $i -lt $((10 * n)) ]; do i=$((i + 1)); echo $i; done >$2; [ $n -ge 4 ]\n"
+    setup = f"""
+        HEAD = {head}
+        def setup(self):
+            self.number = 0
+            self.life = int(subprocess.check_output(['sh', '-c', {count + "echo $n"!r}]))"""
+    python = f"class Fails(PythonJob):{textwrap.indent(textwrap.dedent(setup + FURTHER.get(kind, '')), '    ')}\n"
+    program = "class Fails(ExecutableJob):\n    EXECUTABLE = 'sh'\n    PARAMETERS = 'script.sh'\n    DEPENDENCIES = 'net/source'\n"
+    listed = "Fails(outputs=[JSONPipe(1)]), Total(inputs=[JSONPipe(1)])"
+    jobs = "import subprocess\n\n" + (program if kind == "executable" else python)
+    fission.project(project_of(listed, jobs, extra="RESTARTS = 3") | {"net/source/script.sh": script})
+    done = finish(fission.start("net", "simulate"), fission.root, 0)
+    assert re.search(r"^  Fails 1 +finished .* 3 restarts$", done.stdout, re.MULTILINE), done
+    assert "is not started again" not in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["source", "setup of a source", "sink", "setup of a sink"])

@@ -45,6 +45,8 @@ class ExecutableHost(ExecutableOutputs):
                 self._numbered.set()
             self._exchange.start()  # before the executable, whose first block may come at once
             self._program.start()
+            if self._job.is_source:
+                self._exchange.begun = True
             self._feed_inputs(self._program)
             self._end_inputs()
             self._await_end(self._program)

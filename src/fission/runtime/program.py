@@ -274,6 +274,7 @@ class Program:
             while intake.unread and not self.over.wait(UNREAD_S):
                 pass
             intake.ended = not self.over.is_set()
+            self._owner.has_read()  # the last blocks too: they count as done before the program can end
         except BrokenPipeError:
             # it reads no more: take what comes, so that its other pipes go on. One that was killed has not chosen to stop reading
             if not self.over.wait(TERM_S):

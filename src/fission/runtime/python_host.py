@@ -96,6 +96,7 @@ class PythonHost:
                 first = self._keeper.begin(self._generation, 1)
                 exchange.begin(first)
                 self._number = first - 1
+            exchange.begun = True
             yield from self._source_turns()
         else:
             yield from self._connector_turns()
