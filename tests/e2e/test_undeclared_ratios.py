@@ -180,3 +180,20 @@ def test_an_old_network_in_xml_runs_as_it_is(fission: CommandLine, count: int) -
     kept = (fission.root / "net/simulation/3/kept").read_bytes()
     assert kept == b"".join(b"%04d" % (number % 10000) for number in range(0, 20000, 10)), done
     assert (done.stdout + done.stderr).count(WARNING) == 1, done
+
+
+@pytest.mark.parametrize("kind", ["decimator", pytest.param("doubler", marks=[pytest.mark.slow, pytest.mark.soak])])
+def test_its_source_begins_again(fission: CommandLine, kind: str) -> None:
+    """A new generation, before which the program has to answer what it was given: one that cannot shows then what it is."""
+    stage = stage_of(fission, kind, "Forgetful(3000, pace=0, ")
+
+    async def script(stage: Stage) -> None:
+        await stage.rows(TURNS + 50)
+        stage.kill_job(1)
+
+    ran = stage.run(script)
+    assert ran.summary.exit_code == 0, ran
+    wanted = given_by(kind, 3000)
+    found = column(ran.result)
+    assert found[-len(wanted) :] == wanted, ran
+    assert len(warnings(stage)) == 1, ran
