@@ -73,9 +73,9 @@ class RatioWatch:
             return
         self._warned = True
         self._warn(
-            f"{self._job.name} {self._counts}: it does not give one block for one, and its RATIO is not set. It continues as with "
-            "RATIO = None: blocks that it has read are lost if it is killed; counted. Set RATIO to what it does (an int or a "
-            "fractions.Fraction), or to None to silence this"
+            f"it does not give one block for one, and its RATIO is not set: until this was noticed, it {self._counts}. It continues as "
+            "with RATIO = None: if it is killed, blocks that it has read and not answered are lost, and counted. Set RATIO to what the "
+            "program does (an int or a fractions.Fraction), or to None if that varies"
         )
 
     def look(self, owed: int, *, full: bool) -> RatioError | None:
