@@ -1,6 +1,6 @@
 """Whether a place on the disk is ours: what another user of this machine can change is neither run nor believed.
 
-Of a path every component counts, as `sshd` has it for the files of a user: whoever may write to one of them can put something else into the
+Of a path every component counts, as `sshd` has it for the files of a user: who may write to one of them can put something else into the
 place of what is below. A folder that everybody may write to is only harmless with the sticky bit (as /tmp has it), because there
 everybody can remove what is his own only.
 """
@@ -22,7 +22,7 @@ _GROUP = stat.S_IWGRP
 
 
 def stranger(path: Path) -> str:
-    """Return who besides us and root can change what is at a path, as a clause; empty: nobody. What does not exist yet is nobody's.
+    """Return who besides us and root can change what is at a path, as a clause; empty: no one can. What does not exist yet has no owner.
 
     Raises:
         OSError: a folder above it cannot be looked at.
@@ -60,7 +60,7 @@ def check(path: Path, what: str, advice: str) -> None:
 
 
 def safe_parent(folder: str) -> bool:
-    """Whether nobody but us and root can replace what we make in a folder."""
+    """Whether only we and root can replace what we make in a folder."""
     try:
         return not stranger(Path(os.path.realpath(folder), "new"))
     except OSError:
@@ -86,7 +86,7 @@ def _stranger(path: Path, found: os.stat_result, *, last: bool) -> str:
 
 
 def _own_group(number: int) -> bool:
-    """Whether a group is root's, or nobody's but ours: many systems give each user such a group, and let it write by default."""
+    """Whether a group is root's, or has no member but us: many systems give each user such a group, and let it write by default."""
     if number == 0:
         return True
     with contextlib.suppress(KeyError):
@@ -96,7 +96,7 @@ def _own_group(number: int) -> bool:
 
 
 def _unmapped(number: int) -> bool:
-    """Whether this is how a container shows users that it does not have, to which nobody in it can change."""
+    """Whether this is how a container shows users that it does not have, to which no user in it can change."""
     with contextlib.suppress(OSError, ValueError):
         whole = Path("/proc/self/uid_map").read_text().split() == ["0", "0", str(2**32 - 1)]
         return not whole and number == int(Path("/proc/sys/kernel/overflowuid").read_text())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fission.adapters.cluster.arrivals import Arrival, Arrivals
+from fission.adapters.cluster.arrivals import Arrivals, ArrivalState
 from fission.adapters.cluster.members import Identity
 from fission.adapters.cluster.register import Register
 from fission.client.roster import Roster
@@ -98,9 +98,9 @@ def test_hints_fit_the_reason(names: dict[str, str]) -> None:
         "node n5 is not there: its host name cam5.local is not known on this machine; "
         "enter it in /etc/hosts, or write its address into NODES"
     )
-    arrivals.note("127.0.0.2", Arrival.CONNECTED)
+    arrivals.note("127.0.0.2", ArrivalState.CONNECTED)
     assert arrivals.absence("n2") == "node n2 is still starting; it takes part as soon as it is ready"
-    arrivals.note("127.0.0.2", Arrival.REFUSED, "n2")  # other versions, an unwritable folder, another client's
+    arrivals.note("127.0.0.2", ArrivalState.REFUSED, "n2")  # other versions, an unwritable folder, another client's
     assert not arrivals.absence("n2"), "a warning has said it"
     text = "Listener on 'tls://10.0.0.1:8786': TLS handshake failed with remote 'tls://127.0.0.3:51436': [SSL: TLSV1_ALERT_UNKNOWN_CA]"
     assert arrivals.dask_says(text) == (

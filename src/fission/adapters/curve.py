@@ -101,7 +101,7 @@ class Guard:
             socket.setsockopt(zmq.HANDSHAKE_IVL, int(PATIENCE_S * 1000))
             if self._keys is not None:
                 socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN)
-                socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # nobody is admitted when nobody answers
+                socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without an answer, no connection is admitted
                 self._own(socket, self._keys)
                 socket.setsockopt(zmq.CURVE_SERVER, 1)
             self._listeners += 1
@@ -282,10 +282,10 @@ def _received(descriptor: int, endpoint: bytes) -> int:
     """Bytes that have come over a connection; 0 if the system does not tell."""
     with _connection(descriptor, endpoint) as connection:
         try:
-            told = b"" if connection is None else connection.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_INFO, _INFO_BYTES)
+            info = b"" if connection is None else connection.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_INFO, _INFO_BYTES)
         except OSError:
-            told = b""
-        return int.from_bytes(told[_RECEIVED:_INFO_BYTES], sys.byteorder)
+            info = b""
+        return int.from_bytes(info[_RECEIVED:_INFO_BYTES], sys.byteorder)
 
 
 def _hang_up(descriptor: int, endpoint: bytes) -> None:

@@ -72,7 +72,7 @@ def run_job(body: str) -> None:
 
 
 class _Scheduler(Scheduler):
-    """Without Dask's web pages, which would ask nobody for keys."""
+    """Without Dask's web pages, which would not ask for keys."""
 
     def start_http_server(self, *args: Any, **options: Any) -> None:
         """Called by Dask."""
@@ -172,7 +172,7 @@ class DaskCluster:
 
     def lost(self, addresses: Iterable[str]) -> None:
         for address in addresses:
-            if address not in self._scheduler.workers:  # gone already, or no more than somebody's claim
+            if address not in self._scheduler.workers:  # gone already, or only claimed to be one
                 continue
             removal = asyncio.ensure_future(self._scheduler.remove_worker(address, stimulus_id="fission-lost"))
             self._background.add(removal)
@@ -286,7 +286,7 @@ async def serve(
 
 
 class _Worker(Worker):
-    """Ends its process at once when it ends: a job may still run in its thread, and nothing that it does counts any more.
+    """Ends its process at once when it ends: a job may still run in its thread, and nothing that it does counts from then on.
 
     It has none of Dask's web pages.
     """

@@ -51,7 +51,7 @@ class Datagrams(asyncio.DatagramProtocol):
         hears: Callable[[], bytes],
     ) -> None:
         """Args: on_message: called with each authentic message, where it came from, and its sender's name. sealing: makes and opens
-        datagrams. sender: name of this one, which nobody else has. hears: gives the context that what is for this one has now;
+        datagrams. sender: name of this one, which is unique. hears: gives the context that what is for this one has now;
         empty: nothing is.
         """
         self._on_message = on_message
@@ -93,7 +93,7 @@ class Datagrams(asyncio.DatagramProtocol):
             self._refuse(addr[0])
             return
         if not context or not self._sealing.meant(data, context):
-            return  # of another run, or on another way: too late, or somebody has sent it back
+            return  # of another run, or on another way: too late, or sent back
         opened = self._sealing.open(data, context)
         if opened is None:
             self._refuse(addr[0])

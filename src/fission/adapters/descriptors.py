@@ -41,7 +41,7 @@ def needed(jobs: int) -> int:
 
 
 def comfortable(jobs: int) -> int:
-    """Open files with which it runs, whoever connects to its ports."""
+    """Open files with which it runs, however many clients connect to its ports."""
     return needed(jobs) + STRANGERS
 
 

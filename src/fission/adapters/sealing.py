@@ -1,10 +1,10 @@
-"""Datagrams between machines that nobody else can make, change, read or send elsewhere: ChaCha20-Poly1305 with the network's pulse key.
+"""Datagrams that only the machines of the network can make, change, read or redirect: ChaCha20-Poly1305 with the network's pulse key.
 
 ``b"\x01" context(8) sender(8) counter(8) salt(16) ciphertext tag(16)``. Senders share one key and know nothing of each other, so each
 datagram gets a key of its own: the BLAKE2b hash of a random salt under the shared key. The nonce is the counter, which is not secret, but
 cannot be changed.
 
-A context is what both sides know without being told: which way, from whom, to whom, in which run (`context_of` in
+A context is what both sides know without sending it: which way, from whom, to whom, in which run (`context_of` in
 fission.protocol.replay). All of it is authenticated, and a short digest of it stands in front, by which a receiver sees at once what is
 not for it: who has recorded a datagram cannot use it on another way, for another receiver or in another run.
 
@@ -70,7 +70,7 @@ def seal(keys: HasPulseKey | None, payload: bytes, counter: int, sender: bytes, 
         keys: the network's; None: plain.
         payload: at most `MAX_PAYLOAD` bytes.
         counter: grows with each datagram of a sender.
-        sender: `SENDER_BYTES` bytes that nobody else has.
+        sender: `SENDER_BYTES` bytes that are unique to it.
         context: what the receiver must know too.
 
     Raises:

@@ -24,7 +24,7 @@ from fission.client.job_reports import JobReports
 from fission.client.keeping import Keeper
 from fission.client.node_watch import NodeWatch
 from fission.client.places import Places
-from fission.client.processes import Processes
+from fission.client.processes import JobProcesses
 from fission.client.resuming import Found, Resuming
 from fission.client.standing import Standing
 from fission.client.summary import JobSummary
@@ -109,7 +109,7 @@ class Conductor:
             plans, self.places.place, restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s
         )
         self._lines = Switchboard(network, self._supervisor, desk, addresses)
-        self.processes = Processes(self.incarnation)
+        self.processes = JobProcesses(self.incarnation)
         self._standing = Standing(network, engine, self.processes)
         self._inbox = Inbox(engine, desk, self.incarnation)
         self.hearers = self._inbox.hearers

@@ -22,7 +22,7 @@ from fission.project.shipping import copy_dependencies
 log = logging.getLogger("fission.client")
 
 
-#: Held by the client that runs the network; only its owner can open it, so nobody else can lock it.
+#: Held by the client that runs the network; only its owner can open it, so no other user can lock it.
 LOCK_FILE = ".fission-lock"
 
 

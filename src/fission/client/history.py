@@ -54,13 +54,13 @@ def read_history(folder: Path, plans: Sequence[JobPlan]) -> History:
     if not entries:
         raise UserError(f"{path} is damaged, or of another version of FISSION: none of its lines is whole; {CURE}")
     try:
-        told = _told(entries, {plan.job: plan for plan in plans}, folder)
+        history = _from_entries(entries, {plan.job: plan for plan in plans}, folder)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as why:
         raise UserError(f"{path} is of another version of FISSION ({type(why).__name__}: {why}); {CURE}") from None
-    return replace(told, torn_bytes=torn_bytes)
+    return replace(history, torn_bytes=torn_bytes)
 
 
-def _told(entries: Iterable[dict[str, Any]], plans: Mapping[int, JobPlan], folder: Path) -> History:
+def _from_entries(entries: Iterable[dict[str, Any]], plans: Mapping[int, JobPlan], folder: Path) -> History:
     lives: dict[int, tuple[int, str]] = {}
     finished: set[int] = set()
     generations: dict[int, int] = {}

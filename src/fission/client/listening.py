@@ -69,7 +69,7 @@ def check_ports(loaded: LoadedNetwork, ip: str) -> None:
     port = loaded.config.port
     for kind, offset in SOCKETS:
         if kind is socket.SOCK_STREAM and offset == 0 and loaded.config.cluster is not None:
-            continue  # the scheduler of somebody else may be there
+            continue  # the scheduler of another program may be there
         try:
             with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, kind) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(kind is socket.SOCK_STREAM))

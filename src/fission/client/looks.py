@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from fission.client.processes import Processes
+from fission.client.processes import JobProcesses
 from fission.client.requests import Connection, Requests
 from fission.core.network import Network
 from fission.errors import UnknownNameError, UserError
@@ -51,7 +51,7 @@ class Run(Protocol):
         """The jobs that make no progress: ``seconds``, ``reason``."""
 
     @property
-    def processes(self) -> Processes:
+    def processes(self) -> JobProcesses:
         """Of its jobs."""
 
     @property

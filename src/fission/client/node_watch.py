@@ -69,13 +69,13 @@ class NodeWatch:
         instructions += self._liveness.handle(event, now)
         found: list[NodeUp | NodeLost] = []
         while instructions:
-            told = instructions.pop(0)
-            if isinstance(told, liveness.Up):
-                found.append(NodeUp(node=told.node))
-            elif isinstance(told, liveness.Lost):
-                gone = self._gone.pop((told.node, told.incarnation), None)
-                reason = told.reason if gone is None else gone.reason
-                found.append(NodeLost(node=told.node, reason=reason, on_purpose=gone is not None and gone.on_purpose))
-            elif self._engine.stopped(NodeName(told.node)):
-                instructions += self._liveness.handle(liveness.Stopped(told.node), now)
+            instruction = instructions.pop(0)
+            if isinstance(instruction, liveness.Up):
+                found.append(NodeUp(node=instruction.node))
+            elif isinstance(instruction, liveness.Lost):
+                gone = self._gone.pop((instruction.node, instruction.incarnation), None)
+                reason = instruction.reason if gone is None else gone.reason
+                found.append(NodeLost(node=instruction.node, reason=reason, on_purpose=gone is not None and gone.on_purpose))
+            elif self._engine.stopped(NodeName(instruction.node)):
+                instructions += self._liveness.handle(liveness.Stopped(instruction.node), now)
         return found

@@ -220,7 +220,7 @@ class OneRun:
                 tasks.append(asyncio.create_task(conductor.run(bundles)))
                 tasks += [asyncio.ensure_future(work) for work in self._companions(engine, conductor)]
                 await self._until_over(conductor, duration)
-            reserve.release()  # what is written at the end can be, whoever has taken all other descriptors
+            reserve.release()  # what is written at the end can be, even if all other descriptors are taken
             await self._stop_all(engine, conductor)
             await self._before_close(engine)
             conductor.end()

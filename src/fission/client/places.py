@@ -63,7 +63,7 @@ class Places:
         self._nodes[name] = dataclasses.replace(self._nodes[name], **known)  # type: ignore[arg-type]  # the adapter's are numbers
 
     def is_measured(self, name: str) -> bool:
-        """Whether a node has told what it measures."""
+        """Whether a node has reported what it measures."""
         return name in self._measured
 
     def local(self, name: str) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 
-class Processes:
+class JobProcesses:
     """The lives that were started and whose end was not told yet.
 
     Attributes:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from fission.client.processes import Processes
+from fission.client.processes import JobProcesses
 from fission.core.network import Network
 from fission.ports import Engine, NodeName
 from fission.protocol.progress import Progress, Stand
@@ -22,7 +22,7 @@ class Standing:
         progress: the machine.
     """
 
-    def __init__(self, network: Network, engine: Engine, processes: Processes) -> None:
+    def __init__(self, network: Network, engine: Engine, processes: JobProcesses) -> None:
         """Args: network: that runs. engine: knows the processes. processes: the newest incarnations."""
         self.progress = Progress({number: job.STALL_TIMEOUT for number, job in network.jobs.items()})
         self._engine, self._processes = engine, processes

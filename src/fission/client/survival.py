@@ -29,7 +29,7 @@ class Loss:
 
     Attributes:
         nodes: that are lost; none: the network as it begins.
-        moved: job -> node, of the jobs that had no place any more and find another.
+        moved: job -> node, of the jobs that had lost their place and find another.
         unplaced: job -> why no node can take it, each as a text.
     """
 

@@ -179,7 +179,7 @@ class SinkFile:
         """The next block is this one: return to it if the file is further, or note that those before it were left out.
 
         Raises:
-            SinkFileError: the file is further, and where that block began is not known any more.
+            SinkFileError: the file is further, and where that block began is no longer known.
         """
         wanted = (generation, first - 1)
         if self.position.block > wanted:

@@ -26,7 +26,7 @@ from fission.pipelines.main_thread import MainThread
 from fission.pipelines.messages import decode, take
 from fission.pipelines.monitoring import Monitor, cluster_ip
 from fission.pipelines.nest import Nest, why
-from fission.pipelines.slots import Doing, Slots
+from fission.pipelines.slots import CurrentJob, Slots
 from fission.pipelines.store_host import Rendezvous, SharedStore, host
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ class Broker:
             else:
                 self.logger.warning("Worker process %s could not reach the Router: %s", one["pid"], why(one["status"]))
 
-    def _tell(self, client: ApiClient, process: str, doing: Doing | None, error: str, *, dead: bool, node: str = "") -> bool:
+    def _tell(self, client: ApiClient, process: str, doing: CurrentJob | None, error: str, *, dead: bool, node: str = "") -> bool:
         message = {"command": "process ended", "broker": self._name, "process": process, "dead": dead, "error": error}
         if doing is not None:
             message |= {"job": doing.job, "attempt": doing.attempt, "node": node}
@@ -277,7 +277,7 @@ class Broker:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
 
-    def _kill(self, slot: int, doing: Doing) -> None:
+    def _kill(self, slot: int, doing: CurrentJob) -> None:
         still = self._slots.doing(slot)
         if still is not None and (still.job, still.attempt, still.since) == (doing.job, doing.attempt, doing.since):
             self._processes[slot].killed = True
@@ -397,7 +397,7 @@ class Broker:
                 self.logger.info("Job %s (%s) was cancelled", doing.job, doing.worker)
                 self._kill(slot, doing)
 
-    def _running(self) -> list[tuple[int, Doing | None]]:
+    def _running(self) -> list[tuple[int, CurrentJob | None]]:
         return [(process.pid, self._slots.doing(slot)) for slot, process in enumerate(self._processes) if process.pid > 0]
 
 

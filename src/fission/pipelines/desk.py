@@ -196,7 +196,7 @@ class Desk:
         self.work.waiting.add(row.pipeline, row.priority)
 
     def _retry_failed(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
-        """Newest first, so that whoever asks on with ``before`` comes to an end even if some fail again at once."""
+        """Newest first, so that a client that continues with ``before`` comes to an end even if some fail again at once."""
         self.work.flush(self._monotonic(), store_only=True)
         failed = self._store.listed(["failed"], take(message, "before", int, 0) or None, RETRIED)
         for row in failed:

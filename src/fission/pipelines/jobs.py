@@ -118,14 +118,14 @@ class JobRunner:
             result = worker.process(given)
             self._store.save({**info, "worker_result": result})
         except BaseException as error:  # SystemExit and the like, too: a job must not end its process
-            line, text = told(error, __file__)
+            line, text = error_texts(error, __file__)
             return self._scrub(line), self._scrub(text)
         finally:
             self._slots.end(self._slot)
         return None
 
 
-def told(error: BaseException, ours: str) -> tuple[str, str]:
+def error_texts(error: BaseException, ours: str) -> tuple[str, str]:
     """An exception for the user: one line, and the traceback without the frames of the file *ours* above it."""
     if isinstance(error, StoreRaised):  # in another process, which has written it down
         return str(error.args[0]), str(error.args[1])

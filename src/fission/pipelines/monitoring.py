@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from fission.pipelines.errors import StoreRaised
-from fission.pipelines.slots import Doing
+from fission.pipelines.slots import CurrentJob
 
 #: Seconds in which the machine is looked at; the thread that does so has time.
 _LOOK_S = 0.1
@@ -76,7 +76,7 @@ class Monitor:
         self._processes = Processes()
         self._thread: threading.Thread | None = None
 
-    def begin(self, store: Any, running: Sequence[tuple[int, Doing | None]], scrub: Callable[[str], str]) -> None:
+    def begin(self, store: Any, running: Sequence[tuple[int, CurrentJob | None]], scrub: Callable[[str], str]) -> None:
         """Look and save once; a warning if the store is still busy with the last time.
 
         Args:
@@ -89,7 +89,7 @@ class Monitor:
         self._thread = threading.Thread(target=self._save, args=(store, running, scrub), name="monitoring", daemon=True)
         self._thread.start()
 
-    def _save(self, store: Any, running: Sequence[tuple[int, Doing | None]], scrub: Callable[[str], str]) -> None:
+    def _save(self, store: Any, running: Sequence[tuple[int, CurrentJob | None]], scrub: Callable[[str], str]) -> None:
         try:
             self._processes.forget_others({os.getpid(), *(pid for pid, _ in running)})
             mine = self._processes.data(os.getpid(), "broker") or {}
@@ -110,7 +110,7 @@ class Processes:
     def __init__(self) -> None:
         self._known: dict[int, psutil.Process] = {}
 
-    def data(self, pid: int, kind: str, doing: Doing | None = None) -> dict[str, Any] | None:
+    def data(self, pid: int, kind: str, doing: CurrentJob | None = None) -> dict[str, Any] | None:
         """A process: type, pid, cpu, memory, and the job that it runs; None if it is gone.
 
         ``cpu percent`` is of one CPU, since the last look at this process, at the first one since it was started.

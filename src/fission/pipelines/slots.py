@@ -21,7 +21,7 @@ HEAD = struct.Struct("<QQdI")  # counter before, counter behind, monotonic secon
 
 
 @dataclass(frozen=True, slots=True)
-class Doing:
+class CurrentJob:
     """A job that a process runs.
 
     Attributes:
@@ -80,7 +80,7 @@ class Slots:
 
     # the Broker's end
 
-    def doing(self, slot: int) -> Doing | None:
+    def doing(self, slot: int) -> CurrentJob | None:
         """What the process of this slot does; None: nothing, or it is just changing."""
         at = slot * SIZE
         before, behind, since, length = HEAD.unpack_from(self._memory, at)
@@ -91,7 +91,7 @@ class Slots:
             return None
         try:
             body = json.loads(data)
-            return Doing(body["id"], body["worker"], body["data"], body["timeout"], body["attempt"], since)
+            return CurrentJob(body["id"], body["worker"], body["data"], body["timeout"], body["attempt"], since)
         except (ValueError, KeyError, TypeError):  # it changed while we read
             return None
 

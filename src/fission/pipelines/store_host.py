@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fission.pipelines.errors import DaemonError, StoreRaised
-from fission.pipelines.jobs import told
+from fission.pipelines.jobs import error_texts
 from fission.pipelines.slots import Slots
 
 _LENGTH = struct.Struct("<Q")
@@ -174,7 +174,7 @@ def host(rendezvous: Rendezvous, make: Callable[[], Any], slots: Slots, slot: in
 
 
 def _serve(connection: socket.socket, buffer: bytearray, answer: Callable[[str, Any], bytes]) -> bool:
-    """Take what has come; a worker process that was killed while it sent holds up nobody. False: it is gone."""
+    """Take what has come; a worker process that was killed while it sent does not block the others. False: it is gone."""
     with contextlib.suppress(OSError):
         piece = connection.recv(_PIECE)
         if not piece:
@@ -203,6 +203,6 @@ def _answer(store: Any, failure: str, slots: Slots, slot: int, method: str, argu
     try:
         return pickle.dumps(("returned", getattr(store, method)(argument)))
     except BaseException as error:  # SystemExit and the like, too: a job must not end the store
-        return pickle.dumps(("raised", *told(error, __file__)))
+        return pickle.dumps(("raised", *error_texts(error, __file__)))
     finally:
         slots.end(slot)

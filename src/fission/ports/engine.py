@@ -139,7 +139,7 @@ class Engine(Protocol):
 
         Args:
             name: of the file.
-            pieces: of its content; whatever it raises is told the job, which cannot continue then.
+            pieces: of its content; whatever it raises is reported to the job, which cannot continue then.
         """
         ...
 
@@ -156,7 +156,7 @@ class Engine(Protocol):
         ...
 
     async def look(self, job: JobId, incarnation: int, node: NodeName) -> str:
-        """Return why the kernel does not let a job's process run, as "stopped by a signal"; empty: it does, or nobody knows."""
+        """Return why the kernel does not let a job's process run, as "stopped by a signal"; empty: it does, or that is unknown."""
         ...
 
     async def lost(self, node: NodeName) -> None:

@@ -6,7 +6,7 @@ from fission.errors import FissionError
 
 
 class StoreAway(FissionError):
-    """The Router's database does not take part at the moment: its server restarts, its disk is full, somebody locks it. It may be back."""
+    """The Router's database does not take part at the moment: its server restarts, its disk is full, it is locked. It may be back."""
 
 
 class StoreLost(FissionError):

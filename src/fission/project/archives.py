@@ -22,7 +22,7 @@ from fission.project.shipping import RUN_FOLDERS, dependency_folder, dependency_
 CODE = (".py", ".pyi", ".so")
 #: What Python makes of code, wherever it is used.
 CACHE = "__pycache__"
-#: Of a digest: 128 bits, for which nobody finds other files.
+#: Of a digest: 128 bits, for which finding other files is infeasible.
 DIGEST_CHARACTERS = 32
 #: Folders that are nobody's code.
 LEFT_OUT = frozenset({CACHE, "node_modules", "build", "dist"})

@@ -1,6 +1,6 @@
 """Which connections of a listening socket are closed because too many have not shown yet who they are.
 
-Whoever reaches a port can connect to it as often as he likes, and each connection takes a descriptor of the process. A connection is
+A program that reaches a port can connect to it any number of times, and each connection takes a descriptor of the process. A connection is
 young until the transport itself gives up a handshake that is not complete, `PATIENCE_S` after its start. Of the young ones, a few may be
 silent: the oldest silent ones are closed first, so that who has something to say always gets in. Transports do not tell which connection
 has completed its handshake, only that one has, so who says something without ever completing it is counted, and bounded less strictly.

@@ -20,7 +20,7 @@ if the shell keeps its rule: hand in the pulses that have arrived before the tic
 
 A node of the client's own machine is not judged by silence (`Watch`): where many processes share few processors, silence says only that
 the node had to wait. The kernel reports its death (`Left`), and knows whether its process is stopped: a silent one is asked about with
-`Look`, and lost when the shell answers with `Stopped`. The client's own node is lost by its end alone: nobody could take its place.
+`Look`, and lost when the shell answers with `Stopped`. The client's own node is lost by its end alone: no other node could take its place.
 
 TQ, the quality of the way to a node where nothing measures it: the share of the last 20 expected pulses that arrived in time, times
 255. One pulse is expected every interval; a gap of less than n and a half intervals means n - 1 missing ones. What comes within

@@ -123,9 +123,9 @@ class Outages:
                 self._outages.remove(one)
                 took_s = one.ready_at - one.since
                 moves = tuple(text if count == 1 else f"{text} ({count} times)" for text, count in one.moves.items())
-                told = Failover(what=one.what, why=one.why, moves=moves, seconds=took_s, replayed=one.replayed)
-                self.failovers.append(told)
-                found.append(told)
+                failover = Failover(what=one.what, why=one.why, moves=moves, seconds=took_s, replayed=one.replayed)
+                self.failovers.append(failover)
+                found.append(failover)
         return found
 
     def _announcement(self, one: Outage) -> str:

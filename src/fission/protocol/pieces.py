@@ -1,5 +1,5 @@
 """Messages between machines in small pieces, so that a listener can refuse every frame that is larger: who has not shown the network's
-keys yet makes nobody hold more than one piece.
+keys yet cannot make a receiver hold more than one piece.
 
 A message whose frames all fit travels as it is. Otherwise its first part is a header as of `fission.protocol.frames`, of the kind PIECES,
 with ``count`` frames and ``extra`` bytes in all; the further parts are the frames' lengths (u64 each) and then the frames' bytes,

@@ -16,7 +16,7 @@ from enum import Enum
 
 #: Seconds between the end of STALL_TIMEOUT and the judgement; a job says its counts once a second (`fission.runtime.counts`).
 CONFIRM_S = 1.5
-#: Seconds of silence after which a process is not heard any more; three of those sayings.
+#: Seconds of silence after which a process counts as silent; three of those sayings.
 SILENT_S = 3.0
 
 

@@ -22,7 +22,7 @@ def context_of(*parts: str) -> bytes:
 
 
 def pulse_context(run: str, client: str) -> bytes:
-    """Of what nodes send to a client: the run, and the client's life, which nodes are told when they are enlisted."""
+    """Of what nodes send to a client: the run, and the client's life, which nodes get when they are enlisted."""
     return context_of("pulse", run, client)
 
 

@@ -2,7 +2,7 @@
 
 With a RATIO, an input is released when what came of it is released (`fission.protocol.relay`), so that a new incarnation can feed a new
 program from the first unreleased block. Without one (RATIO = None), and without outputs, a block is done when the program has read it.
-A job whose user has declared no RATIO begins with 1, and goes on without one if its program shows that it does otherwise.
+A job whose user has declared no RATIO begins with 1, and continues without one if its program shows that it does otherwise.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def _used(clock: int) -> float:
 
 
 def _end_threads() -> None:
-    """As Python's exit does first: executors are told to end, then all threads that are not daemons are waited for."""
+    """As Python's exit does first: executors are asked to end, then all threads that are not daemons are waited for."""
     threading._shutdown()  # type: ignore[attr-defined]
 
 

@@ -158,7 +158,7 @@ class Program:
     """
 
     def __init__(self, job: ExecutableJob, folder: str, owner: Owner) -> None:
-        """Make the pipes. Args: job: whose executable. folder: it runs there. owner: is told what happens."""
+        """Make the pipes. Args: job: whose executable. folder: it runs there. owner: is notified of what happens."""
         self._job, self._folder, self._owner = job, folder, owner
         self.intakes = [Intake() for _ in job.inputs]
         self.over = threading.Event()

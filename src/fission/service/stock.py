@@ -34,9 +34,9 @@ class Stock:
         self._verified: dict[str, object] = {}  # by digest: how an archive's files looked when their content was right
 
     def prepare(self) -> None:
-        """Make sure that the root can be written, and that nobody else can change what is in it."""
+        """Make sure that the root can be written, and that no other user can change what is in it."""
         try:
-            check(self.root, "REMOTE_ROOT", ADVICE)  # before anything is made in what may be somebody else's
+            check(self.root, "REMOTE_ROOT", ADVICE)  # before anything is made in what may be another user's
             (self.root / ARCHIVES).mkdir(parents=True, exist_ok=True)
             check(self.root / ARCHIVES, "the folder for code", ADVICE)
             probe = self.root / ARCHIVES / f".probe-{os.getpid()}"

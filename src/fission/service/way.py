@@ -107,5 +107,5 @@ def _resolved(host: str, port: int) -> list[Any]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST if is_ip(host) else 0)
     except OSError as why:
         raise EngineError(f"the name {host} is not known: {(why.strerror or str(why)).lower()}") from None
-    # link-local addresses are only valid with the interface of one machine, and the client tells others what it is told here
+    # link-local addresses are only valid with the interface of one machine, and the client passes on to others what it gets here
     return [entry for entry in found if not str(entry[4][0]).startswith("fe80:")]

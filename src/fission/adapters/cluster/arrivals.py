@@ -14,7 +14,7 @@ _HANDSHAKE = re.compile(r"handshake failed with remote '\w+://(?P<host>.+):\d+'"
 MAX_ADDRESSES = 1024
 
 
-class Arrival(Enum):
+class ArrivalState(Enum):
     """What is known of a service that has not joined."""
 
     CONNECTED = "it has connected, and is being asked who it is"
@@ -28,9 +28,9 @@ class Arrivals:
     def __init__(self, who: WhoIsWho, keys: str) -> None:
         """Args: who: knows the nodes. keys: folder of the network's keys here; empty: nothing is encrypted."""
         self._who, self._keys = who, keys
-        self._states: dict[str, tuple[Arrival, str]] = {}  # by address, with the name of the service where it is known
+        self._states: dict[str, tuple[ArrivalState, str]] = {}  # by address, with the name of the service where it is known
 
-    def note(self, ip: str, state: Arrival, name: str = "") -> bool:
+    def note(self, ip: str, state: ArrivalState, name: str = "") -> bool:
         """Something came from an address; return whether this is new."""
         ip = canonical(ip)
         before = self._states.get(ip)
@@ -47,7 +47,7 @@ class Arrivals:
     def dask_says(self, text: str) -> str:
         """Take a warning of Dask's; return what the user should know of it, "" for nothing."""
         found = _HANDSHAKE.search(text)
-        if found is None or not self.note(found["host"].strip("[]"), Arrival.OTHER_KEYS):
+        if found is None or not self.note(found["host"].strip("[]"), ArrivalState.OTHER_KEYS):
             return ""
         ip = canonical(found["host"].strip("[]"))
         identity = self._who.recognise(ip, "")
@@ -62,7 +62,7 @@ class Arrivals:
         for ip, (state, name) in list(self._states.items()):
             identity = self._who.recognise(ip, name)
             if isinstance(identity, Identity) and identity.name == node:
-                return f"node {node} is still starting; it takes part as soon as it is ready" if state is Arrival.CONNECTED else ""
+                return f"node {node} is still starting; it takes part as soon as it is ready" if state is ArrivalState.CONNECTED else ""
         if reason := self._who.absence(node):
             return f"node {node} is not there: {reason}"
         return f"node {node} does not answer; on it, try: sudo service fission restart"

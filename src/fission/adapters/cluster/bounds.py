@@ -1,4 +1,4 @@
-"""What somebody gets from Dask's listeners who has not shown yet who he is: few connections, a few seconds, and little memory.
+"""What a connection gets from Dask's listeners before its sender is authenticated: few connections, a few seconds, and little memory.
 
 Dask itself bounds nothing: each connection that comes is kept for ever, and the length that its first eight bytes announce is read.
 """

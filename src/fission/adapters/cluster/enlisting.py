@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fission.adapters.cluster.arrivals import Arrival, Arrivals
+from fission.adapters.cluster.arrivals import Arrivals, ArrivalState
 from fission.adapters.cluster.members import Identity, Session, WhoIsWho
 from fission.adapters.cluster.register import Register
 from fission.adapters.cluster.scheduler import DaskScheduler
@@ -69,7 +69,7 @@ class Enlister:
             following: whether nodes send what their jobs write, when asked.
         """
         ip, _ = split_host_port(worker)
-        self._arrivals.note(ip, Arrival.CONNECTED)
+        self._arrivals.note(ip, ArrivalState.CONNECTED)
         await self.opened.wait()
         order = self._order(follow=following())
         while True:
@@ -88,7 +88,7 @@ class Enlister:
             except EngineError as why:
                 log.warning("%s", why)
                 return  # it will come with a new connection
-            self._arrivals.note(ip, Arrival.REFUSED, str(facts.get("name", "")))
+            self._arrivals.note(ip, ArrivalState.REFUSED, str(facts.get("name", "")))
             self._report(trouble)
             await asyncio.sleep(again_s)  # another client may leave it, the user may mend it, its name may become free
             if not self._dask.has(worker):

@@ -1,6 +1,6 @@
 """Settings of Dask, by which a service that has nothing to do costs next to nothing: no work of Dask's own is wanted here.
 
-Neither are its web pages: they would listen at every address of the machine, and ask nobody for keys.
+Neither are its web pages: they would listen at every address of the machine, without asking for keys.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ class Database:
         Raises:
             SQLAlchemyError: it is still away.
             StoreAway: the server has not noticed yet that our last connection is gone.
-            StoreLost: it is not the same any more, or another Router has used it.
+            StoreLost: it is no longer the same, or another Router has used it.
         """
         if self._path is not None:
             with contextlib.suppress(OSError):

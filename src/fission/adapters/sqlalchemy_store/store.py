@@ -3,7 +3,7 @@
 SQLite syncs with every commit (`synchronous=FULL`), so what is committed outlives a power cut too. PostgreSQL does as its server is set.
 How a database is opened, checked and locked for one Router is in `opening`.
 
-A database may go away while the Router runs: its server restarts, its disk is full, somebody locks the file. Then every call raises
+A database may go away while the Router runs: its server restarts, its disk is full, another program locks the file. Then every call raises
 `StoreAway`; what was written since the last commit is remembered as statements and written again by `recover`. All of them may be
 executed twice, because the answer to a commit can get lost.
 """
