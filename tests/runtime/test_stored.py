@@ -28,3 +28,17 @@ def test_a_client_that_was_away_is_asked_again_until_it_keeps() -> None:
     stored.on_kept(4, 1)
     stored.say_again()
     assert len(said) == 2
+
+
+def test_what_is_remembered_is_said_until_it_is_kept() -> None:
+    said: list[tuple[str, dict[str, object], bytes]] = []
+    done: list[str] = []
+    stored = StoredValues({}, lambda what, body, payload: said.append((what, body, payload)))
+    stored.remember(7, b"x", lambda: done.append("kept"))
+    assert (said, done) == ([("keep", {"pipe": 7, "number": 1}, b"x")], [])
+    stored.say_again()
+    assert said[1:] == said[:1]
+    stored.on_kept(7, 1)
+    assert done == ["kept"]
+    StoredValues({}, None).remember(7, b"x", lambda: done.append("at once"))
+    assert done == ["kept", "at once"]
