@@ -194,7 +194,7 @@ ODD = "class Odd(Program):\n    {}\n"
 def test_a_program_that_gives_more_than_it_promises_is_named(fission: CommandLine) -> None:
     told = wrong(fission, ODD.format("RATIO = 1"), TWICE)
     assert "Odd 2 gave a block on pipe 2 too many" in told
-    assert "set RATIO to what it does" in told
+    assert "set RATIO to what the program does" in told
     assert told.count("Odd 2 failed") == 1  # a new incarnation would do the same
 
 

@@ -108,9 +108,9 @@ def test_a_program_that_knows_no_ratio_runs_on(fission: CommandLine, kind: str) 
     assert ran.summary.exit_code == 0, ran
     assert column(ran.result) == given_by(kind), ran
     (text,) = warnings(stage)
-    assert "Program 2 was given" in text
-    assert "blocks that it has read are lost if it is killed; counted" in text
-    assert "Set RATIO to what it does" in text
+    assert "until this was noticed, it was given" in text
+    assert "blocks that it has read and not answered are lost, and counted" in text
+    assert "Set RATIO to what the program does" in text
     assert not ran.failed
     assert ran.restarts(2) == 0
 
