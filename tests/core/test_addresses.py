@@ -33,6 +33,9 @@ BAD = [
     "192.168.4.*",
     ".",
     "tcp://cam1",
+    "0x7f000001",
+    "10.0.0.0x1",
+    "255.255.255.255",
 ]
 
 
@@ -59,8 +62,16 @@ def test_one_machine_has_one_form() -> None:
     assert MultiNode("fd79::/64").admits("[fd79::5]")
     assert MultiNode("fd79::*").admits("FD79::5")
     assert not MultiNode("fd79::/64").admits("fd80::5")
+    assert BaseNode("::ffff:192.168.4.2").ip == "192.168.4.2"
+    assert BaseNode("192.168.4.2").admits("[::FFFF:192.168.4.2]")
     assert is_ip("[fd79::1]")
     assert not is_ip("cam1")
+
+
+@pytest.mark.parametrize("pattern", ["300.1.*", "192.168.4.5.*", "*.256"])
+def test_a_pattern_that_no_address_can_fit_is_refused(pattern: str) -> None:
+    with pytest.raises(DefinitionError, match="a pattern looks like"):
+        MultiNode(pattern)
 
 
 @pytest.mark.parametrize(("host", "text"), [("fd79::1", "[fd79::1]:8786"), ("[fd79::1]", "[fd79::1]:8786"), ("cam1", "cam1:8786")])

@@ -211,6 +211,8 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         ("BaseNode('10.0.0.1', 'pi'), BaseNode('10.0.0.2', 'pi')", "two nodes are called pi: 10.0.0.1 and 10.0.0.2 ("),
         ("BaseNode('10.0.0.1', 'client')", "a node is called client, which is the name of the machine that runs the network"),
         ("BaseNode('fd79::1', 'a'), BaseNode('[FD79:0::1]', 'b')", "the node fd79::1 is listed twice"),
+        ("BaseNode('10.0.0.1'), BaseNode('::ffff:10.0.0.1')", "the node 10.0.0.1 is listed twice"),
+        ("BaseNode('cam1', 'a'), BaseNode('CAM1.', 'b')", "the node CAM1. is listed twice"),
         ("BaseNode('192.168.4.256')", "must be an IPv4 address, an IPv6 address or a host name, but is '192.168.4.256'"),
         ("BaseNode('192.168.4.*')", "but is '192.168.4.*'; for more than one machine write MultiNode"),
     ],

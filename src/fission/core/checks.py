@@ -10,6 +10,7 @@ from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from fission.core.addresses import same_key
 from fission.core.attribute_checks import attribute_faults, job_classes
 from fission.core.base_node import group_names
 from fission.core.base_pipe import dummy_fault
@@ -308,19 +309,20 @@ def _node_faults(network: Network) -> Iterator[Fault]:
     first: dict[str, Any] = {}
     names: dict[str, Any] = {}
     for node in network.nodes:
+        key = same_key(node.ip)
         if node.named and not isinstance(node, MultiNode):
             if node.name == CLIENT:
                 yield Fault(
                     f"a node is called {CLIENT}, which is the name of the machine that runs the network; rename it", node.created_at
                 )
-            elif node.name in names and node.ip not in first:
+            elif node.name in names and key not in first:
                 other = names[node.name]
                 text = f"two nodes are called {node.name}: {other.ip} and {node.ip}{behind(other.created_at)}; give each a name of its own"
                 yield Fault(text, node.created_at)
             names.setdefault(node.name, node)
-        if node.ip in first:
-            yield Fault(f"the node {node.ip} is listed twice{behind(first[node.ip].created_at)}; list it once", node.created_at)
-        first.setdefault(node.ip, node)
+        if key in first:
+            yield Fault(f"the node {node.ip} is listed twice{behind(first[key].created_at)}; list it once", node.created_at)
+        first.setdefault(key, node)
         groups: Any = node.GROUPS
         if not isinstance(groups, str) and not (isinstance(groups, (list, tuple)) and all(isinstance(group, str) for group in groups)):
             yield Fault(f"{node}: GROUPS must be a text or a list of texts, not {groups!r}", node.created_at)

@@ -32,7 +32,9 @@ class MultiNode(BaseNode):
         if "/" in self.ip and self._network is None:
             return f"MultiNode({self.ip!r}): a network looks like 192.168.4.0/24"
         # parts of an address with * in any place; nothing can match anything else
-        if "*" in self.ip and re.fullmatch(r"[A-Za-z0-9_.:*?\[\]-]+", self.ip) is None:
+        parts = self.ip.split(".") if re.fullmatch(r"[0-9.*]+", self.ip) else []
+        impossible = len(parts) > 4 or any(part.isdigit() and int(part) > 255 for part in parts)
+        if "*" in self.ip and (impossible or re.fullmatch(r"[A-Za-z0-9_.:*?\[\]-]+", self.ip) is None):
             return f"MultiNode({self.ip!r}): a pattern looks like 192.168.4.*"
         return "" if "/" in self.ip or "*" in self.ip else super()._address_fault()
 
