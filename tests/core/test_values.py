@@ -93,7 +93,7 @@ def test_a_literal_as_text_is_read_back(value: Any) -> None:
 @pytest.mark.parametrize("text", ["", "a", "ä€😀", "\udc80", "\ud800x", "a\0b", "l\nm\r\n", '"', ",;\t", " x ", "1", "None"])
 def test_text_is_itself(text: str) -> None:
     assert as_text(text) == as_text(np.str_(text)) == text
-    assert json.loads(as_text([text])) == [text]
+    assert ast.literal_eval(as_text([text])) == [text]
 
 
 @pytest.mark.parametrize("unit", ["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as", "25s", "generic"])
@@ -164,13 +164,43 @@ def test_arrays_of_what_json_has_no_word_for() -> None:
 
 def test_containers_as_text() -> None:
     value = {"a": (1, None, True), "b": [{"c": b"x", "d": np.arange(2000)}], "e": Point(0.1, {3}), "f": Sample(1.0, np.float32(0.5))}
-    back = json.loads(as_text(value))
-    assert back["b"][0]["d"] == list(range(2000))
-    assert back["b"][0]["c"] == "b'x'"
-    assert (back["a"], back["e"], back["f"]) == ([1, None, True], [0.1, [3]], {"level": 1.0, "values": 0.5})
-    assert dict(json.loads(as_text({1: "a", "1": "b"}))) == {1: "a", "1": "b"}  # no key is lost
+    back = ast.literal_eval(as_text(value))
+    assert back["b"] == [{"c": b"x", "d": list(range(2000))}]
+    assert (back["a"], back["e"], back["f"]) == ((1, None, True), (0.1, {3}), {"level": 1.0, "values": 0.5})
+    assert ast.literal_eval(as_text({1: "a", "1": "b"})) == {1: "a", "1": "b"}  # no key is lost
     assert json.loads(as_text(array("d", [0.1, 1 / 3]))) == [0.1, 1 / 3]
     assert json.loads(as_text(memoryview(array("i", [1, -2])))) == [1, -2]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        (),
+        {},
+        [1, "a", None, True, 2.5],
+        (1,),
+        [[], (), {}],
+        {"a": (1, 2)},
+        {1, 2},
+        [b"x", 1j],
+        ["it's", 'say "x"', "a\nb"],
+        [1e300, 0.1],
+    ],
+    ids=repr,
+)
+def test_containers_of_plain_values_are_what_str_gives(value: Any) -> None:
+    assert as_text(value) == str(value)
+    assert ast.literal_eval(as_text(value)) == value
+
+
+def test_what_a_container_may_hold_besides() -> None:
+    moment = datetime.datetime(2026, 1, 2)
+    assert as_text([math.nan, -math.inf, set(), moment]) == "[nan, -inf, set(), '2026-01-02 00:00:00']"
+    assert as_text((np.float64(0.1), np.int8(3), np.bool_(True), np.str_("a"))) == "(0.1, 3, True, 'a')"
+    table = np.array([(1, 0.5)], [("n", "i4"), ("v", "f8")])
+    assert as_text([table, table[0], np.zeros((1, 2))]) == "[[[1, 0.5]], [1, 0.5], [[0.0, 0.0]]]"
+    assert as_text([Sample(1.0, 2)]) == "[{'level': 1.0, 'values': 2}]"
 
 
 def test_a_value_that_contains_itself_is_refused() -> None:

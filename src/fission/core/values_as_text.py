@@ -6,9 +6,11 @@ The rules, from the top; docs/sinks.md has them for readers, with the way back:
    that equals them, ``longdouble`` by numpy's shortest exact digits.
 2. ``None``, ``True`` and ``False`` are these words; bytes are a Python literal (``b'...'``); dates and times are in ISO format,
    a numpy ``timedelta64`` is its number and its unit.
-3. Lists, tuples, sets, arrays of any size, structured values and dataclasses are JSON. What JSON has no word for is a JSON
-   string inside it, with the text that it has by itself. Like the `json` module, it writes NaN and infinities by name.
-4. Everything else is what `str` gives.
+3. Lists, tuples, dicts and sets are Python literals, as `str` writes them and as users' files have always had them. Arrays inside
+   are lists in full, numpy's numbers are Python's, and what has no literal is a string with the text that it has by itself.
+4. Arrays of any size, structured values and dataclasses are JSON. What JSON has no word for is a JSON string inside it, with the
+   text that it has by itself. Like the `json` module, it writes NaN and infinities by name.
+5. Everything else is what `str` gives.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+_CONTAINERS = (list, tuple, dict, set, frozenset)
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 _PLAIN = frozenset({str, float, bool, type(None)})
 _WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
@@ -35,7 +38,9 @@ def as_text(value: Any) -> str:
         return known(value)
     try:
         text = _leaf(value)
-        return "".join(_json(value)) if text is None else text
+        if text is not None:
+            return text
+        return "".join(_literal(value) if isinstance(value, _CONTAINERS) else _json(value))
     except RecursionError:
         raise ValueError(f"a {type(value).__name__} that contains itself, or is nested too deeply, cannot be written as text") from None
 
@@ -138,8 +143,61 @@ def _array_of(value: Any) -> Any:
     return value.__array__() if hasattr(type(value), "__array__") and "numpy" in sys.modules else None
 
 
+def _literal(value: Any) -> Iterable[str]:
+    """The pieces of the Python literal of a value (see rule 3)."""
+    if isinstance(value, dict):
+        yield from _literal_dict(value)
+    elif isinstance(value, tuple):
+        yield from _literal_parts(value, "(", ",)" if len(value) == 1 else ")")
+    elif isinstance(value, (set, frozenset)):
+        yield from _literal_parts(value, "{", "}") if value else ["set()"]
+    elif isinstance(value, list):
+        yield from _literal_parts(value, "[", "]")
+    elif is_dataclass(value) and not isinstance(value, type):
+        yield from _literal_dict({field.name: getattr(value, field.name) for field in fields(value)})
+    elif _is_numpy(value) and (bool(getattr(value, "ndim", False)) or value.dtype.names is not None):
+        if value.dtype.names is not None and not value.ndim:
+            yield from _literal_parts([value[name] for name in value.dtype.names], "[", "]")
+        else:
+            yield from _literal_parts(value, "[", "]")
+    else:
+        yield from _literal_leaf(value)
+
+
+def _literal_leaf(value: Any) -> Iterable[str]:
+    text = _leaf(value)
+    if text is None:
+        yield from _literal(value.tolist() if hasattr(value, "tolist") else _array_of(value))
+    elif _is_numpy(value) and value.dtype.kind in "bO":
+        yield from _literal(value.item())
+    elif _is_number(value) or isinstance(value, (complex, bytes, bytearray, memoryview, bool, type(None))):
+        yield text  # is a literal by itself
+    else:
+        yield repr(text)
+
+
+def _literal_parts(values: Iterable[Any], begin: str, end: str) -> Iterable[str]:
+    between = begin
+    for value in values:
+        yield between
+        yield from _literal(value)
+        between = ", "
+    yield end if between == ", " else begin + end
+
+
+def _literal_dict(value: dict[Any, Any]) -> Iterable[str]:
+    between = "{"
+    for key, entry in value.items():
+        yield between
+        yield from _literal(key)
+        yield ": "
+        yield from _literal(entry)
+        between = ", "
+    yield "}" if between == ", " else "{}"
+
+
 def _json(value: Any) -> Iterable[str]:
-    """The pieces of the JSON text of a value (see rule 3)."""
+    """The pieces of the JSON text of a value (see rule 4)."""
     if value is None or isinstance(value, bool):
         yield "null" if value is None else "true" if value else "false"
     elif isinstance(value, (list, tuple, set, frozenset)):
