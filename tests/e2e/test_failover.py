@@ -227,8 +227,8 @@ def test_a_busy_machine_is_no_dead_node(fission: CommandLine, nodes: int, monkey
     """As where many processes share the processors: after its first one no node's pulse is in time. Nothing is lost for that."""
     engine = one_run.LocalEngine
 
-    def with_late_pulses(run_folder: str, names: Any, preload: Any, pulse_interval_s: float, cleanup: Any) -> Any:
-        return engine(run_folder, names, preload, 1000.0, cleanup)
+    def with_late_pulses(run_folder: str, names: Any, preload: Any, pulse_interval_s: float, *rest: Any, **named: Any) -> Any:
+        return engine(run_folder, names, preload, 1000.0, *rest, **named)
 
     monkeypatch.setattr(one_run, "LocalEngine", with_late_pulses)
     limit = 700
@@ -803,14 +803,22 @@ def test_a_csv_file_goes_on_behind_blocks_that_were_left_out(fission: CommandLin
 
 @pytest.mark.parametrize("takes_signals", [False, True], ids=["", "takes SIGTERM itself"])
 def test_a_control_thread_that_fails_ends_its_job(fission: CommandLine, takes_signals: bool) -> None:
-    """An order that nobody can carry out: the job says so and has a new life, instead of standing still."""
+    """A fault of ours while it carries out an order: the job says so and is started anew, instead of standing still."""
     setup = "signal.signal(signal.SIGTERM, lambda *_: None)" if takes_signals else "pass"
     jobs = f"""
     import signal
+    from pathlib import Path
 
     class Deaf(PythonJob):
         def setup(self, *args, **kwargs):
             {setup}
+            if not Path("broken").exists():  # the first incarnation alone
+                from fission.runtime.exchange import Exchange
+
+                Path("broken").touch()
+                Exchange._on_wire = Deaf.broken
+        def broken(self, *args):
+            raise RuntimeError("this order cannot be carried out")
         def run(self, value):
             return value
     """
@@ -829,7 +837,7 @@ def test_a_control_thread_that_fails_ends_its_job(fission: CommandLine, takes_si
 
     async def script(stage: Stage) -> None:
         await stage.rows(30)
-        conductors[0].command(2, {"do": "wire", "pipe": 1, "address": "no address", "peer": 1, "incarnation": 1})
+        conductors[0].command(2, {"do": "wire", "pipe": 1, "address": "", "peer": 1, "incarnation": 1})
         await stage.until(lambda: stage.failovers, "a failover")
         await stage.rows(stage.row_count() + 30)
         (stage.folder(1) / "stop").touch()

@@ -36,7 +36,7 @@ def test_folders_are_emptied_first(fission: CommandLine) -> None:
         folder(fission, path).parent.mkdir(parents=True, exist_ok=True)
         folder(fission, path).write_text("old")
     simulate(fission)
-    assert sorted(path.name for path in folder(fission).iterdir()) == ["1", "2", "events.jsonl", "fission.log", "info.txt"]
+    assert sorted(path.name for path in folder(fission).iterdir()) == ["1", "2", "ending.json", "events.jsonl", "fission.log", "info.txt"]
     assert list(folder(fission, "1").iterdir()) == []
     assert column(folder(fission, "2/result.csv")) == list(range(1, 11))
 
