@@ -126,8 +126,7 @@ class NodeService:
             await end_all(tasks)
             await self._engine.close()
             self._datagrams.close()
-            if self._voice is not None:
-                self._voice.close()
+            self._close_voice()
             sweep(self._shared_prefix)
             shutil.rmtree(self._run_folder, ignore_errors=True)
 
@@ -159,6 +158,7 @@ class NodeService:
             if before is not None:
                 log.warning("this machine's address is %s now, and was %s: its jobs are stopped, and start anew", way.own, before.own)
                 await self._leave()
+                self._close_voice()  # its connection comes from the old address, and what is sent there does not arrive
             self._datagrams.close()
             await self._datagrams.open(way.own)
         self._way = way
@@ -175,6 +175,12 @@ class NodeService:
         if self._residence.state is State.SERVING:
             await self._kill(self._residence.dismiss())
             self._free()
+
+    def _close_voice(self) -> None:
+        """Give up the connection over which the client is told; the next `_enlist` makes another one."""
+        if self._voice is not None:
+            self._voice.close()
+            self._voice = None
 
     def _say_goodbye(self) -> None:
         """Tell the client that the service ends on purpose: it need not wait for pulses."""
@@ -239,8 +245,7 @@ class NodeService:
         self._pulse_to = (str(order["pulses"][0]), int(order["pulses"][1]))
         self._following = bool(order["follow"])
         if self._voice is None or self._voice.address != order["ear"]:
-            if self._voice is not None:
-                self._voice.close()
+            self._close_voice()
             self._voice = ZmqVoice(order["ear"], self._guard)
         self._enlisted.set()
         return {
