@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ import zmq.asyncio
 from fission.errors import EngineError
 from fission.protocol.frames import Buffer
 from fission.protocol.pieces import MAX_PART_BYTES, joined, split
+
+log = logging.getLogger("fission.client")
 
 #: Milliseconds between attempts to reach a job that has not started yet; arbitrary, a fraction of what a job's start takes.
 RECONNECT_MS = 5
@@ -85,7 +88,12 @@ class ZmqDesk:
             if address.startswith("tcp://") and self._guard is not None:
                 self._guard.speak(mouth)
             mouth.setsockopt(zmq.IPV6, "[" in address)
-            mouth.connect(address)
+            try:
+                mouth.connect(address)
+            except zmq.ZMQError as why:  # a word with a nonsensical address, of a job gone mad or, without keys, of a stranger
+                mouth.close(0)  # an open socket would make the end of the context wait for ever
+                log.warning("dropped a command to %.100r, which is no address: %s", address, why)
+                return
             self._mouths[address] = mouth
         with contextlib.suppress(zmq.Again):  # nobody is there (any more), or refuses us
             mouth.send_multipart(split([frame]) if address.startswith("tcp://") else [frame], zmq.NOBLOCK)

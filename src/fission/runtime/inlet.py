@@ -221,7 +221,13 @@ class Inlets:
         return self.aligner is not None and self.aligner.exhausted
 
     def wire(self, pipe: int, address: str, incarnation: int) -> None:
-        """Control thread: the producer has a new life there; older ones do not count any more."""
+        """Control thread: the producer has a new incarnation there; older ones no longer count.
+
+        Raises:
+            RemoteProtocolError: this job has no such input.
+        """
+        if pipe not in self._pipes:
+            raise RemoteProtocolError(f"pipe {pipe} is neither an input nor an output of this job")
         self._links.redirect(pipe, address)
         if pipe in self.optional:
             self.optional[pipe].announce(incarnation)
