@@ -138,11 +138,11 @@ class Running:
             if any(tasks[number].running for number in required):
                 stuck = "stands still:\n" + self.states(tasks)
             self._end(tasks)
+            if stuck:  # before the outcomes: a program that was ended from outside has failed
+                return stuck
             outcomes = {number: tasks[number].result(1.0) for number in required if not tasks[number].running}
         finally:
             self._client.close()
-        if stuck:
-            return stuck
         if set(outcomes.values()) != {report.FINISHED}:
             return f"outcomes {outcomes}"
         wanted = calculated(self.plan.nodes)
