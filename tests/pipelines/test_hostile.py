@@ -225,6 +225,9 @@ class HostileRouter:
 @pytest.mark.timeout(200)
 def test_broker_and_pipeliner_survive_a_hostile_router(cluster: Cluster) -> None:
     router, broker, pipeliner = cluster.all()
+    with cluster.manager(timeout=60) as manager:  # both have met a true Router: before that, a wrong address is the user's mistake
+        manager.start(Pipeline({Job("A"): []}))
+        assert manager.wait(60), cluster.story()
     router.kill()
     with HostileRouter(cluster.api, cluster.broadcast) as stranger:
         eventually(lambda: stranger.answered > 25, 120, lambda: f"{stranger.answered} answers\n{cluster.story()}")

@@ -105,7 +105,7 @@ def play(tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         for job in jobs:
             if isinstance(job, CSVSinkJob):
-                job._fission_file.close()  # in a network the end of its process does that
+                job._fission_sink_file.close()  # in a network the end of its process does that
         return folders
 
     return run
