@@ -299,7 +299,9 @@ def test_after_a_kill_the_way_back_is_named_and_the_output_continues_in_the_same
     site.fission.run("net", "stop", exit_code=0)
     site.gone()
     text = (site.folder / "output.log").read_text()
-    assert text.startswith("NODES is empty: net runs on this machine alone\nNumbers 1 started\n"), "what the killed client had shown is in front"
+    assert text.startswith("NODES is empty: net runs on this machine alone\nNumbers 1 started\n"), (
+        "what the killed client had shown is in front"
+    )
     assert text.count("Failover: the client was away") == 1
     assert "net: stopped after" in text
     done = site.fission.run("net", "status", exit_code=2)
