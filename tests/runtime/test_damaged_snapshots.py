@@ -16,6 +16,9 @@ class Job:
     MAX_QUEUE = 0
     restored: Any = None
 
+    def snapshot(self) -> Any:
+        return self.restored
+
     def restore(self, state: Any) -> None:
         self.restored = state
 
@@ -27,7 +30,9 @@ def begin(
     job.MAX_QUEUE = max_queue
     states = {number: AS_MADE if state is None else pickle.dumps(state) for number, state in sorted(stored.items())}
     texts = {number: f"/run/.checkpoints/3/{number[0]}.{number[1]} is damaged: its checksum is wrong" for number in damaged}
-    block = Keeper(job, 10, 100, states, lambda *number: states[number], lambda *word: None, texts).begin(generation, first)
+    keeper = Keeper(job, 10, 100, states, lambda *number: states[number], lambda *word: None, texts)
+    block = keeper.begin(generation, first)
+    keeper.check()
     return block, job.restored
 
 
@@ -56,9 +61,10 @@ def test_the_one_that_fits_is_used(stored: Any, damaged: Any, generation: int, f
         ({(0, 20): "twenty"}, [(0, 10)], 0, 11, "0.10"),
         ({(0, 0): None, (0, 10): "ten"}, [(0, 20)], 0, 21, "0.20"),
         ({(0, 30): "thirty"}, [(0, 40)], 1, 1, "0.40"),
+        ({(0, 10): "ten"}, [(0, 12)], 0, 15, "0.12"),
         ({(0, 10): "ten"}, [], 0, 15, "begin with block 15, and its newest snapshot is after block 10"),
     ],
-    ids=["only one", "as made", "the stable one", "the newest one", "of the generation before", "missing"],
+    ids=["only one", "as made", "the stable one", "the newest one", "of the generation before", "of the end", "missing"],
 )
 def test_a_damaged_one_is_not_replaced_by_another(stored: Any, damaged: Any, generation: int, first: int, names: str) -> None:
     with pytest.raises(SnapshotError, match=f"Sum 3: .* is lost: .*{names}.*without --resume"):
@@ -66,4 +72,28 @@ def test_a_damaged_one_is_not_replaced_by_another(stored: Any, damaged: Any, gen
 
 
 def test_blocks_that_were_dropped_need_no_snapshot() -> None:
-    assert begin({(0, 10): "ten"}, [], 0, 15, max_queue=3) == (15, None)
+    assert begin({(0, 10): "ten"}, [], 0, 15, max_queue=3) == (15, "ten")
+
+
+@pytest.mark.parametrize("generation", [0, 1])
+def test_blocks_without_partners_need_no_snapshot_unless_one_follows(generation: int) -> None:
+    """An input has ended after block 10, what came by another one was released: a new life ends with the state after block 10."""
+    job = Job()
+    states = {(0, 4): pickle.dumps("four"), (generation, 10): pickle.dumps("ten")}
+    keeper = Keeper(job, 10, 100, states, lambda *number: states[number], lambda *word: None)
+    assert keeper.begin(generation, 15) == 15
+    assert job.restored == "ten"
+    with pytest.raises(SnapshotError, match="begin with block 15, and its newest snapshot is after block 10"):
+        keeper.check()
+    assert keeper.begin(generation, 11) == 11
+    keeper.check()
+
+
+def test_a_job_that_is_further_than_all_snapshots_of_earlier_lives_keeps_its_state() -> None:
+    job = Job()
+    keeper = Keeper(job, 1, 100, states := {(0, 10): pickle.dumps("ten")}, lambda *number: states[number], lambda *word: None)
+    assert keeper.begin(0, 11) == 11
+    job.restored = "eleven"
+    keeper.after(11)
+    assert keeper.begin(0, 15) == 15
+    assert job.restored == "eleven"

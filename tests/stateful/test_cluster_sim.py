@@ -19,6 +19,11 @@ def test_nothing_is_lost_nor_twice_whatever_happens(first: int) -> None:
         assert not (wrong := outcome(seed)), wrong
 
 
+def test_blocks_without_partners_do_not_ask_for_a_snapshot() -> None:
+    """A source without CHECKPOINT has ended, another one begins a generation, which has no compute block of the job that joins them."""
+    assert not (wrong := outcome(185)), wrong
+
+
 def test_without_faults_everything_comes_to_its_end() -> None:
     for seed in range(40):
         assert not (wrong := outcome(seed, faults=False)), wrong

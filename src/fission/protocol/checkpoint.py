@@ -73,7 +73,7 @@ class Checkpoints:
 
 def to_restore(stored: Sequence[int], first: int) -> int | None:
     """Return the snapshot with which a life begins whose inputs can begin at ``first``: the smallest that is not before the last
-    finished block; None if there is none and the job begins as it was made, which is right only at the first block.
+    finished block; None if there is none: at the first block the job begins as it was made, and at a later one nothing may follow.
     """
     fitting = [block for block in stored if block >= first - 1]
     return min(fitting, default=None)

@@ -58,6 +58,8 @@ class Keeper:
         self._lock = threading.Lock()
         self._settling = False  # a generation has begun whose first snapshot is not stored
         self._unconfirmed: dict[tuple[int, int], bytes] = {}  # what the client has not confirmed, by generation and block
+        self._uncovered = ""  # why no compute block can follow: the state before it is not there
+        self._begun = False
         self.generation = 0
 
     @property
@@ -73,19 +75,29 @@ class Keeper:
     def begin(self, generation: int, first: int) -> int:
         """Restore what a life needs whose inputs can begin with compute block ``first``; return the block with which it begins.
 
+        Without a snapshot that covers what is before ``first``, the life has the newest state of this generation. That is right where the
+        blocks since then were dropped, or had no partners because another input had ended: `check` finds out whether one follows.
+
         Raises:
             SnapshotError: the snapshot that it needs is damaged or missing.
         """
+        self._uncovered = ""
+        own = self._checkpoints.taken if self._begun and self.generation == generation else -1
         blocks = [block for number, block in self._stored if number == generation]
         damaged = [block for number, block in self._damaged if number == generation]
         block = to_restore([*blocks, *damaged], first)
         if block is None:
-            # blocks before the first one were released, for which a later snapshot was stored; unless they were dropped
-            if (blocks or damaged) and first > 1 and not self._job.MAX_QUEUE:
-                raise self._lost(f"its inputs begin with block {first}, and its newest snapshot is after block {max([*blocks, *damaged])}")
             block = first - 1
             state = AS_MADE
-            if not self._settling and self.generation != generation:
+            if blocks or damaged:
+                newest_block = max([*blocks, *damaged])
+                if newest_block not in blocks:
+                    raise self._lost(self._damaged[generation, newest_block])
+                if own < newest_block:  # else the job is further than all of them
+                    state = self._state(generation, newest_block)
+                if not self._job.MAX_QUEUE:
+                    self._uncovered = f"its inputs begin with block {first}, and its newest snapshot is after block {newest_block}"
+            elif not self._settling and self.generation != generation:
                 # the numbers begin again with a generation, the job does not
                 newest = max([number for number in self._stored if number[0] < generation], default=None)
                 newest_damaged = max([number for number in self._damaged if number[0] < generation], default=None)
@@ -103,10 +115,19 @@ class Keeper:
         if state != AS_MADE:
             self._job.restore(pickle.loads(state))
         with self._lock:
-            self.generation = generation
+            self.generation, self._begun = generation, True
             self._settling = False
             self._checkpoints.begin(block, monotonic(), blocks)
         return block + 1
+
+    def check(self) -> None:
+        """The job's loop is about to do a compute block.
+
+        Raises:
+            SnapshotError: the snapshot with the state before it is missing.
+        """
+        if self._uncovered:
+            raise self._lost(self._uncovered)
 
     def _state(self, generation: int, block: int) -> bytes:
         try:
@@ -126,8 +147,9 @@ class Keeper:
         """
         if any(number == generation for number, _ in (*self._stored, *self._damaged)):
             return self.begin(generation, first)
+        self._uncovered = ""
         with self._lock:
-            self.generation = generation
+            self.generation, self._begun = generation, True
             self._checkpoints.begin(0, monotonic())
             self._settling = True
         self._take(0)

@@ -324,6 +324,8 @@ class PythonHost:
 
     def _compute(self, batch: Batch) -> None:
         """Run the job on each compute block. Its last one, if it finishes, does not count as done: a new life must come to it too."""
+        if self._keeper is not None:
+            self._keeper.check()
         if batch.numbers[0] != self._number + 1:
             self._expect(batch.numbers[0])
             for outlet in self._outlets:
