@@ -10,6 +10,8 @@ from tests.stateful.sim_broken import BROKEN
 CHUNK = 25
 #: Seeds that are looked at for one that a broken rule makes fail.
 LOOKED_AT = 400
+#: The seeds of a rule that shows in one of some hundred; the first one is near one that does.
+RARE = {"no-waiting-for-values": range(450, 1250)}
 
 
 @pytest.mark.slow
@@ -32,7 +34,8 @@ def test_without_faults_everything_comes_to_its_end() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("broken", sorted(BROKEN.keys() - {"no-generation-file"}))  # that one shows in one of 200 seeds
 def test_a_broken_rule_makes_seeds_fail(broken: str) -> None:
-    assert any(outcome(seed, broken=broken) for seed in range(LOOKED_AT))
+    # a seed that fails with the rules as designed, too, says nothing about this one
+    assert any(outcome(seed, broken=broken) and not outcome(seed) for seed in RARE.get(broken, range(LOOKED_AT)))
 
 
 def test_a_seed_that_fails_says_how_to_repeat_it(capsys: pytest.CaptureFixture[str]) -> None:
