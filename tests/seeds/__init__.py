@@ -1,0 +1,1 @@
+"""Projects of users of MARVELO and pypelinin, as they wrote them: they run as they are."""
