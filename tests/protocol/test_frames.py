@@ -184,6 +184,7 @@ def test_the_bytes_are_the_documented_ones() -> None:
     assert encode(End(7, 2, 3, 5, more=True)) == [header(kind=3, sqn=5, extra=2, **place)]
     assert encode(Starved(7, 2, 3, 5)) == [header(kind=7, sqn=5, **place)]
     assert encode(Release(7, 2, 3, 5, 6)) == [header(kind=4, sqn=5, extra=6, **place)]
+    assert encode(Release(7, 2, 3, 5, 6, had=True)) == [header(kind=4, flags=8, sqn=5, extra=6, **place)]
     (command,) = encode(Command({"do": "input", "line": "é"}))
     text = bytes(command[HEADER_BYTES:])
     assert json.loads(text) == {"do": "input", "line": "é"}

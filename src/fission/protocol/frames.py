@@ -13,7 +13,8 @@ fixed size; the layout, little-endian:
     OPEN     sqn = the producer's mark: its blocks up to here are released. First message of every life of a producer.
     END      sqn = the last block of the pipe; nothing follows. extra = 1: nor in any later generation; 2: but a later generation does;
              0: so far.
-    RELEASE  sqn = released up to here, extra = taken into compute blocks up to here. From consumer to producer.
+    RELEASE  sqn = released up to here, extra = taken into compute blocks up to here. From consumer to producer. With HAD it answers an
+             OPEN, and extra = the last block that the consumer has of all lives of the producer.
     STARVED  sqn = of this pipe, everything up to here was worked off to the end of all ways. From consumer to producer.
     COMMAND  behind the header: one JSON object of ``count`` bytes with a text member "do". From the client to a job.
     WORD     behind the header: one JSON object of ``count`` bytes with a text member "say", and ``extra`` bytes that belong to
@@ -44,6 +45,7 @@ DATA, OPEN, END, RELEASE, COMMAND, WORD, STARVED = range(1, 8)
 HAS_HEADS = 1
 OUT_OF_BAND = 2
 SHARED = 4
+HAD = 8
 
 #: "Everything, for ever": a release of this number tells the producer that its consumer needs nothing any more.
 CLOSED = 2**63 - 1
@@ -107,6 +109,7 @@ class Release:
     """The consumer never needs blocks up to ``released`` again (`CLOSED`: none of this generation) and has taken up to ``taken``.
 
     ``incarnation`` is the consumer's, ``generation`` that of the numbering; with `CLOSED` in both numbers it counts for all generations.
+    With ``had`` it answers an `Open`: ``taken`` is the last block that it has of earlier incarnations of the producer.
     """
 
     pipe: int
@@ -114,6 +117,7 @@ class Release:
     generation: int
     released: int
     taken: int
+    had: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +229,8 @@ def encode_end(message: End) -> bytes:
 
 def encode_release(message: Release) -> bytes:
     """Return the one frame of a `Release`."""
-    return _small(RELEASE, message.pipe, message.incarnation, message.generation, message.released, message.taken)
+    flags = HAD if message.had else 0
+    return _small(RELEASE, message.pipe, message.incarnation, message.generation, message.released, message.taken, flags)
 
 
 def encode_starved(message: Starved) -> bytes:
@@ -288,8 +293,8 @@ def decode(frames: Sequence[Buffer]) -> Message:
         return _decode_data(frames, flags, pipe, incarnation, generation, sqn, count, extra)
     if len(frames) != 1:
         raise RemoteProtocolError(f"a message of kind {kind} has one frame; got {len(frames)}")
-    if flags:
-        raise RemoteProtocolError(f"a message of kind {kind} has no flags; got {flags}")
+    if flags and (kind, flags) != (RELEASE, HAD):
+        raise RemoteProtocolError(f"a message of kind {kind} has no such flags; got {flags}")
     if kind == COMMAND:
         return Command(_decode_json(first, count, 0, "do"))
     if kind == WORD:
@@ -298,7 +303,7 @@ def decode(frames: Sequence[Buffer]) -> Message:
     if len(first) != _HEADER.size or count:
         raise RemoteProtocolError(f"a message of kind {kind} is its header alone; got {len(first)} bytes")
     if kind == RELEASE:
-        return Release(pipe, incarnation, generation, sqn, extra)
+        return Release(pipe, incarnation, generation, sqn, extra, had=bool(flags))
     if extra > (2 if kind == END else 0):
         raise RemoteProtocolError(f"a message of kind {kind} has no such second number; got {extra}")
     if kind == STARVED:
@@ -322,9 +327,9 @@ def _json(body: dict[str, Any], member: str) -> bytes:
     return text
 
 
-def _small(kind: int, pipe: int, incarnation: int, generation: int, sqn: int, extra: int) -> bytes:
+def _small(kind: int, pipe: int, incarnation: int, generation: int, sqn: int, extra: int, flags: int = 0) -> bytes:
     try:
-        return _HEADER.pack(VERSION, kind, 0, pipe, incarnation, generation, sqn, 0, extra)
+        return _HEADER.pack(VERSION, kind, flags, pipe, incarnation, generation, sqn, 0, extra)
     except struct.error as why:
         raise LocalProtocolError(f"a number of the message is out of range: {why}") from None
 

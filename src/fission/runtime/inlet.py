@@ -80,6 +80,7 @@ class Inlets:
         self._behind: dict[int, set[int]] = {}
         self._closed = False
         self._closed_pipes: set[int] = set()
+        self._opened_by: dict[int, int] = {}  # the producer's incarnation, by pipe, whose `Open` was answered
 
     def feed(self, message_frames: Sequence[frames.Buffer]) -> None:
         """Take one data message. Malformed ones and those of pipes that are no inputs are counted, logged and dropped."""
@@ -165,8 +166,11 @@ class Inlets:
         self._forget(message.pipe)
         if again:
             self.pressed = True
-        if arrival is Arrival.NEW_LIFE and message.incarnation > 1 and (optional or (self.aligner is not None and self.aligner.next)):
-            self.say_had(message.pipe)
+        if arrival is not Arrival.STALE and message.incarnation > 1:
+            self._opened_by[message.pipe] = (
+                message.incarnation
+            )  # before the answer: one of the two, here or in `wire`, finds the new address
+            self._answer_open(message.pipe)
         behind = target.receiver.generation if optional else self.generation
         if arrival is Arrival.STALE and message.generation < behind and (optional or message.generation not in self.older):
             # a new life of the producer begins with a generation that this job has behind it, and was not there when it said so
@@ -239,6 +243,8 @@ class Inlets:
                 self._send(pipe, CLOSED, 0, generation)
             if pipe in self._closed_pipes:  # the new life does not know
                 self._send(pipe, CLOSED, CLOSED)
+        if self._opened_by.get(pipe) == incarnation:  # the answer went to where the old life was
+            self._answer_open(pipe)
 
     def pending_release(self, done: int, generation: int) -> bool:
         """Whether there is something that `release` with ``force`` would send."""
@@ -332,6 +338,11 @@ class Inlets:
         # one that has ended needs nothing any more, so its producer (a console, say) can end long before this job does
         return found + [(pipe, CLOSED if one.over else one.releasable) for pipe, one in self.optional.items()]
 
+    def _answer_open(self, pipe: int) -> None:
+        # an ordinary release will not do: it counts what is done with, and the new incarnation numbers on after what is here
+        if pipe in self.optional or (self.aligner is not None and self.aligner.next):
+            self.say_had(pipe)
+
     def say_had(self, only: int | None = None) -> None:
         """Tell the producers (or that of one pipe) how far this job has their blocks: a new incarnation may not know."""
         aligner = self.aligner
@@ -346,7 +357,7 @@ class Inlets:
                     and not self._closed
                     and (aligner is None or receiver.generation == aligner.generation)
                 ):
-                    self._send(pipe, self._released.get(pipe, 0), receiver.high)
+                    self._send(pipe, self._released.get(pipe, 0), receiver.high, had=True)
 
     def _say_taken(self, number: int) -> None:
         with self._lock:
@@ -354,9 +365,9 @@ class Inlets:
                 if pipe in self._eager and not self._closed:
                     self._send(pipe, self._released.get(pipe, 0), taken)
 
-    def _send(self, pipe: int, upto: int, taken: int, generation: int | None = None) -> None:
+    def _send(self, pipe: int, upto: int, taken: int, generation: int | None = None, *, had: bool = False) -> None:
         one = self.optional.get(pipe)
         if generation is None:
             self._released[pipe] = upto
             generation = one.receiver.generation if one is not None else self.aligner.generation if self.aligner is not None else 0
-        self._links.answer(pipe, frames.encode_release(Release(pipe, self._incarnation, generation, upto, taken)))
+        self._links.answer(pipe, frames.encode_release(Release(pipe, self._incarnation, generation, upto, taken, had)))

@@ -237,7 +237,7 @@ class KeptBlocks(ABC):
                 self._release_older(message)
             else:
                 self.taken = max(self.taken, message.taken)
-                if self.had is None and (message.taken or not message.released):
+                if self.had is None and message.had:
                     self.had = max(message.taken, message.released)
                 self._window.release(message.released)
                 self._allow = min(COALESCE_BLOCKS, self._window.room)
