@@ -44,18 +44,18 @@ def test_the_published_store_is_made_once_a_broker_and_loses_nothing(cluster: Cl
 @pytest.mark.slow
 @pytest.mark.timeout(150)
 def test_a_store_that_dies_or_hangs_fails_its_job_only(cluster: Cluster) -> None:
-    _, broker, _ = cluster.all(store="DyingStore")
+    """Whoever waits for the store meanwhile gets a call of its own: each dies of its own call, not of another one's."""
+    _, broker, _ = cluster.all(store="DyingStore", number_of_workers=4)
     with cluster.manager() as manager:
-        dies = Pipeline({Job("A", {"breaks": "dies"}): None})
-        hangs = Pipeline({Job("A", {"breaks": "hangs"}, timeout=1): None})
-        manager.start_all([dies, hangs])
+        hang = [Pipeline({Job("A", {"breaks": "hangs"}, timeout=1): None}) for _ in range(2)]
+        die = [Pipeline({Job("A", {"breaks": "dies"}): None}) for _ in range(3)]
+        well = [Pipeline({Job("A", {"breaks": "no"}): None}) for _ in range(4)]
+        manager.start_all([hang[0], die[0], well[0], hang[1], die[1], well[1], die[2], *well[2:]])
         assert manager.wait(60), cluster.story()
-        manager.start(well := Pipeline({Job("A", {"breaks": "no"}): None}))
-        assert manager.wait(60), cluster.story()
-    assert (dies.error or {})["error"] == "the store's process died before it answered"
-    assert "ran for longer than 1 s" in (hangs.error or {})["error"]
-    assert well.error is None
-    assert "The store's process" in broker.said
+    assert {(one.error or {})["error"] for one in die} == {"the store's process died before it answered"}
+    assert all("ran for longer than 1 s" in (one.error or {})["error"] for one in hang)
+    assert [one.error for one in well] == [None] * 4, cluster.story()
+    eventually(lambda: broker.said.count("The store's process") == 3, 5, "three deaths that were told")
     assert "died with signal 9 (SIGKILL); starting it again" in broker.said
 
 

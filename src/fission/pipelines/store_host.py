@@ -5,6 +5,8 @@ process, with calls at the same time, says so by a class attribute, ``parallel =
 
 A worker process hands one end of a socket pair to the host over the `Rendezvous`, a pair of datagram sockets that all of them inherit:
 there is no address that another user could connect to, nothing to remove, and a host that was started again finds those who wait.
+Before it calls the store the host answers with an empty message: a call that was waiting when the host died, because of another job's
+call, is made again; one that had begun has failed.
 """
 
 from __future__ import annotations
@@ -118,20 +120,29 @@ class SharedStore:
                 "a StoreClass with parallel = True gets it where it was made",
                 "",
             ) from error
-        try:
-            if self._socket is None:
-                self._socket = self._rendezvous.connect()
-            self._socket.sendall(_LENGTH.pack(len(request)) + request)
-            answer = _receive(self._socket)
-        except OSError:
-            answer = None
+        answer, begun = self._exchange(request)
+        while answer is None and not begun and method != "check":  # a store that cannot even be made must not be waited for
+            answer, begun = self._exchange(request)
         if answer is None:
-            self.close()
             raise StoreRaised("the store's process died before it answered", "")
         kind, *values = pickle.loads(answer)
         if kind == "raised":
             raise StoreRaised(*values)
         return values[0]
+
+    def _exchange(self, request: bytes) -> tuple[bytes | None, bool]:
+        """The answer, None if the host died before it came; and whether the host had begun with the call."""
+        begun = False
+        with contextlib.suppress(OSError):
+            if self._socket is None:
+                self._socket = self._rendezvous.connect()
+            self._socket.sendall(_LENGTH.pack(len(request)) + request)
+            begun = _receive(self._socket) is not None
+            answer = _receive(self._socket) if begun else None
+            if answer is not None:
+                return answer, True
+        self.close()
+        return None, begun
 
 
 def _receive(connection: socket.socket) -> bytes | None:
@@ -187,6 +198,7 @@ def _serve(connection: socket.socket, buffer: bytearray, answer: Callable[[str, 
             return True
         request = bytes(buffer[_LENGTH.size : end])
         del buffer[:end]
+        connection.sendall(_LENGTH.pack(0))  # from here on the call has begun
         reply = answer(*pickle.loads(request))
         connection.sendall(_LENGTH.pack(len(reply)) + reply)
         return True
