@@ -1,4 +1,42 @@
-"""The import path of the published pypelinin: what `fission.pipelines` has, and nothing else."""
+"""The import path of the published pypelinin: its names, and its behaviour where `fission.pipelines` has another one.
 
-from fission.pipelines import *  # noqa: F403
-from fission.pipelines import __all__ as __all__
+`Job` and `Pipeline` compare, print and serialize as there; `PipelineManager.start` waits for a Router; `Client` speaks its wire protocol.
+New programs import `fission.pipelines`.
+"""
+
+from fission.pipelines import (
+    Broker,
+    DaemonError,
+    PipelineError,
+    Pipeliner,
+    PipelineRefused,
+    Router,
+    RouterAnswer,
+    RouterUnreachable,
+    StoreLost,
+    Worker,
+)
+from pypelinin.client import Client
+from pypelinin.manager import PipelineManager
+from pypelinin.pipeline import Job, Pipeline, PipelineForPipeliner
+
+#: The published version whose interface this is.
+__version__ = "0.1.1"
+
+__all__ = [
+    "Broker",
+    "Client",
+    "DaemonError",
+    "Job",
+    "Pipeline",
+    "PipelineError",
+    "PipelineForPipeliner",
+    "PipelineManager",
+    "PipelineRefused",
+    "Pipeliner",
+    "Router",
+    "RouterAnswer",
+    "RouterUnreachable",
+    "StoreLost",
+    "Worker",
+]

@@ -106,6 +106,10 @@ def configuration(answer: Mapping[str, Any]) -> Configuration:
     Raises:
         RemoteProtocolError: it is malformed.
     """
+    if "fission" not in answer:
+        raise RemoteProtocolError(
+            "its configuration has no 'fission': it is an older one or pypelinin's own; start the Router of this version"
+        )
     about, interval = take(answer, "fission", dict), take(answer, "monitoring interval", float)
     port = take(about, "scheduler port", int)
     if not 0 < port < 65536 or not interval > 0:

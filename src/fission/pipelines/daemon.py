@@ -6,7 +6,7 @@ import contextlib
 import logging
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,11 @@ from fission.pipelines.messages import decode, encode
 if TYPE_CHECKING:
     from fission.adapters.keys import Keys
     from fission.adapters.zmq_api import ApiClient, Protect
+
+
+#: What pypelinin's own Router answers where it does not understand.
+OLDER = "it is an older one or pypelinin's own; start the Router of this version"
+FOREIGN = ("unknown command", "undefined command", "syntax error")
 
 
 class Ended(KeyboardInterrupt):
@@ -85,18 +90,21 @@ def sigterm_ends() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def ask(client: ApiClient, address: str, message: Mapping[str, Any], timeout: float, *, again: float = 1.0) -> dict[str, Any]:
+def ask(
+    client: ApiClient, address: str, message: Mapping[str, Any], timeout: float, *, again: float = 1.0, needs: Iterable[str] = ()
+) -> dict[str, Any]:
     """The Router's answer.
 
     Args:
         timeout: seconds.
         again: seconds after which the request is sent again; what it asks for must bear that.
+        needs: names of fields that the answer must have.
 
     Raises:
         RouterUnreachable: there was none in time.
         KeysRefused: the same, and keys are the reason.
         PipelineRefused: it does not take what was handed in.
-        RouterAnswer: it answered with another error, or with something that is no answer.
+        RouterAnswer: it answered with another error, or with something that is no answer; an older Router does not know the command.
     """
     data = client.request(encode(message), timeout, again=again)
     if data is None:
@@ -107,9 +115,14 @@ def ask(client: ApiClient, address: str, message: Mapping[str, Any], timeout: fl
         answer = decode(data)
     except RemoteProtocolError as error:
         raise RouterAnswer(f"what answers at {address} is no Router: {error}") from None
+    if answer.get("answer") in FOREIGN:
+        asked = f"the command {message.get('command')!r} as it is sent today ({answer['answer']})"
+        raise RouterAnswer(f"the Router at {address} does not know {asked}: {OLDER}")
     if answer.get("answer") == "error":
         error_class = PipelineRefused if answer.get("kind") == "refused" else RouterAnswer
         raise error_class(str(answer.get("error")))
+    if missing := [name for name in needs if name not in answer]:
+        raise RouterAnswer(f"the answer of the Router at {address} to {message.get('command')!r} has no {missing[0]!r}: {OLDER}")
     return answer
 
 

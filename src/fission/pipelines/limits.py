@@ -20,6 +20,11 @@ LONGEST_S = 1e9
 CONTAINERS = (Mapping, list, tuple)
 
 
+def is_name(value: object) -> bool:
+    """Whether *value* can name a worker: printable, without spaces, not empty. Its length is judged elsewhere."""
+    return isinstance(value, str) and value != "" and value.isprintable() and not any(map(str.isspace, value))
+
+
 def deeper_than(limit: int, value: Any) -> bool:
     """Whether lists and dicts are nested more than *limit* levels deep in *value*; never recurses, and ends for circles too."""
     level: list[Any] = [value]

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from fission.errors import RemoteProtocolError, UserError
 from fission.pipelines.answers import ended_rows
 from fission.pipelines.daemon import ask, protect_with, read_keys
-from fission.pipelines.errors import DaemonError, PipelineError, RouterAnswer, RouterUnreachable
+from fission.pipelines.errors import DaemonError, KeysRefused, PipelineError, RouterAnswer, RouterUnreachable
 from fission.pipelines.messages import LIMIT, decode, encode, take
 from fission.pipelines.model import Pipeline
 
 #: Seconds to wait for the Router, if nothing else is said. Arbitrary.
 TIMEOUT_S = 10.0
+#: Seconds after which a Router that is waited for without a limit is reported missing, once. Arbitrary.
+PATIENCE_S = 3.0
 #: Seconds after which the Router is asked for what the broadcast may not have brought.
 ASK_S = 1.0
 #: Pipelines that are over and are kept in `pipelines`; arbitrary.
@@ -33,12 +36,19 @@ class PipelineManager:
     """
 
     def __init__(
-        self, api: str, broadcast: str, poll_time: int = 50, timeout: float = TIMEOUT_S, *, keep: int = KEEP, keys: str | Path | None = None
+        self,
+        api: str,
+        broadcast: str,
+        poll_time: int = 50,
+        timeout: float | None = TIMEOUT_S,
+        *,
+        keep: int = KEEP,
+        keys: str | Path | None = None,
     ) -> None:
         """Args:
             api, broadcast: the Router's addresses, ``tcp://HOST:PORT``.
-            poll_time: milliseconds that `finished` waits for news.
-            timeout: seconds for an answer of the Router.
+            poll_time: milliseconds that `finished` and `update` wait for news.
+            timeout: seconds for an answer of the Router; None: `start` waits for it without a limit.
             keep: pipelines that are over and stay in `pipelines`.
             keys: the Router's, the folder of `fission keys`; None: it has none.
 
@@ -72,6 +82,9 @@ class PipelineManager:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        return f"<PipelineManager: {self._started} submitted, {self._finished} finished>"
 
     def close(self) -> None:
         """Give the sockets back; the pipelines go on. Twice is right."""
@@ -127,7 +140,7 @@ class PipelineManager:
                 raise PipelineError(f"{pipeline!r} is there twice; make another Pipeline to run it again")
             # an attempt that got no answer may have been accepted: the id stays, so that it cannot be accepted twice
             pipeline.id = pipeline.id or uuid.uuid4().hex
-            body = pipeline.serialize()
+            body = pipeline.as_message()
             length = len(encode(body)) + 100
             if batch and (size + length > LIMIT // 2 or len(batch) == BATCH):
                 self._send(batch)
@@ -141,7 +154,7 @@ class PipelineManager:
 
     def _send(self, batch: list[tuple[str, Pipeline, dict[str, Any]]]) -> None:
         message = {"command": "add pipelines", "pipelines": [[name, body] for name, _, body in batch]}
-        ask(self._client, self._api, message, self._timeout)
+        self._ask(message)
         now = time.time()
         for name, pipeline, _ in batch:
             pipeline.started_at = now
@@ -151,10 +164,25 @@ class PipelineManager:
     def _begin(self) -> None:
         """Learns where the ends are counted, before the first pipeline can end."""
         if self._number < 0:
-            self._number = take(self._ask_ends(-1, self._timeout), "number", int)
+            answer = self._ask({"command": "ended since", "number": -1})
+            try:
+                self._number = take(answer, "number", int)
+            except RemoteProtocolError as error:
+                raise RouterAnswer(f"what answers at {self._api} is no Router: {error}") from None
 
-    def _ask_ends(self, number: int, timeout: float) -> dict[str, Any]:
-        return ask(self._client, self._api, {"command": "ended since", "number": number}, timeout)
+    def _ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        if self._timeout is not None:
+            return ask(self._client, self._api, message, self._timeout)
+        missing = False
+        while True:
+            try:
+                return ask(self._client, self._api, message, PATIENCE_S)
+            except KeysRefused:
+                raise
+            except RouterUnreachable as error:
+                if not missing:
+                    logging.getLogger(__name__).warning("%s; waiting for it (timeout=SECONDS of the PipelineManager sets a limit)", error)
+                missing = True
 
     def finished(self, pipeline: Pipeline) -> bool:
         """Whether it is over, well or not; waits up to `poll_time` for news if it is not.
@@ -169,16 +197,19 @@ class PipelineManager:
         self._hear(0.0 if pipeline.finished else self.poll_time / 1000)
         return pipeline.finished
 
-    def update(self, timeout: float) -> None:
-        """Listen for news for *timeout* seconds; returns at once when all pipelines are over.
+    def update(self, timeout: float | None = None) -> None:
+        """Take the news: returns when all pipelines are over or nothing more comes within `poll_time`. `wait` waits.
 
         A Router that does not answer is no error here: it may be back later.
+
+        Args:
+            timeout: seconds that it takes at most, however much comes; None: `poll_time`.
         """
-        deadline = time.monotonic() + timeout
+        poll = self.poll_time / 1000
+        deadline = time.monotonic() + (poll if timeout is None else timeout)
         while self._open:
             left = deadline - time.monotonic()
-            self._hear(max(0.0, left))
-            if left <= 0:
+            if not self._hear(max(0.0, min(left, poll))) or left <= 0:
                 return
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -191,9 +222,10 @@ class PipelineManager:
             self._hear(min(left, ASK_S))
         return True
 
-    def _hear(self, timeout: float) -> None:
-        """Takes news, waiting for up to so many seconds for the first."""
-        for _, body in self._listener.hear(min(timeout, ASK_S)):
+    def _hear(self, timeout: float) -> bool:
+        """Takes news, waiting for up to so many seconds for the first; whether there were any."""
+        heard = self._listener.hear(min(timeout, ASK_S))
+        for _, body in heard:
             try:
                 message = decode(body)
                 before, ends = take(message, "before", int), ended_rows(message)
@@ -203,14 +235,17 @@ class PipelineManager:
                 self._catch_up()  # a message was lost
             else:
                 self._take(ends)
+        known = self._number
         if self._open and time.monotonic() - self._asked > ASK_S:
             self._catch_up()
+        return bool(heard) or self._number > known
 
     def _catch_up(self) -> None:
+        limit = ASK_S if self._timeout is None else min(ASK_S, self._timeout)
         while True:
             self._asked = time.monotonic()
             try:
-                answer = self._ask_ends(self._number, min(ASK_S, self._timeout))
+                answer = ask(self._client, self._api, {"command": "ended since", "number": self._number}, limit)
             except RouterUnreachable:
                 return
             try:

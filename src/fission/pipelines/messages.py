@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NewType, NoReturn, TypeVar
 
 from fission.errors import RemoteProtocolError
-from fission.pipelines.limits import MESSAGE_DEPTH, NAME_LENGTH, deeper_than
+from fission.pipelines.limits import MESSAGE_DEPTH, NAME_LENGTH, deeper_than, is_name
 
 T = TypeVar("T")
 
@@ -125,12 +125,12 @@ def checked_id(value: object, name: str) -> str:
 
 
 def checked_worker(value: object) -> str:
-    """*value*, if it can be a worker's name: a Python identifier of at most `NAME_LENGTH` characters.
+    """*value*, if it can be a worker's name: at most `NAME_LENGTH` printable characters without spaces.
 
     Raises:
         RemoteProtocolError: it cannot.
     """
-    if not isinstance(value, str) or not value.isidentifier() or len(value) > NAME_LENGTH:
+    if not isinstance(value, str) or not is_name(value) or len(value) > NAME_LENGTH:
         raise RemoteProtocolError(
             f"a worker's name must be the name of a class, of at most {NAME_LENGTH} characters, is {ascii(value)[:80]}"
             + (f" ({len(value)} characters)" if isinstance(value, str) else "")

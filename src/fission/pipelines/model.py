@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from fission.pipelines.errors import PipelineError
-from fission.pipelines.limits import DATA_DEPTH, LARGEST_PRIORITY, LONGEST_S, MOST_RETRIES, NAME_LENGTH, deeper_than
+from fission.pipelines.limits import DATA_DEPTH, LARGEST_PRIORITY, LONGEST_S, MOST_RETRIES, NAME_LENGTH, deeper_than, is_name
 
 Data: TypeAlias = "Mapping[str, Any] | None"
 
@@ -39,7 +39,7 @@ class Job:
     """One call of a worker in a pipeline. Equal are jobs of the same worker with the same data.
 
     Attributes:
-        worker_name: name of a class in the workers' module of a Broker.
+        worker_name: name of a worker of a Broker: any printable text without spaces.
         data: what the store gets for it; None: the pipeline's data.
         retries: how often it is run again after it raised.
         timeout: seconds after which its process is killed; None: never.
@@ -70,6 +70,10 @@ class Job:
 
     def serialize(self) -> dict[str, Any]:
         """What `deserialize` takes: a dict of JSON's types, without what has its default."""
+        return self.as_message()
+
+    def as_message(self) -> dict[str, Any]:
+        """What is sent to the Router, whatever `serialize` of a subclass returns."""
         found: dict[str, Any] = {"worker_name": self.worker_name}
         if self.data is not None:
             found["data"] = self.data
@@ -86,18 +90,18 @@ class Job:
         Raises:
             PipelineError: ``worker_name`` is missing, or something has an unknown name or cannot be.
         """
-        fields = _fields(information, "a job", {"worker_name", "data", "retries", "timeout"})
+        fields = fields_of(information, "a job", {"worker_name", "data", "retries", "timeout"})
         if "worker_name" not in fields:
             raise PipelineError(f"a job must have a worker_name, is {_shown(information)}")
         data = fields.get("data")
         if data is not None and not isinstance(data, Mapping):
-            data = dict(_pairs(data, "a job's data"))
+            data = fields_of(data, "a job's data", None)
         return cls(fields["worker_name"], data, fields.get("retries", 0), fields.get("timeout"))
 
 
 def _check_job(worker_name: Any, retries: Any, timeout: Any) -> None:
-    if not isinstance(worker_name, str) or not worker_name.isidentifier():
-        raise PipelineError(f"a job's worker name must be the name of a class, is {_shown(worker_name)}")
+    if not is_name(worker_name):
+        raise PipelineError(f"a job's worker name must be the name of a class, is {_shown(worker_name)}; a name has no spaces")
     if len(worker_name) > NAME_LENGTH:
         raise PipelineError(
             f"a job's worker name must have at most {NAME_LENGTH} characters, has {len(worker_name)}: {worker_name[:40]}..."
@@ -165,18 +169,20 @@ class Pipeline:
         _check_priority(priority)
         self.priority = priority
         self.data = checked_data(data, "a pipeline's data")
-        self._graph = list(_edges(pipeline))
-        written = dict.fromkeys(job for edge in self._graph for job in edge if job is not None)
+        edges = list(edges_of(pipeline))
+        written = dict.fromkeys(job for edge in edges for job in edge if job is not None)
         if not written:
             raise PipelineError("a pipeline must have at least one job, has none: Pipeline({Job('A'): Job('B')})")
         numbers = {job: number for number, job in enumerate(written)}
-        behind = {numbers[after] for _, after in self._graph if after is not None}
+        self._written = tuple(written)
+        self._edges = [(numbers[before], None if after is None else numbers[after]) for before, after in edges]
+        behind = {after for _, after in self._edges if after is not None}
         if len(behind) == len(numbers):
             raise PipelineError("the pipeline has no starter: every job comes after another one, so none can be the first")
         self._after: list[set[int]] = [set() for _ in numbers]
-        for before, after in self._graph:
+        for before, after in self._edges:
             if after is not None:
-                self._after[numbers[after]].add(numbers[before])
+                self._after[after].add(before)
         self.jobs = tuple(self._with_data(job) for job in written)
         try:
             TopologicalSorter(dict(enumerate(self._after))).prepare()
@@ -204,8 +210,9 @@ class Pipeline:
         return isinstance(other, Pipeline) and self.data == other.data and self._edge_set() == other._edge_set()
 
     def _edge_set(self) -> set[tuple[Job, Job | None]]:
-        before = {job for job, after in self._graph if after is not None}
-        return {(job, after) for job, after in self._graph if after is not None or job not in before}
+        before = {number for number, after in self._edges if after is not None}
+        edges = [edge for edge in self._edges if edge[1] is not None or edge[0] not in before]
+        return {(self._written[number], None if after is None else self._written[after]) for number, after in edges}
 
     def __hash__(self) -> int:
         return hash(frozenset(job.worker_name for job in self.jobs))
@@ -215,14 +222,11 @@ class Pipeline:
 
         ``jobs`` as `Job.serialize` gives them, ``graph``: pairs of their numbers, the second null where nothing comes behind, ``data``.
         """
-        written = dict.fromkeys(job for edge in self._graph for job in edge if job is not None)
-        numbers: dict[Job | None, int | None] = {job: number for number, job in enumerate(written)}
-        numbers[None] = None
-        found = {
-            "jobs": [job.serialize() for job in written],
-            "graph": [[numbers[before], numbers[after]] for before, after in self._graph],
-            "data": self.data,
-        }
+        return self.as_message()
+
+    def as_message(self) -> dict[str, Any]:
+        """What is sent to the Router, whatever `serialize` of a subclass returns."""
+        found = {"jobs": [job.as_message() for job in self._written], "graph": [list(edge) for edge in self._edges], "data": self.data}
         return found | {"priority": self.priority} if self.priority else found
 
     @classmethod
@@ -232,7 +236,7 @@ class Pipeline:
         Raises:
             PipelineError: it is not that, or not a pipeline that can be.
         """
-        fields = _fields(information, "a pipeline", {"jobs", "graph", "data", "priority"})
+        fields = fields_of(information, "a pipeline", {"jobs", "graph", "data", "priority"})
         jobs = [Job.deserialize(job) for job in _list(fields.get("jobs"), "a pipeline's jobs")]
         if len(set(jobs)) != len(jobs):
             raise PipelineError("a pipeline's jobs must differ in worker_name or data: two of them are the same")
@@ -267,9 +271,14 @@ class Pipeline:
             found.append(f'"{job.worker_name}"' if count == 1 else f'"{job.worker_name} {count}"')
         return found
 
-    def save_dot(self, filename: str | Path) -> None:
-        """Writes the graph in graphviz' language; an old file is replaced."""
-        Path(filename).write_text(f"{self}\n", encoding="utf-8")
+    def save_dot(self, filename: str | Path, encoding: str = "utf-8") -> None:
+        """Writes the graph in graphviz' language; an old file is replaced.
+
+        Args:
+            filename: where.
+            encoding: of the file, as Python names it.
+        """
+        Path(filename).write_text(f"{self}\n", encoding=encoding)
 
 
 def checked_data(data: Any, what: str) -> dict[str, Any] | None:
@@ -304,7 +313,12 @@ def _non_text_keys(value: Any) -> Iterator[Any]:
             yield from _non_text_keys(inner)
 
 
-def _edges(graph: Any) -> Iterable[tuple[Job, Job | None]]:
+def edges_of(graph: Any) -> Iterable[tuple[Job, Job | None]]:
+    """The edges of a graph in any of the ways in which `Pipeline` takes it: (job, the one after it or None).
+
+    Raises:
+        PipelineError: it has other things than jobs.
+    """
     if isinstance(graph, Mapping):
         for keys, values in graph.items():
             behind = [values] if isinstance(values, Job) or values is None else _list(values, "what comes behind a job") or [None]
@@ -342,8 +356,20 @@ def _pairs(thing: Any, what: str) -> list[tuple[str, Any]]:
     return pairs
 
 
-def _fields(information: Any, what: str, names: set[str]) -> dict[str, Any]:
+def fields_of(information: Any, what: str, names: set[str] | None) -> dict[str, Any]:
+    """The fields of a dict, or of the same as (name, value) pairs.
+
+    Args:
+        information: either of them.
+        what: it is, for the message.
+        names: those that there are; None: any.
+
+    Raises:
+        PipelineError: it is neither, or has other names.
+    """
     fields = dict(information) if isinstance(information, Mapping) else dict(_pairs(information, what))
+    if names is None:
+        return fields
     if unknown := sorted(str(name) for name in fields.keys() - names):
         raise PipelineError(f"{what} has {', '.join(sorted(names))}; {unknown[0]!r} is none of them")
     return fields

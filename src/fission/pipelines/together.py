@@ -109,7 +109,7 @@ class Together:
             while True:
                 self._collect(block=False)
                 with contextlib.suppress(RouterUnreachable, RouterAnswer):
-                    status = ask(client, self._api, {"command": "status"}, 0.5, again=0.2)
+                    status = ask(client, self._api, {"command": "status"}, 0.5, again=0.2, needs=("processes", "pipeliners", "workers"))
                     if status["processes"] >= self._number and status["pipeliners"]:
                         names = ", ".join(sorted(status["workers"]))
                         several = "process" if self._number == 1 else "processes"

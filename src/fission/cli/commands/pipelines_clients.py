@@ -35,15 +35,18 @@ priority_option = click.option(
 )
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 
+#: Fields of the answer about one pipeline.
+SHOWN = ("id", "state", "accepted", "duration", "data", "jobs")
 
-def _ask(api: str, message: Mapping[str, Any], timeout: float, keys: Path | None) -> dict[str, Any]:
+
+def _ask(api: str, message: Mapping[str, Any], timeout: float, keys: Path | None, *needs: str) -> dict[str, Any]:
     from fission.adapters.zmq_api import ApiClient
     from fission.pipelines.daemon import ask, protect_with, read_keys
 
     interrupts.loaded()
     client = ApiClient(api, protect_with(read_keys(keys)))
     try:
-        return ask(client, api, message, timeout)
+        return ask(client, api, message, timeout, needs=needs)
     finally:
         client.close()
 
@@ -172,7 +175,7 @@ def list_(states: tuple[str, ...], limit: int, before: int | None, api: str, key
     found: list[dict[str, Any]] = []
     while len(found) < limit:  # an answer has as many as fit into it
         asked = {"command": "pipelines", "states": list(states), "limit": limit - len(found), "before": before or 0}
-        answer = _ask(api, asked, timeout, keys)["pipelines"]
+        answer = _ask(api, asked, timeout, keys, "pipelines")["pipelines"]
         if not answer:
             break
         found += answer
@@ -195,7 +198,7 @@ def list_(states: tuple[str, ...], limit: int, before: int | None, api: str, key
 @json_option
 def show(pipeline_id: str, api: str, keys: Path | None, timeout: float, as_json: bool) -> None:
     """One pipeline: each job's state, tries, duration, node and error. ID may be its first letters."""
-    answer = _ask(api, {"command": "pipeline", "pipeline id": pipeline_id}, timeout, keys)
+    answer = _ask(api, {"command": "pipeline", "pipeline id": pipeline_id}, timeout, keys, *SHOWN)
     if as_json:
         click.echo(json.dumps({name: value for name, value in answer.items() if name != "answer"}, indent=2))
         return
@@ -229,7 +232,7 @@ def retry(pipeline_id: str | None, all_failed: bool, api: str, keys: Path | None
     ids: list[str] = []
     before = 0
     while True:
-        answer = _ask(api, {"command": "retry failed", "before": before}, timeout, keys)
+        answer = _ask(api, {"command": "retry failed", "before": before}, timeout, keys, "pipeline ids", "before")
         if not answer["pipeline ids"]:
             break
         ids += answer["pipeline ids"]
@@ -252,7 +255,7 @@ def cancel(pipeline_id: str, api: str, keys: Path | None, timeout: float, as_jso
 
 
 def _change(command: str, pipeline_id: str, api: str, keys: Path | None, timeout: float, as_json: bool, done: str) -> None:
-    answer = _ask(api, {"command": command, "pipeline id": pipeline_id}, timeout, keys)
+    answer = _ask(api, {"command": command, "pipeline id": pipeline_id}, timeout, keys, "pipeline id")
     if as_json:
         _echo_json([{"id": answer["pipeline id"]}], done=command)
     else:

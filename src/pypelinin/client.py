@@ -1,0 +1,213 @@
+"""The Client of pypelinin: a program that speaks the Router's wire protocol itself, JSON over ZeroMQ."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fission.pipelines.daemon import protect_with, read_keys
+
+if TYPE_CHECKING:
+    import zmq
+
+_NO_API = "the Client must be connected to the Router's api, but is not: connect(api='tcp://HOST:5555')"
+_NO_BROADCAST = "the Client must be connected to the Router's broadcast, but is not: connect(broadcast='tcp://HOST:5556')"
+
+
+class Client:
+    """Requests and their answers, and what the Router tells everybody. One thread's; `PipelineManager` is the comfortable way.
+
+    Attributes:
+        api_address, broadcast_address: where it has connected to; None: nowhere.
+    """
+
+    def __init__(self, *, keys: str | Path | None = None) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            keys: the Router's, the folder of `fission keys`; None: it has none.
+
+        Raises:
+            DaemonError: the keys cannot be used.
+        """
+        self._client_keys = read_keys(keys)
+        self._zmq_context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._router_api: zmq.Socket[bytes] | None = None
+        self._router_broadcast: zmq.Socket[bytes] | None = None
+        self.api_address: str | None = None
+        self.broadcast_address: str | None = None
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # the interpreter may be ending
+            self.disconnect(silent=True)
+
+    @property
+    def context(self) -> zmq.Context[zmq.Socket[bytes]]:
+        """ZeroMQ's context of its sockets; ends when both are given back."""
+        if self._zmq_context is None:
+            import zmq
+
+            self._zmq_context = zmq.Context()
+        return self._zmq_context
+
+    def connect(self, api: str | None = None, broadcast: str | None = None) -> None:
+        """Connect to one or both addresses, ``tcp://HOST:PORT``, in the background: the Router may come later.
+
+        Args:
+            api: the Router's address for requests.
+            broadcast: the Router's address for news.
+
+        Raises:
+            ValueError: neither is given.
+            zmq.ZMQError: one of them cannot be an address.
+        """
+        import zmq
+
+        if api is None and broadcast is None:
+            raise ValueError("connect needs the Router's api, its broadcast, or both, but has neither")
+        if api is not None:
+            self._router_api = self._connected(zmq.REQ, api, self._router_api)
+            self.api_address = api
+        if broadcast is not None:
+            self._router_broadcast = self._connected(zmq.SUB, broadcast, self._router_broadcast)
+            self.broadcast_address = broadcast
+
+    def _connected(self, kind: int, address: str, before: zmq.Socket[bytes] | None) -> zmq.Socket[bytes]:
+        import zmq
+
+        socket: zmq.Socket[bytes] = self.context.socket(kind)
+        socket.setsockopt(zmq.LINGER, 0)
+        try:
+            protect = protect_with(self._client_keys)
+            if protect is not None:
+                protect(self.context).speak(socket)
+            socket.connect(address)
+        except BaseException:
+            socket.close()
+            raise
+        if before is not None:
+            before.close()
+        return socket
+
+    def _request_socket(self) -> zmq.Socket[bytes]:
+        if self._router_api is None:
+            raise RuntimeError(_NO_API)
+        return self._router_api
+
+    def _news_socket(self) -> zmq.Socket[bytes]:
+        if self._router_broadcast is None:
+            raise RuntimeError(_NO_BROADCAST)
+        return self._router_broadcast
+
+    # requests
+
+    def send_api_request(self, data: Any) -> None:
+        """Send a request, a dict of JSON's types; its answer must be taken before the next one.
+
+        Raises:
+            RuntimeError: it is not connected to the api.
+        """
+        self._request_socket().send_json(data)
+
+    def get_api_reply(self) -> Any:
+        """The answer to the request, a dict; waits for it without a limit: `api_poll` says whether it is there.
+
+        Raises:
+            RuntimeError: it is not connected to the api.
+        """
+        return self._request_socket().recv_json()
+
+    def api_poll(self, timeout: float = 0) -> bool:
+        """Whether an answer is there; waits for it for up to *timeout* milliseconds.
+
+        Raises:
+            RuntimeError: it is not connected to the api.
+        """
+        return bool(self._request_socket().poll(round(timeout)))
+
+    # news
+
+    def broadcast_subscribe(self, subscribe_to: str | bytes) -> None:
+        """Receive news that begin with these letters, such as ``pipeline finished: id=...`` or ``new job``.
+
+        Raises:
+            RuntimeError: it is not connected to the broadcast.
+        """
+        import zmq
+
+        self._news_socket().setsockopt(zmq.SUBSCRIBE, _bytes(subscribe_to))
+
+    def broadcast_unsubscribe(self, unsubscribe_to: str | bytes) -> None:
+        """Receive them no longer.
+
+        Raises:
+            RuntimeError: it is not connected to the broadcast.
+        """
+        import zmq
+
+        self._news_socket().setsockopt(zmq.UNSUBSCRIBE, _bytes(unsubscribe_to))
+
+    def broadcast_poll(self, timeout: float = 0) -> bool:
+        """Whether there are news; waits for them for up to *timeout* milliseconds.
+
+        Raises:
+            RuntimeError: it is not connected to the broadcast.
+        """
+        return bool(self._news_socket().poll(round(timeout)))
+
+    def broadcast_receive(self) -> str:
+        """The next news; waits for them without a limit: `broadcast_poll` says whether there are any.
+
+        Raises:
+            RuntimeError: it is not connected to the broadcast.
+        """
+        return " ".join(frame.decode(errors="replace") for frame in self._news_socket().recv_multipart())
+
+    # the end
+
+    def disconnect_api(self, silent: bool = False) -> None:
+        """Give the api's socket back.
+
+        Raises:
+            RuntimeError: it is not connected to it, and *silent* is False.
+        """
+        if self._router_api is not None:
+            self._router_api.close()
+            self._router_api = None
+            self._give_back()
+        elif not silent:
+            raise RuntimeError(_NO_API)
+
+    def disconnect_broadcast(self, silent: bool = False) -> None:
+        """Give the broadcast's socket back.
+
+        Raises:
+            RuntimeError: it is not connected to it, and *silent* is False.
+        """
+        if self._router_broadcast is not None:
+            self._router_broadcast.close()
+            self._router_broadcast = None
+            self._give_back()
+        elif not silent:
+            raise RuntimeError(_NO_BROADCAST)
+
+    def disconnect(self, silent: bool = False) -> None:
+        """Give both back; `connect` may be called again.
+
+        Raises:
+            RuntimeError: it is connected to neither, and *silent* is False.
+        """
+        if self._router_api is None and self._router_broadcast is None and not silent:
+            raise RuntimeError(f"disconnect needs a connected Client: {_NO_API}")
+        self.disconnect_api(silent=True)
+        self.disconnect_broadcast(silent=True)
+
+    def _give_back(self) -> None:
+        if self._zmq_context is not None and self._router_api is None and self._router_broadcast is None:
+            self._zmq_context.destroy(0)
+            self._zmq_context = None
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
