@@ -292,11 +292,11 @@ def _end(process: subprocess.Popen[bytes], limit_s: float) -> int | None:
 
 
 def _environment(programs: Path) -> dict[str, str]:
-    """An environment in which ``fission``, ``fission_admin.py`` and ``python3`` are the ones under test, installed or not."""
+    """An environment in which ``fission``, its scripts and ``python3`` are the ones under test, installed or not."""
     programs.mkdir(parents=True)
     python = shlex.quote(sys.executable)
-    admin = "import sys; from fission.cli.main import admin; sys.exit(admin())"
-    for name, command in {"fission": "-m fission", "fission_admin.py": f"-c {shlex.quote(admin)}", "python3": "", "python": ""}.items():
+    scripts = {f"fission_{name}.py": f"-c 'from fission.cli.main import {name}; {name}()'" for name in ("admin", "debug")}
+    for name, command in {"fission": "-m fission", **scripts, "python3": "", "python": ""}.items():
         (programs / name).write_text(f'#!/bin/sh\nexec {python} {command} "$@"\n')
         (programs / name).chmod(0o755)
     (programs / "activate").touch()

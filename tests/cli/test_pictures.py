@@ -152,8 +152,8 @@ def test_svg_of_matplotlib_by_structure(cli: Cli, root: Path) -> None:
 def test_the_pdf_has_its_place(cli: Cli, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
-    assert cli("net", "graphviz").out == f"drew net into {root / 'net/net.pdf'}\n"
-    assert (root / "net/net.pdf").exists()
+    assert cli("net", "graphviz").out == f"drew net into {root / 'net/network.pdf'}\n"
+    assert (root / "net/network.pdf").exists()
 
 
 def test_an_incomplete_network_is_drawn_with_question_marks(cli: Cli, root: Path) -> None:

@@ -65,6 +65,10 @@ def test_debug_follows_a_job_to_its_next_node(cluster: MakeSite) -> None:
     debug.wait_for("[Talks 4] had", count=seen + 20)
     debug.interrupt()
     debug.wait(exit_code=130)
+    by_address = site.fission.start("net", "debug", "--node", site.nodes[site.node_of(4)].ip, env=site.env)
+    by_address.wait_for("[Talks 4] had", count=3)
+    by_address.interrupt()
+    by_address.wait(exit_code=130)
     done = site.finish(client, chain_rows)
     assert "[Talks 4]" not in done.stdout
 
@@ -87,6 +91,9 @@ def test_collect_brings_the_logs_of_all_nodes(cluster: MakeSite) -> None:
             site.finish(client, chain_rows)
         found = json.loads(site.fission.run("net", "collect", "--json", exit_code=0, env=site.env).stdout)
         assert set(found) == {"client", "n1", "n2"}
+        for node, ip in (*((name, node.ip) for name, node in site.nodes.items()), ("client", site.network.client_ip)):
+            as_marvelo = site.fission.root / "net" / "collection" / f"fission-{ip.replace('.', '-')}.log"
+            assert as_marvelo.read_text() == (site.fission.root / found[node]).read_text()
         for job, (_, node) in site.lives().items():
             text = (site.fission.root / found[node]).read_text()
             assert f" {job} starts, life 1" in text, (node, text)

@@ -41,6 +41,22 @@ def find_job(network: Any, text: str) -> Any:
     return known[text]
 
 
+def job_ids(session: Session, words: Sequence[str]) -> list[int]:
+    """The ids of jobs of a running network that the user means by id, name or class.
+
+    Ids are taken as they are, and the running network says which there are; for names the network is loaded.
+
+    Raises:
+        UnknownNameError: there is no such job.
+    """
+    if all(word.isdecimal() for word in words):
+        return [int(word) for word in words]
+    from fission.cli.loading import load_network
+
+    network = load_network(session, simulation=True).network
+    return [find_job(network, word).id for word in words]
+
+
 def polite() -> None:
     """Let the network have the processor first: from now on this process only gets what is left."""
     with contextlib.suppress(OSError):

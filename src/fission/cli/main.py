@@ -1,4 +1,4 @@
-"""The three ways in, and what becomes of every exception: a message and an exit code.
+"""The ways in, and what becomes of every exception: a message and an exit code.
 
 Exit codes: 0 done, 1 the network failed (or FISSION itself), 2 wrong use, 3 no place for a job, 130 Ctrl-C.
 """
@@ -37,6 +37,25 @@ def admin() -> NoReturn:
     """The script ``fission_admin.py``: ``fission_admin.py NAME startproject``. Exits."""
     interrupts.install()
     _exit(main(prog="fission_admin.py"))
+
+
+def debug() -> NoReturn:
+    """The script ``fission_debug.py``: what jobs of the running network write. Exits."""
+    interrupts.install()
+    _exit(_debug())
+
+
+def _debug() -> int:
+    try:
+        _open_closed_streams()
+        from fission.cli.marvelo_debug import translated
+        from fission.cli.table import Session
+
+        session = Session("fission_debug.py")
+        words = translated(sys.argv[1:], session)
+        return run_line(words, session) if words else 0
+    except BaseException as error:
+        return _told(error)
 
 
 def manage(manage_py_path: str | Path, argv: Sequence[str] | None = None) -> NoReturn:

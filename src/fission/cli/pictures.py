@@ -17,6 +17,8 @@ from fission.errors import UserError
 
 #: Seconds that graphviz may take; arbitrary, it draws a thousand jobs in some seconds.
 DOT_S = 120.0
+#: Layouts of graphviz, ours first; each is a program of that name. Those that draw no arrows (osage, patchwork) are left out.
+ENGINES = ("dot", "circo", "fdp", "neato", "sfdp", "twopi")
 
 
 def picture(session: Session) -> Any:
@@ -31,16 +33,25 @@ def picture(session: Session) -> Any:
     return picture_of(loaded.network, placement(loaded.folder))
 
 
-def render(text: str, path: Path) -> None:
-    """Draw dot text into a PDF, SVG or PNG file, by its ending. Raises UserError."""
+def render(text: str, path: Path, engine: str = ENGINES[0]) -> None:
+    """Draw dot text into a PDF, SVG or PNG file, by its ending.
+
+    Args:
+        text: in the language of graphviz.
+        path: of the file.
+        engine: one of `ENGINES`.
+
+    Raises:
+        UserError: graphviz is not installed or fails, or the file cannot be written.
+    """
     kind = path.suffix.lower().lstrip(".")
     if kind not in ("pdf", "svg", "png"):
         raise UserError(f"the picture must be a .pdf, .svg or .png file, not {path.name!r}")
-    program = shutil.which("dot")
+    program = shutil.which(engine)
     if program is None:
         raise UserError(
-            "graphviz is not installed: there is no program dot on PATH; install it (Debian, Raspberry Pi OS: apt install graphviz), or "
-            "draw without it: fission NETWORK show --output FILE, or fission NETWORK graph --format html"
+            f"graphviz is not installed: there is no program {engine} on PATH; install it (Debian, Raspberry Pi OS: apt install "
+            "graphviz), or draw without it: fission NETWORK show --output FILE, or fission NETWORK graph --format html"
         )
     try:
         done = subprocess.run([program, f"-T{kind}"], input=text.encode(), capture_output=True, timeout=DOT_S, check=False)

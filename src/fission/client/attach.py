@@ -16,7 +16,7 @@ from fission import durable
 from fission.client.audience import retell
 from fission.client.endings import OUTPUT_FILE, pid_of
 from fission.client.requests import RUNNING_FILE, Looker, looked_at
-from fission.errors import EXIT_FAILED, EXIT_OK, EngineError, UserError
+from fission.errors import EXIT_FAILED, EXIT_OK, EngineError, UnknownNameError, UserError
 from fission.ports import Observer
 
 #: Seconds that a client has to end after it was told to stop: what it gives its jobs, and the cleaning up. Arbitrary.
@@ -27,25 +27,29 @@ START_S = 60.0
 LOOK_S = 0.05
 
 
-def attach(folder: Path, observer: Observer, *, jobs: Sequence[int] = (), events: bool = True) -> tuple[list[str], int]:
+def attach(
+    folder: Path, observer: Observer, *, jobs: Sequence[int] = (), nodes: Sequence[str] = (), events: bool = True
+) -> tuple[list[str], int]:
     """Follow a running network until it ends. Blocks.
 
     Args:
         folder: the network's folder.
         observer: told what its client tells, and with ``events`` what it has told last.
         jobs: ids of those whose output is wanted; empty: all.
+        nodes: names or addresses of nodes; only what jobs write while they are there is wanted; empty: wherever they are.
         events: whether more than output is wanted.
 
     Returns:
         The lines of its summary, and its exit code; ([], 1) if its client died.
 
     Raises:
-        UserError: the network does not run here, or there is no such job.
+        UserError: the network does not run here, or there is no such job or node.
     """
     with Looker(folder) as looker:
+        names = _node_names(looker, nodes) if nodes else []
         if events:
             observer.notice(f"following {folder.name}; Ctrl-C ends this view, not the network")
-        looker.ask("watch", jobs=list(jobs), outputs=True, events=events)
+        looker.ask("watch", jobs=list(jobs), nodes=names, outputs=True, events=events)
         for packet in looker.packets():
             if packet is None:
                 continue
@@ -54,6 +58,21 @@ def attach(folder: Path, observer: Observer, *, jobs: Sequence[int] = (), events
                 return told["lines"], told["exit_code"]
             retell(told, observer)
     return [], EXIT_FAILED if events else EXIT_OK
+
+
+def _node_names(looker: Looker, wanted: Sequence[str]) -> list[str]:
+    """The names of nodes that are known by name or address. Raises UnknownNameError."""
+    from fission.project.names import did_you_mean
+
+    known = looker.ask("status")["nodes"]
+    names = []
+    for word in wanted:
+        meant = [node["name"] for node in known if word in (node["name"], node["ip"])]
+        if not meant:
+            words = [word for node in known for word in dict.fromkeys((node["name"], node["ip"])) if word]
+            raise UnknownNameError(f"there is no node {word}{did_you_mean(word, words) or '.'} Nodes: {', '.join(words)}")
+        names += meant
+    return list(dict.fromkeys(names))
 
 
 def stop(folder: Path) -> None:
@@ -65,6 +84,15 @@ def stop(folder: Path) -> None:
         if time.monotonic() > deadline:
             raise EngineError(f"the client of {folder.name} (process {process}) has not ended for {STOP_S:g} s; kill -9 {process} ends it")
         time.sleep(LOOK_S)
+
+
+def runs_here(folder: Path) -> bool:
+    """Whether the network of a folder is running on this machine."""
+    try:
+        with Looker(folder):
+            return True
+    except UserError:
+        return False
 
 
 def status(folder: Path) -> dict[str, Any]:

@@ -30,8 +30,10 @@ LAST_S = 0.5
 class _Seat:
     """One looker."""
 
-    def __init__(self, connection: Connection, jobs: frozenset[int], outputs: bool, events: bool) -> None:
-        self.jobs, self.outputs, self.events = jobs, outputs, events
+    def __init__(
+        self, connection: Connection, jobs: frozenset[int], outputs: bool, events: bool, on_nodes: Callable[[int], bool] | None
+    ) -> None:
+        self.jobs, self.outputs, self.events, self.on_nodes = jobs, outputs, events, on_nodes
         self._connection = connection
         self._waiting: deque[dict[str, Any]] = deque()
         self._more = asyncio.Event()
@@ -43,6 +45,8 @@ class _Seat:
         if not (self.outputs if told["what"] == "output" else self.events):
             return
         if self.jobs and told.get("job_id", 0) not in self.jobs:
+            return
+        if self.on_nodes is not None and not self.on_nodes(told.get("job_id", 0)):
             return
         if len(self._waiting) >= MOST_WAITING:
             self._left_out += 1
@@ -81,6 +85,7 @@ class Audience(Observer):
         self._seats: list[_Seat] = []
         self._history: deque[dict[str, Any]] = deque(maxlen=HISTORY)
         self._known: Sequence[int] = ()
+        self._nodes: dict[int, str] = {}  # job -> node of its newest incarnation
         self._follow: Callable[[bool], Awaitable[None]] | None = None
         self._following: asyncio.Future[None] | None = None
 
@@ -103,7 +108,9 @@ class Audience(Observer):
         for job in sorted(jobs):
             if job not in self._known:
                 raise UnknownNameError(f"there is no job {job}; there are {', '.join(map(str, self._known))}")
-        seat = _Seat(connection, jobs, bool(request.get("outputs")), bool(request.get("events")))
+        nodes = frozenset(map(str, request.get("nodes", ())))
+        on_nodes = (lambda job: self._nodes.get(job) in nodes) if nodes else None
+        seat = _Seat(connection, jobs, bool(request.get("outputs")), bool(request.get("events")), on_nodes)
         if request.get("events"):
             for told in list(self._history):
                 seat.tell(told)
@@ -135,6 +142,7 @@ class Audience(Observer):
         self._tell({"what": "nodes", "nodes": [asdict(node) for node in nodes], "missing": dict(missing)})
 
     def job_placed(self, job: str, job_id: int, node: str) -> None:
+        self._nodes[job_id] = node
         self._first.job_placed(job, job_id, node)
         self._tell({"what": "placed", "job": job, "job_id": job_id, "node": node})
 

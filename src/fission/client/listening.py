@@ -17,7 +17,7 @@ from fission.project.config import LoadedNetwork
 #: What listens there: (kind of socket, port minus PORT).
 SOCKETS = ((socket.SOCK_STREAM, 0), (socket.SOCK_DGRAM, 0), (socket.SOCK_STREAM, 1), (socket.SOCK_STREAM, 2))
 #: Commands of a network that listen for nodes.
-COMMANDS = ("run", "collect")
+COMMANDS = ("run", "collect", "allocate", "senddata", "removedata")
 
 
 def client_address(loaded: LoadedNetwork) -> str:

@@ -319,7 +319,8 @@ class _RunOnNodes(_Resumable):
         super()._answer(requests, engine, conductor)
 
         async def collect(request: dict[str, Any], connection: Connection) -> dict[str, Any]:
-            return {"logs": await logs_of(engine.far, self._loaded.name) if isinstance(engine, Engines) else {}}
+            logs = await logs_of(engine.far, self._loaded.name) if isinstance(engine, Engines) else {}
+            return {"logs": logs, "ips": {node.name: node.ip for node in conductor.nodes()}}
 
         requests.answer("collect", collect)
 

@@ -16,7 +16,8 @@ from fission.cli.table import Session, example
 def command(session: Session, as_json: bool) -> int:
     """Copy the nodes' log files of the network into NETWORK/collection, one file a node.
 
-    From a running network by its client; else the nodes are asked for them.
+    From a running network by its client; else the nodes are asked for them. Beside NODE.log stands a link to it by the node's address,
+    fission-192-168-4-2.log, as MARVELO named it.
     """
     from fission.client.collect import collect
 

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import click
 
-from fission.cli import interrupts
-from fission.cli.looking import folder_of
+from fission.cli import completing, interrupts
+from fission.cli.looking import folder_of, job_ids
 from fission.cli.table import Session, example
 
 
-@click.command(name="debug", epilog=example("fission my_network debug", "fission my_network debug --job 3 --job 4"))
-@click.option("--job", "jobs", type=click.IntRange(1), multiple=True, metavar="ID", help="Only this job. Repeatable. Default: all.")
+@click.command(
+    name="debug",
+    epilog=example(
+        "fission my_network debug", "fission my_network debug --job 3 --job Beamformer", "fission my_network debug --node kitchen"
+    ),
+)
+@click.option(
+    "--job",
+    "jobs",
+    multiple=True,
+    metavar="JOB",
+    shell_complete=completing.jobs,
+    help="Only this job: its id, name or class. Repeatable. Default: all.",
+)
+@click.option("--node", "nodes", multiple=True, metavar="NODE", help="Only jobs on this node: its name or address. Repeatable.")
 @click.pass_obj
-def command(session: Session, jobs: tuple[int, ...]) -> int:
+def command(session: Session, jobs: tuple[str, ...], nodes: tuple[str, ...]) -> int:
     """Show what the jobs of a running network write to their standard output and error, wherever they are, until it ends or Ctrl-C.
 
-    A job that moves to another node is followed there.
+    A job that moves to another node is followed there; with --node, only what it writes while it is on that node is shown.
     """
     from fission.cli.console import Console
     from fission.client.attach import attach
 
     interrupts.loaded()
-    return attach(folder_of(session), Console(), jobs=jobs, events=False)[1]
+    folder = folder_of(session)
+    return attach(folder, Console(), jobs=job_ids(session, jobs), nodes=nodes, events=False)[1]

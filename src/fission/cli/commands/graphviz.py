@@ -6,28 +6,33 @@ from pathlib import Path
 
 import click
 
-from fission.cli.pictures import open_file, picture, render
+from fission.cli.pictures import ENGINES, open_file, picture, render
 from fission.cli.table import Session, example
 
 
-@click.command(name="graphviz", epilog=example("fission my_network graphviz", "fission my_network graphviz --output my_network.svg"))
+@click.command(
+    name="graphviz", epilog=example("fission my_network graphviz", "fission my_network graphviz --engine circo --output my_network.svg")
+)
 @click.option(
     "--output",
     "path",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A .pdf, .svg or .png. Default: NETWORK.pdf in the network's folder.",
+    help="A .pdf, .svg or .png. Default: NETWORK/network.pdf.",
+)
+@click.option(
+    "--engine", type=click.Choice(ENGINES), default=ENGINES[0], show_default=True, help="How graphviz lays it out. MARVELO: circo."
 )
 @click.pass_obj
-def command(session: Session, path: Path | None) -> None:
+def command(session: Session, path: Path | None, engine: str) -> None:
     """Draw the network with graphviz: jobs as boxes, the local ones apart, pipes as arrows.
 
     Without --output the PDF is shown, too, where there is a desktop. If the network runs here, the colours tell on which node each job is.
     """
     from fission.project.drawing import dot
 
-    target = path or session.root / session.network / f"{session.network}.pdf"
-    render(dot(picture(session)), target)
+    target = path or session.root / session.network / "network.pdf"
+    render(dot(picture(session)), target, engine)
     click.echo(f"drew {session.network} into {target}")
     if path is None:
         open_file(target)
