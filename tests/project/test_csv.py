@@ -173,7 +173,7 @@ class MicNode(BaseNode):
     GROUPS = ["HAS_MIC", "ALL"]
 NODES = [MicNode("192.168.4.2", "kitchen"), BaseNode("pi3.local"), MultiNode("192.168.5.*"), MultiNode("10.0.0.0/8", "lab")]
 """
-    text = "name,ip,group\nkitchen,192.168.4.2,HAS_MIC,ALL\n,pi3.local\n,192.168.5.*,\nlab,10.0.0.0/8\n"
+    text = "name,ip,group\nkitchen,192.168.4.2,HAS_MIC,ALL\n,pi3.local,ALL\n,192.168.5.*,ALL,\nlab,10.0.0.0/8,ALL\n"
     in_python = loaded(tmp_path, HEAD + PAIR + python).config.nodes
     in_csv = loaded(tmp_path, HEAD + PAIR + "NODES = ['nodes.csv']\n", {"nodes.csv": text}).config.nodes
     assert [(node.ip, node.name, node.groups, node.max_jobs) for node in in_csv] == [

@@ -207,6 +207,8 @@ class OneRun:
                 (self.folder / ENDING_FILE).unlink(missing_ok=True)
             conductor.open_log(self.folder)
             handlers = start_log(self._loaded, self.folder / "fission.log", self._observer)
+            for note in self._loaded.notes:
+                log.debug("%s", note)
             bundles = self._bundles(addresses, conductor.incarnation)
             await self._unless_over(opening)
             if not self._over.is_set():

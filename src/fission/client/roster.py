@@ -8,14 +8,11 @@ import socket
 from collections.abc import Sequence
 
 from fission.adapters.cluster.members import Identity
-from fission.core.addresses import canonical, is_ip
+from fission.core.addresses import LOCALHOST, canonical, is_ip
 from fission.core.base import BaseNode
 from fission.core.checks import CLIENT
 from fission.core.nodes import MultiNode, NodeInfo
 from fission.ports import NodeName
-
-#: Addresses and names of this machine, for a network that runs on it alone.
-LOCALHOST = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def only_here(nodes: Sequence[BaseNode]) -> bool:

@@ -10,6 +10,8 @@ _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _MOST_CHARACTERS = 253  # RFC 1035
 BROADCAST = "255.255.255.255"
+#: Addresses and names of this machine, for a network that runs on it alone.
+LOCALHOST = frozenset({"localhost", "127.0.0.1", "::1"})
 MUST = "an IPv4 address, an IPv6 address or a host name"
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fission.core.addresses import MUST, canonical, fault_of
 from fission.core.registry import JOBS, NODES, Registry, current, where
-from fission.errors import Fault
+from fission.errors import Fault, value_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,40 +21,72 @@ class BaseNode:
         GROUPS: name of a group, or a list of names, that the node is part of.
         max_jobs: how many jobs it takes; None: what its service was started with, or as many as it has CPUs.
 
+    ``BaseNode("192.168.4.2", "kitchen", max_jobs=3)``. The other arguments are those of the published class, in its order.
+
     Args:
-        ip: its address, as the client reaches it: IPv4, IPv6, or a host name.
-        name: what messages call it; the address if left out. A service of this name (``fission node --name``) is this node, also
-            when its address has changed.
+        host: its address, as the client reaches it: IPv4, IPv6, or a host name. The keyword `ip` means the same.
+        port: a text is the node's name. Anything else is accepted without an effect: nodes listen at ports that the system chooses.
+        cpus: as `max_jobs`; 0: as if left out.
+        depends, setup_args: accepted without an effect: DEPENDENCIES of a job are sent along, and its `setup` has its own arguments.
+        name: what messages call it, one line; the address if left out or empty. A service of this name (``fission node --name``) is
+            this node, also when its address has changed.
         max_jobs: how many jobs it takes, in place of the class's `max_jobs`.
 
+    Attributes:
+        without_effect: names of the arguments that were given and have no effect.
+
     Raises:
-        DefinitionError: `ip` is no address, or `max_jobs` no whole number from 1.
+        DefinitionError: `host` is no address, `name` not one line of text, or `max_jobs` no whole number from 1.
     """
 
     GROUPS: str | Sequence[str] = "ALL"
     max_jobs: int | None = None
 
-    def __init__(self, ip: str, name: str | None = None, *, max_jobs: int | None = None) -> None:
+    def __init__(
+        self,
+        host: str = "",
+        port: str | int | None = None,
+        cpus: int = 0,
+        depends: Sequence[object] = (),
+        setup_args: Sequence[object] = (),
+        name: str | None = None,
+        *,
+        ip: str = "",
+        max_jobs: int | None = None,
+    ) -> None:
         self.created_at = where()
-        if max_jobs is not None:
-            self.max_jobs = max_jobs
-        self.named = name is not None
-        self.ip = canonical(ip) if type(ip) is str else ip
-        self.name = self.ip if name is None else name
-        address: Any = ip
-        if not isinstance(address, str) or not address:
-            text = f"the address of a {type(self).__name__} must be a text like '192.168.4.2', not {ip!r}"
-            current().report(Fault(text, self.created_at))
-            return
-        if fault := self._address_fault():
+        if isinstance(port, str):
+            port, name = None, name or port
+        given = {"port": port is not None, "depends": bool(depends), "setup_args": bool(setup_args)}
+        self.without_effect = tuple(argument for argument, is_given in given.items() if is_given)
+        limit = max_jobs if max_jobs is not None else cpus or None
+        if limit is not None:
+            self.max_jobs = limit
+        address: Any = host or ip
+        self.ip = canonical(address) if type(address) is str else address
+        self.named = name not in (None, "")
+        self.name: str = name if name is not None and name != "" else self.ip
+        fault = self._fault("max_jobs" if max_jobs is not None or limit is None else "cpus")
+        if fault:
             current().report(Fault(fault, self.created_at))
-            return
-        if not (self.max_jobs is None or (type(self.max_jobs) is int and self.max_jobs >= 1)):
-            text = f"{self}: max_jobs must be a whole number from 1, or None, but is {self.max_jobs!r}"
-            current().report(Fault(text, self.created_at))
             return
         current().nodes[self.ip] = self
         enter_groups(current(), self.GROUPS)
+
+    def _fault(self, limit: str) -> str:
+        """What is wrong with its arguments; empty: nothing. ``limit``: the argument that `max_jobs` comes from."""
+        address: Any = self.ip
+        name: Any = self.name
+        jobs: Any = self.max_jobs
+        if not isinstance(address, str) or not address:
+            return f"the address of a {type(self).__name__} must be a text like '192.168.4.2', not {address!r}"
+        if fault := self._address_fault():
+            return fault
+        if not isinstance(name, str) or not name.isprintable() or name != name.strip():
+            return f"the name of the node {address} must be one line of printable text, but is {value_text(name)}"
+        if not (jobs is None or (type(jobs) is int and jobs >= 1)):
+            return f"{self}: {limit} must be a whole number from 1, or {'0' if limit == 'cpus' else 'None'}, but is {jobs!r}"
+        return ""
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -5,12 +5,12 @@ The types and ranges of class attributes are in attribute_checks.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from fission.core.addresses import same_key
+from fission.core.addresses import LOCALHOST, is_ip, same_key
 from fission.core.attribute_checks import attribute_faults, job_classes
 from fission.core.base_node import group_names
 from fission.core.base_pipe import dummy_fault
@@ -23,6 +23,7 @@ from fission.errors import Fault, error_text, value_text
 
 if TYPE_CHECKING:
     from fission.core.base_job import BaseJob
+    from fission.core.base_node import BaseNode
     from fission.core.base_pipe import BasePipe
     from fission.core.network import Network
 
@@ -305,12 +306,26 @@ def _setup_faults(job: BaseJob) -> Iterator[Fault]:
 # -- nodes
 
 
+def _named_like(node: BaseNode, nodes: Iterable[BaseNode]) -> BaseNode | None:
+    """The other node whose address is the name of this one."""
+    return next((other for other in nodes if other is not node and _is_address_of(node.name, other) and not node.admits(node.name)), None)
+
+
+def _is_address_of(name: str, node: BaseNode) -> bool:
+    if isinstance(node, MultiNode):
+        return is_ip(name) and node.admits(name)
+    return same_key(name) == same_key(node.ip)
+
+
 def _node_faults(network: Network) -> Iterator[Fault]:
     first: dict[str, Any] = {}
     names: dict[str, Any] = {}
     for node in network.nodes:
         key = same_key(node.ip)
         if node.named and not isinstance(node, MultiNode):
+            if (other := _named_like(node, network.nodes)) is not None:
+                text = f"the node {node.ip} is called {node.name}, which is the address of {other}{behind(other.created_at)}"
+                yield Fault(f"{text}; give it another name", node.created_at)
             if node.name == CLIENT:
                 yield Fault(
                     f"a node is called {CLIENT}, which is the name of the machine that runs the network; rename it", node.created_at
@@ -326,3 +341,26 @@ def _node_faults(network: Network) -> Iterator[Fault]:
         groups: Any = node.GROUPS
         if not isinstance(groups, str) and not (isinstance(groups, (list, tuple)) and all(isinstance(group, str) for group in groups)):
             yield Fault(f"{node}: GROUPS must be a text or a list of texts, not {groups!r}", node.created_at)
+
+
+def place_warnings(network: Network) -> list[str]:
+    """What is allowed and leaves jobs without any node that they could go to: at most one text. For a network on this machine: none."""
+    nodes = network.nodes
+    if all(not isinstance(node, MultiNode) and node.ip in LOCALHOST for node in nodes):
+        return []
+    lost = [job for job in network.jobs.values() if not _can_go(job, nodes)]
+    if not lost:
+        return []
+    groups = dict.fromkeys(name for job in lost for name in group_names(job.GROUPS))
+    wanted = f"none of the nodes is in {' or '.join(groups)}" if groups else "none of the nodes is their DEFAULT_NODE"
+    without = [node.name for node in nodes if not node.groups]
+    why = f"; {', '.join(without)}: in no group (of a CSV row without groups, write ALL into its third column)" if without else ""
+    return [f"no node for {', '.join(job.name for job in lost)}: {wanted}{why}"]
+
+
+def _can_go(job: BaseJob, nodes: Iterable[BaseNode]) -> bool:
+    wanted = set(group_names(job.GROUPS))
+    default = str(job.DEFAULT_NODE or "")
+    if "LOCAL" in wanted:
+        return True
+    return any(not wanted.isdisjoint(node.groups) or (default and (default == node.name or node.admits(default))) for node in nodes)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from fission.core.checks import check_network
+from fission.core.checks import check_network, place_warnings
 from fission.core.rates import needed_blocks, rate_warnings
 
 if TYPE_CHECKING:
@@ -91,8 +91,9 @@ class Network:
         return check_network(self)
 
     def warnings(self) -> list[str]:
-        """What is allowed but cannot go well for long: a job that takes two pipes on which blocks come at rates that do not fit."""
-        return rate_warnings(self)
+        """What is allowed but cannot go well: a job that takes two pipes on which blocks come at rates that do not fit, or that no node
+        in NODES can take."""
+        return [*rate_warnings(self), *place_warnings(self)]
 
     @property
     def needed(self) -> Mapping[int, int]:

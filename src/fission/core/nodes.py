@@ -13,19 +13,20 @@ from fission.core.base_node import BaseNode
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
-__all__ = ["BaseNode", "MultiNode", "NodeInfo"]
+__all__ = ["BaseNode", "LocalNode", "MultiNode", "NodeInfo"]
 
 
 class MultiNode(BaseNode):
     """Every machine whose address fits a pattern.
 
     Args:
-        ip: an address with ``*`` for any text (``192.168.4.*``), a network (``192.168.4.0/24``, ``fd79::/64``), or one address.
+        host: an address with ``*`` for any text (``192.168.4.*``), a network (``192.168.4.0/24``, ``fd79::/64``), or one address.
         name: what messages call the pattern; its machines have the names of their services.
         max_jobs: how many jobs each machine takes.
+        port, cpus, depends, setup_args: as of `BaseNode`.
 
     Raises:
-        DefinitionError: `ip` is none of these.
+        DefinitionError: `host` is none of these.
     """
 
     def _address_fault(self) -> str:
@@ -59,6 +60,12 @@ class MultiNode(BaseNode):
         from fnmatch import fnmatchcase
 
         return fnmatchcase(canonical(ip), self.ip)
+
+
+class LocalNode(BaseNode):
+    """The client's own machine, as published. It is accepted in NODES without an effect: the client is always a node, in group LOCAL."""
+
+    GROUPS = "LOCAL"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from fission.core.base import BaseJob, BaseNode, Registry, collecting
 from fission.core.network import Network
+from fission.core.nodes import LocalNode
 from fission.errors import ConfigError, Fault
 from fission.project.csv import read_jobs, read_nodes
 from fission.project.finding import find_project, list_networks, require_network
@@ -69,6 +70,7 @@ class LoadedNetwork:
         folder: the network's folder, absolute.
         config: its settings.
         network: its jobs and pipes.
+        notes: what is accepted and has no effect here, a line each, for the log.
     """
 
     name: str
@@ -76,6 +78,7 @@ class LoadedNetwork:
     folder: Path
     config: Config
     network: Network
+    notes: tuple[str, ...] = ()
 
 
 def load(root: Path, name: str, *, simulation: bool = False) -> LoadedNetwork:
@@ -135,6 +138,7 @@ class _Loader:
         self.maker = Maker(root, self.folder, registry)
         self.lines = _assigned(self.folder / "config.py")
         self.refused: set[str] = set()  # settings whose value cannot be used
+        self.notes: list[str] = []  # for the log: what has no effect here
         self.complete = True  # False once a job could not be made: the network would only show that again
 
     def fault(self, text: str, setting: str | None = None) -> None:
@@ -166,7 +170,7 @@ class _Loader:
                 self.registry.report(fault)
             if faults:
                 self._unlisted(config.jobs)
-        return LoadedNetwork(self.name, self.root, self.folder, config, network)
+        return LoadedNetwork(self.name, self.root, self.folder, config, network, tuple(self.notes))
 
     def _run(self) -> types.ModuleType | None:
         try:
@@ -258,8 +262,12 @@ class _Loader:
                 path = self._path(str(entry), "NODES")
                 if path is not None:
                     nodes += read_nodes(path, self.maker)
+            elif isinstance(entry, LocalNode):
+                self.notes.append(f"{entry} in NODES has no effect: the client is always a node")
             elif isinstance(entry, BaseNode):
                 nodes.append(entry)
+                if entry.without_effect:
+                    self.notes.append(f"{entry}: {', '.join(entry.without_effect)} without effect here")
             else:
                 call = f"; make one: {entry.__name__}('192.168.4.2')" if isinstance(entry, type) and issubclass(entry, BaseNode) else ""
                 self.fault(f"entry {number} of NODES must be a node or the path of a CSV file, is {shown(entry)}{call}", "NODES")
@@ -286,7 +294,7 @@ class _Loader:
         if self.simulation:
             return jobs, []
         new = [ip for ip in addresses if not any(node.admits(ip) for node in nodes)]
-        made = [self.maker.node(ip, None, (), self.maker.place(path)) for ip in new]
+        made = [self.maker.node(ip, None, None, self.maker.place(path)) for ip in new]
         return jobs, [node for node in made if node is not None]
 
     def _unlisted(self, jobs: Sequence[BaseJob]) -> None:

@@ -13,7 +13,8 @@ config.py itself has made::
     demo.jobs.jobs.SourceJob,,PicklePipe:1,"{""start"": 20, ""step"": 2}"
     CSVSinkJob,PicklePipe:1,,"{""path"": ""numbers.csv""}"
 
-**Nodes**: ``name,ip,group...``. *name* may be empty; an *ip* with * or / is a MultiNode; all further columns are groups, none means ALL::
+**Nodes**: ``name,ip,group...``. *name* may be empty; an *ip* with * or / is a MultiNode; all further columns are groups. Without any, the
+node is in no group: it takes only jobs that name it as their DEFAULT_NODE::
 
     name,ip,group
     kitchen,192.168.4.2,HAS_MIC,ALL

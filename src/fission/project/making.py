@@ -105,12 +105,12 @@ class Maker:
             return None
         return self.make(text, where, lambda: cls(*(int(part) for part in parts)))
 
-    def node(self, ip: str, name: str | None, groups: Sequence[str], where: str) -> BaseNode | None:
-        """A node; an address with * or / is a MultiNode. None after a fault."""
+    def node(self, ip: str, name: str | None, groups: Sequence[str] | None, where: str) -> BaseNode | None:
+        """A node; an address with * or / is a MultiNode. ``groups``: None: those of its class. None after a fault."""
         multi = "*" in ip or "/" in ip
         base = MultiNode if multi else BaseNode
         # Groups belong to a class of nodes, so nodes with groups get a class of their own, as if written in Python.
-        cls = type(base.__name__, (base,), {"GROUPS": list(groups)}) if groups else base
+        cls = type(base.__name__, (base,), {"GROUPS": list(groups)}) if groups is not None else base
         return self.make(f"node {ip}", where, lambda: cls(ip) if name is None else cls(ip, name))
 
     def _class(self, name: str, where: str, base: type[Made], predefined: object, what: str) -> type[Made] | None:
