@@ -30,6 +30,7 @@ class Fake:
         self.dead: list[str] = []
         self.untold: dict[str, list[str]] = {}  # processes that have connected, by Broker, whatever it has told
         self.said: list[tuple[str, Mapping[str, Any]]] = []
+        self.lines: list[str] = []
 
     def run(self, tasks: Sequence[Task]) -> None:
         self.tasks += tasks
@@ -69,12 +70,14 @@ class Talk:
             self.fake,
             {"store": {}, "monitoring interval": 60},
             say=self.fake.say,
+            announce=self.fake.lines.append,
             monotonic=lambda: self.fake.now,
             wall=lambda: self.fake.now + 1e9,
             about={"router": "r", "scheduler port": 1},
             logger=self.logger,
         )
         self.numbers: dict[str, int] = {}
+        self.lines = self.fake.lines
 
     def raw(self, data: bytes) -> list[dict[str, Any]]:
         answers: list[dict[str, Any]] = []
@@ -350,11 +353,12 @@ FLAT = LEAF | st.lists(LEAF, max_size=3) | st.dictionaries(NAMES, LEAF, max_size
 JSON = FLAT | st.lists(FLAT, max_size=3) | st.dictionaries(NAMES, FLAT, max_size=3)
 COMMANDS = [
     "get configuration", "add pipeline", "add pipelines", "pipelines", "pipeline", "retry", "cancel", "ended since", "status", "pulse",
-    "process ended", "exchange",
+    "process ended", "exchange", "add job", "get job", "job finished", "job failed", "get pipeline", "pipeline finished",
 ]  # fmt: skip
 FIELDS = [
     "pipeline id", "pipeline", "pipelines", "pipeliner", "number", "room", "run", "ended", "broker", "workers", "processes", "process",
     "job", "attempt", "error", "states", "limit", "before", "leave", "dead", "node",
+    "worker", "data", "job id", "duration", "message", "retries", "timeout", "priority",
 ]  # fmt: skip
 
 

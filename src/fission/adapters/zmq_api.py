@@ -98,6 +98,11 @@ class ApiServer:
         with contextlib.suppress(zmq.Again):
             self._broadcast.send_multipart([topic.encode(), body], zmq.NOBLOCK)
 
+    def announce(self, line: str) -> None:
+        """Tell all who listen to a beginning of *line*, in one frame, as pypelinin does."""
+        with contextlib.suppress(zmq.Again):
+            self._broadcast.send(line.encode(), zmq.NOBLOCK)
+
     def close(self) -> None:
         """Give both back; twice is right."""
         if self._guard is not None:

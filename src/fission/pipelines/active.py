@@ -11,6 +11,11 @@ from fission.protocol.pipeline_records import JobRecord, PipelineRow, Task
 
 Answer: TypeAlias = Callable[[Mapping[str, Any]], None]
 
+#: With this begin the ids of jobs that were handed in alone.
+SINGLE = "job-"
+#: Holder of pipelines that a Pipeliner has which is not FISSION's; no Pipeliner can have this name.
+OTHERS = "*others"
+
 
 @dataclass(slots=True)
 class Active:
@@ -27,6 +32,8 @@ class Active:
         records: how jobs ended.
         priority: of the pipeline.
         turn: its place among those that wait, as `WaitingQueue.add` has it; 0: none yet.
+        single: whether it is a job that was handed in alone; *data* may be any JSON then.
+        told_duration: of a single job, in seconds, as another broker has reported it; None: it has not.
         attempts_before: attempts up to this number may have been made of its jobs; new ones have larger numbers.
     """
 
@@ -41,11 +48,13 @@ class Active:
     priority: int = 0
     turn: int = 0
     attempts_before: int = 0
+    single: bool = False
+    told_duration: Any = None
 
     @property
     def running(self) -> bool:
         """Whether one of its jobs has begun."""
-        return bool(self.attempts or self.records)
+        return bool(self.attempts or self.records) or self.holder == OTHERS
 
     @classmethod
     def of(cls, row: PipelineRow, records: list[JobRecord]) -> Active:
@@ -63,6 +72,7 @@ class Active:
             body.get("data"),
             records={one.job: one for one in records},
             priority=row.priority,
+            single=body.get("single") is True,
         )
 
     def plan(self) -> dict[str, Any]:
@@ -83,15 +93,19 @@ class Active:
     def task(self, job: int, attempt: int) -> Task:
         """What the cluster gets."""
         written = self.jobs[job]
-        data = written.get("data")
         body = {
             "id": self.job_id(job),
             "worker": written["worker_name"],
-            "data": self.data if data is None else data,
+            "data": self.data_of(job),
             "timeout": written.get("timeout"),
             "attempt": attempt,
         }
         return Task(self.pipeline, job, attempt, written["worker_name"], json.dumps(body, separators=(",", ":")), self.priority)
+
+    def data_of(self, job: int) -> Any:
+        """What a job gets as its data."""
+        own = self.jobs[job].get("data")
+        return self.data if own is None else own
 
     def job_id(self, job: int) -> str:
         """What a store gets as ``job id``: the same for every run of the job."""

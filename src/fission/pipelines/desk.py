@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import traceback
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from fission.pipelines.active import Active, Answer
 from fission.pipelines.errors import PipelineError, StoreAway, StoreLost
 from fission.pipelines.messages import ERROR_LENGTH, LIMIT, PIPELINE_LIMIT, checked_id, decode, encode, take, take_id
 from fission.pipelines.model import Pipeline
+from fission.pipelines.offers import Offers
+from fission.pipelines.old_wire import OldWire
 from fission.pipelines.ports import Cluster, PipelineStore
 from fission.pipelines.work import Work, task_count
 from fission.project.names import did_you_mean
@@ -43,24 +46,30 @@ class Desk:
         config: Mapping[str, Any],
         *,
         say: Say,
+        announce: Callable[[str], None] = lambda line: None,
         monotonic: Callable[[], float],
         wall: Callable[[], float],
         about: Mapping[str, Any],
         logger: logging.Logger,
     ) -> None:
-        """Args: config: for the Brokers, of JSON's types. say: tells everybody (topic, message). about: what Brokers must know besides."""
-        self.work = Work(store, cluster, logger)
+        """Args: config: for the Brokers, of JSON's types. say: tells everybody (topic, message). announce: tells everybody a line,
+        as pypelinin does. about: what Brokers must know besides.
+        """
+        self._offers = Offers(cluster)
+        self.work = Work(store, self._offers, logger)
+        self._old = OldWire(self.work, self._offers, wall, logger)
         self._store = store
         self._cluster = cluster
         self._config = config
         self._say = say
+        self._announce = announce
         self._monotonic = monotonic
         self._wall = wall
         self._about = about
         self._log = logger
         self._answers: list[tuple[Answer, Mapping[str, Any]]] = []
         self._said: list[tuple[str, Mapping[str, Any]]] = []
-        self._commands: Mapping[str, Callable[[Mapping[str, Any], float], Mapping[str, Any]]] = {
+        self._commands: dict[str, Callable[[Mapping[str, Any], float], Mapping[str, Any]]] = {
             "get configuration": lambda message, now: {**self._config, "fission": self._about},
             "add pipeline": self._add_one,
             "add pipelines": self._add,
@@ -74,6 +83,8 @@ class Desk:
             "pulse": self._pulse,
             "process ended": self._process_ended,
         }
+        self._suggested = list(self._commands)
+        self._commands |= {"add job": self._add_job, **self._old.commands}
 
     def message(self, data: bytes, send: Callable[[bytes], None]) -> None:
         """Takes the bytes of a request; *send* is called once with the answer's, when `flush` has made it durable.
@@ -93,7 +104,7 @@ class Desk:
                 self.work.exchange(message, answer, self._monotonic(), self._wall())
                 return
             if command not in self._commands:
-                raise RemoteProtocolError(f"there is no command {command[:80]!r}{did_you_mean(command[:80], self._commands) or '.'}")
+                raise RemoteProtocolError(f"there is no command {command[:80]!r}{did_you_mean(command[:80], self._suggested) or '.'}")
             reply = self._commands[command](message, self._monotonic())
         except (StoreAway, StoreLost):
             raise
@@ -108,11 +119,13 @@ class Desk:
 
     def task_ends(self, ends: Sequence[TaskEnd]) -> None:
         """What the cluster says has ended."""
+        self._offers.ended(ends)
         self.work.task_ends(ends, self._monotonic())
 
     def tick(self) -> None:
         """Time has passed."""
         self.work.tick(self._monotonic())
+        self._old.tick(self._monotonic())
 
     def flush(self) -> None:
         """Makes durable what has happened, then answers and tells everybody.
@@ -122,6 +135,8 @@ class Desk:
             StoreLost: the Router must end.
         """
         self.work.flush(self._monotonic())
+        while self._old.step(self._monotonic()):
+            self.work.flush(self._monotonic())
         answers, self._answers = self._answers, []
         for answer, reply in answers:
             answer(reply)
@@ -129,15 +144,25 @@ class Desk:
         for topic, message in said:
             self._say(topic, message)
         ended, self.work.ended = self.work.ended, []
+        for line in self._old.lines(ended):
+            self._announce(line)
         if ended:
             self._say("ended", {"before": ended[0].number - 1, "ends": [_end_row(end) for end in ended]})
 
     # pipelines
 
     def _add_one(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
-        self._add({"pipelines": [[message.get("pipeline id"), message.get("pipeline")]]}, now)
-        self._log.info("[API] pipeline %s accepted", message["pipeline id"])
-        return {"answer": "pipeline accepted", "pipeline id": message["pipeline id"]}
+        name = message.get("pipeline id", uuid.uuid4().hex)  # pypelinin's clients give none
+        self._add({"pipelines": [[name, message.get("pipeline")]]}, now)
+        self._log.info("[API] pipeline %s accepted", name)
+        return {"answer": "pipeline accepted", "pipeline id": name}
+
+    def _add_job(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+        job = self._old.single(message)
+        if isinstance(job, Mapping):
+            return job
+        self._accept([job])
+        return {"answer": "job accepted", "job id": job[0]}
 
     def _add(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         accepted: list[tuple[str, str, int]] = []
@@ -145,20 +170,27 @@ class Desk:
             if not isinstance(row, list) or len(row) != 2:
                 raise RemoteProtocolError("'pipelines' must be rows of (id, pipeline)")
             accepted.append((checked_id(row[0], "pipeline id"), *self._checked(row[1])))
+        self._accept(accepted)
+        self._old.added()
+        return {"answer": "pipelines accepted", "number": len(accepted)}
+
+    def _accept(self, accepted: Sequence[tuple[str, str, int]]) -> None:
+        """Keeps pipelines: (id, body, priority)."""
         kept = self._store.rows(name for name, _, _ in accepted)
         wall = self._wall()
         # those that are kept came before: an answer got lost
         fresh = {name: NewPipeline(name, body, wall, priority) for name, body, priority in accepted if name not in kept}
         self._store.add(list(fresh.values()))
         for name, new in fresh.items():
-            self.work.waiting.add(name, new.priority)
+            self.work.queue_of(name).add(name, new.priority)
             if len(self.work.fresh) < KEPT_FRESH:
                 self.work.fresh[name] = Active.of(PipelineRow(name, 0, new.body, wall, priority=new.priority), [])
-        return {"answer": "pipelines accepted", "number": len(accepted)}
 
     def _checked(self, information: Any) -> tuple[str, int]:
-        pipeline = Pipeline.deserialize(information)
-        known = self.work.workers
+        translated = self._old.pipeline(information)
+        pipeline = Pipeline.deserialize(translated)
+        # who sends pypelinin's form may have brokers whose workers nobody knows
+        known = self.work.workers if translated is information and not self.work.others else ()
         for job in pipeline.jobs:
             if known and job.worker_name not in known:
                 hint = did_you_mean(job.worker_name, known) or f"; there are {', '.join(sorted(known))}"
@@ -193,7 +225,7 @@ class Desk:
 
     def _reopen(self, row: PipelineRow) -> None:
         self._store.reopen(row.pipeline)
-        self.work.waiting.add(row.pipeline, row.priority)
+        self.work.queue_of(row.pipeline).add(row.pipeline, row.priority)
 
     def _retry_failed(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         """Newest first, so that a client that continues with ``before`` comes to an end even if some fail again at once."""
@@ -256,7 +288,8 @@ class Desk:
         row = self._row(message)
         records = self._store.jobs([row.pipeline]).get(row.pipeline, [])
         pipeline = self.work.active.get(row.pipeline) or Active.of(row, records)
-        rest = {None: "waiting", "failed": "skipped", "cancelled": "cancelled"}.get(row.end.state if row.end else None, "waiting")
+        ends = {"failed": "skipped", "cancelled": "cancelled", "finished": "finished"}  # nothing is recorded of jobs that others ran
+        rest = ends.get(row.end.state if row.end else "", "waiting")
         jobs = []
         for number, job in enumerate(pipeline.jobs):
             record = pipeline.records.get(number)
@@ -267,7 +300,8 @@ class Desk:
             told |= {"tries": record.tries if record else 0, "duration": record.duration if record else None}
             told |= {"node": record.node if record else "", "after": pipeline.after[number]}
             told |= {"error": record.error if record else "", "traceback": record.traceback if record else ""}
-            if state == "running" and job["worker_name"] not in self._cluster.workers():
+            elsewhere = (row.pipeline, number, pipeline.attempts.get(number, (0, 0.0))[0]) in self._offers.taken
+            if state == "running" and not elsewhere and job["worker_name"] not in self._cluster.workers():
                 told["state"] = "waiting"
                 told["error"] = told["error"] or f"waits for a Broker with the worker {job['worker_name']!r}"
             jobs.append(told)
@@ -290,9 +324,14 @@ class Desk:
 
     def _status(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         work = self.work
-        told: dict[str, Any] = {"brokers": len(work.brokers), "pipeliners": len(work.helpers), "processes": self._cluster.processes()}
-        told |= {"waiting": len(work.waiting), "leased": len(work.active), "running": task_count(list(work.active.values()))}
-        told["held"] = [len(helper.holds) for helper in work.helpers.values()]
+        told: dict[str, Any] = {"brokers": len(work.brokers), "processes": self._cluster.processes()}
+        told |= {"pipeliners": len(work.helpers) - (work.own in work.helpers)}
+        told |= {
+            "waiting": len(work.waiting) + len(work.single),
+            "leased": len(work.active),
+            "running": task_count(list(work.active.values())),
+        }
+        told["held"] = [len(helper.holds) for name, helper in work.helpers.items() if name != work.own]
         return {"answer": "ok", **self._about, **told, "workers": dict(self._cluster.workers())}
 
     def _pulse(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:

@@ -35,12 +35,15 @@ class Pipeliner:
         logger_name: str = "Pipeliner",
         *,
         keys: str | Path | None = None,
+        jobs: int = JOBS,
     ) -> None:
         """Args:
         api, broadcast: the Router's addresses, ``tcp://HOST:PORT``.
         poll_time: kept for old scripts; the Router answers when there is something.
         keys: the Router's, the folder of `fission keys`; None: it has none.
+        jobs: that it has running or waiting for a process at a time, at least; with more processes, four for each.
         """
+        self._jobs = jobs
         self._api = api
         self._keys = read_keys(keys)
         self.logger = logger if logger is not None else quiet_logger(logger_name)
@@ -108,7 +111,7 @@ class Pipeliner:
 
     def request(self) -> dict[str, Any]:
         """The next exchange; the same until it is answered."""
-        room = max(JOBS, 4 * self._processes) - sum(self._running.values())
+        room = max(self._jobs, 4 * self._processes) - sum(self._running.values())
         return {"command": "exchange", "pipeliner": self._name, "number": self._number + 1, "room": max(0, room), **self._outbox}
 
     def answered(self, answer: Mapping[str, Any]) -> None:

@@ -127,7 +127,15 @@ class Router:
                 about = {"router": uuid.uuid4().hex, "scheduler port": port}
                 pump.store = store
                 pump.desk = Desk(
-                    store, cluster, self._config, say=pump.say, monotonic=time.monotonic, wall=time.time, about=about, logger=self.logger
+                    store,
+                    cluster,
+                    self._config,
+                    say=pump.say,
+                    announce=server.announce,
+                    monotonic=time.monotonic,
+                    wall=time.time,
+                    about=about,
+                    logger=self.logger,
                 )
                 self.logger.info("Entering main loop")
                 loop.add_reader(server.fileno(), pump)

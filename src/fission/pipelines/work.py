@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from fission.errors import RemoteProtocolError
-from fission.pipelines.active import Active, Answer, BrokerView, Helper
+from fission.pipelines.active import OTHERS, SINGLE, Active, Answer, BrokerView, Helper
 from fission.pipelines.messages import ERROR_LENGTH, checked_text, checked_worker, rows, take, take_id, take_text
 from fission.pipelines.ports import Cluster, PipelineStore
 from fission.protocol.pipeline_records import CANCELLED, FAILED, FINISHED, EndRecord, JobRecord, TaskEnd
@@ -30,6 +30,8 @@ REPORT_S = 2.0
 UNKNOWN_S = 5.0
 #: Pipelines in one answer at most; arbitrary.
 LEASES = 500
+#: Waiting pipelines that are looked at for one that somebody else can take, at most; arbitrary.
+HANDED_OUT = 100
 #: Names of workers that are remembered at most; arbitrary.
 WORKERS = 10_000
 
@@ -42,8 +44,12 @@ class Work:
         self._cluster = cluster
         self._log = logger
         self.waiting = WaitingQueue()
+        self.single = WaitingQueue()  # jobs that were handed in alone: for the Router's own Pipeliner
+        self.own = ""  # its name
+        self.single_durations: dict[str, Any] = {}  # of single jobs that are over, until they are told
+        self.others = False  # whether a broker was seen that is not FISSION's: nobody knows which workers it has
         for name, priority in store.waiting():
-            self.waiting.add(name, priority)
+            self.queue_of(name).add(name, priority)
         self._last_attempt = 0  # the largest number that an attempt of any job had
         self.active: dict[str, Active] = {}
         self.fresh: dict[str, Active] = {}  # accepted in this life: nothing is recorded of them
@@ -58,6 +64,10 @@ class Work:
         self._records: list[JobRecord] = []
         self._ends: list[EndRecord] = []
         self.ended: list[EndRecord] = []  # committed with the next flush, then told to all
+
+    def queue_of(self, pipeline: str) -> WaitingQueue:
+        """Where a pipeline of this id waits."""
+        return self.single if pipeline.startswith(SINGLE) else self.waiting
 
     # Pipeliners
 
@@ -76,7 +86,8 @@ class Work:
                 answer({"answer": "unknown pipeliner"})
                 return
             helper = self.helpers[name] = Helper(now)
-            self._log.info("Pipeliner %s has come", name)
+            if name != self.own:
+                self._log.info("Pipeliner %s has come", name)
         helper.seen = now
         if number == helper.number:  # its request or our answer got lost
             if helper.parked is None:
@@ -118,15 +129,27 @@ class Work:
             told |= {"traceback": record.traceback if record else "", "data": active.data if own is None else own}
         self._close(active, state, wall, told)
 
+    def finish(self, pipeline: str, wall: float) -> bool:
+        """End a pipeline well that somebody else has, or that waits and has not begun; False: it is neither."""
+        active = self.active.get(pipeline)
+        if active is None and pipeline in self.waiting:
+            active = self.hand_out(lambda active: not active.running, [pipeline])
+        if active is None or active.holder != OTHERS:
+            return False
+        self._close(active, FINISHED, wall, {})
+        return True
+
     def _close(self, active: Active, state: str, wall: float, told: Mapping[str, Any]) -> None:
         del self.active[active.pipeline]
         if active.holder in self.helpers:
             self.helpers[active.holder].holds.discard(active.pipeline)
+        if active.single and (last := active.records.get(0)) is not None:
+            self.single_durations[active.pipeline] = last.duration if active.told_duration is None else active.told_duration
         self._ends.append(end_record(active.pipeline, state, wall, active.accepted, told))
 
     def cancel(self, pipeline: str, accepted: float, wall: float) -> list[str]:
         """Ends a pipeline that is not over; returns the ids of its jobs that run."""
-        self.waiting.remove(pipeline)
+        self.queue_of(pipeline).remove(pipeline)
         self.fresh.pop(pipeline, None)
         active = self.active.get(pipeline)
         if active is None:
@@ -145,10 +168,34 @@ class Work:
         for pipeline in helper.holds:
             active = self.active[pipeline]
             active.holder = ""
-            self.waiting.add(pipeline, active.priority, active.turn)
+            self.queue_of(pipeline).add(pipeline, active.priority, active.turn)
+
+    def hand_out(self, fits: Callable[[Active], bool], wanted: Sequence[str] | None = None) -> Active | None:
+        """The first waiting pipeline that *fits*: it belongs to somebody who is never judged silent now.
+
+        Args:
+            fits: says whether it may be given away.
+            wanted: ids to look at; None: those that come next.
+        """
+        looked_at = self.waiting.first(HANDED_OUT) if wanted is None else wanted
+        self._load(looked_at)
+        for pipeline in looked_at:
+            active = self.active.get(pipeline) or self.fresh.get(pipeline)
+            if active is not None and fits(active):
+                (leased,) = self._leased([pipeline], OTHERS)
+                return leased
+        return None
 
     def _lease(self, name: str, helper: Helper, share: int) -> list[Active]:
-        wanted = self.waiting.first(min(helper.room, share, LEASES))
+        wanted = self.single.first(min(helper.room, LEASES)) if name == self.own else self.waiting.first(min(helper.room, share, LEASES))
+        if not wanted:
+            return []
+        self._load(wanted)
+        leased = self._leased(wanted, name)
+        helper.holds.update(active.pipeline for active in leased)
+        return leased
+
+    def _load(self, wanted: Sequence[str]) -> None:
         missing = [one for one in wanted if one not in self.active and one not in self.fresh]
         if missing:
             kept, recorded = self._store.rows(missing), self._store.jobs(missing)
@@ -156,10 +203,13 @@ class Work:
                 if row.end is None:
                     self.fresh[row.pipeline] = again = Active.of(row, recorded.get(row.pipeline, []))
                     again.attempts_before = self._last_attempt  # its jobs may have been run before, and their ends come late
+
+    def _leased(self, wanted: Sequence[str], name: str) -> list[Active]:
         leased = []
         for pipeline in wanted:
-            turn = self.waiting.add(pipeline)  # the one that it has
-            self.waiting.remove(pipeline)
+            queue = self.queue_of(pipeline)
+            turn = queue.add(pipeline)  # the one that it has
+            queue.remove(pipeline)
             active = self.active.get(pipeline)
             if active is not None:
                 active.attempts_before = self._last_attempt
@@ -169,7 +219,6 @@ class Work:
                 continue  # it is over
             active.holder, active.turn = name, turn
             self.active[pipeline] = active
-            helper.holds.add(pipeline)
             leased.append(active)
         return leased
 
@@ -320,6 +369,8 @@ class Work:
             self._fail_unknown(now)
 
     def _fail_unknown(self, now: float) -> None:
+        if self.others:
+            return
         for active in list(self.active.values()):
             for job, (attempt, since) in list(active.attempts.items()):
                 worker = active.jobs[job]["worker_name"]
@@ -345,12 +396,12 @@ class Work:
             self._answer_parked(now)
 
     def _answer_parked(self, now: float) -> None:
-        share = -(-len(self.waiting) // max(1, len(self.helpers)))
+        share = -(-len(self.waiting) // max(1, len(self.helpers) - (self.own in self.helpers)))
         processes = self._cluster.processes()
         for name, helper in self.helpers.items():
             if helper.parked is None:
                 continue
-            leased = self._lease(name, helper, share) if self.waiting else []
+            leased = self._lease(name, helper, share)
             if not (leased or helper.events or helper.cancelled or now - helper.parked_at >= PULSE_S):
                 continue
             helper.last = {
