@@ -6,6 +6,7 @@ from abc import ABCMeta
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from fission.core.block_file import BlockFile
 from fission.core.registry import Registry, behind, current, where
 from fission.errors import DefinitionError, Fault
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fission.core.base_job import BaseJob
+    from fission.core.head import Head
 
 MAX_PIPE_ID = 2**32 - 1  # the wire has 32 bits, unsigned
 
@@ -50,18 +52,34 @@ def read_exactly(file: BinaryIO, size: int) -> bytes:
 class _Recorder:
     """A file that remembers what was read from it."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, refusal: str) -> None:
         self._file = file
-        self.taken = bytearray()
+        self._refusal = refusal
+        self._described = False  # what is read from its descriptor is not seen here
+        self._taken = bytearray()
+
+    @property
+    def taken(self) -> bytes:
+        """What was read. Raises DefinitionError if that cannot be known."""
+        if self._described:
+            raise DefinitionError(self._refusal)
+        return bytes(self._taken)
+
+    def fileno(self) -> int:
+        self._described = True
+        return self._file.fileno()
+
+    def peek(self, size: int = 0) -> bytes:
+        return bytes(self._file.peek(size))  # type: ignore[attr-defined]
 
     def read(self, size: int = -1) -> bytes:
         data = self._file.read(size)
-        self.taken += data
+        self._taken += data
         return data
 
     def readline(self, size: int = -1) -> bytes:
         data = self._file.readline(size)
-        self.taken += data
+        self._taken += data
         return data
 
     def readinto(self, buffer: Any) -> int:
@@ -72,15 +90,6 @@ class _Recorder:
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self.readline, b"")
-
-
-def dummy_fault(pipe: BasePipe, payload: Any) -> str:
-    """What is wrong with what the pipe's `get_dummy` returned; empty if nothing is."""
-    if not isinstance(payload, (bytes, bytearray)):
-        return f"get_dummy must return bytes, it returned {type(payload).__name__}"
-    if isinstance(pipe.BLOCK_SIZE, int) and len(payload) != pipe.BLOCK_SIZE:
-        return f"get_dummy must return {pipe.BLOCK_SIZE} bytes (BLOCK_SIZE), it returned {len(payload)}"
-    return ""
 
 
 def _is_pipe_id(value: Any) -> bool:
@@ -193,8 +202,37 @@ class BasePipe(metaclass=PipeType):
     destination: BaseJob | None = None
     created_at: str = ""
 
+    _head_size: int = 1  # bytes; set by the host from HEAD_SIZE
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> BasePipe:
+        # takes what __init__ takes: a class that overrides __new__ hands its arguments on
+        return super().__new__(cls)
+
     def __init__(self, id: int) -> None:
         self.id = id
+
+    def complete(self) -> bool:
+        """Whether the pipe has both ends."""
+        return self.source is not None and self.destination is not None
+
+    def read_head(self, file: BinaryIO) -> int:
+        """The head of a block, as a number, from its bytes in `file`. Called by a job with HEAD if it is overridden.
+
+        Raises:
+            EOFError: the stream has ended; `TruncatedBlock` if it did so inside a head.
+        """
+        data = read_exactly(file, self._head_size)
+        if len(data) < self._head_size:
+            raise TruncatedBlock(str(self), len(data), self._head_size) if data else EOFError(f"{self}: the stream has ended")
+        return int.from_bytes(data, "big")
+
+    def write_head(self, file: BinaryIO, head: Head | int) -> int:
+        """Writes the head of a block to `file`, and returns its size in bytes. Called by a job with HEAD if it is overridden.
+
+        Raises:
+            OverflowError: the head has more bytes than HEAD_SIZE.
+        """
+        return file.write(head.to_bytes(self._head_size, "big"))
 
     def read(self, file: BinaryIO) -> Any:
         """One block from `file`, as `unpack` takes it. Blocks until it is there.
@@ -213,22 +251,25 @@ class BasePipe(metaclass=PipeType):
 
         Raises:
             EOFError: the stream has ended; `TruncatedBlock` if it did so inside a block.
-            DefinitionError: BLOCK_SIZE is a name, and the class does not say how to find the end of a block.
+            DefinitionError: BLOCK_SIZE is a name, and the class does not say how to find the end of a block; or what `read` took is
+                not known, because it took it from the file's descriptor.
             Exception: whatever `read` raises.
         """
         if type(self).read is BasePipe.read:
             return self._read_block(file, "read_wrapper")
-        recorder: Any = _Recorder(file)
+        refusal = (
+            f"{self}: {type(self).__name__}.read reads from the file's descriptor, and its value is not the bytes of the block; "
+            "override read_wrapper to return them"
+        )
+        recorder: Any = _Recorder(file, refusal)
         value = self.read(recorder)
         if isinstance(value, (bytes, bytearray, memoryview)) and self._reads_again(bytes(value)):
             return bytes(value)
         return bytes(recorder.taken)
 
     def _reads_again(self, block: bytes) -> bool:
-        from io import BytesIO
-
         try:
-            return bool(self.read(BytesIO(block)) == block)
+            return bool(self.read(BlockFile(block)) == block)
         except BaseException:  # `read` is the user's; that it cannot read its own value is what is asked here
             return False
 
@@ -258,7 +299,16 @@ class BasePipe(metaclass=PipeType):
         # a job is shipped alone, so its pipes must not drag the jobs at their other ends along
         return {name: value for name, value in self.__dict__.items() if name not in ("source", "destination")}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _blank, (type(self),), self.__getstate__()  # whatever a __new__ of the user's wants to have
+
     def __str__(self) -> str:
         return f"{type(self).__name__} {self.id}"
 
     __repr__ = __str__
+
+
+def _blank(cls: type[BasePipe]) -> BasePipe:
+    """A pipe without anything, for `pickle` and `copy` to fill."""
+    pipe: BasePipe = object.__new__(cls)
+    return pipe

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from fission.core.addresses import LOCALHOST, is_ip, same_key
 from fission.core.attribute_checks import attribute_faults, job_classes
 from fission.core.base_node import group_names
-from fission.core.base_pipe import dummy_fault
+from fission.core.block_file import BlockFile
+from fission.core.dummies import dummy_fault
 from fission.core.executable_job import ExecutableJob
 from fission.core.nodes import MultiNode
 from fission.core.pipes import OptionalMixIn
@@ -124,7 +124,7 @@ def _dummy_fault(pipe: BasePipe, get_dummy: Any) -> str:
     if fault:
         return fault
     try:
-        pipe.unpack(pipe.read(BytesIO(payload)))
+        pipe.unpack(pipe.read(BlockFile(payload)))
     except BaseException as error:  # read and unpack may be the user's
         return f"get_dummy returned {bytes(payload)!r:.60}, which the pipe's own read and unpack refuse: {error_text(error)}"
     return ""

@@ -6,8 +6,8 @@ Bit 0 is the most significant one. Three bits have a meaning of their own: 0 cor
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
-from typing import Any, SupportsIndex, overload
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, SupportsIndex, overload
 
 CORRUPTED = 0
 RESET = 1
@@ -17,7 +17,7 @@ MAX_SIZE = 4  # bytes; what the published documents allow
 
 
 class Head:
-    """The flags of one block, as a row of bits that can be read, combined and set.
+    """The flags of one block, as a row of bits that can be read, combined and set. Its text is ``HEAD: `` and the bits.
 
     ``head[2]`` is a bool, ``head[0:3]`` a Head of the same size that holds the three bits as a number, ``len(head)`` the size
     in bytes. ``& | ^`` take a Head or an int, ``<< >>`` an int; what they give has the same size, what is shifted out is lost.
@@ -25,8 +25,8 @@ class Head:
     an int of the same value and to its own bytes; a Head can change, so it has no hash.
 
     Args:
-        value: the bits as a number (the last bit counts 1), or as bytes.
-        size: bytes, 1 to 4. Left out: 1 for a number, as many as there are for bytes.
+        value: the bits as a number (the last bit counts 1), or as bytes. May be called `head`.
+        size: bytes, 1 to 4. Left out: 1 for a number, as many as there are for bytes. May be called `head_length`.
 
     Raises:
         TypeError: `value` is neither int nor bytes.
@@ -37,7 +37,10 @@ class Head:
     __hash__ = None  # type: ignore[assignment]
     __reversed__ = None  # len() counts bytes and indexes count bits, so the usual way round would go wrong
 
-    def __init__(self, value: int | bytes, size: int | None = None) -> None:
+    def __init__(
+        self, value: int | bytes | None = None, size: int | None = None, *, head: int | bytes | None = None, head_length: int | None = None
+    ) -> None:
+        value, size = head if value is None else value, head_length if size is None else size
         if isinstance(value, (bytes, bytearray, memoryview)):
             size = len(value) if size is None else size
             if len(value) != size:
@@ -67,9 +70,39 @@ class Head:
     def __iter__(self) -> Iterator[bool]:
         return (self[index] for index in range(8 * self._size))
 
-    def to_bytes(self) -> bytes:
-        """The head as it travels: `len(head)` bytes, bit 0 first."""
-        return self._value.to_bytes(self._size, "big")
+    def __str__(self) -> str:
+        return f"HEAD: {self._value:0{8 * self._size}b}"
+
+    @property
+    def head(self) -> int:
+        """The bits as a number."""
+        return self._value
+
+    @property
+    def bit_conversion(self) -> list[int]:
+        """The bits, each 0 or 1, bit 0 first."""
+        return [self._value >> shift & 1 for shift in reversed(range(8 * self._size))]
+
+    def to_bytes(self, length: int | None = None, byteorder: Literal["big", "little"] = "big", *, signed: bool = False) -> bytes:
+        """The head as it travels: `len(head)` bytes, bit 0 first; with arguments, as `int.to_bytes`.
+
+        Raises:
+            OverflowError: the bits do not fit into `length` bytes.
+        """
+        return self._value.to_bytes(self._size if length is None else length, byteorder, signed=signed)
+
+    @staticmethod
+    def int_bytes(value: int, length: int) -> list[int]:
+        """The last `length` bytes of a number, each from 0 to 255, the most significant one first."""
+        return [value >> 8 * place & 0xFF for place in reversed(range(length))]
+
+    @staticmethod
+    def bytes_int(bytes: Iterable[int]) -> int:
+        """The number that bytes are, the most significant one first."""
+        number = 0
+        for byte in bytes:
+            number = number << 8 | int(byte)
+        return number
 
     @overload
     def __getitem__(self, key: SupportsIndex) -> bool: ...

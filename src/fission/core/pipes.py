@@ -1,9 +1,9 @@
-"""The pipes that come with FISSION, and the mix-in that makes any pipe optional."""
+"""The pipes that come with FISSION, the mix-ins that they are made of, and the one that makes any pipe optional."""
 
 from __future__ import annotations
 
 import pickle
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fission.core.base_pipe import BasePipe, TruncatedBlock
 from fission.core.pickle_frames import read_pickle
@@ -13,19 +13,30 @@ from fission.errors import Fault, ValueFitError
 __all__ = [
     "BasePipe",
     "BytesPipe",
+    "JSONMixIn",
     "JSONPipe",
     "OptionalBytesPipe",
     "OptionalJSONPipe",
     "OptionalMixIn",
     "OptionalPicklePipe",
+    "PickleMixIn",
     "PicklePipe",
+    "ReadJSONMixIn",
+    "ReadPickleMixIn",
+    "WriteJSONMixIn",
+    "WritePickleMixIn",
 ]
 
 PICKLE_PROTOCOL = 5  # the first that can leave big buffers out of band
 
+if TYPE_CHECKING:
+    _PipeMixIn = BasePipe
+else:
+    _PipeMixIn = object  # beside any pipe class: `class Mine(PickleMixIn, BasePipe)`
 
-class PicklePipe(BasePipe):
-    """Takes any value that can be pickled; what comes out is equal to what went in."""
+
+class ReadPickleMixIn(_PipeMixIn):
+    """The reading end of a `PicklePipe`. List it before the pipe's class."""
 
     BLOCK_SIZE = "PKL"
 
@@ -45,7 +56,13 @@ class PicklePipe(BasePipe):
             EOFError: the stream has ended; `TruncatedBlock` if it did so inside a pickle.
             ValueFitError: what came is no pickle.
         """
-        return read_pickle(file, str(self)) if type(self).read is PicklePipe.read else super().read_wrapper(file)
+        return read_pickle(file, str(self)) if type(self).read is ReadPickleMixIn.read else super().read_wrapper(file)
+
+
+class WritePickleMixIn(_PipeMixIn):
+    """The writing end of a `PicklePipe`. List it before the pipe's class."""
+
+    BLOCK_SIZE = "PKL"
 
     def write(self, file: BinaryIO, data: Any) -> None:
         """Writes `data` as one pickle.
@@ -56,12 +73,16 @@ class PicklePipe(BasePipe):
         file.write(pickle.dumps(data, PICKLE_PROTOCOL))
 
 
-class JSONPipe(BasePipe):
-    """Takes what JSON can say: one line a block, UTF-8, ended by a line feed. For executables in any language.
+class PickleMixIn(ReadPickleMixIn, WritePickleMixIn):
+    """Both ends of a `PicklePipe`. List it before the pipe's class."""
 
-    That is None, bool, int, finite float, str, and lists, tuples and dicts with keys of type str of these; numpy's numbers count as
-    Python's. A tuple arrives as a list. Anything else is refused, among it NaN and infinities.
-    """
+
+class PicklePipe(PickleMixIn, BasePipe):
+    """Takes any value that can be pickled; what comes out is equal to what went in."""
+
+
+class ReadJSONMixIn(_PipeMixIn):
+    """The reading end of a `JSONPipe`. List it before the pipe's class."""
 
     BLOCK_SIZE = "JSON"
 
@@ -79,7 +100,7 @@ class JSONPipe(BasePipe):
 
     def read_wrapper(self, file: BinaryIO) -> bytes:
         """As `read`."""
-        return JSONPipe.read(self, file) if type(self).read is JSONPipe.read else super().read_wrapper(file)
+        return ReadJSONMixIn.read(self, file) if type(self).read is ReadJSONMixIn.read else super().read_wrapper(file)
 
     def unpack(self, data: bytes | str) -> Any:
         """The value of one line.
@@ -91,6 +112,12 @@ class JSONPipe(BasePipe):
 
         return json.loads(data)
 
+
+class WriteJSONMixIn(_PipeMixIn):
+    """The writing end of a `JSONPipe`. List it before the pipe's class."""
+
+    BLOCK_SIZE = "JSON"
+
     def pack(self, data: Any) -> bytes:
         """One line of JSON.
 
@@ -100,6 +127,22 @@ class JSONPipe(BasePipe):
         from fission.core.json_values import encoded
 
         return encoded(str(self), data)
+
+    def write(self, file: BinaryIO, data: Any) -> None:
+        """Writes what `pack` gave."""
+        file.write(data)
+
+
+class JSONMixIn(ReadJSONMixIn, WriteJSONMixIn):
+    """Both ends of a `JSONPipe`. List it before the pipe's class."""
+
+
+class JSONPipe(JSONMixIn, BasePipe):
+    """Takes what JSON can say: one line a block, UTF-8, ended by a line feed. For executables in any language.
+
+    That is None, bool, int, finite float, str, and lists, tuples and dicts with keys of type str of these; numpy's numbers count as
+    Python's. A tuple arrives as a list. Anything else is refused, among it NaN and infinities.
+    """
 
 
 class BytesPipe(BasePipe):

@@ -1,19 +1,20 @@
 """Values <-> the payloads of blocks, for one pipe.
 
-A pipe that leaves `read` and `write` as FISSION has them takes the fast way: no file objects, and for pickles the big buffers
-of a value (numpy arrays) stay out of the pickle. Any other pipe writes into and reads from a file in memory. Where an
-executable is at the other end, a block's payload is exactly what `write` gives, because the executable reads it.
+A pipe that leaves `read`, `write` and `read_wrapper` as FISSION has them takes the fast way: no file objects, and for pickles the
+big buffers of a value (numpy arrays) stay out of the pickle. Any other pipe writes into and reads from a file in memory. A
+block's payload is then what `write` gives, or what a `read_wrapper` of the user's makes of that: it is what the other end reads.
 """
 
 from __future__ import annotations
 
 import functools
-import io
 import pickle
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
-from fission.core.pipes import BasePipe, BytesPipe, JSONPipe, PicklePipe
+from fission.core.block_file import BlockFile
+from fission.core.pipes import BasePipe, ReadJSONMixIn, ReadPickleMixIn, WriteJSONMixIn, WritePickleMixIn
 from fission.errors import Stopped
 from fission.ports import Lease
 
@@ -24,7 +25,9 @@ Refusal: TypeAlias = Callable[[BaseException], Exception]
 
 #: Buffers of this many bytes and more travel beside the pickle, uncopied by it. From the issue "big blocks at memory speed".
 OUT_OF_BAND_BYTES = 64 << 10
-_FRAMEWORK = (BasePipe, PicklePipe, JSONPipe, BytesPipe)
+_READS_BYTES = (BasePipe, ReadJSONMixIn)  # whose `read` gives the block as it is
+_WRITES_BYTES = (BasePipe, WriteJSONMixIn)
+_FRAMES = (BasePipe, ReadJSONMixIn, ReadPickleMixIn)
 
 
 def encoder(pipe: BasePipe, *, plain: bool = False, lend: Callable[[Any], Lease | None] | None = None) -> Encoder:
@@ -38,10 +41,11 @@ def encoder(pipe: BasePipe, *, plain: bool = False, lend: Callable[[Any], Lease 
         lend: copies a big buffer into shared memory, or returns None; by default there is none.
     """
     pack = None if _same(pipe, "pack", BasePipe) else pipe.pack
-    if _owner(pipe, "write") is PicklePipe and _owner(pipe, "read") is PicklePipe:
-        return _pickler(pack, in_band=plain, lend=lend)
-    if _owner(pipe, "write") in _FRAMEWORK and _owner(pipe, "read") in _FRAMEWORK:
-        return _bytes_encoder(pipe)
+    if _owner(pipe, "read_wrapper") in _FRAMES:
+        if _pickles(pipe):
+            return _pickler(pack, in_band=plain, lend=lend)
+        if _owner(pipe, "write") in _WRITES_BYTES and _owner(pipe, "read") in _READS_BYTES:
+            return _bytes_encoder(pipe)
     return _file_encoder(pipe)
 
 
@@ -54,17 +58,12 @@ def decoder(pipe: BasePipe, refusal: Refusal) -> Decoder:
             itself: a StopIteration would silently end the loop that decodes, a GeneratorExit the generator around it.)
     """
     unpack = None if _same(pipe, "unpack", BasePipe) else pipe.unpack
-    if _owner(pipe, "write") is PicklePipe and _owner(pipe, "read") is PicklePipe:
+    if _pickles(pipe):
         return _unpickler(unpack, refusal)
-    if _owner(pipe, "write") in _FRAMEWORK and _owner(pipe, "read") in _FRAMEWORK:
+    if _owner(pipe, "write") in _WRITES_BYTES and _owner(pipe, "read") in _READS_BYTES:
         return _guarded(unpack, refusal) if unpack else bytes
-    read = pipe.read
-
-    def decode(payload: Any) -> Any:
-        value = read(io.BytesIO(payload))
-        return unpack(value) if unpack else value
-
-    return _guarded(decode, refusal)
+    read = _file_reader(pipe)
+    return _guarded(lambda payload: unpack(read(payload)), refusal) if unpack else _guarded(read, refusal)
 
 
 def column_decoder(pipe: BasePipe, decode: Decoder) -> ColumnDecoder:
@@ -73,7 +72,7 @@ def column_decoder(pipe: BasePipe, decode: Decoder) -> ColumnDecoder:
     Each is read at the latest when it is asked for; one that cannot be read raises then.
     """
     lazily = functools.partial(map, decode)
-    if not (_owner(pipe, "write") is PicklePipe and _owner(pipe, "read") is PicklePipe and _same(pipe, "unpack", BasePipe)):
+    if not (_pickles(pipe) and _same(pipe, "unpack", BasePipe)):
         return lazily
     loads = pickle.loads
 
@@ -107,6 +106,10 @@ def _guarded(decode: Decoder, refusal: Refusal) -> Decoder:
 
 def _owner(pipe: BasePipe, method: str) -> type | None:
     return next((cls for cls in type(pipe).__mro__ if method in vars(cls)), None)
+
+
+def _pickles(pipe: BasePipe) -> bool:
+    return _owner(pipe, "write") is WritePickleMixIn and _owner(pipe, "read") is ReadPickleMixIn
 
 
 def _same(pipe: BasePipe, method: str, owner: type) -> bool:
@@ -176,30 +179,83 @@ def _unpickler(unpack: Callable[[Any], Any] | None, refusal: Refusal) -> Decoder
 
 
 def _bytes_encoder(pipe: BasePipe) -> Encoder:
-    pack, size = pipe.pack, pipe.BLOCK_SIZE
+    pack, size = pipe.pack, _length(pipe)
 
     def encode(value: Any) -> bytes:
         packed = pack(value)
         if not isinstance(packed, (bytes, bytearray, memoryview)):
             raise TypeError(f"pack must give bytes, it gave {type(packed).__name__}")
         packed = bytes(packed)
-        if isinstance(size, int) and len(packed) != size:
+        if size is not None and len(packed) != size:
             raise ValueError(f"a block must have {size} bytes (BLOCK_SIZE), this one has {len(packed)}")
         return packed
 
     return encode
 
 
+def _length(pipe: BasePipe) -> int | None:
+    """Bytes that the other end takes as one block; None where that is not BLOCK_SIZE."""
+    fixed = isinstance(pipe.BLOCK_SIZE, int) and _owner(pipe, "read") is BasePipe and _owner(pipe, "write") is not WriteJSONMixIn
+    return int(pipe.BLOCK_SIZE) if fixed else None
+
+
 def _file_encoder(pipe: BasePipe) -> Encoder:
-    pack, write, size = pipe.pack, pipe.write, pipe.BLOCK_SIZE
-    fixed = size if isinstance(size, int) and _owner(pipe, "read") in _FRAMEWORK else None
+    pack, write, size = pipe.pack, pipe.write, _length(pipe)
+    framed = None if _owner(pipe, "read_wrapper") in _FRAMES else _framed(pipe)
+    file = BlockFile()  # the same for all blocks: `write` may keep what it has made of the file
 
     def encode(value: Any) -> bytes:
-        file = io.BytesIO()
+        file.take()  # a `write` that raised may have left something
         write(file, pack(value))
-        packed = file.getvalue()
-        if fixed is not None and len(packed) != fixed:
-            raise ValueError(f"a block must have {fixed} bytes (BLOCK_SIZE), write gave {len(packed)}")
+        packed = file.take()
+        if framed is not None:
+            packed = framed(packed)
+        if size is not None and len(packed) != size:
+            raise ValueError(f"a block must have {size} bytes (BLOCK_SIZE), write gave {len(packed)}")
         return packed
 
     return encode
+
+
+def _framed(pipe: BasePipe) -> Callable[[bytes], bytes]:
+    """Return the function that has a `read_wrapper` of the user's make a block of what `write` gave."""
+    read_wrapper, file = pipe.read_wrapper, BlockFile()
+
+    def framed(written: bytes) -> bytes:
+        file.fill(written)
+        block = bytes(read_wrapper(file))
+        if not block:
+            raise ValueError(f"read_wrapper found no block in the {len(written)} bytes that write gave")
+        return block
+
+    return framed
+
+
+def _file_reader(pipe: BasePipe) -> Callable[[Any], Any]:
+    """Return the function that has `read` read a payload. A new file for each, for a value may go on reading from its file.
+
+    Except for a pipe that has kept its first file, or something that reads from it: it gets all blocks through that.
+    """
+    read = pipe.read
+    kept: BlockFile | None = None
+    first = True
+
+    def read_payload(payload: Any) -> Any:
+        nonlocal kept, first
+        if kept is not None:
+            kept.fill(payload)
+            return read(kept)
+        file = BlockFile(payload)
+        if not first:
+            return read(file)
+        first, before, references = False, dict(vars(pipe)), sys.getrefcount(file)
+        value = read(file)
+        if sys.getrefcount(file) > references and _changed(before, vars(pipe)):
+            kept = file
+        return value
+
+    return read_payload
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    return any(name not in before or before[name] is not value for name, value in after.items())

@@ -8,11 +8,13 @@ from typing import Any
 
 from fission.core.base_pipe import TruncatedBlock
 from fission.core.executable_job import declares_ratio, output_ratio
+from fission.core.head import RESET
 from fission.core.jobs import ExecutableJob
 from fission.errors import ExecutableError, RatioError, error_text
 from fission.ports import JobBundle
 from fission.protocol.relay import Relay, gives_otherwise
 from fission.runtime.exchange import Exchange
+from fission.runtime.heads import set_head_size
 from fission.runtime.outlet import Outlet
 from fission.runtime.program import Program
 from fission.runtime.ratio_watch import RatioWatch
@@ -33,6 +35,7 @@ class ExecutableOutputs:
         self._exchange = exchange
         self._bundle = bundle
         self._head_size = bundle.head_size
+        set_head_size(job, bundle.head_size)
         ratio = output_ratio(job)
         self._lock = threading.Lock()
         waits = bool(job.inputs) and not job.is_source
@@ -97,6 +100,7 @@ class ExecutableOutputs:
             self._program.stop()
 
     def _read_blocks(self, index: int, pipe: Any, outlet: Outlet, reader: Any) -> None:
+        reset = 1 << (8 * self._head_size - 1 - RESET) if self._job.is_source else 0  # of its first block
         while True:
             head = 0
             if self._job.HEAD:
@@ -104,9 +108,10 @@ class ExecutableOutputs:
                 if len(start) < self._head_size:
                     return
                 head = int.from_bytes(start, "big")
-            payload = bytes(pipe.read_wrapper(reader))
+            payload = _block(pipe, reader)
             if not payload:
                 return
+            head, reset = head | reset, 0
             number = self._number(index)
             if number is None:
                 self._numbered.wait()
@@ -173,3 +178,13 @@ class ExecutableOutputs:
         with self._lock:
             done = self._exchange.inlets.done
             return done if self._relay is None else min(done, self._relay.release(released))
+
+
+def _block(pipe: Any, reader: Any) -> bytes:
+    """The next block; none at the end."""
+    try:
+        return bytes(pipe.read_wrapper(reader))
+    except SystemExit:
+        if reader.ended:  # pipes written for the first FISSION exit there
+            return b""
+        raise

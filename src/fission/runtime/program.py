@@ -294,6 +294,7 @@ class Program:
         try:
             self._owner.read_output(index, reader)
         finally:
+            reader.close()
             os.close(descriptor)
 
     def join_outputs(self) -> None:

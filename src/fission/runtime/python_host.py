@@ -17,6 +17,7 @@ from fission.protocol.align import Aligner, Batch
 from fission.runtime import report
 from fission.runtime.arguments import FINISHED_BIT, RESET_BIT, ArgumentsIn
 from fission.runtime.exchange import Exchange
+from fission.runtime.heads import HeadsIn
 from fission.runtime.keeper import Keeper
 from fission.runtime.results import ResultsOut
 from fission.runtime.sink_position import SinkSync, make_sink_sync, repetition_warning
@@ -41,6 +42,7 @@ class PythonHost:
         self._arguments_in = ArgumentsIn(job, exchange, bundle)
         self._detours = job.HEAD or any(self._arguments_in.optional)
         self._head_size = bundle.head_size
+        self._heads_in = HeadsIn(job, bundle.head_size)
         self._reset_head = 1 << (8 * bundle.head_size - 1 - RESET_BIT)
         self._finished_head = 1 << (8 * bundle.head_size - 1 - FINISHED_BIT)
         self._generation = bundle.generation if job.is_source else 0
@@ -221,12 +223,10 @@ class PythonHost:
         if not self._job.inputs:
             return []
         self._exchange._drain_inputs()
-        arguments = []
-        for index in range(len(self._job.inputs)):
-            value, head = self._arguments_in.optional_value(index)
-            self._job.in_heads[index] = head
-            arguments.append(value)
-        return arguments
+        pairs = [self._arguments_in.optional_value(index) for index in range(len(self._job.inputs))]
+        if self._job.HEAD:
+            self._job.in_heads = self._heads_in.shown([head for _, head in pairs])
+        return [value for value, _ in pairs]
 
     def _reset_heads(self) -> None:
         if self._job.HEAD:
@@ -428,19 +428,17 @@ class PythonHost:
                 self._keeper.after(number)
 
     def _set_heads(self, heads: list[Any]) -> int:
-        """Show the heads to a job with HEAD; return what goes out from one that does not look at them."""
-        job = self._job
+        """Show the heads to a job with HEAD; return what goes out whatever it sets: the reset bit, or all bits if it does not look."""
+        job, reduced = self._job, 0
+        for entry in heads:
+            for head in entry if isinstance(entry, list) else (entry,):
+                reduced |= int(head)
         if not job.HEAD:
-            reduced = 0
-            for entry in heads:
-                for head in entry if isinstance(entry, list) else (entry,):
-                    reduced |= int(head)
             return reduced
-        size = self._head_size
-        job.in_heads = [[Head(int(head), size) for head in entry] if isinstance(entry, list) else Head(int(entry), size) for entry in heads]
+        job.in_heads = self._heads_in.shown(heads)
         job.head = job.head_reduce()
         job.out_heads = [None] * len(self._outlets)
-        return 0
+        return reduced & self._reset_head
 
     # what `run` gave -> outputs
 
@@ -451,7 +449,7 @@ class PythonHost:
             return
         payloads = self._results_out.payloads(result)
         flags = self._finished_head if self._job.finished else 0
-        if self._number == 1 and self._generation and self._job.is_source:
+        if self._number == 1 and self._job.is_source:
             flags |= self._reset_head
         if len(self._outlets) == 1:
             self._outlets[0].put(payloads[0], (heads[0] if heads else 0) | flags)

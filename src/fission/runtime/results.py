@@ -11,6 +11,7 @@ from fission.errors import Stopped, ValueFitError, error_text, value_text
 from fission.ports import JobBundle
 from fission.runtime import codec
 from fission.runtime.exchange import Exchange
+from fission.runtime.heads import HeadsOut
 
 
 class ResultsOut:
@@ -24,6 +25,7 @@ class ResultsOut:
         self._job = job
         self._inlets = exchange.inlets
         self._head_size = bundle.head_size
+        self._heads_out = HeadsOut(job, bundle.head_size)
         lend = exchange.lend if exchange.lender is not None else None
         self.encoders = [
             codec.encoder(pipe, plain=pipe.id in bundle.plain, lend=lend and functools.partial(lend, readers=(index,)))
@@ -69,7 +71,7 @@ class ResultsOut:
             raise self.misfit(index, value, why) from why
 
     def heads(self, reduced: int) -> list[int]:
-        """One head an output, as the job wants them; ``reduced`` for a job that does not look at them. Raises ValueFitError."""
+        """One head an output, as the job wants them, with the bits of ``reduced``. Raises ValueFitError."""
         job = self._job
         if not job.HEAD:
             return [reduced] * len(self.encoders)
@@ -79,7 +81,8 @@ class ResultsOut:
                 f"it has {len(job.out_heads)}"
             )
         common = self._head_number(job.head or 0)
-        return [common if head is None else self._head_number(head) for head in job.out_heads]
+        wanted = self._heads_out.sent([common if head is None else self._head_number(head) for head in job.out_heads])
+        return [head | reduced for head in wanted] if reduced else wanted
 
     def _head_number(self, head: Any) -> int:
         size = self._head_size

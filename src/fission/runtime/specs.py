@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-from fission.core.base_pipe import dummy_fault
+from fission.core.dummies import dummy_fault, fixed_size
 from fission.errors import BlockError, Stopped, error_text
 from fission.ports import JobBundle
 from fission.protocol.inputs import InputSpec
@@ -18,8 +18,9 @@ def input_spec(pipe: Any, max_queue: int) -> InputSpec:
     dummy: Callable[[], Any] | None = getattr(pipe, "get_dummy", None)
     if dummy is not None:
         return InputSpec(pipe.id, pipe.BLOCK_COUNT, max_queue, _checked_dummy(pipe, dummy))
-    if isinstance(pipe.BLOCK_SIZE, int):
-        zeros = bytes(pipe.BLOCK_SIZE)
+    size = fixed_size(pipe)
+    if size is not None:
+        zeros = bytes(size)
         return InputSpec(pipe.id, pipe.BLOCK_COUNT, max_queue, lambda: zeros)
     return InputSpec(pipe.id, pipe.BLOCK_COUNT, max_queue)
 

@@ -1,0 +1,78 @@
+"""Heads between numbers, which travel, and what a job with HEAD sees and sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fission.core.base_job import BaseJob
+from fission.core.base_pipe import BasePipe
+from fission.core.block_file import BlockFile
+from fission.core.head import Head
+from fission.errors import ValueFitError
+
+
+class HeadsIn:
+    """The heads of one job's inputs, as its pipes' `read_head` has them where it is overridden."""
+
+    def __init__(self, job: BaseJob, size: int) -> None:
+        """Args: job: which one; its pipes learn the size. size: of a head, in bytes."""
+        set_head_size(job, size)
+        self._size = size
+        self._readers = _overridden(job.inputs, "read_head")
+
+    def shown(self, heads: Sequence[Any]) -> list[Any]:
+        """One entry an input: a number gives a Head, a list of numbers a list of them."""
+        size = self._size
+        if self._readers is None:
+            return [[Head(int(head), size) for head in entry] if isinstance(entry, list) else Head(int(entry), size) for entry in heads]
+        return [
+            [self._read(index, head) for head in entry] if isinstance(entry, list) else self._read(index, entry)
+            for index, entry in enumerate(heads)
+        ]
+
+    def _read(self, index: int, head: Any) -> Head:
+        read = self._readers and self._readers[index]
+        number = int(head)
+        return Head(int(read(BlockFile(number.to_bytes(self._size, "big")))) if read else number, self._size)
+
+
+class HeadsOut:
+    """The heads of one job's outputs, as its pipes' `write_head` has them where it is overridden."""
+
+    def __init__(self, job: BaseJob, size: int) -> None:
+        """Args: as for `HeadsIn`."""
+        set_head_size(job, size)
+        self._job, self._size = job, size
+        self._writers = _overridden(job.outputs, "write_head")
+
+    def sent(self, heads: list[int]) -> list[int]:
+        """One number an output. Raises ValueFitError."""
+        if self._writers is None:
+            return heads
+        return [self._written(index, head) for index, head in enumerate(heads)]
+
+    def _written(self, index: int, head: int) -> int:
+        write = self._writers and self._writers[index]
+        if not write:
+            return head
+        file = BlockFile()
+        write(file, Head(head, self._size))
+        data = file.take()
+        if len(data) != self._size:
+            where = f"{self._job.name}, output {index + 1}"
+            must = f"write_head of {self._job.outputs[index]} must write {self._size} bytes (HEAD_SIZE)"
+            raise ValueFitError(f"{where}: {must}, but wrote {len(data)}")
+        return int.from_bytes(data, "big")
+
+
+def set_head_size(job: BaseJob, size: int) -> None:
+    """Have the job's pipes read and write heads of `size` bytes."""
+    for pipe in (*job.inputs, *job.outputs):
+        pipe._head_size = size
+
+
+def _overridden(pipes: Sequence[BasePipe], method: str) -> list[Callable[..., Any] | None] | None:
+    """The method of each pipe that has one of its own, else None for it; None if no pipe has."""
+    own = [getattr(pipe, method) if getattr(type(pipe), method) is not getattr(BasePipe, method) else None for pipe in pipes]
+    return own if any(own) else None
