@@ -1,0 +1,102 @@
+"""Brokers and Pipeliners of others between everything else: nothing is lost, run twice or ended by the wrong one, in whatever order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+import pytest
+
+from fission.pipelines.active import Active
+from fission.pipelines.desk import Desk
+from fission.pipelines.offers import Key, Offers, Taken, _timeout
+from fission.pipelines.work import Work
+from fission.protocol.pipeline_records import Task
+from tests.pipelines.test_desk import Talk
+from tests.protocol.seeds import expect_caught, run_seeds
+from tests.seeds import test_pypelinin_wire
+from tests.seeds.others_storm import OthersWorld
+
+
+def play(rng: Random, desk: type[Desk] = Desk) -> None:
+    world = OthersWorld(rng, desk)
+    try:
+        world.play(150)
+        world.heal()
+    finally:
+        world.close()
+
+
+@pytest.mark.parametrize("number", [15, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(600)])])
+def test_all_orders(number: int) -> None:
+    run_seeds(play, number)
+
+
+# broken variants
+
+
+def with_offers(offers: type[Offers]) -> type[Desk]:
+    class Broken(Desk):
+        def __init__(self, *arguments: object, **more: object) -> None:
+            super().__init__(*arguments, **more)  # type: ignore[arg-type]
+            self._offers.__class__ = offers
+
+    return Broken
+
+
+class OffersEverything(Offers):
+    """Also what a process of ours may have begun."""
+
+    def _first(self, workers: Sequence[str] | None) -> Key | None:
+        return next(iter(self._open), None)
+
+
+class LeavesItToTheCluster(Offers):
+    """What is taken runs on the cluster too, if a process with its worker comes."""
+
+    def take(self, now: float, workers: Sequence[str] | None = None) -> Task | None:
+        found = self._first(workers)
+        if found is None:
+            return None
+        task = self._open[found]
+        self._drop(found)
+        self.taken[found] = Taken(task, now, _timeout(task))
+        return task
+
+
+class BelievesAll(Offers):
+    """Every end is believed, whoever reports it."""
+
+    def release(self, key: Key) -> bool:
+        super().release(key)
+        return True
+
+
+class Careless(Work):
+    """A pipeline is given to a Pipeliner of others whatever has begun of it."""
+
+    def hand_out(self, fits: Callable[[Active], bool], wanted: Sequence[str] | None = None) -> Active | None:
+        return super().hand_out(lambda active: True, wanted)
+
+
+class TellsNobody(Desk):
+    """Ends are written down, and not broadcast as pypelinin does."""
+
+    def __init__(self, *arguments: object, **more: object) -> None:
+        super().__init__(*arguments, **more)  # type: ignore[arg-type]
+        self._old.lines = lambda ended: []  # type: ignore[method-assign]
+
+
+def test_broken_variants_are_caught() -> None:
+    for desk in (with_offers(OffersEverything), with_offers(LeavesItToTheCluster), with_offers(BelievesAll), TellsNobody):
+        expect_caught(lambda rng, desk=desk: play(rng, desk), 60)  # type: ignore[misc]
+
+
+def test_giving_away_what_has_begun_is_caught() -> None:
+    talk = Talk(":memory:")
+    talk.desk.work.__class__ = Careless
+    try:
+        with pytest.raises(AssertionError):
+            test_pypelinin_wire.test_a_pipeline_that_ours_have_begun_is_not_given_away(talk)
+    finally:
+        talk.store.close()
