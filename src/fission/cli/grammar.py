@@ -8,7 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 import fission
-from fission.cli.table import COMMANDS, Session, example
+from fission.cli.table import COMMANDS, INSTEAD, Session, example
 from fission.errors import EXIT_USAGE, UnknownNameError, UserError
 
 #: How every command is asked for its help.
@@ -146,7 +146,11 @@ class NetworkCommands(_Group):
         from fission.project.finding import require_network
         from fission.project.names import did_you_mean
 
-        text = f"there is no command {word!r}{did_you_mean(word, COMMANDS) or '.'} Commands: {', '.join(COMMANDS)}"
+        text = f"there is no command {word!r}"
+        if word in INSTEAD:
+            text += f": {INSTEAD[word].format(prog=session.prog, network=self.network)}"
+        else:
+            text += f"{did_you_mean(word, COMMANDS) or '.'} Commands: {', '.join(COMMANDS)}"
         try:
             require_network(session.root, self.network)
         except UnknownNameError as error:  # both words are wrong: say so at once

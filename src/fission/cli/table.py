@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, Entry] = {
         Entry("pipelines", "Run graphs of jobs over stored data; see pipelines --help.", scope="anywhere"),
         Entry("startnetwork", "Make a new network in the project.", scope="new"),
         Entry("check", "Load and check everything without starting it."),
+        Entry("allocate", "Show which node each job would go to now, without starting it."),
         Entry("simulate", "Run the network on this machine."),
         Entry("run", "Run the network on its nodes."),
         Entry("attach", "Follow a network that runs elsewhere."),
@@ -48,6 +49,8 @@ COMMANDS: Mapping[str, Entry] = {
         Entry("status", "Show the nodes and jobs of a running network."),
         Entry("debug", "Show what the jobs of a running network write."),
         Entry("collect", "Copy the nodes' log files here."),
+        Entry("senddata", "Send code and files to the nodes ahead of a run."),
+        Entry("removedata", "Remove what the nodes have of the network."),
         Entry("send", "Send lines to an InteractiveJob of a running network."),
         Entry("echo", "Show the blocks that go by on a pipe of a running network."),
         Entry("hz", "Show the rate at which blocks go by on a pipe of a running network."),
@@ -64,6 +67,16 @@ COMMANDS: Mapping[str, Entry] = {
         Entry("keys", "Make the keys that machines know each other by.", scope="anywhere"),
         Entry("completion", "Write what makes a shell complete commands.", scope="anywhere"),
     )
+}
+
+
+#: Words that are no commands here, and what does what they did: of MARVELO's shell, and what people try instead.
+INSTEAD: Mapping[str, str] = {
+    "startcluster": "there is no cluster to start: {prog} {network} run gathers the nodes itself; {prog} {network} allocate shows them",
+    "closecluster": "there is no cluster to close: the network's own end, {prog} {network} stop or Ctrl-C, lets the nodes go",
+    "reboot": "restart a node's machine with: ssh NODE sudo reboot; a running network moves its jobs, and uses it again when it is back",
+    "start": "start the network on its nodes with: {prog} {network} run; on this machine with: {prog} {network} simulate",
+    "clear": "Ctrl-L clears the terminal",
 }
 
 

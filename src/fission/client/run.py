@@ -42,6 +42,7 @@ from fission.client.summary import Summary
 from fission.client.windows import Windows
 from fission.core.addresses import host_port
 from fission.core.base import group_names
+from fission.core.network import Network
 from fission.core.nodes import NodeInfo
 from fission.errors import UserError
 from fission.ports import Archive, Baggage, Engine, NodeName, Observer, Place
@@ -133,6 +134,15 @@ async def logs_of(engine: DaskEngine, network: str) -> dict[str, str]:
     for name, answer in zip(names, answers, strict=True):
         found[str(name)] = answer.get("log", "") if isinstance(answer, dict) else f"{answer}\n"
     return found
+
+
+def all_archives(network: Network, archives: Archives) -> list[Archive]:
+    """The archives that any job of a network needs, each once."""
+    found: dict[str, Archive] = {}
+    for job in network.jobs:
+        baggage = archives.baggage(job)
+        found |= {one.digest: one for one in (baggage.code, baggage.dependencies) if one is not None}
+    return list(found.values())
 
 
 def guard_of(keys: Keys | None) -> Callable[[Any], Any]:
@@ -298,11 +308,7 @@ class _RunOnNodes(_Resumable):
         return Engines(self._local_engine([NodeName(CLIENT)]), far, NodeName(CLIENT), place)
 
     def _all_archives(self) -> list[Archive]:
-        found: dict[str, Archive] = {}
-        for job in self._loaded.network.jobs:
-            baggage = self._archives.baggage(job)
-            found |= {one.digest: one for one in (baggage.code, baggage.dependencies) if one is not None}
-        return list(found.values())
+        return all_archives(self._loaded.network, self._archives)
 
     def _gather_s(self) -> float | None:
         return GATHER_S

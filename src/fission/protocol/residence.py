@@ -102,15 +102,21 @@ class Residence:
     def enlist(self, run: str, network: str, now: float, *, interval_s: float, orphan_timeout_s: float) -> tuple[str, list[Stop]]:
         """A client wants the node. Return why it cannot have it (empty: it has), and what is to be stopped."""
         stops: list[Stop] = []
+        if run != self.run and (taken := self.taken(now)):
+            return taken, []
         if self.state is State.SERVING and run != self.run:
-            if now - self._heard < self._quiet_s:
-                return f"it serves the network {self.network} of another client", []
             stops = self.dismiss()
         self.stay += self.state is State.FREE
         self._move(Enlisted)
         self.run, self.network, self._heard = run, network, now
         self._quiet_s, self._orphan_timeout_s = QUIET_PULSES * interval_s, orphan_timeout_s
         return "", stops
+
+    def taken(self, now: float) -> str:
+        """Why another run could not have the node now, because the client of the present one is heard; empty: it could."""
+        if self.state is State.SERVING and now - self._heard < self._quiet_s:
+            return f"it serves the network {self.network} of another client"
+        return ""
 
     def heard(self, run: str, now: float) -> None:
         """A word of a client has come; that of another run changes nothing."""

@@ -34,6 +34,8 @@ from fission.protocol.replay import echo_context, pulse_context
 from fission.protocol.residence import Residence, State, Stop
 from fission.service.pulses import Pulses
 from fission.service.stock import Stock, take_snapshot
+from fission.service.versions import difference
+from fission.service.visits import Visits
 from fission.service.way import Way, find_way, is_own
 
 #: The one virtual node of the service's own engine.
@@ -103,6 +105,7 @@ class NodeService:
         self._datagrams = Datagrams(self._on_echo, sealing, bytes.fromhex(self._service), self._echo_context)
         self._voice: ZmqVoice | None = None
         self._means = Means(options.root or home("the node's folder", "name one with --root"))
+        self._visits = Visits(options.name, options.max_jobs, options.root, options.versions, self._residence)
         self._pulses = Pulses()
         self._pulse_to: tuple[str, int] = ("", 0)
         self._interval_s = 1.0
@@ -202,6 +205,7 @@ class NodeService:
             "look": self._look,
             "log": self._log,
             "snapshot": self._snapshot,
+            **self._visits.answers(lambda: self._own_ip),
         }.get(order.get("do", ""))
         if work is None:
             return {"error": f"the node does not know the order {order.get('do')!r}"}
@@ -215,10 +219,8 @@ class NodeService:
 
     async def _enlist(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
         who = {"name": self._options.name, "ip": self._own_ip, "service": self._service}
-        versions = dict(self._options.versions)
-        if other := [what for what, version in order["versions"].items() if versions.get(what) != version]:
-            texts = (f"{what} is {versions.get(what, 'missing')} there and {order['versions'][what]} here" for what in other)
-            return {**who, "error": f"the versions differ: {', '.join(texts)}; install the same on both"}
+        if error := difference(self._options.versions, order["versions"]):
+            return {**who, "error": error}
         stock = Stock(self._options.root or Path(order["root"] or home("the node's folder", "name one with --root") / "fission"))
         try:
             await asyncio.to_thread(stock.prepare)

@@ -122,6 +122,31 @@ class Stock:
             raise UserError(f"{folder}, where job {job} is to work, cannot be made: {_reason(why)}") from None
         return folder
 
+    def remove(self, network: str, *, archives: bool) -> int:
+        """Remove what is here of a network; return how many bytes that were.
+
+        Args:
+            network: its name.
+            archives: whether code and DEPENDENCIES go, too, of all networks: they are sent again to whoever needs them.
+        """
+        if not network.isidentifier():
+            raise UserError(f"the name of a network must be a Python name; it is {network!r:.100}")
+        if not self.root.is_dir():
+            return 0
+        check(self.root, "REMOTE_ROOT", ADVICE)
+        removed = 0
+        for folder in (self.root / network, *([self.root / ARCHIVES] if archives else [])):
+            if folder.is_symlink() or not folder.is_dir():
+                continue
+            size = _size(folder)
+            try:
+                shutil.rmtree(folder)
+            except OSError as why:
+                raise UserError(f"{folder} cannot be removed: {_reason(why)}") from None
+            removed += size
+        self._verified.clear()
+        return removed
+
     def log_file(self, network: str) -> Path:
         """The log of a network's jobs on this node."""
         return self.root / network / LOG_FILE
@@ -170,6 +195,16 @@ def _extract(tar: tarfile.TarFile, folder: Path) -> None:
         tar.extractall(folder, filter="data")
     else:  # a Python without filters; the archive comes from the authenticated client
         tar.extractall(folder)
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files of a folder."""
+    found = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                found += os.lstat(os.path.join(place, name)).st_size
+    return found
 
 
 def _looks(folder: Path) -> object:

@@ -1,0 +1,194 @@
+"""The nodes that are there now, for a client that runs nothing on them: it asks who they are and how busy, and sends or removes files.
+
+No node is enlisted: what it runs goes on, also the jobs of a client that was killed, which ``run --resume`` continues.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from distributed.security import Security
+
+from fission.adapters.cluster.arrivals import Arrivals, ArrivalState
+from fission.adapters.cluster.ending import end_all
+from fission.adapters.cluster.members import Identity, WhoIsWho
+from fission.adapters.cluster.scheduler import DaskScheduler
+from fission.adapters.cluster.stocker import PIECE_BYTES
+from fission.core.addresses import split_host_port
+from fission.errors import EngineError
+from fission.ports import Archive, NodeName
+
+#: Seconds between two looks at who has answered; arbitrary.
+LOOK_S = 0.05
+#: Seconds over which a node that serves nobody measures how busy it is, for it does so only while it is asked. Arbitrary.
+MEASURE_S = 0.6
+#: Seconds after which a node that cannot be had is asked again; arbitrary.
+AGAIN_S = 0.5
+
+log = logging.getLogger("fission.cluster")
+
+
+@dataclass(frozen=True, slots=True)
+class Visited:
+    """A node that has answered.
+
+    Attributes:
+        name, groups, max_jobs: as placement knows them.
+        ip: its address.
+        means: what it has measured, by the names of `core.nodes.NodeInfo`.
+        worker: Dask's address of it.
+    """
+
+    name: NodeName
+    ip: str
+    groups: tuple[str, ...]
+    max_jobs: int
+    means: Mapping[str, float]
+    worker: str
+
+
+class Visit:
+    """One visit."""
+
+    def __init__(
+        self,
+        who: WhoIsWho,
+        versions: Mapping[str, str],
+        *,
+        ip: str,
+        port: int,
+        cluster: str | None,
+        tls: Security | None,
+        keys: str,
+        root: str,
+    ) -> None:
+        """Prepare; `open` begins.
+
+        Args:
+            who: knows the nodes.
+            versions: of Python, fission and Dask.
+            ip, port, cluster, tls: as `DaskScheduler` has them.
+            keys: folder of the network's keys, for messages; empty: nothing is encrypted.
+            root: REMOTE_ROOT; empty: as the services say.
+        """
+        self._who, self._versions, self._root = who, dict(versions), root
+        self._arrivals = Arrivals(who, keys)
+        self._dask = DaskScheduler(ip, port, cluster, tls, self._on_dask_warning)
+        self._nodes: dict[NodeName, Visited] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._troubles: dict[str, None] = {}  # in the order in which they were found
+
+    async def open(self) -> None:
+        """Let the nodes connect. Raises EngineError: the address cannot be used."""
+        try:
+            await self._dask.open(self._on_worker, self._on_worker_gone)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Leave them. Idempotent."""
+        await end_all(self._tasks)
+        await self._dask.close()
+
+    async def gather(self, expected: Collection[str], seconds: float) -> list[Visited]:
+        """Wait until the expected nodes have answered, or for so many seconds; return those that are there. With none expected, wait."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not (expected and set(expected) <= set(self._nodes)):
+            await asyncio.sleep(LOOK_S)
+        return list(self._nodes.values())
+
+    async def measure(self) -> list[Visited]:
+        """Return the nodes that are there with what they measure meanwhile."""
+        await asyncio.sleep(MEASURE_S)
+        await asyncio.gather(*(self._ask_who(node.worker, first=False) for node in list(self._nodes.values())))
+        return list(self._nodes.values())
+
+    def absence(self, node: str) -> str:
+        """Return what to do about a node that is not there. May block."""
+        return self._arrivals.absence(node)
+
+    @property
+    def troubles(self) -> list[str]:
+        """What the user should know of nodes that have connected and cannot be had."""
+        return list(self._troubles)
+
+    async def send(self, node: Visited, archive: Archive) -> str:
+        """Send an archive, if the node does not have it; return why it cannot take it, or ""."""
+        for start in range(0, len(archive.content), PIECE_BYTES):
+            order = {"do": "keep", "digest": archive.digest, "start": start, "size": len(archive.content), "root": self._root}
+            try:
+                answer = await self._dask.ask(node.worker, order, archive.content[start : start + PIECE_BYTES], wait=None)
+            except EngineError as why:
+                return str(why)
+            if "error" in answer:
+                return str(answer["error"])
+            if answer.get("have"):
+                break
+        return ""
+
+    async def remove(self, node: Visited, network: str) -> int | str:
+        """Remove what a node has of a network; return how many bytes that were, or why it cannot."""
+        try:
+            answer = await self._dask.ask(node.worker, {"do": "remove", "network": network, "root": self._root})
+        except EngineError as why:
+            return str(why)
+        return str(answer["error"]) if "error" in answer else int(answer["bytes"])
+
+    # who is there
+
+    def _on_worker(self, worker: str) -> None:
+        task = asyncio.ensure_future(self._greet(worker))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _on_worker_gone(self, worker: str) -> None:
+        for name, node in list(self._nodes.items()):
+            if node.worker == worker:
+                del self._nodes[name]
+
+    async def _greet(self, worker: str) -> None:
+        ip, _ = split_host_port(worker)
+        self._arrivals.note(ip, ArrivalState.CONNECTED)
+        while self._dask.has(worker):
+            name = await self._ask_who(worker, first=True)
+            if not name:
+                return
+            self._arrivals.note(ip, ArrivalState.REFUSED, name)
+            await asyncio.sleep(AGAIN_S)
+
+    async def _ask_who(self, worker: str, *, first: bool) -> str:
+        """Ask a service who it is; return its name if it cannot be had."""
+        ip, _ = split_host_port(worker)
+        order = {"do": "visit", "versions": self._versions, "root": self._root, "first": first}
+        try:
+            facts = await self._dask.ask(worker, order)
+        except EngineError as why:
+            log.warning("%s", why)
+            return ""  # it will come with a new connection
+        name = str(facts.get("name", ip))
+        if "error" in facts:
+            self._troubles[f"node {name} cannot be used: {facts['error']}"] = None
+            return name
+        identity = await asyncio.to_thread(self._who.recognise, facts["ip"], name)
+        if not isinstance(identity, Identity):
+            self._troubles[f"node {name} ({facts['ip']}) is left alone: {identity}"] = None
+            return name
+        holder = self._nodes.get(identity.name)
+        if holder is not None and holder.worker != worker:
+            self._troubles[f"the services at {holder.ip} and {facts['ip']} are both the node {identity.name}; give each its own name"] = (
+                None
+            )
+            return name
+        self._arrivals.joined(ip)
+        max_jobs = int(facts["max_jobs"]) if identity.max_jobs is None else identity.max_jobs
+        self._nodes[identity.name] = Visited(identity.name, facts["ip"], identity.groups, max_jobs, facts["means"], worker)
+        return ""
+
+    def _on_dask_warning(self, text: str) -> None:
+        if trouble := self._arrivals.dask_says(text):
+            self._troubles[trouble] = None

@@ -1,0 +1,23 @@
+"""``fission NETWORK senddata``."""
+
+from __future__ import annotations
+
+import click
+
+from fission.cli.loading import load_network
+from fission.cli.node_files import tell
+from fission.cli.table import Session, example
+
+
+@click.command(name="senddata", epilog=example("fission my_network senddata", "fission my_network senddata --json"))
+@click.option("--json", "as_json", is_flag=True, help="Write it as JSON to standard output.")
+@click.pass_obj
+def command(session: Session, as_json: bool) -> int:
+    """Send the project's code and the DEPENDENCIES of its jobs to every node that is there, ahead of a run.
+
+    A run sends what is missing by itself, and with PRE_COPY = True everything to every node at its start, so this only makes the next start
+    shorter. What a node has already is not sent again. The exit code is 1 if a node did not get it.
+    """
+    from fission.client.visiting import send_data
+
+    return tell(send_data(load_network(session)), "has everything", as_json)
