@@ -80,12 +80,14 @@ class Visit:
         self._dask = DaskScheduler(ip, port, cluster, tls, self._on_dask_warning)
         self._nodes: dict[NodeName, Visited] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._opened = asyncio.Event()
         self._troubles: dict[str, None] = {}  # in the order in which they were found
 
     async def open(self) -> None:
         """Let the nodes connect. Raises EngineError: the address cannot be used."""
         try:
             await self._dask.open(self._on_worker, self._on_worker_gone)
+            self._opened.set()
         except BaseException:
             await self.close()
             raise
@@ -154,6 +156,7 @@ class Visit:
     async def _greet(self, worker: str) -> None:
         ip, _ = split_host_port(worker)
         self._arrivals.note(ip, ArrivalState.CONNECTED)
+        await self._opened.wait()  # a service may be quicker than the rest of opening
         while self._dask.has(worker):
             name = await self._ask_who(worker, first=True)
             if not name:
