@@ -36,6 +36,7 @@ FLOORS = {
     "emulate": 7.5,
     "recording": 7.5,
     "cli": 8,
+    "visualize": 8.5,
     "dashboard": 8,
     "provision": 8,
     "__main__": 9,

@@ -166,3 +166,59 @@ def test_graphviz_lays_out_with_any_engine(project: Path, fission: CommandLine, 
     drawn = (project / f"{engine}.svg").read_text()
     assert "Mic 1" in drawn
     assert "Speaker 2" in drawn
+
+
+# functions that draw, of fission.visualize
+
+PLACED = """
+from fission.core.nodes import BaseNode
+
+NODES = [BaseNode("10.0.0.1", name="kitchen"), BaseNode("10.0.0.2", name="hall")]
+Mic.DEFAULT_NODE = "kitchen"
+Speaker.DEFAULT_NODE = "10.0.0.2"
+"""
+DRAWS = """
+from fission.visualize import generate_detailed_graph, generate_job_graph
+generate_job_graph(network, "drawn")
+generate_detailed_graph(network)
+"""
+
+
+def test_functions_draw_from_the_console(project: Path, fission: CommandLine) -> None:
+    """`network` of the interactive console can be handed to them, as in MARVELO's."""
+    done = fission.run("room", "interactive", "--console", "plain", stdin=DRAWS, exit_code=0)
+    assert "Error" not in done.stdout + done.stderr
+    for name in ("drawn.pdf", "temp_network.pdf"):
+        assert (project / name).read_bytes().startswith(b"%PDF"), done
+
+
+def test_pictures_have_a_frame_for_each_node(project: Path, fission: CommandLine) -> None:
+    config = project / "room" / "config.py"
+    config.write_text(config.read_text() + PLACED)
+    fission.run("room", "graphviz", "--by-node", "--engine", "fdp", "--output", "nodes.svg", exit_code=0)
+    drawn = (project / "nodes.svg").read_text()
+    frames = {group.split("</title>")[0]: group for group in drawn.split("<g ")[1:] if 'class="cluster"' in group}
+    assert len(frames) == 2
+    assert all(any(f">{node}<" in group for group in frames.values()) for node in ("kitchen", "hall"))
+    plain = project / "plain.svg"
+    fission.run("room", "graphviz", "--output", str(plain), exit_code=0)
+    assert "kitchen" not in plain.read_text(), "where jobs would go is only shown when asked for"
+
+
+def test_functions_draw_in_scripts(project: Path, fission: CommandLine) -> None:
+    """Outside of a console, with any network, and without a desktop."""
+    script = project / "draw.py"
+    script.write_text(
+        "from fission.core.base import collecting\nfrom fission.core.network import Network\n"
+        "from fission.visualize import generate_detailed_graph, show_job_graph\nfrom fission.errors import UserError\n"
+        "with collecting() as found:\n    from room.config import JOBS\n"
+        "network = Network.from_registry('room', found)\n"
+        "generate_detailed_graph(network, {1: 'a', 2: 'b'})\n"
+        "try:\n    show_job_graph(network)\nexcept UserError as why:\n    print(why)\n"
+    )
+    env = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    env["PYTHONPATH"] = os.pathsep.join([str(Path(package.__path__[0]).parent), str(project)])
+    done = subprocess.run([sys.executable, str(script)], cwd=project, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "there is no desktop here" in done.stdout
+    assert (project / "temp_network.pdf").read_bytes().startswith(b"%PDF")

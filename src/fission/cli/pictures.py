@@ -21,8 +21,17 @@ DOT_S = 120.0
 ENGINES = ("dot", "circo", "fdp", "neato", "sfdp", "twopi")
 
 
-def picture(session: Session) -> Any:
-    """The picture of the session's network, also of an incomplete one, with its placement if it runs here."""
+def picture(session: Session, *, plan: bool = False) -> Any:
+    """The picture of the session's network, also of an incomplete one, with its placement if it runs here.
+
+    Args:
+        session: of which network.
+        plan: whether, if it does not run here, the picture has the places that jobs get when all nodes are there.
+
+    Raises:
+        UserError: with `plan`, a job's `preference` fails.
+    """
+    from fission.client.survival import planned
     from fission.client.watching import placement
     from fission.project.drawing import picture_of
 
@@ -30,7 +39,8 @@ def picture(session: Session) -> Any:
     for fault in faults:
         click.secho("Warning: ", fg="yellow", bold=True, nl=False, err=True)
         click.echo(str(fault), err=True)
-    return picture_of(loaded.network, placement(loaded.folder))
+    nodes = placement(loaded.folder)
+    return picture_of(loaded.network, nodes or (planned(loaded.network) if plan and not faults else {}))
 
 
 def render(text: str, path: Path, engine: str = ENGINES[0]) -> None:

@@ -60,6 +60,14 @@ def survival(network: Network, *, jobs_per_node: int, pairs: bool = False) -> It
             yield _Trial(network, jobs_per_node).lose(lost)
 
 
+def planned(network: Network) -> dict[int, str]:
+    """Job -> node, where jobs go when all NODES are there, idle and equally well connected; empty without NODES."""
+    if not network.nodes:
+        return {}
+    moved = next(survival(network, jobs_per_node=len(network.jobs))).moved
+    return {number: moved[job.name] for number, job in network.jobs.items() if job.name in moved}
+
+
 def guessed(network: Network) -> list[str]:
     """What `survival` cannot know of the nodes, as sentences."""
     texts = []

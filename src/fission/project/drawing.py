@@ -225,13 +225,21 @@ def _mermaid_class(picture: Picture, node: str, keys: str) -> str:
     return f"  classDef {name} fill:{picture.colour(node)}\n  class {keys} {name}"
 
 
-def dot(picture: Picture) -> str:
-    """The picture for graphviz."""
+def dot(picture: Picture, *, by_node: bool = False) -> str:
+    """The picture for graphviz.
+
+    Args:
+        picture: of the network.
+        by_node: a frame for each node with the jobs that are there, in place of one for all local jobs.
+    """
     lines = [f"digraph {_quoted(picture.name)} {{", "  rankdir=LR", '  node [shape=box style="rounded,filled" fillcolor=white]']
-    for title, local in (("network", False), ("locals", True)):
-        boxes = [box for box in picture.boxes.values() if box.local == local]
+    if by_node:
+        frames = [(node or "no place", [box for box in picture.boxes.values() if box.node == node]) for node in (*picture.nodes, "")]
+    else:
+        frames = [(title, [box for box in picture.boxes.values() if box.local == (title == "locals")]) for title in ("network", "locals")]
+    for number, (title, boxes) in enumerate(frames):
         if boxes:
-            lines += [f"  subgraph cluster_{title} {{", f"    label={title} style=dashed"]
+            lines += [f"  subgraph cluster_{number if by_node else title} {{", f"    label={_quoted(title)} style=dashed"]
             lines += [f"    {box.key} [label={_quoted(_label(box))} fillcolor={_quoted(picture.colour(box.node))}]" for box in boxes]
             lines += ["  }"]
     lines += [f'  {key} [label="?" shape=circle]' for key in picture.open_ends]

@@ -23,8 +23,9 @@ from fission.cli.table import Session, example
 @click.option(
     "--engine", type=click.Choice(ENGINES), default=ENGINES[0], show_default=True, help="How graphviz lays it out. MARVELO: circo."
 )
+@click.option("--by-node", is_flag=True, help="A frame for each node, where its jobs are, or would be with all nodes there.")
 @click.pass_obj
-def command(session: Session, path: Path | None, engine: str) -> None:
+def command(session: Session, path: Path | None, engine: str, by_node: bool) -> None:
     """Draw the network with graphviz: jobs as boxes, the local ones apart, pipes as arrows.
 
     Without --output the PDF is shown, too, where there is a desktop. If the network runs here, the colours tell on which node each job is.
@@ -32,7 +33,7 @@ def command(session: Session, path: Path | None, engine: str) -> None:
     from fission.project.drawing import dot
 
     target = path or session.root / session.network / "network.pdf"
-    render(dot(picture(session)), target, engine)
+    render(dot(picture(session, plan=by_node), by_node=by_node), target, engine)
     click.echo(f"drew {session.network} into {target}")
     if path is None:
         open_file(target)

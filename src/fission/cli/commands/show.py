@@ -26,8 +26,7 @@ def command(session: Session, path: Path | None) -> None:
 
     If the network runs here, the colours tell on which node each job is.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UserError("matplotlib is not installed for this Python; install it: python3 -m pip install 'fission[viz]'")
+    require_matplotlib()
     if path is None and not desktop():
         raise UserError(f"there is no desktop here to open a window on; draw into a file: fission {session.network} show --output FILE.pdf")
     if path is not None and path.suffix.lower() not in (".pdf", ".svg", ".png"):
@@ -51,6 +50,12 @@ def command(session: Session, path: Path | None) -> None:
     finally:
         pyplot.close(figure)
     click.echo(f"drew {session.network} into {path}")
+
+
+def require_matplotlib() -> None:
+    """Raise UserError if matplotlib is not installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UserError("matplotlib is not installed for this Python; install it: python3 -m pip install 'fission[viz]'")
 
 
 def draw(drawn: Any, pyplot: Any) -> Any:
