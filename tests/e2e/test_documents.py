@@ -471,7 +471,8 @@ JOBS = [
     simulate({"my_network/jobs/jobs.py": jobs, "my_network/config.py": config})
     seen = [eval(row[0]) for row in results(fission, 4)[1:]]
     assert len(seen) == 30
-    assert seen[0] == [1, 0, 0, 0, 0, 0, 0, 0, 255, False, 0, "reserved"]
+    reset = 0b01000000
+    assert seen[0] == [1, reset, reset, 0, reset, reset, 128, 16, 255 - reset, False, 0, "reserved"]
     assert seen[1] == [2, 8, 8, 0, 8, 8, 16, 2, 247, False, 0, "reserved"]
     assert seen[2] == [3, 0, 5, 5, 0, 5, 0, 1, 255, True, 5, "reserved"]
     finished = 0b00100000

@@ -155,7 +155,7 @@ def test_block_count_of_an_executables_input_and_output(fission: CommandLine) ->
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_heads(fission: CommandLine, size: int) -> None:
-    """HEAD_SIZE bytes before each block, in and out; the finished bit of the last block comes too."""
+    """HEAD_SIZE bytes before each block, in and out; the finished bit of the last block comes too, and the reset bit of the first one."""
     jobs = f"""
     HEAD_SIZE = {size}
 
@@ -180,7 +180,7 @@ def test_heads(fission: CommandLine, size: int) -> None:
     listed = "Marks(outputs=[BytesPipe(1, 4)]), Heads(inputs=[BytesPipe(1, 4)], outputs=[BytesPipe(2, 4)]), See(inputs=[BytesPipe(2, 4)])"
     done = simulate(fission, listed, py=TURN, jobs=jobs)
     behind = "00" * (size - 1)
-    heads = ["00", "01", "00", "21"]
+    heads = ["40", "01", "00", "21"]
     assert printed(done.stdout, "Heads 2") == [f"head {head}{behind}" for head in heads]
     assert printed(done.stdout, "See 3") == [f"{(b'%04d' % n)[::-1].decode()} {head}{behind}" for n, head in enumerate(heads)]
 

@@ -285,7 +285,7 @@ def test_a_job_that_raises(chain: CommandLine) -> None:
     assert "Warning" not in done.stderr  # the recording is whole, though not all of it was read
     assert "return 1 / (5 - value)" in done.stderr
     assert "ZeroDivisionError" in done.stderr
-    assert "2 #1: 0.25" in done.stdout
+    assert "2 #1 head 0x40: 0.25" in done.stdout
 
 
 def test_bad_records(fission: CommandLine) -> None:

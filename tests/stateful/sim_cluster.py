@@ -913,7 +913,7 @@ class Cluster:
             last = number
             if wanted.get(number) != values:
                 raise Wrong(f"{job.name}: block {number} of generation {generation} is {values}, not {wanted.get(number)}")
-            if job.HEAD and bool(flags & 0x40) != (number == 1 and generation > 0):
+            if job.HEAD and bool(flags & 0x40) != (number == 1):
                 raise Wrong(f"{job.name}: block {number} of generation {generation} has the flags {flags:#x}")
             if job.HEAD and flags & 0x80:
                 raise Wrong(f"{job.name}: block {number} of generation {generation} is corrupted")

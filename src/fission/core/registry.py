@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -141,14 +141,20 @@ def collecting() -> Iterator[Registry]:
         _current.reset(token)
 
 
-class _View(Mapping[K, V]):
-    """One of the current registry's dicts, whichever registry is current when it is looked at. Read-only."""
+class _View(MutableMapping[K, V]):
+    """One of the current registry's dicts, whichever registry is current when it is looked at or changed."""
 
     def __init__(self, look: Callable[[Registry], dict[K, V]]) -> None:
         self._look = look
 
     def __getitem__(self, key: K) -> V:
         return self._look(current())[key]
+
+    def __setitem__(self, key: K, value: V) -> None:
+        self._look(current())[key] = value
+
+    def __delitem__(self, key: K) -> None:
+        del self._look(current())[key]
 
     def __iter__(self) -> Iterator[K]:
         return iter(self._look(current()))
@@ -160,7 +166,7 @@ class _View(Mapping[K, V]):
         return repr(self._look(current()))
 
 
-JOBS: Mapping[int, BaseJob] = _View(lambda registry: registry.jobs)
-PIPES: Mapping[int, BasePipe] = _View(lambda registry: registry.pipes)
-NODES: Mapping[str, BaseNode] = _View(lambda registry: registry.nodes)
-GROUPS: Mapping[str, BaseGroup] = _View(lambda registry: registry.groups)
+JOBS: MutableMapping[int, BaseJob] = _View(lambda registry: registry.jobs)
+PIPES: MutableMapping[int, BasePipe] = _View(lambda registry: registry.pipes)
+NODES: MutableMapping[str, BaseNode] = _View(lambda registry: registry.nodes)
+GROUPS: MutableMapping[str, BaseGroup] = _View(lambda registry: registry.groups)

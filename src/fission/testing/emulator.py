@@ -18,6 +18,7 @@ from fission.project.names import shown
 from fission.protocol.frames import CLOSED, Data, Word
 from fission.runtime import codec
 from fission.testing.pipe_emulator import PipeEmulator, cut, head_bytes
+from fission.testing.pipe_ends import InputEnd, OutputEnd
 from fission.testing.stage import Exited, Printed, Stage, project_here
 
 #: Default for how long a call waits for the job, in seconds. Arbitrary: far above what a test's job takes, below a test's own limit.
@@ -34,7 +35,13 @@ NOTHING: Any = _Nothing()
 
 
 def emulate(
-    thing: Any, path: str | Path = ".emulate", *, timeout: float | None = TIMEOUT_S, quiet: bool = False, head_size: int = 1
+    thing: Any,
+    path: str | Path = ".emulate",
+    *,
+    timeout: float | None = TIMEOUT_S,
+    quiet: bool = False,
+    head_size: int = 1,
+    start: bool = True,
 ) -> Any:
     """Return the job or pipe as something that can be called like a function.
 
@@ -44,14 +51,15 @@ def emulate(
         timeout: seconds that one call may wait for a job; None: no limit.
         quiet: print nothing of its own. What the job prints is always shown.
         head_size: HEAD_SIZE of the job's network, in bytes.
+        start: whether a job is started at once; else by its emulator's `start`, so that its folder can be filled before.
 
     Raises:
         DefinitionError: it is neither, or the job cannot be sent to its process.
     """
     if isinstance(thing, BasePipe):
-        return PipeEmulator(thing, quiet=quiet)
+        return PipeEmulator(thing, quiet=quiet, head_size=head_size)
     if isinstance(thing, BaseJob):
-        return JobEmulator(thing, path, timeout=timeout, quiet=quiet, head_size=head_size)
+        return JobEmulator(thing, path, start, timeout=timeout, quiet=quiet, head_size=head_size)
     hint = "; make one of the class: give it its inputs and outputs" if isinstance(thing, type) and issubclass(thing, BaseJob) else ""
     raise DefinitionError(f"emulate takes a job or a pipe, it was given {shown(thing)}{hint}")
 
@@ -59,25 +67,35 @@ def emulate(
 class JobEmulator:
     """A job as a function. A context manager: `kill` at its end.
 
-    The job runs in a process of its own, by the host that runs it in a network, in a folder of its own; it is started at once.
+    The job runs in a process of its own, by the host that runs it in a network, in a folder of its own.
 
     Attributes:
         job: the job that was given; its copy runs, so it does not change.
         cwd: the job's folder, relative to the current one if it lies below: ``.emulate/<job id>`` in a project's folder.
         heads: of the blocks that the last call returned.
+        in_emulators: one an input; `put` sends the job a block.
+        out_emulators: one an output; `get` takes the next block.
     """
 
     def __init__(
-        self, job: BaseJob, path: str | Path = ".emulate", *, timeout: float | None = TIMEOUT_S, quiet: bool = False, head_size: int = 1
+        self,
+        job: BaseJob,
+        path: str | Path = ".emulate",
+        start: bool = True,
+        *,
+        root: str | Path | None = None,
+        timeout: float | None = TIMEOUT_S,
+        quiet: bool = False,
+        head_size: int = 1,
     ) -> None:
-        """Start the job; arguments as for `emulate`."""
+        """Make the job's folder and start the job; arguments as for `emulate`. root: another name of path."""
         if not isinstance(job, PythonJob) and not hasattr(job, "EXECUTABLE"):
             raise DefinitionError(f"{job.name} is neither a PythonJob nor an ExecutableJob; only these can be run")
         self.job = job
         self.heads: list[Head] = []
         self._timeout, self._quiet = timeout, quiet
         self._head_size = head_size
-        self._stage = Stage(job, project_here() / path, head_size=head_size)
+        self._stage = Stage(job, project_here() / (path if root is None else root), head_size=head_size, start=start)
         folder = self._stage.folder
         self.cwd = str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
         self._number = 0
@@ -88,9 +106,24 @@ class JobEmulator:
         self._decoders = {pipe.id: codec.decoder(pipe, partial(_unreadable, job, pipe)) for pipe in job.outputs}
         self._ran = 0
         self._exit: Exited | None = None
+        ends: Any = {"quiet": quiet, "head_size": head_size}
+        self.in_emulators = [InputEnd(pipe, partial(self._put_one, index), **ends) for index, pipe in enumerate(job.inputs)]
+        self.out_emulators = [OutputEnd(pipe, partial(self._take_one, pipe), **ends) for pipe in job.outputs]
 
     def __repr__(self) -> str:
-        return f"<emulator of {self.job}{'' if self._stage.running else ', which has ended'}>"
+        state = ("" if self._stage.started else ", which is not started") if self._stage.running else ", which has ended"
+        return f"<emulator of {self.job}{state}>"
+
+    def start(self) -> None:
+        """Start the job as it is now, after ``start=False``. Idempotent.
+
+        Raises:
+            DefinitionError: the job cannot be sent to its process.
+            JobFailed: the emulator was killed.
+        """
+        if not self._stage.running:
+            raise self._over()
+        self._stage.start()
 
     def __enter__(self) -> JobEmulator:
         return self
@@ -107,8 +140,10 @@ class JobEmulator:
     def __call__(self, *values: Any, head: int | Head | Sequence[int | Head] = 0) -> list[Any]:
         """One compute block: one value an input, in their order; returns one value an output.
 
-        An input with BLOCK_COUNT above 1 takes a sequence of so many values; an optional one may be given `NOTHING`. An InteractiveJob
-        takes the line that is typed.
+        A tuple is several blocks of an input, one after the other, and returned is what comes of the first; `out_emulators` or the next
+        calls have the rest. A tuple that is one value stands in a tuple, as in ``job(((1, 2),))``. An input with BLOCK_COUNT above 1 takes
+        a sequence of so many values, or a tuple of a multiple. An optional one may be given `NOTHING`. An InteractiveJob takes the line
+        that is typed.
 
         Args:
             head: of all blocks that go in, or one an input.
@@ -116,22 +151,53 @@ class JobEmulator:
         Raises:
             ValueFitError: a value does not fit its pipe.
             JobFailed: the job raised, has ended, or gave nothing in time.
-            DefinitionError: the number of values or heads is wrong.
+            DefinitionError: the number of values or heads is wrong, or the job is not started.
         """
-        if self._exit is not None or not self._stage.running:
-            raise self._over()
+        self._check_running()
         if isinstance(self.job, InteractiveJob):
             return self._typed(values)
         payloads = self._payloads(values)
         heads = self._heads(head)
-        self._number += 1
         # optional pipes first: what comes through the others is what makes the job begin
         for pipe in sorted(self.job.inputs, key=lambda pipe: not pipe.ASYNC):
             self._put(pipe, values[self.job.inputs.index(pipe)], payloads.get(pipe.id), heads[self.job.inputs.index(pipe)])
+        self._go()
+        return self._results()
+
+    def _check_running(self) -> None:
+        if self._exit is not None or not self._stage.running:
+            raise self._over()
+        self._check_started()
+
+    def _check_started(self) -> None:
+        if not self._stage.started:
+            raise DefinitionError(f"{self.job.name} is not started; call the emulator's start() first")
+
+    def _go(self) -> None:
+        """Have a job compute that nothing makes wait; any other one does so when its inputs are there."""
         if self.job.is_source:
+            self._number += 1
             after = {str(pipe.id): self._sent[pipe.id] for pipe in self.job.inputs}
             self._stage.command({"do": "go", "number": self._number, "after": after})
-        return self._results()
+        else:
+            self._number = min(self._sent[pipe.id] // pipe.BLOCK_COUNT for pipe in self.job.inputs if not pipe.ASYNC)
+
+    def _put_one(self, index: int, value: Any, head: int) -> None:
+        """`put` of an input's emulator."""
+        if self._exit is not None or not self._stage.running:
+            raise self._over()
+        self._put(self.job.inputs[index], value, [self._encoded(index, value, value)], head)
+
+    def _take_one(self, pipe: BasePipe, taken: bool) -> tuple[Any, int]:
+        """`get` and `get_head` of an output's emulator."""
+        blocks = self._blocks[pipe.id]
+        if not blocks:
+            self._check_running()
+            if self.job.is_source and not isinstance(self.job, InteractiveJob):
+                self._go()
+            self._wait(lambda: blocks, f"no block has come from {pipe}")
+        payload, head = blocks.pop(0) if taken else blocks[0]
+        return self._decoders[pipe.id](payload) if taken else None, head
 
     def finish(self) -> list[list[Any]]:
         """End the inputs, wait for the job's own end and return what it still sent, one list an output.
@@ -141,6 +207,8 @@ class JobEmulator:
         Raises:
             JobFailed: it failed, or did not end in time.
         """
+        if self._stage.running:
+            self._check_started()
         for pipe in self.job.inputs:
             self._stage.end(pipe.id, self._sent[pipe.id])
         if isinstance(self.job, InteractiveJob):
@@ -170,16 +238,26 @@ class JobEmulator:
                 if not pipe.ASYNC:
                     raise ValueFitError(f"{self.job.name}, input {index + 1}: {pipe} is not optional, a value must come")
                 continue
-            parts = [value] if pipe.BLOCK_COUNT == 1 else self._parts(index, pipe, value)
-            try:
-                found[pipe.id] = [self._encoders[pipe.id](part) for part in parts]
-            except KeyboardInterrupt:
-                raise
-            except BaseException as why:
-                raise ValueFitError(f"{self.job.name}, input {index + 1}: {cut(value)} does not fit {pipe}: {error_text(why)}") from why
+            found[pipe.id] = [self._encoded(index, part, value) for part in self._parts(index, pipe, value)]
         return found
 
+    def _encoded(self, index: int, part: Any, value: Any) -> Any:
+        pipe = self.job.inputs[index]
+        try:
+            return self._encoders[pipe.id](part)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as why:
+            raise ValueFitError(f"{self.job.name}, input {index + 1}: {cut(value)} does not fit {pipe}: {error_text(why)}") from why
+
     def _parts(self, index: int, pipe: BasePipe, value: Any) -> list[Any]:
+        if type(value) is tuple and value and len(value) % pipe.BLOCK_COUNT == 0:
+            return list(value)
+        if pipe.BLOCK_COUNT == 1:
+            if type(value) is tuple:
+                where = f"{self.job.name}, input {index + 1}"
+                raise ValueFitError(f"{where}: a tuple is several blocks, and this one has none; put a tuple that is a value into a tuple")
+            return [value]
         must = (
             f"{self.job.name}, input {index + 1}: {pipe} hands over {pipe.BLOCK_COUNT} blocks at once (BLOCK_COUNT); give it a sequence of"
         )

@@ -7,6 +7,7 @@ sends and how it ends are the events that `Stage.next` returns.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import os
 import pickle
@@ -93,9 +94,17 @@ class Stage:
     """
 
     def __init__(
-        self, job: BaseJob, base: Path, *, head_size: int = 1, window_blocks: int = 1, needed: int = 1, opened: bool = True
+        self,
+        job: BaseJob,
+        base: Path,
+        *,
+        head_size: int = 1,
+        window_blocks: int = 1,
+        needed: int = 1,
+        opened: bool = True,
+        start: bool = True,
     ) -> None:
-        """Start the job.
+        """Make the job's folder, and start the job.
 
         Args:
             job: whose copy runs; itself it is not changed.
@@ -104,6 +113,7 @@ class Stage:
             window_blocks: limit of each output's window.
             needed: blocks of an output that must fit into its window.
             opened: whether its inputs are opened at once, with block 1 to come; else by `open`.
+            start: whether it is started now; else by `start`.
 
         Raises:
             DefinitionError: something of the job cannot be sent to its process.
@@ -114,7 +124,7 @@ class Stage:
         self._ended: Exited | None = None
         self._events: deque[Event] = deque()
         root = project_here()
-        bundle_job = pickled(job)
+        pickled_job = pickled(job)
         self.folder, lock = claim_folder(base, job)
         try:
             copy_dependencies(job, root, self.folder)
@@ -125,7 +135,7 @@ class Stage:
         data, control, back = (f"ipc://{self._run_folder}/{name}" for name in ("data", "control", "back"))
         wiring = Wiring(data, control, {pipe.id: back for pipe in job.outputs}, {pipe.id: back for pipe in job.inputs}, back)
         executable = hasattr(job, "EXECUTABLE")
-        bundle = JobBundle(
+        self._bundle = JobBundle(
             job_id=job.id,
             name=job.name,
             incarnation=1,
@@ -142,20 +152,49 @@ class Stage:
             head_size=head_size,
             window_blocks=window_blocks,
             window_bytes=1 << 40,
-            pickled_job=bundle_job,
+            pickled_job=pickled_job,
             needed={pipe.id: needed for pipe in job.outputs},
         )
         self._neighbours = ZmqNeighbours(data, control, back)
-        self._process, self._report, self._life = _start(bundle, _modules(job))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._report = -1
         self._report_text = b""
-        self._streams = {self._descriptor("stdout"): "stdout", self._descriptor("stderr"): "stderr"}
-        for descriptor in self._streams:
-            os.set_blocking(descriptor, False)
-        rest = (self._process, self._neighbours, self._run_folder, (self._report, self._life, lock))
-        self._finalizer = weakref.finalize(self, _give_up, *rest)
+        self._streams: dict[int, str] = {}
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._descriptors = [lock]
+        self._finalizer = weakref.finalize(self, _give_up, self._processes, self._neighbours, self._run_folder, self._descriptors)
+        if start:
+            try:
+                self._launch()
+            except BaseException:
+                self._finalizer()
+                raise
         if opened:
             for pipe in job.inputs:
                 self.open(pipe.id, 0)
+
+    @property
+    def started(self) -> bool:
+        """Whether the job was started."""
+        return self._process is not None
+
+    def start(self) -> None:
+        """Start the job as it is now. Idempotent.
+
+        Raises:
+            DefinitionError: something of the job cannot be sent to its process.
+        """
+        if not self.started:
+            self._bundle = dataclasses.replace(self._bundle, pickled_job=pickled(self._job))
+            self._launch()
+
+    def _launch(self) -> None:
+        self._process, self._report, life = _start(self._bundle, _modules(self._job))
+        self._processes.append(self._process)
+        self._descriptors += [self._report, life]
+        self._streams = {self._descriptor("stdout"): "stdout", self._descriptor("stderr"): "stderr"}
+        for descriptor in self._streams:
+            os.set_blocking(descriptor, False)
 
     def _descriptor(self, name: str) -> int:
         stream: Any = getattr(self._process, name)
@@ -251,7 +290,7 @@ class Stage:
         self._events.append(decoded)
 
     def _end(self) -> None:
-        code = self._process.wait()
+        code = self._process.wait() if self._process else 0
         while (message := self._neighbours.receive()) is not None:
             self._take(message)
         for descriptor in list(self._streams):
@@ -310,7 +349,16 @@ def _start(bundle: JobBundle, modules: list[tuple[str, str]]) -> tuple[subproces
     return process, report_read, life_write
 
 
-def _give_up(process: subprocess.Popen[bytes], neighbours: ZmqNeighbours, run_folder: str, descriptors: Sequence[int]) -> None:
+def _give_up(processes: list[subprocess.Popen[bytes]], neighbours: ZmqNeighbours, run_folder: str, descriptors: list[int]) -> None:
+    for process in processes:
+        _end_process(process)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    neighbours.close()
+    shutil.rmtree(run_folder, ignore_errors=True)
+
+
+def _end_process(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         _quietly(lambda: os.kill(process.pid, signal.SIGTERM))
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -320,10 +368,6 @@ def _give_up(process: subprocess.Popen[bytes], neighbours: ZmqNeighbours, run_fo
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:
             _quietly(stream.close)
-    for descriptor in descriptors:
-        os.close(descriptor)
-    neighbours.close()
-    shutil.rmtree(run_folder, ignore_errors=True)
 
 
 def _quietly(act: Callable[[], Any]) -> None:
