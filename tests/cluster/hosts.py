@@ -167,17 +167,23 @@ class Host:
         """How many packets have come out of it."""
         return int(self._of_cable("statistics/rx_packets"))
 
-    def lose(self, percent: float, direction: str = "both") -> None:
-        """Lose packets at random on their way in, out, or both. Nobody is told. Replaces an earlier loss; 0 ends it."""
+    def lose(self, percent: float, direction: str = "both", peer: Host | None = None) -> None:
+        """Lose packets at random on their way in, out, or both. Nobody is told. Replaces an earlier loss; 0 ends it.
+
+        Args:
+            peer: lose only what goes to this host or comes from it (IPv4).
+        """
         if direction not in {"in", "out", "both"}:
             raise ValueError(f"direction must be in, out or both, is {direction!r}")
         self._inside("iptables", "-w", "-F", "INPUT")
         self._inside("iptables", "-w", "-t", "mangle", "-F", "OUTPUT")
         chance = ["-m", "statistic", "--mode", "random", "--probability", f"{percent / 100:.6f}"]
+        source, destination = ([], []) if peer is None else (["-s", peer.ip], ["-d", peer.ip])
         if percent and direction != "out":
-            self._inside("iptables", "-w", "-A", "INPUT", "-i", "eth0", *chance, "-j", "DROP")
+            self._inside("iptables", "-w", "-A", "INPUT", "-i", "eth0", *source, *chance, "-j", "DROP")
         if percent and direction != "in":
-            self._inside("iptables", "-w", "-t", "mangle", "-A", "OUTPUT", "-o", "eth0", *chance, "-j", "MARK", "--set-mark", LOST_MARK)
+            words = ["-o", "eth0", *destination, *chance, "-j", "MARK", "--set-mark", LOST_MARK]
+            self._inside("iptables", "-w", "-t", "mangle", "-A", "OUTPUT", *words)
 
     def limit(self, kbit: int) -> None:
         """Let only so many kbit a second through, on each way. Replaces an earlier limit."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fission.cli.looking import table
+
+#: Nodes whose links are shown as a table; arbitrary, so that it fits a terminal.
+MOST_LINKED = 8
 HEADINGS = ("NODE", "ADDRESS", "STATE", "JOBS", "ROOM", "CPU FREE", "MEMORY FREE", "TQ")
 
 
@@ -23,3 +27,20 @@ def node_cells(node: Mapping[str, Any], *, up: bool) -> list[str]:
         memory,
         str(node["TQ"]),
     ]
+
+
+def link_lines(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What nodes have measured of the ways between them, a row for each node that measures; empty if none has."""
+    known = {node["name"]: node["links"] for node in nodes if node["up"] and node.get("links")}
+    if not known:
+        return []
+    linked = {*known, *(other for links in known.values() for other in links)}
+    names = [node["name"] for node in nodes if node["up"] and node["name"] in linked]
+    if len(names) > MOST_LINKED:
+        return ["", f"TQ between {len(names)} nodes: too many for a table; see status --json"]
+    rows = [[name, *(_quality(name, other, links) for other in names)] for name, links in known.items()]
+    return ["", *table(("TQ FROM", *names), rows)]
+
+
+def _quality(name: str, other: str, links: Mapping[str, Any]) -> str:
+    return str(links[other]["TQ"]) if other in links else "" if other == name else "-"

@@ -40,6 +40,7 @@ from fission.ports import (
     EngineNotice,
     JobExited,
     JobOutput,
+    LinksMeasured,
     NodeGone,
     NodeJoined,
     NodeName,
@@ -52,6 +53,10 @@ from fission.protocol.supervision import JobEnded, JobReady, JobRefused, JobStat
 from fission.protocol.words import right_counts
 
 log = logging.getLogger("fission.client")
+
+
+#: Seconds that the start waits until the nodes have measured the ways between them; arbitrary, about what eight of them need for it.
+LINK_S = 2.0
 
 
 class Conductor:
@@ -97,6 +102,7 @@ class Conductor:
         """
         self._network = network
         self._gather_s = gather_s
+        self._link_until: float | None = None  # when the start waits for no more links
         self._engine = engine
         self.observer = observer
         self._addresses = addresses
@@ -215,10 +221,12 @@ class Conductor:
             self._decide(1, "the client failed", "")
 
     def _patience(self) -> float | None:
-        gathered = self._log.began + self._gather_s if self._gather_s is not None and not self._started else None
+        starts = None
+        if self._gather_s is not None and not self._started:
+            starts = self._log.began + self._gather_s if self._link_until is None else self._link_until
         moments = [
             moment
-            for moment in (self._supervisor.due, self._nodes.due, self._reports.failures.due, self._standing.progress.due, gathered)
+            for moment in (self._supervisor.due, self._nodes.due, self._reports.failures.due, self._standing.progress.due, starts)
             if moment is not None
         ]
         return max(0.0, min(moments) - time.monotonic()) if moments else None
@@ -239,6 +247,9 @@ class Conductor:
             if event.means:
                 self.places.measured(event.name, event.means)
             await self._on_nodes(self._nodes.pulse(event.name, event.incarnation))
+        elif isinstance(event, LinksMeasured):
+            self.places.linked(event.name, event.links)
+            await self._on_nodes(())
         elif isinstance(event, NodeJoined):
             await self._on_joined(event)
         elif isinstance(event, EngineNotice):
@@ -277,7 +288,7 @@ class Conductor:
                     await self._end_for(job, self._supervisor.life(job)[0])
                 await self._engine.lost(NodeName(change.node))
             await self._supervise(change)
-        if not self._started and (all(map(self.up, self.places)) or self._gathered()):
+        if not self._started and (all(map(self.up, self.places)) or self._gathered()) and self._linked():
             self._started = True
             here = all(map(self.up, self.places))
             self.observer.nodes_ready(self.nodes(), {} if here else await asyncio.to_thread(self._absences))
@@ -286,6 +297,14 @@ class Conductor:
     def _absences(self) -> dict[str, str]:
         """Each node that is not up, with what to do about it."""
         return {name: self._engine.absence(NodeName(name)) for name in self.places if not self.up(name)}
+
+    def _linked(self) -> bool:
+        """Whether the nodes that are there have measured the ways between them, or have had the time for it."""
+        if self._gather_s is None or self.places.all_linked:
+            return True
+        if self._link_until is None:
+            self._link_until = time.monotonic() + LINK_S
+        return time.monotonic() >= self._link_until
 
     def _gathered(self) -> bool:
         return self._gather_s is not None and time.monotonic() >= self._log.began + self._gather_s

@@ -138,7 +138,8 @@ class OneRun:
             here = asdict(self._means.load())
             nodes = []
             for node in conductor.nodes():
-                values = {**asdict(node), "up": conductor.up(node.name)}
+                links = {other: {"TQ": link.quality, "rtt": link.rtt_s} for other, link in conductor.places.links(node.name).items()}
+                values = {**asdict(node), "up": conductor.up(node.name), "links": links}
                 if not conductor.places.is_measured(node.name):
                     virtual = engine.stopped(NodeName(node.name)) is not None
                     values |= here if virtual else dict.fromkeys(here)

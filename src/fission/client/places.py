@@ -12,6 +12,7 @@ from fission.core.network import Network
 from fission.core.nodes import NodeInfo
 from fission.ports import NodeJoined
 from fission.protocol import placement
+from fission.protocol.link_quality import NodeLink
 
 log = logging.getLogger("fission.client")
 
@@ -20,7 +21,7 @@ class Places:
     """Nodes by their names.
 
     Attributes:
-        qualities: TQ by address of those nodes to whom something measures the way.
+        qualities: TQ by address of those nodes to whom something measures the way from this machine.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Places:
         self._needs = {number: _needs(job, several, warn) for number, job in network.jobs.items()}
         self.qualities: Mapping[str, int] = {}
         self._measured: set[str] = set()
+        self._links: dict[str, Mapping[str, NodeLink]] = {}  # by the node that has measured
 
     def __iter__(self) -> Any:
         return iter(list(self._nodes))
@@ -54,6 +56,7 @@ class Places:
         new = event.name not in self._nodes
         self._nodes[event.name] = NodeInfo(event.name, event.ip, event.groups, max_jobs=event.max_jobs)
         self._joined.add(event.name)
+        self._links.pop(event.name, None)  # of another life, perhaps at another address
         return new
 
     def measured(self, name: str, means: Mapping[str, float]) -> None:
@@ -61,6 +64,20 @@ class Places:
         self._measured.add(name)
         known = {field: value for field, value in means.items() if field in ("cpu", "memory", "disk", "swap", "rtt")}
         self._nodes[name] = dataclasses.replace(self._nodes[name], **known)  # type: ignore[arg-type]  # the adapter's are numbers
+
+    def linked(self, name: str, links: Mapping[str, NodeLink]) -> None:
+        """A node has measured its links to other nodes; what it has measured before does not count any more."""
+        self._links[name] = links
+
+    @property
+    def all_linked(self) -> bool:
+        """Whether every node that has joined has measured its links to all others. The client's own measures none."""
+        far = {name for name in self._joined if not self.local(name)}
+        return all(far - {name} <= self._links.get(name, {}).keys() for name in far)
+
+    def links(self, name: str) -> Mapping[str, NodeLink]:
+        """What a node has measured, by the names of the other nodes that are known."""
+        return {other: link for other, link in self._links.get(name, {}).items() if other in self._nodes}
 
     def is_measured(self, name: str) -> bool:
         """Whether a node has reported what it measures."""
@@ -96,7 +113,8 @@ class Places:
                 down = f"left out for a while, because a job could not start there: {avoided[node.name]}"
             info = dataclasses.replace(node, jobs=names, TQ=self._quality(node))
             views.append(placement.NodeView(info, up=node.name in taken, down=down))
-        choice = placement.place(self._needs[job], views)
+        qualities = {name: {other: link.quality for other, link in links.items()} for name, links in self._links.items()}
+        choice = placement.place(self._needs[job], views, qualities)
         log.info("%s -> node %s: %s", self._names[job], choice.node, choice.reason)
         return choice.node, choice.reason
 

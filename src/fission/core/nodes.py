@@ -78,7 +78,8 @@ class NodeInfo:
         memory: free memory, bytes.
         disk: free disk space, bytes.
         swap: swap in use, percent.
-        TQ: quality of the way to it, 0 to 255.
+        TQ: quality of the way to it, 0 to 255. For a job with neighbours that have a place: the mean of the links from their nodes, as far
+            as nodes have measured any; else the way from the client.
         jobs: names of the jobs it has.
         max_jobs: how many it takes.
         rtt: round trip to it, seconds; None: not measured.

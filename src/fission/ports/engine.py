@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 from fission.ports.bundle import JobBundle
 from fission.ports.names import JobId, NodeName, Seconds
+from fission.protocol.link_quality import NodeLink
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,19 @@ class NodePulse:
 
 
 @dataclass(frozen=True, slots=True)
+class LinksMeasured:
+    """A node has measured its links to other nodes.
+
+    Attributes:
+        name: of the node that has measured.
+        links: by the name of the node at the other end.
+    """
+
+    name: NodeName
+    links: Mapping[str, NodeLink]
+
+
+@dataclass(frozen=True, slots=True)
 class NodeJoined:
     """A node that the client did not know is there, or a known one with other properties; its first pulse follows.
 
@@ -112,7 +126,7 @@ class NodeGone:
     on_purpose: bool = False
 
 
-EngineEvent: TypeAlias = "JobOutput | JobExited | NodeJoined | NodePulse | NodeGone | EngineNotice"
+EngineEvent: TypeAlias = "JobOutput | JobExited | NodeJoined | NodePulse | LinksMeasured | NodeGone | EngineNotice"
 
 
 class Engine(Protocol):

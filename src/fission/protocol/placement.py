@@ -4,7 +4,8 @@ Rules, for a job without a place
     1. DEFAULT_NODE (its address or its name), if it is up and has room. It need not be in the job's GROUPS.
     2. GROUPS in their order; the first one with a node that is up and has room decides. Among those nodes:
        a. what `preference` of the job returns, if it returns one;
-       b. for a job that has neighbours (jobs at the other end of its pipes) on nodes that are up: the best `score`;
+       b. for a job that has neighbours (jobs at the other end of its pipes) on nodes that are up: the best `score`, with TQ by the links
+          from the nodes of its neighbours (see `judged`);
        c. else the node with the fewest jobs.
        On a tie the first one in NODES.
     3. Else none, and for each node the reason why not.
@@ -19,8 +20,9 @@ that a later job needs; raise the later one's PRIORITY, or narrow the GROUPS of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from fission.core.base_job import BaseJob
 from fission.core.base_node import group_names
@@ -28,6 +30,11 @@ from fission.core.nodes import NodeInfo
 from fission.errors import AllocationError, DefinitionError, LocalProtocolError, error_text, value_text
 
 Preference = Callable[[list[NodeInfo]], object]
+#: What nodes have measured: name of a node -> name of another one -> quality of the way from the first to the second, 0 to 255.
+LinkQualities = Mapping[str, Mapping[str, int]]
+NO_LINKS: LinkQualities = MappingProxyType({})
+#: Of a node to itself.
+OWN_QUALITY = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +173,13 @@ class Placements:
     unplaced: tuple[Refusal, ...]
 
 
-def place(job: JobNeeds, nodes: Sequence[NodeView]) -> Choice:
+def place(job: JobNeeds, nodes: Sequence[NodeView], links: LinkQualities = NO_LINKS) -> Choice:
     """Choose the node for a job.
 
     Args:
         job: one that has no place on a node that is up.
         nodes: in the order of NODES.
+        links: what nodes have measured; may lack any of them.
 
     Raises:
         AllocationError: no node can take it; the text names the job and says for each node why not.
@@ -179,14 +187,18 @@ def place(job: JobNeeds, nodes: Sequence[NodeView]) -> Choice:
         LocalProtocolError: two nodes have the same name, or the job has a place.
         Exception: whatever its `preference` raises, as it is.
     """
-    outcome = _decide(job, nodes)
+    outcome = _decide(job, nodes, links)
     if isinstance(outcome, Refusal):
         raise AllocationError(str(outcome))
     return outcome
 
 
-def place_all(jobs: Sequence[JobNeeds], nodes: Sequence[NodeView]) -> Placements:
+def place_all(jobs: Sequence[JobNeeds], nodes: Sequence[NodeView], links: LinkQualities = NO_LINKS) -> Placements:
     """Choose nodes for several jobs: by priority, the higher first, then by id; each one sees those before it placed.
+
+    Args:
+        jobs: none of them placed.
+        nodes, links: as of `place`.
 
     Raises:
         DefinitionError, LocalProtocolError, Exception: as `place`; two jobs of the same name are a LocalProtocolError. A job's
@@ -198,13 +210,44 @@ def place_all(jobs: Sequence[JobNeeds], nodes: Sequence[NodeView]) -> Placements
     placed: list[Choice] = []
     unplaced: list[Refusal] = []
     for job in sorted(jobs, key=lambda job: (-job.priority, job.id)):
-        outcome = _decide(job, current)
+        outcome = _decide(job, current, links)
         if isinstance(outcome, Refusal):
             unplaced.append(outcome)
         else:
             placed.append(outcome)
             current = [node.with_job(job.name) if node.name == outcome.node else node for node in current]
     return Placements(tuple(placed), tuple(unplaced))
+
+
+def judged(job: JobNeeds, candidates: Sequence[NodeView], nodes: Sequence[NodeView], links: LinkQualities) -> list[NodeView]:
+    """The candidates, with the TQ that counts for this job: the mean of the links from the nodes of its neighbours.
+
+    A node's way to itself has the best quality. A way that is not measured counts as it was measured the other way round, else as the
+    client sees the candidate. Where none of these ways is measured, the candidates are as they were.
+
+    Args:
+        job: to be placed.
+        candidates: of `nodes`.
+        nodes: all of them.
+        links: what nodes have measured.
+    """
+    origins = [node.name for node in nodes if node.up and not job.neighbours.isdisjoint(node.jobs)]
+    ways = {node.name: [_measured(origin, node.name, links) for origin in origins] for node in candidates}
+    if all(quality is None for found in ways.values() for quality in found):
+        return list(candidates)
+    return [replace(node, info=replace(node.info, TQ=_mean_quality(node, origins, ways[node.name]))) for node in candidates]
+
+
+def _measured(origin: str, candidate: str, links: LinkQualities) -> int | None:
+    there = links.get(origin, {}).get(candidate)
+    return links.get(candidate, {}).get(origin) if there is None else there
+
+
+def _mean_quality(node: NodeView, origins: Sequence[str], ways: Sequence[int | None]) -> int:
+    qualities = [
+        OWN_QUALITY if origin == node.name else node.info.TQ if way is None else way for origin, way in zip(origins, ways, strict=True)
+    ]
+    return round(sum(qualities) / len(qualities))
 
 
 def score(node: NodeView) -> float:
@@ -222,7 +265,7 @@ def _within(percent: float) -> float:
     return min(max(percent, 0.0), 100.0) if percent == percent else 0.0
 
 
-def _decide(job: JobNeeds, nodes: Sequence[NodeView]) -> Choice | Refusal:
+def _decide(job: JobNeeds, nodes: Sequence[NodeView], links: LinkQualities) -> Choice | Refusal:
     _check(job, nodes)
     note = ""
     if job.default_node is not None:
@@ -234,7 +277,7 @@ def _decide(job: JobNeeds, nodes: Sequence[NodeView]) -> Choice | Refusal:
     for group in job.groups:
         usable = [node for node in nodes if group in node.groups and not node.obstacle]
         if usable:
-            node, reason = _best(job, usable, nodes)
+            node, reason = _best(job, judged(job, usable, nodes, links), nodes)
             return Choice(job.name, node.name, f"group {group}: {reason}{note}")
     return Refusal(job.name, tuple((node.name, _why_not(job, node)) for node in nodes))
 

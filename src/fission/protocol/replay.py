@@ -31,6 +31,11 @@ def echo_context(run: str, client: str, life: str) -> bytes:
     return context_of("echo", run, client, life)
 
 
+def probe_context(run: str, life: str) -> bytes:
+    """Of what nodes send each other to measure the way: the run, and the life of the receiver."""
+    return context_of("probe", run, life)
+
+
 class ReplayWindow:
     """Numbers of one sender."""
 

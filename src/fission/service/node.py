@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fission.adapters import batman
 from fission.adapters.cluster.ending import end_all
 from fission.adapters.cluster.worker import ClusterWorker
 from fission.adapters.datagrams import Datagrams, Sealing
@@ -30,8 +31,10 @@ from fission.adapters.zmq_desk import ZmqVoice
 from fission.core.addresses import host_port
 from fission.errors import EngineError, UserError
 from fission.ports import NODE_FAULT, JobExited, JobOutput, NodeGone, NodeName, Place
+from fission.protocol.link_quality import NodeLink, to_wire
 from fission.protocol.replay import echo_context, pulse_context
 from fission.protocol.residence import Residence, State, Stop
+from fission.service.link_meter import LinkMeter
 from fission.service.pulses import Pulses
 from fission.service.stock import Stock, take_snapshot
 from fission.service.versions import difference
@@ -103,6 +106,8 @@ class NodeService:
         self._on_the_way = asyncio.Event()  # the way was found
         self._client = ""  # life of the client that has enlisted this node
         self._datagrams = Datagrams(self._on_echo, sealing, bytes.fromhex(self._service), self._echo_context)
+        mesh = batman.Batman(log) if batman.available() else None
+        self._links = LinkMeter(bytes.fromhex(self._service), sealing, self._say_links, mesh)
         self._voice: ZmqVoice | None = None
         self._means = Means(options.root or home("the node's folder", "name one with --root"))
         self._visits = Visits(options.name, options.max_jobs, options.root, options.versions, self._residence)
@@ -118,7 +123,7 @@ class NodeService:
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._engine.open()
-            works = (self._follow_way(), self._connect(), self._follow_engine(), self._pulse())
+            works = (self._follow_way(), self._connect(), self._follow_engine(), self._pulse(), self._links.run())
             tasks = [asyncio.create_task(work) for work in works]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
@@ -129,6 +134,7 @@ class NodeService:
             await end_all(tasks)
             await self._engine.close()
             self._datagrams.close()
+            self._links.close()
             self._close_voice()
             sweep(self._shared_prefix)
             shutil.rmtree(self._run_folder, ignore_errors=True)
@@ -163,7 +169,9 @@ class NodeService:
                 await self._leave()
                 self._close_voice()  # its connection comes from the old address, and what is sent there does not arrive
             self._datagrams.close()
+            self._links.close()
             await self._datagrams.open(way.own)
+            await self._links.open(way.own)
         self._way = way
         self._worker.retarget(way.client, options.port, way.own)
         if before is None or way.client != before.client:
@@ -202,6 +210,7 @@ class NodeService:
             "stop": self._stop,
             "dismiss": self._dismiss,
             "follow": self._follow,
+            "peers": self._peers,
             "look": self._look,
             "log": self._log,
             "snapshot": self._snapshot,
@@ -249,11 +258,13 @@ class NodeService:
         if self._voice is None or self._voice.address != order["ear"]:
             self._close_voice()
             self._voice = ZmqVoice(order["ear"], self._guard)
+        self._links.serve(self._residence.run, self._life)
         self._enlisted.set()
         return {
             **who,
             "life": self._life,
             "max_jobs": self._options.max_jobs,
+            "probes": self._links.port,
             "lives": sorted(self._residence.lives),
             "told": self._residence.told,
         }
@@ -344,6 +355,11 @@ class NodeService:
         self._following = bool(order["on"])
         return {}
 
+    async def _peers(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
+        if order["run"] == self._residence.run:
+            self._links.set_peers(order["peers"])
+        return {}
+
     async def _look(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
         return {"standing": await self._engine.look(order["job"], order["incarnation"], HERE)}
 
@@ -359,6 +375,7 @@ class NodeService:
 
     def _free(self) -> None:
         log.info("serves nobody")
+        self._links.serve("", "")
         self._enlisted.clear()
         shutil.rmtree(self._stay_folder, ignore_errors=True)  # killed jobs leave their sockets there
         sweep(self._shared_prefix)
@@ -386,6 +403,9 @@ class NodeService:
     def _say(self, body: Mapping[str, Any]) -> None:
         if self._voice is not None:
             self._voice.say({**body, "run": self._residence.run, "life": self._life})
+
+    def _say_links(self, links: Mapping[str, NodeLink]) -> None:
+        self._say({"what": "links", "links": to_wire(links)})
 
     # pulses
 

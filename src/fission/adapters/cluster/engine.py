@@ -22,6 +22,7 @@ from fission.adapters.cluster.ending import end_all
 from fission.adapters.cluster.enlisting import Enlister
 from fission.adapters.cluster.members import Identity, Member, Session, WhoIsWho
 from fission.adapters.cluster.node_messages import NodeMessages
+from fission.adapters.cluster.peer_lists import PeerLists
 from fission.adapters.cluster.register import Register
 from fission.adapters.cluster.scheduler import DaskScheduler
 from fission.adapters.cluster.stocker import Stocker
@@ -36,6 +37,7 @@ from fission.ports import (
     JobExited,
     JobId,
     JobOutput,
+    LinksMeasured,
     NodeGone,
     NodeJoined,
     NodeName,
@@ -43,6 +45,7 @@ from fission.ports import (
     NodeState,
     Seconds,
 )
+from fission.protocol.link_quality import from_wire
 from fission.protocol.replay import echo_context, pulse_context
 
 #: Pulse intervals without a pulse after which a node whose connection has ended is gone. Arbitrary: one may be lost on the way.
@@ -92,6 +95,7 @@ class DaskEngine:
         self._session, self._baggage = session, baggage
         self._dask = DaskScheduler(ip, port, cluster, tls, self._on_dask_warning)
         self._stocker = Stocker(self._dask)
+        self._peer_lists = PeerLists(self._dask, session.run)
         self._life = secrets.token_hex(8)
         heard = pulse_context(session.run, self._life)
         self._datagrams = pulses(self._on_pulse, bytes.fromhex(self._life), lambda: heard)
@@ -128,6 +132,7 @@ class DaskEngine:
         for member in self._register:
             if member.suspicion is not None:
                 member.suspicion.cancel()
+        await self._peer_lists.close()
         await end_all(self._tasks)
         await self._stocker.close()
         await self._dask.close()
@@ -220,6 +225,7 @@ class DaskEngine:
             return
         member.waiting.clear()
         worker, member.worker = member.worker, ""
+        self._peer_lists.changed(self._register)
         if worker:
             await self._dask.remove(worker)
 
@@ -299,7 +305,8 @@ class DaskEngine:
                 self._replace(older, member)
             lives = tuple(sorted(member.jobs))
             self._events.put_nowait(NodeJoined(member.name, member.ip, identity.groups, member.max_jobs, member.incarnation, lives))
-        member.worker, member.gone = worker, False
+        member.worker, member.gone, member.probe_port = worker, False, int(facts.get("probes", 0))
+        self._peer_lists.changed(self._register)
         if member.suspicion is not None:
             member.suspicion.cancel()
             member.suspicion = None
@@ -354,6 +361,9 @@ class DaskEngine:
             return
         if word["what"] == "output":
             self._events.put_nowait(JobOutput(int(word["job"]), str(word["stream"]), tuple(map(str, word["lines"]))))
+        elif word["what"] == "links":
+            if self._register.newest(member.name) is member:
+                self._events.put_nowait(LinksMeasured(member.name, from_wire(word["links"])))
         elif word["what"] == "exited" and word["number"] > member.heard:
             if word["number"] > member.heard + 1:
                 return  # the one before it is told again, and then this one too

@@ -72,6 +72,7 @@ class Member:
     life: str
     incarnation: int
     max_jobs: int
+    probe_port: int = 0  # where it answers what other nodes send to measure the way; UDP
     worker: str = ""  # Dask's address of it; empty while there is none
     pulse: int = 0  # number of the last pulse
     pulse_at: float = 0.0

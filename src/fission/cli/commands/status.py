@@ -11,7 +11,7 @@ from fission.cli import interrupts
 from fission.cli.jobs_table import job_lines, standing_lines, terminal_width
 from fission.cli.looking import folder_of, table
 from fission.cli.nodes_table import HEADINGS as NODE_HEADINGS
-from fission.cli.nodes_table import node_cells
+from fission.cli.nodes_table import link_lines, node_cells
 from fission.cli.table import Session, example
 
 #: Seconds between the two looks that rates come from; arbitrary.
@@ -23,7 +23,8 @@ UNITS = {
     "disk": "free space of the disk that jobs work on, bytes; null: not measured",
     "swap": "swap of the machine in use, percent; null: not measured",
     "rtt": "round trip to the node, seconds; null: not measured",
-    "TQ": "quality of the way to the node, 0 to 255",
+    "TQ": "quality of the way from the client to the node, 0 to 255",
+    "links": "of the ways that the node has measured, by the name of the other node: TQ, 0 to 255, and rtt, seconds; null: not measured",
 }
 
 
@@ -55,6 +56,8 @@ def command(session: Session, as_json: bool) -> None:
         click.echo(json.dumps({**found, "units": UNITS, "jobs": jobs}, indent=2))
         return
     for line in table(NODE_HEADINGS, [node_cells(node, up=node["up"]) for node in after["nodes"]]):
+        click.echo(line)
+    for line in link_lines(after["nodes"]):
         click.echo(line)
     click.echo()
     for line in [*job_lines(jobs, terminal_width()), *standing_lines(jobs)]:

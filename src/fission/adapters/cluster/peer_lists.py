@@ -1,0 +1,50 @@
+"""Names to each node the others of the run, so that they measure the ways between them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from fission.adapters.cluster.ending import end_all
+from fission.adapters.cluster.register import Register
+from fission.adapters.cluster.scheduler import DaskScheduler
+from fission.errors import EngineError
+
+#: Seconds in which changes are gathered; arbitrary, so that a network that starts does not send a list a node and change.
+GATHER_S = 0.05
+
+
+class PeerLists:
+    """Sends the list anew whenever it may have changed."""
+
+    def __init__(self, dask: DaskScheduler, run: str) -> None:
+        """Args: dask: reaches the nodes. run: identity of the run."""
+        self._dask, self._run = dask, run
+        self._task: asyncio.Task[None] | None = None
+        self._again = False
+
+    def changed(self, register: Register) -> None:
+        """A node has joined, come back or gone."""
+        self._again = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.ensure_future(self._send(register))
+
+    async def close(self) -> None:
+        """Stop sending. Idempotent."""
+        if self._task is not None:
+            await end_all([self._task])
+
+    async def _send(self, register: Register) -> None:
+        while self._again:
+            await asyncio.sleep(GATHER_S)
+            self._again = False
+            members = [member for member in register.current() if member.worker and member.probe_port]
+            orders = []
+            for member in members:
+                peers = [[other.name, other.ip, other.probe_port, other.life] for other in members if other is not member]
+                orders.append(self._give(member.worker, {"do": "peers", "run": self._run, "peers": peers}))
+            await asyncio.gather(*orders)
+
+    async def _give(self, worker: str, order: dict[str, object]) -> None:
+        with contextlib.suppress(EngineError):  # its connection has ended: it gets the list when it has another one
+            await self._dask.ask(worker, order)
