@@ -391,7 +391,7 @@ def test_a_source_that_cannot_resume_begins_a_new_generation(fission: CommandLin
         assert one == list(range(1, len(one) + 1))  # in order, nothing twice, nothing missing
         assert len(one) >= 20
     assert len(generations[-1]) == limit
-    assert ran.printed(2) == ["reset at 1"] * kills
+    assert ran.printed(2) == ["reset at 1"] * (kills + 1)
     assert ran.restarts(1) == kills
 
 

@@ -253,6 +253,25 @@ class LastLine(OptionalMixIn, JSONMixIn, BasePipe):
     OPTIONAL_BUFFER_SIZE = 1
 
 
+class Stripped(OptionalMixIn, PicklePipe):
+    """Of an interactive job: text, of which only the newest line counts."""
+
+    OPTIONAL_DEFAULT = 0
+    OPTIONAL_BUFFER_SIZE = 1
+    OPTIONAL_DELETE_MODE = "oldest"
+
+    def pack(self, data):
+        return int(str(data).strip() or 0)
+
+
+class Named(OptionalMixIn, Exits):
+    """Calls its bases by their names, has its default from its caller, and one that has to be unpacked."""
+
+    def __init__(self, id, default=0):
+        OptionalMixIn.__init__(self, id)
+        self.OPTIONAL_DEFAULT = struct.pack("!I", default)
+
+
 OLD_PIPES = [
     Pickled,
     PickledWithSize,
@@ -272,4 +291,4 @@ OLD_PIPES = [
     Padded,
     WithNew,
 ]
-OPTIONAL_PIPES = [LastPickled, LastLine]
+OPTIONAL_PIPES = [LastPickled, LastLine, Stripped, Named]

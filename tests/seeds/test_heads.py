@@ -114,6 +114,16 @@ class Lowest(PythonJob):
         return value
 
 
+class Numbers(PythonJob):
+    HEAD = True
+
+    def run(self, value):
+        self.head = 0b1  # no Head
+        if value == 2:
+            self.finish()
+        return value
+
+
 class Blind(PythonJob):
     def run(self, value):
         return value
@@ -159,11 +169,12 @@ def test_pipes_read_and_write_heads_and_the_first_block_says_reset(fission: Comm
     assert shown(fission, size, "Pass") == [line(0, reset | 1, size), line(1, fourth | 1, size), line(2, 0b10, size)]
 
 
-@pytest.mark.parametrize("middle", ["Lowest", "Blind"])
-def test_a_job_cannot_lose_the_reset_bit(fission: CommandLine, middle: str) -> None:
+@pytest.mark.parametrize(("middle", "last"), [("Lowest", 0b1), ("Blind", 0b1), ("Numbers", 0b00100001)])
+def test_a_job_cannot_lose_the_reset_bit(fission: CommandLine, middle: str, last: int) -> None:
+    """Whether it looks at heads or not, reduces them in its own way, or sets a number; nor can it lose the finished bit."""
     lines = shown(fission, 1, middle)
     assert lines[0] == line(0, 0b01000001, 1)
-    assert lines[2] == line(2, 0b1, 1)
+    assert lines[2] == line(2, last, 1)
 
 
 PROGRAM = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,22 @@ def test_blocks_of_an_executable_are_found(kind: Any) -> None:
         writer.join()
         reader.close()
         os.close(source)
+
+
+@pytest.mark.parametrize(
+    ("part", "broken", "kind"),
+    [
+        ("_changed", lambda *_: False, old_pipes.KeepsTheFile),
+        ("_framed", lambda _: None, old_pipes.Padded),
+        ("_length", lambda pipe: pipe.BLOCK_SIZE, old_pipes.JSONWithSize),
+        ("BlockFile", BytesIO, old_pipes.Descriptors),
+    ],
+)
+def test_what_is_broken_on_purpose_is_found(monkeypatch: pytest.MonkeyPatch, part: str, broken: Any, kind: Any) -> None:
+    """Without this part of the codec, this pipe of the family fails the test of values."""
+    monkeypatch.setattr(codec, part, broken)
+    with pytest.raises((AssertionError, ValueError, AttributeError)):
+        test_values_come_out_as_they_went_in(kind, False)
 
 
 def test_a_broken_read_wrapper_is_found() -> None:
@@ -257,3 +274,92 @@ def test_a_network_of_them_survives_a_death(fission: CommandLine, tmp_path: Path
     pipes = len(OLD_PIPES) - (middle == "Copy")
     assert header == [f"pipe_{201 + place}" for place in range(pipes)]
     assert found == [[str(number)] * pipes for number in range(COUNT)], done
+
+
+# -- optional pipes ---------------------------------------------------------------------------------------------------
+
+OPTIONAL_JOBS = f"""
+import time
+from pathlib import Path
+
+from fission.core.jobs import CSVSinkJob, PythonJob
+
+
+class Once(PythonJob):
+    def run(self):
+        yield 5
+
+
+class Count(PythonJob):
+    \"\"\"Counts on until a 5 was seen everywhere, and {COUNT} numbers further.\"\"\"
+
+    def __init__(self, seen, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.seen = seen
+
+    def run(self):
+        number = left = 0
+        while left < {COUNT}:
+            left += Path(self.seen).exists()
+            number += 1
+            yield number
+            time.sleep(0.001)
+
+
+class Use(PythonJob):
+    def __init__(self, seen, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.seen = seen
+        self.missing = None
+
+    def run(self, *values):
+        *optional, number = values
+        if self.missing is None:
+            self.missing = set(range(len(optional)))
+        self.missing -= {{place for place, value in enumerate(optional) if value == 5}}
+        if not self.missing:
+            Path(self.seen).touch()
+        return values
+"""
+OPTIONAL_CONFIG = """
+from fission.core.pipes import PicklePipe
+from net.jobs.jobs import *
+from net.pipes.pipes import OPTIONAL_PIPES
+
+
+def pipes():
+    return [kind(101 + place) for place, kind in enumerate(OPTIONAL_PIPES)]
+
+
+def outputs():
+    return [PicklePipe(201 + place) for place in range(len(OPTIONAL_PIPES) + 1)]
+
+
+JOBS = [
+    Once(outputs=pipes()),
+    Count(SEEN, outputs=[PicklePipe(1)]),
+    Use(SEEN, inputs=[*pipes(), PicklePipe(1)], outputs=outputs()),
+    CSVSinkJob("rows.csv", inputs=outputs()),
+]
+"""
+
+
+@pytest.mark.slow
+def test_optional_pipes_in_a_network(fission: CommandLine, tmp_path: Path) -> None:
+    """The default until the block comes; then the block for good, or once where it is not stored."""
+    config = OPTIONAL_CONFIG.replace("SEEN", repr(str(tmp_path / "seen")))
+    project = fission.project({"net/config.py": config, "net/jobs/jobs.py": OPTIONAL_JOBS, "net/pipes/pipes.py": SOURCE})
+    done = fission.run("net", "simulate", "--nodes", "2", exit_code=0, deadline_s=60)
+    _, *found = rows(project / "net/simulation/4/rows.csv")
+    *columns, numbers = zip(*found, strict=True)
+    assert list(numbers) == [str(number + 1) for number in range(len(found))], done
+    assert len(found) >= COUNT
+    for kind, column in zip(OPTIONAL_PIPES, columns, strict=True):
+        came = column.index("5")
+        after = ["5"] * (len(found) - came) if kind.OPTIONAL_STORE else ["5"] + ["0"] * (len(found) - came - 1)
+        assert list(column) == ["0"] * came + after, (kind, done)
+
+
+def test_the_default_of_a_pipe_that_names_its_bases() -> None:
+    pipe = old_pipes.Named(1, default=7)
+    assert (pipe.ASYNC, pipe.unpack(pipe.OPTIONAL_DEFAULT)) == (True, 7)

@@ -182,7 +182,7 @@ class BytesPipe(BasePipe):
         return bytes(data)
 
 
-class OptionalMixIn:
+class OptionalMixIn(_PipeMixIn):
     """Makes a pipe optional: `run` never waits for it, and gets the default, or what came last. List it before the pipe's class.
 
     Class attributes, to be overridden:
@@ -197,6 +197,10 @@ class OptionalMixIn:
     OPTIONAL_STORE: bool = True
     OPTIONAL_BUFFER_SIZE: int = 0
     OPTIONAL_DELETE_MODE: str = "oldest"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # for classes that call it by name: OptionalMixIn.__init__(self, id)
+        super().__init__(*args, **kwargs)
 
 
 class OptionalPicklePipe(OptionalMixIn, PicklePipe):

@@ -115,7 +115,7 @@ class PythonJob(BaseJob):
     def finish(self) -> None:
         """Says that this block is the job's last: what `run` returns is still sent, then downstream is told. Not to be called elsewhere."""
         self.finished = True
-        if self.HEAD and self.head is not None:
+        if self.HEAD and isinstance(self.head, Head):  # a number gets the bit when it is sent
             self.head[FINISHED] = True
 
     def head_reduce(self) -> Head:
