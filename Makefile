@@ -25,11 +25,11 @@ demo: $(VENV)/.installed-demo
 test: debian-packages lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-# `make test` has the same storm with its faults one right after the other: they meet each other's ends, these a network that is well again.
+# The soak tests have the same storm with its faults one right after the other: they meet each other's ends, these a network that is well again.
 # faulthandler_timeout: the stacks of a test that takes so long are no news.
 test-slow: debian-packages $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m soak -n $(WORKERS) --dist loadfile
-	FISSION_FAULT_SECONDS=600 $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/cluster/test_random_faults.py
+	FISSION_FAULT_SECONDS=600 $(BIN)/python -m pytest -m soak -o faulthandler_timeout=0 tests/cluster/test_random_faults.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -60,6 +60,7 @@ def test_a_client_that_is_killed_while_jobs_start(cluster: MakeSite) -> None:
     site.finish(client, chain_rows)
 
 
+@pytest.mark.soak
 def test_a_node_that_was_away_with_its_client_stops_the_lives_that_do_not_count(cluster: MakeSite) -> None:
     """It was lost and its jobs were moved; the client died, and the next one, which never saw it die, meets it with its old jobs."""
     site = cluster(2)

@@ -256,6 +256,7 @@ def test_the_summary_tells_what_a_source_took_with_it(cluster: MakeSite) -> None
 # -- places ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 def test_a_node_that_comes_late_is_admitted(cluster: MakeSite) -> None:
     site = cluster(2, start=False)
     site[1].start()

@@ -138,6 +138,7 @@ class Storm:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(SECONDS + 300)
 def test_random_faults(cluster: MakeSite) -> None:
     seed = int(os.environ.get("FISSION_FAULT_SEED") or random.SystemRandom().randrange(1 << 32))

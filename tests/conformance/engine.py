@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import pickle
 import time
 from abc import ABC, abstractmethod
@@ -169,7 +170,8 @@ class EngineConformance:
     def _no_descriptor_is_left(self) -> Any:
         before = descriptors()
         yield
-        assert descriptors() - before == set()
+        # a connection of Dask's that broke off in its handshake is in a cycle of references, and ends with it
+        eventually(lambda: gc.collect() >= 0 and not descriptors() - before, DEADLINE_S, lambda: f"an end of {descriptors() - before}")
 
     @pytest.fixture
     def play(self, site: Site) -> Callable[[Callable[[Trial], Awaitable[None]]], None]:

@@ -73,7 +73,7 @@ def of(fission: CommandLine, listed: str, extra: str = OFTEN, jobs: str = "") ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_thirty_random_faults(fission: CommandLine, seed: int) -> None:
     limit = 1600
     faults = random_faults(seeded(seed), 30, rows=limit // 2, jobs=6)

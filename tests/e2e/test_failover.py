@@ -56,7 +56,7 @@ def check(ran: Ran, values: list[int], pipe: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_thirty_random_faults(fission: CommandLine, seed: int) -> None:
     """Jobs and nodes killed, nodes and processes stopped and woken up, several at a time, over a diamond with BLOCK_COUNTs and state."""
     limit, faults = 2400, 30

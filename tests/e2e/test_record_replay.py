@@ -97,6 +97,7 @@ def blocks(path: Path, pipe: int) -> list[tuple[int, int, object]]:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(180)
 def test_a_million_blocks_recorded_and_replayed_are_equal(fission: CommandLine) -> None:
     limit = 1_000_000

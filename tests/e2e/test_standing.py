@@ -70,6 +70,7 @@ def test_a_stalled_job_is_restarted_as_after_a_failure_with_the_reason(fission: 
     assert ran.result.read_bytes() == csv_of(range(1, 61), 102)
 
 
+@pytest.mark.soak
 def test_a_stopped_job_is_named_with_the_reason_and_goes_on_when_it_may(fission: CommandLine) -> None:
     listed = "Endless(outputs=[PicklePipe(1)]), Show(inputs=[PicklePipe(1)])"
     fission.project(network("", listed))

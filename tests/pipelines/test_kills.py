@@ -147,6 +147,7 @@ def test_a_frozen_broker_is_judged_dead_and_comes_back(cluster: Cluster, tmp_pat
         eventually(lambda: cluster.ask(command="status")["processes"] == 4, 30, cluster.story)
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(480)
 @pytest.mark.parametrize("seed", [int(os.environ.get("FISSION_SEED", "7"))])
 def test_twenty_random_kills_during_three_hundred_diamonds(cluster: Cluster, tmp_path: Path, seed: int) -> None:
