@@ -6,6 +6,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.cluster.support import Site
 from tests.e2e.failover import CHAIN, chain_rows
 from tests.waiting import Running
