@@ -36,12 +36,19 @@ def pipes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> li
 
 
 def jobs(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The ids of the network's jobs, with their classes."""
+    """The ids of the network's jobs, with their names; and the names of one word, with their ids."""
     from click.shell_completion import CompletionItem
 
     network = _network(ctx.obj)
-    found = network.jobs.items() if network is not None else ()
-    return [CompletionItem(str(number), help=job.name) for number, job in found if str(number).startswith(incomplete)]
+    found: dict[str, str] = {}
+    for number, job in network.jobs.items() if network is not None else ():
+        found[str(number)] = str(job)
+    for number, job in network.jobs.items() if network is not None else ():
+        name = str(job).removesuffix(f" {number}")
+        others = [other for other in network.jobs.values() if name in (str(other).removesuffix(f" {other.id}"), type(other).__name__)]
+        if len(others) == 1 and name.split() == [name]:
+            found.setdefault(name, f"job {number}")
+    return [CompletionItem(word, help=text) for word, text in found.items() if word.startswith(incomplete)]
 
 
 def _network(session: Any) -> Any:

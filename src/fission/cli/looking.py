@@ -26,19 +26,29 @@ def find_pipe(network: Any, text: str) -> Any:
 
 
 def find_job(network: Any, text: str) -> Any:
-    """The job that the user means by its id, or by its class if there is only one of it. Raises UnknownNameError with the nearest."""
+    """The job that the user means: by its id, by its name with or without the id, or by its class if only one job is of it.
+
+    Raises:
+        UnknownNameError: there is none, or several; with the nearest, or all of them.
+    """
     from fission.project.names import did_you_mean
 
-    jobs = network.jobs.values()
-    known = {str(job.id): job for job in jobs} | {job.name: job for job in jobs}
-    alike = [job for job in jobs if type(job).__name__ == text]
-    if len(alike) == 1:
-        return alike[0]
-    if text not in known:
-        names = ", ".join(job.name for job in jobs)
-        hint = did_you_mean(text, [*known, *(type(job).__name__ for job in jobs)]) or "."
-        raise UnknownNameError(f"there is no job {text!r} in {network.name}{hint} Jobs: {names}")
-    return known[text]
+    by_id = {str(number): job for number, job in network.jobs.items()}
+    by_name = {str(job): job for job in by_id.values()}
+    if job := by_id.get(text) or by_name.get(text):
+        return job
+    known: dict[str, dict[int, Any]] = {}
+    for name, job in by_name.items():
+        for word in (name.removesuffix(f" {job.id}"), type(job).__name__):
+            known.setdefault(word, {})[job.id] = job
+    meant = known.get(text, {})
+    if len(meant) == 1:
+        return next(iter(meant.values()))
+    if meant:
+        named = ", ".join(f"{number} ({job})" for number, job in meant.items())
+        raise UnknownNameError(f"{len(meant)} jobs of {network.name} are called {text!r}; name one by its id: {named}")
+    hint = did_you_mean(text, [*by_id, *by_name, *known]) or "."
+    raise UnknownNameError(f"there is no job {text!r} in {network.name}{hint} Jobs: {', '.join(by_name)}")
 
 
 def job_ids(session: Session, words: Sequence[str]) -> list[int]:

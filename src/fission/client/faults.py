@@ -37,9 +37,9 @@ class Chaos:
 
 
 def parse_kill(text: str) -> Fault:
-    """``NODE@SECONDS`` or ``job:ID@SECONDS``. Raises UserError."""
+    """``NODE@SECONDS`` or ``job:JOB@SECONDS``; `check_faults` takes ids of jobs alone. Raises UserError."""
     found = re.fullmatch(r"(job:)?([^@]+)@(\d+(?:\.\d+)?)", text)
-    if not found or (found[1] and not found[2].isdigit()):
+    if not found:
         raise UserError(f"--kill must be NODE@SECONDS or job:ID@SECONDS, as in 2@1.5 or job:3@0.5; it is {text!r}")
     return Fault("kill job" if found[1] else "kill node", found[2], float(found[3]))
 
@@ -64,7 +64,7 @@ def check_faults(faults: Sequence[Fault], nodes: Sequence[str], jobs: Sequence[i
     """Raise UserError if a fault names something that does not exist."""
     for fault in faults:
         if fault.kind == "kill job":
-            if int(fault.target) not in jobs:
+            if not fault.target.isdecimal() or int(fault.target) not in jobs:
                 raise UserError(f"--kill job:{fault.target}: there is no job {fault.target}; there are {', '.join(map(str, jobs))}")
         elif fault.target not in nodes:
             known = ", ".join(nodes) or "none; say how many with --nodes"

@@ -27,7 +27,7 @@ class Box:
 
     Attributes:
         key: its name in the picture's text.
-        name: class and id.
+        name: of the job, as everywhere.
         local: whether it runs on the client.
         node: where it runs now; empty if the network does not run, or the job has no place.
         layer, row: where it stands.
@@ -125,7 +125,7 @@ def picture_of(network: Network, nodes: Mapping[int, str] | None = None) -> Pict
     rows, ways = _rows(network, layers)
     boxes = {
         number: Box(
-            f"job_{number}", job.name, "LOCAL" in group_names(job.GROUPS), (nodes or {}).get(number, ""), layers[number], rows[number]
+            f"job_{number}", str(job), "LOCAL" in group_names(job.GROUPS), (nodes or {}).get(number, ""), layers[number], rows[number]
         )
         for number, job in network.jobs.items()
     }

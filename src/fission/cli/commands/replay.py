@@ -40,7 +40,7 @@ def _speed(ctx: click.Context, parameter: click.Parameter, value: str) -> float 
     ),
 )
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
-@click.option("--job", required=True, metavar="ID", shell_complete=jobs, help="The job that is fed: its id, or its class.")
+@click.option("--job", required=True, metavar="JOB", shell_complete=jobs, help="The job that is fed: its id, name or class.")
 @click.option("--speed", default="1", metavar="FACTOR", callback=_speed, help="1: as recorded (default); 10: ten times as fast; max.")
 @click.option(
     "--longest-gap",
@@ -82,7 +82,7 @@ def command(
             click.secho("Warning: ", fg="yellow", bold=True, nl=False, err=True)
             click.echo(recording.problem, err=True)
     sent = f", {recorder.blocks} came out into {out}" if recorder else ""
-    click.echo(f"{found.name}: {replay.fed} blocks went in{sent}", err=True)
+    click.echo(f"{found}: {replay.fed} blocks went in{sent}", err=True)
 
 
 def _notice(text: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import sys
+from typing import Any
 
 import click
 
@@ -24,7 +26,7 @@ def seconds_above_0(ctx: click.Context, parameter: click.Parameter, value: float
 @click.option("--for", "duration", type=float, metavar="SECONDS", callback=seconds_above_0, help="Stop after so many seconds.")
 @click.option("--nodes", type=click.IntRange(0, 1000), default=0, metavar="N", help="Spread the jobs over N virtual nodes, named 1 to N.")
 @click.option(
-    "--kill", "kills", multiple=True, metavar="NODE@SECONDS", help="Kill a virtual node, or a job with job:ID@SECONDS. Repeatable."
+    "--kill", "kills", multiple=True, metavar="NODE@SECONDS", help="Kill a virtual node, or a job with job:JOB@SECONDS. Repeatable."
 )
 @click.option("--cut", "cuts", multiple=True, metavar="NODE@SECONDS+DURATION", help="Freeze a virtual node for a while. Repeatable.")
 @click.option("--chaos", metavar="SEED:RATE", help="Random faults, RATE a second; the same SEED gives the same ones.")
@@ -48,7 +50,7 @@ def command(
         console.warning(warning)
     if interrupts.came():  # the user's modules have swallowed it
         raise KeyboardInterrupt
-    faults = [parse_kill(text) for text in kills] + [parse_cut(text) for text in cuts]
+    faults = [_with_id(parse_kill(text), loaded.network) for text in kills] + [parse_cut(text) for text in cuts]
     summary = simulate(loaded, duration=duration, observer=console, nodes=nodes, faults=faults, chaos=parse_chaos(chaos) if chaos else None)
     if as_json:
         click.echo(json.dumps(summary.to_json(), indent=2))
@@ -57,3 +59,12 @@ def command(
             click.echo(line)
     console.last_words()
     return summary.exit_code
+
+
+def _with_id(fault: Any, network: Any) -> Any:
+    """A fault of a job that the user names in another way than by its id, with the id."""
+    from fission.cli.looking import find_job
+
+    if fault.kind != "kill job" or fault.target.isdecimal():
+        return fault
+    return dataclasses.replace(fault, target=str(find_job(network, fault.target).id))
