@@ -59,7 +59,7 @@ def job_ids(session: Session, words: Sequence[str]) -> list[int]:
     Raises:
         UnknownNameError: there is no such job.
     """
-    if all(word.isdecimal() for word in words):
+    if all(word.isdecimal() and int(word) for word in words):
         return [int(word) for word in words]
     from fission.cli.loading import load_network
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from fission.adapters import batman
 from fission.client.bundles import groups_of, plans
@@ -17,10 +17,14 @@ from fission.core.nodes import NodeInfo
 from fission.errors import UserError
 from fission.ports import NodeJoined, NodeName
 from fission.project.config import LoadedNetwork
+from fission.protocol.link_quality import NodeLink
 from fission.protocol.supervision import JobState, Launch, NodeUp, Supervisor
 
 #: Name of the client's own node.
 CLIENT = "client"
+
+#: Node that has measured -> other node -> the link.
+Links: TypeAlias = "Mapping[str, Mapping[str, NodeLink]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +78,8 @@ def allocate(loaded: LoadedNetwork) -> Allocation:
     """
     running = _of_running(loaded)
     if running is not None:
-        nodes, down, now = running
-        found = _placed(loaded.network, nodes, down, now)
+        nodes, down, now, links = running
+        found = _placed(loaded.network, nodes, down, now, links)
         found.running = True
         return found
     if only_here(loaded.config.nodes) and loaded.config.cluster is None:
@@ -88,8 +92,8 @@ def _here(network: Network) -> NodeInfo:
     return NodeInfo(CLIENT, "127.0.0.1", groups, max_jobs=len(network.jobs))
 
 
-def _of_running(loaded: LoadedNetwork) -> tuple[list[NodeInfo], list[NodeInfo], dict[int, str]] | None:
-    """The nodes that a running network has, those that it misses, and where its jobs are; None: it is not running."""
+def _of_running(loaded: LoadedNetwork) -> tuple[list[NodeInfo], list[NodeInfo], dict[int, str], Links] | None:
+    """The nodes that a running network has, those that it misses, where its jobs are, and the links; None: it is not running."""
     try:
         with Looker(loaded.folder) as looker:
             rows = looker.ask("status")["nodes"]
@@ -97,7 +101,10 @@ def _of_running(loaded: LoadedNetwork) -> tuple[list[NodeInfo], list[NodeInfo], 
     except UserError:
         return None
     up = [_info(row) for row in rows if row["up"]]
-    return up, [_info(row) for row in rows if not row["up"]], now
+    links = {
+        str(row["name"]): {other: NodeLink(int(link["TQ"]), link["rtt"]) for other, link in row.get("links", {}).items()} for row in rows
+    }
+    return up, [_info(row) for row in rows if not row["up"]], now, links
 
 
 def _info(row: Mapping[str, Any]) -> NodeInfo:
@@ -136,8 +143,10 @@ def _in_order(nodes: Sequence[NodeInfo], expected: Sequence[NodeInfo]) -> list[N
     return [nodes[0], *sorted(nodes[1:], key=lambda node: order.get(node.name, len(order)))]
 
 
-def _placed(network: Network, nodes: Sequence[NodeInfo], absent: Sequence[NodeInfo], now: Mapping[int, str]) -> Allocation:
-    """Place all jobs as supervision does at the start of a run."""
+def _placed(
+    network: Network, nodes: Sequence[NodeInfo], absent: Sequence[NodeInfo], now: Mapping[int, str], links: Links | None = None
+) -> Allocation:
+    """Place all jobs as supervision does at the start of a run. ``links``: by the node that has measured, and the other node."""
     warnings: list[str] = []
     measured = {node.name: node.TQ for node in nodes}
     known = [replace(node, jobs=()) for node in (*nodes, *absent)]
@@ -150,6 +159,7 @@ def _placed(network: Network, nodes: Sequence[NodeInfo], absent: Sequence[NodeIn
 
     for node in nodes:
         places.joined(NodeJoined(NodeName(node.name), node.ip, node.groups, node.max_jobs))
+        places.linked(node.name, (links or {}).get(node.name, {}))
         places.measured(node.name, {name: value for name, value in asdict(node).items() if value is not None})
     supervisor = Supervisor(plans(network, None), place, restart_window_s=1.0, allocation_timeout_s=float("inf"))
     for node in nodes:
