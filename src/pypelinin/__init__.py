@@ -7,6 +7,8 @@ New programs import `fission.pipelines`.
 from fission.pipelines import (
     Broker,
     DaemonError,
+    ExecutableFailed,
+    ExecutableWorker,
     PipelineError,
     Pipeliner,
     PipelineRefused,
@@ -27,6 +29,8 @@ __all__ = [
     "Broker",
     "Client",
     "DaemonError",
+    "ExecutableFailed",
+    "ExecutableWorker",
     "Job",
     "Pipeline",
     "PipelineError",

@@ -18,17 +18,19 @@ class Job(model.Job):
     """One call of a worker. Equal are jobs of the same worker, whatever their data: `fission.pipelines.Job` looks at both.
 
     Attributes:
-        worker_name, data, retries, timeout: as in `fission.pipelines.Job`.
+        worker_name, data, retries, timeout, tag: as in `fission.pipelines.Job`.
         pipeline: the newest one that it was written into; None: none.
     """
 
-    def __init__(self, worker_name: str, data: Data = None, retries: int = 0, timeout: float | None = None) -> None:
+    def __init__(
+        self, worker_name: str, data: Data = None, retries: int = 0, timeout: float | None = None, *, tag: str | None = None
+    ) -> None:
         """Args: as the attributes.
 
         Raises:
             PipelineError: one of them cannot be; a ValueError.
         """
-        super().__init__(worker_name, data, retries, timeout)
+        super().__init__(worker_name, data, retries, timeout, tag=tag)
         self.pipeline: Pipeline | None = None
 
     def __repr__(self) -> str:
@@ -73,7 +75,7 @@ class Pipeline(model.Pipeline):
         given: dict[model.Job, list[model.Job]] = {}
         for job in (job for edge in edges for job in edge if job is not None):
             if id(job) not in plain:
-                plain[id(job)] = model.Job(job.worker_name, None if data is not None else job.data, job.retries, job.timeout)
+                plain[id(job)] = model.Job(job.worker_name, None if data is not None else job.data, job.retries, job.timeout, tag=job.tag)
                 given.setdefault(plain[id(job)], []).append(job)
         pairs = [(plain[id(before)], None if after is None else plain[id(after)]) for before, after in edges]
         super().__init__(pairs, data, priority=priority)

@@ -50,6 +50,12 @@ class Tasks:
     def processes(self) -> int:
         return 3
 
+    def tags(self) -> dict[str, int]:
+        return {}
+
+    def can_run(self, worker: str, tag: str) -> bool:
+        return worker in self.workers() and not tag
+
     def processes_of(self, broker: str) -> frozenset[str]:
         return frozenset(PROCESSES)
 

@@ -44,6 +44,12 @@ class Fake:
     def processes(self) -> int:
         return 2
 
+    def tags(self) -> dict[str, int]:
+        return {}
+
+    def can_run(self, worker: str, tag: str) -> bool:
+        return worker in self.workers() and not tag
+
     def processes_of(self, broker: str) -> frozenset[str]:
         return frozenset(self.untold.get(broker, ()))
 

@@ -21,12 +21,16 @@ import dask
 from distributed import Client, Scheduler, Worker, get_worker
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 
-from fission.protocol.pipeline_records import Task, TaskEnd
+from fission.protocol.pipeline_records import RESULT_LIMIT, Task, TaskEnd
 
 RESOURCE = "fission:"
 #: Resource of all worker processes of one Broker: no task asks for it, it says whose they are.
 BROKER = "fission-broker:"
+#: Resource of the worker processes whose Broker has a tag.
+TAG = "fission-tag:"
 PLUGIN = "fission-jobs"
+#: Name of a task's result in its metadata.
+RESULT = "fission-result"
 #: Of a resource, for each process: more than all jobs could ever take. Arbitrary.
 PLENTY = 1e12
 #: Characters of a traceback that travel with the end of a task; Dask cuts at 10,000.
@@ -65,9 +69,12 @@ class JobError(Exception):
 
 def run_job(body: str) -> None:
     """The task: what the process was made for. Raises JobError."""
-    plugin: Any = get_worker().plugins[PLUGIN]
+    worker = get_worker()
+    plugin: Any = worker.plugins[PLUGIN]
     told = plugin.run(body)
-    if told is not None:
+    if isinstance(told, str):  # Dask sends the metadata with the message that the task has finished
+        worker.state.tasks[worker.get_current_task()].metadata[RESULT] = told
+    elif told is not None:
         raise JobError(*told)
 
 
@@ -136,14 +143,14 @@ class DaskCluster:
             await asyncio.wait_for(self._scheduler.close(reason="the Router ends"), 0.5)
 
     def run(self, tasks: Sequence[Task]) -> None:
-        alike: dict[tuple[str, int], list[Task]] = {}
+        alike: dict[tuple[str, str, int], list[Task]] = {}
         for task in tasks:
-            alike.setdefault((task.worker, task.priority), []).append(task)
-        for (worker, priority), some in alike.items():
+            alike.setdefault((task.worker, task.tag, task.priority), []).append(task)
+        for (worker, tag, priority), some in alike.items():
             keys = [f"{worker}-{next(self._numbers)}" for _ in some]
             for key, task in zip(keys, some, strict=True):
                 self._keys[task.pipeline, task.job, task.attempt] = key
-            wanted = {f"{RESOURCE}{worker}": 1}
+            wanted = {f"{RESOURCE}{worker}": 1, **({f"{TAG}{tag}": 1} if tag else {})}
             bodies = [task.body for task in some]
             futures = self._client.map(run_job, bodies, key=keys, pure=False, resources=wanted, priority=priority)
             for key, task, future in zip(keys, some, futures, strict=True):
@@ -163,6 +170,19 @@ class DaskCluster:
                     name = resource.removeprefix(RESOURCE)
                     found[name] = found.get(name, 0) + 1
         return found
+
+    def tags(self) -> Mapping[str, int]:
+        found: dict[str, int] = {}
+        for worker in self._scheduler.workers.values():
+            for resource in worker.resources:
+                if resource.startswith(TAG):
+                    tag = resource.removeprefix(TAG)
+                    found[tag] = found.get(tag, 0) + 1
+        return found
+
+    def can_run(self, worker: str, tag: str) -> bool:
+        wanted = {f"{RESOURCE}{worker}", *([f"{TAG}{tag}"] if tag else ())}
+        return any(wanted <= one.resources.keys() for one in self._scheduler.workers.values())
 
     def processes(self) -> int:
         return len(self._scheduler.workers)
@@ -225,7 +245,8 @@ class _Ends(SchedulerPlugin):
         how: dict[str, Any] = {"kind": "finished", "node": self._cluster.name_of(process), "process": process}
         how["duration"] = sum(one["stop"] - one["start"] for one in told.get("startstops") or () if one["action"] == "compute")
         if finish == "memory":
-            return how
+            result = (told.get("metadata") or {}).get(RESULT, "")
+            return how | {"result": result} if isinstance(result, str) and len(result) <= RESULT_LIMIT else how
         if "exception_text" not in told:  # no task has raised it: its process is gone
             return how | {"kind": "lost"}
         try:
@@ -240,7 +261,7 @@ class _Jobs(WorkerPlugin):
 
     name = PLUGIN
 
-    def __init__(self, run: Callable[[str], tuple[str, str] | None]) -> None:
+    def __init__(self, run: Callable[[str], tuple[str, str] | str | None]) -> None:
         self.run = run
 
 
@@ -249,10 +270,11 @@ async def serve(
     name: str,
     broker: str,
     workers: Iterable[str],
-    run: Callable[[str], tuple[str, str] | None],
+    run: Callable[[str], tuple[str, str] | str | None],
     ready: Callable[[str], None],
     leaves: Callable[[], None],
     *,
+    tags: Iterable[str] = (),
     security: Any = None,
 ) -> None:
     """A worker process's life: until the scheduler is gone.
@@ -262,9 +284,10 @@ async def serve(
         name: for people.
         broker: whose process it is.
         workers: names of what this process can run.
-        run: called with the body of each job, in one of Dask's threads; returns None or (error, traceback).
+        run: called with the body of each job, in one of Dask's threads; returns None, JSON of a result, or (error, traceback).
         ready: called with the process's address when it can be given jobs.
         leaves: called right before the process ends because it has lost its scheduler.
+        tags: of its Broker.
     """
     dask.config.set(SETTINGS)
     _quiet()
@@ -272,7 +295,11 @@ async def serve(
         scheduler,
         nthreads=1,
         name=name,
-        resources={f"{BROKER}{broker}": 1, **{f"{RESOURCE}{one}": PLENTY for one in workers}},
+        resources={
+            f"{BROKER}{broker}": 1,
+            **{f"{RESOURCE}{one}": PLENTY for one in workers},
+            **{f"{TAG}{one}": PLENTY for one in tags},
+        },
         memory_limit=0,
         dashboard=False,
         security=security,

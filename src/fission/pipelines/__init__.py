@@ -6,6 +6,7 @@ daemons. Nothing heavy is loaded before a daemon starts.
 
 from fission.pipelines.broker import Broker
 from fission.pipelines.errors import DaemonError, PipelineError, PipelineRefused, RouterAnswer, RouterUnreachable, StoreLost
+from fission.pipelines.executables import ExecutableFailed, ExecutableWorker
 from fission.pipelines.manager import PipelineManager
 from fission.pipelines.model import Job, Pipeline, Worker
 from fission.pipelines.pipeliner import Pipeliner
@@ -14,6 +15,8 @@ from fission.pipelines.router import Router
 __all__ = [
     "Broker",
     "DaemonError",
+    "ExecutableFailed",
+    "ExecutableWorker",
     "Job",
     "Pipeline",
     "PipelineError",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from fission.protocol.pipeline_records import JobRecord, PipelineRow, Task
+from fission.protocol.pipeline_records import FINISHED, RESULT_LIMIT, JobRecord, PipelineRow, Task
 
 Answer: TypeAlias = Callable[[Mapping[str, Any]], None]
 
@@ -100,12 +100,48 @@ class Active:
             "timeout": written.get("timeout"),
             "attempt": attempt,
         }
-        return Task(self.pipeline, job, attempt, written["worker_name"], json.dumps(body, separators=(",", ":")), self.priority)
+        if job in self.last_jobs():
+            body["last"] = True
+        return Task(
+            self.pipeline,
+            job,
+            attempt,
+            written["worker_name"],
+            json.dumps(body, separators=(",", ":")),
+            self.priority,
+            written.get("tag") or "",
+        )
 
     def data_of(self, job: int) -> Any:
         """What a job gets as its data."""
         own = self.jobs[job].get("data")
         return self.data if own is None else own
+
+    def last_jobs(self) -> list[int]:
+        """Numbers of the jobs that no other one comes after."""
+        before = {number for numbers in self.after for number in numbers}
+        return [job for job in range(len(self.jobs)) if job not in before]
+
+    def results(self) -> list[dict[str, Any]]:
+        """What the last jobs that have finished returned, in order, at most `RESULT_LIMIT` characters in all.
+
+        Each is a dict with ``job id``, ``worker``, and ``value`` or ``omitted`` (why it is not there).
+        """
+        found, size = [], 0
+        for job in self.last_jobs():
+            record = self.records.get(job)
+            if record is None or record.state != FINISHED:
+                continue
+            told: dict[str, Any] = {"omitted": "it was not reported"}
+            if record.result:
+                size += len(record.result)
+                told = (
+                    json.loads(record.result)
+                    if size <= RESULT_LIMIT
+                    else {"omitted": f"all results have more than {RESULT_LIMIT} characters"}
+                )
+            found.append({"job id": self.job_id(job), "worker": self.jobs[job]["worker_name"], **told})
+        return found
 
     def job_id(self, job: int) -> str:
         """What a store gets as ``job id``: the same for every run of the job."""

@@ -140,3 +140,16 @@ def ended_rows(message: Mapping[str, Any]) -> list[tuple[str, str, float, int, A
         number = take(fields, "number", int)
         found.append((take_id(fields, "id"), take(fields, "state", str), take(fields, "duration", float), number, row[4]))
     return found
+
+
+def results_of(message: Mapping[str, Any], pipeline: str) -> list[dict[str, Any]]:
+    """What the last jobs of a pipeline returned, as the same message says; empty from a Router that says nothing of results.
+
+    Raises:
+        RemoteProtocolError: it is malformed.
+    """
+    more = take(take(message, "more", dict, {}), pipeline, dict, {})
+    results = take(more, "results", list, [])
+    if not all(isinstance(one, dict) and ("value" in one or "omitted" in one) for one in results):
+        raise RemoteProtocolError("'results' must be objects with 'value' or 'omitted'")
+    return results

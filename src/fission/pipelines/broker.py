@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,8 @@ from fission.pipelines.answers import Configuration, configuration, router_of
 from fission.pipelines.daemon import ask, host_of, protect_with, quiet_logger, read_keys, sigterm_ends, tls_of
 from fission.pipelines.errors import DaemonError, KeysRefused, RouterAnswer, RouterUnreachable
 from fission.pipelines.hidden import scrubber
-from fission.pipelines.jobs import JobRunner, load_workers, new_store
+from fission.pipelines.jobs import JobRunner, load_all_workers, new_store
+from fission.pipelines.limits import NAME_LENGTH, is_name
 from fission.pipelines.main_thread import MainThread
 from fission.pipelines.messages import decode, take
 from fission.pipelines.monitoring import Monitor, cluster_ip
@@ -66,7 +67,7 @@ class Broker:
         api: str,
         broadcast: str,
         store_class: Callable[..., Any],
-        workers: str,
+        workers: str | Sequence[str],
         logger: logging.Logger | None = None,
         logger_name: str = "Broker",
         poll_time: int = 50,
@@ -74,16 +75,21 @@ class Broker:
         *,
         keys: str | Path | None = None,
         store_arguments: Mapping[str, Any] | None = None,
+        executables: Mapping[str, Any] | None = None,
+        tags: Iterable[str] = (),
     ) -> None:
         """Args:
             api, broadcast: the Router's addresses, ``tcp://HOST:PORT``.
             store_class: makes a store of the arguments in the Router's ``config['store']``. One for this Broker, whose methods are
                 called one after the other; with a class attribute ``parallel = True`` one in each worker process.
-            workers: name of a module whose ``__all__`` names the workers.
+            workers: name of a module whose ``__all__`` names the workers, or a list of such names.
             poll_time: milliseconds between two looks at time limits, at most 50.
             number_of_workers: processes; default: as many as there are CPUs.
             keys: the Router's, the folder of `fission keys`; None: it has none.
             store_arguments: more arguments of the store, instead of the Router's of these names; never sent or logged. For secrets.
+            executables: workers that are programs, by name: a command, or a dict with ``command``,
+                ``requires``, ``timeout`` (seconds) and ``max_output`` (bytes).
+            tags: names that jobs with a ``tag`` ask for.
 
         Raises:
             DaemonError: one of them cannot be.
@@ -100,7 +106,8 @@ class Broker:
         self.StoreClass = store_class
         self.number_of_workers = number
         self.workers = workers
-        self._workers = load_workers(workers)[1]
+        self._workers = load_all_workers(workers, executables or {})
+        self.tags = checked_tags(tags)
         self.available_workers = list(self._workers)
         self._processes = [_Process() for _ in range(number)]
         self._name = uuid.uuid4().hex
@@ -175,6 +182,7 @@ class Broker:
                     jobs,
                     lambda at: self._slots.lives_at(slot, at),
                     lambda: self._slots.leaves(slot),
+                    tags=self.tags,
                     security=tls_of(self._keys),
                 )
             )
@@ -399,6 +407,19 @@ class Broker:
 
     def _running(self) -> list[tuple[int, CurrentJob | None]]:
         return [(process.pid, self._slots.doing(slot)) for slot, process in enumerate(self._processes) if process.pid > 0]
+
+
+def checked_tags(tags: Any) -> list[str]:
+    """The tags of a Broker, each once.
+
+    Raises:
+        DaemonError: one of them cannot be.
+    """
+    wrong = isinstance(tags, str) or not isinstance(tags, Iterable)
+    found = [] if wrong else list(tags)
+    if wrong or not all(is_name(tag) and len(tag) <= NAME_LENGTH for tag in found):
+        raise DaemonError(f"tags must be a list of names without spaces, of at most {NAME_LENGTH} characters, is {tags!r}: ['gpu']")
+    return list(dict.fromkeys(found))
 
 
 def _checked_number(number: Any) -> int:

@@ -6,7 +6,8 @@ import json
 import logging
 import traceback
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fission.errors import RemoteProtocolError
@@ -17,6 +18,7 @@ from fission.pipelines.model import Pipeline
 from fission.pipelines.offers import Offers
 from fission.pipelines.old_wire import OldWire
 from fission.pipelines.ports import Cluster, PipelineStore
+from fission.pipelines.utc import utc
 from fission.pipelines.work import Work, task_count
 from fission.project.names import did_you_mean
 from fission.protocol.pipeline_records import ENDED, RUNNING, WAITING, EndRecord, NewPipeline, PipelineRow, TaskEnd
@@ -28,6 +30,8 @@ ROWS = 1000
 #: Pipelines that one request runs again at most, and ids that are named where one is not clear. Arbitrary.
 RETRIED = 500
 NAMED = 5
+#: Pipelines whose jobs are read together; arbitrary.
+FEW = 50
 STATES = (WAITING, RUNNING, *sorted(ENDED))
 
 Say = Callable[[str, Mapping[str, Any]], None]
@@ -146,8 +150,9 @@ class Desk:
         ended, self.work.ended = self.work.ended, []
         for line in self._old.lines(ended):
             self._announce(line)
-        if ended:
-            self._say("ended", {"before": ended[0].number - 1, "ends": [_end_row(end) for end in ended]})
+        for some in _pieces(ended):
+            more = {end.pipeline: _more(end) for end in some}
+            self._say("ended", {"before": some[0].number - 1, "ends": [_end_row(end) for end in some], "more": more})
 
     # pipelines
 
@@ -279,10 +284,17 @@ class Desk:
         state = row.end.state if row.end else RUNNING if active and active.running else WAITING
         told: dict[str, Any] = {"id": row.pipeline, "order": row.order, "state": state, "accepted": row.accepted}
         told |= {"priority": row.priority, "data": json.loads(row.body).get("data")}
-        told |= {"ended": None, "duration": None, "error": None}
+        told |= {"ended": None, "duration": None, "error": None, "accepted utc": utc(row.accepted), "ended utc": None}
+        told["waits for"] = self._waits_for(active) if active else []
         if row.end is not None:
             told |= {"ended": row.end.at, "duration": row.end.duration, "error": _error_of(row.end)}
+            told["ended utc"] = utc(row.end.at)
         return told
+
+    def _waits_for(self, active: Active) -> list[str]:
+        """What the pipeline's jobs wait for and no Broker has; empty: all of them can run."""
+        wanted = {(active.jobs[job]["worker_name"], active.jobs[job].get("tag") or "") for job in active.attempts}
+        return [_missing(worker, tag) for worker, tag in sorted(wanted) if tag and not self._cluster.can_run(worker, tag)]
 
     def _show(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         row = self._row(message)
@@ -301,11 +313,13 @@ class Desk:
             told |= {"node": record.node if record else "", "after": pipeline.after[number]}
             told |= {"error": record.error if record else "", "traceback": record.traceback if record else ""}
             elsewhere = (row.pipeline, number, pipeline.attempts.get(number, (0, 0.0))[0]) in self._offers.taken
-            if state == "running" and not elsewhere and job["worker_name"] not in self._cluster.workers():
+            told["tag"] = tag = job.get("tag") or ""
+            if state == "running" and not elsewhere and not self._cluster.can_run(job["worker_name"], tag):
                 told["state"] = "waiting"
-                told["error"] = told["error"] or f"waits for a Broker with the worker {job['worker_name']!r}"
+                told["error"] = told["error"] or _missing(job["worker_name"], tag)
             jobs.append(told)
-        return {"answer": "ok", **self._summary(row), "jobs": jobs}
+        results = {"results": pipeline.results()} if row.end is not None else {}
+        return {"answer": "ok", **self._summary(row), **results, "jobs": jobs}
 
     def _ended_since(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         number = take(message, "number", int, -1)
@@ -313,12 +327,24 @@ class Desk:
             return {"answer": "ok", "number": self._store.last_end(), "ends": []}
         ends: list[list[Any]] = []
         size = 0
-        for end in self._store.ended_since(number, ROWS):
-            size += len(end.error) + 200
+        more: dict[str, Any] = {}
+        for end in self._with_results(self._store.ended_since(number, ROWS)):
+            size += len(end.error) + 300
+            size += sum(len(json.dumps(result)) for result in end.results)
             if ends and size > LIMIT // 2:
                 break
             ends.append(_end_row(end))
-        return {"answer": "ok", "number": self._store.last_end(), "ends": ends}
+            more[end.pipeline] = _more(end)
+        return {"answer": "ok", "number": self._store.last_end(), "ends": ends, "more": more}
+
+    def _with_results(self, ends: Sequence[EndRecord]) -> Iterator[EndRecord]:
+        """The same with what their last jobs returned, read some at a time: most callers want few."""
+        for begin in range(0, len(ends), FEW):
+            names = [end.pipeline for end in ends[begin : begin + FEW]]
+            rows, records = self._store.rows(names), self._store.jobs(names)
+            for end in ends[begin : begin + FEW]:
+                results = Active.of(rows[end.pipeline], records.get(end.pipeline, [])).results()
+                yield replace(end, results=tuple(results))
 
     # the others
 
@@ -332,7 +358,18 @@ class Desk:
             "running": task_count(list(work.active.values())),
         }
         told["held"] = [len(helper.holds) for name, helper in work.helpers.items() if name != work.own]
+        told |= {"tags": dict(self._cluster.tags()), "missing tags": self._missing_tags()}
         return {"answer": "ok", **self._about, **told, "workers": dict(self._cluster.workers())}
+
+    def _missing_tags(self) -> dict[str, int]:
+        """Tags that jobs wait for and no Broker has, with the number of the jobs."""
+        there, found = self._cluster.tags(), dict[str, int]()
+        for active in self.work.active.values():
+            for job in active.attempts:
+                tag = active.jobs[job].get("tag")
+                if tag and tag not in there:
+                    found[tag] = found.get(tag, 0) + 1
+        return found
 
     def _pulse(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         self.work.pulse(message, now)
@@ -340,6 +377,29 @@ class Desk:
 
     def _process_ended(self, message: Mapping[str, Any], now: float) -> Mapping[str, Any]:
         return {"answer": "ok", "its job": self.work.process_ended(message, now)}
+
+
+def _missing(worker: str, tag: str) -> str:
+    return f"waits for a Broker with the worker {worker!r}" + (f" and the tag {tag!r}" if tag else "")
+
+
+def _more(end: EndRecord) -> dict[str, Any]:
+    return {"ended utc": utc(end.at), "results": list(end.results)}
+
+
+def _pieces(ended: Sequence[EndRecord]) -> Iterator[list[EndRecord]]:
+    """Ends in the same order, as many as fit into a message."""
+    piece: list[EndRecord] = []
+    size = 0
+    for end in ended:
+        length = len(end.error) + 300 + (sum(len(json.dumps(result)) for result in end.results) if end.results else 0)
+        if piece and size + length > LIMIT // 2:
+            yield piece
+            piece, size = [], 0
+        piece.append(end)
+        size += length
+    if piece:
+        yield piece
 
 
 def _error_of(end: EndRecord) -> Any:

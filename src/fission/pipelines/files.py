@@ -28,7 +28,7 @@ from fission.project.names import did_you_mean, shown
 T = TypeVar("T")
 
 FIELDS = {"graph", "data", "jobs", "priority"}
-JOB_FIELDS = {"worker", "data", "retries", "timeout"}
+JOB_FIELDS = {"worker", "data", "retries", "timeout", "tag"}
 
 
 def read_pipelines(path: Path) -> list[Pipeline]:
@@ -145,12 +145,12 @@ def _job(name: str, said: Any) -> Job:
     faults = list(_unknown(name, said))
     worker = said.get("worker", name)
     if _try(lambda: Job(worker), faults) is not None:  # each by itself, so that all that is wrong is found
-        for field in ("data", "retries", "timeout"):
+        for field in ("data", "retries", "timeout", "tag"):
             if field in said:
                 _try(lambda field=field: Job(worker, **{field: said[field]}), faults)  # type: ignore[misc]
     if faults:
         raise PipelineError("\n".join(faults))
-    return Job(worker, said.get("data"), said.get("retries", 0), said.get("timeout"))
+    return Job(worker, said.get("data"), said.get("retries", 0), said.get("timeout"), tag=said.get("tag"))
 
 
 def _unknown(name: str, said: Mapping[Any, Any]) -> Iterable[str]:

@@ -10,7 +10,10 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from fission.pipelines.errors import DaemonError, StoreRaised
+from fission.pipelines.executables import executable_worker
+from fission.pipelines.limits import DATA_DEPTH, deeper_than
 from fission.pipelines.slots import Slots
+from fission.protocol.pipeline_records import RESULT_LIMIT
 
 
 def load_workers(name: str) -> tuple[ModuleType, dict[str, type]]:
@@ -42,6 +45,46 @@ def load_workers(name: str) -> tuple[ModuleType, dict[str, type]]:
             raise DaemonError(f"{name}.__all__ names {one!r}, which must be a class with requires and process(data), is {worker!r}")
         found[one] = worker
     return module, found
+
+
+def load_all_workers(workers: Any, executables: Mapping[str, Any]) -> dict[str, type]:
+    """The workers of a Broker by name: of all its modules, and its programs.
+
+    Args:
+        workers: the name of a module, or a list of them.
+        executables: by name, as `executable_worker` takes them.
+
+    Raises:
+        DaemonError: a module or a program cannot be used, or a name is there twice; all faults, one a line.
+    """
+    modules = [workers] if isinstance(workers, str) else workers
+    if not isinstance(modules, (list, tuple)) or not (modules or executables):
+        raise DaemonError(
+            f"workers must be the name of a module or a list of them, is {workers!r}: 'workers', or ['workers', 'more_workers']"
+        )
+    found: dict[str, type] = {}
+    sources: dict[str, str] = {}
+    faults: list[str] = []
+
+    def add(name: str, worker: type, source: str) -> None:
+        if found.setdefault(name, worker) is not worker:
+            faults.append(f"worker {name!r} must be there once, but is in {sources[name]} and {source}: rename one")
+        sources.setdefault(name, source)
+
+    for module in dict.fromkeys(map(str, modules)) if all(isinstance(one, str) for one in modules) else modules:
+        try:
+            for name, worker in load_workers(module)[1].items():
+                add(name, worker, f"module {module!r}")
+        except DaemonError as error:
+            faults.append(str(error))
+    for name, said in executables.items():
+        try:
+            add(name, executable_worker(name, said), "the executables")
+        except DaemonError as error:
+            faults.append(str(error))
+    if faults:
+        raise DaemonError("\n".join(faults))
+    return found
 
 
 def load_class(name: str) -> Any:
@@ -102,8 +145,8 @@ class JobRunner:
         self._store: Any = None
         self._made: dict[str, Any] = {}
 
-    def __call__(self, body: str) -> tuple[str, str] | None:
-        """Runs the job of this body; returns None, or (error, traceback)."""
+    def __call__(self, body: str) -> tuple[str, str] | str | None:
+        """Runs the job of this body; returns None, JSON of the result if that is to be kept, or (error, traceback)."""
         self._slots.begin(self._slot, body)
         try:
             job = json.loads(body)
@@ -116,13 +159,27 @@ class JobRunner:
             info = {"worker": name, "worker_requires": getattr(worker, "requires", ()), "data": job["data"], "job id": job["id"]}
             given = self._store.retrieve(dict(info))
             result = worker.process(given)
+            kept = result_text(result) if job.get("last") is True else None
             self._store.save({**info, "worker_result": result})
         except BaseException as error:  # SystemExit and the like, too: a job must not end its process
             line, text = error_texts(error, __file__)
             return self._scrub(line), self._scrub(text)
         finally:
             self._slots.end(self._slot)
-        return None
+        return kept
+
+
+def result_text(result: Any) -> str:
+    """JSON of what the caller gets of a worker's result: ``value``, or ``omitted`` with the reason."""
+    try:
+        text = json.dumps({"value": result}, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return json.dumps({"omitted": "it is not of JSON's types"})
+    if len(text) > RESULT_LIMIT:
+        return json.dumps({"omitted": f"it has {len(text)} characters of JSON, more than {RESULT_LIMIT}"})
+    if deeper_than(DATA_DEPTH, result):
+        return json.dumps({"omitted": f"it is nested more than {DATA_DEPTH} levels deep"})
+    return text
 
 
 def error_texts(error: BaseException, ours: str) -> tuple[str, str]:

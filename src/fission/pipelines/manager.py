@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 import uuid
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fission.errors import RemoteProtocolError, UserError
-from fission.pipelines.answers import ended_rows
+from fission.pipelines.answers import ended_rows, results_of
 from fission.pipelines.daemon import ask, protect_with, read_keys
 from fission.pipelines.errors import DaemonError, KeysRefused, PipelineError, RouterAnswer, RouterUnreachable
 from fission.pipelines.messages import LIMIT, decode, encode, take
@@ -234,7 +235,7 @@ class PipelineManager:
             if before > self._number:
                 self._catch_up()  # a message was lost
             else:
-                self._take(ends)
+                self._take(ends, message)
         known = self._number
         if self._open and time.monotonic() - self._asked > ASK_S:
             self._catch_up()
@@ -252,11 +253,11 @@ class PipelineManager:
                 ends = ended_rows(answer)
             except RemoteProtocolError as error:
                 raise RouterAnswer(f"what answers at {self._api} is no Router: {error}") from None
-            self._take(ends)
+            self._take(ends, answer)
             if not ends:
                 return
 
-    def _take(self, ends: Iterable[Any]) -> None:
+    def _take(self, ends: Iterable[Any], message: Mapping[str, Any]) -> None:
         for name, state, duration, number, error in ends:
             if number <= self._number:
                 continue
@@ -266,6 +267,8 @@ class PipelineManager:
                 continue  # somebody else's
             pipeline.finished, pipeline.duration = True, duration
             pipeline.error = error
+            with contextlib.suppress(RemoteProtocolError):  # the end counts without them
+                pipeline.results = results_of(message, name)
             self._finished += 1
             if state != "finished":
                 self._failed += 1

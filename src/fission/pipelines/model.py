@@ -43,22 +43,26 @@ class Job:
         data: what the store gets for it; None: the pipeline's data.
         retries: how often it is run again after it raised.
         timeout: seconds after which its process is killed; None: never.
+        tag: only a Broker with this tag runs it; None: any.
     """
 
-    def __init__(self, worker_name: str, data: Data = None, retries: int = 0, timeout: float | None = None) -> None:
+    def __init__(
+        self, worker_name: str, data: Data = None, retries: int = 0, timeout: float | None = None, *, tag: str | None = None
+    ) -> None:
         """Args: as the attributes.
 
         Raises:
             PipelineError: one of them cannot be.
         """
-        _check_job(worker_name, retries, timeout)
+        _check_job(worker_name, retries, timeout, tag)
         self.worker_name = worker_name
         self.data = checked_data(data, f"the data of Job({worker_name!r})")
         self.retries = retries
         self.timeout = timeout
+        self.tag = tag
 
     def __repr__(self) -> str:
-        rest = {"data": (self.data, None), "retries": (self.retries, 0), "timeout": (self.timeout, None)}
+        rest = {"data": (self.data, None), "retries": (self.retries, 0), "timeout": (self.timeout, None), "tag": (self.tag, None)}
         words = [f", {name}={value!r}" for name, (value, default) in rest.items() if value != default]
         return f"Job({self.worker_name!r}{''.join(words)})"
 
@@ -81,6 +85,8 @@ class Job:
             found["retries"] = self.retries
         if self.timeout is not None:
             found["timeout"] = self.timeout
+        if self.tag is not None:
+            found["tag"] = self.tag
         return found
 
     @classmethod
@@ -90,16 +96,16 @@ class Job:
         Raises:
             PipelineError: ``worker_name`` is missing, or something has an unknown name or cannot be.
         """
-        fields = fields_of(information, "a job", {"worker_name", "data", "retries", "timeout"})
+        fields = fields_of(information, "a job", {"worker_name", "data", "retries", "timeout", "tag"})
         if "worker_name" not in fields:
             raise PipelineError(f"a job must have a worker_name, is {_shown(information)}")
         data = fields.get("data")
         if data is not None and not isinstance(data, Mapping):
             data = fields_of(data, "a job's data", None)
-        return cls(fields["worker_name"], data, fields.get("retries", 0), fields.get("timeout"))
+        return cls(fields["worker_name"], data, fields.get("retries", 0), fields.get("timeout"), tag=fields.get("tag"))
 
 
-def _check_job(worker_name: Any, retries: Any, timeout: Any) -> None:
+def _check_job(worker_name: Any, retries: Any, timeout: Any, tag: Any) -> None:
     if not is_name(worker_name):
         raise PipelineError(f"a job's worker name must be the name of a class, is {_shown(worker_name)}; a name has no spaces")
     if len(worker_name) > NAME_LENGTH:
@@ -113,6 +119,8 @@ def _check_job(worker_name: Any, retries: Any, timeout: Any) -> None:
         raise PipelineError(
             f"{worker_name}: timeout must be a number of seconds above 0, at most {LONGEST_S:g}, or None, is {_shown(timeout)}"
         )
+    if tag is not None and (not is_name(tag) or len(tag) > NAME_LENGTH):
+        raise PipelineError(f"{worker_name}: tag must be a name without spaces, of at most {NAME_LENGTH} characters, is {_shown(tag)}")
 
 
 def _check_priority(priority: Any) -> None:
@@ -150,6 +158,8 @@ class Pipeline:
         started_at: seconds since the epoch; None before.
         finished: whether it is over, well or not.
         duration: seconds from its acceptance to its end; None before.
+        results: what the last jobs (those that no other one comes after) returned, in the order of `jobs`: dicts with ``worker``,
+            ``job id`` and ``value``, or ``omitted``, the reason for none. At most 64 KiB of JSON in all; empty before the end.
         error: None, or of the job that failed first: ``worker``, ``error`` (one line), ``traceback``, ``data``, ``job id``.
     """
 
@@ -195,10 +205,18 @@ class Pipeline:
         self.finished = False
         self.duration: float | None = None
         self.error: dict[str, Any] | None = None
+        self.results: list[dict[str, Any]] = []
+
+    @property
+    def result(self) -> Any:
+        """What the last job returned; a list, if there are several last jobs; None before the end and in place of what was omitted."""
+        values = [one.get("value") for one in self.results]
+        behind = {before for after in self._after for before in after}
+        return values if len(self.jobs) - len(behind) > 1 else values[0] if values else None
 
     def _with_data(self, job: Job) -> Job:
         """A copy: the same Job may be written into many pipelines, each with its data."""
-        found = Job(job.worker_name, None, job.retries, job.timeout)
+        found = Job(job.worker_name, None, job.retries, job.timeout, tag=job.tag)
         found.data = self.data if job.data is None else job.data  # both are checked; thousands of jobs may share what is large
         return found
 

@@ -14,6 +14,7 @@ import psutil
 
 from fission.pipelines.errors import StoreRaised
 from fission.pipelines.slots import CurrentJob
+from fission.pipelines.utc import utc
 
 #: Seconds in which the machine is looked at; the thread that does so has time.
 _LOOK_S = 0.1
@@ -95,7 +96,13 @@ class Monitor:
             mine = self._processes.data(os.getpid(), "broker") or {}
             mine |= {"number of workers": self._number, "active workers": sum(doing is not None for _, doing in running)}
             others = [self._processes.data(pid, "worker", doing) for pid, doing in running]
-            data = {"host": host_data(self._ip), "timestamp": time.time(), "processes": [mine, *(one for one in others if one)]}
+            now = time.time()
+            data = {
+                "host": host_data(self._ip),
+                "timestamp": now,
+                "timestamp utc": utc(now),
+                "processes": [mine, *(one for one in others if one)],
+            }
             store.save_monitoring(data)
         except Exception as error:  # the user's store; the next time it may do
             how = str(error.args[0]) if isinstance(error, StoreRaised) else repr(error)
@@ -129,6 +136,7 @@ class Processes:
                     "resident memory": memory.rss,
                     "virtual memory": memory.vms,
                     "started at": process.create_time(),
+                    "started at utc": utc(process.create_time()),
                 }
                 if first:
                     times = process.cpu_times()

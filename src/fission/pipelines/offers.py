@@ -123,6 +123,8 @@ class Offers:
             return
         here = self._cluster.workers()
         for task in tasks:
+            if task.tag:  # such a broker says nothing of tags
+                continue
             self._open[key_of(task)] = task
             heapq.heappush(self._by_worker.setdefault(task.worker, []), (-task.priority, next(self._turns), key_of(task)))
             self.fresh = self.fresh or task.worker not in here
@@ -139,6 +141,14 @@ class Offers:
     def workers(self) -> Mapping[str, int]:
         """As `Cluster.workers`."""
         return self._cluster.workers()
+
+    def tags(self) -> Mapping[str, int]:
+        """As `Cluster.tags`."""
+        return self._cluster.tags()
+
+    def can_run(self, worker: str, tag: str) -> bool:
+        """As `Cluster.can_run`."""
+        return self._cluster.can_run(worker, tag)
 
     def processes(self) -> int:
         """As `Cluster.processes`."""

@@ -102,6 +102,14 @@ class Cluster(Protocol):
         """Names of workers that can be run now, with the number of processes that have them."""
         ...
 
+    def tags(self) -> Mapping[str, int]:
+        """Tags of Brokers that are there, with the number of processes that have them."""
+        ...
+
+    def can_run(self, worker: str, tag: str) -> bool:
+        """Whether a process has the worker and, if it is not empty, the tag."""
+        ...
+
     def processes(self) -> int:
         """Number of worker processes that are there."""
         ...

@@ -63,7 +63,7 @@ class Router:
         self._api = _address(api_host_port, "api_host_port")
         self._broadcast = _address(broadcast_host_port, "broadcast_host_port")
         self._host = "0.0.0.0" if api_host_port[0] == "*" else api_host_port[0]
-        self._config = _checked_config(config)
+        self._config = checked_config(config)
         self._state = state if state is not None else f"router-{api_host_port[1]}.sqlite"
         self._shown = f"the database {self._state}" if "://" not in self._state else "the database"  # a URL may have a password in it
         self._scheduler_port = scheduler_port
@@ -240,7 +240,12 @@ def _address(host_port: Any, name: str) -> str:
     return f"tcp://{host_port[0]}:{host_port[1]}"
 
 
-def _checked_config(config: Any) -> dict[str, Any]:
+def checked_config(config: Any) -> dict[str, Any]:
+    """The config of a Router with its defaults, of JSON's types.
+
+    Raises:
+        DaemonError: something of it cannot be.
+    """
     if not isinstance(config, Mapping):
         raise DaemonError(f"config must be a dict, is {config!r}: {{'store': {{...}}, 'monitoring interval': 60}}")
     found = {"store": {}, "monitoring interval": MONITORING_S, **config}

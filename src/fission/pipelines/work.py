@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fission.errors import RemoteProtocolError
@@ -145,7 +146,8 @@ class Work:
             self.helpers[active.holder].holds.discard(active.pipeline)
         if active.single and (last := active.records.get(0)) is not None:
             self.single_durations[active.pipeline] = last.duration if active.told_duration is None else active.told_duration
-        self._ends.append(end_record(active.pipeline, state, wall, active.accepted, told))
+        ended = end_record(active.pipeline, state, wall, active.accepted, told)
+        self._ends.append(replace(ended, results=tuple(active.results())))
 
     def cancel(self, pipeline: str, accepted: float, wall: float) -> list[str]:
         """Ends a pipeline that is not over; returns the ids of its jobs that run."""
@@ -248,7 +250,10 @@ class Work:
             self._cluster.forget([(end.pipeline, end.job, attempt)])
         active.attempts.pop(end.job, None)
         before = active.records.get(end.job)
-        self._record(active, JobRecord(end.pipeline, end.job, FINISHED, (before.tries if before else 0) + 1, end.duration, end.node))
+        self._record(
+            active,
+            JobRecord(end.pipeline, end.job, FINISHED, (before.tries if before else 0) + 1, end.duration, end.node, result=end.result),
+        )
         self._tell(active, end, "finished")
 
     def _raised(self, active: Active, end: TaskEnd, *, hopeless: bool = False) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 #: States of a pipeline, as they are kept and shown.
 WAITING, RUNNING, FINISHED, FAILED, CANCELLED = "waiting", "running", "finished", "failed", "cancelled"
 ENDED = frozenset({FINISHED, FAILED, CANCELLED})
+#: Characters of the JSON of what the last jobs of a pipeline returned, at most; arbitrary: what is larger belongs into the store.
+RESULT_LIMIT = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class JobRecord:
         node: where that was.
         error: one line of the last bad end; empty if it was good.
         traceback: of it.
+        result: JSON of what its worker returned, if no job comes after it; empty: nothing, or it is too large.
     """
 
     pipeline: str
@@ -48,6 +52,7 @@ class JobRecord:
     node: str = ""
     error: str = ""
     traceback: str = ""
+    result: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class EndRecord:
         duration: seconds since it was accepted.
         number: grows with every end; a retried pipeline gets another one.
         error: JSON of what is told of the failed job; empty if there is none.
+        results: what the last jobs returned, as `results_of` gives it; kept with the jobs.
     """
 
     pipeline: str
@@ -69,6 +75,7 @@ class EndRecord:
     duration: float
     number: int = 0
     error: str = ""
+    results: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,7 @@ class Task:
         worker: name of its worker.
         body: JSON for the worker's process: ``id``, ``worker``, ``data``, ``timeout``, ``attempt``.
         priority: among the tasks that wait for a process, those with a larger one run earlier.
+        tag: that the process's Broker must have; empty: any.
     """
 
     pipeline: str
@@ -109,6 +117,7 @@ class Task:
     worker: str
     body: str
     priority: int = 0
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +131,7 @@ class TaskEnd:
         duration: seconds.
         error, traceback: of what was raised.
         process: address of the process that was lost.
+        result: JSON of what its worker returned; empty: nothing is to be kept of it.
     """
 
     pipeline: str
@@ -133,3 +143,4 @@ class TaskEnd:
     error: str = ""
     traceback: str = ""
     process: str = ""
+    result: str = ""

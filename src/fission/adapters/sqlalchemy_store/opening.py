@@ -73,6 +73,7 @@ JOBS = Table(
     Column("node", Text, nullable=False),
     Column("error", Text, nullable=False),
     Column("traceback", Text, nullable=False),
+    Column("result", Text, nullable=False, server_default=""),
     CheckConstraint("state in ('finished', 'raised', 'failed')", name="fission_jobs_states"),
 )
 WORKERS = Table("fission_workers", META, Column("name", String(200), primary_key=True))
@@ -80,7 +81,7 @@ ROUTERS = Table(
     "fission_routers", META, Column("id", Integer, primary_key=True, autoincrement=False), Column("starts", BIG, nullable=False)
 )
 #: Columns that databases of earlier versions do not have.
-ADDED = (PIPELINES.c.priority, PIPELINES.c.checksum)
+ADDED = (PIPELINES.c.priority, PIPELINES.c.checksum, JOBS.c.result)
 #: The server's lock of the one Router; arbitrary.
 LOCK = 0x66697373
 #: Seconds in which the server notices that the last Router's connection is gone; arbitrary.
@@ -262,12 +263,12 @@ class Database:
 
 def _make_tables(connection: Connection) -> None:
     META.create_all(connection)
-    known = {column["name"] for column in inspect(connection).get_columns(PIPELINES.name)}
     for column in ADDED:
-        if column.name not in known:
+        if column.name not in {one["name"] for one in inspect(connection).get_columns(column.table.name)}:
             kind = column.type.compile(connection.dialect)
-            rest = "" if column.nullable else " DEFAULT 0 NOT NULL"
-            connection.execute(text(f"ALTER TABLE {PIPELINES.name} ADD COLUMN {column.name} {kind}{rest}"))
+            default = "''" if isinstance(column.type, Text) else "0"
+            rest = "" if column.nullable else f" DEFAULT {default} NOT NULL"
+            connection.execute(text(f"ALTER TABLE {column.table.name} ADD COLUMN {column.name} {kind}{rest}"))
     connection.commit()
 
 

@@ -196,7 +196,7 @@ class SqlPipelines:
                 continue
             open_ones.discard(end.pipeline)
             last += 1
-            found.append(EndRecord(end.pipeline, end.state, end.at, end.duration, last, _plain(end.error)))
+            found.append(EndRecord(end.pipeline, end.state, end.at, end.duration, last, _plain(end.error), end.results))
             rows.append(
                 {
                     "id_": end.pipeline,

@@ -184,7 +184,14 @@ def list_(states: tuple[str, ...], limit: int, before: int | None, api: str, key
         _echo_json(found)
         return
     rows = [
-        [row["id"], row["state"], _when(row["accepted"]), _seconds(row["duration"]), _data(row["data"]), _short(row["error"])]
+        [
+            row["id"],
+            row["state"],
+            _when(row["accepted"]),
+            _seconds(row["duration"]),
+            _data(row["data"]),
+            _short(row["error"]) or "; ".join(row.get("waits for") or ()),
+        ]
         for row in found
     ]
     _table(["id", "state", "accepted", "duration", "data", "error"], rows, "There are no pipelines.")
@@ -272,7 +279,7 @@ def _table(head: list[str], rows: list[list[str]], empty: str) -> None:
 
 
 def _when(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
 
 
 def _seconds(value: float | None) -> str:

@@ -67,8 +67,16 @@ def _broker_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="NAME=file:PATH|env:VARIABLE",
             help="An argument of the store that nobody else may know, from a file or the environment. Repeatable.",
         ),
-        click.option("--store", required=True, metavar="CLASS", help="The StoreClass, as MODULE.CLASS."),
-        click.option("--workers", required=True, metavar="MODULE", help="The module of the workers; its __all__ names them."),
+        click.option("--store", metavar="CLASS", help="The StoreClass, as MODULE.CLASS. [required]"),
+        click.option("--tag", "tags", multiple=True, metavar="NAME", help="What jobs with this tag ask for. Repeatable."),
+        click.option(
+            "--executable",
+            "executables",
+            multiple=True,
+            metavar="NAME=COMMAND",
+            help="A worker that is a program: JSON on standard input and output. COMMAND may be a JSON object. Repeatable.",
+        ),
+        click.option("--workers", multiple=True, metavar="MODULE", help="A module of workers; its __all__ names them. Repeatable."),
     ):
         command = option(command)
     return command
@@ -96,6 +104,7 @@ def up(**options: Any) -> int:
 
     interrupts.loaded()
     _here()
+    _refuse_faults(options)
     _warn_of_secrets(options["store_args"])
     number = _broker(options).number_of_workers  # what is wrong with the workers or the store is told once, here
     together = Together(
@@ -119,6 +128,7 @@ def up(**options: Any) -> int:
 @verbose_option
 def router(**options: Any) -> int:
     """The Router, until Ctrl-C: keeps pipelines, hands them out, tells what has become of them. One for a cluster."""
+    _refuse_faults(options)
     _warn_of_secrets(options["store_args"])
     return _serve(_router(options))
 
@@ -134,6 +144,7 @@ def router(**options: Any) -> int:
 def broker(**options: Any) -> int:
     """A Broker, until Ctrl-C: runs jobs in worker processes. One for each machine, or more, each with its own workers."""
     _here()
+    _refuse_faults(options)
     return _serve(_broker(options))
 
 
@@ -145,6 +156,51 @@ def broker(**options: Any) -> int:
 def pipeliner(**options: Any) -> int:
     """A Pipeliner, until Ctrl-C: decides which job runs after another one. One is enough; several share the work."""
     return _serve(_pipeliner(options))
+
+
+def _refuse_faults(options: Any) -> None:
+    """Check every argument by itself, so that all that is wrong is reported together.
+
+    Raises:
+        UserError: one line for each fault.
+    """
+    from fission.pipelines.broker import checked_tags
+    from fission.pipelines.daemon import read_keys
+    from fission.pipelines.errors import DaemonError
+    from fission.pipelines.hidden import read_secret
+    from fission.pipelines.jobs import load_all_workers, load_class
+    from fission.pipelines.router import checked_config
+
+    faults: list[str] = []
+
+    def check(function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except UserError as error:
+            faults.extend(str(error).splitlines())
+            return None
+
+    def each(function: Callable[[str], tuple[str, Any]], texts: Iterable[str]) -> dict[str, Any]:
+        return dict(pair for text in texts if (pair := check(function, text)) is not None)
+
+    check(_host_port, options["api"], "--api")
+    check(_host_port, options["broadcast"], "--broadcast")
+    check(read_keys, options["keys"])
+    store = each(_argument, options.get("store_args", ()))
+    if "interval" in options:
+        check(checked_config, {"store": store, "monitoring interval": options["interval"]})
+    if "workers" in options:
+        executables = each(_executable, options["executables"])
+        if options["workers"] or executables or not options["executables"]:
+            check(load_all_workers, list(options["workers"]), executables)
+        check(checked_tags, options["tags"])
+        each(read_secret, options["store_secrets"])
+        if options["store"] is None:
+            faults.append("--store must be given: --store MODULE.CLASS")
+        else:
+            check(load_class, options["store"])
+    if faults:
+        raise DaemonError("\n".join(dict.fromkeys(faults)))
 
 
 def _serve(daemon: Any) -> int:
@@ -182,11 +238,13 @@ def _broker(options: Any) -> Any:
         options["api"],
         options["broadcast"],
         load_class(options["store"]),
-        options["workers"],
+        list(options["workers"]),
         _logger("Broker", options),
         number_of_workers=options["number_of_workers"],
         keys=options["keys"],
         store_arguments=own,
+        executables=dict(map(_executable, options["executables"])),
+        tags=options["tags"],
     )
 
 
@@ -223,6 +281,18 @@ def _argument(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def _executable(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UserError(f"--executable must be NAME=COMMAND, is {text!r}: Count='./count --fast'")
+    if not value.lstrip().startswith("{"):
+        return name, value
+    try:
+        return name, json.loads(value)
+    except ValueError as error:
+        raise UserError(f"--executable {name} must be NAME=COMMAND or NAME=JSON, but is no JSON: {error}") from None
 
 
 def _here() -> None:
