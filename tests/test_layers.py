@@ -39,6 +39,7 @@ FLOORS = {
     "visualize": 8.5,
     "dashboard": 8,
     "provision": 8,
+    "manager": 8.5,
     "__main__": 9,
 }
 # Stricter than the floors: runtime is handed its adapters.

@@ -73,7 +73,7 @@ def test_a_level_of_the_logging_module_will_do(tmp_path: Path) -> None:
 
 
 WRONG = [
-    ("USER = ''", "USER must be the name of a user on the nodes, like 'pi', is '' (str)"),
+    ("USER = ' '", "USER must be the name of a user on the nodes, like 'pi', is ' ' (str)"),
     ("USER = 'pi; rm -r /'", "USER must be"),
     ("REMOTE_ROOT = 'fission'", "REMOTE_ROOT must be an absolute path"),
     ("REMOTE_ROOT = '/'", "give it a folder of its own, like /home/pi/fission/"),
@@ -323,7 +323,7 @@ def test_networks_import_from_each_other(tmp_path: Path) -> None:
 
 
 def test_a_simulation_does_not_look_at_what_it_does_not_need(tmp_path: Path) -> None:
-    remote = "NODES = ['nowhere.csv']\nCLIENT_IP = 3\nUSER = ''\nREMOTE_ROOT = '/'\nCLUSTER = 1\n"
+    remote = "NODES = ['nowhere.csv']\nCLIENT_IP = 3\nUSER = ' '\nREMOTE_ROOT = '/'\nCLUSTER = 1\n"
     network = loaded(tmp_path, HEAD + PAIR + remote, simulation=True)
     assert network.config.nodes == ()
     assert len(faults(tmp_path, HEAD + PAIR + remote)) == 5

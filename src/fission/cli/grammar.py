@@ -136,7 +136,7 @@ class NetworkCommands(_Group):
             if not _wants_help(rest) and not ctx.resilient_parsing:
                 raise UserError(f"{word!r} is a command without a network: {' '.join([session.prog, word, *rest])}")
             return word, entry.load(), rest
-        if entry.scope == "network" and not _wants_help(rest) and not ctx.resilient_parsing:
+        if entry.scope == "network" and not session.config_module and not _wants_help(rest) and not ctx.resilient_parsing:
             from fission.project.finding import require_network
 
             require_network(session.root, self.network)

@@ -25,7 +25,7 @@ def load_network(session: Session, *, simulation: bool = False) -> Any:
 
     interrupts.loaded()
     with interrupts.Noticed(), prints_apart():
-        return load(session.root, session.network, simulation=simulation)
+        return load(session.root, session.network, simulation=simulation, module=session.config_module)
 
 
 def load_incomplete_network(session: Session) -> tuple[Any, Any, Any]:
@@ -34,7 +34,7 @@ def load_incomplete_network(session: Session) -> tuple[Any, Any, Any]:
 
     interrupts.loaded()
     with interrupts.Noticed(), prints_apart():
-        return load_incomplete(session.root, session.network)
+        return load_incomplete(session.root, session.network, module=session.config_module)
 
 
 @contextlib.contextmanager

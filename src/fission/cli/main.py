@@ -55,7 +55,7 @@ def _debug() -> int:
         words = translated(sys.argv[1:], session)
         return run_line(words, session) if words else 0
     except BaseException as error:
-        return _told(error)
+        return told(error)
 
 
 def manage(manage_py_path: str | Path, argv: Sequence[str] | None = None) -> NoReturn:
@@ -71,21 +71,22 @@ def manage(manage_py_path: str | Path, argv: Sequence[str] | None = None) -> NoR
     _exit(main(argv, prog="python3 manage.py", project=Path(manage_py_path).resolve().parent))
 
 
-def main(argv: Sequence[str] | None = None, *, prog: str = "fission", project: Path | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, prog: str = "fission", project: Path | None = None, config_module: str = "") -> int:
     """Runs one command line and returns its exit code; never raises, writes messages to stderr.
 
     Args:
         argv: the words; default: those of this process.
         prog: what was typed before them, for messages.
         project: the project's folder; default: the one that the current folder lies in.
+        config_module: the module that has the settings; default: NETWORK.config.
     """
     try:
         _open_closed_streams()
         from fission.cli.table import Session
 
-        return run_line(list(sys.argv[1:] if argv is None else argv), Session(prog, project=project))
+        return run_line(list(sys.argv[1:] if argv is None else argv), Session(prog, project=project, config_module=config_module))
     except BaseException as error:
-        return _told(error)
+        return told(error)
 
 
 def run_line(words: Sequence[str], session: Session) -> int:
@@ -98,7 +99,7 @@ def run_line(words: Sequence[str], session: Session) -> int:
         return result if isinstance(result, int) else 0
     except BaseException as error:
         try:
-            return _told(error)
+            return told(error)
         except OSError:  # stderr cannot be written either: there is nobody left to tell
             _give_up_stdout()
             return 1
@@ -130,8 +131,8 @@ def _give_up_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _told(error: BaseException) -> int:
-    """Writes what is to be said about *error* and returns the exit code."""
+def told(error: BaseException) -> int:
+    """Writes what is to be said about *error* to stderr and returns the exit code."""
     import traceback
 
     import click

@@ -87,11 +87,14 @@ class Session:
     Attributes:
         prog: what was typed to get here, for messages.
         network: the name before the command; empty for commands without one.
+        project: its folder, if it is known before it is looked for.
+        config_module: the module that has the settings, if it is not NETWORK.config (a manage.py of MARVELO says so).
     """
 
     prog: str
     network: str = ""
     project: Path | None = None
+    config_module: str = ""
 
     @property
     def root(self) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fission import durable
+from fission.client.elsewhere import noted
 from fission.client.event_log import EVENTS
 from fission.client.run_folders import current
 from fission.errors import UserError
@@ -64,19 +65,24 @@ def write_ending(folder: Path, exit_code: int, reason: str, lines: Sequence[str]
 def last_run(network: Path) -> LastRun | None:
     """Return the last run of the network in a folder, which does not run; None if there is none."""
     runs = []
-    for run in (network / "simulation", current(network)):
+    other = noted(network)
+    for run in (network / "simulation", current(network), *([other] if other is not None else [])):
         with contextlib.suppress(OSError):
             runs.append(((run / EVENTS).stat().st_mtime, run.resolve()))
     if not runs:
         return None
     folder = max(runs)[1]
-    simulated = folder.name == "simulation"
-    resumable = not simulated and not _finished(folder)
+    resumable = not _simulated(network, folder) and not _finished(folder)
     try:
         ending = durable.read_json(folder / ENDING_FILE)
         return LastRun(folder, int(ending["exit_code"]), str(ending["reason"]), list(ending["lines"]), resumable)
     except (durable.DamagedFileError, OSError, KeyError, TypeError, ValueError):
         return LastRun(folder, None, "", [], resumable)
+
+
+def _simulated(network: Path, folder: Path) -> bool:
+    other = noted(network)
+    return folder.name == "simulation" or (other is not None and folder == other.resolve())
 
 
 def not_running(network: Path) -> NotRunningError:
@@ -92,7 +98,7 @@ def not_running(network: Path) -> NotRunningError:
         how = f"its last run ({where}) ended with exit code {last.exit_code}: {last.reason}"
     if last.resumable:
         return NotRunningError(f"{text}; {how}; continue it: fission {name} run --resume", last)
-    again = "simulate" if last.folder.name == "simulation" else "run"
+    again = "simulate" if _simulated(network, last.folder) else "run"
     return NotRunningError(f"{text}; {how}; start it again: fission {name} {again}", last)
 
 

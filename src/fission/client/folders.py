@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from fission.client.elsewhere import INFO_FILE, LOCK_FILE, note
 from fission.core.base import BaseJob
 from fission.durable import LogFile
 from fission.errors import UserError
@@ -22,13 +23,13 @@ from fission.project.shipping import copy_dependencies
 log = logging.getLogger("fission.client")
 
 
-#: Held by the client that runs the network; only its owner can open it, so no other user can lock it.
-LOCK_FILE = ".fission-lock"
-
-
 @contextlib.contextmanager
-def alone(loaded: LoadedNetwork) -> Iterator[None]:
+def alone(loaded: LoadedNetwork, elsewhere: Path | None = None) -> Iterator[None]:
     """Keep other clients from running the network inside the with-block: they would empty the folders of our jobs.
+
+    Args:
+        loaded: the network.
+        elsewhere: the folder of the run, if it is not where other terminals look for it.
 
     Raises:
         UserError: another client runs it, or its lock belongs to another user.
@@ -51,6 +52,7 @@ def alone(loaded: LoadedNetwork) -> Iterator[None]:
             ) from None
         except OSError:
             pass  # a file system without locks, where nobody is warned
+        note(descriptor, elsewhere)
         yield
     finally:
         os.close(descriptor)  # which gives the lock back, as the end of this process would
@@ -93,7 +95,7 @@ def fill_folder(loaded: LoadedNetwork, folder: Path) -> None:
             own.mkdir()
             copy_dependencies(job, loaded.root, own)
         lines.append(_info(job))
-    (folder / "info.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / INFO_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _info(job: BaseJob) -> str:

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from fission.client.elsewhere import noted
 from fission.client.endings import not_running
 from fission.client.run_folders import current
 from fission.errors import EXIT_FAILED, UserError
@@ -258,4 +259,5 @@ def _address(folder: Path) -> str:
 
 def looked_at(folder: Path) -> list[Path]:
     """The folders of a network in which `RUNNING_FILE` is looked for."""
-    return [folder / "simulation", current(folder)]
+    other = noted(folder)
+    return [folder / "simulation", current(folder), *([other] if other is not None else [])]

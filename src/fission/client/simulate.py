@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import Awaitable, Sequence
+from pathlib import Path
 
 from fission.adapters.descriptors import raise_limit
 from fission.adapters.local_engine import LocalEngine
 from fission.adapters.run_folder import make_run_folder
 from fission.client.bundles import groups_of
 from fission.client.conductor import Conductor
+from fission.client.elsewhere import held
 from fission.client.faults import Chaos, Fault, Saboteur, check_faults
-from fission.client.folders import alone
+from fission.client.folders import alone, fill_folder
 from fission.client.one_run import CLIENT, OneRun
 from fission.client.signals import Signals
 from fission.client.summary import Summary
 from fission.core.nodes import NodeInfo
+from fission.errors import UserError
 from fission.ports import Engine, Observer
 from fission.project.config import LoadedNetwork
 from fission.project.foresight import check_descriptors
@@ -31,11 +35,12 @@ def simulate(
     nodes: int = 0,
     faults: Sequence[Fault] = (),
     chaos: Chaos | None = None,
+    folder: Path | None = None,
 ) -> Summary:
     """Run the network on this machine until it ends, fails, ``duration`` is over or a signal comes. Blocks.
 
-    Every job gets the empty folder ``NETWORK/simulation/<job id>`` (with its DEPENDENCIES) and a process. Afterwards no process,
-    socket or shared memory is left. Must be called in the main thread, because it takes SIGINT and SIGTERM meanwhile.
+    Every job gets a process and the empty folder ``NETWORK/simulation/<job id>`` (or ``FOLDER/<job id>``) with DEPENDENCIES. Afterwards
+    no process, socket or shared memory is left. Must be called in the main thread, because it takes SIGINT and SIGTERM meanwhile.
 
     Args:
         loaded: the network.
@@ -45,6 +50,8 @@ def simulate(
         nodes: how many virtual nodes the jobs are spread over, named 1 to N; local jobs stay on the client. 0: none.
         faults: what is to be lost, and when.
         chaos: random faults besides.
+        folder: where the jobs work in place of ``NETWORK/simulation``, which is emptied; here only the folders of jobs and what an earlier
+            simulation has made are removed, and all else stays.
 
     Raises:
         DefinitionError: something of a job cannot be sent to its process; nothing was started.
@@ -56,10 +63,15 @@ def simulate(
     check_faults(faults, names, sorted(loaded.network.jobs))
     check_descriptors(loaded)
     raise_limit()
-    with Signals() as signals, alone(loaded):
+    elsewhere = folder.resolve() if folder is not None else None
+    usual = loaded.folder / "simulation"
+    if elsewhere == usual.resolve():
+        elsewhere = None
+    with Signals() as signals, alone(loaded, elsewhere), held(elsewhere, loaded.network.jobs) if elsewhere else contextlib.nullcontext():
         run_folder = make_run_folder()
         try:
-            run = _Simulation(loaded, run_folder, observer or Observer(), stdin, names, faults, chaos)
+            run = _Simulation(loaded, elsewhere or usual, run_folder, observer or Observer(), stdin, names, faults, chaos)
+            run.elsewhere = elsewhere is not None
             return asyncio.run(run.main(duration, signals))
         finally:
             signals.forget()
@@ -67,11 +79,18 @@ def simulate(
 
 
 class _Simulation(OneRun):
-    """One run of a network on virtual nodes."""
+    """One run of a network on virtual nodes.
+
+    Attributes:
+        elsewhere: its folder is the user's and is ready.
+    """
+
+    elsewhere = False
 
     def __init__(
         self,
         loaded: LoadedNetwork,
+        folder: Path,
         run_folder: str,
         observer: Observer,
         stdin: bool,
@@ -79,7 +98,7 @@ class _Simulation(OneRun):
         faults: Sequence[Fault],
         chaos: Chaos | None,
     ) -> None:
-        super().__init__(loaded, loaded.folder / "simulation", run_folder, observer, stdin)
+        super().__init__(loaded, folder, run_folder, observer, stdin)
         self._virtual, self._faults, self._chaos = virtual, faults, chaos
 
     def _nodes(self) -> list[NodeInfo]:
@@ -92,6 +111,15 @@ class _Simulation(OneRun):
             *(NodeInfo(name, "127.0.0.1", virtual, max_jobs=room) for name in self._virtual),
             NodeInfo(CLIENT, "127.0.0.1", client, max_jobs=room),
         ]
+
+    def _make_folders(self) -> None:
+        if not self.elsewhere:
+            super()._make_folders()
+            return
+        try:
+            fill_folder(self._loaded, self.folder)
+        except OSError as why:
+            raise UserError(f"{self.folder}, where the jobs work, cannot be written: {why}") from None
 
     def _companions(self, engine: Engine, conductor: Conductor) -> list[Awaitable[None]]:
         if not isinstance(engine, LocalEngine):

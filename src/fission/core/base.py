@@ -8,7 +8,21 @@ from __future__ import annotations
 from fission.core.base_job import BaseJob
 from fission.core.base_node import BaseGroup, BaseNode, group_names
 from fission.core.base_pipe import BasePipe, TruncatedBlock, read_exactly
-from fission.core.registry import GROUPS, JOBS, NODES, PIPES, Registry, at, collecting, current, place_of, reset, use, where
+from fission.core.registry import (
+    GROUPS,
+    JOBS,
+    NODES,
+    PIPES,
+    Registry,
+    at,
+    collecting,
+    collecting_copy,
+    current,
+    place_of,
+    reset,
+    use,
+    where,
+)
 
 __all__ = [
     "GROUPS",
@@ -23,6 +37,7 @@ __all__ = [
     "TruncatedBlock",
     "at",
     "collecting",
+    "collecting_copy",
     "current",
     "group_names",
     "place_of",

@@ -96,6 +96,9 @@ class Registry:
         self._last_job_id = 0
         self._pipe_arguments: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = {}
 
+    def _tables(self) -> tuple[dict[Any, Any], ...]:
+        return self.jobs, self.pipes, self.nodes, self.groups, self._pipe_arguments
+
     def report(self, fault: Fault) -> None:
         """Takes a fault in.
 
@@ -139,6 +142,26 @@ def collecting() -> Iterator[Registry]:
         yield registry
     finally:
         _current.reset(token)
+
+
+@contextmanager
+def collecting_copy() -> Iterator[Registry]:
+    """A copy of the current registry for the with-block that collects faults; the original is current again afterwards, unchanged.
+
+    Pipes that were there before get back the ends that they had, so that a network can be loaded from it more than once.
+    """
+    original, copy = current(), Registry(collect=True)
+    for mine, theirs in zip(copy._tables(), original._tables(), strict=True):
+        mine.update(theirs)
+    copy._last_job_id = original._last_job_id
+    ends = [(pipe, pipe.source, pipe.destination) for pipe in original.pipes.values()]
+    token = _current.set(copy)
+    try:
+        yield copy
+    finally:
+        _current.reset(token)
+        for pipe, source, destination in ends:
+            pipe.source, pipe.destination = source, destination
 
 
 class _View(MutableMapping[K, V]):

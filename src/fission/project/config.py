@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import logging
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fission.core.base import BaseJob, BaseNode, Registry, collecting
+from fission.core.base import BaseJob, BaseNode, Registry, collecting, collecting_copy
 from fission.core.network import Network
 from fission.core.nodes import LocalNode
 from fission.errors import ConfigError, Fault
 from fission.project.csv import read_jobs, read_nodes
 from fission.project.finding import find_project, list_networks, require_network
-from fission.project.importing import exception_fault, import_fresh, put_first, relocate
+from fission.project.importing import exception_fault, import_fresh, put_first, relative, relocate
 from fission.project.making import Maker
 from fission.project.names import nearest, shown
 from fission.project.settings import SETTINGS, Refused
 from fission.project.shipping import shipping_faults
 
-__all__ = ["Config", "LoadedNetwork", "find_project", "list_networks", "load", "load_incomplete", "require_network"]
+log = logging.getLogger("fission.project")
+
+__all__ = ["Config", "LoadedNetwork", "find_project", "list_networks", "load", "load_incomplete", "loaded_here", "require_network"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class LoadedNetwork:
     notes: tuple[str, ...] = ()
 
 
-def load(root: Path, name: str, *, simulation: bool = False) -> LoadedNetwork:
+def load(root: Path, name: str, *, simulation: bool = False, module: str = "") -> LoadedNetwork:
     """Loads and checks the network *name* of the project *root*; config.py is run anew each time.
 
     Puts *root* first on sys.path. Not to be called from several threads at once: importing is common to all.
@@ -90,25 +94,60 @@ def load(root: Path, name: str, *, simulation: bool = False) -> LoadedNetwork:
         root: the project's folder.
         name: of the network.
         simulation: True leaves NODES, CLIENT_IP, USER, REMOTE_ROOT and CLUSTER alone: whatever they are, they are not looked at.
+        module: the dotted name of another module that has the settings; default: ``NAME.config``.
 
     Raises:
         UnknownNameError: there is no such network.
         ConfigError: with everything that is wrong, each with its file and line where they are known, relative to the project.
     """
     root = root.resolve()
-    require_network(root, name)
+    _require(root, name, module)
     put_first(root)
     with collecting() as registry:
-        loader = _Loader(root, name, registry, simulation)
-        loaded = loader.load()
+        loaded = _Loader(root, name, registry, simulation, module).load()
         faults = registry.faults or []
+    return _right(loaded, faults, root)
+
+
+@contextlib.contextmanager
+def loaded_here(root: Path, name: str, config: object, *, simulation: bool = False) -> Iterator[LoadedNetwork]:
+    """The network *name* from a config that this process has imported already, with its jobs as they are now; for the with-block.
+
+    Args:
+        root: the project's folder.
+        name: of the network; its folder is made if it is not there.
+        config: the module, or any other object with the settings as attributes. Its jobs are those of the current registry.
+        simulation: as for `load`.
+
+    Raises:
+        ConfigError: as for `load`.
+    """
+    root = root.resolve()
+    put_first(root)
+    with collecting_copy() as registry:
+        loaded = _Loader(root, name, registry, simulation, given=config).load()
+        found = _right(loaded, registry.faults or [], root)
+        found.folder.mkdir(exist_ok=True)
+        yield found
+
+
+def _require(root: Path, name: str, module: str) -> None:
+    """Like `require_network`; a network whose settings are in another module needs a folder only."""
+    if not (module and (root / name).is_dir()):
+        require_network(root, name)
+
+
+def _right(loaded: LoadedNetwork | None, faults: Sequence[Fault], root: Path) -> LoadedNetwork:
     if loaded is None or faults:
         raise ConfigError(dict.fromkeys(relocate(fault, root) for fault in faults))
     return loaded
 
 
-def load_incomplete(root: Path, name: str) -> tuple[LoadedNetwork, Registry, tuple[Fault, ...]]:
+def load_incomplete(root: Path, name: str, *, module: str = "") -> tuple[LoadedNetwork, Registry, tuple[Fault, ...]]:
     """Loads the network *name* even if something of it is wrong or missing: pipes may have open ends, settings may be refused.
+
+    Args:
+        root, name, module: as for `load`.
 
     Returns:
         The network with the jobs that could be made, the registry of all jobs, pipes, nodes and groups, and what is wrong.
@@ -118,10 +157,10 @@ def load_incomplete(root: Path, name: str) -> tuple[LoadedNetwork, Registry, tup
         ConfigError: its config.py cannot be run.
     """
     root = root.resolve()
-    require_network(root, name)
+    _require(root, name, module)
     put_first(root)
     with collecting() as registry:
-        loaded = _Loader(root, name, registry, False).load()
+        loaded = _Loader(root, name, registry, False, module).load()
         faults = tuple(dict.fromkeys(relocate(fault, root) for fault in registry.faults or []))
     if loaded is None:
         raise ConfigError(faults)
@@ -129,14 +168,18 @@ def load_incomplete(root: Path, name: str) -> tuple[LoadedNetwork, Registry, tup
 
 
 class _Loader:
-    """One loading of one config; the registry collects the faults."""
+    """One loading of one config, by its module's name or as a given object; the registry collects the faults."""
 
-    def __init__(self, root: Path, name: str, registry: Registry, simulation: bool) -> None:
+    def __init__(self, root: Path, name: str, registry: Registry, simulation: bool, module: str = "", given: object = None) -> None:
         self.root, self.name, self.registry, self.simulation = root, name, registry, simulation
         self.folder = root / name
-        self.file = f"{name}/config.py"
+        self.module = module or f"{name}.config"
+        self.given = given
+        self.file = self.module.replace(".", "/") + ".py"
+        if given is not None:
+            self.file = relative(getattr(given, "__file__", None) or type(given).__name__, root)
         self.maker = Maker(root, self.folder, registry)
-        self.lines = _assigned(self.folder / "config.py")
+        self.lines = _assigned(root / self.file)
         self.refused: set[str] = set()  # settings whose value cannot be used
         self.notes: list[str] = []  # for the log: what has no effect here
         self.complete = True  # False once a job could not be made: the network would only show that again
@@ -150,11 +193,13 @@ class _Loader:
         return self.registry.faults if self.registry.faults is not None else []
 
     def load(self) -> LoadedNetwork | None:
-        module = self._run()
-        if module is None:
+        config = self._run() if self.given is None else self.given
+        if config is None:
             self._misspelt(dict.fromkeys(self.lines))
             return None
-        names = vars(module)
+        return self._build(vars(config))
+
+    def _build(self, names: Mapping[str, Any]) -> LoadedNetwork:
         self._misspelt(names)
         values = self._settings(names)
         jobs = self._jobs(values["jobs"], values.get("xml_file") is not None)
@@ -175,7 +220,7 @@ class _Loader:
     def _run(self) -> types.ModuleType | None:
         try:
             # Another network's config makes jobs too, if this one imports from it, and they must be made in this registry.
-            return import_fresh(f"{self.name}.config", [f"{network}.config" for network in list_networks(self.root)])
+            return import_fresh(self.module, [f"{network}.config" for network in list_networks(self.root)])
         except ConfigError as error:
             for fault in error.faults:
                 self.registry.report(fault)
@@ -206,6 +251,9 @@ class _Loader:
             if setting.name not in names or (self.simulation and setting.remote):
                 continue
             value = names[setting.name]
+            if setting.name == "REMOTE_ROOT" and names.get("USER") == "" and isinstance(value, str) and "//" in value:
+                log.debug("REMOTE_ROOT %r is made with an empty USER, so it counts as not set", value)
+                continue
             try:
                 parsed = setting.parse(value)
             except Refused as refused:
@@ -215,7 +263,7 @@ class _Loader:
                 self.complete = self.complete and setting.name not in ("JOBS", "XML_FILE", "XML_ARGS")
             else:
                 values[setting.field] = parsed
-        if "JOBS" not in names and names.get("XML_FILE") is None:
+        if "JOBS" not in names and not names.get("XML_FILE"):
             other = next((name for name in names if name.casefold() == "jobs" and isinstance(names[name], list)), None)
             hint = f"; {other} is there, settings are written in capitals" if other else ""
             self.fault(f"JOBS is missing; it must be {SETTINGS['JOBS'].must}{hint}")
@@ -276,8 +324,11 @@ class _Loader:
     def _xml(self, values: dict[str, Any], nodes: Sequence[BaseNode]) -> tuple[list[BaseJob], list[BaseNode]]:
         if values.get("xml_file") is None:
             return [], []
-        path = self._path(str(values["xml_file"]), "XML_FILE")
+        text = str(values["xml_file"])
+        path = self.maker.first(text, Path.is_file)
         if path is None:
+            places = f"the current folder, nor in the project, nor in {self.name}"
+            self.fault(f"XML_FILE names the file {text!r}, which is neither in {places}; correct the path", "XML_FILE")
             self.complete = False
             return [], []
         values["xml_file"] = path
@@ -290,6 +341,8 @@ class _Loader:
         jobs, addresses = read_network(path, values.get("xml_args", {}), self.maker)
         line = self.lines.get("XML_ARGS", 1)  # what has no place of its own is a fault of XML_ARGS
         faults[before:] = [fault if fault.where else Fault(fault.text, f"{self.file}:{line}") for fault in faults[before:]]
+        if not jobs and not values["jobs"] and len(faults) == before:
+            self.fault(f"XML_FILE names the file {text!r}, which has no jobs", "XML_FILE")
         self.complete = self.complete and len(faults) == before
         if self.simulation:
             return jobs, []

@@ -48,6 +48,10 @@ class Maker:
                 return path
         return None
 
+    def first(self, text: str, wanted: Callable[[Path], bool]) -> Path | None:
+        """What an XML file or XML_FILE means by *text*: the first of the current folder, the project and the network that has it."""
+        return next((path for path in (base / text for base in (Path.cwd(), self.root, self.folder)) if wanted(path)), None)
+
     def read(self, path: Path) -> str | None:
         """The text of a UTF-8 file, without a byte order mark; None after a fault."""
         try:

@@ -96,6 +96,11 @@ def _optional(parse: Callable[[Any], Any]) -> Callable[[object], Any]:
     return lambda value: None if value is None else parse(value)
 
 
+def _text(parse: Callable[[Any], Any]) -> Callable[[object], Any]:
+    """Like `_optional`; an empty text is no value either: projects have USER = "" and CLIENT_IP = "" from the template of MARVELO."""
+    return lambda value: None if value is None or value == "" else parse(value)
+
+
 def _path(value: object) -> str:
     if isinstance(value, (str, os.PathLike)):
         text = os.fspath(value)
@@ -179,16 +184,16 @@ _PORT_TEXT = "a port number from 1 to 65535"
 SETTINGS: Mapping[str, Setting] = {
     setting.name: setting
     for setting in (
-        Setting("USER", "the name of a user on the nodes, like 'pi'", None, _optional(_user), remote=True),
+        Setting("USER", "the name of a user on the nodes, like 'pi'", None, _text(_user), remote=True),
         Setting("REMOTE_ROOT", "an absolute path below a top-level folder of the nodes", None, _optional(_remote_root), remote=True),
         Setting("LOG_LEVEL", f"one of {', '.join(LOG_LEVELS)}", "INFO", _log_level),
         Setting("LOG_FILE", "the path of a file, relative to the project", "FISSION.log", _path),
-        Setting("CLIENT_IP", "the client's IP address or host name, or None", None, _optional(_host), remote=True),
+        Setting("CLIENT_IP", "the client's IP address or host name, or None", None, _text(_host), remote=True),
         Setting("DEBUG_WINDOW", "True or False", False, _bool),
         Setting("JOBS", "a list of jobs, or the path of a CSV file", (), _entries),
         Setting("NODES", "a list of nodes and paths of CSV files", (), _entries, remote=True),
         Setting("PRE_COPY", "True or False", False, _bool),
-        Setting("XML_FILE", "the path of an XML file, or None", None, _optional(lambda value: Path(_path(value)))),
+        Setting("XML_FILE", "the path of an XML file, or None", None, _text(lambda value: Path(_path(value)))),
         Setting("XML_ARGS", "a dict that renames tags and attributes of the XML file, or None", {}, _xml_args),
         Setting("PULSE_INTERVAL", "a number of seconds from 0.1 to 1000", 0.1, _seconds(0.1, 1000)),
         Setting("HEAD_SIZE", "a whole number of bytes from 1 to 4", 1, _int(1, 4)),

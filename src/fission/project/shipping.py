@@ -53,7 +53,8 @@ def copy_dependencies(job: BaseJob, root: Path, folder: Path) -> None:
     Args:
         job: whose.
         root: the project's folder.
-        folder: the job's folder. It may lie in the directory (DEPENDENCIES = "my_network"): folders of runs are never copied.
+        folder: the job's folder, in that of the run. It may lie in the directory (DEPENDENCIES = "my_network"): folders of runs are never
+            copied.
 
     Raises:
         UserError: a file cannot be copied; the text names it.
@@ -61,9 +62,13 @@ def copy_dependencies(job: BaseJob, root: Path, folder: Path) -> None:
     directory = _directory(job, root)
     if directory is None:
         return
+    run = folder.resolve().parent
 
     def leave_out(place: str, names: list[str]) -> set[str]:
-        return _run_folders(Path(place), root).intersection(names)
+        here = Path(place)
+        # A simulation may work in the directory or in a folder of it: the copy would contain itself.
+        ours = {name for name in names if name.isdecimal() or name.startswith(".fission-")} if here.resolve() == run else set()
+        return _run_folders(here, root).intersection(names) | ours
 
     try:
         shutil.copytree(directory, folder, dirs_exist_ok=True, symlinks=True, ignore=leave_out)

@@ -13,16 +13,17 @@
     </network>
 
 Each algorithm is a `DynamicMARVELOJob` whose DEFAULT_NODE is the node's address; ``path`` is its DEPENDENCIES, the parameters are joined
-by spaces in their order. A pipe is a `BytesPipe`; its sizes are needed at one of its ends only (block_count: 1 if at neither), and not
-at all if config.py makes the pipe. Attributes that the old files have beyond these (``target_pi_id``, ``source_pi_id``) are not needed and
-not read. XML_ARGS renames tags and attributes. A document type (DTD), entities and external references are refused: they can
-make a small file fill the memory or read other files.
+by spaces in their order. What an element is depends on its depth: root, nodes and algorithms may have any tags (``<job>``). A pipe is
+a `BytesPipe`; its sizes are needed at one of its ends only (1 if at neither), and not at all if config.py makes the pipe. ``path`` is
+relative to the current folder, else to the project, else to the network. Attributes that the old files have beyond these (``target_pi_id``,
+``source_pi_id``) are not needed and not read. XML_ARGS renames attributes and the tags inside an algorithm. A document type (DTD),
+entities and external references are refused: they can make a small file fill the memory or read other files.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,13 +86,9 @@ def read_network(path: Path, xml_args: Mapping[str, str], maker: Maker) -> tuple
 
 def _ambiguous(names: Mapping[str, str], maker: Maker) -> bool:
     """True, after a fault, if two tags, or two attributes of one tag, would have the same name."""
-    tags = {"network": "network", "node": "node", "algorithm": "algorithm"}
-    tags.update({role: names[role] for role in ("input", "output", "parameter_tag")})
-    attributes = [
-        {role: names[role] for role in roles} for roles in (("executable", "dependencies"), ("pipe_id", "block_size", "block_count"))
-    ]
+    together = (("input", "output", "parameter_tag"), ("executable", "dependencies"), ("pipe_id", "block_size", "block_count"))
     found = False
-    for group in (tags, *attributes):
+    for group in ({role: names[role] for role in roles} for roles in together):
         seen: dict[str, str] = {}
         for role, name in group.items():
             if name in seen:
@@ -133,7 +130,7 @@ def _parse(path: Path, handler: _Handler, maker: Maker) -> bool:
 
 
 class _Handler(ContentHandler):
-    """Checks the elements as they come and keeps them with their lines."""
+    """Checks the elements in their order and keeps them with their lines; their depth says what they are: root, node, algorithm, part."""
 
     def __init__(self, names: Mapping[str, str], path: Path, maker: Maker) -> None:
         super().__init__()
@@ -142,20 +139,13 @@ class _Handler(ContentHandler):
         self._names = names
         self._path = path
         self._maker = maker
-        self._stack: list[str] = []  # the tags that are open
+        self._open: list[str] = []  # the tags that are open, outermost first
+        self._unknown = 0  # the depth of the unknown element that the parser is in; 0: in none
         self._ip = ""
         self._current: _Algorithm | None = None
         self._locator: Any = None
-        ends = (names["input"], names["output"])
-        # which tags may stand in which; "" is the document
-        self._inside = {"": ("network",), "network": ("node",), "node": ("algorithm",), "algorithm": (names["parameter_tag"], *ends)}
-        sizes = (names["pipe_id"], names["block_size"], names["block_count"])
-        self._attributes: dict[str, tuple[str, ...]] = {
-            "node": (names["ip"],),
-            "algorithm": (names["executable"], names["dependencies"]),
-            names["parameter_tag"]: (names["parameter"],),
-            **dict.fromkeys(ends, sizes),
-        }
+        self._ends = (names["input"], names["output"])
+        self._parts = (names["parameter_tag"], *self._ends)
 
     def setDocumentLocator(self, locator: Any) -> None:
         self._locator = locator
@@ -168,35 +158,33 @@ class _Handler(ContentHandler):
         self._maker.fault(text, self._maker.place(self._path, self._line))
 
     def startElement(self, name: str, attrs: Any) -> None:
-        parent = self._stack[-1] if self._stack else ""
-        self._stack.append(name)
-        if parent == "?":  # inside something unknown: reported once, at its top
-            self._stack[-1] = "?"
+        self._open.append(name)
+        depth = len(self._open)
+        if self._unknown:  # reported once, at its top
             return
-        allowed = self._inside.get(parent, ())
-        if name not in allowed:
-            self._stack[-1] = "?"
-            here = f"in <{parent}>" if parent else "at the top"
+        if depth == 2:
+            self._node(name, attrs)
+        elif depth == 3:
+            self._algorithm(name, attrs)
+        elif depth == 4 and name in self._parts:
+            if name in self._ends:
+                self._end(name, attrs)
+            else:
+                self._parameter(name, attrs)
+        elif depth >= 4:
+            self._unknown = depth
+            allowed = self._parts if depth == 4 else ()
+            here = f"in <{self._open[-2]}>"
             must = f"only {' or '.join(f'<{tag}>' for tag in allowed)} may stand {here}" if allowed else f"nothing may stand {here}"
             self._fault(f"{must}, is <{name}>{did_you_mean(name, allowed)}")
-            return
-        self._misspelt(name, attrs)
-        if name == "node":
-            self._node(attrs)
-        elif name == "algorithm":
-            self._algorithm(attrs)
-        elif name == self._names["parameter_tag"]:
-            value = self._required(name, "parameter", attrs)
-            if value is not None and self._current is not None:
-                self._current.parameters.append(value)
-        elif name != "network":
-            self._end(name, attrs)
 
     def endElement(self, name: str) -> None:
-        self._stack.pop()
+        if len(self._open) == self._unknown:
+            self._unknown = 0
+        self._open.pop()
 
-    def _misspelt(self, tag: str, attrs: Any) -> None:
-        known = self._attributes.get(tag, ())
+    def _misspelt(self, tag: str, attrs: Any, roles: Sequence[str]) -> None:
+        known = [self._names[role] for role in roles]
         for attribute in attrs.getNames():
             meant = nearest(attribute, known)
             if attribute not in known and meant is not None and meant not in attrs.getNames():
@@ -208,11 +196,16 @@ class _Handler(ContentHandler):
         if value:
             return value
         problem = "is empty" if attribute in attrs.getNames() else "is missing"
-        self._fault(f'the attribute {attribute!r} of <{tag}> {problem}; write <{tag} {attribute}="...">')
+        renamed = f" (or name the attribute that has it: XML_ARGS = {{{role!r}: ...}})" if problem == "is missing" else ""
+        self._fault(f'the attribute {attribute!r} of <{tag}> {problem}; write <{tag} {attribute}="...">{renamed}')
         return None
 
-    def _node(self, attrs: Any) -> None:
-        ip = self._required("node", "ip", attrs)
+    def _node(self, tag: str, attrs: Any) -> None:
+        if self._names["ip"] not in attrs.getNames() and "ip" in attrs.getNames():
+            ip = str(attrs["ip"]).strip() or self._required(tag, "ip", attrs)
+        else:
+            self._misspelt(tag, attrs, ("ip",))
+            ip = self._required(tag, "ip", attrs)
         self._ip = ip or ""
         if ip is None:
             return
@@ -221,27 +214,35 @@ class _Handler(ContentHandler):
         else:
             self._fault(f"{self._names['ip']} must be an IP address or host name, is {ip!r}")
 
-    def _algorithm(self, attrs: Any) -> None:
-        executable = self._required("algorithm", "executable", attrs)
+    def _algorithm(self, tag: str, attrs: Any) -> None:
+        self._misspelt(tag, attrs, ("executable", "dependencies"))
+        executable = self._required(tag, "executable", attrs)
         dependencies = str(attrs.get(self._names["dependencies"], "")).strip() or None
         self._current = _Algorithm(self._ip, executable or "", dependencies, self._line)
         if executable is not None:
             self.algorithms.append(self._current)
 
+    def _parameter(self, tag: str, attrs: Any) -> None:
+        self._misspelt(tag, attrs, ("parameter",))
+        attribute = self._names["parameter"]
+        value = str(attrs[attribute]).strip() if attribute in attrs.getNames() else self._required(tag, "parameter", attrs)
+        if value and self._current is not None:  # the old files write param="" for none
+            self._current.parameters.append(value)
+
     def _end(self, tag: str, attrs: Any) -> None:
+        self._misspelt(tag, attrs, ("pipe_id", "block_size", "block_count"))
         given = self._required(tag, "pipe_id", attrs) is not None
         pipe_id = self._number("pipe_id", attrs) if given else None
         size, count = self._number("block_size", attrs), self._number("block_count", attrs)
         if pipe_id is not None and self._current is not None:
-            ends = self._current.inputs if tag == self._names["input"] else self._current.outputs
+            ends = self._current.inputs if tag == self._ends[0] else self._current.outputs
             ends.append(_End(pipe_id, size, count, self._line))
 
     def _number(self, role: str, attrs: Any) -> int | None:
         attribute = self._names[role]
-        text = attrs.get(attribute)
-        if text is None:
+        text = str(attrs.get(attribute, "")).strip()
+        if not text:
             return None
-        text = str(text).strip()
         if text.isascii() and text.isdigit() and int(text[:20]) >= 1 and len(text) <= 18:
             return int(text)
         self._fault(f"{attribute} must be a whole number, 1 or more, is {text!r}")
@@ -268,10 +269,8 @@ def _pipes(algorithms: list[_Algorithm], path: Path, maker: Maker) -> dict[int, 
             continue
         if known is not None and all(size == known.BLOCK_SIZE for size in sizes) and all(count == known.BLOCK_COUNT for count in counts):
             pipes[pipe_id] = known
-        elif not sizes:
-            maker.fault(f"pipe {pipe_id} has no block_size; write the number of bytes of its blocks at one of its ends", where)
         else:
-            size, count = next(iter(sizes)), next(iter(counts), 1)
+            size, count = next(iter(sizes), 1), next(iter(counts), 1)
             made = maker.make(f"pipe {pipe_id}", where, lambda i=pipe_id, s=size, c=count: BytesPipe(i, s, c))  # type: ignore[misc]
             if made is not None:
                 pipes[pipe_id] = made
@@ -286,7 +285,7 @@ def _job(algorithm: _Algorithm, pipes: Mapping[int, BasePipe], where: str, maker
     def build() -> BaseJob:
         return DynamicMARVELOJob(
             executable=algorithm.executable,
-            dependencies=algorithm.dependencies,
+            dependencies=_folder(algorithm.dependencies, maker),
             parameters=" ".join(algorithm.parameters),
             default_node=algorithm.ip or None,
             inputs=[pipes[end.pipe_id] for end in algorithm.inputs],
@@ -294,3 +293,11 @@ def _job(algorithm: _Algorithm, pipes: Mapping[int, BasePipe], where: str, maker
         )
 
     return maker.make(f"the job of {algorithm.executable}", where, build)
+
+
+def _folder(text: str | None, maker: Maker) -> str | None:
+    """The folder that *text* means, as DEPENDENCIES takes it: as written if it is in the project (or nowhere), else absolute."""
+    if text is None:
+        return None
+    found = maker.first(text, Path.is_dir)
+    return text if found is None or found == maker.root / text else str(found)

@@ -44,7 +44,7 @@ def command(session: Session, survive: bool, pairs: bool, jobs_per_node: int, as
         raise click.UsageError("--pairs goes with --survive")
     try:
         with interrupts.Noticed(), prints_apart():
-            loaded = load(session.root, session.network)
+            loaded = load(session.root, session.network, module=session.config_module)
     except ConfigError as error:
         if not as_json:
             raise

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -23,6 +24,7 @@ def seconds_above_0(ctx: click.Context, parameter: click.Parameter, value: float
 
 
 @click.command(name="simulate", epilog=example("fission my_network simulate", "fission my_network simulate --for 10 --json > summary.json"))
+@click.argument("root", required=False, type=click.Path(path_type=Path))
 @click.option("--for", "duration", type=float, metavar="SECONDS", callback=seconds_above_0, help="Stop after so many seconds.")
 @click.option("--nodes", type=click.IntRange(0, 1000), default=0, metavar="N", help="Spread the jobs over N virtual nodes, named 1 to N.")
 @click.option(
@@ -33,25 +35,48 @@ def seconds_above_0(ctx: click.Context, parameter: click.Parameter, value: float
 @click.option("--json", "as_json", is_flag=True, help="Write the summary as JSON to standard output, all else to standard error.")
 @click.pass_obj
 def command(
-    session: Session, duration: float | None, nodes: int, kills: tuple[str, ...], cuts: tuple[str, ...], chaos: str | None, as_json: bool
+    session: Session,
+    root: Path | None,
+    duration: float | None,
+    nodes: int,
+    kills: tuple[str, ...],
+    cuts: tuple[str, ...],
+    chaos: str | None,
+    as_json: bool,
 ) -> int:
     """Run the network on this machine, each job in a process of its own, until all jobs have finished or Ctrl-C.
 
     What the jobs print appears with their names in front. Each job works in NETWORK/simulation/ID, which is emptied first;
     info.txt there says which job has which ID. NODES, CLIENT_IP, USER and REMOTE_ROOT of config.py are not needed.
+
+    With ROOT, a folder, each job works in ROOT/ID. What else is in ROOT stays as it is.
     """
-    from fission.cli.console import Console
-    from fission.client import parse_chaos, parse_cut, parse_kill, simulate
-    from fission.project.foresight import warnings_of
+    from fission.client import parse_chaos, parse_cut, parse_kill
 
     loaded = load_network(session, simulation=True)
+    faults = [_with_id(parse_kill(text), loaded.network) for text in kills] + [parse_cut(text) for text in cuts]
+    options = {"duration": duration, "nodes": nodes, "faults": faults, "chaos": parse_chaos(chaos) if chaos else None, "folder": root}
+    return simulate_loaded(loaded, as_json=as_json, **options)
+
+
+def simulate_loaded(loaded: Any, *, as_json: bool = False, **options: Any) -> int:
+    """Simulate a network that is loaded, show what happens and how it ended, and return the exit code.
+
+    Args:
+        loaded: a `LoadedNetwork`.
+        as_json: the summary goes to standard output as JSON, all else to standard error.
+        options: of `fission.client.simulate`.
+    """
+    from fission.cli.console import Console
+    from fission.client import simulate
+    from fission.project.foresight import warnings_of
+
     console = Console(out=sys.stderr) if as_json else Console()
     for warning in warnings_of(loaded):
         console.warning(warning)
     if interrupts.came():  # the user's modules have swallowed it
         raise KeyboardInterrupt
-    faults = [_with_id(parse_kill(text), loaded.network) for text in kills] + [parse_cut(text) for text in cuts]
-    summary = simulate(loaded, duration=duration, observer=console, nodes=nodes, faults=faults, chaos=parse_chaos(chaos) if chaos else None)
+    summary = simulate(loaded, observer=console, **options)
     if as_json:
         click.echo(json.dumps(summary.to_json(), indent=2))
     else:
