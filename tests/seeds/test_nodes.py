@@ -133,6 +133,18 @@ NODES = [
     )
 
 
+def test_the_published_name_of_the_mix_in_for_local_jobs() -> None:
+    """``fission.core.jobs.LocalNode`` in the published text, beside LocalJob."""
+    from fission.core import jobs
+
+    class Shown(jobs.LocalNode, jobs.PythonJob):
+        def run(self, value: int) -> None:
+            """Take it."""
+
+    with collecting():
+        assert Shown(inputs=[]).GROUPS == "LOCAL"
+
+
 def test_what_has_no_effect_is_a_debug_line(fission: CommandLine) -> None:
     """On this machine alone, so that it runs."""
     config = """

@@ -23,6 +23,7 @@ __all__ = [
     "Head",
     "InteractiveJob",
     "LocalJob",
+    "LocalNode",
     "LoggingJob",
     "LoggingSinkJob",
     "MARVELOJob",
@@ -30,3 +31,6 @@ __all__ = [
     "PythonJob",
     "WavSinkJob",
 ]
+
+#: The published text calls LocalJob so in one place. The node of this name is in `fission.core.nodes`.
+LocalNode = LocalJob
