@@ -90,3 +90,4 @@ def test_the_scripts_of_pyproject_exist() -> None:
     main = importlib.import_module("fission.cli.main")
     assert callable(main.run)
     assert callable(main.admin)
+    assert callable(main.debug)
