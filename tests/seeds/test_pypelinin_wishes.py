@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -119,6 +120,42 @@ def test_children_of_a_program_do_not_survive_it(program: Path, tmp_path: Path, 
     assert not is_running(int(file.read_text()))
 
 
+def test_the_tests_of_children_notice_a_worker_that_kills_only_the_session(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "pid"
+    with monkeypatch.context() as broken:
+        broken.setattr("fission.pipelines.executables.children_of", lambda pid: [])
+        _call(program, {"what": "child", "then": "ends", "session": True, "file": str(file)}, timeout=60)
+    left = int(file.read_text())
+    assert is_running(left)
+    os.kill(left, signal.SIGKILL)
+    os.waitpid(left, 0)  # we have adopted it
+
+
+def test_programs_modules_and_tags_on_the_command_line(cluster: Cluster, program: Path) -> None:
+    cluster.start("Router")
+    cluster.start("Pipeliner")
+    words = ["--workers", "workers", "--workers", "diamonds", "--store", "store.Store", "--tag", "gpu", "--number-of-workers", "1"]
+    words += ["--executable", f"Plain={program}", "--executable", "Count=" + json.dumps({"command": [str(program)], "timeout": 60})]
+    words += ["--api", cluster.api, "--broadcast", cluster.broadcast]
+    environment = {**os.environ, "RUNS": str(cluster.runs_file)}
+    command = [sys.executable, "-m", "fission", "pipelines", "broker", *words]
+    with (
+        open(cluster.folder / "broker.log", "wb") as log,
+        subprocess.Popen(command, cwd=cluster.folder, env=environment, stderr=log) as broker,
+    ):
+        try:
+            assert {"A", "Top", "Plain", "Count"} <= set(cluster.ready(processes=1)["workers"])
+            with cluster.manager() as manager:
+                pipeline = Pipeline({Job("Plain", {"text": "a"}): Job("Count", {"text": "a b"}, tag="gpu")})
+                manager.start(pipeline)
+                assert manager.wait(60), cluster.story()
+            assert pipeline.result == {"count": 2}
+        finally:
+            broker.terminate()
+
+
 def test_a_program_that_is_not_there_is_named() -> None:
     with pytest.raises(ExecutableFailed, match="no-such-program cannot be started: No such file"):
         executable_worker("Count", "no-such-program")().process({})
@@ -165,6 +202,24 @@ def test_a_cluster_runs_programs_modules_and_returns_results(cluster: Cluster, p
     assert bad.error is not None
     assert "failed with exit code 1: the text is empty" in bad.error["error"]
     assert cluster.show(good.id)["results"][0]["value"] == {"count": 3}
+
+
+@pytest.mark.parametrize("end", ["timeout", "cancel", "kill"])
+def test_a_program_ends_with_its_job(cluster: Cluster, program: Path, tmp_path: Path, end: str) -> None:
+    _, broker, _ = cluster.all(executables={"Count": str(program)})
+    file = tmp_path / "pid"
+    data = {"what": "child", "then": "hangs", "session": True, "file": str(file)}
+    with cluster.manager() as manager:
+        pipeline = Pipeline({Job("Count", data, timeout=3 if end == "timeout" else None): []})
+        manager.start(pipeline)
+        child = int(eventually(lambda: file.exists() and file.read_text().strip(), 60, "the program's child"))
+        if end == "cancel":
+            cluster.ask(**{"command": "cancel", "pipeline id": pipeline.id})
+        elif end == "kill":
+            broker.kill()
+        if end != "kill":
+            assert manager.wait(60), cluster.story()
+    eventually(lambda: not is_running(child), 60, "the end of the program's child")
 
 
 def test_results_survive_a_restart_of_the_router(cluster: Cluster, tmp_path: Path) -> None:
