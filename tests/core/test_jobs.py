@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator
@@ -100,7 +101,7 @@ def test_finish_sets_bit_2_with_head() -> None:
 def test_head_reduce_is_or_over_all() -> None:
     job = Job(inputs=pipes(1, 2, 3))
     assert job.head_reduce() == Head(0)
-    job._head_size = 2
+    job._fission_head_size = 2
     assert job.head_reduce() == Head(0, 2)
     job.in_heads = [Head(b"\x80\x01"), [Head(b"\x00\x02"), Head(b"\x00\x04")], None]
     assert job.head_reduce() == Head(b"\x80\x07")
@@ -193,8 +194,8 @@ def test_command_without_parameters_and_pipes() -> None:
 
 
 def test_what_the_arguments_are() -> None:
-    assert (ExecutableJob.PASSES, DynamicExecutableJob.PASSES) == ("paths", "paths")
-    assert (MARVELOJob.PASSES, DynamicMARVELOJob.PASSES) == ("descriptors", "descriptors")
+    assert (ExecutableJob._fission_passes, DynamicExecutableJob._fission_passes) == ("paths", "paths")
+    assert (MARVELOJob._fission_passes, DynamicMARVELOJob._fission_passes) == ("descriptors", "descriptors")
     assert issubclass(DynamicMARVELOJob, MARVELOJob)
 
 
@@ -342,7 +343,8 @@ def test_logging_sink_has_a_row_for_each_record(tmp_path: Path) -> None:
     path.write_bytes(whole + b"c,")
     life(make())
     assert path.read_bytes() == whole
-    assert LOG_COLUMNS == ("job", "pid", "state", "cpu_percent", "memory_percent", "time in", "time out")
+    theirs = ("job", "pid", "state", "cpu_percent", "memory_percent", "time in", "time out")
+    assert (*theirs, "process", "core_percent") == LOG_COLUMNS, "ours come after MARVELO's"
 
 
 # -- console, clock, relay
@@ -358,8 +360,8 @@ class Lines:
 
 def test_interactive_job_sends_lines_until_the_console_ends() -> None:
     job = InteractiveJob(outputs=pipes(1, 2))
-    job._console = Lines("+", "", "a b")
-    assert list(job.run()) == [("+", "+"), ("", ""), ("a b", "a b")]
+    job._fission_console = Lines("+", "a b")
+    assert list(job.run()) == [("+", "+"), ("a b", "a b")]
     assert job.GROUPS == "LOCAL"
 
 
@@ -369,7 +371,7 @@ def test_interactive_job_parses_and_survives_a_typing_mistake(capsys: pytest.Cap
             return (int(line), 0)
 
     job = Numbers(outputs=pipes(1))
-    job._console = Lines("1", "x", "2")
+    job._fission_console = Lines("1", "x", "2")
     assert list(job.run()) == [((1, 0),), ((2, 0),)], "a tuple is one value"
     assert "invalid literal for int() with base 10: 'x'" in capsys.readouterr().err
 
@@ -449,11 +451,13 @@ def test_logging_job_sends_its_record_on_the_last_output() -> None:
     entries = dict(zip(LOG_COLUMNS, record, strict=True))
     assert entries["job"] == "middle"
     assert isinstance(entries["pid"], int)
-    assert isinstance(entries["state"], str)
-    assert entries["cpu_percent"] >= 0
+    assert entries["state"] == 0, "counts the records, as in MARVELO"
+    assert isinstance(entries["process"], str)
+    assert entries["cpu_percent"] == entries["core_percent"] / (os.cpu_count() or 1) >= 0
     assert 0 < entries["memory_percent"] < 100
     assert 1.6e9 < entries["time in"] <= entries["time out"]
-    assert job.name == "Logged 1"
+    assert (job.name, str(job), job.counter, job.p.pid) == ("middle", "middle", 1, os.getpid())
+    assert [job.run(5)[2][2] for _ in range(3)] == [1, 2, 3]
 
 
 def test_logging_job_and_tuples() -> None:
@@ -495,20 +499,9 @@ def test_logging_job_can_be_shipped_and_snapshot() -> None:
     job = pickle.loads(pickle.dumps(Logged(3, logging_output=PicklePipe(99))))
     job.setup()
     assert job.label == "Logged 1"
-    assert set(job.snapshot()) == {"label", "factor", "offset", "at_init", "ready"}
+    assert set(job.snapshot()) == {"factor", "offset", "at_init", "ready"}
 
 
 def test_bytes_pipe_survives_shipping() -> None:
     job = pickle.loads(pickle.dumps(Job(outputs=[BytesPipe(1, 4, 2)])))
     assert (job.outputs[0].BLOCK_SIZE, job.outputs[0].BLOCK_COUNT, str(job.outputs[0])) == (4, 2, "BytesPipe 1")
-
-
-@pytest.mark.parametrize("name", ["name", "is_source", "is_sink", "is_connector"])
-@pytest.mark.parametrize("what", [property(lambda self: 5), lambda self: 5, "text", None])
-def test_what_is_ours_in_every_job_cannot_be_defined(name: str, what: Any) -> None:
-    """Also by a class beside it; otherwise messages, logs and the network itself would use it."""
-    message = f"defines {name}, which is FISSION's own in every job; give it another name"
-    with pytest.raises(DefinitionError, match=f"class Own {message}"):
-        type("Own", (PythonJob,), {name: what})
-    with pytest.raises(DefinitionError, match=f"class Beside {message}"):
-        type("Own", (type("Beside", (), {name: what}), PythonJob), {})

@@ -252,11 +252,6 @@ def test_modules_among_the_dependencies_are_not_shipped() -> None:
         assert shipped == pickle.loads(pickle.dumps(job)).DEPENDENCIES
 
 
-def test_name_is_not_to_be_set() -> None:
-    with pytest.raises(AttributeError, match=r"name is FISSION's own \(Job 1\); give your attribute another name"):
-        Job().name = "x"
-
-
 # -- nodes and groups
 
 

@@ -39,8 +39,8 @@ def find_job(network: Any, text: str) -> Any:
         return job
     known: dict[str, dict[int, Any]] = {}
     for name, job in by_name.items():
-        for word in (name.removesuffix(f" {job.id}"), type(job).__name__):
-            known.setdefault(word, {})[job.id] = job
+        for word in (name.removesuffix(f" {job._fission_id}"), type(job).__name__):
+            known.setdefault(word, {})[job._fission_id] = job
     meant = known.get(text, {})
     if len(meant) == 1:
         return next(iter(meant.values()))
@@ -64,7 +64,7 @@ def job_ids(session: Session, words: Sequence[str]) -> list[int]:
     from fission.cli.loading import load_network
 
     network = load_network(session, simulation=True).network
-    return [find_job(network, word).id for word in words]
+    return [find_job(network, word)._fission_id for word in words]
 
 
 def polite() -> None:

@@ -28,7 +28,7 @@ class Accounts:
             resumed: whether another client has begun the run: what was done then counts for no rate.
         """
         self._resumed = resumed
-        self.jobs = {number: JobSummary(job.name) for number, job in network.jobs.items()}
+        self.jobs = {number: JobSummary(job._fission_name) for number, job in network.jobs.items()}
         self.tally = Tally()
         self._network = network
         self._beginners = [plan.job for plan in plans if plan.source and not plan.resumable]
@@ -43,6 +43,6 @@ class Accounts:
             for pipe in self._network.jobs[number].outputs:
                 consumer = self._network.consumer(pipe.id)
                 if str(pipe.id) in outputs and consumer is not None and not pipe.ASYNC:
-                    lost = self.tally.left_behind(number, pipe.id, consumer.id, pipe.BLOCK_COUNT)
+                    lost = self.tally.left_behind(number, pipe.id, consumer._fission_id, pipe.BLOCK_COUNT)
                     outputs[str(pipe.id)]["lost"] = lost
         return self.jobs

@@ -172,6 +172,8 @@ def _placed(
             found[number] = Place(None, why, now.get(number))
         else:
             found[number] = Place(orders[number], reasons[number], now.get(number))
-    jobs = {node.name: tuple(network.jobs[number].name for number, place in found.items() if place.node == node.name) for node in nodes}
+    jobs = {
+        node.name: tuple(network.jobs[number]._fission_name for number, place in found.items() if place.node == node.name) for node in nodes
+    }
     shown = [replace(node, jobs=jobs[node.name]) for node in nodes]
     return Allocation(False, shown, {info.name: "" for info in absent}, found, warnings)

@@ -170,7 +170,7 @@ class Bundles:
         )
         return JobBundle(
             job_id=number,
-            name=job.name,
+            name=job._fission_name,
             network=self._loaded.name,
             incarnation=incarnation,
             folder=f"{self._folder}/{number}",
@@ -204,7 +204,7 @@ class Bundles:
     def _life(self, job: BaseJob | None) -> tuple[int, int]:
         if job is None:
             return 0, 1  # a checked network has both ends of every pipe
-        return job.id, max(1, self._incarnation(job.id))
+        return job._fission_id, max(1, self._incarnation(job._fission_id))
 
 
 def readers(network: Network) -> dict[int, list[int]]:
@@ -236,7 +236,7 @@ def _handed_on(network: Network, job: BaseJob, readers: Mapping[int, list[int]])
     """By producer: for each output of the job its number among the producer's readers, if it is one behind the producer's outputs."""
     found: dict[int, dict[int, int]] = {}
     for producer, pipes in readers.items():
-        if producer != job.id:
+        if producer != job._fission_id:
             numbers = {index: pipes.index(pipe.id) for index, pipe in enumerate(job.outputs) if pipe.id in pipes}
             if numbers:
                 found[producer] = numbers
@@ -249,10 +249,10 @@ def plans(network: Network, restarts: int | None) -> list[JobPlan]:
     return [
         JobPlan(
             job=number,
-            name=job.name,
-            inputs={pipe.id: producer.id for pipe in job.inputs if (producer := network.producer(pipe.id)) is not None},
-            outputs={pipe.id: consumer.id for pipe in job.outputs if (consumer := network.consumer(pipe.id)) is not None},
-            source=job.is_source,
+            name=job._fission_name,
+            inputs={pipe.id: producer._fission_id for pipe in job.inputs if (producer := network.producer(pipe.id)) is not None},
+            outputs={pipe.id: consumer._fission_id for pipe in job.outputs if (consumer := network.consumer(pipe.id)) is not None},
+            source=job._fission_is_source,
             resumable=resumable(job),
             part=parts[number],
             required=number in network.required,
@@ -276,9 +276,9 @@ def _parts(network: Network) -> dict[int, int]:
         changed = False
         for pipe in network.pipes.values():
             producer, consumer = network.producer(pipe.id), network.consumer(pipe.id)
-            if pipe.ASYNC or producer is None or consumer is None or parts[producer.id] == parts[consumer.id]:
+            if pipe.ASYNC or producer is None or consumer is None or parts[producer._fission_id] == parts[consumer._fission_id]:
                 continue
-            parts[producer.id] = parts[consumer.id] = min(parts[producer.id], parts[consumer.id])
+            parts[producer._fission_id] = parts[consumer._fission_id] = min(parts[producer._fission_id], parts[consumer._fission_id])
             changed = True
     return parts
 
@@ -308,9 +308,9 @@ def _waits_for_itself(network: Network, pipe: int) -> bool:
         job = waiting.pop()
         if job is target:
             return True
-        if job is None or job.id in seen:
+        if job is None or job._fission_id in seen:
             continue
-        seen.add(job.id)
+        seen.add(job._fission_id)
         waiting += [network.producer(one.id) for one in job.inputs if not one.ASYNC]
         waiting += [network.consumer(one.id) for one in job.outputs]
     return False

@@ -107,7 +107,7 @@ class Conductor:
         self.observer = observer
         self._addresses = addresses
         self._on_console = on_console
-        self._names = {number: job.name for number, job in network.jobs.items()}
+        self._names = {number: job._fission_name for number, job in network.jobs.items()}
         warn = lambda text: self.observer.warning(text)  # noqa: E731
         self.places = Places(network, nodes, several=gather_s is not None, tq=lambda node: self._nodes.quality(node), warn=warn)
         self._nodes = NodeWatch(pulse_interval_s, engine, self.places.local)
@@ -445,8 +445,8 @@ class Conductor:
         self.jobs[order.job].restarts = order.incarnation - 1
         self.on_launch(order.job)
         if order.incarnation == 1:
-            self.observer.job_started(job.name, job.id)
-        self.observer.job_placed(job.name, job.id, order.node)
+            self.observer.job_started(job._fission_name, job._fission_id)
+        self.observer.job_placed(job._fission_name, job._fission_id, order.node)
 
     def _look_started(self) -> None:
         if all(self.incarnation(job) for job in self._names):

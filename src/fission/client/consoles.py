@@ -121,12 +121,14 @@ class Consoles:
         if len(self._jobs) == 1 and self._stdin and _stdin_is_a_console():
             (number,) = self._jobs
             if os.isatty(0):
-                self._observer.notice(f"{self._jobs[number].name} reads this terminal: type a line and press Enter; Ctrl-D ends it")
+                self._observer.notice(
+                    f"{self._jobs[number]._fission_name} reads this terminal: type a line and press Enter; Ctrl-D ends it"
+                )
             loop = asyncio.get_running_loop()
             threading.Thread(target=self._read_stdin, args=(loop, number), name="fission-stdin", daemon=True).start()
             return
         for number, job in self._jobs.items():
-            self._observer.notice(f"{job.name} waits for lines: in another terminal, fission {self._loaded.name} send {number}")
+            self._observer.notice(f"{job._fission_name} waits for lines: in another terminal, fission {self._loaded.name} send {number}")
 
     async def close(self) -> None:
         """Stop listening and close the windows."""
@@ -208,11 +210,11 @@ class Consoles:
         except (ValueError, KeyError, TypeError):
             return {"error": "an order is a JSON object with a job"}
         if job not in self._jobs:
-            names = ", ".join(f"{number} ({known.name})" for number, known in self._jobs.items())
+            names = ", ".join(f"{number} ({known._fission_name})" for number, known in self._jobs.items())
             rest = f"there are: {names}" if names else "it has none"
             return {"error": f"job {job} is no InteractiveJob of {self._loaded.name}; {rest}"}
         if self._under_way[job].over:
-            return {"error": f"{self._jobs[job].name} has ended"}
+            return {"error": f"{self._jobs[job]._fission_name} has ended"}
         if "line" in order:
             if not self._under_way[job].add(len(str(order["line"])), 0):
                 return {"full": True}

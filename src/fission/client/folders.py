@@ -90,7 +90,7 @@ def fill_folder(loaded: LoadedNetwork, folder: Path) -> None:
     """
     lines = []
     for job in loaded.network.jobs.values():
-        own = folder / str(job.id)
+        own = folder / str(job._fission_id)
         if not own.is_dir():
             own.mkdir()
             copy_dependencies(job, loaded.root, own)
@@ -102,7 +102,7 @@ def _info(job: BaseJob) -> str:
     def pipes(listed: Iterable[Any]) -> str:
         return ", ".join(str(pipe) for pipe in listed) or "-"
 
-    return f"{job.id}: {job.name}\n    inputs: {pipes(job.inputs)}\n    outputs: {pipes(job.outputs)}"
+    return f"{job._fission_id}: {job._fission_name}\n    inputs: {pipes(job.inputs)}\n    outputs: {pipes(job.outputs)}"
 
 
 def start_log(loaded: LoadedNetwork, run_log: Path, observer: Observer) -> list[logging.Handler]:
@@ -123,7 +123,7 @@ def start_log(loaded: LoadedNetwork, run_log: Path, observer: Observer) -> list[
     logger.setLevel(logging.DEBUG)
     for handler in handlers:
         logger.addHandler(handler)
-    log.info("%s starts: %s", loaded.name, json.dumps({number: job.name for number, job in loaded.network.jobs.items()}))
+    log.info("%s starts: %s", loaded.name, json.dumps({number: job._fission_name for number, job in loaded.network.jobs.items()}))
     return handlers
 
 

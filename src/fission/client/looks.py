@@ -162,9 +162,9 @@ class Looks:
             raise UnknownNameError(
                 f"there is no pipe {number} in {self._network.name}{did_you_mean(str(number), known)}. Pipes: {', '.join(known)}"
             )
-        if self._run.state(job.id) is JobState.FINISHED:
-            raise UserError(f"{pipes[number]} has ended: {job.name} {self._run.jobs[job.id].outcome}")
-        return number, job.id
+        if self._run.state(job._fission_id) is JobState.FINISHED:
+            raise UserError(f"{pipes[number]} has ended: {job._fission_name} {self._run.jobs[job._fission_id].outcome}")
+        return number, job._fission_id
 
     def _on_launch(self, job: int) -> None:
         for tap in self._taps.values():

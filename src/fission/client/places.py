@@ -39,7 +39,7 @@ class Places:
         self._nodes = {node.name: node for node in nodes}
         self._several, self._tq = several, tq
         self._joined = set[str]() if several else set(self._nodes)
-        self._names = {number: job.name for number, job in network.jobs.items()}
+        self._names = {number: job._fission_name for number, job in network.jobs.items()}
         self._needs = {number: _needs(job, several, warn) for number, job in network.jobs.items()}
         self.qualities: Mapping[str, int] = {}
         self._measured: set[str] = set()

@@ -65,7 +65,7 @@ def planned(network: Network) -> dict[int, str]:
     if not network.nodes:
         return {}
     moved = next(survival(network, jobs_per_node=len(network.jobs))).moved
-    return {number: moved[job.name] for number, job in network.jobs.items() if job.name in moved}
+    return {number: moved[job._fission_name] for number, job in network.jobs.items() if job._fission_name in moved}
 
 
 def guessed(network: Network) -> list[str]:
@@ -84,7 +84,7 @@ class _Trial:
     """A network with all its nodes, in thought."""
 
     def __init__(self, network: Network, jobs_per_node: int) -> None:
-        self._names = {number: job.name for number, job in network.jobs.items()}
+        self._names = {number: job._fission_name for number, job in network.jobs.items()}
         room = len(network.jobs)
         nodes = [*(_info(node, jobs_per_node) for node in network.nodes), NodeInfo(CLIENT, "", (LOCAL,), max_jobs=room)]
         self._places = Places(network, nodes, several=True, tq=lambda node: 0, warn=_refuse)

@@ -43,12 +43,12 @@ class Switchboard:
     def consumers(self, job: int) -> Mapping[int, int]:
         """The consumer of each output pipe of a job."""
         pipes = self._network.jobs[job].outputs
-        return {pipe.id: consumer.id for pipe in pipes if (consumer := self._network.consumer(pipe.id)) is not None}
+        return {pipe.id: consumer._fission_id for pipe in pipes if (consumer := self._network.consumer(pipe.id)) is not None}
 
     def producers(self, job: int) -> Mapping[int, int]:
         """The producer of each input pipe of a job."""
         pipes = self._network.jobs[job].inputs
-        return {pipe.id: producer.id for pipe in pipes if (producer := self._network.producer(pipe.id)) is not None}
+        return {pipe.id: producer._fission_id for pipe in pipes if (producer := self._network.producer(pipe.id)) is not None}
 
     # lives come and go
 

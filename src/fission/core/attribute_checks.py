@@ -117,9 +117,9 @@ _PIPE_RULES = {
 def attribute_faults(network: Network) -> Iterator[Fault]:
     """Attributes of a wrong type or out of range. One that comes from a class gives the same fault for each of its objects."""
     for job in network.jobs.values():
-        yield from _faults(job, job.name, _JOB_RULES, job.created_at)
+        yield from _faults(job, job._fission_name, _JOB_RULES, job._fission_place)
         if isinstance(job, ExecutableJob):
-            yield from _faults(job, job.name, _EXECUTABLE_RULES, job.created_at)
+            yield from _faults(job, job._fission_name, _EXECUTABLE_RULES, job._fission_place)
     for pipe in network.pipes.values():
         yield from _faults(pipe, str(pipe), _PIPE_RULES, pipe.created_at)
 

@@ -9,11 +9,34 @@ from typing import TYPE_CHECKING, Any
 from fission.core.base_node import enter_groups
 from fission.core.base_pipe import BasePipe
 from fission.core.registry import current, where
-from fission.errors import DefinitionError, Fault
+from fission.errors import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import timedelta
+
+
+class Answer(int):
+    """True or False, which may also be called, as a method of a job was in MARVELO: ``job.is_source`` and ``job.is_source()``."""
+
+    def __call__(self) -> bool:
+        return bool(self)
+
+    def __repr__(self) -> str:
+        return str(bool(self))
+
+    __str__ = __repr__
+
+
+class Asked:
+    """An attribute that FISSION answers, unless the job or its class has one of that name of its own."""
+
+    def __init__(self, answer: Callable[[Any], Any]) -> None:
+        self._answer = answer
+        self.__doc__ = answer.__doc__
+
+    def __get__(self, job: Any, owner: Any = None) -> Any:
+        return self if job is None else self._answer(job)
 
 
 class JobType(ABCMeta):
@@ -21,18 +44,25 @@ class JobType(ABCMeta):
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         registry = current()
+        given = kwargs.pop("name", None) if "name" in kwargs and not _takes_name(cls) else None
         make: Any = cls.__new__
         job: BaseJob = make(cls, *args, **kwargs)
         registry._last_job_id += 1
-        number = job.id = registry._last_job_id
-        job.created_at = where()
+        number = job._fission_id = registry._last_job_id
+        job._fission_place = where()
         job.inputs, job.outputs = [], []
+        job._fission_call_it(given)
         try:
             job.__init__(*args, **kwargs)  # type: ignore[misc]
         except BaseException:
             if registry._last_job_id == number:  # else a job that is younger has the next id already
                 registry._last_job_id -= 1
             raise
+        for side in ("inputs", "outputs"):
+            if not _all_pipes(pipes := getattr(job, side)):
+                text = f"{side} are the job's pipes, and cannot be {pipes!r}; give your attribute another name, e.g. my_{side}"
+                setattr(job, side, [])
+                registry.report(Fault(f"{job._fission_name}: {text}", job._fission_place))
         registry.jobs[number] = job
         enter_groups(registry, job.GROUPS)
         return job
@@ -55,9 +85,12 @@ class BaseJob(metaclass=JobType):
     Args:
         inputs: pipes that end here, in the order of `run`'s arguments.
         outputs: pipes that begin here, in the order of what `run` returns.
+        name: what pictures, tables, messages and commands call the job, in place of class and id; no two jobs have the same. Every job
+            takes it, without a word in its class. A class whose `__init__` has an argument of that name keeps it for itself, unless it
+            hands it on.
 
     Raises:
-        DefinitionError: `inputs` or `outputs` is no list of pipes.
+        DefinitionError: `inputs` or `outputs` is no list of pipes, or `name` no line of text.
     """
 
     HEAD: bool = False
@@ -70,33 +103,36 @@ class BaseJob(metaclass=JobType):
     CHECKPOINT: int | timedelta | None = None
     DEPENDENCIES: Any = None
 
-    id: int
     inputs: list[BasePipe]
     outputs: list[BasePipe]
-    created_at: str = ""
+    _fission_id: int
+    _fission_place: str = ""
+    _fission_given_name: str | None = None
     _fission_initialised = False
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Raises DefinitionError: the class, or another one that it inherits from, defines a name that is FISSION's own."""
-        super().__init_subclass__(**kwargs)
-        for name in ("name", "is_source", "is_sink", "is_connector"):
-            owner = next(entry for entry in cls.__mro__ if name in vars(entry))
-            if owner is not BaseJob:
-                raise DefinitionError(
-                    f"class {owner.__name__} defines {name}, which is FISSION's own in every job; give it another name, e.g. my_{name}"
-                )
+    # What users may have attributes of their own for: an answer of ours only where they have none.
+    id: Any = Asked(lambda job: job._fission_id)
+    name: Any = Asked(lambda job: job._fission_name)
+    created_at: Any = Asked(lambda job: job._fission_place)
+    is_source: Any = Asked(lambda job: Answer(job._fission_is_source))
+    is_sink: Any = Asked(lambda job: Answer(not job.outputs))
+    is_connector: Any = Asked(lambda job: Answer(bool(job.inputs and job.outputs)))
+    is_async: Any = Asked(lambda job: Answer(any(pipe.ASYNC for pipe in job.inputs)))
 
-    def __init__(self, inputs: Sequence[BasePipe] | None = None, outputs: Sequence[BasePipe] | None = None) -> None:
+    def __init__(
+        self, inputs: Sequence[BasePipe] | None = None, outputs: Sequence[BasePipe] | None = None, *, name: str | None = None
+    ) -> None:
         self._fission_initialised = True
-        self.inputs = self._pipes("inputs", inputs)
-        self.outputs = self._pipes("outputs", outputs)
+        self._fission_call_it(name)
+        self.inputs = self._fission_pipes("inputs", inputs)
+        self.outputs = self._fission_pipes("outputs", outputs)
         # Only the first end is noted: a second one is a fault that Network.check names together with the first.
         for pipe in self.inputs:
             pipe.destination = pipe.destination or self
         for pipe in self.outputs:
             pipe.source = pipe.source or self
 
-    def _pipes(self, name: str, pipes: Any) -> list[BasePipe]:
+    def _fission_pipes(self, name: str, pipes: Any) -> list[BasePipe]:
         if pipes is None:
             return []
         if isinstance(pipes, (list, tuple)):
@@ -105,34 +141,29 @@ class BaseJob(metaclass=JobType):
         else:
             wrong, got = [pipes], f"is {pipes!r}"
         if wrong:
-            current().report(Fault(f"{self.name}: {name} must be a list of pipes, but {got}", self.created_at))
+            current().report(Fault(f"{self._fission_name}: {name} must be a list of pipes, but {got}", self._fission_place))
         return [pipe for pipe in pipes if isinstance(pipe, BasePipe)] if isinstance(pipes, (list, tuple)) else []
 
-    @property
-    def name(self) -> str:
-        """``ClassName ID``, as in messages and logs."""
-        return f"{type(self).__name__} {self.id}"
+    def _fission_call_it(self, name: Any) -> None:
+        """Takes the argument ``name``, if there is one."""
+        if name is None:
+            return
+        if isinstance(name, str) and name.isprintable() and name.strip() and not name.strip().isdecimal():
+            self._fission_given_name = name.strip()
+            return
+        text = f"name must be a line of text that is not only digits, but is {name!r}"
+        current().report(Fault(f"{self._fission_name}: {text}", self._fission_place))
 
-    @name.setter
-    def name(self, value: object) -> None:
-        raise AttributeError(f"name is FISSION's own ({self.name}); give your attribute another name, e.g. label")
+    @property
+    def _fission_name(self) -> str:
+        """What pictures, tables and messages call it: the argument ``name``, else ``ClassName ID``."""
+        return self._fission_given_name or f"{type(self).__name__} {self._fission_id}"
 
     @property
-    def is_source(self) -> bool:
-        """Whether nothing makes its `run` wait: it has no inputs, or only ASYNC ones."""
+    def _fission_is_source(self) -> bool:
         return all(pipe.ASYNC for pipe in self.inputs)
 
-    @property
-    def is_sink(self) -> bool:
-        """Whether it has no outputs."""
-        return not self.outputs
-
-    @property
-    def is_connector(self) -> bool:
-        """Whether it has inputs and outputs."""
-        return bool(self.inputs and self.outputs)
-
-    def definition_faults(self) -> list[str]:
+    def _fission_faults(self) -> list[str]:
         """What is wrong with this job beyond what every job is checked for; asked by `Network.check`. Texts without the job's name."""
         return []
 
@@ -148,6 +179,24 @@ class BaseJob(metaclass=JobType):
         return state
 
     def __str__(self) -> str:
-        return self.name
+        return self._fission_name
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return self._fission_name
+
+
+def _all_pipes(pipes: Any) -> bool:
+    return isinstance(pipes, (list, tuple)) and all(isinstance(pipe, BasePipe) for pipe in pipes)
+
+
+def _takes_name(cls: type) -> bool:
+    """Whether a class of the user's has ``name`` among the arguments of its `__init__`: it means what the user says then."""
+    for entry in cls.__mro__:
+        if entry is BaseJob:
+            break
+        if entry.__module__.startswith("fission.core."):
+            continue
+        code = getattr(vars(entry).get("__init__"), "__code__", None)
+        if code is not None and "name" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+            return True
+    return False

@@ -37,6 +37,7 @@ def check_network(network: Network) -> list[Fault]:
     """All faults of a network, each once, in the order: jobs, pipes, circles, nodes."""
     faults = [
         *_job_faults(network),
+        *_name_faults(network),
         *attribute_faults(network),
         *_end_faults(network),
         *_pipe_faults(network),
@@ -48,7 +49,7 @@ def check_network(network: Network) -> list[Fault]:
 
 def named(job: BaseJob) -> str:
     """``SourceJob 1 (config.py:12)``."""
-    return job.name + behind(job.created_at)
+    return job._fission_name + behind(job._fission_place)
 
 
 def _these(jobs: tuple[BaseJob, ...]) -> str:
@@ -65,10 +66,12 @@ def _end_faults(network: Network) -> Iterator[Fault]:
         sources, destinations = network.producers(number), network.consumers(number)
         for jobs, end, side in ((sources, "sources", "outputs"), (destinations, "destinations", "inputs")):
             if len(jobs) > 1 and len(set(jobs)) == 1:
-                yield Fault(f"pipe {number} is listed more than once in the {side} of {named(jobs[0])}; list it once", jobs[0].created_at)
+                yield Fault(
+                    f"pipe {number} is listed more than once in the {side} of {named(jobs[0])}; list it once", jobs[0]._fission_place
+                )
             elif len(jobs) > 1:
                 many = "two" if len(jobs) == 2 else str(len(jobs))
-                yield Fault(f"pipe {number} has {many} {end}: {_these(jobs)}; give each its own id", jobs[-1].created_at)
+                yield Fault(f"pipe {number} has {many} {end}: {_these(jobs)}; give each its own id", jobs[-1]._fission_place)
         if lost:
             continue
         if not sources and not destinations:
@@ -79,11 +82,11 @@ def _end_faults(network: Network) -> Iterator[Fault]:
         elif not sources:
             yield Fault(
                 f"pipe {number} has no source: {_these(destinations)} reads it, but no job has it in its outputs",
-                destinations[0].created_at,
+                destinations[0]._fission_place,
             )
         elif not destinations:
             yield Fault(
-                f"pipe {number} has no destination: {_these(sources)} writes it, but no job has it in its inputs", sources[0].created_at
+                f"pipe {number} has no destination: {_these(sources)} writes it, but no job has it in its inputs", sources[0]._fission_place
             )
 
 
@@ -138,7 +141,7 @@ def _end_class_faults(pipe: BasePipe, attribute: str, jobs: tuple[BaseJob, ...])
         if not isinstance(job, tuple(allowed)):
             end = "source" if attribute == "SOURCE_JOBS" else "destination"
             names = " or ".join(entry.__name__ for entry in allowed)
-            yield Fault(f"{pipe}: its {end} must be of class {names} ({attribute}), not {named(job)}", job.created_at)
+            yield Fault(f"{pipe}: its {end} must be of class {names} ({attribute}), not {named(job)}", job._fission_place)
 
 
 # -- circles
@@ -148,13 +151,13 @@ def _circle_faults(network: Network) -> Iterator[Fault]:
     for number in network.pipes:
         for job in set(network.producers(number)) & set(network.consumers(number)):
             yield Fault(
-                f"pipe {number} leads from {named(job)} back to the same job; keep the value in an attribute instead", job.created_at
+                f"pipe {number} leads from {named(job)} back to the same job; keep the value in an attribute instead", job._fission_place
             )
     for circle in _circles(network):
-        way = "".join(f"{job.name} -> pipe {pipe.id} -> " for job, pipe in circle)
+        way = "".join(f"{job._fission_name} -> pipe {pipe.id} -> " for job, pipe in circle)
         yield Fault(
-            f"the jobs wait for each other in a circle: {way}{circle[0][0].name}; make one of its pipes optional (ASYNC)",
-            circle[0][0].created_at,
+            f"the jobs wait for each other in a circle: {way}{circle[0][0]._fission_name}; make one of its pipes optional (ASYNC)",
+            circle[0][0]._fission_place,
         )
 
 
@@ -166,7 +169,7 @@ def _circles(network: Network) -> Iterator[list[tuple[BaseJob, BasePipe]]]:
             for pipe in job.outputs
             if not pipe.ASYNC
             for destination in network.consumers(pipe.id)
-            if destination is not job and destination.id in network.jobs
+            if destination is not job and destination._fission_id in network.jobs
         ]
         for number, job in network.jobs.items()
     }
@@ -176,7 +179,7 @@ def _circles(network: Network) -> Iterator[list[tuple[BaseJob, BasePipe]]]:
             continue
         circle = _shortest_circle(job, ways)
         if circle:
-            seen.update(on.id for on, _ in circle)
+            seen.update(on._fission_id for on, _ in circle)
             yield circle
 
 
@@ -184,19 +187,28 @@ def _shortest_circle(start: BaseJob, ways: dict[int, list[tuple[BaseJob, BasePip
     came: dict[int, tuple[BaseJob, BasePipe]] = {}
     waiting = [start]
     for job in waiting:  # breadth first; grows while it is gone through
-        for destination, pipe in ways[job.id]:
-            if destination.id not in came:
-                came[destination.id] = (job, pipe)
+        for destination, pipe in ways[job._fission_id]:
+            if destination._fission_id not in came:
+                came[destination._fission_id] = (job, pipe)
                 waiting.append(destination)
-    if start.id not in came:
+    if start._fission_id not in came:
         return []
-    circle = [came[start.id]]
+    circle = [came[start._fission_id]]
     while circle[0][0] is not start:
-        circle.insert(0, came[circle[0][0].id])
+        circle.insert(0, came[circle[0][0]._fission_id])
     return circle
 
 
 # -- jobs
+
+
+def _name_faults(network: Network) -> Iterator[Fault]:
+    first: dict[str, BaseJob] = {}
+    for job in network.jobs.values():
+        other = first.setdefault(job._fission_name, job)
+        if other is not job:
+            text = f"two jobs are called {job._fission_name}: {named(other)} and {named(job)}; give each a name of its own"
+            yield Fault(text, job._fission_place)
 
 
 def _job_faults(network: Network) -> Iterator[Fault]:
@@ -204,7 +216,7 @@ def _job_faults(network: Network) -> Iterator[Fault]:
         if not job._fission_initialised:
             yield _forgotten_init(job)
             continue
-        name, place = job.name, job.created_at
+        name, place = job._fission_name, job._fission_place
         python, executable = isinstance(job, PythonJob), isinstance(job, ExecutableJob)
         if python and executable:
             yield Fault(f"{name} is a PythonJob and an ExecutableJob; inherit from one of them", place)
@@ -215,7 +227,7 @@ def _job_faults(network: Network) -> Iterator[Fault]:
             yield Fault(f"{name} cannot be run: {type(job).__name__} must also inherit from PythonJob or an ExecutableJob", place)
         if isinstance(job, LocalJob) and "LOCAL" not in group_names(job.GROUPS):
             yield Fault(f'{name} is a LocalJob, so its GROUPS must have "LOCAL" in it, but it is {job.GROUPS!r}', place)
-        for text in job.definition_faults():
+        for text in job._fission_faults():
             yield Fault(f"{name}: {text}", place)
 
 
@@ -225,7 +237,7 @@ def _forgotten_init(job: BaseJob) -> Fault:
         if "__init__" in cls.__dict__:
             owner = cls.__name__
             break
-    place = place_of(code.co_filename, code.co_firstlineno) if code else job.created_at
+    place = place_of(code.co_filename, code.co_firstlineno) if code else job._fission_place
     return Fault(f"{named(job)}: {owner}.__init__ must call super().__init__(*args, **kwargs), so that FISSION learns its pipes", place)
 
 
@@ -235,17 +247,17 @@ def _run_faults(job: BaseJob) -> Iterator[Fault]:
     function = getattr(run, "__func__", run)
     if getattr(function, "__module__", None) in _OWN_MODULES:
         if function.__qualname__ in ("PythonJob.run", "LoggingJob.run_job"):
-            yield Fault(f"{job.name}: {type(job).__name__} must override {method}", job.created_at)
+            yield Fault(f"{job._fission_name}: {type(job).__name__} must override {method}", job._fission_place)
         return
     code = getattr(function, "__code__", None)
-    place = place_of(code.co_filename, code.co_firstlineno) if code else job.created_at
+    place = place_of(code.co_filename, code.co_firstlineno) if code else job._fission_place
     what = f"{type(job).__name__}.{method}"
     if not callable(run):
-        yield Fault(f"{named(job)}: {what} must be a method, not {run!r}", job.created_at)
+        yield Fault(f"{named(job)}: {what} must be a method, not {run!r}", job._fission_place)
         return
     if iscoroutinefunction(run) or isasyncgenfunction(run):
         yield Fault(f"{named(job)}: {what} must not be async: a job has a process of its own, so it may wait as it likes", place)
-    if isgeneratorfunction(run) and not job.is_source:
+    if isgeneratorfunction(run) and not job._fission_is_source:
         yield Fault(
             f"{named(job)}: {what} is a generator (it has a yield), which only a job without inputs, or with only ASYNC ones, may have; "
             "return the value instead",
@@ -279,10 +291,10 @@ def _setup_faults(job: BaseJob) -> Iterator[Fault]:
         if method is None or getattr(function, "__module__", None) in _OWN_MODULES:
             continue
         code = getattr(function, "__code__", None)
-        place = place_of(code.co_filename, code.co_firstlineno) if code else job.created_at
+        place = place_of(code.co_filename, code.co_firstlineno) if code else job._fission_place
         what = f"{named(job)}: {type(job).__name__}.{name}"
         if not callable(method):
-            yield Fault(f"{what} must be a method, not {method!r}", job.created_at)
+            yield Fault(f"{what} must be a method, not {method!r}", job._fission_place)
             continue
         if iscoroutinefunction(method) or isasyncgenfunction(method) or isgeneratorfunction(method):
             yield Fault(f"{what} must be a plain method: async def and yield make one whose text is not run", place)
@@ -355,7 +367,7 @@ def place_warnings(network: Network) -> list[str]:
     wanted = f"none of the nodes is in {' or '.join(groups)}" if groups else "none of the nodes is their DEFAULT_NODE"
     without = [node.name for node in nodes if not node.groups]
     why = f"; {', '.join(without)}: in no group (of a CSV row without groups, write ALL into its third column)" if without else ""
-    return [f"no node for {', '.join(job.name for job in lost)}: {wanted}{why}"]
+    return [f"no node for {', '.join(job._fission_name for job in lost)}: {wanted}{why}"]
 
 
 def _can_go(job: BaseJob, nodes: Iterable[BaseNode]) -> bool:

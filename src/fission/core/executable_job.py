@@ -35,7 +35,7 @@ class ExecutableJob(BaseJob):
     OUTPUTS_FLAG: str | None = None
     RATIO: int | Fraction | None = 1
 
-    PASSES = "paths"  # what the arguments behind the flags are; the host looks at it
+    _fission_passes = "paths"  # what the arguments behind the flags are; the host looks at it
 
     def command(self, input_arguments: Sequence[str], output_arguments: Sequence[str]) -> list[str]:
         """The argument list to start: executable, parameters, then a flag and an argument for each pipe, inputs first.
@@ -56,9 +56,9 @@ class ExecutableJob(BaseJob):
                 command += [flag, argument]
         return command
 
-    def definition_faults(self) -> list[str]:
+    def _fission_faults(self) -> list[str]:
         """Adds: a pipe whose blocks have no fixed length must say how to find the end of a block that the executable writes."""
-        faults = super().definition_faults()
+        faults = super()._fission_faults()
         if self.CHECKPOINT is not None:
             faults.append("CHECKPOINT must be None: FISSION cannot take a snapshot of a program; remove it")
         for pipe in self.outputs:
@@ -89,7 +89,7 @@ def declares_ratio(job: ExecutableJob) -> bool:
 class MARVELOJob(ExecutableJob):
     """As `ExecutableJob`, but the arguments behind the flags are numbers of file descriptors that it inherits."""
 
-    PASSES = "descriptors"
+    _fission_passes = "descriptors"
 
 
 class DynamicExecutableJob(ExecutableJob):

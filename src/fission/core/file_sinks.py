@@ -69,8 +69,8 @@ class FileSinkJob(LocalJob, PythonJob):
         """
         return size
 
-    def definition_faults(self) -> list[str]:
-        faults = super().definition_faults()
+    def _fission_faults(self) -> list[str]:
+        faults = super()._fission_faults()
         path: Any = self.path
         if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
             faults.append(f"path must be the path of a file, not {path!r}")
@@ -89,14 +89,14 @@ class FileSinkJob(LocalJob, PythonJob):
         """
         super().setup(*args, **kwargs)
         try:
-            self._open()
+            self._fission_open()
         except OSError as why:
             raise DefinitionError(
-                f"{self.name}: its file {os.fspath(self.path)!r} cannot be written: {why}; a path is relative to the job's folder, "
-                "or absolute"
+                f"{self._fission_name}: its file {os.fspath(self.path)!r} cannot be written: {why}; a path is relative to the job's "
+                "folder, or absolute"
             ) from None
 
-    def _open(self) -> None:
+    def _fission_open(self) -> None:
         from fission import durable
         from fission.core.sink_file import SinkFile
 
@@ -109,7 +109,7 @@ class FileSinkJob(LocalJob, PythonJob):
             start = self.file_start()
             if start:
                 file.append_start(start)
-        self._update_header()
+        self._fission_update_header()
 
     def run(self, *values: Any) -> None:
         self.append(self.encode(*values))
@@ -121,12 +121,12 @@ class FileSinkJob(LocalJob, PythonJob):
         """
         file = self._fission_sink_file
         if file is None:
-            raise DefinitionError(f"{self.name}: its file is not open; setup must call super().setup(*args, **kwargs)")
+            raise DefinitionError(f"{self._fission_name}: its file is not open; setup must call super().setup(*args, **kwargs)")
         if data:
             file.append(data)
-            self._update_header()
+            self._fission_update_header()
 
-    def _update_header(self) -> None:
+    def _fission_update_header(self) -> None:
         file = self._fission_sink_file
         if file is not None and (header := self.file_header(file.size)):
             file.overwrite(header)
@@ -144,7 +144,7 @@ class BytesSinkJob(FileSinkJob):
         pieces = []
         for value, pipe in zip(values, self.inputs, strict=True):
             for block in value if pipe.BLOCK_COUNT > 1 else (value,):
-                pieces.append(bytes_of(self.name, block))
+                pieces.append(bytes_of(self._fission_name, block))
         return b"".join(pieces)
 
 
@@ -165,24 +165,24 @@ class NpySinkJob(FileSinkJob):
         self.concatenate = concatenate
         self._fission_layout: Any = None
 
-    def definition_faults(self) -> list[str]:
-        faults = super().definition_faults()
+    def _fission_faults(self) -> list[str]:
+        faults = super()._fission_faults()
         if len(self.inputs) > 1:
             faults.append(f"it writes the arrays of one pipe, but has {len(self.inputs)} inputs")
         return faults
 
-    def _open(self) -> None:
+    def _fission_open(self) -> None:
         from fission.core.npy_layout import NpyLayout
 
-        super()._open()
+        super()._fission_open()
         file = self._fission_sink_file
         if file is not None and file.size:
-            self._fission_layout = NpyLayout.read(self.name, os.fspath(self.path), file.read(1 << 16, 0))
+            self._fission_layout = NpyLayout.read(self._fission_name, os.fspath(self.path), file.read(1 << 16, 0))
 
     def adopt(self, start: bytes, size: int) -> int:
         from fission.core.npy_layout import NpyLayout
 
-        layout = NpyLayout.read(self.name, os.fspath(self.path), start)
+        layout = NpyLayout.read(self._fission_name, os.fspath(self.path), start)
         return min(size, layout.size_of(layout.length_in(start)))
 
     def file_header(self, size: int) -> bytes:
@@ -193,10 +193,10 @@ class NpySinkJob(FileSinkJob):
 
         blocks = values[0] if self.inputs[0].BLOCK_COUNT > 1 else values
         if self._fission_layout is None:
-            self._fission_layout = NpyLayout.of(self.name, blocks[0], concatenate=self.concatenate)
+            self._fission_layout = NpyLayout.of(self._fission_name, blocks[0], concatenate=self.concatenate)
             if self._fission_sink_file is not None:
                 self._fission_sink_file.append_start(self._fission_layout.header(0))
-        return b"".join(self._fission_layout.encode(self.name, block, concatenate=self.concatenate) for block in blocks)
+        return b"".join(self._fission_layout.encode(self._fission_name, block, concatenate=self.concatenate) for block in blocks)
 
 
 class WavSinkJob(FileSinkJob):
@@ -226,10 +226,10 @@ class WavSinkJob(FileSinkJob):
         self.channels = channels
         self.dtype = dtype
 
-    def definition_faults(self) -> list[str]:
+    def _fission_faults(self) -> list[str]:
         from fission.core.wav_layout import SAMPLE_BYTES
 
-        faults = super().definition_faults()
+        faults = super()._fission_faults()
         for name, value, most in (("rate", self.rate, 2**32 - 1), ("channels", self.channels, 2**16 - 1)):
             number: Any = value
             if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= most:
@@ -253,8 +253,8 @@ class WavSinkJob(FileSinkJob):
 
         if not same_format(start, self.file_header(0)):
             raise DefinitionError(
-                f"{self.name}: {os.fspath(self.path)} exists, and is not a WAV file of {self.channels} channels of {self.dtype} at "
-                f"{self.rate} frames a second, as this job writes it; move it away"
+                f"{self._fission_name}: {os.fspath(self.path)} exists, and is not a WAV file of {self.channels} channels of {self.dtype} "
+                f"at {self.rate} frames a second, as this job writes it; move it away"
             )
         return min(size, length_of(start))
 
@@ -262,8 +262,10 @@ class WavSinkJob(FileSinkJob):
         from fission.core.wav_layout import MOST_BYTES, frames
 
         blocks = values[0] if self.inputs[0].BLOCK_COUNT > 1 else values
-        data = b"".join(frames(self.name, block, self.channels, self.dtype) for block in blocks)
+        data = b"".join(frames(self._fission_name, block, self.channels, self.dtype) for block in blocks)
         file = self._fission_sink_file
         if file is not None and file.size + len(data) > MOST_BYTES:
-            raise ValueFitError(f"{self.name}: a WAV file has at most 4 GiB, and {os.fspath(self.path)} is full; begin another one")
+            raise ValueFitError(
+                f"{self._fission_name}: a WAV file has at most 4 GiB, and {os.fspath(self.path)} is full; begin another one"
+            )
         return data

@@ -34,9 +34,9 @@ class ClockJob(PythonJob):
         super().__init__(inputs=inputs, outputs=outputs)
         self.clock_interval = clock_interval
 
-    def definition_faults(self) -> list[str]:
+    def _fission_faults(self) -> list[str]:
         interval: Any = self.clock_interval
-        faults = super().definition_faults()
+        faults = super()._fission_faults()
         if isinstance(interval, bool) or not isinstance(interval, (int, float)) or not 0 < interval < float("inf"):
             faults.append(f"clock_interval must be a number of seconds above 0, not {interval!r}")
         return faults
@@ -56,8 +56,8 @@ class ClockJob(PythonJob):
 class ForwardingJob(PythonJob):
     """Sends what comes in out again: one input to every output, or several inputs each to the output at the same place."""
 
-    def definition_faults(self) -> list[str]:
-        faults = super().definition_faults()
+    def _fission_faults(self) -> list[str]:
+        faults = super()._fission_faults()
         if not self.inputs or len(self.inputs) not in (1, len(self.outputs)):
             faults.append(
                 f"it forwards one input to all outputs, or as many inputs as there are outputs, but has {len(self.inputs)} inputs "
@@ -73,9 +73,9 @@ class ForwardingJob(PythonJob):
 
 
 class InteractiveJob(LocalJob, PythonJob):
-    """A console on the client: each line typed there is one block. The end of the console finishes the job.
+    """A console on the client: each line typed there is one block. An empty line, or the end of the console, finishes the job.
 
-    Override `parse` to send something else than the line.
+    Override `parse` to send something else than the line; then an empty line is a line like others, and is parsed.
     """
 
     def parse(self, line: str) -> Any:
@@ -86,10 +86,13 @@ class InteractiveJob(LocalJob, PythonJob):
         return line
 
     def run(self, *args: Any) -> Iterator[tuple[Any, ...]]:
-        console = self._console
+        console = self._fission_console
         if console is None:
-            raise InternalError(f"{self.name} was started without a console")
+            raise InternalError(f"{self._fission_name} was started without a console")
+        parses = type(self).parse is not InteractiveJob.parse
         while (line := console.readline()) is not None:
+            if not line and not parses:
+                return
             try:
                 value = self.parse(line)
             except ValueError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fission.core.base_job import BaseJob
+from fission.core.base_job import Asked, BaseJob
 from fission.core.head import FINISHED, Head
 from fission.errors import DefinitionError, Stopped, ValueFitError, error_text
 
@@ -33,29 +33,14 @@ FRAMEWORK_ATTRIBUTES = frozenset(
         "PRIORITY",
         "RESTARTS",
         "STALL_TIMEOUT",
-        "_console",
-        "_head_size",
-        "created_at",
         "finished",
         "head",
-        "id",
         "in_heads",
         "inputs",
         "out_heads",
         "outputs",
     }
 )
-
-
-class _Asked:
-    """An attribute that FISSION answers, unless the job has one of that name of its own."""
-
-    def __init__(self, answer: Any) -> None:
-        self._answer = answer
-        self.__doc__ = answer.__doc__
-
-    def __get__(self, job: Any, owner: Any = None) -> Any:
-        return self if job is None else self._answer(job)
 
 
 class PythonJob(BaseJob):
@@ -74,21 +59,23 @@ class PythonJob(BaseJob):
         generation: of the numbers; grows when a source begins to number anew. Generation and number together name a block.
     """
 
-    position: Any = _Asked(lambda job: job.__dict__.get("_fission_position", 1))
-    block_number: Any = _Asked(lambda job: host.current_number if (host := job.__dict__.get("_fission_host")) else 1)
-    generation: Any = _Asked(lambda job: job.__dict__.get("_fission_generation", 0))
+    position: Any = Asked(lambda job: job.__dict__.get("_fission_position", 1))
+    block_number: Any = Asked(lambda job: host.current_number if (host := job.__dict__.get("_fission_host")) else 1)
+    generation: Any = Asked(lambda job: job.__dict__.get("_fission_generation", 0))
 
     finished: bool = False
     head: Head | None = None
     in_heads: list[Head | list[Head] | None]
     out_heads: list[Head | None]
 
-    _console: Console | None = None  # set by the host of an InteractiveJob
-    _head_size: int = 1  # bytes; set by the host from HEAD_SIZE
+    _fission_console: Console | None = None  # set by the host of an InteractiveJob
+    _fission_head_size: int = 1  # bytes; set by the host from HEAD_SIZE
     _fission_run = "run"  # name of the method that the user writes
 
-    def __init__(self, inputs: Sequence[BasePipe] | None = None, outputs: Sequence[BasePipe] | None = None) -> None:
-        super().__init__(inputs=inputs, outputs=outputs)
+    def __init__(
+        self, inputs: Sequence[BasePipe] | None = None, outputs: Sequence[BasePipe] | None = None, *, name: str | None = None
+    ) -> None:
+        super().__init__(inputs=inputs, outputs=outputs, name=name)
         self.finished = False
         self.head = None
         self.in_heads = [None] * len(self.inputs)
@@ -120,7 +107,7 @@ class PythonJob(BaseJob):
 
     def head_reduce(self) -> Head:
         """What `head` is to be for this compute block; here: the bits that are set in any of `in_heads`."""
-        result = Head(0, self._head_size)
+        result = Head(0, self._fission_head_size)
         for entry in self.in_heads:
             for head in entry if isinstance(entry, list) else [entry]:
                 if head is not None:
@@ -144,7 +131,7 @@ class PythonJob(BaseJob):
                 if refusal is not None:
                     what = f"its attribute {name} ({type(value).__name__})"
                     raise ValueFitError(
-                        f"{self.name} cannot be snapshot: {what} cannot be pickled: {error_text(refusal)}; "
+                        f"{self._fission_name} cannot be snapshot: {what} cannot be pickled: {error_text(refusal)}; "
                         "override snapshot and restore to keep what matters"
                     )
         return state
@@ -156,7 +143,9 @@ class PythonJob(BaseJob):
             DefinitionError: the class overrides `snapshot` to give no dict, but does not override `restore`.
         """
         if not isinstance(state, dict):
-            raise DefinitionError(f"{self.name}: snapshot gave {type(state).__name__}, not a dict of attributes; override restore too")
+            raise DefinitionError(
+                f"{self._fission_name}: snapshot gave {type(state).__name__}, not a dict of attributes; override restore too"
+            )
         self.__dict__.update(state)
 
 
@@ -167,7 +156,7 @@ def resumable(job: BaseJob) -> bool:
     """
     from inspect import isgeneratorfunction
 
-    if not job.is_source:
+    if not job._fission_is_source:
         return True
     return isinstance(job, PythonJob) and job.CHECKPOINT is not None and not isgeneratorfunction(job.run)
 

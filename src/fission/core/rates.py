@@ -33,12 +33,13 @@ def rate_warnings(network: Network) -> list[str]:
             ratio = _ratio(source)
             if ratio is None:
                 continue
-            surplus = rates.join(job.id, source.id, ratio / pipe.BLOCK_COUNT)
+            surplus = rates.join(job._fission_id, source._fission_id, ratio / pipe.BLOCK_COUNT)
             if surplus != 1 and first is not None:
                 fast, slow = (pipe, first) if surplus > 1 else (first, pipe)
                 times = max(surplus, 1 / surplus)
                 warnings.append(
-                    f"{job.name}: pipe {fast.id} brings {_number(times)} times as many compute blocks as pipe {slow.id}, so it runs ahead "
+                    f"{job._fission_name}: pipe {fast.id} brings {_number(times)} times as many compute blocks as pipe "
+                    f"{slow.id}, so it runs ahead "
                     f"until its queue is full, and stops the job before it; choose the BLOCK_COUNT of both so that they fit "
                     f"(now {fast.BLOCK_COUNT} and {slow.BLOCK_COUNT}), or take them in two jobs"
                 )
@@ -73,7 +74,7 @@ def _periods(network: Network) -> dict[int, int]:
     for pipe in network.pipes.values():
         producer, consumer = network.producer(pipe.id), network.consumer(pipe.id)
         if not pipe.ASYNC and producer is not None and consumer is not None and producer is not consumer:
-            ends[pipe.id] = (producer.id, consumer.id)
+            ends[pipe.id] = (producer._fission_id, consumer._fission_id)
     periods = {}
     for pipes in _meshes(ends):
         rates: dict[int, Fraction] = {}  # of jobs, in compute blocks
@@ -194,8 +195,8 @@ def _in_stream_order(network: Network) -> list[BaseJob]:
         for pipe in job.outputs:
             destination = network.consumer(pipe.id)
             if not pipe.ASYNC and destination is not None and network.producer(pipe.id) is job:
-                missing[destination.id] -= 1
-                if not missing[destination.id]:
+                missing[destination._fission_id] -= 1
+                if not missing[destination._fission_id]:
                     ready.append(destination)
     return ready
 

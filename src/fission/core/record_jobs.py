@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from inspect import isgeneratorfunction
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from fission.core.base_job import Asked
 from fission.core.base_pipe import BasePipe
 from fission.core.file_sinks import FileSinkJob
 from fission.core.python_job import PythonJob
+from fission.core.registry import current
 from fission.core.values_as_text import as_text
 from fission.errors import DefinitionError, ValueFitError, error_text
 
@@ -34,6 +36,11 @@ class CSVSinkJob(FileSinkJob):
     def __init__(self, path: str | os.PathLike[str], inputs: Sequence[BasePipe] | None = None, col_pattern: str = "pipe_{pipe.id}") -> None:
         super().__init__(path, inputs=inputs)
         self.col_pattern = col_pattern
+
+    #: A text file and a csv.writer that add to the sink's file, for subclasses that write rows in a `run` of their own; an attribute
+    #: that such a class sets itself takes their place.
+    file: Any = Asked(lambda job: _SinkText(job))
+    writer: Any = Asked(lambda job: _writer(_SinkText(job)))
 
     def columns(self) -> list[str]:
         """The header."""
@@ -61,18 +68,50 @@ class CSVSinkJob(FileSinkJob):
         header = next(csv.reader([start[:header_end].decode("utf-8", "replace")]))
         if header != self.columns():
             raise DefinitionError(
-                f"{self.name}: {os.fspath(self.path)} exists with other columns ({', '.join(header)} instead of "
+                f"{self._fission_name}: {os.fspath(self.path)} exists with other columns ({', '.join(header)} instead of "
                 f"{', '.join(self.columns())}); move it away"
             )
         return end
 
-    def definition_faults(self) -> list[str]:
-        faults = super().definition_faults()
+    def _fission_faults(self) -> list[str]:
+        faults = super()._fission_faults()
         try:
             self.columns()
         except BaseException as error:  # the pattern reaches into any attribute of pipe and job
             faults.append(f"col_pattern {self.col_pattern!r} cannot be filled in: {error_text(error)}")
         return faults
+
+
+class _SinkText:
+    """The sink's file as a text file that can be written to. What is written is part of the compute block that `run` works on."""
+
+    def __init__(self, job: CSVSinkJob) -> None:
+        self._job = job
+        self.name = os.fspath(job.path)
+
+    def write(self, text: str) -> int:
+        self._job.append(_utf8(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        self.write("".join(lines))
+
+    def flush(self) -> None:
+        """Nothing: what was written is with the operating system."""
+
+    def close(self) -> None:
+        """Nothing: FISSION closes the file at the job's end."""
+
+
+def _writer(file: Any) -> Any:
+    import csv
+
+    return csv.writer(file)
+
+
+def _utf8(text: str) -> bytes:
+    """Half of a surrogate pair, which UTF-8 has no bytes for, becomes the three bytes of ``surrogatepass``."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 class _Lines(list[str]):
@@ -82,18 +121,16 @@ class _Lines(list[str]):
 
 
 def _csv_lines(rows: Sequence[Sequence[str]]) -> bytes:
-    """Rows as CSV in UTF-8. Half of a surrogate pair, which UTF-8 has no bytes for, becomes the three bytes of ``surrogatepass``."""
-    import csv
-
     lines = _Lines()
-    csv.writer(lines).writerows(rows)
-    return "".join(lines).encode("utf-8", "surrogatepass")
+    _writer(lines).writerows(rows)
+    return _utf8("".join(lines))
 
 
 class LoggingSinkJob(CSVSinkJob):
     """Writes the records of `LoggingJob`s to a CSV file on the client: one row a record.
 
-    Columns: job (its label), pid, state (of its process), cpu_percent, memory_percent, time in and time out (seconds since 1970).
+    Columns: job (its name), pid, state (records before this one in this life of the job), cpu_percent (of all cores), memory_percent,
+    time in and time out (seconds since 1970), process (its state, as in ``running``), core_percent (of one core).
     """
 
     def __init__(self, path: str | os.PathLike[str], inputs: Sequence[BasePipe] | None = None) -> None:
@@ -109,7 +146,7 @@ class LoggingSinkJob(CSVSinkJob):
         return [[as_text(entry) for entry in record] if isinstance(record, (list, tuple)) else [as_text(record)] for record in records]
 
 
-LOG_COLUMNS = ("job", "pid", "state", "cpu_percent", "memory_percent", "time in", "time out")
+LOG_COLUMNS = ("job", "pid", "state", "cpu_percent", "memory_percent", "time in", "time out", "process", "core_percent")
 
 
 class LoggingJob(PythonJob):
@@ -118,10 +155,25 @@ class LoggingJob(PythonJob):
     Override `run_job`, and `init_job` and `setup_job` if needed, where other jobs override `run`, `__init__` and `setup`.
 
     Args:
-        args, kwargs: handed to `init_job`.
+        args, kwargs: handed to `init_job`. Where the first of `args` are lists of pipes, they are inputs, outputs, logging_output and
+            name, in this order, and only what comes after is handed on.
         logging_output: the pipe of the records, a PicklePipe; it becomes the last of `outputs`. None: no records.
-        name: what the records call the job; kept as `label`. Left out: class and id.
+        name: what the records call the job, and everything else does too, unless another job has that name. Left out: class and id.
+
+    Attributes, unless a class has its own of that name:
+        name, label: what the records call the job.
+        counter: how many records it has sent in this life.
+        p: the `psutil.Process` of the job.
     """
+
+    name: Any = Asked(lambda job: job._fission_label or job._fission_name)
+    label: Any = Asked(lambda job: job.name)
+    counter: Any = Asked(lambda job: job._fission_counter)
+    p: Any = Asked(lambda job: job._fission_process or _this_process(job))
+
+    _fission_counter = 0
+    _fission_label = ""
+    _fission_process: Any = None
 
     _fission_run = "run_job"
 
@@ -134,18 +186,30 @@ class LoggingJob(PythonJob):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
+        if inputs is None and outputs is None and logging_output is None and _are_pipes(args[:3]):
+            found = [*args[:4], None, None, None]
+            inputs, outputs, logging_output = found[:3]
+            name, args = found[3] or name, args[4:]
         extra = [] if logging_output is None else [logging_output]
         super().__init__(inputs=inputs, outputs=[*(outputs or ()), *extra])
-        self.label = self.name if name is None else name
+        self._fission_call_it(name)
         self._fission_logs = logging_output is not None
-        self._fission_process: Any = None
         self.init_job(*args, **kwargs)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # A generator can only be told by its function, so run has to be one where run_job is.
         if "run_job" in cls.__dict__ and "run" not in cls.__dict__:
-            cls.run = LoggingJob._run_generator if isgeneratorfunction(cls.run_job) else LoggingJob._run_once  # type: ignore[method-assign]
+            cls.run = LoggingJob._fission_run_generator if isgeneratorfunction(cls.run_job) else LoggingJob._fission_run_once  # type: ignore[method-assign]
+
+    def _fission_call_it(self, name: Any) -> None:
+        if not name:  # MARVELO's way to say none
+            return
+        # Records of two jobs may have one name, everything else tells them apart.
+        if any(job is not self and job._fission_name == name for job in current().jobs.values()):
+            self._fission_label = name
+        else:
+            super()._fission_call_it(name)
 
     def init_job(self, *args: Any, **kwargs: Any) -> None:
         """As `__init__` of other jobs, on the client; id and pipes are there already."""
@@ -160,22 +224,18 @@ class LoggingJob(PythonJob):
     def setup(self, *args: Any, **kwargs: Any) -> None:
         super().setup(*args, **kwargs)
         if self._fission_logs:
-            try:
-                import psutil  # type: ignore[import-untyped, unused-ignore]
-            except ModuleNotFoundError:
-                raise DefinitionError(f"{self.name} measures its process with psutil, which is not installed: pip install psutil") from None
-            self._fission_process = psutil.Process()
+            self._fission_process = _this_process(self)
             self._fission_process.cpu_percent(None)  # what it gives is the share since the last call
         self.setup_job(*args, **kwargs)
 
     def run(self, *values: Any) -> Any:
-        return self._run_once(*values)
+        return self._fission_run_once(*values)
 
-    def _run_once(self, *values: Any) -> Any:
+    def _fission_run_once(self, *values: Any) -> Any:
         time_in, began = time.time(), time.monotonic()
-        return self._with_record(self.run_job(*values), time_in, began)
+        return self._fission_with_record(self.run_job(*values), time_in, began)
 
-    def _run_generator(self, *values: Any) -> Iterator[Any]:
+    def _fission_run_generator(self, *values: Any) -> Iterator[Any]:
         results = iter(self.run_job(*values))
         while True:
             time_in, began = time.time(), time.monotonic()
@@ -183,9 +243,9 @@ class LoggingJob(PythonJob):
                 result = next(results)
             except StopIteration:
                 return
-            yield self._with_record(result, time_in, began)
+            yield self._fission_with_record(result, time_in, began)
 
-    def _with_record(self, result: Any, time_in: float, began: float) -> Any:
+    def _fission_with_record(self, result: Any, time_in: float, began: float) -> Any:
         if not self._fission_logs:
             return result
         others = len(self.outputs) - 1
@@ -194,26 +254,49 @@ class LoggingJob(PythonJob):
         if not isinstance(result, tuple):
             result = (result,) * others
         elif len(result) != others:
-            raise ValueFitError(f"{self.name}: run_job returned a tuple of {len(result)} values for {others} outputs")
-        process = self._fission_process
+            raise ValueFitError(f"{self._fission_name}: run_job returned a tuple of {len(result)} values for {others} outputs")
+        time_out = time_in + time.monotonic() - began  # the clock may be set in between
+        process, cpu = self._fission_process, self._fission_process.cpu_percent(None)
         record = [
-            self.label,
+            self.name,
             process.pid,
-            process.status(),
-            process.cpu_percent(None),
+            self._fission_counter,
+            cpu / (os.cpu_count() or 1),
             round(process.memory_percent(), 3),
             time_in,
-            time_in + time.monotonic() - began,  # the clock may be set in between
+            time_out,
+            process.status(),
+            cpu,
         ]
+        self._fission_counter += 1
         return (*result, record)
 
-    def definition_faults(self) -> list[str]:
+    def _fission_faults(self) -> list[str]:
         from fission.core.pipes import PicklePipe
 
-        faults = super().definition_faults()
+        faults = super()._fission_faults()
         if self._fission_logs and self.outputs and not isinstance(self.outputs[-1], PicklePipe):
             faults.append(f"logging_output must be a PicklePipe, not {self.outputs[-1]}")
         return faults
+
+
+def _this_process(job: LoggingJob) -> Any:
+    try:
+        import psutil  # type: ignore[import-untyped, unused-ignore]
+    except ModuleNotFoundError:
+        text = f"{job._fission_name} measures its process with psutil, which is not installed: pip install psutil"
+        raise DefinitionError(text) from None
+    return psutil.Process()
+
+
+def _are_pipes(given: tuple[Any, ...]) -> bool:
+    """Whether the first arguments are inputs, outputs and logging_output, as MARVELO has them: lists of pipes, None, or a pipe."""
+    lists, output = given[:2], given[2:]
+    found = [pipe for entry in lists if isinstance(entry, (list, tuple)) for pipe in entry] + [
+        entry for entry in output if entry is not None
+    ]
+    fits = all(entry is None or isinstance(entry, (list, tuple)) for entry in lists)
+    return fits and bool(found) and all(isinstance(pipe, BasePipe) for pipe in found)
 
 
 def _complete_rows(file: BinaryIO, limit: int | None = None) -> tuple[int, int]:

@@ -207,7 +207,7 @@ class _Loader:
         xml_jobs, xml_nodes = self._xml(values, nodes)
         values.update(jobs=(*jobs, *xml_jobs), nodes=(*nodes, *xml_nodes))
         config = Config(**values)
-        network = Network(self.name, {job.id: job for job in config.jobs}, config.nodes)
+        network = Network(self.name, {job._fission_id: job for job in config.jobs}, config.nodes)
         if self.complete:
             faults = network.check()
             shipping = [fault for job in config.jobs for fault in shipping_faults(job, self.root, here=self.simulation)]
@@ -291,9 +291,11 @@ class _Loader:
                 call = f"; make one: {entry.__name__}(...)" if isinstance(entry, type) and issubclass(entry, BaseJob) else ""
                 self.fault(f"entry {number} of JOBS must be a job, is {shown(entry)}{call}", "JOBS")
             elif any(entry is job for job in jobs):
-                self.fault(f"{entry.name} is twice in JOBS; each entry must be a job of its own", "JOBS")
-            elif self.registry.jobs.get(entry.id) is not entry:
-                text = f"{entry.name} was made by a module that is loaded only once ({entry.created_at}); make it in {self.file}"
+                self.fault(f"{entry._fission_name} is twice in JOBS; each entry must be a job of its own", "JOBS")
+            elif self.registry.jobs.get(entry._fission_id) is not entry:
+                text = (
+                    f"{entry._fission_name} was made by a module that is loaded only once ({entry._fission_place}); make it in {self.file}"
+                )
                 self.fault(text, "JOBS")
             else:
                 jobs.append(entry)
@@ -352,10 +354,12 @@ class _Loader:
 
     def _unlisted(self, jobs: Sequence[BaseJob]) -> None:
         """A job that was made but not listed is no fault by itself, but explains why a pipe lacks an end."""
-        listed = {job.id for job in jobs}
+        listed = {job._fission_id for job in jobs}
         for job in self.registry.jobs.values():
-            if job.id not in listed:
-                self.registry.report(Fault(f"{job.name} was made but is not in JOBS; put it into the list, or remove it", job.created_at))
+            if job._fission_id not in listed:
+                self.registry.report(
+                    Fault(f"{job._fission_name} was made but is not in JOBS; put it into the list, or remove it", job._fission_place)
+                )
 
 
 def _assigned(path: Path) -> dict[str, int]:

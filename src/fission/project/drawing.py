@@ -137,13 +137,13 @@ def picture_of(network: Network, nodes: Mapping[int, str] | None = None) -> Pict
         for job, there in ((producer, -1), (consumer, 1)):
             if job is None:
                 other = consumer or producer
-                layer = max(0, layers[other.id] + there) if other is not None else 0
+                layer = max(0, layers[other._fission_id] + there) if other is not None else 0
                 taken = [box.row for box in boxes.values() if box.layer == layer] + [row for one, row in open_ends.values() if one == layer]
                 key = f"open_{number}" if there == 1 or producer is not None else f"open_{number}_in"
                 open_ends[key] = (layer, max(taken, default=-1) + 1)
                 keys.append(key)
             else:
-                keys.append(f"job_{job.id}")
+                keys.append(f"job_{job._fission_id}")
         arrows.append(Arrow(keys[0], keys[1], number, type(pipe).__name__, bool(pipe.ASYNC), ways.get(number, ())))
     return Picture(network.name, boxes, tuple(arrows), open_ends)
 
@@ -155,10 +155,10 @@ def _layers(network: Network) -> dict[int, int]:
         changed = False
         for number, pipe in network.pipes.items():
             producer, consumer = network.producer(number), network.consumer(number)
-            if pipe.ASYNC or producer is None or consumer is None or layers[consumer.id] > layers[producer.id]:
+            if pipe.ASYNC or producer is None or consumer is None or layers[consumer._fission_id] > layers[producer._fission_id]:
                 continue
-            if layers[producer.id] + 1 < len(layers):
-                layers[consumer.id] = layers[producer.id] + 1
+            if layers[producer._fission_id] + 1 < len(layers):
+                layers[consumer._fission_id] = layers[producer._fission_id] + 1
                 changed = True
         if not changed:
             break
@@ -166,7 +166,7 @@ def _layers(network: Network) -> dict[int, int]:
     for job in network.jobs.values():
         readers = [reader for pipe in job.outputs if (reader := network.consumer(pipe.id)) is not None]
         if not job.inputs and readers and all(pipe.ASYNC for pipe in job.outputs):
-            layers[job.id] = max(0, min(layers[reader.id] for reader in readers) - 1)
+            layers[job._fission_id] = max(0, min(layers[reader._fission_id] for reader in readers) - 1)
     return layers
 
 
@@ -175,11 +175,15 @@ def _rows(network: Network, layers: Mapping[int, int]) -> tuple[dict[int, int], 
     rows: dict[int, int] = {}
     ways: dict[int, list[tuple[int, int]]] = {}
     ends = {pipe: (network.producer(pipe), network.consumer(pipe)) for pipe in network.pipes}
-    spans = {pipe: (layers[one.id], layers[other.id]) for pipe, (one, other) in ends.items() if one is not None and other is not None}
+    spans = {
+        pipe: (layers[one._fission_id], layers[other._fission_id])
+        for pipe, (one, other) in ends.items()
+        if one is not None and other is not None
+    }
 
     def before(pipe: int) -> float:
         producer = ends[pipe][0]
-        return float(ways[pipe][-1][1] if pipe in ways else rows.get(producer.id, 0) if producer is not None else 0)
+        return float(ways[pipe][-1][1] if pipe in ways else rows.get(producer._fission_id, 0) if producer is not None else 0)
 
     for layer in sorted(set(layers.values())):
         passing = [(before(pipe), 1, pipe) for pipe, (first, last) in spans.items() if first < layer < last]

@@ -94,7 +94,7 @@ class Maker:
         cls = self._class(name, where, BaseJob, predefined_jobs, "job")
         if cls is None:
             return None
-        ends = {key: list(pipes) for key, pipes in (("inputs", inputs), ("outputs", outputs)) if pipes}
+        ends: dict[str, Any] = {key: list(pipes) for key, pipes in (("inputs", inputs), ("outputs", outputs)) if pipes}
         return self.make(name, where, lambda: cls(**options, **ends))
 
     def pipe(self, text: str, where: str) -> BasePipe | None:

@@ -32,7 +32,7 @@ def shipping_faults(job: BaseJob, root: Path, *, here: bool) -> list[Fault]:
     if not texts and isinstance(job, ExecutableJob):
         texts += _executable_faults(job, root, here or "LOCAL" in job.GROUPS)
     texts += _pickle_faults(job)
-    return [Fault(f"{job.name}: {text}", job.created_at) for text in texts]
+    return [Fault(f"{job._fission_name}: {text}", job._fission_place) for text in texts]
 
 
 def pickled(job: BaseJob) -> bytes:
@@ -43,7 +43,7 @@ def pickled(job: BaseJob) -> bytes:
     """
     faults = _pickle_faults(job)
     if faults:
-        raise DefinitionError("\n".join(f"{job.name}: {text}" for text in faults))
+        raise DefinitionError("\n".join(f"{job._fission_name}: {text}" for text in faults))
     return pickle.dumps(job, 5)
 
 
@@ -74,9 +74,9 @@ def copy_dependencies(job: BaseJob, root: Path, folder: Path) -> None:
         shutil.copytree(directory, folder, dirs_exist_ok=True, symlinks=True, ignore=leave_out)
     except shutil.Error as why:  # one entry for each file: where from, where to, why not
         entries = [f"{entry[0]}: {entry[2]}" for entry in why.args[0]]
-        raise UserError(f"{job.name}: DEPENDENCIES cannot be copied into {folder}: {'; '.join(entries)}") from None
+        raise UserError(f"{job._fission_name}: DEPENDENCIES cannot be copied into {folder}: {'; '.join(entries)}") from None
     except OSError as why:
-        raise UserError(f"{job.name}: DEPENDENCIES cannot be copied into {folder}: {why}") from None
+        raise UserError(f"{job._fission_name}: DEPENDENCIES cannot be copied into {folder}: {why}") from None
 
 
 def dependency_folder(job: BaseJob, root: Path) -> Path | None:

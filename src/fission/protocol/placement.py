@@ -126,16 +126,18 @@ class JobNeeds:
         """
         preference = getattr(job, "preference", None)
         if preference is not None and not callable(preference):
-            raise DefinitionError(f"{job.name}: preference must be a method, preference(self, node_infos), not {value_text(preference)}")
+            raise DefinitionError(
+                f"{job._fission_name}: preference must be a method, preference(self, node_infos), not {value_text(preference)}"
+            )
         ends = [*(pipe.source for pipe in job.inputs), *(pipe.destination for pipe in job.outputs)]
         return cls(
-            name=job.name,
-            id=job.id,
+            name=job._fission_name,
+            id=job._fission_id,
             groups=group_names(job.GROUPS),
             default_node=job.DEFAULT_NODE,
             priority=job.PRIORITY,
             preference=preference,
-            neighbours=frozenset(end.name for end in ends if end is not None and end is not job),
+            neighbours=frozenset(end._fission_name for end in ends if end is not None and end is not job),
         )
 
 

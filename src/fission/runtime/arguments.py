@@ -50,7 +50,7 @@ class ArgumentsIn:
         """Take (value, head) for an ASYNC input. Raises BlockError."""
         one = self.optional[index]
         if one is None:
-            raise InternalError(f"input {index + 1} of {self._job.name} is not ASYNC")
+            raise InternalError(f"input {index + 1} of {self._job._fission_name} is not ASYNC")
         return one.take()
 
     def _unreadable(self, index: int, why: BaseException) -> BlockError:
@@ -58,7 +58,7 @@ class ArgumentsIn:
         cause = error_text(why)
         imports = isinstance(why, ImportError) or cause.startswith("AttributeError: Can't get attribute")
         hint = "; the class of a value must be where its receiver can import it" if imports else ""
-        where, block = f"{self._job.name}, input {index + 1}", self._inlets.done + 1
+        where, block = f"{self._job._fission_name}, input {index + 1}", self._inlets.done + 1
         return BlockError(f"{where}: a block of {self._job.inputs[index]} could not be read: {cause}{hint} (compute block {block})")
 
 

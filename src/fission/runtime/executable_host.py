@@ -41,11 +41,11 @@ class ExecutableHost(ExecutableOutputs):
         """
         try:
             self._program = Program(self._job, self._bundle.folder, self)
-            if self._job.is_source:
+            if self._job._fission_is_source:
                 self._numbered.set()
             self._exchange.start()  # before the executable, whose first block may come at once
             self._program.start()
-            if self._job.is_source:
+            if self._job._fission_is_source:
                 self._exchange.begun = True
             self._feed_inputs(self._program)
             self._end_inputs()
@@ -162,7 +162,7 @@ class ExecutableHost(ExecutableOutputs):
         if given:
             had = " and ".join(f"{outlet.had or 0} blocks of pipe {outlet.pipe}" for outlet in exchange.outlets)
             ratio = "has RATIO = None" if job.RATIO is None else "runs as with RATIO = None"
-            text = f"{job.name} was started anew and {ratio}: of {given} blocks that it had read, {had} came; the rest is lost"
+            text = f"{job._fission_name} was started anew and {ratio}: of {given} blocks that it had read, {had} came; the rest is lost"
             exchange.say("warning", {"text": text})
 
     def _drain(self) -> None:
@@ -295,7 +295,7 @@ class ExecutableHost(ExecutableOutputs):
         unwanted = self._exchange.unwanted
         if program.exit_code and not unwanted:
             ending = ending_of(program.exit_code)
-            raise ExecutableError(f"{self._job.name}: {program.command[0]} {ending}; what it wrote to standard error is above")
+            raise ExecutableError(f"{self._job._fission_name}: {program.command[0]} {ending}; what it wrote to standard error is above")
         relay = self._relay
         if (
             relay is not None

@@ -38,7 +38,7 @@ class ExecutableOutputs:
         set_head_size(job, bundle.head_size)
         ratio = output_ratio(job)
         self._lock = threading.Lock()
-        waits = bool(job.inputs) and not job.is_source
+        waits = bool(job.inputs) and not job._fission_is_source
         if not declares_ratio(job) and any(pipe.id in bundle.kept for pipe in job.outputs):
             ratio = None  # an earlier incarnation has found out
         self._relay = Relay(ratio, len(job.outputs)) if waits and job.outputs and ratio is not None else None
@@ -89,7 +89,7 @@ class ExecutableOutputs:
             self._fail(why)
         except BaseException as why:  # read_wrapper may be the user's; nothing else would report what ends this thread
             error = ExecutableError(
-                f"{self._job.name}, output {index + 1}: what {self._job.EXECUTABLE} wrote is no block of {pipe}: {error_text(why)}"
+                f"{self._job._fission_name}, output {index + 1}: what {self._job.EXECUTABLE} wrote is no block of {pipe}: {error_text(why)}"
             )
             error.__cause__ = why
             self._fail(error)
@@ -100,7 +100,7 @@ class ExecutableOutputs:
             self._program.stop()
 
     def _read_blocks(self, index: int, pipe: Any, outlet: Outlet, reader: Any) -> None:
-        reset = 1 << (8 * self._head_size - 1 - RESET) if self._job.is_source else 0  # of its first block
+        reset = 1 << (8 * self._head_size - 1 - RESET) if self._job._fission_is_source else 0  # of its first block
         while True:
             head = 0
             if self._job.HEAD:

@@ -60,7 +60,7 @@ class HeadsOut:
         write(file, Head(head, self._size))
         data = file.take()
         if len(data) != self._size:
-            where = f"{self._job.name}, output {index + 1}"
+            where = f"{self._job._fission_name}, output {index + 1}"
             must = f"write_head of {self._job.outputs[index]} must write {self._size} bytes (HEAD_SIZE)"
             raise ValueFitError(f"{where}: {must}, but wrote {len(data)}")
         return int.from_bytes(data, "big")

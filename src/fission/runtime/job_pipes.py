@@ -75,7 +75,7 @@ class JobPipes(ABC):
         self._release_at = NEVER
         self._timer_set = False  # the control thread will look for what is to be released
         self._older: list[int] = []  # generations of which inputs may still be unreleased
-        self._is_source = job.is_source
+        self._is_source = job._fission_is_source
         self.begun = self.finishing = False
         self.reset_to = bundle.generation
         self.console = Console(lambda lines: self.say("typed", {"lines": lines}))
@@ -100,7 +100,7 @@ class JobPipes(ABC):
         self.crowds = Crowds(job)
         self._needed = {pipe.id: bundle.needed.get(pipe.id, pipe.BLOCK_COUNT) for pipe in job.outputs}
         self.outlets = [self._make_outlet(pipe, index) for index, pipe in enumerate(job.outputs)]
-        self.counter = Counter(self.inlets, self.outlets, lender, numbers_itself=job.is_source)
+        self.counter = Counter(self.inlets, self.outlets, lender, numbers_itself=job._fission_is_source)
         self._by_pipe = {outlet.pipe: outlet for outlet in self.outlets}
         # of each ASYNC output, the blocks that its consumer may keep although it has taken them: a group, and the beginning of the next
         self._async = {pipe.id: 2 * pipe.BLOCK_COUNT - 1 if pipe.OPTIONAL_STORE else 0 for pipe in job.outputs if pipe.ASYNC}

@@ -137,7 +137,7 @@ class Keeper:
 
     def _lost(self, what: str) -> SnapshotError:
         return SnapshotError(
-            f"{self._job.name}: the snapshot with which it continues is lost: {what}; start the network anew, without --resume"
+            f"{self._job._fission_name}: the snapshot with which it continues is lost: {what}; start the network anew, without --resume"
         )
 
     def first_of_generation(self, generation: int, first: int) -> int:
@@ -185,11 +185,12 @@ class Keeper:
         except Stopped:
             raise
         except BaseException as why:
-            text = f"{self._job.name}: what snapshot gave ({type(state).__name__}) cannot be pickled: {error_text(why)}"
+            text = f"{self._job._fission_name}: what snapshot gave ({type(state).__name__}) cannot be pickled: {error_text(why)}"
             raise ValueFitError(text) from why
         if len(pickled) > MOST_BYTES:
             raise ValueFitError(
-                f"{self._job.name}: what snapshot gave has {len(pickled)} bytes; a snapshot must have at most {MOST_BYTES}: give less of "
+                f"{self._job._fission_name}: what snapshot gave has {len(pickled)} bytes; a snapshot must have at most "
+                f"{MOST_BYTES}: give less of "
                 "the job's state, or write it to a file of your own and give its name"
             )
         self._store(self.generation, block, pickled)

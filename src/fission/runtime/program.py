@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from types import MethodType
 from typing import Protocol
 
 from fission.core.jobs import ExecutableJob
@@ -172,10 +173,13 @@ class Program:
         self._failure: BaseException | None = None
         self._starting = False
         self._started = threading.Event()
-        make = self._make_fifo if job.PASSES == "paths" else self._make_descriptors
+        make = self._make_fifo if job._fission_passes == "paths" else self._make_descriptors
         inputs = [make(pipe.id, True) for pipe in job.inputs]
         outputs = [make(pipe.id, False) for pipe in job.outputs]
-        self.command = job.command(inputs, outputs)
+        # a user's attribute `command` is no method
+        given: object = job.command
+        command = job.command if callable(given) else MethodType(ExecutableJob.command, job)
+        self.command = command(inputs, outputs)
 
     @property
     def exit_code(self) -> int:
@@ -228,7 +232,7 @@ class Program:
         try:
             self._process = subprocess.Popen(command, cwd=self._folder, stdin=subprocess.DEVNULL, pass_fds=self._theirs)
         except OSError as why:
-            self._failure = ExecutableError(f"{self._job.name}: cannot start {command[0]}: {cannot_start(why)}")
+            self._failure = ExecutableError(f"{self._job._fission_name}: cannot start {command[0]}: {cannot_start(why)}")
         except BaseException as why:  # what the command has may be the user's
             self._failure = why
         finally:

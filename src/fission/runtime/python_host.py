@@ -45,7 +45,7 @@ class PythonHost:
         self._heads_in = HeadsIn(job, bundle.head_size)
         self._reset_head = 1 << (8 * bundle.head_size - 1 - RESET_BIT)
         self._finished_head = 1 << (8 * bundle.head_size - 1 - FINISHED_BIT)
-        self._generation = bundle.generation if job.is_source else 0
+        self._generation = bundle.generation if job._fission_is_source else 0
         self._begun = False
         self._keeper: Keeper | None = None
         self._sink: SinkSync | None = None
@@ -77,8 +77,8 @@ class PythonHost:
     def turns(self) -> Iterator[bool]:
         """Everything up to the last compute block, in turns of some blocks; True where there is nothing to do until a message comes."""
         job, exchange = self._job, self._exchange
-        job.__dict__["_console"] = exchange.console
-        job.__dict__["_head_size"] = self._head_size
+        job.__dict__["_fission_console"] = exchange.console
+        job.__dict__["_fission_head_size"] = self._head_size
         job.__dict__["_fission_host"] = self
         # a sink's `setup` may ask where it begins; its producers know that
         waits = self._restarted and not job.outputs and exchange.inlets.aligner is not None
@@ -93,7 +93,7 @@ class PythonHost:
         self._keeper = exchange.keeper
         while exchange.stored.settling:
             yield True
-        if job.is_source:
+        if job._fission_is_source:
             if self._keeper is not None:
                 first = self._keeper.begin(self._generation, 1)
                 exchange.begin(first)
@@ -445,11 +445,11 @@ class PythonHost:
     def _send(self, result: Any, heads: list[int] | None) -> None:
         if result is None:
             self._over = report.ENDED
-            log.warning("%s returned None and has outputs: it ends here, and the jobs after it are not notified", self._job.name)
+            log.warning("%s returned None and has outputs: it ends here, and the jobs after it are not notified", self._job._fission_name)
             return
         payloads = self._results_out.payloads(result)
         flags = self._finished_head if self._job.finished else 0
-        if self._number == 1 and self._job.is_source:
+        if self._number == 1 and self._job._fission_is_source:
             flags |= self._reset_head
         if len(self._outlets) == 1:
             self._outlets[0].put(payloads[0], (heads[0] if heads else 0) | flags)

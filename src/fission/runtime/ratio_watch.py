@@ -87,7 +87,8 @@ class RatioWatch:
         if silent < SUSPECT_S:
             return None
         text = (
-            f"{self._job.name} {self._counts}, and has not answered {owed} of them for {silent:.0f} s. It must flush its output after "
+            f"{self._job._fission_name} {self._counts}, and has not answered {owed} of them for {silent:.0f} s. It must flush "
+            "its output after "
             f"each block. {self._remedy}"
         )
         if silent >= BROKEN_S and full:
@@ -100,11 +101,11 @@ class RatioWatch:
     def surplus(self, output: int) -> RatioError:
         """The error of a program that gave a block too many."""
         pipe = self._job.outputs[output].id
-        return RatioError(f"{self._job.name} gave a block on pipe {pipe} too many: until then it {self._counts}. {self._remedy}")
+        return RatioError(f"{self._job._fission_name} gave a block on pipe {pipe} too many: until then it {self._counts}. {self._remedy}")
 
     def too_few(self) -> RatioError:
         """The error of a program that ended with blocks owed."""
-        return RatioError(f"{self._job.name} gave too few blocks: it {self._counts} until its inputs ended. {self._remedy}")
+        return RatioError(f"{self._job._fission_name} gave too few blocks: it {self._counts} until its inputs ended. {self._remedy}")
 
     @property
     def _counts(self) -> str:

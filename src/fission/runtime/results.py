@@ -41,7 +41,7 @@ class ResultsOut:
         if type(result) is tuple:
             if len(result) != count:
                 raise ValueFitError(
-                    f"{self._job.name}: run must return one value for each of its {count} outputs, or one value that is no "
+                    f"{self._job._fission_name}: run must return one value for each of its {count} outputs, or one value that is no "
                     f"tuple for all of them; it returned a tuple of {len(result)}. To send the tuple itself, put it into a tuple."
                 )
             return [self._encode(index, value) for index, value in enumerate(result)]
@@ -58,7 +58,8 @@ class ResultsOut:
         """What to raise when a value does not fit an output; ``number`` is its compute block, by default the one that is worked on."""
         number = self._inlets.done + 1 if number is None else number
         return ValueFitError(
-            f"{self._job.name}, output {index + 1}: a value of type {type(value).__name__} does not fit {self._job.outputs[index]}: "
+            f"{self._job._fission_name}, output {index + 1}: a value of type {type(value).__name__} does not fit "
+            f"{self._job.outputs[index]}: "
             f"{error_text(why)} (compute block {number})"
         )
 
@@ -77,7 +78,7 @@ class ResultsOut:
             return [reduced] * len(self.encoders)
         if len(job.out_heads) != len(self.encoders):
             raise ValueFitError(
-                f"{job.name}: out_heads must have one entry (a Head or None) for each of its {len(self.encoders)} outputs; "
+                f"{job._fission_name}: out_heads must have one entry (a Head or None) for each of its {len(self.encoders)} outputs; "
                 f"it has {len(job.out_heads)}"
             )
         common = self._head_number(job.head or 0)
@@ -89,6 +90,6 @@ class ResultsOut:
         if (isinstance(head, Head) and len(head) == size) or (isinstance(head, int) and 0 <= head < 1 << 8 * size):
             return int(head)
         raise ValueFitError(
-            f"{self._job.name}: head and the entries of out_heads must be a Head, or a number, of {size} bytes (HEAD_SIZE); "
+            f"{self._job._fission_name}: head and the entries of out_heads must be a Head, or a number, of {size} bytes (HEAD_SIZE); "
             f"{value_text(head)} ({type(head).__name__}) is none"
         )

@@ -62,7 +62,8 @@ class SinkSync:
             and "LOCAL" in _groups(self._job)
         ):
             raise SinkFileError(
-                f"{self._job.name}: {file.path} {'is missing' if file.new else 'has no notes'} in the job's folder, but all compute "
+                f"{self._job._fission_name}: {file.path} {'is missing' if file.new else 'has no notes'} in the job's folder, "
+                "but all compute "
                 f"blocks up to {first - 1} were written and acknowledged: put the folder ({os.getcwd()}) back, or begin a new run"
             )
         file.begin(generation, first)
@@ -127,7 +128,8 @@ class SinkSync:
             sync()
         except OSError as why:
             raise SinkFileError(
-                f"{self._job.name}: {os.path.abspath(self._file.path)} cannot be written to its device: {why}; blocks that were not "
+                f"{self._job._fission_name}: {os.path.abspath(self._file.path)} cannot be written to its device: {why}; blocks "
+                "that were not "
                 "acknowledged are written again"
             ) from None
 
@@ -145,7 +147,12 @@ def repetition_warning(job: PythonJob, first: int) -> str:
         job: any.
         first: the compute block with which it begins.
     """
-    if job.outputs or job.is_source or job.CHECKPOINT is not None or isinstance(getattr(job, "_fission_sink_file", None), SinkFile):
+    if (
+        job.outputs
+        or job._fission_is_source
+        or job.CHECKPOINT is not None
+        or isinstance(getattr(job, "_fission_sink_file", None), SinkFile)
+    ):
         return ""
     if any(name in names for names in _names_in(type(job)) for name in _NAMES):
         return ""

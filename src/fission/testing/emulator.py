@@ -90,7 +90,7 @@ class JobEmulator:
     ) -> None:
         """Make the job's folder and start the job; arguments as for `emulate`. root: another name of path."""
         if not isinstance(job, PythonJob) and not hasattr(job, "EXECUTABLE"):
-            raise DefinitionError(f"{job.name} is neither a PythonJob nor an ExecutableJob; only these can be run")
+            raise DefinitionError(f"{job._fission_name} is neither a PythonJob nor an ExecutableJob; only these can be run")
         self.job = job
         self.heads: list[Head] = []
         self._timeout, self._quiet = timeout, quiet
@@ -171,11 +171,11 @@ class JobEmulator:
 
     def _check_started(self) -> None:
         if not self._stage.started:
-            raise DefinitionError(f"{self.job.name} is not started; call the emulator's start() first")
+            raise DefinitionError(f"{self.job._fission_name} is not started; call the emulator's start() first")
 
     def _go(self) -> None:
         """Have a job compute that nothing makes wait; any other one does so when its inputs are there."""
-        if self.job.is_source:
+        if self.job._fission_is_source:
             self._number += 1
             after = {str(pipe.id): self._sent[pipe.id] for pipe in self.job.inputs}
             self._stage.command({"do": "go", "number": self._number, "after": after})
@@ -193,7 +193,7 @@ class JobEmulator:
         blocks = self._blocks[pipe.id]
         if not blocks:
             self._check_running()
-            if self.job.is_source and not isinstance(self.job, InteractiveJob):
+            if self.job._fission_is_source and not isinstance(self.job, InteractiveJob):
                 self._go()
             self._wait(lambda: blocks, f"no block has come from {pipe}")
         payload, head = blocks.pop(0) if taken else blocks[0]
@@ -213,10 +213,10 @@ class JobEmulator:
             self._stage.end(pipe.id, self._sent[pipe.id])
         if isinstance(self.job, InteractiveJob):
             self._stage.command({"do": "input-end"})
-        elif self.job.is_source:
+        elif self.job._fission_is_source:
             for pipe in self.job.outputs:
                 self._stage.release(pipe.id, CLOSED)
-        if self.job.is_source:
+        if self.job._fission_is_source:
             self._stage.command({"do": "go", "number": self._number + 1, "after": {}})
         self._wait(lambda: self._exit is not None, "it did not end")
         if self._exit is not None and self._exit.report.get("outcome") not in ("finished", "ended"):
@@ -230,13 +230,13 @@ class JobEmulator:
         if len(values) != len(inputs):
             listed = f": {', '.join(map(str, inputs))}" if inputs else ""
             raise DefinitionError(
-                f"{self.job.name} takes one value for each of its {len(inputs)} inputs{listed}; it was given {len(values)}"
+                f"{self.job._fission_name} takes one value for each of its {len(inputs)} inputs{listed}; it was given {len(values)}"
             )
         found = {}
         for index, (pipe, value) in enumerate(zip(inputs, values, strict=True)):
             if value is NOTHING:
                 if not pipe.ASYNC:
-                    raise ValueFitError(f"{self.job.name}, input {index + 1}: {pipe} is not optional, a value must come")
+                    raise ValueFitError(f"{self.job._fission_name}, input {index + 1}: {pipe} is not optional, a value must come")
                 continue
             found[pipe.id] = [self._encoded(index, part, value) for part in self._parts(index, pipe, value)]
         return found
@@ -248,19 +248,20 @@ class JobEmulator:
         except KeyboardInterrupt:
             raise
         except BaseException as why:
-            raise ValueFitError(f"{self.job.name}, input {index + 1}: {cut(value)} does not fit {pipe}: {error_text(why)}") from why
+            raise ValueFitError(
+                f"{self.job._fission_name}, input {index + 1}: {cut(value)} does not fit {pipe}: {error_text(why)}"
+            ) from why
 
     def _parts(self, index: int, pipe: BasePipe, value: Any) -> list[Any]:
         if type(value) is tuple and value and len(value) % pipe.BLOCK_COUNT == 0:
             return list(value)
         if pipe.BLOCK_COUNT == 1:
             if type(value) is tuple:
-                where = f"{self.job.name}, input {index + 1}"
+                where = f"{self.job._fission_name}, input {index + 1}"
                 raise ValueFitError(f"{where}: a tuple is several blocks, and this one has none; put a tuple that is a value into a tuple")
             return [value]
-        must = (
-            f"{self.job.name}, input {index + 1}: {pipe} hands over {pipe.BLOCK_COUNT} blocks at once (BLOCK_COUNT); give it a sequence of"
-        )
+        must = f"{self.job._fission_name}, input {index + 1}: {pipe} hands over {pipe.BLOCK_COUNT} blocks at once "
+        "(BLOCK_COUNT); give it a sequence of"
         if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
             raise ValueFitError(f"{must} {pipe.BLOCK_COUNT} values, not {shown(value)}")
         parts = list(value)
@@ -271,7 +272,7 @@ class JobEmulator:
     def _heads(self, head: Any) -> list[int]:
         listed = [head] * len(self.job.inputs) if isinstance(head, (int, Head)) else list(head)
         if len(listed) != len(self.job.inputs):
-            raise DefinitionError(f"{self.job.name}: head must be one head, or one for each of its {len(self.job.inputs)} inputs")
+            raise DefinitionError(f"{self.job._fission_name}: head must be one head, or one for each of its {len(self.job.inputs)} inputs")
         return [int.from_bytes(head_bytes(one, self._head_size), "big") for one in listed]
 
     def _put(self, pipe: BasePipe, value: Any, payloads: list[Any] | None, head: int) -> None:
@@ -283,7 +284,7 @@ class JobEmulator:
 
     def _typed(self, values: Sequence[Any]) -> list[Any]:
         if len(values) != 1 or not isinstance(values[0], str):
-            raise DefinitionError(f"{self.job.name} takes one line of text, as it is typed")
+            raise DefinitionError(f"{self.job._fission_name} takes one line of text, as it is typed")
         self._number += 1
         self._say(f"Typing {cut(values[0])} into {self.job}.")
         self._stage.command({"do": "input", "line": values[0]})
@@ -312,7 +313,7 @@ class JobEmulator:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             event = self._stage.next(left)
             if event is None and self._stage.running:
-                raise JobFailed(self.job.name, f"after {self._timeout:g} s {missing or self._missing()}")
+                raise JobFailed(self.job._fission_name, f"after {self._timeout:g} s {missing or self._missing()}")
             self._take(event)
             if self._exit is not None and not done():
                 raise self._over()
@@ -338,16 +339,16 @@ class JobEmulator:
 
     def _over(self) -> JobFailed:
         if self._exit is None:
-            return JobFailed(self.job.name, "its emulator was killed; make a new one")
+            return JobFailed(self.job._fission_name, "its emulator was killed; make a new one")
         report = self._exit.report
         outcome = report.get("outcome")
         if outcome == "ended":
-            return JobFailed(self.job.name, "run returned None, which ends a job that has outputs")
+            return JobFailed(self.job._fission_name, "run returned None, which ends a job that has outputs")
         if outcome == "finished":
-            return JobFailed(self.job.name, "it has finished; there is nothing to wait for")
+            return JobFailed(self.job._fission_name, "it has finished; there is nothing to wait for")
         code = self._exit.code
         how = f"its process was killed by signal {-code}" if code < 0 else f"its process ended with exit code {code}"
-        return JobFailed(self.job.name, str(report.get("error") or how))
+        return JobFailed(self.job._fission_name, str(report.get("error") or how))
 
     def _say(self, text: str) -> None:
         if not self._quiet:
@@ -361,4 +362,4 @@ class JobEmulator:
 
 
 def _unreadable(job: BaseJob, pipe: BasePipe, why: BaseException) -> Exception:
-    return ValueFitError(f"{job.name}: what came out of {pipe} cannot be read: {error_text(why)}")
+    return ValueFitError(f"{job._fission_name}: what came out of {pipe} cannot be read: {error_text(why)}")

@@ -109,7 +109,7 @@ def fission_cfg_jobs(fission_cfg: Any) -> Iterator[Callable[..., JobEmulator]]:
     def jobs(index: int, path: str = ".emulate", **options: Any) -> JobEmulator:
         listed = fission_cfg.JOBS
         if not -len(listed) <= index < len(listed):
-            names = ", ".join(f"{number}: {job.name}" for number, job in enumerate(listed))
+            names = ", ".join(f"{number}: {job._fission_name}" for number, job in enumerate(listed))
             raise DefinitionError(f"fission_cfg_jobs takes the index of an entry of JOBS, not {index!r}; there are {names}")
         made.append(emulate(listed[index], path, head_size=getattr(fission_cfg, "HEAD_SIZE", 1), **options))
         return made[-1]

@@ -98,10 +98,12 @@ class Replay:
         recorded = set(recording.pipes)
         missing = [pipe for pipe in job.inputs if not pipe.ASYNC and pipe.id not in recorded]
         if not job.inputs:
-            raise UserError(f"{job.name} is a source: nothing can be fed to it; name a job that has inputs")
+            raise UserError(f"{job._fission_name} is a source: nothing can be fed to it; name a job that has inputs")
         if missing:
             has = ", ".join(map(str, sorted(recorded)))
-            raise UserError(f"{recording.path} lacks {', '.join(map(str, missing))}, which {job.name} waits for; it has the pipes {has}")
+            raise UserError(
+                f"{recording.path} lacks {', '.join(map(str, missing))}, which {job._fission_name} waits for; it has the pipes {has}"
+            )
         self.fed = 0
         self._job, self._recording, self._speed = job, recording, speed
         self._inputs = {pipe.id: pipe for pipe in job.inputs}
@@ -144,7 +146,9 @@ class Replay:
         finally:
             self._stage.kill()
         if self._exit.report.get("outcome") not in ("finished", "ended"):
-            raise JobFailed(self._job.name, str(self._exit.report.get("error") or f"its process ended with code {self._exit.code}"))
+            raise JobFailed(
+                self._job._fission_name, str(self._exit.report.get("error") or f"its process ended with code {self._exit.code}")
+            )
 
     def _feed(self, pipe: int, generation: int, sqn: int, payloads: Sequence[Any], heads: Sequence[int] | None) -> None:
         self._open(pipe, generation, sqn - 1)

@@ -53,7 +53,7 @@ class Ran:
 
     def __getitem__(self, which: BaseJob | BasePipe) -> list[Any]:
         """What a sink got, or what came out of a pipe, given as the job or pipe itself."""
-        return self.sinks[which.id] if isinstance(which, BaseJob) else self.pipes[which.id]
+        return self.sinks[which._fission_id] if isinstance(which, BaseJob) else self.pipes[which.id]
 
     def __repr__(self) -> str:
         return f"Ran(sinks={self.sinks}, pipes={self.pipes}, seconds={self.seconds:g})"
@@ -207,10 +207,10 @@ class _SmallNetwork:
         self._head_size = head_size
         self._now = 0.0
         self._given = list(jobs)
-        lines = {key.id: value for key, value in inputs.items() if isinstance(key, BaseJob)}
+        lines = {key._fission_id: value for key, value in inputs.items() if isinstance(key, BaseJob)}
         fed = {key.id if isinstance(key, BasePipe) else key: value for key, value in inputs.items() if not isinstance(key, BaseJob)}
         made = self._jobs(jobs, fed, lines)
-        self._open = {job.inputs[0].id: job.id for job in made if isinstance(job, _Collector)}
+        self._open = {job.inputs[0].id: job._fission_id for job in made if isinstance(job, _Collector)}
         self._lives = self._start(made, lines, folder)
 
     # before it begins
@@ -221,18 +221,20 @@ class _SmallNetwork:
             if pipe not in known:
                 raise DefinitionError(f"inputs: none of the jobs has a pipe {pipe!r}; there are {', '.join(map(str, sorted(known)))}")
         for number in lines:
-            if not any(job.id == number and isinstance(job, InteractiveJob) for job in jobs):
+            if not any(job._fission_id == number and isinstance(job, InteractiveJob) for job in jobs):
                 raise DefinitionError(f"inputs: job {number} is no InteractiveJob of these jobs; values are given by pipe")
         kept = []
         for job in jobs:
             replaced = [pipe for pipe in job.outputs if pipe.id in fed]
             if replaced and len(replaced) < len(job.outputs):
                 left = next(pipe for pipe in job.outputs if pipe.id not in fed)
-                raise DefinitionError(f"inputs gives {replaced[0]} of {job.name} and not {left}; give all that it feeds, or nothing")
+                raise DefinitionError(
+                    f"inputs gives {replaced[0]} of {job._fission_name} and not {left}; give all that it feeds, or nothing"
+                )
             if not replaced:
                 if not isinstance(job, PythonJob):
                     raise DefinitionError(
-                        f"{job.name} is no PythonJob and needs a process: call it by emulate, or run the network by simulate"
+                        f"{job._fission_name} is no PythonJob and needs a process: call it by emulate, or run the network by simulate"
                     )
                 kept.append(job)
         made = [copy.deepcopy(job) for job in kept]
@@ -240,7 +242,7 @@ class _SmallNetwork:
         produced = {pipe.id for job in made for pipe in job.outputs}
         consumed = {pipe.id for job in made for pipe in job.inputs}
         with collecting() as registry:  # ids that no job of the network has
-            registry._last_job_id = max((job.id for job in jobs), default=0)
+            registry._last_job_id = max((job._fission_id for job in jobs), default=0)
             for number in sorted(consumed - produced):
                 if number not in fed and not pipes[number].ASYNC:
                     raise DefinitionError(f"nobody feeds {pipes[number]}: add the job that does, or give its values by inputs")
@@ -253,7 +255,7 @@ class _SmallNetwork:
                 end.destination = job
             for end in job.outputs:
                 end.source = job
-        faults = Network("these jobs", {job.id: job for job in made}).check()
+        faults = Network("these jobs", {job._fission_id: job for job in made}).check()
         if faults:
             raise DefinitionError("\n".join(map(str, faults)))
         return made
@@ -264,27 +266,30 @@ class _SmallNetwork:
         producers = {pipe.id: job for job in made for pipe in job.outputs}
         lives = {}
         for job in made:
-            own = folder / str(job.id)
+            own = folder / str(job._fission_id)
             own.mkdir(parents=True, exist_ok=True)
             copy_dependencies(job, root, own)
-            outputs = {pipe.id: f"{consumers[pipe.id].id} data" for pipe in job.outputs}
+            outputs = {pipe.id: f"{consumers[pipe.id]._fission_id} data" for pipe in job.outputs}
             wiring = Wiring(
-                f"{job.id} data", f"{job.id} control", outputs, {pipe.id: f"{producers[pipe.id].id} control" for pipe in job.inputs}
+                f"{job._fission_id} data",
+                f"{job._fission_id} control",
+                outputs,
+                {pipe.id: f"{producers[pipe.id]._fission_id} control" for pipe in job.inputs},
             )
             bundle = self._bundle(job, wiring, own, {pipe.id: consumers[pipe.id].MAX_QUEUE for pipe in job.outputs})
             exchange = Exchange(job, bundle, MemoryLinks(wiring, links))
             exchange.control = _NoControl()  # type: ignore[assignment]  # as much of one as is asked for here
             if isinstance(job, InteractiveJob):
-                for line in lines.get(job.id, ()):
+                for line in lines.get(job._fission_id, ()):
                     exchange.console.add(line)
                 exchange.console.add(None)
-            lives[job.id] = _Life(job, exchange, _Host(job, exchange, bundle), own)
+            lives[job._fission_id] = _Life(job, exchange, _Host(job, exchange, bundle), own)
         return lives
 
     def _bundle(self, job: BaseJob, wiring: Wiring, own: Path, max_queues: dict[int, int]) -> JobBundle:
         return JobBundle(
-            job_id=job.id,
-            name=job.name,
+            job_id=job._fission_id,
+            name=job._fission_name,
             incarnation=1,
             folder=str(own),
             sys_path=(),
@@ -331,7 +336,7 @@ class _SmallNetwork:
                         value.close()
         for life in self._lives.values():
             self._torn_down(life)
-        stuck = [life.job.name for life in self._lives.values() if life.phase != "over"]
+        stuck = [life.job._fission_name for life in self._lives.values() if life.phase != "over"]
         if blocks is None and stuck:
             raise DefinitionError(f"the network stands still: {', '.join(stuck)} wait for each other")
         return self._ran(blocks)
@@ -343,7 +348,7 @@ class _SmallNetwork:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            raise JobFailed(life.job.name, failure_text(error)) from error
+            raise JobFailed(life.job._fission_name, failure_text(error)) from error
 
     def _others(self) -> bool:
         """Let everybody go on who is no source, or a source at its end; return whether anybody did."""
@@ -357,11 +362,11 @@ class _SmallNetwork:
     def _a_source(self) -> bool:
         """Let the source go on whose clock is behind."""
         waiting = [life for life in self._lives.values() if self._is_source(life) and life.phase == "turns"]
-        return any(self._step(life) for life in sorted(waiting, key=lambda life: (life.now, life.job.id)))
+        return any(self._step(life) for life in sorted(waiting, key=lambda life: (life.now, life.job._fission_id)))
 
     @staticmethod
     def _is_source(life: _Life) -> bool:
-        return life.job.is_source
+        return life.job._fission_is_source
 
     def _step(self, life: _Life) -> bool:
         self.current = life
@@ -376,7 +381,7 @@ class _SmallNetwork:
         except KeyboardInterrupt:
             raise  # here it may be the user's own Ctrl-C
         except BaseException as error:
-            raise JobFailed(life.job.name, failure_text(error)) from error
+            raise JobFailed(life.job._fission_name, failure_text(error)) from error
 
     def _ran(self, blocks: int | None) -> Ran:
         ran = Ran()

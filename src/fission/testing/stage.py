@@ -68,7 +68,7 @@ def claim_folder(base: Path, job: BaseJob) -> tuple[Path, int]:
     """
     number = 1
     while True:
-        folder = base / (str(job.id) if number == 1 else f"{job.id}-{number}")
+        folder = base / (str(job._fission_id) if number == 1 else f"{job._fission_id}-{number}")
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -136,8 +136,8 @@ class Stage:
         wiring = Wiring(data, control, {pipe.id: back for pipe in job.outputs}, {pipe.id: back for pipe in job.inputs}, back)
         executable = hasattr(job, "EXECUTABLE")
         self._bundle = JobBundle(
-            job_id=job.id,
-            name=job.name,
+            job_id=job._fission_id,
+            name=job._fission_name,
             incarnation=1,
             folder=str(self.folder),
             sys_path=tuple(dict.fromkeys([str(root), *(os.path.abspath(path) for path in sys.path)])),
