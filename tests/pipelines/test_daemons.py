@@ -128,7 +128,8 @@ def test_a_broken_store_fails_the_job_and_stops_no_daemon(cluster: Cluster, brea
     assert "store.py" in broken.error["traceback"]
     assert well.error is None
     assert all(daemon.process.poll() is None for daemon in daemons)
-    assert "cannot save monitoring information: OSError: no monitoring" in daemons[1].said
+    words = "cannot save monitoring information: OSError: no monitoring"
+    eventually(lambda: words in daemons[1].said, 30, cluster.story)
 
 
 def test_monitoring(cluster: Cluster) -> None:

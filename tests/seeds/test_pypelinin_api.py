@@ -25,6 +25,8 @@ from tests.pipelines.daemons import Cluster
 from tests.ports import free_ports
 from tests.waiting import CommandLine, eventually
 
+pytestmark = pytest.mark.timeout(240)  # real daemons, on machines that may be busy
+
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
@@ -554,7 +556,6 @@ globals()["8"] = type("8", (Second,), {})
 """
 
 
-@pytest.mark.timeout(120)
 def test_the_published_file_store_loses_nothing(cluster: Cluster) -> None:
     (cluster.folder / "store.py").write_text(FILE_STORE)
     (cluster.folder / "two_workers.py").write_text(TWO_WORKERS)

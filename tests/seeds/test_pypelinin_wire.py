@@ -23,6 +23,7 @@ from tests.pipelines.test_desk import Talk
 from tests.waiting import eventually
 
 WAIT_MS = 30_000
+pytestmark = pytest.mark.timeout(240)  # real daemons, on machines that may be busy
 
 
 @pytest.fixture
@@ -104,7 +105,6 @@ def _there(cluster: Cluster) -> bool:
 ANY_DATA: list[Any] = ["y", None, 3, {"id": "1"}, [1, [2]], {"deep": {"x": None}}, "é", True]
 
 
-@pytest.mark.timeout(120)
 def test_a_client_hands_in_single_jobs_and_a_broker_takes_and_finishes_them(router: Cluster) -> None:
     with Wire(router, "new job") as client, Wire(router) as broker:
         client.wait_for_subscription()
@@ -303,7 +303,6 @@ class OldPipeliner(OldBroker):
 GRAPH = {Job("w1"): (Job("w2.1"), Job("w2.2")), (Job("w2.1"), Job("w2.2")): Job("w3")}
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("pipeliner", ["ours", "theirs"])
 @pytest.mark.parametrize("client", ["ours", "theirs"])
 def test_pipelines_run_with_their_broker_and_any_pipeliner(router: Cluster, pipeliner: str, client: str) -> None:
@@ -331,7 +330,6 @@ def test_pipelines_run_with_their_broker_and_any_pipeliner(router: Cluster, pipe
         assert sorted(mine) == ["w1", "w2.1", "w2.2", "w3"], "each once"
 
 
-@pytest.mark.timeout(120)
 def test_their_broker_beside_ours_gets_only_what_ours_have_not(cluster: Cluster) -> None:
     cluster.all()
     with OldBroker(cluster, lambda worker, data: None) as broker, cluster.manager() as manager:
@@ -344,7 +342,6 @@ def test_their_broker_beside_ours_gets_only_what_ours_have_not(cluster: Cluster)
     assert len(cluster.runs("save", "A")) == 10
 
 
-@pytest.mark.timeout(120)
 def test_what_was_taken_or_accepted_outlives_the_router(router: Cluster) -> None:
     with Wire(router) as wire:
         jobs = [wire.ask("add job", worker="spam", data=number)["job id"] for number in range(5)]
@@ -467,15 +464,15 @@ def test_the_urgent_ones_first_the_oldest_among_equals_and_by_worker_if_it_says_
 
 
 def test_many_single_jobs_wait_in_the_database_not_in_memory(talk: Talk) -> None:
-    for number in range(1500):
+    for number in range(1200):
         talk.ask(command="add job", worker="spam", data=number)
     assert len(talk.desk.work.active) <= 1000
-    assert talk.ask(command="status")["waiting"] >= 500
+    assert talk.ask(command="status")["waiting"] >= 200
     found = []
     while (job := talk.ask(command="get job"))["worker"] is not None:
         found.append(job["data"])
         assert over(talk, "job finished", job["job id"], duration=0) == "good job!"
-    assert found == list(range(1500))
+    assert found == list(range(1200))
     assert talk.desk.work.active == {}
     assert talk.desk.work.single_durations == {}
     assert talk.desk._offers._open == talk.desk._offers._by_worker == talk.desk._offers.taken == {}
