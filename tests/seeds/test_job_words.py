@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -115,3 +116,42 @@ def test_completion(fission: CommandLine, room: Start) -> None:
     env = {"_FISSION_COMPLETE": "bash_complete", "COMP_WORDS": "fission room debug --job ", "COMP_CWORD": "4"}
     offered = fission.run(env=env, exit_code=0).stdout.split()
     assert offered == ["plain,1", "plain,2", "plain,3", "plain,4", "plain,InteractiveJob", "plain,Beamformer"]
+
+
+NAMED = """
+class Shown(Beamformer):
+    def __str__(self):
+        return "what its author prints"
+
+    __repr__ = __str__
+
+PIPES = [OptionalPicklePipe(11), PicklePipe(12), PicklePipe(13)]
+JOBS = [
+    InteractiveJob(outputs=[PIPES[0]], name="Gain"),
+    Mic(outputs=[PIPES[1]], name="left mic"),
+    Mic(outputs=[PIPES[2]]),
+    Shown(inputs=PIPES, name="Beam"),
+]
+"""
+
+
+def test_a_given_name_is_what_commands_show_and_take(fission: CommandLine) -> None:
+    """Even if the job's class prints itself in its own way."""
+    fission.project({"room/config.py": CONFIG[: CONFIG.index("JOBS = [")] + NAMED})
+    found = json.loads(fission.run("room", "allocate", "--json", exit_code=0).stdout)
+    names = [job["name"] for job in found["jobs"]]
+    assert (names[0], names[1], names[3]) == ("Gain", "left mic", "Beam")
+    assert re.search(r"^Beam +client ", fission.run("room", "allocate", exit_code=0).stdout, re.MULTILINE)
+    assert all(name in fission.run("room", "graph", exit_code=0).stdout for name in names)
+    client = fission.start("room", "simulate")
+    client.wait_for("[Beam] beam", count=2)
+    view = fission.start("room", "debug", "--job", "Beam")
+    view.wait_for("[Beam] beam")
+    view.interrupt()
+    view.wait(exit_code=130)
+    assert "job 2 is no InteractiveJob of room" in fission.run("room", "send", "left mic", "--line", "x", exit_code=2).stderr
+    fission.run("room", "send", "Gain", "--line", "loud", exit_code=0)
+    client.wait_for("[Beam] beam loud")
+    assert "Jobs: Gain, left mic, " in fission.run("room", "debug", "--job", "Bass", exit_code=2).stderr
+    client.interrupt()
+    client.wait(exit_code=130)

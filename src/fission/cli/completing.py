@@ -42,10 +42,14 @@ def jobs(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> lis
     network = _network(ctx.obj)
     found: dict[str, str] = {}
     for number, job in network.jobs.items() if network is not None else ():
-        found[str(number)] = str(job)
+        found[str(number)] = job._fission_name
     for number, job in network.jobs.items() if network is not None else ():
-        name = str(job).removesuffix(f" {number}")
-        others = [other for other in network.jobs.values() if name in (str(other).removesuffix(f" {other.id}"), type(other).__name__)]
+        name = job._fission_name.removesuffix(f" {number}")
+        others = [
+            other
+            for other in network.jobs.values()
+            if name in (other._fission_name.removesuffix(f" {other._fission_id}"), type(other).__name__)
+        ]
         if len(others) == 1 and name.split() == [name]:
             found.setdefault(name, f"job {number}")
     return [CompletionItem(word, help=text) for word, text in found.items() if word.startswith(incomplete)]

@@ -34,7 +34,7 @@ def find_job(network: Any, text: str) -> Any:
     from fission.project.names import did_you_mean
 
     by_id = {str(number): job for number, job in network.jobs.items()}
-    by_name = {str(job): job for job in by_id.values()}
+    by_name = {job._fission_name: job for job in by_id.values()}
     if job := by_id.get(text) or by_name.get(text):
         return job
     known: dict[str, dict[int, Any]] = {}
@@ -45,7 +45,7 @@ def find_job(network: Any, text: str) -> Any:
     if len(meant) == 1:
         return next(iter(meant.values()))
     if meant:
-        named = ", ".join(f"{number} ({job})" for number, job in meant.items())
+        named = ", ".join(f"{number} ({job._fission_name})" for number, job in meant.items())
         raise UnknownNameError(f"{len(meant)} jobs of {network.name} are called {text!r}; name one by its id: {named}")
     hint = did_you_mean(text, [*by_id, *by_name, *known]) or "."
     raise UnknownNameError(f"there is no job {text!r} in {network.name}{hint} Jobs: {', '.join(by_name)}")

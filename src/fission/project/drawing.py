@@ -125,7 +125,12 @@ def picture_of(network: Network, nodes: Mapping[int, str] | None = None) -> Pict
     rows, ways = _rows(network, layers)
     boxes = {
         number: Box(
-            f"job_{number}", str(job), "LOCAL" in group_names(job.GROUPS), (nodes or {}).get(number, ""), layers[number], rows[number]
+            f"job_{number}",
+            job._fission_name,
+            "LOCAL" in group_names(job.GROUPS),
+            (nodes or {}).get(number, ""),
+            layers[number],
+            rows[number],
         )
         for number, job in network.jobs.items()
     }

@@ -35,7 +35,7 @@ def command(session: Session, as_json: bool) -> int:
 
     loaded = load_network(session)
     found = allocate(loaded)
-    names = {number: str(job) for number, job in loaded.network.jobs.items()}
+    names = {number: job._fission_name for number, job in loaded.network.jobs.items()}
     for warning in found.warnings:
         click.secho("Warning: ", fg="yellow", bold=True, nl=False, err=True)
         click.echo(warning, err=True)

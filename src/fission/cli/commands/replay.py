@@ -82,7 +82,7 @@ def command(
             click.secho("Warning: ", fg="yellow", bold=True, nl=False, err=True)
             click.echo(recording.problem, err=True)
     sent = f", {recorder.blocks} came out into {out}" if recorder else ""
-    click.echo(f"{found}: {replay.fed} blocks went in{sent}", err=True)
+    click.echo(f"{found._fission_name}: {replay.fed} blocks went in{sent}", err=True)
 
 
 def _notice(text: str) -> None:

@@ -92,4 +92,4 @@ def _with_id(fault: Any, network: Any) -> Any:
 
     if fault.kind != "kill job" or fault.target.isdecimal():
         return fault
-    return dataclasses.replace(fault, target=str(find_job(network, fault.target).id))
+    return dataclasses.replace(fault, target=str(find_job(network, fault.target)._fission_id))
