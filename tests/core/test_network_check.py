@@ -238,9 +238,9 @@ def test_two_circles_are_two_faults() -> None:
         ("CHECKPOINT", 0, "None, a number of blocks of at least 1, or a timedelta above 0"),
         ("CHECKPOINT", timedelta(0), "None, a number of blocks of at least 1, or a timedelta above 0"),
         ("CHECKPOINT", 1.5, "None, a number of blocks of at least 1, or a timedelta above 0"),
-        ("DEPENDENCIES", 5, "None, a directory, a module, or a list of modules with at most one directory"),
-        ("DEPENDENCIES", ["a", "b"], "None, a directory, a module, or a list of modules with at most one directory"),
-        ("DEPENDENCIES", "", "None, a directory, a module, or a list of modules with at most one directory"),
+        ("DEPENDENCIES", 5, "None, a directory, a module or class, or a list of modules and classes with at most one directory"),
+        ("DEPENDENCIES", ["a", "b"], "None, a directory, a module or class, or a list of modules and classes with at most one directory"),
+        ("DEPENDENCIES", "", "None, a directory, a module or class, or a list of modules and classes with at most one directory"),
     ],
 )
 def test_attributes_of_jobs(attribute: str, wrong: object, must_be: str) -> None:

@@ -164,3 +164,20 @@ def test_a_subclass_may_have_its_own_file(tmp_path: Any) -> None:
     job.run(4)
     job.teardown()
     assert (tmp_path / "mine.csv").read_bytes() == b"4\r\n"
+
+
+@pytest.mark.parametrize("given", [Console, [Console], (Console,), ["folder", Console]])
+def test_a_class_among_the_dependencies_stands_for_its_module(given: Any) -> None:
+    import pickle
+    import sys
+
+    from fission.core.attribute_checks import attribute_faults
+    from fission.core.network import Network
+    from fission.core.registry import current
+    from fission.project.shipping import dependency_modules
+
+    job = Plain()
+    job.DEPENDENCIES = given
+    assert dependency_modules(job) == [sys.modules[__name__]]
+    assert list(attribute_faults(Network.from_registry("net", current()))) == []
+    assert pickle.loads(pickle.dumps(job)).DEPENDENCIES in (None, [], ["folder"])

@@ -60,7 +60,7 @@ def _ratio(value: Any) -> bool:
 def _dependencies(value: Any) -> bool:
     listed = value if isinstance(value, (list, tuple)) else [value]
     folders = [entry for entry in listed if isinstance(entry, (str, os.PathLike)) and os.fspath(entry)]
-    return len(folders) <= 1 and all(entry in folders or isinstance(entry, ModuleType) for entry in listed)
+    return len(folders) <= 1 and all(entry in folders or isinstance(entry, (ModuleType, type)) for entry in listed)
 
 
 def job_classes(value: Any) -> bool:
@@ -89,7 +89,9 @@ _JOB_RULES = {
     ),
     "STALL_TIMEOUT": _Rule(_or_none(_seconds), "a number of seconds of at least 1, or None"),
     "CHECKPOINT": _Rule(_or_none(_checkpoint), "None, a number of blocks of at least 1, or a timedelta above 0"),
-    "DEPENDENCIES": _Rule(_or_none(_dependencies), "None, a directory, a module, or a list of modules with at most one directory"),
+    "DEPENDENCIES": _Rule(
+        _or_none(_dependencies), "None, a directory, a module or class, or a list of modules and classes with at most one directory"
+    ),
 }
 _EXECUTABLE_RULES = {
     "EXECUTABLE": _Rule(_command, "the command to start (text, with quotes closed)"),

@@ -80,7 +80,7 @@ class BaseJob(metaclass=JobType):
         RESTARTS: how often it may fail within RESTART_WINDOW; "config": as the config says; None: it is always started again.
         STALL_TIMEOUT: seconds without progress, in `setup` or `run`, after which its process is killed, as a failure; None: never.
         CHECKPOINT: None, or a snapshot every so many blocks (int) or so often (`datetime.timedelta`).
-        DEPENDENCIES: a directory, modules, or a list of them with one directory at most; copied to the job's folder.
+        DEPENDENCIES: a directory, modules, classes (their modules), or a list with one directory at most; copied to the job's folder.
 
     Args:
         inputs: pipes that end here, in the order of `run`'s arguments.
@@ -172,10 +172,10 @@ class BaseJob(metaclass=JobType):
         # modules cannot be pickled, and the node gets them as files
         if "DEPENDENCIES" in state:
             listed = state["DEPENDENCIES"]
-            if isinstance(listed, ModuleType):
+            if isinstance(listed, (ModuleType, type)):
                 state["DEPENDENCIES"] = None
             elif isinstance(listed, (list, tuple)):
-                state["DEPENDENCIES"] = [entry for entry in listed if not isinstance(entry, ModuleType)]
+                state["DEPENDENCIES"] = [entry for entry in listed if not isinstance(entry, (ModuleType, type))]
         return state
 
     def __str__(self) -> str:

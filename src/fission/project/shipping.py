@@ -7,6 +7,7 @@ import os
 import pickle
 import shlex
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -94,7 +95,9 @@ def _entries(job: BaseJob) -> list[Any]:
     listed = job.DEPENDENCIES
     if listed is None:
         return []
-    return list(listed) if isinstance(listed, (list, tuple)) else [listed]
+    entries = list(listed) if isinstance(listed, (list, tuple)) else [listed]
+    # a class stands for its module
+    return [sys.modules.get(entry.__module__, entry) if isinstance(entry, type) else entry for entry in entries]
 
 
 def _directory(job: BaseJob, root: Path) -> Path | None:
