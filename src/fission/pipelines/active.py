@@ -48,6 +48,7 @@ class Active:
     priority: int = 0
     turn: int = 0
     attempts_before: int = 0
+    _last: frozenset[int] | None = field(default=None, repr=False, compare=False)
     single: bool = False
     told_duration: Any = None
 
@@ -100,7 +101,9 @@ class Active:
             "timeout": written.get("timeout"),
             "attempt": attempt,
         }
-        if job in self.last_jobs():
+        if self._last is None:
+            self._last = frozenset(self.last_jobs())  # once: a pipeline may have thousands of jobs
+        if job in self._last:
             body["last"] = True
         return Task(
             self.pipeline,
