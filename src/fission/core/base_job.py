@@ -45,6 +45,9 @@ class JobType(ABCMeta):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         registry = current()
         given = kwargs.pop("name", None) if "name" in kwargs and not _takes_name(cls) else None
+        hashed: Any = cls.__hash__
+        if hashed is None:  # a dataclass, or a class with an __eq__ of its own: a job is itself all the same
+            type.__setattr__(cls, "__hash__", object.__hash__)
         make: Any = cls.__new__
         job: BaseJob = make(cls, *args, **kwargs)
         registry._last_job_id += 1
