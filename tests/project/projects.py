@@ -106,7 +106,7 @@ def shape(network: LoadedNetwork) -> list[tuple[object, ...]]:
             job.name,
             [(str(pipe), pipe.BLOCK_SIZE, pipe.BLOCK_COUNT) for pipe in job.inputs],
             [(str(pipe), pipe.BLOCK_SIZE, pipe.BLOCK_COUNT) for pipe in job.outputs],
-            {key: value for key, value in vars(job).items() if key not in ("inputs", "outputs", "created_at")},
+            {key: value for key, value in vars(job).items() if key not in ("inputs", "outputs", "_fission_place")},
         )
         for job in network.network.jobs.values()
     ]

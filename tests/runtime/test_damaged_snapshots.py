@@ -12,7 +12,7 @@ from fission.runtime.keeper import AS_MADE, Keeper
 
 
 class Job:
-    name = "Sum 3"
+    _fission_name = "Sum 3"
     MAX_QUEUE = 0
     restored: Any = None
 

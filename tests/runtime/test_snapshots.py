@@ -92,7 +92,7 @@ def test_a_piece_that_follows_on_nothing_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_too_big_is_refused_when_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "MOST_BYTES", 1000)
-    job = SimpleNamespace(name="Big 3", MAX_QUEUE=0, snapshot=lambda: bytes(2000))
+    job = SimpleNamespace(_fission_name="Big 3", MAX_QUEUE=0, snapshot=lambda: bytes(2000))
     said: list[Any] = []
     one = keeper.Keeper(job, 1, 100, (), lambda generation, block: b"", lambda *word: said.append(word))
     one.begin(0, 1)

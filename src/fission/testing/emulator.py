@@ -260,8 +260,8 @@ class JobEmulator:
                 where = f"{self.job._fission_name}, input {index + 1}"
                 raise ValueFitError(f"{where}: a tuple is several blocks, and this one has none; put a tuple that is a value into a tuple")
             return [value]
-        must = f"{self.job._fission_name}, input {index + 1}: {pipe} hands over {pipe.BLOCK_COUNT} blocks at once "
-        "(BLOCK_COUNT); give it a sequence of"
+        where = f"{self.job._fission_name}, input {index + 1}"
+        must = f"{where}: {pipe} hands over {pipe.BLOCK_COUNT} blocks at once (BLOCK_COUNT); give it a sequence of"
         if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
             raise ValueFitError(f"{must} {pipe.BLOCK_COUNT} values, not {shown(value)}")
         parts = list(value)
