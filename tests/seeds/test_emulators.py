@@ -14,7 +14,7 @@ from fission.core.nodes import BaseNode
 from fission.core.pipes import BytesPipe, JSONPipe, OptionalPicklePipe, PicklePipe
 from fission.emulate import JobEmulator, PipeEmulator, emulate
 from fission.errors import DefinitionError, JobFailed, ValueFitError
-from tests.seeds.old_pipes import OLD_PIPES, Exits
+from tests.seeds.old_pipes import OLD_PIPES, Exits, WithNew
 from tests.testing import alone_jobs as jobs
 from tests.waiting import CommandLine
 
@@ -96,6 +96,11 @@ def test_what_goes_in_comes_out_pipe_by_pipe(alone: Any) -> None:
         two.get()
     with pytest.raises(DefinitionError, match="Exits 4 leads out of the job"):
         second.put(1)
+
+
+def test_outputs_of_one_class_have_settings_of_their_own(alone: Any) -> None:
+    add = alone(jobs.Add(inputs=[PicklePipe(1), PicklePipe(2)], outputs=[WithNew(3, "<"), WithNew(4, ">")]))
+    assert add(1, 2) == [3, 3]
 
 
 def test_heads_of_a_job(alone: Any) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import pickle
 from typing import Any
 
+from fission.core.base_pipe import BasePipe
 from fission.core.head import Head
 from fission.core.jobs import PythonJob
 from fission.errors import Stopped, ValueFitError, error_text, value_text
@@ -12,6 +14,9 @@ from fission.ports import JobBundle
 from fission.runtime import codec
 from fission.runtime.exchange import Exchange
 from fission.runtime.heads import HeadsOut
+
+#: Attributes of a pipe that say nothing about its encoding.
+_OF_ONE_PIPE = frozenset({"id", "created_at", "source", "destination"})
 
 
 class ResultsOut:
@@ -32,7 +37,7 @@ class ResultsOut:
             for index, pipe in enumerate(job.outputs)
         ]
         # one value for all outputs is encoded once where all pipes do it alike
-        kinds = {(type(pipe), pipe.id in bundle.plain) for pipe in job.outputs}
+        kinds = {(type(pipe), pipe.id in bundle.plain, _settings(pipe)) for pipe in job.outputs}
         self._for_all = codec.encoder(job.outputs[0], plain=job.outputs[0].id in bundle.plain, lend=lend) if len(kinds) == 1 else None
 
     def payloads(self, result: Any) -> list[Any]:
@@ -93,3 +98,8 @@ class ResultsOut:
             f"{self._job._fission_name}: head and the entries of out_heads must be a Head, or a number, of {size} bytes (HEAD_SIZE); "
             f"{value_text(head)} ({type(head).__name__}) is none"
         )
+
+
+def _settings(pipe: BasePipe) -> bytes:
+    """What a pipe was given: two of one class that differ in it may encode differently."""
+    return pickle.dumps({name: value for name, value in pipe.__getstate__().items() if name not in _OF_ONE_PIPE}, 5)
