@@ -143,6 +143,8 @@ def test_the_daemons_one_by_one(fission: CommandLine, folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.soak
 def test_up_with_keys(fission: CommandLine, folder: Path) -> None:
     for name in ("ours", "others"):
         fission.run("keys", "--dir", name, exit_code=0)

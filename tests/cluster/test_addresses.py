@@ -76,6 +76,8 @@ def test_a_second_service_of_one_name_is_left_alone(cluster: MakeSite) -> None:
 
 
 @pytest.mark.parametrize("named", [True, pytest.param(False, marks=SOAK)])
+@pytest.mark.slow
+@pytest.mark.soak
 def test_a_node_whose_address_changes(cluster: MakeSite, named: bool) -> None:
     """It is the same node again, under its new address; nothing is lost. A service that was there needs no name for that."""
     site = cluster(1, start=False)

@@ -192,6 +192,8 @@ def test_power_loss_of_the_node_of_a_join(cluster: MakeSite) -> None:
 # -- sources --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
+@pytest.mark.soak
 def test_the_node_of_a_source_that_cannot_resume(cluster: MakeSite) -> None:
     """A new generation begins; of the old one a beginning without gaps arrived, and the summary says that its source was restarted."""
     site = cluster(2)
@@ -210,6 +212,8 @@ def test_the_node_of_a_source_that_cannot_resume(cluster: MakeSite) -> None:
     assert "1 restart" in next(line for line in done.stdout.splitlines() if "Forgets 1" in line)
 
 
+@pytest.mark.slow
+@pytest.mark.soak
 def test_the_summary_tells_what_a_source_took_with_it(cluster: MakeSite) -> None:
     """The line is slow: most of what it had sent was still on its node. The sink lacks just what the summary calls lost."""
     site, made = cluster(2), 300

@@ -64,6 +64,8 @@ def test_dask_is_not_heard_when_nodes_and_clients_die(cluster: MakeSite) -> None
     quiet("".join(node.log for node in site.nodes.values()))
 
 
+@pytest.mark.slow
+@pytest.mark.soak
 def test_a_hint_for_each_reason(cluster: MakeSite, tmp_path: Path) -> None:
     """One node works; of the others each one's line says what to do about just that."""
     site = cluster(4, start=False)

@@ -660,6 +660,8 @@ def test_the_same_failure_further_on_is_another_one_for_sources_too(fission: Com
 
 
 @pytest.mark.parametrize("kind", ["source", "setup of a source", "sink", "setup of a sink"])
+@pytest.mark.slow
+@pytest.mark.soak
 def test_with_restarts_none_a_job_outlives_whatever_is_away_for_a_while(fission: CommandLine, kind: str) -> None:
     """A broker that is away for more than the restarts that a job has by default."""
     away = "if not os.path.exists('../../back'):\n            raise ConnectionRefusedError('the broker is away')"

@@ -199,6 +199,8 @@ def test_many_lookers_at_once(fission: CommandLine) -> None:
         looker.wait()
 
 
+@pytest.mark.slow
+@pytest.mark.soak
 def test_a_looker_that_never_reads_stops_nothing(fission: CommandLine) -> None:
     """It stands still with its hands full: the network goes on, and its memory does not grow with what goes by."""
     listed = """

@@ -247,7 +247,7 @@ FIRST_FILES = ("__init__.py", "__main__.py", "cli/__init__.py", "cli/interrupts.
 #: no Ctrl-C that we could know of, and a user would press again.
 LOST = "Exception ignored in: <function _get_module_lock"
 #: How Python itself says that it was interrupted before it could run anything.
-NOT_YET_PYTHON = re.compile(r"KeyboardInterrupt\n\Z|\AFatal Python error: init|\ACould not import runpy")
+NOT_YET_PYTHON = re.compile(r"KeyboardInterrupt\n\Z|\AFatal Python error: init|\ACould not import runpy|lost sys\.stderr\n\Z")
 
 
 def ends_well(client: Running, root: Path, code: int) -> Finished:

@@ -124,6 +124,8 @@ SOAK = [
 
 
 @pytest.mark.parametrize(("kind", "kill"), [("decimator", "job"), ("doubler", "program"), *SOAK])
+@pytest.mark.slow
+@pytest.mark.soak
 def test_it_is_killed_before_and_after_it_turns(fission: CommandLine, kind: str, kill: str) -> None:
     """Before, it has the guarantee of one for one; afterwards, what it had answered is there, and a new one begins as it was."""
     stage = stage_of(fission, kind, GATED)
@@ -153,6 +155,8 @@ def test_it_is_killed_before_and_after_it_turns(fission: CommandLine, kind: str,
 @pytest.mark.parametrize(
     ("kind", "kill"), [pytest.param("decimator", "program", marks=[pytest.mark.slow, pytest.mark.soak]), ("doubler", "job")]
 )
+@pytest.mark.slow
+@pytest.mark.soak
 def test_it_is_killed_with_work_in_hand_after_it_turns(fission: CommandLine, kind: str, kill: str) -> None:
     stage = stage_of(fission, kind, GATED)
 

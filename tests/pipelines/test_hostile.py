@@ -223,6 +223,8 @@ class HostileRouter:
 
 @pytest.mark.slow
 @pytest.mark.timeout(200)
+@pytest.mark.slow
+@pytest.mark.soak
 def test_broker_and_pipeliner_survive_a_hostile_router(cluster: Cluster) -> None:
     router, broker, pipeliner = cluster.all()
     with cluster.manager(timeout=60) as manager:  # both have met a true Router: before that, a wrong address is the user's mistake

@@ -30,6 +30,8 @@ with PipelineManager(sys.argv[1], sys.argv[2]) as manager:
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
+@pytest.mark.slow
+@pytest.mark.soak
 def test_a_broker_is_cut_off_for_good(tmp_path: Path) -> None:
     with Hosts(3) as hosts:
         places = {str(host): hosts.inside(host) for host in range(3)}

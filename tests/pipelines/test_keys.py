@@ -92,6 +92,8 @@ def test_daemons_with_other_keys_are_refused(guarded: Cluster, strange: Path, ki
 
 @pytest.mark.slow
 @pytest.mark.timeout(150)
+@pytest.mark.slow
+@pytest.mark.soak
 def test_a_router_that_comes_back_with_other_keys(guarded: Cluster, strange: Path) -> None:
     router, broker, pipeliner = guarded.all()
     with guarded.manager() as manager:  # all of them have met the Router when it is finished

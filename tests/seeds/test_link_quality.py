@@ -367,6 +367,8 @@ class FreeRelay(PythonJob):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.soak
 def test_a_job_avoids_the_node_that_its_neighbour_hears_badly(cluster: Callable[..., Site]) -> None:  # noqa: F811
     """At the start, and after a failover when the links have changed. The client's own links are good all the time."""
     site = cluster(4, start=False)

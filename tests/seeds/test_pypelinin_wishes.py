@@ -205,6 +205,8 @@ def test_a_cluster_runs_programs_modules_and_returns_results(cluster: Cluster, p
 
 
 @pytest.mark.parametrize("end", ["timeout", "cancel", "kill"])
+@pytest.mark.slow
+@pytest.mark.soak
 def test_a_program_ends_with_its_job(cluster: Cluster, program: Path, tmp_path: Path, end: str) -> None:
     _, broker, _ = cluster.all(executables={"Count": str(program)})
     file = tmp_path / "pid"
@@ -238,6 +240,8 @@ def test_results_survive_a_restart_of_the_router(cluster: Cluster, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("length", "kept"), [(RESULT_LIMIT - 100, True), (RESULT_LIMIT, False)])
+@pytest.mark.slow
+@pytest.mark.soak
 def test_results_are_bounded(cluster: Cluster, tmp_path: Path, length: int, kept: bool) -> None:
     program = tmp_path / "large"
     program.write_text(f"#!{sys.executable}\nprint('\"' + {length} * 'x' + '\"')\n")

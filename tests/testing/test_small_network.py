@@ -93,6 +93,8 @@ def test_other_threads_have_the_real_time(tmp_path: Path) -> None:
     assert time.sleep.__module__ == "time"
 
 
+@pytest.mark.slow
+@pytest.mark.soak
 def test_a_source_without_an_end_needs_a_limit(tmp_path: Path) -> None:
     listed = [ClockJob(outputs=[PicklePipe(1)]), Sink(inputs=[PicklePipe(1)])]
     assert run_network(listed, folder=tmp_path, blocks=5).sinks == {2: [1] * 5}
