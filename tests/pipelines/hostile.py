@@ -47,6 +47,7 @@ REQUESTS: list[dict[str, Any]] = [
     {"command": "add job", "worker": "A", "data": {"x": [1]}, "retries": 1, "timeout": 2.5, "priority": 1},
     {"command": "add job", "worker": "spam", "data": "eggs"},
     {"command": "get job", "workers": ["spam"]},
+    {"command": "get job", "workers": ["spam", "A", "spam", "A"]},
     {"command": "job finished", "job id": "x-0", "duration": 0.1},
     {"command": "job failed", "job id": "x-0", "duration": 0.1, "message": "m"},
     {"command": "add pipeline", "pipeline": [["graph", [[[["worker_name", "A"], ["data", [["n", 1]]]], None]]], ["data", [["n", 1]]]]},
@@ -140,7 +141,7 @@ def _parts_changed(rng: Random, right: dict[str, Any]) -> bytes:
         elif choice < 0.3 and isinstance(holder, list):
             holder += [copy.deepcopy(holder[way[-1]])] * rng.choice([1, 40])
         elif choice < 0.4 and isinstance(holder, dict):
-            holder[str(rng.choice(NASTY))] = rng.choice(NASTY)
+            holder[str(rng.choice(NASTY))] = copy.deepcopy(rng.choice(NASTY))  # or it would grow with the messages
         else:
             holder[way[-1]] = copy.deepcopy(rng.choice(NASTY))
     data = json.dumps(message)

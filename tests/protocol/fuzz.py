@@ -59,7 +59,7 @@ def valid(random: Random) -> list[bytes]:
     if kind == 2:
         return [bytes(part) for part in split([random.randbytes(PIECE_BYTES + 5), b"x"])]
     if kind == 3:
-        return [frames.encode_release(frames.Release(pipe, 1, 0, 5, 7, had=random.random() < 0.5))]
+        return [frames.encode_release(frames.Release(pipe, 1, 0, 5, 7, had=bool(pipe % 2)))]
     if kind == 4:
         return [frames.encode_open(frames.Open(pipe, 1, 0, 5))]
     if kind == 5:

@@ -92,7 +92,8 @@ class Offers:
     def _first(self, workers: Sequence[str] | None) -> Key | None:
         here = self._cluster.workers()
         best: tuple[int, int, Key] | None = None
-        for worker in list(self._by_worker) if workers is None else [name for name in workers if name in self._by_worker]:
+        named = list(self._by_worker) if workers is None else dict.fromkeys(workers)  # each once, for one that has nothing is deleted
+        for worker in [name for name in named if name in self._by_worker]:
             heap = self._by_worker[worker]
             while heap and heap[0][2] not in self._open:
                 heapq.heappop(heap)
