@@ -46,7 +46,7 @@ def close_the_clients_output(site: Site, client: Running) -> None:
     """``fission net run | head``: it ends where it writes next, in whatever way."""
     client.process.send_signal(signal.SIGPIPE)
     client.process.send_signal(signal.SIGHUP)
-    client.wait(exit_code=None)
+    client.wait(45, exit_code=None)
 
 
 def interrupt(site: Site, client: Running) -> None:
