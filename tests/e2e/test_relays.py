@@ -97,10 +97,10 @@ def killed_at(kill: Callable[[Stage], object], *counts: int) -> Callable[[Stage]
     return script
 
 
-def staged(fission: CommandLine, listed: str, program: str = "", jobs: str = "") -> Stage:
+def staged(fission: CommandLine, listed: str, program: str = "", jobs: str = "", sink: int = 4) -> Stage:
     files = project_of(listed, JOBS + jobs, PATIENT)
     fission.project(files | {"net/source/program.py": program})
-    return Stage(fission, sink=4)
+    return Stage(fission, sink=sink)
 
 
 QUICK = [("one for one", "job"), ("one for three", "job and source"), ("two for one", "program")]

@@ -201,3 +201,46 @@ def test_its_source_begins_again(fission: CommandLine, kind: str) -> None:
     found = column(ran.result)
     assert found[-len(wanted) :] == wanted, ran
     assert len(warnings(stage)) == 1, ran
+
+
+#: Reads and answers one block every few milliseconds, so that releases lag behind what it has answered, and then is killed.
+ONE_BY_ONE = """
+import os, signal, sys, time
+source, target = os.open(sys.argv[2], os.O_RDONLY), os.open(sys.argv[4], os.O_WRONLY)
+line, number = b"", 0
+while byte := os.read(source, 1):
+    line += byte
+    if byte == b"\\n":
+        os.write(target, line)
+        line, number = b"", number + 1
+        time.sleep(0.003)
+        if number == {limit} and not os.path.exists("../killed"):
+            open("../killed", "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+COUNTS = """
+class Counts(PythonJob):
+    CHECKPOINT = 10
+    def setup(self, *args, **kwargs):
+        self.number = 0
+    def run(self):
+        self.number += 1
+        if self.number == 400:
+            self.finish()
+        return self.number
+
+class Any(Program):
+    RATIO = None
+"""
+
+
+@pytest.mark.parametrize("limit", [1, 7, 100, 250])
+def test_what_a_killed_program_had_answered_does_not_come_again(fission: CommandLine, limit: int) -> None:
+    chain = (
+        "Counts(outputs=[JSONPipe(1)]), Any(inputs=[JSONPipe(1)], outputs=[JSONPipe(2)]), CSVSinkJob('result.csv', inputs=[JSONPipe(2)]),"
+    )
+    stage = staged(fission, chain, ONE_BY_ONE.format(limit=limit), COUNTS, sink=3)
+    ran = stage.run()
+    assert ran.summary.exit_code == 0, ran
+    assert len(stage.failovers) == 1, ran
+    assert column(ran.result) == list(range(1, 401)), ran

@@ -287,6 +287,10 @@ class ExecutableHost(ExecutableOutputs):
                 if self._exchange.pressed:
                     self._answer_pressed(program)
         program.join_outputs()
+        if self._reads:
+            # the pipes keep what a killed program has not read: all before that was read, and a new one must not answer it again
+            self.has_read()
+            self._exchange.release(force=True)
         self._raise_failure(program)
 
     def _raise_failure(self, program: Program) -> None:

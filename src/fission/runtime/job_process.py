@@ -128,7 +128,9 @@ def run_job(
         outcome, error = report.FAILED, _control_failure(bundle, stopper.failure)
     if exchange is not None:
         counts = exchange.counter.counts()
-        exchange.close(LINGER_S if outcome in (report.FINISHED, report.ENDED) else 0)
+        # a failed program's last blocks and releases belong together: if only one of them arrived, a block would be lost or come twice
+        lingers = outcome in (report.FINISHED, report.ENDED) or isinstance(job, ExecutableJob)
+        exchange.close(LINGER_S if lingers else 0)
         if exchange.lender is not None and outcome == report.FINISHED:
             exchange.lender.close()  # else somebody may still read there; the client removes it at the end of the run
     log.info("%s %s", bundle.name, outcome)

@@ -113,12 +113,14 @@ class Intake:
     def read_upto(self) -> int:
         """The last compute block that the program has read whole; 0 before the first."""
         with self.lock:
-            if self.closed:
-                return self._read  # what it has not read of the last ones is no longer known
-            taken = self._written - self.unread
-            while self._ends and self._ends[0][0] <= taken:
-                self._read = self._ends.popleft()[1]
-        return self._read
+            if not self.closed:
+                self._look()
+            return self._read
+
+    def _look(self) -> None:
+        taken = self._written - self.unread
+        while self._ends and self._ends[0][0] <= taken:
+            self._read = self._ends.popleft()[1]
 
     def read_at_most(self) -> int:
         """As `read_upto`, but with what may have been read while it is written.
@@ -143,9 +145,10 @@ class Intake:
         return self._waits.is_set() and self.queue.empty() and not self.unread
 
     def close(self) -> None:
-        """Let go of the descriptor: the program sees the end."""
+        """Close the descriptor: the program sees the end. What it has not read by now counts as not read."""
         with self.lock:
             if self.descriptor >= 0:
+                self._look()
                 os.close(self.descriptor)
             self.descriptor, self.closed = -1, True
 
