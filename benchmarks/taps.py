@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from fission.client.watching import Watch, measure, rates
+from fission.client.attach.follow import Watch, measure, rates
 from fission.errors import UserError
 
 PROJECT = Path(__file__).resolve().parent / "networks"

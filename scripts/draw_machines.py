@@ -41,7 +41,7 @@ MACHINES = [
     Machine("A node", "fission.protocol.liveness", "TRANSITIONS"),
     Machine("A job", "fission.protocol.supervision", "TRANSITIONS", "PENDING"),
     Machine("A pipeline's job", "fission.protocol.dagrun", "TRANSITIONS", "WAITING"),
-    Machine("The service of a node", "fission.protocol.residence", "TRANSITIONS", "FREE"),
+    Machine("The service of a node", "fission.protocol.node_lease", "TRANSITIONS", "FREE"),
 ]
 
 

@@ -17,7 +17,7 @@ from fission.errors import UserError
 from fission.ownership import check, stranger
 from fission.ports import Archive
 from fission.project.archives import digest_of, pack
-from fission.service.stock import ARCHIVES, Stock
+from fission.service.archive_store import ARCHIVES, ArchiveStore
 
 #: Another user of this machine, with a process of his own: nobody.
 OTHER = 65534
@@ -87,7 +87,7 @@ def test_a_root_that_another_user_has_made_is_refused(shared: Path, name: str) -
     assert as_other(BEFORE[name], shared) == 0
     root = shared / "root" / "deeper" if name == "a folder above it" else shared / "root"
     with pytest.raises(UserError, match="belongs to the user nobody") as refusal:
-        Stock(root).prepare()
+        ArchiveStore(root).prepare()
     assert str(root) in str(refusal.value)
     assert "--root" in str(refusal.value)
 
@@ -102,17 +102,17 @@ def test_a_root_that_others_can_write_is_refused(shared: Path, mode: int, place:
     os.chown(changed, 0, OTHER)
     changed.chmod(mode)
     with pytest.raises(UserError, match=r"can change .* \(chmod "):
-        Stock(root).prepare()
+        ArchiveStore(root).prepare()
 
 
 def test_a_new_root_in_a_shared_folder_is_ours(shared: Path) -> None:
     root = shared / "fission" / "root"
-    Stock(root).prepare()
+    ArchiveStore(root).prepare()
     assert stranger(root / ARCHIVES) == ""
     assert as_other(lambda: os.mkdir("fission/root/.archives/x"), shared) == 1
 
 
-def add(stock: Stock, archive: Archive) -> None:
+def add(stock: ArchiveStore, archive: Archive) -> None:
     assert stock.add(archive.digest, 0, len(archive.content), archive.content)
 
 
@@ -132,7 +132,7 @@ SWAPS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("used", [False, True], ids=["before its first use", "between two uses"])
 @pytest.mark.parametrize("name", SWAPS)
 def test_an_archive_that_was_changed_is_refused(shared: Path, tmp_path: Path, name: str, used: bool) -> None:
-    stock = Stock(shared / "root")
+    stock = ArchiveStore(shared / "root")
     stock.prepare()
     archive = packed(tmp_path / "files", {"job.py": "good", "tool.sh": "exit 0"})
     add(stock, archive)
@@ -147,7 +147,7 @@ def test_an_archive_that_was_changed_is_refused(shared: Path, tmp_path: Path, na
 
 
 def test_an_archive_that_arrives_changed_is_refused(tmp_path: Path) -> None:
-    stock = Stock(tmp_path / "root")
+    stock = ArchiveStore(tmp_path / "root")
     stock.prepare()
     good, other = packed(tmp_path / "a", {"job.py": "good"}), packed(tmp_path / "b", {"job.py": "evil"})
     with pytest.raises(UserError, match="has arrived damaged"):
@@ -169,7 +169,7 @@ def test_a_tree_has_the_digest_of_its_archive(tmp_path: Path) -> None:
     (folder / os.fsdecode(b"odd \xff")).write_text("")
     names = ["deep/er/data", "tool", "link", "twin", os.fsdecode(b"odd \xff")]
     archive = pack([(name, folder / name) for name in names])
-    stock = Stock(tmp_path / "root")
+    stock = ArchiveStore(tmp_path / "root")
     stock.prepare()
     add(stock, archive)
     (stock.archive(archive.digest) / "__pycache__").mkdir()

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from distributed import Worker
 
+from fission.adapters.cluster.archive_sender import ArchiveSender
 from fission.adapters.cluster.members import Member
 from fission.adapters.cluster.scheduler import DaskScheduler
-from fission.adapters.cluster.stocker import Stocker
 from fission.adapters.cluster.tasks import ServicePlugin
 from fission.errors import EngineError
 from fission.ports import Archive, NodeName
@@ -80,7 +80,7 @@ def test_an_archive_that_was_on_its_way_is_sent_again(tmp_path: Path) -> None:
     """Whoever waits for it hears of the broken connection, and does not blame the node."""
 
     async def story(scheduler: DaskScheduler, worker: Worker, orders: list[dict[str, Any]]) -> None:
-        stocker, member = Stocker(scheduler), Member(NodeName("n"), IP, "service", "life", 1, 1, worker=worker.address)
+        stocker, member = ArchiveSender(scheduler), Member(NodeName("n"), IP, "service", "life", 1, 1, worker=worker.address)
         archive = Archive("digest", b"content")
         waiting = [asyncio.ensure_future(stocker.install(member, archive)) for _ in range(2)]
         while not orders:

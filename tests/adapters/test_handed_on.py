@@ -368,7 +368,7 @@ class NeverSaysThatItReads(Views):
 
     def get(self, descriptor: Descriptor, taken_for: Any = None) -> memoryview:
         marks = (self._mapped.get(descriptor.segment) or self._map(descriptor.segment, descriptor.reader)).marks
-        place = shared_blocks.life_offset(descriptor.reader) // shared_blocks.MARK_BYTES
+        place = shared_blocks.incarnation_offset(descriptor.reader) // shared_blocks.MARK_BYTES
         before = marks[place]
         try:
             return super().get(descriptor, taken_for)

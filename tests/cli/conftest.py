@@ -13,7 +13,7 @@ import pytest
 
 import fission
 from fission.cli.main import main
-from fission.client import faults
+from fission.client.run import faults
 from fission.ports import Observer
 from fission.project.config import LoadedNetwork
 

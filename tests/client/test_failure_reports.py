@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fission.client.failure_reports import HOLD_S, MOST_HOLD_S, FailureReports, grouped
-from fission.client.summary import JobSummary, Summary
+from fission.client.run.failure_reports import HOLD_S, MOST_HOLD_S, FailureReports, grouped
+from fission.client.run.summary import JobSummary, Summary
 from fission.errors import JobFailed
 from fission.ports import Observer
 from fission.protocol.supervision import Failover

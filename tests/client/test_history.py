@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from fission import durable
-from fission.client import event_log
-from fission.client.event_log import EVENTS, EventLog
-from fission.client.history import History, read_history
+from fission.client.run import event_log
+from fission.client.run.event_log import EVENTS, EventLog
+from fission.client.run.resume_state import ResumeState, read_history
 from fission.errors import UserError
 from fission.protocol.supervision import JobPlan
 from tests.disk_faults import DISK_ERRORS, FailNth
@@ -42,7 +42,7 @@ def write(folder: Path, entries: list[dict[str, object]]) -> None:
     log.close()
 
 
-def lives(history: History) -> dict[int, int]:
+def lives(history: ResumeState) -> dict[int, int]:
     return {job: life for job, (life, _) in history.story.lives.items()}
 
 

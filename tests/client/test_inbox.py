@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fission.client.inbox import Inbox
+from fission.client.run.inbox import Inbox
 from fission.ports import EngineNotice
 
 

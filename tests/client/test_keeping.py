@@ -11,8 +11,8 @@ import pytest
 
 from fission import durable
 from fission.adapters.file_checkpoints import FileCheckpoints
-from fission.client import keeping
-from fission.client.keeping import Keeper, check_stored
+from fission.client.run import checkpoint_service
+from fission.client.run.checkpoint_service import CheckpointService, check_stored
 from fission.errors import SnapshotError, UserError
 from fission.protocol.frames import Word
 from tests.disk_faults import DISK_ERRORS, FailNth
@@ -27,12 +27,14 @@ VALUE = Word(4, 1, {"say": "keep", "pipe": 7, "number": 1}, b"value")
 def test_it_is_asked_for_again_until_it_is_written(
     tmp_path: Path, word: Word, error: str, nth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "FIRST_RETRY_S", 0.001)
+    monkeypatch.setattr(checkpoint_service, "FIRST_RETRY_S", 0.001)
 
     async def run() -> None:
         commands: asyncio.Queue[tuple[int, dict[str, Any]]] = asyncio.Queue()
         reports: list[tuple[str, str]] = []
-        keeper = Keeper(FileCheckpoints(tmp_path), lambda *command: commands.put_nowait(command), lambda *told: reports.append(told))
+        keeper = CheckpointService(
+            FileCheckpoints(tmp_path), lambda *command: commands.put_nowait(command), lambda *told: reports.append(told)
+        )
         fault = FailNth(nth, getattr(errno, error), times=2)
         with durable.interpose(fault):
             keeper.take(word)
@@ -69,4 +71,4 @@ def test_a_resume_is_refused_if_only_damaged_ones_are_there(tmp_path: Path) -> N
     with pytest.raises(UserError, match="4/kept-7 is damaged"):
         check_stored(store, [4])
     with pytest.raises(SnapshotError, match="kept-7"):
-        Keeper(store, lambda *command: None, lambda *told: None).kept(4)
+        CheckpointService(store, lambda *command: None, lambda *told: None).kept(4)

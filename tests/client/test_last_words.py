@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 from unittest import mock
 
-from fission.client import looks
+from fission.client.serve import taps
 
 
 class Gathers:
@@ -25,7 +25,7 @@ def test_a_tap_ends_behind_the_last_words_and_not_before() -> None:
     async def main() -> list[bytes]:
         run: Any = mock.Mock()
         connection: Any = None
-        tap = looks._Tap(1, 2, 3, {}, connection, run)
+        tap = taps._Tap(1, 2, 3, {}, connection, run)
         sender: Any = Gathers()
         tap.sender = sender
         loop = asyncio.get_running_loop()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fission.client.requests import MOST_LINE, MOST_LOOKERS, Connection, Looker, Refused, Requests
+from fission.client.serve.control_server import MOST_LINE, MOST_LOOKERS, Connection, ControlServer, Refused, Viewer
 from fission.errors import AllocationError, UserError
 from tests.waiting import eventually
 
@@ -26,7 +26,7 @@ class Served:
         (folder / "simulation").mkdir()
         self.file = folder / "simulation/running.json"
         self.file.write_text(json.dumps({"pid": 1, "send": "kept"}))
-        self.requests = Requests(str(folder / "socket"), self.file)
+        self.requests = ControlServer(str(folder / "socket"), self.file)
         self.loop = asyncio.new_event_loop()
         self.closed: list[str] = []
         self.requests.answer("double", self._double)
@@ -79,7 +79,7 @@ def raw(served: Served) -> socket.socket:
 
 
 def test_questions_are_answered(served: Served) -> None:
-    with Looker(served.folder) as looker:
+    with Viewer(served.folder) as looker:
         for value in range(100):
             assert looker.ask("double", value=value)["result"] == 2 * value
 
@@ -89,13 +89,13 @@ def test_what_others_noted_is_kept(served: Served) -> None:
 
 
 def test_a_refusal_has_its_exit_code(served: Served) -> None:
-    with Looker(served.folder) as looker, pytest.raises(Refused, match=r"^no room$") as caught:
+    with Viewer(served.folder) as looker, pytest.raises(Refused, match=r"^no room$") as caught:
         looker.ask("refuse")
     assert caught.value.exit_code == 3
 
 
 def test_a_stream_behind_an_answer(served: Served) -> None:
-    with Looker(served.folder) as looker:
+    with Viewer(served.folder) as looker:
         looker.ask("stream")
         packets = looker.packets()
         assert [next(packets) for _ in range(3)] == [b"one", b"", b"x" * 1_000_000]
@@ -104,24 +104,24 @@ def test_a_stream_behind_an_answer(served: Served) -> None:
 
 
 def test_a_stream_with_a_limit(served: Served) -> None:
-    with Looker(served.folder) as looker:
+    with Viewer(served.folder) as looker:
         looker.ask("stream")
         packets = list(looker.packets(deadline=0.0))
         assert packets == []
 
 
 def test_many_at_once_and_one_too_many(served: Served) -> None:
-    lookers = [Looker(served.folder) for _ in range(MOST_LOOKERS)]
+    lookers = [Viewer(served.folder) for _ in range(MOST_LOOKERS)]
     for number, looker in enumerate(lookers):
         assert looker.ask("double", value=number)["result"] == 2 * number
-    with Looker(served.folder) as last, pytest.raises(Refused, match=f"{MOST_LOOKERS} others look at this network already"):
+    with Viewer(served.folder) as last, pytest.raises(Refused, match=f"{MOST_LOOKERS} others look at this network already"):
         last.ask("double", value=1)
     for looker in lookers:
         looker.__exit__(None, None, None)
 
     def again() -> bool:
         try:
-            with Looker(served.folder) as looker:
+            with Viewer(served.folder) as looker:
                 return looker.ask("double", value=1)["result"] == 2
         except Refused:
             return False
@@ -150,24 +150,24 @@ def test_a_line_without_an_end_is_not_gathered_for_ever(served: Served) -> None:
     with raw(served) as channel:
         with pytest.raises((BrokenPipeError, ConnectionResetError)):  # it hangs up
             channel.sendall(b"x" * MOST_LINE * 1000)
-        with Looker(served.folder) as looker:
+        with Viewer(served.folder) as looker:
             assert looker.ask("double", value=1)["result"] == 2
 
 
 def test_nobody_there(tmp_path: Path) -> None:
     message = r"is not running on this machine; start it in another terminal: fission .* simulate"
     with pytest.raises(UserError, match=message):
-        Looker(tmp_path)
+        Viewer(tmp_path)
     (tmp_path / "simulation").mkdir()
     for text in ("", "{", '{"pid": 1}', '{"requests": "/nowhere"}'):
         (tmp_path / "simulation/running.json").write_text(text)
         with pytest.raises(UserError, match=message):
-            Looker(tmp_path)
+            Viewer(tmp_path)
 
 
 def test_the_end_of_the_network(tmp_path: Path) -> None:
     served = Served(tmp_path)
-    with Looker(tmp_path) as looker:
+    with Viewer(tmp_path) as looker:
         looker.ask("double", value=1)
         served.end()
         with pytest.raises(UserError, match="has ended"):
@@ -177,7 +177,7 @@ def test_the_end_of_the_network(tmp_path: Path) -> None:
 
 def test_hanging_up_ends_what_a_looker_waits_for(tmp_path: Path) -> None:
     served = Served(tmp_path)
-    with Looker(tmp_path) as looker:
+    with Viewer(tmp_path) as looker:
         looker.ask("stream")
         packets = looker.packets()
         assert next(packets) == b"one"
@@ -194,7 +194,7 @@ def test_who_is_refused_before_it_asks_hears_why(tmp_path: Path) -> None:
         listening.bind(path)
         listening.listen()
         (tmp_path / "simulation/running.json").write_text(json.dumps({"pid": 1, "requests": path}))
-        with Looker(tmp_path) as looker:
+        with Viewer(tmp_path) as looker:
             server, _ = listening.accept()
             server.sendall(b'{"error": "too many"}\n')
             server.close()

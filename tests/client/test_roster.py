@@ -10,7 +10,7 @@ import pytest
 from fission.adapters.cluster.arrivals import Arrivals, ArrivalState
 from fission.adapters.cluster.members import Identity
 from fission.adapters.cluster.register import Register
-from fission.client.roster import Roster
+from fission.client.run.roster import Roster
 from fission.core.base import BaseNode
 from fission.core.nodes import MultiNode
 from fission.ports import NodeName

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from fission import durable
-from fission.client import run_folders
-from fission.client.event_log import EVENTS
+from fission.client.run import run_folders
+from fission.client.run.event_log import EVENTS
 from fission.errors import UserError
 from tests.disk_faults import FailNth
 

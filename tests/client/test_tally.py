@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fission.client.tally import Tally
+from fission.client.run.tally import Tally
 
 
 def told(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fission.client.watching import rates
+from fission.client.attach.follow import rates
 
 
 def look(at: float, life: int = 1, **changes: Any) -> dict[str, Any]:

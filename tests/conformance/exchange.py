@@ -17,10 +17,10 @@ from fission.protocol.frames import CLOSED, Buffer, Data, Message, Release
 from fission.protocol.inputs import InputCounts, InputSpec
 from fission.protocol.optional import OptionalSpec
 from fission.protocol.window import SendWindow
-from fission.runtime import outlet as outlet_module
-from fission.runtime.dropping import DroppingOutlet
-from fission.runtime.inlet import Inlets
-from fission.runtime.outlet import Outlet
+from fission.runtime import output as outlet_module
+from fission.runtime.dropping import DroppingOutput
+from fission.runtime.inputs import Inputs
+from fission.runtime.output import Output
 from fission.runtime.pacing import COALESCE_BLOCKS, COALESCE_BYTES, HELD_AT_MOST_S, HOLD_S
 from tests.conformance.places import DEADLINE_S, Place, Task
 from tests.waiting import eventually
@@ -107,38 +107,38 @@ class Line:
         self.most = 0
         window: SendWindow[list[Buffer]] = SendWindow(blocks, size, needed=spec.block_count)
         if dropping:
-            self.outlet: Outlet = DroppingOutlet(1, 1, self.spy, window, arm=self.armed.append, max_queue=dropping, needed=spec.block_count)
+            self.output: Output = DroppingOutput(1, 1, self.spy, window, arm=self.armed.append, max_queue=dropping, needed=spec.block_count)
         else:
-            self.outlet = Outlet(1, 1, self.spy, window, arm=self.armed.append)
+            self.output = Output(1, 1, self.spy, window, arm=self.armed.append)
         specs, optionals = ([], [optional]) if optional else ([spec], [])
-        self.inlets = Inlets(specs, optionals, self.links, incarnation=1, head_size=1, window_blocks=blocks, window_bytes=size)
+        self.inputs = Inputs(specs, optionals, self.links, incarnation=1, head_size=1, window_blocks=blocks, window_bytes=size)
         self.got: list[tuple[int, Any, Any]] = []
         self.grouped = spec.block_count > 1
-        self.outlet.open()
+        self.output.open()
         self.feed()
 
     def _on_send(self, message: Message) -> None:
         if isinstance(message, Data):
             last = message.sqn + len(message.payloads) - 1
-            self.most = max(self.most, last - self.outlet.released)
+            self.most = max(self.most, last - self.output.released)
 
     def feed(self) -> None:
         """The consumer takes the next message; waits for it."""
         message = self.links.receive()
         assert message is not None, f"no message within {DEADLINE_S:g} s"
-        self.inlets.feed(message)
+        self.inputs.feed(message)
 
     def take(self) -> None:
         """The consumer computes what is complete."""
-        aligner = self.inlets.aligner
+        aligner = self.inputs.aligner
         assert aligner is not None
         if aligner.beginning is not None:
             aligner.begin(aligner.beginning)
-        while (batch := self.inlets.take()) is not None:
+        while (batch := self.inputs.take()) is not None:
             none = [[0] * len(entry) if self.grouped else 0 for entry in batch.columns[0]]
             heads = batch.heads[0] if batch.heads else none
             self.got += zip(batch.numbers, batch.columns[0], heads, strict=True)
-            self.inlets.done = batch.numbers[-1]
+            self.inputs.done = batch.numbers[-1]
 
     def receive(self, count: int) -> list[Any]:
         """The consumer feeds and computes until it has so many compute blocks in all; returns their payloads."""
@@ -151,14 +151,14 @@ class Line:
     def receive_all(self) -> list[Any]:
         """The same to the end of the pipe."""
         self.take()
-        while not self.inlets.finished:
+        while not self.inputs.finished:
             self.feed()
             self.take()
         return [payload for _, payload, _ in self.got]
 
     def release(self, upto: int) -> None:
         """The consumer releases, and the producer hears of it."""
-        self.inlets.release(upto, 0, force=True)
+        self.inputs.release(upto, 0, force=True)
         self.serve()
 
     def serve(self) -> None:
@@ -167,24 +167,24 @@ class Line:
         assert message is not None, f"no release within {DEADLINE_S:g} s"
         answer = frames.decode(message)
         assert isinstance(answer, Release)
-        self.outlet.on_release(answer)
+        self.output.on_release(answer)
 
     def serve_until(self, task: Task[Any]) -> None:
         """The control threads until the producer's task has ended, while the consumer takes everything; then what is held goes out."""
         while task.running:
             message = self.links.receive(wait=False)
             if message is not None:
-                self.inlets.feed(message)
+                self.inputs.feed(message)
                 self.take()
-            self.inlets.release(self.inlets.done, 0, force=True)
+            self.inputs.release(self.inputs.done, 0, force=True)
             answer = self.spy.control(0.001)
             if answer is not None:
                 release = frames.decode(answer)
                 assert isinstance(release, Release)
-                self.outlet.on_release(release)
-            self.outlet.tick(float("inf"))
+                self.output.on_release(release)
+            self.output.tick(float("inf"))
         task.result()
-        self.outlet.flush()
+        self.output.flush()
 
 
 class Clock:
@@ -221,7 +221,7 @@ class LineConformance:
 
         def put_all() -> None:
             for number in range(1, count + 1):
-                line.outlet.put(block(number))
+                line.output.put(block(number))
                 returned.append(number)
 
         return place.start(put_all), returned
@@ -229,30 +229,30 @@ class LineConformance:
     def test_a_producer_waits_exactly_when_its_window_is_full(self, place: Place) -> None:
         line = Line(place, blocks=8)
         task, returned = self.put_in_thread(place, line, 20)
-        eventually(lambda: line.outlet.sent == 8, DEADLINE_S, "a full window")
+        eventually(lambda: line.output.sent == 8, DEADLINE_S, "a full window")
         # the put that fills the window is the one that waits
-        assert (len(returned), line.outlet.queue) == (7, 8)
+        assert (len(returned), line.output.queue) == (7, 8)
         assert line.receive(8) == payloads(1, 8)
         for released, sent in ((3, 11), (4, 12), (8, 16)):
             line.release(released)
-            eventually(lambda sent=sent: line.outlet.sent == sent, DEADLINE_S, f"{sent} blocks")
+            eventually(lambda sent=sent: line.output.sent == sent, DEADLINE_S, f"{sent} blocks")
             assert len(returned) == sent - 1
             line.receive(sent)
         line.release(16)
         task.result()
-        line.outlet.flush()
+        line.output.flush()
         assert line.receive(20) == payloads(1, 20)
         assert line.most == 8
-        assert line.outlet.blocked_s > 0
+        assert line.output.blocked_s > 0
 
     def test_a_release_of_nothing_new_lets_nobody_go_on(self, place: Place) -> None:
         line = Line(place, blocks=4)
         task, returned = self.put_in_thread(place, line, 6)
-        eventually(lambda: line.outlet.sent == 4, DEADLINE_S, "a full window")
-        line.outlet.on_release(Release(1, 1, 0, 0, 3))
-        line.outlet.on_release(Release(1, 1, 1, 4, 4))  # of another generation
-        assert line.outlet.taken == 3
-        assert (len(returned), line.outlet.sent, task.running) == (3, 4, True)
+        eventually(lambda: line.output.sent == 4, DEADLINE_S, "a full window")
+        line.output.on_release(Release(1, 1, 0, 0, 3))
+        line.output.on_release(Release(1, 1, 1, 4, 4))  # of another generation
+        assert line.output.taken == 3
+        assert (len(returned), line.output.sent, task.running) == (3, 4, True)
         line.receive(4)
         line.release(4)
         task.result()
@@ -261,15 +261,15 @@ class LineConformance:
     def test_a_window_is_full_of_bytes_too(self, place: Place) -> None:
         line = Line(place, blocks=100, size=3 * COALESCE_BYTES - 1)
         task, returned = self.put_in_thread(place, line, 9, lambda number: payload(number).ljust(COALESCE_BYTES))
-        eventually(lambda: line.outlet.sent == 3, DEADLINE_S, "a full window")
-        assert (len(returned), line.outlet.queue) == (2, 3)
+        eventually(lambda: line.output.sent == 3, DEADLINE_S, "a full window")
+        assert (len(returned), line.output.queue) == (2, 3)
         line.serve_until(task)
         assert len(line.receive(9)) == 9
 
     def test_a_window_holds_what_its_consumer_needs_at_once(self, place: Place) -> None:
         line = Line(place, blocks=2, size=10, spec=InputSpec(1, block_count=5))
         task, returned = self.put_in_thread(place, line, 23)
-        eventually(lambda: line.outlet.sent == 10, DEADLINE_S, "twice what is needed")
+        eventually(lambda: line.output.sent == 10, DEADLINE_S, "twice what is needed")
         assert len(returned) == 9
         line.receive(2)
         assert [got for _, got, _ in line.got] == [payloads(1, 5), payloads(6, 10)]
@@ -278,10 +278,10 @@ class LineConformance:
     def test_big_and_small_blocks_share_a_window(self, place: Place, clock: Clock) -> None:
         line = Line(place, blocks=8)
         for number in range(1, 5):
-            line.outlet.put([payload(number), b"x"])
-        filling = place.start(lambda: [line.outlet.put(payload(number)) for number in range(5, 9)])
-        eventually(lambda: line.outlet.queue == 8, DEADLINE_S, "a full window")
-        assert line.outlet.sent == 8
+            line.output.put([payload(number), b"x"])
+        filling = place.start(lambda: [line.output.put(payload(number)) for number in range(5, 9)])
+        eventually(lambda: line.output.queue == 8, DEADLINE_S, "a full window")
+        assert line.output.sent == 8
         line.receive(8)
         line.release(8)
         filling.result()
@@ -295,7 +295,7 @@ class LineConformance:
         assert line.receive(count) == payloads(1, count)
         assert [number for number, _, _ in line.got] == list(range(1, count + 1))
         assert line.most <= 50
-        assert line.inlets.counts()[1] == InputCounts(received=count)
+        assert line.inputs.counts()[1] == InputCounts(received=count)
 
     # idle and busy
 
@@ -303,51 +303,51 @@ class LineConformance:
         line = Line(place)
         for number in range(1, 6):
             clock.forward(2 * HOLD_S)
-            line.outlet.put(payload(number))
+            line.output.put(payload(number))
             assert line.spy.blocks == [1] * number
         assert line.armed == []
 
     def test_a_busy_link_sends_many_blocks_at_once(self, place: Place, clock: Clock) -> None:
         line = Line(place, blocks=4096)
-        line.outlet.put(payload(1))
+        line.output.put(payload(1))
         held = clock.now
         for number in range(2, 12):
-            line.outlet.put(payload(number))
+            line.output.put(payload(number))
         assert line.spy.blocks == [1]
         assert line.armed == [held + HELD_AT_MOST_S]  # the control thread is woken up once
-        assert line.outlet.tick(held + HELD_AT_MOST_S / 2) == held + HELD_AT_MOST_S
+        assert line.output.tick(held + HELD_AT_MOST_S / 2) == held + HELD_AT_MOST_S
         assert line.spy.blocks == [1]
-        assert line.outlet.tick(held + HELD_AT_MOST_S) == float("inf")
+        assert line.output.tick(held + HELD_AT_MOST_S) == float("inf")
         assert line.spy.blocks == [1, 10]
-        assert line.outlet.tick(held + HELD_AT_MOST_S) == float("inf")
+        assert line.output.tick(held + HELD_AT_MOST_S) == float("inf")
         assert line.receive(11) == payloads(1, 11)
 
     def test_a_block_after_a_pause_takes_what_is_held_along(self, place: Place, clock: Clock) -> None:
         line = Line(place)
-        line.outlet.put(payload(1))
-        line.outlet.put(payload(2))
+        line.output.put(payload(1))
+        line.output.put(payload(2))
         assert line.spy.blocks == [1]
         clock.forward(2 * HOLD_S)
-        line.outlet.put(payload(3))
+        line.output.put(payload(3))
         assert line.spy.blocks == [1, 2]
 
     def test_what_is_held_goes_out_with_a_flush(self, place: Place, clock: Clock) -> None:
         line = Line(place)
         for number in (1, 2, 3):
-            line.outlet.put(payload(number))
-        line.outlet.flush()
-        line.outlet.flush()
+            line.output.put(payload(number))
+        line.output.flush()
+        line.output.flush()
         assert line.spy.blocks == [1, 2]
 
     def test_a_message_has_its_limits(self, place: Place, clock: Clock) -> None:
         line = Line(place, blocks=4096)
-        line.outlet.put(payload(1))
+        line.output.put(payload(1))
         for number in range(2, 2 + 2 * COALESCE_BLOCKS):
-            line.outlet.put(payload(number))
+            line.output.put(payload(number))
         assert line.spy.blocks == [1, COALESCE_BLOCKS, COALESCE_BLOCKS]
         quarter = bytes(COALESCE_BYTES // 4)
         for _ in range(8):
-            line.outlet.put(quarter)
+            line.output.put(quarter)
         assert line.spy.blocks[3:] == [4, 4]
 
     def test_the_last_room_is_used_at_once(self, place: Place, clock: Clock) -> None:
@@ -365,41 +365,41 @@ class LineConformance:
         line = Line(place, blocks=4096)
         heads = [0, 0, 5, 0, 0x20, 1, 0]
         for number, head in enumerate(heads, start=1):
-            line.outlet.put(payload(number), head)
-        line.outlet.flush()
+            line.output.put(payload(number), head)
+        line.output.flush()
         assert line.spy.blocks == [1, 6]
         line.receive(7)
         assert [head for _, _, head in line.got] == heads
         clock.forward(2 * HOLD_S)
-        line.outlet.put([b"big", b"buffer"], 7)
-        line.outlet.put(payload(9))
-        line.outlet.flush()
+        line.output.put([b"big", b"buffer"], 7)
+        line.output.put(payload(9))
+        line.output.flush()
         line.receive(9)
         assert [head for _, _, head in line.got[7:]] == [7, 0]
 
     def test_big_blocks_keep_their_place(self, place: Place, clock: Clock) -> None:
         line = Line(place, blocks=100, size=1 << 30)
         sizes = [0, 1, 64 * KIB, 3 << 20]
-        line.outlet.put(payload(1))
+        line.output.put(payload(1))
         for size in sizes:
-            line.outlet.put(b"small")  # held back, and sent before the big one
-            line.outlet.put([b"big", b"x" * size, b"y" * size])
+            line.output.put(b"small")  # held back, and sent before the big one
+            line.output.put([b"big", b"x" * size, b"y" * size])
         found = line.receive(1 + 2 * len(sizes))
         assert [one if type(one) is bytes else [bytes(part) for part in one] for one in found] == [
             payload(1),
             *(one for size in sizes for one in (b"small", [b"big", b"x" * size, b"y" * size])),
         ]
-        assert line.inlets.bytes_in == 1 + sum(5 + 3 + 2 * size for size in sizes)
+        assert line.inputs.bytes_in == 1 + sum(5 + 3 + 2 * size for size in sizes)
 
     def test_numbers_that_do_not_exist_are_skipped(self, place: Place, clock: Clock) -> None:
         line = Line(place)
-        line.outlet.put(payload(1))
-        line.outlet.put(payload(2))
-        line.outlet.seek(5)
-        line.outlet.put(payload(5))
-        line.outlet.seek(6)
-        line.outlet.put(payload(6))
-        line.outlet.flush()
+        line.output.put(payload(1))
+        line.output.put(payload(2))
+        line.output.seek(5)
+        line.output.put(payload(5))
+        line.output.seek(6)
+        line.output.put(payload(6))
+        line.output.flush()
         line.receive(6)
         assert line.got == [(1, b"1", 0), (2, b"2", 0), (3, b"2", CORRUPTED), (4, b"2", CORRUPTED), (5, b"5", 0), (6, b"6", 0)]
 
@@ -408,47 +408,47 @@ class LineConformance:
     def test_the_end_is_told_and_answered(self, place: Place) -> None:
         line = Line(place)
         for number in (1, 2, 3):
-            line.outlet.put(payload(number))
-        line.outlet.end()
-        waiting = place.start(line.outlet.wait_closed)
+            line.output.put(payload(number))
+        line.output.end()
+        waiting = place.start(line.output.wait_closed)
         assert line.receive_all() == payloads(1, 3)
         line.release(3)
-        line.outlet.wait_released()
+        line.output.wait_released()
         assert waiting.running
-        assert not line.outlet.closed
-        line.inlets.close()
-        line.inlets.close()
+        assert not line.output.closed
+        line.inputs.close()
+        line.inputs.close()
         line.serve()
         waiting.result()
-        assert line.outlet.closed
-        assert line.outlet.released == CLOSED
+        assert line.output.closed
+        assert line.output.released == CLOSED
         assert line.spy.control(0) is None
 
     def test_an_end_without_a_block(self, place: Place) -> None:
         line = Line(place)
-        line.outlet.end()
+        line.output.end()
         assert line.receive_all() == []
 
     def test_nothing_goes_to_a_consumer_that_needs_nothing(self, place: Place) -> None:
         line = Line(place, blocks=2)
-        line.outlet.put(payload(1))
-        line.inlets.close()
+        line.output.put(payload(1))
+        line.inputs.close()
         line.serve()
         for number in range(10):
-            line.outlet.put(payload(number))
-            line.outlet.put([b"big", b"buffer"])
-        line.outlet.flush()
-        line.outlet.end()
-        line.outlet.wait_released()
-        line.outlet.wait_closed()
+            line.output.put(payload(number))
+            line.output.put([b"big", b"buffer"])
+        line.output.flush()
+        line.output.end()
+        line.output.wait_released()
+        line.output.wait_closed()
         assert line.spy.blocks == [1]
-        assert line.outlet.sent == 1
+        assert line.output.sent == 1
 
     def test_a_producer_that_waits_for_room_goes_on_when_nobody_needs_its_blocks(self, place: Place) -> None:
         line = Line(place, blocks=2)
         task, _ = self.put_in_thread(place, line, 10)
-        eventually(lambda: line.outlet.sent == 2, DEADLINE_S, "a full window")
-        line.inlets.close()
+        eventually(lambda: line.output.sent == 2, DEADLINE_S, "a full window")
+        line.inputs.close()
         line.serve()
         task.result()
 
@@ -458,35 +458,35 @@ class LineConformance:
         line = Line(place, blocks=2, dropping=3)
         task, returned = self.put_in_thread(place, line, 1000)
         task.result()
-        assert len(returned) == line.outlet.sent == 1000
+        assert len(returned) == line.output.sent == 1000
         # three are under way, three wait here
         assert line.spy.blocks == [1, 1, 1]
-        assert line.outlet.dropped == 994
-        assert line.outlet.queue == 6
-        line.outlet.end()
-        assert line.outlet.dropped == 994
+        assert line.output.dropped == 994
+        assert line.output.queue == 6
+        line.output.end()
+        assert line.output.dropped == 994
         line.receive_all()
         expected = [(number, payload(number), 0) for number in (1, 2, 3)]
         expected += [(number, b"3", CORRUPTED) for number in range(4, 998)]
         expected += [(number, payload(number), 0) for number in (998, 999, 1000)]
         assert line.got == expected
-        assert line.inlets.counts()[1] == InputCounts(received=6, lost=994, dummies=994)
+        assert line.inputs.counts()[1] == InputCounts(received=6, lost=994, dummies=994)
 
     def test_what_was_taken_makes_room_for_what_waits(self, place: Place) -> None:
         line = Line(place, dropping=2, spec=InputSpec(1, max_queue=2, dummy=lambda: b"dummy"))
         for number in range(1, 7):
-            line.outlet.put(payload(number))
+            line.output.put(payload(number))
         assert line.spy.blocks == [1, 1]
         line.receive(1)
         line.serve()
         line.receive(2)
-        while line.outlet.taken < 2:
+        while line.output.taken < 2:
             line.serve()
         # two that waited are under way now; 3 and 4 were dropped, and nothing was released meanwhile
-        assert line.outlet.released == 0
+        assert line.output.released == 0
         while len(line.got) < 6:
             line.receive(len(line.got) + 1)
-            while line.outlet.taken < len(line.got):
+            while line.output.taken < len(line.got):
                 line.serve()
         assert line.got == [
             (1, b"1", 0),
@@ -499,11 +499,11 @@ class LineConformance:
 
     def test_a_dropping_producer_keeps_numbers_heads_and_big_blocks(self, place: Place) -> None:
         line = Line(place, dropping=4)
-        line.outlet.put(payload(1), 9)
-        line.outlet.seek(3)
-        line.outlet.put([b"big", b"buffer"], 8)
-        line.outlet.seek(5)
-        line.outlet.end()
+        line.output.put(payload(1), 9)
+        line.output.seek(3)
+        line.output.put([b"big", b"buffer"], 8)
+        line.output.seek(5)
+        line.output.end()
         line.receive_all()
         numbers = [(number, head) for number, _, head in line.got]
         assert numbers == [(1, 9), (2, CORRUPTED), (3, 8), (4, CORRUPTED)]
@@ -512,12 +512,12 @@ class LineConformance:
     def test_whole_compute_blocks_get_through_whatever_max_queue_is(self, place: Place) -> None:
         line = Line(place, dropping=1, spec=InputSpec(1, block_count=4, max_queue=1))
         for number in range(1, 101):
-            line.outlet.put(payload(number))
-        line.outlet.end()
+            line.output.put(payload(number))
+        line.output.end()
         line.receive_all()
         assert line.got[0][1] == payloads(1, 4)
         assert line.got[-1] == (25, payloads(97, 100), [0] * 4)
-        counts = line.inlets.counts()[1]
+        counts = line.inputs.counts()[1]
         assert counts.received + counts.dummies - counts.dropped == 100
 
     # ASYNC inputs
@@ -525,22 +525,22 @@ class LineConformance:
     def test_an_async_input_releases_what_was_taken(self, place: Place) -> None:
         line = Line(place, optional=OptionalSpec(1))
         for number in (1, 2, 3):
-            line.outlet.put(payload(number))
-        line.outlet.flush()
-        one = line.inlets.optional[1]
+            line.output.put(payload(number))
+        line.output.flush()
+        one = line.inputs.optional[1]
         while one.waiting < 3:
             line.feed()
-        assert not line.inlets.pending_release(0, 0)
+        assert not line.inputs.pending_release(0, 0)
         one.take()
-        assert not line.inlets.pending_release(0, 0)  # what it stores is for a new life of the job, too
+        assert not line.inputs.pending_release(0, 0)  # what it stores is for a new life of the job, too
         one.take()
         line.release(0)
-        assert line.outlet.released == 1
+        assert line.output.released == 1
 
     def test_blocks_that_are_no_blocks_are_counted_and_dropped(self, place: Place) -> None:
         line = Line(place)
         for bad in ([b""], [b"garbage"], [frames.encode_data(2, 1, 0, 1, [b""], None)], [frames.encode_release(Release(1, 1, 0, 1, 1))]):
-            line.inlets.feed(bad)
-        assert line.inlets.malformed == 4
-        line.outlet.put(payload(1))
+            line.inputs.feed(bad)
+        assert line.inputs.malformed == 4
+        line.output.put(payload(1))
         assert line.receive(1) == [b"1"]

@@ -99,21 +99,21 @@ class Network:
             if any(task.running for task in tasks.values()):
                 self._give_up()
         assert set(outcomes.values()) == {report.FINISHED}
-        assert all(exchange.inlets.malformed == 0 for exchange in self.exchanges.values())
-        return {pipe: counts for exchange in self.exchanges.values() for pipe, counts in exchange.inlets.counts().items()}
+        assert all(exchange.inputs.malformed == 0 for exchange in self.exchanges.values())
+        return {pipe: counts for exchange in self.exchanges.values() for pipe, counts in exchange.inputs.counts().items()}
 
     def _give_up(self) -> None:
         """The test has failed: let the threads end."""
         for exchange in self.exchanges.values():
             exchange.abandon()
             exchange.console.add(None)
-            for outlet in exchange.outlets:
-                with outlet._changed:
-                    outlet._changed.notify_all()
-            if exchange.inlets.aligner is not None:
-                for one in exchange.inlets.aligner._inputs:
+            for output in exchange.outputs:
+                with output._changed:
+                    output._changed.notify_all()
+            if exchange.inputs.aligner is not None:
+                for one in exchange.inputs.aligner._inputs:
                     one.stage.last = 0
-                exchange.inlets.aligner._find_final()
+                exchange.inputs.aligner._find_final()
             exchange.wake()
 
 
@@ -323,18 +323,18 @@ class NetworkConformance:
         pipes = [PicklePipe(1), PicklePipe(2)]
         jobs = [Source([], [pipes[0]]), Forward(inputs=[pipes[0]], outputs=[pipes[1]]), Sink([pipes[1]])]
         exchanges = Network(place, jobs).exchanges
-        producer, middle = exchanges[1].outlets[0], exchanges[2]
+        producer, middle = exchanges[1].outputs[0], exchanges[2]
         producer.open()
         producer.put(b"x")
         producer.flush()
-        middle.outlets[0].open()
+        middle.outputs[0].open()
         assert middle.receive()
         assert middle.receive()
-        assert middle.inlets.aligner is not None
-        middle.inlets.aligner.begin(1)
-        assert middle.inlets.take() is not None
-        middle.outlets[0].put(b"y")
-        middle.outlets[0].flush()
+        assert middle.inputs.aligner is not None
+        middle.inputs.aligner.begin(1)
+        assert middle.inputs.take() is not None
+        middle.outputs[0].put(b"y")
+        middle.outputs[0].flush()
         return middle, exchanges[1]._links
 
     @staticmethod
@@ -379,12 +379,12 @@ class NetworkConformance:
         pipe = PicklePipe(1)
         network = Network(place, [Source([], [pipe]), Sink([pipe])])
         producer, consumer = network.exchanges[1], network.exchanges[2]
-        producer.outlets[0].open()
+        producer.outputs[0].open()
         assert consumer.receive()
         for _ in range(100):
             consumer.wake()
-            producer.outlets[0].put(b"x")
-            producer.outlets[0].flush()
+            producer.outputs[0].put(b"x")
+            producer.outputs[0].flush()
             while not place.start(consumer.receive).result():
                 pass  # woken up
-        assert consumer.inlets.counts()[1].received == 100
+        assert consumer.inputs.counts()[1].received == 100

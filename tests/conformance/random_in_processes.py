@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 from fission.client import simulate
-from fission.client.faults import Chaos, Fault, Saboteur
+from fission.client.run.faults import Chaos, Fault, Saboteur
 from fission.project.config import load
 from tests.conformance import random_jobs
 from tests.conformance.random_networks import PROGRAM_SINK, PROGRAMS, Node, Plan, calculated, judge
@@ -75,7 +75,7 @@ def run(plan: Plan, *, kills: bool = False) -> str:
         root = Path(name)
         write(plan, root)
         killer = type("Kills", (Killer,), {"plan": plan}) if kills else Saboteur
-        with mock.patch("fission.client.simulate.Saboteur", killer):
+        with mock.patch("fission.client.run.simulate.Saboteur", killer):
             summary = simulate(load(root, "net", simulation=True), stdin=False, duration=DEADLINE_S)
         story = "\n".join(summary.lines())
         if (summary.exit_code, summary.reason) != (0, "finished"):

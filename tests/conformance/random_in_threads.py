@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fission.adapters.memory_links import MemoryNetwork
-from fission.client.bundles import _waits_for_itself
+from fission.client.run.bundles import _waits_for_itself
 from fission.core.base import collecting
 from fission.core.jobs import ExecutableJob
 from fission.core.network import Network
@@ -168,14 +168,14 @@ class Running:
                 program.stop()
             exchange._noted.set()
             exchange.console.add(None)
-            for outlet in exchange.outlets:
-                with outlet._changed:
-                    outlet.close()
-                    outlet._changed.notify_all()
-            if exchange.inlets.aligner is not None:
-                for one in exchange.inlets.aligner._inputs:
+            for output in exchange.outputs:
+                with output._changed:
+                    output.close()
+                    output._changed.notify_all()
+            if exchange.inputs.aligner is not None:
+                for one in exchange.inputs.aligner._inputs:
                     one.stage.last, one.receiver.mark, one.receiver.final = 0, one.receiver.mark or 0, True
-                exchange.inlets.aligner._find_final()
+                exchange.inputs.aligner._find_final()
             exchange.wake()
         for task in tasks.values():
             task._thread.join(5.0)
@@ -185,11 +185,11 @@ class Running:
         lines = []
         for number in (number for number, task in tasks.items() if task.running):
             exchange = self.exchanges[number]
-            aligner = exchange.inlets.aligner
-            text = f"  {self.network.jobs[number].name}: done {exchange.inlets.done}, released to {exchange.finished_upto()}"
+            aligner = exchange.inputs.aligner
+            text = f"  {self.network.jobs[number].name}: done {exchange.inputs.done}, released to {exchange.finished_upto()}"
             if aligner is not None:
                 text += f", next {aligner.next}, has " + ", ".join(
-                    f"pipe {one.spec.pipe} to {one.stage.high} (released {exchange.inlets._released.get(one.spec.pipe, 0)})"
+                    f"pipe {one.spec.pipe} to {one.stage.high} (released {exchange.inputs._released.get(one.spec.pipe, 0)})"
                     for one in aligner._inputs
                 )
             if exchange.keeper is not None:
@@ -199,11 +199,11 @@ class Running:
             frame = sys._current_frames().get(tasks[number]._thread.ident or 0)
             called = [one for one in traceback.extract_stack(frame) if "/fission/" in one.filename] if frame is not None else []
             lines.append("    in " + " < ".join(f"{one.name} {Path(one.filename).name}:{one.lineno}" for one in reversed(called[-5:])))
-            for outlet in exchange.outlets:
-                window = outlet._window
+            for output in exchange.outputs:
+                window = output._window
                 lines.append(
-                    f"    pipe {outlet.pipe}: next {window.next}, released {outlet.released}, room {window.room}, bytes {window.used}, "
-                    f"granted {window._granted}, worked off {outlet.through}{', waits' if outlet.blocked_since else ''}"
+                    f"    pipe {output.pipe}: next {window.next}, released {output.released}, room {window.room}, bytes {window.used}, "
+                    f"granted {window._granted}, worked off {output.through}{', waits' if output.blocked_since else ''}"
                 )
         return "\n".join(lines)
 

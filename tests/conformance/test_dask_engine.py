@@ -26,7 +26,7 @@ from fission.adapters.curve import Guard
 from fission.adapters.datagrams import Datagrams
 from fission.adapters.keys import Keys, make_keys
 from fission.adapters.sealing import Seals
-from fission.ports import Baggage, NodeName
+from fission.ports import JobArchives, NodeName
 from fission.project.archives import pack
 from fission.service.versions import versions
 from tests.conformance.engine import DEADLINE_S, FIRST, FOREVER, ROOT, SECOND, EngineConformance, Site, Trial, gone
@@ -104,7 +104,7 @@ class ServiceSite(Site):
         return ReadyEngine(
             session,
             Anybody(),
-            lambda job: Baggage(self._code),
+            lambda job: JobArchives(self._code),
             ip=CLIENT,
             port=self._port,
             tls=security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file)),

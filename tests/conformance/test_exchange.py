@@ -9,9 +9,9 @@ import pytest
 
 from fission.errors import RemoteProtocolError
 from fission.protocol.frames import CLOSED, Buffer
-from fission.runtime.dropping import DroppingOutlet
-from fission.runtime.inlet import Inlets
-from fission.runtime.outlet import Outlet
+from fission.runtime.dropping import DroppingOutput
+from fission.runtime.inputs import Inputs
+from fission.runtime.output import Output
 from tests.conformance import exchange
 from tests.conformance.exchange import LineConformance
 from tests.conformance.networks import NetworkConformance
@@ -36,36 +36,36 @@ class TestNetwork(NetworkConformance):
 # -- the suite is tested ----------------------------------------------------------------------------------------------
 
 
-class NeverWaits(Outlet):
+class NeverWaits(Output):
     def _wait_for_room(self) -> None:
         pass
 
 
-class SendsEachBlock(Outlet):
+class SendsEachBlock(Output):
     def put(self, payload: bytes | list[Buffer], head: int = 0) -> None:
         super().put(payload, head)
         self.flush()
 
 
-class HoldsEachBlock(Outlet):
+class HoldsEachBlock(Output):
     def put(self, payload: bytes | list[Buffer], head: int = 0) -> None:
         self._hold_until = float("inf")
         super().put(payload, head)
 
 
-class ForgetsHeads(Outlet):
+class ForgetsHeads(Output):
     def put(self, payload: bytes | list[Buffer], head: int = 0) -> None:
         super().put(payload, head if type(payload) is bytes and head else 0)
 
 
-class SendsBigBlocksFirst(Outlet):
+class SendsBigBlocksFirst(Output):
     def put(self, payload: bytes | list[Buffer], head: int = 0) -> None:
         held, self._pending = self._pending, []
         super().put(payload, head)
         self._pending = held + self._pending
 
 
-class DropsTheNewest(DroppingOutlet):
+class DropsTheNewest(DroppingOutput):
     def put(self, payload: bytes | list[Buffer], head: int = 0) -> None:
         if len(self._waiting) < self._keep:
             super().put(payload, head)
@@ -74,7 +74,7 @@ class DropsTheNewest(DroppingOutlet):
             self._lost += 1
 
 
-class ClosesNothing(Inlets):
+class ClosesNothing(Inputs):
     def close(self) -> None:
         super().close()
         self._links.control(0)
@@ -85,13 +85,13 @@ class ClosesNothing(Inlets):
 
 
 CAUGHT = [
-    ("Outlet", NeverWaits, "test_a_producer_waits_exactly_when_its_window_is_full"),
-    ("Outlet", SendsEachBlock, "test_a_busy_link_sends_many_blocks_at_once"),
-    ("Outlet", HoldsEachBlock, "test_an_idle_link_sends_at_once"),
-    ("Outlet", ForgetsHeads, "test_heads_travel_with_their_blocks"),
-    ("Outlet", SendsBigBlocksFirst, "test_big_blocks_keep_their_place"),
-    ("DroppingOutlet", DropsTheNewest, "test_a_producer_never_waits_for_a_consumer_with_max_queue"),
-    ("Inlets", ClosesNothing, "test_nothing_goes_to_a_consumer_that_needs_nothing"),
+    ("Output", NeverWaits, "test_a_producer_waits_exactly_when_its_window_is_full"),
+    ("Output", SendsEachBlock, "test_a_busy_link_sends_many_blocks_at_once"),
+    ("Output", HoldsEachBlock, "test_an_idle_link_sends_at_once"),
+    ("Output", ForgetsHeads, "test_heads_travel_with_their_blocks"),
+    ("Output", SendsBigBlocksFirst, "test_big_blocks_keep_their_place"),
+    ("DroppingOutput", DropsTheNewest, "test_a_producer_never_waits_for_a_consumer_with_max_queue"),
+    ("Inputs", ClosesNothing, "test_nothing_goes_to_a_consumer_that_needs_nothing"),
 ]
 
 

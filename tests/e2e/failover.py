@@ -33,8 +33,8 @@ from unittest import mock
 import psutil
 
 from fission.client import simulate
-from fission.client.faults import Chaos, Fault, Saboteur
-from fission.client.summary import Summary
+from fission.client.run.faults import Chaos, Fault, Saboteur
+from fission.client.run.summary import Summary
 from fission.ports import NodeName, Observer
 from fission.project.config import load
 from tests.e2e.support import COMMON_JOBS, GONE_S, IMPORTS, network, remains, rows
@@ -363,7 +363,7 @@ class Stage:
                     raise
 
         before = descriptors()
-        with mock.patch("fission.client.simulate.Saboteur", Scripted):
+        with mock.patch("fission.client.run.simulate.Saboteur", Scripted):
             loaded = load(self.fission.root, "net", simulation=True)
             summary = simulate(loaded, observer=self._teller, stdin=False, nodes=nodes, chaos=chaos, duration=40)
         ran = Ran(summary, self.told, self.result, self.fission.root)

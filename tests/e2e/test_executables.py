@@ -489,7 +489,7 @@ def test_descriptors_are_all_that_an_executable_inherits(fission: CommandLine) -
     class Looks(Python, MARVELOJob):
         pass
     """
-    listed = CHAIN.format(pipe="JSONPipe", job="Looks")
+    listed = CHAIN.format(pipe="JSONPipe", job="Taps")
     done = simulate(fission, listed, py=script, jobs=jobs)
     assert printed(done.stdout, "Looks 2") == ["extra []"]
 
@@ -504,7 +504,7 @@ class _Exchange:
     unwanted = pressed = False
 
     def __init__(self) -> None:
-        self.outlets = [_Outlet()]
+        self.outputs = [_Outlet()]
         self.woken = threading.Event()
 
     def _drain_inputs(self) -> None:
@@ -606,7 +606,7 @@ def test_the_watch_over_a_running_executable_says_it(short_patience: None, caplo
             eventually(
                 lambda: any("3 of 4 bytes of a block are there" in text for text in caplog.messages), 5, lambda: str(caplog.messages)
             )
-            assert exchange.outlets[0].blocks == [b"whol"]
+            assert exchange.outputs[0].blocks == [b"whol"]
         finally:
             os.close(go)
             host._await_end(host._program)

@@ -10,8 +10,8 @@ from unittest import mock
 
 import pytest
 
-from fission.client import one_run
-from fission.client.conductor import Conductor
+from fission.client.run import one_run
+from fission.client.run.coordinator import Coordinator
 from tests.e2e.failover import (
     CHAIN,
     DIAMOND,
@@ -830,9 +830,9 @@ def test_a_control_thread_that_fails_ends_its_job(fission: CommandLine, takes_si
     CSVSinkJob("result.csv", inputs=[PicklePipe(2)]),
     """
     fission.project(project_of(listed, jobs, extra=PATIENT))
-    conductors: list[Conductor] = []
+    conductors: list[Coordinator] = []
 
-    class Seen(Conductor):
+    class Seen(Coordinator):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             conductors.append(self)
@@ -844,7 +844,7 @@ def test_a_control_thread_that_fails_ends_its_job(fission: CommandLine, takes_si
         await stage.rows(stage.row_count() + 30)
         (stage.folder(1) / "stop").touch()
 
-    with mock.patch("fission.client.one_run.Conductor", Seen):
+    with mock.patch("fission.client.run.one_run.Conductor", Seen):
         ran = Stage(fission, sink=3).run(script)
     assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
     values = column(ran.result)

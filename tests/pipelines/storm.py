@@ -15,8 +15,8 @@ from typing import Any
 
 from fission.adapters.sqlalchemy_store import SqlPipelines
 from fission.pipelines import Job, Pipeline
-from fission.pipelines.desk import Desk
 from fission.pipelines.pipeliner import Pipeliner
+from fission.pipelines.router_api import RouterApi
 from fission.protocol.pipeline_records import Task, TaskEnd
 
 PROCESSES = ("tcp://w0", "tcp://w1", "tcp://w2")
@@ -64,7 +64,7 @@ class Tasks:
 
 
 class World:
-    def __init__(self, rng: Random, desk: type[Desk] = Desk, pipeliner: type[Pipeliner] = Pipeliner) -> None:
+    def __init__(self, rng: Random, desk: type[RouterApi] = RouterApi, pipeliner: type[Pipeliner] = Pipeliner) -> None:
         self.rng, self.now = rng, 100.0
         self.make_desk, self.make_pipeliner = desk, pipeliner
         self.store = SqlPipelines(":memory:")

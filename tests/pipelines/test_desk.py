@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from fission.adapters.sqlalchemy_store import SqlPipelines
 from fission.pipelines import Job, Pipeline
-from fission.pipelines.desk import Desk
 from fission.pipelines.messages import LIMIT, PIPELINE_LIMIT
-from fission.pipelines.work import SILENCE_S, UNKNOWN_S
+from fission.pipelines.router_api import RouterApi
+from fission.pipelines.router_state import SILENCE_S, UNKNOWN_S
 from fission.protocol.pipeline_records import Task, TaskEnd
 
 
@@ -71,7 +71,7 @@ class Talk:
         handler = logging.Handler()
         handler.emit = lambda record: self.records.append(record.getMessage())  # type: ignore[method-assign]
         self.logger.addHandler(handler)
-        self.desk = Desk(
+        self.desk = RouterApi(
             self.store,
             self.fake,
             {"store": {}, "monitoring interval": 60},

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from fission.pipelines.active import Active
 from fission.pipelines.answers import ExchangeAnswer
-from fission.pipelines.desk import Desk
+from fission.pipelines.leased_pipelines import LeasedPipelines
 from fission.pipelines.pipeliner import Pipeliner
-from fission.pipelines.work import Work
+from fission.pipelines.router_api import RouterApi
+from fission.pipelines.router_state import RouterState
 from fission.protocol.waiting_queue import WaitingQueue
 from tests.pipelines.storm import World
 from tests.protocol.seeds import expect_caught, run_seeds
 
 
-def play(rng: Random, desk: type[Desk] = Desk, pipeliner: type[Pipeliner] = Pipeliner) -> None:
+def play(rng: Random, desk: type[RouterApi] = RouterApi, pipeliner: type[Pipeliner] = Pipeliner) -> None:
     world = World(rng, desk, pipeliner)
     try:
         world.play(150)
@@ -31,7 +31,7 @@ def test_all_orders() -> None:
 # broken variants: each is what the code did, or could easily do
 
 
-class CancelLeavesItQueued(Desk):
+class CancelLeavesItQueued(RouterApi):
     """A plain queue, from which cancelling removes nothing: run again, a pipeline is there twice."""
 
     def __init__(self, *arguments: object, **more: object) -> None:
@@ -66,7 +66,7 @@ class _PlainQueue(WaitingQueue):
         return self.names[:number]
 
 
-class _CancelsNothing(Work):
+class _CancelsNothing(RouterState):
     def cancel(self, pipeline: str, accepted: float, wall: float) -> list[str]:
         queue = self.waiting
         self.waiting = WaitingQueue()
@@ -76,7 +76,7 @@ class _CancelsNothing(Work):
             self.waiting = queue
 
 
-class AttemptsBeginAgain(Desk):
+class AttemptsBeginAgain(RouterApi):
     """Attempts of a pipeline that is leased again have the numbers of earlier ones."""
 
     def __init__(self, *arguments: object, **more: object) -> None:
@@ -84,7 +84,7 @@ class AttemptsBeginAgain(Desk):
         self.work.__class__ = _NoLastAttempt
 
 
-class _NoLastAttempt(Work):
+class _NoLastAttempt(RouterState):
     @property
     def _last_attempt(self) -> int:
         return 0
@@ -94,14 +94,14 @@ class _NoLastAttempt(Work):
         pass
 
 
-class HolderKeepsItsLease(Desk):
+class HolderKeepsItsLease(RouterApi):
     def __init__(self, *arguments: object, **more: object) -> None:
         super().__init__(*arguments, **more)  # type: ignore[arg-type]
         self.work.__class__ = _NeverDiscards
 
 
-class _NeverDiscards(Work):
-    def _close(self, active: Active, *rest: object) -> None:
+class _NeverDiscards(RouterState):
+    def _close(self, active: LeasedPipelines, *rest: object) -> None:
         holder, active.holder = active.holder, ""
         super()._close(active, *rest)  # type: ignore[arg-type]
         active.holder = holder
@@ -118,4 +118,4 @@ class CancelsTheNewOne(Pipeliner):
 def test_broken_variants_are_caught() -> None:
     for desk in (CancelLeavesItQueued, AttemptsBeginAgain, HolderKeepsItsLease):
         expect_caught(lambda rng, desk=desk: play(rng, desk), 60)  # type: ignore[misc]
-    expect_caught(lambda rng: play(rng, Desk, CancelsTheNewOne), 60)
+    expect_caught(lambda rng: play(rng, RouterApi, CancelsTheNewOne), 60)

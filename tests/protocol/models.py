@@ -36,7 +36,7 @@ class ReceiverModel:
             self.marks, self.had, self.last, self.more = [], {0}, None, False
         self.marks.append(mark)
         self.have(mark)
-        return Arrival.NEW_GENERATION if generation > before[1] and not first_time else Arrival.NEW_LIFE
+        return Arrival.NEW_GENERATION if generation > before[1] and not first_time else Arrival.NEW_INCARNATION
 
     def have(self, upto: int) -> None:
         """On a link in order, what is missing before a block never comes."""

@@ -56,7 +56,7 @@ def feed(aligner: Aligner, message: Message) -> object:
 
 
 @dataclass(frozen=True)
-class Story:
+class ResumedNetwork:
     """What the producers of one input do: blocks 1 to ``length`` but for the lost ones; those up to ``mark`` are released."""
 
     pipe: int
@@ -76,7 +76,7 @@ class Story:
 
 
 @st.composite
-def stories(draw: st.DrawFn, pipe: int) -> Story:
+def stories(draw: st.DrawFn, pipe: int) -> ResumedNetwork:
     length = draw(st.integers(0, 16))
     mark = draw(st.just(0) | st.integers(0, length))
     start = draw(st.integers(1, mark + 1))
@@ -86,14 +86,14 @@ def stories(draw: st.DrawFn, pipe: int) -> Story:
     # a message has consecutive blocks: it ends at a gap, and anywhere else
     runs = groupby(sent, lambda number: (sum(cut <= number for cut in cuts), sum(gone < number for gone in lost)))
     messages: list[Message] = [Open(pipe, 1, 0, mark), *(data(pipe, list(run)) for _, run in runs), End(pipe, 1, 0, length)]
-    return Story(pipe, draw(st.integers(1, 3)), length, mark, start, lost, draw(st.booleans()), messages)
+    return ResumedNetwork(pipe, draw(st.integers(1, 3)), length, mark, start, lost, draw(st.booleans()), messages)
 
 
 @dataclass(frozen=True)
 class Play:
     """Stories, the order in which their messages meet, and when the job looks."""
 
-    stories: list[Story]
+    stories: list[ResumedNetwork]
     order: list[Message]
     takes: list[int]  # after each message: the limit with which the job takes, 0 = it does not look
     behind: int  # so many compute blocks behind the beginning does the job begin

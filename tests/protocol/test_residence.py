@@ -1,4 +1,4 @@
-"""protocol/residence.py: the table, single rules, and hypothesis playing clients, jobs and time against a simple model."""
+"""protocol/node_lease.py: the table, single rules, and hypothesis playing clients, jobs and time against a simple model."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fission.errors import LocalProtocolError
-from fission.protocol.residence import (
+from fission.protocol.node_lease import (
     AGAIN_S,
     QUIET_PULSES,
     TRANSITIONS,
     Dismissed,
     Enlisted,
+    NodeLease,
     Orphaned,
-    Residence,
     State,
     Stop,
 )
@@ -28,13 +28,13 @@ INTERVAL_S, TIMEOUT_S = 0.1, 10.0
 QUIET_S = QUIET_PULSES * INTERVAL_S
 
 
-def serving(run: str = "a") -> Residence:
-    one = Residence()
+def serving(run: str = "a") -> NodeLease:
+    one = NodeLease()
     assert enlist(one, run, 0.0) == ("", [])
     return one
 
 
-def enlist(one: Residence, run: str, now: float) -> tuple[str, list[Stop]]:
+def enlist(one: NodeLease, run: str, now: float) -> tuple[str, list[Stop]]:
     return one.enlist(run, f"net {run}", now, interval_s=INTERVAL_S, orphan_timeout_s=TIMEOUT_S)
 
 
@@ -48,7 +48,7 @@ def test_the_table() -> None:
 
 
 def test_what_is_not_in_the_table_is_illegal_and_changes_nothing() -> None:
-    one = Residence()
+    one = NodeLease()
     with pytest.raises(LocalProtocolError, match="serves nobody: Dismissed is illegal"):
         one.dismiss()
     assert (one.state, one.run) == (State.FREE, "")
@@ -120,7 +120,7 @@ def test_orphans_are_stopped() -> None:
 class ResidenceMachine(RuleBasedStateMachine):
     """Two clients, of which each may die and come again, and processes that end. The model: who is served, what runs, what was told."""
 
-    make: ClassVar[type[Residence]] = Residence
+    make: ClassVar[type[NodeLease]] = NodeLease
 
     @initialize()
     def start(self) -> None:
@@ -243,7 +243,7 @@ TestResidence = ResidenceMachine.TestCase
 TestResidence.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 
 
-class Impatient(Residence):
+class Impatient(NodeLease):
     """Any other client takes the node."""
 
     def enlist(self, run: str, network: str, now: float, *, interval_s: float, orphan_timeout_s: float) -> tuple[str, list[Stop]]:
@@ -251,7 +251,7 @@ class Impatient(Residence):
         return super().enlist(run, network, now, interval_s=interval_s, orphan_timeout_s=orphan_timeout_s)
 
 
-class Forgetful(Residence):
+class Forgetful(NodeLease):
     """Does not remember which lives have ended."""
 
     def ended(self, job: int, incarnation: int, body: Mapping[str, Any], now: float) -> Mapping[str, Any] | None:
@@ -259,14 +259,14 @@ class Forgetful(Residence):
         return super().ended(job, incarnation, body, now)
 
 
-class TellsOnce(Residence):
+class TellsOnce(NodeLease):
     """Believes that what was said was heard."""
 
     def tick(self, now: float) -> tuple[list[Mapping[str, Any]], list[Stop]]:
         return [], super().tick(now)[1]
 
 
-class Loyal(Residence):
+class Loyal(NodeLease):
     """Waits for its client for ever."""
 
     def tick(self, now: float) -> tuple[list[Mapping[str, Any]], list[Stop]]:
@@ -274,21 +274,21 @@ class Loyal(Residence):
         return super().tick(now)
 
 
-class Obedient(Residence):
+class Obedient(NodeLease):
     """Starts jobs of any run."""
 
     def launch(self, run: str, job: int, incarnation: int) -> tuple[str, bool, list[Stop]]:
         return super().launch(self.run, job, incarnation)
 
 
-class AnybodysAck(Residence):
+class AnybodysAck(NodeLease):
     """Takes anybody's word that an end was heard."""
 
     def acknowledged(self, run: str, number: int) -> None:
         super().acknowledged(self.run, number)
 
 
-class OneStay(Residence):
+class OneStay(NodeLease):
     """Takes the return of a client for the stay that it was away from."""
 
     def enlist(self, run: str, network: str, now: float, *, interval_s: float, orphan_timeout_s: float) -> tuple[str, list[Stop]]:
@@ -298,5 +298,5 @@ class OneStay(Residence):
 
 
 @pytest.mark.parametrize("broken", [Impatient, Forgetful, TellsOnce, Loyal, Obedient, AnybodysAck, OneStay])
-def test_broken_residences_are_caught(broken: type[Residence]) -> None:
+def test_broken_residences_are_caught(broken: type[NodeLease]) -> None:
     assert_machine_catches(type("Broken", (ResidenceMachine,), {"make": broken}))

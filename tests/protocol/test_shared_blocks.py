@@ -144,7 +144,7 @@ def test_marks_have_places_of_their_own(readers: int, incarnation: int) -> None:
     assert max(places) + MARK_BYTES <= entry
     assert all(place % MARK_BYTES == 0 for place in places)
     assert entry % 64 == 0
-    own = [shared_blocks.life_offset(reader) for reader in range(readers)]
+    own = [shared_blocks.incarnation_offset(reader) for reader in range(readers)]
     assert (own[0], len(set(own))) == (len(shared_blocks.pack_head(entry, entry)), readers)
     assert own[-1] + MARK_BYTES <= entry
     assert all(place % MARK_BYTES == 0 for place in own)

@@ -33,7 +33,7 @@ from fission.protocol.supervision import (
     Notify,
     Replayed,
     Reset,
-    Story,
+    ResumedNetwork,
     Supervisor,
     Tick,
     Wire,
@@ -316,7 +316,7 @@ def test_a_source_that_cannot_resume_begins_a_new_generation_of_its_part() -> No
 def test_a_client_that_comes_back_tells_once_more_what_the_one_before_may_have_died_over() -> None:
     plans = [plan(1, outputs={101: 2, 104: 4}, resumable=False), plan(2, {101: 1}, {102: 3}), plan(3, {102: 2}), plan(4, {104: 1})]
     one = supervised(plans, "a")
-    one.resume(Story({1: (2, "a"), 2: (1, "a"), 3: (1, "a"), 4: (1, "a")}, frozenset({4}), {1: 1}))
+    one.resume(ResumedNetwork({1: (2, "a"), 2: (1, "a"), 3: (1, "a"), 4: (1, "a")}, frozenset({4}), {1: 1}))
     assert one.start(1.0, [3])[:-2] == [
         Reset(job=1, generation=1),
         Wire(job=1, pipe=101, peer=2, incarnation=1),

@@ -331,7 +331,7 @@ class ForgetsTheMark(Receiver):
     def open(self, incarnation: int, generation: int, mark: int) -> Arrival:
         high = self.high
         found = super().open(incarnation, generation, mark)
-        if found is Arrival.NEW_LIFE:
+        if found is Arrival.NEW_INCARNATION:
             self.high = high
         return found
 

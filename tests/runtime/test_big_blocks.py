@@ -15,10 +15,10 @@ from fission.protocol import frames
 from fission.protocol.frames import Buffer, Data, Release
 from fission.protocol.inputs import InputSpec
 from fission.protocol.window import SendWindow
-from fission.runtime import outlet as outlet_module
-from fission.runtime.big import Leased, big_message
-from fission.runtime.inlet import Inlets
-from fission.runtime.outlet import Outlet
+from fission.runtime import output as outlet_module
+from fission.runtime.inputs import Inputs
+from fission.runtime.large_blocks import Leased, big_message
+from fission.runtime.output import Output
 from fission.runtime.pacing import BEHIND_SHARE, COALESCE_BYTES, COALESCE_SHARE, HOLD_S
 from fission.runtime.watch import Tap
 
@@ -55,8 +55,8 @@ class Line:
         self.prefix = run_prefix()
         self.arena = Arena(self.prefix, 1, 1, [1])
         self.wire = Wire()
-        self.outlet = Outlet(1, 1, self.wire, SendWindow(size=WINDOW_BYTES), arm=lambda moment: None)  # type: ignore[arg-type]
-        self.outlet.open()
+        self.output = Output(1, 1, self.wire, SendWindow(size=WINDOW_BYTES), arm=lambda moment: None)  # type: ignore[arg-type]
+        self.output.open()
         self.got: list[tuple[int, bytes, list[bytes], int]] = []
         self.life = 0
         self.new_life()
@@ -64,7 +64,7 @@ class Line:
     def new_life(self) -> None:
         self.life += 1
         # views end with what was got of them, and nothing of that is kept here
-        self.inlets = Inlets(
+        self.inputs = Inputs(
             [InputSpec(1)],
             [],
             self.wire,  # type: ignore[arg-type]
@@ -78,7 +78,7 @@ class Line:
     def put(self, *blocks: Any, heads: dict[int, int] | None = None) -> None:
         """Put blocks: a text is a small one, a number the length of a buffer in shared memory, a list what travels as it is."""
         for index, block in enumerate(blocks):
-            self.outlet.put(self.payload(block), (heads or {}).get(index, 0))
+            self.output.put(self.payload(block), (heads or {}).get(index, 0))
 
     def payload(self, block: Any) -> Any:
         if isinstance(block, int):
@@ -94,13 +94,13 @@ class Line:
             decoded = frames.decode(message)
             if isinstance(decoded, Data):
                 counts.append(len(decoded.payloads))
-            self.inlets.feed(message)
+            self.inputs.feed(message)
         self.wire.sent.clear()
-        aligner = self.inlets.aligner
+        aligner = self.inputs.aligner
         assert aligner is not None
         if aligner.beginning is not None:
             aligner.begin(aligner.beginning)
-        while (batch := self.inlets.take()) is not None:
+        while (batch := self.inputs.take()) is not None:
             heads = batch.heads[0] if batch.heads else [0] * len(batch.numbers)
             for number, payload, head in zip(batch.numbers, batch.columns[0], heads, strict=True):
                 parts = payload if isinstance(payload, list) else [payload]
@@ -108,10 +108,10 @@ class Line:
         return counts
 
     def release(self, upto: int) -> None:
-        self.outlet.on_release(Release(1, self.life, 0, upto, upto))
+        self.output.on_release(Release(1, self.life, 0, upto, upto))
 
     def close(self) -> None:
-        self.outlet.close()
+        self.output.close()
         self.arena.close()
         sweep(self.prefix)
 
@@ -187,12 +187,12 @@ def test_all_kinds_keep_their_order_and_heads(blocks: list[tuple[Any, int]], flu
         for index, (block, head) in enumerate(blocks):
             line.put(block, heads={0: head})
             if index in flushes:
-                line.outlet.flush()
+                line.output.flush()
             if index % 5 == 4:  # the window is never full: nobody would make room
-                line.outlet.flush()
+                line.output.flush()
                 line.arrive()
                 line.release(index + 1)
-        line.outlet.flush()
+        line.output.flush()
         line.arrive()
         assert [(payload, buffers) for _, payload, buffers, _ in line.got] == as_got(*(block for block, _ in blocks))
         assert [head for *_, head in line.got] == [head for _, head in blocks]
@@ -209,7 +209,7 @@ def test_a_new_life_gets_them_again_where_it_is(line: Line, near: bool) -> None:
     line.release(1 + TOGETHER // 2)
     line.got.clear()
     line.new_life()
-    assert line.outlet.wire("", 2, near=near) == 2 * TOGETHER
+    assert line.output.wire("", 2, near=near) == 2 * TOGETHER
     kinds = [frames.decode(message) for message in line.wire.sent]
     assert all(isinstance(one.payloads[0][1], bytes | memoryview) != near for one in kinds if isinstance(one, Data))
     line.arrive()
@@ -242,7 +242,7 @@ def test_who_looks_gets_copies_of_all(line: Line) -> None:
         if isinstance(frames.decode(message), Data):
             tap._not_before = 0.0  # copies are rationed by the time they take; here all are wanted
             tap.saw(message)
-    for _, message in tap.take(line.outlet):
+    for _, message in tap.take(line.output):
         decoded = frames.decode(message)
         assert isinstance(decoded, Data)
         found += zip(decoded.payloads, decoded.heads or [0] * len(decoded.payloads), strict=True)
@@ -253,15 +253,15 @@ def test_who_looks_gets_copies_of_all(line: Line) -> None:
 # -- broken on purpose ------------------------------------------------------------------------------------------------
 
 
-def _without_heads(outlet: Outlet, blocks: list[Any], heads: list[int] | None) -> None:
-    _as_it_is(outlet, blocks, None)
+def _without_heads(output: Output, blocks: list[Any], heads: list[int] | None) -> None:
+    _as_it_is(output, blocks, None)
 
 
-def _one_number(outlet: Outlet, blocks: list[Any], heads: list[int] | None) -> None:
+def _one_number(output: Output, blocks: list[Any], heads: list[int] | None) -> None:
     """Numbers a message like one block."""
-    before = outlet._window.next
-    _as_it_is(outlet, blocks, heads)
-    outlet._window.next = before + 1
+    before = output._window.next
+    _as_it_is(output, blocks, heads)
+    output._window.next = before + 1
 
 
 def _without_leases(place: Any, reader: int | None, blocks: list[list[Any]], heads: list[int] | None) -> Any:
@@ -269,13 +269,13 @@ def _without_leases(place: Any, reader: int | None, blocks: list[list[Any]], hea
     return list(message), size
 
 
-_as_it_is = Outlet._send_in_runs
+_as_it_is = Output._send_in_runs
 
 BROKEN = {
-    "each travels alone": (Outlet, "_weight", lambda outlet, payload: COALESCE_BYTES, test_a_busy_link_sends_several_at_once, ()),
-    "they have no weight": (Outlet, "_weight", lambda outlet, payload: 1, test_a_busy_link_sends_several_at_once, ()),
-    "one number for all": (Outlet, "_send_in_runs", _one_number, test_a_busy_link_sends_several_at_once, ()),
-    "no heads": (Outlet, "_send_in_runs", _without_heads, test_a_new_life_gets_them_again_where_it_is, (True,)),
+    "each travels alone": (Output, "_weight", lambda output, payload: COALESCE_BYTES, test_a_busy_link_sends_several_at_once, ()),
+    "they have no weight": (Output, "_weight", lambda output, payload: 1, test_a_busy_link_sends_several_at_once, ()),
+    "one number for all": (Output, "_send_in_runs", _one_number, test_a_busy_link_sends_several_at_once, ()),
+    "no heads": (Output, "_send_in_runs", _without_heads, test_a_new_life_gets_them_again_where_it_is, (True,)),
     "places for another machine": (Leased, "for_afar", lambda message: message, test_a_new_life_gets_them_again_where_it_is, (False,)),
     "nobody keeps the memory": (outlet_module, "big_message", _without_leases, test_a_new_life_gets_them_again_where_it_is, (False,)),
     "memory is never given back": (

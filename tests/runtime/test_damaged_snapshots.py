@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fission.errors import SnapshotError
-from fission.runtime.keeper import AS_MADE, Keeper
+from fission.runtime.checkpointer import AS_MADE, Checkpointer
 
 
 class Job:
@@ -30,9 +30,9 @@ def begin(
     job.MAX_QUEUE = max_queue
     states = {number: AS_MADE if state is None else pickle.dumps(state) for number, state in sorted(stored.items())}
     texts = {number: f"/run/.checkpoints/3/{number[0]}.{number[1]} is damaged: its checksum is wrong" for number in damaged}
-    keeper = Keeper(job, 10, 100, states, lambda *number: states[number], lambda *word: None, texts)
-    block = keeper.begin(generation, first)
-    keeper.check()
+    checkpointer = Checkpointer(job, 10, 100, states, lambda *number: states[number], lambda *word: None, texts)
+    block = checkpointer.begin(generation, first)
+    checkpointer.check()
     return block, job.restored
 
 
@@ -80,20 +80,20 @@ def test_blocks_without_partners_need_no_snapshot_unless_one_follows(generation:
     """An input has ended after block 10, what came by another one was released: a new life ends with the state after block 10."""
     job = Job()
     states = {(0, 4): pickle.dumps("four"), (generation, 10): pickle.dumps("ten")}
-    keeper = Keeper(job, 10, 100, states, lambda *number: states[number], lambda *word: None)
-    assert keeper.begin(generation, 15) == 15
+    checkpointer = Checkpointer(job, 10, 100, states, lambda *number: states[number], lambda *word: None)
+    assert checkpointer.begin(generation, 15) == 15
     assert job.restored == "ten"
     with pytest.raises(SnapshotError, match="begin with block 15, and its newest snapshot is after block 10"):
-        keeper.check()
-    assert keeper.begin(generation, 11) == 11
-    keeper.check()
+        checkpointer.check()
+    assert checkpointer.begin(generation, 11) == 11
+    checkpointer.check()
 
 
 def test_a_job_that_is_further_than_all_snapshots_of_earlier_lives_keeps_its_state() -> None:
     job = Job()
-    keeper = Keeper(job, 1, 100, states := {(0, 10): pickle.dumps("ten")}, lambda *number: states[number], lambda *word: None)
-    assert keeper.begin(0, 11) == 11
+    checkpointer = Checkpointer(job, 1, 100, states := {(0, 10): pickle.dumps("ten")}, lambda *number: states[number], lambda *word: None)
+    assert checkpointer.begin(0, 11) == 11
     job.restored = "eleven"
-    keeper.after(11)
-    assert keeper.begin(0, 15) == 15
+    checkpointer.after(11)
+    assert checkpointer.begin(0, 15) == 15
     assert job.restored == "eleven"

@@ -11,8 +11,8 @@ from fission.protocol import frames
 from fission.protocol.align import InputSpec
 from fission.protocol.frames import Buffer, Open, Release
 from fission.protocol.window import SendWindow
-from fission.runtime.inlet import Inlets
-from fission.runtime.outlet import Outlet
+from fission.runtime.inputs import Inputs
+from fission.runtime.output import Output
 
 PIPE, OLD, NEW = 1, "the old incarnation", "the new one"
 
@@ -36,32 +36,32 @@ class Answers:
         pass
 
 
-def had_by(steps: Sequence[str], *, done: int, had: int) -> tuple[Outlet, list[Release]]:
+def had_by(steps: Sequence[str], *, done: int, had: int) -> tuple[Output, list[Release]]:
     """What the new incarnation hears of a consumer that has ``had`` blocks, ``done`` of them done with, after these steps."""
     links = Answers()
-    inlets = Inlets([InputSpec(PIPE)], [], links, incarnation=1, head_size=1, window_blocks=64, window_bytes=1 << 20)  # type: ignore[arg-type]
-    inlets.feed([frames.encode_open(Open(PIPE, 1, 0, 0))])
-    aligner = inlets.aligner
+    inputs = Inputs([InputSpec(PIPE)], [], links, incarnation=1, head_size=1, window_blocks=64, window_bytes=1 << 20)  # type: ignore[arg-type]
+    inputs.feed([frames.encode_open(Open(PIPE, 1, 0, 0))])
+    aligner = inputs.aligner
     assert aligner is not None
     aligner.begin(aligner.beginning or 1)
     if had:
-        inlets.feed([frames.encode_data(PIPE, 1, 0, 1, [b"x"] * had, None)])
-    inlets.take()
-    inlets.done = done
+        inputs.feed([frames.encode_data(PIPE, 1, 0, 1, [b"x"] * had, None)])
+    inputs.take()
+    inputs.done = done
     do = {
-        "wire": lambda: inlets.wire(PIPE, NEW, 2),
-        "open": lambda: inlets.feed([frames.encode_open(Open(PIPE, 2, 0, 0))]),
-        "release": lambda: inlets.release(done, 0, force=True),
-        "again": lambda: inlets.feed([frames.encode_open(Open(PIPE, 2, 0, 0))]),
+        "wire": lambda: inputs.wire(PIPE, NEW, 2),
+        "open": lambda: inputs.feed([frames.encode_open(Open(PIPE, 2, 0, 0))]),
+        "release": lambda: inputs.release(done, 0, force=True),
+        "again": lambda: inputs.feed([frames.encode_open(Open(PIPE, 2, 0, 0))]),
     }
     for step in steps:
         do[step]()
     window: SendWindow[list[Buffer]] = SendWindow(64, 1 << 20)
-    outlet = Outlet(PIPE, 2, links, window, arm=lambda moment: None)  # type: ignore[arg-type]
-    outlet.open()
+    output = Output(PIPE, 2, links, window, arm=lambda moment: None)  # type: ignore[arg-type]
+    output.open()
     for message in links.arrived[NEW]:
-        outlet.on_release(message)
-    return outlet, links.arrived[NEW]
+        output.on_release(message)
+    return output, links.arrived[NEW]
 
 
 ORDERS = sorted(set(permutations(["wire", "open", "release", "again"])))
@@ -70,10 +70,10 @@ ORDERS = sorted(set(permutations(["wire", "open", "release", "again"])))
 @pytest.mark.parametrize("steps", [order for order in ORDERS if order.index("open") < order.index("again")], ids="-".join)
 @pytest.mark.parametrize(("done", "had"), [(3, 10), (0, 10), (10, 10), (0, 0)])
 def test_the_new_incarnation_hears_how_far_its_consumer_is(steps: Sequence[str], done: int, had: int) -> None:
-    outlet, _ = had_by(steps, done=done, had=had)
-    assert outlet.had == had
-    outlet.go_on_after(outlet.had, 0)
-    assert outlet.sent == had
+    output, _ = had_by(steps, done=done, had=had)
+    assert output.had == had
+    output.go_on_after(output.had, 0)
+    assert output.sent == had
 
 
 def test_the_first_release_does_not_tell() -> None:
@@ -84,12 +84,12 @@ def test_the_first_release_does_not_tell() -> None:
 
 
 def test_data_of_the_old_incarnation_does_not_come_after_the_answer() -> None:
-    inlets = Inlets([InputSpec(PIPE)], [], Answers(), incarnation=1, head_size=1, window_blocks=64, window_bytes=1 << 20)  # type: ignore[arg-type]
-    inlets.feed([frames.encode_open(Open(PIPE, 1, 0, 0))])
-    assert inlets.aligner is not None
-    inlets.aligner.begin(1)
-    inlets.feed([frames.encode_data(PIPE, 1, 0, 1, [b"x"] * 10, None)])
-    inlets.wire(PIPE, NEW, 2)
-    inlets.feed([frames.encode_data(PIPE, 1, 0, 11, [b"late"], None)])
-    inlets.feed([frames.encode_open(Open(PIPE, 2, 0, 0))])
-    assert inlets.aligner.receiver(PIPE).high == 10
+    inputs = Inputs([InputSpec(PIPE)], [], Answers(), incarnation=1, head_size=1, window_blocks=64, window_bytes=1 << 20)  # type: ignore[arg-type]
+    inputs.feed([frames.encode_open(Open(PIPE, 1, 0, 0))])
+    assert inputs.aligner is not None
+    inputs.aligner.begin(1)
+    inputs.feed([frames.encode_data(PIPE, 1, 0, 1, [b"x"] * 10, None)])
+    inputs.wire(PIPE, NEW, 2)
+    inputs.feed([frames.encode_data(PIPE, 1, 0, 11, [b"late"], None)])
+    inputs.feed([frames.encode_open(Open(PIPE, 2, 0, 0))])
+    assert inputs.aligner.receiver(PIPE).high == 10

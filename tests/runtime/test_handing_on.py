@@ -12,7 +12,7 @@ import pytest
 
 from fission.adapters.shared_memory import Arena, run_prefix, sweep
 from fission.adapters.shared_views import Views
-from fission.client.bundles import HANDED_ON_TO, _handed_on, readers
+from fission.client.run.bundles import HANDED_ON_TO, _handed_on, readers
 from fission.core.base import BaseJob, collecting
 from fission.core.jobs import PythonJob
 from fission.core.network import Network as Graph
@@ -24,8 +24,8 @@ from fission.protocol.frames import Data, Release
 from fission.protocol.inputs import InputSpec
 from fission.protocol.window import SendWindow
 from fission.runtime.exchange import Exchange
-from fission.runtime.inlet import Inlets, MemoryGone
-from fission.runtime.outlet import Outlet
+from fission.runtime.inputs import Inputs, MemoryGone
+from fission.runtime.output import Output
 from tests.conformance.networks import Forward, Network, Sink, Source
 from tests.conformance.places import MemoryPlace, Place
 
@@ -220,7 +220,7 @@ def test_of_several_buffers_some(place: Place, copies: dict[int, int]) -> None:
 
 
 def test_handing_on_what_may_be_released_is_caught(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Inlets, "works_on", lambda self, taken_for: True)
+    monkeypatch.setattr(Inputs, "works_on", lambda self, taken_for: True)
     # the job in between still holds the block; without that, it is a matter of time
     monkeypatch.setattr(Arena, "_is_held", lambda self, slot: False)
     jobs = through(Late)
@@ -306,8 +306,8 @@ class Row:
         self.arena = Arena(self.prefix, 1, 1, [1], behind=1)
         self.views = Views(1)
         self.wire = Wire()
-        self.outlet = Outlet(2, 1, self.wire, SendWindow(), arm=lambda moment: None)  # type: ignore[arg-type]
-        self.outlet.open()
+        self.output = Output(2, 1, self.wire, SendWindow(), arm=lambda moment: None)  # type: ignore[arg-type]
+        self.output.open()
         self.put(b"a" * 70_000)
 
     def put(self, content: bytes) -> None:
@@ -315,11 +315,11 @@ class Row:
         assert self.descriptor is not None
         taken = self.views.taken(self.views.get(self.descriptor, (0, 1)))
         assert taken is not None
-        self.outlet.put([b"payload", taken.lease({0: 1})])
-        self.outlet.flush()
+        self.output.put([b"payload", taken.lease({0: 1})])
+        self.output.flush()
 
-    def last(self, incarnation: int = 1) -> Inlets:
-        return Inlets(
+    def last(self, incarnation: int = 1) -> Inputs:
+        return Inputs(
             [InputSpec(2)],
             [],
             self.wire,  # type: ignore[arg-type]
@@ -330,15 +330,15 @@ class Row:
             viewer=Views(incarnation),
         )
 
-    def arrive(self, inlets: Inlets) -> list[tuple[int, list[bytes]]]:
+    def arrive(self, inputs: Inputs) -> list[tuple[int, list[bytes]]]:
         """What was sent arrives; return (number, parts) of each block."""
         for message in self.wire.sent:
-            inlets.feed(message)
+            inputs.feed(message)
         self.wire.sent.clear()
-        assert inlets.aligner is not None
-        if inlets.aligner.beginning is not None:
-            inlets.aligner.begin(inlets.aligner.beginning)
-        batch = inlets.take()
+        assert inputs.aligner is not None
+        if inputs.aligner.beginning is not None:
+            inputs.aligner.begin(inputs.aligner.beginning)
+        batch = inputs.take()
         if batch is None:
             return []
         return [(number, list(map(bytes, parts))) for number, parts in zip(batch.numbers, batch.columns[0], strict=True)]
@@ -355,7 +355,7 @@ def row() -> Iterator[Row]:
 def test_what_was_handed_on_comes_as_a_copy_to_a_new_life(row: Row) -> None:
     """The memory of a former life of its producer may be gone by then."""
     assert row.arrive(row.last()) == [(1, [b"payload", b"a" * 70_000])]
-    row.outlet.wire("there", 2)
+    row.output.wire("there", 2)
     sweep(row.prefix)
     assert row.arrive(row.last(2)) == [(1, [b"payload", b"a" * 70_000])]
 
@@ -382,26 +382,26 @@ def test_a_producers_own_memory_that_is_gone_is_none(row: Row) -> None:
 @pytest.mark.parametrize("newer", [{"incarnation": 2}, {"generation": 1}])
 def test_gone_memory_of_an_older_life_of_the_sender_is_none(row: Row, newer: dict[str, int]) -> None:
     """Its next life has sent the block again, or will."""
-    inlets = row.last()
-    inlets.feed([frames.encode_open(frames.Open(2, **{"incarnation": 1, "generation": 0, **newer}, mark=0))])
+    inputs = row.last()
+    inputs.feed([frames.encode_open(frames.Open(2, **{"incarnation": 1, "generation": 0, **newer}, mark=0))])
     sweep(row.prefix)
-    assert row.arrive(inlets) == []
+    assert row.arrive(inputs) == []
 
 
 def test_gone_memory_of_what_was_had_is_none(row: Row) -> None:
-    inlets = row.last()
+    inputs = row.last()
     again = list(row.wire.sent)
-    assert len(row.arrive(inlets)) == 1
+    assert len(row.arrive(inputs)) == 1
     sweep(row.prefix)
     row.wire.sent = again
-    inlets._viewer.close()  # type: ignore[union-attr]
-    assert row.arrive(inlets) == []
+    inputs._viewer.close()  # type: ignore[union-attr]
+    assert row.arrive(inputs) == []
 
 
 def test_a_released_block_gives_its_memory_back(row: Row) -> None:
     row.arrive(row.last())
     assert row.arena.slots == 1
-    row.outlet.on_release(Release(2, 1, 0, 1, 1))
+    row.output.on_release(Release(2, 1, 0, 1, 1))
     row.arena.release(row.descriptor)  # type: ignore[arg-type]
     assert row.arena.put(b"next") is not None
     assert row.arena.slots == 1

@@ -12,9 +12,9 @@ import pytest
 from fission.adapters.file_checkpoints import FileCheckpoints
 from fission.errors import SnapshotError, UserError, ValueFitError
 from fission.ports import JobId
-from fission.runtime import keeper, snapshots
+from fission.runtime import checkpointer, snapshots
 from fission.runtime.snapshots import reader
-from fission.service.stock import take_snapshot
+from fission.service.archive_store import take_snapshot
 
 
 def bundle(folder: Path, *, far: bool) -> Any:
@@ -91,10 +91,10 @@ def test_a_piece_that_follows_on_nothing_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_too_big_is_refused_when_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "MOST_BYTES", 1000)
+    monkeypatch.setattr(checkpointer, "MOST_BYTES", 1000)
     job = SimpleNamespace(_fission_name="Big 3", MAX_QUEUE=0, snapshot=lambda: bytes(2000))
     said: list[Any] = []
-    one = keeper.Keeper(job, 1, 100, (), lambda generation, block: b"", lambda *word: said.append(word))
+    one = checkpointer.Checkpointer(job, 1, 100, (), lambda generation, block: b"", lambda *word: said.append(word))
     one.begin(0, 1)
     with pytest.raises(ValueFitError, match=r"Big 3: what snapshot gave has 20\d\d bytes; a snapshot must have at most 1000"):
         one.after(1)

@@ -6,13 +6,13 @@ from typing import Any
 
 from fission.protocol.frames import Data, End, Open
 from fission.protocol.optional import OptionalInput, OptionalSpec
-from fission.runtime.stored import StoredValues
+from fission.runtime.optional_inputs import OptionalInputs
 
 
 def test_a_client_that_was_away_is_asked_again_until_it_keeps() -> None:
     said: list[tuple[str, dict[str, Any]]] = []
     one = OptionalInput(OptionalSpec(4))
-    stored = StoredValues({4: one}, lambda what, body, payload: said.append((what, body)))
+    stored = OptionalInputs({4: one}, lambda what, body, payload: said.append((what, body)))
     one.open(Open(4, 1, 0, 0))
     one.data(Data(4, 1, 0, 1, [b"a", b"b"]))
     one.take()
@@ -33,12 +33,12 @@ def test_a_client_that_was_away_is_asked_again_until_it_keeps() -> None:
 def test_what_is_remembered_is_said_until_it_is_kept() -> None:
     said: list[tuple[str, dict[str, object], bytes]] = []
     done: list[str] = []
-    stored = StoredValues({}, lambda what, body, payload: said.append((what, body, payload)))
+    stored = OptionalInputs({}, lambda what, body, payload: said.append((what, body, payload)))
     stored.remember(7, b"x", lambda: done.append("kept"))
     assert (said, done) == ([("keep", {"pipe": 7, "number": 1}, b"x")], [])
     stored.say_again()
     assert said[1:] == said[:1]
     stored.on_kept(7, 1)
     assert done == ["kept"]
-    StoredValues({}, None).remember(7, b"x", lambda: done.append("at once"))
+    OptionalInputs({}, None).remember(7, b"x", lambda: done.append("at once"))
     assert done == ["kept", "at once"]

@@ -31,8 +31,8 @@ class Alone:
             1, "PythonJob 1", 1, "", (), "", "DEBUG", "", wiring, frozenset(), {}, frozenset(), 1, 4096, 1 << 30, b"", generation=0
         )
         self.exchange = WatchedExchange(self.job, bundle, MemoryLinks(wiring, self.net))
-        self.outlet = self.exchange.outlets[0]
-        self.outlet.open()
+        self.output = self.exchange.outputs[0]
+        self.output.open()
 
     def command(self, **body: Any) -> None:
         self.exchange.on_message([frames.encode_command(body)])
@@ -42,8 +42,8 @@ class Alone:
 
     def put(self, *payloads: Any) -> None:
         for payload in payloads:
-            self.outlet.put(payload)
-            self.outlet.flush()
+            self.output.put(payload)
+            self.output.flush()
 
     def words(self) -> list[Word]:
         self.exchange.tick(time.perf_counter())
@@ -68,15 +68,15 @@ def alone() -> Iterator[Alone]:
 
 
 def test_nothing_is_in_the_way_while_nobody_looks(alone: Alone) -> None:
-    bare = alone.outlet._links
+    bare = alone.output._links
     assert type(bare) is MemoryLinks
     alone.tap()
-    assert alone.outlet._links is not bare
+    assert alone.output._links is not bare
     alone.command(do="measure", key=1)
     alone.command(do="untap", tap=5)
-    assert alone.outlet._links is not bare  # the measure goes on
+    assert alone.output._links is not bare  # the measure goes on
     alone.exchange.tick(time.perf_counter() + MEASURED_S + 1)
-    assert alone.outlet._links is bare
+    assert alone.output._links is bare
 
 
 def test_a_tap_sees_what_goes_by(alone: Alone) -> None:
@@ -170,8 +170,8 @@ def test_measures(alone: Alone) -> None:
 
 
 def test_time_spent_waiting_is_measured(alone: Alone) -> None:
-    alone.exchange.starved_since = alone.outlet.blocked_since = time.perf_counter() - 5
-    alone.exchange.starved_s, alone.outlet.blocked_s = 1.0, 2.0
+    alone.exchange.starved_since = alone.output.blocked_since = time.perf_counter() - 5
+    alone.exchange.starved_s, alone.output.blocked_s = 1.0, 2.0
     alone.command(do="measure", key=1)
     body = alone.words()[0].body
     assert 6 <= body["starved_s"] < 7
@@ -185,10 +185,10 @@ def seconds_for(blocks: int, tap: bool) -> float:
         alone.tap(credit=1000)  # which nobody gives back
     began = time.thread_time()
     for number in range(blocks):
-        alone.outlet.put(b"12345678")
+        alone.output.put(b"12345678")
         if number % 1000 == 999:
-            alone.outlet.flush()
-            alone.outlet._window.release(alone.outlet._window.next - 1)
+            alone.output.flush()
+            alone.output._window.release(alone.output._window.next - 1)
             alone.net.box("consumer")._messages.clear()
     took = time.thread_time() - began
     alone.exchange.close(0)
@@ -207,4 +207,4 @@ def test_a_tap_that_never_reads_costs_less_than_a_tenth() -> None:
 )
 def test_commands_that_are_none_change_nothing(alone: Alone, body: dict[str, Any]) -> None:
     alone.command(**body)
-    assert type(alone.outlet._links) is MemoryLinks
+    assert type(alone.output._links) is MemoryLinks

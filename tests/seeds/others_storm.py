@@ -10,8 +10,8 @@ from random import Random
 from typing import Any
 
 from fission.pipelines import Job, Pipeline
-from fission.pipelines.active import OTHERS
-from fission.pipelines.desk import Desk
+from fission.pipelines.leased_pipelines import OTHERS
+from fission.pipelines.router_api import Desk
 from fission.protocol.pipeline_records import Task
 from tests.pipelines.storm import World
 

@@ -92,7 +92,7 @@ def test_collect_has_the_names_of_both(fission: CommandLine, project: Path) -> N
     ],
 )
 def test_names_of_logs(address: str, name: str) -> None:
-    from fission.client.collect import marvelo_name
+    from fission.client.attach.collect import marvelo_name
 
     assert marvelo_name(address) == name
 

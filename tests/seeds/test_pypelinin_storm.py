@@ -7,10 +7,10 @@ from random import Random
 
 import pytest
 
-from fission.pipelines.active import Active
-from fission.pipelines.desk import Desk
+from fission.pipelines.leased_pipelines import LeasedPipelines
 from fission.pipelines.offers import Key, Offers, Taken, _timeout
-from fission.pipelines.work import Work
+from fission.pipelines.router_api import Desk
+from fission.pipelines.router_state import RouterState
 from fission.protocol.pipeline_records import Task
 from tests.pipelines.test_desk import Talk
 from tests.protocol.seeds import expect_caught, run_seeds
@@ -72,10 +72,10 @@ class BelievesAll(Offers):
         return True
 
 
-class Careless(Work):
+class Careless(RouterState):
     """A pipeline is given to a Pipeliner of others whatever has begun of it."""
 
-    def hand_out(self, fits: Callable[[Active], bool], wanted: Sequence[str] | None = None) -> Active | None:
+    def hand_out(self, fits: Callable[[LeasedPipelines], bool], wanted: Sequence[str] | None = None) -> LeasedPipelines | None:
         return super().hand_out(lambda active: True, wanted)
 
 

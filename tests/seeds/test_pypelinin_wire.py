@@ -16,7 +16,7 @@ import zmq
 from fission.adapters.keys import make_keys
 from fission.pipelines import Job as PlainJob
 from fission.pipelines import Pipeline as PlainPipeline
-from fission.pipelines.work import UNKNOWN_S
+from fission.pipelines.router_state import UNKNOWN_S
 from pypelinin import Client, Job, Pipeline, PipelineForPipeliner, PipelineManager
 from tests.pipelines.daemons import Cluster
 from tests.pipelines.test_desk import Talk

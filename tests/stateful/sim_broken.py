@@ -8,17 +8,17 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
-from fission.client.conductor import Conductor
+from fission.client.run.coordinator import Coordinator
 from fission.core.sink_file import SinkFile
 from fission.protocol.checkpoint import Checkpoints
 from fission.protocol.optional import OptionalInput
 from fission.protocol.window import Arrival, Receiver
-from fission.runtime import keeper as keeper_module
+from fission.runtime import checkpointer as keeper_module
 from fission.runtime.exchange import Exchange
-from fission.runtime.inlet import Inlets
-from fission.runtime.outlet import Outlet
+from fission.runtime.inputs import Inputs
+from fission.runtime.optional_inputs import OptionalInputs
+from fission.runtime.output import Output
 from fission.runtime.sink_position import SinkSync
-from fission.runtime.stored import StoredValues
 
 
 def _replace(where: Any, **members: Any) -> AbstractContextManager[None]:
@@ -47,33 +47,33 @@ def no_deduplication() -> AbstractContextManager[None]:
 @contextlib.contextmanager
 def no_fencing() -> Iterator[None]:
     """What comes from an older life is as good as what comes from the newest."""
-    wire = Inlets.wire
+    wire = Inputs.wire
 
     def open_any(self: Receiver, incarnation: int, generation: int, mark: int) -> Arrival:
         first_time = self.mark is None
         self.incarnation = incarnation
         self.mark = mark if first_time else max(self.mark or 0, mark)
         self.high = max(self.high, mark)
-        return Arrival.NEW_LIFE
+        return Arrival.NEW_INCARNATION
 
-    def wire_without_word(self: Inlets, pipe: int, address: str, incarnation: int) -> None:
+    def wire_without_word(self: Inputs, pipe: int, address: str, incarnation: int) -> None:
         wire(self, pipe, address, 0)
 
-    async def on_word(self: Conductor, word: Any) -> None:
+    async def on_word(self: Coordinator, word: Any) -> None:
         await original(self, word.__class__(word.job, self.incarnation(word.job), word.body, word.payload))
 
-    original = Conductor._on_word
+    original = Coordinator._on_word
     with (
         _replace(Receiver, open=open_any, current=lambda self, incarnation, generation: self.mark is not None),
-        _replace(Inlets, wire=wire_without_word),
-        _replace(Conductor, _on_word=on_word),
+        _replace(Inputs, wire=wire_without_word),
+        _replace(Coordinator, _on_word=on_word),
     ):
         yield
 
 
 def early_release() -> AbstractContextManager[None]:
     """Inputs are released when `run` has returned, whether the outputs are or not."""
-    return _replace(Exchange, finished_upto=lambda self: self.inlets.done)
+    return _replace(Exchange, finished_upto=lambda self: self.inputs.done)
 
 
 def unstable_checkpoint() -> AbstractContextManager[None]:
@@ -86,10 +86,10 @@ def no_mark() -> AbstractContextManager[None]:
     """A link opens without saying what was released."""
     from fission.protocol import frames
 
-    def opening(self: Outlet, generation: int, window: Any) -> bytes:
+    def opening(self: Output, generation: int, window: Any) -> bytes:
         return frames.encode_open(frames.Open(self.pipe, self._incarnation, generation, 0))
 
-    return _replace(Outlet, _opening=opening)
+    return _replace(Output, _opening=opening)
 
 
 def newest_snapshot() -> AbstractContextManager[None]:
@@ -143,7 +143,7 @@ def stored_value_released() -> AbstractContextManager[None]:
 
 def no_waiting_for_values() -> AbstractContextManager[None]:
     """A new life does not wait for what its ASYNC inputs had."""
-    return _replace(StoredValues, settling=False)
+    return _replace(OptionalInputs, settling=False)
 
 
 BROKEN: dict[str, Callable[[], AbstractContextManager[None]]] = {

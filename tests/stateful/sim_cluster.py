@@ -1,6 +1,6 @@
 """The simulated cluster: the client with its supervision, nodes, lives of jobs and faults, in one thread, by one seed.
 
-Real are: the client's `Conductor` with supervision, liveness and placement, and for every life of a job its `Exchange` (outlets, inlets,
+Real are: the client's `Coordinator` with supervision, liveness and placement, and for every life of a job its `Exchange` (outlets, inlets,
 aligner, keeper) and its `PythonHost`. In place of processes, sockets, threads and clocks: `sim_net`.
 """
 
@@ -21,24 +21,24 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from fission.client import conductor as conductor_module
-from fission.client import node_watch as node_watch_module
-from fission.client.bundles import Addresses, Bundles, plans
-from fission.client.conductor import Conductor
+from fission.client.run import coordinator as coordinator_module
+from fission.client.run import node_watch as node_watch_module
+from fission.client.run.bundles import Addresses, Bundles, plans
+from fission.client.run.coordinator import Coordinator
 from fission.core.nodes import NodeInfo
 from fission.ports import NODE_FAULT, JobBundle, JobExited, NodeGone, NodeName, NodePulse, Observer
 from fission.protocol import frames
 from fission.protocol.frames import Data, Word
 from fission.protocol.restarts import AVOID_S
 from fission.protocol.supervision import JobState
+from fission.runtime import checkpointer as keeper_module
 from fission.runtime import exchange as exchange_module
 from fission.runtime import job_pipes as pipes_module
-from fission.runtime import keeper as keeper_module
-from fission.runtime import outlet as outlet_module
+from fission.runtime import output as outlet_module
 from fission.runtime.exchange import Exchange
-from fission.runtime.outlet import Outlet
+from fission.runtime.output import Output
 from fission.runtime.python_host import PythonHost
-from tests.stateful.sim_jobs import DummyPipe, FileSink, Reference, Source, Story, faultless, lose_power, rows_in
+from tests.stateful.sim_jobs import DummyPipe, FileSink, Reference, ResumedNetwork, Source, faultless, lose_power, rows_in
 from tests.stateful.sim_net import Net, SimLinks, Timeline
 
 PULSE_S = 0.1
@@ -127,7 +127,7 @@ class Life:
         self.exchange = Exchange(job, self.bundle, self.links)
         self.host = PythonHost(job, self.exchange, self.bundle)
         self.host.turn = self.cluster.rng.choice([1, 1, 3])
-        aligner = self.exchange.inlets.aligner
+        aligner = self.exchange.inputs.aligner
         if aligner is not None:
             take = aligner.take
             aligner.take = lambda: take(self._limit())  # type: ignore[method-assign]
@@ -270,9 +270,9 @@ class Life:
                     self.cluster.time.after(outlet_module.PRESS_S, self.go_on)
                 elif now >= self.waits_since + outlet_module.PRESS_S:
                     self.waits_since = None
-                    for outlet in exchange.outlets:
-                        if not outlet.closed and not outlet._window.room:
-                            outlet._say_open()
+                    for output in exchange.outputs:
+                        if not output.closed and not output._window.room:
+                            output._say_open()
                     return True
                 return False
             self.waits_since = None
@@ -288,17 +288,17 @@ class Life:
             exchange.end(tell=True)
             self.phase = "released"
         if self.phase == "released":
-            for outlet in exchange.outlets:
-                outlet.flush()
-            if all(outlet.all_released for outlet in exchange.outlets):
+            for output in exchange.outputs:
+                output.flush()
+            if all(output.all_released for output in exchange.outputs):
                 exchange.say_ended(tell=True)
                 self.phase = "noted"
         if self.phase == "noted" and exchange._noted.is_set():
-            for outlet in exchange.outlets:
-                outlet.finalize()
-            exchange.inlets.close()
+            for output in exchange.outputs:
+                output.finalize()
+            exchange.inputs.close()
             self.phase = "closed"
-        if self.phase == "closed" and all(outlet.all_closed for outlet in exchange.outlets):
+        if self.phase == "closed" and all(output.all_closed for output in exchange.outputs):
             self._over()
             for wire in self.cluster.net.of(self):
                 if wire.held and self.cluster.rng.random() < 0.5:
@@ -308,16 +308,16 @@ class Life:
 
     def fail(self, error: str) -> None:
         self.cluster.tell(f"{self} fails: {error}")
-        block = self.exchange.inlets.done + 1 if self.exchange.begun else 0
+        block = self.exchange.inputs.done + 1 if self.exchange.begun else 0
         self._over()
         self.cluster.exited(self, 1, {"outcome": "failed", "error": error, "block": block, "counts": self.exchange.counter.counts()})
 
     def _limit(self) -> int:
         """Compute blocks that can be done now without waiting for room; 0 if it waits for room already."""
         room = 5
-        for outlet in self.exchange.outlets:
-            if not outlet.closed and outlet._generation >= outlet._unlimited_below and type(outlet) is Outlet:
-                room = min(room, outlet._window.room - len(outlet._pending))
+        for output in self.exchange.outputs:
+            if not output.closed and output._generation >= output._unlimited_below and type(output) is Output:
+                room = min(room, output._window.room - len(output._pending))
         return max(0, room)
 
     # points of its code at which the simulation may step in
@@ -477,7 +477,7 @@ class Cluster:
         # what a node refuses has numbers of its own, so that seeds stay the stories that they were
         self._refusals = random.Random(-1 - seed)
         self._refused: set[str] = set()
-        self.story = Story(random.Random(seed * 7919 + 1))
+        self.story = ResumedNetwork(random.Random(seed * 7919 + 1))
         self.time = Timeline()
         self.net = Net(self.time, self.rng)
         self.paces = self.rng.choice([[0.002, 0.01], [0.01, 0.02, 0.04], [0.0005, 0.02]])
@@ -513,7 +513,7 @@ class Cluster:
         self.desk = Desk(self)
         engine: Any = Engine(self)
         desk: Any = self.desk
-        self.client = Conductor(
+        self.client = Coordinator(
             network,
             plans(network, 10_000),
             infos,
@@ -677,7 +677,7 @@ class Cluster:
         if pipe.id in self.store.kept(job):
             return True
         lives = [life for life in self.lives if (life.job, life.incarnation) == (producer, incarnation) and hasattr(life, "exchange")]
-        return any(out.pipe == pipe.id and out._window.next > number for life in lives for out in life.exchange.outlets)
+        return any(out.pipe == pipe.id and out._window.next > number for life in lives for out in life.exchange.outputs)
 
     def number_of(self, pipe: Any, value: int) -> int:
         """Which block of a pipe that is."""
@@ -825,10 +825,10 @@ class Cluster:
             (outlet_module, "perf_counter", clock),
             (keeper_module, "monotonic", clock),
             (keeper_module, "reader", self._snapshot_reader),
-            (Outlet, "_wait_for_room", lambda self: None),
-            (conductor_module, "time", SimpleNamespace(monotonic=clock)),
+            (Output, "_wait_for_room", lambda self: None),
+            (coordinator_module, "time", SimpleNamespace(monotonic=clock)),
             (node_watch_module, "time", SimpleNamespace(monotonic=clock)),
-            (conductor_module, "log", logging.getLogger("simulated")),
+            (coordinator_module, "log", logging.getLogger("simulated")),
         ]
         with contextlib.ExitStack() as stack:
             for where, name, fake in fakes:
@@ -847,8 +847,8 @@ class Cluster:
         if code:
             raise Wrong(f"the network ended with {code}: {reason}: {error}")
         for life in self.lives:
-            if life.state != "ordered" and hasattr(life, "exchange") and life.exchange.inlets.malformed:
-                raise Wrong(f"{life} got {life.exchange.inlets.malformed} malformed messages")
+            if life.state != "ordered" and hasattr(life, "exchange") and life.exchange.inputs.malformed:
+                raise Wrong(f"{life} got {life.exchange.inputs.malformed} malformed messages")
         for job in self.story.sinks():
             rows = rows_in(self.folder / str(job.id))
             if job.MAX_QUEUE:
@@ -928,21 +928,21 @@ class Cluster:
             for life in self.lives:
                 if life.job == number and life.state == "runs":
                     exchange = life.exchange
-                    aligner = exchange.inlets.aligner
+                    aligner = exchange.inputs.aligner
                     at = f"next {aligner.next} of {aligner.generation}, beginning {aligner.beginning}" if aligner else ""
-                    lines.append(f"    {life} {life.phase}, done {exchange.inlets.done}, {at}")
+                    lines.append(f"    {life} {life.phase}, done {exchange.inputs.done}, {at}")
                     for one in aligner._inputs if aligner else []:
                         r = one.receiver
                         lines.append(
                             f"      in {one.spec.pipe}: life {r.incarnation} gen {r.generation} mark {r.mark} high {r.high} last {r.last}"
                             f" waiting {one.stage.waiting()} coming {one.coming is not None}"
                         )
-                    for one in exchange.inlets.optional.values():
+                    for one in exchange.inputs.optional.values():
                         r = one.receiver
                         lines.append(
                             f"      in? {one.spec.pipe}: life {r.incarnation} gen {r.generation} mark {r.mark} high {r.high} last {r.last}"
                         )
-                    for out in exchange.outlets:
+                    for out in exchange.outputs:
                         lines.append(
                             f"      out {out.pipe}: gen {out._generation} next {out._window.next} released {out._window.released}"
                             f" room {out._window.room} ended {out._ended} closed {out.closed} older {[(g, len(w)) for g, w in out._older]}"

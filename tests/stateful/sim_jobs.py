@@ -166,7 +166,7 @@ def source_value(job: int, count: int, incarnation: int) -> int:
     return mix("source", job, count, incarnation)
 
 
-class Story:
+class ResumedNetwork:
     """A random network and everything that is drawn for it.
 
     Attributes:
@@ -289,7 +289,7 @@ class Story:
 class Reference:
     """What the sinks must hold: the jobs' arithmetic on what the sources have sent, ``sent``: by pipe, then by number."""
 
-    def __init__(self, story: Story, sent: dict[int, dict[int, int]]) -> None:
+    def __init__(self, story: ResumedNetwork, sent: dict[int, dict[int, int]]) -> None:
         self._story, self._sent = story, sent
         self._columns = lru_cache(maxsize=None)(self._make)
 
@@ -327,7 +327,7 @@ class Reference:
         return column
 
 
-def faultless(story: Story) -> dict[int, dict[int, int]]:
+def faultless(story: ResumedNetwork) -> dict[int, dict[int, int]]:
     """What resumable sources send, by pipe."""
     sent: dict[int, dict[int, int]] = {}
     for job in story.network.jobs.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fission.protocol.window import SendWindow
 from fission.runtime import job_pipes
-from fission.runtime.inlet import Inlets
+from fission.runtime.inputs import Inputs
 
 
 class NoWindow(SendWindow):
@@ -19,7 +19,7 @@ class NoWindow(SendWindow):
         return first
 
 
-class NoReleases(Inlets):
+class NoReleases(Inputs):
     """Tells producers only of its end."""
 
     worth_a_look = False
@@ -33,4 +33,4 @@ class NoReleases(Inlets):
 
 def install() -> None:
     """In a job's process, before its pipes are made."""
-    job_pipes.SendWindow, job_pipes.Inlets = NoWindow, NoReleases
+    job_pipes.SendWindow, job_pipes.Inputs = NoWindow, NoReleases

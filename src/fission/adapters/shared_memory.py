@@ -328,7 +328,7 @@ class Arena:
     def _lives_behind(self, segment: _Segment) -> list[int]:
         """The newest lives of the readers behind ours that have read in a segment; the first counts where none has."""
         first = len(self._readers)
-        words = segment.memory[shared_blocks.life_offset(first) : shared_blocks.life_offset(first + self._behind)]
+        words = segment.memory[shared_blocks.incarnation_offset(first) : shared_blocks.incarnation_offset(first + self._behind)]
         return [max(1, life) for life in memoryview(words).cast("I")]
 
     def _grow(self, need: int) -> bool:

@@ -142,7 +142,7 @@ class Views:
             raise RemoteProtocolError(f"a segment of {len(memory)} bytes, {stamps.nbytes} of them a table, does not hold {descriptor}")
         place = (entry + place) // MARK_BYTES
         stamped = entry // STAMP_BYTES
-        life = shared_blocks.life_offset(reader) // MARK_BYTES
+        life = shared_blocks.incarnation_offset(reader) // MARK_BYTES
         if marks[life] < self._incarnation:
             marks[life] = self._incarnation
         if stamps[stamped] == stamp:

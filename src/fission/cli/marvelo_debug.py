@@ -50,7 +50,7 @@ def _job(port: int) -> int:
 
 
 def _running(session: Session) -> str:
-    from fission.client.attach import runs_here
+    from fission.client.attach.attach import runs_here
     from fission.project.finding import list_networks
 
     networks = list_networks(session.root)

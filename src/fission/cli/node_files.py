@@ -14,7 +14,7 @@ def tell(outcome: Any, done: str, as_json: bool) -> int:
     """Show an outcome; return the exit code.
 
     Args:
-        outcome: `fission.client.visiting.Outcome`.
+        outcome: `fission.client.attach.visiting.Outcome`.
         done: what a node where it worked has done, in words.
         as_json: whether as JSON.
     """

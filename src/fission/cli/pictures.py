@@ -31,8 +31,8 @@ def picture(session: Session, *, plan: bool = False) -> Any:
     Raises:
         UserError: with `plan`, a job's `preference` fails.
     """
-    from fission.client.survival import planned
-    from fission.client.watching import placement
+    from fission.client.attach.follow import placement
+    from fission.client.run.survival import planned
     from fission.project.drawing import picture_of
 
     loaded, _, faults = load_incomplete_network(session)

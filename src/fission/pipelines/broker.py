@@ -33,7 +33,7 @@ from fission.pipelines.store_host import Rendezvous, SharedStore, host
 if TYPE_CHECKING:
     from fission.adapters.zmq_api import ApiClient, Listener
 
-#: Seconds between two pulses, and for an answer. As in fission.pipelines.work.
+#: Seconds between two pulses, and for an answer. As in fission.pipelines.router_state.
 PULSE_S = 1.0
 ANSWER_S = 2.0
 #: Seconds between two looks at time limits.

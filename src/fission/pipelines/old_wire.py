@@ -18,15 +18,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fission.errors import RemoteProtocolError
-from fission.pipelines.active import SINGLE, Active
 from fission.pipelines.errors import PipelineError
+from fission.pipelines.leased_pipelines import SINGLE, LeasedPipelines
 from fission.pipelines.limits import DATA_DEPTH, deeper_than
 from fission.pipelines.messages import ERROR_LENGTH, PIPELINE_LIMIT, checked_worker, encode, take
 from fission.pipelines.model import Job, Pipeline
 from fission.pipelines.offers import Key, Offers
 from fission.pipelines.old_messages import is_old, old_graph, old_pipeline
 from fission.pipelines.pipeliner import Pipeliner
-from fission.pipelines.work import PULSE_S, Work
+from fission.pipelines.router_state import PULSE_S, RouterState
 from fission.protocol.pipeline_records import FINISHED, EndRecord, TaskEnd
 
 Answer = Mapping[str, Any]
@@ -42,7 +42,7 @@ SYNTAX_ERROR = "syntax error"
 class OldWire:
     """See the head of this file. One thread's; `now` is in monotonic seconds."""
 
-    def __init__(self, work: Work, offers: Offers, wall: Callable[[], float], logger: logging.Logger) -> None:
+    def __init__(self, work: RouterState, offers: Offers, wall: Callable[[], float], logger: logging.Logger) -> None:
         """Args: work, offers: the Router's. wall: seconds since the epoch. logger: the Router's."""
         self._work = work
         self._offers = offers
@@ -174,7 +174,7 @@ class OldWire:
         return {"pipeline": self._written(active), "pipeline id": active.pipeline}
 
     @staticmethod
-    def _written(active: Active) -> list[Any] | None:
+    def _written(active: LeasedPipelines) -> list[Any] | None:
         edges: list[list[int | None]] = [[before, number] for number, after in enumerate(active.after) for before in after]
         there = {number for edge in edges for number in edge}
         edges += [[number, None] for number in range(len(active.jobs)) if number not in there]
@@ -257,5 +257,5 @@ def _is_duration(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1e12 and math.isfinite(value)
 
 
-def _shown_id(active: Active, job: int) -> str:
+def _shown_id(active: LeasedPipelines, job: int) -> str:
     return active.pipeline if active.single else active.job_id(job)

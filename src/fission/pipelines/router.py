@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from fission.errors import UserError
 from fission.pipelines.daemon import protect_with, quiet_logger, read_keys, tls_of
-from fission.pipelines.desk import Desk
 from fission.pipelines.errors import DaemonError, StoreAway, StoreLost
 from fission.pipelines.hidden import HOW, secrets_in
 from fission.pipelines.messages import encode
 from fission.pipelines.ports import PipelineStore
+from fission.pipelines.router_api import RouterApi
 from fission.protocol.pipeline_records import TaskEnd
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Router:
             try:
                 about = {"router": uuid.uuid4().hex, "scheduler port": port}
                 pump.store = store
-                pump.desk = Desk(
+                pump.desk = RouterApi(
                     store,
                     cluster,
                     self._config,
@@ -171,7 +171,7 @@ class _Pump:
     """Moves messages between sockets, desk and cluster."""
 
     def __init__(self, router: Router, server: ApiServer, stop: asyncio.Event) -> None:
-        self.desk: Desk
+        self.desk: RouterApi
         self.store: PipelineStore
         self._left: list[tuple[bytes, Callable[[bytes], None]]] = []  # requests that were taken and not dealt with
         self._away = ""  # why the store is away

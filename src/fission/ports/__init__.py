@@ -6,7 +6,7 @@ implementation and an in-memory one under `fission.adapters`, held to one confor
 
 from __future__ import annotations
 
-from fission.ports.bundle import Archive, Baggage, JobBundle, Place, Wiring
+from fission.ports.bundle import Archive, JobArchives, JobBundle, Place, Wiring
 from fission.ports.client import CheckpointStore, Clock, Observer
 from fission.ports.engine import (
     NODE_FAULT,
@@ -23,23 +23,22 @@ from fission.ports.engine import (
 )
 from fission.ports.links import Links
 from fission.ports.names import JobId, NodeName, PipeId, Seconds
-from fission.ports.shared import Lease, Lender, Taken, Viewer
+from fission.ports.shared import Lease, SharedReader, SharedWriter, Taken
 
 __all__ = [
     "NODE_FAULT",
     "Archive",
-    "Baggage",
     "CheckpointStore",
     "Clock",
     "Engine",
     "EngineEvent",
     "EngineNotice",
+    "JobArchives",
     "JobBundle",
     "JobExited",
     "JobId",
     "JobOutput",
     "Lease",
-    "Lender",
     "Links",
     "LinksMeasured",
     "NodeGone",
@@ -51,7 +50,8 @@ __all__ = [
     "PipeId",
     "Place",
     "Seconds",
+    "SharedReader",
+    "SharedWriter",
     "Taken",
-    "Viewer",
     "Wiring",
 ]

@@ -88,7 +88,7 @@ class JobBundle:
         snapshot_folder: folder of their files, named ``GENERATION.BLOCK``: records of `fission.durable`.
         snapshots_far: they are not on this machine: the job asks for the one that it needs, and its state appears there as a file.
         damaged: what is wrong with snapshots that were stored and cannot be used, by generation and block.
-        shared: import strings of the `Lender` and of the `Viewer`; empty where there is no shared memory.
+        shared: import strings of the `SharedWriter` and of the `SharedReader`; empty where there is no shared memory.
         shared_prefix: of the names of the run in shared memory.
         consumers: incarnation of the consumer, by output pipe.
         handed_on: by job, for each output that blocks in its shared memory may be handed on to, the number among its readers.
@@ -160,7 +160,7 @@ class Archive:
 
 
 @dataclass(frozen=True, slots=True)
-class Baggage:
+class JobArchives:
     """What goes to a node before a job: the project's code, and the job's DEPENDENCIES if it has a directory of them."""
 
     code: Archive

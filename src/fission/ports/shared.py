@@ -33,7 +33,7 @@ class Lease(Protocol):
         ...
 
 
-class Lender(Protocol):
+class SharedWriter(Protocol):
     """The producer's side of shared memory for big buffers; its readers are its outputs, numbered from 0."""
 
     refused: int
@@ -61,7 +61,7 @@ class Taken(Protocol):
 
     @property
     def taken_for(self) -> Any:
-        """What `Viewer.get` was told."""
+        """What `SharedReader.get` was told."""
         ...
 
     def lease(self, numbers: Mapping[int, int]) -> Lease:
@@ -69,7 +69,7 @@ class Taken(Protocol):
         ...
 
 
-class Viewer(Protocol):
+class SharedReader(Protocol):
     """The consumer's side of it."""
 
     def get(self, descriptor: Any, taken_for: Any = None) -> memoryview:

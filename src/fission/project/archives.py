@@ -14,7 +14,7 @@ from types import ModuleType
 
 from fission.core.base import BaseJob
 from fission.errors import UserError
-from fission.ports import Archive, Baggage
+from fission.ports import Archive, JobArchives
 from fission.project.config import LoadedNetwork
 from fission.project.shipping import RUN_FOLDERS, dependency_folder, dependency_modules
 
@@ -36,14 +36,14 @@ class Archives:
         self._loaded = loaded
         self._folders: dict[Path, Archive] = {}
 
-    def baggage(self, job: int) -> Baggage:
+    def baggage(self, job: int) -> JobArchives:
         """Return what a job needs on its node. Raises UserError: a file cannot be read."""
         folder = dependency_folder(self._loaded.network.jobs[job], self._loaded.root)
         if folder is None:
-            return Baggage(self.code)
+            return JobArchives(self.code)
         if folder not in self._folders:
             self._folders[folder] = pack(_files(folder, folder, everything=True))
-        return Baggage(self.code, self._folders[folder])
+        return JobArchives(self.code, self._folders[folder])
 
     @cached_property
     def code(self) -> Archive:

@@ -116,7 +116,7 @@ Event: TypeAlias = Expect | Pulse | Left | Stopped | Away | Tick
 # what an event turns out to be for a node; with Expect, Pulse, Left and Stopped the events of the table
 
 
-class NewLife:
+class NewIncarnation:
     """A pulse of a life that is newer than the known one."""
 
 
@@ -128,7 +128,7 @@ class Return:
     """A second pulse of a lost node, at least half an interval after the first."""
 
 
-NodeEvent: TypeAlias = type[Expect] | type[Pulse] | type[Left] | type[Stopped] | type[NewLife] | type[Silence] | type[Return]
+NodeEvent: TypeAlias = type[Expect] | type[Pulse] | type[Left] | type[Stopped] | type[NewIncarnation] | type[Silence] | type[Return]
 
 #: The machine. What is not in it is illegal. None: not known.
 TRANSITIONS: Mapping[tuple[NodeState | None, NodeEvent], NodeState] = {
@@ -136,13 +136,13 @@ TRANSITIONS: Mapping[tuple[NodeState | None, NodeEvent], NodeState] = {
     (NodeState.EXPECTED, Pulse): NodeState.UP,
     (NodeState.EXPECTED, Left): NodeState.EXPECTED,  # it joined and left again before a pulse came
     (NodeState.UP, Pulse): NodeState.UP,
-    (NodeState.UP, NewLife): NodeState.UP,  # two instructions: the old life is lost, the new one is up
+    (NodeState.UP, NewIncarnation): NodeState.UP,  # two instructions: the old life is lost, the new one is up
     (NodeState.UP, Left): NodeState.LOST,
     (NodeState.UP, Silence): NodeState.LOST,
     (NodeState.UP, Stopped): NodeState.LOST,
     (NodeState.LOST, Pulse): NodeState.LOST,  # may be a late one
     (NodeState.LOST, Return): NodeState.UP,
-    (NodeState.LOST, NewLife): NodeState.UP,
+    (NodeState.LOST, NewIncarnation): NodeState.UP,
     (NodeState.LOST, Left): NodeState.LOST,
 }
 
@@ -357,7 +357,7 @@ class Liveness:
         before, old_life, silence = node.state, node.incarnation, now - node.last
         kind: NodeEvent = Pulse
         if before is not NodeState.EXPECTED and event.incarnation > old_life:
-            kind = NewLife
+            kind = NewIncarnation
         elif before is NodeState.LOST and self._comes_back(node, now):
             kind = Return
         state = self._next_state(event.node, node, kind)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from fission.protocol.orders import Failover, Instruction, Notify
+from fission.protocol.supervision_messages import Failover, Instruction, Notify
 
 #: Seconds that a failover is not reported because a producer has not said how much it sent again; arbitrary.
 REPLAYED_S = 1.0

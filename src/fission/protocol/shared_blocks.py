@@ -182,7 +182,7 @@ def mark_offset(reader: int, incarnation: int) -> int:
     return STAMP_BYTES + MARK_BYTES * (reader * LIVES + incarnation % LIVES)
 
 
-def life_offset(reader: int) -> int:
+def incarnation_offset(reader: int) -> int:
     """Return where in entry 0 the newest life of a reader is, in bytes."""
     return _HEAD.size + MARK_BYTES * reader
 

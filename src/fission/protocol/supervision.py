@@ -20,7 +20,9 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from fission.errors import EXIT_FAILED, EXIT_NO_PLACE, EXIT_OK, AllocationError, LocalProtocolError
-from fission.protocol.orders import (
+from fission.protocol.outages import Outage, Outages
+from fission.protocol.restarts import AvoidedNodes, RestartPolicy
+from fission.protocol.supervision_messages import (
     TRANSITIONS,
     Close,
     Event,
@@ -43,13 +45,11 @@ from fission.protocol.orders import (
     Placed,
     Replayed,
     Reset,
+    ResumedNetwork,
     Retry,
-    Story,
     Tick,
     Wire,
 )
-from fission.protocol.outages import Outage, Outages
-from fission.protocol.restarts import AvoidedNodes, RestartPolicy
 
 __all__ = [
     "TRANSITIONS",
@@ -75,8 +75,8 @@ __all__ = [
     "Placer",
     "Replayed",
     "Reset",
+    "ResumedNetwork",
     "Retry",
-    "Story",
     "Supervisor",
     "Tick",
     "Wire",
@@ -177,7 +177,7 @@ class Supervisor:
 
     # what happens
 
-    def resume(self, story: Story) -> None:
+    def resume(self, story: ResumedNetwork) -> None:
         """Before `start`: the network ran before, under a client that is gone. `start` is told which of its jobs are gone too."""
         self._generations = dict(story.generations)
         for job, (incarnation, node) in story.lives.items():

@@ -187,7 +187,7 @@ class Arrival(Enum):
 
     STALE = "from an older life: drop it"
     KNOWN = "nothing new"
-    NEW_LIFE = "a new life of the producer, same numbering"
+    NEW_INCARNATION = "a new life of the producer, same numbering"
     NEW_GENERATION = "numbering starts again"
 
 
@@ -231,10 +231,10 @@ class Receiver:
             self.mark = self.high = mark
             self.last = None
             self.more = False
-            return Arrival.NEW_LIFE if first_time else Arrival.NEW_GENERATION
+            return Arrival.NEW_INCARNATION if first_time else Arrival.NEW_GENERATION
         self.mark = mark if self.mark is None else max(self.mark, mark)
         self.high = max(self.high, mark)
-        return Arrival.NEW_LIFE
+        return Arrival.NEW_INCARNATION
 
     def announce(self, incarnation: int) -> None:
         """The producer has this life now, says the supervisor: older ones do not count any more, before it has spoken."""

@@ -10,7 +10,7 @@ from fission.core.jobs import PythonJob
 from fission.errors import BlockError, InternalError, error_text
 from fission.ports import JobBundle
 from fission.runtime import codec
-from fission.runtime.async_values import AsyncValues
+from fission.runtime.async_values import OptionalArguments
 from fission.runtime.exchange import Exchange
 
 #: Bits of a head, from its most significant one: corrupted, reset, finished (SPEC: HEAD).
@@ -28,14 +28,14 @@ class ArgumentsIn:
 
     def __init__(self, job: PythonJob, exchange: Exchange, bundle: JobBundle) -> None:
         self._job = job
-        self._inlets = exchange.inlets
+        self._inputs = exchange.inputs
         self._one = [codec.decoder(pipe, partial(self._unreadable, index)) for index, pipe in enumerate(job.inputs)]
         self._columns = [_column(pipe, decode) for pipe, decode in zip(job.inputs, self._one, strict=True)]
         first = 8 * bundle.head_size - 1
         # that its own pipe has ended or numbers anew is nothing to the compute block that an ASYNC block happens to be in
         kept = ~(1 << (first - FINISHED_BIT) | 1 << (first - RESET_BIT))
         self.optional = [
-            AsyncValues(one, pipe, decode, kept) if (one := exchange.inlets.optional.get(pipe.id)) else None
+            OptionalArguments(one, pipe, decode, kept) if (one := exchange.inputs.optional.get(pipe.id)) else None
             for pipe, decode in zip(job.inputs, self._one, strict=True)
         ]
         self.required = [index for index, one in enumerate(self.optional) if one is None]
@@ -58,7 +58,7 @@ class ArgumentsIn:
         cause = error_text(why)
         imports = isinstance(why, ImportError) or cause.startswith("AttributeError: Can't get attribute")
         hint = "; the class of a value must be where its receiver can import it" if imports else ""
-        where, block = f"{self._job._fission_name}, input {index + 1}", self._inlets.done + 1
+        where, block = f"{self._job._fission_name}, input {index + 1}", self._inputs.done + 1
         return BlockError(f"{where}: a block of {self._job.inputs[index]} could not be read: {cause}{hint} (compute block {block})")
 
 

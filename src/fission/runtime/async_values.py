@@ -8,7 +8,7 @@ from fission.protocol.optional import DEFAULT, OptionalInput
 from fission.runtime import codec
 
 
-class AsyncValues:
+class OptionalArguments:
     """The values of one ASYNC input."""
 
     def __init__(self, one: OptionalInput, pipe: Any, decode: codec.Decoder, kept: int) -> None:

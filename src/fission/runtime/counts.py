@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fission.ports import Lender
-from fission.runtime.inlet import Inlets
-from fission.runtime.outlet import Outlet
+from fission.ports import SharedWriter
+from fission.runtime.inputs import Inputs
+from fission.runtime.output import Output
 
 #: Seconds between two tellings. Arbitrary: what a killed process had met since the last one is told by nobody.
 TELL_S = 1.0
@@ -24,14 +24,14 @@ class Counter:
         done_before: the last compute block of older generations.
     """
 
-    def __init__(self, inlets: Inlets, outlets: Sequence[Outlet], lender: Lender | None, *, numbers_itself: bool) -> None:
+    def __init__(self, inputs: Inputs, outputs: Sequence[Output], lender: SharedWriter | None, *, numbers_itself: bool) -> None:
         """Args: inlets, outlets: the pipes. lender: of shared memory. numbers_itself: whether its outputs tell its numbers."""
-        self._inlets, self._outlets, self._lender, self._numbers_itself = inlets, outlets, lender, numbers_itself
+        self._inputs, self._outputs, self._lender, self._numbers_itself = inputs, outputs, lender, numbers_itself
         self.done_before: dict[int, int] = {}
 
     def switch(self) -> None:
         """The generation is about to change."""
-        self.done_before[self._inlets.generation] = self.done
+        self.done_before[self._inputs.generation] = self.done
 
     def tick(self, now: float) -> bool:
         """Whether it is time to tell."""
@@ -47,12 +47,12 @@ class Counter:
     def done(self) -> int:
         """The last compute block of this generation."""
         # the loop of the commonest source does not stop to say so
-        return max([self._inlets.done, *(outlet.last[1] for outlet in self._outlets if self._numbers_itself)])
+        return max([self._inputs.done, *(output.last[1] for output in self._outputs if self._numbers_itself)])
 
     def counts(self) -> dict[str, Any]:
         """Any thread: return them as JSON values; ``compute_blocks`` and ``sent`` by generation."""
-        inputs = self._inlets.counts()
-        done = {**self.done_before, self._inlets.generation: self.done}
+        inputs = self._inputs.counts()
+        done = {**self.done_before, self._inputs.generation: self.done}
         return {
             "compute_blocks": {str(generation): number for generation, number in done.items()},
             "inputs": {str(pipe): {name: getattr(counts, name) for name in counts.__slots__} for pipe, counts in inputs.items()},
@@ -64,8 +64,8 @@ class Counter:
                     "queue": one.queue,
                     "blocked_s": round(one.blocked_s, 6),
                 }
-                for one in self._outlets
+                for one in self._outputs
             },
-            "malformed": self._inlets.malformed,
+            "malformed": self._inputs.malformed,
             "not_shared": self._lender.refused if self._lender is not None else 0,
         }

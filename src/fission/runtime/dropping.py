@@ -7,17 +7,17 @@ from typing import Any
 
 from fission.protocol.frames import Buffer, Release
 from fission.protocol.window import SendWindow
-from fission.runtime.outlet import Outlet
+from fission.runtime.output import Output
 
 
-class DroppingOutlet(Outlet):
+class DroppingOutput(Output):
     """An output whose consumer has a MAX_QUEUE: the producer never waits; when too many blocks wait, the oldest is dropped.
 
     At most ``max_queue`` blocks (rounded up to two compute blocks) are under way; as many more wait here, unsent.
     """
 
     def __init__(self, *args: Any, max_queue: int, needed: int, **keywords: Any) -> None:
-        """Args: max_queue: of the consumer, in blocks. needed: its BLOCK_COUNT. The rest as `Outlet`."""
+        """Args: max_queue: of the consumer, in blocks. needed: its BLOCK_COUNT. The rest as `Output`."""
         super().__init__(*args, **keywords)
         self._limit = max(max_queue, 2 * needed)
         self._keep = max(max_queue, needed)

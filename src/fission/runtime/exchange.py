@@ -9,7 +9,7 @@ from fission.errors import RemoteProtocolError
 from fission.protocol import frames
 from fission.protocol.frames import Command, Release, Starved
 from fission.runtime.control import NEVER
-from fission.runtime.inlet import RELEASE_AFTER_S
+from fission.runtime.inputs import RELEASE_AFTER_S
 from fission.runtime.job_pipes import JobPipes
 
 log = logging.getLogger("fission.runtime")
@@ -22,10 +22,10 @@ class Exchange(JobPipes):
         """Send what was held too long, release what waits too long; return the moment of the next look."""
         if self.stored.tick(now):
             self.wake()
-        due = min((outlet.tick(now) for outlet in self.outlets), default=NEVER)
+        due = min((output.tick(now) for output in self.outputs), default=NEVER)
         if self.counter.tick(now):
             self.say("counts", {"counts": self.counter.counts(), "doing": self._doing()})
-            for text in self.crowds.look(self.outlets):
+            for text in self.crowds.look(self.outputs):
                 self.say("warning", {"text": text})
         due = min(due, self.stored.due, self.counter.due)
         self._timer_set = False  # before the look: whoever found it set has said before what is done
@@ -33,20 +33,20 @@ class Exchange(JobPipes):
         if self.sink is not None:
             synced, at = self.sink.tick(now)
             due = min(due, at)
-        generation = self.inlets.generation
+        generation = self.inputs.generation
         upto = self.finished_upto()
         if synced:
-            self.inlets.release(upto, generation, force=True)
+            self.inputs.release(upto, generation, force=True)
             if self._older:
                 self._release_older()
-        if not self.inlets.pending_release(upto, generation):
+        if not self.inputs.pending_release(upto, generation):
             self._release_at = NEVER
             return due
         if self._release_at == NEVER:
             self._release_at = now + RELEASE_AFTER_S
         elif now >= self._release_at:
             self._release_at = NEVER
-            self.inlets.release(upto, generation, force=True)
+            self.inputs.release(upto, generation, force=True)
             return due
         self._timer_set = True
         return min(due, self._release_at)
@@ -57,7 +57,7 @@ class Exchange(JobPipes):
             return "END"
         if self.starved_since or self.console.waiting:
             return "INPUT"
-        return "ROOM" if any(outlet.blocked_since for outlet in self.outlets) else "RUN"
+        return "ROOM" if any(output.blocked_since for output in self.outputs) else "RUN"
 
     def on_message(self, message_frames: list[frames.Buffer]) -> None:
         """Take one control message; malformed ones are logged and dropped."""
@@ -76,11 +76,11 @@ class Exchange(JobPipes):
             log.warning("dropped a control message that is none: %s", why)
 
     def _on_release(self, message: Release) -> None:
-        outlet = self._by_pipe.get(message.pipe)
-        if outlet is None:
+        output = self._by_pipe.get(message.pipe)
+        if output is None:
             raise RemoteProtocolError(f"pipe {message.pipe} is no output of this job")
-        outlet.on_release(message)
-        if outlet.closed and self.unwanted:
+        output.on_release(message)
+        if output.closed and self.unwanted:
             self.wake()
         # whoever released this has gathered enough: pass it on at once
         self.release(force=True)
@@ -110,12 +110,12 @@ class Exchange(JobPipes):
             self.stored.on_kept(int(body["pipe"]), int(body["number"]))
             self.release(force=True)
         elif what == "reset":
-            for outlet in self.outlets:
-                outlet.lift(int(body["generation"]))
+            for output in self.outputs:
+                output.lift(int(body["generation"]))
             self.reset_to = max(self.reset_to, int(body["generation"]))
-        elif what == "stored" and self.keeper is not None:
-            settled = self.keeper.settling
-            self.keeper.on_stored(int(body["generation"]), int(body["block"]))
+        elif what == "stored" and self.checkpointer is not None:
+            settled = self.checkpointer.settling
+            self.checkpointer.on_stored(int(body["generation"]), int(body["block"]))
             if settled:
                 self.wake()
             self.release(force=True)
@@ -123,30 +123,30 @@ class Exchange(JobPipes):
             raise RemoteProtocolError(f"unknown command {what!r}")
 
     def _on_wire(self, pipe: int, address: str, peer: int, incarnation: int, near: bool) -> None:
-        outlet = self._by_pipe.get(pipe)
-        if outlet is None:
-            self.inlets.wire(pipe, address, incarnation)
+        output = self._by_pipe.get(pipe)
+        if output is None:
+            self.inputs.wire(pipe, address, incarnation)
             self.release(force=True)
         else:
             if self.lender is not None:
-                self.lender.forget_reader(self.outlets.index(outlet), incarnation)
-            blocks = outlet.wire(address, incarnation, near=near)
+                self.lender.forget_reader(self.outputs.index(output), incarnation)
+            blocks = output.wire(address, incarnation, near=near)
             self.say("replayed", {"job": peer, "incarnation": incarnation, "pipe": pipe, "blocks": blocks})
 
     def _on_rewire(self, pipe: int) -> None:
         """The connection broke, and what was under way is lost: it begins anew, with the same life at its other end."""
-        outlet = self._by_pipe.get(pipe)
-        if outlet is None:
-            self.inlets.wire(pipe, "", 0)
+        output = self._by_pipe.get(pipe)
+        if output is None:
+            self.inputs.wire(pipe, "", 0)
             self.release(force=True)
         else:
-            outlet.wire("", outlet.consumer, near=outlet.near)
+            output.wire("", output.consumer, near=output.near)
 
     def _say_again(self) -> None:
         """The client was away, and may have missed what was said to it."""
         self.say_hello()
         self.stored.say_again()
-        if self.keeper is not None:
-            self.keeper.say_again()
+        if self.checkpointer is not None:
+            self.checkpointer.say_again()
         if self._ended_with is not None and not self._noted.is_set():
             self.say("ended", self._ended_with)

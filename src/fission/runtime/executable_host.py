@@ -62,7 +62,7 @@ class ExecutableHost(ExecutableOutputs):
     def _answer_pressed(self, program: Program) -> None:
         """A producer waits for room: say how far this job and all after it have worked off what they were sent."""
         exchange, relay = self._exchange, self._relay
-        done = exchange.inlets.done
+        done = exchange.inputs.done
         idle = all(intake.all_read for intake in program.intakes)
         watch = self._watch
         if relay is None or watch is None:
@@ -74,11 +74,11 @@ class ExecutableHost(ExecutableOutputs):
             # than a window has
             if idle and watch.buffers and watch.declared:
                 done = relay.passed
-            number = min((exchange.worked_off(outlet) for outlet in exchange.outlets if not outlet.closed), default=CLOSED)
-            sent = max((outlet.last[1] for outlet in exchange.outlets if not outlet.closed), default=0)
+            number = min((exchange.worked_off(output) for output in exchange.outputs if not output.closed), default=CLOSED)
+            sent = max((output.last[1] for output in exchange.outputs if not output.closed), default=0)
             through = done if number >= sent else min(done, relay.covered(number))
             owed = relay.owed
-        exchange.inlets.say_starved(through, done)
+        exchange.inputs.say_starved(through, done)
         if idle and owed and number >= sent and not any(intake.shut for intake in program.intakes):
             if not watch.declared:
                 if gives_otherwise(relay, silent=watch.idle_s()):
@@ -91,8 +91,8 @@ class ExecutableHost(ExecutableOutputs):
     # the loop
 
     def _feed_inputs(self, program: Program) -> None:
-        exchange, inlets = self._exchange, self._exchange.inlets
-        aligner = inlets.aligner
+        exchange, inputs = self._exchange, self._exchange.inputs
+        aligner = inputs.aligner
         if aligner is None:
             self._feed_as_it_comes(program)
             return
@@ -103,17 +103,17 @@ class ExecutableHost(ExecutableOutputs):
                 continue
             if exchange.pressed:
                 self._answer_pressed(program)
-            batch = inlets.take()
+            batch = inputs.take()
             if batch is not None:
                 self._write(program, batch)
             elif (beginning := aligner.beginning) is not None:
                 self._begin(aligner, beginning)
             elif aligner.next > self._passed + 1:
                 self._leave_out(program, aligner.next - 1)  # those after the last one do not exist
-            elif inlets.finished or exchange.unwanted:
+            elif inputs.finished or exchange.unwanted:
                 return
             else:
-                if inlets.exhausted:
+                if inputs.exhausted:
                     self._end_inputs()  # not at the end: what waits for the executable may be what keeps the other inputs from ending
                 exchange.receive()
 
@@ -127,7 +127,7 @@ class ExecutableHost(ExecutableOutputs):
                 return
         if self._relay is not None:
             beginning = self._relay.first_from(beginning)
-        if aligner.generation != exchange.inlets.generation:
+        if aligner.generation != exchange.inputs.generation:
             exchange.switch(aligner.generation)
         aligner.begin(beginning)
         with self._lock:
@@ -153,14 +153,14 @@ class ExecutableHost(ExecutableOutputs):
         if not again:
             self._numbered.set()
             return
-        while any(outlet.had is None and not outlet.closed for outlet in exchange.outlets) and not self._ended.is_set():
+        while any(output.had is None and not output.closed for output in exchange.outputs) and not self._ended.is_set():
             exchange.receive()
         given = (beginning - 1) * job.inputs[self._sync[0]].BLOCK_COUNT
-        for outlet in exchange.outlets:
-            outlet.go_on_after(outlet.had or 0, given)
+        for output in exchange.outputs:
+            output.go_on_after(output.had or 0, given)
         self._numbered.set()
         if given:
-            had = " and ".join(f"{outlet.had or 0} blocks of pipe {outlet.pipe}" for outlet in exchange.outlets)
+            had = " and ".join(f"{output.had or 0} blocks of pipe {output.pipe}" for output in exchange.outputs)
             ratio = "has RATIO = None" if job.RATIO is None else "runs as with RATIO = None"
             text = f"{job._fission_name} was started anew and {ratio}: of {given} blocks that it had read, {had} came; the rest is lost"
             exchange.say("warning", {"text": text})
@@ -194,9 +194,9 @@ class ExecutableHost(ExecutableOutputs):
             self._passed = number
             if self._relay is not None:
                 self._relay.skip(number)
-                self._exchange.inlets.done = self._relay.answered
+                self._exchange.inputs.done = self._relay.answered
             elif all(intake.all_read for intake in program.intakes):
-                self._exchange.inlets.done = number
+                self._exchange.inputs.done = number
         self._exchange.release()
 
     def _feed_as_it_comes(self, program: Program) -> None:
@@ -205,7 +205,7 @@ class ExecutableHost(ExecutableOutputs):
         Neither the default nor a stored value: how often it wants them is unknown, and a named pipe would be full of them.
         """
         exchange = self._exchange
-        inputs = [(pipe, exchange.inlets.optional[pipe.id], one) for pipe, one in zip(self._job.inputs, program.intakes, strict=True)]
+        inputs = [(pipe, exchange.inputs.optional[pipe.id], one) for pipe, one in zip(self._job.inputs, program.intakes, strict=True)]
         while inputs and not self._ended.is_set() and not exchange.unwanted:
             for pipe, values, intake in inputs:
                 while values.waiting >= pipe.BLOCK_COUNT and not intake.queue.full():
@@ -238,7 +238,7 @@ class ExecutableHost(ExecutableOutputs):
                     column = columns[index]
                     payload, head = batch.columns[column][position], batch.heads[column][position] if batch.heads else 0
                 else:
-                    payload, head = self._exchange.inlets.optional[pipe.id].take()
+                    payload, head = self._exchange.inputs.optional[pipe.id].take()
                 parts = _pairs(payload, head, pipe.BLOCK_COUNT)
                 for place, (part, part_head) in enumerate(parts, 1):
                     data = self._bytes(pipe, part, part_head)

@@ -15,7 +15,7 @@ from fission.ports import JobBundle
 from fission.protocol.relay import Relay, gives_otherwise
 from fission.runtime.exchange import Exchange
 from fission.runtime.heads import set_head_size
-from fission.runtime.outlet import Outlet
+from fission.runtime.output import Output
 from fission.runtime.program import Program
 from fission.runtime.ratio_watch import RatioWatch
 
@@ -72,15 +72,15 @@ class ExecutableOutputs:
             return
         with self._lock:
             done = min((self._program.intakes[index].read_upto() for index in self._sync), default=0) - self._base
-            if done > self._exchange.inlets.done:
-                self._exchange.inlets.done = done
+            if done > self._exchange.inputs.done:
+                self._exchange.inputs.done = done
         self._exchange.release()
 
     def read_output(self, index: int, reader: Any) -> None:
         """Take what comes on an output until its end."""
-        pipe, outlet = self._job.outputs[index], self._exchange.outlets[index]
+        pipe, output = self._job.outputs[index], self._exchange.outputs[index]
         try:
-            self._read_blocks(index, pipe, outlet, reader)
+            self._read_blocks(index, pipe, output, reader)
         except TruncatedBlock as why:
             log.warning("%s; what came of it was not used", why)
         except EOFError as why:
@@ -99,7 +99,7 @@ class ExecutableOutputs:
         if self._program is not None:
             self._program.stop()
 
-    def _read_blocks(self, index: int, pipe: Any, outlet: Outlet, reader: Any) -> None:
+    def _read_blocks(self, index: int, pipe: Any, output: Output, reader: Any) -> None:
         reset = 1 << (8 * self._head_size - 1 - RESET) if self._job._fission_is_source else 0  # of its first block
         while True:
             head = 0
@@ -115,16 +115,16 @@ class ExecutableOutputs:
             number = self._number(index)
             if number is None:
                 self._numbered.wait()
-                outlet.put(payload, head)
-                outlet.flush()
+                output.put(payload, head)
+                output.flush()
                 continue
-            if not outlet.closed:
-                outlet.seek(number)
-                outlet.put(payload, head)
-                outlet.flush()
+            if not output.closed:
+                output.seek(number)
+                output.put(payload, head)
+                output.flush()
             with self._lock:
                 if self._relay is not None:
-                    self._exchange.inlets.done = self._relay.answered
+                    self._exchange.inputs.done = self._relay.answered
             self._exchange.release()
 
     def _number(self, index: int) -> int | None:
@@ -176,7 +176,7 @@ class ExecutableOutputs:
     def _releasable(self, released: int) -> int:
         """Any thread: the compute block up to which inputs may go when all output blocks up to ``released`` are released."""
         with self._lock:
-            done = self._exchange.inlets.done
+            done = self._exchange.inputs.done
             return done if self._relay is None else min(done, self._relay.release(released))
 
 

@@ -11,22 +11,22 @@ from typing import Any
 
 from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob
-from fission.ports import JobBundle, Lease, Lender, Links, Viewer
+from fission.ports import JobBundle, Lease, Links, SharedReader, SharedWriter
 from fission.protocol import frames
 from fission.protocol.frames import Word
 from fission.protocol.window import NO_LIMIT, SendWindow
+from fission.runtime.checkpointer import make_checkpointer
 from fission.runtime.console import Console
 from fission.runtime.control import NEVER, Control
 from fission.runtime.counts import Counter
-from fission.runtime.crowds import Crowds
-from fission.runtime.dropping import DroppingOutlet
-from fission.runtime.inlet import RELEASE_AFTER_S, Inlets
-from fission.runtime.keeper import make_keeper
-from fission.runtime.outlet import Outlet
+from fission.runtime.dropping import DroppingOutput
+from fission.runtime.inputs import RELEASE_AFTER_S, Inputs
+from fission.runtime.optional_inputs import OptionalInputs
+from fission.runtime.output import Output
 from fission.runtime.pacing import IDLE_S, PRESS_S
 from fission.runtime.sink_position import SinkSync
 from fission.runtime.specs import input_spec, optional_spec
-from fission.runtime.stored import StoredValues
+from fission.runtime.unbounded_outputs import UnboundedOutputs
 
 
 class JobPipes(ABC):
@@ -51,7 +51,9 @@ class JobPipes(ABC):
 
     inputs_follow: Callable[[int], int] | None = None
 
-    def __init__(self, job: BaseJob, bundle: JobBundle, links: Links, lender: Lender | None = None, viewer: Viewer | None = None) -> None:
+    def __init__(
+        self, job: BaseJob, bundle: JobBundle, links: Links, lender: SharedWriter | None = None, viewer: SharedReader | None = None
+    ) -> None:
         """Prepare; nothing is sent before `start`.
 
         Args:
@@ -81,8 +83,8 @@ class JobPipes(ABC):
         self.console = Console(lambda lines: self.say("typed", {"lines": lines}))
         self.starved_s = self.starved_since = 0.0
         self.sink: SinkSync | None = None
-        self.keeper = make_keeper(job, bundle, self.say)
-        self.inlets = Inlets(
+        self.checkpointer = make_checkpointer(job, bundle, self.say)
+        self.inputs = Inputs(
             [input_spec(pipe, job.MAX_QUEUE) for pipe in job.inputs if not pipe.ASYNC],
             [optional_spec(pipe, bundle) for pipe in job.inputs if pipe.ASYNC],
             links,
@@ -92,34 +94,34 @@ class JobPipes(ABC):
             window_bytes=bundle.window_bytes,
             viewer=viewer,
         )
-        self.inlets.older = self._older
-        self.stored = StoredValues(self.inlets.optional, self.say if bundle.wiring.client else None)
+        self.inputs.older = self._older
+        self.stored = OptionalInputs(self.inputs.optional, self.say if bundle.wiring.client else None)
         self.control = Control(links, self)
         # an executable's outputs have threads of their own, and inputs belong to the main thread
         self._pump = self._drain_inputs if bundle.feedback and not isinstance(job, ExecutableJob) else None
-        self.crowds = Crowds(job)
+        self.crowds = UnboundedOutputs(job)
         self._needed = {pipe.id: bundle.needed.get(pipe.id, pipe.BLOCK_COUNT) for pipe in job.outputs}
-        self.outlets = [self._make_outlet(pipe, index) for index, pipe in enumerate(job.outputs)]
-        self.counter = Counter(self.inlets, self.outlets, lender, numbers_itself=job._fission_is_source)
-        self._by_pipe = {outlet.pipe: outlet for outlet in self.outlets}
+        self.outputs = [self._make_output(pipe, index) for index, pipe in enumerate(job.outputs)]
+        self.counter = Counter(self.inputs, self.outputs, lender, numbers_itself=job._fission_is_source)
+        self._by_pipe = {output.pipe: output for output in self.outputs}
         # of each ASYNC output, the blocks that its consumer may keep although it has taken them: a group, and the beginning of the next
         self._async = {pipe.id: 2 * pipe.BLOCK_COUNT - 1 if pipe.OPTIONAL_STORE else 0 for pipe in job.outputs if pipe.ASYNC}
 
-    def _make_outlet(self, pipe: Any, index: int) -> Outlet:
+    def _make_output(self, pipe: Any, index: int) -> Output:
         bundle = self._bundle
         common: dict[str, Any] = {"arm": self.control.arm, "pump": self._pump, "reader": index, "repeats": pipe.ASYNC}
         max_queue = bundle.max_queues.get(pipe.id, 0)
-        kind: type[Outlet] = Outlet
+        kind: type[Output] = Output
         if max_queue and not pipe.ASYNC:
-            kind = DroppingOutlet
+            kind = DroppingOutput
             common |= {"max_queue": max_queue, "needed": pipe.BLOCK_COUNT}
-        outlet = kind(pipe.id, bundle.incarnation, self._links, self._window(pipe.id), **common)
-        outlet.lift(bundle.generation)
+        output = kind(pipe.id, bundle.incarnation, self._links, self._window(pipe.id), **common)
+        output.lift(bundle.generation)
         # whose address is not known yet is told with it whether he is near
-        outlet.near = bool(bundle.wiring.outputs[pipe.id]) and not bundle.wiring.outputs[pipe.id].startswith("tcp:")
+        output.near = bool(bundle.wiring.outputs[pipe.id]) and not bundle.wiring.outputs[pipe.id].startswith("tcp:")
         if pipe.id in bundle.closed:
-            outlet.on_closed()
-        return outlet
+            output.on_closed()
+        return output
 
     def _window(self, pipe: int) -> SendWindow[list[frames.Buffer]]:
         if pipe in self.crowds.pipes:
@@ -129,10 +131,10 @@ class JobPipes(ABC):
 
     def start(self) -> None:
         """Open all links, start the control thread and say hello: from here on, the job runs."""
-        for outlet in self.outlets:
-            outlet.open(self._bundle.generation if self._is_source else 0)
+        for output in self.outputs:
+            output.open(self._bundle.generation if self._is_source else 0)
         if self._is_source:
-            self.inlets.switch(self._bundle.generation)
+            self.inputs.switch(self._bundle.generation)
         self.control.arm(self.stored.start(perf_counter()))
         self.control.start()
         self.say_hello()
@@ -148,25 +150,25 @@ class JobPipes(ABC):
         ``first_output``: the number of the outputs' first block, where it is another one.
         """
         self.begun = True
-        self.inlets.done = first - 1
-        for outlet in self.outlets:
-            outlet.begin(first_output or first)
-        self.inlets.say_had()
+        self.inputs.done = first - 1
+        for output in self.outputs:
+            output.begin(first_output or first)
+        self.inputs.say_had()
         self.release(force=True)
 
     def switch(self, generation: int) -> None:
         """The job's loop goes on in a new generation: its outputs number from 1 again."""
-        if self.inlets.generation != generation and not self._is_source:
-            self._older += range(self.inlets.generation, generation)  # those between had blocks too, which nobody can use
+        if self.inputs.generation != generation and not self._is_source:
+            self._older += range(self.inputs.generation, generation)  # those between had blocks too, which nobody can use
         self.counter.switch()
-        for outlet in self.outlets:
-            outlet.restart(generation, self._window(outlet.pipe))
-        self.inlets.switch(generation)
+        for output in self.outputs:
+            output.restart(generation, self._window(output.pipe))
+        self.inputs.switch(generation)
 
     def flush(self) -> None:
         """Send what is held: the job is about to wait."""
-        for outlet in self.outlets:
-            outlet.flush()
+        for output in self.outputs:
+            output.flush()
 
     def receive(self) -> bool:
         """Take the next message of any input. Blocks, after a flush, if there is none; False if it was woken up instead."""
@@ -192,42 +194,42 @@ class JobPipes(ABC):
     def answer_pressed(self, done: int) -> None:
         """Tell the producers that wait how far this job and all behind it have worked off what they sent; ``done``: this job itself."""
         self.pressed = False
-        behind = (self.worked_off(outlet) for outlet in self.outlets if not outlet.closed)
-        self.inlets.say_starved(min([done, *behind]), done)
+        behind = (self.worked_off(output) for output in self.outputs if not output.closed)
+        self.inputs.say_starved(min([done, *behind]), done)
 
-    def worked_off(self, outlet: Outlet) -> int:
+    def worked_off(self, output: Output) -> int:
         """The number up to which an output's consumer, and all after it, have worked off its blocks, as far as they have said."""
-        keeps = self._async.get(outlet.pipe)
-        return outlet.through if keeps is None else min(outlet.released + keeps, outlet.last[1])
+        keeps = self._async.get(output.pipe)
+        return output.through if keeps is None else min(output.released + keeps, output.last[1])
 
     def _feed(self, message: list[frames.Buffer]) -> None:
-        self.inlets.feed(message)
-        if self.inlets.pressed:
+        self.inputs.feed(message)
+        if self.inputs.pressed:
             # those further on may hold snapshots back too; it comes on many ways, and is told once behind each block
-            self.inlets.pressed, self.pressed = False, True
-            now, sent = perf_counter(), sum(outlet.sent for outlet in self.outlets)
+            self.inputs.pressed, self.pressed = False, True
+            now, sent = perf_counter(), sum(output.sent for output in self.outputs)
             if now - self._pressed_at >= PRESS_S / 2 or sent != self._pressed_behind:
                 self._pressed_at, self._pressed_behind = now, sent
-                for outlet in self.outlets:
-                    outlet.press()
+                for output in self.outputs:
+                    output.press()
 
     def advance(self, number: int) -> None:
         """Compute blocks up to ``number`` are done with, as far as this job's work goes; release what can be."""
-        self.inlets.done = number
+        self.inputs.done = number
         self.release()
 
     def release(self, *, force: bool = False) -> None:
         """Any thread: release the inputs of what is done with, where enough has gathered or ``force`` says so."""
-        inlets = self.inlets
-        if inlets.optional:
+        inputs = self.inputs
+        if inputs.optional:
             self.stored.hand_over()
         if self.sink is not None:
             self._arm_sync(self.sink)
-        if self._timer_set and not (force or self._older or inlets.worth_a_look):
+        if self._timer_set and not (force or self._older or inputs.worth_a_look):
             return  # for speed: what little there is, the control thread releases when its time has come
-        generation = inlets.generation  # before the number that counts in it; see Inlets.switch
+        generation = inputs.generation  # before the number that counts in it; see Inlets.switch
         upto = self.finished_upto()
-        left = inlets.release(upto, generation, force=force)
+        left = inputs.release(upto, generation, force=force)
         if self._older:
             self._release_older()
         # also with outputs: their release may have come before this thread had said that it is done
@@ -240,87 +242,87 @@ class JobPipes(ABC):
 
         With CHECKPOINT only up to the last stable snapshot: a new life begins behind it.
         """
-        upto = done = self.inlets.done
-        if self.outlets:
-            upto = min(outlet.released for outlet in self.outlets)
+        upto = done = self.inputs.done
+        if self.outputs:
+            upto = min(output.released for output in self.outputs)
             upto = min(done, upto) if self.inputs_follow is None else self.inputs_follow(upto)
         if self.sink is not None:
-            upto = int(min(upto, self.sink.acknowledgeable(self.inlets.generation)))
-        if self.keeper is None:
+            upto = int(min(upto, self.sink.acknowledgeable(self.inputs.generation)))
+        if self.checkpointer is None:
             return upto
-        self.keeper.settle(upto)
+        self.checkpointer.settle(upto)
         if self.sink is not None:
-            self.sink.keep_from(self.inlets.generation, self.keeper.stable)
-        return self.keeper.stable
+            self.sink.keep_from(self.inputs.generation, self.checkpointer.stable)
+        return self.checkpointer.stable
 
     def _arm_sync(self, sink: SinkSync) -> None:
         """Have the control thread sync what the sink has written: at once where a window may be full of it."""
-        inlets = self.inlets
-        hurry = inlets.enough_gathered(inlets.done - sink.acknowledgeable(inlets.generation))
+        inputs = self.inputs
+        hurry = inputs.enough_gathered(inputs.done - sink.acknowledgeable(inputs.generation))
         due = sink.due(perf_counter(), hurry=hurry)
         if due < NEVER:
             self.control.arm(due)
 
     def _release_older(self) -> None:
-        if self.keeper is not None and self.keeper.settling:
+        if self.checkpointer is not None and self.checkpointer.settling:
             return
         for generation in list(self._older):
             if self.sink is not None and not self.sink.covers(generation):
                 continue
-            if all(outlet.released_before(generation + 1) for outlet in self.outlets):
+            if all(output.released_before(generation + 1) for output in self.outputs):
                 self._older.remove(generation)
-                self.inlets.release_generation(generation)
+                self.inputs.release_generation(generation)
 
     @property
     def unwanted(self) -> bool:
         """Whether the job has outputs and nobody needs any of them any more."""
-        for outlet in self.outlets:  # no generator: it is asked for before each wait
-            if not outlet.closed:
+        for output in self.outputs:  # no generator: it is asked for before each wait
+            if not output.closed:
                 return False
-        return bool(self.outlets)
+        return bool(self.outputs)
 
     def finish(self, *, tell: bool) -> None:
         """End the outputs (if ``tell``), block until everything was released, let go of the inputs, block until the ends have arrived."""
         self.finishing = True
         self.end(tell=tell)
-        for outlet in self.outlets:
-            outlet.wait_released()
+        for output in self.outputs:
+            output.wait_released()
         if self._abandoned:
             return  # it has not ended, it was told to
         if self._bundle.wiring.client:
             # if this process dies from here on, the job has ended all the same: the inputs are gone, and nobody could begin again
             self.say_ended(tell=tell)
             self._noted.wait()
-        for outlet in self.outlets:
-            outlet.finalize()
+        for output in self.outputs:
+            output.finalize()
         # now, also what this job did not take: the ends below may wait for jobs that its producers feed too
-        self.inlets.close()
-        for outlet in self.outlets:
-            outlet.wait_closed()
+        self.inputs.close()
+        for output in self.outputs:
+            output.wait_closed()
 
     def say_ended(self, *, tell: bool) -> None:
         """Tell the client that all the job's work is done, and what its outputs end with; `finish` goes on when it has noted that."""
-        ends = {str(outlet.pipe): outlet.last for outlet in self.outlets if tell and not outlet.closed}
+        ends = {str(output.pipe): output.last for output in self.outputs if tell and not output.closed}
         self._ended_with = {"ends": ends, "counts": self.counter.counts()}
         self.say("ended", self._ended_with)
 
     def end(self, *, tell: bool) -> None:
         """The job computes nothing any more: end the outputs (if ``tell``)."""
         # in a circle of jobs, the one that is to release our outputs may itself wait for us to take what it sends
-        self.inlets.close_optional()
+        self.inputs.close_optional()
         if tell:
             self.end_outputs()
 
     def end_outputs(self, *, more: bool = False) -> None:
         """Tell all consumers that nothing follows, or (``more``) nothing but a new generation. Calling it twice is right."""
-        for outlet in self.outlets:
-            outlet.end(more=more)
+        for output in self.outputs:
+            output.end(more=more)
 
     def abandon(self) -> None:
         """Any thread, in any state: nothing goes out any more, and the job's loop finds that nobody wants its outputs."""
         self._abandoned = True
-        for outlet in self.outlets:
-            outlet.closed = True
+        for output in self.outputs:
+            output.closed = True
 
     def close(self, linger: float) -> None:
         """Stop the control thread and give the links back."""
@@ -342,7 +344,7 @@ class JobPipes(ABC):
 
         It is copied, but for one that the job was given for this compute block and returns as it is.
         """
-        near = [one for one in (range(len(self.outlets)) if readers is None else readers) if self.outlets[one].near]
+        near = [one for one in (range(len(self.outputs)) if readers is None else readers) if self.outputs[one].near]
         if not near:
             return None  # nobody is on this machine
         handed_on = self._handed_on(buffer, near) if self._bundle.handed_on and self._viewer is not None else None
@@ -360,7 +362,7 @@ class JobPipes(ABC):
         if taken is None or numbers is None or not all(one in numbers for one in outputs):
             return None
         # only what is not released before this block's outputs are: then its producer uses the slot for nothing else meanwhile
-        return taken.lease({one: numbers[one] for one in outputs}) if self.inlets.works_on(taken.taken_for) else None
+        return taken.lease({one: numbers[one] for one in outputs}) if self.inputs.works_on(taken.taken_for) else None
 
     def _drain_inputs(self) -> None:
         message = self._links.receive(wait=False)

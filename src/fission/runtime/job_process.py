@@ -20,7 +20,7 @@ from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob, PythonJob
 from fission.durable import LogFile
 from fission.errors import DefinitionError, ExecutableError, FissionError, NodeFault, SinkFileError, Stopped, error_text
-from fission.ports import NODE_FAULT, JobBundle, Lender, Links, Viewer
+from fission.ports import NODE_FAULT, JobBundle, Links, SharedReader, SharedWriter
 from fission.runtime import process_end, report
 from fission.runtime.exchange import Exchange
 from fission.runtime.executable_host import ExecutableHost
@@ -212,7 +212,7 @@ def _links(bundle: JobBundle) -> Links:
     return guarded
 
 
-def _shared_memory(job: BaseJob, bundle: JobBundle) -> tuple[Lender | None, Viewer | None]:
+def _shared_memory(job: BaseJob, bundle: JobBundle) -> tuple[SharedWriter | None, SharedReader | None]:
     if not bundle.shared:
         return None, None
     lender, viewer = map(_load, bundle.shared)

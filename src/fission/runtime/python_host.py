@@ -16,9 +16,9 @@ from fission.ports import JobBundle
 from fission.protocol.align import Aligner, Batch
 from fission.runtime import report
 from fission.runtime.arguments import FINISHED_BIT, RESET_BIT, ArgumentsIn
+from fission.runtime.checkpointer import Checkpointer
 from fission.runtime.exchange import Exchange
 from fission.runtime.heads import HeadsIn
-from fission.runtime.keeper import Keeper
 from fission.runtime.results import ResultsOut
 from fission.runtime.sink_position import SinkSync, make_sink_sync, repetition_warning
 
@@ -37,7 +37,7 @@ class PythonHost:
     def __init__(self, job: PythonJob, exchange: Exchange, bundle: JobBundle) -> None:
         self._job = job
         self._exchange = exchange
-        self._outlets = exchange.outlets
+        self._outputs = exchange.outputs
         self._results_out = ResultsOut(job, exchange, bundle)
         self._arguments_in = ArgumentsIn(job, exchange, bundle)
         self._detours = job.HEAD or any(self._arguments_in.optional)
@@ -47,7 +47,7 @@ class PythonHost:
         self._finished_head = 1 << (8 * bundle.head_size - 1 - FINISHED_BIT)
         self._generation = bundle.generation if job._fission_is_source else 0
         self._begun = False
-        self._keeper: Keeper | None = None
+        self._keeper: Checkpointer | None = None
         self._sink: SinkSync | None = None
         self._restarted = bundle.incarnation > 1
         self._number = 0
@@ -71,7 +71,7 @@ class PythonHost:
         if self._sink is not None:
             self._sink.finish()
         self._exchange.finish(tell=self._over != report.ENDED)
-        self._exchange.inlets.done = self._number
+        self._exchange.inputs.done = self._number
         return self._over or report.FINISHED
 
     def turns(self) -> Iterator[bool]:
@@ -81,16 +81,16 @@ class PythonHost:
         job.__dict__["_fission_head_size"] = self._head_size
         job.__dict__["_fission_host"] = self
         # a sink's `setup` may ask where it begins; its producers know that
-        waits = self._restarted and not job.outputs and exchange.inlets.aligner is not None
+        waits = self._restarted and not job.outputs and exchange.inputs.aligner is not None
         if waits:
             exchange.start()
-            yield from self._opening(exchange.inlets.aligner)
+            yield from self._opening(exchange.inputs.aligner)
         job.setup()
         self._set_up = True
         self._sink = exchange.sink = make_sink_sync(job, lambda text: exchange.say("warning", {"text": text}))
         if not waits:
             exchange.start()
-        self._keeper = exchange.keeper
+        self._keeper = exchange.checkpointer
         while exchange.stored.settling:
             yield True
         if job._fission_is_source:
@@ -114,7 +114,7 @@ class PythonHost:
 
     def _opening(self, aligner: Aligner | None) -> Iterator[bool]:
         """Until all producers have said where their blocks begin."""
-        while aligner is not None and aligner.beginning is None and not (self._exchange.inlets.final or self._exchange.unwanted):
+        while aligner is not None and aligner.beginning is None and not (self._exchange.inputs.final or self._exchange.unwanted):
             yield True
         if aligner is not None and aligner.beginning is not None:
             self._job.__dict__["_fission_position"] = aligner.beginning
@@ -127,17 +127,17 @@ class PythonHost:
     # a source, or a job whose inputs are all ASYNC: nothing makes `run` wait
 
     def _source_turns(self) -> Iterator[bool]:
-        exchange, outlets = self._exchange, self._outlets
+        exchange, outputs = self._exchange, self._outputs
         results = self._results()
-        if len(outlets) == 1 and not self._job.HEAD and not self._job.inputs and self._keeper is None:
+        if len(outputs) == 1 and not self._job.HEAD and not self._job.inputs and self._keeper is None:
             yield from self._plain_source_turns(results)
             return
         yield from self._renumbering()
         for result in results:
             self._number += 1
-            if outlets:
+            if outputs:
                 self._send(result, self._results_out.heads(0) if self._job.HEAD else None)
-            exchange.inlets.done = self._number
+            exchange.inputs.done = self._number
             if self._over or self._job.finished or exchange.unwanted:
                 break
             if self._keeper is not None:
@@ -169,8 +169,8 @@ class PythonHost:
 
     def _plain_source_turns(self, results: Iterator[Any]) -> Iterator[bool]:
         """The commonest source, without any detour."""
-        job, outlet, exchange = self._job, self._outlets[0], self._exchange
-        encode, put = self._results_out.encoders[0], outlet.put
+        job, output, exchange = self._job, self._outputs[0], self._exchange
+        encode, put = self._results_out.encoders[0], output.put
         generation, number, turn = self._generation, self._number, self.turn
         try:
             for result in results:
@@ -191,13 +191,13 @@ class PythonHost:
                     except BaseException as why:
                         raise self._results_out.misfit(0, result, why, number) from why
                     put(payload)
-                if outlet.closed:
+                if output.closed:
                     break
                 if not number % turn:
                     yield False
         finally:
             # for the summary, also of a job that was stopped or has failed
-            exchange.inlets.done = self._number = number
+            exchange.inputs.done = self._number = number
 
     def _results(self) -> Iterator[Any]:
         job = self._job
@@ -214,7 +214,7 @@ class PythonHost:
                 self._reset_heads()
             return
         yield first
-        while not (job.inputs and self._exchange.inlets.final):
+        while not (job.inputs and self._exchange.inputs.final):
             arguments = self._source_arguments()
             self._reset_heads()
             yield job.run(*arguments)
@@ -231,21 +231,21 @@ class PythonHost:
     def _reset_heads(self) -> None:
         if self._job.HEAD:
             self._job.head = self._job.head_reduce() if self._job.inputs else Head(0, self._head_size)
-            self._job.out_heads = [None] * len(self._outlets)
+            self._job.out_heads = [None] * len(self._outputs)
 
     # a job that waits for its inputs
 
     def _connector_turns(self) -> Iterator[bool]:
-        exchange, inlets = self._exchange, self._exchange.inlets
-        aligner = inlets.aligner
+        exchange, inputs = self._exchange, self._exchange.inputs
+        aligner = inputs.aligner
         assert aligner is not None  # it has a non-ASYNC input
-        keeper, job = self._keeper, self._job
+        checkpointer, job = self._keeper, self._job
         exhausted = False
         while not self._over and not job.finished:
-            if keeper is not None and keeper.settling:
+            if checkpointer is not None and checkpointer.settling:
                 yield True
                 continue
-            batch = inlets.take()
+            batch = inputs.take()
             if batch is not None:
                 self._compute(batch)
                 if self._sink is not None:
@@ -265,16 +265,16 @@ class PythonHost:
                 self._begin(aligner, beginning)
                 if exhausted:
                     exhausted = False
-                    inlets.exhaust(exhausted=False)
+                    inputs.exhaust(exhausted=False)
                 continue
-            if inlets.final or (exchange.unwanted and not exhausted):
+            if inputs.final or (exchange.unwanted and not exhausted):
                 break
             if exchange.pressed:
                 self._pressed()
             if aligner.exhausted and not exhausted:
                 # its consumers must not wait for inputs of which it uses nothing any more: what they hold may keep those from ending
                 exhausted = True
-                inlets.exhaust(exhausted=True)
+                inputs.exhaust(exhausted=True)
                 exchange.end_outputs(more=aligner.changing)
                 self._pressed()
             yield True
@@ -328,13 +328,13 @@ class PythonHost:
             self._keeper.check()
         if batch.numbers[0] != self._number + 1:
             self._expect(batch.numbers[0])
-            for outlet in self._outlets:
-                outlet.seek(batch.numbers[0])
+            for output in self._outputs:
+                output.seek(batch.numbers[0])
         if self._detours or batch.heads is not None or isinstance(batch.numbers, list):
             return self._compute_fully(batch)
         decoded = self._arguments_in.columns(batch.columns)
-        job, run, inlets, keeper, sink = self._job, self._job.run, self._exchange.inlets, self._keeper, self._sink
-        if not self._outlets:
+        job, run, inputs, checkpointer, sink = self._job, self._job.run, self._exchange.inputs, self._keeper, self._sink
+        if not self._outputs:
             number = self._number
             for arguments in zip(*decoded, strict=True):
                 run(*arguments)
@@ -343,11 +343,11 @@ class PythonHost:
                     break
                 if sink is not None:
                     sink.record(self._generation, number)
-                inlets.done = self._number = number
-                if keeper is not None:
-                    keeper.after(number)
+                inputs.done = self._number = number
+                if checkpointer is not None:
+                    checkpointer.after(number)
             self._number = number
-        elif len(self._outlets) == 1:
+        elif len(self._outputs) == 1:
             return self._compute_one_output(run, decoded)
         else:
             for arguments in zip(*decoded, strict=True):
@@ -355,16 +355,16 @@ class PythonHost:
                 self._number += 1
                 if self._over or job.finished:
                     return None
-                inlets.done = self._number
-                if keeper is not None:
-                    keeper.after(self._number)
+                inputs.done = self._number
+                if checkpointer is not None:
+                    checkpointer.after(self._number)
         return None
 
     def _leave_out(self, number: int) -> None:
         """All compute blocks before this one are done with: those that were left out must not wait for the next one to be released."""
         self._expect(number)
-        for outlet in self._outlets:
-            outlet.seek(number)
+        for output in self._outputs:
+            output.seek(number)
         self._exchange.advance(number - 1)
 
     def _expect(self, number: int) -> None:
@@ -376,8 +376,8 @@ class PythonHost:
 
     def _compute_one_output(self, run: Callable[..., Any], decoded: list[Any]) -> None:
         """The commonest case, without any detour: this loop is FISSION's speed."""
-        job, inlets, encode, put = self._job, self._exchange.inlets, self._results_out.encoders[0], self._outlets[0].put
-        keeper, number = self._keeper, self._number
+        job, inputs, encode, put = self._job, self._exchange.inputs, self._results_out.encoders[0], self._outputs[0].put
+        checkpointer, number = self._keeper, self._number
         for arguments in zip(*decoded, strict=True):
             result = run(*arguments)
             number += 1
@@ -393,9 +393,9 @@ class PythonHost:
                 except BaseException as why:
                     raise self._results_out.misfit(0, result, why, number) from why
                 put(payload)
-            inlets.done = self._number = number
-            if keeper is not None:
-                keeper.after(number)
+            inputs.done = self._number = number
+            if checkpointer is not None:
+                checkpointer.after(number)
         self._number = number
 
     def _compute_fully(self, batch: Batch) -> None:
@@ -411,19 +411,19 @@ class PythonHost:
             for index, one in enumerate(arguments_in.optional):
                 if one is not None:
                     arguments[index], heads[index] = arguments_in.optional_value(index)
-            for outlet in self._outlets:
-                outlet.seek(number)
+            for output in self._outputs:
+                output.seek(number)
             self._expect(number)
             reduced = self._set_heads(heads)
             result = job.run(*arguments)
-            if self._outlets:
+            if self._outputs:
                 self._send(result, self._results_out.heads(reduced))
             self._number = number
             if self._over or job.finished:
                 return
             if self._sink is not None:
                 self._sink.record(self._generation, number)
-            self._exchange.inlets.done = number
+            self._exchange.inputs.done = number
             if self._keeper is not None:
                 self._keeper.after(number)
 
@@ -437,7 +437,7 @@ class PythonHost:
             return reduced
         job.in_heads = self._heads_in.shown(heads)
         job.head = job.head_reduce()
-        job.out_heads = [None] * len(self._outlets)
+        job.out_heads = [None] * len(self._outputs)
         return reduced & self._reset_head
 
     # what `run` gave -> outputs
@@ -451,11 +451,11 @@ class PythonHost:
         flags = self._finished_head if self._job.finished else 0
         if self._number == 1 and self._job._fission_is_source:
             flags |= self._reset_head
-        if len(self._outlets) == 1:
-            self._outlets[0].put(payloads[0], (heads[0] if heads else 0) | flags)
+        if len(self._outputs) == 1:
+            self._outputs[0].put(payloads[0], (heads[0] if heads else 0) | flags)
             return
         # all before it waits for room on any: a join may hold what would make room until it has this block's other outputs
-        for index, outlet in enumerate(self._outlets):
-            outlet.put(payloads[index], (heads[index] if heads else 0) | flags, wait=False)
-        for outlet in self._outlets:
-            outlet.wait_for_room()
+        for index, output in enumerate(self._outputs):
+            output.put(payloads[index], (heads[index] if heads else 0) | flags, wait=False)
+        for output in self._outputs:
+            output.wait_for_room()

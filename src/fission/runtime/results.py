@@ -28,7 +28,7 @@ class ResultsOut:
 
     def __init__(self, job: PythonJob, exchange: Exchange, bundle: JobBundle) -> None:
         self._job = job
-        self._inlets = exchange.inlets
+        self._inputs = exchange.inputs
         self._head_size = bundle.head_size
         self._heads_out = HeadsOut(job, bundle.head_size)
         lend = exchange.lend if exchange.lender is not None else None
@@ -61,7 +61,7 @@ class ResultsOut:
 
     def misfit(self, index: int, value: Any, why: BaseException, number: int | None = None) -> ValueFitError:
         """What to raise when a value does not fit an output; ``number`` is its compute block, by default the one that is worked on."""
-        number = self._inlets.done + 1 if number is None else number
+        number = self._inputs.done + 1 if number is None else number
         return ValueFitError(
             f"{self._job._fission_name}, output {index + 1}: a value of type {type(value).__name__} does not fit "
             f"{self._job.outputs[index]}: "

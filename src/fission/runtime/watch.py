@@ -17,7 +17,7 @@ from fission.protocol import frames, tapped
 from fission.protocol.frames import Buffer, Data, Release
 from fission.runtime.control import NEVER
 from fission.runtime.exchange import Exchange
-from fission.runtime.outlet import Outlet
+from fission.runtime.output import Output
 
 log = logging.getLogger("fission.runtime")
 
@@ -44,20 +44,20 @@ class _Watched:
         return getattr(self.links, name)
 
 
-def _watch(outlet: Outlet, saw: Callable[[Any], None]) -> None:
-    with outlet._lock:
-        links: Any = outlet._links
+def _watch(output: Output, saw: Callable[[Any], None]) -> None:
+    with output._lock:
+        links: Any = output._links
         before = links.watchers if isinstance(links, _Watched) else ()
         bare = links.links if isinstance(links, _Watched) else links
-        outlet._links = _Watched(bare, (*before, saw))
+        output._links = _Watched(bare, (*before, saw))
 
 
-def _unwatch(outlet: Outlet, saw: Callable[[Any], None]) -> None:
-    with outlet._lock:
-        links: Any = outlet._links
+def _unwatch(output: Output, saw: Callable[[Any], None]) -> None:
+    with output._lock:
+        links: Any = output._links
         if isinstance(links, _Watched):
             left = tuple(one for one in links.watchers if one != saw)
-            outlet._links = _Watched(links.links, left) if left else links.links
+            output._links = _Watched(links.links, left) if left else links.links
 
 
 class Tap:
@@ -119,9 +119,9 @@ class Tap:
         self._not_before = began + took / self._share
         return copy
 
-    def take(self, outlet: Outlet) -> list[tuple[float, list[Buffer]]]:
+    def take(self, output: Output) -> list[tuple[float, list[Buffer]]]:
         """What was copied since."""
-        with outlet._lock:
+        with output._lock:
             found, self._gathered, self._size = self._gathered, [], 0
         return found
 
@@ -134,8 +134,8 @@ class Tap:
 class Meter:
     """How long blocks of one output are under way: one at a time, from its sending to its release."""
 
-    def __init__(self, outlet: Outlet) -> None:
-        self.outlet = outlet
+    def __init__(self, output: Output) -> None:
+        self.output = output
         self._waits: tuple[int, int, float] | None = None
         self.seconds = 0.0
         self.blocks = 0
@@ -153,9 +153,9 @@ class Meter:
         if waits is None:
             return
         generation, number, since = waits
-        if self.outlet.last[0] != generation:
+        if self.output.last[0] != generation:
             self._waits = None  # numbering began again
-        elif self.outlet.released >= number:
+        elif self.output.released >= number:
             self.seconds += perf_counter() - since
             self.blocks += 1
             self._waits = None
@@ -170,7 +170,7 @@ class WatchedExchange(Exchange):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        self._taps: dict[int, tuple[Outlet, Tap]] = {}
+        self._taps: dict[int, tuple[Output, Tap]] = {}
         self._meters: dict[int, Meter] = {}
         self._measured_until = 0.0
         self._process: Any = None
@@ -184,10 +184,10 @@ class WatchedExchange(Exchange):
     def tick(self, now: float) -> float:
         """As that of an exchange; besides, send what taps have gathered."""
         due = super().tick(now)
-        for outlet, tap in list(self._taps.values()):
-            batch = tap.take(outlet)
+        for output, tap in list(self._taps.values()):
+            batch = tap.take(output)
             if batch:
-                self.say("tapped", {"tap": tap.number, "pipe": outlet.pipe}, tapped.encode(batch))
+                self.say("tapped", {"tap": tap.number, "pipe": output.pipe}, tapped.encode(batch))
         if self._meters:
             if now >= self._measured_until:
                 self._stop_meters()
@@ -214,8 +214,8 @@ class WatchedExchange(Exchange):
         if self._taps:
             self.control.stop()
             self.tick(NEVER)
-            for outlet, tap in self._taps.values():
-                self.say("tapped", {"tap": tap.number, "pipe": outlet.pipe, "last": True})
+            for output, tap in self._taps.values():
+                self.say("tapped", {"tap": tap.number, "pipe": output.pipe, "last": True})
         super().close(linger)
 
     # taps
@@ -223,12 +223,12 @@ class WatchedExchange(Exchange):
     def _on_tap(self, body: dict[str, Any]) -> None:
         number = int(body["tap"])
         self._untap(number)
-        outlet = self._by_pipe[int(body["pipe"])]
+        output = self._by_pipe[int(body["pipe"])]
         share = max(1e-3, min(1.0, float(body["share"])))
         tap = Tap(number, int(body["credit"]), payload=bool(body["payload"]), share=share, arm=self.control.arm)
-        self._taps[number] = (outlet, tap)
-        _watch(outlet, tap.saw)
-        log.info("pipe %s is looked at (tap %s)", outlet.pipe, number)
+        self._taps[number] = (output, tap)
+        _watch(output, tap.saw)
+        log.info("pipe %s is looked at (tap %s)", output.pipe, number)
 
     def _on_more(self, body: dict[str, Any]) -> None:
         found = self._taps.get(int(body["tap"]))
@@ -247,9 +247,9 @@ class WatchedExchange(Exchange):
         now = perf_counter()
         self._measured_until = now + MEASURED_S
         if not self._meters:
-            for outlet in self.outlets:
-                self._meters[outlet.pipe] = Meter(outlet)
-                _watch(outlet, self._meters[outlet.pipe].saw)
+            for output in self.outputs:
+                self._meters[output.pipe] = Meter(output)
+                _watch(output, self._meters[output.pipe].saw)
         cpu_s, memory = self._usage()
         self.say(
             "measured",
@@ -257,11 +257,11 @@ class WatchedExchange(Exchange):
                 "key": body["key"],
                 "at": now,
                 # a source's loop does not say while it runs how far it is
-                "blocks": max([self.inlets.done, *(outlet.sent for outlet in self.outlets if self._is_source)]),
+                "blocks": max([self.inputs.done, *(output.sent for output in self.outputs if self._is_source)]),
                 "inputs": {str(pipe): {"done": done} for pipe, done in self._inputs_done().items()},
-                "outputs": {str(outlet.pipe): self._output(outlet) for outlet in self.outlets},
+                "outputs": {str(output.pipe): self._output(output) for output in self.outputs},
                 "starved_s": self.starved_s + _going_on(self.starved_since, now),
-                "blocked_s": sum(outlet.blocked_s + _going_on(outlet.blocked_since, now) for outlet in self.outlets),
+                "blocked_s": sum(output.blocked_s + _going_on(output.blocked_since, now) for output in self.outputs),
                 "cpu_s": cpu_s,
                 "memory": memory,
             },
@@ -269,14 +269,14 @@ class WatchedExchange(Exchange):
 
     def _inputs_done(self) -> dict[int, int]:
         """Of each input, the blocks that are worked off. What has arrived would tell less: it comes in hundreds, and waits."""
-        done = {pipe: one.received for pipe, one in self.inlets.optional.items()}
-        if self.inlets.aligner is not None:
-            done |= self.inlets.aligner.worked_off(self.inlets.done, whole=False)
+        done = {pipe: one.received for pipe, one in self.inputs.optional.items()}
+        if self.inputs.aligner is not None:
+            done |= self.inputs.aligner.worked_off(self.inputs.done, whole=False)
         return done
 
-    def _output(self, outlet: Outlet) -> dict[str, Any]:
-        meter = self._meters[outlet.pipe]
-        return {"sent": outlet.sent, "queue": outlet.queue, "dropped": outlet.dropped, "way_s": meter.seconds, "way_blocks": meter.blocks}
+    def _output(self, output: Output) -> dict[str, Any]:
+        meter = self._meters[output.pipe]
+        return {"sent": output.sent, "queue": output.queue, "dropped": output.dropped, "way_s": meter.seconds, "way_blocks": meter.blocks}
 
     def _usage(self) -> tuple[float, int]:
         """Seconds of processor time and bytes of memory of this process and those that it has started."""
@@ -295,7 +295,7 @@ class WatchedExchange(Exchange):
 
     def _stop_meters(self) -> None:
         for meter in self._meters.values():
-            _unwatch(meter.outlet, meter.saw)
+            _unwatch(meter.output, meter.saw)
         self._meters = {}
 
 

@@ -1,6 +1,6 @@
 """The service of one node: keeps a Dask worker connected to the client, owns the zygote and the jobs, pulses, reports ends.
 
-It runs no user code, and what happens to its connections does not touch its jobs: `fission.protocol.residence` decides what does.
+It runs no user code, and what happens to its connections does not touch its jobs: `fission.protocol.node_lease` decides what does.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from fission.adapters.local_engine import LocalEngine
 from fission.adapters.machine import Means
 from fission.adapters.run_folder import make_run_folder
 from fission.adapters.shared_memory import run_prefix, sweep
-from fission.adapters.zmq_desk import ZmqVoice
+from fission.adapters.zmq_jobs import ZmqJobSender
 from fission.core.addresses import host_port
 from fission.errors import EngineError, UserError
 from fission.ports import NODE_FAULT, JobExited, JobOutput, NodeGone, NodeName, Place
 from fission.protocol.link_quality import NodeLink, to_wire
+from fission.protocol.node_lease import NodeLease, State, Stop
 from fission.protocol.replay import echo_context, pulse_context
-from fission.protocol.residence import Residence, State, Stop
+from fission.service.archive_store import ArchiveStore, take_snapshot
 from fission.service.link_meter import LinkMeter
 from fission.service.pulses import Pulses
-from fission.service.stock import Stock, take_snapshot
 from fission.service.versions import difference
 from fission.service.visits import Visits
 from fission.service.way import Way, find_way, is_own
@@ -93,8 +93,8 @@ class NodeService:
         self._service = secrets.token_hex(8)
         self._run_folder = make_run_folder()
         self._shared_prefix = run_prefix()
-        self._residence = Residence()
-        self._stock: Stock | None = None
+        self._residence = NodeLease()
+        self._stock: ArchiveStore | None = None
         self._prepared: set[int] = set()
         self._ends: dict[tuple[int, int], asyncio.Future[None]] = {}
         self._engine = LocalEngine(
@@ -108,7 +108,7 @@ class NodeService:
         self._datagrams = Datagrams(self._on_echo, sealing, bytes.fromhex(self._service), self._echo_context)
         mesh = batman.Batman(log) if batman.available() else None
         self._links = LinkMeter(bytes.fromhex(self._service), sealing, self._say_links, mesh)
-        self._voice: ZmqVoice | None = None
+        self._voice: ZmqJobSender | None = None
         self._means = Means(options.root or home("the node's folder", "name one with --root"))
         self._visits = Visits(options.name, options.max_jobs, options.root, options.versions, self._residence)
         self._pulses = Pulses()
@@ -230,7 +230,7 @@ class NodeService:
         who = {"name": self._options.name, "ip": self._own_ip, "service": self._service}
         if error := difference(self._options.versions, order["versions"]):
             return {**who, "error": error}
-        stock = Stock(self._options.root or Path(order["root"] or home("the node's folder", "name one with --root") / "fission"))
+        stock = ArchiveStore(self._options.root or Path(order["root"] or home("the node's folder", "name one with --root") / "fission"))
         try:
             await asyncio.to_thread(stock.prepare)
         except UserError as why:
@@ -257,7 +257,7 @@ class NodeService:
         self._following = bool(order["follow"])
         if self._voice is None or self._voice.address != order["ear"]:
             self._close_voice()
-            self._voice = ZmqVoice(order["ear"], self._guard)
+            self._voice = ZmqJobSender(order["ear"], self._guard)
         self._links.serve(self._residence.run, self._life)
         self._enlisted.set()
         return {
@@ -283,7 +283,7 @@ class NodeService:
         """Where the jobs of the present stay have their sockets: no name is used a second time, whatever a killed job has left."""
         return os.path.join(self._run_folder, str(self._residence.stay))
 
-    def _store(self) -> Stock:
+    def _store(self) -> ArchiveStore:
         if self._stock is None:
             raise UserError("the node was not enlisted")
         return self._stock

@@ -15,8 +15,8 @@ from typing import Any
 from fission.adapters.keys import home
 from fission.adapters.machine import Means
 from fission.errors import UserError
-from fission.protocol.residence import Residence, State
-from fission.service.stock import Stock
+from fission.protocol.node_lease import NodeLease, State
+from fission.service.archive_store import ArchiveStore
 from fission.service.versions import difference
 
 Answer = Callable[[Mapping[str, Any], bytes], Awaitable[dict[str, Any]]]
@@ -25,7 +25,7 @@ Answer = Callable[[Mapping[str, Any], bytes], Awaitable[dict[str, Any]]]
 class Visits:
     """Answers the orders of `answers`."""
 
-    def __init__(self, name: str, max_jobs: int, root: Path | None, versions: Mapping[str, str], residence: Residence) -> None:
+    def __init__(self, name: str, max_jobs: int, root: Path | None, versions: Mapping[str, str], residence: NodeLease) -> None:
         """Args: name, max_jobs, root, versions: of `NodeOptions`. residence: whom the node serves."""
         self._name, self._max_jobs, self._root, self._versions = name, max_jobs, root, versions
         self._residence = residence
@@ -54,7 +54,7 @@ class Visits:
 
     async def _keep(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
         """Take a piece of an archive."""
-        stock = Stock(self._folder(order))
+        stock = ArchiveStore(self._folder(order))
         if not order["start"]:
             await asyncio.to_thread(stock.prepare)
         return {"have": await asyncio.to_thread(stock.add, order["digest"], order["start"], order["size"], blob)}
@@ -65,4 +65,4 @@ class Visits:
         serving = self._residence.state is State.SERVING
         if serving and self._residence.network == network:
             raise UserError(f"it runs jobs of {network}; stop the network first")
-        return {"bytes": await asyncio.to_thread(Stock(self._folder(order)).remove, network, archives=not serving)}
+        return {"bytes": await asyncio.to_thread(ArchiveStore(self._folder(order)).remove, network, archives=not serving)}

@@ -47,7 +47,7 @@ class SteppingHost(PythonHost):
 
     def _may_go(self) -> bool:
         with self._lock:
-            optional = self._exchange.inlets.optional
+            optional = self._exchange.inputs.optional
             return self._called < self._allowed and all(optional[pipe].receiver.high >= upto for pipe, upto in self._wanted.items())
 
     def _results(self) -> Iterator[Any]:

@@ -85,7 +85,7 @@ class _Host(PythonHost):
         for result in results:
             self._number += 1
             self._send(result, None)
-            self._exchange.inlets.done = self._number
+            self._exchange.inputs.done = self._number
             if self._over or self._job.finished or self._exchange.unwanted:
                 return
             yield False
@@ -192,12 +192,12 @@ class _Life:
             self.phase = "released"
         if self.phase == "released":
             exchange.flush()
-            if all(outlet.all_released for outlet in exchange.outlets):
-                for outlet in exchange.outlets:
-                    outlet.finalize()
-                exchange.inlets.close()
+            if all(output.all_released for output in exchange.outputs):
+                for output in exchange.outputs:
+                    output.finalize()
+                exchange.inputs.close()
                 self.phase = "closed"
-        if self.phase == "closed" and all(outlet.all_closed for outlet in exchange.outlets):
+        if self.phase == "closed" and all(output.all_closed for output in exchange.outputs):
             self.phase = "over"
         return self.phase != before
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from distributed.security import Security
 
+from fission.adapters.cluster.archive_sender import ArchiveSender
 from fission.adapters.cluster.ending import end_all
 from fission.adapters.cluster.enlisting import Enlister
 from fission.adapters.cluster.members import Identity, Member, Session, WhoIsWho
@@ -25,14 +26,13 @@ from fission.adapters.cluster.node_messages import NodeMessages
 from fission.adapters.cluster.peer_lists import PeerLists
 from fission.adapters.cluster.register import Register
 from fission.adapters.cluster.scheduler import DaskScheduler
-from fission.adapters.cluster.stocker import Stocker
 from fission.errors import EngineError, InternalError
 from fission.ports import (
     NODE_FAULT,
     Archive,
-    Baggage,
     EngineEvent,
     EngineNotice,
+    JobArchives,
     JobBundle,
     JobExited,
     JobId,
@@ -65,7 +65,7 @@ class DaskEngine:
         self,
         session: Session,
         who: WhoIsWho,
-        baggage: Callable[[JobId], Baggage],
+        baggage: Callable[[JobId], JobArchives],
         *,
         ip: str,
         port: int,
@@ -94,7 +94,7 @@ class DaskEngine:
         self._pre_copy = pre_copy
         self._session, self._baggage = session, baggage
         self._dask = DaskScheduler(ip, port, cluster, tls, self._on_dask_warning)
-        self._stocker = Stocker(self._dask)
+        self._stocker = ArchiveSender(self._dask)
         self._peer_lists = PeerLists(self._dask, session.run)
         self._life = secrets.token_hex(8)
         heard = pulse_context(session.run, self._life)

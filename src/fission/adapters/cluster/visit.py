@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from distributed.security import Security
 
+from fission.adapters.cluster.archive_sender import PIECE_BYTES
 from fission.adapters.cluster.arrivals import Arrivals, ArrivalState
 from fission.adapters.cluster.ending import end_all
 from fission.adapters.cluster.members import Identity, WhoIsWho
 from fission.adapters.cluster.scheduler import DaskScheduler
-from fission.adapters.cluster.stocker import PIECE_BYTES
 from fission.core.addresses import split_host_port
 from fission.errors import EngineError
 from fission.ports import Archive, NodeName

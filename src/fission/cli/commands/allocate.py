@@ -31,7 +31,7 @@ def command(session: Session, as_json: bool) -> int:
     The nodes are asked how busy they are now. Of a running network, its client is asked, and the jobs' present nodes are shown, too. The
     exit code is 3 if a job would have no place. How it would go without a node is answered by: check --survive
     """
-    from fission.client.allocation import allocate
+    from fission.client.run.allocation import allocate
 
     loaded = load_network(session)
     found = allocate(loaded)

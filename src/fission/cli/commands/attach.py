@@ -17,7 +17,7 @@ def command(session: Session) -> int:
     Shows the latest messages of its client, and from then on everything, with what all jobs write. Ctrl-C ends this view, not the network.
     """
     from fission.cli.console import Console
-    from fission.client.attach import attach
+    from fission.client.attach.attach import attach
 
     interrupts.loaded()
     console = Console()

@@ -19,7 +19,7 @@ def command(session: Session, as_json: bool) -> int:
     From a running network by its client; else the nodes are asked for them. Beside NODE.log stands a link to it by the node's address,
     fission-192-168-4-2.log, as MARVELO named it.
     """
-    from fission.client.collect import collect
+    from fission.client.attach.collect import collect
 
     loaded = load_network(session)
     found = collect(loaded, lambda text: click.echo(text, err=True))

@@ -31,7 +31,7 @@ def command(session: Session, jobs: tuple[str, ...], nodes: tuple[str, ...]) -> 
     A job that moves to another node is followed there; with --node, only what it writes while it is on that node is shown.
     """
     from fission.cli.console import Console
-    from fission.client.attach import attach
+    from fission.client.attach.attach import attach
 
     interrupts.loaded()
     folder = folder_of(session)

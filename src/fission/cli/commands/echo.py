@@ -29,7 +29,7 @@ def command(session: Session, pipe: str, count: int | None, as_json: bool) -> No
 
     The network does not wait for this command: blocks that it cannot take in time go by unseen, and it says how many at the end.
     """
-    from fission.client.watching import Watch
+    from fission.client.attach.follow import Watch
 
     network = load_network(session, simulation=True).network
     polite()

@@ -72,7 +72,7 @@ def command(session: Session, pipe: str, duration: float | None, as_json: bool) 
     The jitter is the standard deviation of the times between blocks. Blocks that travel together, as those of a busy pipe do, go by at
     the same moment.
     """
-    from fission.client.watching import Watch
+    from fission.client.attach.follow import Watch
 
     network = load_network(session, simulation=True).network
     polite()

@@ -100,14 +100,14 @@ def up(**options: Any) -> int:
 
     A line says when jobs can be run. Pipelines that were accepted before go on.
     """
-    from fission.pipelines.together import Together
+    from fission.pipelines.daemon_group import DaemonGroup
 
     interrupts.loaded()
     _here()
     _refuse_faults(options)
     _warn_of_secrets(options["store_args"])
     number = _broker(options).number_of_workers  # what is wrong with the workers or the store is told once, here
-    together = Together(
+    together = DaemonGroup(
         router=lambda: _router(options),
         broker=lambda: _broker(options),
         pipeliner=lambda: _pipeliner(options),

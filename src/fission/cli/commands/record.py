@@ -38,7 +38,7 @@ def command(
     Until the pipes end, or Ctrl-C: what is in FILE then is whole. The network does not wait for the disk: what cannot be written in time
     goes by unseen, and is counted. Play it to a job with `replay`; read it in Python with fission.recording.read_recording.
     """
-    from fission.client.watching import Watch
+    from fission.client.attach.follow import Watch
     from fission.testing.recordings import Recorder
 
     network = load_network(session, simulation=True).network

@@ -18,6 +18,6 @@ def command(session: Session, as_json: bool) -> int:
     The next run sends again what it needs. A node that serves another network keeps the code, and loses this network's folders. The exit
     code is 1 if nothing was removed from some node.
     """
-    from fission.client.visiting import remove_data
+    from fission.client.attach.visiting import remove_data
 
     return tell(remove_data(load_network(session)), "removed", as_json)

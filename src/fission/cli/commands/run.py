@@ -32,7 +32,7 @@ def command(session: Session, duration: float | None, resume: bool, detach: bool
     gc.disable()  # what is loaded stays: looking through it again and again takes a tenth of the time
     try:
         from fission.cli.console import Console
-        from fission.client.run import run
+        from fission.client.run.on_nodes import run
         from fission.project import config  # noqa: F401 - load_network needs it
     finally:
         gc.freeze()
@@ -60,9 +60,9 @@ def command(session: Session, duration: float | None, resume: bool, detach: bool
 
 
 def _detach(session: Session, duration: float | None, resume: bool, as_json: bool) -> int:
-    from fission.client.attach import start_in_background
-    from fission.client.endings import OUTPUT_FILE
-    from fission.client.run_folders import LOCAL
+    from fission.client.attach.attach import start_in_background
+    from fission.client.run.endings import OUTPUT_FILE
+    from fission.client.run.run_folders import LOCAL
 
     words = [sys.executable, str(session.root / "manage.py"), session.network, "run"]
     words += ["--for", str(duration)] if duration is not None else []

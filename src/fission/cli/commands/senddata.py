@@ -18,6 +18,6 @@ def command(session: Session, as_json: bool) -> int:
     A run sends what is missing by itself, and with PRE_COPY = True everything to every node at its start, so this only makes the next start
     shorter. What a node has already is not sent again. The exit code is 1 if a node did not get it.
     """
-    from fission.client.visiting import send_data
+    from fission.client.attach.visiting import send_data
 
     return tell(send_data(load_network(session)), "has everything", as_json)

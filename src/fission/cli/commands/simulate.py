@@ -65,7 +65,7 @@ def simulate_loaded(loaded: Any, *, as_json: bool = False, **options: Any) -> in
     Args:
         loaded: a `LoadedNetwork`.
         as_json: the summary goes to standard output as JSON, all else to standard error.
-        options: of `fission.client.simulate`.
+        options: of `fission.client.run.simulate`.
     """
     from fission.cli.console import Console
     from fission.client import simulate

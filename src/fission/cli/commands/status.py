@@ -36,9 +36,9 @@ def command(session: Session, as_json: bool) -> None:
 
     Of a network that does not run, it says how the last run ended and how to continue it, with exit code 2.
     """
-    from fission.client.attach import status
-    from fission.client.endings import NotRunningError, to_json
-    from fission.client.watching import rates
+    from fission.client.attach.attach import status
+    from fission.client.attach.follow import rates
+    from fission.client.run.endings import NotRunningError, to_json
 
     interrupts.loaded()
     folder = folder_of(session)

@@ -13,7 +13,7 @@ from fission.cli.table import Session, example
 @click.pass_obj
 def command(session: Session) -> None:
     """Stop a network that runs in the background or in another terminal, as Ctrl-C there would, and wait for its end."""
-    from fission.client.attach import stop
+    from fission.client.attach.attach import stop
 
     interrupts.loaded()
     stop(folder_of(session))

@@ -30,7 +30,7 @@ def command(session: Session, once: bool, as_json: bool, interval: float) -> Non
     for room). A narrow terminal shows the largest of them, MOSTLY. A job that makes no progress is named below the table.
     """
     from fission.cli import interrupts
-    from fission.client.watching import measure, rates
+    from fission.client.attach.follow import measure, rates
 
     interrupts.loaded()
     polite()
@@ -56,7 +56,7 @@ def _live(folder: Any, before: dict[str, Any], interval: float) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from fission.client.watching import measure, rates
+    from fission.client.attach.follow import measure, rates
     from fission.errors import UserError
 
     with Live(console=Console(), auto_refresh=False, screen=False) as live:

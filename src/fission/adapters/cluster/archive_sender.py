@@ -1,0 +1,111 @@
+"""Brings code and dependencies to the nodes: once for each content and connection, in pieces."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fission.adapters.cluster.ending import end_all
+from fission.adapters.cluster.members import Member
+from fission.adapters.cluster.scheduler import DaskScheduler
+from fission.errors import EngineError
+from fission.ports import Archive
+
+#: Largest piece in which an archive travels, in bytes; arbitrary, far below what Dask warns of.
+PIECE_BYTES = 4 << 20
+
+log = logging.getLogger("fission.cluster")
+
+
+class ArchiveSender:
+    """Sends archives to nodes that do not have them."""
+
+    def __init__(self, dask: DaskScheduler) -> None:
+        """Args: dask: reaches the nodes."""
+        self._dask = dask
+        self._sending: set[asyncio.Future[str]] = set()
+        self._bringing: dict[tuple[str, int, int, str], asyncio.Future[None]] = {}
+
+    async def close(self) -> None:
+        """Send nothing more."""
+        await end_all([*self._sending, *self._bringing.values()])
+
+    async def bring(self, member: Member, archive: Archive) -> None:
+        """Send an archive in advance: what fails is logged, and tried again when a job needs it."""
+        try:
+            error = await self.install(member, archive)
+        except EngineError as why:
+            error = str(why)
+        if error:
+            log.warning("node %s got nothing in advance: %s", member.name, error)
+
+    async def install(self, member: Member, archive: Archive) -> str:
+        """Return when a node has an archive, whoever has it sent: why it cannot take it, or "".
+
+        Raises:
+            EngineError: there is no connection, or it broke on the way.
+        """
+        known = member.have.get(archive.digest)
+        if known is None:
+            known = member.have[archive.digest] = asyncio.ensure_future(self._send(member, archive))
+            self._sending.add(known)
+            known.add_done_callback(self._sending.discard)
+            known.add_done_callback(lambda sent: _forget_unless_there(member, archive.digest, sent))
+        return await asyncio.shield(known)
+
+    def bring_snapshot(self, member: Member, order: Mapping[str, Any], pieces: Iterator[bytes]) -> None:
+        """Send a snapshot to the life that has asked for it; what fails is logged, and the life asks again. Twice at once is once.
+
+        Args:
+            order: names run, job, incarnation and file.
+        """
+        key = (member.life, order["job"], order["incarnation"], order["name"])
+        if key not in self._bringing:
+            self._bringing[key] = asyncio.ensure_future(self._bring_snapshot(member, {"do": "snapshot", **order}, pieces))
+            self._bringing[key].add_done_callback(lambda done: self._bringing.pop(key, None))
+
+    async def _bring_snapshot(self, member: Member, order: Mapping[str, Any], pieces: Iterator[bytes]) -> None:
+        start, state, piece = 0, "more", b""
+        while state == "more":
+            try:
+                piece, state = await asyncio.to_thread(_next, pieces)
+            except Exception as why:  # a damaged file, or one that cannot be read: that is the job's end, and not ours
+                piece, state = str(why).encode("utf-8", "backslashreplace"), "lost"
+            try:
+                answer = await self._dask.ask(member.worker, {**order, "start": start, "state": state}, piece, wait=None)
+            except EngineError as why:
+                answer = {"error": str(why)}
+            if "error" in answer:
+                log.warning("node %s did not take a snapshot of job %s: %s", member.name, order["job"], answer["error"])
+                return
+            start += len(piece)
+
+    async def _send(self, member: Member, archive: Archive) -> str:
+        for start in range(0, len(archive.content), PIECE_BYTES):
+            order = {"do": "install", "digest": archive.digest, "start": start, "size": len(archive.content)}
+            answer = await self._dask.ask(member.worker, order, archive.content[start : start + PIECE_BYTES], wait=None)
+            if "error" in answer:
+                return str(answer["error"])
+            if answer.get("have"):
+                break
+        return ""
+
+
+def _next(pieces: Iterator[bytes]) -> tuple[bytes, str]:
+    """The next `PIECE_BYTES` or so, and whether there is more."""
+    found, size = [], 0
+    for piece in pieces:
+        found.append(piece)
+        size += len(piece)
+        if size >= PIECE_BYTES:
+            return b"".join(found), "more"
+    return b"".join(found), "whole"
+
+
+def _forget_unless_there(member: Member, digest: str, sent: asyncio.Future[str]) -> None:
+    """The next job that needs what did not arrive has it sent again."""
+    arrived = not sent.cancelled() and sent.exception() is None and not sent.result()
+    if not arrived and member.have.get(digest) is sent:
+        del member.have[digest]

@@ -1,0 +1,178 @@
+"""Another terminal's side of a running network: attach, debug, stop, status, collect; and the start of one in the background."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fission import durable
+from fission.client.run.endings import OUTPUT_FILE, pid_of
+from fission.client.serve.broadcast import retell
+from fission.client.serve.control_server import RUNNING_FILE, Viewer, looked_at
+from fission.errors import EXIT_FAILED, EXIT_OK, EngineError, UnknownNameError, UserError
+from fission.ports import Observer
+
+#: Seconds that a client has to end after it was told to stop: what it gives its jobs, and the cleaning up. Arbitrary.
+STOP_S = 15.0
+#: Seconds that a client in the background has until it can be asked. Arbitrary: loading a project may take its time on a board.
+START_S = 60.0
+#: Seconds between two looks for it; arbitrary.
+LOOK_S = 0.05
+
+
+def attach(
+    folder: Path, observer: Observer, *, jobs: Sequence[int] = (), nodes: Sequence[str] = (), events: bool = True
+) -> tuple[list[str], int]:
+    """Follow a running network until it ends. Blocks.
+
+    Args:
+        folder: the network's folder.
+        observer: told what its client tells, and with ``events`` what it has told last.
+        jobs: ids of those whose output is wanted; empty: all.
+        nodes: names or addresses of nodes; only what jobs write while they are there is wanted; empty: wherever they are.
+        events: whether more than output is wanted.
+
+    Returns:
+        The lines of its summary, and its exit code; ([], 1) if its client died.
+
+    Raises:
+        UserError: the network does not run here, or there is no such job or node.
+    """
+    with Viewer(folder) as looker:
+        names = _node_names(looker, nodes) if nodes else []
+        if events:
+            observer.notice(f"following {folder.name}; Ctrl-C ends this view, not the network")
+        looker.ask("watch", jobs=list(jobs), nodes=names, outputs=True, events=events)
+        for packet in looker.packets():
+            if packet is None:
+                continue
+            told = json.loads(packet)
+            if told["what"] == "summary":
+                return told["lines"], told["exit_code"]
+            retell(told, observer)
+    return [], EXIT_FAILED if events else EXIT_OK
+
+
+def _node_names(looker: Viewer, wanted: Sequence[str]) -> list[str]:
+    """The names of nodes that are known by name or address. Raises UnknownNameError."""
+    from fission.project.names import did_you_mean
+
+    known = looker.ask("status")["nodes"]
+    names = []
+    for word in wanted:
+        meant = [node["name"] for node in known if word in (node["name"], node["ip"])]
+        if not meant:
+            words = [word for node in known for word in dict.fromkeys((node["name"], node["ip"])) if word]
+            raise UnknownNameError(f"there is no node {word}{did_you_mean(word, words) or '.'} Nodes: {', '.join(words)}")
+        names += meant
+    return list(dict.fromkeys(names))
+
+
+def stop(folder: Path) -> None:
+    """Stop a running network and wait for its end. Blocks. Raises UserError: it does not run here; EngineError: it does not end."""
+    with Viewer(folder) as looker:
+        process = int(looker.ask("stop")["pid"])
+    deadline = time.monotonic() + STOP_S
+    while _alive(process):
+        if time.monotonic() > deadline:
+            raise EngineError(f"the client of {folder.name} (process {process}) has not ended for {STOP_S:g} s; kill -9 {process} ends it")
+        time.sleep(LOOK_S)
+
+
+def runs_here(folder: Path) -> bool:
+    """Whether the network of a folder is running on this machine."""
+    try:
+        with Viewer(folder):
+            return True
+    except UserError:
+        return False
+
+
+def status(folder: Path) -> dict[str, Any]:
+    """The nodes and jobs of a running network as JSON values. Raises UserError: it does not run here."""
+    with Viewer(folder) as looker:
+        found = looker.ask("status")
+        return {**found, **looker.ask("top")}
+
+
+def start_in_background(command: Sequence[str], folder: Path) -> int:
+    """Start a client that outlives this process; return its process id when it can be asked. Blocks.
+
+    Args:
+        command: what to run.
+        folder: the network's folder.
+
+    Raises:
+        UserError: it ended at once; the text is what it said.
+        EngineError: it could not be asked in time.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=durable.UNFINISHED, dir=folder)
+    output = Path(name)
+    with os.fdopen(descriptor, "r+b") as said:
+        try:
+            process = subprocess.Popen(
+                [*command, "--output", name], stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
+            )
+            deadline = time.monotonic() + START_S
+            while time.monotonic() < deadline:
+                if process.poll() == EXIT_OK:
+                    return process.pid  # a short one
+                if process.returncode is not None:
+                    said.seek(0)
+                    text = said.read().decode("utf-8", "replace").strip().removeprefix("Error: ")
+                    raise UserError(text or f"the client ended with exit code {process.returncode}")
+                if process.pid in (pid_of(run / RUNNING_FILE) for run in looked_at(folder)):
+                    return process.pid
+                time.sleep(LOOK_S)
+        finally:
+            output.unlink(missing_ok=True)  # the client has moved it into the folder of its run
+    process.terminate()
+    raise EngineError(f"the client could not be asked for {START_S:g} s; it was stopped")
+
+
+def keep_output(output: Path, folder: Path) -> None:
+    """Have everything that this process and its children show, in the past and the future, in one file in the folder of its run.
+
+    Args:
+        output: the file that standard output and standard error are; it is moved.
+        folder: of the run; what an earlier client of the same run has shown stays in front.
+
+    Raises:
+        OSError: the file cannot be moved.
+    """
+    target = folder / OUTPUT_FILE
+    if not target.exists():
+        durable.rename(output, target)
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    descriptor = os.open(target, os.O_WRONLY | os.O_APPEND)
+    try:
+        durable.write_all(descriptor, durable.read_whole(output), target)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+    finally:
+        os.close(descriptor)
+    output.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        # a child of ours that nobody waits for is dead all the same
+        with open(f"/proc/{process}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:
+        return not sys.platform.startswith("linux")

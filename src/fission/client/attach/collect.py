@@ -1,0 +1,125 @@
+"""The nodes' logs of a network, copied to the client.
+
+Each file has the name of its node. A link with the name that MARVELO gave it, ``fission-192-168-4-2.log``, is beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from fission.adapters.cluster.engine import DaskEngine
+from fission.adapters.run_folder import make_run_folder
+from fission.client.run.listening import check_ports, client_address
+from fission.client.run.on_nodes import GATHER_S, far_engine, logs_of, network_keys
+from fission.client.run.one_run import CLIENT
+from fission.client.run.roster import Roster, only_here
+from fission.client.run.run_folders import current
+from fission.client.serve.control_server import Viewer
+from fission.core.nodes import MultiNode
+from fission.errors import UserError
+from fission.ports import NodeName
+from fission.project.archives import Archives
+from fission.project.config import LoadedNetwork
+
+#: Folder in the network's one.
+COLLECTION = "collection"
+
+
+def collect(loaded: LoadedNetwork, say: Callable[[str], None]) -> dict[str, Path]:
+    """Copy the logs into ``NETWORK/collection``, which is emptied first; return the file of each node that had one. Blocks.
+
+    A file is named after its node, ``kitchen.log``; a link to it as MARVELO named it, by the address: ``fission-192-168-4-2.log``.
+
+    Args:
+        loaded: the network.
+        say: told what the user should know.
+
+    Raises:
+        UserError: the network has no nodes, CLIENT_IP is not this machine's, or there are no keys.
+        EngineError: an address is in use.
+    """
+    try:
+        with Viewer(loaded.folder) as looker:
+            answer = looker.ask("collect")
+            logs, ips = dict(answer["logs"]), dict(answer.get("ips", {}))
+    except UserError:  # it does not run
+        logs, ips = _from_nodes(loaded, say)
+    folder = loaded.folder / COLLECTION
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    log_file = current(loaded.folder) / "fission.log"
+    if log_file.is_file():
+        logs[CLIENT] = log_file.read_text(encoding="utf-8", errors="replace")
+    found = {}
+    for node, text in logs.items():
+        if not text:
+            say(f"node {node} has no log of {loaded.name}")
+            continue
+        found[node] = folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', node)}.log"
+        found[node].write_text(text, encoding="utf-8")
+    _link(found, ips | _configured(loaded))
+    return found
+
+
+def marvelo_name(address: str) -> str:
+    """The name that MARVELO gave the log of the node with this address, as it stands in NODES."""
+    return f"fission-{re.sub(r'[^A-Za-z0-9_-]', '-', address)}.log"
+
+
+def _configured(loaded: LoadedNetwork) -> dict[str, str]:
+    """Node -> its address as in the config, the client's own last: a node on the same machine goes first."""
+    named = {node.name: node.ip for node in loaded.config.nodes if not isinstance(node, MultiNode)}
+    return {**named, CLIENT: loaded.config.client_ip or "127.0.0.1"}
+
+
+def _link(found: Mapping[str, Path], addresses: Mapping[str, str]) -> None:
+    for node in sorted(found, key=lambda node: node == CLIENT):
+        path = found[node]
+        link = path.with_name(marvelo_name(addresses.get(node, node)))
+        if os.path.lexists(link):
+            continue
+        try:
+            link.symlink_to(path.name)
+        except OSError:  # a file system without links
+            with contextlib.suppress(OSError):
+                shutil.copyfile(path, link)
+
+
+def _from_nodes(loaded: LoadedNetwork, say: Callable[[str], None]) -> tuple[dict[str, str], dict[str, str]]:
+    if only_here(loaded.config.nodes):
+        return {}, {}
+    keys = network_keys(loaded)
+    check_ports(loaded, client_address(loaded))
+    roster = Roster(loaded.config.nodes)
+    folder = make_run_folder()
+    try:
+        engine = far_engine(loaded, secrets.token_hex(8), keys, roster, Archives(loaded).baggage)
+        return asyncio.run(_ask(engine, roster, loaded.name, say))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _ask(engine: DaskEngine, roster: Roster, network: str, say: Callable[[str], None]) -> tuple[dict[str, str], dict[str, str]]:
+    """Log and address of each node that is there, by its name."""
+    await engine.open()
+    try:
+        expected = {node.name for node in roster.expected()}
+        deadline = time.monotonic() + GATHER_S
+        while time.monotonic() < deadline and not (expected and expected <= set(engine.nodes())):
+            await asyncio.sleep(0.05)
+        for name in sorted(expected - set(engine.nodes())):
+            say(engine.absence(NodeName(name)))
+        ips = {str(name): node.ip for name, node in engine.nodes().items()}
+        logs = await logs_of(engine, network)
+        await engine.dismiss()
+        return logs, ips
+    finally:
+        await engine.close()

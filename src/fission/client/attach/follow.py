@@ -1,0 +1,143 @@
+"""The lookers' side: what went by on the pipes of a running network, and its jobs as rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from fission.client.serve.control_server import Viewer
+from fission.client.serve.taps import split
+from fission.errors import UserError
+from fission.protocol import tapped
+from fission.protocol.tapped import Follower, Seen, Timeline
+
+
+class Watch:
+    """Looks at pipes of a running network. A context manager: nobody looks any more at its end.
+
+    Attributes:
+        followers: by pipe, what was seen of it: ``missed`` and ``restarts`` count.
+    """
+
+    def __init__(
+        self, folder: Path, pipes: Sequence[int], *, payload: bool = True, credit: int = 1 << 20, everything: bool = False
+    ) -> None:
+        """Begin to look.
+
+        Args:
+            folder: the network's folder.
+            pipes: their ids.
+            payload: whether more than numbers and times is wanted.
+            credit: bytes that may be under way; what goes by beyond that is missed.
+            everything: copy each big block out of shared memory, even if that slows the job down.
+
+        Raises:
+            UserError: the network does not run here, or a pipe is unknown or has ended.
+        """
+        self.followers = {pipe: Follower() for pipe in pipes}
+        self._timeline = Timeline(time.time(), time.monotonic())
+        self._looker = Viewer(folder)
+        try:
+            self._looker.ask("tap", pipes=list(self.followers), payload=payload, credit=credit, all=everything)
+        except BaseException:
+            self._looker.__exit__(None, None, None)
+            raise
+
+    def _at(self, pipe: int, stamp: float) -> float:
+        return self._timeline.at(pipe, stamp, time.monotonic())
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._looker.__exit__(kind, error, trace)
+
+    def seen(self, deadline: float | None = None) -> Iterator[tuple[int, Seen]]:
+        """(pipe, blocks) as they go by; ends when all the pipes, or the network, have ended, or at a moment (`time.monotonic`).
+
+        Raises:
+            RemoteProtocolError: what came is no batch.
+        """
+        for packet in self._looker.packets(deadline):
+            if packet is not None:
+                pipe, batch = split(packet)
+                for stamp, message in tapped.decode(batch):
+                    seen = self.followers[pipe].take(self._at(pipe, stamp), message)
+                    if seen is not None:
+                        yield pipe, seen
+
+    def moments(self, deadline: float | None, every: float) -> Iterator[Seen | None]:
+        """As `seen`, of one pipe; besides None about each ``every`` seconds, until a moment (`time.monotonic`; None: no limit)."""
+        for packet in self._looker.packets(deadline, every):
+            if packet is None:
+                yield None
+                continue
+            pipe, batch = split(packet)
+            for stamp, message in tapped.decode(batch):
+                seen = self.followers[pipe].take(self._at(pipe, stamp), message)
+                if seen is not None:
+                    yield seen
+
+
+def measure(folder: Path) -> dict[str, Any]:
+    """How the jobs of a running network get on, now: the answer to "top". Raises UserError: it does not run here."""
+    with Viewer(folder) as looker:
+        return looker.ask("top")
+
+
+def placement(folder: Path) -> dict[int, str]:
+    """Job -> the node on which it runs now; empty if the network does not run here."""
+    try:
+        with Viewer(folder) as looker:
+            return {int(job): node for job, node in looker.ask("where")["nodes"].items()}
+    except UserError:
+        return {}
+
+
+def rates(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Two answers of `measure`, one after the other, as one row a job: what happened in between.
+
+    Rates are blocks a second over all inputs, or all outputs, of a job; memory is in bytes, cpu in percent of one processor. ``busy``,
+    ``off_cpu``, ``starved`` and ``blocked`` are shares of the time: in `run` or `setup` on a processor, there without one (it sleeps, waits
+    for a device, or for its turn), waiting for blocks, and waiting for room. ``standing`` is None, or for how many ``seconds`` the job has
+    made no progress, with the ``reason``. What is not known (a job that does not run, or has begun in between) is None.
+    """
+    earlier = {row["id"]: row["measured"] for row in before["jobs"]}
+    return [_rates(row, earlier.get(row["id"]), row["measured"]) for row in after["jobs"]]
+
+
+def _rates(row: Mapping[str, Any], old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> dict[str, Any]:
+    names = ("id", "name", "node", "state", "restarts")
+    found: dict[str, Any] = {name: row[name] for name in names}
+    found |= dict.fromkeys(("cpu", "memory", "blocks", "in_per_s", "out_per_s", "queue", "latency_s", "busy", "off_cpu"))
+    found |= dict.fromkeys(("starved", "blocked"))
+    found |= {"standing": row.get("standing"), "pid": row.get("pid")}
+    if new is None:
+        return found
+    outputs = new["outputs"].values()
+    found |= {"memory": new["memory"], "blocks": new["blocks"], "queue": sum(output["queue"] for output in outputs)}
+    seconds = new["at"] - old["at"] if old else 0.0
+    if old is None or old["life"] != new["life"] or seconds <= 0:
+        return found  # a new life counts anew
+    past = old["outputs"].values()
+    way_s, ways = (sum(one[name] for one in outputs) - sum(one[name] for one in past) for name in ("way_s", "way_blocks"))
+    starved, blocked = ((new[name] - old[name]) / seconds for name in ("starved_s", "blocked_s"))
+    starved, blocked = min(1.0, max(0.0, starved)), min(1.0, max(0.0, blocked))
+    inside, cpu = max(0.0, 1 - starved - blocked), max(0.0, (new["cpu_s"] - old["cpu_s"]) / seconds)
+    done, sent = (  # at least 0: numbering may have begun again in between
+        max(0, sum(one[name] for one in new[side].values()) - sum(one[name] for one in old[side].values()))
+        for side, name in (("inputs", "done"), ("outputs", "sent"))
+    )
+    return found | {
+        "cpu": round(100 * cpu, 1),
+        "in_per_s": round(done / seconds, 2),
+        "out_per_s": round(sent / seconds, 2),
+        "latency_s": round(way_s / ways, 6) if ways > 0 else None,
+        "busy": round(min(inside, cpu), 3),
+        "off_cpu": round(max(0.0, inside - cpu), 3),
+        "starved": round(starved, 3),
+        "blocked": round(blocked, 3),
+    }

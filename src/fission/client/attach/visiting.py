@@ -1,0 +1,139 @@
+"""A network's nodes without a run: who is there now, and the files that they keep of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from fission.adapters.cluster.visit import Visit, Visited
+from fission.adapters.cluster.worker import security
+from fission.client.run.listening import check_ports, client_address
+from fission.client.run.on_nodes import GATHER_S, all_archives, network_keys
+from fission.client.run.roster import Roster, only_here
+from fission.core.nodes import NodeInfo
+from fission.errors import UserError
+from fission.project.archives import Archives
+from fission.project.config import LoadedNetwork
+from fission.service.versions import versions
+
+
+@dataclass
+class Outcome:
+    """What became of an order to all nodes.
+
+    Attributes:
+        done: node -> bytes that were sent, or removed.
+        failed: node -> why not; also of expected nodes that are not there.
+        troubles: what else the user should know of services that have connected.
+    """
+
+    done: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    troubles: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Presence:
+    """Which nodes are there.
+
+    Attributes:
+        visit: asks them.
+        nodes: that are there.
+        expected: nodes that NODES names, in its order.
+        missing: expected node -> what to do about it; empty where `troubles` says it.
+        troubles: what the user should know of services that have connected and cannot be had.
+    """
+
+    visit: Visit
+    nodes: list[Visited]
+    expected: list[NodeInfo]
+    missing: dict[str, str]
+    troubles: list[str]
+
+
+@asynccontextmanager
+async def visiting(loaded: LoadedNetwork, *, measure: bool = False) -> AsyncIterator[Presence]:
+    """Visit the nodes of a network; they are left when the with-block ends.
+
+    Args:
+        loaded: the network, which is not running.
+        measure: whether the nodes measure how busy they are meanwhile.
+
+    Raises:
+        UserError: CLIENT_IP is not this machine's, or there are no keys.
+        EngineError: an address is in use.
+    """
+    ip = client_address(loaded)
+    keys = network_keys(loaded)
+    check_ports(loaded, ip)
+    roster = Roster(loaded.config.nodes)
+    visit = Visit(
+        roster,
+        versions(),
+        ip=ip,
+        port=loaded.config.port,
+        cluster=loaded.config.cluster,
+        tls=None if keys is None else security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file)),
+        keys="" if keys is None else str(keys.folder),
+        root=loaded.config.remote_root or "",
+    )
+    await visit.open()
+    try:
+        expected = roster.expected()
+        nodes = await visit.gather([node.name for node in expected], GATHER_S)
+        if measure and nodes:
+            nodes = await visit.measure()
+        absent = [node.name for node in expected if node.name not in {found.name for found in nodes}]
+        missing = {name: await asyncio.to_thread(visit.absence, name) for name in absent}
+        yield Presence(visit, nodes, expected, missing, visit.troubles)
+    finally:
+        await visit.close()
+
+
+def send_data(loaded: LoadedNetwork) -> Outcome:
+    """Send the project's code and the DEPENDENCIES of its jobs to every node that is there, once for each content. Blocks.
+
+    Raises:
+        UserError: NODES names no other machine, the network is running, CLIENT_IP is not this machine's, there are no keys, or a
+            file cannot be read.
+        EngineError: an address is in use.
+    """
+    archives = all_archives(loaded.network, Archives(loaded))
+
+    async def send(visit: Visit, node: Visited) -> int | str:
+        for archive in archives:
+            if error := await visit.send(node, archive):
+                return error
+        return sum(len(archive.content) for archive in archives)
+
+    return _to_all(loaded, send)
+
+
+def remove_data(loaded: LoadedNetwork) -> Outcome:
+    """Remove what the nodes have of a network: code, DEPENDENCIES, folders of jobs, logs. Blocks. Raises as `send_data`."""
+    return _to_all(loaded, lambda visit, node: visit.remove(node, loaded.name))
+
+
+def _to_all(loaded: LoadedNetwork, give: Callable[[Visit, Visited], Awaitable[int | str]]) -> Outcome:
+    from fission.client.attach.attach import runs_here
+
+    if only_here(loaded.config.nodes) and loaded.config.cluster is None:
+        raise UserError(f"NODES of {loaded.name} names no other machine, so there is no node to send to or to remove from")
+    if runs_here(loaded.folder):
+        raise UserError(f"the network {loaded.name} is running, and brings its nodes what they need by itself; stop it first")
+
+    async def all_nodes() -> Outcome:
+        async with visiting(loaded) as found:
+            outcome = Outcome(troubles=found.troubles)
+            answers = await asyncio.gather(*(give(found.visit, node) for node in found.nodes))
+            for node, answer in zip(found.nodes, answers, strict=True):
+                if isinstance(answer, int):
+                    outcome.done[str(node.name)] = answer
+                else:
+                    outcome.failed[str(node.name)] = answer
+            outcome.failed |= {name: hint or "it cannot be had" for name, hint in found.missing.items()}
+            return outcome
+
+    return asyncio.run(all_nodes())

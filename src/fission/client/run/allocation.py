@@ -1,0 +1,179 @@
+"""Where the jobs of a network would go now: the real placement with the nodes that are there, and nothing is started."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeAlias
+
+from fission.adapters import batman
+from fission.client.run.bundles import groups_of, plans
+from fission.client.run.places import Places
+from fission.client.run.roster import only_here
+from fission.client.serve.control_server import Viewer
+from fission.core.network import Network
+from fission.core.nodes import NodeInfo
+from fission.errors import UserError
+from fission.ports import NodeJoined, NodeName
+from fission.project.config import LoadedNetwork
+from fission.protocol.link_quality import NodeLink
+from fission.protocol.supervision import JobState, Launch, NodeUp, Supervisor
+
+#: Name of the client's own node.
+CLIENT = "client"
+
+#: Node that has measured -> other node -> the link.
+Links: TypeAlias = "Mapping[str, Mapping[str, NodeLink]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a job would go.
+
+    Attributes:
+        node: name of the node; None: no node can take the job.
+        reason: why there, or why nowhere: for each node its name and the cause.
+        now: the node on which the job runs now; None if the network is not running.
+    """
+
+    node: str | None
+    reason: str
+    now: str | None = None
+
+
+@dataclass
+class Allocation:
+    """The outcome.
+
+    Attributes:
+        running: whether the network is running, so that what its own jobs take is part of what the nodes have measured.
+        nodes: that are there, as placement sees them, each with the names of the jobs that would go there.
+        missing: expected node that is not there -> what to do about it; empty where ``warnings`` says it.
+        places: by job id.
+        warnings: what the user should know.
+    """
+
+    running: bool
+    nodes: list[NodeInfo]
+    missing: dict[str, str]
+    places: dict[int, Place]
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every job would have a place."""
+        return all(place.node is not None for place in self.places.values())
+
+
+def allocate(loaded: LoadedNetwork) -> Allocation:
+    """Find out where the jobs of a network would go if it were started now. Blocks, some seconds if a node is not there.
+
+    The nodes are asked by the client of the network if it is running, else by this process. With NODES empty or naming only this machine,
+    all jobs go to the client.
+
+    Raises:
+        UserError: CLIENT_IP is not this machine's, or there are no keys.
+        EngineError: an address is in use.
+    """
+    running = _of_running(loaded)
+    if running is not None:
+        nodes, down, now, links = running
+        found = _placed(loaded.network, nodes, down, now, links)
+        found.running = True
+        return found
+    if only_here(loaded.config.nodes) and loaded.config.cluster is None:
+        return _placed(loaded.network, [_here(loaded.network)], [], {})
+    return asyncio.run(_visited(loaded))
+
+
+def _here(network: Network) -> NodeInfo:
+    groups = tuple(dict.fromkeys((*groups_of(network), "ALL")))
+    return NodeInfo(CLIENT, "127.0.0.1", groups, max_jobs=len(network.jobs))
+
+
+def _of_running(loaded: LoadedNetwork) -> tuple[list[NodeInfo], list[NodeInfo], dict[int, str], Links] | None:
+    """The nodes that a running network has, those that it misses, where its jobs are, and the links; None: it is not running."""
+    try:
+        with Viewer(loaded.folder) as looker:
+            rows = looker.ask("status")["nodes"]
+            now = {int(job): str(node) for job, node in looker.ask("where")["nodes"].items()}
+    except UserError:
+        return None
+    up = [_info(row) for row in rows if row["up"]]
+    links = {
+        str(row["name"]): {other: NodeLink(int(link["TQ"]), link["rtt"]) for other, link in row.get("links", {}).items()} for row in rows
+    }
+    return up, [_info(row) for row in rows if not row["up"]], now, links
+
+
+def _info(row: Mapping[str, Any]) -> NodeInfo:
+    known = {name: value for name, value in row.items() if name not in ("up", "groups", "jobs") and value is not None}
+    return NodeInfo(**{name: value for name, value in known.items() if name in NodeInfo.__dataclass_fields__}, groups=tuple(row["groups"]))
+
+
+async def _visited(loaded: LoadedNetwork) -> Allocation:
+    from fission.client.attach.visiting import visiting
+    from fission.client.run.listening import client_address
+
+    async with visiting(loaded, measure=True) as found:
+        ips = [node.ip for node in found.nodes]
+        qualities = await asyncio.to_thread(_qualities, ips)
+        nodes = [NodeInfo(CLIENT, client_address(loaded), ("LOCAL",), max_jobs=len(loaded.network.jobs))]
+        for node in found.nodes:
+            means: dict[str, Any] = {name: node.means[name] for name in ("cpu", "memory", "disk", "swap") if name in node.means}
+            info = NodeInfo(str(node.name), node.ip, node.groups, max_jobs=node.max_jobs, **means)
+            nodes.append(replace(info, TQ=qualities.get(node.ip, info.TQ)))
+        absent = [info for info in found.expected if info.name in found.missing]
+        allocation = _placed(loaded.network, _in_order(nodes, found.expected), absent, {})
+        allocation.missing = found.missing
+        allocation.warnings += found.troubles
+        return allocation
+
+
+def _qualities(ips: Sequence[str]) -> Mapping[str, int]:
+    import logging
+
+    return batman.Batman(logging.getLogger("fission.client")).qualities(ips) if batman.available() else {}
+
+
+def _in_order(nodes: Sequence[NodeInfo], expected: Sequence[NodeInfo]) -> list[NodeInfo]:
+    """In the order of a run: the client, NODES as they are written, then those of patterns as they came."""
+    order = {info.name: index for index, info in enumerate(expected)}
+    return [nodes[0], *sorted(nodes[1:], key=lambda node: order.get(node.name, len(order)))]
+
+
+def _placed(
+    network: Network, nodes: Sequence[NodeInfo], absent: Sequence[NodeInfo], now: Mapping[int, str], links: Links | None = None
+) -> Allocation:
+    """Place all jobs as supervision does at the start of a run. ``links``: by the node that has measured, and the other node."""
+    warnings: list[str] = []
+    measured = {node.name: node.TQ for node in nodes}
+    known = [replace(node, jobs=()) for node in (*nodes, *absent)]
+    places = Places(network, known, several=True, tq=lambda name: measured.get(name, 0), warn=warnings.append)
+    reasons: dict[int, str] = {}
+
+    def place(job: int, taken: Mapping[str, frozenset[int]], avoided: Mapping[str, str]) -> tuple[str, str]:
+        node, reasons[job] = places.place(job, taken, avoided)
+        return node, reasons[job]
+
+    for node in nodes:
+        places.joined(NodeJoined(NodeName(node.name), node.ip, node.groups, node.max_jobs))
+        places.linked(node.name, (links or {}).get(node.name, {}))
+        places.measured(node.name, {name: value for name, value in asdict(node).items() if value is not None})
+    supervisor = Supervisor(plans(network, None), place, restart_window_s=1.0, allocation_timeout_s=float("inf"))
+    for node in nodes:
+        supervisor.handle(NodeUp(node=node.name), 0.0)
+    orders = {order.job: order.node for order in supervisor.start(0.0) if isinstance(order, Launch)}
+    found = {}
+    for number in network.jobs:
+        if supervisor.state(number) is JobState.PENDING:
+            why = supervisor.reasons[number].partition(": ")[2]
+            found[number] = Place(None, why, now.get(number))
+        else:
+            found[number] = Place(orders[number], reasons[number], now.get(number))
+    jobs = {
+        node.name: tuple(network.jobs[number]._fission_name for number, place in found.items() if place.node == node.name) for node in nodes
+    }
+    shown = [replace(node, jobs=jobs[node.name]) for node in nodes]
+    return Allocation(False, shown, {info.name: "" for info in absent}, found, warnings)

@@ -1,0 +1,172 @@
+"""What the client keeps for its jobs, so that a new incarnation of theirs, wherever it runs, can have it: snapshots, and retained values.
+
+When the disk takes nothing, nothing is confirmed: jobs run until their windows are full, and are asked again until it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from fission.durable import DamagedFileError
+from fission.errors import SnapshotError, UserError
+from fission.ports import CheckpointStore
+from fission.protocol.frames import Word
+
+log = logging.getLogger("fission.client")
+
+#: Seconds until jobs are asked again for what could not be written: doubled each time, up to the second number. Arbitrary.
+FIRST_RETRY_S, MOST_RETRY_S = 0.5, 8.0
+#: Seconds after a warning in which there is no other one: a disk that is almost full takes some snapshots and others not. Arbitrary.
+QUIET_S = 60.0
+
+
+class CheckpointService:
+    """Does what jobs say about their snapshots and values; confirms what is on the disk."""
+
+    def __init__(
+        self,
+        store: CheckpointStore,
+        command: Callable[[int, dict[str, Any]], None],
+        report: Callable[[str, str], None],
+        note_first: Callable[[int, Callable[[], None]], None] = lambda job, then: then(),
+    ) -> None:
+        """Begin with nothing waiting.
+
+        Args:
+            store: where everything goes.
+            command: sends a command to the newest incarnation of a job.
+            report: called with ("warning" or "notice", text) when writing fails, and when it succeeds again.
+            note_first: called with a job whose first snapshot of this client was stored; calls the function when it is noted.
+        """
+        self._noted: set[int] = set()
+        self._note_first = note_first
+        self._store = store
+        self._command = command
+        self._report = report
+        self._acts = {"store": self._snapshot, "stable": self._stable, "keep": self._value}
+        self._damaged: dict[int, dict[tuple[int, int], str]] = {}
+        self._waiting: set[int] = set()  # jobs that have something that could not be written
+        self._retry: asyncio.TimerHandle | None = None
+        self._retry_s = FIRST_RETRY_S
+        self._failing = False  # and that was reported
+        self._quiet_until = 0.0
+
+    def hears(self, what: str) -> bool:
+        """Whether a word that says ``what`` is for this one."""
+        return what in self._acts
+
+    def take(self, word: Word) -> None:
+        """Do what a word of a job's newest incarnation says. Blocks while it writes."""
+        try:
+            self._acts[word.body["say"]](word)
+        except OSError as why:
+            self._failed(word.job, why)
+        else:
+            self._succeeded(word)
+
+    def kept(self, job: int) -> tuple[tuple[tuple[int, int], ...], Mapping[int, bytes], Mapping[tuple[int, int], str], str]:
+        """Return (snapshots by number, retained value by pipe, damaged snapshots, folder of snapshots) for a new incarnation of a job.
+
+        Snapshots of an earlier client are looked through once; this one has written the others, and who needs one sees its checksum. Blocks
+        while it reads.
+
+        Raises:
+            SnapshotError: a retained value is damaged.
+        """
+        try:
+            if job not in self._damaged:
+                self._damaged[job] = self._store.damaged(job)
+            damaged = self._damaged[job]
+            whole = tuple(number for number in self._store.numbers(job) if number not in damaged)
+            return whole, self._store.kept(job), damaged, self._store.folder(job)
+        except (DamagedFileError, OSError) as why:
+            raise SnapshotError(f"a value that was stored for job {job} cannot be used: {why}; start the network anew") from why
+
+    def pieces(self, job: int, generation: int, block: int) -> Iterator[bytes]:
+        """Return a snapshot in pieces, as `fission.ports.CheckpointStore`."""
+        return self._store.pieces(job, generation, block)
+
+    def close(self) -> None:
+        """Ask no job again."""
+        if self._retry is not None:
+            self._retry.cancel()
+
+    def _snapshot(self, word: Word) -> None:
+        body = word.body
+        self._store.put(word.job, body["generation"], body["block"], word.payload)
+
+        def confirm() -> None:
+            self._command(word.job, {"do": "stored", "generation": body["generation"], "block": body["block"]})
+
+        if word.job in self._noted:
+            confirm()
+        else:
+            self._noted.add(word.job)
+            self._note_first(word.job, confirm)
+
+    def _stable(self, word: Word) -> None:
+        self._store.prune(word.job, word.body["generation"], word.body["block"])
+
+    def _value(self, word: Word) -> None:
+        self._store.keep(word.job, word.body["pipe"], word.payload)
+        self._command(word.job, {"do": "kept", "pipe": word.body["pipe"], "number": word.body["number"]})
+
+    def _failed(self, job: int, why: OSError) -> None:
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET_S
+            self._failing = True
+            text = f"{why.filename or 'a snapshot'} cannot be written: {why.strerror or why}"
+            self._report(
+                "warning",
+                f"{text}; the network runs on until its windows are full and continues when snapshots can be written: free space on this "
+                "disk, or mend it",
+            )
+        log.warning("a snapshot of job %s cannot be written: %s", job, why)
+        self._waiting.add(job)
+        if self._retry is None:
+            self._retry = asyncio.get_running_loop().call_later(self._retry_s, self._ask_again)
+            self._retry_s = min(2 * self._retry_s, MOST_RETRY_S)
+
+    def _succeeded(self, word: Word) -> None:
+        if word.body["say"] == "stable":
+            return
+        self._retry_s = FIRST_RETRY_S
+        if self._failing:
+            self._failing = False
+            self._report("notice", "snapshots can be written again")
+
+    def _ask_again(self) -> None:
+        self._retry = None
+        waiting, self._waiting = self._waiting, set()
+        for job in sorted(waiting):
+            self._command(job, {"do": "again"})
+
+
+def check_stored(store: CheckpointStore, jobs: Iterable[int], stored: Collection[int] = ()) -> None:
+    """Check before a resume that each job which has stored snapshots has a whole one, and that retained values are whole.
+
+    Args:
+        store: where they are.
+        jobs: that the network has.
+        stored: jobs that have stored a snapshot, as the event log says.
+
+    Raises:
+        UserError: one has not; the text names the file.
+    """
+    for job in jobs:
+        damaged = store.damaged(job)
+        try:
+            store.kept(job)
+        except (DamagedFileError, OSError) as why:
+            problem = str(why)
+        else:
+            problem = next(iter(damaged.values()), "") if damaged and not store.load(job) else ""
+            if job in stored and not damaged and not store.load(job):
+                problem = f"the snapshots of job {job} are missing"
+        if problem:
+            raise UserError(f"the run cannot be resumed: {problem}; restore the file, or start the network anew, without --resume")

@@ -1,0 +1,469 @@
+"""The shell around supervision and liveness: hands them what happens, performs what they decide, writes down both.
+
+What happens comes from the engine (processes, pulses), from the jobs (words) and from the clock, one thing at a time, in one task
+of the client's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fission.adapters.zmq_jobs import ZmqJobTransport
+from fission.client.run.accounts import Accounts
+from fission.client.run.bundles import Addresses, Bundles
+from fission.client.run.checkpoint_service import CheckpointService
+from fission.client.run.deaths import outcome_of
+from fission.client.run.event_log import EventLog
+from fission.client.run.inbox import Inbox
+from fission.client.run.job_channel import JobChannel
+from fission.client.run.job_reports import JobReports
+from fission.client.run.node_watch import NodeWatch
+from fission.client.run.places import Places
+from fission.client.run.processes import JobProcesses
+from fission.client.run.resume_state import ResumeState
+from fission.client.run.resuming import Found, Resuming
+from fission.client.run.standing import Standing
+from fission.client.run.summary import JobSummary
+from fission.core.network import Network
+from fission.core.nodes import NodeInfo
+from fission.durable import DamagedFileError
+from fission.errors import EXIT_FAILED, EngineError, UserError
+from fission.ports import (
+    CheckpointStore,
+    Engine,
+    EngineEvent,
+    EngineNotice,
+    JobExited,
+    JobOutput,
+    LinksMeasured,
+    NodeGone,
+    NodeJoined,
+    NodeName,
+    NodePulse,
+    Observer,
+)
+from fission.protocol import supervision
+from fission.protocol.frames import Word
+from fission.protocol.supervision import JobEnded, JobReady, JobRefused, JobState, NodeLost, NodeUp, Replayed, Supervisor
+from fission.protocol.words import right_counts
+
+log = logging.getLogger("fission.client")
+
+
+#: Seconds that the start waits until the nodes have measured the ways between them; arbitrary, about what eight of them need for it.
+LINK_S = 2.0
+
+
+class Coordinator:
+    """One run of a network.
+
+    Attributes:
+        jobs: what the summary tells of each job.
+        result: (exit code, reason, error) once supervision has decided that the network is over.
+        over: set then.
+        all_started: set when each job was started.
+        places: its nodes.
+        processes: of its jobs.
+        hearers: who takes further words, by what they say (`Inbox`).
+        on_launch: called with a job's id when the order to start a new life of it was given.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        plans: Sequence[supervision.JobPlan],
+        nodes: Sequence[NodeInfo],
+        engine: Engine,
+        desk: ZmqJobTransport,
+        store: CheckpointStore,
+        observer: Observer,
+        addresses: Addresses,
+        *,
+        pulse_interval_s: float,
+        restart_window_s: float,
+        allocation_timeout_s: float,
+        on_console: Callable[[str, int, int], None],
+        gather_s: float | None = None,
+        history: ResumeState | None = None,
+    ) -> None:
+        """Prepare; `run` begins.
+
+        Args:
+            nodes: that are expected.
+            gather_s: seconds after which the network starts without those that are not up; None: never.
+            on_console: called with (what, job, lines) of what happens to jobs with consoles, and of each job's end.
+            history: of the run that is resumed; None: it is a new one.
+            The rest: as in `fission.client.run.simulate`.
+        """
+        self._network = network
+        self._gather_s = gather_s
+        self._link_until: float | None = None  # when the start waits for no more links
+        self._engine = engine
+        self.observer = observer
+        self._addresses = addresses
+        self._on_console = on_console
+        self._names = {number: job._fission_name for number, job in network.jobs.items()}
+        warn = lambda text: self.observer.warning(text)  # noqa: E731
+        self.places = Places(network, nodes, several=gather_s is not None, tq=lambda node: self._nodes.quality(node), warn=warn)
+        self._nodes = NodeWatch(pulse_interval_s, engine, self.places.local)
+        self._supervisor = Supervisor(
+            plans, self.places.place, restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s
+        )
+        self._lines = JobChannel(network, self._supervisor, desk, addresses)
+        self.processes = JobProcesses(self.incarnation)
+        self._standing = Standing(network, engine, self.processes)
+        self._inbox = Inbox(engine, desk, self.incarnation)
+        self.hearers = self._inbox.hearers
+        self._reports = JobReports(self._names, on_console)
+        self._bundles: Bundles | None = None
+        self._log = EventLog(self._report)
+        self._keeper = CheckpointService(store, self.command, self._report, self._note_stored)
+        self._started = False
+        self.stopping = False
+        self.error: Exception | None = None
+        self._accounts = Accounts(network, plans, resumed=history is not None)
+        self.jobs = self._accounts.jobs
+        self.result: tuple[int, str, str] | None = None
+        self.over = asyncio.Event()
+        self.all_started = asyncio.Event()
+        self.on_launch: Callable[[int], None] = lambda job: None
+        self._resuming = Resuming(history)
+        self._resuming.restore(self._supervisor, addresses, self._lines, self.jobs)
+
+    def _report(self, kind: str, text: str) -> None:
+        (self.observer.warning if kind == "warning" else self.observer.notice)(text)
+
+    def _note_stored(self, job: int, then: Callable[[], None]) -> None:
+        self._log.write({"what": "Stored", "job": job})
+        self._log.sync(then)
+
+    async def _start(self) -> None:
+        """The nodes are there: launch what should run and does not."""
+        missing = []
+        for job, incarnation, how in self._resuming.found(self._supervisor, self._lines):
+            if how is Found.FINISHED:
+                self._lines.send_ends(job)
+            elif how is Found.RUNNING:
+                self.processes.started(job, incarnation, self._supervisor.life(job)[1])
+                self._standing.progress.started(job, time.monotonic())
+                self._standing.progress.ready(job, time.monotonic())
+                # the earlier client may have had another address
+                self.command(job, {"do": "client", "address": self._addresses.client_for(self._supervisor.life(job)[1])})
+            elif how is Found.ENDED:
+                await self._end_for(job, incarnation)
+            else:
+                missing.append(job)
+        await self._perform(self._supervisor.start(time.monotonic(), missing))
+        self._look_started()
+
+    def summaries(self) -> Mapping[int, JobSummary]:
+        """What the summary tells of each job, with what all its lives have counted."""
+        return self._accounts.summaries(self.incarnation)
+
+    @property
+    def failovers(self) -> list[supervision.Failover]:
+        """All failovers so far."""
+        return self._supervisor.failovers
+
+    def nodes(self) -> list[NodeInfo]:
+        """Every node that is known, with the names of its jobs; those that have never been up have no room."""
+        return self.places.infos(lambda node: [job for job in sorted(self._names) if self._supervisor.life(job)[1] == node])
+
+    async def standing(self) -> Mapping[int, Mapping[str, Any]]:
+        """The jobs that make no progress, by id: ``seconds`` without it, and the ``reason`` in words as far as it is known."""
+        return await self._standing.shown()
+
+    def up(self, node: str) -> bool:
+        """Whether a node pulses."""
+        return self._nodes.up(node)
+
+    def incarnation(self, job: int) -> int:
+        """The newest life of a job; 0 if it has none yet."""
+        return self._supervisor.life(job)[0]
+
+    def state(self, job: int) -> JobState:
+        """Where a job is."""
+        return self._supervisor.state(job)
+
+    def open_log(self, folder: Path) -> None:
+        """Continue the event log in a run's folder, or begin it. Raises UserError: it is damaged, or cannot be written."""
+        try:
+            self._log.open(folder)
+        except (DamagedFileError, OSError) as why:
+            raise UserError(f"the event log of the run cannot be written: {why}") from None
+
+    async def run(self, bundles: Bundles) -> None:
+        """Follow everything until cancelled. `open_log` comes before."""
+        self._bundles = bundles
+        try:
+            async with self._inbox:
+                for name in self.places:
+                    self._nodes.expect(name)
+                while True:
+                    event = await self._inbox.next(self._patience())
+                    await self._guarded(self._tick() if event is None else self._take(event))
+        finally:
+            self._keeper.close()
+            self._log.close()
+
+    async def _guarded(self, work: Any) -> None:
+        try:
+            await work
+        except Exception as why:
+            # an error of an observer must not leave the network running unwatched: it is stopped in order
+            self.error = self.error or why
+            self.observer = Observer()
+            self._decide(1, "the client failed", "")
+
+    def _patience(self) -> float | None:
+        starts = None
+        if self._gather_s is not None and not self._started:
+            starts = self._log.began + self._gather_s if self._link_until is None else self._link_until
+        moments = [
+            moment
+            for moment in (self._supervisor.due, self._nodes.due, self._reports.failures.due, self._standing.progress.due, starts)
+            if moment is not None
+        ]
+        return max(0.0, min(moments) - time.monotonic()) if moments else None
+
+    # what happens
+
+    async def _take(self, event: EngineEvent | Word) -> None:
+        if isinstance(event, JobOutput | JobExited) and event.job_id not in self._names:
+            log.warning("dropped what a node says of a job %s, which there is not", event.job_id)
+        elif isinstance(event, JobOutput):
+            for line in event.lines:
+                self.observer.job_output(self._names[event.job_id], event.job_id, event.stream, line)
+        elif isinstance(event, Word):
+            await self._on_word(event)
+        elif isinstance(event, JobExited):
+            await self._on_exited(event)
+        elif isinstance(event, NodePulse):
+            if event.means:
+                self.places.measured(event.name, event.means)
+            await self._on_nodes(self._nodes.pulse(event.name, event.incarnation))
+        elif isinstance(event, LinksMeasured):
+            self.places.linked(event.name, event.links)
+            await self._on_nodes(())
+        elif isinstance(event, NodeJoined):
+            await self._on_joined(event)
+        elif isinstance(event, EngineNotice):
+            self.observer.warning(event.text)
+        elif isinstance(event, NodeGone):
+            self.processes.gone(event.name)
+            if not self.stopping and self.places.local(event.name):
+                # the client's own node is not started again, and no other one takes local jobs
+                self.observer.warning(f"node {event.name} is lost: {event.reason}")
+                self._decide(EXIT_FAILED, f"node {event.name} is lost: {event.reason}", "")
+                return
+            await self._on_nodes(self._nodes.gone(event))
+
+    async def _tick(self) -> None:
+        self._reports.failures.tick(time.monotonic(), self.observer)
+        await self._standing.end_stalled()
+        await self._on_nodes(self._nodes.tick())
+        if self._started:
+            await self._supervise(supervision.Tick())
+
+    async def _on_joined(self, event: NodeJoined) -> None:
+        new = self.places.joined(event)
+        self._resuming.joined(event.lives)
+        for job, life in event.lives:
+            if life < self.incarnation(job):  # moved by an earlier client, which may not have lived to stop this one
+                await self._engine.stop(job, life, NodeName(event.name), grace=0)
+        self._log.write(event)
+        if new:
+            self._nodes.expect(event.name)
+
+    async def _on_nodes(self, changes: Sequence[NodeUp | NodeLost]) -> None:
+        for change in changes:
+            if isinstance(change, NodeLost):
+                there = [job for job in self._lines.ends if self._supervisor.alive(job) and self._supervisor.life(job)[1] == change.node]
+                for job in there:
+                    await self._end_for(job, self._supervisor.life(job)[0])
+                await self._engine.lost(NodeName(change.node))
+            await self._supervise(change)
+        if not self._started and (all(map(self.up, self.places)) or self._gathered()) and self._linked():
+            self._started = True
+            here = all(map(self.up, self.places))
+            self.observer.nodes_ready(self.nodes(), {} if here else await asyncio.to_thread(self._absences))
+            await self._start()
+
+    def _absences(self) -> dict[str, str]:
+        """Each node that is not up, with what to do about it."""
+        return {name: self._engine.absence(NodeName(name)) for name in self.places if not self.up(name)}
+
+    def _linked(self) -> bool:
+        """Whether the nodes that are there have measured the ways between them, or have had the time for it."""
+        if self._gather_s is None or self.places.all_linked:
+            return True
+        if self._link_until is None:
+            self._link_until = time.monotonic() + LINK_S
+        return time.monotonic() >= self._link_until
+
+    def _gathered(self) -> bool:
+        return self._gather_s is not None and time.monotonic() >= self._log.began + self._gather_s
+
+    async def _on_word(self, word: Word) -> None:
+        what, body = word.body["say"], word.body
+        if "counts" in body:
+            self._accounts.tally.tell(word.job, word.incarnation, body["counts"], final=what == "ended")
+            if what == "counts" and word.incarnation == self.incarnation(word.job):
+                self._standing.heard(word.job, body["counts"], str(body.get("doing")))
+        if what == "counts":
+            return
+        if word.incarnation != self._supervisor.life(word.job)[0]:
+            return  # fenced: its job has a newer life
+        if what == "hello":
+            self._log.write({"what": "Hello", "job": word.job, "incarnation": word.incarnation, **body})
+            self._lines.said_hello(word.job, word.incarnation, body.get("addresses", {}))
+            self.processes.said_hello(word.job, word.incarnation, int(body.get("process") or 0))
+            self._standing.progress.ready(word.job, time.monotonic())
+            self._reports.failures.ready(word.job, time.monotonic())
+            await self._supervise(JobReady(job=word.job, incarnation=word.incarnation))
+        elif what == "replayed":
+            if body["incarnation"] > 1:  # the first one was sent what it had not been there for
+                self._accounts.tally.replayed(word.job, body["pipe"], body["blocks"])
+            await self._supervise(Replayed(job=body["job"], incarnation=body["incarnation"], blocks=body["blocks"]))
+        elif what == "ended":
+            if not self._supervisor.alive(word.job):
+                return  # it was given up with its node, and waits for a place: its next life has another end to tell
+            # all its work is done and released: what happens to its process from here on is no failure
+            self._lines.ends[word.job] = {int(pipe): (word.incarnation, *last) for pipe, last in body["ends"].items()}
+            self._log.write({"what": "Ended", "job": word.job, "ends": self._lines.ends[word.job]})
+            self._log.sync(lambda: self.command(word.job, {"do": "noted"}))
+        elif what == "typed":
+            self._on_console(what, word.job, body["lines"])
+        elif what == "warning":
+            self._reports.warning(word.job, body, self.observer)
+        elif what == "need":
+            name = f"{int(body['generation'])}.{int(body['block'])}"
+            pieces = self._keeper.pieces(word.job, int(body["generation"]), int(body["block"]))
+            await self._engine.bring(word.job, word.incarnation, NodeName(self._supervisor.life(word.job)[1]), name, pieces)
+        elif self._keeper.hears(what):
+            self._keeper.take(word)
+        else:
+            log.warning("%s says %r, which no part of the client understands", self._names.get(word.job), what)
+
+    async def _on_exited(self, event: JobExited) -> None:
+        newest = event.incarnation == self._supervisor.life(event.job_id)[0]
+        if event.node_fault:
+            log.warning("%s could not start or go on: %s", self._names[event.job_id], event.node_fault)
+            self._accounts.tally.tell(event.job_id, event.incarnation, event.report.get("counts") or {}, final=True)
+            self.processes.ended(event.job_id, event.incarnation)
+            if newest:
+                self._standing.progress.ended(event.job_id)
+            if not self.stopping:
+                await self._supervise(JobRefused(job=event.job_id, incarnation=event.incarnation, cause=event.node_fault))
+            return
+        counts: Any = event.report.get("counts")
+        self._accounts.tally.tell(event.job_id, event.incarnation, counts if right_counts(counts) else {}, final=True)
+        node = self._supervisor.life(event.job_id)[1]
+        outcome, error, block = outcome_of(event, stopping=self.stopping, node=node, local=self.places.local(node))
+        if not event.report and (stalled := self._standing.stalled(event.job_id, event.incarnation)):
+            error = stalled
+        ended = newest and event.job_id in self._lines.ends and outcome == "failed"
+        if ended:
+            outcome, error = "finished", None
+        if newest:
+            self._standing.progress.ended(event.job_id)
+            summary = self.jobs[event.job_id]
+            summary.outcome = "killed" if self.stopping and not event.report and event.code else outcome
+            self._reports.ended(event.job_id, summary.outcome, error, time.monotonic(), self.observer)
+        self.processes.ended(event.job_id, event.incarnation)
+        if ended and not self.stopping:
+            await self._end_for(event.job_id, event.incarnation)
+        elif not self.stopping:
+            hopeless = bool(event.report.get("hopeless"))
+            await self._supervise(JobEnded(job=event.job_id, incarnation=event.incarnation, error=error, block=block, hopeless=hopeless))
+
+    async def _end_for(self, job: int, incarnation: int) -> None:
+        """A job had ended, and its process died before its consumers had taken note: the client tells them in its place."""
+        self._lines.send_ends(job)
+        await self._supervise(JobEnded(job=job, incarnation=incarnation))
+
+    # what is to be done
+
+    async def _supervise(self, event: supervision.Event) -> None:
+        self._log.write(event)
+        await self._perform(self._supervisor.handle(event, time.monotonic()))
+
+    async def _perform(self, instructions: Sequence[supervision.Instruction]) -> None:
+        for instruction in instructions:
+            self._log.write(instruction)
+        if instructions:
+            self._log.sync()  # a resumed client must know of everything that was begun
+        for instruction in instructions:
+            if self.stopping:
+                return
+            if isinstance(instruction, supervision.Launch):
+                await self._launch(instruction)
+            elif isinstance(instruction, supervision.Wire):
+                self._lines.wire(instruction)
+            elif isinstance(instruction, supervision.Close):
+                self.command(instruction.job, {"do": "closed", "pipe": instruction.pipe})
+            elif isinstance(instruction, supervision.Reset):
+                self.command(instruction.job, {"do": "reset", "generation": instruction.generation})
+            elif isinstance(instruction, supervision.Kill):
+                await self._engine.stop(instruction.job, instruction.incarnation, NodeName(instruction.node), grace=0)
+            elif isinstance(instruction, supervision.Failover):
+                log.warning("%s", instruction)
+                self.observer.failover(str(instruction))
+            elif isinstance(instruction, supervision.Notify):
+                log.log(logging.WARNING if instruction.warning else logging.INFO, "%s", instruction.text)
+                (self.observer.warning if instruction.warning else self.observer.notice)(instruction.text)
+            else:
+                self._decide(instruction.exit_code, instruction.reason, instruction.error)
+
+    async def _launch(self, order: supervision.Launch) -> None:
+        if self._bundles is None:
+            return
+        job = self._network.jobs[order.job]
+        consumers = self._lines.consumers(order.job)
+        finished = {pipe for pipe, consumer in consumers.items() if self._supervisor.state(consumer) is JobState.FINISHED}
+        kept = self._keeper.kept(order.job)
+        self._lines.placed(order.job, order.incarnation, order.node)
+        bundle = self._bundles.bundle(order.job, order.incarnation, order.generation, frozenset(finished), *kept, order.node)
+        if order.incarnation > 1:
+            self._on_console("new life", order.job, 0)
+        self._lines.wire_later(order.job, bundle)
+        self.processes.started(order.job, order.incarnation, order.node)
+        self._standing.progress.started(order.job, time.monotonic())
+        try:
+            await self._engine.launch(bundle, NodeName(order.node))
+        except EngineError as why:
+            log.warning("%s", why)  # the node is gone, which will be an event
+        for pipe, producer in self._lines.producers(order.job).items():
+            if self._supervisor.state(producer) is JobState.FINISHED:
+                self._lines.send_end(producer, pipe, order.job)
+        self._look_started()
+        self.jobs[order.job].restarts = order.incarnation - 1
+        self.on_launch(order.job)
+        if order.incarnation == 1:
+            self.observer.job_started(job._fission_name, job._fission_id)
+        self.observer.job_placed(job._fission_name, job._fission_id, order.node)
+
+    def _look_started(self) -> None:
+        if all(self.incarnation(job) for job in self._names):
+            self.all_started.set()
+
+    def command(self, job: int, body: dict[str, Any]) -> None:
+        """Tell the newest life of a job something; it hears it when it has started."""
+        self._lines.command(job, body)
+
+    def _decide(self, exit_code: int, reason: str, error: str) -> None:
+        if self.result is None:
+            self.result = (exit_code, reason, error)
+            self.over.set()
+            if error and exit_code != EXIT_FAILED:
+                self.observer.warning(error if error.startswith("no place for ") else f"{reason}: {error}")
+
+    def end(self) -> None:
+        """The jobs are stopped: report what was held back, and at the very end the failure that is the reason, if one is."""
+        code, reason, error = self.result or (0, "", "")
+        self._reports.end(code, reason, error, self.observer)

@@ -1,0 +1,127 @@
+"""How the last run of a network ended, for those who ask when it is over: a file in the folder of the run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fission import durable
+from fission.client.run.elsewhere import noted
+from fission.client.run.event_log import EVENTS
+from fission.client.run.run_folders import current
+from fission.errors import UserError
+
+#: In the folder of a run that has ended.
+ENDING_FILE = "ending.json"
+#: What a client in the background shows is written there, in the folder of the run.
+OUTPUT_FILE = "output.log"
+_FINISH = b'"what": "Finish"'
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """A run that is over.
+
+    Attributes:
+        folder: of the run, below the network's.
+        exit_code: of its client; None: it was killed, or its machine failed.
+        reason: why it ended; empty if that is not known.
+        lines: the summary, or the error, as shown at its end.
+        resumable: whether ``run --resume`` continues it.
+    """
+
+    folder: Path
+    exit_code: int | None
+    reason: str
+    lines: Sequence[str]
+    resumable: bool
+
+
+class NotRunningError(UserError):
+    """The network is not running on this machine.
+
+    Attributes:
+        last: its last run; None if there is none.
+    """
+
+    def __init__(self, text: str, last: LastRun | None = None) -> None:
+        super().__init__(text)
+        self.last = last
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.last)
+
+
+def write_ending(folder: Path, exit_code: int, reason: str, lines: Sequence[str]) -> None:
+    """Note how the run in a folder has ended; what cannot be written is left out."""
+    with contextlib.suppress(OSError):
+        durable.write_json(folder / ENDING_FILE, {"exit_code": exit_code, "reason": reason, "lines": list(lines)})
+
+
+def last_run(network: Path) -> LastRun | None:
+    """Return the last run of the network in a folder, which does not run; None if there is none."""
+    runs = []
+    other = noted(network)
+    for run in (network / "simulation", current(network), *([other] if other is not None else [])):
+        with contextlib.suppress(OSError):
+            runs.append(((run / EVENTS).stat().st_mtime, run.resolve()))
+    if not runs:
+        return None
+    folder = max(runs)[1]
+    resumable = not _simulated(network, folder) and not _finished(folder)
+    try:
+        ending = durable.read_json(folder / ENDING_FILE)
+        return LastRun(folder, int(ending["exit_code"]), str(ending["reason"]), list(ending["lines"]), resumable)
+    except (durable.DamagedFileError, OSError, KeyError, TypeError, ValueError):
+        return LastRun(folder, None, "", [], resumable)
+
+
+def _simulated(network: Path, folder: Path) -> bool:
+    other = noted(network)
+    return folder.name == "simulation" or (other is not None and folder == other.resolve())
+
+
+def not_running(network: Path) -> NotRunningError:
+    """Return what to raise where the network in a folder does not run: how its last run ended, and how to continue."""
+    name, last = network.name, last_run(network)
+    text = f"the network {name} is not running on this machine"
+    if last is None:
+        return NotRunningError(f"{text}; start it in another terminal: fission {name} simulate")
+    where = last.folder.relative_to(network.resolve().parent) if last.folder.is_relative_to(network.resolve().parent) else last.folder
+    if last.exit_code is None:
+        how = f"the client of its last run ({where}) was killed, or its machine failed"
+    else:
+        how = f"its last run ({where}) ended with exit code {last.exit_code}: {last.reason}"
+    if last.resumable:
+        return NotRunningError(f"{text}; {how}; continue it: fission {name} run --resume", last)
+    again = "simulate" if _simulated(network, last.folder) else "run"
+    return NotRunningError(f"{text}; {how}; start it again: fission {name} {again}", last)
+
+
+def to_json(network: str, last: LastRun | None) -> dict[str, Any]:
+    """Return what ``status --json`` says of a network that does not run."""
+    if last is None:
+        return {"network": network, "running": False, "last_run": None}
+    known = {"folder": str(last.folder), "exit_code": last.exit_code, "reason": last.reason, "resumable": last.resumable}
+    return {"network": network, "running": False, "last_run": known}
+
+
+def pid_of(running_file: Path) -> int:
+    """Return the process id of the client that can be asked, as its file says; 0 if there is none."""
+    try:
+        found = json.loads(running_file.read_text())
+        return int(found["pid"]) if "requests" in found else 0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def _finished(folder: Path) -> bool:
+    try:
+        with (folder / EVENTS).open("rb") as file:
+            return any(_FINISH in line for line in file)
+    except OSError:
+        return True

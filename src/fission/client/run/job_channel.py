@@ -1,0 +1,125 @@
+"""How the client reaches its jobs: commands, the wiring of pipes, and the ends of jobs that cannot tell them any more.
+
+A life that was ordered may not be reachable yet: what is to be said to it, or about where it is, waits until it has said hello.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from fission.client.run.bundles import Addresses
+from fission.core.network import Network
+from fission.ports import JobBundle
+from fission.protocol import frames, supervision
+from fission.protocol.supervision import Supervisor
+
+
+class JobTransport(Protocol):
+    """Sends frames to addresses."""
+
+    def send(self, address: str, frame: frames.Buffer) -> None:
+        """Send; never blocks."""
+
+    def forget(self, address: str) -> None:
+        """Nobody listens there any more."""
+
+
+class JobChannel:
+    """The client's lines to the jobs of one run.
+
+    Attributes:
+        ends: of jobs that have ended, and whose process may be gone before its consumers have taken note: (incarnation, generation, last
+            sqn) by output pipe.
+    """
+
+    def __init__(self, network: Network, supervisor: Supervisor, desk: JobTransport, addresses: Addresses) -> None:
+        """Args: network: that runs. supervisor: knows the lives. desk: sends. addresses: where lives listen."""
+        self._network, self._supervisor, self._desk, self._addresses = network, supervisor, desk, addresses
+        # what is to be done when a life can be reached, by job and incarnation
+        self._waiting: dict[tuple[int, int], list[Callable[[], None]]] = {}
+        self.ends: dict[int, dict[int, tuple[int, int, int]]] = {}
+
+    def consumers(self, job: int) -> Mapping[int, int]:
+        """The consumer of each output pipe of a job."""
+        pipes = self._network.jobs[job].outputs
+        return {pipe.id: consumer._fission_id for pipe in pipes if (consumer := self._network.consumer(pipe.id)) is not None}
+
+    def producers(self, job: int) -> Mapping[int, int]:
+        """The producer of each input pipe of a job."""
+        pipes = self._network.jobs[job].inputs
+        return {pipe.id: producer._fission_id for pipe in pipes if (producer := self._network.producer(pipe.id)) is not None}
+
+    # lives come and go
+
+    def placed(self, job: int, incarnation: int, node: str) -> None:
+        """A life was ordered to start on a node; the one before it is reached no more."""
+        self._addresses.placed(job, incarnation, node)
+        if incarnation > 1:
+            self._desk.forget(self._addresses.control(job, incarnation - 1))
+            self._waiting.pop((job, incarnation - 1), None)
+
+    def said_hello(self, job: int, incarnation: int, addresses: Mapping[str, str]) -> None:
+        """A life has started, and told where other machines reach it."""
+        self._addresses.told(job, incarnation, addresses)
+        for act in self._waiting.pop((job, incarnation), ()):
+            act()
+
+    # what is said
+
+    def command(self, job: int, body: dict[str, Any]) -> None:
+        """Tell the newest life of a job something; it hears it when it has started."""
+        self._tell(job, max(1, self._supervisor.life(job)[0]), body)
+
+    def wire(self, order: supervision.Wire) -> None:
+        """Tell a job who is at the other end of a pipe now."""
+        is_output = order.pipe in self.consumers(order.job)
+        incarnation, node = self._supervisor.life(order.job)
+
+        def send() -> None:
+            life, peer_node = self._supervisor.life(order.peer)
+            if life != order.incarnation:
+                return  # it has a newer life, of which there will be another order
+            address = (self._addresses.data if is_output else self._addresses.control)(order.peer, order.incarnation, node)
+            near = peer_node == node or not self._addresses.several
+            who = {"peer": order.peer, "incarnation": order.incarnation}
+            self._tell(order.job, incarnation, {"do": "wire", "pipe": order.pipe, "address": address, "near": near, **who})
+
+        self._when_known(order.peer, order.incarnation, send)
+
+    def wire_later(self, job: int, bundle: JobBundle) -> None:
+        """A job starts: tell it of the neighbours whose addresses its bundle has not, when they are known."""
+        neighbours = {**self.consumers(job), **self.producers(job)}
+        for pipe, address in {**bundle.wiring.outputs, **bundle.wiring.inputs}.items():
+            peer, life = neighbours[pipe], self._supervisor.life(neighbours[pipe])[0]
+            if not address and life and self._supervisor.alive(peer):
+                self.wire(supervision.Wire(job=job, pipe=pipe, peer=peer, incarnation=life))
+
+    def send_ends(self, producer: int) -> None:
+        """A job's process is gone before its consumers had taken note of its end: tell them in its name."""
+        for pipe, consumer in self.consumers(producer).items():
+            self.send_end(producer, pipe, consumer)
+
+    def send_end(self, producer: int, pipe: int, consumer: int) -> None:
+        """Tell one consumer; all blocks of the pipe were released."""
+        life = self.ends.get(producer, {}).get(pipe)
+        if life is None or not self._supervisor.alive(consumer):
+            return
+        incarnation = self._supervisor.life(consumer)[0]
+
+        def send() -> None:
+            address = self._addresses.data(consumer, incarnation)
+            for frame in (frames.encode_open(frames.Open(pipe, *life)), frames.encode_end(frames.End(pipe, *life, final=True))):
+                self._desk.send(address, frame)
+
+        self._when_known(consumer, incarnation, send)
+
+    def _tell(self, job: int, incarnation: int, body: dict[str, Any]) -> None:
+        frame = frames.encode_command(body)
+        self._when_known(job, incarnation, lambda: self._desk.send(self._addresses.control(job, incarnation), frame))
+
+    def _when_known(self, job: int, incarnation: int, act: Callable[[], None]) -> None:
+        if self._addresses.known(job, incarnation):
+            act()
+        else:
+            self._waiting.setdefault((job, incarnation), []).append(act)

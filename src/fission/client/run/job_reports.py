@@ -1,0 +1,55 @@
+"""What the user hears of each job: its warnings, its end, and its failures, which `FailureReports` holds back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fission.client.run.deaths import failed_job
+from fission.client.run.failure_reports import FailureReports
+from fission.errors import EXIT_FAILED
+from fission.ports import Observer
+
+log = logging.getLogger("fission.client")
+
+
+class JobReports:
+    """The jobs of one run.
+
+    Attributes:
+        failures: those that are held back.
+    """
+
+    def __init__(self, names: Mapping[int, str], on_console: Callable[[str, int, int], None]) -> None:
+        """Args: names: of the jobs by id. on_console: called with ("ended", job, 0) of each job that ends without a failure."""
+        self._names, self._on_console = names, on_console
+        self._warned: set[tuple[int, Any]] = set()  # job and subject of warnings that are shown once
+        self.failures = FailureReports()
+
+    def warning(self, job: int, body: Mapping[str, Any], observer: Observer) -> None:
+        """A job warns: of ``text``, which is shown only the first time if its subject ``once`` is given."""
+        subject = (job, body.get("once"))
+        if subject[1] is None or subject not in self._warned:
+            self._warned.add(subject)
+            observer.warning(f"{self._names[job]}: {body['text']}")
+
+    def ended(self, job: int, outcome: str, error: str | None, now: float, observer: Observer) -> None:
+        """The newest life of a job has ended; ``error`` is what it failed with, None: it did not."""
+        name = self._names[job]
+        if error is not None and outcome == "failed":
+            log.error("%s failed: %s", name, error)
+            if not error.startswith("its process was killed"):
+                self.failures.failed(name, job, error, now)
+            return
+        self._on_console("ended", job, 0)
+        log.info("%s %s", name, outcome)
+        observer.job_ended(name, job, outcome)
+        if outcome == "ended":
+            observer.warning(f"{name} returned None and has outputs: it has ended, and the jobs after it are not notified")
+
+    def end(self, exit_code: int, reason: str, error: str, observer: Observer) -> None:
+        """The network is over: report what was held back, and at the very end the failure that is the reason, if one is."""
+        name = failed_job(reason)
+        number = next((job for job, known in self._names.items() if known == name), 0)
+        self.failures.end(name, number, error if exit_code == EXIT_FAILED else "", observer)

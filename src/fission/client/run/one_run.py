@@ -1,0 +1,334 @@
+"""One run of a network: what `simulate` and `run` have in common. One asyncio loop; signals are events too.
+
+The first Ctrl-C or SIGTERM stops the jobs in order, the second kills them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fission.adapters.descriptors import Reserve
+from fission.adapters.file_checkpoints import FileCheckpoints
+from fission.adapters.local_engine import LocalEngine
+from fission.adapters.machine import Means
+from fission.adapters.shared_memory import run_prefix, sweep
+from fission.adapters.zmq_jobs import ZmqJobTransport
+from fission.client.run.bundles import Addresses, Bundles, plans
+from fission.client.run.coordinator import Coordinator
+from fission.client.run.deaths import failed_job
+from fission.client.run.endings import ENDING_FILE, write_ending
+from fission.client.run.folders import end_log, make_folders, start_log
+from fission.client.run.resume_state import ResumeState
+from fission.client.run.signals import Signals
+from fission.client.run.summary import Summary
+from fission.client.serve.broadcast import Broadcast
+from fission.client.serve.consoles import Consoles
+from fission.client.serve.control_server import RUNNING_FILE, Connection, ControlServer
+from fission.client.serve.taps import Taps
+from fission.core.nodes import NodeInfo
+from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FissionError, InternalError, JobFailed, UserError
+from fission.ports import Engine, NodeName, Observer
+from fission.project.config import LoadedNetwork
+
+log = logging.getLogger("fission.client")
+
+#: Exit code after SIGTERM: 128 + 15, as shells report it.
+EXIT_TERMINATED = 143
+#: Seconds that a job has to stop after it was asked to. With what follows it keeps Ctrl-C below 2 s (SPEC section 1).
+GRACE_S = 1.0
+#: Seconds that the end of killed jobs is waited for; arbitrary.
+KILLED_S = 0.5
+#: Seconds that who looks at a network that has ended well may take to get the last of what went by. Arbitrary.
+LOOKS_S = 30.0
+#: What every job's process needs; loaded once by the zygote, before it forks.
+PRELOAD = ("fission.adapters.zmq_links", "fission.adapters.shared_memory", "fission.adapters.shared_views", "fission.runtime.job_process")
+#: What a zygote calls with the run's prefix when this process dies.
+SWEEP = "fission.adapters.shared_memory:sweep"
+#: Name of the node on which local jobs run, and all of them where there are no other nodes.
+CLIENT = "client"
+#: Folder of snapshots in a run's folder.
+CHECKPOINTS = ".checkpoints"
+
+
+class OneRun:
+    """One run of a network on this machine; subclasses say which nodes it has, and who hosts its jobs.
+
+    Attributes:
+        folder: of the run, in the network's folder.
+    """
+
+    def __init__(self, loaded: LoadedNetwork, folder: Path, run_folder: str, observer: Observer, stdin: bool) -> None:
+        """Args: loaded: the network. folder: of the run. run_folder: temporary folder. observer: told what happens. stdin: whether standard
+        input may feed a console.
+        """
+        self._loaded = loaded
+        self._audience = Broadcast(observer, show_outputs=self._shows)
+        self._observer: Observer = self._audience
+        self.folder = folder
+        self._run_folder = run_folder
+        self._shared_prefix = run_prefix()
+        self._stdin = stdin
+        self._means = Means(folder.parent)
+        self._exit_code = EXIT_OK
+        self._reason = ""
+        self._over = asyncio.Event()  # the network is to be stopped
+        self._kill = asyncio.Event()  # and at once
+
+    # what subclasses say
+
+    def _nodes(self) -> list[NodeInfo]:
+        """The nodes of this run that are expected."""
+        raise NotImplementedError
+
+    def _addresses(self) -> Addresses:
+        return Addresses(self._run_folder, self._shared_prefix)
+
+    def _desk(self, addresses: Addresses) -> ZmqJobTransport:
+        return ZmqJobTransport(addresses.client)
+
+    def _engine(self, nodes: list[NodeInfo]) -> Engine:
+        """Who hosts the jobs."""
+        return self._local_engine([NodeName(node.name) for node in nodes])
+
+    def _local_engine(self, names: list[NodeName]) -> LocalEngine:
+        loaded = self._loaded
+        cleanup = (SWEEP, self._shared_prefix)
+        return LocalEngine(self._run_folder, names, PRELOAD, loaded.config.pulse_interval, cleanup, loaded.name)
+
+    def _bundles(self, addresses: Addresses, incarnation: Callable[[int], int]) -> Bundles:
+        return Bundles(self._loaded, str(self.folder), addresses, incarnation)
+
+    def _history(self) -> ResumeState | None:
+        """What the run that is to be gone on with had come to."""
+        return None
+
+    def _gather_s(self) -> float | None:
+        """Seconds after which the network starts without the nodes that are not up; None: it needs all of them."""
+        return None
+
+    def _companions(self, engine: Engine, coordinator: Coordinator) -> list[Awaitable[None]]:
+        """What else goes on while the network runs."""
+        return []
+
+    def _shows(self, job: int) -> bool:
+        """Whether this terminal shows what a job writes; others may ask for it."""
+        return True
+
+    def _answer(self, requests: ControlServer, engine: Engine, coordinator: Coordinator) -> None:
+        """Say what other terminals may ask besides what `Taps` answers."""
+        self._means.sample(time.monotonic())
+        self._audience.open(requests, sorted(self._loaded.network.jobs), self._follower(engine))
+
+        async def stop(request: dict[str, Any], connection: Connection) -> dict[str, Any]:
+            self._end("stopped")
+            return {"pid": os.getpid()}
+
+        async def status(request: dict[str, Any], connection: Connection) -> dict[str, Any]:
+            self._means.sample(time.monotonic())
+            here = asdict(self._means.load())
+            nodes = []
+            for node in coordinator.nodes():
+                links = {other: {"TQ": link.quality, "rtt": link.rtt_s} for other, link in coordinator.places.links(node.name).items()}
+                values = {**asdict(node), "up": coordinator.up(node.name), "links": links}
+                if not coordinator.places.is_measured(node.name):
+                    virtual = engine.stopped(NodeName(node.name)) is not None
+                    values |= here if virtual else dict.fromkeys(here)
+                nodes.append(values)
+            failovers = [str(one) for one in coordinator.failovers]
+            return {"nodes": nodes, "failovers": failovers, "run": self.folder.name, "pid": os.getpid()}
+
+        requests.answer("stop", stop)
+        requests.answer("status", status)
+
+    def _follower(self, engine: Engine) -> Callable[[bool], Awaitable[None]] | None:
+        """What has the nodes send what jobs write, or no more; None: they always do."""
+        return None
+
+    def _opened(self) -> None:
+        """Called when other terminals can ask."""
+
+    async def _before_close(self, engine: Engine) -> None:
+        """Called when the jobs are stopped, before the engine is closed."""
+
+    # the run
+
+    async def main(self, duration: float | None, signals: Signals) -> Summary:
+        """Run to the end."""
+        started = time.monotonic()
+        config, network = self._loaded.config, self._loaded.network
+        signals.deliver(asyncio.get_running_loop(), self._on_signal)
+        addresses = self._addresses()
+        nodes = self._nodes()
+        engine = self._engine(nodes)
+        desk = self._desk(addresses)
+        coordinator = Coordinator(
+            network,
+            plans(network, config.restarts),
+            nodes,
+            engine,
+            desk,
+            FileCheckpoints(self.folder / CHECKPOINTS),
+            self._observer,
+            addresses,
+            pulse_interval_s=config.pulse_interval,
+            restart_window_s=config.restart_window,
+            allocation_timeout_s=config.allocation_timeout,
+            on_console=lambda what, job, lines: hear(what, job, lines),
+            gather_s=self._gather_s(),
+            history=self._history(),
+        )
+        requests = ControlServer(f"{self._run_folder}/requests", self.folder / RUNNING_FILE)
+        looks = Taps(network, coordinator, requests)
+        consoles = Consoles(self._loaded, self._run_folder, self.folder, self._observer, self._stdin, coordinator.command)
+
+        def hear(what: str, job: int, lines: int) -> None:
+            consoles.hear(what, job, lines)
+            if what == "ended":
+                looks.ended(job)
+
+        reserve = Reserve()
+        handlers: list[logging.Handler] = []
+        tasks: list[asyncio.Task[Any]] = []
+        summary: Summary | None = None
+        try:
+            opening = asyncio.create_task(engine.open())
+            await asyncio.sleep(0)  # the zygotes start while the folders are made
+            self._make_folders()
+            with contextlib.suppress(OSError):
+                (self.folder / ENDING_FILE).unlink(missing_ok=True)
+            coordinator.open_log(self.folder)
+            handlers = start_log(self._loaded, self.folder / "fission.log", self._observer)
+            for note in self._loaded.notes:
+                log.debug("%s", note)
+            bundles = self._bundles(addresses, coordinator.incarnation)
+            await self._unless_over(opening)
+            if not self._over.is_set():
+                try:
+                    await consoles.open()
+                    self._answer(requests, engine, coordinator)
+                    await requests.open()
+                except OSError as why:
+                    raise UserError(f"the run cannot start: {why.filename or self.folder}: {why.strerror or why}") from None
+                self._opened()
+                tasks.append(asyncio.create_task(coordinator.run(bundles)))
+                tasks += [asyncio.ensure_future(work) for work in self._companions(engine, coordinator)]
+                await self._until_over(coordinator, duration)
+            reserve.release()  # what is written at the end can be, even if all other descriptors are taken
+            await self._stop_all(engine, coordinator)
+            await self._before_close(engine)
+            coordinator.end()
+            summary = self._summary(coordinator, time.monotonic() - started)
+        finally:
+            reserve.release()
+            self._note_end(coordinator, summary, sys.exc_info()[1])
+            await self._audience.close(summary)
+            await looks.settle(LOOKS_S if self._exit_code == EXIT_OK else GRACE_S / 2)
+            await requests.close()
+            await engine.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await consoles.close()
+            desk.close()
+            sweep(self._shared_prefix)
+            for path in self.folder.glob("*/.pipe_*.fifo"):  # of executables whose jobs had to be killed
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+            signals.forget()
+            end_log(handlers)
+        if coordinator.error is not None:
+            raise coordinator.error
+        if summary is None:
+            raise InternalError("a run has ended without a summary and without an error")
+        return summary
+
+    def _note_end(self, coordinator: Coordinator, summary: Summary | None, error: BaseException | None) -> None:
+        """Write down how it ended, for those who ask later."""
+        if not self.folder.is_dir():
+            return
+        error = error or coordinator.error
+        if error is not None or summary is None:
+            exit_code = error.exit_code if isinstance(error, FissionError) else EXIT_FAILED
+            reason, lines = str(error) or type(error).__name__, [f"Error: {error}"]
+        else:
+            exit_code, reason, lines = summary.exit_code, summary.reason, summary.lines()
+            lines += [line for failure in summary.failures for line in str(failure).splitlines()]
+        for line in lines:
+            log.log(logging.ERROR if exit_code else logging.DEBUG, "%s", line)
+        write_ending(self.folder, exit_code, reason, lines)
+
+    def _make_folders(self) -> None:
+        make_folders(self._loaded, self.folder)
+
+    async def _unless_over(self, opening: asyncio.Task[None]) -> None:
+        await first_of(opening, self._over.wait())
+        if opening.done():
+            opening.result()
+        else:
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+
+    async def _until_over(self, coordinator: Coordinator, duration: float | None) -> None:
+        # the time that nodes take to come is none of the network's
+        await first_of(self._over.wait(), coordinator.over.wait(), coordinator.all_started.wait())
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(first_of(self._over.wait(), coordinator.over.wait()), duration)
+        if coordinator.result is not None:
+            self._end(coordinator.result[1])
+        self._end("time is over")
+
+    # signals and the end
+
+    def _on_signal(self, number: int) -> None:
+        if self._over.is_set():
+            self._kill.set()
+            return
+        self._exit_code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_TERMINATED
+        self._end("interrupted" if number == signal.SIGINT else "terminated")
+
+    def _end(self, reason: str) -> None:
+        if not self._over.is_set():
+            self._reason = reason
+            self._over.set()
+
+    async def _stop_all(self, engine: Engine, coordinator: Coordinator) -> None:
+        coordinator.stopping = True
+        for job, incarnation, node in coordinator.processes.newest():
+            await engine.stop(job, incarnation, NodeName(node), grace=GRACE_S)
+        if not coordinator.processes.empty.is_set():
+            await asyncio.wait_for(
+                first_of(coordinator.processes.empty.wait(), self._kill.wait(), asyncio.sleep(GRACE_S + KILLED_S)), GRACE_S + 2 * KILLED_S
+            )
+
+    def _summary(self, coordinator: Coordinator, seconds: float) -> Summary:
+        for job, _, _ in coordinator.processes.newest():
+            coordinator.jobs[job].outcome = "killed"  # by the engine's end, which nobody followed
+        failures = []
+        if coordinator.result is not None and self._exit_code == EXIT_OK:
+            self._exit_code, reason, error = coordinator.result
+            if error:
+                failures = [JobFailed(failed_job(reason), error)]
+        return Summary(
+            self._loaded.name, self._exit_code, self._reason, seconds, coordinator.summaries(), failures, tuple(coordinator.failovers)
+        )
+
+
+async def first_of(*waits: object) -> None:
+    """Wait until the first of them is done; cancel those that are not, but for tasks, which belong to the caller."""
+    tasks = [wait if isinstance(wait, asyncio.Task) else asyncio.ensure_future(wait) for wait in waits]  # type: ignore[call-overload]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait, task in zip(waits, tasks, strict=True):
+            if wait is not task:
+                task.cancel()

@@ -1,0 +1,132 @@
+"""The nodes of a run as the client knows them, and the placing of jobs on them."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fission.client.run.preferences import bounded
+from fission.core.network import Network
+from fission.core.nodes import NodeInfo
+from fission.ports import NodeJoined
+from fission.protocol import placement
+from fission.protocol.link_quality import NodeLink
+
+log = logging.getLogger("fission.client")
+
+
+class Places:
+    """Nodes by their names.
+
+    Attributes:
+        qualities: TQ by address of those nodes to whom something measures the way from this machine.
+    """
+
+    def __init__(
+        self, network: Network, nodes: Sequence[NodeInfo], *, several: bool, tq: Callable[[str], int], warn: Callable[[str], None]
+    ) -> None:
+        """Prepare.
+
+        Args:
+            network: whose jobs are placed.
+            nodes: that are expected.
+            several: whether they are machines of their own that have yet to join; else they are parts of this one.
+            tq: share of a node's pulses that arrive, 0 to 255.
+            warn: called with what is wrong with a job's `preference`, which is then left out.
+        """
+        self._nodes = {node.name: node for node in nodes}
+        self._several, self._tq = several, tq
+        self._joined = set[str]() if several else set(self._nodes)
+        self._names = {number: job._fission_name for number, job in network.jobs.items()}
+        self._needs = {number: _needs(job, several, warn) for number, job in network.jobs.items()}
+        self.qualities: Mapping[str, int] = {}
+        self._measured: set[str] = set()
+        self._links: dict[str, Mapping[str, NodeLink]] = {}  # by the node that has measured
+
+    def __iter__(self) -> Any:
+        return iter(list(self._nodes))
+
+    def __getitem__(self, name: str) -> NodeInfo:
+        return self._nodes[name]
+
+    def joined(self, event: NodeJoined) -> bool:
+        """A node is there; return whether it was not expected."""
+        new = event.name not in self._nodes
+        self._nodes[event.name] = NodeInfo(event.name, event.ip, event.groups, max_jobs=event.max_jobs)
+        self._joined.add(event.name)
+        self._links.pop(event.name, None)  # of another life, perhaps at another address
+        return new
+
+    def measured(self, name: str, means: Mapping[str, float]) -> None:
+        """A node has told values of `NodeInfo`, by their names there."""
+        self._measured.add(name)
+        known = {field: value for field, value in means.items() if field in ("cpu", "memory", "disk", "swap", "rtt")}
+        self._nodes[name] = dataclasses.replace(self._nodes[name], **known)  # type: ignore[arg-type]  # the adapter's are numbers
+
+    def linked(self, name: str, links: Mapping[str, NodeLink]) -> None:
+        """A node has measured its links to other nodes; what it has measured before does not count any more."""
+        self._links[name] = links
+
+    @property
+    def all_linked(self) -> bool:
+        """Whether every node that has joined has measured its links to all others. The client's own measures none."""
+        far = {name for name in self._joined if not self.local(name)}
+        return all(far - {name} <= self._links.get(name, {}).keys() for name in far)
+
+    def links(self, name: str) -> Mapping[str, NodeLink]:
+        """What a node has measured, by the names of the other nodes that are known."""
+        return {other: link for other, link in self._links.get(name, {}).items() if other in self._nodes}
+
+    def is_measured(self, name: str) -> bool:
+        """Whether a node has reported what it measures."""
+        return name in self._measured
+
+    def local(self, name: str) -> bool:
+        """Whether it is the client's own node."""
+        return name in self._nodes and "LOCAL" in self._nodes[name].groups
+
+    def infos(self, jobs_of: Callable[[str], Sequence[int]]) -> list[NodeInfo]:
+        """All nodes with the names of their jobs. ``jobs_of``: ids of the jobs of a node."""
+        return [
+            dataclasses.replace(node, jobs=tuple(self._names[job] for job in jobs_of(name)), TQ=self._quality(node))
+            for name, node in self._nodes.items()
+        ]
+
+    def place(self, job: int, taken: Mapping[str, frozenset[int]], avoided: Mapping[str, str]) -> tuple[str, str]:
+        """Find a node for a job: (name, reason).
+
+        Args:
+            job: its id.
+            taken: the nodes that can be used, with their jobs.
+            avoided: the nodes that are left out for now, with the cause.
+
+        Raises:
+            AllocationError: there is none.
+        """
+        views = []
+        for node in self._nodes.values():
+            names = tuple(self._names[other] for other in sorted(taken.get(node.name, ())))
+            down = "lost" if node.name in self._joined else "not there: no service answers"
+            if node.name in avoided:
+                down = f"left out for a while, because a job could not start there: {avoided[node.name]}"
+            info = dataclasses.replace(node, jobs=names, TQ=self._quality(node))
+            views.append(placement.NodeView(info, up=node.name in taken, down=down))
+        qualities = {name: {other: link.quality for other, link in links.items()} for name, links in self._links.items()}
+        choice = placement.place(self._needs[job], views, qualities)
+        log.info("%s -> node %s: %s", self._names[job], choice.node, choice.reason)
+        return choice.node, choice.reason
+
+    def _quality(self, node: NodeInfo) -> int:
+        if not self._several or self.local(node.name):
+            return node.TQ  # there is no way to it whose quality would matter
+        return self.qualities.get(node.ip) or self._tq(node.name) or node.TQ
+
+
+def _needs(job: Any, several: bool, warn: Callable[[str], None]) -> placement.JobNeeds:
+    needs = placement.JobNeeds.of(job)
+    if needs.preference is not None:
+        needs = dataclasses.replace(needs, preference=bounded(needs.name, needs.preference, warn))
+    # a simulation has none of the nodes that a job can be bound to
+    return needs if needs.groups or several else dataclasses.replace(needs, groups=("ALL",))

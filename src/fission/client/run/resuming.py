@@ -1,0 +1,64 @@
+"""What a client restores of the run that it resumes, and which jobs' lives it finds running."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from enum import Enum
+
+from fission.client.run.bundles import Addresses
+from fission.client.run.job_channel import JobChannel
+from fission.client.run.resume_state import ResumeState
+from fission.client.run.summary import JobSummary
+from fission.protocol.supervision import JobState, Supervisor
+
+
+class Found(Enum):
+    """How a client finds a job that an earlier client had launched."""
+
+    FINISHED = "finished, as the earlier client noted"
+    RUNNING = "its process runs"
+    ENDED = "it had reported its end, and its process is gone"
+    MISSING = "its process is gone"
+
+
+class Resuming:
+    """One run that is resumed, or begun: then there is nothing to restore."""
+
+    def __init__(self, history: ResumeState | None) -> None:
+        """Args: history: of the run that is resumed; None: it is a new one."""
+        self._history = history
+        self._running: set[tuple[int, int]] = set()  # lives that nodes had when they joined
+
+    def restore(self, supervisor: Supervisor, addresses: Addresses, lines: JobChannel, jobs: Mapping[int, JobSummary]) -> None:
+        """Give everything that decides or reports what the earlier client knew.
+
+        Args:
+            supervisor: gets the lives, generations and finished jobs.
+            addresses: get where each life is reached.
+            lines: get the ends of jobs that had ended.
+            jobs: get their restarts and outcomes.
+        """
+        if self._history is None:
+            return
+        story = self._history.story
+        supervisor.resume(story)
+        addresses.recall(story.lives, self._history.addresses)
+        lines.ends.update({job: dict(ends) for job, ends in self._history.ends.items()})
+        for job, (incarnation, _) in story.lives.items():
+            jobs[job].restarts = incarnation - 1
+            if job in story.finished:
+                jobs[job].outcome = "finished"
+
+    def joined(self, lives: Collection[tuple[int, int]]) -> None:
+        """A node has joined that runs these lives, as (job, incarnation)."""
+        self._running.update(lives)
+
+    def found(self, supervisor: Supervisor, lines: JobChannel) -> Iterator[tuple[int, int, Found]]:
+        """Return (job, incarnation, how it is found) of each job that the earlier client had launched, once the nodes are there."""
+        for job, (incarnation, _) in self._history.story.lives.items() if self._history is not None else ():
+            if supervisor.state(job) is JobState.FINISHED:
+                yield job, incarnation, Found.FINISHED
+            elif (job, incarnation) in self._running:
+                yield job, incarnation, Found.RUNNING
+            else:
+                yield job, incarnation, Found.ENDED if job in lines.ends else Found.MISSING

@@ -1,0 +1,64 @@
+"""Jobs that make no progress: what the user sees of them, and the end of those that are stalled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from fission.client.run.processes import JobProcesses
+from fission.core.network import Network
+from fission.ports import Engine, NodeName
+from fission.protocol.progress import Progress, Stand
+
+#: Seconds without progress from which it is shown; arbitrary, above the second between two sayings of a job.
+SHOWN_S = 3.0
+
+
+class Standing:
+    """The jobs of one run that make no progress.
+
+    Attributes:
+        progress: the machine.
+    """
+
+    def __init__(self, network: Network, engine: Engine, processes: JobProcesses) -> None:
+        """Args: network: that runs. engine: knows the processes. processes: the newest incarnations."""
+        self.progress = Progress({number: job.STALL_TIMEOUT for number, job in network.jobs.items()})
+        self._engine, self._processes = engine, processes
+        self._stalls: dict[tuple[int, int], str] = {}
+
+    def heard(self, job: int, counts: Mapping[str, Any], doing: str) -> None:
+        """A job has said what it has counted."""
+        sent = [pipe["sent"] for pipe in counts["outputs"].values()]
+        received = [pipe.get("received") for pipe in counts["inputs"].values()]
+        self.progress.heard(job, repr((counts["compute_blocks"], sent, received)), doing, time.monotonic())
+
+    async def shown(self) -> dict[int, dict[str, Any]]:
+        """Return the jobs that make no progress, by id: ``seconds`` and ``reason`` in words."""
+        found = {}
+        for job, incarnation, node in self._processes.newest():
+            stand = self.progress.stand(job, time.monotonic())
+            if stand is not None and stand.seconds >= SHOWN_S:
+                found[job] = {"seconds": round(stand.seconds, 1), "reason": await self._reason(stand, job, incarnation, node)}
+        return found
+
+    async def end_stalled(self) -> None:
+        """Kill the processes that are stalled; their ends are events."""
+        stalled = set(self.progress.stalled(time.monotonic()))
+        for job, incarnation, node in self._processes.newest():
+            stand = self.progress.stand(job, time.monotonic())
+            if job in stalled and stand is not None:
+                reason = await self._reason(stand, job, incarnation, node)
+                self._stalls[job, incarnation] = f"no progress for {stand.seconds:.1f} s: {reason} (STALL_TIMEOUT)"
+                await self._engine.stop(job, incarnation, NodeName(node), grace=0)
+
+    def stalled(self, job: int, incarnation: int) -> str:
+        """Return why an incarnation was ended here, as the error of its failure; empty if it was not."""
+        return self._stalls.pop((job, incarnation), "")
+
+    async def _reason(self, stand: Stand, job: int, incarnation: int, node: str) -> str:
+        if not stand.silent:
+            return stand.where
+        known = await self._engine.look(job, incarnation, NodeName(node))
+        return f"its process is {known}, {stand.where}" if known else stand.where

@@ -1,0 +1,116 @@
+"""What a run tells at its end."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fission.client.run.failure_reports import grouped
+from fission.errors import JobFailed
+from fission.protocol.supervision import Failover
+
+#: Seconds that a run must have taken for the text to tell rates; arbitrary: a shorter one is mostly its own start.
+RATE_AFTER_S = 5.0
+
+
+@dataclass(slots=True)
+class JobSummary:
+    """One job of a run.
+
+    Attributes:
+        name: class and id.
+        outcome: "finished", "ended" (returned None), "stopped", "killed", "failed"; "not started" until then.
+        restarts: lives after the first one.
+        counts: ``compute_blocks``, and what happened on each input and output pipe, in blocks, over all incarnations; see
+            `fission.client.run.tally`.
+        before: compute blocks that were done before this client, which has resumed the run; they count for no rate.
+    """
+
+    name: str
+    outcome: str = "not started"
+    restarts: int = 0
+    counts: dict[str, Any] = field(default_factory=dict)
+    before: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A run that is over.
+
+    Attributes:
+        network: its name.
+        exit_code: as SPEC section 1 has them.
+        reason: why it ended.
+        seconds: how long it took.
+        jobs: by id.
+        failures: of jobs, the first one is what ended the network.
+        failovers: what was lost and runs again, in order.
+    """
+
+    network: str
+    exit_code: int
+    reason: str
+    seconds: float
+    jobs: Mapping[int, JobSummary]
+    failures: Sequence[JobFailed] = ()
+    failovers: Sequence[Failover] = ()
+
+    def lines(self) -> list[str]:
+        """The summary as text, for a person."""
+        found = [f"{self.network}: {self.reason} after {self.seconds:.1f} s"]
+        width = max((len(job.name) for job in self.jobs.values()), default=0)
+        for job in self.jobs.values():
+            found.append(f"  {job.name:<{width}}  {job.outcome:<11}  {_blocks(job, self.seconds)}".rstrip())
+        if self.failovers:
+            slowest, replayed = max(one.seconds for one in self.failovers), sum(one.replayed for one in self.failovers)
+            count, blocks = counted(len(self.failovers), "failover"), counted(replayed, "block")
+            found.append(f"{count}, the slowest took {slowest:.2f} s, {blocks} replayed:")
+            found += [f"  {line}" for line in grouped(list(self.failovers))]
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary as JSON values."""
+        return {
+            "network": self.network,
+            "exit_code": self.exit_code,
+            "reason": self.reason,
+            "seconds": round(self.seconds, 3),
+            "jobs": {
+                str(number): {
+                    "name": job.name,
+                    "outcome": job.outcome,
+                    "restarts": job.restarts,
+                    "blocks_per_s": round(max(0, job.counts.get("compute_blocks", 0) - job.before) / self.seconds, 3)
+                    if self.seconds > 0
+                    else 0.0,
+                    **job.counts,
+                }
+                for number, job in self.jobs.items()
+            },
+            "failovers": [dataclasses.asdict(failover) for failover in self.failovers],
+            "failures": [{"job": failure.job, "error": failure.report} for failure in self.failures],
+        }
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words: "1 block", "2 blocks"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _blocks(job: JobSummary, seconds: float) -> str:
+    counts = job.counts
+    parts = []
+    if counts:
+        parts.append(counted(counts["compute_blocks"], "compute block"))
+        done = counts["compute_blocks"] - job.before
+        if done and seconds >= RATE_AFTER_S:
+            parts.append(f"{done / seconds:.3g}/s")
+    for word in ("lost", "dropped", "dummies", "unmatched", "replayed"):
+        number = sum(pipe.get(word, 0) for side in ("inputs", "outputs") for pipe in counts.get(side, {}).values())
+        if number:
+            parts.append(f"{number} {word}")
+    if job.restarts:
+        parts.append(counted(job.restarts, "restart"))
+    return ", ".join(parts)

@@ -1,0 +1,118 @@
+"""What a network would do without some of its nodes: whether every job would find a place.
+
+It asks the machines that a run asks, supervision with the client's `Places`, so that both count places in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from fission.client.run.bundles import plans
+from fission.client.run.places import Places
+from fission.core.base import BaseNode
+from fission.core.groups import LOCAL
+from fission.core.network import Network
+from fission.core.nodes import MultiNode, NodeInfo
+from fission.errors import UserError
+from fission.ports import NodeJoined, NodeName
+from fission.protocol.supervision import Instruction, JobState, Launch, NodeLost, NodeUp, Supervisor
+
+#: The node of local jobs.
+CLIENT = "the client"
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What happens without some nodes.
+
+    Attributes:
+        nodes: that are lost; none: the network as it begins.
+        moved: job -> node, of the jobs that had lost their place and find another.
+        unplaced: job -> why no node can take it, each as a text.
+    """
+
+    nodes: tuple[str, ...]
+    moved: dict[str, str]
+    unplaced: dict[str, str]
+
+
+def survival(network: Network, *, jobs_per_node: int, pairs: bool = False) -> Iterator[Loss]:
+    """Yield the network as it begins and what happens when each single node is lost, and with ``pairs`` each two of them.
+
+    Nodes count as idle and equally well connected.
+
+    Args:
+        network: with its nodes.
+        jobs_per_node: what nodes take that do not say it by max_jobs.
+        pairs: whether two nodes at once are lost, too.
+
+    Raises:
+        UserError: there are no nodes, or a job's `preference` fails.
+    """
+    if not network.nodes:
+        raise UserError(f"{network.name} has no NODES, so there is nothing that it could lose; list its machines in config.py")
+    yield _Trial(network, jobs_per_node).lose(())
+    names = [node.name for node in network.nodes]
+    for size in (1, 2) if pairs else (1,):
+        for lost in combinations(names, size):
+            yield _Trial(network, jobs_per_node).lose(lost)
+
+
+def planned(network: Network) -> dict[int, str]:
+    """Job -> node, where jobs go when all NODES are there, idle and equally well connected; empty without NODES."""
+    if not network.nodes:
+        return {}
+    moved = next(survival(network, jobs_per_node=len(network.jobs))).moved
+    return {number: moved[job._fission_name] for number, job in network.jobs.items() if job._fission_name in moved}
+
+
+def guessed(network: Network) -> list[str]:
+    """What `survival` cannot know of the nodes, as sentences."""
+    texts = []
+    unsaid = [node.name for node in network.nodes if node.max_jobs is None]
+    if unsaid:
+        texts.append(f"{', '.join(unsaid)}: how many jobs they take is not said (max_jobs); --jobs-per-node is taken for it")
+    several = [node.name for node in network.nodes if isinstance(node, MultiNode)]
+    if several:
+        texts.append(f"{', '.join(several)}: each may stand for many machines, and counts as one")
+    return texts
+
+
+class _Trial:
+    """A network with all its nodes, in thought."""
+
+    def __init__(self, network: Network, jobs_per_node: int) -> None:
+        self._names = {number: job._fission_name for number, job in network.jobs.items()}
+        room = len(network.jobs)
+        nodes = [*(_info(node, jobs_per_node) for node in network.nodes), NodeInfo(CLIENT, "", (LOCAL,), max_jobs=room)]
+        self._places = Places(network, nodes, several=True, tq=lambda node: 0, warn=_refuse)
+        for node in nodes:
+            self._places.joined(NodeJoined(NodeName(node.name), node.ip, node.groups, node.max_jobs))
+        self._supervisor = Supervisor(plans(network, None), self._places.place, restart_window_s=1.0, allocation_timeout_s=float("inf"))
+        self._nodes = [node.name for node in nodes]
+
+    def lose(self, lost: Sequence[str]) -> Loss:
+        """Start the network, then lose these nodes."""
+        for node in self._nodes:
+            self._supervisor.handle(NodeUp(node=node), 0.0)
+        orders = self._supervisor.start(0.0)
+        if lost:
+            orders = []
+            for node in lost:
+                orders += self._supervisor.handle(NodeLost(node=node, reason="lost"), 0.0)
+        pending = [number for number in self._names if self._supervisor.state(number) is JobState.PENDING]
+        unplaced = {self._names[job]: self._supervisor.reasons[job].removeprefix(f"no place for {self._names[job]}: ") for job in pending}
+        return Loss(tuple(lost), self._moved(orders, pending), unplaced)
+
+    def _moved(self, orders: Sequence[Instruction], pending: Sequence[int]) -> dict[str, str]:
+        return {self._names[one.job]: one.node for one in orders if isinstance(one, Launch) and one.job not in pending}
+
+
+def _info(node: BaseNode, jobs_per_node: int) -> NodeInfo:
+    return NodeInfo(node.name, node.ip, node.groups, max_jobs=jobs_per_node if node.max_jobs is None else node.max_jobs)
+
+
+def _refuse(text: str) -> None:
+    raise UserError(f"the jobs cannot be placed: {text.partition(';')[0]}")

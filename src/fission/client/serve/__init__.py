@@ -1,0 +1,1 @@
+"""What a running network answers and shows to other terminals."""

@@ -1,0 +1,276 @@
+"""What lookers see of a running network's jobs: blocks that go by on its pipes, and how the jobs get on.
+
+It needs of a run: a way to send a job a command, the words "tapped" and "measured" that come back, and where the jobs are. So it is the
+same for a network on this machine and on many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import struct
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from fission.client.run.processes import JobProcesses
+from fission.client.serve.control_server import Connection, ControlServer
+from fission.core.network import Network
+from fission.errors import UnknownNameError, UserError
+from fission.project.names import did_you_mean
+from fission.protocol.frames import Word
+from fission.protocol.supervision_messages import JobState
+
+#: Seconds that the jobs' answers to a question are waited for. Arbitrary: a job answers within milliseconds unless its machine is stuck.
+MEASURE_S = 2.0
+#: Seconds of silence after which a job whose process has ended has said its last words; arbitrary, within the 2 s of Ctrl-C.
+LAST_S = 0.25
+#: Bytes of copies that may be under way to one looker, for each pipe: by default, and at most. Arbitrary bounds of the client's memory.
+CREDIT, MOST_CREDIT = 1 << 20, 64 << 20
+#: Copies of big blocks out of shared memory take at most this share of a job's time, unless the looker wants all. Arbitrary.
+SHARE = 0.02
+
+_PIPE = struct.Struct("<I")
+
+
+class Run(Protocol):
+    """What is looked at; the client's `Coordinator`."""
+
+    hearers: dict[str, Callable[[Word], None]]
+    on_launch: Callable[[int], None]
+
+    def command(self, job: int, body: dict[str, Any]) -> None:
+        """Tell the newest life of a job something."""
+
+    def state(self, job: int) -> JobState:
+        """Where a job is."""
+
+    async def standing(self) -> Mapping[int, Mapping[str, Any]]:
+        """The jobs that make no progress: ``seconds``, ``reason``."""
+
+    @property
+    def processes(self) -> JobProcesses:
+        """Of its jobs."""
+
+    @property
+    def jobs(self) -> Mapping[int, Any]:
+        """The summary of each job: ``name``, ``outcome``, ``restarts``."""
+
+
+class Taps:
+    """Answers "top" and "tap" of a run's `ControlServer`."""
+
+    def __init__(self, network: Network, run: Run, requests: ControlServer) -> None:
+        """Args: network: that runs. run: its client. requests: where lookers ask."""
+        self._network = network
+        self._run = run
+        self._numbers = itertools.count(1)
+        self._taps: dict[int, _Tap] = {}
+        self._answers: dict[int, tuple[dict[int, dict[str, Any]], asyncio.Event, set[int]]] = {}
+        run.hearers["tapped"] = self._on_tapped
+        run.hearers["measured"] = self._on_measured
+        run.on_launch = self._on_launch
+        requests.answer("top", self._top)
+        requests.answer("tap", self._tap)
+        requests.answer("where", self._where)
+
+    def ended(self, job: int) -> None:
+        """A job is over: who looks at nothing else has seen everything."""
+        for tap in self._taps.values():
+            if tap.job == job:
+                tap.end_when_silent()
+
+    async def settle(self, most_s: float) -> None:
+        """Let lookers have what the jobs have sent last, while there is some, at most for so many seconds."""
+        senders = {tap.sender for tap in self._taps.values() if tap.sender is not None}
+        end = quiet = time.monotonic()
+        moved = -1
+        while senders and not all(sender.settled for sender in senders) and time.monotonic() < min(end + most_s, quiet + 2 * LAST_S):
+            if moved != (moved := sum(sender.moved for sender in senders)):
+                quiet = time.monotonic()
+            await asyncio.sleep(0.01)
+
+    # how jobs get on
+
+    async def _where(self, request: dict[str, Any], connection: Connection) -> dict[str, Any]:
+        return {"nodes": {str(job): node for job, _, node in self._run.processes.newest()}}
+
+    async def _top(self, request: dict[str, Any], connection: Connection) -> dict[str, Any]:
+        key = next(self._numbers)
+        running = {job: node for job, _, node in self._run.processes.newest() if self._run.state(job) is JobState.RUNNING}
+        answers: dict[int, dict[str, Any]] = {}
+        complete = asyncio.Event()
+        self._answers[key] = (answers, complete, set(running))
+        try:
+            for job in running:
+                self._run.command(job, {"do": "measure", "key": key})
+            if running:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(complete.wait(), MEASURE_S)
+        finally:
+            del self._answers[key]
+        standing = await self._run.standing()
+        rows = [self._row(job, running, answers) | {"standing": standing.get(job)} for job in self._run.jobs]
+        return {"time": time.time(), "network": self._network.name, "jobs": rows}
+
+    def _row(self, job: int, running: Mapping[int, str], answers: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+        summary, state = self._run.jobs[job], self._run.state(job)
+        row = {"id": job, "name": summary.name, "state": state.name.lower(), "node": running.get(job), "restarts": summary.restarts}
+        row["pid"] = self._run.processes.id_of(job)
+        if state is JobState.FINISHED:
+            row["state"] = summary.outcome
+        return {**row, "measured": answers.get(job)}
+
+    def _on_measured(self, word: Word) -> None:
+        found = self._answers.get(int(word.body["key"]))
+        if found is None:
+            return  # it came too late
+        answers, complete, missing = found
+        answers[word.job] = {"life": word.incarnation} | {name: value for name, value in word.body.items() if name not in ("say", "key")}
+        missing.discard(word.job)
+        if not missing:
+            complete.set()
+
+    # what goes by
+
+    async def _tap(self, request: dict[str, Any], connection: Connection) -> dict[str, Any]:
+        pipes = [self._pipe(number) for number in request["pipes"]]
+        if not pipes:
+            raise UserError("name at least one pipe")
+        credit = max(1, min(MOST_CREDIT, int(request.get("credit", CREDIT))))
+        share = 1.0 if request.get("all") else SHARE
+        order = {"credit": credit, "payload": bool(request.get("payload", True)), "share": share}
+        taps = [_Tap(next(self._numbers), job, pipe, order, connection, self._run) for pipe, job in pipes]
+        # one reader of all its pipes: what was gathered is sent by one task, in the order in which it came
+        sender = _Sender(connection, taps)
+        for tap in taps:
+            self._taps[tap.number] = tap
+            tap.sender = sender
+            tap.begin()
+        connection.on_close.append(lambda: self._forget(taps, sender))
+        sender.start()
+        return {"pipes": [{"pipe": tap.pipe, "job": tap.job} for tap in taps]}
+
+    def _pipe(self, number: Any) -> tuple[int, int]:
+        """(pipe, job that feeds it), if blocks of it can still come."""
+        pipes = self._network.pipes
+        job = self._network.producer(number) if number in pipes else None
+        if job is None:
+            known = [str(pipe) for pipe in pipes]
+            raise UnknownNameError(
+                f"there is no pipe {number} in {self._network.name}{did_you_mean(str(number), known)}. Pipes: {', '.join(known)}"
+            )
+        if self._run.state(job._fission_id) is JobState.FINISHED:
+            raise UserError(f"{pipes[number]} has ended: {job._fission_name} {self._run.jobs[job._fission_id].outcome}")
+        return number, job._fission_id
+
+    def _on_launch(self, job: int) -> None:
+        for tap in self._taps.values():
+            if tap.job == job:
+                tap.begin()  # its new life does not know
+
+    def _on_tapped(self, word: Word) -> None:
+        tap = self._taps.get(int(word.body["tap"]))
+        if tap is None:
+            return  # it was ended meanwhile
+        tap.gather(word.payload)
+        if word.body.get("last"):
+            tap.end()
+
+    def _forget(self, taps: list[_Tap], sender: _Sender) -> None:
+        sender.stop()
+        for tap in taps:
+            if self._taps.pop(tap.number, None) is not None and self._run.state(tap.job) is not JobState.FINISHED:
+                self._run.command(tap.job, {"do": "untap", "tap": tap.number})
+
+
+class _Tap:
+    """One pipe that is looked at."""
+
+    def __init__(self, number: int, job: int, pipe: int, order: dict[str, Any], connection: Connection, run: Run) -> None:
+        self.number, self.job, self.pipe = number, job, pipe
+        self._order = order
+        self._run = run
+        self._lives = self._heard = 0
+        self.over = False
+        self.sender: _Sender | None = None
+
+    def begin(self) -> None:
+        self._lives += 1  # a new life has its own credit
+        self._run.command(self.job, {"do": "tap", "tap": self.number, "pipe": self.pipe, **self._order})
+
+    def gather(self, payload: bytes) -> None:
+        self._heard += 1
+        if self.sender is not None and payload:
+            self.sender.put(self, self._lives, payload)
+
+    def sent(self, life: int, size: int) -> None:
+        if not self.over and life == self._lives:
+            self._run.command(self.job, {"do": "tap-more", "tap": self.number, "bytes": size})
+
+    def end_when_silent(self) -> None:
+        """Its job's process has ended; its last words may come behind that news."""
+        asyncio.get_running_loop().call_later(LAST_S, self._end_if_silent, self._heard)
+
+    def _end_if_silent(self, heard: int) -> None:
+        if self._heard == heard:
+            self.end()
+        elif not self.over:
+            self.end_when_silent()
+
+    def end(self) -> None:
+        if self.sender is not None and not self.over:
+            self.over = True
+            self.sender.put(self, 0, b"")
+
+
+class _Sender:
+    """Sends what comes from the jobs to one looker; what it has not taken is bounded by the credit of its taps, for each life of a job."""
+
+    def __init__(self, connection: Connection, taps: list[_Tap]) -> None:
+        self._connection = connection
+        self._taps = taps
+        self._waiting: deque[tuple[_Tap, int, bytes]] = deque()
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.moved = 0  # batches that have come, and that have gone
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything has come and was sent, or nobody takes it."""
+        return self._task is None or self._task.done() or (not self._waiting and all(tap.over for tap in self._taps))
+
+    def put(self, tap: _Tap, life: int, payload: bytes) -> None:
+        self._waiting.append((tap, life, payload))
+        self.moved += 1
+        self._news.set()
+
+    async def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                while self._waiting:
+                    tap, life, payload = self._waiting.popleft()
+                    # an empty batch says that the pipe has ended, as far as this run goes
+                    await self._connection.send(_PIPE.pack(tap.pipe) + payload)
+                    self.moved += 1
+                    if payload:
+                        tap.sent(life, len(payload))
+                if all(tap.over for tap in self._taps):
+                    self._connection.hang_up()
+                    return
+                self._news.clear()
+                await self._news.wait()
+
+
+def split(packet: bytes) -> tuple[int, bytes]:
+    """(pipe, batch) of what a looker is sent; an empty batch: the pipe has ended."""
+    return _PIPE.unpack_from(packet)[0], packet[_PIPE.size :]

@@ -1,0 +1,219 @@
+"""The snapshots of a job with CHECKPOINT: taken by its loop, confirmed to its control thread, restored by a new life."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+
+from fission.core.python_job import resumable
+from fission.errors import SnapshotError, Stopped, ValueFitError, error_text
+from fission.ports import JobBundle
+from fission.protocol.checkpoint import Checkpoints, to_restore
+from fission.runtime.snapshots import reader
+
+#: In place of a snapshot: the job as it is when `setup` has returned.
+AS_MADE = b""
+#: Largest snapshot in bytes. Arbitrary: a job, its links and the client hold it in memory, some times each.
+MOST_BYTES = 4 << 30
+
+
+class Checkpointer:
+    """Takes and restores the snapshots of one life of a job.
+
+    Attributes:
+        generation: of the numbering in which snapshots are taken.
+    """
+
+    def __init__(
+        self,
+        job: Any,
+        every: int | timedelta,
+        pressed_after: int,
+        stored: Collection[tuple[int, int]],
+        read: Callable[[int, int], bytes],
+        say: Callable[[str, dict[str, Any], bytes], None],
+        damaged: Mapping[tuple[int, int], str] | None = None,
+    ) -> None:
+        """Prepare; `begin` restores.
+
+        Args:
+            job: whose snapshots they are.
+            every: CHECKPOINT of the job.
+            pressed_after: compute blocks that half an input window holds.
+            stored: (generation, block) of earlier incarnations' snapshots.
+            read: gives the state of one of them, or raises SnapshotError.
+            say: sends a message to the client.
+            damaged: what is wrong with stored snapshots that cannot be used, by generation and block.
+        """
+        self._job = job
+        self._checkpoints = Checkpoints(every, pressed_after)
+        self._stored = stored
+        self._read = read
+        self._damaged = damaged or {}
+        self._say = say
+        self._lock = threading.Lock()
+        self._settling = False  # a generation has begun whose first snapshot is not stored
+        self._unconfirmed: dict[tuple[int, int], bytes] = {}  # what the client has not confirmed, by generation and block
+        self._uncovered = ""  # why no compute block can follow: the state before it is not there
+        self._begun = False
+        self.generation = 0
+
+    @property
+    def stable(self) -> int:
+        """The block up to which inputs may be released."""
+        return self._checkpoints.stable
+
+    @property
+    def settling(self) -> bool:
+        """Whether the older generation is still needed, because nothing of this one is stored."""
+        return self._settling
+
+    def begin(self, generation: int, first: int) -> int:
+        """Restore what a life needs whose inputs can begin with compute block ``first``; return the block with which it begins.
+
+        Without a snapshot that covers what is before ``first``, the life has the newest state of this generation. That is right where the
+        blocks since then were dropped, or had no partners because another input had ended: `check` finds out whether one follows.
+
+        Raises:
+            SnapshotError: the snapshot that it needs is damaged or missing.
+        """
+        self._uncovered = ""
+        own = self._checkpoints.taken if self._begun and self.generation == generation else -1
+        blocks = [block for number, block in self._stored if number == generation]
+        damaged = [block for number, block in self._damaged if number == generation]
+        block = to_restore([*blocks, *damaged], first)
+        if block is None:
+            block = first - 1
+            state = AS_MADE
+            if blocks or damaged:
+                newest_block = max([*blocks, *damaged])
+                if newest_block not in blocks:
+                    raise self._lost(self._damaged[generation, newest_block])
+                if own < newest_block:  # else the job is further than all of them
+                    state = self._state(generation, newest_block)
+                if not self._job.MAX_QUEUE:
+                    self._uncovered = f"its inputs begin with block {first}, and its newest snapshot is after block {newest_block}"
+            elif not self._settling and self.generation != generation:
+                # the numbers begin again with a generation, the job does not
+                newest = max([number for number in self._stored if number[0] < generation], default=None)
+                newest_damaged = max([number for number in self._damaged if number[0] < generation], default=None)
+                if newest_damaged is not None and (newest is None or newest_damaged > newest):
+                    raise self._lost(self._damaged[newest_damaged])
+                if newest is not None:
+                    state = self._state(*newest)
+            if block == 0:
+                # else the first one that gets stored, but not stable, would be taken for where the job can go on
+                self._store(generation, 0, state)
+        elif block in blocks:
+            state = self._state(generation, block)
+        else:
+            raise self._lost(self._damaged[generation, block])
+        if state != AS_MADE:
+            self._job.restore(pickle.loads(state))
+        with self._lock:
+            self.generation, self._begun = generation, True
+            self._settling = False
+            self._checkpoints.begin(block, monotonic(), blocks)
+        return block + 1
+
+    def check(self) -> None:
+        """The job's loop is about to do a compute block.
+
+        Raises:
+            SnapshotError: the snapshot with the state before it is missing.
+        """
+        if self._uncovered:
+            raise self._lost(self._uncovered)
+
+    def _state(self, generation: int, block: int) -> bytes:
+        try:
+            return self._read(generation, block)
+        except SnapshotError as why:
+            raise self._lost(str(why)) from why
+
+    def _lost(self, what: str) -> SnapshotError:
+        return SnapshotError(
+            f"{self._job._fission_name}: the snapshot with which it continues is lost: {what}; start the network anew, without --resume"
+        )
+
+    def first_of_generation(self, generation: int, first: int) -> int:
+        """A running job goes on in a new generation; return the block with which it begins, ``first`` or one behind it.
+
+        Its state so far is what a new life of it would begin with, unless an earlier life was in that generation already.
+        """
+        if any(number == generation for number, _ in (*self._stored, *self._damaged)):
+            return self.begin(generation, first)
+        self._uncovered = ""
+        with self._lock:
+            self.generation, self._begun = generation, True
+            self._checkpoints.begin(0, monotonic())
+            self._settling = True
+        self._take(0)
+        return first
+
+    def after(self, block: int, *, pressed: bool = False) -> None:
+        """The job's loop has done compute block ``block``: take a snapshot if one is due (see `Checkpoints.due`)."""
+        with self._lock:
+            due = self._checkpoints.due(block, monotonic(), pressed=pressed)
+        if due:
+            self._take(block)
+
+    def on_stored(self, generation: int, block: int) -> None:
+        """Control thread: the client has confirmed a snapshot."""
+        self._unconfirmed.pop((generation, block), None)
+        with self._lock:
+            if generation == self.generation:
+                self._settling = False
+                self._checkpoints.on_stored(block)
+
+    def settle(self, released: int) -> None:
+        """All outputs up to ``released`` are released: tell the client if a newer snapshot is stable."""
+        with self._lock:
+            generation, news = self.generation, self._checkpoints.settle(released)
+            block = self._checkpoints.stable
+        if news:
+            self._say("stable", {"generation": generation, "block": block}, b"")
+
+    def _take(self, block: int) -> None:
+        state = self._job.snapshot()
+        try:
+            pickled = pickle.dumps(state, 5)
+        except Stopped:
+            raise
+        except BaseException as why:
+            text = f"{self._job._fission_name}: what snapshot gave ({type(state).__name__}) cannot be pickled: {error_text(why)}"
+            raise ValueFitError(text) from why
+        if len(pickled) > MOST_BYTES:
+            raise ValueFitError(
+                f"{self._job._fission_name}: what snapshot gave has {len(pickled)} bytes; a snapshot must have at most "
+                f"{MOST_BYTES}: give less of "
+                "the job's state, or write it to a file of your own and give its name"
+            )
+        self._store(self.generation, block, pickled)
+
+    def _store(self, generation: int, block: int, state: bytes) -> None:
+        self._unconfirmed[generation, block] = state
+        self._say("store", {"generation": generation, "block": block}, state)
+
+    def say_again(self) -> None:
+        """Control thread: the client may have missed what was said to it."""
+        for (generation, block), state in sorted(self._unconfirmed.copy().items()):
+            self._say("store", {"generation": generation, "block": block}, state)
+        with self._lock:
+            generation, block = self.generation, self._checkpoints.stable
+        if block > 0:
+            self._say("stable", {"generation": generation, "block": block}, b"")
+
+
+def make_checkpointer(job: Any, bundle: JobBundle, say: Callable[[str, dict[str, Any], bytes], None]) -> Checkpointer | None:
+    """Return the keeper of a life of a job; None for a job without CHECKPOINT, or one that cannot resume."""
+    every: int | timedelta | None = job.CHECKPOINT
+    if every is None or not resumable(job):
+        return None
+    counts = [pipe.BLOCK_COUNT for pipe in job.inputs if not pipe.ASYNC]
+    pressed_after = min((bundle.window_blocks // 2 // count for count in counts), default=bundle.window_blocks)
+    return Checkpointer(job, every, pressed_after, bundle.snapshots, reader(bundle, say), say, bundle.damaged)
