@@ -70,3 +70,7 @@ def test_nothing_else_is_ever_raised(data: bytes) -> None:
 def test_what_is_too_large_is_not_sent() -> None:
     with pytest.raises(ValueError, match="at most 200"):
         CODEC.encode(Wire(pipe=1, address="x" * 200))
+
+
+def test_text_that_utf8_cannot_express_is_escaped() -> None:
+    assert CODEC.decode(CODEC.encode(Wire(pipe=1, address="a\udc80é"))) == Wire(pipe=1, address="a\\udc80é")

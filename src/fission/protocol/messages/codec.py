@@ -47,10 +47,15 @@ class Codec(Generic[T]):
     def encode(self, message: T) -> bytes:
         """Return the message as UTF-8 JSON.
 
+        Text that UTF-8 cannot express (lone surrogates, as in names of files that are no UTF-8) is sent with escapes: ``\\udc80``.
+
         Raises:
             ValueError: it is larger than ``max_bytes``, or has a number that JSON cannot express.
         """
-        data = self._encoder.encode(message)
+        try:
+            data = self._encoder.encode(message)
+        except UnicodeEncodeError:
+            data = self._encoder.encode(_expressible(msgspec.to_builtins(message)))
         if len(data) > self.max_bytes:
             raise ValueError(f"{self.name}: a {type(message).__name__} has {len(data)} bytes; at most {self.max_bytes} may be sent")
         return data
@@ -69,3 +74,14 @@ class Codec(Generic[T]):
         except (msgspec.MsgspecError, ValueError, RecursionError) as why:
             raise RemoteProtocolError(f"{self.name}: malformed message {bytes(data[:SHOWN])!r}: {why}") from None
         return message
+
+
+def _expressible(value: Any) -> Any:
+    """Return a JSON value with all its text such that UTF-8 can express it."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_expressible(name): _expressible(member) for name, member in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_expressible(member) for member in value]
+    return value
