@@ -7,7 +7,7 @@ larger than the direction allows raise `RemoteProtocolError`. No other exception
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar, Union
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar, Union
 
 import msgspec
 
@@ -20,11 +20,18 @@ MAX_BYTES = 1 << 20
 #: Characters of a malformed message that an error shows. Arbitrary.
 SHOWN = 100
 
+#: An integer that fits a sequence number of `fission.protocol.frames`: 0 to 2**63 - 1.
+Whole: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+
 T = TypeVar("T", bound="Message")
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field=DISCRIMINATOR):
     """One message. A subclass names its wire type: ``class Wire(Message, frozen=True, tag="wire")``."""
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a member of a message is made of, where it has members of its own."""
 
 
 class Codec(Generic[T]):

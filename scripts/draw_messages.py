@@ -1,0 +1,129 @@
+"""Draws docs/messages.md from the classes of the messages, so that the page cannot differ from the code.
+
+    .venv/bin/python scripts/draw_messages.py            writes the page
+    .venv/bin/python scripts/draw_messages.py --check    ends with 1 if the page is not what the classes give
+
+A direction is a module of `fission.protocol.messages.directions.DIRECTIONS`: the first paragraph of its docstring introduces its table.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import typing
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fission.protocol.messages.codec import DISCRIMINATOR, Part
+from fission.protocol.messages.directions import DIRECTIONS, codec_of
+
+PAGE = Path(__file__).parent.parent / "docs" / "messages.md"
+
+HEAD = f"""\
+# The messages
+
+What the processes of FISSION say to each other. Drawn from the classes by `scripts/draw_messages.py`. Each message is one JSON object; its
+member `{DISCRIMINATOR}` names its class. Decoding is strict: an unknown type, an unknown, missing or mistyped member, or a message above
+the size limit of its direction raises `RemoteProtocolError`; the receiver drops the message and continues. `Whole` is an
+integer from 0 to 2^63 - 1. Members with a default may be left out.
+"""
+
+
+def page() -> str:
+    """Return the whole page, as it must be in docs/."""
+    return "\n".join([HEAD, "\n\n".join(map(section, DIRECTIONS)), ""])
+
+
+def section(direction: str) -> str:
+    """Return the section of one direction: what it is, and a table of its messages and of their parts."""
+    codec = codec_of(direction)
+    parts = dict.fromkeys(part for kind in codec.types for part in _parts(kind))
+    name = codec.name[:1].upper() + codec.name[1:]
+    return "\n".join(
+        [
+            f"## {name}\n",
+            f"{_paragraph(import_module(direction).__doc__)} At most {codec.max_bytes} bytes.\n",
+            f"| `{DISCRIMINATOR}` | Meaning | Members |",
+            "|---|---|---|",
+            *(_row(f"`{kind.__struct_config__.tag}`", kind) for kind in codec.types),
+            *(["", "| Part | Meaning | Members |", "|---|---|---|"] if parts else []),
+            *(_row(f"`{part.__name__}`", part) for part in parts),
+        ]
+    )
+
+
+def members(kind: type[msgspec.Struct]) -> dict[str, str]:
+    """Return what the docstring of a class says of each of its fields."""
+    doc = inspect.getdoc(kind) or ""
+    lines = doc.split("\nAttributes:\n")[1].split("\n\n")[0].splitlines() if "\nAttributes:\n" in doc else []
+    found: dict[str, str] = {}
+    name = ""
+    for line in lines:
+        if line.startswith("    ") and not line.startswith("     "):
+            name, _, text = line.strip().partition(": ")
+            found[name] = text
+        elif name:
+            found[name] += f" {line.strip()}"
+    return found
+
+
+def _row(title: str, kind: type[msgspec.Struct]) -> str:
+    meanings = members(kind)
+    cells = []
+    for field in msgspec.structs.fields(kind):
+        default = "" if field.required else f", default `{_default(field)}`"
+        cells.append(f"`{field.encode_name}` ({_type(kind, field.name)}{default}): {meanings[field.name]}")
+    return f"| {title} | {_cell(_paragraph(kind.__doc__))} | {_cell('<br>'.join(cells))} |"
+
+
+def _type(kind: type, name: str) -> str:
+    written = (inspect.get_annotations(base) for base in kind.__mro__)
+    return f"`{next(each[name] for each in written if name in each)}`"
+
+
+def _default(field: Any) -> Any:
+    value = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    return '""' if value == "" else value
+
+
+def _parts(kind: type) -> Iterator[type[Part]]:
+    """All parts of a class, and theirs, in the order of its fields."""
+    for hint in typing.get_type_hints(kind).values():
+        for found in _within(hint):
+            yield found
+            yield from _parts(found)
+
+
+def _within(hint: Any) -> Iterator[type[Part]]:
+    if isinstance(hint, type) and issubclass(hint, Part):
+        yield hint
+    for argument in typing.get_args(hint):
+        yield from _within(argument)
+
+
+def _paragraph(doc: str | None) -> str:
+    return " ".join(inspect.cleandoc(doc or "").split("\n\n")[0].split()).replace("``", "`")
+
+
+def _cell(text: str) -> str:
+    return text.replace("``", "`").replace("|", "\\|")
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or check it; return the exit code."""
+    if arguments == ["--check"]:
+        return 0 if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page() else 1
+    if arguments:
+        sys.stderr.write(f"{__doc__}\n")
+        return 2
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,41 @@
+"""docs/messages.md is what scripts/draw_messages.py draws from the classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fission.protocol.messages.directions import DIRECTIONS, codec_of
+from scripts import draw_messages
+from scripts.draw_messages import PAGE, main, members, page
+
+
+def test_the_page_is_what_the_classes_give() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "the messages have changed: .venv/bin/python scripts/draw_messages.py"
+    assert main(["--check"]) == 0
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_every_message_and_every_field_is_explained(direction: str) -> None:
+    for kind in codec_of(direction).types:
+        assert kind.__struct_config__.frozen
+        assert f"\n| `{kind.__struct_config__.tag}` | " in page()
+        assert list(members(kind)) == [field.name for field in msgspec.structs.fields(kind)], kind
+        assert all(members(kind).values()), kind
+
+
+def test_a_page_that_differs_is_found_and_drawn_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "docs" / "messages.md"
+    monkeypatch.setattr(draw_messages, "PAGE", target)
+    assert main(["--check"]) == 1
+    assert main([]) == 0
+    assert main(["--check"]) == 0
+    target.write_text(target.read_text().replace("input_end", "input_over"))
+    assert main(["--check"]) == 1
+
+
+def test_wrong_arguments_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--chekc"]) == 2
+    assert "--check" in capsys.readouterr().err
