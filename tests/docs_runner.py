@@ -18,7 +18,7 @@ of examples/, the Makefile, and a .venv/bin with the programs under test, which 
 A command without output in the block may say what it likes. Stated output must be all of it (stdout and stderr together, as a terminal
 shows them), where ``...`` stands for anything within a line, and on a line of its own for any number of lines. The line ``^C`` is where the
 reader presses Ctrl-C: it is pressed when the output above it has come, and the exit code must be 130. A command that ends with a backslash
-goes on in the next line. ``cd`` holds for the rest of the page.
+continues in the next line. ``cd`` holds for the rest of the page.
 
 The comment right before a block says more, as ``name=value`` words:
 
@@ -29,10 +29,10 @@ exit=N     the exit code that is expected, else 0, or 130 with ``^C``
 limit=S    the command must end within S seconds, else `LIMIT_S`
 any-order  the stated lines may come in any order: what several jobs print at the same time
 retry      the command is run again, for up to `limit`, until it does what is stated: what it looks at may need a moment
-background the command goes on while the page does, once its stated output has come; Ctrl-C at the end of the page
+background the command runs on while the page continues, once its stated output has come; Ctrl-C at the end of the page
 by=FILE    not run here: FILE of the repository runs it, and has the command's text in it (``make test`` is run by .ci/run)
 file=PATH  for a block of any other language: write it to PATH (relative to where the page is now), as the reader is told to
-append=PATH as file=, but add it, behind two empty lines, to the end of what is there
+append=PATH as file=, but add it, after two empty lines, to the end of that file
 ========== ============================================================================================================
 
 Python blocks are compiled, so they must be whole statements. Blocks called sh, bash or shell are refused: nothing would test them.

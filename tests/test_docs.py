@@ -16,7 +16,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((RO
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)  # a page is one story, so it is one test
+@pytest.mark.timeout(300)  # the blocks of a page depend on each other, so it is one test
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_page(path: Path, tmp_path: Path) -> None:
     with Page(tmp_path) as page:

@@ -71,7 +71,7 @@ class ReachClient(Message, frozen=True, tag="reach_client"):
 
 
 class CloseOutput(Message, frozen=True, tag="close_output"):
-    """The consumer of an output has ended: nothing is to be sent there, all is released.
+    """The consumer of an output has ended: send nothing more there, all is released.
 
     Attributes:
         pipe: id of the output.

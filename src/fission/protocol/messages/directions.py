@@ -2,7 +2,7 @@
 
 To add one: write a module with its classes (`fission.protocol.messages.client_to_job` shows how), a ``CODEC`` and a docstring whose first
 paragraph says who sends them to whom and on what; name the module here; run ``scripts/draw_messages.py``. Each message and `Part` has a
-docstring: what has happened or what is to be done, then one line per field under "Attributes:". The tests of all directions
+docstring: what has happened or what to do, then one line per field under "Attributes:". The tests of all directions
 (tests/protocol/messages/) take their list from here.
 """
 
