@@ -55,16 +55,15 @@ WORDS = {
     "hotels?": "node lease",
     "theat(re|er)s?": "the thing's own name",
     "telephones?": "channel",
-    "lives": "incarnations; is (in a place)",
+    "lives(?! untold)": "incarnations; is (in a place)",  # `lives_untold` is a published name
     "life": "incarnation; lifetime",
-    "li(fe|ves) untold": "incarnations that are not counted",
     # phrases
     "whoever": "the role: the client, the user, the sender",
     "whomever": "the role",
     "nobody": "no client, no job, no process ...",
     "somebody": "the role: a job, a user, another program",
     "told": "reported, notified, sent, was given",
-    "untold": "not reported",
+    "(?<!lives )untold": "not reported",
     "go(es|ing)? on": "continues",
     "went on": "continued",
     "any more": "any longer, no longer",
