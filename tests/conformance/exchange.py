@@ -138,7 +138,7 @@ class Line:
             none = [[0] * len(entry) if self.grouped else 0 for entry in batch.columns[0]]
             heads = batch.heads[0] if batch.heads else none
             self.got += zip(batch.numbers, batch.columns[0], heads, strict=True)
-            self.inputs.done = batch.numbers[-1]
+            self.inputs.rule.done = batch.numbers[-1]
 
     def receive(self, count: int) -> list[Any]:
         """The consumer feeds and computes until it has so many compute blocks in all; returns their payloads."""
@@ -176,7 +176,7 @@ class Line:
             if message is not None:
                 self.inputs.feed(message)
                 self.take()
-            self.inputs.release(self.inputs.done, 0, force=True)
+            self.inputs.release(self.inputs.rule.done, 0, force=True)
             answer = self.spy.control(0.001)
             if answer is not None:
                 release = frames.decode(answer)

@@ -186,7 +186,7 @@ class Running:
         for number in (number for number, task in tasks.items() if task.running):
             exchange = self.exchanges[number]
             aligner = exchange.inputs.aligner
-            text = f"  {self.network.jobs[number].name}: done {exchange.inputs.done}, released to {exchange.finished_upto()}"
+            text = f"  {self.network.jobs[number].name}: done {exchange.rule.done}, released to {exchange.rule.finished_upto()}"
             if aligner is not None:
                 text += f", next {aligner.next}, has " + ", ".join(
                     f"pipe {one.spec.pipe} to {one.stage.high} (released {exchange.inputs._released.get(one.spec.pipe, 0)})"

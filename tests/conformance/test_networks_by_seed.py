@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 
 from fission.core import rates
-from fission.runtime.exchange import Exchange
+from fission.protocol.release import ReleaseRule
 from fission.runtime.executable_host import ExecutableHost
 from fission.runtime.output import Output
 from tests.conformance import random_in_threads
@@ -81,7 +81,7 @@ def no_pressure() -> AbstractContextManager[Any]:
 
 def released_as_read() -> AbstractContextManager[Any]:
     """The inputs of a job that holds snapshots back are never released but by its end."""
-    return mock.patch.object(Exchange, "finished_upto", return_value=0)
+    return mock.patch.object(ReleaseRule, "finished_upto", return_value=0)
 
 
 def stands_still(seed: int) -> bool:

@@ -20,6 +20,7 @@ import pytest
 from fission.core.base import collecting
 from fission.core.jobs import MARVELOJob
 from fission.core.pipes import BytesPipe, JSONPipe
+from fission.protocol.release import ReleaseRule
 from fission.runtime import block_reader, executable_host, program
 from fission.runtime.program import Program
 from tests.e2e.support import STOP_S, column, finish, network, printed, rows, stop
@@ -500,11 +501,11 @@ def test_descriptors_are_all_that_an_executable_inherits(fission: CommandLine) -
 class _Exchange:
     """As much of an exchange as the reading side of an executable needs."""
 
-    inputs_follow = None
     unwanted = pressed = False
 
     def __init__(self) -> None:
         self.outputs = [_Outlet()]
+        self.rule = ReleaseRule(window_blocks=1, window_bytes=1)
         self.woken = threading.Event()
 
     def _drain_inputs(self) -> None:

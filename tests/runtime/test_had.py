@@ -47,7 +47,7 @@ def had_by(steps: Sequence[str], *, done: int, had: int) -> tuple[Output, list[R
     if had:
         inputs.feed([frames.encode_data(PIPE, 1, 0, 1, [b"x"] * had, None)])
     inputs.take()
-    inputs.done = done
+    inputs.rule.done = done
     do = {
         "wire": lambda: inputs.wire(PIPE, NEW, 2),
         "open": lambda: inputs.feed([frames.encode_open(Open(PIPE, 2, 0, 0))]),

@@ -12,9 +12,9 @@ from fission.client.run.coordinator import Coordinator
 from fission.core.sink_file import SinkFile
 from fission.protocol.checkpoint import Checkpoints
 from fission.protocol.optional import OptionalInput
+from fission.protocol.release import ReleaseRule
 from fission.protocol.window import Arrival, Receiver
 from fission.runtime import checkpointer as keeper_module
-from fission.runtime.exchange import Exchange
 from fission.runtime.inputs import Inputs
 from fission.runtime.optional_inputs import OptionalInputs
 from fission.runtime.output import Output
@@ -73,7 +73,7 @@ def no_fencing() -> Iterator[None]:
 
 def early_release() -> AbstractContextManager[None]:
     """Inputs are released when `run` has returned, whether the outputs are or not."""
-    return _replace(Exchange, finished_upto=lambda self: self.inputs.done)
+    return _replace(ReleaseRule, finished_upto=lambda self: self.done)
 
 
 def unstable_checkpoint() -> AbstractContextManager[None]:

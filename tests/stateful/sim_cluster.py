@@ -308,7 +308,7 @@ class Life:
 
     def fail(self, error: str) -> None:
         self.cluster.tell(f"{self} fails: {error}")
-        block = self.exchange.inputs.done + 1 if self.exchange.begun else 0
+        block = self.exchange.rule.done + 1 if self.exchange.begun else 0
         self._over()
         self.cluster.exited(self, 1, {"outcome": "failed", "error": error, "block": block, "counts": self.exchange.counter.counts()})
 
@@ -930,7 +930,7 @@ class Cluster:
                     exchange = life.exchange
                     aligner = exchange.inputs.aligner
                     at = f"next {aligner.next} of {aligner.generation}, beginning {aligner.beginning}" if aligner else ""
-                    lines.append(f"    {life} {life.phase}, done {exchange.inputs.done}, {at}")
+                    lines.append(f"    {life} {life.phase}, done {exchange.rule.done}, {at}")
                     for one in aligner._inputs if aligner else []:
                         r = one.receiver
                         lines.append(

@@ -22,8 +22,6 @@ class NoWindow(SendWindow):
 class NoReleases(Inputs):
     """Tells producers only of its end."""
 
-    worth_a_look = False
-
     def release(self, done, generation, *, force=False):
         return False
 

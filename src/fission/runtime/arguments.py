@@ -58,7 +58,7 @@ class ArgumentsIn:
         cause = error_text(why)
         imports = isinstance(why, ImportError) or cause.startswith("AttributeError: Can't get attribute")
         hint = "; the class of a value must be where its receiver can import it" if imports else ""
-        where, block = f"{self._job._fission_name}, input {index + 1}", self._inputs.done + 1
+        where, block = f"{self._job._fission_name}, input {index + 1}", self._inputs.rule.done + 1
         return BlockError(f"{where}: a block of {self._job.inputs[index]} could not be read: {cause}{hint} (compute block {block})")
 
 

@@ -31,7 +31,7 @@ class Counter:
 
     def switch(self) -> None:
         """The generation is about to change."""
-        self.done_before[self._inputs.generation] = self.done
+        self.done_before[self._inputs.rule.generation] = self.done
 
     def tick(self, now: float) -> bool:
         """Whether it is time to tell."""
@@ -47,12 +47,12 @@ class Counter:
     def done(self) -> int:
         """The last compute block of this generation."""
         # the loop of the commonest source does not stop to say so
-        return max([self._inputs.done, *(output.last[1] for output in self._outputs if self._numbers_itself)])
+        return max([self._inputs.rule.done, *(output.last[1] for output in self._outputs if self._numbers_itself)])
 
     def counts(self) -> dict[str, Any]:
         """Any thread: return them as JSON values; ``compute_blocks`` and ``sent`` by generation."""
         inputs = self._inputs.counts()
-        done = {**self.done_before, self._inputs.generation: self.done}
+        done = {**self.done_before, self._inputs.rule.generation: self.done}
         return {
             "compute_blocks": {str(generation): number for generation, number in done.items()},
             "inputs": {str(pipe): {name: getattr(counts, name) for name in counts.__slots__} for pipe, counts in inputs.items()},

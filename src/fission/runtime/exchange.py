@@ -9,7 +9,6 @@ from fission.errors import RemoteProtocolError
 from fission.protocol import frames
 from fission.protocol.frames import Command, Release, Starved
 from fission.runtime.control import NEVER
-from fission.runtime.inputs import RELEASE_AFTER_S
 from fission.runtime.job_pipes import JobPipes
 
 log = logging.getLogger("fission.runtime")
@@ -28,28 +27,20 @@ class Exchange(JobPipes):
             for text in self.crowds.look(self.outputs):
                 self.say("warning", {"text": text})
         due = min(due, self.stored.due, self.counter.due)
-        self._timer_set = False  # before the look: whoever found it set has said before what is done
+        rule = self.rule
+        rule.begin_tick()
         synced = False
         if self.sink is not None:
             synced, at = self.sink.tick(now)
             due = min(due, at)
-        generation = self.inputs.generation
-        upto = self.finished_upto()
+        generation = rule.generation
+        upto = rule.finished_upto()
         if synced:
             self.inputs.release(upto, generation, force=True)
-            if self._older:
-                self._release_older()
-        if not self.inputs.pending_release(upto, generation):
-            self._release_at = NEVER
-            return due
-        if self._release_at == NEVER:
-            self._release_at = now + RELEASE_AFTER_S
-        elif now >= self._release_at:
-            self._release_at = NEVER
+            self._release_older()
+        if rule.tick(now, pending=self.inputs.pending_release(upto, generation)):
             self.inputs.release(upto, generation, force=True)
-            return due
-        self._timer_set = True
-        return min(due, self._release_at)
+        return min(due, rule.next_deadline)
 
     def _doing(self) -> str:
         """What the job's loop does: the name of a `fission.protocol.progress.Doing`."""

@@ -62,7 +62,7 @@ class ExecutableHost(ExecutableOutputs):
     def _answer_pressed(self, program: Program) -> None:
         """A producer waits for room: say how far this job and all after it have worked off what they were sent."""
         exchange, relay = self._exchange, self._relay
-        done = exchange.inputs.done
+        done = exchange.rule.done
         idle = all(intake.all_read for intake in program.intakes)
         watch = self._watch
         if relay is None or watch is None:
@@ -127,7 +127,7 @@ class ExecutableHost(ExecutableOutputs):
                 return
         if self._relay is not None:
             beginning = self._relay.first_from(beginning)
-        if aligner.generation != exchange.inputs.generation:
+        if aligner.generation != exchange.rule.generation:
             exchange.switch(aligner.generation)
         aligner.begin(beginning)
         with self._lock:
@@ -194,9 +194,9 @@ class ExecutableHost(ExecutableOutputs):
             self._passed = number
             if self._relay is not None:
                 self._relay.skip(number)
-                self._exchange.inputs.done = self._relay.answered
+                self._exchange.rule.done = self._relay.answered
             elif all(intake.all_read for intake in program.intakes):
-                self._exchange.inputs.done = number
+                self._exchange.rule.done = number
         self._exchange.release()
 
     def _feed_as_it_comes(self, program: Program) -> None:

@@ -56,7 +56,7 @@ class ExecutableOutputs:
         self._watch = RatioWatch(job, self._relay, lambda text: exchange.say("warning", {"text": text})) if self._relay else None
         self._numbered = threading.Event()  # the outputs' first numbers are known
         self._program: Program | None = None
-        exchange.inputs_follow = self._releasable if waits else None
+        exchange.rule.follow = self._releasable if waits else None
 
     # called by the program's threads
 
@@ -72,8 +72,8 @@ class ExecutableOutputs:
             return
         with self._lock:
             done = min((self._program.intakes[index].read_upto() for index in self._sync), default=0) - self._base
-            if done > self._exchange.inputs.done:
-                self._exchange.inputs.done = done
+            if done > self._exchange.rule.done:
+                self._exchange.rule.done = done
         self._exchange.release()
 
     def read_output(self, index: int, reader: Any) -> None:
@@ -124,7 +124,7 @@ class ExecutableOutputs:
                 output.flush()
             with self._lock:
                 if self._relay is not None:
-                    self._exchange.inputs.done = self._relay.answered
+                    self._exchange.rule.done = self._relay.answered
             self._exchange.release()
 
     def _number(self, index: int) -> int | None:
@@ -176,7 +176,7 @@ class ExecutableOutputs:
     def _releasable(self, released: int) -> int:
         """Any thread: the compute block up to which inputs may go when all output blocks up to ``released`` are released."""
         with self._lock:
-            done = self._exchange.inputs.done
+            done = self._exchange.rule.done
             return done if self._relay is None else min(done, self._relay.release(released))
 
 

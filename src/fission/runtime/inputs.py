@@ -14,16 +14,11 @@ from fission.protocol.align import Aligner, Batch
 from fission.protocol.frames import CLOSED, Command, Data, End, Open, Release, Starved, Word
 from fission.protocol.inputs import InputCounts, InputSpec
 from fission.protocol.optional import OptionalInput, OptionalSpec
+from fission.protocol.release import ReleaseRule, taken_with
 from fission.protocol.shared_blocks import BlockGone, Descriptor
 from fission.protocol.window import Arrival
 
 log = logging.getLogger("fission.runtime")
-
-#: A release is sent when this share of a window could be let go, so that a producer never waits for a release that is due. Measured:
-#: with blocks of 1 MB a third gives 6 % more of them a second than a quarter.
-RELEASE_SHARE = 3
-#: What has not reached that share is released after this many seconds. Arbitrary: windows fill slower on an idle link.
-RELEASE_AFTER_S = 0.02
 
 
 class MemoryGone(Exception):
@@ -35,9 +30,7 @@ class Inputs:
 
     Attributes:
         optional: the ASYNC inputs, by pipe.
-        done: compute blocks up to here are done with, as far as this job's own work goes; set by the job's loop.
-        generation: of the numbering that ``done`` counts in; see `switch`.
-        older: generations before ``generation`` that the outputs still need something of; kept by who does the outputs.
+        rule: decides what is released, and when.
         malformed: messages that were dropped because they were none.
         bytes_in: payload bytes that arrived.
         pressed: a producer has said again where its blocks begin: somebody waits for a release. For the reader to set back.
@@ -57,8 +50,7 @@ class Inputs:
     ) -> None:
         self.aligner = Aligner(specs, head_size) if specs else None
         self.optional = {spec.pipe: OptionalInput(spec) for spec in optional}
-        self.done = 0
-        self.generation = 0
+        self.rule = ReleaseRule([spec.block_count for spec in specs], window_blocks=window_blocks, window_bytes=window_bytes)
         self._incarnation = incarnation
         self.malformed = 0
         self.bytes_in = 0
@@ -66,17 +58,10 @@ class Inputs:
         self._links = links
         self._viewer = viewer
         self._lock = threading.Lock()
-        self._released: dict[int, int] = {}
         self._block_counts = {spec.pipe: spec.block_count for spec in specs}
         self._pipes = [spec.pipe for spec in specs] + [spec.pipe for spec in optional]
-        self._step = max(1, window_blocks // RELEASE_SHARE)
-        self._byte_step = max(1, window_bytes // RELEASE_SHARE)
-        self._looked_at = 0
-        self._look_step = max(1, self._step // (RELEASE_SHARE * max((spec.block_count for spec in specs), default=1)))
-        self._bytes_since = 0
         # with MAX_QUEUE the producer must hear at once what was taken: it sends only what its consumer keeps up with
         self._eager = {spec.pipe for spec in specs if spec.max_queue}
-        self.older: list[int] = []
         self._behind: dict[int, set[int]] = {}
         self._closed = False
         self._closed_pipes: set[int] = set()
@@ -98,7 +83,7 @@ class Inputs:
             if target is None or self.optional:
                 target = self._target(message.pipe)
             self.bytes_in += size
-            self._bytes_since += size
+            self.rule.arrived(size)
             if not target.data(message):
                 self._forget(message.pipe)  # had it before: say again what is released
         except BlockGone as why:
@@ -134,7 +119,7 @@ class Inputs:
         Args:
             taken_for: its generation and compute block; None: it came by an ASYNC pipe.
         """
-        return taken_for is not None and taken_for[0] == self.generation and taken_for[1] > self.done
+        return taken_for is not None and taken_for[0] == self.rule.generation and taken_for[1] > self.rule.done
 
     def _check_gone(self, message: Data, descriptor: Descriptor, why: BlockGone) -> None:
         """A producer's new life sends its own blocks again. What another job has handed on only comes again to a new life of this one."""
@@ -171,8 +156,8 @@ class Inputs:
                 message.incarnation
             )  # before the answer: one of the two, here or in `wire`, finds the new address
             self._answer_open(message.pipe)
-        behind = target.receiver.generation if optional else self.generation
-        if arrival is Arrival.STALE and message.generation < behind and (optional or message.generation not in self.older):
+        behind = target.receiver.generation if optional else self.rule.generation
+        if arrival is Arrival.STALE and message.generation < behind and (optional or message.generation not in self.rule.older):
             # a new life of the producer begins with a generation that this job has behind it, and was not there when it said so
             with self._lock:
                 self._let_go(message.pipe, message.generation)
@@ -183,7 +168,7 @@ class Inputs:
 
     def _forget(self, pipe: int) -> None:
         with self._lock:
-            self._released.pop(pipe, None)
+            self.rule.forget(pipe)
 
     def take(self) -> Batch | None:
         """Return the compute blocks that are complete; None if there are none."""
@@ -212,12 +197,10 @@ class Inputs:
         receivers = [one.receiver for one in self.optional.values()] if self.aligner is None else self.aligner.receivers
         return all(receiver.final for receiver in receivers)
 
-    def switch(self, generation: int) -> None:
-        """The job's loop goes on in a new generation, which its aligner has already."""
-        self.done = self._looked_at = 0  # before the generation: whoever reads the new generation must not meet the old number
-        self.generation = generation
+    def switch(self, generation: int, *, keeps: bool) -> None:
+        """The job's loop continues in a new generation, which its aligner has already. Args: as `ReleaseRule.switch`."""
         with self._lock:
-            self._released.clear()
+            self.rule.switch(generation, keeps=keeps)
 
     @property
     def exhausted(self) -> bool:
@@ -238,7 +221,7 @@ class Inputs:
         elif self.aligner is not None:
             self.aligner.announce(pipe, incarnation)
         with self._lock:
-            self._released.pop(pipe, None)
+            self.rule.forget(pipe)
             for generation in self._behind.pop(pipe, ()):  # said to where the old life was
                 self._send(pipe, CLOSED, 0, generation)
             if pipe in self._closed_pipes:  # the new life does not know
@@ -248,40 +231,20 @@ class Inputs:
 
     def pending_release(self, done: int, generation: int) -> bool:
         """Whether there is something that `release` with ``force`` would send."""
-        return any(self._released.get(pipe, 0) < upto for pipe, upto in self._releasable(done, generation))
-
-    @property
-    def worth_a_look(self) -> bool:
-        """Whether enough was done since `release` was called last that it may send something without ``force``."""
-        return self.done - self._looked_at >= self._look_step or self._bytes_since >= self._byte_step
-
-    def enough_gathered(self, blocks: float) -> bool:
-        """Whether a producer may wait for the release of so many compute blocks: a share of a window, or many bytes."""
-        return blocks >= self._step or self._bytes_since >= self._byte_step
+        return self.rule.pending(self._releasable(done, generation))
 
     def release(self, done: int, generation: int, *, force: bool = False) -> bool:
         """Release the inputs of compute blocks up to ``done`` of a generation, where enough has gathered or ``force`` says so.
 
         Return whether something is left that could be released.
         """
-        left = False
         with self._lock:
             if self._closed:
                 return False
-            self._looked_at = self.done
-            force = force or self._bytes_since >= self._byte_step
-            for pipe, upto in self._releasable(done, generation):
-                released = self._released.get(pipe, 0)
-                if upto <= released:
-                    continue
-                if not force and upto - released < self._step:
-                    left = True
-                else:
-                    # an ASYNC pipe that has ended needs none of this generation, but its producer may begin another
-                    final = pipe in self.optional and self.optional[pipe].receiver.final
-                    self._send(pipe, upto, upto if upto < CLOSED or final else 0)
-            if force:
-                self._bytes_since = 0
+            due, left = self.rule.due(self._releasable(done, generation), force=force)
+            for pipe, upto in due:
+                final = pipe in self.optional and self.optional[pipe].receiver.final
+                self._send(pipe, upto, taken_with(upto, final=final))
         return left
 
     def release_generation(self, generation: int) -> None:
@@ -319,7 +282,7 @@ class Inputs:
             return
         with self._lock:
             for pipe, upto in self.aligner.worked_off(through, whole=through == done):
-                self._links.answer(pipe, frames.encode_starved(Starved(pipe, self._incarnation, self.generation, upto)))
+                self._links.answer(pipe, frames.encode_starved(Starved(pipe, self._incarnation, self.rule.generation, upto)))
 
     def exhaust(self, *, exhausted: bool) -> None:
         """The job's loop takes nothing more in this generation, or does again: ASYNC inputs must not wait for it then."""
@@ -357,17 +320,17 @@ class Inputs:
                     and not self._closed
                     and (aligner is None or receiver.generation == aligner.generation)
                 ):
-                    self._send(pipe, self._released.get(pipe, 0), receiver.high, had=True)
+                    self._send(pipe, self.rule.sent_upto(pipe), receiver.high, had=True)
 
     def _say_taken(self, number: int) -> None:
         with self._lock:
             for pipe, taken in self.aligner.releasable(number, self.aligner.generation) if self.aligner else []:
                 if pipe in self._eager and not self._closed:
-                    self._send(pipe, self._released.get(pipe, 0), taken)
+                    self._send(pipe, self.rule.sent_upto(pipe), taken)
 
     def _send(self, pipe: int, upto: int, taken: int, generation: int | None = None, *, had: bool = False) -> None:
         one = self.optional.get(pipe)
         if generation is None:
-            self._released[pipe] = upto
+            self.rule.sent(pipe, upto)
             generation = one.receiver.generation if one is not None else self.aligner.generation if self.aligner is not None else 0
         self._links.answer(pipe, frames.encode_release(Release(pipe, self._incarnation, generation, upto, taken, had)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
@@ -20,7 +20,7 @@ from fission.runtime.console import Console
 from fission.runtime.control import NEVER, Control
 from fission.runtime.counts import Counter
 from fission.runtime.dropping import DroppingOutput
-from fission.runtime.inputs import RELEASE_AFTER_S, Inputs
+from fission.runtime.inputs import Inputs
 from fission.runtime.optional_inputs import OptionalInputs
 from fission.runtime.output import Output
 from fission.runtime.pacing import IDLE_S, PRESS_S
@@ -38,18 +38,14 @@ class JobPipes(ABC):
         console: lines that were typed for this job.
         keeper: of its snapshots; None without CHECKPOINT.
         stored: by its ASYNC inputs.
-        sink: its file, if the job is a sink with one; set by the job's loop.
         counter: of what happened.
         begun: whether the job's loop has begun with its first compute block.
         finishing: whether all its work is done.
         reset_to: the generation that the client wants a source to number in.
         pressed: a producer, or one before it, waits for a release that a snapshot of this job may hold back. Set back by the loop.
         starved_s: seconds spent waiting for blocks, without the wait that goes on since ``starved_since`` (`time.perf_counter`; 0: none).
-        inputs_follow: gives the compute block up to which inputs may be released when all outputs are released up to a number; None
-            for a job whose every compute block gives one block to every output, which an executable need not do.
+        rule: decides when inputs are released.
     """
-
-    inputs_follow: Callable[[int], int] | None = None
 
     def __init__(
         self, job: BaseJob, bundle: JobBundle, links: Links, lender: SharedWriter | None = None, viewer: SharedReader | None = None
@@ -74,15 +70,12 @@ class JobPipes(ABC):
         self._noted = threading.Event()
         self._ended_with: dict[str, Any] | None = None
         self._abandoned = False
-        self._release_at = NEVER
-        self._timer_set = False  # the control thread will look for what is to be released
-        self._older: list[int] = []  # generations of which inputs may still be unreleased
         self._is_source = job._fission_is_source
         self.begun = self.finishing = False
         self.reset_to = bundle.generation
         self.console = Console(lambda lines: self.say("typed", {"lines": lines}))
         self.starved_s = self.starved_since = 0.0
-        self.sink: SinkSync | None = None
+        self._sink: SinkSync | None = None
         self.checkpointer = make_checkpointer(job, bundle, self.say)
         self.inputs = Inputs(
             [input_spec(pipe, job.MAX_QUEUE) for pipe in job.inputs if not pipe.ASYNC],
@@ -94,7 +87,8 @@ class JobPipes(ABC):
             window_bytes=bundle.window_bytes,
             viewer=viewer,
         )
-        self.inputs.older = self._older
+        self.rule = self.inputs.rule
+        self.rule.snapshots = self.checkpointer
         self.stored = OptionalInputs(self.inputs.optional, self.say if bundle.wiring.client else None)
         self.control = Control(links, self)
         # an executable's outputs have threads of their own, and inputs belong to the main thread
@@ -102,6 +96,7 @@ class JobPipes(ABC):
         self.crowds = UnboundedOutputs(job)
         self._needed = {pipe.id: bundle.needed.get(pipe.id, pipe.BLOCK_COUNT) for pipe in job.outputs}
         self.outputs = [self._make_output(pipe, index) for index, pipe in enumerate(job.outputs)]
+        self.rule.outputs = self.outputs
         self.counter = Counter(self.inputs, self.outputs, lender, numbers_itself=job._fission_is_source)
         self._by_pipe = {output.pipe: output for output in self.outputs}
         # of each ASYNC output, the blocks that its consumer may keep although it has taken them: a group, and the beginning of the next
@@ -134,7 +129,7 @@ class JobPipes(ABC):
         for output in self.outputs:
             output.open(self._bundle.generation if self._is_source else 0)
         if self._is_source:
-            self.inputs.switch(self._bundle.generation)
+            self.inputs.switch(self._bundle.generation, keeps=False)
         self.control.arm(self.stored.start(perf_counter()))
         self.control.start()
         self.say_hello()
@@ -150,7 +145,7 @@ class JobPipes(ABC):
         ``first_output``: the number of the outputs' first block, where it is another one.
         """
         self.begun = True
-        self.inputs.done = first - 1
+        self.rule.done = first - 1
         for output in self.outputs:
             output.begin(first_output or first)
         self.inputs.say_had()
@@ -158,12 +153,10 @@ class JobPipes(ABC):
 
     def switch(self, generation: int) -> None:
         """The job's loop goes on in a new generation: its outputs number from 1 again."""
-        if self.inputs.generation != generation and not self._is_source:
-            self._older += range(self.inputs.generation, generation)  # those between had blocks too, which nobody can use
         self.counter.switch()
         for output in self.outputs:
             output.restart(generation, self._window(output.pipe))
-        self.inputs.switch(generation)
+        self.inputs.switch(generation, keeps=not self._is_source)  # last: only now the outputs tell what they keep of the older one
 
     def flush(self) -> None:
         """Send what is held: the job is about to wait."""
@@ -215,62 +208,43 @@ class JobPipes(ABC):
 
     def advance(self, number: int) -> None:
         """Compute blocks up to ``number`` are done with, as far as this job's work goes; release what can be."""
-        self.inputs.done = number
+        self.rule.done = number
         self.release()
 
     def release(self, *, force: bool = False) -> None:
         """Any thread: release the inputs of what is done with, where enough has gathered or ``force`` says so."""
-        inputs = self.inputs
+        inputs, rule = self.inputs, self.rule
         if inputs.optional:
             self.stored.hand_over()
-        if self.sink is not None:
-            self._arm_sync(self.sink)
-        if self._timer_set and not (force or self._older or inputs.worth_a_look):
+        if self._sink is not None:
+            self._arm_sync(self._sink)
+        if not rule.worth_a_look(force=force):
             return  # for speed: what little there is, the control thread releases when its time has come
-        generation = inputs.generation  # before the number that counts in it; see Inlets.switch
-        upto = self.finished_upto()
-        left = inputs.release(upto, generation, force=force)
-        if self._older:
-            self._release_older()
+        generation = rule.generation  # before the number that counts in it; see `ReleaseRule.switch`
+        left = inputs.release(rule.finished_upto(), generation, force=force)
+        self._release_older()
         # also with outputs: their release may have come before this thread had said that it is done
         if left:
-            self._timer_set = True
-            self.control.arm(perf_counter() + RELEASE_AFTER_S)
+            self.control.arm(rule.left(perf_counter()))
 
-    def finished_upto(self) -> int:
-        """The compute block up to which this job's work is done and its outputs are released: its inputs may go.
+    @property
+    def sink(self) -> SinkSync | None:
+        """The file of a sink that has one."""
+        return self._sink
 
-        With CHECKPOINT only up to the last stable snapshot: a new life begins behind it.
-        """
-        upto = done = self.inputs.done
-        if self.outputs:
-            upto = min(output.released for output in self.outputs)
-            upto = min(done, upto) if self.inputs_follow is None else self.inputs_follow(upto)
-        if self.sink is not None:
-            upto = int(min(upto, self.sink.acknowledgeable(self.inputs.generation)))
-        if self.checkpointer is None:
-            return upto
-        self.checkpointer.settle(upto)
-        if self.sink is not None:
-            self.sink.keep_from(self.inputs.generation, self.checkpointer.stable)
-        return self.checkpointer.stable
+    @sink.setter
+    def sink(self, sink: SinkSync | None) -> None:
+        self._sink = self.rule.device = sink
 
     def _arm_sync(self, sink: SinkSync) -> None:
         """Have the control thread sync what the sink has written: at once where a window may be full of it."""
-        inputs = self.inputs
-        hurry = inputs.enough_gathered(inputs.done - sink.acknowledgeable(inputs.generation))
-        due = sink.due(perf_counter(), hurry=hurry)
+        due = sink.due(perf_counter(), hurry=self.rule.device_hurries)
         if due < NEVER:
             self.control.arm(due)
 
     def _release_older(self) -> None:
-        if self.checkpointer is not None and self.checkpointer.settling:
-            return
-        for generation in list(self._older):
-            if self.sink is not None and not self.sink.covers(generation):
-                continue
-            if all(output.released_before(generation + 1) for output in self.outputs):
-                self._older.remove(generation)
+        if self.rule.older:
+            for generation in self.rule.older_released():
                 self.inputs.release_generation(generation)
 
     @property

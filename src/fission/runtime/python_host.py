@@ -71,7 +71,7 @@ class PythonHost:
         if self._sink is not None:
             self._sink.finish()
         self._exchange.finish(tell=self._over != report.ENDED)
-        self._exchange.inputs.done = self._number
+        self._exchange.rule.done = self._number
         return self._over or report.FINISHED
 
     def turns(self) -> Iterator[bool]:
@@ -137,7 +137,7 @@ class PythonHost:
             self._number += 1
             if outputs:
                 self._send(result, self._results_out.heads(0) if self._job.HEAD else None)
-            exchange.inputs.done = self._number
+            exchange.rule.done = self._number
             if self._over or self._job.finished or exchange.unwanted:
                 break
             if self._keeper is not None:
@@ -197,7 +197,7 @@ class PythonHost:
                     yield False
         finally:
             # for the summary, also of a job that was stopped or has failed
-            exchange.inputs.done = self._number = number
+            exchange.rule.done = self._number = number
 
     def _results(self) -> Iterator[Any]:
         job = self._job
@@ -333,7 +333,7 @@ class PythonHost:
         if self._detours or batch.heads is not None or isinstance(batch.numbers, list):
             return self._compute_fully(batch)
         decoded = self._arguments_in.columns(batch.columns)
-        job, run, inputs, checkpointer, sink = self._job, self._job.run, self._exchange.inputs, self._keeper, self._sink
+        job, run, rule, checkpointer, sink = self._job, self._job.run, self._exchange.rule, self._keeper, self._sink
         if not self._outputs:
             number = self._number
             for arguments in zip(*decoded, strict=True):
@@ -343,7 +343,7 @@ class PythonHost:
                     break
                 if sink is not None:
                     sink.record(self._generation, number)
-                inputs.done = self._number = number
+                rule.done = self._number = number
                 if checkpointer is not None:
                     checkpointer.after(number)
             self._number = number
@@ -355,7 +355,7 @@ class PythonHost:
                 self._number += 1
                 if self._over or job.finished:
                     return None
-                inputs.done = self._number
+                rule.done = self._number
                 if checkpointer is not None:
                     checkpointer.after(self._number)
         return None
@@ -376,7 +376,7 @@ class PythonHost:
 
     def _compute_one_output(self, run: Callable[..., Any], decoded: list[Any]) -> None:
         """The commonest case, without any detour: this loop is FISSION's speed."""
-        job, inputs, encode, put = self._job, self._exchange.inputs, self._results_out.encoders[0], self._outputs[0].put
+        job, rule, encode, put = self._job, self._exchange.rule, self._results_out.encoders[0], self._outputs[0].put
         checkpointer, number = self._keeper, self._number
         for arguments in zip(*decoded, strict=True):
             result = run(*arguments)
@@ -393,7 +393,7 @@ class PythonHost:
                 except BaseException as why:
                     raise self._results_out.misfit(0, result, why, number) from why
                 put(payload)
-            inputs.done = self._number = number
+            rule.done = self._number = number
             if checkpointer is not None:
                 checkpointer.after(number)
         self._number = number
@@ -423,7 +423,7 @@ class PythonHost:
                 return
             if self._sink is not None:
                 self._sink.record(self._generation, number)
-            self._exchange.inputs.done = number
+            self._exchange.rule.done = number
             if self._keeper is not None:
                 self._keeper.after(number)
 

@@ -200,8 +200,8 @@ class ReplayBuffer(ABC):
         return CLOSED if self.closed else self._window.released
 
     def released_before(self, generation: int) -> bool:
-        """Whether nothing of an older generation is kept any more."""
-        return self.closed or all(number >= generation for number, _ in self._older)
+        """Whether numbering has come to this generation, and nothing of an older one is kept."""
+        return self.closed or (generation <= self._generation and all(number >= generation for number, _ in self._older))
 
     @property
     def queue(self) -> int:

@@ -61,7 +61,7 @@ class ResultsOut:
 
     def misfit(self, index: int, value: Any, why: BaseException, number: int | None = None) -> ValueFitError:
         """What to raise when a value does not fit an output; ``number`` is its compute block, by default the one that is worked on."""
-        number = self._inputs.done + 1 if number is None else number
+        number = self._inputs.rule.done + 1 if number is None else number
         return ValueFitError(
             f"{self._job._fission_name}, output {index + 1}: a value of type {type(value).__name__} does not fit "
             f"{self._job.outputs[index]}: "

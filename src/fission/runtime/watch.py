@@ -257,7 +257,7 @@ class WatchedExchange(Exchange):
                 "key": body["key"],
                 "at": now,
                 # a source's loop does not say while it runs how far it is
-                "blocks": max([self.inputs.done, *(output.sent for output in self.outputs if self._is_source)]),
+                "blocks": max([self.rule.done, *(output.sent for output in self.outputs if self._is_source)]),
                 "inputs": {str(pipe): {"done": done} for pipe, done in self._inputs_done().items()},
                 "outputs": {str(output.pipe): self._output(output) for output in self.outputs},
                 "starved_s": self.starved_s + _going_on(self.starved_since, now),
@@ -271,7 +271,7 @@ class WatchedExchange(Exchange):
         """Of each input, the blocks that are worked off. What has arrived would tell less: it comes in hundreds, and waits."""
         done = {pipe: one.received for pipe, one in self.inputs.optional.items()}
         if self.inputs.aligner is not None:
-            done |= self.inputs.aligner.worked_off(self.inputs.done, whole=False)
+            done |= self.inputs.aligner.worked_off(self.rule.done, whole=False)
         return done
 
     def _output(self, output: Output) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class _Host(PythonHost):
         for result in results:
             self._number += 1
             self._send(result, None)
-            self._exchange.inputs.done = self._number
+            self._exchange.rule.done = self._number
             if self._over or self._job.finished or self._exchange.unwanted:
                 return
             yield False
