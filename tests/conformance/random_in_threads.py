@@ -189,11 +189,11 @@ class Running:
             text = f"  {self.network.jobs[number].name}: done {exchange.rule.done}, released to {exchange.rule.finished_upto()}"
             if aligner is not None:
                 text += f", next {aligner.next}, has " + ", ".join(
-                    f"pipe {one.spec.pipe} to {one.stage.high} (released {exchange.inputs._released.get(one.spec.pipe, 0)})"
+                    f"pipe {one.spec.pipe} to {one.stage.high} (released {exchange.rule.sent_upto(one.spec.pipe)})"
                     for one in aligner._inputs
                 )
-            if exchange.keeper is not None:
-                points = exchange.keeper._checkpoints
+            if exchange.checkpointer is not None:
+                points = exchange.checkpointer._checkpoints
                 text += f"; snapshots: taken {points.taken}, stable {points.stable}"
             lines.append(text)
             frame = sys._current_frames().get(tasks[number]._thread.ident or 0)
