@@ -34,7 +34,7 @@ def killed_job(machines: Machines, name: str) -> None:
 
 
 def killed_service(machines: Machines, name: str) -> None:
-    """SIGKILL to the service, whose zygote and jobs die with it."""
+    """SIGKILL to the service, whose fork server and jobs die with it."""
     machines.nodes[name].process.kill()
 
 

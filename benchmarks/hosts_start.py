@@ -37,10 +37,10 @@ def start(machines: Machines) -> list[float]:
 
 
 def resident(machines: Machines) -> tuple[float, float]:
-    """Resident bytes of an idle service and of its zygote; the largest of all hosts."""
+    """Resident bytes of an idle service and of its fork server; the largest of all hosts."""
     services = [psutil.Process(node.process.pid) for node in machines.nodes.values()]
-    zygotes = [child for service in services for child in service.children(recursive=True)]
-    return max(one.memory_info().rss for one in services), max(one.memory_info().rss for one in zygotes)
+    fork_servers = [child for service in services for child in service.children(recursive=True)]
+    return max(one.memory_info().rss for one in services), max(one.memory_info().rss for one in fork_servers)
 
 
 def main() -> int:
@@ -53,7 +53,7 @@ def main() -> int:
             found.append(start(machines))
             for node in machines.nodes.values():
                 until(lambda node=node: not node.jobs("chain"), "all jobs are gone")
-        service, zygote = resident(machines)
+        service, fork_server = resident(machines)
     rows = [
         {
             "case": f"{JOBS} jobs, {HOSTS} hosts: {part}",
@@ -66,7 +66,7 @@ def main() -> int:
     ]
     rows += [
         {"case": "idle fission node: service", "figure": "MB resident", "fission": round(service / MB, 1), "wanted": "<= 90"},
-        {"case": "idle fission node: its zygote", "figure": "MB resident", "fission": round(zygote / MB, 1), "wanted": ""},
+        {"case": "idle fission node: its fork server", "figure": "MB resident", "fission": round(fork_server / MB, 1), "wanted": ""},
     ]
     show(rows, ["case", "figure", "fission", "worst", "wanted"], options)
     return 0

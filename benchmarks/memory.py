@@ -58,7 +58,7 @@ def main() -> int:
         early, late = statistics.median(taken[quarter : 2 * quarter]), statistics.median(taken[-quarter:])
         rows.append(
             {
-                "case": f"{name} of client, zygote and jobs",
+                "case": f"{name} of client, fork server and jobs",
                 "samples": len(taken),
                 "early MB": round(early / MB, 2),
                 "late MB": round(late / MB, 2),

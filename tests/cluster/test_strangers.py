@@ -46,7 +46,7 @@ def tree(process: psutil.Process) -> list[psutil.Process]:
 
 
 def everybody(site: Site, client: psutil.Process) -> list[psutil.Process]:
-    """Every process of the network: client, services, zygotes, jobs."""
+    """Every process of the network: client, services, fork servers, jobs."""
     site.until(lambda: len(site.events("Hello")) >= 5, "all jobs have said hello")
     found = tree(client)
     for node in site.nodes.values():

@@ -1,4 +1,4 @@
-"""Processes that die without a word: jobs, the zygote, the client. The rest ends by itself, and says why."""
+"""Processes that die without a report: jobs, the fork server, the client. The rest ends by itself, and says why."""
 
 from __future__ import annotations
 
@@ -107,10 +107,10 @@ def test_a_job_that_crashes_while_it_starts(fission: CommandLine) -> None:
 
 
 def test_the_client_is_killed(fission: CommandLine) -> None:
-    """The zygote meets the end of its socket: it ends all jobs and removes the folder of the run."""
+    """The fork server meets the end of its socket: it ends all jobs and removes the folder of the run."""
     client, _ = start_chain(fission)
     family = descendants(client.pid)
-    assert len(family) >= 10  # the zygote, five jobs, the relay's shell and cat, the sleepers
+    assert len(family) >= 10  # the fork server, five jobs, the relay's shell and cat, the sleepers
     assert run_folders()
     client.process.kill()
     client.process.wait()
@@ -132,7 +132,7 @@ def test_the_client_is_killed_again_and_again_while_it_starts(fission: CommandLi
 
 
 def left(root: Path) -> list[str]:
-    """What is left of a client that was killed; what it had in the network's folder is not its zygote's business."""
+    """What is left of a client that was killed; what it had in the network's folder is not its fork server's business."""
     return [line for line in remains(root) if "/simulation/" not in line]
 
 
@@ -154,16 +154,16 @@ def test_after_a_killed_client_the_next_run_is_as_any(fission: CommandLine) -> N
     finish(again, fission.root, 130)
 
 
-def test_the_zygote_is_killed(fission: CommandLine) -> None:
+def test_the_fork_server_is_killed(fission: CommandLine) -> None:
     """The client reports it and ends; the jobs, and what they had started in their groups, die with their parent."""
     client, _ = start_chain(fission)
-    (zygote,) = psutil.Process(client.pid).children()
+    (server,) = psutil.Process(client.pid).children()
     # what has left the job's process group is nobody's then but the system's: in this test it is taken away by hand
-    stray = [child for child in zygote.children(recursive=True) if child.name() == "sleep" and os.getsid(child.pid) == child.pid]
+    stray = [child for child in server.children(recursive=True) if child.name() == "sleep" and os.getsid(child.pid) == child.pid]
     assert len(stray) == 1
-    zygote.kill()
+    server.kill()
     stray[0].kill()
     done = finish(client, fission.root, 1)
-    assert "zygote process died" in done.stderr
+    assert "its fork server died" in done.stderr
     assert "Traceback" not in done.stderr
     assert_rows_are_kept(fission.root)

@@ -41,6 +41,6 @@ def test_the_demo_with_and_without_a_killed_node(fission: CommandLine, tmp_path:
     assert demo_command() == ["simulate", "--nodes", "3", "--kill", "2@3"]
     disturbed = finish(fission.start("source_separation", *demo_command()), fission.root, 0, 40)
     assert "killed node 2" in disturbed.stderr
-    assert re.search(r"^Failover: node 2 is lost: its zygote process died; \w+ \d+ -> [13], ", disturbed.stderr, re.MULTILINE)
+    assert re.search(r"^Failover: node 2 is lost: its fork server died; \w+ \d+ -> [13], ", disturbed.stderr, re.MULTILINE)
     assert [(simulation / name).read_bytes() for name in FILES] == undisturbed
     assert all(f"voice_{number}.wav: separated by" in disturbed.stdout for number in (1, 2))

@@ -173,7 +173,7 @@ def test_the_node_of_a_job_is_killed_and_comes_back(fission: CommandLine, job: i
     name = ran.summary.jobs[job].name
     assert len(ran.failovers) == kills
     for line in ran.failovers:
-        lost = re.match(r"node (\d) is lost: its zygote process died; ", line)
+        lost = re.match(r"node (\d) is lost: its fork server died; ", line)
         assert lost, line
         assert f"{name} -> {3 - int(lost[1])}" in line, line  # the other one
     assert ran.restarts(5) == 0  # the sink is on the client
@@ -349,7 +349,7 @@ def test_kill_and_cut_by_the_command_line(fission: CommandLine) -> None:
     for text in ("killed job 4", "killed node 2", "node 1 stands still for 0.90 s"):
         assert text in done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("Failover: ")]
-    for text in ("Join 4 died: ", "node 2 is lost: its zygote", "node 1 is lost: 5 pulses missed"):
+    for text in ("Join 4 died: ", "node 2 is lost: its fork server", "node 1 is lost: 5 pulses missed"):
         (line,) = [line for line in lines if text in line]
         assert line.removeprefix("Failover: ") in done.stdout  # the summary has it again
     assert re.search(r"^  Join 4 +finished .*restart", done.stdout, re.MULTILINE)

@@ -57,7 +57,7 @@ CSVSinkJob("result.csv", inputs=[JSONPipe(3)]),
 
 
 def family(fission: CommandLine) -> tuple[Running, list[int]]:
-    """A network that works, and the processes that its jobs say they have started, with the jobs and the zygote."""
+    """A network that works, and the processes that its jobs say they have started, with the jobs and the fork server."""
     fission.project(network(FAMILY_JOBS, FAMILY) | FAMILY_FILES)
     client = fission.start("net", "simulate")
     told = [client.wait_for(re.compile(rf"\] {word} \d+$")) for word in ("child", "grandchild", "relay", "helper")]
@@ -229,7 +229,7 @@ MOMENTS: dict[str, Callable[[CommandLine, Running], bool]] = {
     "the process exists": lambda fission, client: True,
     "it is Python": lambda fission, client: "python" in psutil.Process(client.pid).name(),
     "the run folder exists": lambda fission, client: bool(run_folders()),
-    "the zygote exists": lambda fission, client: bool(psutil.Process(client.pid).children()),
+    "the fork server exists": lambda fission, client: bool(psutil.Process(client.pid).children()),
     "the folders are made": exists(lambda fission: fission.root / "net/simulation"),
     "info.txt is written": exists(lambda fission: fission.root / "net/simulation/info.txt"),
     "the log is begun": exists(lambda fission: fission.root / "net/simulation/fission.log"),

@@ -118,4 +118,4 @@ async def _run(
         return list(found.values())
     finally:
         await engine.close()
-        shutil.rmtree(run_folder, ignore_errors=True)  # a zygote that was killed could not
+        shutil.rmtree(run_folder, ignore_errors=True)  # a fork server that was killed could not

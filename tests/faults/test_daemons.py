@@ -1,4 +1,4 @@
-"""What a job has started ends with it, whatever session it is in, however the job, its zygote or its client ends."""
+"""What a job has started ends with it, whatever session it is in, however the job, its fork server or its client ends."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_all_end_with_the_last_job_that_is_killed(tmp_path: Path) -> None:
     assert all(daemons(one) for one in ended)
 
 
-def test_all_end_with_a_zygote_that_is_killed(tmp_path: Path) -> None:
+def test_all_end_with_a_fork_server_that_is_killed(tmp_path: Path) -> None:
     killed = []
 
     def over(engine: LocalEngine, found: dict[int, Ended]) -> bool:

@@ -1,10 +1,9 @@
-"""The system makes no process, or has no memory or descriptors, for a while: jobs start late or elsewhere, and the zygote survives."""
+"""The system makes no process, or has no memory or descriptors, for a while: jobs start late or elsewhere, and the fork server survives."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import os
 import resource
 import socket
@@ -15,18 +14,20 @@ from typing import Any
 
 import pytest
 
-from fission.adapters.local_engine import ZYGOTE_CODE, LocalEngine
+from fission.adapters.local_engine import FORK_SERVER_CODE, LocalEngine
 from fission.core.base import collecting
 from fission.ports import NODE_FAULT, JobId
+from fission.posix.fork_server import ForkServer
+from fission.protocol.messages.client_to_fork_server import ForkChild, encoded_request
+from fission.protocol.messages.fork_server_to_client import FORK_SERVER_TO_CLIENT, ForkRefused
 from fission.protocol.splitter import Splitter
-from fission.runtime.zygote import Zygote
 from tests.e2e.support import column, network
 from tests.faults import lingering
 from tests.faults.on_engine import HERE, Ended, run_on_engine
 from tests.waiting import CommandLine
 
-#: What a zygote runs whose first ``FAILURES`` forks fail.
-FAILING_FORK = ZYGOTE_CODE.replace(
+#: What a fork server runs whose first ``FAILURES`` forks fail.
+FAILING_FORK = FORK_SERVER_CODE.replace(
     "sys.exit(main(sys.argv[2:]))", "from tests.faults.test_scarce import FailingFork; sys.exit(main(sys.argv[2:], FailingFork()))"
 )
 
@@ -51,7 +52,7 @@ class FailingFork:
 
 
 def test_a_fork_that_fails_is_a_fault_of_the_node(tmp_path: Path) -> None:
-    """Two of three jobs cannot start, and say why; the zygote lives on and starts the third."""
+    """Two of three jobs cannot start, and say why; the fork server lives on and starts the third."""
     ended = run_on_engine([lingering.Ends("finish") for _ in range(3)], tmp_path, program=FAILING_FORK)
     refused = [one for one in ended if one.report["outcome"] == NODE_FAULT]
     assert [one.report["error"] for one in refused] == ["the system makes no new process: OSError: [Errno 12] Cannot allocate memory"] * 2
@@ -80,23 +81,29 @@ class Channel:
 
 
 def launch(channel: Channel, job: int) -> None:
-    order = json.dumps({"do": "launch", "job": job, "incarnation": 1, "place": None}).encode() + b"\nno bundle"
+    request = encoded_request(ForkChild(key=(job,)), b"no bundle")
     descriptors = [os.open(os.devnull, os.O_WRONLY) for _ in range(3)]
-    socket.send_fds(channel.theirs, [Splitter.join(order)], descriptors)
+    socket.send_fds(channel.theirs, [Splitter.join(request)], descriptors)
     for descriptor in descriptors:
         os.close(descriptor)
 
 
-def close(zygote: Zygote, channel: Channel) -> None:
-    zygote._selector.close()
-    for descriptor in (zygote._life, zygote._life_write, zygote._wake_read, zygote._wake_write):
-        os.close(descriptor)
+def read(server: ForkServer) -> list[bytes]:
+    """What has arrived; nothing of it is obeyed yet."""
+    assert server._read()
+    arrived = list(server._requests)
+    server._requests.clear()
+    return arrived
+
+
+def close(server: ForkServer, channel: Channel) -> None:
+    server.close()
     channel.ours.close()
     channel.theirs.close()
 
 
 def test_reading_without_memory_or_descriptors_loses_nothing() -> None:
-    """The zygote's socket is refused memory; then its descriptors do not arrive, and only that job cannot start."""
+    """The fork server's socket is refused memory; then its descriptors do not arrive, and only that job cannot start."""
     forked = []
 
     def fork() -> int:
@@ -104,26 +111,26 @@ def test_reading_without_memory_or_descriptors_loses_nothing() -> None:
         raise OSError(errno.EAGAIN, "again")
 
     channel = Channel([MemoryError(), OSError(errno.ENOMEM, "none"), OSError(errno.EMFILE, "too many")])
-    zygote = Zygote(channel, 10.0, "mark:", fork)  # type: ignore[arg-type]  # as much of a socket as it needs
+    server = ForkServer(channel, print, descriptors=3, fork=fork)  # type: ignore[arg-type]  # as much of a socket as it needs
     launch(channel, 1)
-    assert [zygote._read() for _ in range(3)] == [[], [], []]
-    messages = zygote._read()
-    assert messages is not None
-    assert len(messages) == 1
-    zygote._obey(messages[0])
+    assert [read(server) for _ in range(3)] == [[], [], []]
+    assert server._read()
+    server._obey_next()
     channel.cut = True
     launch(channel, 2)
-    (second,) = zygote._read() or []
+    assert server._read()
     channel.cut = False
     launch(channel, 3)
-    (third,) = zygote._read() or []
-    zygote._obey(second)
-    zygote._obey(third)
-    events = [json.loads(message) for message in Splitter().feed(channel.theirs.recv(1 << 16))]
-    assert [(event["job"], event["event"]) for event in events] == [(1, "refused"), (2, "refused"), (3, "refused")]
-    assert "descriptors" in events[1]["cause"]
+    assert server._read()
+    server._obey_next()
+    server._obey_next()
+    reports = [FORK_SERVER_TO_CLIENT.decode(message) for message in Splitter().feed(channel.theirs.recv(1 << 16))]
+    refusals = [report for report in reports if isinstance(report, ForkRefused)]
+    assert [report.key for report in refusals] == [(1,), (2,), (3,)]
+    assert len(reports) == 3
+    assert "descriptors" in refusals[1].cause
     assert len(forked) == 2  # not for the one whose descriptors are missing
-    close(zygote, channel)
+    close(server, channel)
 
 
 def test_no_descriptors_in_the_engine(tmp_path: Path) -> None:
@@ -156,7 +163,7 @@ def failing():
     if began[-1] < began[0] + 2.0:
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
     return fork()
-if any("fission.runtime.zygote" in argument for argument in sys.orig_argv):
+if any("fission.runtime.job_fork_server" in argument for argument in sys.orig_argv):
     os.fork = failing
 """
 
@@ -196,20 +203,20 @@ class Splits(Splitter):
 @pytest.mark.parametrize("failures", [("arrives",), ("whole",), ("arrives", "whole", "whole")])
 def test_a_bundle_without_memory_for_it_arrives_once(failures: tuple[str, ...]) -> None:
     channel = Channel([])
-    zygote = Zygote(channel, 10.0, "mark:")  # type: ignore[arg-type]
-    zygote._splitter = Splits(*failures)
+    server = ForkServer(channel, print)  # type: ignore[arg-type]
+    server._splitter = Splits(*failures)
     channel.theirs.sendall(Splitter.join(b"one") + Splitter.join(b"two") + b"\x03\0")
-    assert zygote._read() == [b"one", b"two"]
+    assert read(server) == [b"one", b"two"]
     channel.theirs.sendall(b"\0\0six")
-    assert zygote._read() == [b"six"]
-    close(zygote, channel)
+    assert read(server) == [b"six"]
+    close(server, channel)
 
 
-def test_a_zygote_that_cannot_be_started_anew_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The zygote dies, and the system refuses another one twice."""
+def test_a_fork_server_that_cannot_be_restarted_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fork server dies, and the system refuses another one twice."""
     refused: list[int] = []
     revived: list[Any] = []
-    start = LocalEngine._start_zygote
+    start = LocalEngine._start_fork_server
 
     def refuse(self: LocalEngine, name: Any) -> Any:
         if len(refused) < 2:
@@ -220,7 +227,7 @@ def test_a_zygote_that_cannot_be_started_anew_is_tried_again(tmp_path: Path, mon
     def during(engine: LocalEngine, found: dict[int, Ended]) -> bool:
         if "now" in found[1].lines["stdout"] and not revived:
             engine._nodes[HERE].process.kill()
-            monkeypatch.setattr(LocalEngine, "_start_zygote", refuse)
+            monkeypatch.setattr(LocalEngine, "_start_fork_server", refuse)
         if not engine.nodes() and not revived:
             revived.append(asyncio.get_running_loop().create_task(engine.revive(HERE)))
         return bool(revived) and revived[0].done() and engine._nodes[HERE].ready.done()

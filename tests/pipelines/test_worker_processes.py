@@ -95,9 +95,9 @@ print([name for name in before if spoiled[name] != before[name]], describe() == 
 
 LEFT_BEHIND = """
 import os, select, signal, subprocess, sys, time
-from fission.pipelines.nest import Nest
+from fission.posix.fork_server_process import ForkServerProcess
 
-def live(slot, told):
+def live(slot, payload):
     subprocess.Popen(["sleep", "600"])
     subprocess.Popen(["sleep", "600"], start_new_session=True)
     if os.fork() == 0:  # a daemon, as they are made: two forks and a session of its own
@@ -107,15 +107,15 @@ def live(slot, told):
         os._exit(0)
     os.wait()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if told.get("ends"):
+    if payload == b"ends":
         os._exit(0)
     time.sleep(600)
 
-nest = Nest(lambda: None, live)
-nest.start(0, {})
-nest.start(1, {})
-nest.start(2, {"ends": True})
-print(nest.pid, flush=True)
+server = ForkServerProcess(lambda: None, live)
+server.fork(0, b"")
+server.fork(1, b"")
+server.fork(2, b"ends")
+print(server.pid, flush=True)
 END
 """
 
@@ -136,7 +136,7 @@ def sleepers(session: int) -> list[int]:
 
 @pytest.mark.parametrize(
     ("end", "number"),
-    [("signal.pause()", signal.SIGKILL), ("sys.stdin.read(); nest.close()", None), ("sys.stdin.read(); os.kill(nest.pid, 15)", None)],
+    [("signal.pause()", signal.SIGKILL), ("sys.stdin.read(); server.close()", None), ("sys.stdin.read(); os.kill(server.pid, 15)", None)],
 )
 def test_what_workers_have_left_in_the_background_ends_with_the_broker(end: str, number: int | None) -> None:
     """Children, sessions of their own, daemons that have forked twice; however the Broker ends, SIGKILL too."""
@@ -149,7 +149,7 @@ def test_what_workers_have_left_in_the_background_ends_with_the_broker(end: str,
         start_new_session=True,
     ) as broker:
         assert broker.stdout is not None
-        nest = int(broker.stdout.readline())
+        server = int(broker.stdout.readline())
         eventually(
             lambda: len(sleepers(mark)) == 6, 30, lambda: f"what two workers start, and nothing of the one that ended: {sleepers(mark)}"
         )
@@ -158,5 +158,5 @@ def test_what_workers_have_left_in_the_background_ends_with_the_broker(end: str,
         else:
             assert broker.stdin is not None
             broker.stdin.close()
-        eventually(lambda: not sleepers(mark) and not is_running(nest), 20, lambda: f"their end: {sleepers(mark)}")
+        eventually(lambda: not sleepers(mark) and not is_running(server), 20, lambda: f"their end: {sleepers(mark)}")
         broker.wait(20)

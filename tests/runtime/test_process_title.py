@@ -32,7 +32,7 @@ def test_processes_can_be_told_apart(tmp_path: Path) -> None:
     def during(engine: LocalEngine, found: dict[int, Ended]) -> bool:
         if all("now" in one.lines["stdout"] for one in found.values()):
             node = engine._nodes[HERE]
-            seen["zygote"] = shown(node.process.pid)
+            seen["fork server"] = shown(node.process.pid)
             for running in node.running.values():
                 seen[f"job {running.job}"] = shown(running.process)
             seen["started"] = shown(int(found[1].lines["stdout"][0].split()[1]))
@@ -40,7 +40,7 @@ def test_processes_can_be_told_apart(tmp_path: Path) -> None:
 
     run_on_engine([lingering.Leaves("session", "wait"), lingering.Leaves("forked", "wait")], tmp_path, during=during, title="net")
     assert seen == {
-        "zygote": ("fission: net zygote here", "fission: net zy"),
+        "fork server": ("fission: net fork server here", "fission: net fo"),
         "job 1": ("fission: net Leaves 1", "fission: net Le"),
         "job 2": ("fission: net Leaves 2", "fission: net Le"),
         "started": ("sleep\x00600", "sleep"),

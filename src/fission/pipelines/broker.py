@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from fission.errors import RemoteProtocolError, UserError
 from fission.pipelines.answers import Configuration, configuration, router_of
-from fission.pipelines.daemon import ask, host_of, protect_with, quiet_logger, read_keys, sigterm_ends, tls_of
+from fission.pipelines.daemon import ask, host_of, protect_with, quiet_logger, read_keys, sigterm_ends, tls_of, why
 from fission.pipelines.errors import DaemonError, KeysRefused, RouterAnswer, RouterUnreachable
 from fission.pipelines.hidden import scrubber
 from fission.pipelines.jobs import JobRunner, load_all_workers, new_store
@@ -26,9 +26,10 @@ from fission.pipelines.limits import NAME_LENGTH, is_name
 from fission.pipelines.main_thread import MainThread
 from fission.pipelines.messages import decode, take
 from fission.pipelines.monitoring import Monitor, cluster_ip
-from fission.pipelines.nest import Nest, why
 from fission.pipelines.slots import CurrentJob, Slots
 from fission.pipelines.store_host import Rendezvous, SharedStore, host
+from fission.posix.fork_server_process import ForkServerProcess
+from fission.protocol.messages.fork_server_to_client import ChildEnded, ChildForked, ForkRefused
 
 if TYPE_CHECKING:
     from fission.adapters.zmq_api import ApiClient, Listener
@@ -57,6 +58,11 @@ class _Process:
     start_at: float = 0.0
     name: str = ""
     killed: bool = False
+
+    def count_death(self, now: float) -> None:
+        """It is gone; the more often in a row, the later it may start again."""
+        self.deaths = self.deaths + 1 if now - self.started < LIVED_S else 1
+        self.pid, self.start_at = 0, now + BACK_OFF_S[min(self.deaths, len(BACK_OFF_S)) - 1]
 
 
 class Broker:
@@ -133,7 +139,7 @@ class Broker:
 
         self._slots = Slots(self.number_of_workers + 1)  # the last one is for the store's process
         self.logger.info("Starting worker processes")
-        self._nest = Nest(_prepare, self._live)
+        self._fork_server = ForkServerProcess(_prepare, self._live)
         try:
             with contextlib.ExitStack() as stack:
                 try:
@@ -145,7 +151,7 @@ class Broker:
                     raise DaemonError(str(error)) from None
                 try:
                     with sigterm_ends():
-                        listener.also(self._nest.fileno())
+                        listener.also(self._fork_server.fileno())
                         self._work(client, listener)
                 except KeyboardInterrupt:
                     self.interrupted = True
@@ -153,14 +159,15 @@ class Broker:
                     if self._router:
                         client.request(json.dumps(self._pulse() | {"leave": True}).encode(), 0.5, again=0.5)
         finally:
-            self._nest.close()
+            self._fork_server.close()
             if self._rendezvous is not None:
                 self._rendezvous.close()
 
     # the worker processes
 
-    def _live(self, slot: int, told: Mapping[str, Any]) -> None:
-        """The life of a worker process, or of the store's, in the process."""
+    def _live(self, slot: int, payload: bytes) -> None:
+        """Be a worker process, or the store's, until it ends."""
+        told: dict[str, Any] = json.loads(payload)
         from fission.adapters.dask_pipelines import serve
 
         rendezvous = self._rendezvous
@@ -189,24 +196,27 @@ class Broker:
         )
         jobs.serve()
 
+    def _fork(self, slot: int, arguments: dict[str, Any]) -> None:
+        self._fork_server.fork(slot, json.dumps(arguments).encode())
+
     def _start_store(self, now: float) -> None:
         """The store's process, if there is to be one and it is not there."""
         process = self._store_process
         if self._rendezvous is not None and not process.pid and now >= process.start_at:
             process.pid, process.started = -1, now
-            self._nest.start(self.number_of_workers, {"store": self._arguments()})
+            self._fork(self.number_of_workers, {"store": self._arguments()})
 
-    def _store_ended(self, news: Mapping[str, Any], now: float) -> None:
+    def _store_reported(self, report: ChildForked | ForkRefused | ChildEnded, now: float) -> None:
         process = self._store_process
-        if "status" not in news:
-            process.pid = news["pid"]
-            if process.router != self._router:
-                self._end(process)
+        if isinstance(report, ChildForked):
+            self._forked(process, report)
             return
-        process.deaths = process.deaths + 1 if now - process.started < LIVED_S else 1
-        process.pid, process.start_at = 0, now + BACK_OFF_S[min(process.deaths, len(BACK_OFF_S)) - 1]
+        process.count_death(now)
         if process.router == self._router and not process.killed:
-            self.logger.error("The store's process %s died with %s; starting it again", news["pid"], why(news["status"]))
+            if isinstance(report, ForkRefused):
+                self.logger.error("The store's process cannot start: %s; trying again", report.cause)
+            else:
+                self.logger.error("The store's process %s died with %s; starting it again", report.process, why(report.code))
         process.router, process.killed = self._router, False
         self._slots.end(self.number_of_workers)
 
@@ -224,40 +234,50 @@ class Broker:
                 process.name = name = f"{socket.gethostname()}-{os.getpid()}-{slot}-{uuid.uuid4().hex[:6]}"
                 protocol = "tls" if self._keys is not None else "tcp"
                 scheduler = f"{protocol}://{host_of(self._api)}:{self._configuration.scheduler_port}"
-                self._nest.start(slot, {"name": name, "broker": self._name, "scheduler": scheduler, "store": self._arguments()})
+                self._fork(slot, {"name": name, "broker": self._name, "scheduler": scheduler, "store": self._arguments()})
 
-    def _hear_nest(self, client: ApiClient, now: float) -> None:
-        news = self._nest.hear()
-        if news is None:
+    def _take_reports(self, client: ApiClient, now: float) -> None:
+        reports = self._fork_server.reports()
+        if reports is None:
             raise DaemonError("the process that starts the worker processes has died; start the Broker again")
-        for one in news:
-            if one["slot"] == self.number_of_workers:
-                self._store_ended(one, now)
+        for report in reports:
+            if not isinstance(report, (ChildForked, ForkRefused, ChildEnded)):
                 continue
-            process = self._processes[one["slot"]]
-            if "status" not in one:
-                process.pid = one["pid"]
-                if process.router != self._router:
-                    self._end(process)
-                continue
-            doing, address = self._slots.doing(one["slot"]), self._slots.address(one["slot"])
-            process.deaths = process.deaths + 1 if now - process.started < LIVED_S else 1
-            process.pid, process.start_at = 0, now + BACK_OFF_S[min(process.deaths, len(BACK_OFF_S)) - 1]
-            left = self._slots.has_left(one["slot"])
-            self._slots.end(one["slot"])
-            if process.router != self._router:
-                process.start_at = now
-            elif address:
-                self._slots.lives_at(one["slot"], "")
-                how = why(one["status"])
-                if doing is not None and not left:
-                    if not process.killed:
-                        self.logger.error("Worker process %s died with %s while it ran %s (%s)", one["pid"], how, doing.worker, doing.job)
-                    self._tell(client, address, doing, f"its process died: {how}", dead=True, node=process.name)
-                else:
-                    self._tell(client, address, None, "", dead=True)
+            (slot,) = report.key
+            if slot == self.number_of_workers:
+                self._store_reported(report, now)
+            elif isinstance(report, ChildForked):
+                self._forked(self._processes[slot], report)
+            elif isinstance(report, ForkRefused):
+                self._processes[slot].count_death(now)
+                self.logger.warning("A worker process cannot start: %s; trying again", report.cause)
             else:
-                self.logger.warning("Worker process %s could not reach the Router: %s", one["pid"], why(one["status"]))
+                self._worker_ended(client, slot, report, now)
+
+    def _forked(self, process: _Process, report: ChildForked) -> None:
+        process.pid = report.process
+        if process.router != self._router:
+            self._end(process)
+
+    def _worker_ended(self, client: ApiClient, slot: int, report: ChildEnded, now: float) -> None:
+        process = self._processes[slot]
+        doing, address = self._slots.doing(slot), self._slots.address(slot)
+        process.count_death(now)
+        left = self._slots.has_left(slot)
+        self._slots.end(slot)
+        how = why(report.code)
+        if process.router != self._router:
+            process.start_at = now
+        elif address:
+            self._slots.lives_at(slot, "")
+            if doing is not None and not left:
+                if not process.killed:
+                    self.logger.error("Worker process %s died with %s while it ran %s (%s)", report.process, how, doing.worker, doing.job)
+                self._tell(client, address, doing, f"its process died: {how}", dead=True, node=process.name)
+            else:
+                self._tell(client, address, None, "", dead=True)
+        else:
+            self.logger.warning("Worker process %s could not reach the Router: %s", report.process, how)
 
     def _tell(self, client: ApiClient, process: str, doing: CurrentJob | None, error: str, *, dead: bool, node: str = "") -> bool:
         message = {"command": "process ended", "broker": self._name, "process": process, "dead": dead, "error": error}
@@ -316,7 +336,7 @@ class Broker:
             for _, body in listener.hear(min(LOOK_S, self.poll_time / 1000)):
                 self._kill_cancelled(body)
             now = time.monotonic()
-            self._hear_nest(client, now)
+            self._take_reports(client, now)
             self._look_at_limits(client, now)
             if self._there and self._known_addresses != set(self._addresses()):
                 next_pulse = now  # a process has come or gone: the Router must know whose it is

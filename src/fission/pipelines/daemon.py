@@ -73,6 +73,19 @@ def tls_of(keys: Keys | None) -> Any:
     return security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file))
 
 
+def why(code: int) -> str:
+    """Return how a process ended, in words.
+
+    Args:
+        code: its exit code, or the negative number of the signal that killed it.
+    """
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        return f"signal {-code} ({signal.Signals(-code).name})"
+    return f"signal {-code}"
+
+
 @contextlib.contextmanager
 def sigterm_ends() -> Iterator[None]:
     """In the main thread, SIGTERM raises `Ended` as long as this lasts."""

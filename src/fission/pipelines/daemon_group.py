@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from fission.errors import FissionError, UserError
-from fission.pipelines.daemon import ask, protect_with, read_keys, sigterm_ends
+from fission.pipelines.daemon import ask, protect_with, read_keys, sigterm_ends, why
 from fission.pipelines.errors import DaemonError, RouterAnswer, RouterUnreachable
-from fission.pipelines.nest import die_with_parent, disturbed, forked, why
+from fission.posix.forking import die_with_parent, forked, unblock_ending_signals
 
 #: Seconds before one that died is started again. Arbitrary.
 BACK_OFF_S = 0.2
@@ -79,7 +79,7 @@ class DaemonGroup:
         die_with_parent(parent)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for our parent, which ends us
-        disturbed()
+        unblock_ending_signals()
         try:
             self._makers[name]().start()
         except FissionError as error:
@@ -95,9 +95,10 @@ class DaemonGroup:
         name = self._pids.pop(pid, None)
         if name is None:
             return
-        if os.waitstatus_to_exitcode(status) == HOPELESS:
+        code = os.waitstatus_to_exitcode(status)
+        if code == HOPELESS:
             raise DaemonError(f"the {name} cannot start")
-        self._say(f"The {name} died ({why(status)}); starting it again")
+        self._say(f"The {name} died ({why(code)}); starting it again")
         time.sleep(BACK_OFF_S)
         self._fork(name)
 

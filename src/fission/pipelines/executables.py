@@ -18,10 +18,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
-from fission.descendants import adopt_orphans, children_of
 from fission.pipelines.errors import DaemonError
 from fission.pipelines.limits import is_name
 from fission.pipelines.model import Worker
+from fission.posix.descendants import adopt_orphans, children_of
 from fission.project.names import did_you_mean
 
 #: Bytes of a result at most, if the worker says nothing else. Arbitrary.

@@ -6,7 +6,7 @@ implementation and an in-memory one under `fission.adapters`, held to one confor
 
 from __future__ import annotations
 
-from fission.ports.bundle import Archive, JobArchives, JobBundle, Place, Wiring
+from fission.ports.bundle import Archive, JobArchives, JobBundle, Place, Wiring, bundle_of, job_payload
 from fission.ports.client import CheckpointStore, Clock, Observer
 from fission.ports.engine import (
     NODE_FAULT,
@@ -54,4 +54,6 @@ __all__ = [
     "SharedWriter",
     "Taken",
     "Wiring",
+    "bundle_of",
+    "job_payload",
 ]

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from fission.ports.names import JobId, PipeId
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """Where one life of a job listens and whom it speaks to.
+    """Where one incarnation of a job listens, and the addresses of its neighbours.
 
     Attributes:
         data: address at which it receives data messages.
         control: address at which it receives releases and commands.
         outputs: per output pipe the ``data`` address of its consumer.
         inputs: per input pipe the ``control`` address of its producer.
-        client: address of the client; empty if nobody is to be told.
+        client: address of the client; empty if there is none to report to.
         run_folder: stands for the ``@`` in ``ipc://@/...``, of the addresses above and of later ones.
         ip: address of this machine at which it listens for other machines too; empty: it does not.
         keys: folder with the network's keys, with which everything between machines is encrypted; empty: it is not.
@@ -37,7 +39,7 @@ class Wiring:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What only the node knows of where a life of a job works.
+    """What only the node knows of where an incarnation of a job works.
 
     Attributes:
         folder: the job's own folder, its working directory; exists.
@@ -67,7 +69,7 @@ class JobBundle:
     Attributes:
         job_id: of the job.
         name: of the job, as shown: class and id.
-        incarnation: which life of the job this is, from 1.
+        incarnation: of the job, from 1.
         folder: the job's own folder, its working directory; exists.
         sys_path: folders to put in front of ``sys.path``, the project first.
         log_file: file that the runtime's log is appended to; empty for none.
@@ -82,7 +84,7 @@ class JobBundle:
         window_blocks: limit of a link's window in blocks.
         window_bytes: limit of a link's window in bytes.
         pickled_job: the job; only the job's own process unpickles it.
-        generation: of the numbering with which a source begins; what is older is under way no more.
+        generation: of the numbering with which a source begins; older blocks are no longer under way.
         closed: output pipes whose consumer has finished.
         snapshots: (generation, block) of every snapshot of earlier incarnations that is stored.
         snapshot_folder: folder of their files, named ``GENERATION.BLOCK``: records of `fission.durable`.
@@ -95,8 +97,8 @@ class JobBundle:
         network: its name, as `ps` shows it.
         behind: readers of this job's shared memory behind its outputs.
         guard: import strings of what reads a folder of keys, and of what encrypts the links between machines with them.
-        kept: of ASYNC inputs, what an earlier life was given last and their producers have no more, by pipe (`fission.runtime.specs`);
-            under an output pipe, what an earlier life wants its successors to know.
+        kept: under an ASYNC input pipe, what an earlier incarnation was given last and its producer no longer has
+            (`fission.runtime.specs`); under an output pipe, what an earlier incarnation wants its successors to know.
     """
 
     job_id: JobId
@@ -144,6 +146,24 @@ class JobBundle:
             snapshot_folder=place.snapshot_folder or self.snapshot_folder,
             snapshots_far=bool(place.snapshot_folder),
         )
+
+
+def job_payload(pickled: bytes, place: Place | None) -> bytes:
+    """Return what a fork server hands to a job's process: the place as JSON, a newline, the bundle.
+
+    Args:
+        pickled: the `JobBundle`.
+        place: where the job works; None: the bundle says so.
+    """
+    return json.dumps(None if place is None else asdict(place)).encode() + b"\n" + pickled
+
+
+def bundle_of(payload: bytes) -> JobBundle:
+    """Return the bundle, at its place. For the job's own process: the user's classes are imported."""
+    line = payload.index(b"\n")
+    place = json.loads(payload[:line])
+    bundle: JobBundle = pickle.loads(memoryview(payload)[line + 1 :])
+    return bundle if place is None else bundle.at(Place(**place))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ _LENGTH = struct.Struct("<I")
 class Splitter:
     """Cuts a byte stream into the messages that `join` put into it, however the stream was split on its way.
 
-    Used where the transport keeps no boundaries (the channel between a node and its zygote). After an error the stream is
+    Used where the transport keeps no boundaries (the channel between a fork server and its client). After an error the stream is
     lost: every further call raises it again.
     """
 

@@ -20,8 +20,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
-from fission import descendants
 from fission.errors import error_text, value_text
+from fission.posix import descendants
 
 #: Seconds that each step may take before it is left alone: flushing files, twice; releasing what the job held; threads and executors;
 #: `atexit`; finalizers. Arbitrary; all together are below the second within which a process must be gone.

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from fission import descendants
 from fission.core.base import BaseJob
 from fission.core.jobs import PythonJob
 from fission.errors import Stopped
+from fission.posix import descendants
 from fission.runtime import process_end
 from fission.runtime.exchange import Exchange
 

@@ -1,4 +1,4 @@
-"""The service of one node: keeps a Dask worker connected to the client, owns the zygote and the jobs, pulses, reports ends.
+"""The service of one node: keeps a Dask worker connected to the client, owns the fork server and the jobs, pulses, reports ends.
 
 It runs no user code, and what happens to its connections does not touch its jobs: `fission.protocol.node_lease` decides what does.
 """
@@ -67,7 +67,7 @@ class NodeOptions:
         root: where files go; None: as the client says.
         keys: folder of the network's keys; empty: nothing is encrypted.
         versions: of Python, fission and Dask.
-        preload: modules that the zygote loads.
+        preload: modules that the fork server loads.
         sweep: import string of what removes shared memory by its prefix.
     """
 
@@ -387,7 +387,7 @@ class NodeService:
             elif isinstance(event, JobOutput) and self._following:
                 self._say({"what": "output", "job": event.job_id, "stream": event.stream, "lines": list(event.lines)})
             elif isinstance(event, NodeGone):
-                log.error("the zygote died, and its jobs with it; there is a new one now")
+                log.error("the fork server died, and its jobs with it; there is a new one now")
                 for job, incarnation in sorted(self._residence.lives):
                     self._ended(job, incarnation, {"code": -9, "report": {}})
                 await self._engine.revive(HERE)

@@ -20,7 +20,7 @@ from fission.errors import EXIT_OK, UserError
 from fission.service.node import NodeOptions, NodeService
 from fission.service.versions import versions
 
-#: What every job's process needs; loaded once by the zygote, before it forks.
+#: What every job's process needs; loaded once by the fork server.
 PRELOAD = (
     "fission.adapters.zmq_links",
     "fission.adapters.keys",
@@ -58,7 +58,7 @@ def serve(
 
     Raises:
         UserError: there are no keys, or an address means nothing.
-        EngineError: the zygote does not start.
+        EngineError: the fork server does not start.
     """
     for option, text in (("--client", client), ("--ip", ip)):
         if text is not None and (fault := fault_of(text)):

@@ -1,7 +1,7 @@
-"""Job processes of this machine, on any number of virtual nodes, each with a zygote of its own.
+"""Job processes of this machine, on any number of virtual nodes, each with a fork server of its own.
 
-The client and a zygote speak over a pair of sockets; when one of the two dies, the other meets the end of it: the zygote
-kills its jobs and removes the run's folder, the client reports the node as lost.
+The client and a fork server communicate over a pair of sockets; when one of the two dies, the other meets the end of it: the
+fork server kills its jobs and removes the run's folder, the client reports the node as lost.
 """
 
 from __future__ import annotations
@@ -18,10 +18,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
-from fission import descendants
 from fission.adapters.local_engine.kernel import STANDING, STOPPED, process_state
 from fission.adapters.local_engine.node import READ_BYTES, Node, Running, Stream
 from fission.errors import EngineError, InternalError
@@ -38,21 +36,33 @@ from fission.ports import (
     NodeState,
     Place,
     Seconds,
+    job_payload,
+)
+from fission.posix import descendants
+from fission.protocol.messages.client_to_fork_server import ForkChild, SignalChild, encoded_request
+from fission.protocol.messages.fork_server_to_client import (
+    FORK_SERVER_TO_CLIENT,
+    AnyReport,
+    ChildForked,
+    ForkRefused,
+    ForkServerPulse,
+    ForkServerReady,
 )
 from fission.protocol.splitter import MAX_STREAM_MESSAGE, Splitter
 
 #: Largest bundle in bytes: its order is in front of it.
 MOST_BUNDLE = MAX_STREAM_MESSAGE - (64 << 10)
-#: Seconds that a zygote may take to start; arbitrary, ten times what a slow board needs.
+#: Seconds that a fork server may take to start; arbitrary, ten times what a slow board needs.
 START_S = 20.0
-#: Seconds between attempts to start a zygote anew where the system refuses it. Arbitrary.
+#: Seconds between attempts to restart a fork server where the system refuses it. Arbitrary.
 REVIVE_AGAIN_S = 0.5
 #: Reads that take all that a job can have left in a pipe of the largest size (1 MiB); something that outlives the job may write for ever.
 DRAIN_READS = 17
-#: What a zygote's interpreter runs. It gets our sys.path as an argument and not by PYTHONPATH, which the jobs and their
+#: What a fork server's interpreter runs. It gets our sys.path as an argument and not by PYTHONPATH, which the jobs and their
 #: executables would inherit: a script for another Python would find the wrong standard library.
-ZYGOTE_CODE = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from fission.runtime.zygote import main; sys.exit(main(sys.argv[2:]))"
+FORK_SERVER_CODE = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from fission.runtime.job_fork_server import main; sys.exit(main(sys.argv[2:]))"
 )
 
 log = logging.getLogger("fission.engine")
@@ -69,18 +79,18 @@ class LocalEngine:
         pulse_interval_s: float = 0.1,
         cleanup: tuple[str, str] = ("", ""),
         title: str = "",
-        program: str = ZYGOTE_CODE,
+        program: str = FORK_SERVER_CODE,
     ) -> None:
-        """Prepare; `open` starts the zygotes.
+        """Prepare; `open` starts the fork servers.
 
         Args:
-            run_folder: the run's temporary folder; a zygote removes it if this process dies.
+            run_folder: the run's temporary folder; a fork server removes it if this process dies.
             nodes: names of the virtual nodes.
-            preload: modules that the zygotes load before they fork; none of the user's.
+            preload: modules that the fork servers load before they fork; none of the user's.
             pulse_interval_s: seconds between two pulses of a node.
-            cleanup: import string of a function and its argument; a zygote calls it if this process dies.
-            title: what the zygotes are for, as `ps` shows it before the node's name.
-            program: what a zygote's interpreter runs.
+            cleanup: import string of a function and its argument; a fork server calls it if this process dies.
+            title: what the fork servers are for, as `ps` shows it before the node's name.
+            program: what a fork server's interpreter runs.
         """
         self._title, self._program = title, program
         self._cleanup = cleanup
@@ -89,32 +99,32 @@ class LocalEngine:
         self._names = tuple(nodes)
         self._preload = tuple(preload)
         self._nodes: dict[NodeName, Node] = {}
-        self._gone: list[Node] = []  # earlier lives of nodes that were revived
+        self._gone: list[Node] = []  # earlier incarnations of nodes that were revived
         self._events: asyncio.Queue[EngineEvent] = asyncio.Queue()
         self._closed = False
 
     async def open(self) -> None:
         try:
             for name in self._names:
-                self._nodes[name] = self._start_zygote(name)
+                self._nodes[name] = self._start_fork_server(name)
             await asyncio.wait([node.ready for node in self._nodes.values()], timeout=START_S)
             for node in self._nodes.values():
                 if not node.ready.done():
-                    raise OSError(f"no word from it for {START_S:g} s")
+                    raise OSError(f"no report from it for {START_S:g} s")
                 node.ready.result()
         except OSError as why:
             await self.close()
-            raise EngineError(f"a zygote did not start: {why}") from None
+            raise EngineError(f"a fork server did not start: {why}") from None
         except BaseException:
             await self.close()
             raise
 
-    def _start_zygote(self, name: NodeName) -> Node:
+    def _start_fork_server(self, name: NodeName) -> Node:
         ours, theirs = socket.socketpair()
         with theirs:
             path = json.dumps([entry for entry in sys.path if entry])
             command = [sys.executable, "-c", self._program, path, str(theirs.fileno()), self._run_folder]
-            title = " ".join(("fission:", *self._title.split(), "zygote", name))
+            title = " ".join(("fission:", *self._title.split(), "fork", "server", name))
             command += [*self._cleanup, str(self._pulse_interval_s), title, *self._preload]
             # a session of its own: a Ctrl-C at the terminal is for the client alone, who then stops the jobs in order
             try:
@@ -144,7 +154,7 @@ class LocalEngine:
         """`launch` for those who must not look into the bundle.
 
         Args:
-            job, incarnation: the life.
+            job, incarnation: which incarnation of which job.
             bundle: a pickled `JobBundle`; only the job's own process unpickles it.
             node: where.
             place: where it works, if the bundle does not say so.
@@ -164,9 +174,9 @@ class LocalEngine:
         except OSError as why:
             self._events.put_nowait(_refusal(job, incarnation, f"no pipes for its output: {why}"))
             return
-        order = {"do": "launch", "job": job, "incarnation": incarnation, "place": None if place is None else asdict(place)}
+        request = encoded_request(ForkChild(key=(job, incarnation)), job_payload(bundle, place))
         try:
-            there.send(Splitter.join(json.dumps(order).encode() + b"\n" + bundle), theirs)
+            there.send(Splitter.join(request), theirs)
         except OSError as why:
             self._forget(running)
             raise EngineError(f"node {node} took no order to start job {job}: {why}") from None
@@ -183,11 +193,11 @@ class LocalEngine:
         if running is None:
             return
         if grace > 0:
-            self._order(place, running.order(signal.SIGTERM))
+            self._request(place, running.signal(signal.SIGTERM))
         if running.killer is not None:
             running.killer.cancel()
-        kill = running.order(signal.SIGKILL)
-        running.killer = asyncio.get_running_loop().call_later(max(0.0, grace), self._order, place, kill)
+        kill = running.signal(signal.SIGKILL)
+        running.killer = asyncio.get_running_loop().call_later(max(0.0, grace), self._request, place, kill)
 
     def stopped(self, node: NodeName) -> bool:
         return process_state(self._node(node).process.pid) in STOPPED
@@ -211,7 +221,7 @@ class LocalEngine:
         return sum(_signal_group(running.process, signal.SIGKILL) for running in lives) > 0
 
     def kill_node(self, name: NodeName) -> bool:
-        """A virtual node loses its power: its zygote and all its jobs are killed at once. Return whether it was there."""
+        """A virtual node loses its power: its fork server and all its jobs are killed at once. Return whether it was there."""
         node = self._node(name)
         there = not node.lost and _signal(node.process.pid, signal.SIGKILL)
         for running in node.running.values():
@@ -224,9 +234,9 @@ class LocalEngine:
             before = self._nodes[name]
             while not self._closed:
                 try:
-                    self._nodes[name] = self._start_zygote(name)
+                    self._nodes[name] = self._start_fork_server(name)
                 except OSError as why:  # no memory, no descriptors: what has ended the one before may last for a while
-                    log.warning("node %s: a zygote did not start: %s; it is tried again", name, why)
+                    log.warning("node %s: its fork server did not start: %s; it is tried again", name, why)
                     await asyncio.sleep(REVIVE_AGAIN_S)
                     continue
                 self._gone.append(before)
@@ -256,10 +266,10 @@ class LocalEngine:
         for node in self._nodes.values():
             if node.frozen:  # it would not notice that we are gone
                 self.kill_node(node.name)
-            node.hang_up()  # its zygote kills all jobs, removes the run's folder and ends
+            node.hang_up()  # its fork server kills all jobs, removes the run's folder and ends
             if not node.ready.done():
                 node.ready.cancel()
-                node.process.kill()  # it still loads what it needs: it has no jobs, and nobody wants to wait for that
+                node.process.kill()  # it still loads what it needs: it has no jobs, and nothing is gained by waiting for that
             for running in node.running.values():
                 self._forget(running)
             node.running.clear()
@@ -272,7 +282,7 @@ class LocalEngine:
                 self._sweep(node)
 
     def _sweep(self, node: Node) -> None:
-        """Kill what the jobs of a zygote that was killed have left behind, whatever session it is in."""
+        """Kill what the jobs of a fork server that was killed have left behind, whatever session it is in."""
         descendants.kill_descendants(node.process.pid, f"{self._run_folder}:{node.process.pid}:")
 
     def _node(self, name: NodeName) -> Node:
@@ -281,9 +291,9 @@ class LocalEngine:
         except KeyError:
             raise InternalError(f"no node {name}; there are {sorted(self._nodes)}") from None
 
-    def _order(self, node: Node, order: dict[str, Any]) -> None:
-        with contextlib.suppress(OSError):  # a zygote that is gone has no jobs left; its loss is an event
-            node.send(Splitter.join(json.dumps(order).encode()))
+    def _request(self, node: Node, request: SignalChild) -> None:
+        with contextlib.suppress(OSError):  # a fork server that is gone has no jobs left; its loss is an event
+            node.send(Splitter.join(encoded_request(request)))
 
     def _on_channel(self, node: Node) -> None:
         try:
@@ -296,26 +306,30 @@ class LocalEngine:
             self._on_lost(node)
             return
         for message in node.splitter.feed(data):
-            event = json.loads(message)
-            if event["event"] == "ready":
-                if not node.ready.done():
-                    node.ready.set_result(None)
-            elif event["event"] == "pulse":
-                self._events.put_nowait(NodePulse(node.name, node.incarnation))
-            elif event["event"] == "refused":
-                self._forget(node.running.pop((event["job"], event["incarnation"])))
-                self._events.put_nowait(_refusal(event["job"], event["incarnation"], event["cause"]))
-            elif event["event"] == "launched":
-                node.running[event["job"], event["incarnation"]].process = event["process"]
+            self._on_report(node, FORK_SERVER_TO_CLIENT.decode(message))
+
+    def _on_report(self, node: Node, report: AnyReport) -> None:
+        if isinstance(report, ForkServerReady):
+            if not node.ready.done():
+                node.ready.set_result(None)
+        elif isinstance(report, ForkServerPulse):
+            self._events.put_nowait(NodePulse(node.name, node.incarnation))
+        else:
+            job, incarnation = report.key
+            if isinstance(report, ChildForked):
+                node.running[JobId(job), incarnation].process = report.process
+            elif isinstance(report, ForkRefused):
+                self._forget(node.running.pop((JobId(job), incarnation)))
+                self._events.put_nowait(_refusal(JobId(job), incarnation, report.cause))
             else:
-                self._on_exit(node, node.running.pop((event["job"], event["incarnation"])), event["code"])
+                self._on_exit(node, node.running.pop((JobId(job), incarnation)), report.code)
 
     def _on_lost(self, node: Node) -> None:
         node.hang_up()
         if not node.ready.done():
             node.ready.set_exception(OSError("it ended while it started; its message is above"))
             if node.incarnation > 1:
-                node.ready.exception()  # nobody waits for the start of one that was revived
+                node.ready.exception()  # nothing awaits the start of one that was revived
         node.lost = True
         for running in node.running.values():
             self._last_output(running)
@@ -326,7 +340,7 @@ class LocalEngine:
             descendants.kill(below)
         self._sweep(node)
         node.running.clear()
-        self._events.put_nowait(NodeGone(node.name, "its zygote process died", node.incarnation))
+        self._events.put_nowait(NodeGone(node.name, "its fork server died", node.incarnation))
 
     def _on_output(self, stream: Stream) -> None:
         lines, more = stream.read()

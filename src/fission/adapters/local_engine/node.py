@@ -1,4 +1,4 @@
-"""What the client knows of a virtual node of this machine: its zygote, its jobs, their output."""
+"""What the client knows of a virtual node of this machine: its fork server, its jobs, their output."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import socket
 import subprocess
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 from fission.ports import JobId, NodeName
+from fission.protocol.messages.client_to_fork_server import SignalChild
 from fission.protocol.splitter import Splitter
 
 #: Bytes of a job's output that are taken at once, and at most kept back for the end of a line.
@@ -45,29 +45,31 @@ class Stream:
 
 
 class Running:
-    """One life of a job."""
+    """One incarnation of a job."""
 
     def __init__(self, job: JobId, incarnation: int) -> None:
         self.job, self.incarnation = job, incarnation
         self.streams: list[Stream] = []
         self.report = -1
         self.killer: asyncio.TimerHandle | None = None
-        self.process = 0  # its id, and that of its process group; 0 until the zygote has told it
+        self.process = 0  # its id, and that of its process group; 0 until its fork server has reported it
 
-    def order(self, number: int) -> dict[str, Any]:
-        """The order to its zygote to send it a signal."""
-        return {"do": "kill", "job": self.job, "incarnation": self.incarnation, "signal": number}
+    def signal(self, number: int) -> SignalChild:
+        """Return the request to its fork server to send it a signal."""
+        return SignalChild(key=(self.job, self.incarnation), number=number)
 
 
 class Node:
-    """A virtual node: a zygote process and its jobs."""
+    """A virtual node: a fork server and its jobs."""
 
     def __init__(self, name: NodeName, process: subprocess.Popen[bytes], channel: socket.socket) -> None:
-        channel.setblocking(False)  # a node that stands still must not make the client wait
+        channel.setblocking(False)  # a frozen node must not make the client wait
         self.name, self.process, self.channel = name, process, channel
         self.splitter = Splitter()
         self.ready = asyncio.get_running_loop().create_future()
-        self.running: dict[tuple[JobId, int], Running] = {}  # by job and incarnation: a frozen node has lives that are over elsewhere
+        self.running: dict[
+            tuple[JobId, int], Running
+        ] = {}  # by job and incarnation: a frozen node has incarnations that are over elsewhere
         self._outbox: deque[tuple[memoryview, tuple[int, ...]]] = deque()  # orders that its socket has no room for, with their descriptors
         self.incarnation = 1
         self.frozen = False
@@ -83,7 +85,7 @@ class Node:
             raise
 
     def hang_up(self) -> None:
-        """Close our end of its socket. Calling it twice is right."""
+        """Close our end of its socket. Idempotent."""
         self._drop_outbox()
         if self.channel.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(self.channel.fileno())

@@ -50,9 +50,9 @@ GRACE_S = 1.0
 KILLED_S = 0.5
 #: Seconds that who looks at a network that has ended well may take to get the last of what went by. Arbitrary.
 LOOKS_S = 30.0
-#: What every job's process needs; loaded once by the zygote, before it forks.
+#: What every job's process needs; loaded once by the fork server.
 PRELOAD = ("fission.adapters.zmq_links", "fission.adapters.shared_memory", "fission.adapters.shared_views", "fission.runtime.job_process")
-#: What a zygote calls with the run's prefix when this process dies.
+#: What a fork server calls with the run's prefix when this process dies.
 SWEEP = "fission.adapters.shared_memory:sweep"
 #: Name of the node on which local jobs run, and all of them where there are no other nodes.
 CLIENT = "client"
@@ -202,7 +202,7 @@ class OneRun:
         summary: Summary | None = None
         try:
             opening = asyncio.create_task(engine.open())
-            await asyncio.sleep(0)  # the zygotes start while the folders are made
+            await asyncio.sleep(0)  # the fork servers start while the folders are made
             self._make_folders()
             with contextlib.suppress(OSError):
                 (self.folder / ENDING_FILE).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The nest of worker processes, where its end is met at an awkward moment."""
+"""A Broker's fork server, whose end comes at an awkward moment."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import pytest
 
 BROKER = """
 import os, select, signal
-from fission.pipelines.nest import Nest
+from fission.posix.fork_server_process import ForkServerProcess
 
 def news():
-    select.select([nest], [], [])
+    select.select([server], [], [])
 
-nest = Nest(lambda: None, lambda slot, told: signal.pause())
+server = ForkServerProcess(lambda: None, lambda slot, payload: signal.pause())
 for slot in range(3):
-    nest.start(slot, {})
+    server.fork(slot, b"")
 """
-ENDS = "print(os.waitstatus_to_exitcode(os.waitpid(nest.pid, 0)[1]))\n"
+ENDS = "print(os.waitstatus_to_exitcode(os.waitpid(server.pid, 0)[1]))\n"
 
 
 def _said(story: str) -> tuple[str, str]:
@@ -30,16 +30,16 @@ def _said(story: str) -> tuple[str, str]:
 
 def test_a_broker_that_goes_away_before_it_has_read_the_news() -> None:
     """The system tells that as a connection that was reset, not as its end."""
-    assert _said("news(); nest._socket.close()\n" + ENDS) == ("0\n", "")
+    assert _said("news(); server._socket.close()\n" + ENDS) == ("0\n", "")
 
 
 def test_a_broker_that_goes_away_before_there_is_news() -> None:
-    for _ in range(5):  # the nest may be about to tell: the socket breaks under it
-        assert _said("nest._socket.close()\n" + ENDS) == ("0\n", "")
+    for _ in range(5):  # the server may be about to report: the socket breaks under it
+        assert _said("server._socket.close()\n" + ENDS) == ("0\n", "")
 
 
 def test_a_signal_ends_it() -> None:
-    assert _said("news(); os.kill(nest.pid, signal.SIGTERM)\n" + ENDS) == ("0\n", "")
+    assert _said("news(); os.kill(server.pid, signal.SIGTERM)\n" + ENDS) == ("0\n", "")
 
 
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
@@ -51,9 +51,9 @@ def raises(number, frame):
 
 news()
 signal.signal(signal.{number}, raises)
-nest._socket.close()
-while os.waitpid(nest.pid, os.WNOHANG) == (0, 0):
-    os.kill(nest.pid, signal.{number})
+server._socket.close()
+while os.waitpid(server.pid, os.WNOHANG) == (0, 0):
+    os.kill(server.pid, signal.{number})
 print("ended")
 """
     for _ in range(5):
@@ -63,7 +63,7 @@ print("ended")
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
 def test_signals_right_behind_the_fork_are_not_answered_by_the_brokers_handlers(number: str) -> None:
     story = f"""
-nest.close()
+server.close()
 
 def raises(number, frame):
     if os.getpid() != broker:
@@ -72,12 +72,12 @@ def raises(number, frame):
 broker = os.getpid()
 signal.signal(signal.{number}, raises)
 for _ in range(20):
-    if os.fork() == 0:  # sends signals to all of its group, the nest among them
+    if os.fork() == 0:  # sends signals to all of its group, the fork server among them
         signal.signal(signal.{number}, signal.SIG_IGN)
         for _ in range(2000):
             os.killpg(broker, signal.{number})
         os._exit(0)
-    Nest(lambda: None, lambda slot, told: None).close()
+    ForkServerProcess(lambda: None, lambda slot, payload: None).close()
     os.wait()
 print("ended")
 """

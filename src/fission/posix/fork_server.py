@@ -1,0 +1,329 @@
+"""The fork server: a process with one thread and everything loaded that forks others in milliseconds, on request.
+
+It serves one stream socket: requests (`client_to_fork_server`) come in, reports (`fork_server_to_client`) go out. It never looks into
+the payload of a request, so no code of the user runs in it. When the socket ends, because the client is gone, or on SIGTERM, it kills
+every child, with all that children have started and left behind, and ends.
+
+What a child leaves behind in sessions of its own (daemons) is found in one of two ways (Linux):
+
+- With a *mark*, every child is a process group of its own and has the mark in its environment (`fission.posix.descendants`). The server
+  adopts the orphans of its children; those of a child that has ended are killed. What has given up its environment too is killed when
+  no child is left.
+- Without one, every child is expected to adopt its own orphans (`adopt_orphans`), so that the server only ever meets those of dead
+  children, and kills them.
+
+The server survives a system that refuses something for a while: a child for which there is no process, memory or descriptor is reported
+as refused.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import errno
+import gc
+import math
+import os
+import selectors
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from fission.errors import error_text
+from fission.posix import descendants
+from fission.posix.forking import forked, unblock_ending_signals
+from fission.protocol.messages.client_to_fork_server import ForkChild, SignalChild, decoded_request
+from fission.protocol.messages.fork_server_to_client import (
+    FORK_SERVER_TO_CLIENT,
+    AnyReport,
+    ChildEnded,
+    ChildForked,
+    ForkRefused,
+    ForkServerPulse,
+    ForkServerReady,
+)
+from fission.protocol.splitter import Splitter
+
+#: Most bytes that are read at once; arbitrary.
+READ_BYTES = 1 << 20
+#: Errors by which the system says that it lacks something now, and seconds until it is asked again; arbitrary.
+SCARCE, SCARCE_S = frozenset({errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS, errno.EMFILE, errno.ENFILE}), 0.05
+#: Most descriptors of one request; arbitrary.
+MOST_DESCRIPTORS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """What a forked child knows of itself.
+
+    Attributes:
+        key: of the request.
+        payload: of the request.
+        descriptors: that came with the request.
+        server: process id of the fork server.
+        life: end of a pipe that is closed when the server dies.
+    """
+
+    key: tuple[int, ...]
+    payload: bytes
+    descriptors: list[int]
+    server: int
+    life: int
+
+
+class ForkServer:
+    """Serves one socket until it ends."""
+
+    def __init__(
+        self,
+        channel: socket.socket,
+        live: Callable[[Child], object],
+        *,
+        mark: str = "",
+        descriptors: int = 0,
+        pulse_interval_s: float = math.inf,
+        fork: Callable[[], int] = os.fork,
+    ) -> None:
+        """Prepare; `serve` begins.
+
+        Args:
+            channel: to the client.
+            live: called in each child, which ends when it returns.
+            mark: the beginning of the children's marks, which their process ids follow; empty: children adopt their orphans.
+            descriptors: number of them that come with each request to fork.
+            pulse_interval_s: seconds between two reports that the server is alive.
+            fork: makes a child's process.
+        """
+        self._channel, self._live = channel, live
+        self._mark, self._pulse_interval_s, self._fork = mark, pulse_interval_s, fork
+        self._splitter = Splitter()
+        self._descriptors = _Descriptors(descriptors)
+        self._requests: deque[bytes] = deque()
+        self._children: dict[int, tuple[int, ...]] = {}  # keys by process id
+        self._ended_marks: set[str] = set()  # of children that have ended, while something of theirs may live
+        self._life, self._life_write = os.pipe()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(channel, selectors.EVENT_READ)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
+
+    def serve(self) -> bool:
+        """Serve, and leave no child behind. Return whether the socket has ended; False: SIGTERM has come."""
+        descendants.adopt_orphans()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the client, which ends this process
+        for number in (signal.SIGCHLD, signal.SIGTERM):  # they are read from the descriptor: a handler that raises may do so anywhere
+            signal.signal(number, lambda number, frame: None)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        gc.freeze()  # what is loaded stays shared with the children
+        try:
+            self._report(ForkServerReady())
+            return self._serve()
+        finally:
+            self._kill_all()
+
+    def close(self) -> None:
+        """Close what `__init__` has opened."""
+        self._selector.close()
+        self._descriptors.close()
+        _close_all((self._life, self._life_write, self._wake_read, self._wake_write))
+
+    def _serve(self) -> bool:
+        pulse_at = time.monotonic() if self._pulse_interval_s < math.inf else math.inf
+        while True:
+            now = time.monotonic()
+            if now >= pulse_at:
+                self._report(ForkServerPulse())
+                pulse_at = now + self._pulse_interval_s
+            for ready, _ in self._selector.select(pulse_at - now if pulse_at < math.inf else None):
+                if ready.fileobj is self._channel:
+                    if not self._read():
+                        return True
+                    while self._requests:
+                        self._obey_next()
+                else:
+                    with contextlib.suppress(BlockingIOError):
+                        if signal.SIGTERM in os.read(self._wake_read, 4096):
+                            return False
+            self._reap()
+
+    # requests
+
+    def _read(self) -> bool:
+        """Take what the client has sent; return False if it is gone."""
+        space = socket.CMSG_SPACE(MOST_DESCRIPTORS * array.array("i").itemsize)
+        try:
+            data, ancillary, flags, _ = self._channel.recvmsg(READ_BYTES, space)
+        except ConnectionResetError:
+            return False  # the client went away before it had read all reports
+        except (MemoryError, OSError) as why:
+            if isinstance(why, OSError) and why.errno not in SCARCE:
+                raise
+            time.sleep(SCARCE_S)  # nothing was read: it is still there when there is memory
+            return True
+        numbers: list[int] = []
+        for level, kind, content in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                some = array.array("i")
+                some.frombytes(content[: len(content) - len(content) % some.itemsize])
+                numbers += some
+        cut = bool(flags & socket.MSG_CTRUNC)
+        if numbers or cut:
+            self._descriptors.add(numbers, cut=cut)
+        self._requests += self._messages(data)
+        return bool(data)
+
+    def _messages(self, data: bytes) -> list[bytes]:
+        """The messages that are whole now; waits for memory where there is none, because a stream cannot lose a part."""
+        while True:
+            before = self._splitter.pending
+            try:
+                return self._splitter.feed(data)
+            except MemoryError:
+                if self._splitter.pending != before:
+                    data = b""  # it was taken, and only the messages could not be made
+                time.sleep(SCARCE_S)
+
+    def _obey_next(self) -> None:
+        request, payload = decoded_request(self._requests.popleft())  # the child keeps no second copy of a large payload
+        if isinstance(request, ForkChild):
+            self._fork_child(request.key, payload)
+            return
+        for process, key in self._children.items():
+            if key == request.key:
+                _send(process, request)
+
+    def _fork_child(self, key: tuple[int, ...], payload: bytes) -> None:
+        descriptors = self._descriptors.take()
+        if descriptors is None:
+            self._report(ForkRefused(key=key, cause="it has no free descriptors (ulimit -n)"))
+            return
+        server = os.getpid()
+        try:
+            process = forked(lambda: self._become(Child(key, payload, descriptors, server, self._life)), self._fork)
+        except (OSError, MemoryError) as why:
+            _close_all(descriptors)
+            self._report(ForkRefused(key=key, cause=f"the system makes no new process: {error_text(why)}"))
+            return
+        if self._mark:
+            with contextlib.suppress(OSError):
+                os.setpgid(process, process)  # here too: a signal for the group may come before the child has made it
+        _close_all(descriptors)
+        self._children[process] = key
+        self._report(ChildForked(key=key, process=process))
+
+    def _become(self, child: Child) -> None:
+        """In the child: leave everything of the server behind."""
+        self._children.clear()
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        if self._mark:
+            os.setpgid(0, 0)
+            os.environ[descendants.MARK] = f"{self._mark}{os.getpid()}"
+        self._selector.close()
+        self._channel.close()
+        _close_all((self._life_write, self._wake_read, self._wake_write))
+        self._descriptors.close()
+        unblock_ending_signals()
+        self._live(child)
+
+    # ends
+
+    def _reap(self) -> None:
+        ended = []
+        orphans = False
+        while (found := _ended_child()) is not None:
+            process, status = found
+            orphans = True  # also if it was one: what it had started is ours now
+            if process in self._children:
+                _kill_group(process)  # what the child has started and left behind
+                self._ended_marks.add(f"{self._mark}{process}")
+                ended.append(ChildEnded(key=self._children.pop(process), process=process, code=os.waitstatus_to_exitcode(status)))
+        if orphans:
+            self._kill_orphans()
+        for report in ended:
+            self._report(report)
+
+    def _kill_orphans(self) -> None:
+        """Kill what children that have ended have left behind in sessions of its own; without any child, all that is left."""
+        found = set()
+        for process in descendants.children_of(os.getpid()):
+            if process in self._children:
+                continue
+            mark = descendants.mark_of(process) if self._mark else ""
+            if (mark in self._ended_marks or not self._mark or not self._children) and descendants.kill([process]):
+                found.add(mark)
+        self._ended_marks &= found  # their ends will show whether they had started more
+
+    def _kill_all(self) -> None:
+        for process in list(self._children):
+            _kill_group(process)
+            descendants.kill([process])
+        _wait_for(self._children)
+        while descendants.kill(orphans := descendants.children_of(os.getpid())):
+            _wait_for(orphans)
+
+    def _report(self, report: AnyReport) -> None:
+        with contextlib.suppress(OSError):  # the client is gone: its end of the socket is met next
+            self._channel.sendall(Splitter.join(FORK_SERVER_TO_CLIENT.encode(report)))
+
+
+class _Descriptors:
+    """Descriptors that have come for children, in order; a set of which the system has refused some is missing as a whole."""
+
+    def __init__(self, number: int) -> None:
+        """Args: number: of descriptors in a set."""
+        self._number = number
+        self._sets: deque[list[int] | None] = deque()
+
+    def add(self, numbers: list[int], *, cut: bool) -> None:
+        if cut or len(numbers) != self._number:  # this process may have no more descriptors: what has come of this set is useless
+            _close_all(numbers)
+            self._sets.append(None)
+        else:
+            self._sets.append(numbers)
+
+    def take(self) -> list[int] | None:
+        if not self._number:
+            return []
+        return self._sets.popleft() if self._sets else None
+
+    def close(self) -> None:
+        for numbers in self._sets:
+            _close_all(numbers or [])
+
+
+def _send(process: int, request: SignalChild) -> None:
+    if request.number == signal.SIGKILL:
+        _kill_group(process)
+    else:
+        os.kill(process, request.number)
+
+
+def _kill_group(process: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process, signal.SIGKILL)
+
+
+def _close_all(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _wait_for(processes: Iterable[int]) -> None:
+    for process in processes:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(process, 0)
+
+
+def _ended_child() -> tuple[int, int] | None:
+    try:
+        process, status = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return (process, status) if process else None

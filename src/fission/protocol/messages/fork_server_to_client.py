@@ -1,0 +1,61 @@
+"""Reports of a fork server (`fission.posix.fork_server`)."""
+
+from __future__ import annotations
+
+from fission.protocol.messages.codec import Codec, Message
+
+
+class ForkServerReport(Message, frozen=True):
+    """What a fork server can report."""
+
+
+class ForkServerReady(ForkServerReport, frozen=True, tag="ready"):
+    """The server has loaded its modules. Sent once, first."""
+
+
+class ForkServerPulse(ForkServerReport, frozen=True, tag="pulse"):
+    """The server is alive."""
+
+
+class ChildForked(ForkServerReport, frozen=True, tag="forked"):
+    """A child exists.
+
+    Attributes:
+        key: of the request.
+        process: its process id.
+    """
+
+    key: tuple[int, ...]
+    process: int
+
+
+class ForkRefused(ForkServerReport, frozen=True, tag="refused"):
+    """The system has not allowed a child; there is none.
+
+    Attributes:
+        key: of the request.
+        cause: why, in words.
+    """
+
+    key: tuple[int, ...]
+    cause: str
+
+
+class ChildEnded(ForkServerReport, frozen=True, tag="ended"):
+    """A child has ended.
+
+    Attributes:
+        key: of the request.
+        process: its process id.
+        code: its exit code, or the negative number of the signal that killed it.
+    """
+
+    key: tuple[int, ...]
+    process: int
+    code: int
+
+
+AnyReport = ForkServerReady | ForkServerPulse | ChildForked | ForkRefused | ChildEnded
+FORK_SERVER_TO_CLIENT: Codec[AnyReport] = Codec(
+    "fork server to client", ForkServerReady, ForkServerPulse, ChildForked, ForkRefused, ChildEnded
+)

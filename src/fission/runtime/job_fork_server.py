@@ -1,0 +1,60 @@
+"""The fork server of a node: forks the processes of its jobs.
+
+A request brings a `job_payload` and three descriptors: standard output, standard error, report. Only the job's own process unpickles the
+bundle.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+
+from fission.ports import bundle_of
+from fission.posix.fork_server import Child, ForkServer
+from fission.runtime import job_process
+from fission.runtime.process_title import set_title
+
+#: Descriptors that come with each request: standard output, standard error, report.
+DESCRIPTORS = 3
+
+
+def main(arguments: list[str], fork: Callable[[], int] = os.fork) -> int:
+    """Serve the socket with descriptor ``arguments[0]``.
+
+    Args:
+        arguments: the descriptor; the run's folder, which is removed at the end; import string of a function that is called at the
+            end, and its argument; seconds between pulses; its title; modules to load.
+        fork: makes a job's process.
+    """
+    channel = socket.socket(fileno=int(arguments[0]))
+    set_title(arguments[5])
+    for module in arguments[6:]:
+        importlib.import_module(module)
+    server = ForkServer(
+        channel,
+        _become_job,
+        mark=f"{arguments[1]}:{os.getpid()}:",  # as the engine knows it, which looks for what is left when this process was killed
+        descriptors=DESCRIPTORS,
+        pulse_interval_s=float(arguments[4]),
+        fork=fork,
+    )
+    if server.serve():  # else the engine lives, and the next fork server needs the folder
+        shutil.rmtree(arguments[1], ignore_errors=True)
+        if arguments[2]:
+            module, _, name = arguments[2].partition(":")
+            getattr(importlib.import_module(module), name)(arguments[3])
+    return 0
+
+
+def _become_job(child: Child) -> None:
+    stdout, stderr, report = child.descriptors
+    job_process.take_over_output(stdout, stderr)
+    job_process.become_job(bundle_of(child.payload), report, child.life)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
