@@ -65,6 +65,26 @@ def test_simulate_looks_at_what_the_page_says() -> None:
     assert unseen == {setting.name for setting in SETTINGS.values() if setting.remote}
 
 
+def test_the_index_has_every_page() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name != "README.md")
+    assert [page for page in pages if f"]({page})" not in index] == []
+
+
+def test_nothing_installs_the_other_fission_of_the_package_index() -> None:
+    files = [*PAGES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "src").rglob("*.py"))]
+    assert [str(path) for path in files if re.search(r"pip install [\"']?fission\b", path.read_text(encoding="utf-8"))] == []
+
+
+UNTRUE = ["only `simulate` runs", "this page describes `simulate`", "three machines, each with one table", "three machines that do no I/O"]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_sentences_that_have_become_untrue_are_gone(path: Path) -> None:
+    text = " ".join(path.read_text(encoding="utf-8").lower().split())
+    assert [sentence for sentence in UNTRUE if sentence in text] == []
+
+
 def test_every_command_is_described() -> None:
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
     assert [command for command in COMMANDS if f"\n## {command}\n" not in text] == []

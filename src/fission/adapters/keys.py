@@ -224,7 +224,8 @@ def _tls_texts(now: datetime) -> dict[str, bytes]:
         from cryptography.hazmat.primitives.asymmetric import ec
         from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
     except ImportError:
-        raise UserError("making keys needs the package cryptography, which is missing here: pip install 'fission[cluster]'") from None
+        how = "install it: python3 -m pip install cryptography"
+        raise UserError(f"making keys needs the package cryptography, which is not installed; {how}") from None
 
     def certificate(name: str, key: ec.EllipticCurvePrivateKey, above: str, signer: ec.EllipticCurvePrivateKey) -> x509.Certificate:
         def named(text: str) -> x509.Name:

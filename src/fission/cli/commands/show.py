@@ -55,7 +55,7 @@ def command(session: Session, path: Path | None) -> None:
 def require_matplotlib() -> None:
     """Raise UserError if matplotlib is not installed."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise UserError("matplotlib is not installed for this Python; install it: python3 -m pip install 'fission[viz]'")
+        raise UserError("matplotlib is not installed for this Python; install it: python3 -m pip install matplotlib")
 
 
 def draw(drawn: Any, pyplot: Any) -> Any:
