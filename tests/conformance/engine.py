@@ -376,6 +376,52 @@ class EngineConformance:
 
         play(story)
 
+    # the run's end, output and logs
+
+    def test_dismiss_ends_all_jobs_and_the_nodes_stay(self, play: Any) -> None:
+        async def story(trial: Trial) -> None:
+            jobs = [await trial.launch(FOREVER, FIRST), await trial.launch(DEAF, SECOND)]
+            pids = [await trial.pid(job) for job in jobs]
+            await trial.engine.dismiss()
+            await trial.engine.dismiss()
+            for pid in pids:
+                await gone(pid)
+            assert sorted(trial.engine.nodes()) == [FIRST, SECOND]  # free for another run
+
+        play(story)
+
+    def test_output_that_is_followed_is_reported(self, play: Any) -> None:
+        async def story(trial: Trial) -> None:
+            await trial.engine.follow(False)
+            await trial.engine.follow(True)
+            job = await trial.launch(TALKS)
+            await trial.exit(job)
+            assert trial.lines(job)[-1] == "rest"
+
+        play(story)
+
+    def test_logs_are_of_nodes_that_keep_one(self, play: Any) -> None:
+        async def story(trial: Trial) -> None:
+            await trial.exit(await trial.launch("job.finish()"))
+            logs = await trial.engine.logs("net")
+            assert set(logs) <= set(trial.engine.nodes())
+            assert all(isinstance(text, str) for text in logs.values())
+
+        play(story)
+
+    def test_what_is_said_of_nodes_and_processes(self, play: Any) -> None:
+        async def story(trial: Trial) -> None:
+            job = await trial.launch(FOREVER)
+            await trial.pid(job)
+            assert trial.engine.stopped(FIRST) in (False, None)
+            assert await trial.engine.look(job, 1, FIRST) == ""
+            assert await trial.engine.look(99, 1, FIRST) == ""
+            assert isinstance(trial.engine.absence(FIRST), str)
+            await trial.engine.lost(SECOND)  # drops orders that wait; the other node's jobs run on
+            assert not trial.exits(job)
+
+        play(story)
+
     # close
 
     @pytest.mark.parametrize("still", [False, True], ids=["all runs", "a node stands still"])

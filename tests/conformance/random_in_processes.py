@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 from fission.client import simulate
-from fission.client.run.faults import Chaos, Fault, Saboteur
+from fission.client.run.faults import Chaos, Fault, FaultInjector
 from fission.project.config import load
 from tests.conformance import random_jobs
 from tests.conformance.random_networks import PROGRAM_SINK, PROGRAMS, Node, Plan, calculated, judge
@@ -54,7 +54,7 @@ def write(plan: Plan, root: Path) -> None:
     (folder / "config.py").write_text(CONFIG.format(programs=programs, nodes=nodes, pace=PACE_S))
 
 
-class Killer(Saboteur):
+class Killer(FaultInjector):
     """Kills jobs of a network, and programs of executables, at random moments."""
 
     plan: Plan
@@ -74,8 +74,8 @@ def run(plan: Plan, *, kills: bool = False) -> str:
     with tempfile.TemporaryDirectory(prefix="random-") as name:
         root = Path(name)
         write(plan, root)
-        killer = type("Kills", (Killer,), {"plan": plan}) if kills else Saboteur
-        with mock.patch("fission.client.run.simulate.Saboteur", killer):
+        killer = type("Kills", (Killer,), {"plan": plan}) if kills else FaultInjector
+        with mock.patch("fission.client.run.simulate.FaultInjector", killer):
             summary = simulate(load(root, "net", simulation=True), stdin=False, duration=DEADLINE_S)
         story = "\n".join(summary.lines())
         if (summary.exit_code, summary.reason) != (0, "finished"):

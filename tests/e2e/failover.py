@@ -1,7 +1,7 @@
 """What the failover tests share: a run in this process whose faults come when something has happened, and the jobs.
 
 `Stage.run` simulates a project of the fixture ``fission`` with real processes. Instead of faults at moments of a clock, the run has
-a *script*: a coroutine beside the run, in the client's loop, that waits for what happens and does the faults, by the Saboteur and the
+a *script*: a coroutine beside the run, in the client's loop, that waits for what happens and does the faults, by the FaultInjector and the
 engine that ``--kill``, ``--cut`` and ``--chaos`` use::
 
     async def script(stage: Stage) -> None:
@@ -33,7 +33,7 @@ from unittest import mock
 import psutil
 
 from fission.client import simulate
-from fission.client.run.faults import Chaos, Fault, Saboteur
+from fission.client.run.faults import Chaos, Fault, FaultInjector
 from fission.client.run.summary import Summary
 from fission.ports import NodeName, Observer
 from fission.project.config import load
@@ -250,7 +250,7 @@ class Stage:
 
     fission: CommandLine
     sink: int = 5
-    saboteur: Saboteur = field(init=False)
+    injector: FaultInjector = field(init=False)
     engine: Any = field(init=False)
 
     def __post_init__(self) -> None:
@@ -342,7 +342,7 @@ class Stage:
 
     async def fault(self, kind: str, target: str, duration_s: float = 0.0) -> None:
         """As the options do it; with its duration."""
-        await self.saboteur._one(Fault(kind, target, 0.0, duration_s))
+        await self.injector._one(Fault(kind, target, 0.0, duration_s))
 
     # the run
 
@@ -350,9 +350,9 @@ class Stage:
         """Run the network net of the fixture's project to its end; the script's errors are this method's."""
         stage, errors = self, []
 
-        class Scripted(Saboteur):
+        class Scripted(FaultInjector):
             async def run(self, faults: Sequence[Fault], chaos: Chaos | None) -> None:
-                stage.saboteur, stage.engine = self, self._engine
+                stage.injector, stage.engine = self, self._engine
                 try:
                     if script is not None:
                         await script(stage)
@@ -363,7 +363,7 @@ class Stage:
                     raise
 
         before = descriptors()
-        with mock.patch("fission.client.run.simulate.Saboteur", Scripted):
+        with mock.patch("fission.client.run.simulate.FaultInjector", Scripted):
             loaded = load(self.fission.root, "net", simulation=True)
             summary = simulate(loaded, observer=self._teller, stdin=False, nodes=nodes, chaos=chaos, duration=40)
         ran = Ran(summary, self.told, self.result, self.fission.root)

@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-from fission.client.run import one_run
+from fission.client.run import engines
 from fission.client.run.coordinator import Coordinator
 from tests.e2e.failover import (
     CHAIN,
@@ -225,12 +225,12 @@ def test_a_node_that_is_cut_off_wakes_up_as_a_zombie(fission: CommandLine) -> No
 @pytest.mark.parametrize("nodes", [0, 2])
 def test_a_busy_machine_is_no_dead_node(fission: CommandLine, nodes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where many processes share the processors: after its first one no node's pulse is in time. Nothing is lost for that."""
-    engine = one_run.LocalEngine
+    engine = engines.LocalEngine
 
     def with_late_pulses(run_folder: str, names: Any, preload: Any, pulse_interval_s: float, *rest: Any, **named: Any) -> Any:
         return engine(run_folder, names, preload, 1000.0, *rest, **named)
 
-    monkeypatch.setattr(one_run, "LocalEngine", with_late_pulses)
+    monkeypatch.setattr(engines, "LocalEngine", with_late_pulses)
     limit = 700
     fission.project(project_of(DIAMOND.format(limit=limit)))
     ran = Stage(fission).run(nodes=nodes)
@@ -324,7 +324,7 @@ def test_a_long_call_that_holds_the_interpreter_is_no_failure(fission: CommandLi
 def test_a_short_cut_and_an_unknown_name_by_the_command_line(fission: CommandLine) -> None:
     fission.project(project_of(DIAMOND.format(limit=300)))
     done = finish(fission.start("net", "simulate", "--nodes", "2", "--cut", "1@0.3+0.15"), fission.root, 0)
-    assert "node 1 stands still for 0.15 s" in done.stderr
+    assert "node 1 frozen for 0.15 s" in done.stderr
     assert "Failover" not in done.stderr
     for options, text in (
         (("--kill", "3@1"), "node '3' of --kill or --cut does not exist; nodes that can be lost: 1, 2"),
@@ -346,7 +346,7 @@ def test_kill_and_cut_by_the_command_line(fission: CommandLine) -> None:
     options = ["--kill", "job:4@0.8", "--kill", "2@1.2", "--cut", "1@1.8+0.9"]
     done = finish(fission.start("net", "simulate", "--nodes", "3", *options), fission.root, 0, 40)
     assert (fission.root / "net/simulation/5/result.csv").read_bytes() == csv_of(diamond_rows(limit), 5), done
-    for text in ("killed job 4", "killed node 2", "node 1 stands still for 0.90 s"):
+    for text in ("killed job 4", "killed node 2", "node 1 frozen for 0.90 s"):
         assert text in done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("Failover: ")]
     for text in ("Join 4 died: ", "node 2 is lost: its fork server", "node 1 is lost: 5 pulses missed"):
@@ -844,7 +844,7 @@ def test_a_control_thread_that_fails_ends_its_job(fission: CommandLine, takes_si
         await stage.rows(stage.row_count() + 30)
         (stage.folder(1) / "stop").touch()
 
-    with mock.patch("fission.client.run.one_run.Conductor", Seen):
+    with mock.patch("fission.client.run.network_run.Coordinator", Seen):
         ran = Stage(fission, sink=3).run(script)
     assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
     values = column(ran.result)

@@ -130,43 +130,54 @@ EngineEvent: TypeAlias = "JobOutput | JobExited | NodeJoined | NodePulse | Links
 
 
 class Engine(Protocol):
-    """Who hosts job processes. All calls come from one asyncio loop."""
+    """Hosts job processes on nodes. All calls come from one asyncio loop.
+
+    A second kind of cluster needs one class with these methods, held to ``tests/conformance/engine.py``; the client asks no engine for
+    its class. Every method that names a node raises InternalError if there never was such a node.
+    """
 
     async def open(self) -> None:
         """Start what is needed; afterwards `nodes` has entries. Raises EngineError."""
         ...
 
     def nodes(self) -> Mapping[NodeName, NodeState]:
-        """The nodes that are up."""
+        """Return the nodes that are up."""
         ...
 
     def events(self) -> AsyncIterator[EngineEvent]:
-        """What happens, in order, until `close`. Only one caller."""
+        """Yield what happens, in order, until `close`. Only one caller."""
         ...
 
     async def launch(self, job: JobBundle, node: NodeName) -> None:
-        """Start a job on a node; returns when the order was given. Its end is an event, also if it could not start."""
+        """Order a node to start a job; return when the order is given. Its end is an event, even if it could not start.
+
+        Raises:
+            EngineError: the node is gone.
+        """
         ...
 
     async def bring(self, job: JobId, incarnation: int, node: NodeName, name: str, pieces: Iterator[bytes]) -> None:
-        """Bring a snapshot to an incarnation that has asked for it, as a file in its `Place.snapshot_folder`; returns before it is there.
+        """Bring a snapshot to an incarnation that asked for it, as a file in its `Place.snapshot_folder`; return before it is there.
 
         Args:
+            job: its id.
+            incarnation: that asked.
+            node: where it runs.
             name: of the file.
-            pieces: of its content; whatever it raises is reported to the job, which cannot continue then.
+            pieces: of the file's content; an exception that it raises is reported to the job, which cannot continue then.
         """
         ...
 
     async def stop(self, job: JobId, incarnation: int, node: NodeName, *, grace: Seconds) -> None:
-        """Ask a life of a job to stop (its ``finally`` blocks run); after ``grace`` seconds it is killed. Its end is an event."""
+        """Ask an incarnation of a job to stop (its ``finally`` blocks run); kill it after ``grace`` seconds. Its end is an event."""
         ...
 
     def stopped(self, node: NodeName) -> bool | None:
-        """Whether the kernel says that the node's process is stopped; None: it is another machine's, so that only its pulses tell."""
+        """Return whether the kernel has stopped the node's process; None: it runs on another machine, so only its pulses can say."""
         ...
 
     def absence(self, node: NodeName) -> str:
-        """What to do about a node that is not up, in one line; empty: the user has been notified already. May block."""
+        """Return what to do about a node that is not up, in one line; empty: the user has been notified already. May block."""
         ...
 
     async def look(self, job: JobId, incarnation: int, node: NodeName) -> str:
@@ -174,9 +185,24 @@ class Engine(Protocol):
         ...
 
     async def lost(self, node: NodeName) -> None:
-        """The client has judged a node dead: orders that wait for it are dropped."""
+        """Drop the orders that wait for a node: the client has judged it dead."""
+        ...
+
+    async def follow(self, on: bool) -> None:
+        """Begin or cease to report what jobs write on other machines as `JobOutput`; what they write on this one always is."""
+        ...
+
+    async def logs(self, network: str) -> Mapping[NodeName, str]:
+        """Return the log of a network's jobs from each node that keeps one of its own; instead of it the error of a node that fails."""
+        ...
+
+    async def dismiss(self) -> None:
+        """End the run on all nodes that can be reached: they stop what is left of it, and are free for other networks.
+
+        Idempotent. Only `close` may follow.
+        """
         ...
 
     async def close(self) -> None:
-        """Kill what still runs and give everything back: no process of ours is left. Calling it twice is right."""
+        """Kill what still runs and free everything: no process of this engine is left. Idempotent."""
         ...

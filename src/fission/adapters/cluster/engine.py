@@ -141,7 +141,6 @@ class DaskEngine:
         self._messages.close()
 
     async def dismiss(self) -> None:
-        """Tell every node that the run is over: it stops what is left of it and is free."""
         orders = [self._dask.ask(member.worker, {"do": "dismiss", "run": self._session.run}) for member in self._register if member.worker]
         await asyncio.gather(*orders, return_exceptions=True)
 
@@ -230,14 +229,18 @@ class DaskEngine:
             await self._dask.remove(worker)
 
     async def follow(self, on: bool) -> None:
-        """Have all nodes send what their jobs write, or no more."""
         self._following = on
         workers = [one.worker for one in self._register if one.worker]
         await asyncio.gather(*(self._dask.ask(worker, {"do": "follow", "on": on}) for worker in workers), return_exceptions=True)
 
-    async def question(self, node: NodeName, order: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask a node's service something. Raises EngineError: there is no answer."""
-        return await self._dask.ask(self._member(node).worker, order)
+    async def logs(self, network: str) -> Mapping[NodeName, str]:
+        members = [member for member in self._register.current() if member.worker]
+        orders = [self._dask.ask(member.worker, {"do": "log", "network": network}) for member in members]
+        answers = await asyncio.gather(*orders, return_exceptions=True)
+        return {
+            member.name: str(answer.get("log", "")) if isinstance(answer, dict) else f"{answer}\n"
+            for member, answer in zip(members, answers, strict=True)
+        }
 
     def _member(self, node: NodeName) -> Member:
         member = self._register.newest(node)

@@ -211,7 +211,20 @@ class LocalEngine:
         return STANDING.get(process_state(running.process), "") if running is not None and running.process else ""
 
     async def lost(self, node: NodeName) -> None:
-        """Nothing waits here."""
+        """Do nothing: no order waits here."""
+
+    async def follow(self, on: bool) -> None:
+        """Do nothing: what the jobs of this machine write is always reported."""
+
+    async def logs(self, network: str) -> Mapping[NodeName, str]:
+        """Return nothing: jobs of this machine write into the client's own log."""
+        return {}
+
+    async def dismiss(self) -> None:
+        """Kill all jobs; their ends are events."""
+        for node in self._nodes.values():
+            for job, incarnation in list(node.running):
+                await self.stop(job, incarnation, node.name, grace=0)
 
     # what tests and `simulate` do to jobs and nodes
 

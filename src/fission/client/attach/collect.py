@@ -15,17 +15,16 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from fission.adapters.cluster.engine import DaskEngine
 from fission.adapters.run_folder import make_run_folder
+from fission.client.run.engines import GATHER_S, cluster_engine, network_keys
 from fission.client.run.listening import check_ports, client_address
-from fission.client.run.on_nodes import GATHER_S, far_engine, logs_of, network_keys
-from fission.client.run.one_run import CLIENT
 from fission.client.run.roster import Roster, only_here
 from fission.client.run.run_folders import current
 from fission.client.serve.control_server import Viewer
+from fission.core.checks import CLIENT
 from fission.core.nodes import MultiNode
 from fission.errors import UserError
-from fission.ports import NodeName
+from fission.ports import Engine, NodeName
 from fission.project.archives import Archives
 from fission.project.config import LoadedNetwork
 
@@ -101,13 +100,13 @@ def _from_nodes(loaded: LoadedNetwork, say: Callable[[str], None]) -> tuple[dict
     roster = Roster(loaded.config.nodes)
     folder = make_run_folder()
     try:
-        engine = far_engine(loaded, secrets.token_hex(8), keys, roster, Archives(loaded).baggage)
+        engine = cluster_engine(loaded, secrets.token_hex(8), keys, roster, Archives(loaded).baggage)
         return asyncio.run(_ask(engine, roster, loaded.name, say))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _ask(engine: DaskEngine, roster: Roster, network: str, say: Callable[[str], None]) -> tuple[dict[str, str], dict[str, str]]:
+async def _ask(engine: Engine, roster: Roster, network: str, say: Callable[[str], None]) -> tuple[dict[str, str], dict[str, str]]:
     """Log and address of each node that is there, by its name."""
     await engine.open()
     try:
@@ -118,7 +117,7 @@ async def _ask(engine: DaskEngine, roster: Roster, network: str, say: Callable[[
         for name in sorted(expected - set(engine.nodes())):
             say(engine.absence(NodeName(name)))
         ips = {str(name): node.ip for name, node in engine.nodes().items()}
-        logs = await logs_of(engine, network)
+        logs = {str(name): text for name, text in (await engine.logs(network)).items()}
         await engine.dismiss()
         return logs, ips
     finally:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from fission.adapters.cluster.visit import Visit, Visited
 from fission.adapters.cluster.worker import security
+from fission.client.run.engines import GATHER_S, all_archives, network_keys
 from fission.client.run.listening import check_ports, client_address
-from fission.client.run.on_nodes import GATHER_S, all_archives, network_keys
 from fission.client.run.roster import Roster, only_here
 from fission.core.nodes import NodeInfo
 from fission.errors import UserError

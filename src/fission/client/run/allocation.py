@@ -12,6 +12,7 @@ from fission.client.run.bundles import groups_of, plans
 from fission.client.run.places import Places
 from fission.client.run.roster import only_here
 from fission.client.serve.control_server import Viewer
+from fission.core.checks import CLIENT
 from fission.core.network import Network
 from fission.core.nodes import NodeInfo
 from fission.errors import UserError
@@ -19,9 +20,6 @@ from fission.ports import NodeJoined, NodeName
 from fission.project.config import LoadedNetwork
 from fission.protocol.link_quality import NodeLink
 from fission.protocol.supervision import JobState, Launch, NodeUp, Supervisor
-
-#: Name of the client's own node.
-CLIENT = "client"
 
 #: Node that has measured -> other node -> the link.
 Links: TypeAlias = "Mapping[str, Mapping[str, NodeLink]]"

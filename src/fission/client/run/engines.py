@@ -1,86 +1,110 @@
-"""Two engines as one: this machine's own for local jobs, and the one that reaches the nodes."""
+"""The engines of runs: this machine's, and the one that reaches the nodes of a network."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from fission.adapters.cluster.engine import DaskEngine
+from fission.adapters.cluster.members import Session
+from fission.adapters.cluster.worker import security
+from fission.adapters.curve import Guard
+from fission.adapters.datagrams import Datagrams
+from fission.adapters.keys import Keys, default_folder, load_keys
 from fission.adapters.local_engine import LocalEngine
-from fission.ports import EngineEvent, JobBundle, JobId, NodeName, NodeState, Place, Seconds
+from fission.adapters.sealing import Seals
+from fission.client.run.listening import client_address
+from fission.client.run.roster import Roster
+from fission.core.addresses import host_port
+from fission.core.network import Network
+from fission.ports import Archive, Engine, JobArchives, NodeName
+from fission.project.archives import Archives
+from fission.project.config import LoadedNetwork
+from fission.service.versions import versions
+
+log = logging.getLogger("fission.client")
+
+#: What every job's process needs; the fork server loads it once.
+PRELOAD = ("fission.adapters.zmq_links", "fission.adapters.shared_memory", "fission.adapters.shared_views", "fission.runtime.job_process")
+#: What a fork server calls with the run's prefix of shared memory when this process dies.
+SWEEP = "fission.adapters.shared_memory:sweep"
+#: Seconds that nodes have to answer before the network starts without them; arbitrary. Their services look for the client every second.
+GATHER_S = 5.0
 
 
-class Engines:
-    """`fission.ports.Engine` of a run over several machines."""
+def local_engine(loaded: LoadedNetwork, run_folder: str, shared_prefix: str, names: Sequence[str]) -> LocalEngine:
+    """Return the engine of this machine.
 
-    def __init__(self, local: LocalEngine, far: DaskEngine, home: NodeName, place: Place) -> None:
-        """Args: local: hosts the client's own node. far: hosts all others. home: name of the client's own node. place: what its jobs are
-        told of it; their folders are as in their bundles.
-        """
-        self.local, self.far = local, far
-        self._home, self._place = home, place
+    Args:
+        loaded: the network.
+        run_folder: temporary folder of the run.
+        shared_prefix: of the run's names in shared memory.
+        names: of its virtual nodes.
+    """
+    nodes = [NodeName(name) for name in names]
+    return LocalEngine(run_folder, nodes, PRELOAD, loaded.config.pulse_interval, (SWEEP, shared_prefix), loaded.name)
 
-    async def open(self) -> None:
-        """Start both."""
-        results = await asyncio.gather(self.local.open(), self.far.open(), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
 
-    def nodes(self) -> Mapping[NodeName, NodeState]:
-        """The nodes of both."""
-        return {**self.local.nodes(), **self.far.nodes()}
+def cluster_engine(
+    loaded: LoadedNetwork,
+    run: str,
+    keys: Keys | None,
+    roster: Roster,
+    archives_of: Callable[[int], JobArchives],
+    pre_copy: Callable[[], Sequence[Archive]] = tuple,
+) -> Engine:
+    """Return the engine that reaches the nodes of a network.
 
-    async def events(self) -> AsyncIterator[EngineEvent]:
-        """What happens to either, as it comes."""
-        queue: asyncio.Queue[EngineEvent] = asyncio.Queue()
+    Args:
+        loaded: the network; CLIENT_IP is set.
+        run: identity of the run.
+        keys: of the network; None: nothing is encrypted.
+        roster: recognises the nodes.
+        archives_of: the archives that a job needs.
+        pre_copy: the archives that every node gets when it joins.
+    """
+    config, ip = loaded.config, client_address(loaded)
+    session = Session(
+        run=run,
+        network=loaded.name,
+        pulses=(ip, config.port),
+        ear=f"tcp://{host_port(ip, config.port + 2)}",
+        interval_s=config.pulse_interval,
+        orphan_timeout_s=config.orphan_timeout,
+        root=config.remote_root or "",
+        versions=versions(),
+    )
+    return DaskEngine(
+        session,
+        roster,
+        archives_of,
+        ip=ip,
+        port=config.port,
+        cluster=config.cluster,
+        tls=None if keys is None else security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file)),
+        guard=guard_of(keys),
+        pulses=lambda take, sender, hears: Datagrams(take, Seals(keys), sender, hears),
+        follow=config.debug_window,
+        pre_copy=pre_copy,
+        keys="" if keys is None else str(keys.folder),
+    )
 
-        async def feed(engine: LocalEngine | DaskEngine) -> None:
-            async for event in engine.events():
-                queue.put_nowait(event)
 
-        feeders = [asyncio.create_task(feed(engine)) for engine in (self.local, self.far)]
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            for feeder in feeders:
-                feeder.cancel()
+def network_keys(loaded: LoadedNetwork) -> Keys | None:
+    """Return the keys that encrypt the network; None: SECURITY is off. Raises UserError: there are no keys."""
+    return load_keys(default_folder()) if loaded.config.security else None
 
-    async def launch(self, job: JobBundle, node: NodeName) -> None:
-        """Start a job where its node is."""
-        if node != self._home:
-            await self.far.launch(job, node)
-            return
-        own = self._place
-        place = Place(job.folder, job.sys_path, job.log_file, own.run_folder, own.ip, own.keys)
-        await self.local.launch(job.at(place), node)
 
-    async def bring(self, job: JobId, incarnation: int, node: NodeName, name: str, pieces: Iterator[bytes]) -> None:
-        """Bring a snapshot to where its node is."""
-        await (self.local if node == self._home else self.far).bring(job, incarnation, node, name, pieces)
+def guard_of(keys: Keys | None) -> Callable[[Any], Any]:
+    """Return what bounds strangers at the sockets of a ZeroMQ context, and encrypts them if there are keys."""
+    return lambda context: Guard(context, keys, log)
 
-    async def stop(self, job: JobId, incarnation: int, node: NodeName, *, grace: Seconds) -> None:
-        """Stop a life where its node is."""
-        await (self.local if node == self._home else self.far).stop(job, incarnation, node, grace=grace)
 
-    def stopped(self, node: NodeName) -> bool | None:
-        """Ask the engine that has the node."""
-        return (self.local if node == self._home else self.far).stopped(node)
-
-    def absence(self, node: NodeName) -> str:
-        """As the engine of the nodes says."""
-        return self.far.absence(node)
-
-    async def look(self, job: JobId, incarnation: int, node: NodeName) -> str:
-        """Ask the engine that has the node."""
-        return await (self.local if node == self._home else self.far).look(job, incarnation, node)
-
-    async def lost(self, node: NodeName) -> None:
-        """Tell the engine that has the node."""
-        if node != self._home:
-            await self.far.lost(node)
-
-    async def close(self) -> None:
-        """End both."""
-        await asyncio.gather(self.local.close(), self.far.close())
+def all_archives(network: Network, archives: Archives) -> list[Archive]:
+    """Return the archives that the jobs of a network need, each once."""
+    found: dict[str, Archive] = {}
+    for job in network.jobs:
+        needed = archives.baggage(job)
+        found |= {archive.digest: archive for archive in (needed.code, needed.dependencies) if archive is not None}
+    return list(found.values())

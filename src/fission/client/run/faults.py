@@ -71,7 +71,7 @@ def check_faults(faults: Sequence[Fault], nodes: Sequence[str], jobs: Sequence[i
             raise UserError(f"node {fault.target!r} of --kill or --cut does not exist; nodes that can be lost: {known}")
 
 
-class Saboteur:
+class FaultInjector:
     """Does the faults of one run."""
 
     def __init__(self, engine: LocalEngine, observer: Observer, nodes: Sequence[str], jobs: Sequence[int]) -> None:
@@ -85,7 +85,7 @@ class Saboteur:
         """Do them all, counted from now; returns when the last is done, with chaos never."""
         work = [asyncio.create_task(self._do(fault)) for fault in faults]
         if chaos is not None:
-            work.append(asyncio.create_task(self._rage(chaos)))
+            work.append(asyncio.create_task(self._inject(chaos)))
         try:
             await asyncio.gather(*work)
         finally:
@@ -101,14 +101,14 @@ class Saboteur:
             if self._engine.kill_node(NodeName(fault.target)):
                 self._observer.notice(f"killed node {fault.target}")
         else:
-            self._observer.notice(f"node {fault.target} stands still for {fault.duration_s:.2f} s")
+            self._observer.notice(f"node {fault.target} frozen for {fault.duration_s:.2f} s")
             self._engine.freeze(NodeName(fault.target))
             try:
                 await asyncio.sleep(fault.duration_s)
             finally:
                 self._engine.thaw(NodeName(fault.target))
 
-    async def _rage(self, chaos: Chaos) -> None:
+    async def _inject(self, chaos: Chaos) -> None:
         self._observer.notice(
             f"chaos with seed {chaos.seed}: {chaos.rate:g} faults a second; the same again with --chaos {chaos.seed}:{chaos.rate:g}"
         )

@@ -6,59 +6,51 @@ import asyncio
 import logging
 import secrets
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fission import durable
 from fission.adapters import batman
-from fission.adapters.cluster.engine import DaskEngine
-from fission.adapters.cluster.members import Session
-from fission.adapters.cluster.worker import security
-from fission.adapters.curve import Guard
-from fission.adapters.datagrams import Datagrams
 from fission.adapters.descriptors import raise_limit
 from fission.adapters.file_checkpoints import FileCheckpoints
-from fission.adapters.keys import Keys, default_folder, load_keys
+from fission.adapters.keys import Keys
 from fission.adapters.run_folder import make_run_folder
-from fission.adapters.sealing import Seals
-from fission.adapters.zmq_jobs import ZmqJobTransport
+from fission.adapters.shared_memory import run_prefix
 from fission.client.attach.attach import keep_output
 from fission.client.run import run_folders
 from fission.client.run.bundles import Addresses, HostAddresses, groups_of, plans
 from fission.client.run.checkpoint_service import check_stored
+from fission.client.run.combined_engine import CombinedEngine
 from fission.client.run.coordinator import Coordinator
 from fission.client.run.endings import OUTPUT_FILE
-from fission.client.run.engines import Engines
+from fission.client.run.engines import GATHER_S, all_archives, cluster_engine, guard_of, local_engine, network_keys
 from fission.client.run.event_log import EVENTS
 from fission.client.run.folders import alone, fill_folder
 from fission.client.run.listening import check_ports, client_address
-from fission.client.run.one_run import CHECKPOINTS, CLIENT, OneRun
+from fission.client.run.network_run import CHECKPOINTS, NetworkRun
+from fission.client.run.plan import RunPlan
 from fission.client.run.resume_state import CURE, ResumeState, read_history
 from fission.client.run.roster import Roster, only_here
 from fission.client.run.signals import Signals
 from fission.client.run.summary import Summary
 from fission.client.run.windows import Windows
-from fission.client.serve.control_server import Connection, ControlServer
 from fission.core.addresses import host_port
 from fission.core.base import group_names
-from fission.core.network import Network
+from fission.core.checks import CLIENT
 from fission.core.nodes import NodeInfo
 from fission.errors import UserError
-from fission.ports import Archive, Engine, JobArchives, NodeName, Observer, Place
+from fission.ports import NodeName, Observer, Place
 from fission.project.archives import Archives
 from fission.project.config import LoadedNetwork
 from fission.project.foresight import check_descriptors
-from fission.service.versions import versions
 
 log = logging.getLogger("fission.client")
 
-#: Seconds between two looks at the quality of the ways; arbitrary, batman-adv itself sends its messages every second.
-WAYS_S = 1.0
+#: Seconds between two measurements of the links' quality; arbitrary, batman-adv itself sends its messages every second.
+QUALITIES_S = 1.0
 #: In the run's folder; nodes know the run by what is in it.
 IDENTITY = "run.json"
-#: Seconds that nodes have to answer before the network starts without them; arbitrary. Their services look for the client every second.
-GATHER_S = 5.0
 
 
 def run(
@@ -105,10 +97,10 @@ def run(
         run_folder = make_run_folder()
         try:
             folder = run_folders.to_resume(loaded.folder) if resume else run_folders.new_run(loaded.folder, observer.notice)
-            arguments = (loaded, folder, run_folder, observer, stdin)
-            one = _RunHere(*arguments, resume=resume) if here else _RunOnNodes(*arguments, resume=resume, keys=keys)
-            one.output = output
-            return asyncio.run(one.main(duration, signals))
+            identity = _identity(folder) if resume else secrets.token_hex(8)
+            start = _Start(loaded, folder, identity, output, resume=resume)
+            plan = _plan_here(start, run_folder, stdin) if here else _plan_on_nodes(start, run_folder, stdin, keys, observer)
+            return asyncio.run(NetworkRun(plan, observer).main(duration, signals))
         finally:
             signals.forget()
             shutil.rmtree(run_folder, ignore_errors=True)
@@ -119,119 +111,48 @@ def _why_here(loaded: LoadedNetwork) -> str:
     return f"NODES {why}: {loaded.name} runs on this machine alone"
 
 
-def network_keys(loaded: LoadedNetwork) -> Keys | None:
-    """Return the keys with which the network is encrypted; None: SECURITY is off. Raises UserError: there are none."""
-    if loaded.config.security:
-        return load_keys(default_folder())
-    return None
-
-
-async def logs_of(engine: DaskEngine, network: str) -> dict[str, str]:
-    """The log of a network's jobs on each node that is there, by node; the error where there is none."""
-    names = list(engine.nodes())
-    answers = await asyncio.gather(*(engine.question(name, {"do": "log", "network": network}) for name in names), return_exceptions=True)
-    found = {}
-    for name, answer in zip(names, answers, strict=True):
-        found[str(name)] = answer.get("log", "") if isinstance(answer, dict) else f"{answer}\n"
-    return found
-
-
-def all_archives(network: Network, archives: Archives) -> list[Archive]:
-    """The archives that any job of a network needs, each once."""
-    found: dict[str, Archive] = {}
-    for job in network.jobs:
-        baggage = archives.baggage(job)
-        found |= {one.digest: one for one in (baggage.code, baggage.dependencies) if one is not None}
-    return list(found.values())
-
-
-def guard_of(keys: Keys | None) -> Callable[[Any], Any]:
-    """What bounds strangers at the sockets of a ZeroMQ context, and encrypts them if there are keys."""
-    return lambda context: Guard(context, keys, log)
-
-
-def far_engine(
-    loaded: LoadedNetwork,
-    run: str,
-    keys: Keys | None,
-    roster: Roster,
-    baggage: Callable[[int], JobArchives],
-    pre_copy: Callable[[], Sequence[Archive]] = tuple,
-) -> DaskEngine:
-    """Return the engine that reaches the nodes of a network.
-
-    Args:
-        loaded: the network; CLIENT_IP is set.
-        run: identity of the run.
-        keys: of the network; None: nothing is encrypted.
-        roster: who is who.
-        baggage, pre_copy: as `DaskEngine` has them.
-    """
-    config, ip = loaded.config, client_address(loaded)
-    session = Session(
-        run=run,
-        network=loaded.name,
-        pulses=(ip, config.port),
-        ear=f"tcp://{host_port(ip, config.port + 2)}",
-        interval_s=config.pulse_interval,
-        orphan_timeout_s=config.orphan_timeout,
-        root=config.remote_root or "",
-        versions=versions(),
-    )
-    return DaskEngine(
-        session,
-        roster,
-        baggage,
-        ip=ip,
-        port=config.port,
-        cluster=config.cluster,
-        tls=None if keys is None else security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file)),
-        guard=guard_of(keys),
-        pulses=lambda take, sender, hears: Datagrams(take, Seals(keys), sender, hears),
-        follow=config.debug_window,
-        pre_copy=pre_copy,
-        keys="" if keys is None else str(keys.folder),
-    )
-
-
-class _Resumable(OneRun):
-    """A run that another client can continue.
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What a new run and one that is resumed begin with.
 
     Attributes:
+        loaded: the network.
+        folder: of the run.
+        identity: by which nodes know the run.
         output: file that standard output and standard error are, if it belongs into the folder of the run.
+        resume: whether the run is resumed.
     """
 
-    output: Path | None = None
+    loaded: LoadedNetwork
+    folder: Path
+    identity: str
+    output: Path | None
+    resume: bool
 
-    def __init__(self, loaded: LoadedNetwork, folder: Path, run_folder: str, observer: Observer, stdin: bool, *, resume: bool) -> None:
-        super().__init__(loaded, folder, run_folder, observer, stdin)
-        self._resume = resume
-        self._run = _identity(folder) if resume else secrets.token_hex(8)
-
-    def _history(self) -> ResumeState | None:
-        if not self._resume:
-            return None
-        history = read_history(self.folder, plans(self._loaded.network, self._loaded.config.restarts))
-        if history.torn_bytes:
-            text = f"{self.folder / EVENTS}: its last {history.torn_bytes} bytes are an entry that was not written to its end"
-            self._observer.warning(text)
-        jobs = [job for job in self._loaded.network.jobs if job not in history.story.finished]
-        check_stored(FileCheckpoints(self.folder / CHECKPOINTS), jobs, history.stored)
+    def state(self) -> tuple[ResumeState | None, tuple[str, ...]]:
+        """Return what the run that is resumed had reached, None for a new run; and warnings."""
+        if not self.resume:
+            return None, ()
+        state = read_history(self.folder, plans(self.loaded.network, self.loaded.config.restarts))
+        jobs = [job for job in self.loaded.network.jobs if job not in state.story.finished]
+        check_stored(FileCheckpoints(self.folder / CHECKPOINTS), jobs, state.stored)
         self._keep_output()  # before there are processes that have the same standard output
-        return history
+        torn = f"{self.folder / EVENTS}: its last {state.torn_bytes} bytes are an entry that was not written to its end"
+        return state, (torn,) if state.torn_bytes else ()
 
-    def _make_folders(self) -> None:
-        if self._resume:
-            try:
-                fill_folder(self._loaded, self.folder)
-                if self.folder.name != run_folders.LOCAL:
-                    run_folders.point(self._loaded.folder, self.folder)
-            except OSError as why:
-                raise UserError(f"{self.folder}, where the jobs work, cannot be written: {why}") from None
-        else:
+    def make_folders(self) -> None:
+        """Make the folder of the run ready. Raises UserError: it cannot be written."""
+        if not self.resume:
             run_folders.make_run(self.folder, self._fill)
             self._keep_output()
-            run_folders.remove_old(self._loaded.folder, self._loaded.config.keep_runs, self.folder)
+            run_folders.remove_old(self.loaded.folder, self.loaded.config.keep_runs, self.folder)
+            return
+        try:
+            fill_folder(self.loaded, self.folder)
+            if self.folder.name != run_folders.LOCAL:
+                run_folders.point(self.loaded.folder, self.folder)
+        except OSError as why:
+            raise UserError(f"{self.folder}, where the jobs work, cannot be written: {why}") from None
 
     def _keep_output(self) -> None:
         if self.output is not None:
@@ -241,9 +162,9 @@ class _Resumable(OneRun):
                 raise UserError(f"{self.folder / OUTPUT_FILE} cannot be written: {why.strerror or why}") from None
 
     def _fill(self, folder: Path) -> None:
-        fill_folder(self._loaded, folder)
-        durable.write_whole(folder / EVENTS, durable.seal({"s": 0, "what": "Run", "run": self._run, "network": self._loaded.name}))
-        durable.write_json(folder / IDENTITY, {"run": self._run})
+        fill_folder(self.loaded, folder)
+        durable.write_whole(folder / EVENTS, durable.seal({"s": 0, "what": "Run", "run": self.identity, "network": self.loaded.name}))
+        durable.write_json(folder / IDENTITY, {"run": self.identity})
 
 
 def _identity(folder: Path) -> str:
@@ -259,95 +180,73 @@ def _identity(folder: Path) -> str:
         raise UserError(text) from None
 
 
-class _RunHere(_Resumable):
+def _plan_here(start: _Start, run_folder: str, stdin: bool) -> RunPlan:
     """NODES names no other machine: all jobs run on this one, without any service."""
+    loaded, network = start.loaded, start.loaded.network
+    addresses = Addresses(run_folder, run_prefix())
+    groups = tuple(dict.fromkeys((*groups_of(network), "ALL")))
+    state, warnings = start.state()
+    return RunPlan(
+        loaded=loaded,
+        folder=start.folder,
+        run_folder=run_folder,
+        make_folders=start.make_folders,
+        nodes=(NodeInfo(CLIENT, "127.0.0.1", groups, max_jobs=len(network.jobs)),),
+        engine=local_engine(loaded, run_folder, addresses.shared_prefix, [CLIENT]),
+        addresses=addresses,
+        stdin=stdin,
+        shown_jobs=frozenset(network.jobs),
+        resume_state=state,
+        warnings=warnings,
+    )
 
-    def _nodes(self) -> list[NodeInfo]:
-        return [
-            NodeInfo(
-                CLIENT,
-                "127.0.0.1",
-                tuple(dict.fromkeys((*groups_of(self._loaded.network), "ALL"))),
-                max_jobs=len(self._loaded.network.jobs),
-            )
-        ]
+
+def _plan_on_nodes(start: _Start, run_folder: str, stdin: bool, keys: Keys | None, observer: Observer) -> RunPlan:
+    """Local jobs run here, all others on the nodes."""
+    loaded, network, config = start.loaded, start.loaded.network, start.loaded.config
+    roster, archives = Roster(config.nodes), Archives(loaded)
+    ip = client_address(loaded)
+    if keys is None:
+        observer.warning("SECURITY = False: nothing is encrypted, and everyone who reaches the nodes can run code on them")
+    remote_address = f"tcp://{host_port(ip, config.port + 1)}"
+    addresses = HostAddresses(run_folder, run_prefix(), remote_address, CLIENT)
+    pre_copy = (lambda: all_archives(network, archives)) if config.pre_copy else tuple
+    local = local_engine(loaded, run_folder, addresses.shared_prefix, [CLIENT])
+    remote = cluster_engine(loaded, start.identity, keys, roster, archives.baggage, pre_copy)
+    place = Place("", (), "", run_folder, ip, "" if keys is None else str(keys.folder))
+    state, warnings = start.state()
+    expected = roster.expected()
+    return RunPlan(
+        loaded=loaded,
+        folder=start.folder,
+        run_folder=run_folder,
+        make_folders=start.make_folders,
+        nodes=(NodeInfo(CLIENT, ip, ("LOCAL",), max_jobs=len(network.jobs)), *expected),
+        engine=CombinedEngine(local, remote, NodeName(CLIENT), place),
+        addresses=addresses,
+        remote_address=remote_address,
+        guard=guard_of(keys),
+        gather_s=GATHER_S,
+        stdin=stdin,
+        shown_jobs=frozenset(number for number, job in network.jobs.items() if "LOCAL" in group_names(job.GROUPS)),
+        windows=Windows(loaded.root, observer) if config.debug_window else None,
+        collects_logs=True,
+        resume_state=state,
+        warnings=warnings,
+        companions=(
+            *((lambda coordinator: _announce(coordinator, [node.name for node in expected]),) if expected else ()),
+            *((_measure_qualities,) if batman.available() else ()),
+        ),
+    )
 
 
-class _RunOnNodes(_Resumable):
-    """Local jobs here, all others on the nodes."""
+async def _announce(coordinator: Coordinator, names: Sequence[str]) -> None:
+    coordinator.observer.notice(f"waiting for the nodes {', '.join(names)}" if len(names) > 1 else f"waiting for the node {names[0]}")
 
-    def __init__(
-        self, loaded: LoadedNetwork, folder: Path, run_folder: str, observer: Observer, stdin: bool, *, resume: bool, keys: Keys | None
-    ) -> None:
-        super().__init__(loaded, folder, run_folder, observer, stdin, resume=resume)
-        self._keys = keys
-        self._roster = Roster(loaded.config.nodes)
-        self._archives = Archives(loaded)
-        self._ip, self._port = client_address(loaded), loaded.config.port
-        self._windows, self._windowed = Windows(loaded.root, observer), False
-        if keys is None:
-            observer.warning("SECURITY = False: nothing is encrypted, and whoever reaches the nodes can run code on them")
 
-    def _nodes(self) -> list[NodeInfo]:
-        room = len(self._loaded.network.jobs)
-        return [NodeInfo(CLIENT, self._ip, ("LOCAL",), max_jobs=room), *self._roster.expected()]
-
-    def _addresses(self) -> Addresses:
-        return HostAddresses(self._run_folder, self._shared_prefix, self._at(1), CLIENT)
-
-    def _at(self, offset: int) -> str:
-        return f"tcp://{host_port(self._ip, self._port + offset)}"
-
-    def _desk(self, addresses: Addresses) -> ZmqJobTransport:
-        return ZmqJobTransport(addresses.client, self._at(1), guard_of(self._keys))
-
-    def _engine(self, nodes: list[NodeInfo]) -> Engine:
-        pre_copy = self._all_archives if self._loaded.config.pre_copy else tuple
-        far = far_engine(self._loaded, self._run, self._keys, self._roster, self._archives.baggage, pre_copy)
-        place = Place("", (), "", self._run_folder, self._ip, "" if self._keys is None else str(self._keys.folder))
-        return Engines(self._local_engine([NodeName(CLIENT)]), far, NodeName(CLIENT), place)
-
-    def _all_archives(self) -> list[Archive]:
-        return all_archives(self._loaded.network, self._archives)
-
-    def _gather_s(self) -> float | None:
-        return GATHER_S
-
-    def _shows(self, job: int) -> bool:
-        return (self._loaded.config.debug_window and not self._windowed) or "LOCAL" in group_names(self._loaded.network.jobs[job].GROUPS)
-
-    def _follower(self, engine: Engine) -> Callable[[bool], Awaitable[None]] | None:
-        if not isinstance(engine, Engines):
-            return None
-        return lambda on: engine.far.follow(on or self._loaded.config.debug_window)
-
-    def _answer(self, requests: ControlServer, engine: Engine, coordinator: Coordinator) -> None:
-        super()._answer(requests, engine, coordinator)
-
-        async def collect(request: dict[str, Any], connection: Connection) -> dict[str, Any]:
-            logs = await logs_of(engine.far, self._loaded.name) if isinstance(engine, Engines) else {}
-            return {"logs": logs, "ips": {node.name: node.ip for node in coordinator.nodes()}}
-
-        requests.answer("collect", collect)
-
-    def _opened(self) -> None:
-        if self._loaded.config.debug_window:
-            self._windowed = self._windows.open(self._loaded.name, "debug")
-
-    async def _before_close(self, engine: Engine) -> None:
-        self._windows.close()
-        if isinstance(engine, Engines):
-            await engine.far.dismiss()
-
-    def _companions(self, engine: Engine, coordinator: Coordinator) -> list[Awaitable[None]]:
-        names = [node.name for node in self._roster.expected()]
-        if names:
-            self._observer.notice(f"waiting for the nodes {', '.join(names)}" if len(names) > 1 else f"waiting for the node {names[0]}")
-        return [self._measure_ways(coordinator)] if batman.available() else []
-
-    async def _measure_ways(self, coordinator: Coordinator) -> None:
-        mesh = batman.Batman(log)
-        while True:
-            ips = [node.ip for node in coordinator.nodes()]
-            coordinator.places.qualities = await asyncio.to_thread(mesh.qualities, ips)
-            await asyncio.sleep(WAYS_S)
+async def _measure_qualities(coordinator: Coordinator) -> None:
+    mesh = batman.Batman(log)
+    while True:
+        ips = [node.ip for node in coordinator.nodes()]
+        coordinator.places.qualities = await asyncio.to_thread(mesh.qualities, ips)
+        await asyncio.sleep(QUALITIES_S)

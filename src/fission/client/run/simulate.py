@@ -5,23 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from fission.adapters.descriptors import raise_limit
-from fission.adapters.local_engine import LocalEngine
 from fission.adapters.run_folder import make_run_folder
-from fission.client.run.bundles import groups_of
-from fission.client.run.coordinator import Coordinator
+from fission.adapters.shared_memory import run_prefix
+from fission.client.run.bundles import Addresses, groups_of
 from fission.client.run.elsewhere import held
-from fission.client.run.faults import Chaos, Fault, Saboteur, check_faults
-from fission.client.run.folders import alone, fill_folder
-from fission.client.run.one_run import CLIENT, OneRun
+from fission.client.run.engines import local_engine
+from fission.client.run.faults import Chaos, Fault, FaultInjector, check_faults
+from fission.client.run.folders import alone, fill_folder, make_folders
+from fission.client.run.network_run import NetworkRun
+from fission.client.run.plan import RunPlan
 from fission.client.run.signals import Signals
 from fission.client.run.summary import Summary
+from fission.core.checks import CLIENT
+from fission.core.network import Network
 from fission.core.nodes import NodeInfo
 from fission.errors import UserError
-from fission.ports import Engine, Observer
+from fission.ports import Observer
 from fission.project.config import LoadedNetwork
 from fission.project.foresight import check_descriptors
 
@@ -63,66 +66,47 @@ def simulate(
     check_faults(faults, names, sorted(loaded.network.jobs))
     check_descriptors(loaded)
     raise_limit()
-    elsewhere = folder.resolve() if folder is not None else None
+    own_folder = folder.resolve() if folder is not None else None
     usual = loaded.folder / "simulation"
-    if elsewhere == usual.resolve():
-        elsewhere = None
-    with Signals() as signals, alone(loaded, elsewhere), held(elsewhere, loaded.network.jobs) if elsewhere else contextlib.nullcontext():
+    if own_folder == usual.resolve():
+        own_folder = None
+    with Signals() as signals, alone(loaded, own_folder), held(own_folder, loaded.network.jobs) if own_folder else contextlib.nullcontext():
         run_folder = make_run_folder()
         try:
-            run = _Simulation(loaded, elsewhere or usual, run_folder, observer or Observer(), stdin, names, faults, chaos)
-            run.elsewhere = elsewhere is not None
-            return asyncio.run(run.main(duration, signals))
+            addresses = Addresses(run_folder, run_prefix())
+            engine = local_engine(loaded, run_folder, addresses.shared_prefix, [*names, CLIENT])
+            jobs = sorted(loaded.network.jobs)
+            plan = RunPlan(
+                loaded=loaded,
+                folder=own_folder or usual,
+                run_folder=run_folder,
+                make_folders=lambda: _fill(loaded, own_folder) if own_folder else make_folders(loaded, usual),
+                nodes=tuple(_nodes(loaded.network, names)),
+                engine=engine,
+                addresses=addresses,
+                stdin=stdin,
+                shown_jobs=frozenset(jobs),
+                companions=(lambda coordinator: FaultInjector(engine, coordinator.observer, names, jobs).run(faults, chaos),),
+            )
+            return asyncio.run(NetworkRun(plan, observer or Observer()).main(duration, signals))
         finally:
             signals.forget()
             shutil.rmtree(run_folder, ignore_errors=True)
 
 
-class _Simulation(OneRun):
-    """One run of a network on virtual nodes.
+def _nodes(network: Network, virtual: Sequence[str]) -> list[NodeInfo]:
+    """In a simulation every node is in every group; with virtual nodes, the client takes local jobs only."""
+    groups = tuple(dict.fromkeys((*groups_of(network), "ALL")))
+    room = len(network.jobs)
+    remote = tuple(group for group in groups if group != "LOCAL")
+    return [
+        *(NodeInfo(name, "127.0.0.1", remote, max_jobs=room) for name in virtual),
+        NodeInfo(CLIENT, "127.0.0.1", ("LOCAL",) if virtual else groups, max_jobs=room),
+    ]
 
-    Attributes:
-        elsewhere: its folder is the user's and is ready.
-    """
 
-    elsewhere = False
-
-    def __init__(
-        self,
-        loaded: LoadedNetwork,
-        folder: Path,
-        run_folder: str,
-        observer: Observer,
-        stdin: bool,
-        virtual: Sequence[str],
-        faults: Sequence[Fault],
-        chaos: Chaos | None,
-    ) -> None:
-        super().__init__(loaded, folder, run_folder, observer, stdin)
-        self._virtual, self._faults, self._chaos = virtual, faults, chaos
-
-    def _nodes(self) -> list[NodeInfo]:
-        """In a simulation every group is everywhere."""
-        groups = tuple(dict.fromkeys((*groups_of(self._loaded.network), "ALL")))
-        room = len(self._loaded.network.jobs)
-        virtual = tuple(group for group in groups if group != "LOCAL")
-        client = ("LOCAL",) if self._virtual else groups
-        return [
-            *(NodeInfo(name, "127.0.0.1", virtual, max_jobs=room) for name in self._virtual),
-            NodeInfo(CLIENT, "127.0.0.1", client, max_jobs=room),
-        ]
-
-    def _make_folders(self) -> None:
-        if not self.elsewhere:
-            super()._make_folders()
-            return
-        try:
-            fill_folder(self._loaded, self.folder)
-        except OSError as why:
-            raise UserError(f"{self.folder}, where the jobs work, cannot be written: {why}") from None
-
-    def _companions(self, engine: Engine, coordinator: Coordinator) -> list[Awaitable[None]]:
-        if not isinstance(engine, LocalEngine):
-            return []
-        saboteur = Saboteur(engine, self._observer, self._virtual, sorted(self._loaded.network.jobs))
-        return [saboteur.run(self._faults, self._chaos)]
+def _fill(loaded: LoadedNetwork, folder: Path) -> None:
+    try:
+        fill_folder(loaded, folder)
+    except OSError as why:
+        raise UserError(f"{folder}, where the jobs work, cannot be written: {why}") from None

@@ -1,4 +1,4 @@
-"""One run of a network: what `simulate` and `run` have in common. One asyncio loop; signals are events too.
+"""Performs one run of a network, as its `RunPlan` says. One asyncio loop; signals are events too.
 
 The first Ctrl-C or SIGTERM stops the jobs in order, the second kills them.
 """
@@ -12,33 +12,28 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from fission.adapters.descriptors import Reserve
 from fission.adapters.file_checkpoints import FileCheckpoints
-from fission.adapters.local_engine import LocalEngine
 from fission.adapters.machine import Means
-from fission.adapters.shared_memory import run_prefix, sweep
+from fission.adapters.shared_memory import sweep
 from fission.adapters.zmq_jobs import ZmqJobTransport
-from fission.client.run.bundles import Addresses, Bundles, plans
+from fission.client.run.bundles import Bundles, plans
 from fission.client.run.coordinator import Coordinator
 from fission.client.run.deaths import failed_job
 from fission.client.run.endings import ENDING_FILE, write_ending
-from fission.client.run.folders import end_log, make_folders, start_log
-from fission.client.run.resume_state import ResumeState
+from fission.client.run.folders import end_log, start_log
+from fission.client.run.plan import RunPlan
 from fission.client.run.signals import Signals
 from fission.client.run.summary import Summary
 from fission.client.serve.broadcast import Broadcast
 from fission.client.serve.consoles import Consoles
 from fission.client.serve.control_server import RUNNING_FILE, Connection, ControlServer
 from fission.client.serve.taps import Taps
-from fission.core.nodes import NodeInfo
 from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FissionError, InternalError, JobFailed, UserError
 from fission.ports import Engine, NodeName, Observer
-from fission.project.config import LoadedNetwork
 
 log = logging.getLogger("fission.client")
 
@@ -48,86 +43,39 @@ EXIT_TERMINATED = 143
 GRACE_S = 1.0
 #: Seconds that the end of killed jobs is waited for; arbitrary.
 KILLED_S = 0.5
-#: Seconds that who looks at a network that has ended well may take to get the last of what went by. Arbitrary.
-LOOKS_S = 30.0
-#: What every job's process needs; loaded once by the fork server.
-PRELOAD = ("fission.adapters.zmq_links", "fission.adapters.shared_memory", "fission.adapters.shared_views", "fission.runtime.job_process")
-#: What a fork server calls with the run's prefix when this process dies.
-SWEEP = "fission.adapters.shared_memory:sweep"
-#: Name of the node on which local jobs run, and all of them where there are no other nodes.
-CLIENT = "client"
+#: Seconds that viewers of a network that has ended well may take to read the last blocks. Arbitrary.
+VIEWERS_S = 30.0
 #: Folder of snapshots in a run's folder.
 CHECKPOINTS = ".checkpoints"
 
 
-class OneRun:
-    """One run of a network on this machine; subclasses say which nodes it has, and who hosts its jobs.
+class NetworkRun:
+    """One run of a network."""
 
-    Attributes:
-        folder: of the run, in the network's folder.
-    """
-
-    def __init__(self, loaded: LoadedNetwork, folder: Path, run_folder: str, observer: Observer, stdin: bool) -> None:
-        """Args: loaded: the network. folder: of the run. run_folder: temporary folder. observer: told what happens. stdin: whether standard
-        input may feed a console.
-        """
-        self._loaded = loaded
+    def __init__(self, plan: RunPlan, observer: Observer) -> None:
+        """Args: plan: what to run. observer: notified of what happens."""
+        self._plan = plan
+        self._loaded, self._folder, self._engine = plan.loaded, plan.folder, plan.engine
+        self._windowed = False  # jobs' output has a window of its own
         self._audience = Broadcast(observer, show_outputs=self._shows)
         self._observer: Observer = self._audience
-        self.folder = folder
-        self._run_folder = run_folder
-        self._shared_prefix = run_prefix()
-        self._stdin = stdin
-        self._means = Means(folder.parent)
+        self._means = Means(plan.folder.parent)
         self._exit_code = EXIT_OK
         self._reason = ""
         self._over = asyncio.Event()  # the network is to be stopped
         self._kill = asyncio.Event()  # and at once
 
-    # what subclasses say
-
-    def _nodes(self) -> list[NodeInfo]:
-        """The nodes of this run that are expected."""
-        raise NotImplementedError
-
-    def _addresses(self) -> Addresses:
-        return Addresses(self._run_folder, self._shared_prefix)
-
-    def _desk(self, addresses: Addresses) -> ZmqJobTransport:
-        return ZmqJobTransport(addresses.client)
-
-    def _engine(self, nodes: list[NodeInfo]) -> Engine:
-        """Who hosts the jobs."""
-        return self._local_engine([NodeName(node.name) for node in nodes])
-
-    def _local_engine(self, names: list[NodeName]) -> LocalEngine:
-        loaded = self._loaded
-        cleanup = (SWEEP, self._shared_prefix)
-        return LocalEngine(self._run_folder, names, PRELOAD, loaded.config.pulse_interval, cleanup, loaded.name)
-
-    def _bundles(self, addresses: Addresses, incarnation: Callable[[int], int]) -> Bundles:
-        return Bundles(self._loaded, str(self.folder), addresses, incarnation)
-
-    def _history(self) -> ResumeState | None:
-        """What the run that is to be gone on with had come to."""
-        return None
-
-    def _gather_s(self) -> float | None:
-        """Seconds after which the network starts without the nodes that are not up; None: it needs all of them."""
-        return None
-
-    def _companions(self, engine: Engine, coordinator: Coordinator) -> list[Awaitable[None]]:
-        """What else goes on while the network runs."""
-        return []
-
     def _shows(self, job: int) -> bool:
-        """Whether this terminal shows what a job writes; others may ask for it."""
-        return True
+        return job in self._plan.shown_jobs or (self._plan.windows is not None and not self._windowed)
 
-    def _answer(self, requests: ControlServer, engine: Engine, coordinator: Coordinator) -> None:
-        """Say what other terminals may ask besides what `Taps` answers."""
+    async def _follow(self, on: bool) -> None:
+        await self._engine.follow(on or self._plan.windows is not None)
+
+    def _answer(self, requests: ControlServer, coordinator: Coordinator) -> None:
+        """Register what other terminals may ask besides what `Taps` answers."""
+        engine = self._engine
         self._means.sample(time.monotonic())
-        self._audience.open(requests, sorted(self._loaded.network.jobs), self._follower(engine))
+        self._audience.open(requests, sorted(self._loaded.network.jobs), self._follow)
 
         async def stop(request: dict[str, Any], connection: Connection) -> dict[str, Any]:
             self._end("stopped")
@@ -145,56 +93,52 @@ class OneRun:
                     values |= here if virtual else dict.fromkeys(here)
                 nodes.append(values)
             failovers = [str(one) for one in coordinator.failovers]
-            return {"nodes": nodes, "failovers": failovers, "run": self.folder.name, "pid": os.getpid()}
+            return {"nodes": nodes, "failovers": failovers, "run": self._folder.name, "pid": os.getpid()}
+
+        async def collect(request: dict[str, Any], connection: Connection) -> dict[str, Any]:
+            logs = {str(node): text for node, text in (await engine.logs(self._loaded.name)).items()}
+            return {"logs": logs, "ips": {node.name: node.ip for node in coordinator.nodes()}}
 
         requests.answer("stop", stop)
         requests.answer("status", status)
-
-    def _follower(self, engine: Engine) -> Callable[[bool], Awaitable[None]] | None:
-        """What has the nodes send what jobs write, or no more; None: they always do."""
-        return None
-
-    def _opened(self) -> None:
-        """Called when other terminals can ask."""
-
-    async def _before_close(self, engine: Engine) -> None:
-        """Called when the jobs are stopped, before the engine is closed."""
+        if self._plan.collects_logs:
+            requests.answer("collect", collect)
 
     # the run
 
     async def main(self, duration: float | None, signals: Signals) -> Summary:
         """Run to the end."""
         started = time.monotonic()
-        config, network = self._loaded.config, self._loaded.network
+        plan, config, network = self._plan, self._loaded.config, self._loaded.network
         signals.deliver(asyncio.get_running_loop(), self._on_signal)
-        addresses = self._addresses()
-        nodes = self._nodes()
-        engine = self._engine(nodes)
-        desk = self._desk(addresses)
+        engine = self._engine
+        for text in plan.warnings:
+            self._observer.warning(text)
+        transport = ZmqJobTransport(plan.addresses.client, plan.remote_address, plan.guard)
         coordinator = Coordinator(
             network,
             plans(network, config.restarts),
-            nodes,
+            plan.nodes,
             engine,
-            desk,
-            FileCheckpoints(self.folder / CHECKPOINTS),
+            transport,
+            FileCheckpoints(self._folder / CHECKPOINTS),
             self._observer,
-            addresses,
+            plan.addresses,
             pulse_interval_s=config.pulse_interval,
             restart_window_s=config.restart_window,
             allocation_timeout_s=config.allocation_timeout,
             on_console=lambda what, job, lines: hear(what, job, lines),
-            gather_s=self._gather_s(),
-            history=self._history(),
+            gather_s=plan.gather_s,
+            history=plan.resume_state,
         )
-        requests = ControlServer(f"{self._run_folder}/requests", self.folder / RUNNING_FILE)
-        looks = Taps(network, coordinator, requests)
-        consoles = Consoles(self._loaded, self._run_folder, self.folder, self._observer, self._stdin, coordinator.command)
+        requests = ControlServer(f"{plan.run_folder}/requests", self._folder / RUNNING_FILE)
+        taps = Taps(network, coordinator, requests)
+        consoles = Consoles(self._loaded, plan.run_folder, self._folder, self._observer, plan.stdin, coordinator.command)
 
         def hear(what: str, job: int, lines: int) -> None:
             consoles.hear(what, job, lines)
             if what == "ended":
-                looks.ended(job)
+                taps.ended(job)
 
         reserve = Reserve()
         handlers: list[logging.Handler] = []
@@ -203,45 +147,48 @@ class OneRun:
         try:
             opening = asyncio.create_task(engine.open())
             await asyncio.sleep(0)  # the fork servers start while the folders are made
-            self._make_folders()
+            plan.make_folders()
             with contextlib.suppress(OSError):
-                (self.folder / ENDING_FILE).unlink(missing_ok=True)
-            coordinator.open_log(self.folder)
-            handlers = start_log(self._loaded, self.folder / "fission.log", self._observer)
+                (self._folder / ENDING_FILE).unlink(missing_ok=True)
+            coordinator.open_log(self._folder)
+            handlers = start_log(self._loaded, self._folder / "fission.log", self._observer)
             for note in self._loaded.notes:
                 log.debug("%s", note)
-            bundles = self._bundles(addresses, coordinator.incarnation)
+            bundles = Bundles(self._loaded, str(self._folder), plan.addresses, coordinator.incarnation)
             await self._unless_over(opening)
             if not self._over.is_set():
                 try:
                     await consoles.open()
-                    self._answer(requests, engine, coordinator)
+                    self._answer(requests, coordinator)
                     await requests.open()
                 except OSError as why:
-                    raise UserError(f"the run cannot start: {why.filename or self.folder}: {why.strerror or why}") from None
-                self._opened()
+                    raise UserError(f"the run cannot start: {why.filename or self._folder}: {why.strerror or why}") from None
+                if plan.windows is not None:
+                    self._windowed = plan.windows.open(self._loaded.name, "debug")
                 tasks.append(asyncio.create_task(coordinator.run(bundles)))
-                tasks += [asyncio.ensure_future(work) for work in self._companions(engine, coordinator)]
+                tasks += [asyncio.ensure_future(companion(coordinator)) for companion in plan.companions]
                 await self._until_over(coordinator, duration)
             reserve.release()  # what is written at the end can be, even if all other descriptors are taken
             await self._stop_all(engine, coordinator)
-            await self._before_close(engine)
+            if plan.windows is not None:
+                plan.windows.close()
+            await engine.dismiss()
             coordinator.end()
             summary = self._summary(coordinator, time.monotonic() - started)
         finally:
             reserve.release()
             self._note_end(coordinator, summary, sys.exc_info()[1])
             await self._audience.close(summary)
-            await looks.settle(LOOKS_S if self._exit_code == EXIT_OK else GRACE_S / 2)
+            await taps.settle(VIEWERS_S if self._exit_code == EXIT_OK else GRACE_S / 2)
             await requests.close()
             await engine.close()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await consoles.close()
-            desk.close()
-            sweep(self._shared_prefix)
-            for path in self.folder.glob("*/.pipe_*.fifo"):  # of executables whose jobs had to be killed
+            transport.close()
+            sweep(plan.addresses.shared_prefix)
+            for path in self._folder.glob("*/.pipe_*.fifo"):  # of executables whose jobs had to be killed
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
             signals.forget()
@@ -254,7 +201,7 @@ class OneRun:
 
     def _note_end(self, coordinator: Coordinator, summary: Summary | None, error: BaseException | None) -> None:
         """Write down how it ended, for those who ask later."""
-        if not self.folder.is_dir():
+        if not self._folder.is_dir():
             return
         error = error or coordinator.error
         if error is not None or summary is None:
@@ -265,10 +212,7 @@ class OneRun:
             lines += [line for failure in summary.failures for line in str(failure).splitlines()]
         for line in lines:
             log.log(logging.ERROR if exit_code else logging.DEBUG, "%s", line)
-        write_ending(self.folder, exit_code, reason, lines)
-
-    def _make_folders(self) -> None:
-        make_folders(self._loaded, self.folder)
+        write_ending(self._folder, exit_code, reason, lines)
 
     async def _unless_over(self, opening: asyncio.Task[None]) -> None:
         await first_of(opening, self._over.wait())
