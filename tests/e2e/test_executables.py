@@ -490,7 +490,7 @@ def test_descriptors_are_all_that_an_executable_inherits(fission: CommandLine) -
     class Looks(Python, MARVELOJob):
         pass
     """
-    listed = CHAIN.format(pipe="JSONPipe", job="Taps")
+    listed = CHAIN.format(pipe="JSONPipe", job="Looks")
     done = simulate(fission, listed, py=script, jobs=jobs)
     assert printed(done.stdout, "Looks 2") == ["extra []"]
 

@@ -830,16 +830,16 @@ def test_a_control_thread_that_fails_ends_its_job(fission: CommandLine, takes_si
     CSVSinkJob("result.csv", inputs=[PicklePipe(2)]),
     """
     fission.project(project_of(listed, jobs, extra=PATIENT))
-    conductors: list[Coordinator] = []
+    coordinators: list[Coordinator] = []
 
     class Seen(Coordinator):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
-            conductors.append(self)
+            coordinators.append(self)
 
     async def script(stage: Stage) -> None:
         await stage.rows(30)
-        conductors[0].command(2, {"do": "wire", "pipe": 1, "address": "", "peer": 1, "incarnation": 1})
+        coordinators[0].command(2, {"do": "wire", "pipe": 1, "address": "", "peer": 1, "incarnation": 1})
         await stage.until(lambda: stage.failovers, "a failover")
         await stage.rows(stage.row_count() + 30)
         (stage.folder(1) / "stop").touch()

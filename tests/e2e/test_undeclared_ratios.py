@@ -244,3 +244,25 @@ def test_what_a_killed_program_had_answered_does_not_come_again(fission: Command
     assert ran.summary.exit_code == 0, ran
     assert len(stage.failovers) == 1, ran
     assert column(ran.result) == list(range(1, 401)), ran
+
+
+NAPS = """
+class Naps(PythonJob):
+    def run(self, value):
+        if value == 100:
+            time.sleep(2)
+        return value
+"""
+
+
+def test_a_consumer_may_be_late_to_say_what_it_has(fission: CommandLine) -> None:
+    """All inputs have reached the new program's job by then: no further message ends the wait for the number of its first block."""
+    chain = """
+Counts(outputs=[JSONPipe(1)]),
+Any(inputs=[JSONPipe(1)], outputs=[JSONPipe(2)]),
+Naps(inputs=[JSONPipe(2)], outputs=[JSONPipe(3)]),
+CSVSinkJob('result.csv', inputs=[JSONPipe(3)]),
+"""
+    ran = staged(fission, chain, ONE_BY_ONE.format(limit=100), COUNTS + NAPS).run()
+    assert ran.summary.exit_code == 0, ran
+    assert column(ran.result) == list(range(1, 401)), ran

@@ -11,7 +11,7 @@ from typing import Any
 
 from fission.pipelines import Job, Pipeline
 from fission.pipelines.leased_pipelines import OTHERS
-from fission.pipelines.router_api import Desk
+from fission.pipelines.router_api import RouterApi
 from fission.protocol.pipeline_records import Task
 from tests.pipelines.storm import World
 
@@ -19,7 +19,7 @@ from tests.pipelines.storm import World
 class OthersWorld(World):
     STEPS: Any
 
-    def __init__(self, rng: Random, desk: type[Desk] = Desk) -> None:
+    def __init__(self, rng: Random, desk: type[RouterApi] = RouterApi) -> None:
         self.taken: list[tuple[str, tuple[str, int]]] = []  # job ids of the wire, and which jobs they are
         self.held: list[str] = []  # pipelines that their Pipeliners have
         self.lines: list[str] = []

@@ -9,7 +9,7 @@ import pytest
 
 from fission.pipelines.leased_pipelines import LeasedPipelines
 from fission.pipelines.offers import Key, Offers, Taken, _timeout
-from fission.pipelines.router_api import Desk
+from fission.pipelines.router_api import RouterApi
 from fission.pipelines.router_state import RouterState
 from fission.protocol.pipeline_records import Task
 from tests.pipelines.test_desk import Talk
@@ -18,7 +18,7 @@ from tests.seeds import test_pypelinin_wire
 from tests.seeds.others_storm import OthersWorld
 
 
-def play(rng: Random, desk: type[Desk] = Desk) -> None:
+def play(rng: Random, desk: type[RouterApi] = RouterApi) -> None:
     world = OthersWorld(rng, desk)
     try:
         world.play(150)
@@ -35,8 +35,8 @@ def test_all_orders(number: int) -> None:
 # broken variants
 
 
-def with_offers(offers: type[Offers]) -> type[Desk]:
-    class Broken(Desk):
+def with_offers(offers: type[Offers]) -> type[RouterApi]:
+    class Broken(RouterApi):
         def __init__(self, *arguments: object, **more: object) -> None:
             super().__init__(*arguments, **more)  # type: ignore[arg-type]
             self._offers.__class__ = offers
@@ -79,7 +79,7 @@ class Careless(RouterState):
         return super().hand_out(lambda active: True, wanted)
 
 
-class TellsNobody(Desk):
+class TellsNobody(RouterApi):
     """Ends are written down, and not broadcast as pypelinin does."""
 
     def __init__(self, *arguments: object, **more: object) -> None:

@@ -71,7 +71,8 @@ class Exchange(JobPipes):
         if output is None:
             raise RemoteProtocolError(f"pipe {message.pipe} is no output of this job")
         output.on_release(message)
-        if output.closed and self.unwanted:
+        # what the job's loop waits for may be this answer, and no further data need follow it
+        if message.had or (output.closed and self.unwanted):
             self.wake()
         # whoever released this has gathered enough: pass it on at once
         self.release(force=True)
