@@ -18,8 +18,8 @@ from typing import Any
 
 import msgspec
 
-from fission.protocol.messages.codec import DISCRIMINATOR, Part
-from fission.protocol.messages.directions import DIRECTIONS, codec_of
+from fission.protocol.messages.codec import DISCRIMINATOR, Codec
+from fission.protocol.messages.directions import DIRECTIONS, codecs_of
 
 PAGE = Path(__file__).parent.parent / "docs" / "messages.md"
 
@@ -39,14 +39,21 @@ def page() -> str:
 
 
 def section(direction: str) -> str:
-    """Return the section of one direction: what it is, and a table of its messages and of their parts."""
-    codec = codec_of(direction)
+    """Return the section of one direction: what it is, and the tables of its codecs."""
+    codecs = codecs_of(direction)
+    title = direction.rpartition(".")[2].replace("_", " ")
+    parts = [f"## {title[:1].upper()}{title[1:]}\n", f"{_paragraph(import_module(direction).__doc__)}\n"]
+    for codec in codecs:
+        parts += [f"### {codec.name[:1].upper()}{codec.name[1:]}\n"] if len(codecs) > 1 else []
+        parts += [f"At most {codec.max_bytes} bytes.\n", table(codec), ""]
+    return "\n".join(parts[:-1])
+
+
+def table(codec: Codec[Any]) -> str:
+    """Return the table of the messages of a codec, and that of their parts."""
     parts = dict.fromkeys(part for kind in codec.types for part in _parts(kind))
-    name = codec.name[:1].upper() + codec.name[1:]
     return "\n".join(
         [
-            f"## {name}\n",
-            f"{_paragraph(import_module(direction).__doc__)} At most {codec.max_bytes} bytes.\n",
             f"| `{DISCRIMINATOR}` | Meaning | Members |",
             "|---|---|---|",
             *(_row(f"`{kind.__struct_config__.tag}`", kind) for kind in codec.types),
@@ -90,7 +97,7 @@ def _default(field: Any) -> Any:
     return '""' if value == "" else value
 
 
-def _parts(kind: type) -> Iterator[type[Part]]:
+def _parts(kind: type) -> Iterator[type[msgspec.Struct]]:
     """All parts of a class, and theirs, in the order of its fields."""
     for hint in typing.get_type_hints(kind).values():
         for found in _within(hint):
@@ -98,8 +105,8 @@ def _parts(kind: type) -> Iterator[type[Part]]:
             yield from _parts(found)
 
 
-def _within(hint: Any) -> Iterator[type[Part]]:
-    if isinstance(hint, type) and issubclass(hint, Part):
+def _within(hint: Any) -> Iterator[type[msgspec.Struct]]:
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         yield hint
     for argument in typing.get_args(hint):
         yield from _within(argument)

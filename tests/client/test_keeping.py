@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,45 +13,46 @@ from fission.adapters.file_checkpoints import FileCheckpoints
 from fission.client.run import checkpoint_service
 from fission.client.run.checkpoint_service import CheckpointService, check_stored
 from fission.errors import SnapshotError, UserError
-from fission.protocol.frames import Word
+from fission.protocol.messages.client_to_job import CheckpointStored, ClientToJob, RepeatReports, ValueStored
+from fission.protocol.messages.job_to_client import RetainValue, SaveSnapshot
 from tests.disk_faults import DISK_ERRORS, FailNth
 
-SNAPSHOT = Word(3, 1, {"say": "store", "generation": 0, "block": 10}, b"state")
-VALUE = Word(4, 1, {"say": "keep", "pipe": 7, "number": 1}, b"value")
+SNAPSHOT = (3, SaveSnapshot(generation=0, block=10), b"state")
+VALUE = (4, RetainValue(pipe=7, number=1), b"value")
 
 
-@pytest.mark.parametrize("word", [SNAPSHOT, VALUE], ids=["snapshot", "value"])
+@pytest.mark.parametrize("request_", [SNAPSHOT, VALUE], ids=["snapshot", "value"])
 @pytest.mark.parametrize("error", DISK_ERRORS)
 @pytest.mark.parametrize("nth", range(1, 10))
 def test_it_is_asked_for_again_until_it_is_written(
-    tmp_path: Path, word: Word, error: str, nth: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, request_: tuple[int, SaveSnapshot | RetainValue, bytes], error: str, nth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoint_service, "FIRST_RETRY_S", 0.001)
 
     async def run() -> None:
-        commands: asyncio.Queue[tuple[int, dict[str, Any]]] = asyncio.Queue()
+        commands: asyncio.Queue[tuple[int, ClientToJob]] = asyncio.Queue()
         reports: list[tuple[str, str]] = []
         keeper = CheckpointService(
             FileCheckpoints(tmp_path), lambda *command: commands.put_nowait(command), lambda *told: reports.append(told)
         )
         fault = FailNth(nth, getattr(errno, error), times=2)
         with durable.interpose(fault):
-            keeper.take(word)
+            keeper.take(*request_)
             while True:
                 job, command = await asyncio.wait_for(commands.get(), 20)
-                assert job == word.job
-                if command["do"] != "again":
+                assert job == request_[0]
+                if command != RepeatReports():
                     break
-                keeper.take(word)  # as the job does
-        assert command["do"] in ("stored", "kept")
+                keeper.take(*request_)  # as the job does
+        assert command == (CheckpointStored(generation=0, block=10) if request_ is SNAPSHOT else ValueStored(pipe=7, number=1))
         assert [kind for kind, _ in reports] == (["warning", "notice"] if fault.failed else [])
         assert all(str(tmp_path) in text and "free space" in text for kind, text in reports if kind == "warning")
         keeper.close()
 
     asyncio.run(run())
     store = FileCheckpoints(tmp_path)
-    assert store.load(3) == ([(0, 10, b"state")] if word is SNAPSHOT else [])
-    assert store.kept(4) == ({7: b"value"} if word is VALUE else {})
+    assert store.load(3) == ([(0, 10, b"state")] if request_ is SNAPSHOT else [])
+    assert store.kept(4) == ({7: b"value"} if request_ is VALUE else {})
 
 
 def test_a_resume_is_refused_if_only_damaged_ones_are_there(tmp_path: Path) -> None:

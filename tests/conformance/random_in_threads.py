@@ -19,7 +19,9 @@ from fission.core.jobs import ExecutableJob
 from fission.core.network import Network
 from fission.ports import JobBundle, Wiring
 from fission.protocol import frames
-from fission.protocol.frames import Word
+from fission.protocol.frames import JobMessage
+from fission.protocol.messages.client_to_job import AcknowledgeEnd, CheckpointStored, ClientToJob, ValueStored
+from fission.protocol.messages.job_to_client import RetainValue, SaveSnapshot, WorkDone
 from fission.runtime import report
 from fission.runtime.exchange import Exchange
 from fission.runtime.executable_host import ExecutableHost
@@ -45,17 +47,19 @@ class Client:
 
     def _run(self) -> None:
         while (message := self._box.get(None)) is not None:
-            word = frames.decode(message)
-            assert isinstance(word, Word)
-            if word.body["say"] == "store":
-                answer = {"do": "stored", "generation": word.body["generation"], "block": word.body["block"]}
-            elif word.body["say"] == "keep":
-                answer = {"do": "kept", "pipe": word.body["pipe"], "number": word.body["number"]}
-            elif word.body["say"] == "ended":
-                answer = {"do": "noted"}
-            else:
-                continue
-            self._network.box(self._control[word.job]).put([frames.encode_command(answer)])
+            received = frames.decode(message)
+            assert isinstance(received, JobMessage)
+            answer: ClientToJob
+            match received.message:
+                case SaveSnapshot(generation=generation, block=block):
+                    answer = CheckpointStored(generation=generation, block=block)
+                case RetainValue(pipe=pipe, number=number):
+                    answer = ValueStored(pipe=pipe, number=number)
+                case WorkDone():
+                    answer = AcknowledgeEnd()
+                case _:
+                    continue
+            self._network.box(self._control[received.job]).put([frames.encode_command(answer)])
 
     def close(self) -> None:
         self._box.put([])

@@ -12,6 +12,7 @@ import pytest
 
 from fission.client.run import engines
 from fission.client.run.coordinator import Coordinator
+from fission.protocol.messages.client_to_job import WirePipe
 from tests.e2e.failover import (
     CHAIN,
     DIAMOND,
@@ -839,7 +840,7 @@ def test_a_control_thread_that_fails_ends_its_job(fission: CommandLine, takes_si
 
     async def script(stage: Stage) -> None:
         await stage.rows(30)
-        coordinators[0].command(2, {"do": "wire", "pipe": 1, "address": "", "peer": 1, "incarnation": 1})
+        coordinators[0].command(2, WirePipe(pipe=1, address="", near=True, peer=1, incarnation=1))
         await stage.until(lambda: stage.failovers, "a failover")
         await stage.rows(stage.row_count() + 30)
         (stage.folder(1) / "stop").touch()

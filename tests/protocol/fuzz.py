@@ -10,8 +10,13 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
+import msgspec
+from msgspec import inspect
+
 from fission.protocol import frames
-from fission.protocol.frames import DATA, HAS_HEADS, OUT_OF_BAND, SHARED, Word
+from fission.protocol.frames import DATA, HAS_HEADS, OUT_OF_BAND, SHARED
+from fission.protocol.messages import client_to_job, job_to_client
+from fission.protocol.messages.codec import DISCRIMINATOR, Codec
 from fission.protocol.pieces import PIECE_BYTES, split
 
 _HEADER = struct.Struct("<BBHIIIQIQ")
@@ -19,29 +24,11 @@ _HEADER = struct.Struct("<BBHIIIQIQ")
 EDGES = (0, 1, 2, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
 #: What is of no type that anybody expects.
 ODD: tuple[Any, ...] = (None, True, -1, 2**70, 1.5, "x", "\udc80", [], {}, [[]], {"a": {"b": []}}, "x" * 5000, [0] * 500)
-WORDS = ("hello", "counts", "replayed", "ended", "typed", "warning", "need", "store", "stable", "keep", "tapped", "measured", "no such")
-COMMANDS = ("input", "wire", "rewire", "closed", "kept", "stored", "reset", "tap", "untap", "measure", "no such")
-MEMBERS = (
-    "pipe",
-    "address",
-    "peer",
-    "incarnation",
-    "generation",
-    "block",
-    "number",
-    "counts",
-    "ends",
-    "lines",
-    "text",
-    "tap",
-    "key",
-    "job",
-)
 
 
 def deep(depth: int) -> bytes:
     """JSON that is nested so deep."""
-    return b'{"say":' + b"[" * depth + b"]" * depth + b"}"
+    return b'{"type":' + b"[" * depth + b"]" * depth + b"}"
 
 
 def valid(random: Random) -> list[bytes]:
@@ -64,14 +51,42 @@ def valid(random: Random) -> list[bytes]:
         return [frames.encode_open(frames.Open(pipe, 1, 0, 5))]
     if kind == 5:
         return [frames.encode_end(frames.End(pipe, 1, 0, 5))]
-    members = {random.choice(MEMBERS): random.choice(ODD) for _ in range(random.randrange(4))}
     if kind == 6:
-        return [
-            frames.encode_word(
-                Word(random.choice((0, 1, 2, 3, 10**6)), random.choice((0, 1, 10**6)), {"say": random.choice(WORDS), **members})
-            )
-        ]
-    return [frames.encode_command({"do": random.choice(COMMANDS), **members})]
+        job, incarnation = random.choice((0, 1, 2, 3, 10**6)), random.choice((0, 1, 10**6))
+        return [_envelope(frames.REPORT, json_message(random, job_to_client.CODEC), job, incarnation)]
+    return [_envelope(frames.COMMAND, json_message(random, client_to_job.CODEC))]
+
+
+def _envelope(kind: int, text: bytes, job: int = 0, incarnation: int = 0) -> bytes:
+    return _HEADER.pack(frames.VERSION, kind, 0, job, incarnation, 0, 0, len(text), 0) + text
+
+
+def json_message(random: Random, codec: Codec[Any]) -> bytes:
+    """A message of a direction as JSON, of pipes and jobs that there are not; some of its members may be odd, or missing."""
+    message = random.choice(codec.types)
+    body: dict[str, Any] = {DISCRIMINATOR: random.choice((message.__struct_config__.tag,) * 9 + ("no such",))}
+    odd = random.random() < 0.5
+    for field in msgspec.structs.fields(message):
+        how = random.random() if odd else 1.0
+        if how > 0.3:
+            body[field.encode_name] = plausible(random, inspect.type_info(field.type))
+        elif how > 0.1:
+            body[field.encode_name] = random.choice(ODD)
+    return json.dumps(body).encode()
+
+
+def plausible(random: Random, kind: Any) -> Any:
+    """A right value of a member."""
+    if isinstance(kind, inspect.StructType):
+        return {field.encode_name: plausible(random, field.type) for field in kind.fields}
+    if isinstance(kind, inspect.DictType):
+        return {str(10**6): plausible(random, kind.value_type) for _ in range(random.randrange(2))}
+    if isinstance(kind, inspect.TupleType):
+        return [plausible(random, item) for item in kind.item_types]
+    if isinstance(kind, inspect.UnionType):
+        return plausible(random, random.choice(kind.types))
+    simple = {inspect.BoolType: True, inspect.NoneType: None, inspect.StrType: "x", inspect.FloatType: 0.5, inspect.IntType: 10**6}
+    return simple[type(kind)]
 
 
 def mutated(random: Random, parts: list[bytes]) -> list[bytes]:
@@ -117,10 +132,10 @@ def hostile(random: Random) -> Iterator[list[bytes]]:
             yield [giant + random.randbytes(random.randrange(30))]
         elif kind == 3:
             text = deep(random.choice((10, 900, 5000)))
-            yield [_HEADER.pack(1, random.choice((6, 7)), 0, 1, 1, 0, 0, len(text), 0) + text]
+            yield [_HEADER.pack(1, random.choice((5, 6)), 0, 1, 1, 0, 0, len(text), 0) + text]
         elif kind == 4:
             run = {"run": random.choice(("x", None, 5)), "what": random.choice(("output", "exited", 7)), "life": random.choice(ODD)}
-            yield [json.dumps({**run, random.choice(MEMBERS): random.choice(ODD)}).encode()]
+            yield [json.dumps({**run, random.choice(("job", "lines", "code", "report")): random.choice(ODD)}).encode()]
         elif kind < 7:
             yield valid(random)
         else:

@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 
 from fission.errors import LocalProtocolError, RemoteProtocolError
 from fission.protocol import frames
-from fission.protocol.frames import CLOSED, Buffer, Command, Data, End, Message, Open, Release, Starved
+from fission.protocol.frames import CLOSED, Buffer, Command, Data, End, JobMessage, Message, Open, Release, Starved
+from fission.protocol.messages.client_to_job import CODEC, CloseOutput, InputLine
+from fission.protocol.messages.codec import MAX_BYTES
+from fission.protocol.messages.job_to_client import JobWarning, SaveSnapshot
 from fission.protocol.shared_blocks import ALIGNMENT, Descriptor
 from fission.protocol.splitter import Splitter
 from tests.protocol.caught import assert_caught
@@ -96,11 +99,16 @@ opens = st.builds(Open, u32, u32, u32, sqns)
 ends = st.builds(lambda *place, how: End(*place, final=how == 1, more=how == 2), u32, u32, u32, sqns, how=st.integers(0, 2))
 starved = st.builds(Starved, u32, u32, u32, sqns)
 releases = st.builds(Release, u32, u32, u32, sqns, sqns)
-commands = st.builds(
-    lambda do, rest: Command({**rest, "do": do}), st.text(max_size=5), st.dictionaries(st.text(max_size=5), json_values, max_size=3)
+commands = st.builds(Command, st.builds(InputLine, line=st.text(max_size=5), first=st.booleans()) | st.builds(CloseOutput, pipe=sqns))
+reports = st.builds(
+    JobMessage,
+    u32,
+    u32,
+    st.builds(SaveSnapshot, generation=sqns, block=sqns) | st.builds(JobWarning, text=st.text()),
+    st.binary(max_size=9),
 )
 canonical = st.one_of(data_messages(), opens, ends, releases, starved)  # one message, one row of bytes
-messages = st.one_of(canonical, big_messages(), shared_messages(), commands)
+messages = st.one_of(canonical, big_messages(), shared_messages(), commands, reports)
 
 
 def encode(message: Message) -> list[Buffer]:
@@ -121,7 +129,9 @@ def encode(message: Message) -> list[Buffer]:
         return [frames.encode_release(message)]
     if isinstance(message, Starved):
         return [frames.encode_starved(message)]
-    return [frames.encode_command(message.body)]
+    if isinstance(message, JobMessage):
+        return [frames.encode_job_message(message)]
+    return [frames.encode_command(message.message)]
 
 
 encoded = messages.map(encode)
@@ -185,10 +195,13 @@ def test_the_bytes_are_the_documented_ones() -> None:
     assert encode(Starved(7, 2, 3, 5)) == [header(kind=7, sqn=5, **place)]
     assert encode(Release(7, 2, 3, 5, 6)) == [header(kind=4, sqn=5, extra=6, **place)]
     assert encode(Release(7, 2, 3, 5, 6, had=True)) == [header(kind=4, flags=8, sqn=5, extra=6, **place)]
-    (command,) = encode(Command({"do": "input", "line": "é"}))
+    (command,) = encode(Command(InputLine(line="é")))
     text = bytes(command[HEADER_BYTES:])
-    assert json.loads(text) == {"do": "input", "line": "é"}
+    assert json.loads(text) == {"type": "input_line", "line": "é", "first": True, "last": True}
     assert command[:HEADER_BYTES] == header(kind=5, count=len(text))
+    (report,) = encode(JobMessage(7, 2, SaveSnapshot(generation=0, block=5), b"state"))
+    assert bytes(report[HEADER_BYTES:]) == b'{"type":"save_snapshot","generation":0,"block":5}state'
+    assert report[:HEADER_BYTES] == header(kind=6, pipe=7, incarnation=2, count=len(report) - HEADER_BYTES - 5, extra=5)
 
 
 def test_buffers_are_not_copied() -> None:
@@ -235,7 +248,7 @@ def test_a_flipped_bit_gives_a_message_or_is_refused(found: list[Buffer], data: 
 def check_reads_one_way(found: Sequence[Buffer], decode: Decoder = frames.decode) -> None:
     """What is decoded is encoded as the same bytes: nothing of a frame is ignored, and no number is read as another one."""
     message = decoded_or_refused(found, decode)
-    if message is None or isinstance(message, Command):
+    if message is None or isinstance(message, Command | JobMessage):
         return  # JSON can be written in many ways
     if isinstance(message, Data) and type(message.payloads[0]) is list and message.heads == [0]:
         return  # as can one head that is 0
@@ -297,8 +310,8 @@ def test_as_many_blocks_as_are_allowed() -> None:
     found = frames.decode(frames.encode_big(1, 1, 0, 1, [[b""] * (frames.MAX_BUFFERS + 1)], None))
     assert isinstance(found, Data)
     assert len(found.payloads[0]) == frames.MAX_BUFFERS + 1
-    body = {"do": "x" * (frames.MAX_COMMAND - len('{"do": ""}'))}
-    assert frames.decode([frames.encode_command(body)]) == Command(body)
+    longest = InputLine(line="x" * (MAX_BYTES - len(CODEC.encode(InputLine(line="")))))
+    assert frames.decode([frames.encode_command(longest)]) == Command(longest)
 
 
 @pytest.mark.parametrize(
@@ -324,10 +337,10 @@ def test_as_many_blocks_as_are_allowed() -> None:
         lambda: frames.encode_open(Open(1, 1, 0, -1)),
         lambda: frames.encode_end(End(1, 1, -1, 0)),
         lambda: frames.encode_release(Release(1, 1, 0, 0, 2**64)),
-        lambda: frames.encode_command({}),
-        lambda: frames.encode_command({"do": 1}),
-        lambda: frames.encode_command({"do": "x", "what": b"bytes"}),
-        lambda: frames.encode_command({"do": "x" * frames.MAX_COMMAND}),
+        lambda: frames.encode_command(InputLine(line="x" * MAX_BYTES)),
+        lambda: frames.encode_job_message(JobMessage(1, 1, JobWarning(text="x" * MAX_BYTES))),
+        lambda: frames.encode_job_message(JobMessage(2**32, 1, JobWarning(text="x"))),
+        lambda: frames.encode_job_message(JobMessage(1, -1, JobWarning(text="x"))),
     ],
 )
 def test_what_no_message_can_be_is_our_own_fault(encode_it: Callable[[], object]) -> None:
@@ -374,10 +387,13 @@ REFUSED = {
     "taken beyond the last number": [header(kind=4, extra=CLOSED + 1)],
     "a command that is no JSON": [header(kind=5, count=1) + b"{"],
     "a command that is no object": [header(kind=5, count=2) + b"[]"],
-    "a command without do": [header(kind=5, count=2) + b"{}"],
-    "a command whose do is no text": [header(kind=5, count=9) + b'{"do": 1}'],
+    "a command without a type": [header(kind=5, count=2) + b"{}"],
+    "a command whose type is no text": [header(kind=5, count=10) + b'{"type":1}'],
+    "a report as a command": [header(kind=5, count=32) + b'{"type":"lines_taken","lines":1}'],
+    "a command as a report": [header(kind=6, count=25) + b'{"type":"repeat_reports"}'],
+    "a report with less than it announces": [header(kind=6, count=32, extra=2) + b'{"type":"lines_taken","lines":1}x'],
     "a command that is too long": [
-        header(kind=5, count=frames.MAX_COMMAND + 1) + b'{"do": "x"}'.ljust(frames.MAX_COMMAND + 1),
+        header(kind=5, count=MAX_BYTES + 1) + b'{"type":"repeat_reports"}'.ljust(MAX_BYTES + 1),
     ],
 }
 

@@ -12,6 +12,7 @@ import pytest
 from fission.adapters.file_checkpoints import FileCheckpoints
 from fission.errors import SnapshotError, UserError, ValueFitError
 from fission.ports import JobId
+from fission.protocol.messages.job_to_client import JobToClient, SaveSnapshot, SnapshotNeeded
 from fission.runtime import checkpointer, snapshots
 from fission.runtime.snapshots import reader
 from fission.service.archive_store import take_snapshot
@@ -48,12 +49,12 @@ def carry(folder: Path, pieces: list[bytes], state: str = "whole") -> None:
 def test_on_another_machine_it_is_asked_for_and_waited_for(tmp_path: Path) -> None:
     said: list[Any] = []
 
-    def say(what: str, body: dict[str, Any], payload: bytes) -> None:
-        said.append((what, body))
+    def say(message: JobToClient, payload: bytes) -> None:
+        said.append(message)
         threading.Thread(target=carry, args=(tmp_path, [b"a" * 1000, b"b" * 1000, b"c"])).start()
 
     assert reader(bundle(tmp_path, far=True), say)(0, 10) == b"a" * 1000 + b"b" * 1000 + b"c"
-    assert said == [("need", {"generation": 0, "block": 10})]
+    assert said == [SnapshotNeeded(generation=0, block=10)]
     assert list(tmp_path.iterdir()) == []  # a node's disk is given back
 
 
@@ -61,14 +62,14 @@ def test_it_is_asked_for_again_when_nothing_comes(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(snapshots, "AGAIN_S", 0.05)
     said: list[Any] = []
 
-    def say(what: str, body: dict[str, Any], payload: bytes) -> None:
-        said.append(what)
+    def say(message: JobToClient, payload: bytes) -> None:
+        said.append(message)
         if len(said) == 3:  # the connection broke in between: it begins anew
             carry(tmp_path, [b"old", b"er"])
 
     take_snapshot(tmp_path, "0.10", 0, b"half of it", "more")
     assert reader(bundle(tmp_path, far=True), say)(0, 10) == b"older"
-    assert said == ["need"] * 3
+    assert said == [SnapshotNeeded(generation=0, block=10)] * 3
 
 
 def test_what_will_not_come_is_said(tmp_path: Path) -> None:
@@ -98,4 +99,4 @@ def test_what_is_too_big_is_refused_when_it_is_taken(monkeypatch: pytest.MonkeyP
     one.begin(0, 1)
     with pytest.raises(ValueFitError, match=r"Big 3: what snapshot gave has 20\d\d bytes; a snapshot must have at most 1000"):
         one.after(1)
-    assert [body["block"] for what, body, _ in said] == [0]
+    assert [message for message, _ in said] == [SaveSnapshot(generation=0, block=0)]

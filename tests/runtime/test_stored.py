@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fission.protocol.frames import Data, End, Open
+from fission.protocol.messages.job_to_client import JobToClient, RetainValue
 from fission.protocol.optional import OptionalInput, OptionalSpec
 from fission.runtime.optional_inputs import OptionalInputs
 
 
 def test_a_client_that_was_away_is_asked_again_until_it_keeps() -> None:
-    said: list[tuple[str, dict[str, Any]]] = []
+    said: list[JobToClient] = []
     one = OptionalInput(OptionalSpec(4))
-    stored = OptionalInputs({4: one}, lambda what, body, payload: said.append((what, body)))
+    stored = OptionalInputs({4: one}, lambda message, payload: said.append(message))
     one.open(Open(4, 1, 0, 0))
     one.data(Data(4, 1, 0, 1, [b"a", b"b"]))
     one.take()
@@ -22,20 +21,20 @@ def test_a_client_that_was_away_is_asked_again_until_it_keeps() -> None:
     one.end(End(4, 1, 0, 2))
     stored.hand_over()
     stored.hand_over()
-    assert said == [("keep", {"pipe": 4, "number": 1})]
+    assert said == [RetainValue(pipe=4, number=1)]
     stored.say_again()
-    assert said == [("keep", {"pipe": 4, "number": 1})] * 2
+    assert said == [RetainValue(pipe=4, number=1)] * 2
     stored.on_kept(4, 1)
     stored.say_again()
     assert len(said) == 2
 
 
 def test_what_is_remembered_is_said_until_it_is_kept() -> None:
-    said: list[tuple[str, dict[str, object], bytes]] = []
+    said: list[tuple[JobToClient, bytes]] = []
     done: list[str] = []
-    stored = OptionalInputs({}, lambda what, body, payload: said.append((what, body, payload)))
+    stored = OptionalInputs({}, lambda *message: said.append(message))
     stored.remember(7, b"x", lambda: done.append("kept"))
-    assert (said, done) == ([("keep", {"pipe": 7, "number": 1}, b"x")], [])
+    assert (said, done) == ([(RetainValue(pipe=7, number=1), b"x")], [])
     stored.say_again()
     assert said[1:] == said[:1]
     stored.on_kept(7, 1)

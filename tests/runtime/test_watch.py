@@ -15,7 +15,19 @@ from fission.core.jobs import PythonJob
 from fission.core.pipes import PicklePipe
 from fission.ports import JobBundle, Wiring
 from fission.protocol import frames, tapped
-from fission.protocol.frames import Release, Word
+from fission.protocol.frames import JobMessage, Release
+from fission.protocol.messages.client_to_job import (
+    CheckpointStored,
+    ClientToJob,
+    CloseTap,
+    ExtendTap,
+    MeasureJob,
+    OpenTap,
+    RunBlock,
+    ValueStored,
+    WirePipe,
+)
+from fission.protocol.messages.job_to_client import JobMeasured, OutputMeasures, TapCopies
 from fission.runtime.watch import GATHER_BYTES, MEASURED_S, WatchedExchange
 
 
@@ -34,29 +46,35 @@ class Alone:
         self.output = self.exchange.outputs[0]
         self.output.open()
 
-    def command(self, **body: Any) -> None:
-        self.exchange.on_message([frames.encode_command(body)])
+    def command(self, message: ClientToJob) -> None:
+        self.exchange.on_message([frames.encode_command(message)])
 
     def tap(self, credit: int = 1 << 20, payload: bool = True, share: float = 1.0) -> None:
-        self.command(do="tap", tap=5, pipe=1, credit=credit, payload=payload, share=share)
+        self.command(OpenTap(tap=5, pipe=1, credit=credit, payload=payload, share=share))
+
+    def measure(self, key: int) -> JobMeasured:
+        self.command(MeasureJob(key=key))
+        (found,) = self.messages()
+        assert isinstance(found.message, JobMeasured)
+        return found.message
 
     def put(self, *payloads: Any) -> None:
         for payload in payloads:
             self.output.put(payload)
             self.output.flush()
 
-    def words(self) -> list[Word]:
+    def messages(self) -> list[JobMessage]:
         self.exchange.tick(time.perf_counter())
         found = []
         while (message := self.net.box("client").get(0)) is not None:
-            word = frames.decode(message)
-            assert isinstance(word, Word)
-            found.append(word)
+            decoded = frames.decode(message)
+            assert isinstance(decoded, JobMessage)
+            found.append(decoded)
         return found
 
     def seen(self) -> list[Any]:
         follower = tapped.Follower()
-        taken = [follower.take(*message) for word in self.words() for message in tapped.decode(word.payload)]
+        taken = [follower.take(*message) for each in self.messages() for message in tapped.decode(each.payload)]
         return [(one.sqn, one.payloads) for one in taken if one is not None]
 
 
@@ -72,8 +90,8 @@ def test_nothing_is_in_the_way_while_nobody_looks(alone: Alone) -> None:
     assert type(bare) is MemoryLinks
     alone.tap()
     assert alone.output._links is not bare
-    alone.command(do="measure", key=1)
-    alone.command(do="untap", tap=5)
+    alone.command(MeasureJob(key=1))
+    alone.command(CloseTap(tap=5))
     assert alone.output._links is not bare  # the measure goes on
     alone.exchange.tick(time.perf_counter() + MEASURED_S + 1)
     assert alone.output._links is bare
@@ -84,10 +102,10 @@ def test_a_tap_sees_what_goes_by(alone: Alone) -> None:
     alone.tap()
     alone.put(b"one", b"two", [b"pickle", b"x" * 100_000])
     assert alone.seen() == [(2, [b"one"]), (3, [b"two"]), (4, [[b"pickle", b"x" * 100_000]])]
-    assert alone.words() == []
-    alone.command(do="untap", tap=5)
+    assert alone.messages() == []
+    alone.command(CloseTap(tap=5))
     alone.put(b"behind")
-    assert alone.words() == []
+    assert alone.messages() == []
 
 
 def test_numbers_alone(alone: Alone) -> None:
@@ -102,7 +120,7 @@ def test_without_credit_blocks_go_by_unseen(alone: Alone) -> None:
     assert [sqn for sqn, _ in alone.seen()] == [1, 2]
     alone.put(b"y" * 1000)
     assert alone.seen() == []
-    alone.command(do="tap-more", tap=5, bytes=3000)
+    alone.command(ExtendTap(tap=5, credit=3000))
     alone.put(b"y" * 1000)
     assert [sqn for sqn, _ in alone.seen()] == [12]
 
@@ -120,9 +138,9 @@ def test_a_looker_that_gives_back_what_it_got_keeps_the_same_credit(alone: Alone
     alone.tap(credit=5000)
     for _ in range(50):
         alone.put(*(b"x" * 1000 for _ in range(10)))
-        words = alone.words()
+        words = alone.messages()
         assert sum(len(list(tapped.decode(word.payload))) for word in words) == 4
-        alone.command(do="tap-more", tap=5, bytes=sum(len(word.payload) for word in words))
+        alone.command(ExtendTap(tap=5, credit=sum(len(word.payload) for word in words)))
 
 
 def test_copies_wait_for_each_other_but_not_long(alone: Alone) -> None:
@@ -141,7 +159,7 @@ def test_the_last_words_say_so() -> None:
     alone.tap()
     alone.put(b"one")
     alone.exchange.close(0)
-    assert [word.body.get("last") for word in alone.words()] == [None, True]
+    assert [each.message for each in alone.messages()] == [TapCopies(tap=5), TapCopies(tap=5, last=True)]
 
 
 def test_a_second_tap_with_the_same_name_takes_the_place_of_the_first(alone: Alone) -> None:
@@ -153,29 +171,25 @@ def test_a_second_tap_with_the_same_name_takes_the_place_of_the_first(alone: Alo
 
 def test_measures(alone: Alone) -> None:
     alone.put(b"one", b"two")
-    alone.command(do="measure", key=9)
-    (word,) = alone.words()
-    body = word.body
-    assert (body["say"], body["key"], body["blocks"]) == ("measured", 9, 2)
-    assert body["outputs"]["1"] == {"sent": 2, "queue": 2, "dropped": 0, "way_s": 0.0, "way_blocks": 0}
-    assert body["memory"] > 1 << 20
-    assert body["cpu_s"] > 0
+    measured = alone.measure(9)
+    assert (measured.key, measured.blocks) == (9, 2)
+    assert measured.outputs == {1: OutputMeasures(sent=2, queue=2, dropped=0, way_s=0.0, way_blocks=0)}
+    assert measured.memory > 1 << 20
+    assert measured.cpu_s > 0
     alone.put(b"three")
     alone.exchange.on_message([frames.encode_release(Release(1, 1, 0, 3, 3))])
-    alone.command(do="measure", key=10)
-    output = alone.words()[0].body["outputs"]["1"]
-    assert output["queue"] == 0
-    assert output["way_blocks"] == 1
-    assert 0 < output["way_s"] < 10
+    output = alone.measure(10).outputs[1]
+    assert output.queue == 0
+    assert output.way_blocks == 1
+    assert 0 < output.way_s < 10
 
 
 def test_time_spent_waiting_is_measured(alone: Alone) -> None:
     alone.exchange.starved_since = alone.output.blocked_since = time.perf_counter() - 5
     alone.exchange.starved_s, alone.output.blocked_s = 1.0, 2.0
-    alone.command(do="measure", key=1)
-    body = alone.words()[0].body
-    assert 6 <= body["starved_s"] < 7
-    assert 7 <= body["blocked_s"] < 8
+    measured = alone.measure(1)
+    assert 6 <= measured.starved_s < 7
+    assert 7 <= measured.blocked_s < 8
 
 
 def seconds_for(blocks: int, tap: bool) -> float:
@@ -203,8 +217,16 @@ def test_a_tap_that_never_reads_costs_less_than_a_tenth() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{"do": "tap", "tap": 1}, {"do": "tap", "tap": 1, "pipe": 99, "credit": 1, "payload": True, "share": 1}, {"do": "no"}]
+    "message",
+    [
+        OpenTap(tap=1, pipe=99, credit=1, payload=True, share=1.0),
+        RunBlock(number=1, after={}),
+        WirePipe(pipe=99, address="", near=True, peer=1, incarnation=1),
+        CheckpointStored(generation=0, block=1),
+        ValueStored(pipe=1, number=1),
+    ],
+    ids=lambda message: type(message).__name__,
 )
-def test_commands_that_are_none_change_nothing(alone: Alone, body: dict[str, Any]) -> None:
-    alone.command(**body)
+def test_commands_that_do_not_fit_the_job_change_nothing(alone: Alone, message: ClientToJob) -> None:
+    alone.command(message)
     assert type(alone.output._links) is MemoryLinks

@@ -59,14 +59,14 @@ def no_fencing() -> Iterator[None]:
     def wire_without_word(self: Inputs, pipe: int, address: str, incarnation: int) -> None:
         wire(self, pipe, address, 0)
 
-    async def on_word(self: Coordinator, word: Any) -> None:
-        await original(self, word.__class__(word.job, self.incarnation(word.job), word.body, word.payload))
+    async def on_message(self: Coordinator, job: int, incarnation: int, message: Any, payload: bytes) -> None:
+        await original(self, job, self.incarnation(job), message, payload)
 
-    original = Coordinator._on_word
+    original = Coordinator._on_message
     with (
         _replace(Receiver, open=open_any, current=lambda self, incarnation, generation: self.mark is not None),
         _replace(Inputs, wire=wire_without_word),
-        _replace(Coordinator, _on_word=on_word),
+        _replace(Coordinator, _on_message=on_message),
     ):
         yield
 

@@ -28,7 +28,7 @@ from fission.client.run.coordinator import Coordinator
 from fission.core.nodes import NodeInfo
 from fission.ports import NODE_FAULT, JobBundle, JobExited, NodeGone, NodeName, NodePulse, Observer
 from fission.protocol import frames
-from fission.protocol.frames import Data, Word
+from fission.protocol.frames import Data, JobMessage
 from fission.protocol.restarts import AVOID_S
 from fission.protocol.supervision import JobState
 from fission.runtime import checkpointer as keeper_module
@@ -422,9 +422,9 @@ class Desk:
         self._cluster.net.wire(self, address).under_way.clear()
 
     def take(self, address: str, message: list[Any]) -> None:
-        word = frames.decode(message)
-        assert isinstance(word, Word)
-        self._cluster.to_client(word)
+        received = frames.decode(message)
+        assert isinstance(received, JobMessage)
+        self._cluster.to_client(received)
 
 
 class Store:

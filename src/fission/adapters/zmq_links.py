@@ -27,6 +27,7 @@ from fission.core.addresses import bracketed
 from fission.errors import EngineError, InternalError
 from fission.ports import PipeId, Seconds, Wiring
 from fission.protocol.frames import Buffer, announces_more, encode_command
+from fission.protocol.messages.client_to_job import RepeatReports, RewirePipe
 from fission.protocol.pieces import MAX_PART_BYTES, PIECE_BYTES, is_split, joined, split
 
 #: Milliseconds between attempts to reach the other end; arbitrary, a fraction of what a job's start takes.
@@ -264,7 +265,7 @@ class ZmqLinks:
                 socket.recv_multipart()
                 self._greeted += 1
                 if self._greeted > 1:
-                    return [encode_command({"do": "again"})]
+                    return [encode_command(RepeatReports())]
             elif socket in self._monitors:
                 socket.recv_multipart()
                 self._retries.setdefault(self._monitors[socket], time.monotonic() + RETRY_S)
@@ -272,7 +273,7 @@ class ZmqLinks:
         for pipe, at in self._retries.items():
             if now >= at:
                 del self._retries[pipe]
-                return [encode_command({"do": "rewire", "pipe": pipe})]
+                return [encode_command(RewirePipe(pipe=pipe))]
         return None
 
     def wake_control(self) -> None:

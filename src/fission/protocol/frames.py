@@ -16,9 +16,9 @@ fixed size; the layout, little-endian:
     RELEASE  sqn = released up to here, extra = taken into compute blocks up to here. From consumer to producer. With HAD it answers an
              OPEN, and extra = the last block that the consumer has of all lives of the producer.
     STARVED  sqn = of this pipe, everything up to here was worked off to the end of all ways. From consumer to producer.
-    COMMAND  behind the header: one JSON object of ``count`` bytes with a text member "do". From the client to a job.
-    WORD     behind the header: one JSON object of ``count`` bytes with a text member "say", and ``extra`` bytes that belong to
-             it. From life ``incarnation`` of job ``pipe`` to the client.
+    COMMAND  after the header: one message of `fission.protocol.messages.client_to_job` of ``count`` bytes. From the client to a job.
+    REPORT   after the header: one message of `fission.protocol.messages.job_to_client` of ``count`` bytes, and ``extra`` bytes that
+             belong to it. From incarnation ``incarnation`` of job ``pipe`` to the client.
 
 Decoding is strict: unknown versions, kinds or flags, lengths that do not add up and trailing bytes are a
 `RemoteProtocolError`, and garbage never gives any other error. Nothing of a payload is looked at here.
@@ -26,7 +26,6 @@ Decoding is strict: unknown versions, kinds or flags, lengths that do not add up
 
 from __future__ import annotations
 
-import json
 import struct
 import sys
 from array import array
@@ -36,12 +35,15 @@ from io import BytesIO
 from typing import Any, NamedTuple, TypeAlias
 
 from fission.errors import LocalProtocolError, RemoteProtocolError
+from fission.protocol.messages import client_to_job, job_to_client
+from fission.protocol.messages.client_to_job import ClientToJob
+from fission.protocol.messages.job_to_client import JobToClient
 from fission.protocol.shared_blocks import Descriptor
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
 VERSION = 1
-DATA, OPEN, END, RELEASE, COMMAND, WORD, STARVED = range(1, 8)
+DATA, OPEN, END, RELEASE, COMMAND, REPORT, STARVED = range(1, 8)
 HAS_HEADS = 1
 OUT_OF_BAND = 2
 SHARED = 4
@@ -55,8 +57,6 @@ MAX_BLOCKS = 1 << 16
 MAX_BUFFERS = 1 << 16
 #: Largest payload or buffer in bytes: the lengths are 32 bit.
 MAX_LENGTH = 2**32 - 1
-#: Largest JSON text of a command in bytes; arbitrary, a typed line or a list of addresses fits many times.
-MAX_COMMAND = 1 << 20
 
 _HEADER = struct.Struct("<BBHIIIQIQ")
 _HEADER_AND_LENGTH = struct.Struct("<BBHIIIQIQI")
@@ -132,22 +132,22 @@ class Starved:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What the client tells a job: a JSON object whose member "do" says what."""
+    """A message of the client to a job."""
 
-    body: dict[str, Any]
+    message: ClientToJob
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """What a job tells the client: a JSON object whose member "say" says what, and bytes that belong to it."""
+class JobMessage:
+    """A message of an incarnation of a job to the client, and bytes that belong to it."""
 
     job: int
     incarnation: int
-    body: dict[str, Any]
+    message: JobToClient
     payload: bytes = b""
 
 
-Message: TypeAlias = "Data | Open | End | Release | Starved | Command | Word"
+Message: TypeAlias = "Data | Open | End | Release | Starved | Command | JobMessage"
 
 
 def encode_data(pipe: int, incarnation: int, generation: int, sqn: int, payloads: Sequence[Buffer], heads: Sequence[int] | None) -> bytes:
@@ -238,25 +238,30 @@ def encode_starved(message: Starved) -> bytes:
     return _small(STARVED, message.pipe, message.incarnation, message.generation, message.upto, 0)
 
 
-def encode_command(body: dict[str, Any]) -> bytes:
+def encode_command(message: ClientToJob) -> bytes:
     """Return the one frame of a `Command`.
 
     Raises:
-        LocalProtocolError: the body has no text "do", is no JSON, or is too long.
+        LocalProtocolError: it is too long.
     """
-    text = _json(body, "do")
+    try:
+        text = client_to_job.CODEC.encode(message)
+    except ValueError as why:
+        raise LocalProtocolError(str(why)) from None
     return _HEADER.pack(VERSION, COMMAND, 0, 0, 0, 0, 0, len(text), 0) + text
 
 
-def encode_word(message: Word) -> bytes:
-    """Return the one frame of a `Word`.
+def encode_job_message(message: JobMessage) -> bytes:
+    """Return the one frame of a `JobMessage`.
 
     Raises:
-        LocalProtocolError: the body has no text "say", is no JSON, or something is too long.
+        LocalProtocolError: something is too long, or a number out of range.
     """
-    text = _json(message.body, "say")
     try:
-        header = _HEADER.pack(VERSION, WORD, 0, message.job, message.incarnation, 0, 0, len(text), len(message.payload))
+        text = job_to_client.CODEC.encode(message.message)
+        header = _HEADER.pack(VERSION, REPORT, 0, message.job, message.incarnation, 0, 0, len(text), len(message.payload))
+    except ValueError as why:
+        raise LocalProtocolError(str(why)) from None
     except struct.error as why:
         raise LocalProtocolError(f"a number of the message is out of range: {why}") from None
     return b"".join((header, text, message.payload))
@@ -296,10 +301,10 @@ def decode(frames: Sequence[Buffer]) -> Message:
     if flags and (kind, flags) != (RELEASE, HAD):
         raise RemoteProtocolError(f"a message of kind {kind} has no such flags; got {flags}")
     if kind == COMMAND:
-        return Command(_decode_json(first, count, 0, "do"))
-    if kind == WORD:
-        body = _decode_json(first, count, extra, "say")
-        return Word(pipe, incarnation, body, bytes(first[_HEADER.size + count :]))
+        return Command(client_to_job.CODEC.decode(_text(first, count, 0)))
+    if kind == REPORT:
+        message = job_to_client.CODEC.decode(_text(first, count, extra))
+        return JobMessage(pipe, incarnation, message, bytes(first[_HEADER.size + count :]))
     if len(first) != _HEADER.size or count:
         raise RemoteProtocolError(f"a message of kind {kind} is its header alone; got {len(first)} bytes")
     if kind == RELEASE:
@@ -313,18 +318,6 @@ def decode(frames: Sequence[Buffer]) -> Message:
     if kind == END:
         return End(pipe, incarnation, generation, sqn, final=extra == 1, more=extra == 2)
     raise RemoteProtocolError(f"the kind must be one of 1 to 7; got {kind}")
-
-
-def _json(body: dict[str, Any], member: str) -> bytes:
-    if not isinstance(body.get(member), str):
-        raise LocalProtocolError(f"the JSON of this message needs a text member {member!r}; got {body!r}")
-    try:
-        text = json.dumps(body).encode()
-    except (TypeError, ValueError) as why:
-        raise LocalProtocolError(f"this message must be JSON: {why}") from None
-    if len(text) > MAX_COMMAND:
-        raise LocalProtocolError(f"the JSON of this message has at most {MAX_COMMAND} bytes; got {len(text)}")
-    return text
 
 
 def _small(kind: int, pipe: int, incarnation: int, generation: int, sqn: int, extra: int, flags: int = 0) -> bytes:
@@ -410,13 +403,7 @@ def _read_numbers(frame: Buffer, position: int, count: int) -> list[int]:
     return numbers.tolist()
 
 
-def _decode_json(frame: Buffer, count: int, extra: int, member: str) -> dict[str, Any]:
-    if count > MAX_COMMAND or _HEADER.size + count + extra != len(frame):
-        raise RemoteProtocolError(f"{count} bytes of JSON (at most {MAX_COMMAND}) and {extra} more were announced; got {len(frame)}")
-    try:
-        body = json.loads(bytes(frame[_HEADER.size : _HEADER.size + count]))
-    except (ValueError, RecursionError) as why:
-        raise RemoteProtocolError(f"the text of this message is no JSON: {why}") from None
-    if not isinstance(body, dict) or not isinstance(body.get(member), str):
-        raise RemoteProtocolError(f"the JSON of this message is an object with a text member {member!r}")
-    return body
+def _text(frame: Buffer, count: int, extra: int) -> bytes:
+    if _HEADER.size + count + extra != len(frame):
+        raise RemoteProtocolError(f"a message of {count} bytes and {extra} more were announced; got {len(frame)}")
+    return bytes(frame[_HEADER.size : _HEADER.size + count])

@@ -13,6 +13,7 @@ from fission.core.python_job import resumable
 from fission.errors import SnapshotError, Stopped, ValueFitError, error_text
 from fission.ports import JobBundle
 from fission.protocol.checkpoint import Checkpoints, to_restore
+from fission.protocol.messages.job_to_client import JobToClient, SaveSnapshot, SnapshotStable
 from fission.runtime.snapshots import reader
 
 #: In place of a snapshot: the job as it is when `setup` has returned.
@@ -35,7 +36,7 @@ class Checkpointer:
         pressed_after: int,
         stored: Collection[tuple[int, int]],
         read: Callable[[int, int], bytes],
-        say: Callable[[str, dict[str, Any], bytes], None],
+        say: Callable[[JobToClient, bytes], None],
         damaged: Mapping[tuple[int, int], str] | None = None,
     ) -> None:
         """Prepare; `begin` restores.
@@ -176,7 +177,7 @@ class Checkpointer:
             generation, news = self.generation, self._checkpoints.settle(released)
             block = self._checkpoints.stable
         if news:
-            self._say("stable", {"generation": generation, "block": block}, b"")
+            self._say(SnapshotStable(generation=generation, block=block), b"")
 
     def _take(self, block: int) -> None:
         state = self._job.snapshot()
@@ -197,19 +198,19 @@ class Checkpointer:
 
     def _store(self, generation: int, block: int, state: bytes) -> None:
         self._unconfirmed[generation, block] = state
-        self._say("store", {"generation": generation, "block": block}, state)
+        self._say(SaveSnapshot(generation=generation, block=block), state)
 
     def say_again(self) -> None:
         """Control thread: the client may have missed what was said to it."""
         for (generation, block), state in sorted(self._unconfirmed.copy().items()):
-            self._say("store", {"generation": generation, "block": block}, state)
+            self._say(SaveSnapshot(generation=generation, block=block), state)
         with self._lock:
             generation, block = self.generation, self._checkpoints.stable
         if block > 0:
-            self._say("stable", {"generation": generation, "block": block}, b"")
+            self._say(SnapshotStable(generation=generation, block=block), b"")
 
 
-def make_checkpointer(job: Any, bundle: JobBundle, say: Callable[[str, dict[str, Any], bytes], None]) -> Checkpointer | None:
+def make_checkpointer(job: Any, bundle: JobBundle, say: Callable[[JobToClient, bytes], None]) -> Checkpointer | None:
     """Return the keeper of a life of a job; None for a job without CHECKPOINT, or one that cannot resume."""
     every: int | timedelta | None = job.CHECKPOINT
     if every is None or not resumable(job):

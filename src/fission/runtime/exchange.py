@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from fission.errors import RemoteProtocolError
 from fission.protocol import frames
 from fission.protocol.frames import Command, Release, Starved
+from fission.protocol.messages.client_to_job import (
+    AcknowledgeEnd,
+    CheckpointStored,
+    ClientToJob,
+    CloseOutput,
+    EndOfInput,
+    InputLine,
+    ReachClient,
+    RepeatReports,
+    ResetGeneration,
+    RewirePipe,
+    ValueStored,
+    WirePipe,
+)
+from fission.protocol.messages.job_to_client import BlocksReplayed, CountsReport, JobWarning
 from fission.runtime.control import NEVER
 from fission.runtime.job_pipes import JobPipes
 
@@ -23,9 +37,9 @@ class Exchange(JobPipes):
             self.wake()
         due = min((output.tick(now) for output in self.outputs), default=NEVER)
         if self.counter.tick(now):
-            self.say("counts", {"counts": self.counter.counts(), "doing": self._doing()})
+            self.say(CountsReport(counts=self.counter.counts(), doing=self._doing()))
             for text in self.crowds.look(self.outputs):
-                self.say("warning", {"text": text})
+                self.say(JobWarning(text=text))
         due = min(due, self.stored.due, self.counter.due)
         rule = self.rule
         rule.begin_tick()
@@ -60,11 +74,11 @@ class Exchange(JobPipes):
                 if message.pipe in self._by_pipe:
                     self._by_pipe[message.pipe].on_starved(message)
             elif isinstance(message, Command):
-                self._on_command(message.body)
+                self._on_command(message.message)
             else:
                 raise RemoteProtocolError(f"a {type(message).__name__} does not belong on a control link")
         except (RemoteProtocolError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as why:
-            log.warning("dropped a control message that is none: %s", why)
+            log.warning("dropped a malformed control message: %s", why)
 
     def _on_release(self, message: Release) -> None:
         output = self._by_pipe.get(message.pipe)
@@ -77,53 +91,52 @@ class Exchange(JobPipes):
         # whoever released this has gathered enough: pass it on at once
         self.release(force=True)
 
-    def _on_command(self, body: dict[str, Any]) -> None:
-        what = body["do"]
-        if what == "input":
-            self.console.add_piece(str(body.get("line", "")), first=bool(body.get("first", True)), last=bool(body.get("last", True)))
-        elif what == "input-end":
-            self.console.add(None)
-        elif what == "wire":
-            near = bool(body.get("near", True))
-            self._on_wire(int(body["pipe"]), str(body["address"]), int(body["peer"]), int(body["incarnation"]), near)
-        elif what == "rewire":
-            self._on_rewire(int(body["pipe"]))
-        elif what == "again":
-            self._say_again()
-        elif what == "client":
-            self._links.reach_client(str(body["address"]))
-        elif what == "closed":
-            self._by_pipe[int(body["pipe"])].on_closed()
-            self.wake()
-            self.release(force=True)
-        elif what == "noted":
-            self._noted.set()
-        elif what == "kept":
-            self.stored.on_kept(int(body["pipe"]), int(body["number"]))
-            self.release(force=True)
-        elif what == "reset":
-            for output in self.outputs:
-                output.lift(int(body["generation"]))
-            self.reset_to = max(self.reset_to, int(body["generation"]))
-        elif what == "stored" and self.checkpointer is not None:
-            settled = self.checkpointer.settling
-            self.checkpointer.on_stored(int(body["generation"]), int(body["block"]))
-            if settled:
+    def _on_command(self, message: ClientToJob) -> None:
+        match message:
+            case InputLine():
+                self.console.add_piece(message.line, first=message.first, last=message.last)
+            case EndOfInput():
+                self.console.add(None)
+            case WirePipe():
+                self._on_wire(message)
+            case RewirePipe():
+                self._on_rewire(message.pipe)
+            case RepeatReports():
+                self._say_again()
+            case ReachClient():
+                self._links.reach_client(message.address)
+            case CloseOutput():
+                self._by_pipe[message.pipe].on_closed()
                 self.wake()
-            self.release(force=True)
-        else:
-            raise RemoteProtocolError(f"unknown command {what!r}")
+                self.release(force=True)
+            case AcknowledgeEnd():
+                self._noted.set()
+            case ValueStored():
+                self.stored.on_kept(message.pipe, message.number)
+                self.release(force=True)
+            case ResetGeneration():
+                for output in self.outputs:
+                    output.lift(message.generation)
+                self.reset_to = max(self.reset_to, message.generation)
+            case CheckpointStored() if self.checkpointer is not None:
+                settled = self.checkpointer.settling
+                self.checkpointer.on_stored(message.generation, message.block)
+                if settled:
+                    self.wake()
+                self.release(force=True)
+            case _:
+                raise RemoteProtocolError(f"this job does not understand a {type(message).__name__}")
 
-    def _on_wire(self, pipe: int, address: str, peer: int, incarnation: int, near: bool) -> None:
-        output = self._by_pipe.get(pipe)
+    def _on_wire(self, order: WirePipe) -> None:
+        output = self._by_pipe.get(order.pipe)
         if output is None:
-            self.inputs.wire(pipe, address, incarnation)
+            self.inputs.wire(order.pipe, order.address, order.incarnation)
             self.release(force=True)
         else:
             if self.lender is not None:
-                self.lender.forget_reader(self.outputs.index(output), incarnation)
-            blocks = output.wire(address, incarnation, near=near)
-            self.say("replayed", {"job": peer, "incarnation": incarnation, "pipe": pipe, "blocks": blocks})
+                self.lender.forget_reader(self.outputs.index(output), order.incarnation)
+            blocks = output.wire(order.address, order.incarnation, near=order.near)
+            self.say(BlocksReplayed(job=order.peer, incarnation=order.incarnation, pipe=order.pipe, blocks=blocks))
 
     def _on_rewire(self, pipe: int) -> None:
         """The connection broke, and what was under way is lost: it begins anew, with the same life at its other end."""
@@ -141,4 +154,4 @@ class Exchange(JobPipes):
         if self.checkpointer is not None:
             self.checkpointer.say_again()
         if self._ended_with is not None and not self._noted.is_set():
-            self.say("ended", self._ended_with)
+            self.say(self._ended_with)

@@ -16,6 +16,7 @@ from fission.core.executable_job import output_ratio
 from fission.errors import ExecutableError
 from fission.protocol.align import Aligner, Batch
 from fission.protocol.frames import CLOSED
+from fission.protocol.messages.job_to_client import JobWarning
 from fission.protocol.optional import DEFAULT
 from fission.protocol.relay import gives_otherwise
 from fission.runtime import codec, report
@@ -163,7 +164,7 @@ class ExecutableHost(ExecutableOutputs):
             had = " and ".join(f"{output.had or 0} blocks of pipe {output.pipe}" for output in exchange.outputs)
             ratio = "has RATIO = None" if job.RATIO is None else "runs as with RATIO = None"
             text = f"{job._fission_name} was started anew and {ratio}: of {given} blocks that it had read, {had} came; the rest is lost"
-            exchange.say("warning", {"text": text})
+            exchange.say(JobWarning(text=text))
 
     def _drain(self) -> None:
         """Before numbering begins again, the program must have answered what it was given; one that holds blocks back is started anew."""

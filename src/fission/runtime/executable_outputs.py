@@ -12,6 +12,7 @@ from fission.core.head import RESET
 from fission.core.jobs import ExecutableJob
 from fission.errors import ExecutableError, RatioError, error_text
 from fission.ports import JobBundle
+from fission.protocol.messages.job_to_client import JobWarning
 from fission.protocol.relay import Relay, gives_otherwise
 from fission.runtime.exchange import Exchange
 from fission.runtime.heads import set_head_size
@@ -53,7 +54,7 @@ class ExecutableOutputs:
         self._failure: BaseException | None = None  # of a thread, the first one
         self._ended = threading.Event()
         self._room = threading.Event()  # an intake's queue has room again
-        self._watch = RatioWatch(job, self._relay, lambda text: exchange.say("warning", {"text": text})) if self._relay else None
+        self._watch = RatioWatch(job, self._relay, lambda text: exchange.say(JobWarning(text=text))) if self._relay else None
         self._numbered = threading.Event()  # the outputs' first numbers are known
         self._program: Program | None = None
         exchange.rule.follow = self._releasable if waits else None

@@ -11,7 +11,7 @@ from fission.errors import RemoteProtocolError
 from fission.ports import Links, SharedReader
 from fission.protocol import frames
 from fission.protocol.align import Aligner, Batch
-from fission.protocol.frames import CLOSED, Command, Data, End, Open, Release, Starved, Word
+from fission.protocol.frames import CLOSED, Command, Data, End, JobMessage, Open, Release, Starved
 from fission.protocol.inputs import InputCounts, InputSpec
 from fission.protocol.optional import OptionalInput, OptionalSpec
 from fission.protocol.release import ReleaseRule, taken_with
@@ -133,7 +133,7 @@ class Inputs:
         return target
 
     def _dispatch(self, message: frames.Message) -> None:
-        if isinstance(message, (Data, Release, Starved, Command, Word)):
+        if isinstance(message, (Data, Release, Starved, Command, JobMessage)):
             raise RemoteProtocolError(f"a {type(message).__name__} does not belong here")
         target = self._target(message.pipe)
         if isinstance(message, Open):

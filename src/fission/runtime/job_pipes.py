@@ -13,7 +13,8 @@ from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob
 from fission.ports import JobBundle, Lease, Links, SharedReader, SharedWriter
 from fission.protocol import frames
-from fission.protocol.frames import Word
+from fission.protocol.frames import JobMessage
+from fission.protocol.messages.job_to_client import JobHello, JobToClient, JobWarning, LinesTaken, WorkDone
 from fission.protocol.window import NO_LIMIT, SendWindow
 from fission.runtime.checkpointer import make_checkpointer
 from fission.runtime.console import Console
@@ -68,12 +69,12 @@ class JobPipes(ABC):
         self.pressed = False
         self._pressed_at, self._pressed_behind = -PRESS_S, 0
         self._noted = threading.Event()
-        self._ended_with: dict[str, Any] | None = None
+        self._ended_with: WorkDone | None = None
         self._abandoned = False
         self._is_source = job._fission_is_source
         self.begun = self.finishing = False
         self.reset_to = bundle.generation
-        self.console = Console(lambda lines: self.say("typed", {"lines": lines}))
+        self.console = Console(lambda lines: self.say(LinesTaken(lines=lines)))
         self.starved_s = self.starved_since = 0.0
         self._sink: SinkSync | None = None
         self.checkpointer = make_checkpointer(job, bundle, self.say)
@@ -136,8 +137,7 @@ class JobPipes(ABC):
 
     def say_hello(self) -> None:
         """Any thread: tell the client that the job lives, and where other machines reach it."""
-        addresses = {"addresses": dict(self._links.addresses)} if self._links.addresses else {}
-        self.say("hello", {"process": os.getpid(), **addresses})
+        self.say(JobHello(process=os.getpid(), addresses=dict(self._links.addresses)))
 
     def begin(self, first: int, first_output: int = 0) -> None:
         """The job's loop begins with compute block ``first``; what is before it is finished.
@@ -276,9 +276,9 @@ class JobPipes(ABC):
 
     def say_ended(self, *, tell: bool) -> None:
         """Tell the client that all the job's work is done, and what its outputs end with; `finish` goes on when it has noted that."""
-        ends = {str(output.pipe): output.last for output in self.outputs if tell and not output.closed}
-        self._ended_with = {"ends": ends, "counts": self.counter.counts()}
-        self.say("ended", self._ended_with)
+        ends = {output.pipe: output.last for output in self.outputs if tell and not output.closed}
+        self._ended_with = WorkDone(ends=ends, counts=self.counter.counts())
+        self.say(self._ended_with)
 
     def end(self, *, tell: bool) -> None:
         """The job computes nothing any more: end the outputs (if ``tell``)."""
@@ -308,10 +308,9 @@ class JobPipes(ABC):
         self._woken = True
         self._links.wake()
 
-    def say(self, what: str, more: dict[str, Any], payload: bytes = b"") -> None:
-        """Any thread: send a word to the client."""
-        word = Word(self._bundle.job_id, self._bundle.incarnation, {"say": what, **more}, payload)
-        self._links.tell(frames.encode_word(word))
+    def say(self, message: JobToClient, payload: bytes = b"") -> None:
+        """Any thread: send a message to the client."""
+        self._links.tell(frames.encode_job_message(JobMessage(self._bundle.job_id, self._bundle.incarnation, message, payload)))
 
     def lend(self, buffer: Any, readers: Sequence[int] | None = None) -> Lease | None:
         """Put a big buffer into shared memory for some outputs (by default all); None if it must go another way.
@@ -327,7 +326,7 @@ class JobPipes(ABC):
         lease = self.lender.lend(buffer, near) if self.lender is not None else None
         if lease is None and self.lender is not None and self.lender.refused and not self._refusals_told:
             self._refusals_told = True
-            self.say("warning", {"text": "no room in shared memory: big blocks go the slow way until there is some"})
+            self.say(JobWarning(text="shared memory is full; large blocks use sockets until space frees up"))
         return lease
 
     def _handed_on(self, buffer: memoryview, outputs: Sequence[int]) -> Lease | None:

@@ -21,6 +21,7 @@ from fission.core.jobs import ExecutableJob, PythonJob
 from fission.durable import LogFile
 from fission.errors import DefinitionError, ExecutableError, FissionError, NodeFault, SinkFileError, Stopped, error_text
 from fission.ports import NODE_FAULT, JobBundle, Links, SharedReader, SharedWriter
+from fission.protocol.messages.job_to_client import JobCounts
 from fission.runtime import process_end, report
 from fission.runtime.exchange import Exchange
 from fission.runtime.executable_host import ExecutableHost
@@ -80,7 +81,8 @@ def run_job(
     """
     held = [] if held is None else held
     stopper = Stopper()
-    outcome, error, counts, hopeless = report.FAILED, "", {}, False
+    outcome, error, hopeless = report.FAILED, "", False
+    counts: JobCounts | None = None
     exchange: Exchange | None = None
     host: PythonHost | None = None
     try:

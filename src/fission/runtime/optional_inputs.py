@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fission.protocol.messages.job_to_client import JobToClient, RetainValue
 from fission.protocol.optional import OptionalInput
 from fission.runtime.specs import packed_group
 
@@ -16,7 +17,7 @@ REPLAY_S = 0.5
 class OptionalInputs:
     """The stored values of one life of a job."""
 
-    def __init__(self, inputs: Mapping[int, OptionalInput], say: Callable[[str, dict[str, Any], bytes], None] | None) -> None:
+    def __init__(self, inputs: Mapping[int, OptionalInput], say: Callable[[JobToClient, bytes], None] | None) -> None:
         """Args: inputs: the ASYNC ones, by pipe. say: sends a word to the client; None: there is none, and nothing outlives this life."""
         self._inputs = inputs
         self._say = say
@@ -67,7 +68,7 @@ class OptionalInputs:
             if self._say is None:
                 one.kept(group)
             else:
-                self._say("keep", {"pipe": pipe, "number": number + 1}, packed_group(group))
+                self._say(RetainValue(pipe=pipe, number=number + 1), packed_group(group))
 
     def remember(self, pipe: int, content: bytes, then: Callable[[], None]) -> None:
         """Any thread: have the client keep something for new incarnations of this job, which find it in `JobBundle.kept`.
@@ -81,17 +82,17 @@ class OptionalInputs:
             then()
             return
         self._remembered[pipe] = content, then
-        self._say("keep", {"pipe": pipe, "number": 1}, content)
+        self._say(RetainValue(pipe=pipe, number=1), content)
 
     def say_again(self) -> None:
         """Control thread: the client was away, and may have missed what it was asked to keep."""
         for pipe, (content, _) in list(self._remembered.items()):
             if self._say is not None:
-                self._say("keep", {"pipe": pipe, "number": 1}, content)
+                self._say(RetainValue(pipe=pipe, number=1), content)
         for pipe, (number, asked) in list(self._asked.items()):
             group = self._inputs[pipe].to_keep
             if self._say is not None and group is not None and group is asked:
-                self._say("keep", {"pipe": pipe, "number": number}, packed_group(group))
+                self._say(RetainValue(pipe=pipe, number=number), packed_group(group))
 
     def on_kept(self, pipe: int, number: int) -> None:
         """Control thread: the client keeps what it was asked to. Raises KeyError if it was not."""

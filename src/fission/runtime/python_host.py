@@ -14,6 +14,7 @@ from fission.core.sink_file import BEYOND
 from fission.errors import Stopped
 from fission.ports import JobBundle
 from fission.protocol.align import Aligner, Batch
+from fission.protocol.messages.job_to_client import JobWarning
 from fission.runtime import report
 from fission.runtime.arguments import FINISHED_BIT, RESET_BIT, ArgumentsIn
 from fission.runtime.checkpointer import Checkpointer
@@ -87,7 +88,7 @@ class PythonHost:
             yield from self._opening(exchange.inputs.aligner)
         job.setup()
         self._set_up = True
-        self._sink = exchange.sink = make_sink_sync(job, lambda text: exchange.say("warning", {"text": text}))
+        self._sink = exchange.sink = make_sink_sync(job, lambda text: exchange.say(JobWarning(text=text)))
         if not waits:
             exchange.start()
         self._keeper = exchange.checkpointer
@@ -320,7 +321,7 @@ class PythonHost:
             self._first = job.__dict__["_fission_position"] = first
         job.__dict__["_fission_generation"] = generation
         if self._restarted and not self._begun and (text := repetition_warning(job, first)):
-            self._exchange.say("warning", {"text": text, "once": "repetition"})
+            self._exchange.say(JobWarning(text=text, once="repetition"))
 
     def _compute(self, batch: Batch) -> None:
         """Run the job on each compute block. Its last one, if it finishes, does not count as done: a new life must come to it too."""

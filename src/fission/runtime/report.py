@@ -9,7 +9,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from fission.errors import FissionError
+from fission.protocol.messages.job_to_client import JobCounts
 
 FINISHED = "finished"  # it ended as it should, downstream knows
 ENDED = "ended"  # `run` returned None: it ended without telling downstream
@@ -100,7 +103,7 @@ def _importing(frame: traceback.FrameSummary) -> bool:
 
 
 def write_report(
-    descriptor: int, outcome: str, error: str = "", counts: dict[str, Any] | None = None, block: int = 0, hopeless: bool = False
+    descriptor: int, outcome: str, error: str = "", counts: JobCounts | None = None, block: int = 0, hopeless: bool = False
 ) -> None:
     """Write the report and close the descriptor. Never raises: at the end of a process nobody could take it.
 
@@ -112,7 +115,8 @@ def write_report(
         block: the compute block at which it failed; 0 if it had not begun.
         hopeless: whether a new life would fail too.
     """
-    told = {"outcome": outcome, "error": _shortened(error), "counts": counts or {}, "block": block, "hopeless": hopeless}
+    known = {} if counts is None else msgspec.to_builtins(counts, str_keys=True)
+    told = {"outcome": outcome, "error": _shortened(error), "counts": known, "block": block, "hopeless": hopeless}
     try:
         os.write(descriptor, json.dumps(told).encode())
         os.close(descriptor)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from fission.durable import DamagedFileError, read_record
 from fission.errors import SnapshotError
 from fission.ports import JobBundle
+from fission.protocol.messages.job_to_client import JobToClient, SnapshotNeeded
 
 #: Seconds between two looks for what is on its way, and after which it is asked for again if nothing more has come. Arbitrary.
 LOOK_S, AGAIN_S = 0.02, 5.0
@@ -22,7 +22,7 @@ LOOK_S, AGAIN_S = 0.02, 5.0
 PART, LOST = ".part", ".lost"
 
 
-def reader(bundle: JobBundle, say: Callable[[str, dict[str, Any], bytes], None]) -> Callable[[int, int], bytes]:
+def reader(bundle: JobBundle, say: Callable[[JobToClient, bytes], None]) -> Callable[[int, int], bytes]:
     """Return what gives the state of a snapshot, by generation and block; it raises SnapshotError if there is none."""
 
     def read(generation: int, block: int) -> bytes:
@@ -30,7 +30,7 @@ def reader(bundle: JobBundle, say: Callable[[str, dict[str, Any], bytes], None])
         try:
             if not bundle.snapshots_far:
                 return read_record(path)
-            _wait(path, lambda: say("need", {"generation": generation, "block": block}, b""))
+            _wait(path, lambda: say(SnapshotNeeded(generation=generation, block=block), b""))
             state = path.read_bytes()
             path.unlink()
         except (DamagedFileError, OSError) as why:

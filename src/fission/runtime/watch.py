@@ -15,6 +15,8 @@ from typing import Any
 
 from fission.protocol import frames, tapped
 from fission.protocol.frames import Buffer, Data, Release
+from fission.protocol.messages.client_to_job import ClientToJob, CloseTap, ExtendTap, MeasureJob, OpenTap
+from fission.protocol.messages.job_to_client import InputMeasures, JobMeasured, OutputMeasures, TapCopies
 from fission.runtime.control import NEVER
 from fission.runtime.exchange import Exchange
 from fission.runtime.output import Output
@@ -165,7 +167,7 @@ class WatchedExchange(Exchange):
     """An `Exchange` that others can look at.
 
     Attributes:
-        commands: what the control thread does on further commands, by what they are called ("do").
+        commands: what the control thread does on further commands, by their class.
     """
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
@@ -174,11 +176,11 @@ class WatchedExchange(Exchange):
         self._meters: dict[int, Meter] = {}
         self._measured_until = 0.0
         self._process: Any = None
-        self.commands: dict[str, Callable[[dict[str, Any]], None]] = {
-            "tap": self._on_tap,
-            "tap-more": self._on_more,
-            "untap": lambda body: self._untap(int(body["tap"])),
-            "measure": self._on_measure,
+        self.commands: dict[type[ClientToJob], Callable[[Any], None]] = {
+            OpenTap: self._on_tap,
+            ExtendTap: self._on_more,
+            CloseTap: lambda message: self._untap(message.tap),
+            MeasureJob: self._on_measure,
         }
 
     def tick(self, now: float) -> float:
@@ -187,7 +189,7 @@ class WatchedExchange(Exchange):
         for output, tap in list(self._taps.values()):
             batch = tap.take(output)
             if batch:
-                self.say("tapped", {"tap": tap.number, "pipe": output.pipe}, tapped.encode(batch))
+                self.say(TapCopies(tap=tap.number), tapped.encode(batch))
         if self._meters:
             if now >= self._measured_until:
                 self._stop_meters()
@@ -202,48 +204,47 @@ class WatchedExchange(Exchange):
             if meter is not None:
                 meter.released()
 
-    def _on_command(self, body: dict[str, Any]) -> None:
-        act = self.commands.get(body["do"])
+    def _on_command(self, message: ClientToJob) -> None:
+        act = self.commands.get(type(message))
         if act is None:
-            super()._on_command(body)
+            super()._on_command(message)
         else:
-            act(body)
+            act(message)
 
     def close(self, linger: float) -> None:
         """Send what taps have gathered, stop the control thread and give the links back."""
         if self._taps:
             self.control.stop()
             self.tick(NEVER)
-            for output, tap in self._taps.values():
-                self.say("tapped", {"tap": tap.number, "pipe": output.pipe, "last": True})
+            for _, tap in self._taps.values():
+                self.say(TapCopies(tap=tap.number, last=True))
         super().close(linger)
 
     # taps
 
-    def _on_tap(self, body: dict[str, Any]) -> None:
-        number = int(body["tap"])
-        self._untap(number)
-        output = self._by_pipe[int(body["pipe"])]
-        share = max(1e-3, min(1.0, float(body["share"])))
-        tap = Tap(number, int(body["credit"]), payload=bool(body["payload"]), share=share, arm=self.control.arm)
-        self._taps[number] = (output, tap)
+    def _on_tap(self, order: OpenTap) -> None:
+        self._untap(order.tap)
+        output = self._by_pipe[order.pipe]
+        share = max(1e-3, min(1.0, order.share))
+        tap = Tap(order.tap, order.credit, payload=order.payload, share=share, arm=self.control.arm)
+        self._taps[order.tap] = (output, tap)
         _watch(output, tap.saw)
-        log.info("pipe %s is looked at (tap %s)", output.pipe, number)
+        log.info("pipe %s has a viewer (tap %s)", output.pipe, order.tap)
 
-    def _on_more(self, body: dict[str, Any]) -> None:
-        found = self._taps.get(int(body["tap"]))
+    def _on_more(self, order: ExtendTap) -> None:
+        found = self._taps.get(order.tap)
         if found is not None:
-            found[1].more(int(body["bytes"]))
+            found[1].more(order.credit)
 
     def _untap(self, number: int) -> None:
         found = self._taps.pop(number, None)
         if found is not None:
             _unwatch(found[0], found[1].saw)
-            log.info("nobody looks at pipe %s any more (tap %s)", found[0].pipe, number)
+            log.info("the viewer of pipe %s has left (tap %s)", found[0].pipe, number)
 
     # measures
 
-    def _on_measure(self, body: dict[str, Any]) -> None:
+    def _on_measure(self, question: MeasureJob) -> None:
         now = perf_counter()
         self._measured_until = now + MEASURED_S
         if not self._meters:
@@ -252,19 +253,18 @@ class WatchedExchange(Exchange):
                 _watch(output, self._meters[output.pipe].saw)
         cpu_s, memory = self._usage()
         self.say(
-            "measured",
-            {
-                "key": body["key"],
-                "at": now,
+            JobMeasured(
+                key=question.key,
+                at=now,
                 # a source's loop does not say while it runs how far it is
-                "blocks": max([self.rule.done, *(output.sent for output in self.outputs if self._is_source)]),
-                "inputs": {str(pipe): {"done": done} for pipe, done in self._inputs_done().items()},
-                "outputs": {str(output.pipe): self._output(output) for output in self.outputs},
-                "starved_s": self.starved_s + _going_on(self.starved_since, now),
-                "blocked_s": sum(output.blocked_s + _going_on(output.blocked_since, now) for output in self.outputs),
-                "cpu_s": cpu_s,
-                "memory": memory,
-            },
+                blocks=max([self.rule.done, *(output.sent for output in self.outputs if self._is_source)]),
+                inputs={pipe: InputMeasures(done=done) for pipe, done in self._inputs_done().items()},
+                outputs={output.pipe: self._output(output) for output in self.outputs},
+                starved_s=self.starved_s + _going_on(self.starved_since, now),
+                blocked_s=sum(output.blocked_s + _going_on(output.blocked_since, now) for output in self.outputs),
+                cpu_s=cpu_s,
+                memory=memory,
+            )
         )
 
     def _inputs_done(self) -> dict[int, int]:
@@ -274,9 +274,9 @@ class WatchedExchange(Exchange):
             done |= self.inputs.aligner.worked_off(self.rule.done, whole=False)
         return done
 
-    def _output(self, output: Output) -> dict[str, Any]:
+    def _output(self, output: Output) -> OutputMeasures:
         meter = self._meters[output.pipe]
-        return {"sent": output.sent, "queue": output.queue, "dropped": output.dropped, "way_s": meter.seconds, "way_blocks": meter.blocks}
+        return OutputMeasures(sent=output.sent, queue=output.queue, dropped=output.dropped, way_s=meter.seconds, way_blocks=meter.blocks)
 
     def _usage(self) -> tuple[float, int]:
         """Seconds of processor time and bytes of memory of this process and those that it has started."""

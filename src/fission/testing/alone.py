@@ -1,7 +1,7 @@
 """A job's process when the job runs alone: the real host, which begins a compute block only when it is told to.
 
 Started by `fission.testing.stage`. A job that waits for its inputs is told by what comes in; one that nothing makes wait (a source,
-or a job whose inputs are all ASYNC) gets the command "go" for each compute block, with the numbers that must have arrived before.
+or a job whose inputs are all ASYNC) gets a `RunBlock` for each compute block, with the numbers that must have arrived before.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import os
 import pickle
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any, NoReturn
 
 from fission.core.jobs import PythonJob
 from fission.ports import JobBundle
 from fission.protocol.align import Batch
+from fission.protocol.messages.client_to_job import RunBlock
+from fission.protocol.messages.job_to_client import BlockRan
 from fission.runtime.exchange import Exchange
 from fission.runtime.job_process import become_job, take_over_output
 from fission.runtime.python_host import PythonHost
@@ -35,14 +37,13 @@ class SteppingHost(PythonHost):
         super().__init__(job, exchange, bundle)
         self._lock = threading.Lock()
         self._allowed = self._called = 0
-        self._wanted: dict[int, int] = {}
+        self._wanted: Mapping[int, int] = {}
         if isinstance(exchange, WatchedExchange):
-            exchange.commands["go"] = self._on_go
+            exchange.commands[RunBlock] = self._on_go
 
-    def _on_go(self, body: dict[str, Any]) -> None:
+    def _on_go(self, order: RunBlock) -> None:
         with self._lock:
-            self._allowed = int(body["number"])
-            self._wanted = {int(pipe): int(number) for pipe, number in body["after"].items()}
+            self._allowed, self._wanted = order.number, order.after
         self._exchange.wake()
 
     def _may_go(self) -> bool:
@@ -68,7 +69,7 @@ class SteppingHost(PythonHost):
         self._say_ran(self._number)
 
     def _say_ran(self, number: int) -> None:
-        self._exchange.say("ran", {"number": number})
+        self._exchange.say(BlockRan(number=number))
 
 
 def preload(name: str, file: str) -> None:

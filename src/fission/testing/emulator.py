@@ -15,7 +15,9 @@ from fission.core.head import Head
 from fission.core.jobs import InteractiveJob, PythonJob
 from fission.errors import DefinitionError, JobFailed, ValueFitError, error_text
 from fission.project.names import shown
-from fission.protocol.frames import CLOSED, Data, Word
+from fission.protocol.frames import CLOSED, Data, JobMessage
+from fission.protocol.messages.client_to_job import EndOfInput, InputLine, RunBlock
+from fission.protocol.messages.job_to_client import BlockRan, JobWarning
 from fission.runtime import codec
 from fission.testing.pipe_emulator import PipeEmulator, cut, head_bytes
 from fission.testing.pipe_ends import InputEnd, OutputEnd
@@ -177,8 +179,8 @@ class JobEmulator:
         """Have a job compute that nothing makes wait; any other one does so when its inputs are there."""
         if self.job._fission_is_source:
             self._number += 1
-            after = {str(pipe.id): self._sent[pipe.id] for pipe in self.job.inputs}
-            self._stage.command({"do": "go", "number": self._number, "after": after})
+            after = {pipe.id: self._sent[pipe.id] for pipe in self.job.inputs}
+            self._stage.command(RunBlock(number=self._number, after=after))
         else:
             self._number = min(self._sent[pipe.id] // pipe.BLOCK_COUNT for pipe in self.job.inputs if not pipe.ASYNC)
 
@@ -212,12 +214,12 @@ class JobEmulator:
         for pipe in self.job.inputs:
             self._stage.end(pipe.id, self._sent[pipe.id])
         if isinstance(self.job, InteractiveJob):
-            self._stage.command({"do": "input-end"})
+            self._stage.command(EndOfInput())
         elif self.job._fission_is_source:
             for pipe in self.job.outputs:
                 self._stage.release(pipe.id, CLOSED)
         if self.job._fission_is_source:
-            self._stage.command({"do": "go", "number": self._number + 1, "after": {}})
+            self._stage.command(RunBlock(number=self._number + 1, after={}))
         self._wait(lambda: self._exit is not None, "it did not end")
         if self._exit is not None and self._exit.report.get("outcome") not in ("finished", "ended"):
             raise self._over()
@@ -287,8 +289,8 @@ class JobEmulator:
             raise DefinitionError(f"{self.job._fission_name} takes one line of text, as it is typed")
         self._number += 1
         self._say(f"Typing {cut(values[0])} into {self.job}.")
-        self._stage.command({"do": "input", "line": values[0]})
-        self._stage.command({"do": "go", "number": self._number, "after": {}})
+        self._stage.command(InputLine(line=values[0]))
+        self._stage.command(RunBlock(number=self._number, after={}))
         return self._results()
 
     def _results(self) -> list[Any]:
@@ -326,10 +328,10 @@ class JobEmulator:
             heads = event.heads or [0] * len(event.payloads)
             self._blocks[event.pipe] += zip(event.payloads, heads, strict=True)
             self._stage.release(event.pipe, event.sqn + len(event.payloads) - 1)
-        elif isinstance(event, Word) and event.body["say"] == "ran":
-            self._ran = int(event.body["number"])
-        elif isinstance(event, Word) and event.body["say"] == "warning":
-            sys.stderr.write(f"Warning: {event.body['text']}\n")
+        elif isinstance(event, JobMessage) and isinstance(event.message, BlockRan):
+            self._ran = event.message.number
+        elif isinstance(event, JobMessage) and isinstance(event.message, JobWarning):
+            sys.stderr.write(f"Warning: {event.message.text}\n")
         elif isinstance(event, Exited):
             self._exit = event
 

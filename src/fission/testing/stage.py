@@ -31,7 +31,9 @@ from fission.ports import JobBundle, Wiring
 from fission.project.finding import find_project
 from fission.project.shipping import copy_dependencies, pickled
 from fission.protocol import frames
-from fission.protocol.frames import Data, End, Release, Word
+from fission.protocol.frames import Data, End, JobMessage, Release
+from fission.protocol.messages.client_to_job import AcknowledgeEnd, CheckpointStored, ClientToJob
+from fission.protocol.messages.job_to_client import SaveSnapshot, WorkDone
 from fission.runtime.report import read_report
 
 #: Seconds that a job has to end after SIGTERM; arbitrary, as in `simulate`.
@@ -55,7 +57,7 @@ class Exited:
     report: Mapping[str, Any]
 
 
-Event: TypeAlias = "Printed | Exited | Data | End | Release | Word"
+Event: TypeAlias = "Printed | Exited | Data | End | Release | JobMessage"
 
 
 def claim_folder(base: Path, job: BaseJob) -> tuple[Path, int]:
@@ -230,9 +232,9 @@ class Stage:
         taken = upto if upto == frames.CLOSED else 0
         self._neighbours.command(frames.encode_release(Release(pipe, 1, generation, upto, taken)))
 
-    def command(self, body: dict[str, Any]) -> None:
+    def command(self, message: ClientToJob) -> None:
         """Send the job a command."""
-        self._neighbours.command(frames.encode_command(body))
+        self._neighbours.command(frames.encode_command(message))
 
     # what it does
 
@@ -276,17 +278,17 @@ class Stage:
 
     def _take(self, message: list[frames.Buffer]) -> None:
         decoded = frames.decode(message)
-        if isinstance(decoded, Word):
-            if decoded.body["say"] == "ended":
-                self.command({"do": "noted"})
-            elif decoded.body["say"] == "store":
-                self.command({"do": "stored", "generation": decoded.body["generation"], "block": decoded.body["block"]})
+        if isinstance(decoded, JobMessage):
+            if isinstance(decoded.message, WorkDone):
+                self.command(AcknowledgeEnd())
+            elif isinstance(decoded.message, SaveSnapshot):
+                self.command(CheckpointStored(generation=decoded.message.generation, block=decoded.message.block))
         elif isinstance(decoded, End):
             self.release(decoded.pipe, frames.CLOSED, decoded.generation)
         elif isinstance(decoded, frames.Open | frames.Starved):
             return
         elif isinstance(decoded, frames.Command):
-            raise RemoteProtocolError("a job alone has nobody to command")
+            raise RemoteProtocolError("a job that runs alone sends no commands")
         self._events.append(decoded)
 
     def _end(self) -> None:

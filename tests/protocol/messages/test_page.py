@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fission.protocol.messages.directions import DIRECTIONS, codec_of
+from fission.protocol.messages.directions import DIRECTIONS, codecs_of
 from scripts import draw_messages
 from scripts.draw_messages import PAGE, main, members, page
 
@@ -19,7 +19,8 @@ def test_the_page_is_what_the_classes_give() -> None:
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_every_message_and_every_field_is_explained(direction: str) -> None:
-    for kind in codec_of(direction).types:
+    assert codecs_of(direction)
+    for kind in (kind for codec in codecs_of(direction) for kind in codec.types):
         assert kind.__struct_config__.frozen
         assert f"\n| `{kind.__struct_config__.tag}` | " in page()
         assert list(members(kind)) == [field.name for field in msgspec.structs.fields(kind)], kind
@@ -32,7 +33,7 @@ def test_a_page_that_differs_is_found_and_drawn_anew(tmp_path: Path, monkeypatch
     assert main(["--check"]) == 1
     assert main([]) == 0
     assert main(["--check"]) == 0
-    target.write_text(target.read_text().replace("input_end", "input_over"))
+    target.write_text(target.read_text().replace("end_of_input", "input_over"))
     assert main(["--check"]) == 1
 
 

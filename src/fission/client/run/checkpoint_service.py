@@ -9,12 +9,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any
 
 from fission.durable import DamagedFileError
 from fission.errors import SnapshotError, UserError
 from fission.ports import CheckpointStore
-from fission.protocol.frames import Word
+from fission.protocol.messages.client_to_job import CheckpointStored, ClientToJob, RepeatReports, ValueStored
+from fission.protocol.messages.job_to_client import RetainValue, SaveSnapshot, SnapshotStable
 
 log = logging.getLogger("fission.client")
 
@@ -30,7 +30,7 @@ class CheckpointService:
     def __init__(
         self,
         store: CheckpointStore,
-        command: Callable[[int, dict[str, Any]], None],
+        command: Callable[[int, ClientToJob], None],
         report: Callable[[str, str], None],
         note_first: Callable[[int, Callable[[], None]], None] = lambda job, then: then(),
     ) -> None:
@@ -47,7 +47,6 @@ class CheckpointService:
         self._store = store
         self._command = command
         self._report = report
-        self._acts = {"store": self._snapshot, "stable": self._stable, "keep": self._value}
         self._damaged: dict[int, dict[tuple[int, int], str]] = {}
         self._waiting: set[int] = set()  # jobs that have something that could not be written
         self._retry: asyncio.TimerHandle | None = None
@@ -55,18 +54,21 @@ class CheckpointService:
         self._failing = False  # and that was reported
         self._quiet_until = 0.0
 
-    def hears(self, what: str) -> bool:
-        """Whether a word that says ``what`` is for this one."""
-        return what in self._acts
-
-    def take(self, word: Word) -> None:
-        """Do what a word of a job's newest incarnation says. Blocks while it writes."""
+    def take(self, job: int, message: SaveSnapshot | SnapshotStable | RetainValue, payload: bytes) -> None:
+        """Do what a message of a job's newest incarnation asks for. Blocks while it writes."""
         try:
-            self._acts[word.body["say"]](word)
+            if isinstance(message, SaveSnapshot):
+                self._snapshot(job, message, payload)
+            elif isinstance(message, SnapshotStable):
+                self._store.prune(job, message.generation, message.block)
+                return
+            else:
+                self._store.keep(job, message.pipe, payload)
+                self._command(job, ValueStored(pipe=message.pipe, number=message.number))
         except OSError as why:
-            self._failed(word.job, why)
+            self._failed(job, why)
         else:
-            self._succeeded(word)
+            self._succeeded()
 
     def kept(self, job: int) -> tuple[tuple[tuple[int, int], ...], Mapping[int, bytes], Mapping[tuple[int, int], str], str]:
         """Return (snapshots by number, retained value by pipe, damaged snapshots, folder of snapshots) for a new incarnation of a job.
@@ -95,25 +97,17 @@ class CheckpointService:
         if self._retry is not None:
             self._retry.cancel()
 
-    def _snapshot(self, word: Word) -> None:
-        body = word.body
-        self._store.put(word.job, body["generation"], body["block"], word.payload)
+    def _snapshot(self, job: int, message: SaveSnapshot, state: bytes) -> None:
+        self._store.put(job, message.generation, message.block, state)
 
         def confirm() -> None:
-            self._command(word.job, {"do": "stored", "generation": body["generation"], "block": body["block"]})
+            self._command(job, CheckpointStored(generation=message.generation, block=message.block))
 
-        if word.job in self._noted:
+        if job in self._noted:
             confirm()
         else:
-            self._noted.add(word.job)
-            self._note_first(word.job, confirm)
-
-    def _stable(self, word: Word) -> None:
-        self._store.prune(word.job, word.body["generation"], word.body["block"])
-
-    def _value(self, word: Word) -> None:
-        self._store.keep(word.job, word.body["pipe"], word.payload)
-        self._command(word.job, {"do": "kept", "pipe": word.body["pipe"], "number": word.body["number"]})
+            self._noted.add(job)
+            self._note_first(job, confirm)
 
     def _failed(self, job: int, why: OSError) -> None:
         now = time.monotonic()
@@ -132,9 +126,7 @@ class CheckpointService:
             self._retry = asyncio.get_running_loop().call_later(self._retry_s, self._ask_again)
             self._retry_s = min(2 * self._retry_s, MOST_RETRY_S)
 
-    def _succeeded(self, word: Word) -> None:
-        if word.body["say"] == "stable":
-            return
+    def _succeeded(self) -> None:
         self._retry_s = FIRST_RETRY_S
         if self._failing:
             self._failing = False
@@ -144,7 +136,7 @@ class CheckpointService:
         self._retry = None
         waiting, self._waiting = self._waiting, set()
         for job in sorted(waiting):
-            self._command(job, {"do": "again"})
+            self._command(job, RepeatReports())
 
 
 def check_stored(store: CheckpointStore, jobs: Iterable[int], stored: Collection[int] = ()) -> None:

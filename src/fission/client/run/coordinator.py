@@ -48,9 +48,23 @@ from fission.ports import (
     Observer,
 )
 from fission.protocol import supervision
-from fission.protocol.frames import Word
+from fission.protocol.frames import JobMessage
+from fission.protocol.messages.client_to_job import AcknowledgeEnd, ClientToJob, CloseOutput, ReachClient, ResetGeneration
+from fission.protocol.messages.job_to_client import (
+    BlocksReplayed,
+    CountsReport,
+    JobHello,
+    JobToClient,
+    JobWarning,
+    LinesTaken,
+    RetainValue,
+    SaveSnapshot,
+    SnapshotNeeded,
+    SnapshotStable,
+    WorkDone,
+    read_counts,
+)
 from fission.protocol.supervision import JobEnded, JobReady, JobRefused, JobState, NodeLost, NodeUp, Replayed, Supervisor
-from fission.protocol.words import right_counts
 
 log = logging.getLogger("fission.client")
 
@@ -69,7 +83,7 @@ class Coordinator:
         all_started: set when each job was started.
         places: its nodes.
         processes: of its jobs.
-        hearers: who takes further words, by what they say (`Inbox`).
+        receivers: what takes messages of further classes (`Inbox`).
         on_launch: called with a job's id when the order to start a new life of it was given.
     """
 
@@ -118,7 +132,7 @@ class Coordinator:
         self.processes = JobProcesses(self.incarnation)
         self._standing = Standing(network, engine, self.processes)
         self._inbox = Inbox(engine, desk, self.incarnation)
-        self.hearers = self._inbox.hearers
+        self.receivers = self._inbox.receivers
         self._reports = JobReports(self._names, on_console)
         self._bundles: Bundles | None = None
         self._log = EventLog(self._report)
@@ -153,7 +167,7 @@ class Coordinator:
                 self._standing.progress.started(job, time.monotonic())
                 self._standing.progress.ready(job, time.monotonic())
                 # the earlier client may have had another address
-                self.command(job, {"do": "client", "address": self._addresses.client_for(self._supervisor.life(job)[1])})
+                self.command(job, ReachClient(address=self._addresses.client_for(self._supervisor.life(job)[1])))
             elif how is Found.ENDED:
                 await self._end_for(job, incarnation)
             else:
@@ -233,14 +247,14 @@ class Coordinator:
 
     # what happens
 
-    async def _take(self, event: EngineEvent | Word) -> None:
+    async def _take(self, event: EngineEvent | JobMessage) -> None:
         if isinstance(event, JobOutput | JobExited) and event.job_id not in self._names:
             log.warning("dropped what a node says of a job %s, which there is not", event.job_id)
         elif isinstance(event, JobOutput):
             for line in event.lines:
                 self.observer.job_output(self._names[event.job_id], event.job_id, event.stream, line)
-        elif isinstance(event, Word):
-            await self._on_word(event)
+        elif isinstance(event, JobMessage):
+            await self._on_message(event.job, event.incarnation, event.message, event.payload)
         elif isinstance(event, JobExited):
             await self._on_exited(event)
         elif isinstance(event, NodePulse):
@@ -309,60 +323,64 @@ class Coordinator:
     def _gathered(self) -> bool:
         return self._gather_s is not None and time.monotonic() >= self._log.began + self._gather_s
 
-    async def _on_word(self, word: Word) -> None:
-        what, body = word.body["say"], word.body
-        if "counts" in body:
-            self._accounts.tally.tell(word.job, word.incarnation, body["counts"], final=what == "ended")
-            if what == "counts" and word.incarnation == self.incarnation(word.job):
-                self._standing.heard(word.job, body["counts"], str(body.get("doing")))
-        if what == "counts":
-            return
-        if word.incarnation != self._supervisor.life(word.job)[0]:
-            return  # fenced: its job has a newer life
-        if what == "hello":
-            self._log.write({"what": "Hello", "job": word.job, "incarnation": word.incarnation, **body})
-            self._lines.said_hello(word.job, word.incarnation, body.get("addresses", {}))
-            self.processes.said_hello(word.job, word.incarnation, int(body.get("process") or 0))
-            self._standing.progress.ready(word.job, time.monotonic())
-            self._reports.failures.ready(word.job, time.monotonic())
-            await self._supervise(JobReady(job=word.job, incarnation=word.incarnation))
-        elif what == "replayed":
-            if body["incarnation"] > 1:  # the first one was sent what it had not been there for
-                self._accounts.tally.replayed(word.job, body["pipe"], body["blocks"])
-            await self._supervise(Replayed(job=body["job"], incarnation=body["incarnation"], blocks=body["blocks"]))
-        elif what == "ended":
-            if not self._supervisor.alive(word.job):
-                return  # it was given up with its node, and waits for a place: its next life has another end to tell
-            # all its work is done and released: what happens to its process from here on is no failure
-            self._lines.ends[word.job] = {int(pipe): (word.incarnation, *last) for pipe, last in body["ends"].items()}
-            self._log.write({"what": "Ended", "job": word.job, "ends": self._lines.ends[word.job]})
-            self._log.sync(lambda: self.command(word.job, {"do": "noted"}))
-        elif what == "typed":
-            self._on_console(what, word.job, body["lines"])
-        elif what == "warning":
-            self._reports.warning(word.job, body, self.observer)
-        elif what == "need":
-            name = f"{int(body['generation'])}.{int(body['block'])}"
-            pieces = self._keeper.pieces(word.job, int(body["generation"]), int(body["block"]))
-            await self._engine.bring(word.job, word.incarnation, NodeName(self._supervisor.life(word.job)[1]), name, pieces)
-        elif self._keeper.hears(what):
-            self._keeper.take(word)
-        else:
-            log.warning("%s says %r, which no part of the client understands", self._names.get(word.job), what)
+    async def _on_message(self, job: int, incarnation: int, message: JobToClient, payload: bytes) -> None:
+        if isinstance(message, CountsReport | WorkDone):
+            self._accounts.tally.report(job, incarnation, message.counts, final=isinstance(message, WorkDone))
+        if incarnation != self._supervisor.life(job)[0]:
+            return  # fenced: its job has a newer incarnation
+        match message:
+            case CountsReport():
+                self._standing.heard(job, message)
+            case JobHello():
+                await self._on_hello(job, incarnation, message)
+            case BlocksReplayed():
+                if message.incarnation > 1:  # the first one was sent what it had not been there for
+                    self._accounts.tally.replayed(job, message.pipe, message.blocks)
+                await self._supervise(Replayed(job=message.job, incarnation=message.incarnation, blocks=message.blocks))
+            case WorkDone():
+                self._on_work_done(job, incarnation, message)
+            case LinesTaken():
+                self._on_console("typed", job, message.lines)
+            case JobWarning():
+                self._reports.warning(job, message, self.observer)
+            case SnapshotNeeded():
+                name = f"{message.generation}.{message.block}"
+                pieces = self._keeper.pieces(job, message.generation, message.block)
+                await self._engine.bring(job, incarnation, NodeName(self._supervisor.life(job)[1]), name, pieces)
+            case SaveSnapshot() | SnapshotStable() | RetainValue():
+                self._keeper.take(job, message, payload)
+            case _:
+                log.warning("%s sent a %s, which no part of the client takes", self._names.get(job), type(message).__name__)
+
+    async def _on_hello(self, job: int, incarnation: int, hello: JobHello) -> None:
+        now = time.monotonic()
+        self._log.write({"what": "Hello", "job": job, "incarnation": incarnation, "process": hello.process, "addresses": hello.addresses})
+        self._lines.said_hello(job, incarnation, hello.addresses)
+        self.processes.said_hello(job, incarnation, hello.process)
+        self._standing.progress.ready(job, now)
+        self._reports.failures.ready(job, now)
+        await self._supervise(JobReady(job=job, incarnation=incarnation))
+
+    def _on_work_done(self, job: int, incarnation: int, message: WorkDone) -> None:
+        if not self._supervisor.alive(job):
+            return  # it was given up with its node, and waits for a place: its next incarnation ends on its own
+        # all its work is done and released: what happens to its process from here on is no failure
+        self._lines.ends[job] = {pipe: (incarnation, *last) for pipe, last in message.ends.items()}
+        self._log.write({"what": "Ended", "job": job, "ends": self._lines.ends[job]})
+        self._log.sync(lambda: self.command(job, AcknowledgeEnd()))
 
     async def _on_exited(self, event: JobExited) -> None:
         newest = event.incarnation == self._supervisor.life(event.job_id)[0]
         if event.node_fault:
             log.warning("%s could not start or go on: %s", self._names[event.job_id], event.node_fault)
-            self._accounts.tally.tell(event.job_id, event.incarnation, event.report.get("counts") or {}, final=True)
+            self._accounts.tally.report(event.job_id, event.incarnation, read_counts(event.report.get("counts")), final=True)
             self.processes.ended(event.job_id, event.incarnation)
             if newest:
                 self._standing.progress.ended(event.job_id)
             if not self.stopping:
                 await self._supervise(JobRefused(job=event.job_id, incarnation=event.incarnation, cause=event.node_fault))
             return
-        counts: Any = event.report.get("counts")
-        self._accounts.tally.tell(event.job_id, event.incarnation, counts if right_counts(counts) else {}, final=True)
+        self._accounts.tally.report(event.job_id, event.incarnation, read_counts(event.report.get("counts")), final=True)
         node = self._supervisor.life(event.job_id)[1]
         outcome, error, block = outcome_of(event, stopping=self.stopping, node=node, local=self.places.local(node))
         if not event.report and (stalled := self._standing.stalled(event.job_id, event.incarnation)):
@@ -406,9 +424,9 @@ class Coordinator:
             elif isinstance(instruction, supervision.Wire):
                 self._lines.wire(instruction)
             elif isinstance(instruction, supervision.Close):
-                self.command(instruction.job, {"do": "closed", "pipe": instruction.pipe})
+                self.command(instruction.job, CloseOutput(pipe=instruction.pipe))
             elif isinstance(instruction, supervision.Reset):
-                self.command(instruction.job, {"do": "reset", "generation": instruction.generation})
+                self.command(instruction.job, ResetGeneration(generation=instruction.generation))
             elif isinstance(instruction, supervision.Kill):
                 await self._engine.stop(instruction.job, instruction.incarnation, NodeName(instruction.node), grace=0)
             elif isinstance(instruction, supervision.Failover):
@@ -452,9 +470,9 @@ class Coordinator:
         if all(self.incarnation(job) for job in self._names):
             self.all_started.set()
 
-    def command(self, job: int, body: dict[str, Any]) -> None:
-        """Tell the newest life of a job something; it hears it when it has started."""
-        self._lines.command(job, body)
+    def command(self, job: int, message: ClientToJob) -> None:
+        """Send a message to the newest incarnation of a job, at once or when it has started."""
+        self._lines.command(job, message)
 
     def _decide(self, exit_code: int, reason: str, error: str) -> None:
         if self.result is None:

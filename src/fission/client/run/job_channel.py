@@ -1,17 +1,18 @@
-"""How the client reaches its jobs: commands, the wiring of pipes, and the ends of jobs that cannot tell them any more.
+"""How the client reaches its jobs: commands, the wiring of pipes, and the ends of jobs whose processes are gone.
 
-A life that was ordered may not be reachable yet: what is to be said to it, or about where it is, waits until it has said hello.
+An incarnation that was launched may not be reachable yet: what it is sent, or what depends on its address, waits for its `JobHello`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from fission.client.run.bundles import Addresses
 from fission.core.network import Network
 from fission.ports import JobBundle
 from fission.protocol import frames, supervision
+from fission.protocol.messages.client_to_job import ClientToJob, WirePipe
 from fission.protocol.supervision import Supervisor
 
 
@@ -67,9 +68,9 @@ class JobChannel:
 
     # what is said
 
-    def command(self, job: int, body: dict[str, Any]) -> None:
-        """Tell the newest life of a job something; it hears it when it has started."""
-        self._tell(job, max(1, self._supervisor.life(job)[0]), body)
+    def command(self, job: int, message: ClientToJob) -> None:
+        """Send a message to the newest incarnation of a job, at once or when it has started."""
+        self._send(job, max(1, self._supervisor.life(job)[0]), message)
 
     def wire(self, order: supervision.Wire) -> None:
         """Tell a job who is at the other end of a pipe now."""
@@ -82,8 +83,8 @@ class JobChannel:
                 return  # it has a newer life, of which there will be another order
             address = (self._addresses.data if is_output else self._addresses.control)(order.peer, order.incarnation, node)
             near = peer_node == node or not self._addresses.several
-            who = {"peer": order.peer, "incarnation": order.incarnation}
-            self._tell(order.job, incarnation, {"do": "wire", "pipe": order.pipe, "address": address, "near": near, **who})
+            message = WirePipe(pipe=order.pipe, address=address, near=near, peer=order.peer, incarnation=order.incarnation)
+            self._send(order.job, incarnation, message)
 
         self._when_known(order.peer, order.incarnation, send)
 
@@ -114,8 +115,8 @@ class JobChannel:
 
         self._when_known(consumer, incarnation, send)
 
-    def _tell(self, job: int, incarnation: int, body: dict[str, Any]) -> None:
-        frame = frames.encode_command(body)
+    def _send(self, job: int, incarnation: int, message: ClientToJob) -> None:
+        frame = frames.encode_command(message)
         self._when_known(job, incarnation, lambda: self._desk.send(self._addresses.control(job, incarnation), frame))
 
     def _when_known(self, job: int, incarnation: int, act: Callable[[], None]) -> None:

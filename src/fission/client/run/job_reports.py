@@ -1,15 +1,15 @@
-"""What the user hears of each job: its warnings, its end, and its failures, which `FailureReports` holds back."""
+"""What the user is shown of each job: its warnings, its end, and its failures, which `FailureReports` holds back."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from fission.client.run.deaths import failed_job
 from fission.client.run.failure_reports import FailureReports
 from fission.errors import EXIT_FAILED
 from fission.ports import Observer
+from fission.protocol.messages.job_to_client import JobWarning
 
 log = logging.getLogger("fission.client")
 
@@ -24,15 +24,15 @@ class JobReports:
     def __init__(self, names: Mapping[int, str], on_console: Callable[[str, int, int], None]) -> None:
         """Args: names: of the jobs by id. on_console: called with ("ended", job, 0) of each job that ends without a failure."""
         self._names, self._on_console = names, on_console
-        self._warned: set[tuple[int, Any]] = set()  # job and subject of warnings that are shown once
+        self._warned: set[tuple[int, str | None]] = set()  # job and subject of warnings that are shown once
         self.failures = FailureReports()
 
-    def warning(self, job: int, body: Mapping[str, Any], observer: Observer) -> None:
-        """A job warns: of ``text``, which is shown only the first time if its subject ``once`` is given."""
-        subject = (job, body.get("once"))
-        if subject[1] is None or subject not in self._warned:
+    def warning(self, job: int, warning: JobWarning, observer: Observer) -> None:
+        """Show a warning of a job; one with a subject (``once``) only the first time."""
+        subject = (job, warning.once)
+        if warning.once is None or subject not in self._warned:
             self._warned.add(subject)
-            observer.warning(f"{self._names[job]}: {body['text']}")
+            observer.warning(f"{self._names[job]}: {warning.text}")
 
     def ended(self, job: int, outcome: str, error: str | None, now: float, observer: Observer) -> None:
         """The newest life of a job has ended; ``error`` is what it failed with, None: it did not."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from fission.client.run.processes import JobProcesses
 from fission.core.network import Network
 from fission.ports import Engine, NodeName
+from fission.protocol.messages.job_to_client import CountsReport
 from fission.protocol.progress import Progress, Stand
 
 #: Seconds without progress from which it is shown; arbitrary, above the second between two sayings of a job.
@@ -28,11 +28,12 @@ class Standing:
         self._engine, self._processes = engine, processes
         self._stalls: dict[tuple[int, int], str] = {}
 
-    def heard(self, job: int, counts: Mapping[str, Any], doing: str) -> None:
-        """A job has said what it has counted."""
-        sent = [pipe["sent"] for pipe in counts["outputs"].values()]
-        received = [pipe.get("received") for pipe in counts["inputs"].values()]
-        self.progress.heard(job, repr((counts["compute_blocks"], sent, received)), doing, time.monotonic())
+    def heard(self, job: int, report: CountsReport) -> None:
+        """A job has reported what it has counted."""
+        counts = report.counts
+        sent = [pipe.sent for pipe in counts.outputs.values()]
+        received = [pipe.received for pipe in counts.inputs.values()]
+        self.progress.heard(job, repr((counts.compute_blocks, sent, received)), report.doing, time.monotonic())
 
     async def shown(self) -> dict[int, dict[str, Any]]:
         """Return the jobs that make no progress, by id: ``seconds`` and ``reason`` in words."""

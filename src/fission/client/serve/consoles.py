@@ -21,6 +21,7 @@ from fission.core.jobs import InteractiveJob
 from fission.errors import UserError
 from fission.ports import Observer
 from fission.project.config import LoadedNetwork
+from fission.protocol.messages.client_to_job import ClientToJob, EndOfInput, InputLine
 
 #: Names the running network in its run folder, so that other terminals find it.
 RUNNING_FILE = "running.json"
@@ -87,7 +88,7 @@ class Consoles:
         folder: Path,
         observer: Observer,
         stdin: bool,
-        send: Callable[[int, dict[str, Any]], None],
+        send: Callable[[int, ClientToJob], None],
     ) -> None:
         """Prepare; `open` begins.
 
@@ -183,15 +184,13 @@ class Consoles:
         if self._under_way[job].over:
             return
         if line is None:
-            self._send(job, {"do": "input-end"})
+            self._send(job, EndOfInput())
             return
         line = line.rstrip("\r")
         starts = range(0, len(line), PIECE_CHARACTERS) or (0,)
         for start in starts:
-            body: dict[str, Any] = {"do": "input", "line": line[start : start + PIECE_CHARACTERS]}
-            if len(starts) > 1:
-                body |= {"first": start == 0, "last": start == starts[-1]}
-            self._send(job, body)
+            piece = line[start : start + PIECE_CHARACTERS]
+            self._send(job, InputLine(line=piece, first=start == 0, last=start == starts[-1]))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, ValueError, asyncio.LimitOverrunError):

@@ -1,6 +1,6 @@
 """What lookers see of a running network's jobs: blocks that go by on its pipes, and how the jobs get on.
 
-It needs of a run: a way to send a job a command, the words "tapped" and "measured" that come back, and where the jobs are. So it is the
+It needs of a run: a way to send a job a command, `TapCopies` and `JobMeasured` that come back, and where the jobs are. So it is the
 same for a network on this machine and on many.
 """
 
@@ -15,12 +15,17 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import msgspec
+
 from fission.client.run.processes import JobProcesses
 from fission.client.serve.control_server import Connection, ControlServer
 from fission.core.network import Network
 from fission.errors import UnknownNameError, UserError
 from fission.project.names import did_you_mean
-from fission.protocol.frames import Word
+from fission.protocol.frames import JobMessage
+from fission.protocol.messages.client_to_job import ClientToJob, CloseTap, ExtendTap, MeasureJob, OpenTap
+from fission.protocol.messages.codec import DISCRIMINATOR
+from fission.protocol.messages.job_to_client import JobMeasured, JobToClient, TapCopies
 from fission.protocol.supervision_messages import JobState
 
 #: Seconds that the jobs' answers to a question are waited for. Arbitrary: a job answers within milliseconds unless its machine is stuck.
@@ -38,11 +43,11 @@ _PIPE = struct.Struct("<I")
 class Run(Protocol):
     """What is looked at; the client's `Coordinator`."""
 
-    hearers: dict[str, Callable[[Word], None]]
+    receivers: dict[type[JobToClient], Callable[[JobMessage], None]]
     on_launch: Callable[[int], None]
 
-    def command(self, job: int, body: dict[str, Any]) -> None:
-        """Tell the newest life of a job something."""
+    def command(self, job: int, message: ClientToJob) -> None:
+        """Send a message to the newest incarnation of a job."""
 
     def state(self, job: int) -> JobState:
         """Where a job is."""
@@ -69,8 +74,8 @@ class Taps:
         self._numbers = itertools.count(1)
         self._taps: dict[int, _Tap] = {}
         self._answers: dict[int, tuple[dict[int, dict[str, Any]], asyncio.Event, set[int]]] = {}
-        run.hearers["tapped"] = self._on_tapped
-        run.hearers["measured"] = self._on_measured
+        run.receivers[TapCopies] = self._on_tapped
+        run.receivers[JobMeasured] = self._on_measured
         run.on_launch = self._on_launch
         requests.answer("top", self._top)
         requests.answer("tap", self._tap)
@@ -105,7 +110,7 @@ class Taps:
         self._answers[key] = (answers, complete, set(running))
         try:
             for job in running:
-                self._run.command(job, {"do": "measure", "key": key})
+                self._run.command(job, MeasureJob(key=key))
             if running:
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(complete.wait(), MEASURE_S)
@@ -123,13 +128,15 @@ class Taps:
             row["state"] = summary.outcome
         return {**row, "measured": answers.get(job)}
 
-    def _on_measured(self, word: Word) -> None:
-        found = self._answers.get(int(word.body["key"]))
-        if found is None:
+    def _on_measured(self, received: JobMessage) -> None:
+        if not isinstance(received.message, JobMeasured) or received.message.key not in self._answers:
             return  # it came too late
-        answers, complete, missing = found
-        answers[word.job] = {"life": word.incarnation} | {name: value for name, value in word.body.items() if name not in ("say", "key")}
-        missing.discard(word.job)
+        answers, complete, missing = self._answers[received.message.key]
+        measured = msgspec.to_builtins(received.message, str_keys=True)
+        answers[received.job] = {"life": received.incarnation} | {
+            name: value for name, value in measured.items() if name not in (DISCRIMINATOR, "key")
+        }
+        missing.discard(received.job)
         if not missing:
             complete.set()
 
@@ -171,19 +178,18 @@ class Taps:
             if tap.job == job:
                 tap.begin()  # its new life does not know
 
-    def _on_tapped(self, word: Word) -> None:
-        tap = self._taps.get(int(word.body["tap"]))
-        if tap is None:
+    def _on_tapped(self, received: JobMessage) -> None:
+        if not isinstance(received.message, TapCopies) or (tap := self._taps.get(received.message.tap)) is None:
             return  # it was ended meanwhile
-        tap.gather(word.payload)
-        if word.body.get("last"):
+        tap.gather(received.payload)
+        if received.message.last:
             tap.end()
 
     def _forget(self, taps: list[_Tap], sender: _Sender) -> None:
         sender.stop()
         for tap in taps:
             if self._taps.pop(tap.number, None) is not None and self._run.state(tap.job) is not JobState.FINISHED:
-                self._run.command(tap.job, {"do": "untap", "tap": tap.number})
+                self._run.command(tap.job, CloseTap(tap=tap.number))
 
 
 class _Tap:
@@ -199,7 +205,7 @@ class _Tap:
 
     def begin(self) -> None:
         self._lives += 1  # a new life has its own credit
-        self._run.command(self.job, {"do": "tap", "tap": self.number, "pipe": self.pipe, **self._order})
+        self._run.command(self.job, OpenTap(tap=self.number, pipe=self.pipe, **self._order))
 
     def gather(self, payload: bytes) -> None:
         self._heard += 1
@@ -208,7 +214,7 @@ class _Tap:
 
     def sent(self, life: int, size: int) -> None:
         if not self.over and life == self._lives:
-            self._run.command(self.job, {"do": "tap-more", "tap": self.number, "bytes": size})
+            self._run.command(self.job, ExtendTap(tap=self.number, credit=size))
 
     def end_when_silent(self) -> None:
         """Its job's process has ended; its last words may come behind that news."""

@@ -24,7 +24,7 @@ class InputLine(Message, frozen=True, tag="input_line"):
     last: bool = True
 
 
-class InputEnd(Message, frozen=True, tag="input_end"):
+class EndOfInput(Message, frozen=True, tag="end_of_input"):
     """No further line comes for a console job."""
 
 
@@ -181,14 +181,14 @@ class RunBlock(Message, frozen=True, tag="run_block"):
 
 
 ClientToJob: TypeAlias = (
-    "InputLine | InputEnd | WirePipe | RewirePipe | RepeatReports | ReachClient | CloseOutput | AcknowledgeEnd | ResetGeneration"
+    "InputLine | EndOfInput | WirePipe | RewirePipe | RepeatReports | ReachClient | CloseOutput | AcknowledgeEnd | ResetGeneration"
     " | CheckpointStored | ValueStored | OpenTap | ExtendTap | CloseTap | MeasureJob | RunBlock"
 )
 
 CODEC: Codec[ClientToJob] = Codec(
     "client to job",
     InputLine,
-    InputEnd,
+    EndOfInput,
     WirePipe,
     RewirePipe,
     RepeatReports,

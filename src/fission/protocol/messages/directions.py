@@ -1,9 +1,9 @@
 """The directions of all typed messages, in the order of docs/messages.md.
 
-To add one: write a module with its classes (`fission.protocol.messages.client_to_job` shows how), a ``CODEC`` and a docstring whose first
-paragraph says who sends them to whom and on what; name the module here; run ``scripts/draw_messages.py``. Each message and `Part` has a
-docstring: what has happened or what to do, then one line per field under "Attributes:". The tests of all directions
-(tests/protocol/messages/) take their list from here.
+To add one: write a module with its classes and a `Codec` (`fission.protocol.messages.client_to_job` shows how); the first paragraph of
+its docstring says who sends what to whom and on what. Name the module here and run ``scripts/draw_messages.py``. Each message and `Part`
+has a docstring: what has happened or what to do, then one line per field under "Attributes:". A module may have several codecs, if
+its messages travel in different ways. The tests of all directions (tests/protocol/messages/) take their list from here.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from typing import Any
 
 from fission.protocol.messages.codec import Codec
 
-#: Modules with a ``CODEC``: names, because some are above this layer.
-DIRECTIONS: tuple[str, ...] = ("fission.protocol.messages.client_to_job",)
+#: Modules that have a `Codec`: names, because some are above this layer.
+DIRECTIONS: tuple[str, ...] = (
+    "fission.protocol.messages.client_to_job",
+    "fission.protocol.messages.job_to_client",
+)
 
 
-def codec_of(direction: str) -> Codec[Any]:
-    """Return the codec of a module of `DIRECTIONS`."""
-    codec: Codec[Any] = import_module(direction).CODEC
-    return codec
+def codecs_of(direction: str) -> list[Codec[Any]]:
+    """Return the codecs that a module of `DIRECTIONS` defines, in their order."""
+    return [value for value in vars(import_module(direction)).values() if isinstance(value, Codec)]
