@@ -35,6 +35,7 @@ FLOORS = {
     "testing": 7,
     "emulate": 7.5,
     "recording": 7.5,
+    "recordings": 5.5,
     "cli": 8,
     "visualize": 8.5,
     "dashboard": 8,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fission.core.pipes import PicklePipe
-from fission.recording import Recorder, read_recording
+from fission.recordings import Recorder, read_recording
 from tests.e2e.support import finish, network, stop
 from tests.waiting import CommandLine, Running, eventually
 

@@ -4,8 +4,7 @@ Python's own KeyboardInterrupt will not do while modules are imported: raised in
 in ..."), raised while a class is made it becomes another error. So Ctrl-C ends the process at once until a command says by
 `loaded` that it has something to clean up, and from then on one that got lost is remembered. Light, because it is loaded first.
 
-Python's handlers run between its own instructions. A signal that comes while the main thread is on its way into a call that blocks finds
-nothing to interrupt, and would be noticed behind the call; `Noticed` is for code that may call anything.
+`Noticed` is for code that may call anything: see `fission.posix.signals.SignalWatcher`.
 """
 
 from __future__ import annotations
@@ -15,12 +14,11 @@ import signal
 from types import FrameType, TracebackType
 
 EXIT_INTERRUPTED = 130  # as in fission.errors, which takes its time to load
-#: Seconds between two attempts to make the main thread look at its signals; arbitrary, nobody feels it.
+#: Seconds between two attempts to make the main thread look at its signals; arbitrary, too short to be felt.
 AGAIN_S = 0.02
-#: Makes it look. Not SIGINT: a second one would be a second KeyboardInterrupt, in the user's ``finally``. Nobody uses this one, and
+#: Makes it look. Not SIGINT: a second one would be a second KeyboardInterrupt, in the user's ``finally``. It is not used otherwise, and
 #: it does nothing where it is not taken; Go's runtime has chosen it for the same reasons.
 LOOK = signal.SIGURG
-_QUIT = b"\xff"  # ends the watching thread; the other bytes are numbers of signals
 
 
 class Interrupts:
@@ -61,7 +59,7 @@ def came() -> bool:
 
 
 def taken() -> None:
-    """Every Ctrl-C so far was answered by a command that goes on, as a console does."""
+    """Every Ctrl-C so far was answered by a command that continues, as a console does."""
     handler = signal.getsignal(signal.SIGINT)
     if isinstance(handler, Interrupts):
         handler.came = False
@@ -75,7 +73,7 @@ def ignore() -> None:
 class Noticed:
     """While code of the user runs in the main thread: Ctrl-C is noticed whatever call it comes before. A context manager.
 
-    A thread hears of every signal, and interrupts what the main thread does until that has looked at its signals. Does nothing where
+    A thread notices every signal, and interrupts what the main thread does until that has looked at its signals. Does nothing where
     SIGINT is not ours.
     """
 
@@ -88,37 +86,27 @@ class Noticed:
             return
         import threading  # here and not above: see the head of this file
 
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._write, False)
+        from fission.posix.signals import SignalWatcher
+
         self._main = threading.get_ident()
-        self._thread = threading.Thread(target=self._watch, name="fission-interrupts", daemon=True)
-        self._thread.start()
         self._before = signal.signal(LOOK, self._looked)
-        self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        self._watcher = SignalWatcher(
+            "fission-interrupts",
+            woken=self._woken,
+            timeout=lambda: AGAIN_S if self._pending else None,
+            timed_out=lambda: signal.pthread_kill(self._main, LOOK) if self._pending else None,
+        )
+        self._watcher.start()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if not self._active:
             return
-        signal.set_wakeup_fd(self._wakeup)
-        os.write(self._write, _QUIT)
-        self._thread.join()
-        signal.signal(LOOK, self._before)  # looks for signals first, so what the thread has sent does not come behind it
-        os.close(self._read)
-        os.close(self._write)
+        self._watcher.stop()
+        signal.signal(LOOK, self._before)  # looks for signals first, so what the thread has sent does not come after it
 
     def _looked(self, number: int, frame: FrameType | None) -> None:
         """The handler of LOOK. Python calls handlers by their numbers: that of SIGINT was called."""
         self._pending = False
 
-    def _watch(self) -> None:
-        import select
-
-        while True:
-            readable, _, _ = select.select([self._read], [], [], AGAIN_S if self._pending else None)
-            if readable:
-                numbers = os.read(self._read, 4096)
-                if _QUIT in numbers:
-                    return
-                self._pending = self._pending or signal.SIGINT in numbers
-            elif self._pending:
-                signal.pthread_kill(self._main, LOOK)
+    def _woken(self, numbers: bytes) -> None:
+        self._pending = self._pending or signal.SIGINT in numbers

@@ -312,3 +312,8 @@ def _blank(cls: type[BasePipe]) -> BasePipe:
     """A pipe without anything, for `pickle` and `copy` to fill."""
     pipe: BasePipe = object.__new__(cls)
     return pipe
+
+
+def set_head_size(pipe: BasePipe, size: int) -> None:
+    """Have a pipe read and write heads of `size` bytes. Its attribute has the name by which published pipes read it."""
+    pipe._head_size = size

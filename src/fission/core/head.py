@@ -16,6 +16,11 @@ FINISHED = 2
 MAX_SIZE = 4  # bytes; what the published documents allow
 
 
+def bit_mask(bit: int, size: int) -> int:
+    """Return the number that a head of *size* bytes is when only this bit is set, as `CORRUPTED`."""
+    return 1 << (8 * size - 1 - bit)
+
+
 class Head:
     """The flags of one block, as a row of bits that can be read, combined and set. Its text is ``HEAD: `` and the bits.
 
@@ -129,7 +134,7 @@ class Head:
         shift = self._shift(key)
         if value not in (0, 1):
             raise ValueError(f"a bit is set to True or False, not to {value!r}")
-        if value and shift == 8 * self._size - 1 - RESET:
+        if value and 1 << shift == bit_mask(RESET, self._size):
             raise ValueError("bit 1 of a Head (reset) is reserved for FISSION and cannot be set")
         self._value = self._value & ~(1 << shift) | int(bool(value)) << shift
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
-import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from fission.errors import RemoteProtocolError, UserError
 from fission.pipelines.errors import DaemonError, KeysRefused, PipelineRefused, RouterAnswer, RouterUnreachable
 from fission.pipelines.messages import decode, encode
+from fission.posix.signals import sigterm_raises
 
 if TYPE_CHECKING:
     from fission.adapters.keys import Keys
@@ -86,21 +86,9 @@ def why(code: int) -> str:
     return f"signal {-code}"
 
 
-@contextlib.contextmanager
-def sigterm_ends() -> Iterator[None]:
-    """In the main thread, SIGTERM raises `Ended` as long as this lasts."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise Ended
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def sigterm_ends() -> AbstractContextManager[None]:
+    """Have SIGTERM raise `Ended` in the main thread inside a with-block."""
+    return sigterm_raises(Ended)
 
 
 def ask(

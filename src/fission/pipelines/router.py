@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import signal
-import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +19,7 @@ from fission.pipelines.hidden import HOW, secrets_in
 from fission.pipelines.messages import encode
 from fission.pipelines.ports import PipelineStore
 from fission.pipelines.router_api import RouterApi
+from fission.posix.signals import ending_signals_call
 from fission.protocol.pipeline_records import TaskEnd
 
 if TYPE_CHECKING:
@@ -113,10 +112,7 @@ class Router:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         with contextlib.ExitStack() as stack:
-            if threading.current_thread() is threading.main_thread():
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    loop.add_signal_handler(number, self._interrupt, stop)
-                    stack.callback(loop.remove_signal_handler, number)
+            stack.enter_context(ending_signals_call(loop, lambda: self._interrupt(stop)))
             pump = _Pump(self, server, stop)
             cluster = DaskCluster(pump.task_ends)
             try:

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from fission.core.head import CORRUPTED, bit_mask
 from fission.errors import LocalProtocolError, RemoteProtocolError
 from fission.protocol.frames import CLOSED, Data, End, Open
 from fission.protocol.inputs import LOST, Input, InputCounts, InputSpec, Stage
@@ -62,7 +63,7 @@ class Aligner:
         self._inputs = [Input(spec) for spec in specs]
         self._by_pipe = {one.spec.pipe: one for one in self._inputs}
         self._only = self._inputs[0] if len(specs) == 1 and specs[0].block_count == 1 else None
-        self._corrupted = 1 << (8 * head_size - 1)
+        self._corrupted = bit_mask(CORRUPTED, head_size)
         self._final = CLOSED  # the last compute block that the inputs which have ended allow
         self._changing = False  # whether an input has a generation that is not worked on yet
         self.generation = 0

@@ -6,16 +6,13 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+from fission.core.head import FINISHED, RESET, bit_mask
 from fission.core.jobs import PythonJob
 from fission.errors import BlockError, InternalError, error_text
 from fission.ports import JobBundle
 from fission.runtime import codec
 from fission.runtime.async_values import OptionalArguments
 from fission.runtime.exchange import Exchange
-
-#: Bits of a head, from its most significant one: corrupted, reset, finished (SPEC: HEAD).
-RESET_BIT = 1
-FINISHED_BIT = 2
 
 
 class ArgumentsIn:
@@ -31,9 +28,8 @@ class ArgumentsIn:
         self._inputs = exchange.inputs
         self._one = [codec.decoder(pipe, partial(self._unreadable, index)) for index, pipe in enumerate(job.inputs)]
         self._columns = [_column(pipe, decode) for pipe, decode in zip(job.inputs, self._one, strict=True)]
-        first = 8 * bundle.head_size - 1
         # that its own pipe has ended or numbers anew is nothing to the compute block that an ASYNC block happens to be in
-        kept = ~(1 << (first - FINISHED_BIT) | 1 << (first - RESET_BIT))
+        kept = ~(bit_mask(FINISHED, bundle.head_size) | bit_mask(RESET, bundle.head_size))
         self.optional = [
             OptionalArguments(one, pipe, decode, kept) if (one := exchange.inputs.optional.get(pipe.id)) else None
             for pipe, decode in zip(job.inputs, self._one, strict=True)

@@ -8,14 +8,14 @@ from typing import Any
 
 from fission.core.base_pipe import TruncatedBlock
 from fission.core.executable_job import declares_ratio, output_ratio
-from fission.core.head import RESET
+from fission.core.head import RESET, bit_mask
 from fission.core.jobs import ExecutableJob
 from fission.errors import ExecutableError, RatioError, error_text
 from fission.ports import JobBundle
 from fission.protocol.messages.job_to_client import JobWarning
 from fission.protocol.relay import Relay, gives_otherwise
 from fission.runtime.exchange import Exchange
-from fission.runtime.heads import set_head_size
+from fission.runtime.heads import set_head_sizes
 from fission.runtime.output import Output
 from fission.runtime.program import Program
 from fission.runtime.ratio_watch import RatioWatch
@@ -36,7 +36,7 @@ class ExecutableOutputs:
         self._exchange = exchange
         self._bundle = bundle
         self._head_size = bundle.head_size
-        set_head_size(job, bundle.head_size)
+        set_head_sizes(job, bundle.head_size)
         ratio = output_ratio(job)
         self._lock = threading.Lock()
         waits = bool(job.inputs) and not job._fission_is_source
@@ -101,7 +101,7 @@ class ExecutableOutputs:
             self._program.stop()
 
     def _read_blocks(self, index: int, pipe: Any, output: Output, reader: Any) -> None:
-        reset = 1 << (8 * self._head_size - 1 - RESET) if self._job._fission_is_source else 0  # of its first block
+        reset = bit_mask(RESET, self._head_size) if self._job._fission_is_source else 0  # of its first block
         while True:
             head = 0
             if self._job.HEAD:

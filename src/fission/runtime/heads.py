@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fission.core.base_job import BaseJob
-from fission.core.base_pipe import BasePipe
+from fission.core.base_pipe import BasePipe, set_head_size
 from fission.core.block_file import BlockFile
 from fission.core.head import Head
 from fission.errors import ValueFitError
@@ -17,7 +17,7 @@ class HeadsIn:
 
     def __init__(self, job: BaseJob, size: int) -> None:
         """Args: job: which one; its pipes learn the size. size: of a head, in bytes."""
-        set_head_size(job, size)
+        set_head_sizes(job, size)
         self._size = size
         self._readers = _overridden(job.inputs, "read_head")
 
@@ -42,7 +42,7 @@ class HeadsOut:
 
     def __init__(self, job: BaseJob, size: int) -> None:
         """Args: as for `HeadsIn`."""
-        set_head_size(job, size)
+        set_head_sizes(job, size)
         self._job, self._size = job, size
         self._writers = _overridden(job.outputs, "write_head")
 
@@ -66,10 +66,10 @@ class HeadsOut:
         return int.from_bytes(data, "big")
 
 
-def set_head_size(job: BaseJob, size: int) -> None:
+def set_head_sizes(job: BaseJob, size: int) -> None:
     """Have the job's pipes read and write heads of `size` bytes."""
     for pipe in (*job.inputs, *job.outputs):
-        pipe._head_size = size
+        set_head_size(pipe, size)
 
 
 def _overridden(pipes: Sequence[BasePipe], method: str) -> list[Callable[..., Any] | None] | None:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from types import GeneratorType
 from typing import Any
 
-from fission.core.head import Head
+from fission.core.head import FINISHED, RESET, Head, bit_mask
 from fission.core.jobs import PythonJob
 from fission.core.sink_file import BEYOND
 from fission.errors import Stopped
@@ -16,7 +16,7 @@ from fission.ports import JobBundle
 from fission.protocol.align import Aligner, Batch
 from fission.protocol.messages.job_to_client import JobWarning
 from fission.runtime import report
-from fission.runtime.arguments import FINISHED_BIT, RESET_BIT, ArgumentsIn
+from fission.runtime.arguments import ArgumentsIn
 from fission.runtime.checkpointer import Checkpointer
 from fission.runtime.exchange import Exchange
 from fission.runtime.heads import HeadsIn
@@ -44,8 +44,8 @@ class PythonHost:
         self._detours = job.HEAD or any(self._arguments_in.optional)
         self._head_size = bundle.head_size
         self._heads_in = HeadsIn(job, bundle.head_size)
-        self._reset_head = 1 << (8 * bundle.head_size - 1 - RESET_BIT)
-        self._finished_head = 1 << (8 * bundle.head_size - 1 - FINISHED_BIT)
+        self._reset_head = bit_mask(RESET, bundle.head_size)
+        self._finished_head = bit_mask(FINISHED, bundle.head_size)
         self._generation = bundle.generation if job._fission_is_source else 0
         self._begun = False
         self._keeper: Checkpointer | None = None

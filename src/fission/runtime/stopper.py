@@ -1,10 +1,9 @@
-"""How a job's process is told to stop, and how it dies with those that started it."""
+"""How a job's process is stopped, and how it dies with the process that started it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from fission.core.base import BaseJob
 from fission.core.jobs import PythonJob
 from fission.errors import Stopped
 from fission.posix import descendants
+from fission.posix.signals import SignalWatcher
 from fission.runtime import process_end
 from fission.runtime.exchange import Exchange
 
@@ -26,41 +26,44 @@ FAIL_S = 1.0
 class Stopper:
     """Turns SIGTERM into `Stopped`, once, so that the user's `finally` blocks are not interrupted.
 
-    A signal that comes while the main thread is on its way into a call that blocks would be noticed only behind that call:
-    Python looks for signals between its own instructions, and the call was not yet there to be interrupted. So a thread of
-    this class hears of every signal and repeats it until the main thread has seen it.
+    A thread repeats the signal until the main thread has seen it (`SignalWatcher` says why).
 
     Attributes:
-        stopping: whether the order has come.
-        failure: what another thread of this process has failed with; the order came from here then.
+        stopping: whether SIGTERM has come.
+        failure: what another thread of this process has failed with; SIGTERM came from here then.
     """
 
     def __init__(self) -> None:
         self.stopping = False
         self.failure: Exception | None = None
         self._left = False
+        self._requested = False  # SIGTERM has come, which the main thread may not have seen yet
         self._gone = threading.Event()
         self._main = threading.get_ident()
         self._job: BaseJob | None = None
         self._exchange: Exchange | None = None
 
     def install(self, life_descriptor: int) -> None:
-        """Take SIGTERM, and watch over this process's life. SIGINT belongs to the client, who decides for all jobs.
+        """Take SIGTERM, and watch the process that started this one. SIGINT belongs to the client, who decides for all jobs.
 
         Args:
             life_descriptor: end of a pipe that is closed when the process that started this one dies; this one dies then too,
                 with everything in its process group.
         """
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        wake_read, wake_write = os.pipe()
-        os.set_blocking(wake_write, False)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._on_signal)
         os.register_at_fork(after_in_child=_as_if_never)
-        threading.Thread(target=self._watch, args=(life_descriptor, wake_read), name="fission-life", daemon=True).start()
+        watcher = SignalWatcher(
+            "fission-life",
+            woken=self._woken,
+            timeout=lambda: AGAIN_S if self._repeats else None,
+            timed_out=self._repeat,
+            also={life_descriptor: _die},
+        )
+        watcher.start()
 
     def guard(self, job: BaseJob, exchange: Exchange) -> None:
-        """What the job returns after the order, because its code has swallowed `Stopped`, does not go out, and its loop ends then."""
+        """What the job returns after SIGTERM, because its code has swallowed `Stopped`, does not go out, and its loop ends then."""
         self._job, self._exchange = job, exchange
 
     def leave(self) -> None:
@@ -108,26 +111,25 @@ class Stopper:
             self._job.finished = True
         raise Stopped
 
-    def _watch(self, life: int, wake: int) -> None:
-        told = False
-        while True:
-            timeout = AGAIN_S if told and self._waits else None
-            readable, _, _ = select.select([life, wake], [], [], timeout)
-            if life in readable:
-                # what this job has started too, in whatever session it is
-                descendants.kill_descendants(os.getpid(), os.environ.get(descendants.MARK, ""))
-                if os.getpgrp() == os.getpid():
-                    os.killpg(os.getpid(), signal.SIGKILL)
-                os._exit(1)
-            if wake in readable:
-                told = told or signal.SIGTERM in os.read(wake, 4096)
-            elif told and self._waits:
-                signal.pthread_kill(self._main, signal.SIGTERM)
+    def _woken(self, numbers: bytes) -> None:
+        self._requested = self._requested or signal.SIGTERM in numbers
+
+    def _repeat(self) -> None:
+        if self._repeats:
+            signal.pthread_kill(self._main, signal.SIGTERM)
 
     @property
-    def _waits(self) -> bool:
-        """Whether the order can still come; not if the job takes SIGTERM itself."""
-        return not (self.stopping or self._left) and signal.getsignal(signal.SIGTERM) == self._on_signal
+    def _repeats(self) -> bool:
+        """Whether SIGTERM has come and is still to be seen; not if the job takes SIGTERM itself."""
+        return self._requested and not (self.stopping or self._left) and signal.getsignal(signal.SIGTERM) == self._on_signal
+
+
+def _die() -> None:
+    """End at once, with what this job has started, in whatever session it is."""
+    descendants.kill_descendants(os.getpid(), os.environ.get(descendants.MARK, ""))
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)
 
 
 def _as_if_never() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from fission.adapters.keys import Keys, NoKeysError, default_folder, load_keys
 from fission.adapters.sealing import Seals
 from fission.core.addresses import MUST, canonical, fault_of
 from fission.errors import EXIT_OK, UserError
+from fission.posix.signals import ending_signals_call
 from fission.service.node import NodeOptions, NodeService
 from fission.service.versions import versions
 
@@ -103,11 +103,9 @@ def _keys(folder: Path) -> Keys:
 async def _until_signal(service: NodeService) -> None:
     task = asyncio.current_task()
     running = asyncio.ensure_future(service.run())
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, running.cancel)
     try:
-        await running
+        with ending_signals_call(asyncio.get_running_loop(), running.cancel):
+            await running
     except asyncio.CancelledError:
         if task is not None and hasattr(task, "cancelling") and task.cancelling():
             raise

@@ -7,6 +7,7 @@ from collections import deque
 from typing import Any
 
 from fission.core.base import BasePipe
+from fission.core.base_pipe import set_head_size
 from fission.core.block_file import BlockFile
 from fission.core.head import Head
 from fission.errors import DefinitionError, FissionError, ValueFitError, error_text
@@ -61,7 +62,7 @@ class PipeEmulator:
             DefinitionError: it is no head of the network's size.
         """
         number = int.from_bytes(head_bytes(head, self._head_size), "big")
-        self.pipe._head_size = self._head_size
+        set_head_size(self.pipe, self._head_size)
         file = BlockFile()
         self.pipe.write_head(file, Head(number, self._head_size))
         self._heads.append(int(self.pipe.read_head(BlockFile(file.take()))))

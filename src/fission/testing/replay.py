@@ -12,7 +12,7 @@ from fission.core.base import BaseJob
 from fission.errors import JobFailed, UserError
 from fission.protocol.frames import CLOSED, Data, Release
 from fission.protocol.window import WINDOW_BLOCKS
-from fission.testing.recordings import Recording
+from fission.recordings import Recording
 from fission.testing.stage import Exited, Printed, Stage
 
 #: Blocks of an input that may wait for the job; as many as a window holds.

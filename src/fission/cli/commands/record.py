@@ -36,10 +36,10 @@ def command(
     """Write the blocks that go by on PIPEs (their ids) of the running NETWORK to FILE, with their numbers, heads and times.
 
     Until the pipes end, or Ctrl-C: what is in FILE then is whole. The network does not wait for the disk: what cannot be written in time
-    goes by unseen, and is counted. Play it to a job with `replay`; read it in Python with fission.recording.read_recording.
+    goes by unseen, and is counted. Play it to a job with `replay`; read it in Python with fission.recordings.read_recording.
     """
     from fission.client.attach.follow import Watch
-    from fission.testing.recordings import Recorder
+    from fission.recordings import Recorder
 
     network = load_network(session, simulation=True).network
     found = [find_pipe(network, text) for text in dict.fromkeys(pipes)]

@@ -62,7 +62,7 @@ def command(
 
     The job runs as in a network, in the folder .emulate/ID of the project. Blocks that the recording lacks are as lost blocks are.
     """
-    from fission.testing.recordings import Recorder, Recording
+    from fission.recordings import Recorder, Recording
     from fission.testing.replay import Replay
 
     loaded = load_network(session, simulation=True)

@@ -26,7 +26,6 @@ from fission.client.run.deaths import failed_job
 from fission.client.run.endings import ENDING_FILE, write_ending
 from fission.client.run.folders import end_log, start_log
 from fission.client.run.plan import RunPlan
-from fission.client.run.signals import Signals
 from fission.client.run.summary import Summary
 from fission.client.serve.broadcast import Broadcast
 from fission.client.serve.consoles import Consoles
@@ -34,6 +33,7 @@ from fission.client.serve.control_server import RUNNING_FILE, Connection, Contro
 from fission.client.serve.taps import Taps
 from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FissionError, InternalError, JobFailed, UserError
 from fission.ports import Engine, NodeName, Observer
+from fission.posix.loop_signals import LoopSignals
 
 log = logging.getLogger("fission.client")
 
@@ -106,7 +106,7 @@ class NetworkRun:
 
     # the run
 
-    async def main(self, duration: float | None, signals: Signals) -> Summary:
+    async def main(self, duration: float | None, signals: LoopSignals) -> Summary:
         """Run to the end."""
         started = time.monotonic()
         plan, config, network = self._plan, self._loaded.config, self._loaded.network

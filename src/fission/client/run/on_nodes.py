@@ -32,7 +32,6 @@ from fission.client.run.network_run import CHECKPOINTS, NetworkRun
 from fission.client.run.plan import RunPlan
 from fission.client.run.resume_state import CURE, ResumeState, read_history
 from fission.client.run.roster import Roster, only_here
-from fission.client.run.signals import Signals
 from fission.client.run.summary import Summary
 from fission.client.run.windows import Windows
 from fission.core.addresses import host_port
@@ -41,6 +40,7 @@ from fission.core.checks import CLIENT
 from fission.core.nodes import NodeInfo
 from fission.errors import UserError
 from fission.ports import NodeName, Observer, Place
+from fission.posix.loop_signals import LoopSignals
 from fission.project.archives import Archives
 from fission.project.config import LoadedNetwork
 from fission.project.foresight import check_descriptors
@@ -91,7 +91,7 @@ def run(
         client_address(loaded)  # what is wrong with it is said before anything else happens
     check_descriptors(loaded)
     raise_limit()
-    with Signals() as signals, alone(loaded):
+    with LoopSignals() as signals, alone(loaded):
         if not here:
             check_ports(loaded, client_address(loaded))
         run_folder = make_run_folder()

@@ -18,13 +18,13 @@ from fission.client.run.faults import Chaos, Fault, FaultInjector, check_faults
 from fission.client.run.folders import alone, fill_folder, make_folders
 from fission.client.run.network_run import NetworkRun
 from fission.client.run.plan import RunPlan
-from fission.client.run.signals import Signals
 from fission.client.run.summary import Summary
 from fission.core.checks import CLIENT
 from fission.core.network import Network
 from fission.core.nodes import NodeInfo
 from fission.errors import UserError
 from fission.ports import Observer
+from fission.posix.loop_signals import LoopSignals
 from fission.project.config import LoadedNetwork
 from fission.project.foresight import check_descriptors
 
@@ -70,7 +70,11 @@ def simulate(
     usual = loaded.folder / "simulation"
     if own_folder == usual.resolve():
         own_folder = None
-    with Signals() as signals, alone(loaded, own_folder), held(own_folder, loaded.network.jobs) if own_folder else contextlib.nullcontext():
+    with (
+        LoopSignals() as signals,
+        alone(loaded, own_folder),
+        held(own_folder, loaded.network.jobs) if own_folder else contextlib.nullcontext(),
+    ):
         run_folder = make_run_folder()
         try:
             addresses = Addresses(run_folder, run_prefix())

@@ -1,11 +1,9 @@
-"""SIGINT and SIGTERM for as long as something of a run exists, which is longer than its event loop does."""
+"""SIGINT and SIGTERM of a process that must clean up for longer than its event loop lives."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import select
 import signal
 import threading
 import time
@@ -14,22 +12,21 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
-NUMBERS = (signal.SIGINT, signal.SIGTERM)
+from fission.posix.signals import ENDING, SignalWatcher
+
 #: Seconds after which a signal that the loop has not taken means that the loop is stuck; with the kill of the jobs it stays below the
 #: 2 s that Ctrl-C may take (SPEC section 1).
 STUCK_S = 1.0
-#: What ends the watching thread; the other bytes are numbers of signals.
-_QUIT = b"\xff"
 
 
-class Signals:
+class LoopSignals:
     """Takes the two signals inside a with-block of the main thread and puts back what was there before at its end.
 
-    Those that come before `deliver` wait for it; those behind `forget` are dropped: what is left to do then is short and must be
+    Those that come before `deliver` wait for it; those after `forget` are dropped: what is left to do then is short and must be
     done. There is no moment at which a signal has its default effect, which would leave processes and files behind. (The
     handlers of asyncio live only as long as the loop, so they are not used.)
 
-    A loop that is stuck for `STUCK_S`, as in a write to a pipe that nobody reads, meets a KeyboardInterrupt where it is.
+    A loop that is stuck for `STUCK_S`, as in a write to a pipe that is not read, meets a KeyboardInterrupt where it is.
     """
 
     def __init__(self) -> None:
@@ -41,25 +38,21 @@ class Signals:
         self._stuck = False
         self._before: dict[int, Any] = {}
         self._main = threading.get_ident()
+        # Python runs the handler between two of its instructions; a loop that was just about to wait has none, and is woken
+        self._watcher = SignalWatcher(
+            "fission-signals", woken=lambda numbers: self._wake_loop(), timeout=self._until_stuck, timed_out=self._interrupt_if_stuck
+        )
 
-    def __enter__(self) -> Signals:
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._write, False)
-        self._watcher = threading.Thread(target=self._watch, name="fission-signals", daemon=True)
+    def __enter__(self) -> LoopSignals:
         self._watcher.start()
-        self._before_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        self._before = {number: signal.signal(number, self._on_signal) for number in NUMBERS}
+        self._before = {number: signal.signal(number, self._on_signal) for number in ENDING}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._forgotten = True
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        signal.set_wakeup_fd(self._before_wakeup)
-        os.write(self._write, _QUIT)
-        self._watcher.join()
-        os.close(self._read)
-        os.close(self._write)
+        self._watcher.stop()
 
     def deliver(self, loop: asyncio.AbstractEventLoop, act: Callable[[int], None]) -> None:
         """Call ``act`` in the loop with the number of each signal, of those that have come already too."""
@@ -80,8 +73,7 @@ class Signals:
         if not self._pending:
             self._since = time.monotonic()
         self._pending.append(number)
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._write, b"\0")  # the watcher may have looked for something pending too early
+        self._watcher.wake()  # it may have looked for something pending too early
         self._wake_loop()
 
     def _wake_loop(self) -> None:
@@ -93,15 +85,10 @@ class Signals:
         while self._pending and self._act is not None:
             self._act(self._pending.popleft())
 
-    def _watch(self) -> None:
-        while True:
-            timeout = max(0.0, self._since + STUCK_S - time.monotonic()) if self._pending and not self._stuck else None
-            readable, _, _ = select.select([self._read], [], [], timeout)
-            if readable:
-                if _QUIT in os.read(self._read, 64):
-                    return
-                # Python runs the handler between two of its instructions; a loop that was just about to wait has none
-                self._wake_loop()
-            elif self._pending and time.monotonic() - self._since >= STUCK_S:
-                self._stuck = True
-                signal.pthread_kill(self._main, signal.SIGINT)
+    def _until_stuck(self) -> float | None:
+        return max(0.0, self._since + STUCK_S - time.monotonic()) if self._pending and not self._stuck else None
+
+    def _interrupt_if_stuck(self) -> None:
+        if self._pending and time.monotonic() - self._since >= STUCK_S:
+            self._stuck = True
+            signal.pthread_kill(self._main, signal.SIGINT)

@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from fission.core.base import collecting
 from fission.core.pipes import BytesPipe, JSONPipe, PicklePipe
 from fission.errors import BlockError, UserError
-from fission.recording import Recorder, read_recording
+from fission.recordings import Recorder, file_format, read_recording, writer
 from fission.runtime import codec
-from fission.testing import recordings
 from tests.testing import alone_jobs as jobs
 
 
@@ -174,14 +173,14 @@ def test_what_is_none_is_refused(path: Path, content: bytes | None) -> None:
 
 @pytest.mark.parametrize("text", [b"5", b"[]", b"{}", b'{"pipes": 3}', b"null", b"\xff"])
 def test_a_header_of_something_else_is_refused(path: Path, text: bytes) -> None:
-    path.write_bytes(recordings._START.pack(recordings.MAGIC, 1, len(text)) + text)
+    path.write_bytes(file_format.START.pack(file_format.MAGIC, 1, len(text)) + text)
     with pytest.raises(UserError, match="is a recording that was damaged"):
         read_recording(path)
 
 
 def test_a_recording_of_an_earlier_version_without_a_checksum_is_read(path: Path) -> None:
     text = b'{"network": "net", "began": 1.0, "pipes": {}}'
-    path.write_bytes(recordings._START.pack(recordings.MAGIC, 1, len(text)) + text)
+    path.write_bytes(file_format.START.pack(file_format.MAGIC, 1, len(text)) + text)
     assert read_recording(path).header["network"] == "net"
 
 
@@ -190,7 +189,7 @@ def test_times_of_a_pipe_never_run_backwards(path: Path, monkeypatch: pytest.Mon
         for sqn, when in enumerate((1000.0, 1001.0, 4601.0, 900.0, 4602.0), 1):
             recorder.write(when, 1, 0, sqn, [b"x"])
             recorder.write(5.0 * sqn, 2, 0, sqn, [b"x"])
-        monkeypatch.setattr(recordings.time, "time", lambda: 0.0)  # the clock was set
+        monkeypatch.setattr(writer.time, "time", lambda: 0.0)  # the clock was set
     times = {pipe: [block.time for block in read_recording(path) if block.pipe == pipe] for pipe in (1, 2)}
     assert times == {1: [1000.0, 1001.0, 4601.0, 4601.0, 4602.0], 2: [5.0, 10.0, 15.0, 20.0, 25.0]}
 
@@ -222,8 +221,8 @@ def test_one_that_is_still_written(path: Path) -> None:
 BAD = {
     "cannot be read: No such file": None,
     "is no recording of FISSION": b"RIFF....WAVEfmt ",
-    "is a recording of version 9, and this FISSION reads version 1": recordings._START.pack(recordings.MAGIC, 9, 2) + b"{}",
-    "was damaged, or cut off before its first block": recordings._START.pack(recordings.MAGIC, 1, 200) + b'{"network": "net"',
+    "is a recording of version 9, and this FISSION reads version 1": file_format.START.pack(file_format.MAGIC, 9, 2) + b"{}",
+    "was damaged, or cut off before its first block": file_format.START.pack(file_format.MAGIC, 1, 200) + b'{"network": "net"',
 }
 
 
@@ -289,7 +288,7 @@ def test_a_full_disk_leaves_what_is_whole(path: Path, room: int) -> None:
 MEMORY = """
 import resource, sys
 from fission.core.pipes import BytesPipe
-from fission.recording import Recorder, read_recording
+from fission.recordings import Recorder, read_recording
 from pathlib import Path
 base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 recorder = Recorder(sys.argv[1], "net", [BytesPipe(1, 1000)])

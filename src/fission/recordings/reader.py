@@ -1,0 +1,163 @@
+"""Reading a recording, block by block."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fission import durable
+from fission.core.base import BasePipe, collecting, read_exactly
+from fission.errors import BlockError, UserError, error_text
+from fission.recordings.file_format import BODY, ENTRY, MAGIC, START, VERSION, decoded_body
+from fission.runtime import codec
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block of a recording.
+
+    Attributes:
+        pipe: its id.
+        sqn: its number on the pipe, from 1.
+        head: as a number.
+        time: when it went by, in seconds since the epoch.
+        generation: of the numbering.
+        payload: its bytes; for a value with big buffers a list, the pickle first.
+    """
+
+    pipe: int
+    sqn: int
+    head: int
+    time: float
+    generation: int
+    payload: Any
+    _read: Any = field(repr=False, compare=False)
+
+    @property
+    def value(self) -> Any:
+        """As `run` would get it. Raises BlockError: it cannot be read, or the pipe's class is not there."""
+        return self._read(self.pipe)(self.payload)
+
+
+class Recording:
+    """A recording that is read, block by block: iterate over it. Only one entry is in memory at a time.
+
+    Attributes:
+        header: what was noted when it began: ``network``, ``began`` (seconds since the epoch), ``pipes`` (id -> class and sizes).
+        problem: why it is not whole, in words; empty if it is, or as long as its end was not met.
+        missed: by pipe, how many blocks went by unseen while it was recorded; known at its end.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], pipes: Mapping[int, BasePipe] | None = None) -> None:
+        self.path = Path(path)
+        self.problem = ""
+        self.missed: dict[int, int] = {}
+        self._pipes = dict(pipes or {})
+        self._readers: dict[int, Any] = {}
+        with self._open() as file:
+            self.header = self._start(file)
+
+    @property
+    def pipes(self) -> list[int]:
+        """The ids of the pipes that were recorded."""
+        return [int(number) for number in self.header["pipes"]]
+
+    def __iter__(self) -> Iterator[Block]:
+        for time_, pipe, generation, sqn, payloads, heads in self.entries():
+            for index, payload in enumerate(payloads):
+                yield Block(pipe, sqn + index, heads[index] if heads else 0, time_, generation, payload, self._reader)
+
+    def entries(self) -> Iterator[tuple[float, int, int, int, list[Any], list[int] | None]]:
+        """(time, pipe, generation, number of the first, payloads, heads) of blocks that went by together."""
+        self.problem = ""
+        with self._open() as file:
+            self._start(file)
+            while start := file.read(ENTRY.size):
+                body = self._body(file, start)
+                if body is None:
+                    return
+                *rest, end = decoded_body(body)
+                if end is not None:
+                    self.missed = {int(pipe): count for pipe, count in end["missed"].items()}
+                    return
+                yield tuple(rest)  # type: ignore[misc]  # it has these
+        self.problem = f"{self.path} was not ended: its writer was killed, or still writes"
+
+    def _open(self) -> BinaryIO:
+        try:
+            return open(self.path, "rb")
+        except OSError as why:
+            raise UserError(f"{self.path} cannot be read: {why.strerror}") from None
+
+    def _start(self, file: BinaryIO) -> dict[str, Any]:
+        start = file.read(START.size)
+        if len(start) < START.size or not start.startswith(MAGIC):
+            raise UserError(f"{self.path} is no recording of FISSION: it does not begin as one")
+        _, version, size = START.unpack(start)
+        if version != VERSION:
+            raise UserError(f"{self.path} is a recording of version {version}, and this FISSION reads version {VERSION}; use one that fits")
+        text = read_exactly(file, size) if size <= _left(file) else b""
+        try:
+            header = durable.unseal(text) if b'"crc": "' in text else json.loads(text)
+            if not isinstance(header["pipes"], dict):
+                raise TypeError
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{self.path} is a recording that was damaged, or cut off before its first block") from None
+        return dict(header)
+
+    def _body(self, file: BinaryIO, start: bytes) -> bytes | None:
+        at = file.tell() - len(start)
+        size, checksum = ENTRY.unpack(start) if len(start) == ENTRY.size else (0, 1)
+        body = read_exactly(file, size) if size <= _left(file) else b""
+        if len(body) == size and zlib.crc32(body) == checksum and size >= BODY.size:
+            return body
+        what = "is cut off" if len(start) < ENTRY.size or len(body) < size else "is damaged"
+        self.problem = f"{self.path} {what} at byte {at}; what is before that is whole"
+        return None
+
+    def _reader(self, number: int) -> Any:
+        if number not in self._readers:
+            pipe = self._pipes.get(number) or _made(number, self.header["pipes"][str(number)])
+            self._readers[number] = codec.decoder(pipe, lambda why: BlockError(f"a block of {pipe} cannot be read: {error_text(why)}"))
+        return self._readers[number]
+
+
+def read_recording(path: str | os.PathLike[str], pipes: Mapping[int, BasePipe] | None = None) -> Recording:
+    """Open a recording to iterate over its blocks.
+
+    Args:
+        path: of the file.
+        pipes: by id, those of a loaded network; without them, blocks are read by the classes that the recording names.
+
+    Raises:
+        UserError: there is no such file, it is no recording, or one of another version.
+    """
+    return Recording(path, pipes)
+
+
+def _left(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size - file.tell()
+
+
+def _made(number: int, described: Mapping[str, Any]) -> BasePipe:
+    """The pipe that a recording describes. Its `__init__`, which may want anything, is not called."""
+    module, _, name = str(described["class"]).rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as why:
+        raise BlockError(
+            f"the blocks of pipe {number} can only be read with its class {described['class']}: {why}; put the project on sys.path, "
+            "or give the pipes of the loaded network"
+        ) from why
+    with collecting():
+        pipe: BasePipe = kind.__new__(kind)
+    pipe.id = number
+    for attribute in ("block_size", "block_count"):
+        setattr(pipe, attribute.upper(), described[attribute])
+    return pipe

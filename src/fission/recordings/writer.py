@@ -1,0 +1,140 @@
+"""Writing a recording."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from fission import durable
+from fission.core.base import BasePipe
+from fission.errors import UserError
+from fission.recordings.file_format import BODY, ENTRY, HAS_HEADS, IS_END, IS_PARTS, MAGIC, START, VERSION, packed_numbers
+
+#: Bytes that wait before they are handed to the operating system, and seconds after which they are anyhow; arbitrary.
+FLUSH_BYTES, FLUSH_S = 1 << 20, 0.5
+
+
+class Recorder:
+    """Writes a recording. A context manager: `close` at its end.
+
+    Attributes:
+        blocks: written so far.
+        size: of the file, in bytes.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], network: str, pipes: Iterable[BasePipe], *, overwrite: bool = False) -> None:
+        """Begin a file.
+
+        Raises:
+            UserError: it exists and is not to be overwritten, or cannot be written.
+        """
+        self.path = Path(path)
+        self.blocks = 0
+        self.size = 0
+        self._flushed_at = time.monotonic()
+        self._waiting: list[bytes] = []
+        self._bytes = 0
+        self._newest: dict[int, float] = {}  # time by pipe
+        self._epoch = time.time() - time.monotonic()
+        try:
+            self._file = open(self.path, "wb" if overwrite else "xb", buffering=0)  # noqa: SIM115 - open as long as this object
+        except FileExistsError:
+            raise UserError(f"{self.path} exists already; name another file, or overwrite it with --overwrite") from None
+        except OSError as why:
+            raise UserError(f"{self.path} cannot be written: {why.strerror}") from None
+        header = {"network": network, "began": time.time(), "pipes": {str(pipe.id): _described(pipe) for pipe in pipes}}
+        text = durable.seal(header)
+        self._put(START.pack(MAGIC, VERSION, len(text)) + text)
+        self._flush()
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def write(self, when: float, pipe: int, generation: int, sqn: int, payloads: Sequence[Any], heads: Sequence[int] | None = None) -> None:
+        """Add blocks ``sqn`` and following of a pipe.
+
+        Raises:
+            OSError: the disk is full, say; what was written before is whole, and nothing can be added.
+        """
+        when = self._newest[pipe] = max(when, self._newest.get(pipe, when))  # a clock that is set does not make the times run backwards
+        small: list[Any] = []
+        first = sqn
+        for index, payload in enumerate(payloads):
+            if type(payload) is list:  # it has an entry of its own
+                self._small(when, pipe, generation, first, small, heads[first - sqn :] if heads else None)
+                self._entry(when, pipe, generation, sqn + index, 1, IS_PARTS, payload, heads[index : index + 1] if heads else None)
+                small, first = [], sqn + index + 1
+            else:
+                small.append(payload)
+        self._small(when, pipe, generation, first, small, heads[first - sqn :] if heads else None)
+        self.blocks += len(payloads)
+        if self._bytes >= FLUSH_BYTES or time.monotonic() - self._flushed_at >= FLUSH_S:
+            self._flush()
+
+    def close(self, missed: Mapping[int, int] | None = None) -> None:
+        """End the recording, with how many blocks of each pipe went by unseen. Calling it twice is right. Raises OSError."""
+        if self._file.closed:
+            return
+        try:
+            text = json.dumps({"missed": {str(pipe): count for pipe, count in (missed or {}).items()}}).encode()
+            end = max([self._epoch + time.monotonic(), *self._newest.values()])
+            self._entry(end, 0, 0, 0, 0, IS_END, [text], None)
+            self._flush()
+            durable.sync(self._file.fileno(), self.path)
+        finally:
+            self._file.close()
+
+    def _small(self, when: float, pipe: int, generation: int, sqn: int, payloads: list[Any], heads: Sequence[int] | None) -> None:
+        if payloads:
+            self._entry(when, pipe, generation, sqn, len(payloads), 0, payloads, heads and heads[: len(payloads)])
+
+    def _entry(
+        self, when: float, pipe: int, generation: int, sqn: int, count: int, flags: int, parts: Sequence[Any], heads: Sequence[int] | None
+    ) -> None:
+        some = heads is not None and any(heads)
+        start = BODY.pack(when, pipe, generation, sqn, count, flags | (HAS_HEADS if some else 0))
+        lengths = packed_numbers([len(parts), *(memoryview(part).nbytes for part in parts)])
+        body = b"".join((start, packed_numbers(heads) if some and heads is not None else b"", lengths, *parts))
+        self._put(ENTRY.pack(len(body), zlib.crc32(body)) + body)
+
+    def _put(self, data: bytes) -> None:
+        self._waiting.append(data)
+        self._bytes += len(data)
+
+    def _flush(self) -> None:
+        data = memoryview(b"".join(self._waiting))
+        self._waiting, self._bytes, self._flushed_at = [], 0, time.monotonic()
+        written = 0
+        try:
+            while written < len(data):
+                written += self._file.write(data[written:])
+        except OSError:
+            self._cut(bytes(data[:written]))
+            self._file.close()
+            raise
+        self.size += len(data)
+
+    def _cut(self, written: bytes) -> None:
+        """Take back the half of an entry that is at the end of the file."""
+        whole = 0
+        while self.size and whole + ENTRY.size <= len(written):
+            end = whole + ENTRY.size + ENTRY.unpack_from(written, whole)[0]
+            if end > len(written):
+                break
+            whole = end
+        self._file.truncate(self.size + whole)
+        self.size += whole
+
+
+def _described(pipe: BasePipe) -> dict[str, Any]:
+    kind = type(pipe)
+    return {"class": f"{kind.__module__}.{kind.__qualname__}", "block_size": pipe.BLOCK_SIZE, "block_count": pipe.BLOCK_COUNT}
