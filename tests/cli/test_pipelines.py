@@ -104,7 +104,7 @@ def test_up_starts_again_who_dies_and_ends_with_all(fission: CommandLine, up: Ru
     for child in children:
         child.kill()
     for name in ("Router", "Broker", "Pipeliner"):
-        up.wait_for(f"The {name} died (signal 9 (SIGKILL)); starting it again", stream="stderr")
+        up.wait_for(f"The {name} was killed by signal 9 (SIGKILL); starting it again", stream="stderr")
     assert "1 failed" in fission.run("pipelines", "send", "p.yaml", exit_code=1, deadline_s=40).stdout
     everybody = psutil.Process(up.pid).children(recursive=True)
     up.interrupt()

@@ -188,9 +188,9 @@ FAILURES = [
     # ends of a process that are none of a job
     Failure("kills_itself", through("Killed"), "Killed 3", ("its process was killed by signal 9 (SIGKILL)",)),
     Failure("kills_itself", through("Aborted"), "Aborted 3", ("its process was killed by signal 6 (SIGABRT)",)),
-    Failure("kills_itself", through("Terminated"), "Terminated 3", ("SIGTERM", "which FISSION has not sent")),
+    Failure("kills_itself", through("Terminated"), "Terminated 3", ("SIGTERM", "which FISSION did not send")),
     Failure(
-        "exits", through("Vanishes"), "Vanishes 3", ("its process ended with exit code 0 and without a word", "finish(), not by exit()")
+        "exits", through("Vanishes"), "Vanishes 3", ("its process exited with code 0 without reporting an error", "finish(), not by exit()")
     ),
     Failure("exits", through("Exits"), "Exits 3", ("SystemExit", "finish(), not by exit()"), ("run",)),
     Failure("exits", through("ExitsWithText"), "ExitsWithText 3", ("SystemExit: that was it", "finish(), not by exit()"), ("run",)),
@@ -279,8 +279,8 @@ def test_a_dummy_that_cannot_be_made(fission: CommandLine, pipe: str, told: str,
     ("text", "pipe", "job", "told"),
     [
         (b"\x7fELF\0 not really", "PicklePipe(3)", "Program 3", "Program 3: cannot start ./program: it is no program for this machine"),
-        ("#!/bin/sh\necho oh no >&2\nexit 3\n", "PicklePipe(3)", "Program 3", "./program ended with exit code 3 (0 means finished)"),
-        ("#!/bin/sh\nno_such_command\n", "PicklePipe(3)", "Program 3", "exit code 127, which says that a program was not found"),
+        ("#!/bin/sh\necho oh no >&2\nexit 3\n", "PicklePipe(3)", "Program 3", "./program exited with code 3 (0 means finished)"),
+        ("#!/bin/sh\nno_such_command\n", "PicklePipe(3)", "Program 3", "exited with code 127, which says that a program was not found"),
         ("#!/bin/sh\nkill -9 $$\n", "PicklePipe(3)", "Program 3", "./program was killed by signal 9"),
         (
             "#!/bin/sh\necho hello world > $4\ncat $2 >/dev/null\n",

@@ -90,7 +90,7 @@ def test_a_job_that_leaves_by_the_window(fission: CommandLine, code: int) -> Non
     """
     fission.project(network(jobs, listed))
     done = finish(fission.start("net", "simulate"), fission.root, 1)
-    assert f"Leaves 2 failed:\nits process ended with exit code {code}" in done.stderr
+    assert f"Leaves 2 failed:\nits process exited with code {code}" in done.stderr
     assert "[Leaves 2] a last word" in done.stdout
     assert re.search(r"^  Leaves 2 +failed", done.stdout, re.MULTILINE)
 

@@ -333,7 +333,7 @@ def test_exit_code_3_is_a_failure_of_the_job(fission: CommandLine) -> None:
     assert set(printed(done.stdout, "Script 2")) == {"got 1"}  # each of its lives is given the block again
     assert set(printed(done.stderr, "Script 2")) == {"no more"}
     assert "Script 2 failed:\n" in done.stderr
-    assert "exit code 3" in done.stderr
+    assert "exited with code 3" in done.stderr
     assert "net: Script 2 failed after" in done.stdout
     assert "Traceback" not in done.stderr
 

@@ -207,7 +207,7 @@ def test_a_stop_that_was_swallowed_gives_no_false_value(fission: CommandLine) ->
     guarded = job_process(client, fission.root / "net/simulation/2")
     os.kill(guarded, signal.SIGTERM)  # this job alone, so that its sink has time to write what it should not get
     done = finish(client, fission.root, 1)
-    assert "Guarded 2 failed:\nits process was stopped by SIGTERM, which FISSION has not sent" in done.stderr
+    assert "Guarded 2 failed:\nits process was stopped by SIGTERM, which FISSION did not send" in done.stderr
     assert rows(result) == [["pipe_2"], ["1"], ["2"]]
 
 

@@ -56,7 +56,7 @@ def test_a_store_that_dies_or_hangs_fails_its_job_only(cluster: Cluster) -> None
     assert all("ran for longer than 1 s" in (one.error or {})["error"] for one in hang)
     assert [one.error for one in well] == [None] * 4, cluster.story()
     eventually(lambda: broker.said.count("The store's process") == 3, 5, "three deaths that were told")
-    assert "died with signal 9 (SIGKILL); starting it again" in broker.said
+    assert "was killed by signal 9 (SIGKILL); starting it again" in broker.said
 
 
 @pytest.mark.slow

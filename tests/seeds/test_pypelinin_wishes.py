@@ -85,7 +85,7 @@ def test_a_program_is_a_worker(program: Path) -> None:
 
 
 FAILURES = {
-    "fails": "failed with exit code 1: the text is empty",
+    "fails": "exited with code 1: the text is empty",
     "no json": "must write one JSON value to standard output, but wrote 'three words",
     "nan": "NaN is not JSON",
     "nothing": "must write one JSON value to standard output, but wrote ''",
@@ -200,7 +200,7 @@ def test_a_cluster_runs_programs_modules_and_returns_results(cluster: Cluster, p
     assert [one["worker"] for one in two.results] == ["B", "C"]
     assert bad.result is None
     assert bad.error is not None
-    assert "failed with exit code 1: the text is empty" in bad.error["error"]
+    assert "exited with code 1: the text is empty" in bad.error["error"]
     assert cluster.show(good.id)["results"][0]["value"] == {"count": 3}
 
 

@@ -216,7 +216,7 @@ def test_executables(alone: Any, capsys: pytest.CaptureFixture[str], kind: Any) 
 
 def test_an_executable_that_fails(alone: Any, capsys: pytest.CaptureFixture[str]) -> None:
     program = alone(jobs.Program(inputs=[jobs.Bytes4(1)], outputs=[jobs.Bytes4(2)]))
-    with pytest.raises(JobFailed, match=r"ended with exit code 1 \(0 means finished\)"):
+    with pytest.raises(JobFailed, match=r"exited with code 1 \(0 means finished\)"):
         program(666)
     assert "not that one" in capsys.readouterr().err
 
@@ -255,7 +255,7 @@ def test_a_job_that_returns_none(alone: Any) -> None:
 
 
 def test_a_job_whose_process_vanishes(alone: Any) -> None:
-    with pytest.raises(JobFailed, match="its process ended with exit code 7"):
+    with pytest.raises(JobFailed, match="its process exited with code 7"):
         alone(jobs.Vanishes(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]))(1)
 
 

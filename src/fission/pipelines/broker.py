@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from fission.errors import RemoteProtocolError, UserError
 from fission.pipelines.answers import Configuration, configuration, router_of
-from fission.pipelines.daemon import ask, host_of, protect_with, quiet_logger, read_keys, sigterm_ends, tls_of, why
+from fission.pipelines.daemon import ask, host_of, protect_with, quiet_logger, read_keys, sigterm_ends, tls_of
 from fission.pipelines.errors import DaemonError, KeysRefused, RouterAnswer, RouterUnreachable
 from fission.pipelines.hidden import scrubber
 from fission.pipelines.jobs import JobRunner, load_all_workers, new_store
@@ -28,6 +28,7 @@ from fission.pipelines.messages import decode, take
 from fission.pipelines.monitoring import Monitor, cluster_ip
 from fission.pipelines.slots import CurrentJob, Slots
 from fission.pipelines.store_host import Rendezvous, SharedStore, host
+from fission.posix.exit_status import how_ended
 from fission.posix.fork_server_process import ForkServerProcess
 from fission.protocol.messages.fork_server_to_client import ChildEnded, ChildForked, ForkRefused
 
@@ -216,7 +217,7 @@ class Broker:
             if isinstance(report, ForkRefused):
                 self.logger.error("The store's process cannot start: %s; trying again", report.cause)
             else:
-                self.logger.error("The store's process %s died with %s; starting it again", report.process, why(report.code))
+                self.logger.error("The store's process %s %s; starting it again", report.process, how_ended(report.code))
         process.router, process.killed = self._router, False
         self._slots.end(self.number_of_workers)
 
@@ -265,19 +266,19 @@ class Broker:
         process.count_death(now)
         left = self._slots.has_left(slot)
         self._slots.end(slot)
-        how = why(report.code)
+        how = how_ended(report.code)
         if process.router != self._router:
             process.start_at = now
         elif address:
             self._slots.lives_at(slot, "")
             if doing is not None and not left:
                 if not process.killed:
-                    self.logger.error("Worker process %s died with %s while it ran %s (%s)", report.process, how, doing.worker, doing.job)
-                self._tell(client, address, doing, f"its process died: {how}", dead=True, node=process.name)
+                    self.logger.error("Worker process %s %s while it ran %s (%s)", report.process, how, doing.worker, doing.job)
+                self._tell(client, address, doing, f"its process {how}", dead=True, node=process.name)
             else:
                 self._tell(client, address, None, "", dead=True)
         else:
-            self.logger.warning("Worker process %s could not reach the Router: %s", report.process, how)
+            self.logger.warning("Worker process %s could not reach the Router and %s", report.process, how)
 
     def _tell(self, client: ApiClient, process: str, doing: CurrentJob | None, error: str, *, dead: bool, node: str = "") -> bool:
         message = {"command": "process ended", "broker": self._name, "process": process, "dead": dead, "error": error}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import signal
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -71,19 +69,6 @@ def tls_of(keys: Keys | None) -> Any:
     from fission.adapters.cluster.worker import security
 
     return security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file))
-
-
-def why(code: int) -> str:
-    """Return how a process ended, in words.
-
-    Args:
-        code: its exit code, or the negative number of the signal that killed it.
-    """
-    if code >= 0:
-        return f"exit code {code}"
-    with contextlib.suppress(ValueError):
-        return f"signal {-code} ({signal.Signals(-code).name})"
-    return f"signal {-code}"
 
 
 def sigterm_ends() -> AbstractContextManager[None]:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from fission.errors import FissionError, UserError
-from fission.pipelines.daemon import ask, protect_with, read_keys, sigterm_ends, why
+from fission.pipelines.daemon import ask, protect_with, read_keys, sigterm_ends
 from fission.pipelines.errors import DaemonError, RouterAnswer, RouterUnreachable
+from fission.posix.exit_status import how_ended
 from fission.posix.forking import die_with_parent, forked, unblock_ending_signals
 
 #: Seconds before one that died is started again. Arbitrary.
@@ -98,7 +99,7 @@ class DaemonGroup:
         code = os.waitstatus_to_exitcode(status)
         if code == HOPELESS:
             raise DaemonError(f"the {name} cannot start")
-        self._say(f"The {name} died ({why(code)}); starting it again")
+        self._say(f"The {name} {how_ended(code)}; starting it again")
         time.sleep(BACK_OFF_S)
         self._fork(name)
 

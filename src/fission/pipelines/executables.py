@@ -22,6 +22,7 @@ from fission.pipelines.errors import DaemonError
 from fission.pipelines.limits import is_name
 from fission.pipelines.model import Worker
 from fission.posix.descendants import adopt_orphans, children_of
+from fission.posix.exit_status import how_ended
 from fission.project.names import did_you_mean
 
 #: Bytes of a result at most, if the worker says nothing else. Arbitrary.
@@ -112,7 +113,7 @@ def run_program(words: Sequence[str], given: bytes, timeout: float | None, max_o
         finally:
             _kill_all(process, before)
     if process.returncode:
-        raise ExecutableFailed(_how(program, process.returncode, errors))
+        raise ExecutableFailed(f"{program} {how_ended(process.returncode)}{_tail(errors)}")
     return output
 
 
@@ -172,16 +173,6 @@ def _kill_all(process: subprocess.Popen[bytes], before: set[int]) -> None:
         for child in left:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(child, 0)
-
-
-def _how(program: str, code: int, errors: bytes) -> str:
-    if code > 0:
-        return f"{program} failed with exit code {code}{_tail(errors)}"
-    try:
-        name = f" ({signal.Signals(-code).name})"
-    except ValueError:
-        name = ""
-    return f"{program} was killed by signal {-code}{name}{_tail(errors)}"
 
 
 def _tail(errors: bytes | bytearray) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from fission.core.executable_job import output_ratio
 from fission.errors import ExecutableError
+from fission.posix.exit_status import how_program_failed
 from fission.protocol.align import Aligner, Batch
 from fission.protocol.frames import CLOSED
 from fission.protocol.messages.job_to_client import JobWarning
@@ -22,7 +23,6 @@ from fission.protocol.relay import gives_otherwise
 from fission.runtime import codec, report
 from fission.runtime.executable_outputs import GENERATION, ExecutableOutputs
 from fission.runtime.program import Intake, Program
-from fission.runtime.program_ends import ending_of
 
 #: Seconds between looks at what comes while an executable reads nothing, where it may read its inputs in any order. Arbitrary.
 ROOM_S = 0.1
@@ -299,7 +299,7 @@ class ExecutableHost(ExecutableOutputs):
             raise self._failure
         unwanted = self._exchange.unwanted
         if program.exit_code and not unwanted:
-            ending = ending_of(program.exit_code)
+            ending = how_program_failed(program.exit_code)
             raise ExecutableError(f"{self._job._fission_name}: {program.command[0]} {ending}; what it wrote to standard error is above")
         relay = self._relay
         if (

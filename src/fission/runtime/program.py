@@ -23,7 +23,7 @@ from typing import Protocol
 from fission.core.jobs import ExecutableJob
 from fission.errors import ExecutableError, NodeFault
 from fission.runtime.block_reader import SAY_WAITING_S, BlockReader
-from fission.runtime.program_ends import cannot_start
+from fission.runtime.program_start import cannot_start
 
 #: Blocks that wait for a slow executable beside its pipe's own 64 KiB; arbitrary, the window is what holds the rest.
 QUEUE_BLOCKS = 4

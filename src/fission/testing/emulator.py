@@ -14,6 +14,7 @@ from fission.core.base import BaseJob, BasePipe
 from fission.core.head import Head
 from fission.core.jobs import InteractiveJob, PythonJob
 from fission.errors import DefinitionError, JobFailed, ValueFitError, error_text
+from fission.posix.exit_status import how_ended
 from fission.project.names import shown
 from fission.protocol.frames import CLOSED, Data, JobMessage
 from fission.protocol.messages.client_to_job import EndOfInput, InputLine, RunBlock
@@ -349,8 +350,7 @@ class JobEmulator:
         if outcome == "finished":
             return JobFailed(self.job._fission_name, "it has finished; there is nothing to wait for")
         code = self._exit.code
-        how = f"its process was killed by signal {-code}" if code < 0 else f"its process ended with exit code {code}"
-        return JobFailed(self.job._fission_name, str(report.get("error") or how))
+        return JobFailed(self.job._fission_name, str(report.get("error") or f"its process {how_ended(code)}"))
 
     def _say(self, text: str) -> None:
         if not self._quiet:

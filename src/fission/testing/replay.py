@@ -10,6 +10,7 @@ from typing import Any
 
 from fission.core.base import BaseJob
 from fission.errors import JobFailed, UserError
+from fission.posix.exit_status import how_ended
 from fission.protocol.frames import CLOSED, Data, Release
 from fission.protocol.window import WINDOW_BLOCKS
 from fission.recordings import Recording
@@ -146,9 +147,8 @@ class Replay:
         finally:
             self._stage.kill()
         if self._exit.report.get("outcome") not in ("finished", "ended"):
-            raise JobFailed(
-                self._job._fission_name, str(self._exit.report.get("error") or f"its process ended with code {self._exit.code}")
-            )
+            error = self._exit.report.get("error") or f"its process {how_ended(self._exit.code)}"
+            raise JobFailed(self._job._fission_name, str(error))
 
     def _feed(self, pipe: int, generation: int, sqn: int, payloads: Sequence[Any], heads: Sequence[int] | None) -> None:
         self._open(pipe, generation, sqn - 1)

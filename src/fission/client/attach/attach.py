@@ -18,6 +18,7 @@ from fission.client.serve.broadcast import retell
 from fission.client.serve.control_server import RUNNING_FILE, Viewer, looked_at
 from fission.errors import EXIT_FAILED, EXIT_OK, EngineError, UnknownNameError, UserError
 from fission.ports import Observer
+from fission.posix.exit_status import how_ended
 
 #: Seconds that a client has to end after it was told to stop: what it gives its jobs, and the cleaning up. Arbitrary.
 STOP_S = 15.0
@@ -127,7 +128,7 @@ def start_in_background(command: Sequence[str], folder: Path) -> int:
                 if process.returncode is not None:
                     said.seek(0)
                     text = said.read().decode("utf-8", "replace").strip().removeprefix("Error: ")
-                    raise UserError(text or f"the client ended with exit code {process.returncode}")
+                    raise UserError(text or f"the client {how_ended(process.returncode)}")
                 if process.pid in (pid_of(run / RUNNING_FILE) for run in looked_at(folder)):
                     return process.pid
                 time.sleep(LOOK_S)

@@ -17,10 +17,10 @@ from fission.adapters.zmq_jobs import ZmqJobTransport
 from fission.client.run.accounts import Accounts
 from fission.client.run.bundles import Addresses, Bundles
 from fission.client.run.checkpoint_service import CheckpointService
-from fission.client.run.deaths import outcome_of
 from fission.client.run.event_log import EventLog
 from fission.client.run.inbox import Inbox
 from fission.client.run.job_channel import JobChannel
+from fission.client.run.job_outcome import outcome_of
 from fission.client.run.job_reports import JobReports
 from fission.client.run.node_watch import NodeWatch
 from fission.client.run.places import Places

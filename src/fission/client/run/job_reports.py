@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
-from fission.client.run.deaths import failed_job
 from fission.client.run.failure_reports import FailureReports
+from fission.client.run.job_outcome import failed_job
 from fission.errors import EXIT_FAILED
 from fission.ports import Observer
 from fission.protocol.messages.job_to_client import JobWarning

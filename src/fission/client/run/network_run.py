@@ -22,9 +22,9 @@ from fission.adapters.shared_memory import sweep
 from fission.adapters.zmq_jobs import ZmqJobTransport
 from fission.client.run.bundles import Bundles, plans
 from fission.client.run.coordinator import Coordinator
-from fission.client.run.deaths import failed_job
 from fission.client.run.endings import ENDING_FILE, write_ending
 from fission.client.run.folders import end_log, start_log
+from fission.client.run.job_outcome import failed_job
 from fission.client.run.plan import RunPlan
 from fission.client.run.summary import Summary
 from fission.client.serve.broadcast import Broadcast

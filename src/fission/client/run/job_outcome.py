@@ -1,29 +1,26 @@
-"""What is told of the end of a process and of a network, in words."""
+"""The outcome of a job's process: what its end means for the job, and the error in words."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-import signal
 from importlib.metadata import PackageNotFoundError, version
 
 from fission.ports import JobExited
+from fission.posix.exit_status import how_ended
 
 #: How Python says that a module cannot be imported.
 MISSING_MODULE = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
 
 
-def death(code: int) -> str:
-    """Return it as a sentence; ``code`` is negative for the signal that killed it."""
-    if code >= 0:
-        return f"its process ended with exit code {code} and without a word; a job ends by finish(), not by exit()"
-    with contextlib.suppress(ValueError):
-        return f"its process was killed by signal {-code} ({signal.Signals(-code).name})"
-    return f"its process was killed by signal {-code}"
+def unreported(status: int) -> str:
+    """Return the error of a job whose process ended with an exit status and without reporting why."""
+    hint = " without reporting an error; a job ends by finish(), not by exit()" if status >= 0 else ""
+    return f"its process {how_ended(status)}{hint}"
 
 
 def failed_job(reason: str) -> str:
-    """The job whose failure is the reason for a network's end."""
+    """Return the job whose failure is the reason for a network's end."""
     return reason.removesuffix(" failed").removeprefix("no place for ")
 
 
@@ -33,15 +30,15 @@ def outcome_of(event: JobExited, *, stopping: bool, node: str, local: bool) -> t
     Args:
         event: its end.
         stopping: whether the network is being stopped.
-        node: where it was.
+        node: on which it ran.
         local: whether that is the client's own node.
     """
     outcome = str(event.report.get("outcome") or "failed")
     if outcome == "stopped" and not stopping:
-        return "failed", "its process was stopped by SIGTERM, which FISSION has not sent", None
+        return "failed", "its process was stopped by SIGTERM, which FISSION did not send", None
     if outcome != "failed":
         return outcome, None, None
-    error = str(event.report.get("error") or death(event.code))
+    error = str(event.report.get("error") or unreported(event.code))
     # a process that was killed has not failed at a block
     block = int(event.report.get("block") or 0) if event.report else None
     return outcome, error if local else located(error, node), block
@@ -54,7 +51,7 @@ def located(error: str, node: str) -> str:
         return error
     name, inner, _ = missing[1].partition(".")
     if inner:
-        # the package is there: it has none of this module
+        # the package is there, without this module
         with contextlib.suppress(PackageNotFoundError):
             here = f" (here it is {version(name)})"
             how = f"install the same there, with the pip of its service (python3 -m pip install {name}=={version(name)})"

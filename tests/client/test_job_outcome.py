@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy
 
-from fission.client.run.deaths import located
+from fission.client.run.job_outcome import located
 
 
 def test_a_package_that_is_not_there() -> None:
