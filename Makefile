@@ -9,13 +9,14 @@ WORKERS ?= 3
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint bench clean debian-packages
+.PHONY: help demo test test-slow lint docs bench clean debian-packages
 
 help:
 	@echo 'make demo   install and run the demo: two recorded voices are separated by a network of jobs, one of whose nodes is killed half-way'
 	@echo 'make test   install with what the tests need, then lint, types and all tests'
 	@echo 'make test-slow  what takes minutes: the soak tests, then 50 random faults of machines, lines and processes, one every 12 s'
 	@echo 'make lint   format, lint and types only'
+	@echo 'make docs   the docs as a site with the API reference, in build/site'
 	@echo 'make bench  the benchmarks, one table per claim'
 	@echo 'make clean  remove .venv, caches and what networks left behind'
 
@@ -35,6 +36,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python scripts/build_docs.py
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks

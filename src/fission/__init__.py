@@ -8,4 +8,6 @@ was imported before it, as by `fission NETWORK test`. There are none.
 
 from __future__ import annotations
 
+__all__ = ["__version__"]
+
 __version__ = "0.1.0"

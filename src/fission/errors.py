@@ -13,6 +13,37 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+__all__ = [
+    "EXIT_FAILED",
+    "EXIT_INTERRUPTED",
+    "EXIT_NO_PLACE",
+    "EXIT_OK",
+    "EXIT_USAGE",
+    "AllocationError",
+    "BlockError",
+    "ConfigError",
+    "DefinitionError",
+    "EngineError",
+    "ExecutableError",
+    "Fault",
+    "FissionError",
+    "InternalError",
+    "JobFailed",
+    "LocalProtocolError",
+    "NodeFault",
+    "ProtocolError",
+    "RatioError",
+    "RemoteProtocolError",
+    "SinkFileError",
+    "SnapshotError",
+    "Stopped",
+    "UnknownNameError",
+    "UserError",
+    "ValueFitError",
+    "error_text",
+    "value_text",
+]
+
 EXIT_OK = 0  # done
 EXIT_FAILED = 1  # the network failed while it ran
 EXIT_USAGE = 2  # wrong use: command line, config, network definition

@@ -9,6 +9,8 @@ import operator
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, SupportsIndex, overload
 
+__all__ = ["Head", "bit_mask"]
+
 CORRUPTED = 0
 RESET = 1
 FINISHED = 2

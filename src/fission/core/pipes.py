@@ -68,7 +68,7 @@ class WritePickleMixIn(_PipeMixIn):
         """Writes `data` as one pickle.
 
         Raises:
-            Whatever pickling raises; nothing is written then.
+            Exception: any that pickling raises; nothing is written then.
         """
         file.write(pickle.dumps(data, PICKLE_PROTOCOL))
 

@@ -13,6 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+__all__ = [
+    "fission_cfg",
+    "fission_cfg_jobs",
+    "fission_network",
+    "fission_reset",
+    "fission_test_emulator",
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_load_initial_conftests",
+]
+
 if TYPE_CHECKING:
     from fission.testing.emulator import JobEmulator
     from fission.testing.small_network import Ran
