@@ -27,7 +27,7 @@ PUBLIC = (
     "fission.errors",
     "fission.manager",
     "fission.pipelines",
-    "fission.recording",
+    "fission.recordings",
     "fission.testing.pytest_plugin",
     "fission.visualize",
     "pypelinin",

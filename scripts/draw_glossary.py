@@ -89,6 +89,8 @@ SECTIONS: dict[str, list[Term]] = {
         Term("node", "worker, host, agent", "A machine, or a virtual one, that runs jobs.", "BaseNode"),
         Term("group", "label, node selector", "A name for nodes that may run a job.", "BaseGroup"),
         Term("node service", "agent, daemon, kubelet", "The process `fission node`: starts jobs and sends pulses.", "NodeService"),
+        Term("fork server", "prefork server", "A process with everything loaded that forks a job in milliseconds.", "ForkServer"),
+        Term("run plan", "execution plan", "What `simulate` or `run` decided before anything starts.", "RunPlan"),
         Term("engine", "cluster backend, executor", "Starts and stops job processes: on this machine or on many.", "Engine"),
         Term("supervisor", "supervisor, scheduler", "The state machine that knows where each job is and what to start.", "Supervisor"),
         Term("placement", "scheduling, placement", "Finds a node for a job, and gives the reason.", "place_all"),
