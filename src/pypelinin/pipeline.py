@@ -113,8 +113,9 @@ class Pipeline(model.Pipeline):
             graph, data, priority = old_graph(information, Job)
             return cls(graph, data, priority=priority)
         pipeline = model.Pipeline.deserialize(information)
-        jobs = [Job.deserialize(job.as_message()) for job in pipeline._written]
-        pairs = [(jobs[before], None if after is None else jobs[after]) for before, after in pipeline._edges]
+        message = pipeline.as_message()
+        jobs = [Job.deserialize(job) for job in message["jobs"]]
+        pairs = [(jobs[before], None if after is None else jobs[after]) for before, after in message["graph"]]
         return cls(pairs, pipeline.data, priority=pipeline.priority)
 
     def has_cycle(self) -> list[model.Job] | bool:

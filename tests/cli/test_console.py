@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from fission.cli.console import Console
+from fission.cli.console import ConsoleObserver
 
 
 class Terminal(io.StringIO):
@@ -26,7 +26,7 @@ def _colours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_plain_when_piped() -> None:
     out, err = io.StringIO(), io.StringIO()
-    console = Console(out, err)
+    console = ConsoleObserver(out, err)
     console.job_started("JoinJob 5", 5)
     console.job_output("JoinJob 5", 5, "stdout", "[bold]6[/bold] :smile: http://x")
     console.job_output("JoinJob 5", 5, "stderr", "careful")
@@ -45,7 +45,7 @@ def test_colours_on_a_terminal_and_the_users_text_as_it_is(monkeypatch: pytest.M
     monkeypatch.setenv("COLUMNS", "20")
     out = Terminal()
     text = "[red]x[/red]\t\x1b[7mtheirs\x1b[0m " + "long " * 50
-    console = Console(out, Terminal())
+    console = ConsoleObserver(out, Terminal())
     console.job_output("A 1", 1, "stdout", text)
     console.job_output("B 2", 2, "stdout", text)
     first, second = out.getvalue().splitlines()
@@ -61,7 +61,7 @@ def test_colours_on_a_terminal_and_the_users_text_as_it_is(monkeypatch: pytest.M
 def test_no_colours_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     out, err = Terminal(), Terminal()
-    console = Console(out, err)
+    console = ConsoleObserver(out, err)
     console.job_output("A 1", 1, "stdout", "x")
     console.warning("y")
     assert "\x1b[3" not in out.getvalue() + err.getvalue()
@@ -71,13 +71,13 @@ def test_no_colours_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch, n
 def test_characters_that_the_terminal_has_not() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    Console(stream, io.StringIO()).job_output("A 1", 1, "stdout", "grün \udc80")
+    ConsoleObserver(stream, io.StringIO()).job_output("A 1", 1, "stdout", "grün \udc80")
     assert raw.getvalue() == b"[A 1] gr\\xfcn \\udc80\n"
 
 
 def test_lines_of_several_threads_stay_whole() -> None:
     out = io.StringIO()
-    console = Console(out, io.StringIO())
+    console = ConsoleObserver(out, io.StringIO())
 
     def write(job_id: int) -> None:
         for number in range(200):

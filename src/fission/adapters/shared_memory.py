@@ -111,7 +111,7 @@ class _Segment:
             self.memory.close()
 
 
-class Lease:
+class ArenaLease:
     """A buffer in an arena for as long as this object lives: when the last window has let go of it, all its readers have released it.
 
     Attributes:
@@ -240,11 +240,11 @@ class Arena:
         self._slots[self._stamp] = _Slot(segment, entry, offset, size, waiting)
         return Descriptor(segment.name, entry, offset, length, self._stamp, min(waiting))
 
-    def lend(self, buffer: Any, readers: Collection[int] | None = None) -> Lease | None:
+    def lend(self, buffer: Any, readers: Collection[int] | None = None) -> ArenaLease | None:
         """As `put`, but nobody needs to call `release`: whoever keeps the block for its readers keeps the lease."""
         readers = range(len(self._readers)) if readers is None else readers
         descriptor = self.put(buffer, readers)
-        return None if descriptor is None else Lease(self, descriptor, readers)
+        return None if descriptor is None else ArenaLease(self, descriptor, readers)
 
     def release(self, descriptor: Descriptor) -> None:
         """The descriptor's reader will never be sent the block again. Doing it twice is right."""

@@ -7,7 +7,7 @@ producer does in `fission.adapters.shared_memory`.
 
 A mark and its clearing are single stores that rely on the interpreter's lock to come in order; not for Pythons without one.
 
-A reader that returns a buffer as it got it may send its descriptor on: `Views.taken` finds the block, `Taken.lease` lends it. The one
+A reader that returns a buffer as it got it may send its descriptor on: `Views.taken` finds the block, `TakenView.lease` lends it. The one
 behind marks the producer's slot itself, at a place of its own, so what it holds does not depend on the life of the job in between.
 """
 
@@ -81,7 +81,7 @@ class HandedOn:
         return self._view
 
 
-class Taken(NamedTuple):
+class TakenView(NamedTuple):
     """A block that a buffer is the whole of; see `Views.taken`.
 
     Attributes:
@@ -160,7 +160,7 @@ class Views:
                     return memoryview(hold).cast("B")[:length].toreadonly()
         raise BlockGone(f"the block was released: {descriptor}")
 
-    def taken(self, buffer: memoryview) -> Taken | None:
+    def taken(self, buffer: memoryview) -> TakenView | None:
         """Return the block that a buffer is the whole of; None if it is none, or in other memory.
 
         Any thread.
@@ -177,7 +177,7 @@ class Views:
         if not isinstance(source, _Hold) or source.descriptor.length != buffer.nbytes:
             return None
         parsed = shared_blocks.parse_name(source.descriptor.segment)
-        return Taken(shared_blocks.owner_job(parsed[0]), source.taken_for, buffer, source.descriptor) if parsed else None
+        return TakenView(shared_blocks.owner_job(parsed[0]), source.taken_for, buffer, source.descriptor) if parsed else None
 
     def close(self) -> None:
         """Let go of all segments; one on which views stand goes with the last of them. Calling it twice is right."""

@@ -25,7 +25,7 @@ _FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH 
 _EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_CLOSED | _FAILED
 
 
-class Guard(Protocol):
+class SocketGuard(Protocol):
     """Makes the sockets of a context talk only to who has the network's keys, as `fission.adapters.curve` does."""
 
     def listen(self, socket: zmq.Socket[Any]) -> None:
@@ -39,7 +39,7 @@ class Guard(Protocol):
 
 
 #: Makes the guard of a context, with keys that it knows.
-Protect: TypeAlias = Callable[["zmq.Context[zmq.Socket[bytes]]"], Guard]
+Protect: TypeAlias = Callable[["zmq.Context[zmq.Socket[bytes]]"], SocketGuard]
 
 
 class ApiServer:

@@ -25,7 +25,7 @@ LOOPBACK = "127.0.0.1"
 JOB_STYLES = ("cyan", "green", "magenta", "yellow", "blue", "bright_red")
 
 
-class Console(Observer):
+class ConsoleObserver(Observer):
     """An observer that writes lines as they come, each whole, whichever thread calls.
 
     Args:

@@ -50,16 +50,14 @@ class JobType(ABCMeta):
             type.__setattr__(cls, "__hash__", object.__hash__)
         make: Any = cls.__new__
         job: BaseJob = make(cls, *args, **kwargs)
-        registry._last_job_id += 1
-        number = job._fission_id = registry._last_job_id
+        number = job._fission_id = registry.new_job_id()
         job._fission_place = where()
         job.inputs, job.outputs = [], []
         job._fission_call_it(given)
         try:
             job.__init__(*args, **kwargs)  # type: ignore[misc]
         except BaseException:
-            if registry._last_job_id == number:  # else a job that is younger has the next id already
-                registry._last_job_id -= 1
+            registry.give_back_job_id(number)
             raise
         for side in ("inputs", "outputs"):
             if not _all_pipes(pipes := getattr(job, side)):

@@ -116,7 +116,7 @@ class PipeType(ABCMeta):
             return _pipe_again(registry, registry.pipes[pipe.id], cls, args, kwargs)
         else:
             registry.pipes[pipe.id] = pipe
-            registry._pipe_arguments[pipe.id] = (args, kwargs)
+            registry.pipe_arguments[pipe.id] = (args, kwargs)
         return pipe
 
 
@@ -135,7 +135,7 @@ def _pipe_again(registry: Registry, known: BasePipe, cls: PipeType, args: tuple[
         other.created_at = place
         return other
     if len(args) + len(kwargs) > 1:
-        for name, first, second in _differences(cls, registry._pipe_arguments[known.id], (args, kwargs)):
+        for name, first, second in _differences(cls, registry.pipe_arguments[known.id], (args, kwargs)):
             place = where()
             registry.report(
                 Fault(

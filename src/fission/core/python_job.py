@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from fission.core.base_pipe import BasePipe
 
-    class Console(Protocol):
+    class LineSource(Protocol):
         """Where a job's lines come from."""
 
         def readline(self) -> str | None:
@@ -68,7 +68,7 @@ class PythonJob(BaseJob):
     in_heads: list[Head | list[Head] | None]
     out_heads: list[Head | None]
 
-    _fission_console: Console | None = None  # set by the host of an InteractiveJob
+    _fission_console: LineSource | None = None  # set by the host of an InteractiveJob
     _fission_head_size: int = 1  # bytes; set by the host from HEAD_SIZE
     _fission_run = "run"  # name of the method that the user writes
 

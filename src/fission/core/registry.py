@@ -94,10 +94,20 @@ class Registry:
         self.groups: dict[str, BaseGroup] = {}
         self.faults: list[Fault] | None = [] if collect else None
         self._last_job_id = 0
-        self._pipe_arguments: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+        self.pipe_arguments: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+
+    def new_job_id(self) -> int:
+        """Return the id of a job that is being made."""
+        self._last_job_id += 1
+        return self._last_job_id
+
+    def give_back_job_id(self, number: int) -> None:
+        """The job with this id was not made after all: the next one has it, unless a younger job has the next id already."""
+        if self._last_job_id == number:
+            self._last_job_id -= 1
 
     def _tables(self) -> tuple[dict[Any, Any], ...]:
-        return self.jobs, self.pipes, self.nodes, self.groups, self._pipe_arguments
+        return self.jobs, self.pipes, self.nodes, self.groups, self.pipe_arguments
 
     def report(self, fault: Fault) -> None:
         """Takes a fault in.

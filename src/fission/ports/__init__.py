@@ -1,13 +1,13 @@
 """The interfaces between the decisions and the outside world, and what crosses them.
 
-A job's process is handed a `Links`; the client is handed an `Engine`, a `Clock` and an `Observer`. Every interface has a real
+A job's process is handed a `Links`; the client is handed an `Engine` and an `Observer`. Every interface has a real
 implementation and an in-memory one under `fission.adapters`, held to one conformance suite.
 """
 
 from __future__ import annotations
 
 from fission.ports.bundle import Archive, JobArchives, JobBundle, Place, Wiring, bundle_of, job_payload
-from fission.ports.client import CheckpointStore, Clock, Observer
+from fission.ports.client import CheckpointStore, Observer
 from fission.ports.engine import (
     NODE_FAULT,
     Engine,
@@ -29,7 +29,6 @@ __all__ = [
     "NODE_FAULT",
     "Archive",
     "CheckpointStore",
-    "Clock",
     "Engine",
     "EngineEvent",
     "EngineNotice",

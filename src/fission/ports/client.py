@@ -1,4 +1,4 @@
-"""What the client is handed besides an engine: a clock, a store, somebody to tell."""
+"""What the client is handed besides an engine: a store, and an observer of what happens."""
 
 from __future__ import annotations
 
@@ -6,15 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from fission.core.nodes import NodeInfo
-from fission.ports.names import JobId, PipeId, Seconds
-
-
-class Clock(Protocol):
-    """Where `now` comes from."""
-
-    def monotonic(self) -> Seconds:
-        """Seconds since some moment in the past; never goes back. Never compared between machines."""
-        ...
+from fission.ports.names import JobId, PipeId
 
 
 class CheckpointStore(Protocol):

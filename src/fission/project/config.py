@@ -20,7 +20,7 @@ from fission.project.finding import find_project, list_networks, require_network
 from fission.project.importing import exception_fault, import_fresh, put_first, relative, relocate
 from fission.project.making import Maker
 from fission.project.names import nearest, shown
-from fission.project.settings import SETTINGS, Refused
+from fission.project.settings import SETTINGS, InvalidValue
 from fission.project.shipping import shipping_faults
 
 log = logging.getLogger("fission.project")
@@ -256,7 +256,7 @@ class _Loader:
                 continue
             try:
                 parsed = setting.parse(value)
-            except Refused as refused:
+            except InvalidValue as refused:
                 hint = f"; {refused}" if str(refused) else ""
                 self.fault(f"{setting.name} must be {setting.must}, is {shown(value)}{hint}", setting.name)
                 self.refused.add(setting.name)

@@ -38,7 +38,7 @@ _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _ADDRESS = re.compile(r"([a-z]+://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/]+):(?P<port>\d{1,5})/?")
 
 
-class Refused(Exception):
+class InvalidValue(Exception):
     """A value is not what its setting must be; the text, if any, is what to do about it."""
 
 
@@ -50,7 +50,7 @@ class Setting:
         name: as written in config.py.
         must: what it must be, to stand behind "must be".
         default: the value in `Config` when config.py does not name it.
-        parse: value of config.py -> value of `Config`; raises `Refused`.
+        parse: value of config.py -> value of `Config`; raises `InvalidValue`.
         remote: True if only running on NODES needs it; `simulate` does not look at it.
     """
 
@@ -69,14 +69,14 @@ class Setting:
 def _bool(value: object) -> bool:
     if isinstance(value, bool):
         return value
-    raise Refused("write it without quotes" if isinstance(value, str) else "")
+    raise InvalidValue("write it without quotes" if isinstance(value, str) else "")
 
 
 def _int(low: int, high: int | None = None) -> Callable[[object], int]:
     def parse(value: object) -> int:
         if isinstance(value, int) and not isinstance(value, bool) and low <= value and (high is None or value <= high):
             return value
-        raise Refused("write it without quotes" if isinstance(value, str) and value.strip().isdigit() else "")
+        raise InvalidValue("write it without quotes" if isinstance(value, str) and value.strip().isdigit() else "")
 
     return parse
 
@@ -84,9 +84,9 @@ def _int(low: int, high: int | None = None) -> Callable[[object], int]:
 def _seconds(low: float, high: float = math.inf, *, positive: bool = False) -> Callable[[object], float]:
     def parse(value: object) -> float:
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
-            raise Refused
+            raise InvalidValue
         if not low <= value <= high or (positive and value <= 0):
-            raise Refused
+            raise InvalidValue
         return float(value)
 
     return parse
@@ -106,7 +106,7 @@ def _path(value: object) -> str:
         text = os.fspath(value)
         if isinstance(text, str) and text.strip() and "\0" not in text:
             return text
-    raise Refused
+    raise InvalidValue
 
 
 def _log_level(value: object) -> str:
@@ -114,20 +114,20 @@ def _log_level(value: object) -> str:
         return value
     if isinstance(value, int) and not isinstance(value, bool) and logging.getLevelName(value) in LOG_LEVELS:
         return str(logging.getLevelName(value))  # LOG_LEVEL = logging.INFO
-    raise Refused(did_you_mean(value, LOG_LEVELS).removeprefix("; ") if isinstance(value, str) else "")
+    raise InvalidValue(did_you_mean(value, LOG_LEVELS).removeprefix("; ") if isinstance(value, str) else "")
 
 
 def _user(value: object) -> str:
     if isinstance(value, str) and _USER.fullmatch(value):
         return value
-    raise Refused
+    raise InvalidValue
 
 
 def _host(value: object) -> str:
     if not isinstance(value, str):
-        raise Refused
+        raise InvalidValue
     if fault := fault_of(value):
-        raise Refused(fault.partition(", ")[2])
+        raise InvalidValue(fault.partition(", ")[2])
     return canonical(value)
 
 
@@ -136,9 +136,9 @@ def _remote_root(value: object) -> str:
     text = _path(value)
     path = PurePosixPath(text)
     if not path.is_absolute() or len(path.parts) < 3 or ".." in path.parts:
-        raise Refused("give it a folder of its own, like /home/pi/fission/")
+        raise InvalidValue("give it a folder of its own, like /home/pi/fission/")
     if "//" in text:
-        raise Refused("a part of it is empty, is USER set?")
+        raise InvalidValue("a part of it is empty, is USER set?")
     return text
 
 
@@ -147,7 +147,7 @@ def _cluster(value: object) -> str:
         match = _ADDRESS.fullmatch(value)
         if match and 1 <= int(match["port"]) <= 65535:
             return value
-    raise Refused
+    raise InvalidValue
 
 
 def _entries(value: object) -> tuple[object, ...]:
@@ -155,14 +155,14 @@ def _entries(value: object) -> tuple[object, ...]:
         return tuple(value)
     if isinstance(value, (str, os.PathLike)):
         return (value,)
-    raise Refused("put it into a list: [...]")
+    raise InvalidValue("put it into a list: [...]")
 
 
 def _xml_args(value: object) -> dict[str, str]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise Refused
+        raise InvalidValue
     problems = []
     for role, name in value.items():
         if not isinstance(role, str) or role not in XML_NAMES:
@@ -171,7 +171,7 @@ def _xml_args(value: object) -> dict[str, str]:
         if not isinstance(name, str) or not name.strip():
             problems.append(f"its key {role!r} has {name!r}, which is not a name")
     if problems:
-        raise Refused("; ".join(problems))
+        raise InvalidValue("; ".join(problems))
     return dict(value)
 
 

@@ -272,6 +272,12 @@ def announces_more(first: Buffer) -> bool:
     return len(first) > 2 and bool(first[2] & OUT_OF_BAND)
 
 
+def header_of(first: Buffer) -> tuple[int, int, int, int]:
+    """Return kind, generation, number of the first block and number of blocks, from the first frame of a message."""
+    _, kind, _, _, _, generation, sqn, count, _ = _HEADER.unpack_from(first)
+    return kind, generation, sqn, count
+
+
 def decode(frames: Sequence[Buffer]) -> Message:
     """Return the message that the frames are.
 

@@ -157,7 +157,7 @@ def _data(time: float, message: list[Buffer]) -> Seen | None:
     first = message[0]
     if len(first) < HEADER_BYTES:
         raise RemoteProtocolError(f"a message starts with a header of {HEADER_BYTES} bytes; got {len(first)}")
-    _, kind, _, _, _, generation, sqn, count, _ = frames._HEADER.unpack_from(first)
+    kind, generation, sqn, count = frames.header_of(first)
     if kind != frames.DATA:
         return None
     if len(first) == HEADER_BYTES:

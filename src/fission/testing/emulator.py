@@ -22,7 +22,7 @@ from fission.protocol.messages.job_to_client import BlockRan, JobWarning
 from fission.runtime import codec
 from fission.testing.pipe_emulator import PipeEmulator, cut, head_bytes
 from fission.testing.pipe_ends import InputEnd, OutputEnd
-from fission.testing.stage import Exited, Printed, Stage, project_here
+from fission.testing.stage import Exited, JobStage, Printed, project_here
 
 #: Default for how long a call waits for the job, in seconds. Arbitrary: far above what a test's job takes, below a test's own limit.
 TIMEOUT_S = 30.0
@@ -98,7 +98,7 @@ class JobEmulator:
         self.heads: list[Head] = []
         self._timeout, self._quiet = timeout, quiet
         self._head_size = head_size
-        self._stage = Stage(job, project_here() / (path if root is None else root), head_size=head_size, start=start)
+        self._stage = JobStage(job, project_here() / (path if root is None else root), head_size=head_size, start=start)
         folder = self._stage.folder
         self.cwd = str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
         self._number = 0

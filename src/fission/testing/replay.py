@@ -14,7 +14,7 @@ from fission.posix.exit_status import how_ended
 from fission.protocol.frames import CLOSED, Data, Release
 from fission.protocol.window import WINDOW_BLOCKS
 from fission.recordings import Recording
-from fission.testing.stage import Exited, Printed, Stage
+from fission.testing.stage import Exited, JobStage, Printed
 
 #: Blocks of an input that may wait for the job; as many as a window holds.
 AHEAD_BLOCKS = WINDOW_BLOCKS
@@ -85,7 +85,7 @@ class Replay:
         """Start the job.
 
         Args:
-            job: whose inputs are fed; see `Stage`.
+            job: whose inputs are fed; see `JobStage`.
             recording: with all its non-ASYNC inputs.
             base: folder for the job's folder.
             speed: 1 as recorded, 2 twice as fast; None: as fast as the job takes it.
@@ -109,7 +109,7 @@ class Replay:
         self._job, self._recording, self._speed = job, recording, speed
         self._inputs = {pipe.id: pipe for pipe in job.inputs}
         needed = max((pipe.BLOCK_COUNT for pipe in job.outputs), default=1)
-        self._stage = Stage(job, base, head_size=head_size, window_blocks=WINDOW_BLOCKS, needed=needed, opened=False)
+        self._stage = JobStage(job, base, head_size=head_size, window_blocks=WINDOW_BLOCKS, needed=needed, opened=False)
         self._generations: dict[int, int] = {}
         self._sent = dict.fromkeys(self._inputs, 0)
         self._released = dict.fromkeys(self._inputs, 0)

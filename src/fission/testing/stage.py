@@ -1,7 +1,7 @@
 """Runs one job alone, in a process of its own and by its real host, with everything around it played here.
 
 The job believes that it is part of a network: its links, windows, releases and words are the real ones. What it prints, what it
-sends and how it ends are the events that `Stage.next` returns.
+sends and how it ends are the events that `JobStage.next` returns.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def claim_folder(base: Path, job: BaseJob) -> tuple[Path, int]:
         return folder, descriptor
 
 
-class Stage:
+class JobStage:
     """One job alone.
 
     Attributes:

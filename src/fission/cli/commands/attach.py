@@ -16,11 +16,11 @@ def command(session: Session) -> int:
 
     Shows the latest messages of its client, and from then on everything, with what all jobs write. Ctrl-C ends this view, not the network.
     """
-    from fission.cli.console import Console
+    from fission.cli.console import ConsoleObserver
     from fission.client.attach.attach import attach
 
     interrupts.loaded()
-    console = Console()
+    console = ConsoleObserver()
     lines, exit_code = attach(folder_of(session), console)
     for line in lines:
         click.echo(line)

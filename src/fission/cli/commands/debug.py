@@ -30,9 +30,9 @@ def command(session: Session, jobs: tuple[str, ...], nodes: tuple[str, ...]) -> 
 
     A job that moves to another node is followed there; with --node, only what it writes while it is on that node is shown.
     """
-    from fission.cli.console import Console
+    from fission.cli.console import ConsoleObserver
     from fission.client.attach.attach import attach
 
     interrupts.loaded()
     folder = folder_of(session)
-    return attach(folder, Console(), jobs=job_ids(session, jobs), nodes=nodes, events=False)[1]
+    return attach(folder, ConsoleObserver(), jobs=job_ids(session, jobs), nodes=nodes, events=False)[1]

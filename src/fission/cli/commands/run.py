@@ -31,7 +31,7 @@ def command(session: Session, duration: float | None, resume: bool, detach: bool
     """
     gc.disable()  # what is loaded stays: looking through it again and again takes a tenth of the time
     try:
-        from fission.cli.console import Console
+        from fission.cli.console import ConsoleObserver
         from fission.client.run.on_nodes import run
         from fission.project import config  # noqa: F401 - load_network needs it
     finally:
@@ -44,7 +44,7 @@ def command(session: Session, duration: float | None, resume: bool, detach: bool
     from fission.project.foresight import warnings_of
 
     loaded = load_network(session)
-    console = Console(out=sys.stderr) if as_json else Console()
+    console = ConsoleObserver(out=sys.stderr) if as_json else ConsoleObserver()
     for warning in warnings_of(loaded):
         console.warning(warning)
     if interrupts.came():  # the user's modules have swallowed it

@@ -67,11 +67,11 @@ def simulate_loaded(loaded: Any, *, as_json: bool = False, **options: Any) -> in
         as_json: the summary goes to standard output as JSON, all else to standard error.
         options: of `fission.client.run.simulate`.
     """
-    from fission.cli.console import Console
+    from fission.cli.console import ConsoleObserver
     from fission.client import simulate
     from fission.project.foresight import warnings_of
 
-    console = Console(out=sys.stderr) if as_json else Console()
+    console = ConsoleObserver(out=sys.stderr) if as_json else ConsoleObserver()
     for warning in warnings_of(loaded):
         console.warning(warning)
     if interrupts.came():  # the user's modules have swallowed it

@@ -1,31 +1,32 @@
-"""Requests to a fork server (`fission.posix.fork_server`). A payload may follow a request; it is opaque to the server."""
+"""The requests of a client, or of a Broker, to a fork server (`fission.posix.fork_server`), on a pair of sockets.
+
+The payload of a request to fork follows it, after a newline; it is opaque to the server.
+"""
 
 from __future__ import annotations
 
 from fission.protocol.messages.codec import Codec, Message
 
 
-class ForkServerRequest(Message, frozen=True):
-    """What a fork server can be asked.
+class ForkChild(Message, frozen=True, tag="fork"):
+    """Fork a child. Its payload follows, and the descriptors that it inherits come along.
 
     Attributes:
-        key: of the child: whatever its client tells children apart by.
+        key: tells the children of a server apart.
     """
 
     key: tuple[int, ...]
 
 
-class ForkChild(ForkServerRequest, frozen=True, tag="fork"):
-    """Fork a child. Its payload follows, and the descriptors that it inherits come along."""
-
-
-class SignalChild(ForkServerRequest, frozen=True, tag="signal"):
+class SignalChild(Message, frozen=True, tag="signal"):
     """Send a child a signal; SIGKILL goes to its whole process group.
 
     Attributes:
+        key: of the child.
         number: of the signal.
     """
 
+    key: tuple[int, ...]
     number: int
 
 

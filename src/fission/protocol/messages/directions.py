@@ -17,6 +17,8 @@ from fission.protocol.messages.codec import Codec
 DIRECTIONS: tuple[str, ...] = (
     "fission.protocol.messages.client_to_job",
     "fission.protocol.messages.job_to_client",
+    "fission.protocol.messages.client_to_fork_server",
+    "fission.protocol.messages.fork_server_to_client",
 )
 
 

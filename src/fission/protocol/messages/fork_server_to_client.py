@@ -1,23 +1,19 @@
-"""Reports of a fork server (`fission.posix.fork_server`)."""
+"""The reports of a fork server (`fission.posix.fork_server`) to the client, or the Broker, that has started it."""
 
 from __future__ import annotations
 
 from fission.protocol.messages.codec import Codec, Message
 
 
-class ForkServerReport(Message, frozen=True):
-    """What a fork server can report."""
-
-
-class ForkServerReady(ForkServerReport, frozen=True, tag="ready"):
+class ForkServerReady(Message, frozen=True, tag="ready"):
     """The server has loaded its modules. Sent once, first."""
 
 
-class ForkServerPulse(ForkServerReport, frozen=True, tag="pulse"):
+class ForkServerPulse(Message, frozen=True, tag="pulse"):
     """The server is alive."""
 
 
-class ChildForked(ForkServerReport, frozen=True, tag="forked"):
+class ChildForked(Message, frozen=True, tag="forked"):
     """A child exists.
 
     Attributes:
@@ -29,7 +25,7 @@ class ChildForked(ForkServerReport, frozen=True, tag="forked"):
     process: int
 
 
-class ForkRefused(ForkServerReport, frozen=True, tag="refused"):
+class ForkRefused(Message, frozen=True, tag="refused"):
     """The system has not allowed a child; there is none.
 
     Attributes:
@@ -41,7 +37,7 @@ class ForkRefused(ForkServerReport, frozen=True, tag="refused"):
     cause: str
 
 
-class ChildEnded(ForkServerReport, frozen=True, tag="ended"):
+class ChildEnded(Message, frozen=True, tag="ended"):
     """A child has ended.
 
     Attributes:
