@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fission.errors import EXIT_FAILED, EXIT_NO_PLACE, EXIT_OK, AllocationError, LocalProtocolError
 from fission.protocol.outages import ANNOUNCE_S
-from fission.protocol.restarts import AVOID_CAP_S, AVOID_S, ENDLESS_CAP_S, FIRST_BACK_OFF_S
+from fission.protocol.restarts import AVOID_CAP_S, AVOID_S, ENDLESS_CAP_S, FIRST_BACK_OFF_S, RestartPolicy
+from fission.protocol.supervised_job import SupervisedJob
 from fission.protocol.supervision import (
     TRANSITIONS,
     Close,
@@ -59,7 +60,7 @@ class Places:
     def __init__(self, room: int) -> None:
         self.room = room
 
-    def __call__(self, job: int, taken: Mapping[str, frozenset[int]], avoided: Mapping[str, str]) -> tuple[str, str]:
+    def place(self, job: int, taken: Mapping[str, frozenset[int]], avoided: Mapping[str, str]) -> tuple[str, str]:
         assert not taken.keys() & avoided.keys()
         assert all(job not in jobs for jobs in taken.values())
         free = [node for node, jobs in taken.items() if len(jobs) < self.room]
@@ -137,7 +138,7 @@ def test_a_job_that_dies_is_started_again_where_it_was_and_later_each_time() -> 
     assert one.state(2) is JobState.FAILED
     assert one.due == 1.5 + FIRST_BACK_OFF_S
     assert kinds(one.handle(Tick(), 1.5 + FIRST_BACK_OFF_S), Launch) == [Launch(job=2, node="b", incarnation=3, generation=0)]
-    assert one.restarts(2) == 2
+    assert one.life(2)[0] == 3
 
 
 def test_restarts_are_limited_within_the_window() -> None:
@@ -389,27 +390,26 @@ def test_an_impossible_event_raises_and_changes_nothing(event: Any) -> None:
         one.handle(event, 1.0)
     assert inside(one) == before
     if getattr(event, "job", 0) == 2:
-        assert all(line in str(caught.value) for line in one.story(2))
+        assert all(line in str(caught.value) for line in ("Placed: STARTING, life 1, node b", "JobReady: RUNNING, life 1, node b"))
     assert one.handle(NodeLost(node="b", reason="later"), 2.0)
 
 
 @pytest.mark.parametrize("state", JobState)
 @pytest.mark.parametrize("event", dict.fromkeys(event for _, event in TRANSITIONS), ids=lambda event: event.__name__)
 def test_the_table_alone_says_what_may_happen(state: JobState, event: Any) -> None:
-    one = running(chain(), "a")
-    job = one._jobs[2]
-    job.state = state
-    story = one.story(2)
+    job = SupervisedJob(plan(2), RestartPolicy(3, WINDOW_S), state)
+    job.history.append("what was before")
+    before = list(job.history)
     if (state, event) in TRANSITIONS:
-        one._move(job, event, 1.0)
+        job.move(event, 1.0)
         assert job.state is TRANSITIONS[state, event]
-        assert one.story(2)[-1].startswith(f"1.000 {event.__name__}: {job.state.name}")
+        assert job.history[-1].startswith(f"1.000 {event.__name__}: {job.state.name}")
         return
     with pytest.raises(LocalProtocolError, match=rf"Job 2 is {state.name}: {event.__name__} is illegal") as caught:
-        one._move(job, event, 1.0)
-    assert all(line in str(caught.value) for line in story)
+        job.move(event, 1.0)
+    assert "what was before" in str(caught.value)
     assert job.state is state
-    assert one.story(2) == story
+    assert list(job.history) == before
 
 
 def test_what_an_older_life_says_changes_nothing() -> None:
@@ -419,7 +419,7 @@ def test_what_an_older_life_says_changes_nothing() -> None:
         assert one.handle(event, 1.5) == []
     assert one.life(2) == (2, "a")
     assert one.state(2) is JobState.STARTING
-    assert "fenced" in one.story(2)[-1]
+    assert "fenced" in one._jobs[2].history[-1]
 
 
 # -- anything that can happen

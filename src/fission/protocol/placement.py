@@ -175,6 +175,35 @@ class Placements:
     unplaced: tuple[Refusal, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """All that places are chosen by, at one moment: what `fission.protocol.supervision.Supervisor` is given.
+
+    Attributes:
+        needs: by job id.
+        nodes: in the order of NODES; their ``jobs`` count for nothing.
+        joined: names of the nodes that have ever been there.
+        links: what the nodes have measured.
+    """
+
+    needs: Mapping[int, JobNeeds]
+    nodes: tuple[NodeInfo, ...]
+    joined: frozenset[str]
+    links: LinkQualities = field(default_factory=dict)
+
+    def place(self, job: int, taken: Mapping[str, frozenset[int]], avoided: Mapping[str, str]) -> tuple[str, str]:
+        """Choose a node for a job; return its name and the reason. See `fission.protocol.supervision.PlacementView`."""
+        views = []
+        for node in self.nodes:
+            names = tuple(self.needs[other].name for other in sorted(taken.get(node.name, ())))
+            down = "lost" if node.name in self.joined else "not there: no service answers"
+            if node.name in avoided:
+                down = f"left out for a while, because a job could not start there: {avoided[node.name]}"
+            views.append(NodeView(replace(node, jobs=names), up=node.name in taken, down=down))
+        choice = place(self.needs[job], views, self.links)
+        return choice.node, choice.reason
+
+
 def place(job: JobNeeds, nodes: Sequence[NodeView], links: LinkQualities = NO_LINKS) -> Choice:
     """Choose the node for a job.
 

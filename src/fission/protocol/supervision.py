@@ -2,7 +2,7 @@
 
 Theory of operation
     One machine a job (`JobState`), all with the one table `TRANSITIONS`; a row that is missing is an illegal event, which raises
-    with the story of that job and changes nothing. Events come in through `handle`, instructions go out; whatever the shell
+    with the history of that job and changes nothing. Events come in through `handle`, instructions go out; whatever the shell
     could not do comes back as an event. Events of an older life than the one announced are fenced off: they change nothing.
     A job that is launched gets a new incarnation, and every living neighbour is told its new address; the neighbours replay.
     A source that cannot resume makes its part of the network (all that is joined through non-ASYNC pipes) begin a new
@@ -14,14 +14,13 @@ Known gaps
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
 
 from fission.errors import EXIT_FAILED, EXIT_NO_PLACE, EXIT_OK, AllocationError, LocalProtocolError
 from fission.protocol.outages import Outage, Outages
 from fission.protocol.restarts import AvoidedNodes, RestartPolicy
+from fission.protocol.supervised_job import SupervisedJob
 from fission.protocol.supervision_messages import (
     TRANSITIONS,
     Close,
@@ -72,7 +71,7 @@ __all__ = [
     "NodeUp",
     "Notify",
     "Placed",
-    "Placer",
+    "PlacementView",
     "Replayed",
     "Reset",
     "ResumedNetwork",
@@ -86,45 +85,43 @@ PENDING, STARTING, RUNNING, FAILED, FINISHED = JobState
 
 #: What helps jobs that wait for a place.
 CURE = "start a lost node again, list another one in NODES, or raise max_jobs of one that is full"
-#: Events that are kept for each job's story; arbitrary.
-STORY = 40
-
-#: job, the nodes that can be used with the jobs on each, those that are left out for now with the cause -> (node, reason in words);
-#: raises AllocationError.
-Placer: TypeAlias = Callable[[int, Mapping[str, frozenset[int]], Mapping[str, str]], "tuple[str, str]"]
 
 
-@dataclass(slots=True)
-class _Job:
-    plan: JobPlan
-    policy: RestartPolicy
-    state: JobState = PENDING
-    node: str = ""
-    incarnation: int = 0
-    waiting_since: float = 0.0
-    retry_at: float = 0.0
-    ordered_at: float = 0.0  # its newest incarnation
-    ready_at: float | None = None
-    total_restarts: int = 0
-    story: deque[str] = field(default_factory=lambda: deque(maxlen=STORY))
+class PlacementView(Protocol):
+    """The nodes and links of one moment; placing by it changes nothing (see `fission.protocol.placement.ClusterView`)."""
 
-    @property
-    def alive(self) -> bool:
-        return self.state in (STARTING, RUNNING)
+    def place(self, job: int, taken: Mapping[str, frozenset[int]], avoided: Mapping[str, str]) -> tuple[str, str]:
+        """Return a job's node and why it goes there.
+
+        Args:
+            job: its id.
+            taken: the nodes that can be used, with their jobs.
+            avoided: the nodes that are left out for now, with the cause.
+
+        Raises:
+            AllocationError: no node can take it.
+        """
+        ...
 
 
 class Supervisor:
-    """Decides for one network. Give it `NodeUp` for every node, then `start`, then events.
+    """Decides for one network. Give it a view of the nodes and `NodeUp` for every node, then `start`, then events.
 
     Attributes:
         over: whether `Finish` was given; every later event changes nothing.
         reasons: why each job that has no place has none.
     """
 
-    def __init__(self, plans: Sequence[JobPlan], place: Placer, *, restart_window_s: float, allocation_timeout_s: float) -> None:
-        """Args: plans: all jobs. place: finds a node. The rest as the config says."""
-        self._jobs = {plan.job: _Job(plan, RestartPolicy(plan.restarts, restart_window_s)) for plan in plans}
-        self._place = place
+    def __init__(self, plans: Sequence[JobPlan], view: PlacementView, *, restart_window_s: float, allocation_timeout_s: float) -> None:
+        """Prepare.
+
+        Args:
+            plans: all jobs.
+            view: the nodes as they are now.
+            restart_window_s, allocation_timeout_s: as the config says.
+        """
+        self._jobs = {plan.job: SupervisedJob(plan, RestartPolicy(plan.restarts, restart_window_s)) for plan in plans}
+        self._view = view
         self._allocation_timeout_s = allocation_timeout_s
         self._up: list[str] = []
         self._old_lives: dict[str, list[tuple[int, int]]] = {}  # by lost node: (job, incarnation) that may still run there
@@ -152,18 +149,10 @@ class Supervisor:
         """Whether a process of the job was ordered and has not ended."""
         return self._jobs[job].alive
 
-    def restarts(self, job: int) -> int:
-        """How many lives after the first one were ordered."""
-        return self._jobs[job].total_restarts
-
     @property
     def failovers(self) -> list[Failover]:
         """All failovers that were reported, in order."""
         return self._outages.failovers
-
-    def story(self, job: int) -> list[str]:
-        """What happened to the job, oldest first."""
-        return list(self._jobs[job].story)
 
     @property
     def due(self) -> float | None:
@@ -177,17 +166,17 @@ class Supervisor:
 
     # what happens
 
-    def resume(self, story: ResumedNetwork) -> None:
+    def resume(self, network: ResumedNetwork) -> None:
         """Before `start`: the network ran before, under a client that is gone. `start` is told which of its jobs are gone too."""
-        self._generations = dict(story.generations)
-        for job, (incarnation, node) in story.lives.items():
+        self._generations = dict(network.generations)
+        for job, (incarnation, node) in network.lives.items():
             one = self._jobs[job]
-            one.state = FINISHED if job in story.finished else RUNNING
+            one.state = FINISHED if job in network.finished else RUNNING
             one.incarnation, one.node, one.total_restarts = incarnation, node, incarnation - 1
-            one.story.append(f"life {incarnation} on node {node}: {one.state.name}, before the client came back")
+            one.history.append(f"life {incarnation} on node {node}: {one.state.name}, before the client came back")
 
     def start(self, now: float, missing: Collection[int] = ()) -> list[Instruction]:
-        """Place and launch everything that does not run; ``missing``: jobs that should, by the story, and do not.
+        """Place and launch everything that does not run; ``missing``: jobs that should run and do not.
 
         The others are told once more what an earlier client may have died over: who is at the other ends, and the generation.
         """
@@ -198,12 +187,16 @@ class Supervisor:
             died = "1 job has" if len(lost) == 1 else f"{len(lost)} jobs have"
             self._outages.begin(Outage("the client was away", f"{died} died meanwhile", now, moving))
         for one in lost:
-            self._move(one, NodeLost, now)
+            one.move(NodeLost, now)
             one.node = ""
         for one in self._jobs.values():
             one.waiting_since = now
         there = [one for one in self._jobs.values() if one.state is RUNNING]
         return [order for one in there for order in self._once_more(one)] + self._settle(now)
+
+    def see(self, view: PlacementView) -> None:
+        """Take the nodes as they are now: whatever is placed from here on is placed by this view."""
+        self._view = view
 
     def handle(self, event: Event, now: float) -> list[Instruction]:
         """Take one event; return what is to be done, in this order.
@@ -226,13 +219,13 @@ class Supervisor:
                 raise LocalProtocolError(f"there is no job {event.job}")
             one = self._jobs[event.job]
             if event.incarnation > one.incarnation:
-                raise LocalProtocolError(f"{one.plan.name}: life {event.incarnation} was never ordered\n" + "\n".join(one.story))
+                raise one.error(f"never had life {event.incarnation}")
             if event.incarnation < one.incarnation or not one.alive:
-                one.story.append(f"{now:.3f} fenced: {event}")
+                one.history.append(f"{now:.3f} fenced: {event}")
                 return []
             if isinstance(event, JobReady):
                 if one.state is STARTING:  # a hello may be repeated
-                    self._move(one, JobReady, now)
+                    one.move(JobReady, now)
                     one.ready_at = now
                     self._avoided.ready(one.node, one.ordered_at)
                     self._outages.runs(event.job)
@@ -250,13 +243,6 @@ class Supervisor:
 
     # inner workings
 
-    def _move(self, one: _Job, what: JobEvent, now: float) -> None:
-        key = (one.state, what)
-        if key not in TRANSITIONS:
-            raise LocalProtocolError(f"{one.plan.name} is {one.state.name}: {what.__name__} is illegal\n" + "\n".join(one.story))
-        one.state = TRANSITIONS[key]
-        one.story.append(f"{now:.3f} {what.__name__}: {one.state.name}, life {one.incarnation}, node {one.node or '-'}")
-
     def _on_node_lost(self, event: NodeLost, now: float) -> None:
         if event.node not in self._up:
             raise LocalProtocolError(f"node {event.node} is not up")
@@ -266,27 +252,27 @@ class Supervisor:
         what = f"node {event.node} {'has left' if event.on_purpose else 'is lost'}"
         self._outages.begin(Outage(what, event.reason, now, {one.plan.job: event.node for one in lost}, event.on_purpose))
         for one in lost:
-            self._move(one, NodeLost, now)
+            one.move(NodeLost, now)
             one.waiting_since = now
             one.node = ""
 
-    def _on_refused(self, one: _Job, cause: str, now: float) -> None:
+    def _on_refused(self, one: SupervisedJob, cause: str, now: float) -> None:
         node = one.node
-        self._move(one, JobRefused, now)
+        one.move(JobRefused, now)
         self._avoided.refused(node, cause, now)
         if not self._outages.taken(one.plan.job):
             self._outages.begin(Outage(f"{one.plan.name} could not start on node {node}", cause, now, {one.plan.job: node}))
             one.waiting_since = now
         one.node = ""
 
-    def _on_finished(self, one: _Job, now: float) -> list[Instruction]:
-        self._move(one, Finished, now)
+    def _on_finished(self, one: SupervisedJob, now: float) -> list[Instruction]:
+        one.move(Finished, now)
         self._outages.runs(one.plan.job)
         producers = ((pipe, peer) for pipe, peer in one.plan.inputs.items() if self._jobs[peer].alive)
         return [Close(job=peer, pipe=pipe) for pipe, peer in producers]
 
-    def _on_failed(self, one: _Job, event: JobEnded, error: str, now: float) -> list[Instruction]:
-        self._move(one, Failed, now)
+    def _on_failed(self, one: SupervisedJob, event: JobEnded, error: str, now: float) -> list[Instruction]:
+        one.move(Failed, now)
         ran_s = 0.0 if one.ready_at is None else now - one.ready_at
         end = one.policy.failed(error, event.block, now, hopeless=event.hopeless, ran_s=ran_s)
         if end:
@@ -308,7 +294,7 @@ class Supervisor:
             return [*self._report(now), Finish(exit_code=EXIT_OK, reason="finished")]
         for one in self._jobs.values():
             if one.state is FAILED and now >= one.retry_at:
-                self._move(one, Retry, now)
+                one.move(Retry, now)
                 one.waiting_since = now
         launched = self._place_pending(now)
         out += self._orders(launched)
@@ -318,7 +304,7 @@ class Supervisor:
                 return [*out, Finish(exit_code=EXIT_NO_PLACE, reason=f"no place for {one.plan.name}", error=self._why_waiting())]
         return out + self._report(now) + self._waiting(now)
 
-    def _pending(self) -> list[_Job]:
+    def _pending(self) -> list[SupervisedJob]:
         """The jobs that have no place, the one that gets the next one first."""
         waiting = (one for one in self._jobs.values() if one.state is PENDING)
         return sorted(waiting, key=lambda one: (-one.plan.priority, one.plan.job))
@@ -341,7 +327,7 @@ class Supervisor:
             together.setdefault(self.reasons[one.plan.job].removeprefix(f"no place for {one.plan.name}: "), []).append(one.plan.name)
         return "; ".join(f"no place for {', '.join(names)}: {why}" for why, names in together.items())
 
-    def _place_pending(self, now: float) -> list[_Job]:
+    def _place_pending(self, now: float) -> list[SupervisedJob]:
         launched = []
         avoided = self._avoided.now(now)
         for one in self._pending():
@@ -349,22 +335,23 @@ class Supervisor:
             placed = [other for other in self._jobs.values() if other is not one and other.state is not FINISHED]
             usable = [node for node in self._up if node not in avoided]
             taken = {node: frozenset(other.plan.job for other in placed if other.node == node) for node in usable}
-            try:
-                # a job that died on a healthy node is restarted there
-                node = one.node if one.node in usable else self._place(one.plan.job, taken, avoided)[0]
-            except AllocationError as why:
-                self.reasons[one.plan.job] = str(why)
-                continue
-            one.node = node
+            if one.node in usable:
+                one.reason = ""  # a job that died on a healthy node is restarted there
+            else:
+                try:
+                    one.node, one.reason = self._view.place(one.plan.job, taken, avoided)
+                except AllocationError as why:
+                    self.reasons[one.plan.job] = str(why)
+                    continue
             one.incarnation += 1
             one.ordered_at, one.ready_at = now, None
             one.total_restarts += one.incarnation > 1
-            self._move(one, Placed, now)
+            one.move(Placed, now)
             launched.append(one)
-            self._outages.moved(one.plan.job, node)
+            self._outages.moved(one.plan.job, one.node)
         return launched
 
-    def _orders(self, launched: Sequence[_Job]) -> list[Instruction]:
+    def _orders(self, launched: Sequence[SupervisedJob]) -> list[Instruction]:
         out: list[Instruction] = []
         new = {one.plan.job for one in launched}
         for one in launched:
@@ -372,7 +359,7 @@ class Supervisor:
                 out += self._new_generation(one, new)
         for one in launched:
             generation = self._generations.get(one.plan.part, 0)
-            out.append(Launch(job=one.plan.job, node=one.node, incarnation=one.incarnation, generation=generation))
+            out.append(Launch(job=one.plan.job, node=one.node, incarnation=one.incarnation, generation=generation, reason=one.reason))
         for one in launched:
             producers = sum(peer not in new and self._jobs[peer].alive for peer in one.plan.inputs.values())
             self._outages.expect_replays(one.plan.job, one.incarnation, producers)
@@ -383,7 +370,7 @@ class Supervisor:
                         out.append(Wire(job=peer, pipe=pipe, peer=one.plan.job, incarnation=one.incarnation))
         return out
 
-    def _new_generation(self, cause: _Job, new: set[int]) -> list[Instruction]:
+    def _new_generation(self, cause: SupervisedJob, new: set[int]) -> list[Instruction]:
         part = cause.plan.part
         generation = self._generations[part] = self._generations.get(part, 0) + 1
         return [
@@ -392,7 +379,7 @@ class Supervisor:
             if one.plan.part == part and one.alive and one.plan.job not in new
         ]
 
-    def _once_more(self, one: _Job) -> list[Instruction]:
+    def _once_more(self, one: SupervisedJob) -> list[Instruction]:
         """What a life has been told by now, if the client that ordered it lived long enough; hearing it twice does no harm."""
         job, out = one.plan.job, list[Instruction]()
         if generation := self._generations.get(one.plan.part, 0):
@@ -405,8 +392,7 @@ class Supervisor:
         return out
 
     def _report(self, now: float) -> list[Instruction]:
-        waiting = {one.plan.job for one in self._pending()}
-        return self._outages.report(now, waiting, self._runs, over=self.over)
+        return self._outages.report(now, {one.plan.job for one in self._pending()}, self._runs, over=self.over)
 
     def _runs(self, job: int, incarnation: int) -> bool:
         one = self._jobs[job]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
@@ -176,12 +176,13 @@ TRANSITIONS: Mapping[tuple[JobState, JobEvent], JobState] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """Start a life of a job on a node, numbering in ``generation`` if it is a source."""
+    """Start a life of a job on a node, numbering in ``generation`` if it is a source. ``reason``: why there; empty: it stays there."""
 
     job: int
     node: str
     incarnation: int
     generation: int
+    reason: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from fission.adapters import batman
-from fission.client.run.bundles import groups_of, plans
-from fission.client.run.places import Places
+from fission.client.run.bundles import groups_of
+from fission.client.run.dry_run import DryRun
 from fission.client.run.roster import only_here
 from fission.client.serve.control_server import Viewer
 from fission.core.checks import CLIENT
 from fission.core.network import Network
 from fission.core.nodes import NodeInfo
 from fission.errors import UserError
-from fission.ports import NodeJoined, NodeName
 from fission.project.config import LoadedNetwork
 from fission.protocol.link_quality import NodeLink
-from fission.protocol.supervision import JobState, Launch, NodeUp, Supervisor
 
 #: Node that has measured -> other node -> the link.
 Links: TypeAlias = "Mapping[str, Mapping[str, NodeLink]]"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class JobPlacement:
     """Where a job would go.
 
     Attributes:
@@ -55,7 +53,7 @@ class Allocation:
     running: bool
     nodes: list[NodeInfo]
     missing: dict[str, str]
-    places: dict[int, Place]
+    places: dict[int, JobPlacement]
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -146,30 +144,15 @@ def _placed(
 ) -> Allocation:
     """Place all jobs as supervision does at the start of a run. ``links``: by the node that has measured, and the other node."""
     warnings: list[str] = []
-    measured = {node.name: node.TQ for node in nodes}
-    known = [replace(node, jobs=()) for node in (*nodes, *absent)]
-    places = Places(network, known, several=True, tq=lambda name: measured.get(name, 0), warn=warnings.append)
-    reasons: dict[int, str] = {}
-
-    def place(job: int, taken: Mapping[str, frozenset[int]], avoided: Mapping[str, str]) -> tuple[str, str]:
-        node, reasons[job] = places.place(job, taken, avoided)
-        return node, reasons[job]
-
-    for node in nodes:
-        places.joined(NodeJoined(NodeName(node.name), node.ip, node.groups, node.max_jobs))
-        places.linked(node.name, (links or {}).get(node.name, {}))
-        places.measured(node.name, {name: value for name, value in asdict(node).items() if value is not None})
-    supervisor = Supervisor(plans(network, None), place, restart_window_s=1.0, allocation_timeout_s=float("inf"))
-    for node in nodes:
-        supervisor.handle(NodeUp(node=node.name), 0.0)
-    orders = {order.job: order.node for order in supervisor.start(0.0) if isinstance(order, Launch)}
+    dry_run = DryRun(network, nodes, warnings.append, absent=absent, links=links)
+    launches = {launch.job: launch for launch in dry_run.start()}
+    unplaced = dry_run.unplaced()
     found = {}
     for number in network.jobs:
-        if supervisor.state(number) is JobState.PENDING:
-            why = supervisor.reasons[number].partition(": ")[2]
-            found[number] = Place(None, why, now.get(number))
+        if number in unplaced:
+            found[number] = JobPlacement(None, unplaced[number], now.get(number))
         else:
-            found[number] = Place(orders[number], reasons[number], now.get(number))
+            found[number] = JobPlacement(launches[number].node, launches[number].reason, now.get(number))
     jobs = {
         node.name: tuple(network.jobs[number]._fission_name for number, place in found.items() if place.node == node.name) for node in nodes
     }

@@ -23,7 +23,7 @@ from fission.client.run.job_channel import JobChannel
 from fission.client.run.job_outcome import outcome_of
 from fission.client.run.job_reports import JobReports
 from fission.client.run.node_watch import NodeWatch
-from fission.client.run.places import Places
+from fission.client.run.nodes import Nodes
 from fission.client.run.processes import JobProcesses
 from fission.client.run.resume_state import ResumeState
 from fission.client.run.resuming import Found, Resuming
@@ -81,7 +81,7 @@ class Coordinator:
         result: (exit code, reason, error) once supervision has decided that the network is over.
         over: set then.
         all_started: set when each job was started.
-        places: its nodes.
+        known_nodes: its nodes.
         processes: of its jobs.
         receivers: what takes messages of further classes (`Inbox`).
         on_launch: called with a job's id when the order to start a new life of it was given.
@@ -123,10 +123,10 @@ class Coordinator:
         self._on_console = on_console
         self._names = {number: job._fission_name for number, job in network.jobs.items()}
         warn = lambda text: self.observer.warning(text)  # noqa: E731
-        self.places = Places(network, nodes, several=gather_s is not None, tq=lambda node: self._nodes.quality(node), warn=warn)
-        self._nodes = NodeWatch(pulse_interval_s, engine, self.places.local)
+        self.known_nodes = Nodes(network, nodes, several=gather_s is not None, tq=lambda node: self._nodes.quality(node), warn=warn)
+        self._nodes = NodeWatch(pulse_interval_s, engine, self.known_nodes.local)
         self._supervisor = Supervisor(
-            plans, self.places.place, restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s
+            plans, self.known_nodes.view(), restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s
         )
         self._lines = JobChannel(network, self._supervisor, desk, addresses)
         self.processes = JobProcesses(self.incarnation)
@@ -172,6 +172,7 @@ class Coordinator:
                 await self._end_for(job, incarnation)
             else:
                 missing.append(job)
+        self._supervisor.see(self.known_nodes.view())
         await self._perform(self._supervisor.start(time.monotonic(), missing))
         self._look_started()
 
@@ -186,7 +187,7 @@ class Coordinator:
 
     def nodes(self) -> list[NodeInfo]:
         """Every node that is known, with the names of its jobs; those that have never been up have no room."""
-        return self.places.infos(lambda node: [job for job in sorted(self._names) if self._supervisor.life(job)[1] == node])
+        return self.known_nodes.infos(lambda node: [job for job in sorted(self._names) if self._supervisor.life(job)[1] == node])
 
     async def standing(self) -> Mapping[int, Mapping[str, Any]]:
         """The jobs that make no progress, by id: ``seconds`` without it, and the ``reason`` in words as far as it is known."""
@@ -216,7 +217,7 @@ class Coordinator:
         self._bundles = bundles
         try:
             async with self._inbox:
-                for name in self.places:
+                for name in self.known_nodes:
                     self._nodes.expect(name)
                 while True:
                     event = await self._inbox.next(self._patience())
@@ -259,10 +260,10 @@ class Coordinator:
             await self._on_exited(event)
         elif isinstance(event, NodePulse):
             if event.means:
-                self.places.measured(event.name, event.means)
+                self.known_nodes.measured(event.name, event.means)
             await self._on_nodes(self._nodes.pulse(event.name, event.incarnation))
         elif isinstance(event, LinksMeasured):
-            self.places.linked(event.name, event.links)
+            self.known_nodes.linked(event.name, event.links)
             await self._on_nodes(())
         elif isinstance(event, NodeJoined):
             await self._on_joined(event)
@@ -270,7 +271,7 @@ class Coordinator:
             self.observer.warning(event.text)
         elif isinstance(event, NodeGone):
             self.processes.gone(event.name)
-            if not self.stopping and self.places.local(event.name):
+            if not self.stopping and self.known_nodes.local(event.name):
                 # the client's own node is not started again, and no other one takes local jobs
                 self.observer.warning(f"node {event.name} is lost: {event.reason}")
                 self._decide(EXIT_FAILED, f"node {event.name} is lost: {event.reason}", "")
@@ -285,7 +286,7 @@ class Coordinator:
             await self._supervise(supervision.Tick())
 
     async def _on_joined(self, event: NodeJoined) -> None:
-        new = self.places.joined(event)
+        new = self.known_nodes.joined(event)
         self._resuming.joined(event.lives)
         for job, life in event.lives:
             if life < self.incarnation(job):  # moved by an earlier client, which may not have lived to stop this one
@@ -302,19 +303,19 @@ class Coordinator:
                     await self._end_for(job, self._supervisor.life(job)[0])
                 await self._engine.lost(NodeName(change.node))
             await self._supervise(change)
-        if not self._started and (all(map(self.up, self.places)) or self._gathered()) and self._linked():
+        if not self._started and (all(map(self.up, self.known_nodes)) or self._gathered()) and self._linked():
             self._started = True
-            here = all(map(self.up, self.places))
+            here = all(map(self.up, self.known_nodes))
             self.observer.nodes_ready(self.nodes(), {} if here else await asyncio.to_thread(self._absences))
             await self._start()
 
     def _absences(self) -> dict[str, str]:
         """Each node that is not up, with what to do about it."""
-        return {name: self._engine.absence(NodeName(name)) for name in self.places if not self.up(name)}
+        return {name: self._engine.absence(NodeName(name)) for name in self.known_nodes if not self.up(name)}
 
     def _linked(self) -> bool:
         """Whether the nodes that are there have measured the ways between them, or have had the time for it."""
-        if self._gather_s is None or self.places.all_linked:
+        if self._gather_s is None or self.known_nodes.all_linked:
             return True
         if self._link_until is None:
             self._link_until = time.monotonic() + LINK_S
@@ -382,7 +383,7 @@ class Coordinator:
             return
         self._accounts.tally.report(event.job_id, event.incarnation, read_counts(event.report.get("counts")), final=True)
         node = self._supervisor.life(event.job_id)[1]
-        outcome, error, block = outcome_of(event, stopping=self.stopping, node=node, local=self.places.local(node))
+        outcome, error, block = outcome_of(event, stopping=self.stopping, node=node, local=self.known_nodes.local(node))
         if not event.report and (stalled := self._standing.stalled(event.job_id, event.incarnation)):
             error = stalled
         ended = newest and event.job_id in self._lines.ends and outcome == "failed"
@@ -409,6 +410,7 @@ class Coordinator:
 
     async def _supervise(self, event: supervision.Event) -> None:
         self._log.write(event)
+        self._supervisor.see(self.known_nodes.view())
         await self._perform(self._supervisor.handle(event, time.monotonic()))
 
     async def _perform(self, instructions: Sequence[supervision.Instruction]) -> None:
@@ -442,6 +444,8 @@ class Coordinator:
         if self._bundles is None:
             return
         job = self._network.jobs[order.job]
+        if order.reason:
+            log.info("%s -> node %s: %s", job._fission_name, order.node, order.reason)
         consumers = self._lines.consumers(order.job)
         finished = {pipe for pipe, consumer in consumers.items() if self._supervisor.state(consumer) is JobState.FINISHED}
         kept = self._keeper.kept(order.job)

@@ -86,9 +86,9 @@ class NetworkRun:
             here = asdict(self._means.load())
             nodes = []
             for node in coordinator.nodes():
-                links = {other: {"TQ": link.quality, "rtt": link.rtt_s} for other, link in coordinator.places.links(node.name).items()}
+                links = {other: {"TQ": link.quality, "rtt": link.rtt_s} for other, link in coordinator.known_nodes.links(node.name).items()}
                 values = {**asdict(node), "up": coordinator.up(node.name), "links": links}
-                if not coordinator.places.is_measured(node.name):
+                if not coordinator.known_nodes.is_measured(node.name):
                     virtual = engine.stopped(NodeName(node.name)) is not None
                     values |= here if virtual else dict.fromkeys(here)
                 nodes.append(values)

@@ -248,5 +248,5 @@ async def _measure_qualities(coordinator: Coordinator) -> None:
     mesh = batman.Batman(log)
     while True:
         ips = [node.ip for node in coordinator.nodes()]
-        coordinator.places.qualities = await asyncio.to_thread(mesh.qualities, ips)
+        coordinator.known_nodes.qualities = await asyncio.to_thread(mesh.qualities, ips)
         await asyncio.sleep(QUALITIES_S)

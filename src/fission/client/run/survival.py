@@ -1,6 +1,6 @@
 """What a network would do without some of its nodes: whether every job would find a place.
 
-It asks the machines that a run asks, supervision with the client's `Places`, so that both count places in the same way.
+It asks the `Supervisor` of a run, by a `DryRun`, so that both count places in the same way.
 """
 
 from __future__ import annotations
@@ -9,15 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from fission.client.run.bundles import plans
-from fission.client.run.places import Places
+from fission.client.run.dry_run import DryRun
 from fission.core.base import BaseNode
 from fission.core.groups import LOCAL
 from fission.core.network import Network
 from fission.core.nodes import MultiNode, NodeInfo
 from fission.errors import UserError
-from fission.ports import NodeJoined, NodeName
-from fission.protocol.supervision import Instruction, JobState, Launch, NodeLost, NodeUp, Supervisor
 
 #: The node of local jobs.
 CLIENT = "the client"
@@ -53,11 +50,11 @@ def survival(network: Network, *, jobs_per_node: int, pairs: bool = False) -> It
     """
     if not network.nodes:
         raise UserError(f"{network.name} has no NODES, so there is nothing that it could lose; list its machines in config.py")
-    yield _Trial(network, jobs_per_node).lose(())
+    yield _loss(network, jobs_per_node, ())
     names = [node.name for node in network.nodes]
     for size in (1, 2) if pairs else (1,):
         for lost in combinations(names, size):
-            yield _Trial(network, jobs_per_node).lose(lost)
+            yield _loss(network, jobs_per_node, lost)
 
 
 def planned(network: Network) -> dict[int, str]:
@@ -80,34 +77,17 @@ def guessed(network: Network) -> list[str]:
     return texts
 
 
-class _Trial:
-    """A network with all its nodes, in thought."""
-
-    def __init__(self, network: Network, jobs_per_node: int) -> None:
-        self._names = {number: job._fission_name for number, job in network.jobs.items()}
-        room = len(network.jobs)
-        nodes = [*(_info(node, jobs_per_node) for node in network.nodes), NodeInfo(CLIENT, "", (LOCAL,), max_jobs=room)]
-        self._places = Places(network, nodes, several=True, tq=lambda node: 0, warn=_refuse)
-        for node in nodes:
-            self._places.joined(NodeJoined(NodeName(node.name), node.ip, node.groups, node.max_jobs))
-        self._supervisor = Supervisor(plans(network, None), self._places.place, restart_window_s=1.0, allocation_timeout_s=float("inf"))
-        self._nodes = [node.name for node in nodes]
-
-    def lose(self, lost: Sequence[str]) -> Loss:
-        """Start the network, then lose these nodes."""
-        for node in self._nodes:
-            self._supervisor.handle(NodeUp(node=node), 0.0)
-        orders = self._supervisor.start(0.0)
-        if lost:
-            orders = []
-            for node in lost:
-                orders += self._supervisor.handle(NodeLost(node=node, reason="lost"), 0.0)
-        pending = [number for number in self._names if self._supervisor.state(number) is JobState.PENDING]
-        unplaced = {self._names[job]: self._supervisor.reasons[job].removeprefix(f"no place for {self._names[job]}: ") for job in pending}
-        return Loss(tuple(lost), self._moved(orders, pending), unplaced)
-
-    def _moved(self, orders: Sequence[Instruction], pending: Sequence[int]) -> dict[str, str]:
-        return {self._names[one.job]: one.node for one in orders if isinstance(one, Launch) and one.job not in pending}
+def _loss(network: Network, jobs_per_node: int, lost: Sequence[str]) -> Loss:
+    """Start the network with all its nodes, then lose some."""
+    client = NodeInfo(CLIENT, "", (LOCAL,), max_jobs=len(network.jobs))
+    dry_run = DryRun(network, [*(_info(node, jobs_per_node) for node in network.nodes), client], _refuse)
+    launches = dry_run.start()
+    if lost:
+        launches = dry_run.lose(lost)
+    names = {number: job._fission_name for number, job in network.jobs.items()}
+    unplaced = dry_run.unplaced()
+    moved = {names[launch.job]: launch.node for launch in launches if launch.job not in unplaced}
+    return Loss(tuple(lost), moved, {names[job]: why for job, why in unplaced.items()})
 
 
 def _info(node: BaseNode, jobs_per_node: int) -> NodeInfo:

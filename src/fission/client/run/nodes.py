@@ -1,9 +1,8 @@
-"""The nodes of a run as the client knows them, and the placing of jobs on them."""
+"""The nodes of a run as the client knows them: who they are, what they and others measure, and the view that jobs are placed by."""
 
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,10 +13,8 @@ from fission.ports import NodeJoined
 from fission.protocol import placement
 from fission.protocol.link_quality import NodeLink
 
-log = logging.getLogger("fission.client")
 
-
-class Places:
+class Nodes:
     """Nodes by their names.
 
     Attributes:
@@ -39,7 +36,6 @@ class Places:
         self._nodes = {node.name: node for node in nodes}
         self._several, self._tq = several, tq
         self._joined = set[str]() if several else set(self._nodes)
-        self._names = {number: job._fission_name for number, job in network.jobs.items()}
         self._needs = {number: _needs(job, several, warn) for number, job in network.jobs.items()}
         self.qualities: Mapping[str, int] = {}
         self._measured: set[str] = set()
@@ -90,38 +86,21 @@ class Places:
     def infos(self, jobs_of: Callable[[str], Sequence[int]]) -> list[NodeInfo]:
         """All nodes with the names of their jobs. ``jobs_of``: ids of the jobs of a node."""
         return [
-            dataclasses.replace(node, jobs=tuple(self._names[job] for job in jobs_of(name)), TQ=self._quality(node))
+            dataclasses.replace(node, jobs=tuple(self._needs[job].name for job in jobs_of(name)), TQ=self._quality(node))
             for name, node in self._nodes.items()
         ]
 
-    def place(self, job: int, taken: Mapping[str, frozenset[int]], avoided: Mapping[str, str]) -> tuple[str, str]:
-        """Find a node for a job: (name, reason).
-
-        Args:
-            job: its id.
-            taken: the nodes that can be used, with their jobs.
-            avoided: the nodes that are left out for now, with the cause.
-
-        Raises:
-            AllocationError: there is none.
-        """
-        views = []
-        for node in self._nodes.values():
-            names = tuple(self._names[other] for other in sorted(taken.get(node.name, ())))
-            down = "lost" if node.name in self._joined else "not there: no service answers"
-            if node.name in avoided:
-                down = f"left out for a while, because a job could not start there: {avoided[node.name]}"
-            info = dataclasses.replace(node, jobs=names, TQ=self._quality(node))
-            views.append(placement.NodeView(info, up=node.name in taken, down=down))
+    def view(self) -> placement.ClusterView:
+        """Return what jobs are placed by, as it is now."""
+        nodes = tuple(dataclasses.replace(node, TQ=self._quality(node)) for node in self._nodes.values())
         qualities = {name: {other: link.quality for other, link in links.items()} for name, links in self._links.items()}
-        choice = placement.place(self._needs[job], views, qualities)
-        log.info("%s -> node %s: %s", self._names[job], choice.node, choice.reason)
-        return choice.node, choice.reason
+        return placement.ClusterView(self._needs, nodes, frozenset(self._joined), qualities)
 
     def _quality(self, node: NodeInfo) -> int:
         if not self._several or self.local(node.name):
-            return node.TQ  # there is no way to it whose quality would matter
-        return self.qualities.get(node.ip) or self._tq(node.name) or node.TQ
+            return node.TQ  # there is no link to it whose quality would matter
+        pulses = self._tq(node.name) if node.name in self._joined else 0
+        return self.qualities.get(node.ip) or pulses or node.TQ
 
 
 def _needs(job: Any, several: bool, warn: Callable[[str], None]) -> placement.JobNeeds:
