@@ -15,18 +15,12 @@ PUBLISHED: dict[str, str] = dict.fromkeys(("Job", "Pipeline", "PipelineManager")
 #: How many classes still share a name. Lower the number when you rename one; a name that is not listed has one class.
 LEFT: dict[str, int] = {
     "End": 2,
-    "Fault": 2,
     "JobPlan": 2,
     "JobState": 2,
-    "NodeState": 2,
     "Place": 2,
-    "Run": 2,
     "Session": 2,
-    "Stopped": 2,
     "Taken": 2,
-    "Tick": 2,
-    "Watch": 2,
-    "_Job": 3,
+    "_Job": 2,
 }
 
 

@@ -298,7 +298,7 @@ def start_fission(args: tuple[str, ...], cwd: Path, *, terminal: bool = False, e
         env: changes to the environment of this process; None removes a variable.
     """
     command = [sys.executable, "-m", "fission", *args]
-    environment = _environment(env)
+    environment = environment_with(env)
     if not terminal:
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, cwd=cwd, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
@@ -342,7 +342,7 @@ class CommandLine:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._running: list[Running] = []
+        self.commands: list[Running] = []
         self.root = folder  # where commands run
 
     def project(self, files: Mapping[str, str] | None = None, name: str = "project") -> Path:
@@ -378,15 +378,15 @@ class CommandLine:
     def start(self, *args: str, cwd: Path | None = None, terminal: bool = False, env: Mapping[str, str | None] | None = None) -> Running:
         """As `start_fission`, in the current project; ended with the test."""
         command = start_fission(args, cwd or self.root, terminal=terminal, env=env)
-        self._running.append(command)
+        self.commands.append(command)
         return command
 
     def close(self) -> None:
-        for command in self._running:
+        for command in self.commands:
             command.close()
 
 
-def _environment(changes: Mapping[str, str | None] | None) -> dict[str, str]:
+def environment_with(changes: Mapping[str, str | None] | None) -> dict[str, str]:
     """This process's environment, with the same `fission` importable, and a fixed width for tables."""
     source = str(Path(fission.__path__[0]).parent)
     path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))

@@ -33,7 +33,7 @@ import psutil
 from fission.adapters.keys import make_keys
 from tests.cluster.hosts import Host, Hosts
 from tests.e2e.failover import OFTEN, csv_of, project_of
-from tests.waiting import CommandLine, Finished, Running, _environment, eventually
+from tests.waiting import CommandLine, Finished, Running, environment_with, eventually
 
 T = TypeVar("T")
 
@@ -99,7 +99,7 @@ class Node:
         """Start the service, in a folder that is not the project's. ``root``: another one than its own; empty: none."""
         words = ["--client", self.client_ip, "--name", self.name, "--jobs", str(jobs), *options]
         words += [] if root == Path() else ["--root", str(root or self.root)]
-        environment = _environment({**self._env, **(env or {})})
+        environment = environment_with({**self._env, **(env or {})})
         command = [sys.executable, "-m", "fission", "node", *words]
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log_file, "ab") as log:
@@ -318,7 +318,7 @@ class Site:
             parts.append("--- fission.log\n" + (self.local / "fission.log").read_text(encoding="utf-8")[-3000:])
         told = [json.dumps(one) for one in self.events() if one["what"] not in ("Hello", "Wire", "Ended", "Replayed")]
         parts.append("--- events\n" + "\n".join(told[-60:]))
-        parts += [f"--- client\n{client.stdout[-1500:]}{client.stderr[-3000:]}" for client in self.fission._running[-2:]]
+        parts += [f"--- client\n{client.stdout[-1500:]}{client.stderr[-3000:]}" for client in self.fission.commands[-2:]]
         return "\n".join(parts)
 
     def close(self) -> None:

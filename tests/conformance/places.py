@@ -141,7 +141,7 @@ class MemoryPlace(Place):
         return MemoryLinks(wiring, self._network)
 
     def leftovers(self) -> list[str]:
-        return sorted(self._network._listening)
+        return sorted(self._network.listening)
 
 
 class IpcPlace(Place):

@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 from fission.client import simulate
-from fission.client.run.faults import Chaos, Fault, FaultInjector
+from fission.client.run.faults import Chaos, FaultInjector, InjectedFault
 from fission.project.config import load
 from tests.conformance import random_jobs
 from tests.conformance.random_networks import PROGRAM_SINK, PROGRAMS, Node, Plan, calculated, judge
@@ -59,7 +59,7 @@ class Killer(FaultInjector):
 
     plan: Plan
 
-    async def run(self, faults: Sequence[Fault], chaos: Chaos | None) -> None:
+    async def run(self, faults: Sequence[InjectedFault], chaos: Chaos | None) -> None:
         rng = random.Random(f"kills {self.plan.seed}")
         engine: Any = self._engine
         for _ in range(rng.randint(2, 5)):

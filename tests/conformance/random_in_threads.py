@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fission.adapters.memory_links import MemoryNetwork
-from fission.client.run.bundles import _waits_for_itself
+from fission.client.run.bundles import waits_for_itself
 from fission.core.base import collecting
 from fission.core.jobs import ExecutableJob
 from fission.core.network import Network
@@ -113,7 +113,7 @@ class Running:
             log_level="DEBUG",
             links="",
             wiring=wiring,
-            feedback=frozenset(pipe.id for pipe in job.inputs if pipe.ASYNC and _waits_for_itself(network, pipe.id)),
+            feedback=frozenset(pipe.id for pipe in job.inputs if pipe.ASYNC and waits_for_itself(network, pipe.id)),
             max_queues={number: one.MAX_QUEUE for number, one in consumers.items() if one is not None and one.MAX_QUEUE},
             plain=frozenset(number for number, jobs in ends.items() if any(isinstance(one, ExecutableJob) for one in jobs)),
             head_size=1,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from fission import durable
 from fission.core import sink_file
-from fission.core.sink_file import _RECORD_BYTES, BEYOND, JOURNAL, Position, SinkFile
+from fission.core.sink_file import BEYOND, JOURNAL, RECORD_BYTES, Position, SinkFile
 from fission.errors import SinkFileError
 from tests.waiting import eventually
 
@@ -127,7 +127,7 @@ def test_the_journal_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
             write(file, b"%d," % number)
             if number % 7 == 0:
                 file.sync()
-            assert os.stat(JOURNAL).st_size < 2000 + 10 * _RECORD_BYTES
+            assert os.stat(JOURNAL).st_size < 2000 + 10 * RECORD_BYTES
     with opened() as file:
         assert file.first_number(0) == 500
 
@@ -171,7 +171,7 @@ def test_deaths_and_power_cuts_at_any_byte(tmp_path_factory: pytest.TempPathFact
             acknowledged, end = file.synced.number, file.synced.end
         if data.draw(st.booleans()):  # the power is cut: the device has what was synced, and any part of the rest, or zeros there
             journal = Path(JOURNAL).read_bytes()
-            os.truncate(JOURNAL, rng.randint((journal.rindex(b"SYN1") // _RECORD_BYTES + 1) * _RECORD_BYTES, len(journal)))
+            os.truncate(JOURNAL, rng.randint((journal.rindex(b"SYN1") // RECORD_BYTES + 1) * RECORD_BYTES, len(journal)))
             content = FILE.read_bytes()
             kept = content[: rng.randint(end, len(content))]
             FILE.write_bytes(kept[:end] + bytes(len(kept) - end) if rng.random() < 0.3 else kept)

@@ -33,7 +33,7 @@ from unittest import mock
 import psutil
 
 from fission.client import simulate
-from fission.client.run.faults import Chaos, Fault, FaultInjector
+from fission.client.run.faults import Chaos, FaultInjector, InjectedFault
 from fission.client.run.summary import Summary
 from fission.ports import NodeName, Observer
 from fission.project.config import load
@@ -290,17 +290,17 @@ class Stage:
 
     def node_of(self, job: int) -> str:
         """The node that has the newest life of a job; empty while none has."""
-        lives = [(life, name) for name, node in self.engine._nodes.items() for (number, life) in node.running if number == job]
+        lives = [(life, name) for name, node in self.engine.virtual_nodes.items() for (number, life) in node.running if number == job]
         return max(lives)[1] if lives else ""
 
     def lives(self, job: int) -> list[int]:
         """The lives of a job whose processes the engine knows to run, wherever they are."""
-        return sorted(life for node in self.engine._nodes.values() for (number, life) in node.running if number == job)
+        return sorted(life for node in self.engine.virtual_nodes.values() for (number, life) in node.running if number == job)
 
     def pid_of(self, job: int) -> int:
         found = [
             (life, running.process)
-            for node in self.engine._nodes.values()
+            for node in self.engine.virtual_nodes.values()
             for (number, life), running in node.running.items()
             if number == job
         ]
@@ -337,12 +337,12 @@ class Stage:
         return bool(self.engine.kill_node(NodeName(node)))
 
     async def revive(self, node: str) -> None:
-        await self.until(lambda: self.engine._nodes[node].lost, f"the loss of node {node}")
+        await self.until(lambda: self.engine.virtual_nodes[node].lost, f"the loss of node {node}")
         await self.engine.revive(NodeName(node))
 
     async def fault(self, kind: str, target: str, duration_s: float = 0.0) -> None:
         """As the options do it; with its duration."""
-        await self.injector._one(Fault(kind, target, 0.0, duration_s))
+        await self.injector.inject(InjectedFault(kind, target, 0.0, duration_s))
 
     # the run
 
@@ -351,7 +351,7 @@ class Stage:
         stage, errors = self, []
 
         class Scripted(FaultInjector):
-            async def run(self, faults: Sequence[Fault], chaos: Chaos | None) -> None:
+            async def run(self, faults: Sequence[InjectedFault], chaos: Chaos | None) -> None:
                 stage.injector, stage.engine = self, self._engine
                 try:
                     if script is not None:

@@ -21,21 +21,21 @@ from fission.protocol.liveness import (
     Instruction,
     Left,
     Liveness,
+    LivenessState,
+    LivenessTick,
     Look,
     Lost,
-    NodeState,
     NodeStatistics,
+    NodeStopped,
     Pulse,
     Return,
     Silence,
-    Stopped,
-    Tick,
     Up,
     Watch,
 )
 from tests.protocol.seeds import expect_caught, run_seeds
 
-EXPECTED, UP, LOST = NodeState.EXPECTED, NodeState.UP, NodeState.LOST
+EXPECTED, UP, LOST = LivenessState.EXPECTED, LivenessState.UP, LivenessState.LOST
 
 
 def watched(*nodes: str, interval: float = 1.0, since: float = 0.0) -> Liveness:
@@ -51,7 +51,7 @@ def tick_through(machine: Liveness, until: float) -> list[tuple[float, Instructi
     """Ticks as the shell does them when nothing else happens, to the end."""
     done = []
     while (due := machine.next_deadline()) is not None and due <= until:
-        done += [(due, instruction) for instruction in machine.handle(Tick(), due)]
+        done += [(due, instruction) for instruction in machine.handle(LivenessTick(), due)]
     return done
 
 
@@ -63,7 +63,7 @@ def test_the_first_pulse_brings_a_node_up() -> None:
     assert machine.handle(Expect("1"), 0.0) == []
     assert machine.state("1") is EXPECTED
     assert machine.next_deadline() is None
-    assert machine.handle(Tick(), 900.0) == []  # how long to wait for a node is not decided here
+    assert machine.handle(LivenessTick(), 900.0) == []  # how long to wait for a node is not decided here
     assert machine.handle(Pulse("1", 4), 900.0) == [Up("1", 4, False, "first pulse")]
     assert machine.state("1") is UP
 
@@ -71,14 +71,14 @@ def test_the_first_pulse_brings_a_node_up() -> None:
 def test_five_missed_pulses_and_not_a_moment_less() -> None:
     machine = watched("1", interval=0.1)
     tick_through(machine, 0.5)
-    assert machine.handle(Tick(), 0.5) == []
+    assert machine.handle(LivenessTick(), 0.5) == []
     assert machine.state("1") is UP
     after = math.nextafter(0.5, 1)
     assert machine.next_deadline() == after
-    assert machine.handle(Tick(), after) == [Lost("1", 1, after, "5 pulses missed: last one 0.50 s ago")]
+    assert machine.handle(LivenessTick(), after) == [Lost("1", 1, after, "5 pulses missed: last one 0.50 s ago")]
     assert machine.state("1") is LOST
     assert machine.next_deadline() is None
-    assert machine.handle(Tick(), 3.0) == []
+    assert machine.handle(LivenessTick(), 3.0) == []
 
 
 def test_the_shell_needs_no_tick_between_pulses_and_at_most_one_an_interval() -> None:
@@ -86,7 +86,7 @@ def test_the_shell_needs_no_tick_between_pulses_and_at_most_one_an_interval() ->
     times = []
     while (due := machine.next_deadline()) is not None:
         times.append(due)
-        machine.handle(Tick(), due)
+        machine.handle(LivenessTick(), due)
     assert times == [1.0, 2.0, 3.0, 4.0, 5.0, math.nextafter(5.0, 6)]
 
 
@@ -102,7 +102,7 @@ def test_a_pulse_handed_in_before_the_tick_saves_the_node() -> None:
     machine = watched("1", "2")
     tick_through(machine, 5.0)
     assert machine.handle(Pulse("1", 1), 5.3) == []
-    assert [instruction.node for instruction in machine.handle(Tick(), 5.3)] == ["2"]
+    assert [instruction.node for instruction in machine.handle(LivenessTick(), 5.3)] == ["2"]
 
 
 def test_a_node_that_leaves_is_lost_at_once() -> None:
@@ -124,7 +124,7 @@ def test_a_late_burst_does_not_bring_a_lost_node_back() -> None:
     for number in range(50):
         assert machine.handle(Pulse("1", 1), 8.0 + number / 101) == []
     assert machine.state("1") is LOST
-    assert machine.handle(Tick(), 20.0) == []
+    assert machine.handle(LivenessTick(), 20.0) == []
     # far apart, so they prove nothing either
     for number in range(4):
         assert machine.handle(Pulse("1", 1), 21.0 + 5.5 * number) == []
@@ -161,7 +161,7 @@ def test_a_new_life_takes_the_place_of_the_old_one() -> None:
 def test_nobody_is_judged_by_the_silence_of_a_client_that_was_stopped() -> None:
     machine = watched("1", "2", "3", since=0.0)
     tick_through(machine, 4.0)
-    assert machine.handle(Tick(), 60.0) == []
+    assert machine.handle(LivenessTick(), 60.0) == []
     assert machine.handle(Pulse("2", 1), 60.5) == []
     assert [(at, one.node, one.reason) for at, one in tick_through(machine, 65.25) if isinstance(one, Lost)] == [
         (math.nextafter(65.0, 66), "1", "5 pulses missed: last one 65.00 s ago"),
@@ -203,7 +203,7 @@ def test_a_stopped_node_of_this_machine_is_lost_as_soon_as_five_pulses_are_missi
     machine.handle(Pulse("2", 1), 1.0)
     (at, look), *_ = tick_through(machine, math.nextafter(5.0, 6))
     assert (at, look) == (math.nextafter(5.0, 6), Look("1"))
-    assert machine.handle(Stopped("1"), at) == [Lost("1", 1, at, "5 pulses missed: last one 5.00 s ago; its process is stopped")]
+    assert machine.handle(NodeStopped("1"), at) == [Lost("1", 1, at, "5 pulses missed: last one 5.00 s ago; its process is stopped")]
     assert (machine.state("1"), machine.state("2")) == (LOST, UP)
     machine.handle(Pulse("1", 1), 7.0)
     assert machine.handle(Pulse("1", 1), 8.0) == [Up("1", 1, True, "its pulses have come back")]
@@ -219,9 +219,9 @@ def test_the_clients_own_node_is_lost_by_its_end_alone() -> None:
     machine.handle(Expect("client", Watch.END), 0.0)
     machine.handle(Pulse("client", 1), 0.0)
     assert machine.next_deadline() is None
-    assert machine.handle(Tick(), 1000.0) == []
+    assert machine.handle(LivenessTick(), 1000.0) == []
     with pytest.raises(LocalProtocolError, match="is not judged by the kernel"):
-        machine.handle(Stopped("client"), 1000.0)
+        machine.handle(NodeStopped("client"), 1000.0)
     assert len(machine.handle(Left("client", 1), 1000.0)) == 1
 
 
@@ -242,19 +242,19 @@ def test_a_machine_that_judges_its_own_nodes_by_silence_is_caught(monkeypatch: p
 def test_the_absence_is_noticed_by_whatever_comes_first() -> None:
     machine = watched("1", "2")
     machine.handle(Pulse("2", 1), 60.0)
-    assert machine.handle(Tick(), 60.0) == []
+    assert machine.handle(LivenessTick(), 60.0) == []
     assert machine.state("1") is UP
 
 
 def test_silence_counts_anew_after_an_absence() -> None:
     machine = watched("1")
-    assert machine.handle(Tick(), 2.5) == []
+    assert machine.handle(LivenessTick(), 2.5) == []
     assert [at for at, _ in tick_through(machine, 9.0)] == [math.nextafter(7.5, 8)]
 
 
 def test_a_client_that_is_always_late_still_finds_its_dead_nodes() -> None:
     machine = watched("1")
-    lost = [number for number in range(1, 20) if machine.handle(Tick(), 7.0 * number)]
+    lost = [number for number in range(1, 20) if machine.handle(LivenessTick(), 7.0 * number)]
     assert lost == [6]
 
 
@@ -328,8 +328,8 @@ def test_statistics() -> None:
         (Left("2", 1), 7.0, "node '2' is not expected: Left is illegal"),
         (Pulse("1", 0), 7.0, r"counted from 1; got Pulse\(node='1', incarnation=0\)"),
         (Pulse("1", 1), 2.75, "time must not go back or end"),
-        (Tick(), math.inf, "time must not go back or end"),
-        (Tick(), math.nan, "time must not go back or end"),
+        (LivenessTick(), math.inf, "time must not go back or end"),
+        (LivenessTick(), math.nan, "time must not go back or end"),
     ],
 )
 def test_an_illegal_event_raises_and_changes_nothing(event: Event, now: float, text: str) -> None:
@@ -357,8 +357,8 @@ def test_what_was_never_expected_cannot_be_asked_for() -> None:
 
 
 def test_the_table_has_no_dead_ends_and_no_shortcuts() -> None:
-    assert set(TRANSITIONS.values()) == set(NodeState)
-    assert {state for state, _ in TRANSITIONS} == {None, *NodeState}
+    assert set(TRANSITIONS.values()) == set(LivenessState)
+    assert {state for state, _ in TRANSITIONS} == {None, *LivenessState}
     assert (EXPECTED, Silence) not in TRANSITIONS
     assert [state for (state, event) in TRANSITIONS if event is Return] == [LOST]
 
@@ -399,7 +399,7 @@ class Model:
                     node.further += 1
                     node.further_until = now + self.misses * INTERVAL
         self.last_event = now
-        if isinstance(event, Tick):
+        if isinstance(event, LivenessTick):
             return list(self.tick(now))
         assert isinstance(event, (Pulse, Left))
         node = self.nodes[event.node]
@@ -451,7 +451,7 @@ def any_schedule(rng: Random) -> Schedule:
     for _ in range(rng.randint(1, 40)):
         kind = rng.randint(0, 9)
         node, life = rng.choice(NODES), rng.choice([1, 1, 1, 2, 2, 3])
-        event = Tick() if kind < ticks else Left(node, life) if kind == ticks else Pulse(node, life)
+        event = LivenessTick() if kind < ticks else Left(node, life) if kind == ticks else Pulse(node, life)
         schedule.append((rng.choice([0, 1, INTERVAL // 2, INTERVAL, rng.randint(0, longest)]), event))
     return schedule
 
@@ -475,7 +475,7 @@ def check_model(make: Make, schedule: Schedule) -> None:
         assert due is None or due <= (now + INTERVAL) * STEP
         if due is not None:
             after = copy.deepcopy(machine)
-            after.handle(Tick(), max(due, now * STEP))
+            after.handle(LivenessTick(), max(due, now * STEP))
             assert (after.next_deadline() or math.inf) > due
 
 
@@ -554,7 +554,7 @@ def check_world(make: Make, world: World) -> None:
             done = machine.handle(Pulse(name, 1), now)
         else:
             now = tick
-            done = machine.handle(Tick(), now)
+            done = machine.handle(LivenessTick(), now)
         for one in done:
             assert one.node not in lost
             if isinstance(one, Lost):

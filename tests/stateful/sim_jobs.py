@@ -16,7 +16,7 @@ from fission.core.jobs import FileSinkJob, LocalJob, PythonJob
 from fission.core.network import Network
 from fission.core.pipes import OptionalPicklePipe, PicklePipe
 from fission.core.registry import current
-from fission.core.sink_file import _RECORD_BYTES, JOURNAL, _read_journal
+from fission.core.sink_file import JOURNAL, RECORD_BYTES, read_journal
 
 #: Of the file of every `FileSink`, in its folder.
 SINK_PATH = "rows"
@@ -144,11 +144,11 @@ def lose_power(folder: Path, rng: random.Random) -> None:
     journal = folder / JOURNAL
     try:
         content = journal.read_bytes()
-        synced = content.rfind(b"SYN1") // _RECORD_BYTES
-        entry = _read_journal(journal)[synced]
+        synced = content.rfind(b"SYN1") // RECORD_BYTES
+        entry = read_journal(journal)[synced]
     except (FileNotFoundError, IndexError):
         return
-    os.truncate(journal, rng.randint((synced + 1) * _RECORD_BYTES, len(content)))
+    os.truncate(journal, rng.randint((synced + 1) * RECORD_BYTES, len(content)))
     size = (folder / SINK_PATH).stat().st_size
     os.truncate(folder / SINK_PATH, rng.randint(min(entry.position.end, size), size))
 

@@ -39,7 +39,7 @@ class MemoryNetwork:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._boxes: dict[str, _Box] = {}
-        self._listening: set[str] = set()
+        self.listening: set[str] = set()
 
     def box(self, address: str) -> _Box:
         """The box of an address, made on first use."""
@@ -49,15 +49,15 @@ class MemoryNetwork:
     def listen(self, address: str) -> _Box:
         """Claim an address. Raises EngineError if somebody listens there."""
         with self._lock:
-            if address in self._listening:
+            if address in self.listening:
                 raise EngineError(f"cannot listen at {address}: address already in use")
-            self._listening.add(address)
+            self.listening.add(address)
         return self.box(address)
 
     def leave(self, address: str) -> None:
         """Give an address back; what waits there is gone."""
         with self._lock:
-            self._listening.discard(address)
+            self.listening.discard(address)
             self._boxes.pop(address, None)
 
 

@@ -6,9 +6,9 @@ at the end.
 
 from __future__ import annotations
 
-from fission.client.run.faults import Chaos, Fault, parse_chaos, parse_cut, parse_kill
+from fission.client.run.faults import Chaos, InjectedFault, parse_chaos, parse_cut, parse_kill
 from fission.client.run.simulate import simulate
 from fission.client.run.summary import JobSummary, Summary
 from fission.client.serve.consoles import send_lines
 
-__all__ = ["Chaos", "Fault", "JobSummary", "Summary", "parse_chaos", "parse_cut", "parse_kill", "send_lines", "simulate"]
+__all__ = ["Chaos", "InjectedFault", "JobSummary", "Summary", "parse_chaos", "parse_cut", "parse_kill", "send_lines", "simulate"]

@@ -43,7 +43,7 @@ FULL_DISK_S = 0.5
 
 _RECORD = struct.Struct("<4sIQQI")  # kind, generation, number, end, checksum of the block's bytes
 _CHECKSUM = struct.Struct("<I")
-_RECORD_BYTES = _RECORD.size + _CHECKSUM.size
+RECORD_BYTES = _RECORD.size + _CHECKSUM.size
 _BLOCK, _SYNCED = b"BLK1", b"SYN1"
 _PIECE_BYTES = 1 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -115,7 +115,7 @@ class SinkFile:
         self.new = not path.exists()
         self._file = durable.open_file(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         try:
-            self._entries = _read_journal(self._journal_path)
+            self._entries = read_journal(self._journal_path)
             self.known = bool(self._entries)  # an earlier incarnation has written this file
             size = os.fstat(self._file).st_size
             self.synced = self.position = self._recovered(size)
@@ -344,7 +344,7 @@ class SinkFile:
 
     def _restart_journal(self, synced: Position) -> None:
         """With the lock held: leave out the records that nothing needs."""
-        entries = _read_journal(self._journal_path)
+        entries = read_journal(self._journal_path)
         oldest = min(self.keep_from or synced.block, synced.block)
         older = [entry for entry in entries if entry.kind == _BLOCK and entry.position.block <= oldest]
         newer = [entry for entry in entries if entry.kind == _BLOCK and entry.position.block > oldest]
@@ -374,14 +374,14 @@ def _packed(entry: _Entry) -> bytes:
     return body + _CHECKSUM.pack(zlib.crc32(body))
 
 
-def _read_journal(path: Path) -> list[_Entry]:
+def read_journal(path: Path) -> list[_Entry]:
     """Its whole records, up to a torn or damaged one."""
     try:
         content = durable.read_whole(path)
     except FileNotFoundError:
         return []
     entries = []
-    for at in range(0, len(content) - _RECORD_BYTES + 1, _RECORD_BYTES):
+    for at in range(0, len(content) - RECORD_BYTES + 1, RECORD_BYTES):
         body = content[at : at + _RECORD.size]
         if _CHECKSUM.unpack_from(content, at + _RECORD.size)[0] != zlib.crc32(body):
             break

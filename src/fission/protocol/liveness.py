@@ -2,10 +2,10 @@
 
 Rules
     A node is expected, then up with its first pulse, and lost when its silence is longer than `misses` pulse intervals, when its
-    service says that it leaves, or when a new life of its service speaks. Lost nodes that pulse again are up again.
-    Silence is judged only by `Tick`: lost at the first tick with ``now > last pulse + misses * interval``. A shorter silence changes
-    nothing, and a pulse that is handed in before that tick saves the node.
-    A pulse of an older life is dropped and counted.
+    service says that it leaves, or when a new incarnation of its service speaks. Lost nodes that pulse again are up again.
+    Silence is judged only by `LivenessTick`: lost at the first tick with ``now > last pulse + misses * interval``. A shorter silence
+    changes nothing, and a pulse that is handed in before that tick saves the node.
+    A pulse of an older incarnation is dropped and counted.
 
 One pulse does not bring a lost node back: it may have waited in a buffer since before the loss, and so may a burst of them, which
 comes at once. Two of them that come at least half an interval apart do, unless the silence between them is a loss again. A new
@@ -20,7 +20,8 @@ if the shell keeps its rule: hand in the pulses that have arrived before the tic
 
 A node of the client's own machine is not judged by silence (`Watch`): where many processes share few processors, silence says only that
 the node had to wait. The kernel reports its death (`Left`), and knows whether its process is stopped: a silent one is asked about with
-`Look`, and lost when the shell answers with `Stopped`. The client's own node is lost by its end alone: no other node could take its place.
+`Look`, and lost when the shell answers with `NodeStopped`. The client's own node is lost by its end alone:
+no other node could take its place.
 
 TQ, the quality of the way to a node where nothing measures it: the share of the last 20 expected pulses that arrived in time, times
 255. One pulse is expected every interval; a gap of less than n and a half intervals means n - 1 missing ones. What comes within
@@ -48,7 +49,7 @@ TQ_PULSES = 20
 STORY = 8
 
 
-class NodeState(Enum):
+class LivenessState(Enum):
     """What the client holds of a node."""
 
     EXPECTED = "no pulse so far"
@@ -92,7 +93,7 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
+class NodeStopped:
     """The kernel says that the process of this silent node is stopped."""
 
     node: str
@@ -106,14 +107,14 @@ class Away:
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
+class LivenessTick:
     """Time has passed."""
 
 
-Event: TypeAlias = Expect | Pulse | Left | Stopped | Away | Tick
+Event: TypeAlias = Expect | Pulse | Left | NodeStopped | Away | LivenessTick
 
 
-# what an event turns out to be for a node; with Expect, Pulse, Left and Stopped the events of the table
+# what an event turns out to be for a node; with Expect, Pulse, Left and NodeStopped the events of the table
 
 
 class NewIncarnation:
@@ -128,22 +129,22 @@ class Return:
     """A second pulse of a lost node, at least half an interval after the first."""
 
 
-NodeEvent: TypeAlias = type[Expect] | type[Pulse] | type[Left] | type[Stopped] | type[NewIncarnation] | type[Silence] | type[Return]
+NodeEvent: TypeAlias = type[Expect] | type[Pulse] | type[Left] | type[NodeStopped] | type[NewIncarnation] | type[Silence] | type[Return]
 
 #: The machine. What is not in it is illegal. None: not known.
-TRANSITIONS: Mapping[tuple[NodeState | None, NodeEvent], NodeState] = {
-    (None, Expect): NodeState.EXPECTED,
-    (NodeState.EXPECTED, Pulse): NodeState.UP,
-    (NodeState.EXPECTED, Left): NodeState.EXPECTED,  # it joined and left again before a pulse came
-    (NodeState.UP, Pulse): NodeState.UP,
-    (NodeState.UP, NewIncarnation): NodeState.UP,  # two instructions: the old life is lost, the new one is up
-    (NodeState.UP, Left): NodeState.LOST,
-    (NodeState.UP, Silence): NodeState.LOST,
-    (NodeState.UP, Stopped): NodeState.LOST,
-    (NodeState.LOST, Pulse): NodeState.LOST,  # may be a late one
-    (NodeState.LOST, Return): NodeState.UP,
-    (NodeState.LOST, NewIncarnation): NodeState.UP,
-    (NodeState.LOST, Left): NodeState.LOST,
+TRANSITIONS: Mapping[tuple[LivenessState | None, NodeEvent], LivenessState] = {
+    (None, Expect): LivenessState.EXPECTED,
+    (LivenessState.EXPECTED, Pulse): LivenessState.UP,
+    (LivenessState.EXPECTED, Left): LivenessState.EXPECTED,  # it joined and left again before a pulse came
+    (LivenessState.UP, Pulse): LivenessState.UP,
+    (LivenessState.UP, NewIncarnation): LivenessState.UP,  # two instructions: the old life is lost, the new one is up
+    (LivenessState.UP, Left): LivenessState.LOST,
+    (LivenessState.UP, Silence): LivenessState.LOST,
+    (LivenessState.UP, NodeStopped): LivenessState.LOST,
+    (LivenessState.LOST, Pulse): LivenessState.LOST,  # may be a late one
+    (LivenessState.LOST, Return): LivenessState.UP,
+    (LivenessState.LOST, NewIncarnation): LivenessState.UP,
+    (LivenessState.LOST, Left): LivenessState.LOST,
 }
 
 
@@ -172,7 +173,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Ask the kernel for the process of a silent node of this machine; if it is stopped, hand in `Stopped`, at once."""
+    """Ask the kernel for the process of a silent node of this machine; if it is stopped, hand in `NodeStopped`, at once."""
 
     node: str
 
@@ -194,7 +195,7 @@ class NodeStatistics:
         losses: how often it was lost.
     """
 
-    state: NodeState
+    state: LivenessState
     incarnation: int
     silence_s: float | None
     tq: int
@@ -205,7 +206,7 @@ class NodeStatistics:
 
 @dataclass(slots=True)
 class _Node:
-    state: NodeState
+    state: LivenessState
     watch: Watch = Watch.PULSES
     incarnation: int = 0
     last: float = 0.0  # when the last pulse came
@@ -223,8 +224,8 @@ class _Node:
 class Liveness:
     """The machine that decides which nodes are up.
 
-    Hand in each event with the time; perform the instructions in their order; hand in a `Tick` at `next_deadline`, after whatever else
-    has arrived by then. It may be handed in earlier and as often as one likes.
+    Hand in each event with the time; perform the instructions in their order; hand in a `LivenessTick` at `next_deadline`, after
+    whatever else has arrived by then. It may be handed in earlier and as often as one likes.
     """
 
     def __init__(self, pulse_interval_s: float, misses: int = MISSES) -> None:
@@ -250,7 +251,7 @@ class Liveness:
         """
         if not self._now <= now < math.inf:
             raise LocalProtocolError(f"time must not go back or end: {event} at {now!r} after {self._now!r}")
-        if isinstance(event, Tick):
+        if isinstance(event, LivenessTick):
             self._pass_time(now)
             return [self._silent(name, node, now) for name, node in self._nodes.items() if self._is_silent(node, now)]
         if isinstance(event, Away):
@@ -265,12 +266,12 @@ class Liveness:
         node = self._nodes.get(event.node)
         if node is None:
             raise self._illegal(event.node, None, type(event))
-        if isinstance(event, Stopped):
-            if node.state is NodeState.UP and node.watch is not Watch.KERNEL:
+        if isinstance(event, NodeStopped):
+            if node.state is LivenessState.UP and node.watch is not Watch.KERNEL:
                 raise LocalProtocolError(f"node {event.node!r} is not judged by the kernel, but by {node.watch.value!r}")
-            state = self._next_state(event.node, node, Stopped)
+            state = self._next_state(event.node, node, NodeStopped)
             self._pass_time(now)
-            return [self._lose_silent(event.node, node, state, Stopped, now, "; its process is stopped")]
+            return [self._lose_silent(event.node, node, state, NodeStopped, now, "; its process is stopped")]
         if event.incarnation < 1:
             raise LocalProtocolError(f"lives are counted from 1; got {event}")
         self._pass_time(now)
@@ -280,17 +281,17 @@ class Liveness:
         return self._left(event, node, now) if isinstance(event, Left) else self._pulse(event, node, now)
 
     def next_deadline(self) -> float | None:
-        """When the next `Tick` is due; None while no node is up whose silence matters.
+        """When the next `LivenessTick` is due; None while no node is up whose silence matters.
 
         A tick at exactly that moment makes it a later one, or None.
         """
-        up = [node for node in self._nodes.values() if node.state is NodeState.UP and node.watch is not Watch.END]
+        up = [node for node in self._nodes.values() if node.state is LivenessState.UP and node.watch is not Watch.END]
         if not up:
             return None
         # nextafter: at silent_until itself the node is not lost yet, and the shell would tick there for ever
         return min(self._now + self._interval, *(math.nextafter(node.silent_until, math.inf) for node in up))
 
-    def state(self, node: str) -> NodeState:
+    def state(self, node: str) -> LivenessState:
         """Return what it is. Raises LocalProtocolError if it was never expected."""
         return self._known(node).state
 
@@ -323,7 +324,7 @@ class Liveness:
         return event.incarnation < node.incarnation
 
     def _is_silent(self, node: _Node, now: float) -> bool:
-        return node.state is NodeState.UP and now > node.silent_until and node.watch is not Watch.END
+        return node.state is LivenessState.UP and now > node.silent_until and node.watch is not Watch.END
 
     def _was_away(self, now: float) -> bool:
         return now > self._now + 2 * self._interval
@@ -347,7 +348,7 @@ class Liveness:
     def _excuse(self, now: float) -> None:
         """The client was away: silence counts from now on."""
         for node in self._nodes.values():
-            if node.state is NodeState.UP:
+            if node.state is LivenessState.UP:
                 node.counted = now
                 if node.excuses < self._misses:
                     node.excuses += 1
@@ -356,26 +357,26 @@ class Liveness:
     def _pulse(self, event: Pulse, node: _Node, now: float) -> list[Instruction]:
         before, old_life, silence = node.state, node.incarnation, now - node.last
         kind: NodeEvent = Pulse
-        if before is not NodeState.EXPECTED and event.incarnation > old_life:
+        if before is not LivenessState.EXPECTED and event.incarnation > old_life:
             kind = NewIncarnation
-        elif before is NodeState.LOST and self._comes_back(node, now):
+        elif before is LivenessState.LOST and self._comes_back(node, now):
             kind = Return
         state = self._next_state(event.node, node, kind)
-        if state is NodeState.LOST and (node.back_since is None or now > node.last + self._allowed):
+        if state is LivenessState.LOST and (node.back_since is None or now > node.last + self._allowed):
             node.back_since = now
         self._count(node, now)
         node.pulses += 1
         node.incarnation, node.last, node.silent_until, node.excuses = event.incarnation, now, now + self._allowed, 0
-        if kind is Pulse and before is not NodeState.EXPECTED:
+        if kind is Pulse and before is not LivenessState.EXPECTED:
             return []
         self._enter(node, state, kind, now)
-        if before is NodeState.EXPECTED:
+        if before is LivenessState.EXPECTED:
             return [Up(event.node, event.incarnation, False, "first pulse")]
         if kind is Return:
             return [Up(event.node, event.incarnation, True, "its pulses have come back")]
         began = f"its service began anew (incarnation {event.incarnation} after {old_life})"
         up = Up(event.node, event.incarnation, True, began)
-        if before is NodeState.LOST:
+        if before is LivenessState.LOST:
             return [up]
         node.losses += 1
         return [Lost(event.node, old_life, silence, began), up]
@@ -391,7 +392,7 @@ class Liveness:
     def _left(self, event: Left, node: _Node, now: float) -> list[Instruction]:
         state = self._next_state(event.node, node, Left)
         node.back_since = None  # what comes from now on must show that it is no late pulse
-        lost: list[Instruction] = [self._lose(event.node, node, state, Left, now, "it left")] if node.state is NodeState.UP else []
+        lost: list[Instruction] = [self._lose(event.node, node, state, Left, now, "it left")] if node.state is LivenessState.UP else []
         node.incarnation = event.incarnation  # may be newer: a life that never pulsed
         return lost
 
@@ -401,21 +402,21 @@ class Liveness:
             return Look(name)
         return self._lose_silent(name, node, self._next_state(name, node, Silence), Silence, now)
 
-    def _lose_silent(self, name: str, node: _Node, state: NodeState, kind: NodeEvent, now: float, more: str = "") -> Lost:
+    def _lose_silent(self, name: str, node: _Node, state: LivenessState, kind: NodeEvent, now: float, more: str = "") -> Lost:
         reason = f"{self._misses} pulses missed: last one {now - node.last:.2f} s ago{more}"
         return self._lose(name, node, state, kind, now, reason)
 
-    def _lose(self, name: str, node: _Node, state: NodeState, kind: NodeEvent, now: float, reason: str) -> Lost:
+    def _lose(self, name: str, node: _Node, state: LivenessState, kind: NodeEvent, now: float, reason: str) -> Lost:
         node.losses += 1
         self._enter(node, state, kind, now)
         return Lost(name, node.incarnation, now - node.last, reason)
 
-    def _enter(self, node: _Node, state: NodeState, kind: NodeEvent, now: float) -> None:
+    def _enter(self, node: _Node, state: LivenessState, kind: NodeEvent, now: float) -> None:
         node.state = state
         node.back_since = None
         node.story.append(f"{kind.__name__} at {now:.3f} -> {state.name}")
 
-    def _next_state(self, name: str, node: _Node | None, kind: NodeEvent) -> NodeState:
+    def _next_state(self, name: str, node: _Node | None, kind: NodeEvent) -> LivenessState:
         state = TRANSITIONS.get((node.state if node else None, kind))
         if state is None:
             raise self._illegal(name, node, kind)

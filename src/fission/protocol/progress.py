@@ -31,7 +31,7 @@ class Doing(Enum):
 
 
 @dataclass(slots=True)
-class _Job:
+class _JobProgress:
     since: float  # of its last progress
     heard: float
     doing: Doing = Doing.SETUP
@@ -61,17 +61,17 @@ class Progress:
     def __init__(self, timeouts: Mapping[int, float | None]) -> None:
         """Args: timeouts: STALL_TIMEOUT of each job, in seconds; None: it is never stalled."""
         self._timeouts = timeouts
-        self._jobs: dict[int, _Job] = {}
+        self._jobs: dict[int, _JobProgress] = {}
 
     def started(self, job: int, now: float) -> None:
         """An incarnation of a job was ordered."""
-        self._jobs[job] = _Job(now, now)
+        self._jobs[job] = _JobProgress(now, now)
 
     def ready(self, job: int, now: float) -> None:
         """Its `setup` has returned."""
         known = self._jobs.get(job)
         if known is not None and known.doing is Doing.SETUP:
-            self._jobs[job] = _Job(now, now, Doing.RUN)
+            self._jobs[job] = _JobProgress(now, now, Doing.RUN)
 
     def heard(self, job: int, mark: Hashable, doing: str, now: float) -> None:
         """A job has said what it has counted, ``mark``, and what it does: the name of a `Doing`."""

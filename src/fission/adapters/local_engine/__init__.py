@@ -228,6 +228,11 @@ class LocalEngine:
 
     # what tests and `simulate` do to jobs and nodes
 
+    @property
+    def virtual_nodes(self) -> Mapping[NodeName, Node]:
+        """All virtual nodes, lost ones too."""
+        return self._nodes
+
     def kill_job(self, job: JobId) -> bool:
         """Kill every life of a job as the system would; return whether there was one."""
         lives = [running for node in self._nodes.values() for (number, _), running in node.running.items() if number == job]

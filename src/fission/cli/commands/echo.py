@@ -29,14 +29,14 @@ def command(session: Session, pipe: str, count: int | None, as_json: bool) -> No
 
     The network does not wait for this command: blocks that it cannot take in time go by unseen, and it says how many at the end.
     """
-    from fission.client.attach.follow import Watch
+    from fission.client.attach.follow import WatchedPipes
 
     network = load_network(session, simulation=True).network
     polite()
     found = find_pipe(network, pipe)
     read = value_reader(found)
     left = count if count is not None else -1
-    with Watch(folder_of(session), [found.id]) as watch:
+    with WatchedPipes(folder_of(session), [found.id]) as watch:
         try:
             for _, seen in watch.seen():
                 heads = seen.heads or [0] * seen.count

@@ -72,7 +72,7 @@ def command(session: Session, pipe: str, duration: float | None, as_json: bool) 
     The jitter is the standard deviation of the times between blocks. Blocks that travel together, as those of a busy pipe do, go by at
     the same moment.
     """
-    from fission.client.attach.follow import Watch
+    from fission.client.attach.follow import WatchedPipes
 
     network = load_network(session, simulation=True).network
     polite()
@@ -80,7 +80,7 @@ def command(session: Session, pipe: str, duration: float | None, as_json: bool) 
     whole, part = Rate(), Rate()
     before, began = 0.0, time.monotonic()
     report_at = began + REPORT_S
-    with Watch(folder_of(session), [found.id], payload=False) as watch:
+    with WatchedPipes(folder_of(session), [found.id], payload=False) as watch:
         follower = watch.followers[found.id]
         try:
             for moment in watch.moments(None if duration is None else began + duration, REPORT_S):

@@ -38,13 +38,13 @@ def command(
     Until the pipes end, or Ctrl-C: what is in FILE then is whole. The network does not wait for the disk: what cannot be written in time
     goes by unseen, and is counted. Play it to a job with `replay`; read it in Python with fission.recordings.read_recording.
     """
-    from fission.client.attach.follow import Watch
+    from fission.client.attach.follow import WatchedPipes
     from fission.recordings import Recorder
 
     network = load_network(session, simulation=True).network
     found = [find_pipe(network, text) for text in dict.fromkeys(pipes)]
     deadline = None if duration is None else time.monotonic() + duration
-    with Watch(folder_of(session), [pipe.id for pipe in found], credit=CREDIT, everything=True) as watch:
+    with WatchedPipes(folder_of(session), [pipe.id for pipe in found], credit=CREDIT, everything=True) as watch:
         recorder = Recorder(path, session.network, found, overwrite=overwrite)
         full = ""
         try:

@@ -15,7 +15,7 @@ from fission.protocol import tapped
 from fission.protocol.tapped import Follower, Seen, Timeline
 
 
-class Watch:
+class WatchedPipes:
     """Looks at pipes of a running network. A context manager: nobody looks any more at its end.
 
     Attributes:
@@ -49,7 +49,7 @@ class Watch:
     def _at(self, pipe: int, stamp: float) -> float:
         return self._timeline.at(pipe, stamp, time.monotonic())
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> WatchedPipes:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

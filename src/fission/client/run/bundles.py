@@ -179,7 +179,7 @@ class Bundles:
             log_level="DEBUG",
             links=LINKS,
             wiring=wiring,
-            feedback=frozenset(pipe.id for pipe in job.inputs if pipe.ASYNC and _waits_for_itself(network, pipe.id)),
+            feedback=frozenset(pipe.id for pipe in job.inputs if pipe.ASYNC and waits_for_itself(network, pipe.id)),
             max_queues=_max_queues(network, job),
             needed={pipe.id: self._needed[pipe.id] for pipe in job.outputs},
             plain=frozenset(pipe.id for pipe in (*job.inputs, *job.outputs) if _meets_executable(network, pipe.id)),
@@ -296,7 +296,7 @@ def _meets_executable(network: Network, pipe: int) -> bool:
     return any(hasattr(job, "EXECUTABLE") for job in (network.producer(pipe), network.consumer(pipe)))
 
 
-def _waits_for_itself(network: Network, pipe: int) -> bool:
+def waits_for_itself(network: Network, pipe: int) -> bool:
     """Whether the consumer of an ASYNC pipe may wait, directly or through others, for its producer, which may wait for it to take blocks.
 
     A job waits for the producers of its non-ASYNC inputs, and for the consumers of its outputs to make room.

@@ -19,7 +19,7 @@ CHAOS_S = (0.1, 1.2)
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class InjectedFault:
     """One thing to do: ``kind`` is "kill node", "kill job" or "cut"; ``target`` the node's name or the job's id as text."""
 
     kind: str
@@ -36,20 +36,20 @@ class Chaos:
     rate: float
 
 
-def parse_kill(text: str) -> Fault:
+def parse_kill(text: str) -> InjectedFault:
     """``NODE@SECONDS`` or ``job:JOB@SECONDS``; `check_faults` takes ids of jobs alone. Raises UserError."""
     found = re.fullmatch(r"(job:)?([^@]+)@(\d+(?:\.\d+)?)", text)
     if not found:
         raise UserError(f"--kill must be NODE@SECONDS or job:ID@SECONDS, as in 2@1.5 or job:3@0.5; it is {text!r}")
-    return Fault("kill job" if found[1] else "kill node", found[2], float(found[3]))
+    return InjectedFault("kill job" if found[1] else "kill node", found[2], float(found[3]))
 
 
-def parse_cut(text: str) -> Fault:
+def parse_cut(text: str) -> InjectedFault:
     """``NODE@SECONDS+DURATION``. Raises UserError."""
     found = re.fullmatch(r"([^@]+)@(\d+(?:\.\d+)?)\+(\d+(?:\.\d+)?)", text)
     if not found:
         raise UserError(f"--cut must be NODE@SECONDS+DURATION, as in 2@1.5+0.8; it is {text!r}")
-    return Fault("cut", found[1], float(found[2]), float(found[3]))
+    return InjectedFault("cut", found[1], float(found[2]), float(found[3]))
 
 
 def parse_chaos(text: str) -> Chaos:
@@ -60,7 +60,7 @@ def parse_chaos(text: str) -> Chaos:
     return Chaos(int(found[1]), float(found[2]))
 
 
-def check_faults(faults: Sequence[Fault], nodes: Sequence[str], jobs: Sequence[int]) -> None:
+def check_faults(faults: Sequence[InjectedFault], nodes: Sequence[str], jobs: Sequence[int]) -> None:
     """Raise UserError if a fault names something that does not exist."""
     for fault in faults:
         if fault.kind == "kill job":
@@ -81,7 +81,7 @@ class FaultInjector:
         self._nodes = [NodeName(node) for node in nodes]
         self._jobs = list(jobs)
 
-    async def run(self, faults: Sequence[Fault], chaos: Chaos | None) -> None:
+    async def run(self, faults: Sequence[InjectedFault], chaos: Chaos | None) -> None:
         """Do them all, counted from now; returns when the last is done, with chaos never."""
         work = [asyncio.create_task(self._do(fault)) for fault in faults]
         if chaos is not None:
@@ -92,7 +92,7 @@ class FaultInjector:
             for task in work:
                 task.cancel()
 
-    async def _do(self, fault: Fault) -> None:
+    async def _do(self, fault: InjectedFault) -> None:
         await asyncio.sleep(fault.at_s)
         if fault.kind == "kill job":
             if self._engine.kill_job(int(fault.target)):
@@ -119,7 +119,7 @@ class FaultInjector:
                 await asyncio.sleep(rng.expovariate(chaos.rate))
                 kind = rng.choice(["kill job", "cut", "kill node"] if len(self._nodes) > 1 else ["kill job"])
                 target = str(rng.choice(self._jobs if kind == "kill job" else self._nodes))
-                task = asyncio.create_task(self._one(Fault(kind, target, 0.0, rng.uniform(*CHAOS_S))))
+                task = asyncio.create_task(self.inject(InjectedFault(kind, target, 0.0, rng.uniform(*CHAOS_S))))
                 running.add(task)
                 task.add_done_callback(running.discard)
         finally:
@@ -127,7 +127,8 @@ class FaultInjector:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    async def _one(self, fault: Fault) -> None:
+    async def inject(self, fault: InjectedFault) -> None:
+        """Do one fault now, and undo it after its duration."""
         with contextlib.suppress(InternalError):
             await self._do(fault)
             if fault.kind == "kill node":

@@ -29,7 +29,7 @@ class NodeWatch:
 
     def up(self, node: str) -> bool:
         """Whether a node can be used."""
-        return self._liveness.state(node) is liveness.NodeState.UP
+        return self._liveness.state(node) is liveness.LivenessState.UP
 
     def quality(self, node: str) -> int:
         """The share of the node's pulses that arrive, 0 to 255."""
@@ -59,7 +59,7 @@ class NodeWatch:
 
     def tick(self) -> list[NodeUp | NodeLost]:
         """Time has passed; return what that means."""
-        return self._handle(liveness.Tick())
+        return self._handle(liveness.LivenessTick())
 
     def _handle(self, event: liveness.Event) -> list[NodeUp | NodeLost]:
         now = time.monotonic()
@@ -77,5 +77,5 @@ class NodeWatch:
                 reason = instruction.reason if gone is None else gone.reason
                 found.append(NodeLost(node=instruction.node, reason=reason, on_purpose=gone is not None and gone.on_purpose))
             elif self._engine.stopped(NodeName(instruction.node)):
-                instructions += self._liveness.handle(liveness.Stopped(instruction.node), now)
+                instructions += self._liveness.handle(liveness.NodeStopped(instruction.node), now)
         return found

@@ -14,7 +14,7 @@ from fission.adapters.shared_memory import run_prefix
 from fission.client.run.bundles import Addresses, groups_of
 from fission.client.run.elsewhere import held
 from fission.client.run.engines import local_engine
-from fission.client.run.faults import Chaos, Fault, FaultInjector, check_faults
+from fission.client.run.faults import Chaos, FaultInjector, InjectedFault, check_faults
 from fission.client.run.folders import alone, fill_folder, make_folders
 from fission.client.run.network_run import NetworkRun
 from fission.client.run.plan import RunPlan
@@ -36,7 +36,7 @@ def simulate(
     observer: Observer | None = None,
     stdin: bool = True,
     nodes: int = 0,
-    faults: Sequence[Fault] = (),
+    faults: Sequence[InjectedFault] = (),
     chaos: Chaos | None = None,
     folder: Path | None = None,
 ) -> Summary:

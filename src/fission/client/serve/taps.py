@@ -40,7 +40,7 @@ SHARE = 0.02
 _PIPE = struct.Struct("<I")
 
 
-class Run(Protocol):
+class TappedRun(Protocol):
     """What is looked at; the client's `Coordinator`."""
 
     receivers: dict[type[JobToClient], Callable[[JobMessage], None]]
@@ -67,7 +67,7 @@ class Run(Protocol):
 class Taps:
     """Answers "top" and "tap" of a run's `ControlServer`."""
 
-    def __init__(self, network: Network, run: Run, requests: ControlServer) -> None:
+    def __init__(self, network: Network, run: TappedRun, requests: ControlServer) -> None:
         """Args: network: that runs. run: its client. requests: where lookers ask."""
         self._network = network
         self._run = run
@@ -195,7 +195,7 @@ class Taps:
 class _Tap:
     """One pipe that is looked at."""
 
-    def __init__(self, number: int, job: int, pipe: int, order: dict[str, Any], connection: Connection, run: Run) -> None:
+    def __init__(self, number: int, job: int, pipe: int, order: dict[str, Any], connection: Connection, run: TappedRun) -> None:
         self.number, self.job, self.pipe = number, job, pipe
         self._order = order
         self._run = run
