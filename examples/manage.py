@@ -10,7 +10,7 @@ def main() -> int:
     except ModuleNotFoundError as error:
         if error.name != "fission":
             raise
-        print("FISSION is not installed for this Python; activate the virtual environment that has it", file=sys.stderr)
+        print("FISSION is not installed for this Python; activate the virtual environment that contains it", file=sys.stderr)
         return 1
     return manage(__file__)
 

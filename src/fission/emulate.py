@@ -1,9 +1,9 @@
-"""Jobs and pipes called like functions, each by the code that runs it in a network.
+"""Jobs and pipes as functions, executed by the same code as in a network.
 
 ```
 from fission.emulate import emulate
 
-emulate(PicklePipe(1))(400)             # (400, b"...", 400, 400), with every stage printed
+    emulate(PicklePipe(1))(400)             # (400, b"...", 400, 400), and prints every stage
 with emulate(JoinJob(inputs=[...], outputs=[...])) as join:
     assert join(1, 2, 3) == [6]
 ```

@@ -1,11 +1,12 @@
-"""Every exception of FISSION, by whose fault it is.
+"""Every exception of FISSION, by cause.
 
-`UserError` and its family: the user's network, config or command is wrong; the message says which thing, what it must be,
-what it is and what to do, and is shown without a traceback of ours. `JobFailed`: the user's code raised. `ProtocolError`:
-the bytes of a peer (`RemoteProtocolError`) or our own use of a machine (`LocalProtocolError`) broke the rules.
-`InternalError`: our bug.
+`UserError` and its subclasses: the user's network, config or command is wrong; the message says
+what is wrong, what it must be, what it is, and what to do, and is shown without a traceback.
+`JobFailed`: the user's code raised. `ProtocolError`: a peer's bytes (`RemoteProtocolError`) or our
+own use of a state machine (`LocalProtocolError`) broke the rules. `InternalError`: a bug in
+FISSION.
 
-All of them survive pickling: they cross process boundaries.
+All of them can be pickled, because they cross process boundaries.
 """
 
 from __future__ import annotations
@@ -44,20 +45,21 @@ __all__ = [
     "value_text",
 ]
 
-EXIT_OK = 0  # done
+EXIT_OK = 0  # success
 EXIT_FAILED = 1  # the network failed while it ran
-EXIT_USAGE = 2  # wrong use: command line, config, network definition
+EXIT_USAGE = 2  # incorrect use: command line, config, network definition
 EXIT_NO_PLACE = 3  # no place for a job
-EXIT_INTERRUPTED = 130  # Ctrl-C: 128 + SIGINT, as shells report it
+EXIT_INTERRUPTED = 130  # Ctrl-C: 128 + SIGINT, by the convention of shells
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with what the user wrote.
+    """One fault in what the user wrote.
 
     Args:
-        text: which thing, what it must be, what it is, what to do; one sentence or two, no trailing newline.
-        where: file, or ``file:line`` where the line is known; empty if neither is.
+        text: what is wrong, what it must be, what it is, what to do; one or two sentences, without
+            a trailing newline.
+        where: file, or ``file:line`` if the line is known; empty if neither is.
     """
 
     text: str
@@ -68,13 +70,16 @@ class Fault:
 
 
 class FissionError(Exception):
-    """Root of the family; never raised itself."""
+    """Base class; never raised itself."""
 
     exit_code = EXIT_FAILED
 
 
 class UserError(FissionError):
-    """Something that the user wrote is wrong; found before anything starts. The text is for the user as it stands."""
+    """The user wrote something wrong, which was found before anything started.
+
+    The text is for the user.
+    """
 
     exit_code = EXIT_USAGE
 
@@ -83,7 +88,7 @@ class ConfigError(UserError):
     """All faults of one config or network, found together.
 
     Attributes:
-        faults: every `Fault`, in the order in which they were found; at least one.
+        faults: every `Fault`, in the order of discovery; at least one.
     """
 
     def __init__(self, faults: Iterable[Fault]) -> None:
@@ -98,41 +103,48 @@ class ConfigError(UserError):
 
 
 class DefinitionError(UserError):
-    """A job, pipe or node class, or a call of it, breaks a rule of networks. Raised where it was written."""
+    """A job, pipe or node class, or a call of it, breaks a rule. Raised where it was written."""
 
 
 class UnknownNameError(UserError):
-    """A network, command, job or pipe of that name does not exist; the text suggests the nearest names."""
+    """A network, command, job or pipe with that name does not exist; the text suggests the nearest
+    names.
+    """
 
 
 class AllocationError(UserError):
-    """No node can take a job; the text says for each node why not."""
+    """No node can take a job; the text gives the reason for each node."""
 
     exit_code = EXIT_NO_PLACE
 
 
 class ValueFitError(FissionError):
-    """A value that `run` returned does not fit its output: it cannot be pickled, has the wrong length or number.
+    """A value that `run` returned does not fit its output: it cannot be pickled, or has the wrong
+    length or number.
 
     The text names the job, the output, the pipe and the type of the value.
     """
 
 
 class BlockError(FissionError):
-    """A block that has arrived cannot be read, or no dummy can be made for one that is lost.
+    """An arrived block cannot be read, or no dummy can be made for a lost one.
 
-    The text names the job, its input and the pipe; the cause is what the pipe's methods, or those of the value's class, raised.
+    The text names the job, its input and the pipe; the cause is the exception of the pipe's
+    methods, or of the methods of the value's class.
     """
 
 
 class SnapshotError(FissionError):
-    """A job cannot continue, because its snapshot or a value that was stored for it is damaged or missing; the text names the file."""
+    """A job cannot continue, because its snapshot or a retained value is damaged or missing; the
+    text names the file.
+    """
 
 
 class SinkFileError(FissionError):
-    """A sink's file has less than the sink has acknowledged: data that its producers no longer have is gone.
+    """A sink's file has less than the sink has acknowledged: data that its producers no longer have
+    is lost.
 
-    The text says which file, how much is missing, and what to do.
+    The text names the file, how much is missing, and what to do.
     """
 
 
@@ -140,8 +152,8 @@ class JobFailed(FissionError):
     """A job's code raised, or its executable ended with an exit code other than 0.
 
     Attributes:
-        job: name and id of the job, as in ``JoinJob 5``.
-        report: the user's frames and the exception, ready to be shown; may have several lines.
+        job: name of the job, as in ``JoinJob 5``.
+        report: the user's frames and the exception, for display; may have several lines.
     """
 
     def __init__(self, job: str, report: str) -> None:
@@ -154,52 +166,60 @@ class JobFailed(FissionError):
 
 
 class ExecutableError(FissionError):
-    """A job's executable could not be started, or ended with an exit code other than 0; the text says which."""
+    """A job's executable could not be started, or ended with an exit code other than 0; the text
+    says which.
+    """
 
 
 class RatioError(FissionError):
-    """An executable gave more or fewer blocks than its RATIO promises; the text names job, pipe and numbers."""
+    """An executable wrote more or fewer blocks than its RATIO requires; the text names job, pipe
+    and numbers.
+    """
 
 
 class EngineError(FissionError):
-    """Processes could not be started or were lost by the machinery that hosts them."""
+    """Processes could not be started, or were lost, by the engine that hosts them."""
 
 
 class NodeFault(EngineError):
-    """A machine cannot give a job what it needs: its disk is full or read-only, it lacks memory or descriptors. Another one may."""
+    """A machine cannot provide what a job needs (disk space, a writable disk, memory, descriptors);
+    another one may.
+    """
 
 
 class ProtocolError(FissionError):
-    """Abstract: a rule of the wire or of a machine was broken; see the two subclasses."""
+    """Abstract: a rule of the protocol or of a state machine was broken; see the two subclasses."""
 
 
 class LocalProtocolError(ProtocolError):
-    """We used a protocol machine against its rules. The machine is unchanged."""
+    """We used a state machine against its rules. The machine is unchanged."""
 
 
 class RemoteProtocolError(ProtocolError):
-    """The bytes that came in are not what a peer may send. The machine is unchanged; the message is to be dropped."""
+    """The received bytes are not valid from a peer. The machine is unchanged; drop the message."""
 
 
 class InternalError(FissionError):
-    """A state that must not occur: a bug of FISSION. Please report it with the text."""
+    """A state that must not occur: a bug in FISSION. Please report it with the text."""
 
 
 class Stopped(BaseException):
-    """Raised in a job's main thread when the job is ordered to stop, so that `finally` blocks of the user's code run.
+    """Raised in a job's main thread when the job is ordered to stop, so that `finally` blocks of
+    the user's code run.
 
-    The only exception in a job's process that is not the user's: whatever converts what user code raises lets it pass.
+    The only exception in a job's process that is not the user's: code that converts exceptions of
+    user code must let it pass.
     """
 
 
 def error_text(error: BaseException) -> str:
-    """Return an exception as one sentence, ``Type: text``; an error of ours is its text alone.
+    """Return an exception as one sentence, ``Type: text``; for FISSION's own errors the text alone.
 
     Never raises, whatever the exception's own methods do.
     """
     try:
         text = str(error)
-        text = str.__str__(text)  # a subclass of str may have methods of its own
+        text = str.__str__(text)  # a subclass of str may override methods
     except Stopped:
         raise
     except BaseException as why:
@@ -210,7 +230,10 @@ def error_text(error: BaseException) -> str:
 
 
 def value_text(value: object, limit: int = 80) -> str:
-    """Return the repr of a value, cut to ``limit`` characters. Never raises, whatever the value's own methods do."""
+    """Return the repr of a value, cut to ``limit`` characters.
+
+    Never raises, whatever the value's own methods do.
+    """
     try:
         text = str.__str__(repr(value))
     except Stopped:

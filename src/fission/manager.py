@@ -1,6 +1,8 @@
-"""What manage.py and scripts of MARVELO's users call: `execute_from_command_line` and `execute_simulation`.
+"""The functions that MARVELO's manage.py and scripts call: `execute_from_command_line` and
+`execute_simulation`.
 
-Projects of today have a manage.py that calls `fission.cli.main.manage`; both ways do the same. Nothing of FISSION imports this module.
+A manage.py of FISSION calls `fission.cli.main.manage`, which does the same. No module of FISSION
+imports this one.
 """
 
 from __future__ import annotations
@@ -14,18 +16,20 @@ from fission.cli import interrupts
 
 __all__ = ["execute_from_command_line", "execute_simulation"]
 
-#: The environment variable in which an old manage.py says which module has the settings.
+#: The environment variable in which a MARVELO manage.py names the module with the settings.
 CONFIG_MODULE = "FISSION_CONFIG_MODULE"
 
 
 def execute_from_command_line(argv: Sequence[str] | None = None) -> None:
-    """Run one command line of a project; returns if it was done, else exits the process with the command's exit code.
+    """Run one command line of a project; return after success, otherwise exit with the command's
+    exit code.
 
-    The settings are those of the module that FISSION_CONFIG_MODULE names (``NETWORK.config`` if there is none). If it names one and the
-    words do not begin with a network, the network is the package that the module is in.
+    FISSION_CONFIG_MODULE names the module with the settings (default: ``NETWORK.config``). If it is
+    set and the arguments do not begin with a network, the network is the package of that module.
 
     Args:
-        argv: the path of manage.py (or of fission_admin.py) and the words that follow it; default: those of this process.
+        argv: path of manage.py (or of fission_admin.py) and its arguments; default: those of this
+            process.
 
     Raises:
         SystemExit: the command has failed; its messages are written.
@@ -48,23 +52,26 @@ def execute_from_command_line(argv: Sequence[str] | None = None) -> None:
 
 
 def execute_simulation(config: object, network: str, root: str | os.PathLike[str] = "") -> int:
-    """Run a network on this machine until all its jobs have finished or Ctrl-C, as ``simulate`` does. Blocks; main thread only.
+    """Simulate a network until all its jobs have finished or Ctrl-C, like ``simulate``.
 
-    What the script has changed of the jobs and settings counts. May be called again, also with other changes.
+    Blocks; main thread only.
+
+    Uses the jobs and settings as the script has changed them. May be called again, with other
+    changes.
 
     Args:
-        config: the imported module with the settings, or any object that has them as attributes.
+        config: the imported module with the settings, or any object with them as attributes.
         network: the network's name, which is its folder in the project.
         root: the folder in which the jobs work; default: ``NETWORK/simulation``.
 
     Returns:
-        The exit code: 0 if the network has finished, else that of the command ``simulate``.
+        The exit code: 0 if the network has finished, otherwise that of the command ``simulate``.
 
     Raises:
-        SystemExit: something is wrong that `simulate` would end with; the messages are written.
+        SystemExit: a fault that `simulate` would end with; the messages are written.
     """
     from fission.cli.commands.simulate import simulate_loaded
-    from fission.cli.main import told
+    from fission.cli.main import report_error
     from fission.errors import FissionError
     from fission.project.config import loaded_here
 
@@ -72,7 +79,7 @@ def execute_simulation(config: object, network: str, root: str | os.PathLike[str
         with loaded_here(_home(config, network), network, config, simulation=True) as loaded:
             return simulate_loaded(loaded, folder=Path(root) if root else None)
     except FissionError as error:
-        raise SystemExit(told(error)) from None
+        raise SystemExit(report_error(error)) from None
 
 
 def _end(code: int) -> None:
@@ -88,7 +95,9 @@ def _is_command(word: str) -> bool:
 
 
 def _project(program: str, words: Sequence[str]) -> Path:
-    """The folder of manage.py; of a script that lies elsewhere, the project that the current folder lies in, else that folder."""
+    """Return the folder of manage.py; for a script elsewhere, the project of the current folder, or
+    else that folder.
+    """
     from fission.errors import UserError
     from fission.project.finding import find_project
 
@@ -102,7 +111,9 @@ def _project(program: str, words: Sequence[str]) -> Path:
 
 
 def _home(config: object, network: str) -> Path:
-    """The project of an imported config: what its package lies in, if that is the network, else the current folder."""
+    """Return the project of an imported config: the parent of its package, if that is the network,
+    or the current folder.
+    """
     file = getattr(config, "__file__", None)
     folder = Path(file).resolve().parent if file else None
     return folder.parent if folder is not None and folder.name == network else Path.cwd()

@@ -1,4 +1,5 @@
-"""MARVELO's functions that draw a network; the commands ``graphviz`` and ``show`` do the same, and more.
+"""MARVELO's functions that draw a network; the commands ``graphviz`` and ``show`` have more
+options.
 
 ```
 fission my_network interactive
@@ -21,18 +22,18 @@ from fission.project.drawing import dot, picture_of
 
 __all__ = ["generate_detailed_graph", "generate_job_graph", "show_job_graph"]
 
-#: Engines of graphviz that MARVELO used: for jobs, and for jobs in nodes.
+#: MARVELO's layout programs of graphviz: for jobs, and for jobs in nodes.
 JOBS_ENGINE, NODES_ENGINE = "circo", "fdp"
-#: Where the picture by nodes goes, in the current folder.
+#: File of the picture by nodes, in the current folder.
 DETAILED = "temp_network.pdf"
 
 
 def generate_job_graph(network: Network, path: str | Path) -> None:
-    """Draw a network's jobs and pipes with graphviz, and show the file where there is a desktop.
+    """Draw a network's jobs and pipes with graphviz, and show the file if there is a desktop.
 
     Args:
-        network: it may be incomplete.
-        path: of the PDF, without its ending.
+        network: may be incomplete.
+        path: path of the PDF, without its ending.
 
     Raises:
         UserError: graphviz is not installed, or the file cannot be written.
@@ -43,12 +44,13 @@ def generate_job_graph(network: Network, path: str | Path) -> None:
 
 
 def generate_detailed_graph(network: Network, nodes: Mapping[int, str] | None = None) -> None:
-    """Draw a network's jobs in frames, one for each node, into ``temp_network.pdf`` in the current folder; show it if there is a desktop.
+    """Draw a network's jobs in a frame for each node, into ``temp_network.pdf`` in the current
+    folder, and show it.
 
     Args:
-        network: of the project that is the current folder.
-        nodes: job id -> name of its node; None: where the jobs run now, and if the network is not running, where they go when all of its
-            nodes are there.
+        network: a network of the project in the current folder.
+        nodes: job id -> name of its node; None: the present nodes of the jobs, or if the network is
+            not running, the nodes that they would get with all nodes up.
 
     Raises:
         UserError: graphviz is not installed, or the file cannot be written.
@@ -61,7 +63,7 @@ def generate_detailed_graph(network: Network, nodes: Mapping[int, str] | None = 
 
 
 def show_job_graph(network: Network) -> None:
-    """Draw a network with matplotlib in a window. Blocks until it is closed.
+    """Draw a network with matplotlib in a window. Blocks until the window is closed.
 
     Raises:
         UserError: matplotlib is not installed, or there is no desktop.
@@ -70,7 +72,7 @@ def show_job_graph(network: Network) -> None:
 
     require_matplotlib()
     if not desktop():
-        raise UserError(f"there is no desktop here to open a window on; draw into a file: fission {network.name} show --output FILE.pdf")
+        raise UserError(f"there is no desktop to open a window on; draw into a file: fission {network.name} show --output FILE.pdf")
     from matplotlib import pyplot
 
     draw(picture_of(network), pyplot)

@@ -16,6 +16,7 @@ from fission.cli.table import COMMANDS
 from fission.errors import AllocationError, EngineError, InternalError, JobFailed, UserError
 from fission.ports import Observer
 from fission.project.scaffold import COMMAND_NAMES
+from fission.project.settings import LOG_LEVELS
 from tests.cli.conftest import CONFIG, FakeClient, Told
 
 Cli = Callable[..., Told]
@@ -103,7 +104,7 @@ def test_start_in_both_orders(cli: Cli, tmp_path: Path, monkeypatch: pytest.Monk
     assert (tmp_path / "my_project" / "net" / "config.py").is_file()
     again = cli("net", "startnetwork")
     assert (again.code, again.out) == (2, "")
-    assert "exists already" in again.err
+    assert "exists; choose" in again.err
 
 
 def test_a_fresh_network_says_what_to_do_next(cli: Cli, root: Path) -> None:
@@ -125,7 +126,7 @@ def test_bad_names(cli: Cli, root: Path) -> None:
 def test_a_project_inside_a_project_is_warned_of(cli: Cli, root: Path) -> None:
     told = cli("startproject", "inner")
     assert told.code == 0
-    assert told.err == f"Warning: inner lies inside the project {root}; to add a network to that one: fission NAME startnetwork\n"
+    assert told.err == f"Warning: inner is inside the project {root}; to add a network to that project: fission NAME startnetwork\n"
     assert (root / "inner" / "manage.py").is_file()
 
 
@@ -227,7 +228,7 @@ def test_a_project_elsewhere(cli: Cli, root: Path, tmp_path_factory: pytest.Temp
 
 def test_check(cli: Cli, root: Path) -> None:
     told = cli("net", "check")
-    assert (told.code, told.out, told.err) == (0, "net is right: 2 jobs, 1 pipe, 0 nodes\n", "")
+    assert (told.code, told.out, told.err) == (0, "net: OK (2 jobs, 1 pipe, 0 nodes)\n", "")
     assert json.loads(cli("net", "check", "--json").out) == {
         "network": "net",
         "ok": True,
@@ -245,8 +246,8 @@ def test_check_tells_all_faults(cli: Cli, root: Path) -> None:
     told = cli("net", "check")
     assert (told.code, told.out) == (2, "")
     assert [line.split(": ")[:3] for line in told.err.splitlines()] == [
-        ["Error", "net/config.py:16", "LOG_LEVEL must be one of CRITICAL, FATAL, ERROR, WARNING, WARN, INFO, DEBUG, NOTSET, is 'x' (str)"],
-        ["Error", "net/config.py:17", "PORT must be a port number from 1 to 65535, is 0 (int)"],
+        ["Error", "net/config.py:16", f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}, but is 'x' (str)"],
+        ["Error", "net/config.py:17", "PORT must be a port number from 1 to 65535, but is 0 (int)"],
     ]
     told = cli("net", "check", "--json")
     assert (told.code, told.err) == (2, "")
@@ -341,7 +342,7 @@ def test_a_bug_of_ours_says_so(cli: Cli, root: Path, client: FakeClient, error: 
     client.behave = raiser(error)
     told = cli("net", "simulate")
     assert (told.code, told.out) == (1, "")
-    assert told.err.splitlines()[0] == "This is a bug of FISSION; please report it with the text below."
+    assert told.err.splitlines()[0] == "This is a bug in FISSION; please report it with the text below."
     assert "Traceback" in told.err
     assert str(error) in told.err.splitlines()[-1]
 
@@ -397,7 +398,7 @@ def test_what_a_config_prints_does_not_get_into_json(fission: Any, words: tuple[
 def test_a_node_never_works_in_a_top_level_folder(cli: Cli, root: str) -> None:
     done = cli("node", "--client", "127.0.0.1", "--insecure", "--root", root)
     assert done.code == 2
-    assert f"--root must be a folder of its own below a top-level one, like /home/pi/fission, but is {root!r}" in done.err
+    assert f"--root must be a folder below a top-level folder, like /home/pi/fission, but is {root!r}" in done.err
 
 
 def test_new_keys_are_only_said_to_be_renewed_where_there_are_some(cli: Cli, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_emulate(fission: CommandLine) -> None:
 def test_mistakes_are_told_without_a_traceback_of_ours(fission: CommandLine) -> None:
     fission.project(network(JOBS, LISTED))
     done = fission.run("net", "interactive", stdin="emulate(7)\nemulate(JOBS[2])({})\n1/0\n", exit_code=0)
-    assert "DefinitionError: emulate takes a job or a pipe, it was given 7 (int)" in done.stderr
+    assert "DefinitionError: the argument of emulate must be a job or a pipe, but is 7 (int)" in done.stderr
     assert "JobFailed: Double 2 failed:" in done.stderr
     assert "return 2 * value" in done.stderr
     assert "src/fission" not in done.stderr
@@ -61,7 +61,7 @@ def test_mistakes_are_told_without_a_traceback_of_ours(fission: CommandLine) -> 
 def test_incomplete_networks_are_loaded_too(fission: CommandLine) -> None:
     fission.project(network(JOBS, "Double(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)])", extra="NODES = 7"))
     done = fission.run("net", "interactive", stdin="emulate(JOBS[1])(3)\nPIPES[2].destination\n", exit_code=0)
-    assert "Not right yet: " in done.stderr
+    assert "Fault: " in done.stderr
     assert "NODES must be" in done.stderr
     assert "pipe 1 has no source" in done.stderr
     assert "[6]" in done.stdout

@@ -204,7 +204,7 @@ def test_graphviz_is_not_installed(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("command", ["graphviz", "show"])
 def test_files_that_cannot_be(cli: Cli, command: str) -> None:
-    assert "must be a .pdf, .svg or .png file, not 'x.jpg'" in cli("net", command, "--output", "x.jpg").err
+    assert "must be a .pdf, .svg or .png file, but is 'x.jpg'" in cli("net", command, "--output", "x.jpg").err
     done = cli("net", command, "--output", "no/x.svg")
     assert (done.code, "no/x.svg cannot be written: No such file or directory" in done.err) == (2, True)
 
@@ -213,7 +213,7 @@ def test_no_desktop(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     done = cli("net", "show")
-    assert (done.code, "there is no desktop here to open a window on" in done.err) == (2, True)
+    assert (done.code, "there is no desktop to open a window on" in done.err) == (2, True)
 
 
 def test_a_config_that_cannot_be_run(cli: Cli, root: Path) -> None:

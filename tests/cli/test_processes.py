@@ -48,7 +48,7 @@ def test_from_nothing_to_a_checked_network(fission: CommandLine, tmp_path: Path)
     assert python("manage.py", "net", "startnetwork", cwd=root).returncode == 0
     (root / "net" / "config.py").write_text(CONFIG)
     (root / "shared" / "jobs" / "jobs.py").write_text(SHARED)
-    right = "net is right: 2 jobs, 1 pipe, 0 nodes\n"
+    right = "net: OK (2 jobs, 1 pipe, 0 nodes)\n"
     for done in (
         python("manage.py", "net", "check", cwd=root),
         python(str(root / "manage.py"), "net", "check", cwd=tmp_path),  # manage.py finds its own folder

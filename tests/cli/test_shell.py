@@ -34,11 +34,11 @@ def test_commands_at_a_prompt(fission: CommandLine) -> None:
     prompt = shell(fission)
     assert "net: 2 jobs, 1 pipes; help lists the commands, Ctrl-D ends" in prompt.stdout
     prompt.send("check\n")
-    prompt.wait_for("net is right: 2 jobs, 1 pipe, 0 nodes")
+    prompt.wait_for("net: OK (2 jobs, 1 pipe, 0 nodes)")
     prompt.send("graph --format mermaid\n")
     prompt.wait_for("1 -->|101 PicklePipe| 2")
     prompt.send("help\n")
-    prompt.wait_for("Show the blocks that go by")
+    prompt.wait_for("Show the blocks on a pipe")
     prompt.send("exit\n")
     prompt.wait(exit_code=0)
 
@@ -46,7 +46,7 @@ def test_commands_at_a_prompt(fission: CommandLine) -> None:
 def test_completion_at_the_prompt(fission: CommandLine) -> None:
     prompt = shell(fission)
     prompt.send("che\t\n")
-    prompt.wait_for("net is right")
+    prompt.wait_for("net: OK")
     prompt.send("simulate --fo\t0.3\n")
     prompt.wait_for("net: time is over after")
     prompt.send("echo 10\t--count 1\n")
@@ -63,7 +63,7 @@ def test_ctrl_c_ends_a_command_and_not_the_prompt(fission: CommandLine) -> None:
     prompt.send("\x03")
     prompt.wait_for("net: interrupted after")
     prompt.send("check\n")
-    prompt.wait_for("net is right")
+    prompt.wait_for("net: OK")
     prompt.send("exit\n")
     prompt.wait(exit_code=0)
 
@@ -80,7 +80,7 @@ def test_mistakes_do_not_end_the_prompt(fission: CommandLine) -> None:
         "chek": "there is no command 'chek'; did you mean 'check'?",
         "echo": "Missing argument 'PIPE'",
         "echo 'x": "No closing quotation",
-        "shell": "this is the shell",
+        "shell": "the shell is already open",
     }.items():
         prompt.send(f"{typed}\n")
         prompt.wait_for(message)
@@ -91,7 +91,7 @@ def test_mistakes_do_not_end_the_prompt(fission: CommandLine) -> None:
 def test_a_script_of_commands(fission: CommandLine) -> None:
     fission.project(network("", LISTED))
     done = fission.run("net", "shell", stdin="# looks\n\ncheck\ngraph\n", exit_code=0)
-    assert done.stdout.startswith("net is right")
+    assert done.stdout.startswith("net: OK")
     assert "graph LR" in done.stdout
     assert fission.run("net", "shell", stdin="check\necho 7\n", exit_code=2).stderr.startswith("Error: there is no pipe 7 in net")
 

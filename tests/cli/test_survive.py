@@ -70,7 +70,7 @@ def test_jobs_that_would_be_without_a_place_are_named_with_the_reason(root: Path
     done = cli("net", "check", "--survive")
     assert done.code == 3
     assert done.out.splitlines() == [
-        "net is right: 4 jobs, 3 pipes, 2 nodes",
+        "net: OK (4 jobs, 3 pipes, 2 nodes)",
         "  with all nodes: every job has a place",
         "  without a: no place for Source 1, Source 2",
         "    Source 1: a: lost; c: not in MIC; the client: not in MIC",
@@ -117,7 +117,7 @@ def test_what_is_guessed_is_said(root: Path, cli: Cli) -> None:
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(("--pairs",), "--pairs goes with --survive"), (("--survive", "--jobs-per-node", "0"), "Invalid value for '--jobs-per-node'")],
+    [(("--pairs",), "--pairs must be used with --survive"), (("--survive", "--jobs-per-node", "0"), "Invalid value for '--jobs-per-node'")],
 )
 def test_wrong_use(root: Path, cli: Cli, words: tuple[str, ...], message: str) -> None:
     write(root)
@@ -139,7 +139,7 @@ def test_a_preference_that_fails(root: Path, cli: Cli) -> None:
 
 def test_without_the_option_nothing_changes(root: Path, cli: Cli) -> None:
     write(root)
-    assert cli("net", "check").out == "net is right: 4 jobs, 3 pipes, 3 nodes\n"
+    assert cli("net", "check").out == "net: OK (4 jobs, 3 pipes, 3 nodes)\n"
     assert "survive" not in json.loads(cli("net", "check", "--json").out)
 
 

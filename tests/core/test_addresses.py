@@ -70,7 +70,7 @@ def test_one_machine_has_one_form() -> None:
 
 @pytest.mark.parametrize("pattern", ["300.1.*", "192.168.4.5.*", "*.256"])
 def test_a_pattern_that_no_address_can_fit_is_refused(pattern: str) -> None:
-    with pytest.raises(DefinitionError, match="a pattern looks like"):
+    with pytest.raises(DefinitionError, match="a pattern must look like"):
         MultiNode(pattern)
 
 

@@ -133,7 +133,7 @@ def test_snapshot_names_what_cannot_be_pickled(tmp_path: Path) -> None:
         job.snapshot()
     text = str(raised.value)
     assert text.startswith("Job 1 cannot be snapshot: its attribute file (TextIOWrapper) cannot be pickled: ")
-    assert text.endswith("override snapshot and restore to keep what matters")
+    assert text.endswith("override snapshot and restore to keep the state that matters")
 
 
 def test_snapshot_of_a_value_whose_pickling_raises() -> None:
@@ -148,7 +148,7 @@ def test_snapshot_of_a_value_whose_pickling_raises() -> None:
 
 
 def test_restore_of_something_else_needs_its_own_restore() -> None:
-    with pytest.raises(DefinitionError, match="Job 1: snapshot gave int, not a dict of attributes; override restore too"):
+    with pytest.raises(DefinitionError, match="Job 1: snapshot must return a dict, but returned int; override restore too"):
         Job().restore(5)
 
 

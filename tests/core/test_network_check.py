@@ -135,7 +135,7 @@ def test_no_destination() -> None:
 
 def test_no_ends() -> None:
     assert one_fault(lambda: PicklePipe(1)) == (
-        "config.py:12: pipe 1 (PicklePipe) belongs to no job; give it to one job's outputs and another's inputs, or remove it"
+        "config.py:12: pipe 1 (PicklePipe) belongs to no job; list it in one job's outputs and another's inputs, or remove it"
     )
 
 
@@ -160,8 +160,8 @@ def test_source_and_destination_jobs() -> None:
         DESTINATION_JOBS = (Other,)
 
     assert faults_of(partial(with_pipe, Restricted)) == [
-        "config.py:12: Restricted 1: its source must be of class Other or ClockJob (SOURCE_JOBS), not Job 1 (config.py:12)",
-        "config.py:12: Restricted 1: its destination must be of class Other (DESTINATION_JOBS), not Job 2 (config.py:12)",
+        "config.py:12: Restricted 1: its source must be of class Other or ClockJob (SOURCE_JOBS), but is Job 1 (config.py:12)",
+        "config.py:12: Restricted 1: its destination must be of class Other (DESTINATION_JOBS), but is Job 2 (config.py:12)",
     ]
 
 
@@ -233,8 +233,8 @@ def test_two_circles_are_two_faults() -> None:
         ("MAX_QUEUE", True, "a number of blocks of at least 0 (0: no limit)"),
         ("MAX_QUEUE", 2.0, "a number of blocks of at least 0 (0: no limit)"),
         ("PRIORITY", "high", "an int"),
-        ("RESTARTS", -1, 'an int of at least 0, None (always started again), or "config" for what the config says'),
-        ("RESTARTS", "always", 'an int of at least 0, None (always started again), or "config" for what the config says'),
+        ("RESTARTS", -1, 'an int of at least 0, None (always restarted), or "config" for the value in the config'),
+        ("RESTARTS", "always", 'an int of at least 0, None (always restarted), or "config" for the value in the config'),
         ("CHECKPOINT", 0, "None, a number of blocks of at least 1, or a timedelta above 0"),
         ("CHECKPOINT", timedelta(0), "None, a number of blocks of at least 1, or a timedelta above 0"),
         ("CHECKPOINT", 1.5, "None, a number of blocks of at least 1, or a timedelta above 0"),
@@ -251,7 +251,7 @@ def test_attributes_of_jobs(attribute: str, wrong: object, must_be: str) -> None
         bad()  # a second one does not make it a second fault
 
     # a class that was made by a call has no line, so it is where the job was created
-    assert one_fault(build) == f"config.py:12: Bad.{attribute} must be {must_be}, not {wrong!r}"
+    assert one_fault(build) == f"config.py:12: Bad.{attribute} must be {must_be}, but is {wrong!r}"
 
 
 @pytest.mark.parametrize(
@@ -285,14 +285,14 @@ def test_the_fault_of_a_class_is_where_the_class_is() -> None:
     class Below(BadHead):
         pass
 
-    assert one_fault(partial(joined, Below)) == f"{line_of(BadHead)}: BadHead.HEAD must be True or False, not 'yes'"
+    assert one_fault(partial(joined, Below)) == f"{line_of(BadHead)}: BadHead.HEAD must be True or False, but is 'yes'"
 
 
 def test_the_fault_of_one_object_is_where_it_was_created() -> None:
     def build() -> None:
         Job().MAX_QUEUE = -5
 
-    assert one_fault(build) == "config.py:12: Job 1: MAX_QUEUE must be a number of blocks of at least 0 (0: no limit), not -5"
+    assert one_fault(build) == "config.py:12: Job 1: MAX_QUEUE must be a number of blocks of at least 0 (0: no limit), but is -5"
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_the_fault_of_one_object_is_where_it_was_created() -> None:
 )
 def test_attributes_of_pipes(attribute: str, wrong: object, must_be: str) -> None:
     bad = type("Bad", (PicklePipe,), {attribute: wrong, "__module__": __name__})
-    assert one_fault(partial(with_pipe, bad)) == f"config.py:12: Bad.{attribute} must be {must_be}, not {wrong!r}"
+    assert one_fault(partial(with_pipe, bad)) == f"config.py:12: Bad.{attribute} must be {must_be}, but is {wrong!r}"
 
 
 def test_an_optional_default_that_unpack_refuses() -> None:
@@ -431,11 +431,11 @@ JOIN = "Job 2 (config.py:12)"
         (
             Async,
             Async.run,
-            "Async 2 (config.py:12): Async.run must not be async: a job has a process of its own, so it may wait as it likes",
+            "Async 2 (config.py:12): Async.run must not be async: a job has its own process, and may block",
         ),
         (NoSelf, NoSelf.run, "NoSelf 2 (config.py:12): NoSelf.run has no self; write def run(self, ...)"),
         (NotOverridden, None, "NotOverridden 2: NotOverridden must override run"),
-        (NoMethod, None, "NoMethod 2 (config.py:12): NoMethod.run must be a method, not 5"),
+        (NoMethod, None, "NoMethod 2 (config.py:12): NoMethod.run must be a method, but is 5"),
         (
             BelowForgetful,
             Forgetful.__init__,
@@ -480,7 +480,7 @@ def test_a_job_that_cannot_be_run() -> None:
             return value
 
     assert one_fault(partial(joined, Local)) == (
-        "config.py:12: Local 2 cannot be run: Local must also inherit from PythonJob or an ExecutableJob"
+        "config.py:12: Local 2 cannot be run: Local must also derive from PythonJob or an ExecutableJob"
     )
 
 
@@ -488,34 +488,34 @@ def test_a_job_that_could_be_run_in_two_ways() -> None:
     class Both(Job, ExecutableJob):
         EXECUTABLE = "./x"
 
-    assert one_fault(Both) == "config.py:12: Both 1 is a PythonJob and an ExecutableJob; inherit from one of them"
+    assert one_fault(Both) == "config.py:12: Both 1 is a PythonJob and an ExecutableJob; derive it from one of them"
 
 
 def test_a_local_job_that_is_not_local() -> None:
     class Elsewhere(LocalJob, Job):
         GROUPS = "HAS_MIC"
 
-    assert one_fault(Elsewhere) == "config.py:12: Elsewhere 1 is a LocalJob, so its GROUPS must have \"LOCAL\" in it, but it is 'HAS_MIC'"
+    assert one_fault(Elsewhere) == "config.py:12: Elsewhere 1 is a LocalJob, so its GROUPS must contain \"LOCAL\", but is 'HAS_MIC'"
 
 
-COMMAND = "the command to start (text, with quotes closed)"
+COMMAND = "the command to start (text, with closed quotes)"
 
 
 @pytest.mark.parametrize("executable", [None, "", "  ", "./x 'half", 5])
 def test_executables_without_a_command(executable: object) -> None:
     bad = type("Bad", (MARVELOJob,), {"EXECUTABLE": executable, "__module__": __name__})
-    assert one_fault(bad) == f"config.py:12: Bad.EXECUTABLE must be {COMMAND}, not {executable!r}"
+    assert one_fault(bad) == f"config.py:12: Bad.EXECUTABLE must be {COMMAND}, but is {executable!r}"
     assert one_fault(lambda: DynamicExecutableJob(executable=executable)) == (
-        f"config.py:12: DynamicExecutableJob 1: EXECUTABLE must be {COMMAND}, not {executable!r}"
+        f"config.py:12: DynamicExecutableJob 1: EXECUTABLE must be {COMMAND}, but is {executable!r}"
     )
 
 
 @pytest.mark.parametrize(
     ("attribute", "wrong", "must_be"),
     [
-        ("PARAMETERS", "it's", "further arguments (text, with quotes closed) or None"),
-        ("PARAMETERS", 5, "further arguments (text, with quotes closed) or None"),
-        ("PARAMETERS", ["a"], "further arguments (text, with quotes closed) or None"),
+        ("PARAMETERS", "it's", "further arguments (text, with closed quotes) or None"),
+        ("PARAMETERS", 5, "further arguments (text, with closed quotes) or None"),
+        ("PARAMETERS", ["a"], "further arguments (text, with closed quotes) or None"),
         ("INPUT_FLAG", "", "text"),
         ("OUTPUT_FLAG", None, "text"),
         ("OUTPUTS_FLAG", 5, "text"),
@@ -523,11 +523,11 @@ def test_executables_without_a_command(executable: object) -> None:
 )
 def test_attributes_of_executables(attribute: str, wrong: object, must_be: str) -> None:
     bad = type("Bad", (ExecutableJob,), {"EXECUTABLE": "./x", attribute: wrong, "__module__": __name__})
-    assert one_fault(bad) == f"config.py:12: Bad.{attribute} must be {must_be}, not {wrong!r}"
+    assert one_fault(bad) == f"config.py:12: Bad.{attribute} must be {must_be}, but is {wrong!r}"
 
 
 def test_a_bare_executable_job() -> None:
-    assert one_fault(ExecutableJob) == f"config.py:12: ExecutableJob 1: EXECUTABLE must be {COMMAND}, not None"
+    assert one_fault(ExecutableJob) == f"config.py:12: ExecutableJob 1: EXECUTABLE must be {COMMAND}, but is None"
 
 
 def test_an_executable_that_writes_blocks_nobody_can_frame() -> None:
@@ -549,11 +549,11 @@ def test_an_executable_that_writes_blocks_nobody_can_frame() -> None:
 @pytest.mark.parametrize(
     ("build", "text"),
     [
-        (lambda: ClockJob(clock_interval=0), "ClockJob 1: clock_interval must be a number of seconds above 0, not 0"),
-        (lambda: ClockJob(clock_interval="1"), "ClockJob 1: clock_interval must be a number of seconds above 0, not '1'"),
-        (lambda: ClockJob(clock_interval=float("inf")), "ClockJob 1: clock_interval must be a number of seconds above 0, not inf"),
-        (lambda: CSVSinkJob("x.csv"), "CSVSinkJob 1: it writes what comes in, but has no inputs"),
-        (lambda: LoggingSinkJob("x.csv"), "LoggingSinkJob 1: it writes what comes in, but has no inputs"),
+        (lambda: ClockJob(clock_interval=0), "ClockJob 1: clock_interval must be a number of seconds above 0, but is 0"),
+        (lambda: ClockJob(clock_interval="1"), "ClockJob 1: clock_interval must be a number of seconds above 0, but is '1'"),
+        (lambda: ClockJob(clock_interval=float("inf")), "ClockJob 1: clock_interval must be a number of seconds above 0, but is inf"),
+        (lambda: CSVSinkJob("x.csv"), "CSVSinkJob 1: it must have inputs to write, but has none"),
+        (lambda: LoggingSinkJob("x.csv"), "LoggingSinkJob 1: it must have inputs to write, but has none"),
         (
             ForwardingJob,
             "ForwardingJob 1: it forwards one input to all outputs, or as many inputs as there are outputs, but has 0 inputs and 0 outputs",
@@ -576,8 +576,8 @@ def test_forwarding_two_to_three() -> None:
 @pytest.mark.parametrize(
     ("kwargs", "text"),
     [
-        ({"path": ""}, "path must be the path of a file, not ''"),
-        ({"path": 5}, "path must be the path of a file, not 5"),
+        ({"path": ""}, "path must be the path of a file, but is ''"),
+        ({"path": 5}, "path must be the path of a file, but is 5"),
         ({"path": "x", "col_pattern": "{pipes}"}, "col_pattern '{pipes}' cannot be filled in: KeyError: 'pipes'"),
         ({"path": "x", "col_pattern": "{pipe.no}"}, "col_pattern '{pipe.no}' cannot be filled in: AttributeError: "),
     ],
@@ -615,7 +615,7 @@ def test_a_logging_output_that_takes_no_records() -> None:
         Logged(logging_output=JSONPipe(1))
         LoggingSinkJob("log.csv", inputs=[JSONPipe(1)])
 
-    assert one_fault(build) == "config.py:12: Logged 1: logging_output must be a PicklePipe, not JSONPipe 1"
+    assert one_fault(build) == "config.py:12: Logged 1: logging_output must be a PicklePipe, but is JSONPipe 1"
 
 
 # -- nodes
@@ -629,7 +629,7 @@ def test_nodes() -> None:
         nodes = [BaseNode("10.0.0.1"), MultiNode("10.0.1.*"), BaseNode("10.0.0.1"), BadGroups("10.0.0.2")]
     assert [str(fault) for fault in Network("net", {}, nodes).check()] == [
         "config.py:12: the node 10.0.0.1 is listed twice (config.py:12); list it once",
-        "config.py:12: BadGroups 10.0.0.2: GROUPS must be a text or a list of texts, not 5",
+        "config.py:12: BadGroups 10.0.0.2: GROUPS must be a text or a list of texts, but is 5",
     ]
 
 
@@ -839,13 +839,13 @@ class TakesWhatItLikes(Job):
 @pytest.mark.parametrize(
     ("job", "text"),
     [
-        (NeedsRoot, "NeedsRoot.setup(root: str, *args: Any) -> None must take no arguments beside self"),
+        (NeedsRoot, "NeedsRoot.setup(root: str, *args: Any) -> None must take no arguments besides self"),
         (NeedsKeyword, "missing a required argument: 'root'"),
         (NoSelf, "NoSelf.setup has no self; write def setup(self, *args, **kwargs)"),
         (Yields, "Yields.setup must be a plain method"),
         (Waits, "Waits.setup must be a plain method"),
-        (NotAMethod, "NotAMethod.setup must be a method, not 3"),
-        (LogsWithRoot, "LogsWithRoot.setup_job(root: str) -> None must take no arguments beside self"),
+        (NotAMethod, "NotAMethod.setup must be a method, but is 3"),
+        (LogsWithRoot, "LogsWithRoot.setup_job(root: str) -> None must take no arguments besides self"),
     ],
 )
 def test_setup_is_called_without_arguments(job: Any, text: str) -> None:

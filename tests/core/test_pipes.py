@@ -156,9 +156,9 @@ def test_nothing_is_executed() -> None:
 @pytest.mark.parametrize(
     ("block", "text"),
     [
-        (b"\xff", r"PicklePipe 1: what came is no pickle: byte 0 of it is b'\\xff', which begins no opcode"),
-        (b"N\x00.", r"byte 1 of it is b'\\x00'"),
-        (b"T\xff\xff\xff\xff.", r"opcode b'T' before byte 5 gives -1 as a length"),
+        (b"\xff", r"PicklePipe 1: the data is not a pickle: byte 0 is b'\\xff', which begins no opcode"),
+        (b"N\x00.", r"byte 1 is b'\\x00'"),
+        (b"T\xff\xff\xff\xff.", r"opcode b'T' before byte 5 has the length -1"),
     ],
 )
 def test_what_is_no_pickle(block: bytes, text: str) -> None:
@@ -276,8 +276,8 @@ def test_bytes_pipe_with_no_size(wrong: object) -> None:
         BytesPipe(1, wrong)
         BytesPipe(2, 4, wrong)
     assert [fault.text for fault in registry.faults or ()] == [
-        f"BytesPipe 1: block_size must be an int of at least 1, not {wrong!r}",
-        f"BytesPipe 2: block_count must be an int of at least 1, not {wrong!r}",
+        f"BytesPipe 1: block_size must be an int of at least 1, but is {wrong!r}",
+        f"BytesPipe 2: block_count must be an int of at least 1, but is {wrong!r}",
     ]
 
 

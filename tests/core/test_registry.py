@@ -148,7 +148,7 @@ def test_an_init_of_its_own_may_know_the_id() -> None:
 
 @pytest.mark.parametrize("wrong", [0, -1, 2**32, True, "1", 1.0, None])
 def test_ids_that_cannot_be(wrong: object) -> None:
-    with pytest.raises(DefinitionError, match=r"the id of a PicklePipe must be an int from 1 to 4294967295, not "):
+    with pytest.raises(DefinitionError, match=r"the id of a PicklePipe must be an int from 1 to 4294967295, but is "):
         PicklePipe(wrong)
     assert not PIPES
     with collecting() as registry:
@@ -302,5 +302,5 @@ def test_base_node_admits_itself() -> None:
 
 @pytest.mark.parametrize("wrong", ["192.168.4.0/33", "a/b"])
 def test_multi_node_with_no_network(wrong: str) -> None:
-    with pytest.raises(DefinitionError, match=r"a network looks like 192\.168\.4\.0/24"):
+    with pytest.raises(DefinitionError, match=r"a network must look like 192\.168\.4\.0/24"):
         MultiNode(wrong)

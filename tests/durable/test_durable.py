@@ -138,7 +138,7 @@ def test_lines_cut_anywhere_keep_the_whole_ones(tmp_path: Path) -> None:
 def test_damage_between_whole_lines_is_named(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     path.write_bytes(durable.seal({"a": 1}) + b"garbage\n" + durable.seal({"b": 2}))
-    with pytest.raises(durable.DamagedFileError, match="line 2: it does not end as FISSION writes it"):
+    with pytest.raises(durable.DamagedFileError, match="line 2: it does not end with FISSION's checksum"):
         durable.sealed_lines(path)
 
 

@@ -32,7 +32,7 @@ def simulate(fission: CommandLine, exit_code: int) -> Finished:
     client.end_input()
     done = finish(client, fission.root, exit_code)
     assert str(Path(package.__file__).parent) not in done.stderr, done
-    assert "bug of FISSION" not in done.stderr, done
+    assert "bug in FISSION" not in done.stderr, done
     return done
 
 

@@ -51,7 +51,7 @@ REFUSALS = [
         "Show",
         "WrongCountPipe(1)",
         "net/bad.py:",
-        "WrongCountPipe.BLOCK_COUNT must be a number of blocks of at least 1, not 0",
+        "WrongCountPipe.BLOCK_COUNT must be a number of blocks of at least 1, but is 0",
     ),
     (
         "wrong_classes",
@@ -61,8 +61,8 @@ REFUSALS = [
         "WrongDefaultPipe 1: OPTIONAL_DEFAULT",
         "refuses '{no JSON': JSONDecode",
     ),
-    ("wrong_classes", "Show", "ShortDummyPipe(1, 4)", "net/config.py:", "ShortDummyPipe 1: get_dummy must return 4 bytes", "it returned 3"),
-    ("wrong_classes", "Show", "TextDummyPipe(1, 4)", "TextDummyPipe 1: get_dummy must return bytes, it returned str"),
+    ("wrong_classes", "Show", "ShortDummyPipe(1, 4)", "net/config.py:", "ShortDummyPipe 1: get_dummy must return 4 bytes", "returned 3"),
+    ("wrong_classes", "Show", "TextDummyPipe(1, 4)", "TextDummyPipe 1: get_dummy must return bytes, but returned str"),
     (
         "wrong_classes",
         "Show",
@@ -104,7 +104,7 @@ def test_a_bad_definition_is_refused(fission: CommandLine, fault: str, job: str,
         ("echo no program\n", 0o755, "./program", "is text without a first line like #!/bin/sh"),
         ("", 0o755, "./program", "program is empty"),
         ("#!/bin/sh\r\nexit 0\r\n", 0o755, "./program", "has the line ends of Windows; convert it: sed -i "),
-        ("#!/no/such/shell\n", 0o755, "./program", "names /no/such/shell, which is not there"),
+        ("#!/no/such/shell\n", 0o755, "./program", "names /no/such/shell, which does not exist"),
         ("#!/usr/bin/env -S pyhton9 -u\n", 0o755, "./program", "names pyhton9, which is not on PATH"),
     ],
 )
@@ -142,8 +142,8 @@ class Missing(ExecutableJob):
         fission,
         "Error: net/config.py:5: LOG_LEVEL must be one of ",
         "is 'LOUD' (str)",
-        "Error: net/config.py:6: PULSE_INTERVALL is no setting; did you mean PULSE_INTERVAL?",
-        "Error: net/config.py:7: HEAD_SIZE must be a whole number of bytes from 1 to 4, is 9 (int)",
+        "Error: net/config.py:6: PULSE_INTERVALL is not a setting; did you mean PULSE_INTERVAL?",
+        "Error: net/config.py:7: HEAD_SIZE must be a whole number of bytes from 1 to 4, but is 9 (int)",
         "pipe 2 has no destination",
         "pipe 3 has no source",
         "pipe 4 has no source",
@@ -235,7 +235,7 @@ def test_something_is_where_a_project_or_network_is_to_be_made(fission: CommandL
     bad_project(fission, "", RIGHT)
     (fission.root / "other").write_text("mine")
     done = fission.run(*words, exit_code=2)
-    assert f"'other' cannot be made: {fission.root}/other exists already; choose another name, or remove it first" in done.stderr
+    assert f"'other' cannot be created: {fission.root}/other exists; choose another name, or remove it first" in done.stderr
     assert (fission.root / "other").read_text() == "mine"
 
 
@@ -309,7 +309,7 @@ def test_no_room_for_the_output(fission: CommandLine) -> None:
     for script, started in (("fission net simulate >/dev/full", True), ("fission net check >/dev/full", False)):
         done = shell(fission, script)
         assert done.returncode == 1
-        assert done.stderr.endswith("Error: the system refuses: No space left on device\n")
+        assert done.stderr.endswith("Error: the operating system refuses: No space left on device\n")
         assert ("Count 1 started\n" in done.stderr) == started
         assert "Traceback" not in done.stderr
     eventually(lambda: not remains(fission.root), 2, lambda: str(remains(fission.root)))

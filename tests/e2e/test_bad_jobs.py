@@ -262,7 +262,7 @@ def test_rows_of_blocks_before_the_failure_stay(fission: CommandLine) -> None:
     ("pipe", "told", "frames"),
     [
         ("FailingDummyPipe", "a block is lost, and get_dummy, which stands for it, failed: FileNotFoundError", ("get_dummy",)),
-        ("ShortDummyPipe", "a block is lost; get_dummy must return 4 bytes (BLOCK_SIZE), it returned 0", ()),
+        ("ShortDummyPipe", "a block is lost; get_dummy must return 4 bytes (BLOCK_SIZE), but returned 0", ()),
     ],
 )
 def test_a_dummy_that_cannot_be_made(fission: CommandLine, pipe: str, told: str, frames: tuple[str, ...]) -> None:
@@ -286,7 +286,7 @@ def test_a_dummy_that_cannot_be_made(fission: CommandLine, pipe: str, told: str,
             "#!/bin/sh\necho hello world > $4\ncat $2 >/dev/null\n",
             "PicklePipe(3)",
             "Program 3",
-            "Program 3, output 1: what ./program wrote is no block of PicklePipe 3: PicklePipe 3: what came is no pickle",
+            "Program 3, output 1: what ./program wrote is no block of PicklePipe 3: PicklePipe 3: the data is not a pickle",
         ),
         (
             "#!/bin/sh\necho hello world > $4\ncat $2 >/dev/null\n",

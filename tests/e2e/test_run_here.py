@@ -265,7 +265,7 @@ class Fails(PythonJob):
     assert "the network net is not running on this machine; start it in another terminal: fission net simulate" in done.stderr
     assert json.loads(fission.run("net", "status", "--json", exit_code=2).stdout) == {"network": "net", "running": False, "last_run": None}
     started = fission.run("net", "run", "--detach", exit_code=0)
-    assert "everything that it shows is in net/local/output.log" in started.stdout
+    assert "its output is in net/local/output.log" in started.stdout
     output = folder / "local" / "output.log"
     eventually(lambda: "[Fails 1] a line of the job" in output.read_text(), DEADLINE_S, output.read_text)
     (folder / "fail").touch()

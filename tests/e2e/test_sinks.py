@@ -134,8 +134,8 @@ def test_a_resume_that_finds_less_than_was_acknowledged_fails(fission: CommandLi
             one.unlink()
     done = fission.run("net", "run", "--resume", exit_code=1)
     text = {
-        "shorter": "is 50 bytes long, but ",
-        "missing": "is 0 bytes long, but ",
+        "shorter": "but has 50, so blocks are lost",
+        "missing": "but has 0, so blocks are lost",
         "folder empty": "is missing in the job's folder, but all",
     }
     assert text[harm] in done.stderr + done.stdout, done

@@ -73,52 +73,52 @@ def test_a_level_of_the_logging_module_will_do(tmp_path: Path) -> None:
 
 
 WRONG = [
-    ("USER = ' '", "USER must be the name of a user on the nodes, like 'pi', is ' ' (str)"),
+    ("USER = ' '", "USER must be the name of a user on the nodes, like 'pi', but is ' ' (str)"),
     ("USER = 'pi; rm -r /'", "USER must be"),
     ("REMOTE_ROOT = 'fission'", "REMOTE_ROOT must be an absolute path"),
-    ("REMOTE_ROOT = '/'", "give it a folder of its own, like /home/pi/fission/"),
-    ("REMOTE_ROOT = '/home'", "give it a folder of its own"),
-    ("REMOTE_ROOT = '/home/../etc'", "give it a folder of its own"),
+    ("REMOTE_ROOT = '/'", "choose a folder below one, like /home/pi/fission/"),
+    ("REMOTE_ROOT = '/home'", "choose a folder below one"),
+    ("REMOTE_ROOT = '/home/../etc'", "choose a folder below one"),
     ("REMOTE_ROOT = '/home//fission/'", "is USER set?"),
     ("LOG_LEVEL = 'DEBG'", "is 'DEBG' (str); did you mean 'DEBUG'?"),
     ("LOG_LEVEL = 11", "LOG_LEVEL must be one of CRITICAL, "),
-    ("LOG_FILE = ''", "LOG_FILE must be the path of a file, relative to the project, is ''"),
-    ("CLIENT_IP = '192.168.4.300'", "CLIENT_IP must be the client's IP address or host name, or None, is '192.168.4.300' (str)"),
+    ("LOG_FILE = ''", "LOG_FILE must be the path of a file, relative to the project, but is ''"),
+    ("CLIENT_IP = '192.168.4.300'", "CLIENT_IP must be the client's IP address or host name, or None, but is '192.168.4.300' (str)"),
     ("CLIENT_IP = 7", "is 7 (int)"),
-    ("DEBUG_WINDOW = 'True'", "DEBUG_WINDOW must be True or False, is 'True' (str); write it without quotes"),
+    ("DEBUG_WINDOW = 'True'", "DEBUG_WINDOW must be True or False, but is 'True' (str); write it without quotes"),
     ("DEBUG_WINDOW = 1", "is 1 (int)"),
-    ("NODES = 5", "NODES must be a list of nodes and paths of CSV files, is 5 (int); put it into a list"),
+    ("NODES = 5", "NODES must be a list of nodes and paths of CSV files, but is 5 (int); put it into a list"),
     ("NODES = BaseNode('a')", "put it into a list"),
-    ("NODES = [BaseNode]", "entry 1 of NODES must be a node or the path of a CSV file, is <class"),
+    ("NODES = [BaseNode]", "entry 1 of NODES must be a node or the path of a CSV file, but is <class"),
     ("NODES = ['nodes.csv']", "NODES names the file 'nodes.csv', which is neither in the project nor in net"),
     ("NODES = [BaseNode('a'), BaseNode('a')]", "the node a is listed twice"),
-    ("PRE_COPY = None", "PRE_COPY must be True or False, is None"),
-    ("XML_FILE = True", "XML_FILE must be the path of an XML file, or None, is True (bool)"),
+    ("PRE_COPY = None", "PRE_COPY must be True or False, but is None"),
+    ("XML_FILE = True", "XML_FILE must be the path of an XML file, or None, but is True (bool)"),
     ("XML_FILE = 'net.xml'", "XML_FILE names the file 'net.xml'"),
     ("XML_ARGS = []", "XML_ARGS must be a dict"),
-    ("XML_ARGS = {'ipp': 'x'}", "its key 'ipp' is none of ip, executable"),
+    ("XML_ARGS = {'ipp': 'x'}", "its keys must be among ip, executable"),
     ("XML_ARGS = {'inputs': 'x'}", "did you mean 'input'?"),
-    ("XML_ARGS = {'ip': 3}", "its key 'ip' has 3, which is not a name"),
-    ("PULSE_INTERVAL = 0.05", "PULSE_INTERVAL must be a number of seconds from 0.1 to 1000, is 0.05 (float)"),
+    ("XML_ARGS = {'ip': 3}", "the value of its key 'ip' must be a name, but is 3"),
+    ("PULSE_INTERVAL = 0.05", "PULSE_INTERVAL must be a number of seconds from 0.1 to 1000, but is 0.05 (float)"),
     ("PULSE_INTERVAL = 1001", "from 0.1 to 1000"),
     ("PULSE_INTERVAL = float('nan')", "is nan (float)"),
     ("PULSE_INTERVAL = True", "is True (bool)"),
-    ("HEAD_SIZE = 0", "HEAD_SIZE must be a whole number of bytes from 1 to 4, is 0 (int)"),
+    ("HEAD_SIZE = 0", "HEAD_SIZE must be a whole number of bytes from 1 to 4, but is 0 (int)"),
     ("HEAD_SIZE = 5", "is 5 (int)"),
     ("HEAD_SIZE = 1.0", "is 1.0 (float)"),
     ("HEAD_SIZE = '2'", "write it without quotes"),
     ("CLUSTER = 'here'", "CLUSTER must be a Dask scheduler's address"),
     ("CLUSTER = 'tcp://a:99999'", "CLUSTER must be"),
-    ("PORT = 0", "PORT must be a port number from 1 to 65535, is 0 (int)"),
+    ("PORT = 0", "PORT must be a port number from 1 to 65535, but is 0 (int)"),
     ("PORT = 65536", "is 65536 (int)"),
     ("ALLOCATION_TIMEOUT = -1", "ALLOCATION_TIMEOUT must be a number of seconds, 0 or more"),
     ("RESTARTS = -1", "RESTARTS must be a whole number, 0 or more"),
     ("RESTARTS = True", "is True (bool)"),
     ("RESTART_WINDOW = 0", "RESTART_WINDOW must be a number of seconds above 0"),
     ("ORPHAN_TIMEOUT = float('inf')", "ORPHAN_TIMEOUT must be"),
-    ("KEEP_RUNS = 0", "KEEP_RUNS must be a whole number of 1 or more, or None for all, is 0 (int)"),
+    ("KEEP_RUNS = 0", "KEEP_RUNS must be a whole number of 1 or more, or None for all, but is 0 (int)"),
     ("SECURITY = 'no'", "SECURITY must be True or False"),
-    ("DASHBOARD = 'on'", "DASHBOARD must be a port number from 1 to 65535, or None, is 'on' (str)"),
+    ("DASHBOARD = 'on'", "DASHBOARD must be a port number from 1 to 65535, or None, but is 'on' (str)"),
 ]
 
 
@@ -135,12 +135,12 @@ def test_every_setting_is_tried_above() -> None:
 
 WRONG_JOBS = [
     ("", "net/config.py: JOBS is missing; it must be a list of jobs, or the path of a CSV file"),
-    ("jobs = []", "JOBS is missing; it must be a list of jobs, or the path of a CSV file; jobs is there, settings are written in capitals"),
+    ("jobs = []", "JOBS is missing; it must be a list of jobs, or the path of a CSV file; rename jobs: settings are written in capitals"),
     ("JOBS = []", "JOBS is empty; put at least one job into it"),
-    ("JOBS = None", "JOBS must be a list of jobs, or the path of a CSV file, is None; put it into a list: [...]"),
+    ("JOBS = None", "JOBS must be a list of jobs, or the path of a CSV file, but is None; put it into a list: [...]"),
     ("JOBS = SinkJob(inputs=[])", "put it into a list: [...]"),
-    ("JOBS = [SourceJob]", "entry 1 of JOBS must be a job, is <class 'net.jobs.jobs.SourceJob'> (JobType); make one: SourceJob(...)"),
-    ("JOBS = [PicklePipe(3)]", "entry 1 of JOBS must be a job, is PicklePipe 3 (PicklePipe)"),
+    ("JOBS = [SourceJob]", "entry 1 of JOBS must be a job, but is <class 'net.jobs.jobs.SourceJob'> (JobType); create one: SourceJob(...)"),
+    ("JOBS = [PicklePipe(3)]", "entry 1 of JOBS must be a job, but is PicklePipe 3 (PicklePipe)"),
     ("JOBS = 'jobs.csv'", "JOBS names the file 'jobs.csv', which is neither in the project nor in net; correct the path"),
 ]
 
@@ -170,7 +170,7 @@ def test_a_job_twice_in_the_list(tmp_path: Path) -> None:
 )
 def test_misspelt_settings_are_refused(tmp_path: Path, name: str, meant: str) -> None:
     fault = one_fault(tmp_path, f"{HEAD}{PAIR}{name} = 3\n")
-    assert fault.startswith(f"net/config.py:{FIRST + 1}: {name} is no setting; did you mean {meant}?")
+    assert fault.startswith(f"net/config.py:{FIRST + 1}: {name} is not a setting; did you mean {meant}?")
 
 
 def test_other_names_in_capitals_are_the_users(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_other_names_in_capitals_are_the_users(tmp_path: Path) -> None:
 def test_settings_may_come_from_shared(tmp_path: Path) -> None:
     shared = {"shared/__init__.py": "", "shared/common.py": "HEAD_SIZE = 3\nPULS_INTERVAL = 1\n"}
     fault = one_fault(tmp_path, HEAD + PAIR + "from shared.common import *\n", shared)
-    assert "PULS_INTERVAL is no setting; did you mean PULSE_INTERVAL?" in fault
+    assert "PULS_INTERVAL is not a setting; did you mean PULSE_INTERVAL?" in fault
 
 
 def test_all_faults_at_once(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ NODES = ["nodes.csv"]
     line = FIRST
     for expected in (
         f"net/config.py:{line + 1}: LOG_LEVEL must be",
-        f"net/config.py:{line + 2}: NODE is no setting",
+        f"net/config.py:{line + 2}: NODE is not a setting",
         f"net/config.py:{line + 3}: PULSE_INTERVAL must be",
         "nodes.csv:2: the address of the node is missing",
         "two sources",
@@ -218,7 +218,7 @@ NODES = ["nodes.csv"]
 def test_a_job_that_was_made_but_not_listed_is_named_with_what_it_breaks(tmp_path: Path) -> None:
     config = HEAD + "sink = SinkJob(inputs=[PicklePipe(1)])\nJOBS = [SourceJob(outputs=[PicklePipe(1)])]\n"
     found = faults(tmp_path, config)
-    assert f"net/config.py:{FIRST}: SinkJob 1 was made but is not in JOBS; put it into the list, or remove it" in found
+    assert f"net/config.py:{FIRST}: SinkJob 1 was created but is not in JOBS; add it to the list, or remove it" in found
     assert any("pipe 1" in fault for fault in found)
 
 
@@ -253,7 +253,7 @@ def test_an_exception_of_the_config_is_told_with_the_users_line(tmp_path: Path, 
 
 def test_a_config_that_fails_still_tells_its_other_faults(tmp_path: Path) -> None:
     found = faults(tmp_path, HEAD + "LOGLEVEL = 1\nPicklePipe(0)\n1/0\n")
-    assert [any(text in fault for fault in found) for text in ("LOGLEVEL is no setting", "PicklePipe", "ZeroDivisionError")] == [True] * 3
+    assert [any(text in fault for fault in found) for text in ("LOGLEVEL is not", "PicklePipe", "ZeroDivisionError")] == [True] * 3
 
 
 def test_ctrl_c_is_not_swallowed(tmp_path: Path) -> None:

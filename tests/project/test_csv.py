@@ -97,31 +97,31 @@ def test_too_many_cells_name_the_separator(tmp_path: Path) -> None:
 
 SOURCE, SINK = "net.jobs.jobs.SourceJob,,PicklePipe:1\n", "net.jobs.jobs.SinkJob,PicklePipe:1\n"
 WRONG = [
-    ("CSVSinkjob,PicklePipe:1\n", "'CSVSinkjob' is no predefined job; did you mean 'CSVSinkJob'?"),
-    ("SourceJob,,PicklePipe:1\n", "Write an own one with its module, like my_network.jobs.jobs.SourceJob"),
+    ("CSVSinkjob,PicklePipe:1\n", "'CSVSinkjob' is not a predefined job; did you mean 'CSVSinkJob'?"),
+    ("SourceJob,,PicklePipe:1\n", "Write one of your own with its module, like my_network.jobs.jobs.SourceJob"),
     (",PicklePipe:1,\n", "the class of the job is missing"),
     ("net.jobs.jobs.SinkJb,PicklePipe:1\n", "AttributeError: net.jobs.jobs has no SinkJb; did you mean 'SinkJob'?"),
     ("net.jobs.jbos.SinkJob,PicklePipe:1\n", "ModuleNotFoundError: No module named 'net.jobs.jbos'; did you mean 'net.jobs.jobs'?"),
-    ("net.pipes.pipes.ReducePipe,PicklePipe:1\n", "net.pipes.pipes.ReducePipe must be a class of jobs, is <class"),
+    ("net.pipes.pipes.ReducePipe,PicklePipe:1\n", "net.pipes.pipes.ReducePipe must be a class of jobs, but is <class"),
     ("net.bad.X,PicklePipe:1\n", "net.bad.X cannot be imported: ZeroDivisionError: division by zero (at net/bad.py:1)"),
     (
         "net.jobs.jobs.SinkJob,PicklePipe\n",
-        "a pipe must be written Class:id, like PicklePipe:1, or BytesPipe:1:64 with its sizes, is 'PicklePipe'",
+        "a pipe must be written Class:id, like PicklePipe:1, or BytesPipe:1:64 with its sizes, but is 'PicklePipe'",
     ),
     ("net.jobs.jobs.SinkJob,PicklePipe:x\n", "a pipe must be written Class:id"),
     ("net.jobs.jobs.SinkJob,PicklePipe:-1\n", "a pipe must be written Class:id"),
-    ("net.jobs.jobs.SinkJob,PicklPipe:1\n", "'PicklPipe' is no predefined pipe; did you mean 'PicklePipe'?"),
+    ("net.jobs.jobs.SinkJob,PicklPipe:1\n", "'PicklPipe' is not a predefined pipe; did you mean 'PicklePipe'?"),
     ("net.jobs.jobs.SinkJob,net.jobs.jobs.SinkJob:1\n", "must be a class of pipes"),
-    ("net.jobs.jobs.SinkJob,BytesPipe:9\n", "BytesPipe:9 cannot be made: TypeError"),
+    ("net.jobs.jobs.SinkJob,BytesPipe:9\n", "BytesPipe:9 cannot be created: TypeError"),
     ("net.jobs.jobs.SinkJob,PicklePipe:0\n", "the id of a PicklePipe must be an int from 1"),
-    ("net.jobs.jobs.SinkJob,PicklePipe:1,,{\n", "options must be a JSON object with the job's keyword arguments, are '{': "),
-    ("net.jobs.jobs.SinkJob,PicklePipe:1,,[1]\n", "options must be a JSON object with the job's keyword arguments, are '[1]'"),
-    ('net.jobs.jobs.SinkJob,PicklePipe:1,,"{""a"": 1, ""a"": 2}"\n', "the key 'a' is there twice"),
+    ("net.jobs.jobs.SinkJob,PicklePipe:1,,{\n", "options must be a JSON object with the job's keyword arguments, but are '{': "),
+    ("net.jobs.jobs.SinkJob,PicklePipe:1,,[1]\n", "options must be a JSON object with the job's keyword arguments, but are '[1]'"),
+    ('net.jobs.jobs.SinkJob,PicklePipe:1,,"{""a"": 1, ""a"": 2}"\n', "the key 'a' is duplicate"),
     ('net.jobs.jobs.SinkJob,PicklePipe:1,,"{""inputs"": []}"\n', "inputs cannot be options; write the pipes into their columns"),
-    ('net.jobs.jobs.SinkJob,PicklePipe:1,,"{""a b"": 1}"\n', "options must have names of arguments as keys, 'a b' is none"),
+    ('net.jobs.jobs.SinkJob,PicklePipe:1,,"{""a b"": 1}"\n', "options must have names of arguments as keys, but one is 'a b'"),
     ('net.jobs.jobs.SourceJob,,PicklePipe:2,"{""strat"": 1}"\n', "unexpected keyword argument 'strat'"),
-    ("net.jobs.jobs.PickyJob,PicklePipe:1\n", "net.jobs.jobs.PickyJob cannot be made: ValueError: not today (at net/jobs/jobs.py:"),
-    ("net.jobs.jobs.SinkJob,PicklePipe:1,,{},more\n", "a job has at most 4 columns (class,inputs,outputs,options), this line has 5"),
+    ("net.jobs.jobs.PickyJob,PicklePipe:1\n", "net.jobs.jobs.PickyJob cannot be created: ValueError: not today (at net/jobs/jobs.py:"),
+    ("net.jobs.jobs.SinkJob,PicklePipe:1,,{},more\n", "at most 4 columns (class,inputs,outputs,options), but this line has 5"),
     ('CSVSinkJob,PicklePipe:1,,{"path": "x", "col_pattern": "y"}\n', "is not CSV: "),
     ('CSVSinkJob,PicklePipe:1,,"{"path": "x"}"\n', "is not CSV: "),
 ]
@@ -150,7 +150,7 @@ def test_the_ends_of_pipes_are_told_with_the_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("class,outputs,inputs\n", "jobs.csv:1: the columns must be class,inputs,outputs,options, are class,outputs,inputs"),
+        ("class,outputs,inputs\n", "jobs.csv:1: the columns must be class,inputs,outputs,options, but are class,outputs,inputs"),
         ("", "JOBS names the file 'jobs.csv', which has no jobs"),
         ("class,inputs,outputs,options\n", "which has no jobs"),
     ],
@@ -161,7 +161,7 @@ def test_files_that_are_no_lists_of_jobs(tmp_path: Path, text: str, expected: st
 
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_bytes(b"class\n\xff\xfe\n")
-    assert "jobs.csv: must be UTF-8 text, byte 6 is not" in one_fault(tmp_path, "JOBS = 'jobs.csv'\n")
+    assert "jobs.csv: must be UTF-8 text, but byte 6 is not" in one_fault(tmp_path, "JOBS = 'jobs.csv'\n")
 
 
 # -- nodes
@@ -185,13 +185,13 @@ NODES = [MicNode("192.168.4.2", "kitchen"), BaseNode("pi3.local"), MultiNode("19
 @pytest.mark.parametrize(
     ("row", "text"),
     [
-        ("kitchen\n", "the address of the node is missing; a line is name,ip,group,..."),
+        ("kitchen\n", "the address of the node is missing; write a line as name,ip,group,..."),
         ("kitchen,,ALL\n", "the address of the node is missing"),
         (
             "kitchen,192.168.4.300\n",
             "the address of a node must be an IPv4 address, an IPv6 address or a host name, but is '192.168.4.300'",
         ),
-        ("kitchen,10.0.0.0/99\n", "a network looks like 192.168.4.0/24"),
+        ("kitchen,10.0.0.0/99\n", "a network must look like 192.168.4.0/24"),
     ],
 )
 def test_wrong_nodes(tmp_path: Path, row: str, text: str) -> None:

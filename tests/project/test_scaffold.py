@@ -142,8 +142,8 @@ def test_a_project_may_have_hyphens_a_network_not(tmp_path: Path) -> None:
         ("class", "keyword of Python"),
         ("simulate", "command of FISSION"),
         ("status", "command of FISSION"),
-        ("json", "comes with Python"),
-        ("fission", "comes with Python or FISSION"),
+        ("json", "must not be a module of Python"),
+        ("fission", "must not be a module of Python or FISSION"),
     ],
 )
 def test_names_that_mean_something_else_are_refused(tmp_path: Path, name: str, why: str) -> None:
@@ -163,7 +163,7 @@ def test_what_exists_is_refused_and_left_alone(tmp_path: Path, make) -> None:  #
     make(tmp_path / "taken")
     before = [(path, path.is_symlink(), path.is_file() and path.read_text()) for path in tmp_path.rglob("*")]
     for start in (start_project, start_network):
-        with pytest.raises(UserError, match="exists already"):
+        with pytest.raises(UserError, match="exists; choose"):
             start("taken", tmp_path)
     assert [(path, path.is_symlink(), path.is_file() and path.read_text()) for path in tmp_path.rglob("*")] == before
 

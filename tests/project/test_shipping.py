@@ -114,7 +114,7 @@ def test_an_attribute_that_cannot_be_sent_is_named_with_its_type(tmp_path: Path)
         fault = one_fault(job, tmp_path)
         assert fault.startswith(f"{job.name}: its attribute value ({kind}) cannot be sent to the job's process: ")
         assert why in fault
-        assert fault.endswith("; make it in setup, which runs there, not in __init__")
+        assert fault.endswith("; create it in setup, which runs there, not in __init__")
         with pytest.raises(DefinitionError, match=r"its attribute value \("):
             pickled(job)
 
@@ -129,7 +129,7 @@ def test_a_pipe_that_cannot_be_sent_is_named_with_its_attribute(tmp_path: Path) 
     assert one_fault(job, tmp_path) == (
         "Plain 1: Guarded 2 cannot be sent to the job's process, because of its attribute guard (lock): "
         "TypeError: cannot pickle '_thread.lock' "
-        "object; leave it out in __getstate__, or make it when it is first used"
+        "object; leave it out in __getstate__, or create it when it is first used"
     )
 
 
@@ -167,10 +167,10 @@ def test_modules_are_not_pickled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("on", "told"),
     [
-        ("missing", "DEPENDENCIES: 'missing' must be a directory of the project ({root}); it is not there"),
-        ("file.txt", "DEPENDENCIES: 'file.txt' must be a directory of the project ({root}); it is a file"),
-        (["one", "two"], "DEPENDENCIES may have one directory at most; it has 2: put them below one"),
-        ([json, 7], "DEPENDENCIES must be a directory, modules, or a list of them; 7 is a int"),
+        ("missing", "DEPENDENCIES: 'missing' must be a directory of the project ({root}), but is missing"),
+        ("file.txt", "DEPENDENCIES: 'file.txt' must be a directory of the project ({root}), but is a file"),
+        (["one", "two"], "DEPENDENCIES must have at most one directory, but has 2; move them below one"),
+        ([json, 7], "DEPENDENCIES must be a directory, modules, or a list of them, but 7 is a int"),
     ],
 )
 def test_dependencies_that_are_none(tmp_path: Path, on: Any, told: str) -> None:
@@ -270,8 +270,8 @@ def write_program(root: Path, text: bytes, mode: int = 0o755) -> Path:
         (b"print('hello')\n", "{path} is text without a first line like #!/bin/sh or #!/usr/bin/env python3"),
         (b"\xef\xbb\xbf#!/bin/sh\n", "{path} is text without a first line like #!/bin/sh or #!/usr/bin/env python3"),  # a byte order mark
         (b"#!/bin/sh\r\nexit\r\n", "{path} has the line ends of Windows; convert it: sed -i 's/\\r$//' {path}"),
-        (b"#!\n", "{path} names no program behind the #! of its first line"),
-        (b"#!/no/such/shell -x\n", "the first line of {path} names /no/such/shell, which is not there"),
+        (b"#!\n", "{path} names no program after the #! of its first line"),
+        (b"#!/no/such/shell -x\n", "the first line of {path} names /no/such/shell, which does not exist"),
         (b"#!/usr/bin/env pyhton9\n", "the first line of {path} names pyhton9, which is not on PATH"),
         (b"#! /usr/bin/env -S A=1 pyhton9 -u\n", "the first line of {path} names pyhton9, which is not on PATH"),
     ],
@@ -333,9 +333,9 @@ def test_paths_of_executables(tmp_path: Path) -> None:
     job.DEPENDENCIES = None
     assert faults(job, tmp_path) == []
     job.EXECUTABLE = "./program"
-    assert one_fault(job, tmp_path).endswith("is looked for in the job's folder; name the directory that has it in DEPENDENCIES")
+    assert one_fault(job, tmp_path).endswith("is relative to the job's folder; list the directory that contains it in DEPENDENCIES")
     job.EXECUTABLE = "'./program"
-    assert "EXECUTABLE and PARAMETERS must be as in a shell; No closing quotation" in one_fault(job, tmp_path)
+    assert "EXECUTABLE and PARAMETERS must be quoted as in a shell: No closing quotation" in one_fault(job, tmp_path)
 
 
 def test_all_faults_of_a_job(tmp_path: Path) -> None:

@@ -122,27 +122,27 @@ WRONG = [
     ("<network>", 1, "is not well-formed XML"),
     ("<network>\n<node pi_id='x'>\n</network>", 3, "is not well-formed XML: mismatched tag"),
     ("<network><nodes/></network>", 1, "the attribute 'pi_id' of <nodes> is missing; write <nodes pi_id="),
-    (in_node("<algoritm executable='x'><inputs/></algoritm>"), 3, "may stand in <algoritm>, is <inputs>; did you mean 'input'?"),
-    (in_algorithm("<inputs pipe_id='1'/>"), 4, "only <parameter> or <input> or <output> may stand in <algorithm>, is <inputs>"),
+    (in_node("<algoritm executable='x'><inputs/></algoritm>"), 3, "is allowed in <algoritm>, but there is <inputs>; did you mean 'input'?"),
+    (in_algorithm("<inputs pipe_id='1'/>"), 4, "only <parameter> or <input> or <output> is allowed in <algorithm>, but there is <inputs>"),
     (
         in_algorithm("<input pipe_id='1' block_size='8'><x/></input>").replace("</node>", SOURCE + "</node>"),
         4,
-        "nothing may stand in <input>, is <x>",
+        "no element is allowed in <input>, but there is <x>",
     ),
     ("<network>\n<node/></network>", 2, "the attribute 'pi_id' of <node> is missing; write <node pi_id=\"...\">"),
     ("<network>\n<node pi_id=' '/></network>", 2, "the attribute 'pi_id' of <node> is empty"),
-    ("<network>\n<node pi_id='1.2.3.400'/></network>", 2, "pi_id must be an IP address or host name, is '1.2.3.400'"),
+    ("<network>\n<node pi_id='1.2.3.400'/></network>", 2, "pi_id must be an IP address or host name, but is '1.2.3.400'"),
     (in_node("<algorithm/>"), 3, "the attribute 'executable' of <algorithm> is missing"),
     (in_algorithm("<parameter/>"), 4, "the attribute 'param' of <parameter> is missing"),
     (in_algorithm("<input/>"), 4, "the attribute 'pipe_id' of <input> is missing"),
-    (in_algorithm("<input pipe_id='x'/>"), 4, "pipe_id must be a whole number, 1 or more, is 'x'"),
-    (in_algorithm("<input pipe_id='0'/>"), 4, "pipe_id must be a whole number, 1 or more, is '0'"),
-    (in_node(SOURCE + "\n" + INPUT.replace("8", "-8")), 4, "block_size must be a whole number, 1 or more, is '-8'"),
+    (in_algorithm("<input pipe_id='x'/>"), 4, "pipe_id must be a whole number, 1 or more, but is 'x'"),
+    (in_algorithm("<input pipe_id='0'/>"), 4, "pipe_id must be a whole number, 1 or more, but is '0'"),
+    (in_node(SOURCE + "\n" + INPUT.replace("8", "-8")), 4, "block_size must be a whole number, 1 or more, but is '-8'"),
     (in_node(SOURCE + "\n" + INPUT.replace("block_size", "block_siz")), 4, "unknown attribute 'block_siz'; did you mean 'block_size'?"),
     (
         in_node(SOURCE + "\n" + INPUT.replace("8", "9")),
         3,
-        "the ends of pipe 1 must have the same block_size, have 8 in line 3 and 9 in line 4",
+        "the ends of pipe 1 must have the same block_size, but have 8 in line 3 and 9 in line 4",
     ),
     (
         in_node((SOURCE + INPUT).replace('pipe_id="1"', 'pipe_id="4294967296"')),
@@ -172,8 +172,8 @@ def test_the_ends_of_pipes_are_told_with_the_lines(tmp_path: Path) -> None:
 def test_two_roles_must_not_have_one_name(tmp_path: Path) -> None:
     found = faults(tmp_path, CONFIG + "XML_ARGS = {'input': 'output', 'block_size': 'pipe_id'}\n", with_xml(XML))
     assert found == [
-        "net/config.py:2: XML_ARGS must give each its own name, input and output are both 'output'",
-        "net/config.py:2: XML_ARGS must give each its own name, pipe_id and block_size are both 'pipe_id'",
+        "net/config.py:2: XML_ARGS must give each role its own name, but input and output are both 'output'",
+        "net/config.py:2: XML_ARGS must give each role its own name, but pipe_id and block_size are both 'pipe_id'",
     ]
 
 
@@ -247,9 +247,9 @@ def test_every_encoding_is_read(tmp_path: Path, encoding: str) -> None:
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (DECLARED.format("nonsense", "a").encode(), "1: the encoding must be one that Python knows, is 'nonsense'; save the file as UTF-8"),
-        (DECLARED.format("rot13", "a").encode(), "1: the encoding must be one that Python knows, is 'rot13'; save the file as UTF-8"),
-        (DECLARED.format("zlib", "a").encode(), "1: the encoding must be one that Python knows, is 'zlib'; save the file as UTF-8"),
+        (DECLARED.format("nonsense", "a").encode(), "1: the encoding must be one that Python knows, but is 'nonsense'; save"),
+        (DECLARED.format("rot13", "a").encode(), "1: the encoding must be one that Python knows, but is 'rot13'; save the file as UTF-8"),
+        (DECLARED.format("zlib", "a").encode(), "1: the encoding must be one that Python knows, but is 'zlib'; save the file as UTF-8"),
         (DECLARED.format("utf8", "\xe4").encode("latin-1"), "2: is not text in the encoding 'utf8'"),
         (b"<network>\n\xff</network>", "2: is not text in the encoding 'utf-8'"),
         (DECLARED.format("shift_jis", "a").encode() + b"\x81", "2: is not text in the encoding 'shift_jis'"),

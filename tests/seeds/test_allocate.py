@@ -130,7 +130,7 @@ def test_allocate_in_the_shell(fission: CommandLine, room: Callable[..., Path]) 
     assert "Microphone 1  client  group MIC: the only node with room" in done.stdout
     assert "  allocate " in done.stdout
     assert done.stderr == (
-        "Error: there is no command 'startcluster': there is no cluster to start: fission room run gathers the nodes itself; "
+        "Error: there is no command 'startcluster': there is no cluster to start: fission room run finds the nodes itself; "
         "fission room allocate shows them\n"
     )
 
@@ -138,7 +138,7 @@ def test_allocate_in_the_shell(fission: CommandLine, room: Callable[..., Path]) 
 @pytest.mark.parametrize(
     ("word", "instead"),
     [
-        ("startcluster", "fission room run gathers the nodes itself"),
+        ("startcluster", "fission room run finds the nodes itself"),
         ("closecluster", "fission room stop or Ctrl-C"),
         ("reboot", "ssh NODE sudo reboot"),
         ("start", "fission room run"),

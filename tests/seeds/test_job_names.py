@@ -172,7 +172,7 @@ def test_pipes_are_reserved(side: str, value: Any) -> None:
             super().__init__(**more)
             setattr(self, side, value)
 
-    with pytest.raises(DefinitionError, match=f"Wrong 1: {side} are the job's pipes, and cannot be"):
+    with pytest.raises(DefinitionError, match=f"Wrong 1: {side} must be the job's pipes, but is"):
         Wrong(inputs=[PicklePipe(1)])
 
 

@@ -23,7 +23,7 @@ def test_an_old_project_runs_by_its_manage_py(tmp_path: Path, manage: str) -> No
 def test_its_other_commands_work_and_from_any_folder(tmp_path: Path) -> None:
     root = old_project(tmp_path / "project")
     manage = str(root / "manage.py")
-    assert "net is right: 3 jobs" in python(root, manage, "net", "check", cwd=tmp_path).stdout
+    assert "net: OK (3 jobs" in python(root, manage, "net", "check", cwd=tmp_path).stdout
     assert python(root, "manage.py", "more", "startnetwork").returncode == 0
     assert (root / "more/config.py").is_file()
     refused = python(root, "manage.py", "nett", "simulate")

@@ -60,8 +60,8 @@ def test_every_form_of_a_node(
 @pytest.mark.parametrize(
     ("args", "kwargs", "text"),
     [
-        ((), {}, "the address of a BaseNode must be a text like '192.168.4.2', not ''"),
-        ((7,), {}, "the address of a BaseNode must be a text like '192.168.4.2', not 7"),
+        ((), {}, "the address of a BaseNode must be a text like '192.168.4.2', but is ''"),
+        ((7,), {}, "the address of a BaseNode must be a text like '192.168.4.2', but is 7"),
         (("10.0.0.1",), {"cpus": -1}, "cpus must be a whole number from 1, or 0, but is -1"),
         (("10.0.0.1",), {"cpus": "2"}, "cpus must be a whole number from 1, or 0, but is '2'"),
         (("10.0.0.1",), {"max_jobs": 0}, "max_jobs must be a whole number from 1, or None, but is 0"),

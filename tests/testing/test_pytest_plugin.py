@@ -135,7 +135,7 @@ def test_a_job_that_raises_shows_the_users_code(fission: CommandLine) -> None:
 def test_a_job_that_is_not_there(fission: CommandLine) -> None:
     fission.project({**network(JOBS, LISTED), "net/tests/test_net.py": "def test_it(fission_cfg_jobs):\n    fission_cfg_jobs(3)\n"})
     out = fission.run("net", "test", exit_code=1).stdout
-    assert "takes the index of an entry of JOBS, not 3; there are 0: Count 1, 1: Double 2, 2: Show 3" in out
+    assert "must be an index of JOBS, but is 3; there are 0: Count 1, 1: Double 2, 2: Show 3" in out
 
 
 def test_a_test_file_that_cannot_be_loaded(fission: CommandLine) -> None:

@@ -1,4 +1,4 @@
-"""What can stand at a place of a command line: for the completion of shells, and of our own."""
+"""The words that can follow on a command line, for completion in shells and in our own prompt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
 
 def completions(session: Session, before: Sequence[str], text: str, words: Sequence[str]) -> list[str]:
-    """What can be typed behind the words ``before`` of a network's command; ``text`` is how it begins, ``words`` are the commands."""
+    """Return the words that can follow.
+
+    Args:
+        session: whose network and project.
+        before: the words after the network's name.
+        text: the beginning of the next word.
+        words: the commands, for the first word.
+    """
     if not before:
         return [word for word in words if word.startswith(text)]
     from click.shell_completion import ShellComplete
@@ -27,7 +34,7 @@ def completions(session: Session, before: Sequence[str], text: str, words: Seque
 
 
 def pipes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The ids of the network's pipes, with their classes."""
+    """Complete the ids of the network's pipes, with their classes."""
     from click.shell_completion import CompletionItem
 
     network = _network(ctx.obj)
@@ -36,7 +43,9 @@ def pipes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> li
 
 
 def jobs(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The ids of the network's jobs, with their names; and the names of one word, with their ids."""
+    """Complete the ids of the network's jobs, with their names; and names of one word, with their
+    ids.
+    """
     from click.shell_completion import CompletionItem
 
     network = _network(ctx.obj)
@@ -56,7 +65,9 @@ def jobs(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> lis
 
 
 def _network(session: Any) -> Any:
-    """The session's network; None if it cannot be loaded: whoever only asks what could be typed is told nothing."""
+    """Load the session's network; None if it cannot be loaded, because completion reports no
+    errors.
+    """
     from fission.project.config import load_incomplete
 
     try:

@@ -1,7 +1,8 @@
-"""What a running network shows: each line of a job with the job's name in front, and what happens to the jobs.
+"""The terminal output of a running network: lines of jobs, prefixed with the job's name, and
+events.
 
-The text of users is written as it comes: not wrapped, no markup, no highlighting. Only what FISSION adds has colours, and only
-on a terminal.
+User text is written unchanged: not wrapped, no markup, no highlighting. Only FISSION's own text has
+colours, and only on a terminal.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from fission.cli.repeats import Repeats
 from fission.core.nodes import NodeInfo
 from fission.ports import Observer
 
-# The address that virtual nodes have.
+# The address of virtual nodes.
 LOOPBACK = "127.0.0.1"
-# Six hues that can be told apart on dark and light backgrounds; a job's is chosen by its id, so it keeps it from run to run.
+# Six hues that are distinguishable on dark and light backgrounds. The job's id selects one, so a job keeps its colour from run to run.
 JOB_STYLES = ("cyan", "green", "magenta", "yellow", "blue", "bright_red")
 
 
 class ConsoleObserver(Observer):
-    """An observer that writes lines as they come, each whole, whichever thread calls.
+    """An observer that writes each line at once and whole. Thread-safe.
 
     Args:
-        out: takes the jobs' standard output; default: sys.stdout.
-        err: takes the jobs' standard error and everything that FISSION itself says; default: sys.stderr.
+        out: stream for the jobs' standard output; default: sys.stdout.
+        err: stream for the jobs' standard error and FISSION's messages; default: sys.stderr.
     """
 
     def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
@@ -39,15 +40,15 @@ class ConsoleObserver(Observer):
         self._lock = threading.Lock()
         self._repeats = Repeats()
         self._reason: tuple[str, int, str] | None = None
-        self._placing = False  # there are nodes to choose from
+        self._placing = False  # whether there are several nodes
 
     def job_started(self, job: str, job_id: int) -> None:
-        if not self._placing:  # else it is told with its node
-            self._say(job_id, job, "started", "dim")
+        if not self._placing:  # otherwise `job_placed` reports it with its node
+            self._write_event(job_id, job, "started", "dim")
 
     def nodes_ready(self, nodes: Sequence[NodeInfo], missing: Mapping[str, str]) -> None:
         if (len(nodes) < 2 and not missing) or all(node.ip == LOOPBACK for node in nodes):
-            return  # a table of this machine tells nothing
+            return  # a table with only this machine has no information
         self._placing = True
         rows = [node_cells(asdict(node), up=node.name not in missing) for node in nodes]
         with self._lock:
@@ -58,7 +59,7 @@ class ConsoleObserver(Observer):
 
     def job_placed(self, job: str, job_id: int, node: str) -> None:
         if self._placing:
-            self._say(job_id, job, f"on node {node}", "dim")
+            self._write_event(job_id, job, f"on node {node}", "dim")
 
     def job_output(self, job: str, job_id: int, stream: str, line: str) -> None:
         paint = self._err if stream == "stderr" else self._out
@@ -66,7 +67,7 @@ class ConsoleObserver(Observer):
             paint.write(f"{paint.styled(f'[{job}]', _style(job_id))} {line}\n")
 
     def job_ended(self, job: str, job_id: int, outcome: str) -> None:
-        self._say(job_id, job, outcome, "dim")
+        self._write_event(job_id, job, outcome, "dim")
 
     def job_failed(self, job: str, job_id: int, report: str) -> None:
         with self._lock:
@@ -76,7 +77,7 @@ class ConsoleObserver(Observer):
         self._reason = (job, job_id, report)
 
     def last_words(self) -> None:
-        """Write the failure that has ended the network, if one has: after the summary, so that it is the last thing on the screen."""
+        """Write the failure that ended the network, if any. Call it last, after the summary."""
         if self._reason is not None:
             reason, self._reason = self._reason, None
             self.job_failed(*reason)
@@ -95,7 +96,7 @@ class ConsoleObserver(Observer):
         with self._lock:
             self._err.write(f"{self._err.styled('Warning:', 'bold yellow')} {text}\n")
 
-    def _say(self, job_id: int, job: str, text: str, style: str) -> None:
+    def _write_event(self, job_id: int, job: str, text: str, style: str) -> None:
         with self._lock:
             self._err.write(f"{self._err.styled(job, _style(job_id))} {self._err.styled(text, style)}\n")
 
@@ -105,26 +106,28 @@ def _style(job_id: int) -> str:
 
 
 class _Paint:
-    """A text stream and the escape sequences that it understands."""
+    """A text stream with the escape sequences that its terminal supports."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._known: dict[tuple[str, str], str] = {}
         self._colours = stream.isatty()
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a job may print what this terminal's encoding has not
+            stream.reconfigure(errors="backslashreplace")  # a job may print characters that this terminal's encoding lacks
 
     def write(self, text: str) -> None:
         self._stream.write(text)
         self._stream.flush()
 
     def styled(self, text: str, style: str) -> str:
-        """*text* with the escape sequences around it; as it is where there are no colours (a pipe, NO_COLOR, a dumb terminal)."""
+        """Return the text with escape sequences; unchanged without colours (a pipe, NO_COLOR, a
+        dumb terminal).
+        """
         if not self._colours:
             return text
         key = (text, style)
         if key not in self._known:
-            # Rendered once: rich is far too slow to see every line of a busy job.
+            # Rendered once: rich is much too slow for every line of a busy job.
             from rich.console import Console as RichConsole
             from rich.text import Text
 

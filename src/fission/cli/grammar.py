@@ -1,4 +1,6 @@
-"""``NETWORK COMMAND [options]`` as click groups: the first word is a network or a command without one, the second a command."""
+"""The grammar ``NETWORK COMMAND [options]`` as click groups: the first word is a network or a
+command that needs none.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import fission
 from fission.cli.table import COMMANDS, INSTEAD, Session, example
 from fission.errors import EXIT_USAGE, UnknownNameError, UserError
 
-#: How every command is asked for its help.
+#: The options that show a command's help.
 HELP_OPTIONS = ("-h", "--help")
 
 
@@ -20,7 +22,9 @@ def _wants_help(args: list[str]) -> bool:
 
 
 class _Group(click.Group):
-    """A group that is not enough by itself: without a further word its help goes to stderr, with the exit code of wrong use."""
+    """A group that needs another word: without one its help goes to stderr, with the exit code for
+    incorrect use.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:  # click's own way of doing this changed its exit code in 8.2
@@ -30,13 +34,13 @@ class _Group(click.Group):
 
 
 class Root(_Group):
-    """The command line as a whole."""
+    """The whole command line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Networks of the project, commands that need none, and options."""
+        """Complete networks of the project, commands that need none, and options."""
         from fission.project.finding import list_networks
 
         networks: list[str] = []
@@ -72,7 +76,7 @@ class NetworkCommands(_Group):
     """The commands of one network.
 
     Args:
-        network: its name, as typed; whether it exists is looked at when a command that needs it is there.
+        network: its name, as typed; verified when a command that needs it runs.
     """
 
     def __init__(self, network: str) -> None:
@@ -90,17 +94,17 @@ class NetworkCommands(_Group):
         return super().parse_args(ctx, args)
 
     def require_known(self, session: Session) -> None:
-        """Refuse a lone word that is the name of neither a network nor a command.
+        """Refuse a single word that names neither a network nor a command.
 
         Raises:
-            UnknownNameError: there is a project here, and it has no such network.
+            UnknownNameError: the current project has no such network.
         """
         from fission.project.finding import list_networks
         from fission.project.names import did_you_mean
 
         try:
             root = session.root
-        except UserError:  # no project here: any name may be meant
+        except UserError:  # no project here: every name is possible
             return
         networks = list_networks(root)
         if self.network not in networks:
@@ -114,7 +118,7 @@ class NetworkCommands(_Group):
         return [entry.name for entry in COMMANDS.values() if entry.scope != "anywhere"]
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The commands of a network, with what they do."""
+        """Complete the commands of a network, with their descriptions."""
         entries = [entry for entry in COMMANDS.values() if entry.scope != "anywhere"]
         return [CompletionItem(entry.name, help=entry.help) for entry in entries if entry.name.startswith(incomplete)]
 
@@ -126,11 +130,11 @@ class NetworkCommands(_Group):
         session: Session = ctx.obj
         session.network = self.network
         entry = COMMANDS.get(word)
-        if entry is None and ctx.resilient_parsing:  # somebody only asks what could follow
+        if entry is None and ctx.resilient_parsing:  # completion only
             return None, None, []
         if entry is None:
             raise UnknownNameError(self._unknown(word, session))
-        if word == "startproject":  # NAME startproject, the order in which the documents write it
+        if word == "startproject":  # NAME startproject, the word order of fission_admin.py
             return word, entry.load(), [self.network, *rest]
         if entry.scope == "anywhere":
             if not _wants_help(rest) and not ctx.resilient_parsing:
@@ -153,9 +157,9 @@ class NetworkCommands(_Group):
             text += f"{did_you_mean(word, COMMANDS) or '.'} Commands: {', '.join(COMMANDS)}"
         try:
             require_network(session.root, self.network)
-        except UnknownNameError as error:  # both words are wrong: say so at once
+        except UnknownNameError as error:  # both words are wrong: report both
             return f"{text}\n{error}"
-        except UserError:  # no project: the command is the nearer mistake
+        except UserError:  # no project: the command is the more likely mistake
             pass
         return text
 

@@ -1,8 +1,10 @@
-"""Ctrl-C outside of a run: while FISSION is loaded, while a command works, at the end.
+"""Ctrl-C outside of a run: while FISSION is loaded, while a command works, and at the end.
 
-Python's own KeyboardInterrupt will not do while modules are imported: raised in the import system it is lost ("Exception ignored
-in ..."), raised while a class is made it becomes another error. So Ctrl-C ends the process at once until a command says by
-`loaded` that it has something to clean up, and from then on one that got lost is remembered. Light, because it is loaded first.
+Python's KeyboardInterrupt is unreliable while modules are imported: raised in the import system it
+is lost ("Exception ignored in ..."), raised while a class is created it becomes another error. So
+Ctrl-C ends the process at once until a command calls `loaded`, because it then has something to
+clean up. From then on a lost KeyboardInterrupt is remembered. This module is imported first, so it
+imports little.
 
 `Noticed` is for code that may call anything: see `fission.posix.signals.SignalWatcher`.
 """
@@ -13,20 +15,20 @@ import os
 import signal
 from types import FrameType, TracebackType
 
-EXIT_INTERRUPTED = 130  # as in fission.errors, which takes its time to load
-#: Seconds between two attempts to make the main thread look at its signals; arbitrary, too short to be felt.
+EXIT_INTERRUPTED = 130  # as in fission.errors, which is slow to import
+#: Seconds between two attempts to make the main thread handle its signals; arbitrary, too short to be felt.
 AGAIN_S = 0.02
-#: Makes it look. Not SIGINT: a second one would be a second KeyboardInterrupt, in the user's ``finally``. It is not used otherwise, and
-#: it does nothing where it is not taken; Go's runtime has chosen it for the same reasons.
+#: The signal that makes the main thread handle its signals. Not SIGINT: a second one would raise a second KeyboardInterrupt, in the
+#: user's ``finally``. SIGURG is rarely used, and ignored by default; Go's runtime uses it for the same reasons.
 LOOK = signal.SIGURG
 
 
 class Interrupts:
-    """The handler of SIGINT of this process.
+    """This process's handler of SIGINT.
 
     Attributes:
-        loading: nothing has begun yet that would have to be ended in order.
-        came: Ctrl-C was pressed since.
+        loading: nothing has started yet that needs an orderly end.
+        came: Ctrl-C has been pressed since `loaded`.
     """
 
     def __init__(self) -> None:
@@ -41,40 +43,40 @@ class Interrupts:
 
 
 def install() -> None:
-    """Take SIGINT; for the scripts' own processes."""
+    """Install the handler of SIGINT; for the processes of the scripts."""
     signal.signal(signal.SIGINT, Interrupts())
 
 
 def loaded() -> None:
-    """From now on Ctrl-C is a KeyboardInterrupt, because the user's code runs or files are written."""
+    """Make Ctrl-C a KeyboardInterrupt from now on, because user code runs or files are written."""
     handler = signal.getsignal(signal.SIGINT)
     if isinstance(handler, Interrupts):
         handler.loading = False
 
 
 def came() -> bool:
-    """Whether Ctrl-C was pressed since `loaded`, even if its KeyboardInterrupt was lost or became another error."""
+    """Return whether Ctrl-C was pressed since `loaded`, even if its KeyboardInterrupt was lost."""
     handler = signal.getsignal(signal.SIGINT)
     return isinstance(handler, Interrupts) and handler.came
 
 
 def taken() -> None:
-    """Every Ctrl-C so far was answered by a command that continues, as a console does."""
+    """Forget earlier Ctrl-Cs, which a command that continues, such as a console, has handled."""
     handler = signal.getsignal(signal.SIGINT)
     if isinstance(handler, Interrupts):
         handler.came = False
 
 
 def ignore() -> None:
-    """A Ctrl-C from here on would only make Python complain about its own end."""
+    """Ignore Ctrl-C, which would only make Python complain while it exits."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Noticed:
-    """While code of the user runs in the main thread: Ctrl-C is noticed whatever call it comes before. A context manager.
+    """A context manager for user code in the main thread: Ctrl-C interrupts every blocking call.
 
-    A thread notices every signal, and interrupts what the main thread does until that has looked at its signals. Does nothing where
-    SIGINT is not ours.
+    A thread is notified of every signal, and interrupts the main thread until that has handled its
+    signals. Has no effect if the handler of SIGINT is not `Interrupts`.
     """
 
     def __init__(self) -> None:
@@ -102,10 +104,10 @@ class Noticed:
         if not self._active:
             return
         self._watcher.stop()
-        signal.signal(LOOK, self._before)  # looks for signals first, so what the thread has sent does not come after it
+        signal.signal(LOOK, self._before)  # Python handles pending signals first, so none of the thread's arrives after this
 
     def _looked(self, number: int, frame: FrameType | None) -> None:
-        """The handler of LOOK. Python calls handlers by their numbers: that of SIGINT was called."""
+        """Handle LOOK. Python calls handlers in numerical order: that of SIGINT has run."""
         self._pending = False
 
     def _woken(self, numbers: bytes) -> None:

@@ -1,11 +1,11 @@
-"""How jobs get on, as a table that fits the terminal."""
+"""The table of jobs in `status` and `top`, fitted to the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-#: Between two columns of a table.
+#: Number of spaces between two columns.
 GAP = 2
 
 
@@ -35,7 +35,7 @@ def _latency(row: Mapping[str, Any]) -> str:
     return "-" if row["latency_s"] is None else f"{row['latency_s'] * 1000:.1f} ms"
 
 
-#: What a job does with its time, as people read it.
+#: How a job spends its time: key of a row -> words of the table.
 SHARES = {"busy": "busy", "off_cpu": "off cpu", "starved": "starved", "blocked": "blocked"}
 COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "JOB": lambda row: str(row["name"]),
@@ -56,7 +56,7 @@ COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "MOSTLY": _mostly,
 }
 WHOLE = tuple(name for name in COLUMNS if name != "MOSTLY")
-#: Columns to choose from, the widest first: the first ones that fit are taken.
+#: Sets of columns, the widest first: the first one that fits is used.
 LAYOUTS = (
     WHOLE,
     ("JOB", "NODE", "STATE", "PID", "CPU %", "MEMORY", "IN/S", "OUT/S", "QUEUE", "LATENCY", "RESTARTS", "MOSTLY"),
@@ -65,12 +65,14 @@ LAYOUTS = (
     ("JOB", "STATE", "IN/S", "OUT/S", "MOSTLY"),
     ("JOB", "STATE", "MOSTLY"),
 )
-#: Columns that stand on the left of their cells' width.
+#: Left-aligned columns.
 LEFT = ("JOB", "NODE", "STATE")
 
 
 def columns_for(rows: Sequence[Mapping[str, Any]], width: int | None) -> tuple[str, ...]:
-    """Return the columns of a table of these jobs that has room in ``width`` characters; None: all."""
+    """Return the columns of a table of these jobs that fits ``width`` characters; None: all
+    columns.
+    """
     for layout in LAYOUTS:
         needed = sum(max(len(name), *(len(COLUMNS[name](row)) for row in rows), 0) for name in layout) + GAP * (len(layout) - 1)
         if width is None or needed <= width:
@@ -79,7 +81,7 @@ def columns_for(rows: Sequence[Mapping[str, Any]], width: int | None) -> tuple[s
 
 
 def job_lines(rows: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
-    """Return the table of these jobs as lines, the first one with the headings."""
+    """Return the table of these jobs as lines, headings first."""
     layout = columns_for(rows, width)
     cells = [list(layout), *([COLUMNS[name](row) for name in layout] for row in rows)]
     widths = [max(len(line[index]) for line in cells) for index in range(len(layout))]
@@ -99,7 +101,7 @@ def standing_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def terminal_width() -> int | None:
-    """Return the characters of a line of standard output; None: it is no terminal, so that any length will do."""
+    """Return the line width of standard output in characters; None if it is not a terminal."""
     import shutil
     import sys
 

@@ -1,4 +1,4 @@
-"""Any value that a block may hold, as JSON says it best: for ``--json`` of the commands that show blocks."""
+"""Values of blocks as JSON, for ``--json`` of the commands that show blocks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 
 def as_json_value(value: Any) -> Any:
-    """Return *value* in the types that `json.dumps` writes, in full.
+    """Return a value in the types that `json.dumps` writes, without loss.
 
-    Arrays, tuples and sets become lists, numpy scalars numbers, bytes ``{"base64": text}``, complex numbers ``{"real": x, "imag": y}``, and
-    what JSON has no number for (NaN, infinities) texts: "nan", "inf", "-inf". Keys of a dict that are not texts become their repr, and so
-    do values of all other types.
+    Arrays, tuples and sets become lists, numpy scalars numbers, bytes ``{"base64": text}``, complex
+    numbers ``{"real": x, "imag": y}``, and NaN and infinities the texts "nan", "inf" and "-inf".
+    Dict keys that are not text become their repr, and so do values of all other types.
     """
     try:
         return _converted(value)
-    except RecursionError:  # nested too deeply, or a circle
+    except RecursionError:  # nested too deeply, or cyclic
         return repr(value)
 
 
@@ -41,7 +41,10 @@ def _converted(value: Any) -> Any:
 
 
 def _without_numpy(value: Any) -> Any:
-    """Lists and numbers for an array or a scalar of numpy; anything else as it is. Does not load numpy: its values bring it along."""
+    """Return lists and numbers for a numpy array or scalar, other values unchanged.
+
+    Does not import numpy.
+    """
     import sys
 
     numpy = sys.modules.get("numpy")
@@ -50,5 +53,5 @@ def _without_numpy(value: Any) -> Any:
     if value.dtype.kind in "mM":  # dates and durations: as text, since integers would lose the unit
         return value.astype(str).tolist()
     plain = value.tolist()
-    # long double has no Python number: its text keeps all digits
+    # long double has no Python equivalent: its text keeps all digits
     return str(value) if plain is value or type(plain) is type(value) else plain

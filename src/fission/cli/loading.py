@@ -1,4 +1,4 @@
-"""How a command loads its network: code of the user runs, and Ctrl-C ends it whatever that code does."""
+"""Loading a command's network: user code runs, and Ctrl-C ends it whatever that code does."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from fission.cli.table import Session
 
 
 def load_network(session: Session, *, simulation: bool = False) -> Any:
-    """The network, without faults. Raises ConfigError.
+    """Load a network that must have no faults. Raises ConfigError.
 
     Args:
-        session: of which network.
-        simulation: its machines are not looked at.
+        session: whose network.
+        simulation: whether to ignore its machines.
     """
     from fission.project.config import load
 
@@ -29,7 +29,7 @@ def load_network(session: Session, *, simulation: bool = False) -> Any:
 
 
 def load_incomplete_network(session: Session) -> tuple[Any, Any, Any]:
-    """As far as it can be loaded: (network, registry, faults)."""
+    """Load a network as far as possible; return (network, registry, faults)."""
     from fission.project.config import load_incomplete
 
     interrupts.loaded()
@@ -39,9 +39,10 @@ def load_incomplete_network(session: Session) -> tuple[Any, Any, Any]:
 
 @contextlib.contextmanager
 def prints_apart() -> Iterator[None]:
-    """Send what user code prints inside the with-block to standard error, if the command's own output is JSON (``--json``).
+    """Redirect what user code prints to standard error, if the command's own output is JSON
+    (``--json``).
 
-    The descriptor is moved, so that programs and libraries that the code calls are caught as well.
+    The file descriptor is redirected, so that the output of programs and C libraries is included.
     """
     context = click.get_current_context(silent=True)
     if context is None or not context.params.get("as_json"):
@@ -51,7 +52,7 @@ def prints_apart() -> Iterator[None]:
     try:
         descriptor = sys.stdout.fileno()
         kept = os.dup(descriptor)
-    except (OSError, ValueError):  # a stream without a descriptor: only Python's own prints can be moved
+    except (OSError, ValueError):  # a stream without a descriptor: only Python's own prints can be redirected
         with contextlib.redirect_stdout(sys.stderr):
             yield
         return

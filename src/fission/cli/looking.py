@@ -81,7 +81,7 @@ def folder_of(session: Session) -> Path:
 def seconds(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
     """Callback of options that are a number of seconds."""
     if value is not None and not (math.isfinite(value) and value > 0):
-        raise click.BadParameter(f"must be a number of seconds above 0, is {value}")
+        raise click.BadParameter(f"must be a number of seconds above 0, but is {value}")
     return value
 
 

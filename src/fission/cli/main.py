@@ -1,6 +1,8 @@
-"""The ways in, and what becomes of every exception: a message and an exit code.
+"""The entry points of the scripts, and the mapping of every exception to a message and an exit
+code.
 
-Exit codes: 0 done, 1 the network failed (or FISSION itself), 2 wrong use, 3 no place for a job, 130 Ctrl-C.
+Exit codes: 0 success, 1 the network (or FISSION itself) failed, 2 incorrect use, 3 no place for
+a job, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import sys
 
 from fission.cli import interrupts
 
-# Everything else is loaded inside functions, when `interrupts` has taken Ctrl-C.
+# Import everything else inside functions, after `interrupts` has installed its handler for Ctrl-C.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,26 +23,26 @@ if TYPE_CHECKING:
 
     from fission.cli.table import Session
 
-#: What the system may refuse whoever asks: no room, no right, no memory, too many open files.
+#: Errors of the operating system that are not FISSION's: no space, no permission, no memory, too many open files.
 NOT_OURS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 )
 
 
 def run() -> NoReturn:
-    """The script ``fission``: ``fission startproject NAME`` and, in a project, ``fission NETWORK COMMAND``. Exits."""
+    """The script ``fission``: ``startproject NAME``, or in a project ``NETWORK COMMAND``. Exits."""
     interrupts.install()
     _exit(main())
 
 
 def admin() -> NoReturn:
-    """The script ``fission_admin.py``: ``fission_admin.py NAME startproject``. Exits."""
+    """The script ``fission_admin.py``: ``NAME startproject``. Exits."""
     interrupts.install()
     _exit(main(prog="fission_admin.py"))
 
 
 def debug() -> NoReturn:
-    """The script ``fission_debug.py``: what jobs of the running network write. Exits."""
+    """The script ``fission_debug.py``: shows the output of the running network's jobs. Exits."""
     interrupts.install()
     _exit(_debug())
 
@@ -55,15 +57,17 @@ def _debug() -> int:
         words = translated(sys.argv[1:], session)
         return run_line(words, session) if words else 0
     except BaseException as error:
-        return told(error)
+        return report_error(error)
 
 
 def manage(manage_py_path: str | Path, argv: Sequence[str] | None = None) -> NoReturn:
-    """A project's manage.py: ``NETWORK COMMAND`` for the project that *manage_py_path* lies in, from any current folder. Exits.
+    """The entry point of a project's manage.py: ``NETWORK COMMAND``, from any current folder.
+
+    Exits.
 
     Args:
-        manage_py_path: ``__file__`` of manage.py.
-        argv: the words behind manage.py; default: those of this process.
+        manage_py_path: ``__file__`` of manage.py; its folder is the project.
+        argv: the arguments of manage.py; default: those of this process.
     """
     interrupts.install()
     from pathlib import Path
@@ -72,13 +76,13 @@ def manage(manage_py_path: str | Path, argv: Sequence[str] | None = None) -> NoR
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "fission", project: Path | None = None, config_module: str = "") -> int:
-    """Runs one command line and returns its exit code; never raises, writes messages to stderr.
+    """Run one command line, write messages to stderr, and return the exit code. Never raises.
 
     Args:
-        argv: the words; default: those of this process.
-        prog: what was typed before them, for messages.
-        project: the project's folder; default: the one that the current folder lies in.
-        config_module: the module that has the settings; default: NETWORK.config.
+        argv: the arguments; default: those of this process.
+        prog: the program's name, for messages.
+        project: the project's folder; default: the one that contains the current folder.
+        config_module: the module with the settings; default: NETWORK.config.
     """
     try:
         _open_closed_streams()
@@ -86,11 +90,14 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "fission", project: P
 
         return run_line(list(sys.argv[1:] if argv is None else argv), Session(prog, project=project, config_module=config_module))
     except BaseException as error:
-        return told(error)
+        return report_error(error)
 
 
 def run_line(words: Sequence[str], session: Session) -> int:
-    """Runs one command line for a session and returns its exit code; never raises, writes messages to stderr."""
+    """Run one command line of a session and return its exit code.
+
+    Never raises; messages go to stderr.
+    """
     try:
         from fission.cli.grammar import root
 
@@ -99,40 +106,44 @@ def run_line(words: Sequence[str], session: Session) -> int:
         return result if isinstance(result, int) else 0
     except BaseException as error:
         try:
-            return told(error)
-        except OSError:  # stderr cannot be written either: there is nobody left to tell
+            return report_error(error)
+        except OSError:  # stderr cannot be written either, so the error cannot be reported
             _give_up_stdout()
             return 1
 
 
 def _exit(code: int) -> NoReturn:
     interrupts.ignore()
-    # A KeyboardInterrupt out of a text that was executed (dataclasses and named tuples are made so) lets Python kill itself by SIGINT
-    # at its end, although it was caught; the next text that is executed makes it forget.
+    # If a KeyboardInterrupt was raised while exec() ran (dataclasses and named tuples use it), Python kills itself by SIGINT
+    # at exit, although the exception was caught. The next exec() clears that state.
     exec("")
     sys.exit(code)
 
 
 def _open_closed_streams() -> None:
-    """Puts /dev/null where a stream was closed by whoever started this process (`>&-`, some service managers).
+    """Open /dev/null for each standard stream that the parent process has closed (`>&-`, service
+    managers).
 
-    Python has None there, and the next file or socket would get the descriptor, and with it what is meant for the stream.
+    Python sets such a stream to None. The next file or socket would get its descriptor, and with
+    it the data that is meant for the stream.
     """
     for descriptor, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
-            found = os.open(os.devnull, os.O_RDWR)  # the lowest that is free, and that is this one
-            os.set_inheritable(found, found == descriptor)  # or the processes that we start would have the same trouble
-            setattr(sys, name, open(found, mode, closefd=False))  # noqa: SIM115 - open as long as the process lives
+            found = os.open(os.devnull, os.O_RDWR)  # returns the lowest free descriptor, which is this one
+            os.set_inheritable(found, found == descriptor)  # otherwise our child processes would have the same problem
+            setattr(sys, name, open(found, mode, closefd=False))  # noqa: SIM115 - open until the process ends
 
 
 def _give_up_stdout() -> None:
-    """Lets what is not written yet go nowhere: Python would fail, or wait for the reader, when it flushes at exit."""
-    with contextlib.suppress(OSError):  # a stdout without a descriptor has nothing to complain about
+    """Discard output that is not written yet: at exit Python would fail, or wait for the reader,
+    when it flushes.
+    """
+    with contextlib.suppress(OSError):  # a stdout without a descriptor needs nothing
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def told(error: BaseException) -> int:
-    """Writes what is to be said about *error* to stderr and returns the exit code."""
+def report_error(error: BaseException) -> int:
+    """Write the message for an exception to stderr and return the exit code."""
     import traceback
 
     import click
@@ -140,12 +151,12 @@ def told(error: BaseException) -> int:
     from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ConfigError, FissionError, InternalError, LocalProtocolError
 
     if interrupts.came():
-        _give_up_stdout()  # its reader may stand still
+        _give_up_stdout()  # its reader may be stopped
         return EXIT_INTERRUPTED
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else EXIT_OK if error.code is None else EXIT_FAILED
     if isinstance(error, KeyboardInterrupt) or (isinstance(error, click.Abort) and isinstance(error.__cause__, KeyboardInterrupt)):
-        _give_up_stdout()  # its reader may stand still
+        _give_up_stdout()  # its reader may be stopped
         return EXIT_INTERRUPTED
     if isinstance(error, BrokenPipeError):
         _give_up_stdout()  # its reader is gone (`| head`)
@@ -159,10 +170,10 @@ def told(error: BaseException) -> int:
             click.echo(text, err=True)
         return error.exit_code
     if isinstance(error, OSError) and error.errno in NOT_OURS:
-        _give_up_stdout()  # it may be what has no room; what could be written was
+        _give_up_stdout()  # it may be the file that has no space
         click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-        click.echo(f"the system refuses: {error.strerror}{f': {error.filename}' if error.filename else ''}", err=True)
+        click.echo(f"the operating system refuses: {error.strerror}{f': {error.filename}' if error.filename else ''}", err=True)
         return EXIT_FAILED
-    click.secho("This is a bug of FISSION; please report it with the text below.", fg="red", bold=True, err=True)
+    click.secho("This is a bug in FISSION; please report it with the text below.", fg="red", bold=True, err=True)
     click.echo("".join(traceback.format_exception(error)), nl=False, err=True)
     return EXIT_FAILED

@@ -1,7 +1,9 @@
-"""The script ``fission_debug.py`` of MARVELO, which shows what jobs write: it does what ``fission NETWORK debug`` does.
+"""MARVELO's script ``fission_debug.py``, which shows the output of jobs, in terms of ``fission
+NETWORK debug``.
 
-There, each job listened at a TCP port of its own: ``--ip 192.168.4.2 --port 1996`` was job 2, for a job's port was 2000 less twice its id.
-Here the client of the running network hands on what its jobs write, so an address says which node is meant, and a port which job.
+In MARVELO each job listened at a TCP port of its own, 2000 less twice its id: ``--ip 192.168.4.2
+--port 1996`` was job 2. Here the client of the running network passes on the output of its jobs, so
+an address selects a node, and a port selects a job.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import click
 from fission.cli.table import Session, example
 from fission.errors import UserError
 
-#: The port of a job in MARVELO is this, less `PORTS_PER_JOB` for each job id.
+#: A job's port in MARVELO is `FIRST_PORT` less `PORTS_PER_JOB` times its id.
 FIRST_PORT, PORTS_PER_JOB = 2000, 2
 
 
@@ -24,17 +26,19 @@ FIRST_PORT, PORTS_PER_JOB = 2000, 2
 )
 @click.argument("network", required=False, metavar="[NETWORK]")
 @click.option("--ip", "ips", multiple=True, metavar="IP", help="Show the jobs on the node with this address. Repeatable.")
-@click.option("--port", "ports", multiple=True, type=int, metavar="PORT", help="Job ID, as MARVELO's port: 2000 - 2 * ID. Repeatable.")
+@click.option("--port", "ports", multiple=True, type=int, metavar="PORT", help="The job with this MARVELO port, 2000 - 2 * ID. Repeatable.")
 @click.option("--pipe", "-p", "pipe", metavar="FILE", hidden=True)
 @click.pass_obj
 def command(session: Session, network: str | None, ips: tuple[str, ...], ports: tuple[int, ...], pipe: str | None) -> list[str]:
-    """Show what the jobs of the running NETWORK write: on the nodes with these addresses, or the jobs with these ports.
+    """Show the output of the running NETWORK's jobs: on the nodes with these addresses, or with
+    these ports.
 
-    NETWORK can be left out if only one network of the project runs here. The same as fission NETWORK debug, with --node and --job.
+    NETWORK is optional if only one network of the project is running. Equivalent to fission NETWORK
+    debug, with --node and --job.
     """
     if pipe is not None:
-        raise UserError("--pipe is not needed: `fission NETWORK debug` asks the running network itself; leave it out")
-    # with a port for each address, an address adds nothing: a job is followed to other nodes
+        raise UserError("--pipe is not needed: `fission NETWORK debug` asks the running network itself; omit it")
+    # with one port for each address, the addresses add nothing: debug follows a job to other nodes
     named = [] if ports and len(ports) == len(ips) else [word for ip in ips for word in ("--node", ip)]
     jobs = [word for port in ports for word in ("--job", str(_job(port)))]
     return [network or _running(session), "debug", *named, *jobs]
@@ -59,12 +63,12 @@ def _running(session: Session) -> str:
         return running[0]
     if not running:
         raise UserError(f"no network of {session.root} is running on this machine; networks: {', '.join(networks) or 'none yet'}")
-    raise UserError(
-        f"several networks are running: {', '.join(running)}; put the one that you mean first: fission_debug.py {running[0]} ..."
-    )
+    raise UserError(f"several networks are running: {', '.join(running)}; name one of them first: fission_debug.py {running[0]} ...")
 
 
 def translated(words: Sequence[str], session: Session) -> list[str]:
-    """Return the words behind ``fission`` that do the same; none if only help was asked for, which is shown then."""
+    """Return the equivalent words after ``fission``; none if only the help was requested, which is
+    then shown.
+    """
     result = command.main(args=list(words), prog_name=session.prog, standalone_mode=False, obj=session)
     return result if isinstance(result, list) else []

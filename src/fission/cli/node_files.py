@@ -1,4 +1,4 @@
-"""What became of an order to all nodes about their files, as lines or JSON."""
+"""The output of `senddata` and `removedata`, as lines or JSON."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import click
 from fission.errors import EXIT_FAILED, EXIT_OK
 
 
-def tell(outcome: Any, done: str, as_json: bool) -> int:
+def show_outcome(outcome: Any, done: str, as_json: bool) -> int:
     """Show an outcome; return the exit code.
 
     Args:
-        outcome: `fission.client.attach.visiting.Outcome`.
-        done: what a node where it worked has done, in words.
-        as_json: whether as JSON.
+        outcome: a `fission.client.attach.visiting.Outcome`.
+        done: the text for a node where it succeeded.
+        as_json: whether to write JSON.
     """
     if as_json:
         click.echo(json.dumps({"done": outcome.done, "failed": outcome.failed, "warnings": outcome.troubles}, indent=2))
@@ -24,7 +24,7 @@ def tell(outcome: Any, done: str, as_json: bool) -> int:
         for node, size in outcome.done.items():
             click.echo(f"{node}: {done}, {size / 1e6:.1f} MB")
         if not outcome.done and not outcome.failed:
-            click.echo("no node is there")
+            click.echo("no node is available")
     for trouble in outcome.troubles:
         click.secho("Warning: ", fg="yellow", bold=True, nl=False, err=True)
         click.echo(trouble, err=True)

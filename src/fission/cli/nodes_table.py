@@ -1,4 +1,4 @@
-"""Nodes as rows of a table."""
+"""The table of nodes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 from fission.cli.looking import table
 
-#: Nodes whose links are shown as a table; arbitrary, so that it fits a terminal.
+#: Largest number of nodes in the table of links; arbitrary, so that it fits a terminal.
 MOST_LINKED = 8
 HEADINGS = ("NODE", "ADDRESS", "STATE", "JOBS", "ROOM", "CPU FREE", "MEMORY FREE", "TQ")
 
 
 def node_cells(node: Mapping[str, Any], *, up: bool) -> list[str]:
-    """The cells of a node (`core.nodes.NodeInfo` as JSON values)."""
+    """Return the cells of a node (`core.nodes.NodeInfo` as JSON values)."""
     if not up:
         return [node["name"], node["ip"], "missing", "-", "-", "-", "-", "-"]
     memory = f"{node['memory'] / 1e6:.0f} MB" if node["memory"] else "-"
@@ -30,7 +30,9 @@ def node_cells(node: Mapping[str, Any], *, up: bool) -> list[str]:
 
 
 def link_lines(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What nodes have measured of the ways between them, a row for each node that measures; empty if none has."""
+    """Return a table of the link qualities that nodes have measured, a row for each node; empty if
+    there are none.
+    """
     known = {node["name"]: node["links"] for node in nodes if node["up"] and node.get("links")}
     if not known:
         return []

@@ -1,4 +1,4 @@
-"""What the commands that draw a network share."""
+"""Functions shared by the commands that draw a network."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from fission.cli.loading import load_incomplete_network
 from fission.cli.table import Session
 from fission.errors import UserError
 
-#: Seconds that graphviz may take; arbitrary, it draws a thousand jobs in some seconds.
+#: Seconds that graphviz may take; arbitrary: it draws a thousand jobs in some seconds.
 DOT_S = 120.0
-#: Layouts of graphviz, ours first; each is a program of that name. Those that draw no arrows (osage, patchwork) are left out.
+#: Layout programs of graphviz, the default first. Those that draw no arrows (osage, patchwork) are left out.
 ENGINES = ("dot", "circo", "fdp", "neato", "sfdp", "twopi")
 
 
 def picture(session: Session, *, plan: bool = False) -> Any:
-    """The picture of the session's network, also of an incomplete one, with its placement if it runs here.
+    """Return the picture of the session's network, even if incomplete, with its placement if it is
+    running.
 
     Args:
-        session: of which network.
-        plan: whether, if it does not run here, the picture has the places that jobs get when all nodes are there.
+        session: whose network.
+        plan: whether a network that is not running is drawn with the places that its jobs would get
+            with all nodes up.
 
     Raises:
         UserError: with `plan`, a job's `preference` fails.
@@ -44,11 +46,11 @@ def picture(session: Session, *, plan: bool = False) -> Any:
 
 
 def render(text: str, path: Path, engine: str = ENGINES[0]) -> None:
-    """Draw dot text into a PDF, SVG or PNG file, by its ending.
+    """Draw dot text into a PDF, SVG or PNG file, selected by the file's ending.
 
     Args:
-        text: in the language of graphviz.
-        path: of the file.
+        text: in graphviz's language.
+        path: the file.
         engine: one of `ENGINES`.
 
     Raises:
@@ -56,7 +58,7 @@ def render(text: str, path: Path, engine: str = ENGINES[0]) -> None:
     """
     kind = path.suffix.lower().lstrip(".")
     if kind not in ("pdf", "svg", "png"):
-        raise UserError(f"the picture must be a .pdf, .svg or .png file, not {path.name!r}")
+        raise UserError(f"the picture must be a .pdf, .svg or .png file, but is {path.name!r}; choose another ending")
     program = shutil.which(engine)
     if program is None:
         raise UserError(
@@ -81,12 +83,14 @@ def write(path: Path, data: bytes) -> None:
 
 
 def desktop() -> bool:
-    """Whether a window can be opened."""
+    """Return whether a window can be opened."""
     return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def open_file(path: Path) -> None:
-    """Show a file with the desktop's own program, if there is a desktop; the program goes on behind this command."""
+    """Show a file with the desktop's viewer, if there is a desktop; the viewer outlives this
+    command.
+    """
     opener = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
     if desktop() and opener:
         subprocess.Popen(

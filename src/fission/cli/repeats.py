@@ -1,4 +1,6 @@
-"""Lines that come again and again: the first one at once, then one now and then, with their number."""
+"""Limits the rate of repeated lines: shows the first one at once, later ones at intervals, with
+their number.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-#: Seconds from a line to the next one of its repeats, at first and at most; doubled each time. Arbitrary.
+#: Seconds from a line to its next repetition, initially and at most; doubled each time. Arbitrary.
 FIRST_S, MOST_S = 1.0, 300.0
-#: What is different in each failover that is one thing again: how long it took, and how much was replayed.
+#: The part that differs between otherwise identical failovers: their duration, and the number of replayed blocks.
 VARIES = re.compile(r"; [\d.]+ s, \d+ blocks? replayed$")
 
 
@@ -22,15 +24,15 @@ class _Line:
 
 
 class Repeats:
-    """Thins out what repeats."""
+    """Limits the rate of repeated lines."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Args: clock: gives the time, in seconds."""
+        """Args: clock: returns the time in seconds; monotonic."""
         self._clock = clock
         self._lines: dict[str, _Line] = {}
 
     def take(self, text: str) -> str | None:
-        """Return the line to show for a text, with its number if it is a repeat; None: nothing now."""
+        """Return the line to show for a text, with its count if it repeats; None for no line."""
         now, key = self._clock(), VARIES.sub("", text)
         known = self._lines.get(key)
         if known is None or now - known.shown_at > 2 * MOST_S:

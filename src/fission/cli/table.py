@@ -1,4 +1,7 @@
-"""All commands. To add one: a file in `fission.cli.commands` with the command's name and a ``command`` in it, and a line here."""
+"""The table of commands.
+
+To add one, write `fission.cli.commands.NAME` with a ``command``, and add a line here.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,13 @@ import click
 
 @dataclass(frozen=True)
 class Entry:
-    """One command as lists show it; its file is only imported when it is called.
+    """One command in the table; its module is imported only when the command is called.
 
     Attributes:
-        name: as typed.
-        help: one line.
-        scope: "anywhere" (no network), "new" (a network that need not exist) or "network" (one that must exist).
+        name: the word that the user types.
+        help: one line for lists.
+        scope: "anywhere" (needs no network), "new" (a network that need not exist) or "network"
+            (a network that must exist).
     """
 
     name: str
@@ -25,7 +29,7 @@ class Entry:
     scope: str = "network"
 
     def load(self) -> click.Command:
-        """Imports the command."""
+        """Import the command."""
         command = importlib.import_module(f"fission.cli.commands.{self.name}").command
         if not isinstance(command, click.Command):
             raise TypeError(f"fission.cli.commands.{self.name}.command must be a click command, is {command!r}")
@@ -47,15 +51,15 @@ COMMANDS: Mapping[str, Entry] = {
         Entry("attach", "Follow a network that runs elsewhere."),
         Entry("stop", "Stop a running network."),
         Entry("status", "Show the nodes and jobs of a running network."),
-        Entry("debug", "Show what the jobs of a running network write."),
+        Entry("debug", "Show the output of a running network's jobs."),
         Entry("collect", "Copy the nodes' log files here."),
-        Entry("senddata", "Send code and files to the nodes ahead of a run."),
-        Entry("removedata", "Remove what the nodes have of the network."),
+        Entry("senddata", "Send code and files to the nodes before a run."),
+        Entry("removedata", "Remove the network's files from the nodes."),
         Entry("send", "Send lines to an InteractiveJob of a running network."),
-        Entry("echo", "Show the blocks that go by on a pipe of a running network."),
-        Entry("hz", "Show the rate at which blocks go by on a pipe of a running network."),
-        Entry("top", "Show how the jobs of a running network get on."),
-        Entry("record", "Write the blocks that go by on pipes of a running network to a file."),
+        Entry("echo", "Show the blocks on a pipe of a running network."),
+        Entry("hz", "Show the rate of blocks on a pipe of a running network."),
+        Entry("top", "Show the rates and loads of a running network's jobs."),
+        Entry("record", "Record the blocks on pipes of a running network to a file."),
         Entry("replay", "Feed a recording to one job of the network."),
         Entry("interactive", "Open a Python console with the network loaded."),
         Entry("graphviz", "Draw the network with graphviz, into a PDF, SVG or PNG."),
@@ -64,17 +68,17 @@ COMMANDS: Mapping[str, Entry] = {
         Entry("shell", "Open a prompt for the commands of one network."),
         Entry("test", "Run the network's tests with pytest."),
         Entry("node", "Serve as a node.", scope="anywhere"),
-        Entry("keys", "Make the keys that machines know each other by.", scope="anywhere"),
-        Entry("completion", "Write what makes a shell complete commands.", scope="anywhere"),
+        Entry("keys", "Make the keys with which machines authenticate each other.", scope="anywhere"),
+        Entry("completion", "Write the completion script of a shell.", scope="anywhere"),
     )
 }
 
 
-#: Words that are no commands here, and what does what they did: of MARVELO's shell, and what people try instead.
+#: Commands of MARVELO's shell, and other words that users try, with what to use instead.
 INSTEAD: Mapping[str, str] = {
-    "startcluster": "there is no cluster to start: {prog} {network} run gathers the nodes itself; {prog} {network} allocate shows them",
-    "closecluster": "there is no cluster to close: the network's own end, {prog} {network} stop or Ctrl-C, lets the nodes go",
-    "reboot": "restart a node's machine with: ssh NODE sudo reboot; a running network moves its jobs, and uses it again when it is back",
+    "startcluster": "there is no cluster to start: {prog} {network} run finds the nodes itself; {prog} {network} allocate shows them",
+    "closecluster": "there is no cluster to close: the end of the network, by {prog} {network} stop or Ctrl-C, releases the nodes",
+    "reboot": "restart a node's machine with: ssh NODE sudo reboot; a running network moves its jobs, and uses it again when it returns",
     "start": "start the network on its nodes with: {prog} {network} run; on this machine with: {prog} {network} simulate",
     "clear": "Ctrl-L clears the terminal",
 }
@@ -82,13 +86,14 @@ INSTEAD: Mapping[str, str] = {
 
 @dataclass
 class Session:
-    """What a command knows about where it was called; click hands it over as the context's ``obj``.
+    """Where a command was called; click passes it on as the context's ``obj``.
 
     Attributes:
-        prog: what was typed to get here, for messages.
+        prog: the program's name, for messages.
         network: the name before the command; empty for commands without one.
-        project: its folder, if it is known before it is looked for.
-        config_module: the module that has the settings, if it is not NETWORK.config (a manage.py of MARVELO says so).
+        project: the project's folder; None until it is found.
+        config_module: the module with the settings, if it is not NETWORK.config (from a MARVELO
+            manage.py).
     """
 
     prog: str
@@ -98,7 +103,10 @@ class Session:
 
     @property
     def root(self) -> Path:
-        """The project: manage.py's folder, or the one that the current folder lies in. Raises UserError if there is none."""
+        """The project: manage.py's folder, or the one that contains the current folder.
+
+        Raises UserError.
+        """
         if self.project is None:
             from fission.project.finding import find_project
 
@@ -107,5 +115,5 @@ class Session:
 
 
 def example(*lines: str) -> str:
-    """An epilog for ``--help``: lines that can be typed as they stand, not wrapped."""
+    """Return an epilog for ``--help``: example lines that are not wrapped."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)

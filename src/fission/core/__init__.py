@@ -1,1 +1,3 @@
-"""The words that networks are written with: jobs, pipes, nodes, groups, heads, and the network they make."""
+"""The words that networks are written with: jobs, pipes, nodes, groups, heads, and the network they
+make.
+"""

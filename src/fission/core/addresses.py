@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-#: Labels of letters, digits, hyphens and underscores, as resolvers take them; RFC 1123 and what local names add to it.
+#: Labels of letters, digits, hyphens and underscores, as resolvers accept them: RFC 1123, extended by what local names use.
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
-#: What the C library reads as a part of an IPv4 address.
+#: What the C library accepts as a part of an IPv4 address.
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _MOST_CHARACTERS = 253  # RFC 1035
 BROADCAST = "255.255.255.255"
@@ -16,8 +16,11 @@ MUST = "an IPv4 address, an IPv6 address or a host name"
 
 
 def canonical(text: str) -> str:
-    """Return the one form of an address: IPv6 without brackets, short and in small letters, or as the IPv4 address that it contains
-    (``::ffff:192.168.4.2``). A host name stays as it is."""
+    """Return the canonical form of an address.
+
+    IPv6 loses its brackets and is compressed and lower case; an IPv4-mapped address
+    (``::ffff:192.168.4.2``) becomes IPv4. A host name is returned unchanged.
+    """
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if ":" not in bare:
         return text
@@ -31,12 +34,14 @@ def canonical(text: str) -> str:
 
 
 def same_key(text: str) -> str:
-    """Return what two forms of one address have in common: a resolver takes capitals of a host name, and a dot at its end, as nothing."""
+    """Return a key that is equal for all forms of an address: host names without case and trailing
+    dot.
+    """
     return canonical(text).rstrip(".").lower()
 
 
 def is_ip(text: str) -> bool:
-    """Whether it is an IPv4 or IPv6 address, and not a host name."""
+    """Return whether a text is an IPv4 or IPv6 address, and not a host name."""
     from ipaddress import ip_address
 
     try:
@@ -47,9 +52,10 @@ def is_ip(text: str) -> bool:
 
 
 def fault_of(text: str) -> str:
-    """Return what is wrong with the address of a machine, to follow "must be ..., but is"; empty: nothing.
+    """Return the fault of a machine's address, to follow "must be ..., but is"; empty if it is
+    valid.
 
-    A name that ends in a number is no host name: 192.168.4.256 and 0x7f000001 are mistakes.
+    A name that ends in a number is not a host name: 192.168.4.256 and 0x7f000001 are faults.
     """
     if not is_ip(text):
         last = text.rstrip(".").rpartition(".")[2]
@@ -66,22 +72,22 @@ def fault_of(text: str) -> str:
 
 
 def is_host(text: str) -> bool:
-    """Whether it can be the address of a machine."""
+    """Return whether a text can be the address of a machine."""
     return not fault_of(text)
 
 
 def host_port(host: str, port: int | str) -> str:
-    """Return ``host:port``, an IPv6 address in brackets."""
+    """Return ``host:port``, with brackets around an IPv6 address."""
     return f"{bracketed(host)}:{port}"
 
 
 def bracketed(host: str) -> str:
-    """Return an IPv6 address in brackets, anything else as it is."""
+    """Return an IPv6 address in brackets, other addresses unchanged."""
     host = canonical(host)
     return f"[{host}]" if ":" in host else host
 
 
 def split_host_port(text: str) -> tuple[str, str]:
-    """Return (host, port) of ``host:port``, with or without ``protocol://`` before it; the host without brackets."""
+    """Return (host, port) of ``host:port`` or ``protocol://host:port``, without brackets."""
     host, _, port = text.rpartition("://")[2].rpartition(":")
     return canonical(host), port

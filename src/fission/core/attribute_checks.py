@@ -46,7 +46,7 @@ def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 def _checkpoint(value: Any) -> bool:
-    from datetime import timedelta  # only a network that is checked needs it, not a job's process
+    from datetime import timedelta  # not at the top: a job's process does not need it
 
     return value > timedelta() if isinstance(value, timedelta) else _int(1)(value)
 
@@ -64,7 +64,7 @@ def _dependencies(value: Any) -> bool:
 
 
 def job_classes(value: Any) -> bool:
-    """Whether it is a list (or tuple) of job classes; it may be empty."""
+    """Return whether a value is a list or tuple of job classes; it may be empty."""
     return isinstance(value, (list, tuple)) and all(isinstance(entry, type) and issubclass(entry, BaseJob) for entry in value)
 
 
@@ -73,7 +73,7 @@ def _command(value: Any) -> bool:
 
     try:
         return isinstance(value, str) and bool(shlex.split(value))
-    except ValueError:  # a quote that is not closed
+    except ValueError:  # an unclosed quote
         return False
 
 
@@ -85,7 +85,7 @@ _JOB_RULES = {
     "PRIORITY": _Rule(_int(), "an int"),
     "RESTARTS": _Rule(
         _or_none(lambda value: value == "config" if isinstance(value, str) else _int(0)(value)),
-        'an int of at least 0, None (always started again), or "config" for what the config says',
+        'an int of at least 0, None (always restarted), or "config" for the value in the config',
     ),
     "STALL_TIMEOUT": _Rule(_or_none(_seconds), "a number of seconds of at least 1, or None"),
     "CHECKPOINT": _Rule(_or_none(_checkpoint), "None, a number of blocks of at least 1, or a timedelta above 0"),
@@ -94,10 +94,10 @@ _JOB_RULES = {
     ),
 }
 _EXECUTABLE_RULES = {
-    "EXECUTABLE": _Rule(_command, "the command to start (text, with quotes closed)"),
+    "EXECUTABLE": _Rule(_command, "the command to start (text, with closed quotes)"),
     "PARAMETERS": _Rule(
         _or_none(lambda value: value == "" or (_command(f"x {value}") and isinstance(value, str))),
-        "further arguments (text, with quotes closed) or None",
+        "further arguments (text, with closed quotes) or None",
     ),
     "INPUT_FLAG": _Rule(_text, "text"),
     "OUTPUT_FLAG": _Rule(_text, "text"),
@@ -117,7 +117,10 @@ _PIPE_RULES = {
 
 
 def attribute_faults(network: Network) -> Iterator[Fault]:
-    """Attributes of a wrong type or out of range. One that comes from a class gives the same fault for each of its objects."""
+    """Yield attributes of a wrong type or range.
+
+    Each object of a class with a fault yields the same fault.
+    """
     for job in network.jobs.values():
         yield from _faults(job, job._fission_name, _JOB_RULES, job._fission_place)
         if isinstance(job, ExecutableJob):
@@ -133,13 +136,13 @@ def _faults(thing: object, name: str, rules: Mapping[str, _Rule], place: str) ->
             continue
         owner = next((cls for cls in type(thing).__mro__ if attribute in cls.__dict__), type(thing))
         if attribute in getattr(thing, "__dict__", ()) or owner.__module__.startswith("fission.core."):
-            yield Fault(f"{name}: {attribute} must be {rule.must_be}, not {value!r}", place)
+            yield Fault(f"{name}: {attribute} must be {rule.must_be}, but is {value!r}", place)
         else:
-            yield Fault(f"{owner.__name__}.{attribute} must be {rule.must_be}, not {value!r}", _class_place(owner) or place)
+            yield Fault(f"{owner.__name__}.{attribute} must be {rule.must_be}, but is {value!r}", _class_place(owner) or place)
 
 
 def _class_place(cls: type) -> str:
-    """Where the class statement is; ``""`` if its source cannot be found."""
+    """Return the place of the class statement; ``""`` if its source cannot be found."""
     from inspect import getsourcefile, getsourcelines
 
     try:

@@ -1,6 +1,6 @@
-"""The public names that jobs, pipes, nodes and groups are built on.
+"""The public base names of jobs, pipes, nodes and groups.
 
-`JOBS`, `PIPES`, `NODES` and `GROUPS` are views on whichever registry is current; `reset` begins a fresh one.
+`JOBS`, `PIPES`, `NODES` and `GROUPS` are views of the current registry; `reset` starts a new one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every job has, whatever runs it."""
+"""The base class of every job."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 
-class Answer(int):
-    """True or False, which may also be called, as a method of a job was in MARVELO: ``job.is_source`` and ``job.is_source()``."""
+class CallableBool(int):
+    """A boolean that can also be called, like MARVELO's methods: ``job.is_source`` and
+    ``job.is_source()``.
+    """
 
     def __call__(self) -> bool:
         return bool(self)
@@ -28,8 +30,8 @@ class Answer(int):
     __str__ = __repr__
 
 
-class Asked:
-    """An attribute that FISSION answers, unless the job or its class has one of that name of its own."""
+class ComputedAttribute:
+    """A computed attribute that an attribute of the same name in the job or its class replaces."""
 
     def __init__(self, answer: Callable[[Any], Any]) -> None:
         self._answer = answer
@@ -40,20 +42,22 @@ class Asked:
 
 
 class JobType(ABCMeta):
-    """Gives every job its id, the place where it was created, and its entry in the registry, whatever its `__init__` does."""
+    """Gives every job its id, its place in the source, and its entry in the registry, whatever
+    `__init__` does.
+    """
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         registry = current()
         given = kwargs.pop("name", None) if "name" in kwargs and not _takes_name(cls) else None
         hashed: Any = cls.__hash__
-        if hashed is None:  # a dataclass, or a class with an __eq__ of its own: a job is itself all the same
+        if hashed is None:  # a dataclass, or a class with its own __eq__: hash by identity nevertheless
             type.__setattr__(cls, "__hash__", object.__hash__)
         make: Any = cls.__new__
         job: BaseJob = make(cls, *args, **kwargs)
         number = job._fission_id = registry.new_job_id()
         job._fission_place = where()
         job.inputs, job.outputs = [], []
-        job._fission_call_it(given)
+        job._fission_set_name(given)
         try:
             job.__init__(*args, **kwargs)  # type: ignore[misc]
         except BaseException:
@@ -61,7 +65,7 @@ class JobType(ABCMeta):
             raise
         for side in ("inputs", "outputs"):
             if not _all_pipes(pipes := getattr(job, side)):
-                text = f"{side} are the job's pipes, and cannot be {pipes!r}; give your attribute another name, e.g. my_{side}"
+                text = f"{side} must be the job's pipes, but is {pipes!r}; give your attribute another name, e.g. my_{side}"
                 setattr(job, side, [])
                 registry.report(Fault(f"{job._fission_name}: {text}", job._fission_place))
         registry.jobs[number] = job
@@ -70,28 +74,34 @@ class JobType(ABCMeta):
 
 
 class BaseJob(metaclass=JobType):
-    """A task of a network. `PythonJob` and `ExecutableJob` are what can be run; inherit from one of them.
+    """A task of a network. Derive from `PythonJob` or `ExecutableJob`, which can be run.
 
-    Class attributes, to be overridden:
+    Class attributes, for subclasses to override:
         HEAD: whether the job sees the heads of its blocks.
-        GROUPS: name of a group of nodes, or a list of names, the most wanted first; [] means DEFAULT_NODE or nothing.
+        GROUPS: name of a group of nodes, or a list of names, the preferred one first; []: only
+            DEFAULT_NODE.
         DEFAULT_NODE: address of the node that is tried first.
-        MAX_QUEUE: how many blocks may wait before the oldest is dropped; 0: none is dropped, the producer waits.
-        PRIORITY: who keeps a place when there are too few; higher first.
-        RESTARTS: how often it may fail within RESTART_WINDOW; "config": as the config says; None: it is always started again.
-        STALL_TIMEOUT: seconds without progress, in `setup` or `run`, after which its process is killed, as a failure; None: never.
-        CHECKPOINT: None, or a snapshot every so many blocks (int) or so often (`datetime.timedelta`).
-        DEPENDENCIES: a directory, modules, classes (their modules), or a list with one directory at most; copied to the job's folder.
+        MAX_QUEUE: number of blocks that may wait before the oldest is dropped; 0: none is dropped,
+            the producer waits.
+        PRIORITY: which jobs keep a place when there are too few; higher values first.
+        RESTARTS: number of failures allowed within RESTART_WINDOW; "config": the value in the
+            config; None: no limit.
+        STALL_TIMEOUT: seconds without progress, in `setup` or `run`, after which the process is
+            killed, as a failure; None: never.
+        CHECKPOINT: interval between snapshots, in blocks (int) or time (`datetime.timedelta`);
+            None: no snapshots.
+        DEPENDENCIES: a directory, modules, classes (for their modules), or a list with at most one
+            directory; copied to the job's folder.
 
     Args:
-        inputs: pipes that end here, in the order of `run`'s arguments.
-        outputs: pipes that begin here, in the order of what `run` returns.
-        name: what pictures, tables, messages and commands call the job, in place of class and id; no two jobs have the same. Every job
-            takes it, without a word in its class. A class whose `__init__` has an argument of that name keeps it for itself, unless it
-            hands it on.
+        inputs: pipes that end at this job, in the order of `run`'s arguments.
+        outputs: pipes that start at this job, in the order of `run`'s return values.
+        name: unique name in pictures, tables, messages and commands, in place of class and id.
+            Every job accepts it, without code in its class. A class whose `__init__` has an
+            argument of that name keeps it to itself, unless it passes it on.
 
     Raises:
-        DefinitionError: `inputs` or `outputs` is no list of pipes, or `name` no line of text.
+        DefinitionError: `inputs` or `outputs` is not a list of pipes, or `name` not a line of text.
     """
 
     HEAD: bool = False
@@ -111,23 +121,23 @@ class BaseJob(metaclass=JobType):
     _fission_given_name: str | None = None
     _fission_initialised = False
 
-    # What users may have attributes of their own for: an answer of ours only where they have none.
-    id: Any = Asked(lambda job: job._fission_id)
-    name: Any = Asked(lambda job: job._fission_name)
-    created_at: Any = Asked(lambda job: job._fission_place)
-    is_source: Any = Asked(lambda job: Answer(job._fission_is_source))
-    is_sink: Any = Asked(lambda job: Answer(not job.outputs))
-    is_connector: Any = Asked(lambda job: Answer(bool(job.inputs and job.outputs)))
-    is_async: Any = Asked(lambda job: Answer(any(pipe.ASYNC for pipe in job.inputs)))
+    # Computed attributes whose names users may use for their own: an attribute of the user's takes precedence.
+    id: Any = ComputedAttribute(lambda job: job._fission_id)
+    name: Any = ComputedAttribute(lambda job: job._fission_name)
+    created_at: Any = ComputedAttribute(lambda job: job._fission_place)
+    is_source: Any = ComputedAttribute(lambda job: CallableBool(job._fission_is_source))
+    is_sink: Any = ComputedAttribute(lambda job: CallableBool(not job.outputs))
+    is_connector: Any = ComputedAttribute(lambda job: CallableBool(bool(job.inputs and job.outputs)))
+    is_async: Any = ComputedAttribute(lambda job: CallableBool(any(pipe.ASYNC for pipe in job.inputs)))
 
     def __init__(
         self, inputs: Sequence[BasePipe] | None = None, outputs: Sequence[BasePipe] | None = None, *, name: str | None = None
     ) -> None:
         self._fission_initialised = True
-        self._fission_call_it(name)
+        self._fission_set_name(name)
         self.inputs = self._fission_pipes("inputs", inputs)
         self.outputs = self._fission_pipes("outputs", outputs)
-        # Only the first end is noted: a second one is a fault that Network.check names together with the first.
+        # Only the first end is stored: a second one is a fault, which Network.check reports together with the first.
         for pipe in self.inputs:
             pipe.destination = pipe.destination or self
         for pipe in self.outputs:
@@ -145,8 +155,8 @@ class BaseJob(metaclass=JobType):
             current().report(Fault(f"{self._fission_name}: {name} must be a list of pipes, but {got}", self._fission_place))
         return [pipe for pipe in pipes if isinstance(pipe, BasePipe)] if isinstance(pipes, (list, tuple)) else []
 
-    def _fission_call_it(self, name: Any) -> None:
-        """Takes the argument ``name``, if there is one."""
+    def _fission_set_name(self, name: Any) -> None:
+        """Set the name, if one is given."""
         if name is None:
             return
         if isinstance(name, str) and name.isprintable() and name.strip() and not name.strip().isdecimal():
@@ -157,7 +167,7 @@ class BaseJob(metaclass=JobType):
 
     @property
     def _fission_name(self) -> str:
-        """What pictures, tables and messages call it: the argument ``name``, else ``ClassName ID``."""
+        """The name in pictures, tables and messages: the argument ``name``, or ``ClassName ID``."""
         return self._fission_given_name or f"{type(self).__name__} {self._fission_id}"
 
     @property
@@ -165,12 +175,14 @@ class BaseJob(metaclass=JobType):
         return all(pipe.ASYNC for pipe in self.inputs)
 
     def _fission_faults(self) -> list[str]:
-        """What is wrong with this job beyond what every job is checked for; asked by `Network.check`. Texts without the job's name."""
+        """Return the faults that are specific to this class, without the job's name; for
+        `Network.check`.
+        """
         return []
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        # modules cannot be pickled, and the node gets them as files
+        # modules cannot be pickled; the node receives them as files
         if "DEPENDENCIES" in state:
             listed = state["DEPENDENCIES"]
             if isinstance(listed, (ModuleType, type)):
@@ -191,7 +203,7 @@ def _all_pipes(pipes: Any) -> bool:
 
 
 def _takes_name(cls: type) -> bool:
-    """Whether a class of the user's has ``name`` among the arguments of its `__init__`: it means what the user says then."""
+    """Return whether a user's class has ``name`` among the arguments of its `__init__`."""
     for entry in cls.__mro__:
         if entry is BaseJob:
             break

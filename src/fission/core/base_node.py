@@ -1,4 +1,4 @@
-"""What every node and every group has."""
+"""The base classes of nodes and groups."""
 
 from __future__ import annotations
 
@@ -15,28 +15,32 @@ if TYPE_CHECKING:
 
 
 class BaseNode:
-    """A machine that jobs can be placed on.
+    """A machine on which jobs can be placed, as in ``BaseNode("192.168.4.2", "kitchen",
+    max_jobs=3)``.
 
-    Class attributes, to be overridden:
+    Class attributes, for subclasses to override:
         GROUPS: name of a group, or a list of names, that the node is part of.
-        max_jobs: how many jobs it takes; None: what its service was started with, or as many as it has CPUs.
-
-    ``BaseNode("192.168.4.2", "kitchen", max_jobs=3)``. The other arguments are those of the published class, in its order.
+        max_jobs: number of jobs that it takes; None: the number given to its service, or its number
+            of CPUs.
 
     Args:
-        host: its address, as the client reaches it: IPv4, IPv6, or a host name. The keyword `ip` means the same.
-        port: a text is the node's name. Anything else is accepted without an effect: nodes listen at ports that the system chooses.
-        cpus: as `max_jobs`; 0: as if left out.
-        depends, setup_args: accepted without an effect: DEPENDENCIES of a job are sent along, and its `setup` has its own arguments.
-        name: what messages call it, one line; the address if left out or empty. A service of this name (``fission node --name``) is
-            this node, also when its address has changed.
-        max_jobs: how many jobs it takes, in place of the class's `max_jobs`.
+        host: the address at which the client reaches it: IPv4, IPv6, or a host name. The keyword
+            `ip` is a synonym.
+        port: if text, the node's name. Other values are accepted without effect: nodes listen at
+            ports that the system chooses.
+        cpus: synonym of `max_jobs`; 0: not given.
+        depends: accepted without effect, because DEPENDENCIES of a job are sent to its node.
+        setup_args: accepted without effect, because `setup` of a job has its own arguments.
+        name: its name in messages, one line; default: the address. A service with this name
+            (``fission node --name``) is this node, even if its address has changed.
+        max_jobs: number of jobs that it takes, in place of the class's `max_jobs`.
 
     Attributes:
-        without_effect: names of the arguments that were given and have no effect.
+        without_effect: names of the given arguments that have no effect.
 
     Raises:
-        DefinitionError: `host` is no address, `name` not one line of text, or `max_jobs` no whole number from 1.
+        DefinitionError: `host` is not an address, `name` not one line of text, or `max_jobs` not a
+            whole number from 1.
     """
 
     GROUPS: str | Sequence[str] = "ALL"
@@ -74,12 +78,15 @@ class BaseNode:
         enter_groups(current(), self.GROUPS)
 
     def _fault(self, limit: str) -> str:
-        """What is wrong with its arguments; empty: nothing. ``limit``: the argument that `max_jobs` comes from."""
+        """Return the fault of the arguments, or "".
+
+        ``limit``: name of the argument that gave `max_jobs`.
+        """
         address: Any = self.ip
         name: Any = self.name
         jobs: Any = self.max_jobs
         if not isinstance(address, str) or not address:
-            return f"the address of a {type(self).__name__} must be a text like '192.168.4.2', not {address!r}"
+            return f"the address of a {type(self).__name__} must be a text like '192.168.4.2', but is {address!r}"
         if fault := self._address_fault():
             return fault
         if not isinstance(name, str) or not name.isprintable() or name != name.strip():
@@ -94,13 +101,13 @@ class BaseNode:
         return group_names(self.GROUPS)
 
     def _address_fault(self) -> str:
-        """What is wrong with its address; empty: nothing."""
+        """Return the fault of its address; empty if there is none."""
         fault = fault_of(self.ip)
         pattern = "; for more than one machine write MultiNode" if "*" in self.ip or "/" in self.ip else ""
         return f"the address of a node must be {MUST}, but is {fault}{pattern}" if fault else ""
 
     def admits(self, ip: str) -> bool:
-        """Whether the machine with this address is meant."""
+        """Return whether the machine with this address is this node."""
         return canonical(ip) == self.ip
 
     def __str__(self) -> str:
@@ -110,7 +117,7 @@ class BaseNode:
 
 
 class GroupType(type):
-    """Makes a call of a group class with a name that is already there give the group that is there."""
+    """Returns the existing group when a group class is called with a known name."""
 
     def __call__(cls, name: str) -> Any:
         groups = current().groups
@@ -120,7 +127,10 @@ class GroupType(type):
 
 
 class BaseGroup(metaclass=GroupType):
-    """A name that jobs and nodes have in common: a job goes to nodes of its groups. The same name gives the same object."""
+    """A name that jobs and nodes share: a job goes to nodes of its groups.
+
+    The same name gives the same object.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -142,13 +152,15 @@ class BaseGroup(metaclass=GroupType):
 
 
 def group_names(groups: object) -> tuple[str, ...]:
-    """GROUPS of a job or node as names in their order; what is no name is left out (`Network.check` reports it)."""
+    """Return GROUPS of a job or node as a tuple of names; ignores invalid ones, which
+    `Network.check` reports.
+    """
     listed = (groups,) if isinstance(groups, str) else groups if isinstance(groups, (list, tuple)) else ()
     return tuple(name for name in listed if isinstance(name, str) and name)
 
 
 def enter_groups(registry: Registry, groups: object) -> None:
-    """Makes sure that every name in GROUPS of a job or node has its group."""
+    """Create the missing groups that GROUPS of a job or node names."""
     for name in group_names(groups):
         if name not in registry.groups:
             registry.groups[name] = BaseGroup(name)

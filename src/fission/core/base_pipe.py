@@ -1,4 +1,4 @@
-"""What every pipe has."""
+"""The base class of every pipe."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fission.core.block_file import BlockFile
-from fission.core.registry import Registry, behind, current, where
+from fission.core.registry import Registry, current, in_parentheses, where
 from fission.errors import DefinitionError, Fault
 
 if TYPE_CHECKING:
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from fission.core.base_job import BaseJob
     from fission.core.head import Head
 
-MAX_PIPE_ID = 2**32 - 1  # the wire has 32 bits, unsigned
+MAX_PIPE_ID = 2**32 - 1  # 32 bits, unsigned, in the wire format
 
-_PIECE = 1 << 20  # bytes asked of a file at once: a length that lies must not allocate memory
+_PIECE = 1 << 20  # bytes read from a file at once: a false length must not allocate memory
 
 
 class TruncatedBlock(EOFError):
     """A stream ended inside a block.
 
     Attributes:
-        received: bytes of the block that had come.
-        expected: bytes of the whole block; None where only its end would have told.
+        received: bytes of the block that arrived.
+        expected: bytes of the whole block; None if only its end would determine them.
     """
 
     def __init__(self, pipe: str, received: int, expected: int | None = None) -> None:
@@ -37,7 +37,10 @@ class TruncatedBlock(EOFError):
 
 
 def read_exactly(file: BinaryIO, size: int) -> bytes:
-    """Reads up to `size` bytes; fewer only if the stream ends. The memory used grows with what comes, not with `size`."""
+    """Read `size` bytes; fewer only if the stream ends.
+
+    Memory use grows with the data, not with `size`.
+    """
     data = file.read(min(size, _PIECE))
     if len(data) == size:
         return data
@@ -50,17 +53,17 @@ def read_exactly(file: BinaryIO, size: int) -> bytes:
 
 
 class _Recorder:
-    """A file that remembers what was read from it."""
+    """A file that records what is read from it."""
 
     def __init__(self, file: BinaryIO, refusal: str) -> None:
         self._file = file
         self._refusal = refusal
-        self._described = False  # what is read from its descriptor is not seen here
+        self._described = False  # whether its descriptor was requested: reads from that are not recorded
         self._taken = bytearray()
 
     @property
     def taken(self) -> bytes:
-        """What was read. Raises DefinitionError if that cannot be known."""
+        """The bytes read so far. Raises DefinitionError if they are unknown."""
         if self._described:
             raise DefinitionError(self._refusal)
         return bytes(self._taken)
@@ -97,7 +100,7 @@ def _is_pipe_id(value: Any) -> bool:
 
 
 class PipeType(ABCMeta):
-    """Makes a call of a pipe class with an id that is already there give the pipe that is there."""
+    """Returns the existing pipe when a pipe class is called with a known id."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         registry = current()
@@ -110,9 +113,11 @@ class PipeType(ABCMeta):
             registry.report(Fault(f"{cls.__name__}.__init__ must call super().__init__(id)", pipe.created_at))
             pipe.id, pipe.source, pipe.destination = 0, None, None
         elif not _is_pipe_id(pipe.id):
-            registry.report(Fault(f"the id of a {cls.__name__} must be an int from 1 to {MAX_PIPE_ID}, not {pipe.id!r}", pipe.created_at))
+            registry.report(
+                Fault(f"the id of a {cls.__name__} must be an int from 1 to {MAX_PIPE_ID}, but is {pipe.id!r}", pipe.created_at)
+            )
             pipe.id = 0
-        elif pipe.id in registry.pipes:  # a class with an __init__ of its own, whose first argument is not the id
+        elif pipe.id in registry.pipes:  # a class with its own __init__, whose first argument is not the id
             return _pipe_again(registry, registry.pipes[pipe.id], cls, args, kwargs)
         else:
             registry.pipes[pipe.id] = pipe
@@ -126,12 +131,12 @@ def _pipe_again(registry: Registry, known: BasePipe, cls: PipeType, args: tuple[
         place = where()
         registry.report(
             Fault(
-                f"pipe {known.id} is {_a(kind.__name__)}{behind(known.created_at)} and {_a(cls.__name__)}{behind(place)}; "
+                f"pipe {known.id} is {_a(kind.__name__)}{in_parentheses(known.created_at)} and {_a(cls.__name__)}{in_parentheses(place)}; "
                 "a pipe has one class at both ends: give one of them another id, or both the same class",
                 place,
             )
         )
-        other: BasePipe = type.__call__(cls, *args, **kwargs)  # not entered: the rest of the network can still be looked at
+        other: BasePipe = type.__call__(cls, *args, **kwargs)  # not registered, so that the rest of the network can be checked
         other.created_at = place
         return other
     if len(args) + len(kwargs) > 1:
@@ -139,7 +144,7 @@ def _pipe_again(registry: Registry, known: BasePipe, cls: PipeType, args: tuple[
             place = where()
             registry.report(
                 Fault(
-                    f"{known} has {name} {first!r}{behind(known.created_at)} and {name} {second!r}{behind(place)}; "
+                    f"{known} has {name} {first!r}{in_parentheses(known.created_at)} and {name} {second!r}{in_parentheses(place)}; "
                     "a pipe has the same arguments at both ends",
                     place,
                 )
@@ -166,24 +171,28 @@ def _a(name: str) -> str:
 
 
 class BasePipe(metaclass=PipeType):
-    """A one-way connection from one job to another, named by its id at both ends.
+    """A one-way connection from one job to another, identified by its id at both ends.
 
-    Calling the class again with the same id gives the same object; `__init__` does not run again.
+    Calling the class again with the same id returns the same object; `__init__` does not run again.
 
-    Class attributes, to be overridden:
-        BLOCK_SIZE: bytes of one block, at least 1; or a name (str) for a protocol whose blocks have no fixed length.
-        BLOCK_COUNT: how many blocks one call of the destination's `run` takes; above 1 it is handed a list.
-        ASYNC: True if the destination never waits for this pipe.
-        SOURCE_JOBS, DESTINATION_JOBS: job classes that may stand at that end; empty: any.
-        OPTIONAL_DEFAULT, OPTIONAL_STORE, OPTIONAL_BUFFER_SIZE, OPTIONAL_DELETE_MODE: for ASYNC pipes; see `OptionalMixIn`.
+    Class attributes, for subclasses to override:
+        BLOCK_SIZE: bytes of one block, at least 1; or a name (str) for a protocol whose blocks have
+            no fixed length.
+        BLOCK_COUNT: number of blocks that one call of the destination's `run` takes; above 1, `run`
+            gets a list.
+        ASYNC: whether the destination never waits for this pipe.
+        SOURCE_JOBS, DESTINATION_JOBS: job classes allowed at that end; empty: any.
+        OPTIONAL_DEFAULT, OPTIONAL_STORE, OPTIONAL_BUFFER_SIZE, OPTIONAL_DELETE_MODE: for ASYNC
+            pipes; see `OptionalMixIn`.
 
-    A pipe may have `get_dummy()`, which returns what stands for a block that is lost for good.
+    A pipe may have a method `get_dummy()`, which returns the bytes that replace a lost block.
 
     Args:
         id: an int from 1 to 4294967295.
 
     Raises:
-        DefinitionError: `id` is no such int, or is the id of a pipe of another class or with other arguments.
+        DefinitionError: `id` is not such an int, or the pipe with this id has another class or
+            other arguments.
     """
 
     BLOCK_SIZE: int | str = 1
@@ -205,21 +214,23 @@ class BasePipe(metaclass=PipeType):
     _head_size: int = 1  # bytes; set by the host from HEAD_SIZE
 
     def __new__(cls, *args: Any, **kwargs: Any) -> BasePipe:
-        # takes what __init__ takes: a class that overrides __new__ hands its arguments on
+        # accepts the arguments of __init__: a class that overrides __new__ passes them on
         return super().__new__(cls)
 
     def __init__(self, id: int) -> None:
         self.id = id
 
     def complete(self) -> bool:
-        """Whether the pipe has both ends."""
+        """Return whether the pipe has both ends."""
         return self.source is not None and self.destination is not None
 
     def read_head(self, file: BinaryIO) -> int:
-        """The head of a block, as a number, from its bytes in `file`. Called by a job with HEAD if it is overridden.
+        """Read the head of a block from `file` and return it as a number.
+
+        Called for jobs with HEAD, if overridden.
 
         Raises:
-            EOFError: the stream has ended; `TruncatedBlock` if it did so inside a head.
+            EOFError: the stream has ended; `TruncatedBlock` if inside a head.
         """
         data = read_exactly(file, self._head_size)
         if len(data) < self._head_size:
@@ -227,7 +238,9 @@ class BasePipe(metaclass=PipeType):
         return int.from_bytes(data, "big")
 
     def write_head(self, file: BinaryIO, head: Head | int) -> int:
-        """Writes the head of a block to `file`, and returns its size in bytes. Called by a job with HEAD if it is overridden.
+        """Write the head of a block to `file` and return its size in bytes.
+
+        Called for jobs with HEAD, if overridden.
 
         Raises:
             OverflowError: the head has more bytes than HEAD_SIZE.
@@ -235,25 +248,29 @@ class BasePipe(metaclass=PipeType):
         return file.write(head.to_bytes(self._head_size, "big"))
 
     def read(self, file: BinaryIO) -> Any:
-        """One block from `file`, as `unpack` takes it. Blocks until it is there.
+        """Read one block from `file` and return it for `unpack`. Blocks until it has arrived.
 
         Raises:
-            EOFError: the stream has ended; `TruncatedBlock` if it did so inside a block.
-            DefinitionError: BLOCK_SIZE is a name, and the class does not say how to read its blocks.
+            EOFError: the stream has ended; `TruncatedBlock` if inside a block.
+            DefinitionError: BLOCK_SIZE is a name, and the class does not override `read`.
         """
         return self._read_block(file, "read")
 
     def read_wrapper(self, file: BinaryIO) -> bytes:
-        """The bytes of one block that an executable wrote to `file`. Blocks until it is there.
+        """Return the bytes of one block that an executable wrote to `file`.
 
-        By default it calls `read` and returns its value. Where the next job could not read that again (it is not bytes, or `read` takes
-        a length from the front that the value lacks), it returns the bytes that `read` took from `file`.
+        Blocks until it has arrived.
+
+        By default it calls `read` and returns its value. If the next job could not read that value
+        again (it is not bytes, or lacks the length prefix that `read` expects), it returns the
+        bytes that `read` consumed.
 
         Raises:
-            EOFError: the stream has ended; `TruncatedBlock` if it did so inside a block.
-            DefinitionError: BLOCK_SIZE is a name, and the class does not say how to find the end of a block; or what `read` took is
-                not known, because it took it from the file's descriptor.
-            Exception: whatever `read` raises.
+            EOFError: the stream has ended; `TruncatedBlock` if inside a block.
+            DefinitionError: BLOCK_SIZE is a name, and the class does not find the end of a block;
+                or the bytes that `read` consumed are unknown, because it used the file's
+                descriptor.
+            Exception: any exception of `read`.
         """
         if type(self).read is BasePipe.read:
             return self._read_block(file, "read_wrapper")
@@ -270,19 +287,21 @@ class BasePipe(metaclass=PipeType):
     def _reads_again(self, block: bytes) -> bool:
         try:
             return bool(self.read(BlockFile(block)) == block)
-        except BaseException:  # `read` is the user's; that it cannot read its own value is what is asked here
+        except BaseException:  # `read` is user code; failing to read its own value is a valid answer here
             return False
 
     def unpack(self, data: Any) -> Any:
-        """What `read` gave, as `run` is to get it; here: unchanged."""
+        """Turn the result of `read` into the argument of `run`; by default returns it unchanged."""
         return data
 
     def pack(self, data: Any) -> Any:
-        """What `run` returned, as `write` takes it; here: unchanged."""
+        """Turn the return value of `run` into the argument of `write`; by default returns it
+        unchanged.
+        """
         return data
 
     def write(self, file: BinaryIO, data: Any) -> None:
-        """Writes what `pack` gave to `file`, as one block."""
+        """Write the result of `pack` to `file`, as one block."""
         file.write(data)
 
     def _read_block(self, file: BinaryIO, method: str) -> bytes:
@@ -296,11 +315,11 @@ class BasePipe(metaclass=PipeType):
         return data
 
     def __getstate__(self) -> dict[str, Any]:
-        # a job is shipped alone, so its pipes must not drag the jobs at their other ends along
+        # a job is sent without its neighbours, so its pipes must not contain the jobs at their other ends
         return {name: value for name, value in self.__dict__.items() if name not in ("source", "destination")}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _blank, (type(self),), self.__getstate__()  # whatever a __new__ of the user's wants to have
+        return _blank, (type(self),), self.__getstate__()  # independent of the arguments of a user's __new__
 
     def __str__(self) -> str:
         return f"{type(self).__name__} {self.id}"
@@ -309,7 +328,7 @@ class BasePipe(metaclass=PipeType):
 
 
 def _blank(cls: type[BasePipe]) -> BasePipe:
-    """A pipe without anything, for `pickle` and `copy` to fill."""
+    """Return an empty pipe, for `pickle` and `copy` to fill."""
     pipe: BasePipe = object.__new__(cls)
     return pipe
 

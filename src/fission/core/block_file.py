@@ -1,4 +1,4 @@
-"""The file that a pipe's `read` and `write` get: one block, in memory."""
+"""The file passed to a pipe's `read` and `write`: one block, in memory."""
 
 from __future__ import annotations
 
@@ -9,34 +9,39 @@ from typing import Any
 
 
 class BlockFile(BytesIO):
-    """A block as a binary file, also for pipes that were written for a named pipe: it has `peek`, and a descriptor when asked for one.
+    """A block as a binary file.
 
-    The same object serves one block after the other (`fill`, `take`), for pipes that keep the file, or something that reads from it.
-    From the first `fileno` on its bytes live in the kernel, so that reads and writes of the descriptor and of the file mix.
+    For pipes written for named pipes it has `peek`, and on request a descriptor.
+
+    The same object serves one block after the other (`fill`, `take`), for pipes that keep the file
+    or a reader of it. From the first `fileno` on its bytes are in the kernel, so that reads and
+    writes of the descriptor and of the file can be mixed.
     """
 
     def fileno(self) -> int:
-        """A descriptor whose position is the file's, open as long as the file is."""
+        """Return a descriptor that shares the file's position, open as long as the file is."""
         descriptor = os.memfd_create("fission-block", os.MFD_CLOEXEC)
         position, data = self.tell(), self.getvalue()
-        self.__class__ = _DescribedFile  # all blocks without a descriptor stay at the speed of BytesIO
+        self.__class__ = _DescribedFile  # files without a descriptor keep the speed of BytesIO
         self._descriptor = descriptor
         self.write(data)
         self.seek(position)
         return descriptor
 
     def peek(self, size: int = 0) -> bytes:
-        """The bytes that follow, without moving on; `size` is ignored, as `io.BufferedReader` may do."""
+        """Return the bytes that follow without advancing; `size` is ignored, as `io.BufferedReader`
+        may do.
+        """
         position = self.tell()
         data = self.read()
         self.seek(position)
         return data
 
     def fill(self, data: Any) -> None:
-        """Make `data` (bytes-like) the whole content, to be read from its start.
+        """Make `data` (bytes-like) the whole content, and rewind.
 
         Raises:
-            BufferError: a view of the block before (`getbuffer`) is still in use.
+            BufferError: a view of the previous block (`getbuffer`) is still in use.
         """
         BytesIO.__init__(self, data)
 
@@ -48,7 +53,7 @@ class BlockFile(BytesIO):
 
 
 class _DescribedFile(BlockFile):
-    """A `BlockFile` since it was asked for its descriptor."""
+    """A `BlockFile` after its descriptor was requested."""
 
     _descriptor: int
 

@@ -1,4 +1,4 @@
-"""Buffers as bytes: what they contain, never where it lies."""
+"""The content of buffers as bytes, without addresses."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from fission.errors import ValueFitError
 
 
 def bytes_of(taker: str, data: Any, size: int | str | None = None) -> bytes:
-    """Return a copy of the elements of a buffer in the order of their indexes (C order), each with its bytes as they are.
+    """Return a copy of a buffer's elements in index order (C order), each with its bytes unchanged.
 
     Args:
-        taker: of the bytes; what error texts call it.
-        data: anything bytes-like, an array of any order for example.
-        size: that the taker wants, for error texts; None: any.
+        taker: name of the receiver of the bytes, for error messages.
+        data: any bytes-like object, for example an array of any order.
+        size: number of bytes that the receiver needs, for error messages; None: any.
 
     Raises:
         ValueFitError: it is not bytes-like, or it contains addresses.
@@ -23,7 +23,7 @@ def bytes_of(taker: str, data: Any, size: int | str | None = None) -> bytes:
     if getattr(dtype, "hasobject", False):
         raise ValueFitError(f"{wants}, not an array of Python objects, whose memory has only addresses")
     if getattr(dtype, "kind", "") in ("M", "m") and hasattr(data, "tobytes"):
-        return bytes(data.tobytes())  # 8 bytes an element, for which Python's buffers have no format
+        return bytes(data.tobytes())  # 8 bytes per element; Python's buffer protocol has no format for them
     try:
         view = memoryview(data)
     except (TypeError, ValueError, BufferError) as why:
@@ -35,8 +35,10 @@ def bytes_of(taker: str, data: Any, size: int | str | None = None) -> bytes:
 
 
 def _has_addresses(format: str) -> bool:
-    """Whether the elements of a buffer are, or contain, addresses of this process (Python objects, C pointers and strings)."""
-    codes = "".join(format.split(":")[::2])  # the names of fields stand between colons
+    """Return whether a buffer's elements are, or contain, addresses (Python objects, C pointers and
+    strings).
+    """
+    codes = "".join(format.split(":")[::2])  # names of fields are between colons
     for complex_number in ("Zf", "Zd", "Zg"):
         codes = codes.replace(complex_number, "")
     return any(code in codes for code in "OPzZ&X")

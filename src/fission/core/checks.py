@@ -1,6 +1,6 @@
-"""What can be wrong with a network before it starts: how its pipes join its jobs, and how `run` is written.
+"""Checks of a network before it starts: how pipes join its jobs, and how `run` is written.
 
-The types and ranges of class attributes are in attribute_checks.py.
+attribute_checks.py checks the types and ranges of class attributes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fission.core.executable_job import ExecutableJob
 from fission.core.nodes import MultiNode
 from fission.core.pipes import OptionalMixIn
 from fission.core.python_job import LocalJob, PythonJob
-from fission.core.registry import behind, place_of
+from fission.core.registry import in_parentheses, place_of
 from fission.errors import Fault, error_text, value_text
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from fission.core.network import Network
 
 
-#: What messages call the machine that runs a network.
+#: The name of the machine that runs a network, in messages.
 CLIENT = "client"
 _OWN_MODULES = {f"fission.core.{name}" for name in ("python_job", "predefined", "record_jobs")}
 
 
 def check_network(network: Network) -> list[Fault]:
-    """All faults of a network, each once, in the order: jobs, pipes, circles, nodes."""
+    """Return all faults of a network, each once, in the order: jobs, pipes, circles, nodes."""
     faults = [
         *_job_faults(network),
         *_name_faults(network),
@@ -44,12 +44,12 @@ def check_network(network: Network) -> list[Fault]:
         *_circle_faults(network),
         *_node_faults(network),
     ]
-    return list(dict.fromkeys(faults))  # what is wrong with a class shows at each of its jobs
+    return list(dict.fromkeys(faults))  # a fault of a class is found at each of its jobs
 
 
 def named(job: BaseJob) -> str:
-    """``SourceJob 1 (config.py:12)``."""
-    return job._fission_name + behind(job._fission_place)
+    """Return a job's name and place, as in ``SourceJob 1 (config.py:12)``."""
+    return job._fission_name + in_parentheses(job._fission_place)
 
 
 def _these(jobs: tuple[BaseJob, ...]) -> str:
@@ -60,7 +60,7 @@ def _these(jobs: tuple[BaseJob, ...]) -> str:
 
 
 def _end_faults(network: Network) -> Iterator[Fault]:
-    # A job whose __init__ does not reach BaseJob has lost its pipes: that they lack an end would only hide the reason.
+    # A job whose __init__ does not reach BaseJob has lost its pipes: reports of their missing ends would only hide the cause.
     lost = any(not job._fission_initialised for job in network.jobs.values())
     for number, pipe in network.pipes.items():
         sources, destinations = network.producers(number), network.consumers(number)
@@ -76,7 +76,7 @@ def _end_faults(network: Network) -> Iterator[Fault]:
             continue
         if not sources and not destinations:
             yield Fault(
-                f"pipe {number} ({type(pipe).__name__}) belongs to no job; give it to one job's outputs and another's inputs, or remove it",
+                f"pipe {number} ({type(pipe).__name__}) belongs to no job; list it in one job's outputs and another's inputs, or remove it",
                 pipe.created_at,
             )
         elif not sources:
@@ -104,7 +104,7 @@ def _pipe_faults(network: Network) -> Iterator[Fault]:
         if pipe.ASYNC is True and pipe.OPTIONAL_DEFAULT is not None:
             try:
                 pipe.unpack(pipe.OPTIONAL_DEFAULT)
-            except BaseException as error:  # unpack is the user's
+            except BaseException as error:  # unpack is user code
                 yield Fault(
                     f"{pipe}: OPTIONAL_DEFAULT goes through unpack as if it had been read, but unpack refuses "
                     f"{value_text(pipe.OPTIONAL_DEFAULT)}: {error_text(error)}",
@@ -118,17 +118,20 @@ def _pipe_faults(network: Network) -> Iterator[Fault]:
 
 
 def _dummy_fault(pipe: BasePipe, get_dummy: Any) -> str:
-    """A dummy is needed when something else has gone wrong already: that it is none must not be found out only then."""
+    """Return the fault of `get_dummy`.
+
+    It is only called after another failure, so its faults must be found before.
+    """
     try:
         payload = get_dummy()
-    except BaseException as error:  # get_dummy is the user's
+    except BaseException as error:  # get_dummy is user code
         return f"get_dummy, which stands for a lost block, fails: {error_text(error)}"
     fault = dummy_fault(pipe, payload)
     if fault:
         return fault
     try:
         pipe.unpack(pipe.read(BlockFile(payload)))
-    except BaseException as error:  # read and unpack may be the user's
+    except BaseException as error:  # read and unpack may be user code
         return f"get_dummy returned {bytes(payload)!r:.60}, which the pipe's own read and unpack refuse: {error_text(error)}"
     return ""
 
@@ -141,7 +144,7 @@ def _end_class_faults(pipe: BasePipe, attribute: str, jobs: tuple[BaseJob, ...])
         if not isinstance(job, tuple(allowed)):
             end = "source" if attribute == "SOURCE_JOBS" else "destination"
             names = " or ".join(entry.__name__ for entry in allowed)
-            yield Fault(f"{pipe}: its {end} must be of class {names} ({attribute}), not {named(job)}", job._fission_place)
+            yield Fault(f"{pipe}: its {end} must be of class {names} ({attribute}), but is {named(job)}", job._fission_place)
 
 
 # -- circles
@@ -162,7 +165,9 @@ def _circle_faults(network: Network) -> Iterator[Fault]:
 
 
 def _circles(network: Network) -> Iterator[list[tuple[BaseJob, BasePipe]]]:
-    """Circles of at least two jobs through non-ASYNC pipes, so that each job on any circle is on one of them."""
+    """Yield circles of at least two jobs through non-ASYNC pipes; each job on any circle is on one
+    of them.
+    """
     ways = {
         number: [
             (destination, pipe)
@@ -186,7 +191,7 @@ def _circles(network: Network) -> Iterator[list[tuple[BaseJob, BasePipe]]]:
 def _shortest_circle(start: BaseJob, ways: dict[int, list[tuple[BaseJob, BasePipe]]]) -> list[tuple[BaseJob, BasePipe]]:
     came: dict[int, tuple[BaseJob, BasePipe]] = {}
     waiting = [start]
-    for job in waiting:  # breadth first; grows while it is gone through
+    for job in waiting:  # breadth first; grows during the loop
         for destination, pipe in ways[job._fission_id]:
             if destination._fission_id not in came:
                 came[destination._fission_id] = (job, pipe)
@@ -207,7 +212,7 @@ def _name_faults(network: Network) -> Iterator[Fault]:
     for job in network.jobs.values():
         other = first.setdefault(job._fission_name, job)
         if other is not job:
-            text = f"two jobs are called {job._fission_name}: {named(other)} and {named(job)}; give each a name of its own"
+            text = f"two jobs are called {job._fission_name}: {named(other)} and {named(job)}; give each another name"
             yield Fault(text, job._fission_place)
 
 
@@ -219,14 +224,14 @@ def _job_faults(network: Network) -> Iterator[Fault]:
         name, place = job._fission_name, job._fission_place
         python, executable = isinstance(job, PythonJob), isinstance(job, ExecutableJob)
         if python and executable:
-            yield Fault(f"{name} is a PythonJob and an ExecutableJob; inherit from one of them", place)
+            yield Fault(f"{name} is a PythonJob and an ExecutableJob; derive it from one of them", place)
         elif python:
             yield from _run_faults(job)
             yield from _setup_faults(job)
         elif not executable:
-            yield Fault(f"{name} cannot be run: {type(job).__name__} must also inherit from PythonJob or an ExecutableJob", place)
+            yield Fault(f"{name} cannot be run: {type(job).__name__} must also derive from PythonJob or an ExecutableJob", place)
         if isinstance(job, LocalJob) and "LOCAL" not in group_names(job.GROUPS):
-            yield Fault(f'{name} is a LocalJob, so its GROUPS must have "LOCAL" in it, but it is {job.GROUPS!r}', place)
+            yield Fault(f'{name} is a LocalJob, so its GROUPS must contain "LOCAL", but is {job.GROUPS!r}', place)
         for text in job._fission_faults():
             yield Fault(f"{name}: {text}", place)
 
@@ -253,10 +258,10 @@ def _run_faults(job: BaseJob) -> Iterator[Fault]:
     place = place_of(code.co_filename, code.co_firstlineno) if code else job._fission_place
     what = f"{type(job).__name__}.{method}"
     if not callable(run):
-        yield Fault(f"{named(job)}: {what} must be a method, not {run!r}", job._fission_place)
+        yield Fault(f"{named(job)}: {what} must be a method, but is {run!r}", job._fission_place)
         return
     if iscoroutinefunction(run) or isasyncgenfunction(run):
-        yield Fault(f"{named(job)}: {what} must not be async: a job has a process of its own, so it may wait as it likes", place)
+        yield Fault(f"{named(job)}: {what} must not be async: a job has its own process, and may block", place)
     if isgeneratorfunction(run) and not job._fission_is_source:
         yield Fault(
             f"{named(job)}: {what} is a generator (it has a yield), which only a job without inputs, or with only ASYNC ones, may have; "
@@ -268,7 +273,7 @@ def _run_faults(job: BaseJob) -> Iterator[Fault]:
     except ValueError:
         yield Fault(f"{named(job)}: {what} has no self; write def {method}(self, ...)", place)
         return
-    except TypeError:  # a callable that does not tell, as some that are not written in Python
+    except TypeError:  # a callable without a signature, such as some that are not written in Python
         return
     try:
         taken.bind(*job.inputs)
@@ -283,7 +288,9 @@ def _run_faults(job: BaseJob) -> Iterator[Fault]:
 
 
 def _setup_faults(job: BaseJob) -> Iterator[Fault]:
-    """Methods that FISSION calls without arguments, on the node: `setup`, and `setup_job` of jobs that log."""
+    """Check the methods that FISSION calls without arguments, on the node: `setup`, and `setup_job`
+    of jobs that log.
+    """
     logs = isinstance(job, PythonJob) and job._fission_run == "run_job"
     for name in ("setup", "setup_job") if logs else ("setup",):
         method = getattr(job, name, None)
@@ -294,23 +301,23 @@ def _setup_faults(job: BaseJob) -> Iterator[Fault]:
         place = place_of(code.co_filename, code.co_firstlineno) if code else job._fission_place
         what = f"{named(job)}: {type(job).__name__}.{name}"
         if not callable(method):
-            yield Fault(f"{what} must be a method, not {method!r}", job._fission_place)
+            yield Fault(f"{what} must be a method, but is {method!r}", job._fission_place)
             continue
         if iscoroutinefunction(method) or isasyncgenfunction(method) or isgeneratorfunction(method):
-            yield Fault(f"{what} must be a plain method: async def and yield make one whose text is not run", place)
+            yield Fault(f"{what} must be a plain method: with async def or yield its body would not run", place)
         try:
             taken = signature(method)
         except ValueError:
             yield Fault(f"{what} has no self; write def {name}(self, *args, **kwargs)", place)
             continue
-        except TypeError:  # a callable that does not say, as some that are not written in Python
+        except TypeError:  # a callable without a signature, such as some that are not written in Python
             continue
         try:
             taken.bind()
         except TypeError as error:
             yield Fault(
-                f"{what}{taken} must take no arguments beside self, because it is called without any: {error}; what it needs can be an "
-                "attribute that __init__ sets",
+                f"{what}{taken} must take no arguments besides self, because it is called without any: {error}; store the values that it "
+                "needs in attributes in __init__",
                 place,
             )
 
@@ -319,7 +326,7 @@ def _setup_faults(job: BaseJob) -> Iterator[Fault]:
 
 
 def _named_like(node: BaseNode, nodes: Iterable[BaseNode]) -> BaseNode | None:
-    """The other node whose address is the name of this one."""
+    """Return another node whose address is the name of this one."""
     return next((other for other in nodes if other is not node and _is_address_of(node.name, other) and not node.admits(node.name)), None)
 
 
@@ -336,7 +343,7 @@ def _node_faults(network: Network) -> Iterator[Fault]:
         key = same_key(node.ip)
         if node.named and not isinstance(node, MultiNode):
             if (other := _named_like(node, network.nodes)) is not None:
-                text = f"the node {node.ip} is called {node.name}, which is the address of {other}{behind(other.created_at)}"
+                text = f"the node {node.ip} is called {node.name}, which is the address of {other}{in_parentheses(other.created_at)}"
                 yield Fault(f"{text}; give it another name", node.created_at)
             if node.name == CLIENT:
                 yield Fault(
@@ -344,19 +351,23 @@ def _node_faults(network: Network) -> Iterator[Fault]:
                 )
             elif node.name in names and key not in first:
                 other = names[node.name]
-                text = f"two nodes are called {node.name}: {other.ip} and {node.ip}{behind(other.created_at)}; give each a name of its own"
+                text = (
+                    f"two nodes are called {node.name}: {other.ip} and {node.ip}{in_parentheses(other.created_at)}; give each its own name"
+                )
                 yield Fault(text, node.created_at)
             names.setdefault(node.name, node)
         if key in first:
-            yield Fault(f"the node {node.ip} is listed twice{behind(first[key].created_at)}; list it once", node.created_at)
+            yield Fault(f"the node {node.ip} is listed twice{in_parentheses(first[key].created_at)}; list it once", node.created_at)
         first.setdefault(key, node)
         groups: Any = node.GROUPS
         if not isinstance(groups, str) and not (isinstance(groups, (list, tuple)) and all(isinstance(group, str) for group in groups)):
-            yield Fault(f"{node}: GROUPS must be a text or a list of texts, not {groups!r}", node.created_at)
+            yield Fault(f"{node}: GROUPS must be a text or a list of texts, but is {groups!r}", node.created_at)
 
 
 def place_warnings(network: Network) -> list[str]:
-    """What is allowed and leaves jobs without any node that they could go to: at most one text. For a network on this machine: none."""
+    """Return a warning about jobs that no node can take: at most one text, none for a network on
+    this machine.
+    """
     nodes = network.nodes
     if all(not isinstance(node, MultiNode) and node.ip in LOCALHOST for node in nodes):
         return []

@@ -1,4 +1,4 @@
-"""What may stand for a block that is lost for good."""
+"""The blocks that replace lost ones."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from fission.core.pipes import BasePipe, ReadJSONMixIn, ReadPickleMixIn
 
 
 def fixed_size(pipe: BasePipe) -> int | None:
-    """The bytes of each block of the pipe; None where blocks have no fixed length, whatever BLOCK_SIZE says."""
+    """Return the bytes of each block of the pipe; None where blocks have no fixed length, whatever
+    BLOCK_SIZE says.
+    """
     size = pipe.BLOCK_SIZE
     return size if isinstance(size, int) and type(pipe).read not in (ReadPickleMixIn.read, ReadJSONMixIn.read) else None
 
 
 def dummy_fault(pipe: BasePipe, payload: Any) -> str:
-    """What is wrong with what the pipe's `get_dummy` returned; empty if nothing is."""
+    """Return the fault of the result of the pipe's `get_dummy`; empty if there is none."""
     if not isinstance(payload, (bytes, bytearray)):
-        return f"get_dummy must return bytes, it returned {type(payload).__name__}"
+        return f"get_dummy must return bytes, but returned {type(payload).__name__}"
     size = fixed_size(pipe)
     if size is not None and len(payload) != size:
-        return f"get_dummy must return {size} bytes (BLOCK_SIZE), it returned {len(payload)}"
+        return f"get_dummy must return {size} bytes (BLOCK_SIZE), but returned {len(payload)}"
     return ""

@@ -1,4 +1,4 @@
-"""Jobs whose code is any executable."""
+"""Jobs that run any executable."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ if TYPE_CHECKING:
 
 
 class ExecutableJob(BaseJob):
-    """An executable that gets one flag with the path of a named pipe for each input and each output.
+    """An executable that gets a flag and the path of a named pipe for each input and each output.
 
-    Exit code 0 means finished, any other failed.
+    Exit code 0 means finished, any other code means failed.
 
-    Class attributes, to be overridden:
-        EXECUTABLE: the command, as in a shell but without one; a path is relative to the job's folder, where DEPENDENCIES are.
-        PARAMETERS: further arguments, as in a shell.
-        INPUT_FLAG, OUTPUT_FLAG: what stands before each input and each output.
-        OUTPUTS_FLAG: if set, stands for OUTPUT_FLAG (some documents spell it so).
-        RATIO: blocks that it writes to each output for one block that it reads from its first input, an int or a
-            `fractions.Fraction` above 0; None if that varies, or if it holds some back for good: what a program has read when it dies is
-            lost then, and counted. A job that does not set it has 1 until its program shows otherwise, and None from then on, with a
-            warning.
+    Class attributes, for subclasses to override:
+        EXECUTABLE: the command, quoted as in a shell but started without one; a path is relative to
+            the job's folder, which contains DEPENDENCIES.
+        PARAMETERS: further arguments, quoted as in a shell.
+        INPUT_FLAG, OUTPUT_FLAG: the flag before each input and each output.
+        OUTPUTS_FLAG: if set, replaces OUTPUT_FLAG (a spelling in some documents).
+        RATIO: number of blocks that it writes to each output for one block of its first input, an
+            int or a `fractions.Fraction` above 0; None if that varies, or if it keeps some back for
+            good: blocks that a program has read when it dies are then lost, and counted. A job that
+            does not set it has 1 until its program deviates, and None from then on, with a warning.
     """
 
     EXECUTABLE: str | None = None
@@ -35,17 +36,18 @@ class ExecutableJob(BaseJob):
     OUTPUTS_FLAG: str | None = None
     RATIO: int | Fraction | None = 1
 
-    _fission_passes = "paths"  # what the arguments behind the flags are; the host looks at it
+    _fission_passes = "paths"  # the kind of arguments after the flags; read by the host
 
     def command(self, input_arguments: Sequence[str], output_arguments: Sequence[str]) -> list[str]:
-        """The argument list to start: executable, parameters, then a flag and an argument for each pipe, inputs first.
+        """Return the argument list: executable, parameters, then a flag and an argument for each
+        pipe, inputs first.
 
         Args:
-            input_arguments: one a pipe of `inputs`, in their order.
-            output_arguments: one a pipe of `outputs`, in their order.
+            input_arguments: one for each pipe of `inputs`, in order.
+            output_arguments: one for each pipe of `outputs`, in order.
 
         Raises:
-            ValueError: EXECUTABLE or PARAMETERS has a quote that is not closed.
+            ValueError: EXECUTABLE or PARAMETERS has an unclosed quote.
         """
         import shlex
 
@@ -57,7 +59,9 @@ class ExecutableJob(BaseJob):
         return command
 
     def _fission_faults(self) -> list[str]:
-        """Adds: a pipe whose blocks have no fixed length must say how to find the end of a block that the executable writes."""
+        """Add: a pipe whose blocks have no fixed length must find the end of a block that the
+        executable writes.
+        """
         faults = super()._fission_faults()
         if self.CHECKPOINT is not None:
             faults.append("CHECKPOINT must be None: FISSION cannot take a snapshot of a program; remove it")
@@ -73,7 +77,9 @@ class ExecutableJob(BaseJob):
 
 
 def output_ratio(job: BaseJob) -> Fraction | None:
-    """Blocks that a job gives to each output for one compute block; None if that is unknown."""
+    """Return the number of blocks that a job sends to each output for one compute block; None if
+    unknown.
+    """
     if not isinstance(job, ExecutableJob):
         return Fraction(1)
     if job.RATIO is None:
@@ -82,26 +88,31 @@ def output_ratio(job: BaseJob) -> Fraction | None:
 
 
 def declares_ratio(job: ExecutableJob) -> bool:
-    """Whether RATIO is the user's word, in a class or an object, and not what `ExecutableJob` has for all."""
+    """Return whether the user has set RATIO, in a class or an object; otherwise it is the default
+    of `ExecutableJob`.
+    """
     return "RATIO" in vars(job) or any("RATIO" in vars(kind) for kind in type(job).__mro__ if kind is not ExecutableJob)
 
 
 class MARVELOJob(ExecutableJob):
-    """As `ExecutableJob`, but the arguments behind the flags are numbers of file descriptors that it inherits."""
+    """An `ExecutableJob` whose arguments after the flags are numbers of file descriptors that it
+    inherits.
+    """
 
     _fission_passes = "descriptors"
 
 
 class DynamicExecutableJob(ExecutableJob):
-    """An `ExecutableJob` that needs no class of its own: everything is said where it is created.
+    """An `ExecutableJob` that needs no class of its own: its arguments set everything.
 
     Args:
-        dependencies, executable, parameters, groups, input_flag, output_flag, head, inputs, outputs: the class attributes and pipes
-            of the same names.
+        dependencies, executable, parameters, groups, input_flag, output_flag, head, inputs,
+        outputs:
+            the class attributes and pipes of the same names.
         attributes: default_node, max_queue, priority, ratio, restarts.
 
     Raises:
-        TypeError: an argument of another name.
+        TypeError: an argument with another name.
     """
 
     def __init__(

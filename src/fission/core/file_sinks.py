@@ -1,4 +1,4 @@
-"""Jobs on the client that write what comes in to one file, which continues exactly whatever fails."""
+"""Jobs on the client that write their input to one file, and continue it exactly."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ if TYPE_CHECKING:
 
 
 class FileSinkJob(LocalJob, PythonJob):
-    """Base class of sinks that write one file on the client: it has every compute block once, in order.
+    """Base class of sinks that write one file on the client: it contains every compute block once,
+    in order.
 
-    The file continues exactly when the job, the client or the machine fails: a restarted job cuts off what is not a whole
-    compute block, and the first block that it gets is the next one. A block is acknowledged when it is on the device.
+    The file continues exactly when the job, the client or the machine fails: a restarted job cuts
+    off everything after the last whole compute block, and continues with the next one. A block is
+    acknowledged when it is on the device.
 
-    Override `encode`; or `run`, and call `append` there. A file with a header overrides `file_start`, and `file_header` if
-    the header depends on the length.
+    Override `encode`; or override `run`, and call `append` there. A file with a header overrides
+    `file_start`, and `file_header` if the header depends on the length.
 
-    Class attributes, to be overridden:
-        SYNC: True: blocks are acknowledged when they are on the device (fsync, many blocks at a time). False: when the operating
-            system has them, which a power cut may lose.
+    Class attributes, for subclasses to override:
+        SYNC: True: blocks are acknowledged when they are on the device (fsync, many blocks at a
+            time). False: when the operating system has them, which a power cut may lose.
 
     Args:
-        path: of the file, relative to the job's folder; missing folders are made.
+        path: path of the file, relative to the job's folder; missing folders are created.
         inputs: as for every job; at least one.
     """
 
@@ -42,27 +44,29 @@ class FileSinkJob(LocalJob, PythonJob):
         self._fission_sink_file: SinkFile | None = None
 
     def encode(self, *values: Any) -> bytes:
-        """The bytes of one compute block: called with one argument an input."""
+        """Return the bytes of one compute block. Called with one argument for each input."""
         raise NotImplementedError(f"{type(self).__name__} must override encode, or run")
 
     def file_start(self) -> bytes:
-        """The bytes with which a new file begins; here: none."""
+        """Return the first bytes of a new file; by default none."""
         return b""
 
     def file_header(self, size: int) -> bytes:
-        """What replaces the first bytes of the file after each block; here: nothing. Not longer than `file_start`.
+        """Return new first bytes of the file after each block; by default none.
+
+        Not longer than `file_start`.
 
         Args:
-            size: of the file, in bytes.
+            size: size of the file in bytes.
         """
         return b""
 
     def adopt(self, start: bytes, size: int) -> int:
-        """How many bytes to keep of a file that was there before this run wrote to it; here: all of them.
+        """Return how many bytes to keep of a file from before this run; by default all.
 
         Args:
             start: at most the first 64 KiB of the file.
-            size: of the file, in bytes.
+            size: size of the file in bytes.
 
         Raises:
             DefinitionError: this job cannot continue the file.
@@ -73,15 +77,15 @@ class FileSinkJob(LocalJob, PythonJob):
         faults = super()._fission_faults()
         path: Any = self.path
         if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-            faults.append(f"path must be the path of a file, not {path!r}")
+            faults.append(f"path must be the path of a file, but is {path!r}")
         if not self.inputs:
-            faults.append("it writes what comes in, but has no inputs")
+            faults.append("it must have inputs to write, but has none")
         if self.outputs:
-            faults.append("it writes a file, and cannot have outputs: send the blocks to another job too")
+            faults.append("it writes a file and must have no outputs; send the blocks to another job too")
         return faults
 
     def setup(self, *args: Any, **kwargs: Any) -> None:
-        """Opens the file; see the class.
+        """Open the file; see the class.
 
         Raises:
             DefinitionError: the file cannot be written, or is not this job's.
@@ -115,9 +119,10 @@ class FileSinkJob(LocalJob, PythonJob):
         self.append(self.encode(*values))
 
     def append(self, data: bytes | memoryview) -> None:
-        """Adds to the file, as part of the compute block that `run` works on.
+        """Append data to the file, as part of the current compute block.
 
-        While the disk is full, it waits: there is a warning, the producers wait too, and nothing is lost.
+        While the disk is full, it waits: there is a warning, the producers wait too, and nothing is
+        lost.
         """
         file = self._fission_sink_file
         if file is None:
@@ -133,9 +138,10 @@ class FileSinkJob(LocalJob, PythonJob):
 
 
 class BytesSinkJob(FileSinkJob):
-    """Writes bytes to a file as they are, one block after the other: what bytes, bytearrays, arrays and other buffers contain.
+    """Writes the content of bytes, bytearrays, arrays and other buffers to a file, one block after
+    the other.
 
-    Several inputs are written in their order. Text is refused: encode it, or use a `CSVSinkJob`.
+    Several inputs are written in order. Text is refused: encode it, or use a `CSVSinkJob`.
     """
 
     def encode(self, *values: Any) -> bytes:
@@ -151,13 +157,14 @@ class BytesSinkJob(FileSinkJob):
 class NpySinkJob(FileSinkJob):
     """Writes arrays to a .npy file, which `numpy.load` can read at any time.
 
-    Each block is one item along the first axis: blocks of shape (3, 4) give a file of shape (number of blocks, 3, 4). With
-    ``concatenate`` the blocks are joined along their first axis, whose length may differ. The first block decides the dtype.
+    Each block is one item along the first axis: blocks of shape (3, 4) give a file of shape (number
+    of blocks, 3, 4). With ``concatenate`` the blocks are joined along their first axis, whose
+    length may differ. The first block determines the dtype.
 
     Args:
-        path: of the file, relative to the job's folder.
+        path: path of the file, relative to the job's folder.
         inputs: one pipe.
-        concatenate: join blocks along their first axis.
+        concatenate: whether to join blocks along their first axis.
     """
 
     def __init__(self, path: str | os.PathLike[str], inputs: Sequence[BasePipe] | None = None, concatenate: bool = False) -> None:
@@ -168,7 +175,7 @@ class NpySinkJob(FileSinkJob):
     def _fission_faults(self) -> list[str]:
         faults = super()._fission_faults()
         if len(self.inputs) > 1:
-            faults.append(f"it writes the arrays of one pipe, but has {len(self.inputs)} inputs")
+            faults.append(f"it must have one input, whose arrays it writes, but has {len(self.inputs)}")
         return faults
 
     def _fission_open(self) -> None:
@@ -200,16 +207,18 @@ class NpySinkJob(FileSinkJob):
 
 
 class WavSinkJob(FileSinkJob):
-    """Writes sound to a WAV file, which any player can play at any time: its header is right after each block.
+    """Writes sound to a WAV file, which is playable at any time: its header is updated after each
+    block.
 
-    Blocks are bytes of whole frames in the file's format; or arrays, of shape (frames,) or (frames, channels), of the file's
-    dtype or of floats. Floats are converted to integers by scaling 1.0 to the largest one; what is beyond is clipped.
+    Blocks are bytes of whole frames in the file's format; or arrays, of shape (frames,) or (frames,
+    channels), of the file's dtype or of floats. Floats are scaled so that 1.0 is the largest
+    integer, and clipped.
 
     Args:
-        path: of the file, relative to the job's folder.
-        rate: frames a second.
+        path: path of the file, relative to the job's folder.
+        rate: frames per second.
         channels: samples in a frame.
-        dtype: of a sample: "uint8", "int16", "int32" or "float32".
+        dtype: type of a sample: "uint8", "int16", "int32" or "float32".
         inputs: one pipe.
     """
 
@@ -233,11 +242,11 @@ class WavSinkJob(FileSinkJob):
         for name, value, most in (("rate", self.rate, 2**32 - 1), ("channels", self.channels, 2**16 - 1)):
             number: Any = value
             if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= most:
-                faults.append(f"{name} must be an int from 1 to {most}, not {number!r}")
+                faults.append(f"{name} must be an int from 1 to {most}, but is {number!r}")
         if self.dtype not in SAMPLE_BYTES:
-            faults.append(f"dtype must be one of {', '.join(SAMPLE_BYTES)}, not {self.dtype!r}")
+            faults.append(f"dtype must be one of {', '.join(SAMPLE_BYTES)}, but is {self.dtype!r}")
         if len(self.inputs) > 1:
-            faults.append(f"it writes the sound of one pipe, but has {len(self.inputs)} inputs")
+            faults.append(f"it must have one input, whose sound it writes, but has {len(self.inputs)}")
         return faults
 
     def file_start(self) -> bytes:
@@ -253,8 +262,9 @@ class WavSinkJob(FileSinkJob):
 
         if not same_format(start, self.file_header(0)):
             raise DefinitionError(
-                f"{self._fission_name}: {os.fspath(self.path)} exists, and is not a WAV file of {self.channels} channels of {self.dtype} "
-                f"at {self.rate} frames a second, as this job writes it; move it away"
+                f"{self._fission_name}: {os.fspath(self.path)} exists, and must be a WAV file of {self.channels} channels of {self.dtype} "
+                "at "
+                f"{self.rate} frames a second, but is not; move it away"
             )
         return min(size, length_of(start))
 
@@ -266,6 +276,6 @@ class WavSinkJob(FileSinkJob):
         file = self._fission_sink_file
         if file is not None and file.size + len(data) > MOST_BYTES:
             raise ValueFitError(
-                f"{self._fission_name}: a WAV file has at most 4 GiB, and {os.fspath(self.path)} is full; begin another one"
+                f"{self._fission_name}: a WAV file has at most 4 GiB, and {os.fspath(self.path)} is full; start another file"
             )
         return data

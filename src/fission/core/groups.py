@@ -1,4 +1,4 @@
-"""Groups: names that jobs and nodes have in common."""
+"""Groups: names that jobs and nodes share."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from fission.core.base_node import BaseGroup
 
 __all__ = ["ALL", "LOCAL", "BaseGroup"]
 
-ALL = "ALL"  # the group of every job and node that says nothing else
+ALL = "ALL"  # the default group of jobs and nodes
 LOCAL = "LOCAL"  # the client's group

@@ -1,6 +1,7 @@
 """The head of a block: one to four bytes of flags that travel with it.
 
-Bit 0 is the most significant one. Three bits have a meaning of their own: 0 corrupted, 1 reset, 2 finished.
+Bit 0 is the most significant one. Three bits have a fixed meaning: 0 corrupted, 1 reset, 2
+finished.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ CORRUPTED = 0
 RESET = 1
 FINISHED = 2
 
-MAX_SIZE = 4  # bytes; what the published documents allow
+MAX_SIZE = 4  # bytes; the limit in the published documents
 
 
 def bit_mask(bit: int, size: int) -> int:
@@ -24,16 +25,19 @@ def bit_mask(bit: int, size: int) -> int:
 
 
 class Head:
-    """The flags of one block, as a row of bits that can be read, combined and set. Its text is ``HEAD: `` and the bits.
+    """The flags of one block, as bits that can be read, combined and set.
 
-    ``head[2]`` is a bool, ``head[0:3]`` a Head of the same size that holds the three bits as a number, ``len(head)`` the size
-    in bytes. ``& | ^`` take a Head or an int, ``<< >>`` an int; what they give has the same size, what is shifted out is lost.
-    Two Heads of different sizes are lined up at bit 0, as `head_size` does. Equal to a Head of the same size and bits, to
-    an int of the same value and to its own bytes; a Head can change, so it has no hash.
+    Its text is ``HEAD: `` and the bits.
+
+    ``head[2]`` is a bool, ``head[0:3]`` a Head of the same size that contains the three bits as a
+    number, ``len(head)`` the size in bytes. ``& | ^`` take a Head or an int, ``<< >>`` an int; the
+    results have the same size, and bits that are shifted out are lost. Two Heads of different sizes
+    are aligned at bit 0, as `head_size` does. Equal to a Head of the same size and bits, to an int
+    of the same value and to its own bytes. Mutable, so not hashable.
 
     Args:
-        value: the bits as a number (the last bit counts 1), or as bytes. May be called `head`.
-        size: bytes, 1 to 4. Left out: 1 for a number, as many as there are for bytes. May be called `head_length`.
+        value: the bits as a number (the last bit counts 1), or as bytes. Synonym: `head`.
+        size: bytes, 1 to 4. Default: 1 for a number, the length for bytes. Synonym: `head_length`.
 
     Raises:
         TypeError: `value` is neither int nor bytes.
@@ -42,7 +46,7 @@ class Head:
 
     __slots__ = ("_size", "_value")
     __hash__ = None  # type: ignore[assignment]
-    __reversed__ = None  # len() counts bytes and indexes count bits, so the usual way round would go wrong
+    __reversed__ = None  # len() counts bytes and indexes count bits, so the default would be wrong
 
     def __init__(
         self, value: int | bytes | None = None, size: int | None = None, *, head: int | bytes | None = None, head_length: int | None = None
@@ -91,7 +95,8 @@ class Head:
         return [self._value >> shift & 1 for shift in reversed(range(8 * self._size))]
 
     def to_bytes(self, length: int | None = None, byteorder: Literal["big", "little"] = "big", *, signed: bool = False) -> bytes:
-        """The head as it travels: `len(head)` bytes, bit 0 first; with arguments, as `int.to_bytes`.
+        """Return the head as it travels: `len(head)` bytes, bit 0 first; with arguments, as
+        `int.to_bytes`.
 
         Raises:
             OverflowError: the bits do not fit into `length` bytes.
@@ -100,12 +105,14 @@ class Head:
 
     @staticmethod
     def int_bytes(value: int, length: int) -> list[int]:
-        """The last `length` bytes of a number, each from 0 to 255, the most significant one first."""
+        """Return the last `length` bytes of a number, each from 0 to 255, the most significant one
+        first.
+        """
         return [value >> 8 * place & 0xFF for place in reversed(range(length))]
 
     @staticmethod
     def bytes_int(bytes: Iterable[int]) -> int:
-        """The number that bytes are, the most significant one first."""
+        """Return the number that bytes represent, the most significant one first."""
         number = 0
         for byte in bytes:
             number = number << 8 | int(byte)
@@ -124,10 +131,10 @@ class Head:
         return bool(self._value >> self._shift(key) & 1)
 
     def __setitem__(self, key: SupportsIndex | slice, value: bool | int) -> None:
-        """Sets one bit.
+        """Set one bit.
 
         Raises:
-            ValueError: `value` is none of True, False, 1, 0, or it would set bit 1, which is FISSION's own.
+            ValueError: `value` is not True, False, 1 or 0, or would set bit 1, which is reserved.
             IndexError: the head has no such bit.
             TypeError: `key` is a slice; set the bits one by one.
         """
@@ -154,8 +161,8 @@ class Head:
     def head_size(self) -> int:
         """Size in bytes.
 
-        Assigning +n puts n zero bytes behind (up to 4 bytes in all), -n takes the last n bytes away (at least one stays): an
-        assignment is a step, not the new size.
+        Assigning +n appends n zero bytes (up to 4 bytes in all), -n removes the last n bytes (at
+        least one remains): an assignment is a step, not the new size.
         """
         return self._size
 
@@ -170,7 +177,7 @@ class Head:
     # -- combining
 
     def _operands(self, other: object) -> tuple[int, int, int] | None:
-        """Both values lined up, and the size of the result; None for what a Head cannot be combined with."""
+        """Return both aligned values and the size of the result; None if they cannot be combined."""
         if isinstance(other, Head):
             size = max(self._size, other._size)
             return _aligned(self._value, self._size, size), _aligned(other._value, other._size, size), size
@@ -226,6 +233,6 @@ class Head:
 
 
 def _aligned(value: int, size: int, new_size: int) -> int:
-    """`value` of `size` bytes in `new_size` bytes, bit 0 staying bit 0."""
+    """Return `value` of `size` bytes in `new_size` bytes; bit 0 stays bit 0."""
     step = 8 * (new_size - size)
     return value << step if step >= 0 else value >> -step

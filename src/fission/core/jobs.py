@@ -1,4 +1,4 @@
-"""The jobs to inherit from, and the ones that are ready to use."""
+"""The base classes of jobs, and the predefined jobs."""
 
 from __future__ import annotations
 

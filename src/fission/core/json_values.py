@@ -1,4 +1,4 @@
-"""Values as JSON, strictly: nothing that JSON has no word for, and nothing that would arrive as something else unnoticed."""
+"""Strict JSON: refuses every value that JSON cannot express or that would silently change."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _PLAIN = frozenset({str, int, bool, type(None)})
 
 
 def encoded(pipe: str, value: Any) -> bytes:
-    """Return a value as one line of JSON in UTF-8 (in fact ASCII), ended by a line feed.
+    """Return a value as one line of JSON in ASCII, ended by a line feed.
 
     Args:
-        pipe: what error texts call the pipe.
+        pipe: name of the pipe, for error messages.
         value: see `JSONPipe`.
 
     Raises:
-        ValueFitError: JSON cannot say this value.
+        ValueFitError: JSON cannot express the value.
     """
     if type(value) not in _PLAIN:
         try:
@@ -38,14 +38,17 @@ def encoded(pipe: str, value: Any) -> bytes:
 
 
 def _number(value: Any) -> Any:
-    return value.item()  # what `_fault` let pass and the encoder does not know is a number of numpy
+    return value.item()  # values that `_fault` accepts and the encoder does not know are numpy numbers
 
 
 _encode = json.JSONEncoder(allow_nan=False, default=_number).encode
 
 
 def _fault(value: Any, place: str) -> str:
-    """What of a value JSON cannot say; empty if it can say all of it. ``place``: of the value, as an index in Python."""
+    """Return the first part of a value that JSON cannot express, or "".
+
+    ``place``: Python index of the value.
+    """
     kind = type(value)
     if kind is float:
         return "" if math.isfinite(value) else _not_finite(value, place)

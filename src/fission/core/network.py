@@ -1,4 +1,4 @@
-"""A network: its jobs and the pipes that join them, and what is wrong with it."""
+"""A network: its jobs, the pipes that join them, and its faults."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["Network"]
 
 
 class Network:
-    """The jobs of a network, by id, and everything that follows from how their pipes join them. Does not change.
+    """The jobs of a network by id, and everything that follows from how pipes join them. Immutable.
 
     Args:
-        name: what messages call it.
+        name: its name in messages.
         jobs: by id.
-        nodes: the machines it may use.
-        pipes: pipes that must be part of it, by id, besides those of the jobs: one that no job names is a fault.
+        nodes: the machines that it may use.
+        pipes: further pipes by id, which must be part of it: one that no job lists is a fault.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Network:
         for job in self.jobs.values():
             for listed, ends in ((job.inputs, self._consumers), (job.outputs, self._producers)):
                 for pipe in listed:
-                    if not pipe.id:  # it has no usable id, which was reported when it was created
+                    if not pipe.id:  # its invalid id was reported when it was created
                         continue
                     known.setdefault(pipe.id, pipe)
                     ends.setdefault(pipe.id, []).append(job)
@@ -53,51 +53,63 @@ class Network:
 
     @classmethod
     def from_registry(cls, name: str, registry: Registry) -> Network:
-        """The network of everything that was entered into `registry`. The faults that it collected stay with it."""
+        """Return the network of everything in a registry.
+
+        Faults that the registry collected stay there.
+        """
         return cls(name, registry.jobs, registry.nodes.values(), registry.pipes)
 
     def producer(self, pipe_id: int) -> BaseJob | None:
-        """The job whose output the pipe is; None if it has none (a fault)."""
+        """Return the job whose output the pipe is; None if there is none (a fault)."""
         return next(iter(self.producers(pipe_id)), None)
 
     def consumer(self, pipe_id: int) -> BaseJob | None:
-        """The job whose input the pipe is; None if it has none (a fault)."""
+        """Return the job whose input the pipe is; None if there is none (a fault)."""
         return next(iter(self.consumers(pipe_id)), None)
 
     def producers(self, pipe_id: int) -> tuple[BaseJob, ...]:
-        """All jobs that name the pipe as an output, once for each time; exactly one unless `check` reports it."""
+        """Return all jobs that list the pipe as an output, with repetitions; exactly one in a valid
+        network.
+        """
         return tuple(self._producers.get(pipe_id, ()))
 
     def consumers(self, pipe_id: int) -> tuple[BaseJob, ...]:
-        """All jobs that name the pipe as an input, once for each time; exactly one unless `check` reports it."""
+        """Return all jobs that list the pipe as an input, with repetitions; exactly one in a valid
+        network.
+        """
         return tuple(self._consumers.get(pipe_id, ()))
 
     @property
     def required(self) -> frozenset[int]:
         """Ids of the jobs whose end is the end of the network.
 
-        Those are all that a non-ASYNC way leads to from a source (a job without inputs, or with only ASYNC ones), the source
-        itself among them, but not those that only feed ASYNC pipes, such as consoles. Where none is left, it is all jobs.
+        These are all jobs that a non-ASYNC path from a source leads to (a source is a job without
+        inputs, or with only ASYNC ones), including the source, except those that only feed ASYNC
+        pipes, such as consoles. If none is left, it is all jobs.
         """
-        # Whoever is no source has a non-ASYNC input, so going upstream ends at a source: circles are only allowed through ASYNC pipes.
+        # A job that is not a source has a non-ASYNC input, so every path upstream ends at a source: circles need an ASYNC pipe.
         kept = frozenset(number for number, job in self.jobs.items() if not _feeds_only_async(job))
         return kept or frozenset(self.jobs)
 
     def check(self) -> list[Fault]:
-        """Everything that is wrong and can be known before anything starts; empty if the network can be started.
+        """Return all faults that can be found before anything starts; empty if the network can
+        start.
 
-        Not among it: faults that a `Registry` collected while the network was written down.
+        Excludes faults that a `Registry` collected while the network was defined.
         """
         return check_network(self)
 
     def warnings(self) -> list[str]:
-        """What is allowed but cannot go well: a job that takes two pipes on which blocks come at rates that do not fit, or that no node
-        in NODES can take."""
+        """Return warnings: jobs whose inputs have mismatched rates, and jobs that no node in NODES
+        can take.
+        """
         return [*rate_warnings(self), *place_warnings(self)]
 
     @property
     def needed(self) -> Mapping[int, int]:
-        """Blocks of each pipe that its consumer may have to hold before it can let go of any, by pipe; see `fission.core.rates`."""
+        """Blocks of each pipe that its consumer may have to hold before it can release any; see
+        `core.rates`.
+        """
         return needed_blocks(self)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Nodes: the machines that jobs are placed on."""
+"""Nodes: the machines on which jobs are placed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ __all__ = ["BaseNode", "LocalNode", "MultiNode", "NodeInfo"]
 
 
 class MultiNode(BaseNode):
-    """Every machine whose address fits a pattern.
+    """Every machine whose address matches a pattern.
 
     Args:
-        host: an address with ``*`` for any text (``192.168.4.*``), a network (``192.168.4.0/24``, ``fd79::/64``), or one address.
-        name: what messages call the pattern; its machines have the names of their services.
-        max_jobs: how many jobs each machine takes.
-        port, cpus, depends, setup_args: as of `BaseNode`.
+        host: an address with ``*`` for any text (``192.168.4.*``), a network (``192.168.4.0/24``,
+            ``fd79::/64``), or one address.
+        name: name of the pattern in messages; its machines have the names of their services.
+        max_jobs: number of jobs that each machine takes.
+        port, cpus, depends, setup_args: as for `BaseNode`.
 
     Raises:
         DefinitionError: `host` is none of these.
@@ -31,12 +32,12 @@ class MultiNode(BaseNode):
 
     def _address_fault(self) -> str:
         if "/" in self.ip and self._network is None:
-            return f"MultiNode({self.ip!r}): a network looks like 192.168.4.0/24"
-        # parts of an address with * in any place; nothing can match anything else
+            return f"MultiNode({self.ip!r}): a network must look like 192.168.4.0/24"
+        # an address with * anywhere; nothing can match other patterns
         parts = self.ip.split(".") if re.fullmatch(r"[0-9.*]+", self.ip) else []
         impossible = len(parts) > 4 or any(part.isdigit() and int(part) > 255 for part in parts)
         if "*" in self.ip and (impossible or re.fullmatch(r"[A-Za-z0-9_.:*?\[\]-]+", self.ip) is None):
-            return f"MultiNode({self.ip!r}): a pattern looks like 192.168.4.*"
+            return f"MultiNode({self.ip!r}): a pattern must look like 192.168.4.*"
         return "" if "/" in self.ip or "*" in self.ip else super()._address_fault()
 
     @cached_property
@@ -49,7 +50,10 @@ class MultiNode(BaseNode):
             return None
 
     def admits(self, ip: str) -> bool:
-        """Whether the machine with this address fits the pattern. What is no address fits no network."""
+        """Return whether the machine with this address matches.
+
+        An invalid address matches no network.
+        """
         if "/" in self.ip:
             from ipaddress import ip_address
 
@@ -63,14 +67,17 @@ class MultiNode(BaseNode):
 
 
 class LocalNode(BaseNode):
-    """The client's own machine, as published. It is accepted in NODES without an effect: the client is always a node, in group LOCAL."""
+    """The client's machine, as in MARVELO.
+
+    Accepted in NODES without effect: the client is always a node, in group LOCAL.
+    """
 
     GROUPS = "LOCAL"
 
 
 @dataclass(frozen=True)
 class NodeInfo:
-    """A node as `preference` of a job sees it; measured values are means over 3 seconds.
+    """A node as a job's `preference` sees it; measured values are means over 3 seconds.
 
     Attributes:
         name, ip, groups: as in NODES.
@@ -78,10 +85,10 @@ class NodeInfo:
         memory: free memory, bytes.
         disk: free disk space, bytes.
         swap: swap in use, percent.
-        TQ: quality of the way to it, 0 to 255. For a job with neighbours that have a place: the mean of the links from their nodes, as far
-            as nodes have measured any; else the way from the client.
-        jobs: names of the jobs it has.
-        max_jobs: how many it takes.
+        TQ: quality of the links to it, 0 to 255. For a job whose neighbours have a place: the mean
+            of the measured links from their nodes; otherwise the link from the client.
+        jobs: names of its jobs.
+        max_jobs: number of jobs that it takes.
         rtt: round trip to it, seconds; None: not measured.
     """
 

@@ -1,4 +1,6 @@
-"""The bytes of .npy files that grow: a header of fixed length with room for any number of items, then the items."""
+"""The bytes of .npy files that grow: a header of fixed length for any number of items, then the
+items.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +13,17 @@ from fission.errors import DefinitionError, ValueFitError
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 _LENGTH = struct.Struct("<H")
-_DIGITS = 20  # room for the number of items
+_DIGITS = 20  # space for the number of items
 
 
 @dataclass(frozen=True, slots=True)
 class NpyLayout:
-    """What a .npy file says of its items.
+    """The description of the items in a .npy file.
 
     Attributes:
-        descr: of the dtype, as numpy writes it.
-        shape: of one item.
-        item_bytes: of one item.
+        descr: the dtype in numpy's notation.
+        shape: shape of one item.
+        item_bytes: size of one item in bytes.
     """
 
     descr: Any
@@ -30,7 +32,7 @@ class NpyLayout:
 
     @classmethod
     def of(cls, job: str, block: Any, *, concatenate: bool) -> NpyLayout:
-        """The layout of a file whose first block is this one.
+        """Return the layout of a file whose first block is this one.
 
         Raises:
             ValueFitError: the block cannot be an item.
@@ -43,7 +45,7 @@ class NpyLayout:
                 f"{job}: arrays of Python objects cannot be written to a .npy file that grows; use numbers, or a CSVSinkJob"
             )
         if concatenate and not array.ndim:
-            raise ValueFitError(f"{job}: a block must have a first axis along which it is joined to others, but is a single number")
+            raise ValueFitError(f"{job}: a block must have a first axis, along which blocks are joined, but is a single number")
         shape = array.shape[1:] if concatenate else array.shape
         count = 1
         for length in shape:
@@ -52,10 +54,10 @@ class NpyLayout:
 
     @classmethod
     def read(cls, job: str, path: str, start: bytes) -> NpyLayout:
-        """The layout of a file that begins like this.
+        """Return the layout of a file that starts with these bytes.
 
         Raises:
-            DefinitionError: it is not a file that `header` has begun.
+            DefinitionError: `header` has not written the start of this file.
         """
         import numpy
 
@@ -69,11 +71,13 @@ class NpyLayout:
         except (ValueError, KeyError, TypeError, IndexError, SyntaxError, struct.error):
             fits = False
         if not fits:
-            raise DefinitionError(f"{job}: {path} exists, and is not a .npy file that a NpySinkJob has made; move it away")
+            raise DefinitionError(f"{job}: {path} exists, and must be a .npy file of a NpySinkJob, but is not; move it away")
         return layout
 
     def header(self, size: int) -> bytes:
-        """The header of a file of so many bytes, the header included; less than a header counts as one."""
+        """Return the header of a file of this size in bytes, header included; a smaller size counts
+        as one header.
+        """
         start_bytes = len(self._header(0))
         return self._header(max(size - start_bytes, 0) // max(self.item_bytes, 1))
 
@@ -86,18 +90,18 @@ class NpyLayout:
         return _MAGIC + _LENGTH.pack(length) + text.encode("latin-1").ljust(length - 1) + b"\n"
 
     def length_in(self, start: bytes) -> int:
-        """How many items the header of a file says there are."""
+        """Return the number of items in the header of a file."""
         return int(_entry(start)["shape"][0])
 
     def size_of(self, items: int) -> int:
-        """How long a file with so many items is, in bytes."""
+        """Return the size in bytes of a file with this number of items."""
         return len(self._header(0)) + items * self.item_bytes
 
     def encode(self, job: str, block: Any, *, concatenate: bool) -> bytes:
-        """The bytes of a block.
+        """Return the bytes of a block.
 
         Raises:
-            ValueFitError: it has another dtype or shape than the first one.
+            ValueFitError: its dtype or shape differs from the first one's.
         """
         import numpy
 
@@ -106,7 +110,7 @@ class NpyLayout:
         descr = numpy.lib.format.dtype_to_descr(array.dtype)
         if shape != self.shape or descr != self.descr or (concatenate and not array.ndim):
             raise ValueFitError(
-                f"{job}: a block must have the dtype {self.descr!r} and the shape {self.shape}, as the first one had, but has "
+                f"{job}: a block must have the dtype {self.descr!r} and the shape {self.shape} of the first one, but has "
                 f"{descr!r} and {shape}"
             )
         return bytes(array.tobytes())

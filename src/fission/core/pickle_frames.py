@@ -1,8 +1,8 @@
-"""Finds where a pickle ends without executing it.
+"""Finds the end of a pickle without executing it.
 
-A pickle is a row of opcodes, the last of which is STOP; an opcode has an argument of a fixed length, of a length that stands
-before it, or of one or two lines. Only lengths are looked at: nothing is decoded, imported or called, so bytes of an
-executable that is not trusted do no harm here.
+A pickle is a sequence of opcodes, the last of which is STOP. An opcode has an argument of a fixed
+length, of a length in a prefix, or of one or two lines. This module only uses these lengths:
+it decodes, imports and calls nothing, so the output of an untrusted executable does no harm here.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ STOP = b"."
 
 
 def read_pickle(file: BinaryIO, name: str) -> bytes:
-    """The bytes of one pickle of any protocol, from the first opcode to STOP. Blocks until they are there.
+    """Read one pickle of any protocol, from the first opcode to STOP, and return its bytes. Blocks.
 
     Args:
-        file: positioned at the beginning of a pickle; not read beyond its end.
-        name: what messages call the stream, as in ``PicklePipe 101``.
+        file: positioned at the start of a pickle; not read beyond its end.
+        name: name of the stream in messages, as in ``PicklePipe 101``.
 
     Raises:
-        EOFError: the stream has ended; `TruncatedBlock` if it did so inside the pickle.
-        ValueFitError: the bytes are no pickle.
+        EOFError: the stream has ended; `TruncatedBlock` if inside the pickle.
+        ValueFitError: the bytes are not a pickle.
     """
     arguments = _arguments()
     block = bytearray()
@@ -47,13 +47,13 @@ def read_pickle(file: BinaryIO, name: str) -> bytes:
             return bytes(block)
         argument = arguments.get(code)
         if argument is None:
-            raise ValueFitError(f"{name}: what came is no pickle: byte {len(block) - 1} of it is {code!r}, which begins no opcode")
+            raise ValueFitError(f"{name}: the data is not a pickle: byte {len(block) - 1} is {code!r}, which begins no opcode")
         if isinstance(argument, int):
             take(argument)
         elif isinstance(argument, struct.Struct):
             (size,) = argument.unpack(take(argument.size))
             if size < 0:
-                raise ValueFitError(f"{name}: what came is no pickle: opcode {code!r} before byte {len(block)} gives {size} as a length")
+                raise ValueFitError(f"{name}: the data is not a pickle: opcode {code!r} before byte {len(block)} has the length {size}")
             take(size)
         else:
             for _ in argument:
@@ -68,8 +68,10 @@ def read_pickle(file: BinaryIO, name: str) -> bytes:
 
 @lru_cache(maxsize=1)
 def _arguments() -> dict[bytes, int | struct.Struct | tuple[str, ...]]:
-    """Opcode -> what follows: so many bytes, a length and so many bytes, or so many lines."""
-    import pickletools  # large, and only streams of executables need it
+    """Return opcode -> argument: a number of bytes, the format of a length prefix, or a number of
+    lines.
+    """
+    import pickletools  # large, and needed only for streams of executables
 
     lengths = {
         pickletools.TAKEN_FROM_ARGUMENT1: struct.Struct("<B"),

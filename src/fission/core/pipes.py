@@ -1,4 +1,4 @@
-"""The pipes that come with FISSION, the mix-ins that they are made of, and the one that makes any pipe optional."""
+"""The predefined pipes, their mix-ins, and the mix-in that makes any pipe optional."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ __all__ = [
     "WritePickleMixIn",
 ]
 
-PICKLE_PROTOCOL = 5  # the first that can leave big buffers out of band
+PICKLE_PROTOCOL = 5  # the first one with out-of-band buffers
 
 if TYPE_CHECKING:
     _PipeMixIn = BasePipe
 else:
-    _PipeMixIn = object  # beside any pipe class: `class Mine(PickleMixIn, BasePipe)`
+    _PipeMixIn = object  # combined with any pipe class: `class Mine(PickleMixIn, BasePipe)`
 
 
 class ReadPickleMixIn(_PipeMixIn):
@@ -41,20 +41,22 @@ class ReadPickleMixIn(_PipeMixIn):
     BLOCK_SIZE = "PKL"
 
     def read(self, file: BinaryIO) -> Any:
-        """The value of the next pickle. It runs what the pickle says: only for a `file` that is trusted.
+        """Read the next pickle and return its value.
+
+        Executes the pickle: use only with a trusted `file`.
 
         Raises:
             EOFError: the stream has ended.
-            pickle.UnpicklingError: what came is no pickle.
+            pickle.UnpicklingError: the data is not a pickle.
         """
         return pickle.load(file)
 
     def read_wrapper(self, file: BinaryIO) -> bytes:
-        """The bytes of the next pickle; nothing of it is executed.
+        """Return the bytes of the next pickle, without executing it.
 
         Raises:
-            EOFError: the stream has ended; `TruncatedBlock` if it did so inside a pickle.
-            ValueFitError: what came is no pickle.
+            EOFError: the stream has ended; `TruncatedBlock` if inside a pickle.
+            ValueFitError: the data is not a pickle.
         """
         return read_pickle(file, str(self)) if type(self).read is ReadPickleMixIn.read else super().read_wrapper(file)
 
@@ -65,10 +67,10 @@ class WritePickleMixIn(_PipeMixIn):
     BLOCK_SIZE = "PKL"
 
     def write(self, file: BinaryIO, data: Any) -> None:
-        """Writes `data` as one pickle.
+        """Write `data` as one pickle.
 
         Raises:
-            Exception: any that pickling raises; nothing is written then.
+            Exception: any exception of pickling; nothing is written then.
         """
         file.write(pickle.dumps(data, PICKLE_PROTOCOL))
 
@@ -78,7 +80,7 @@ class PickleMixIn(ReadPickleMixIn, WritePickleMixIn):
 
 
 class PicklePipe(PickleMixIn, BasePipe):
-    """Takes any value that can be pickled; what comes out is equal to what went in."""
+    """Takes any picklable value; what arrives is equal to what was sent."""
 
 
 class ReadJSONMixIn(_PipeMixIn):
@@ -87,15 +89,15 @@ class ReadJSONMixIn(_PipeMixIn):
     BLOCK_SIZE = "JSON"
 
     def read(self, file: BinaryIO) -> bytes:
-        """One line with its line feed.
+        """Read one line with its line feed.
 
         Raises:
-            EOFError: the stream has ended; `TruncatedBlock` if it did so inside a line.
+            EOFError: the stream has ended; `TruncatedBlock` if inside a line.
         """
         line = file.readline()
         if line.endswith(b"\n"):
             return line
-        # A line without its end may be half of a value that is itself valid JSON: 12 of 123.
+        # A line without its end may be the start of a value that is valid JSON by itself: 12 of 123.
         raise TruncatedBlock(str(self), len(line)) if line else EOFError(f"{self}: the stream has ended")
 
     def read_wrapper(self, file: BinaryIO) -> bytes:
@@ -103,12 +105,12 @@ class ReadJSONMixIn(_PipeMixIn):
         return ReadJSONMixIn.read(self, file) if type(self).read is ReadJSONMixIn.read else super().read_wrapper(file)
 
     def unpack(self, data: bytes | str) -> Any:
-        """The value of one line.
+        """Return the value of one line.
 
         Raises:
             ValueError: the line is not JSON.
         """
-        import json  # only for those who use it: a job's process starts faster without
+        import json  # not at the top: a job's process that does not use it starts faster
 
         return json.loads(data)
 
@@ -119,17 +121,18 @@ class WriteJSONMixIn(_PipeMixIn):
     BLOCK_SIZE = "JSON"
 
     def pack(self, data: Any) -> bytes:
-        """One line of JSON.
+        """Return a value as one line of JSON.
 
         Raises:
-            ValueFitError: JSON has no word for a part of this value; the text says for which, and what to send instead.
+            ValueFitError: JSON cannot express a part of this value; the message names the part and
+                an alternative.
         """
         from fission.core.json_values import encoded
 
         return encoded(str(self), data)
 
     def write(self, file: BinaryIO, data: Any) -> None:
-        """Writes what `pack` gave."""
+        """Write the result of `pack`."""
         file.write(data)
 
 
@@ -138,10 +141,11 @@ class JSONMixIn(ReadJSONMixIn, WriteJSONMixIn):
 
 
 class JSONPipe(JSONMixIn, BasePipe):
-    """Takes what JSON can say: one line a block, UTF-8, ended by a line feed. For executables in any language.
+    """Takes any value that JSON can express: one line for each block, UTF-8, ended by a line feed.
 
-    That is None, bool, int, finite float, str, and lists, tuples and dicts with keys of type str of these; numpy's numbers count as
-    Python's. A tuple arrives as a list. Anything else is refused, among it NaN and infinities.
+    For executables in any language. Takes None, bool, int, finite float, str, and lists, tuples and
+    dicts (with keys of type str) of these; numpy numbers count as Python numbers. A tuple arrives
+    as a list. All other values are refused, including NaN and infinities.
     """
 
 
@@ -151,10 +155,10 @@ class BytesPipe(BasePipe):
     Args:
         id: as for every pipe.
         block_size: bytes of one block, at least 1.
-        block_count: how many blocks one call of `run` takes, at least 1.
+        block_count: number of blocks that one call of `run` takes, at least 1.
 
     Raises:
-        DefinitionError: a size or count is no int of at least 1, or differs from that of the pipe's other end.
+        DefinitionError: a size or count is not an int of at least 1, or differs at the other end.
     """
 
     def __init__(self, id: int, block_size: int, block_count: int = 1) -> None:
@@ -162,12 +166,12 @@ class BytesPipe(BasePipe):
         sizes: dict[str, Any] = {"block_size": block_size, "block_count": block_count}
         for name, value in sizes.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                current().report(Fault(f"{self}: {name} must be an int of at least 1, not {value!r}", where()))
+                current().report(Fault(f"{self}: {name} must be an int of at least 1, but is {value!r}", where()))
             else:
                 setattr(self, name.upper(), value)
 
     def pack(self, data: Any) -> bytes:
-        """`data` as bytes.
+        """Return `data` as bytes.
 
         Raises:
             ValueFitError: `data` is not bytes-like, or not exactly as long as a block.
@@ -175,7 +179,7 @@ class BytesPipe(BasePipe):
         if type(data) is not bytes:
             from fission.core.buffers import bytes_of
 
-            # a copy: a buffer that the job fills again must not change what was sent
+            # a copy, because the job may refill its buffer while the block is under way
             data = bytes_of(str(self), data, self.BLOCK_SIZE)
         if len(data) != self.BLOCK_SIZE:
             raise ValueFitError(f"{self} takes bytes of length {self.BLOCK_SIZE}, not of length {len(data)}")
@@ -183,13 +187,17 @@ class BytesPipe(BasePipe):
 
 
 class OptionalMixIn(_PipeMixIn):
-    """Makes a pipe optional: `run` never waits for it, and gets the default, or what came last. List it before the pipe's class.
+    """Makes a pipe optional: `run` never waits for it, and gets the default or the last block.
 
-    Class attributes, to be overridden:
-        OPTIONAL_DEFAULT: what `run` gets while nothing has come; goes through `unpack` as if it had been read, but for None.
-        OPTIONAL_STORE: True: a block is handed over again and again until the next comes; False: once, then the default.
-        OPTIONAL_BUFFER_SIZE: how many blocks may wait; 0: no limit.
-        OPTIONAL_DELETE_MODE: which one is deleted when too many wait, 'oldest' or 'newest'.
+    List it first.
+
+    Class attributes, for subclasses to override:
+        OPTIONAL_DEFAULT: the value until a block arrives; passes through `unpack` as if it had been
+            read, unless it is None.
+        OPTIONAL_STORE: True: `run` gets a block again until the next one arrives; False: it gets it
+            once, then the default.
+        OPTIONAL_BUFFER_SIZE: number of blocks that may wait; 0: no limit.
+        OPTIONAL_DELETE_MODE: the block to delete when too many wait, 'oldest' or 'newest'.
     """
 
     ASYNC = True
@@ -199,17 +207,19 @@ class OptionalMixIn(_PipeMixIn):
     OPTIONAL_DELETE_MODE: str = "oldest"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # for classes that call it by name: OptionalMixIn.__init__(self, id)
+        # for classes that call it explicitly: OptionalMixIn.__init__(self, id)
         super().__init__(*args, **kwargs)
 
 
 class OptionalPicklePipe(OptionalMixIn, PicklePipe):
-    """A `PicklePipe` that nobody waits for."""
+    """A `PicklePipe` for which `run` does not wait."""
 
 
 class OptionalJSONPipe(OptionalMixIn, JSONPipe):
-    """A `JSONPipe` that nobody waits for; OPTIONAL_DEFAULT is a line of JSON, as in ``'"+"'``."""
+    """A `JSONPipe` for which `run` does not wait; OPTIONAL_DEFAULT is a line of JSON, as in
+    ``'"+"'``.
+    """
 
 
 class OptionalBytesPipe(OptionalMixIn, BytesPipe):
-    """A `BytesPipe` that nobody waits for."""
+    """A `BytesPipe` for which `run` does not wait."""

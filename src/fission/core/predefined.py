@@ -1,4 +1,4 @@
-"""Small jobs that are ready to use: a clock, a relay, a console."""
+"""Small predefined jobs: a clock, a relay, a console."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class ClockJob(PythonJob):
-    """A source that sends the number 1 at a steady pace, to keep several jobs in step.
+    """A source that sends the number 1 at regular intervals, to keep several jobs in step.
 
-    A tick that is late does not shift the ones behind it; ticks that were missed altogether are left out.
+    A late tick does not shift later ones; missed ticks are left out.
 
     Args:
-        clock_interval: seconds from one tick to the next, above 0.
+        clock_interval: seconds between two ticks, above 0.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class ClockJob(PythonJob):
         interval: Any = self.clock_interval
         faults = super()._fission_faults()
         if isinstance(interval, bool) or not isinstance(interval, (int, float)) or not 0 < interval < float("inf"):
-            faults.append(f"clock_interval must be a number of seconds above 0, not {interval!r}")
+            faults.append(f"clock_interval must be a number of seconds above 0, but is {interval!r}")
         return faults
 
     def run(self, *args: Any) -> Iterator[int]:
@@ -54,7 +54,9 @@ class ClockJob(PythonJob):
 
 
 class ForwardingJob(PythonJob):
-    """Sends what comes in out again: one input to every output, or several inputs each to the output at the same place."""
+    """Forwards its input: one input to every output, or several inputs each to the output at the
+    same position.
+    """
 
     def _fission_faults(self) -> list[str]:
         faults = super()._fission_faults()
@@ -68,20 +70,22 @@ class ForwardingJob(PythonJob):
     def run(self, *values: Any) -> Any:
         if not self.outputs:
             return None
-        # always a tuple: a value that is one itself must not be taken apart
+        # always a tuple, because a value that is itself a tuple must not be split
         return values if len(values) == len(self.outputs) else values * len(self.outputs)
 
 
 class InteractiveJob(LocalJob, PythonJob):
-    """A console on the client: each line typed there is one block. An empty line, or the end of the console, finishes the job.
+    """A console on the client: each typed line is one block.
 
-    Override `parse` to send something else than the line; then an empty line is a line like others, and is parsed.
+    An empty line, or the end of the console, finishes the job.
+
+    Override `parse` to send another value than the line; then an empty line is parsed like others.
     """
 
     def parse(self, line: str) -> Any:
-        """The value to send for a line (without its end); here: the line.
+        """Return the value to send for a line (without its end); by default the line.
 
-        A ValueError that it raises is shown on the job's stderr, and nothing is sent.
+        A ValueError is shown on the job's stderr, and nothing is sent.
         """
         return line
 
@@ -96,6 +100,6 @@ class InteractiveJob(LocalJob, PythonJob):
             try:
                 value = self.parse(line)
             except ValueError as error:
-                sys.stderr.write(f"{error}\n")  # a typing mistake must not end the console
+                sys.stderr.write(f"{error}\n")  # a typing error must not end the console
                 continue
             yield (value,) * len(self.outputs)

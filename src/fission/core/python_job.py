@@ -1,10 +1,10 @@
-"""Jobs whose code is a Python method."""
+"""Jobs written in Python."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fission.core.base_job import Asked, BaseJob
+from fission.core.base_job import BaseJob, ComputedAttribute
 from fission.core.head import FINISHED, Head
 from fission.errors import DefinitionError, Stopped, ValueFitError, error_text
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from fission.core.base_pipe import BasePipe
 
     class LineSource(Protocol):
-        """Where a job's lines come from."""
+        """The source of a console's lines."""
 
         def readline(self) -> str | None:
-            """The next line without its end; None when the console has ended. Blocks."""
+            """Return the next line without its end; None when the console has ended. Blocks."""
 
 
-#: Attributes that belong to FISSION and that `snapshot` leaves out; with them all whose name begins with ``_fission_``.
+#: FISSION's own attributes, which `snapshot` leaves out, like all names that begin with ``_fission_``.
 FRAMEWORK_ATTRIBUTES = frozenset(
     {
         "CHECKPOINT",
@@ -44,24 +44,30 @@ FRAMEWORK_ATTRIBUTES = frozenset(
 
 
 class PythonJob(BaseJob):
-    """A job that is written in Python: override `run`, `setup` if something must be there before, `teardown` if something must be closed.
+    """A job written in Python: override `run`, and `setup` and `teardown` if needed.
 
-    `__init__` runs on the client, `setup`, `run` and `teardown` on the node, in the job's own folder.
+    `__init__` runs on the client; `setup`, `run` and `teardown` run on the node, in the job's own
+    folder.
 
     Attributes:
-        head: before each `run` what `head_reduce` gave; goes out with every block. None before the first, and without HEAD.
-        in_heads: one entry an input: a Head, or a list of them where BLOCK_COUNT is above 1, or None where nothing came.
-        out_heads: one entry an output, None before each `run`; a Head put there goes out instead of `head`.
+        head: before each `run` the result of `head_reduce`; sent with every block. None before the
+            first `run`, and without HEAD.
+        in_heads: one entry for each input: a Head, a list of Heads where BLOCK_COUNT is above 1, or
+            None where no block arrived.
+        out_heads: one entry for each output, None before each `run`; a Head stored there is sent
+            instead of `head`.
         finished: True once `finish` was called.
-        position: number of the compute block with which this incarnation begins, from 1; in `setup` and `run`, of a job without outputs.
-        block_number: number of the compute block that `run` works on, from 1, of a job with inputs. A block that is processed again has
-            the same number again.
-        generation: of the numbers; grows when a source begins to number anew. Generation and number together name a block.
+        position: number of the first compute block of this incarnation, from 1; for jobs without
+            outputs, in `setup` and `run`.
+        block_number: number of the compute block that `run` processes, from 1; for jobs with
+            inputs. The same when a block is processed again.
+        generation: generation of the numbers; grows when a source numbers its blocks from 1 again.
+            Generation and number together identify a block.
     """
 
-    position: Any = Asked(lambda job: job.__dict__.get("_fission_position", 1))
-    block_number: Any = Asked(lambda job: host.current_number if (host := job.__dict__.get("_fission_host")) else 1)
-    generation: Any = Asked(lambda job: job.__dict__.get("_fission_generation", 0))
+    position: Any = ComputedAttribute(lambda job: job.__dict__.get("_fission_position", 1))
+    block_number: Any = ComputedAttribute(lambda job: host.current_number if (host := job.__dict__.get("_fission_host")) else 1)
+    generation: Any = ComputedAttribute(lambda job: job.__dict__.get("_fission_generation", 0))
 
     finished: bool = False
     head: Head | None = None
@@ -70,7 +76,7 @@ class PythonJob(BaseJob):
 
     _fission_console: LineSource | None = None  # set by the host of an InteractiveJob
     _fission_head_size: int = 1  # bytes; set by the host from HEAD_SIZE
-    _fission_run = "run"  # name of the method that the user writes
+    _fission_run = "run"  # name of the method that the user overrides
 
     def __init__(
         self, inputs: Sequence[BasePipe] | None = None, outputs: Sequence[BasePipe] | None = None, *, name: str | None = None
@@ -82,31 +88,42 @@ class PythonJob(BaseJob):
         self.out_heads = [None] * len(self.outputs)
 
     def setup(self, *args: Any, **kwargs: Any) -> None:
-        """Called once on the node before the first `run`; here: does nothing. Hand the arguments on with super()."""
+        """Called once on the node before the first `run`; by default does nothing.
+
+        Pass the arguments to super().
+        """
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
-        """One compute block: called with one argument an input, in their order.
+        """Process one compute block. Called with one argument for each input, in order.
 
-        A tuple that it returns has one value an output, anything else goes to all outputs; None ends a job that has outputs.
-        Where nothing makes it wait (no inputs, or only ASYNC ones) it may be a generator, whose end finishes the job.
+        A returned tuple has one value for each output, any other value goes to all outputs; None
+        ends a job that has outputs. A source (no inputs, or only ASYNC ones) may be a generator,
+        whose end finishes the job.
         """
         raise NotImplementedError(f"{type(self).__name__} must override run")
 
     def teardown(self) -> None:
-        """Called once on the node after the last `run`, if `setup` has returned; here: does nothing.
+        """Called once on the node after the last `run`, if `setup` has returned; by default does
+        nothing.
 
-        Called at every orderly end: the job has finished, or is stopped. Not called after `setup` or `run` has raised, or the process was
-        killed. It has 10 seconds, and what is left of the grace of 1 second if the job is stopped. What it raises is a failure of the job.
+        Called at every orderly end: the job has finished, or is stopped. Not called after `setup`
+        or `run` has raised, or the process was killed. It has 10 seconds, or if the job is stopped
+        the rest of its 1 second. An exception is a failure of the job.
         """
 
     def finish(self) -> None:
-        """Says that this block is the job's last: what `run` returns is still sent, then downstream is told. Not to be called elsewhere."""
+        """Make this block the job's last: the result of this `run` is still sent.
+
+        Call it only in `run`.
+        """
         self.finished = True
         if self.HEAD and isinstance(self.head, Head):  # a number gets the bit when it is sent
             self.head[FINISHED] = True
 
     def head_reduce(self) -> Head:
-        """What `head` is to be for this compute block; here: the bits that are set in any of `in_heads`."""
+        """Return `head` for this compute block; by default the bits that are set in any of
+        `in_heads`.
+        """
         result = Head(0, self._fission_head_size)
         for entry in self.in_heads:
             for head in entry if isinstance(entry, list) else [entry]:
@@ -115,12 +132,13 @@ class PythonJob(BaseJob):
         return result
 
     def snapshot(self) -> Any:
-        """What a new life of this job needs to go on from here; here: a dict of all attributes that are not FISSION's own.
+        """Return the state from which a new incarnation continues; by default a dict of the user's
+        attributes.
 
-        Called between two compute blocks by a job with CHECKPOINT, and pickled before the next one.
+        Called between two compute blocks of a job with CHECKPOINT, and pickled before the next one.
 
         Raises:
-            ValueFitError: an attribute cannot be pickled; the text names it.
+            ValueFitError: an attribute cannot be pickled; the message names it.
         """
         state = {
             name: value for name, value in self.__dict__.items() if name not in FRAMEWORK_ATTRIBUTES and not name.startswith("_fission_")
@@ -132,27 +150,29 @@ class PythonJob(BaseJob):
                     what = f"its attribute {name} ({type(value).__name__})"
                     raise ValueFitError(
                         f"{self._fission_name} cannot be snapshot: {what} cannot be pickled: {error_text(refusal)}; "
-                        "override snapshot and restore to keep what matters"
+                        "override snapshot and restore to keep the state that matters"
                     )
         return state
 
     def restore(self, state: Any) -> None:
-        """Puts back what `snapshot` gave, after `setup`; here: sets the attributes.
+        """Restore the result of `snapshot`, after `setup`; by default sets the attributes.
 
         Raises:
-            DefinitionError: the class overrides `snapshot` to give no dict, but does not override `restore`.
+            DefinitionError: the class overrides `snapshot` to return another type than dict, but
+                does not override `restore`.
         """
         if not isinstance(state, dict):
             raise DefinitionError(
-                f"{self._fission_name}: snapshot gave {type(state).__name__}, not a dict of attributes; override restore too"
+                f"{self._fission_name}: snapshot must return a dict, but returned {type(state).__name__}; override restore too"
             )
         self.__dict__.update(state)
 
 
 def resumable(job: BaseJob) -> bool:
-    """Whether a new life of the job can go on where the old one was: it waits for its inputs, or its source has snapshots.
+    """Return whether a new incarnation of the job can continue: it has inputs to wait for, or it is
+    a source with snapshots.
 
-    A generator cannot: nobody can look into it.
+    A generator cannot, because its state is inaccessible.
     """
     from inspect import isgeneratorfunction
 
@@ -162,7 +182,10 @@ def resumable(job: BaseJob) -> bool:
 
 
 class LocalJob(BaseJob):
-    """Mix-in for jobs that run on the client. List it before the job's class; who changes GROUPS keeps "LOCAL" in it."""
+    """Mix-in for jobs that run on the client.
+
+    List it before the job's class; GROUPS must contain "LOCAL".
+    """
 
     GROUPS = "LOCAL"
 
@@ -173,13 +196,16 @@ class _Nowhere:
 
 
 def _refusal(value: object) -> BaseException | None:
-    """Why `value` cannot be pickled. Big buffers are left out of band, so that this costs no copy of them."""
+    """Return why a value cannot be pickled, or None.
+
+    Large buffers stay out of band, so they are not copied.
+    """
     import pickle
 
     try:
         pickle.Pickler(_Nowhere(), 5, buffer_callback=lambda _: None).dump(value)
     except Stopped:
         raise
-    except BaseException as error:  # pickling runs the user's __reduce__, which may raise anything
+    except BaseException as error:  # pickling calls the user's __reduce__, which may raise anything
         return error
     return None

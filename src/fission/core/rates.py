@@ -1,10 +1,11 @@
-"""Which rates the BLOCK_COUNTs of a network imply, and where they contradict each other.
+"""The rates that the BLOCK_COUNTs of a network imply, and their contradictions.
 
-A job takes BLOCK_COUNT blocks from every non-ASYNC input for each compute block and gives one block to every output (an
-executable: as many as its RATIO says, r), so ``rate(destination) * BLOCK_COUNT = rate(source) * r`` on each such pipe; where r
-is unknown, nothing. Sources have no rate of their own: what waits for them slows them down. Jobs joined so far are kept as a
-tree of ratios (a union-find with weights); an equation between two jobs of one tree is either fulfilled or a contradiction. Jobs
-are taken in the order of the stream, so it shows at the job where the ways meet.
+For each compute block a job takes BLOCK_COUNT blocks from every non-ASYNC input and sends one block
+to every output (an executable: r blocks, its RATIO). So on each such pipe ``rate(destination) *
+BLOCK_COUNT = rate(source) * r``; if r is unknown, there is no equation. Sources have no rate of
+their own: back-pressure slows them down. A weighted union-find keeps the ratios of the jobs joined
+so far; an equation between two jobs of one tree holds or is a contradiction. Jobs are visited in
+the order of the stream, so a contradiction is found at the job where the paths meet.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 
 def rate_warnings(network: Network) -> list[str]:
-    """One text for each job that takes two pipes whose rates do not fit; empty while the network's classes have faults."""
+    """Return a text for each job that takes two pipes with mismatched rates; empty while its
+    classes have faults.
+    """
     warnings = []
     rates = _Rates()
     for job in _in_stream_order(network):
@@ -48,20 +51,21 @@ def rate_warnings(network: Network) -> list[str]:
 
 
 def needed_blocks(network: Network) -> dict[int, int]:
-    """How many blocks of each pipe its consumer may have to hold before it can release any.
+    """Return how many blocks of each pipe its consumer may have to hold before it can release any.
 
-    It takes BLOCK_COUNT at once, and holds on to the inputs of a compute block until its outputs are released, which is when the
-    next job has taken a whole compute block of its own, and so on. Where ways part and meet again, a join also holds the blocks of one
-    way until the other has gathered its groups: so a *period* of each, after which all groups on these ways are whole, must fit.
-    A smaller window would stop the network for ever.
+    The consumer takes BLOCK_COUNT at once, and holds the inputs of a compute block until its
+    outputs are released, that is until the next job has taken a whole compute block of its own, and
+    so on. Where paths part and meet again, a join also holds the blocks of one path until the other
+    has gathered its groups: so a *period* of each, after which all groups on these paths are whole,
+    must fit. With a smaller window the network would deadlock.
     """
     periods = _periods(network)
     needed: dict[int, int] = {}
     for job in reversed(_in_stream_order(network)):
-        # an ASYNC pipe that stores keeps a group until it has the next one, and nothing behind its consumer matters
+        # an ASYNC pipe that retains values keeps a group until it has the next one, and jobs after its consumer do not matter
         held = max((pipe.BLOCK_COUNT if pipe.ASYNC else needed[pipe.id] for pipe in job.outputs), default=1)
         ratio = _ratio(job)
-        # without a RATIO inputs are released as they are read; with one, when whole groups of outputs are
+        # without a RATIO inputs are released when they are read; with one, when whole groups of outputs are released
         held = 1 if ratio is None else -(-held // ratio.numerator) * ratio.denominator
         for pipe in job.inputs:
             needed[pipe.id] = max(periods.get(pipe.id, 1), pipe.BLOCK_COUNT * (1 if pipe.ASYNC else held))
@@ -69,7 +73,9 @@ def needed_blocks(network: Network) -> dict[int, int]:
 
 
 def _periods(network: Network) -> dict[int, int]:
-    """Blocks of each pipe in one period of the ways that it shares both ends with; pipes on no such ways are left out."""
+    """Return the blocks of each pipe in one period of the paths between its ends; pipes without
+    parallel paths are left out.
+    """
     ends = {}
     for pipe in network.pipes.values():
         producer, consumer = network.producer(pipe.id), network.consumer(pipe.id)
@@ -89,37 +95,39 @@ def _periods(network: Network) -> dict[int, int]:
                     continue
                 step = (
                     _likely_ratio(network.jobs[source]) / network.pipes[pipe_id].BLOCK_COUNT
-                )  # rate of the consumer for that of the producer
+                )  # rate of the consumer relative to the producer
                 other, rate = (target, rates[number] * step) if number == source else (source, rates[number] / step)
                 if other not in rates:
                     rates[other] = rate
                     waiting.append(other)
                 fits = fits and rates[other] == rate
         if not fits:
-            continue  # rates that contradict each other, of which `check` warns
-        # the shortest time in which every job has whole compute blocks and every executable whole groups
+            continue  # contradictory rates, about which `check` warns
+        # the shortest time with whole compute blocks for every job and whole groups for every executable
         whole = [rates[job] / _likely_ratio(network.jobs[job]).denominator for job in rates]
-        period = Fraction(lcm(*(one.denominator for one in whole)), gcd(*(one.numerator for one in whole)))
+        period = Fraction(lcm(*(rate.denominator for rate in whole)), gcd(*(rate.numerator for rate in whole)))
         for pipe_id in pipes:
             periods[pipe_id] = int(period * rates[ends[pipe_id][1]] * network.pipes[pipe_id].BLOCK_COUNT)
     return periods
 
 
 def _likely_ratio(job: BaseJob) -> Fraction:
-    """As `_ratio`; where that is unknown, one block out for one in."""
+    """As `_ratio`, with a default of one block out for each block in."""
     count = next((pipe.BLOCK_COUNT for pipe in job.inputs if not pipe.ASYNC), 1)
     return _ratio(job) or Fraction(count if type(count) is int and count > 0 else 1)
 
 
 def _meshes(ends: dict[int, tuple[int, int]]) -> list[list[int]]:
-    """The pipes of each set of ways that part and meet again: of the biconnected components with more than one pipe.
+    """Return the pipes of each set of paths that part and meet again: biconnected components of
+    more than one pipe.
 
-    By Tarjan's search for them, without recursion: jobs are numbered as they are met, and an edge back says how far up a way leads.
+    Tarjan's algorithm without recursion: jobs are numbered in the order of discovery, and `low` is
+    the lowest number that a job reaches through back edges.
     """
     at: dict[int, list[tuple[int, int]]] = {}
-    for pipe, (one, other) in ends.items():
-        at.setdefault(one, []).append((pipe, other))
-        at.setdefault(other, []).append((pipe, one))
+    for pipe, (source, target) in ends.items():
+        at.setdefault(source, []).append((pipe, target))
+        at.setdefault(target, []).append((pipe, source))
     met: dict[int, int] = {}
     low: dict[int, int] = {}
     found: list[list[int]] = []
@@ -157,7 +165,7 @@ def _meshes(ends: dict[int, tuple[int, int]]) -> list[list[int]]:
 def _ratio(job: BaseJob) -> Fraction | None:
     try:
         ratio = output_ratio(job)
-    except (TypeError, ValueError):  # a wrong RATIO or BLOCK_COUNT, which is a fault of its own
+    except (TypeError, ValueError):  # an invalid RATIO or BLOCK_COUNT, which is reported as a fault
         return None
     return ratio if ratio is None or ratio > 0 else None
 
@@ -174,7 +182,9 @@ class _Rates:
         return job, ratio
 
     def join(self, job: int, source: int, share: Fraction) -> Fraction:
-        """Notes that the rate of `job` is `share` of that of `source`; gives how many times what is known already that would be."""
+        """Record that the rate of `job` is `share` times that of `source`; return its ratio to the
+        known rate.
+        """
         own, own_ratio = self._root(job)
         other, other_ratio = self._root(source)
         wanted = share * other_ratio
@@ -185,13 +195,15 @@ class _Rates:
 
 
 def _in_stream_order(network: Network) -> list[BaseJob]:
-    """Every job behind all jobs that feed it through non-ASYNC pipes; jobs on a circle (a fault) are left out."""
+    """Return every job after all jobs that feed it through non-ASYNC pipes; jobs on a circle (a
+    fault) are left out.
+    """
     missing = {}
     for number, job in network.jobs.items():
         feeding = [network.producer(pipe.id) for pipe in job.inputs if not pipe.ASYNC]
         missing[number] = sum(source is not None for source in feeding)
     ready = [job for number, job in network.jobs.items() if not missing[number]]
-    for job in ready:  # grows while it is gone through
+    for job in ready:  # grows during the loop
         for pipe in job.outputs:
             destination = network.consumer(pipe.id)
             if not pipe.ASYNC and destination is not None and network.producer(pipe.id) is job:

@@ -1,4 +1,4 @@
-"""Jobs that write down what the network does."""
+"""Jobs that record data and measurements of the network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from inspect import isgeneratorfunction
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from fission.core.base_job import Asked
+from fission.core.base_job import ComputedAttribute
 from fission.core.base_pipe import BasePipe
 from fission.core.file_sinks import FileSinkJob
 from fission.core.python_job import PythonJob
@@ -19,35 +19,37 @@ from fission.errors import DefinitionError, ValueFitError, error_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_PIECE = 1 << 20  # bytes read at once when an existing file is looked through; arbitrary
+_PIECE = 1 << 20  # bytes read at once while an existing file is scanned; arbitrary
 
 
 class CSVSinkJob(FileSinkJob):
-    """Writes what comes in to a CSV file on the client: a header, then one row a compute block, one column an input.
+    """Writes its input to a CSV file on the client: a header, then a row for each compute block, a
+    column for each input.
 
-    Values are written in full: text as it is, numbers exactly, arrays and other containers as JSON (see docs/sinks.md). The
-    file is UTF-8. A row is in the file (handed to the operating system) when `run` returns; for the rest see `FileSinkJob`.
+    Values are written in full: text unchanged, numbers exactly, arrays and other containers as JSON
+    (see docs/sinks.md). The file is UTF-8. A row is in the file (handed to the operating system)
+    when `run` returns; for the rest see `FileSinkJob`.
 
     Args:
-        path: of the file, relative to the job's folder; missing folders are made.
-        col_pattern: heading of a column; ``{pipe}`` and ``{job}`` are filled in.
+        path: path of the file, relative to the job's folder; missing folders are created.
+        col_pattern: heading of a column; ``{pipe}`` and ``{job}`` are replaced.
     """
 
     def __init__(self, path: str | os.PathLike[str], inputs: Sequence[BasePipe] | None = None, col_pattern: str = "pipe_{pipe.id}") -> None:
         super().__init__(path, inputs=inputs)
         self.col_pattern = col_pattern
 
-    #: A text file and a csv.writer that add to the sink's file, for subclasses that write rows in a `run` of their own; an attribute
-    #: that such a class sets itself takes their place.
-    file: Any = Asked(lambda job: _SinkText(job))
-    writer: Any = Asked(lambda job: _writer(_SinkText(job)))
+    #: A text file and a csv.writer that append to the sink's file, for subclasses with their own `run`. An attribute that such a class
+    #: sets itself replaces them.
+    file: Any = ComputedAttribute(lambda job: _SinkText(job))
+    writer: Any = ComputedAttribute(lambda job: _writer(_SinkText(job)))
 
     def columns(self) -> list[str]:
-        """The header."""
+        """Return the header."""
         return [self.col_pattern.format(pipe=pipe, job=self) for pipe in self.inputs]
 
     def rows(self, *values: Any) -> list[list[str]]:
-        """The rows of one compute block."""
+        """Return the rows of one compute block."""
         return [[as_text(value) for value in values]]
 
     def encode(self, *values: Any) -> bytes:
@@ -57,7 +59,7 @@ class CSVSinkJob(FileSinkJob):
         return _csv_lines([self.columns()])
 
     def adopt(self, start: bytes, size: int) -> int:
-        """All complete rows of a file with the same columns; a torn last row is cut off."""
+        """Keep all complete rows of a file with the same columns; cut off a torn last row."""
         import csv
 
         with open(self.path, "rb") as file:
@@ -83,7 +85,10 @@ class CSVSinkJob(FileSinkJob):
 
 
 class _SinkText:
-    """The sink's file as a text file that can be written to. What is written is part of the compute block that `run` works on."""
+    """The sink's file as a writable text file.
+
+    Written text is part of the current compute block.
+    """
 
     def __init__(self, job: CSVSinkJob) -> None:
         self._job = job
@@ -97,10 +102,10 @@ class _SinkText:
         self.write("".join(lines))
 
     def flush(self) -> None:
-        """Nothing: what was written is with the operating system."""
+        """Do nothing: the operating system already has the text."""
 
     def close(self) -> None:
-        """Nothing: FISSION closes the file at the job's end."""
+        """Do nothing: FISSION closes the file at the job's end."""
 
 
 def _writer(file: Any) -> Any:
@@ -110,12 +115,12 @@ def _writer(file: Any) -> Any:
 
 
 def _utf8(text: str) -> bytes:
-    """Half of a surrogate pair, which UTF-8 has no bytes for, becomes the three bytes of ``surrogatepass``."""
+    """Encode text in UTF-8; a lone surrogate becomes the three bytes of ``surrogatepass``."""
     return text.encode("utf-8", "surrogatepass")
 
 
 class _Lines(list[str]):
-    """What a csv.writer writes to."""
+    """The file of a csv.writer: a list of lines."""
 
     write = list.append
 
@@ -127,10 +132,12 @@ def _csv_lines(rows: Sequence[Sequence[str]]) -> bytes:
 
 
 class LoggingSinkJob(CSVSinkJob):
-    """Writes the records of `LoggingJob`s to a CSV file on the client: one row a record.
+    """Writes the records of `LoggingJob`s to a CSV file on the client, one row for each record.
 
-    Columns: job (its name), pid, state (records before this one in this life of the job), cpu_percent (of all cores), memory_percent,
-    time in and time out (seconds since 1970), process (its state, as in ``running``), core_percent (of one core).
+    Columns: job (its name), pid, state (number of earlier records of this incarnation), cpu_percent
+    (of all cores), memory_percent, time in and time out (seconds since 1970), process (its state,
+    as
+    in ``running``), core_percent (of one core).
     """
 
     def __init__(self, path: str | os.PathLike[str], inputs: Sequence[BasePipe] | None = None) -> None:
@@ -141,7 +148,7 @@ class LoggingSinkJob(CSVSinkJob):
 
     def rows(self, *values: Any) -> list[list[str]]:
         records: list[Any] = []
-        for value, pipe in zip(values, self.inputs):  # noqa: B905 - run's arguments are one an input
+        for value, pipe in zip(values, self.inputs):  # noqa: B905 - run has one argument for each input
             records += value if pipe.BLOCK_COUNT > 1 else [value]
         return [[as_text(entry) for entry in record] if isinstance(record, (list, tuple)) else [as_text(record)] for record in records]
 
@@ -152,24 +159,28 @@ LOG_COLUMNS = ("job", "pid", "state", "cpu_percent", "memory_percent", "time in"
 class LoggingJob(PythonJob):
     """A job that sends a record of each compute block to a `LoggingSinkJob`.
 
-    Override `run_job`, and `init_job` and `setup_job` if needed, where other jobs override `run`, `__init__` and `setup`.
+    Override `run_job`, and `init_job` and `setup_job` if needed, where other jobs override `run`,
+    `__init__` and `setup`.
 
     Args:
-        args, kwargs: handed to `init_job`. Where the first of `args` are lists of pipes, they are inputs, outputs, logging_output and
-            name, in this order, and only what comes after is handed on.
-        logging_output: the pipe of the records, a PicklePipe; it becomes the last of `outputs`. None: no records.
-        name: what the records call the job, and everything else does too, unless another job has that name. Left out: class and id.
+        args, kwargs: passed to `init_job`. If the first of `args` are lists of pipes, they are
+            inputs, outputs, logging_output and name, in this order, and only the others are passed
+            on.
+        logging_output: the pipe of the records, a PicklePipe, added as the last of `outputs`; None:
+            no records.
+        name: the job's name in the records, and everywhere else unless another job has that name;
+            default: class and id.
 
     Attributes, unless a class has its own of that name:
-        name, label: what the records call the job.
-        counter: how many records it has sent in this life.
+        name, label: the job's name in the records.
+        counter: number of records sent by this incarnation.
         p: the `psutil.Process` of the job.
     """
 
-    name: Any = Asked(lambda job: job._fission_label or job._fission_name)
-    label: Any = Asked(lambda job: job.name)
-    counter: Any = Asked(lambda job: job._fission_counter)
-    p: Any = Asked(lambda job: job._fission_process or _this_process(job))
+    name: Any = ComputedAttribute(lambda job: job._fission_label or job._fission_name)
+    label: Any = ComputedAttribute(lambda job: job.name)
+    counter: Any = ComputedAttribute(lambda job: job._fission_counter)
+    p: Any = ComputedAttribute(lambda job: job._fission_process or _this_process(job))
 
     _fission_counter = 0
     _fission_label = ""
@@ -192,40 +203,42 @@ class LoggingJob(PythonJob):
             name, args = found[3] or name, args[4:]
         extra = [] if logging_output is None else [logging_output]
         super().__init__(inputs=inputs, outputs=[*(outputs or ()), *extra])
-        self._fission_call_it(name)
+        self._fission_set_name(name)
         self._fission_logs = logging_output is not None
         self.init_job(*args, **kwargs)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # A generator can only be told by its function, so run has to be one where run_job is.
+        # A generator is recognised by its function, so run must be one where run_job is.
         if "run_job" in cls.__dict__ and "run" not in cls.__dict__:
             cls.run = LoggingJob._fission_run_generator if isgeneratorfunction(cls.run_job) else LoggingJob._fission_run_once  # type: ignore[method-assign]
 
-    def _fission_call_it(self, name: Any) -> None:
-        if not name:  # MARVELO's way to say none
+    def _fission_set_name(self, name: Any) -> None:
+        if not name:  # in MARVELO an empty name means none
             return
-        # Records of two jobs may have one name, everything else tells them apart.
+        # Records of two jobs may have the same name, everything else needs unique names.
         if any(job is not self and job._fission_name == name for job in current().jobs.values()):
             self._fission_label = name
         else:
-            super()._fission_call_it(name)
+            super()._fission_set_name(name)
 
     def init_job(self, *args: Any, **kwargs: Any) -> None:
-        """As `__init__` of other jobs, on the client; id and pipes are there already."""
+        """Replaces `__init__` of other jobs, on the client; id and pipes are already set."""
 
     def setup_job(self, *args: Any, **kwargs: Any) -> None:
-        """As `setup` of other jobs, on the node."""
+        """Replaces `setup` of other jobs, on the node."""
 
     def run_job(self, *args: Any, **kwargs: Any) -> Any:
-        """As `run` of other jobs; a tuple has one value an output, not counting the one for records."""
+        """Replaces `run` of other jobs; a tuple has one value for each output except the one for
+        records.
+        """
         raise NotImplementedError(f"{type(self).__name__} must override run_job")
 
     def setup(self, *args: Any, **kwargs: Any) -> None:
         super().setup(*args, **kwargs)
         if self._fission_logs:
             self._fission_process = _this_process(self)
-            self._fission_process.cpu_percent(None)  # what it gives is the share since the last call
+            self._fission_process.cpu_percent(None)  # returns the share since the previous call
         self.setup_job(*args, **kwargs)
 
     def run(self, *values: Any) -> Any:
@@ -250,12 +263,12 @@ class LoggingJob(PythonJob):
             return result
         others = len(self.outputs) - 1
         if result is None and others:
-            return None  # ends the job, as it does for others
+            return None  # ends the job, as for others
         if not isinstance(result, tuple):
             result = (result,) * others
         elif len(result) != others:
             raise ValueFitError(f"{self._fission_name}: run_job returned a tuple of {len(result)} values for {others} outputs")
-        time_out = time_in + time.monotonic() - began  # the clock may be set in between
+        time_out = time_in + time.monotonic() - began  # the clock may be set meanwhile
         process, cpu = self._fission_process, self._fission_process.cpu_percent(None)
         record = [
             self.name,
@@ -276,7 +289,7 @@ class LoggingJob(PythonJob):
 
         faults = super()._fission_faults()
         if self._fission_logs and self.outputs and not isinstance(self.outputs[-1], PicklePipe):
-            faults.append(f"logging_output must be a PicklePipe, not {self.outputs[-1]}")
+            faults.append(f"logging_output must be a PicklePipe, but is {self.outputs[-1]}")
         return faults
 
 
@@ -284,13 +297,13 @@ def _this_process(job: LoggingJob) -> Any:
     try:
         import psutil  # type: ignore[import-untyped, unused-ignore]
     except ModuleNotFoundError:
-        text = f"{job._fission_name} measures its process with psutil, which is not installed: pip install psutil"
+        text = f"{job._fission_name} measures its process with psutil, which is not installed; install it: python3 -m pip install psutil"
         raise DefinitionError(text) from None
     return psutil.Process()
 
 
 def _are_pipes(given: tuple[Any, ...]) -> bool:
-    """Whether the first arguments are inputs, outputs and logging_output, as MARVELO has them: lists of pipes, None, or a pipe."""
+    """Return whether the first arguments are inputs, outputs and logging_output, as in MARVELO."""
     lists, output = given[:2], given[2:]
     found = [pipe for entry in lists if isinstance(entry, (list, tuple)) for pipe in entry] + [
         entry for entry in output if entry is not None
@@ -300,9 +313,11 @@ def _are_pipes(given: tuple[Any, ...]) -> bool:
 
 
 def _complete_rows(file: BinaryIO, limit: int | None = None) -> tuple[int, int]:
-    """How many complete rows (at most `limit`) a CSV file has, the header included, and the offset behind the last of them.
+    """Return the number of complete rows (at most `limit`) of a CSV file, header included, and the
+    offset of their end.
 
-    A line feed ends a row unless it is inside quotes; neither byte occurs inside a character of UTF-8.
+    A line feed ends a row unless it is inside quotes; neither byte occurs inside a character of
+    UTF-8.
     """
     file.seek(0)
     read: Callable[[], bytes] = lambda: file.read(_PIECE)  # noqa: E731 - typed for iter

@@ -1,7 +1,7 @@
-"""Which jobs, pipes, nodes and groups there are, and where the user wrote them.
+"""The jobs, pipes, nodes and groups of a network, and their places in the user's files.
 
-Creating a job or a pipe enters it into the *current registry*, which is held in a context variable: loading a network begins
-a fresh one (`reset`, `collecting`), so that two networks can live in one process.
+Creating a job or a pipe enters it into the *current registry*, which is a context variable. Loading
+a network starts a new one (`reset`, `collecting`), so that one process can have two networks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fission.errors import DefinitionError, Fault
 
-if TYPE_CHECKING:  # core's classes import this file, to enter themselves: what is needed here is only their types
+if TYPE_CHECKING:  # core's classes import this module to register themselves; only their types are needed here
     from types import FrameType
 
     from fission.core.base_job import BaseJob
@@ -33,9 +33,9 @@ _place: ContextVar[str] = ContextVar("fission_place", default="")
 
 
 def where() -> str:
-    """``file:line`` of the nearest caller outside of this package, relative to the working directory if below it; else ``""``.
+    """Return ``file:line`` of the nearest caller outside of this package, or ``""``.
 
-    Inside `at` it is what `at` was given.
+    The file is relative to the working directory if it is below it. Inside `at` it is that place.
     """
     place = _place.get()
     if place:
@@ -50,7 +50,7 @@ def where() -> str:
 
 
 def place_of(file: str, line: int) -> str:
-    """``file:line``, the file relative to the working directory if it lies below it."""
+    """Return ``file:line``, the file relative to the working directory if it is below it."""
     if not file.startswith("<"):
         path = os.path.abspath(file)
         below = os.path.join(os.getcwd(), "")
@@ -60,7 +60,7 @@ def place_of(file: str, line: int) -> str:
 
 @contextmanager
 def at(place: str) -> Iterator[None]:
-    """Everything created in the with-block counts as written at `place`, as in ``jobs.csv:3``."""
+    """Make `place`, as in ``jobs.csv:3``, the place of everything created in the with-block."""
     token = _place.set(place)
     try:
         yield
@@ -68,8 +68,10 @@ def at(place: str) -> Iterator[None]:
         _place.reset(token)
 
 
-def behind(place: str) -> str:
-    """The place in parentheses, to stand behind what was created there; nothing if it is not known."""
+def in_parentheses(place: str) -> str:
+    """Return a place in parentheses, to follow the name of what was created there; empty if it is
+    unknown.
+    """
     return f" ({place})" if place else ""
 
 
@@ -77,14 +79,14 @@ def behind(place: str) -> str:
 
 
 class Registry:
-    """The jobs, pipes, nodes and groups of one network while it is being written down.
+    """The jobs, pipes, nodes and groups of one network while it is being defined.
 
     Attributes:
         jobs: by id; ids count from 1 in the order of creation.
         pipes: by id.
-        nodes: by address, or by pattern for nodes that stand for several.
+        nodes: by address, or by pattern for nodes that stand for several machines.
         groups: by name.
-        faults: what is wrong so far; None if faults are raised at once.
+        faults: the faults so far; None if faults are raised at once.
     """
 
     def __init__(self, *, collect: bool = False) -> None:
@@ -110,10 +112,10 @@ class Registry:
         return self.jobs, self.pipes, self.nodes, self.groups, self.pipe_arguments
 
     def report(self, fault: Fault) -> None:
-        """Takes a fault in.
+        """Collect or raise a fault.
 
         Raises:
-            DefinitionError: the text of the fault, unless faults are being collected.
+            DefinitionError: with the text of the fault, unless faults are collected.
         """
         if self.faults is None:
             raise DefinitionError(str(fault))
@@ -124,7 +126,7 @@ _current: ContextVar[Registry | None] = ContextVar("fission_registry", default=N
 
 
 def current() -> Registry:
-    """The registry that jobs and pipes are entered into right now; begins one if there is none."""
+    """Return the registry that new jobs and pipes enter; creates one if there is none."""
     registry = _current.get()
     if registry is None:
         registry = Registry()
@@ -133,19 +135,21 @@ def current() -> Registry:
 
 
 def reset() -> None:
-    """Begins a fresh registry: no jobs, pipes, nodes and groups, job ids from 1 again."""
+    """Start a new registry: no jobs, pipes, nodes and groups, job ids from 1 again."""
     _current.set(Registry())
 
 
 def use(registry: Registry) -> None:
-    """Makes a registry the current one; what is wrong from now on is raised, whatever it collected before."""
+    """Make a registry the current one; from now on it raises faults instead of collecting them."""
     registry.faults = None
     _current.set(registry)
 
 
 @contextmanager
 def collecting() -> Iterator[Registry]:
-    """A fresh registry for the with-block that collects faults instead of raising them; the old one is current again afterwards."""
+    """Use a new registry in the with-block, which collects faults instead of raising them; then
+    restore the old one.
+    """
     registry = Registry(collect=True)
     token = _current.set(registry)
     try:
@@ -156,9 +160,11 @@ def collecting() -> Iterator[Registry]:
 
 @contextmanager
 def collecting_copy() -> Iterator[Registry]:
-    """A copy of the current registry for the with-block that collects faults; the original is current again afterwards, unchanged.
+    """Use a copy of the current registry in the with-block, which collects faults; then restore the
+    original, unchanged.
 
-    Pipes that were there before get back the ends that they had, so that a network can be loaded from it more than once.
+    Existing pipes get back their ends, so that a network can be loaded from the registry
+    repeatedly.
     """
     original, copy = current(), Registry(collect=True)
     for mine, theirs in zip(copy._tables(), original._tables(), strict=True):
@@ -175,7 +181,7 @@ def collecting_copy() -> Iterator[Registry]:
 
 
 class _View(MutableMapping[K, V]):
-    """One of the current registry's dicts, whichever registry is current when it is looked at or changed."""
+    """One of the dicts of whichever registry is current at the time of access."""
 
     def __init__(self, look: Callable[[Registry], dict[K, V]]) -> None:
         self._look = look

@@ -1,18 +1,19 @@
-"""A file that a sink writes, and the journal that says which compute blocks the file contains.
+"""A file that a sink writes, and the journal of the compute blocks that the file contains.
 
-A file continues exactly if, when a process dies at any moment, the next one knows the last compute block that is whole in the
-file, and where it ends. So after each block the journal, a small file in the job's folder, gets a record:
+A file continues exactly if, whenever a process dies, the next one knows the last compute block that
+is whole in the file, and where it ends. So after each block the journal, a small file in the job's
+folder, gets a record:
 
-- BLOCK: so far the file has all of this compute block and of those before it; with the checksum of the block's bytes.
-- SYNCED: up to here file and journal are on the device. It is what the blocks' producers may rely on: a block is released
-  (acknowledged) when such a record covers it, and not earlier.
+- BLOCK: the file contains this compute block and all earlier ones; with the checksum of its bytes.
+- SYNCED: file and journal are on the device up to here. The producers of the blocks rely on it: a
+  block is released (acknowledged) when such a record covers it, and not earlier.
 
-The next process begins after the last SYNCED record, and after those BLOCK records behind it whose bytes are in the file. It cuts off
-the rest of the file, which comes again. If the file is shorter than the last SYNCED record says, acknowledged data is gone,
-and that is an error.
+The next process starts after the last SYNCED record and those later BLOCK records whose bytes are
+in the file. It cuts off the rest of the file, which arrives again. If the file is shorter than the
+last SYNCED record says, acknowledged data is lost, and that is an error.
 
-Compute blocks are known by their generation and number. Numbers that were left out have no bytes, but a record too: the next
-block is then known even if its process dies before it has written one.
+Generation and number identify a compute block. Numbers that were left out have no bytes, but a
+record: the next block is then known even if its process dies before it has written one.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ from fission import durable
 from fission.durable.files import about_to
 from fission.errors import SinkFileError
 
-#: Of the journal; in the job's own folder, which a new incarnation of the job finds again.
+#: Name of the journal; in the job's own folder, where the next incarnation of the job finds it.
 JOURNAL = ".fission-sink"
-#: The number of no block, but a number that can be counted on from.
+#: A number beyond all blocks, from which one can still count.
 BEYOND = 1 << 48
-#: The journal is begun anew when it is larger; arbitrary, 26,000 blocks.
+#: Size in bytes at which the journal is rewritten; arbitrary, 26,000 blocks.
 JOURNAL_BYTES = 1 << 20
-#: Seconds between two attempts to write to a full disk. Arbitrary, what a person would not notice.
+#: Seconds between two attempts to write to a full disk; arbitrary, too short for a person to notice.
 FULL_DISK_S = 0.5
 
 _RECORD = struct.Struct("<4sIQQI")  # kind, generation, number, end, checksum of the block's bytes
@@ -51,12 +52,12 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a file is.
+    """A position in a file.
 
     Attributes:
-        generation: of the last compute block in it.
-        number: of that block; 0 before the first.
-        end: offset after its last byte.
+        generation: generation of the last compute block before it.
+        number: number of that block; 0 before the first.
+        end: offset of the end of that block in bytes.
     """
 
     generation: int
@@ -65,7 +66,7 @@ class Position:
 
     @property
     def block(self) -> tuple[int, int]:
-        """Generation and number: they only grow."""
+        """Generation and number, which only grow."""
         return self.generation, self.number
 
 
@@ -79,22 +80,23 @@ class _Entry:
 class SinkFile:
     """One file, written by one process at a time.
 
-    `append` and `record` belong to the job's main thread, `sync` to any one thread.
+    The job's main thread calls `append` and `record`, any one thread calls `sync`.
 
     Attributes:
-        path: of the file.
-        position: after the last whole compute block.
-        synced: up to where producers may rely on the file.
-        keep_from: (generation, number) of the oldest compute block to which `begin` may have to return; those before need no record.
-        on_full_disk: called once with a text when the disk is full; the job waits then, and so do its producers.
+        path: path of the file.
+        position: position after the last whole compute block.
+        synced: position up to which producers may rely on the file.
+        keep_from: (generation, number) of the oldest compute block to which `begin` may have to
+            return; earlier ones need no record.
+        on_full_disk: called once with a text when the disk is full; the job and its producers wait.
     """
 
     def __init__(self, path: Path, *, to_device: bool = True) -> None:
-        """Open the file, or make it, and cut off what does not belong to a whole compute block.
+        """Open or create the file, and cut off everything after the last whole compute block.
 
         Args:
-            path: of the file; its folder exists.
-            to_device: make `sync` wait for the device; False leaves the time of that to the kernel.
+            path: path of the file; its folder exists.
+            to_device: whether `sync` waits for the device; False leaves the time to the kernel.
 
         Raises:
             SinkFileError: the file has less than was acknowledged.
@@ -110,7 +112,7 @@ class SinkFile:
         self._sync_lock = threading.Lock()
         self._journal_bytes = 0
         self._pending: list[bytes] = []  # records that `flush` writes
-        self._recorded = (0, 0, 0)  # by the last of them
+        self._recorded = (0, 0, 0)  # position after the last of them
         self._checksum = 0
         self.new = not path.exists()
         self._file = durable.open_file(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
@@ -128,14 +130,14 @@ class SinkFile:
             raise
 
     def _recovered(self, size: int) -> Position:
-        """The position after the last block that is surely in a file of this size."""
+        """Return the position after the last block that is certainly in a file of this size."""
         found = next((entry.position for entry in reversed(self._entries) if entry.kind == _SYNCED), None)
         if found is None:
-            return Position(0, 0, size)  # from elsewhere: no block of this run
+            return Position(0, 0, size)  # not written by this run
         if size < found.end:
             raise SinkFileError(
-                f"{self.path} is {size} bytes long, but {found.end} bytes, up to compute block {found.number}, were written and "
-                "acknowledged, so the blocks in between are lost: put the whole file back, or begin a new run"
+                f"{self.path} must have at least {found.end} bytes, which were acknowledged up to compute block {found.number}, but has "
+                f"{size}, so blocks are lost; put the whole file back, or start a new run"
             )
         for entry in self._entries:
             if entry.kind == _BLOCK and entry.position.block > found.block:
@@ -155,37 +157,42 @@ class SinkFile:
         return checksum
 
     def adopt(self, size: int) -> None:
-        """Keep so many bytes of a file that no incarnation of this job has written, and continue after them."""
+        """Keep this number of bytes of a file that no incarnation of this job has written, and
+        continue after them.
+        """
         if size < self._written:
             self._cut(size)
         self.synced = self.position = Position(0, 0, size)
 
     @property
     def size(self) -> int:
-        """How long the file is, with what `append` has added since the last whole block."""
+        """Size of the file in bytes, including data appended since the last whole block."""
         return self._written
 
     def read(self, size: int, offset: int) -> bytes:
-        """Return at most so many bytes of the file from an offset on."""
+        """Return at most this number of bytes from an offset."""
         return os.pread(self._file, size, offset)
 
     def first_number(self, generation: int) -> int:
-        """Return the compute block of this generation that comes next; `BEYOND` if the file has blocks of a newer one."""
+        """Return the next compute block of this generation; `BEYOND` if the file has blocks of a
+        newer one.
+        """
         if generation != self.position.generation:
             return BEYOND if generation < self.position.generation else 1
         return self.position.number + 1
 
     def begin(self, generation: int, first: int) -> None:
-        """The next block is this one: return to it if the file is further, or note that those before it were left out.
+        """Make this compute block the next one: go back to it if the file is ahead, or record that
+        earlier ones were left out.
 
         Raises:
-            SinkFileError: the file is further, and where that block began is no longer known.
+            SinkFileError: the file is ahead, and the journal no longer knows where the block began.
         """
         wanted = (generation, first - 1)
         if self.position.block > wanted:
             before = [entry.position for entry in self._entries if entry.position.block <= wanted]
             if not before:
-                raise SinkFileError(f"{self.path} cannot return to compute block {first}: its journal does not go back so far")
+                raise SinkFileError(f"{self.path} cannot return to compute block {first}: its journal does not go back that far")
             self._cut(before[-1].end)
         self.flush()
         position = Position(generation, first - 1, self._written)
@@ -206,7 +213,9 @@ class SinkFile:
         self._checksum = 0
 
     def append(self, data: bytes | memoryview) -> None:
-        """Add to the file. It counts when `record` is called; if the process dies before, it is cut off again."""
+        """Append data. It counts when `record` is called; if the process dies before, it is cut
+        off.
+        """
         if type(data) is not bytes:
             data = memoryview(data).cast("B")
         try:
@@ -224,7 +233,7 @@ class SinkFile:
         self._checksum = zlib.crc32(data, self._checksum)
 
     def append_start(self, data: bytes) -> None:
-        """Add to the file what belongs to no compute block, before the first one of them: a header that may be overwritten."""
+        """Append a header, which may be overwritten later, before the first compute block."""
         self.flush()
         self.append(data)
         self._checksum = 0
@@ -235,12 +244,12 @@ class SinkFile:
             self.sync()
 
     def overwrite(self, data: bytes, offset: int = 0) -> None:
-        """Write over bytes that belong to no compute block: a header."""
+        """Overwrite bytes that belong to no compute block: a header."""
         about_to("write", self.path)
         os.pwrite(self._file, data, offset)
 
     def record(self, generation: int, number: int) -> None:
-        """All of this compute block was appended. It counts from the next `flush` on."""
+        """Record that this compute block is complete. The record counts from the next `flush`."""
         body = _RECORD.pack(_BLOCK, generation, number, self._written, self._checksum)
         self._pending.append(body)
         self._pending.append(_CHECKSUM.pack(zlib.crc32(body)))
@@ -248,7 +257,7 @@ class SinkFile:
         self._checksum = 0
 
     def flush(self) -> None:
-        """Write the records of what was recorded: once for many blocks, which come together."""
+        """Write the pending records, many at once."""
         if self._pending:
             records = b"".join(self._pending)
             self._pending.clear()
@@ -260,14 +269,15 @@ class SinkFile:
 
     @property
     def dirty(self) -> bool:
-        """Whether blocks are recorded that are not synced."""
+        """Whether there are recorded blocks that are not synced."""
         return self.position != self.synced
 
     def sync(self) -> None:
-        """Return when everything that is recorded is on the device, and may be acknowledged.
+        """Wait until everything recorded is on the device, and may be acknowledged.
 
         Raises:
-            OSError: the device has failed. What was not synced is cut off: the kernel may have dropped it.
+            OSError: the device has failed. Unsynced data is cut off: the kernel may have dropped
+                it.
         """
         with self._sync_lock:
             if self.dirty and self._journal >= 0:
@@ -291,14 +301,16 @@ class SinkFile:
         self.synced = position
 
     def sync_all(self) -> None:
-        """Return when also what was appended and not recorded is on the device: the last block of a job that finishes."""
+        """Wait until appended but unrecorded data is on the device too: the last block of a job
+        that finishes.
+        """
         self.flush()
         self.sync()
         if self._to_device and self._file >= 0:
             durable.sync(self._file, self.path)
 
     def close(self) -> None:
-        """Close file and journal; nothing is synced. Idempotent."""
+        """Close file and journal without a sync. Idempotent."""
         for descriptor in (self._file, self._journal):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -317,7 +329,7 @@ class SinkFile:
             self._write_records(records)
 
     def _write_records(self, records: bytes) -> None:
-        """With the lock held."""
+        """Append records. Call with the lock held."""
         if self._journal < 0:
             return
         try:
@@ -328,7 +340,7 @@ class SinkFile:
         self._journal_bytes += len(records)
 
     def _start_journal(self, entries: list[_Entry]) -> None:
-        """With the lock held: make the journal contain only these."""
+        """Replace the content of the journal. Call with the lock held."""
         content = b"".join(map(_packed, entries))
         if self._to_device:
             durable.write_whole(self._journal_path, content)
@@ -343,7 +355,10 @@ class SinkFile:
         self._journal, self._journal_bytes = fresh, len(content)
 
     def _restart_journal(self, synced: Position) -> None:
-        """With the lock held: leave out the records that nothing needs."""
+        """Rewrite the journal without records that are no longer needed.
+
+        Call with the lock held.
+        """
         entries = read_journal(self._journal_path)
         oldest = min(self.keep_from or synced.block, synced.block)
         older = [entry for entry in entries if entry.kind == _BLOCK and entry.position.block <= oldest]
@@ -351,14 +366,14 @@ class SinkFile:
         self._start_journal([*older[-1:], *newer, _Entry(_SYNCED, synced, 0)])
 
     def _wait_for_room(self, why: OSError, work: Callable[[], None]) -> None:
-        """Do it again and again until the disk is not full any longer; another failure is raised."""
+        """Repeat the work until the disk has space again; raise any other error."""
         warned = False
         while True:
             if why.errno not in _NO_ROOM:
                 raise why
             if not warned:
                 warned = True
-                self.on_full_disk(f"the disk of {os.path.abspath(self.path)} is full: the job waits, and nothing is lost; make room there")
+                self.on_full_disk(f"the disk of {os.path.abspath(self.path)} is full: the job waits, and nothing is lost; free some space")
             sleep(FULL_DISK_S)
             try:
                 work()
@@ -375,7 +390,7 @@ def _packed(entry: _Entry) -> bytes:
 
 
 def read_journal(path: Path) -> list[_Entry]:
-    """Its whole records, up to a torn or damaged one."""
+    """Return the whole records, up to a torn or damaged one."""
     try:
         content = durable.read_whole(path)
     except FileNotFoundError:

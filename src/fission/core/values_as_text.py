@@ -1,16 +1,19 @@
-"""Values as text, in full: what a CSV file gets of them.
+"""Values as lossless text, for CSV files.
 
-The rules, from the top; docs/sinks.md has them for readers, with the way back:
+The rules, in order of precedence; docs/sinks.md has them for readers, with the inverse of each:
 
-1. Text is itself. Numbers are written so that reading them gives the same number: floats by `repr`, numpy's as the Python number
-   that equals them, ``longdouble`` by numpy's shortest exact digits.
-2. ``None``, ``True`` and ``False`` are these words; bytes are a Python literal (``b'...'``); dates and times are in ISO format,
-   a numpy ``timedelta64`` is its number and its unit.
-3. Lists, tuples, dicts and sets are Python literals, as `str` writes them and as users' files have always had them. Arrays inside
-   are lists in full, numpy's numbers are Python's, and what has no literal is a string with the text that it has by itself.
-4. Arrays of any size, structured values and dataclasses are JSON. What JSON has no word for is a JSON string inside it, with the
-   text that it has by itself. Like the `json` module, it writes NaN and infinities by name.
-5. Everything else is what `str` gives.
+1. Text is unchanged. Numbers are written so that reading them gives the same number: floats by
+   `repr`, numpy numbers as the equal Python number, ``longdouble`` with numpy's shortest exact
+   digits.
+2. ``None``, ``True`` and ``False`` are these words; bytes are a Python literal (``b'...'``); dates
+   and times are in ISO format, a numpy ``timedelta64`` is its number and its unit.
+3. Lists, tuples, dicts and sets are Python literals, as `str` writes them, for compatibility with
+   existing files. Arrays inside are lists in full, numpy numbers are Python numbers, and values
+   without a literal are strings with their own text.
+4. Arrays of any size, structured values and dataclasses are JSON. Values that JSON cannot express
+   are JSON strings with their own text. Like the `json` module, it writes NaN and infinities by
+   name.
+5. All other values are converted by `str`.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ _WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 def as_text(value: Any) -> str:
-    """Return a value as text, in full (see the rules of this module).
+    """Return a value as lossless text (see the rules of this module).
 
     Raises:
         ValueError: the value contains itself.
@@ -48,7 +51,7 @@ def as_text(value: Any) -> str:
 def _integer(value: int) -> str:
     try:
         return int.__repr__(value)
-    except ValueError:  # Python refuses to convert very long numbers to decimal digits; int(text, 0) reads this
+    except ValueError:  # Python limits the number of decimal digits; int(text, 0) reads the hexadecimal form
         return hex(value)
 
 
@@ -63,7 +66,7 @@ _TEXT: dict[type, Callable[[Any], str]] = {
 
 
 def _leaf(value: Any) -> str | None:
-    """The text of a value that has no parts; None for one that has."""
+    """Return the text of a value without parts; None for a value with parts."""
     if isinstance(value, (bytearray, bytes)):
         return bytes.__repr__(bytes(value))
     if isinstance(value, memoryview):
@@ -109,7 +112,7 @@ def _numpy_leaf(value: Any) -> str | None:
     if dtype.names is not None:
         return None
     if hasattr(value, "__array_wrap__") and not isinstance(value, (str, bytes)):
-        value = value[()]  # of an array without dimensions, its element
+        value = value[()]  # the element of an array without dimensions
     if dtype.kind == "V":
         return bytes.__repr__(value.tobytes())
     if dtype.kind == "M":
@@ -139,12 +142,14 @@ def _duration(value: Any) -> str:
 
 
 def _array_of(value: Any) -> Any:
-    """The numpy array of an object that says how it becomes one, as tensors do; None for all others."""
+    """Return the numpy array of an object that converts itself to one, such as a tensor; None for
+    others.
+    """
     return value.__array__() if hasattr(type(value), "__array__") and "numpy" in sys.modules else None
 
 
 def _literal(value: Any) -> Iterable[str]:
-    """The pieces of the Python literal of a value (see rule 3)."""
+    """Yield the pieces of a value's Python literal (rule 3)."""
     if isinstance(value, dict):
         yield from _literal_dict(value)
     elif isinstance(value, tuple):
@@ -171,7 +176,7 @@ def _literal_leaf(value: Any) -> Iterable[str]:
     elif _is_numpy(value) and value.dtype.kind in "bO":
         yield from _literal(value.item())
     elif _is_number(value) or isinstance(value, (complex, bytes, bytearray, memoryview, bool, type(None))):
-        yield text  # is a literal by itself
+        yield text  # its text is a literal
     else:
         yield repr(text)
 
@@ -197,7 +202,7 @@ def _literal_dict(value: dict[Any, Any]) -> Iterable[str]:
 
 
 def _json(value: Any) -> Iterable[str]:
-    """The pieces of the JSON text of a value (see rule 4)."""
+    """Yield the pieces of a value's JSON text (rule 4)."""
     if value is None or isinstance(value, bool):
         yield "null" if value is None else "true" if value else "false"
     elif isinstance(value, (list, tuple, set, frozenset)):
@@ -228,7 +233,7 @@ def _json_leaf(value: Any) -> Iterable[str]:
 def _is_number(value: Any) -> bool:
     if _is_numpy(value):
         return value.dtype.kind in "iuf"
-    return isinstance(value, float) or (isinstance(value, int) and value.bit_length() < 13_000)  # longer ones are not decimal
+    return isinstance(value, float) or (isinstance(value, int) and value.bit_length() < 13_000)  # larger ones are hexadecimal
 
 
 def _json_list(values: Any) -> Iterable[str]:
@@ -262,4 +267,4 @@ def _json_array(value: Any) -> Iterable[str]:
     elif value.ndim:
         yield from _json_list(value)
     else:
-        yield from _json_list([value[name] for name in value.dtype.names])  # a structured value: its fields in their order
+        yield from _json_list([value[name] for name in value.dtype.names])  # a structured value: its fields in order

@@ -7,9 +7,9 @@ from typing import Any
 
 from fission.errors import ValueFitError
 
-#: Of one sample, by dtype.
+#: Bytes of one sample, by dtype.
 SAMPLE_BYTES = {"uint8": 1, "int16": 2, "int32": 4, "float32": 4}
-#: RIFF has 32 bits for the length of what follows its first eight bytes.
+#: RIFF uses 32 bits for the length of everything after its first eight bytes.
 MOST_BYTES = 2**32 - 1
 _INTEGERS, _FLOATS = 1, 3  # format tags
 _LENGTH = struct.Struct("<I")
@@ -19,10 +19,10 @@ def header(rate: int, channels: int, dtype: str, size: int) -> bytes:
     """Return the header of a file.
 
     Args:
-        rate: frames a second.
+        rate: frames per second.
         channels: samples in a frame.
-        dtype: of a sample, one of `SAMPLE_BYTES`.
-        size: of the whole file in bytes, the header included; less than a header counts as one.
+        dtype: type of a sample, one of `SAMPLE_BYTES`.
+        size: size of the whole file in bytes, header included; a smaller size counts as one header.
     """
     width = SAMPLE_BYTES[dtype]
     frame = channels * width
@@ -42,12 +42,14 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 
 def same_format(start: bytes, wanted: bytes) -> bool:
-    """Whether a file begins with a header as `header` makes it, of the same format as another one."""
+    """Return whether a file starts with a header made by `header`, of the same format as another
+    one.
+    """
     return len(start) >= len(wanted) and start[8:36] == wanted[8:36] and start[:4] == b"RIFF" and start[len(wanted) - 8 :][:4] == b"data"
 
 
 def length_of(start: bytes) -> int:
-    """How long a file is, by its header."""
+    """Return the size of a file in bytes according to its header."""
     return int(_LENGTH.unpack_from(start, 4)[0]) + 8
 
 
@@ -55,10 +57,10 @@ def frames(job: str, block: Any, channels: int, dtype: str) -> bytes:
     """Return the bytes of a block's frames.
 
     Args:
-        job: what error texts call it.
+        job: name of the job, for error messages.
         block: bytes of whole frames, or an array of samples.
         channels: samples in a frame.
-        dtype: of a sample in the file.
+        dtype: type of a sample in the file.
 
     Raises:
         ValueFitError: the block is neither.

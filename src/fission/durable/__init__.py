@@ -1,9 +1,11 @@
-"""Files that survive a crash, a power cut and a full disk: whole writes, synced appends, checksummed records and lines.
+"""Files that survive a crash, a power cut and a full disk: atomic writes, synced appends,
+checksums.
 
-Everything of ours that a later process must be able to read is written here. `write_whole` replaces a file in one step,
-`Appender` adds to one, `frame` and `records` are the binary format with version, length and checksums, `seal` and
-`unseal` the same for a JSON object a line. Each operation on the file system passes `interpose`d hooks, with which tests
-make the n-th one fail.
+Every file of ours that a later process must be able to read is written by this package.
+`write_whole` replaces a file atomically, `Appender` appends to one, `frame` and `records` are a
+binary format with version, length and checksums, `seal` and `unseal` a format with one JSON object
+per line. Each operation on the file system calls `interpose`d hooks, with which tests make the n-th
+one fail.
 """
 
 from .files import (

@@ -1,4 +1,4 @@
-"""Whole writes and synced appends, each operation of which passes `interpose`d hooks."""
+"""Atomic writes and synced appends. Each operation calls `interpose`d hooks."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-#: How the names of unfinished files begin. A crash may leave one; `remove_unfinished` removes them.
+#: Prefix of the names of unfinished files. A crash may leave one; `remove_unfinished` removes them.
 UNFINISHED = ".new-"
 
 #: Called with an operation (open, read, write, fsync, rename, mkdir, unlink, truncate, link) and the path before it happens. It may
-#: raise OSError; for a write it may return how many bytes the device takes at most this time.
+#: raise OSError; for a write it may return the largest number of bytes that the device accepts this time.
 Hook = Callable[[str, Path], "int | None"]
 
 _hooks: list[Hook] = []
 
 
 class DamagedFileError(Exception):
-    """A file is not what was written.
+    """The content of a file is not what was written.
 
     Attributes:
-        path: of the file.
-        what: is wrong, as a clause: "its checksum is wrong".
+        path: path of the file.
+        what: the damage, as a clause: "its checksum is wrong".
     """
 
     def __init__(self, path: Path, what: str) -> None:
@@ -40,10 +40,10 @@ class DamagedFileError(Exception):
 
 @contextlib.contextmanager
 def interpose(hook: Hook) -> Iterator[None]:
-    """Call *hook* before each operation of this process on the file system inside the with-block, in every thread.
+    """Call *hook* before each file operation of this process in the with-block, in every thread.
 
     Args:
-        hook: see `Hook`; what it raises, the operation raises.
+        hook: see `Hook`; the operation raises its exceptions.
     """
     _hooks.append(hook)
     try:
@@ -53,22 +53,27 @@ def interpose(hook: Hook) -> Iterator[None]:
 
 
 def about_to(operation: str, path: Path) -> int | None:
-    """Call the hooks (see `interpose`) before an operation; return how many bytes a write may write, None for all."""
+    """Call the hooks (see `interpose`) before an operation; return the limit in bytes of a write,
+    None for no limit.
+    """
     limits = [limit for hook in _hooks if (limit := hook(operation, path)) is not None] if _hooks else []
     return min(limits, default=None)
 
 
 def open_file(path: Path, flags: int, mode: int = 0o666) -> int:
-    """Return a descriptor, as `os.open` does."""
+    """Return a descriptor, like `os.open`."""
     about_to("open", path)
     return os.open(path, flags, mode)
 
 
 def write_all(descriptor: int, content: bytes | memoryview, path: Path) -> None:
-    """Write all of *content* at the descriptor's position; when it raises OSError, some of it may be written.
+    """Write all of *content* at the descriptor's position; after an OSError, a part of it may be
+    written.
 
     Args:
-        path: of the file, for hooks.
+        descriptor: of the file.
+        content: the bytes.
+        path: path of the file, for hooks.
     """
     rest = memoryview(content).cast("B")
     with _naming(path):
@@ -78,7 +83,10 @@ def write_all(descriptor: int, content: bytes | memoryview, path: Path) -> None:
 
 
 def sync(descriptor: int, path: Path) -> None:
-    """Return when the device has what the file has. After an OSError what was written since the last success may be lost."""
+    """Wait until the device has the file's content.
+
+    After an OSError, writes since the last success may be lost.
+    """
     with _naming(path):
         about_to("fsync", path)
         os.fsync(descriptor)
@@ -86,7 +94,7 @@ def sync(descriptor: int, path: Path) -> None:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Have an OSError name the path, which it does not if only a descriptor was known."""
+    """Add the path to an OSError that lacks it because only a descriptor was known."""
     try:
         yield
     except OSError as why:
@@ -96,7 +104,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Return when the device has the names in *folder*, on file systems that can do so."""
+    """Wait until the device has the names in *folder*, on file systems that support this."""
     descriptor = open_file(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         sync(descriptor, folder)
@@ -108,7 +116,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path, mode: int = 0o777) -> None:
-    """Make *folder* and what is missing above it, so that they survive a power cut; one that exists is left as it is."""
+    """Create *folder* and missing parents so that they survive a power cut; leaves an existing
+    folder unchanged.
+    """
     if folder.is_dir():
         return
     make_folder(folder.parent)
@@ -121,7 +131,9 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Return when the device has all files and folders below *folder*, and itself; links and special files count as names only."""
+    """Wait until the device has *folder* and all files below it; of links and special files only
+    the names.
+    """
     for place, _, names in os.walk(folder, topdown=False):
         for name in names:
             path = Path(place, name)
@@ -136,7 +148,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def link(path: Path, target: str) -> None:
-    """Make *path* a symbolic link to *target*, in the place of a link that is there, in one step that survives a power cut."""
+    """Create or replace the symbolic link *path* to *target*, atomically and durably."""
     fresh = path.parent / f"{UNFINISHED}{secrets.token_hex(8)}"
     about_to("link", path)
     os.symlink(target, fresh)
@@ -149,20 +161,20 @@ def link(path: Path, target: str) -> None:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Put *source* in the place of *target*, in one step that survives a power cut; what *source* contains must be synced."""
+    """Move *source* to *target*, atomically and durably; the content of *source* must be synced."""
     about_to("rename", target)
     os.replace(source, target)
     sync_folder(target.parent)
 
 
 def unlink(path: Path) -> None:
-    """Remove a file, if it is there. (It may be there again after a power cut.)"""
+    """Remove a file, if it exists. (It may exist again after a power cut.)"""
     about_to("unlink", path)
     path.unlink(missing_ok=True)
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what interrupted writes have left in *folder*; no other process may be writing there."""
+    """Remove the remains of interrupted writes in *folder*, where no other process may write."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for path in list(folder.iterdir()):
             if path.name.startswith(UNFINISHED):
@@ -171,16 +183,18 @@ def remove_unfinished(folder: Path) -> None:
 
 
 class WholeFile:
-    """A file that appears under its name when it is complete: use it in a with-block, call `write`, then `commit`.
+    """A file that appears under its name when it is complete.
 
-    Leaving the with-block without `commit` leaves what was under the name before.
+    Use it in a with-block; call `write`, then `commit`.
+
+    Without `commit` the file of that name stays as it was.
     """
 
     def __init__(self, path: Path, mode: int = 0o666) -> None:
-        """Begin to write beside *path*.
+        """Start to write beside *path*.
 
         Args:
-            path: name of the file; its folder exists.
+            path: path of the file; its folder exists.
             mode: permissions of the file, less the umask.
         """
         self._path = path
@@ -194,23 +208,23 @@ class WholeFile:
         self.abandon()
 
     def write(self, content: bytes | memoryview) -> None:
-        """Add *content* at the end."""
+        """Append *content*."""
         write_all(self._descriptor, content, self._path)
 
     def write_first(self, content: bytes) -> None:
-        """Write *content* over the first bytes."""
+        """Overwrite the first bytes with *content*."""
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         write_all(self._descriptor, content, self._path)
 
     def commit(self) -> None:
-        """Put the file in its place; it is on the device when this returns."""
+        """Move the file to its name; it is on the device when this returns."""
         assert self._fresh is not None, "neither committed nor abandoned"
         sync(self._descriptor, self._path)
         rename(self._fresh, self._path)
         self._fresh = None
 
     def abandon(self) -> None:
-        """Remove what was written, unless it is committed. Idempotent."""
+        """Remove everything written, unless it is committed. Idempotent."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -221,11 +235,11 @@ class WholeFile:
 
 
 def write_whole(path: Path, content: bytes | Iterable[bytes | memoryview], mode: int = 0o666) -> None:
-    """Replace a file, or make it: afterwards it has all of *content* and is on the device; after an error it is as before.
+    """Create or replace a file with *content*, on the device; after an error the file is as before.
 
     Args:
-        path: name of the file; its folder exists.
-        content: all of it, or pieces of it.
+        path: path of the file; its folder exists.
+        content: all of it, or its pieces.
         mode: permissions of the file, less the umask.
 
     Raises:
@@ -238,7 +252,7 @@ def write_whole(path: Path, content: bytes | Iterable[bytes | memoryview], mode:
 
 
 def read_whole(path: Path) -> bytes:
-    """Return what a file contains."""
+    """Return the content of a file."""
     about_to("open", path)
     with path.open("rb") as file:
         about_to("read", path)
@@ -246,17 +260,19 @@ def read_whole(path: Path) -> bytes:
 
 
 class Appender:
-    """Adds to the end of a file. What was added and could not be written is held in memory, and written by a later `flush`.
+    """Appends to a file. Data that could not be written stays in memory, and a later `flush` writes
+    it.
 
-    One writer at a time. A failed write is undone, so that the file has no part of an entry in its middle.
+    One writer at a time. A failed write is undone, so that the file has no partial entry in its
+    middle.
     """
 
     def __init__(self, path: Path, keep_bytes: int | None = None, mode: int = 0o666) -> None:
-        """Open the file, or make it.
+        """Open or create the file.
 
         Args:
-            path: name of the file; its folder exists.
-            keep_bytes: what comes after these many bytes is a torn end, and is cut off; None keeps everything.
+            path: path of the file; its folder exists.
+            keep_bytes: the rest of the file is a torn end, and is cut off; None keeps everything.
             mode: permissions of a new file, less the umask.
         """
         self._path = path
@@ -273,29 +289,29 @@ class Appender:
         except BaseException:
             os.close(self._descriptor)
             raise
-        self._pending: list[bytes] = []  # since the last sync; the first _written_bytes of it are in the file
+        self._pending: list[bytes] = []  # since the last sync; the first _written_bytes of them are in the file
         self._written_bytes = 0
 
     @property
     def pending_bytes(self) -> int:
-        """How much was added that the device may not have."""
+        """Number of added bytes that the device may not have."""
         return sum(map(len, self._pending))
 
     @property
     def synced_bytes(self) -> int:
-        """How long the file is on the device."""
+        """Length of the file on the device in bytes."""
         return self._synced_bytes
 
     def add(self, content: bytes) -> None:
-        """Add to what the next `flush` writes."""
+        """Add data for the next `flush`."""
         if content:
             self._pending.append(content)
 
     def flush(self, *, to_device: bool = True) -> None:
-        """Write what was added; when it raises OSError, the next call tries all of it again.
+        """Write the added data; after an OSError, the next call tries all of it again.
 
         Args:
-            to_device: return when the device has it; False leaves the time of that to the kernel.
+            to_device: whether to wait for the device; False leaves the time to the kernel.
         """
         waiting = b"".join(self._pending)
         if not waiting:
@@ -307,7 +323,7 @@ class Appender:
             if to_device:
                 sync(self._descriptor, self._path)
         except OSError:
-            self._written_bytes = 0  # after a failed sync the kernel no longer has what the device has not
+            self._written_bytes = 0  # after a failed sync the kernel may have dropped data that the device lacks
             with contextlib.suppress(OSError):
                 self._cut()
             raise

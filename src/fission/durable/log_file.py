@@ -1,4 +1,6 @@
-"""A log file on a disk that may be full: what cannot be written is left out, and counted in the log when it can be again."""
+"""A log file on a disk that may be full: lines that cannot be written are counted, and later
+reported in the log.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +11,31 @@ from pathlib import Path
 
 
 class LogFile(logging.Handler):
-    """Appends records to a file, each with one write; a full, broken or read-only disk neither ends it nor makes it noisy."""
+    """Appends each record to a file with one write; tolerates a full, broken or read-only disk
+    silently.
+    """
 
     def __init__(self, path: str | Path, *, delay: bool = False) -> None:
         """Append to a file.
 
         Args:
-            path: of the file.
-            delay: open it with the first record.
+            path: path of the file.
+            delay: whether to open it with the first record.
 
         Raises:
-            OSError: it cannot be opened; with ``delay``, it is tried again with each record.
+            OSError: it cannot be opened; with ``delay``, each record tries again.
         """
         super().__init__()
-        self._path = os.path.abspath(path)  # the working directory of a job is another one later
+        self._path = os.path.abspath(path)  # the working directory of a job changes later
         self._descriptor = -1
         self._left_out = 0
         if not delay:
             self._open()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, and before it how many had to be left out."""
+        """Write a record, preceded by the number of lost lines, if any."""
         try:
-            # what users raise and print may have characters that are none, as file names do
+            # user text may contain lone surrogates, as file names do
             text = self.format(record).encode("utf-8", "backslashreplace") + b"\n"
         except Exception:
             self.handleError(record)

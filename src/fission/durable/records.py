@@ -1,4 +1,4 @@
-"""Checksummed formats: binary records, and JSON objects a line."""
+"""Checksummed formats: binary records, and JSON objects in lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RECORD_VERSION = 1
 _MAGIC = b"FSNr"
 _HEADER = struct.Struct("<4sBxxxQ")  # magic, version, length of the content in bytes
 _CHECKSUM = struct.Struct("<I")
-#: Bytes that a record has before its content, and after it.
+#: Bytes of a record beside its content.
 RECORD_OVERHEAD_BYTES = _HEADER.size + 2 * _CHECKSUM.size
 _HEADER_BYTES = _HEADER.size + _CHECKSUM.size
 _PIECE_BYTES = 1 << 20
@@ -28,17 +28,19 @@ _SEAL_BYTES = len(_SEAL) + 8 + 2
 
 
 def header_of_record(length: int) -> bytes:
-    """Return what a record has before its content.
+    """Return the header of a record.
 
     Args:
-        length: of the content, in bytes.
+        length: length of the content, in bytes.
     """
     header = _HEADER.pack(_MAGIC, RECORD_VERSION, length)
     return header + _CHECKSUM.pack(zlib.crc32(header))
 
 
 def frame(*pieces: bytes | memoryview) -> Iterator[bytes | memoryview]:
-    """Return the pieces of a record whose content is the pieces one after the other, without copying them."""
+    """Yield the pieces of a record whose content is the concatenated arguments, without copying
+    them.
+    """
     yield header_of_record(sum(memoryview(piece).nbytes for piece in pieces))
     checksum = 0
     for piece in pieces:
@@ -48,7 +50,7 @@ def frame(*pieces: bytes | memoryview) -> Iterator[bytes | memoryview]:
 
 
 def write_record(path: Path, *pieces: bytes | memoryview, mode: int = 0o666) -> None:
-    """Replace a file by one record (see `frame` and `write_whole`)."""
+    """Replace a file with one record (see `frame` and `write_whole`)."""
     write_whole(path, frame(*pieces), mode)
 
 
@@ -63,11 +65,12 @@ def read_record(path: Path) -> bytes:
 
 
 def record_pieces(path: Path, piece_bytes: int = _PIECE_BYTES) -> Iterator[bytes]:
-    """Return the content of a file that is one record, in pieces; whether it is whole is known after the last one.
+    """Yield the content of a file that is one record, in pieces; its checksum is verified after the
+    last one.
 
     Args:
-        path: name of the file.
-        piece_bytes: size of a piece, at most.
+        path: path of the file.
+        piece_bytes: largest size of a piece.
 
     Raises:
         DamagedFileError: it is not one whole record.
@@ -77,11 +80,11 @@ def record_pieces(path: Path, piece_bytes: int = _PIECE_BYTES) -> Iterator[bytes
     with path.open("rb") as file:
         yield from _record(file, path, piece_bytes)
         if file.read(1):
-            raise DamagedFileError(path, "it is longer than the length that is noted in it")
+            raise DamagedFileError(path, "it is longer than the length in its header")
 
 
 def whole_record(path: Path) -> bool:
-    """Return whether a file is one whole record, reading all of it but holding little."""
+    """Return whether a file is one whole record; reads all of it, with little memory."""
     try:
         for _ in record_pieces(path):
             pass
@@ -91,9 +94,9 @@ def whole_record(path: Path) -> bool:
 
 
 def records(path: Path) -> tuple[list[bytes], int]:
-    """Return the contents of the whole records with which a file begins, and how many bytes they take.
+    """Return the contents of the whole records at the start of a file, and their size in bytes.
 
-    What comes after that many bytes is a torn end, to be cut off by ``Appender(path, keep_bytes)``, or damage.
+    The rest of the file is damage, or a torn end, which ``Appender(path, keep_bytes)`` cuts off.
     """
     found: list[bytes] = []
     good_bytes = 0
@@ -117,7 +120,7 @@ def _record(file: BinaryIO, path: Path, piece_bytes: int) -> Iterator[bytes]:
         raise DamagedFileError(path, f"it is cut off after {len(header)} bytes")
     magic, version, left = _HEADER.unpack_from(header)
     if magic != _MAGIC or _CHECKSUM.unpack_from(header, _HEADER.size)[0] != zlib.crc32(header[: _HEADER.size]):
-        raise DamagedFileError(path, "it does not begin as FISSION writes it")
+        raise DamagedFileError(path, "it does not begin with FISSION's header")
     if version != RECORD_VERSION:
         raise DamagedFileError(path, f"it has version {version} of the format, and this FISSION reads version {RECORD_VERSION}")
     checksum = 0
@@ -137,13 +140,15 @@ def _record(file: BinaryIO, path: Path, piece_bytes: int) -> Iterator[bytes]:
 
 
 def seal(entry: dict[str, Any]) -> bytes:
-    """Return a JSON object as one line with a checksum as its last key, ``crc``; what JSON cannot write is written by `str`."""
+    """Return a JSON object as one line whose last key, ``crc``, is a checksum; values unknown to
+    JSON become their `str`.
+    """
     text = json.dumps(entry, default=str).encode()
     return text[:-1] + (_SEAL if entry else _SEAL[2:]) + f'{zlib.crc32(text):08x}"}}\n'.encode()
 
 
 def unseal(line: bytes) -> dict[str, Any]:
-    """Return what `seal` has made a line of.
+    """Return the object of a line made by `seal`.
 
     Raises:
         ValueError: the line is damaged.
@@ -152,7 +157,7 @@ def unseal(line: bytes) -> dict[str, Any]:
     if not end.startswith(_SEAL):
         body, end = line[: -_SEAL_BYTES + 1], line[-_SEAL_BYTES + 1 :]
         if body != b"{" or not end.startswith(_SEAL[2:]):
-            raise ValueError("it does not end as FISSION writes it")
+            raise ValueError("it does not end with FISSION's checksum")
     text = body + b"}"
     if not end.endswith(f'"{zlib.crc32(text):08x}"}}\n'.encode()):
         raise ValueError("its checksum is wrong")
@@ -163,12 +168,13 @@ def unseal(line: bytes) -> dict[str, Any]:
 
 
 def sealed_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Return the entries of a file of sealed lines, and how many bytes they take; a torn end after them is no damage.
+    """Return the entries of a file of sealed lines, and their size in bytes; a torn end after them
+    is not damage.
 
-    The end is torn if nothing after it was written to its end: a crash or a power cut while the last entry was written.
+    An end is torn if it has no complete line: a crash or a power cut interrupted the last write.
 
     Raises:
-        DamagedFileError: there is damage between whole lines; ``what`` names the line.
+        DamagedFileError: there is damage before a complete line; ``what`` names the line.
         OSError: it cannot be read.
     """
     found: list[dict[str, Any]] = []
@@ -195,15 +201,15 @@ def _lines(content: bytes) -> list[bytes]:
 
 
 def write_json(path: Path, entry: dict[str, Any], mode: int = 0o666) -> None:
-    """Replace a file by one sealed JSON object (see `seal` and `write_whole`)."""
+    """Replace a file with one sealed JSON object (see `seal` and `write_whole`)."""
     write_whole(path, seal(entry), mode)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the object of a file that `write_json` has written.
+    """Return the object in a file written by `write_json`.
 
     Raises:
-        DamagedFileError: it is not what was written.
+        DamagedFileError: its content is not what was written.
         OSError: it cannot be read.
     """
     content = read_whole(path)

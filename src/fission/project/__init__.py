@@ -1,1 +1,3 @@
-"""A project on disk: its config, CSV and XML files become one frozen `config.Config`; `scaffold` makes new ones."""
+"""A project on disk: its config, CSV and XML files become one frozen `config.Config`; `scaffold`
+makes new ones.
+"""

@@ -1,4 +1,6 @@
-"""What travels to nodes: the project's code, and a job's DEPENDENCIES, each packed once and known by the digest of its content."""
+"""The archives sent to nodes: the project's code, and a job's DEPENDENCIES, each packed once and
+identified by a digest.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +20,18 @@ from fission.ports import Archive, JobArchives
 from fission.project.config import LoadedNetwork
 from fission.project.shipping import RUN_FOLDERS, dependency_folder, dependency_modules
 
-#: Files that are code; what else a job reads belongs into its DEPENDENCIES.
+#: Endings of code files; other files that a job reads must be in its DEPENDENCIES.
 CODE = (".py", ".pyi", ".so")
-#: What Python makes of code, wherever it is used.
+#: The folder of Python's compiled code.
 CACHE = "__pycache__"
-#: Of a digest: 128 bits, for which finding other files is infeasible.
+#: Length of a digest in hexadecimal digits: 128 bits, for which finding a collision is infeasible.
 DIGEST_CHARACTERS = 32
-#: Folders that are nobody's code.
+#: Folders that contain no code of the project.
 LEFT_OUT = frozenset({CACHE, "node_modules", "build", "dist"})
 
 
 class Archives:
-    """The archives of one network; each is packed when it is first asked for."""
+    """The archives of one network, each packed on first use."""
 
     def __init__(self, loaded: LoadedNetwork) -> None:
         """Args: loaded: the network."""
@@ -37,7 +39,10 @@ class Archives:
         self._folders: dict[Path, Archive] = {}
 
     def baggage(self, job: int) -> JobArchives:
-        """Return what a job needs on its node. Raises UserError: a file cannot be read."""
+        """Return the archives that a job needs on its node.
+
+        Raises UserError: a file cannot be read.
+        """
         folder = dependency_folder(self._loaded.network.jobs[job], self._loaded.root)
         if folder is None:
             return JobArchives(self.code)
@@ -47,7 +52,7 @@ class Archives:
 
     @cached_property
     def code(self) -> Archive:
-        """The project's Python files, and modules among DEPENDENCIES that are from elsewhere."""
+        """The project's Python files, and DEPENDENCIES that are modules from elsewhere."""
         root = self._loaded.root
         files = dict(_files(root, root, everything=False))
         for job in self._loaded.network.jobs.values():
@@ -56,7 +61,9 @@ class Archives:
 
 
 def pack(files: Iterable[tuple[str, Path]]) -> Archive:
-    """Return an archive of (name in it, file). The same names and contents give the same digest. Raises UserError: one cannot be read."""
+    """Return an archive of (name in the archive, file); equal names and contents give equal
+    digests. Raises UserError.
+    """
     digest, buffer = hashlib.sha256(), io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=1) as tar:
         for name, path in sorted(files):
@@ -74,7 +81,7 @@ def _add(tar: tarfile.TarFile, digest: hashlib._Hash, name: str, path: Path) -> 
         tar.addfile(info)
         return
     content = path.read_bytes()
-    # it may have grown since; and a second name of a file is a file of its own
+    # the file may have grown since, and a hard link becomes a file of its own
     info.type, info.linkname, info.size = tarfile.REGTYPE, "", len(content)
     runs = bool(info.mode & stat.S_IXUSR)
     info.mode = 0o755 if runs else 0o644
@@ -88,12 +95,15 @@ def _count(digest: hashlib._Hash, name: str, runs: bool, link: str) -> None:
 
 
 def digest_of(folder: Path) -> str:
-    """The digest of what was unpacked into a folder; what Python has compiled there is not looked at. Raises OSError."""
+    """Return the digest of a folder's unpacked archive, without Python's compiled code.
+
+    Raises OSError.
+    """
     digest = hashlib.sha256()
     found: list[tuple[str, Path]] = []
     for place, folders, names in os.walk(folder):
-        folders[:] = [one for one in folders if one != CACHE]
-        links = [one for one in folders if os.path.islink(os.path.join(place, one))]
+        folders[:] = [name for name in folders if name != CACHE]
+        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
         found += [(os.path.relpath(os.path.join(place, name), folder), Path(place, name)) for name in (*names, *links)]
     for name, path in sorted(found):
         if path.is_symlink():
@@ -106,9 +116,11 @@ def digest_of(folder: Path) -> str:
 
 
 def _files(folder: Path, root: Path, *, everything: bool) -> Iterator[tuple[str, Path]]:
-    """Yield (name below root, path) of a folder's files: its code, or everything but what runs have made."""
+    """Yield (name below root, path) of a folder's files: its code, or everything except the results
+    of runs.
+    """
     with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda one: one.name):
+        for entry in sorted(entries, key=lambda entry: entry.name):
             path = Path(entry.path)
             name = str(path.relative_to(root))
             if entry.is_dir(follow_symlinks=False):

@@ -1,4 +1,6 @@
-"""config.py of a network -> one frozen `Config` and a checked `Network`, or all that is wrong with them at once."""
+"""Loading a network's config.py: one frozen `Config` and a checked `Network`, or all of their
+faults at once.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,14 @@ __all__ = ["Config", "LoadedNetwork", "find_project", "list_networks", "load", "
 
 @dataclass(frozen=True)
 class Config:
-    """The settings of a network, checked. Each is the lower-case name of a setting of config.py; sizes in bytes, times in seconds.
+    """The checked settings of a network, each the lower-case name of a setting; sizes in bytes,
+    times in seconds.
 
     Attributes:
         jobs: from JOBS, its CSV files and XML_FILE, in this order.
         nodes: from NODES, its CSV files and XML_FILE; empty if loaded for a simulation.
         log_file: relative to the project, unless absolute.
-        xml_file: as found; None if there is none.
+        xml_file: resolved path; None if there is none.
         user, remote_root, client_ip, cluster: None if not set.
     """
 
@@ -66,15 +69,15 @@ class Config:
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network that was loaded and found right.
+    """A network that was loaded without faults.
 
     Attributes:
-        name: of the network.
+        name: its name.
         root: the project's folder, absolute.
         folder: the network's folder, absolute.
         config: its settings.
         network: its jobs and pipes.
-        notes: what is accepted and has no effect here, a line each, for the log.
+        notes: accepted values that have no effect, one line each, for the log.
     """
 
     name: str
@@ -86,19 +89,19 @@ class LoadedNetwork:
 
 
 def load(root: Path, name: str, *, simulation: bool = False, module: str = "") -> LoadedNetwork:
-    """Loads and checks the network *name* of the project *root*; config.py is run anew each time.
+    """Load and check the network *name* of the project *root*; executes config.py each time.
 
-    Puts *root* first on sys.path. Not to be called from several threads at once: importing is common to all.
+    Puts *root* first on sys.path. Not thread-safe, because imports are global.
 
     Args:
         root: the project's folder.
-        name: of the network.
-        simulation: True leaves NODES, CLIENT_IP, USER, REMOTE_ROOT and CLUSTER alone: whatever they are, they are not looked at.
-        module: the dotted name of another module that has the settings; default: ``NAME.config``.
+        name: name of the network.
+        simulation: whether to ignore NODES, CLIENT_IP, USER, REMOTE_ROOT and CLUSTER.
+        module: dotted name of another module with the settings; default: ``NAME.config``.
 
     Raises:
         UnknownNameError: there is no such network.
-        ConfigError: with everything that is wrong, each with its file and line where they are known, relative to the project.
+        ConfigError: with all faults, each with its file and line if known, relative to the project.
     """
     root = root.resolve()
     _require(root, name, module)
@@ -111,12 +114,14 @@ def load(root: Path, name: str, *, simulation: bool = False, module: str = "") -
 
 @contextlib.contextmanager
 def loaded_here(root: Path, name: str, config: object, *, simulation: bool = False) -> Iterator[LoadedNetwork]:
-    """The network *name* from a config that this process has imported already, with its jobs as they are now; for the with-block.
+    """Use the network *name*, from a config that is already imported, with its present jobs, in the
+    with-block.
 
     Args:
         root: the project's folder.
-        name: of the network; its folder is made if it is not there.
-        config: the module, or any other object with the settings as attributes. Its jobs are those of the current registry.
+        name: name of the network; its folder is created if necessary.
+        config: the module, or any object with the settings as attributes. Its jobs are those of the
+            current registry.
         simulation: as for `load`.
 
     Raises:
@@ -132,7 +137,7 @@ def loaded_here(root: Path, name: str, config: object, *, simulation: bool = Fal
 
 
 def _require(root: Path, name: str, module: str) -> None:
-    """Like `require_network`; a network whose settings are in another module needs a folder only."""
+    """Like `require_network`; a network with settings in another module needs only a folder."""
     if not (module and (root / name).is_dir()):
         require_network(root, name)
 
@@ -144,17 +149,18 @@ def _right(loaded: LoadedNetwork | None, faults: Sequence[Fault], root: Path) ->
 
 
 def load_incomplete(root: Path, name: str, *, module: str = "") -> tuple[LoadedNetwork, Registry, tuple[Fault, ...]]:
-    """Loads the network *name* even if something of it is wrong or missing: pipes may have open ends, settings may be refused.
+    """Load the network *name* despite faults: pipes may have open ends, settings may be refused.
 
     Args:
         root, name, module: as for `load`.
 
     Returns:
-        The network with the jobs that could be made, the registry of all jobs, pipes, nodes and groups, and what is wrong.
+        The network with the jobs that could be created, the registry of all jobs, pipes, nodes and
+        groups, and the faults.
 
     Raises:
         UnknownNameError: there is no such network.
-        ConfigError: its config.py cannot be run.
+        ConfigError: its config.py cannot be executed.
     """
     root = root.resolve()
     _require(root, name, module)
@@ -168,7 +174,9 @@ def load_incomplete(root: Path, name: str, *, module: str = "") -> tuple[LoadedN
 
 
 class _Loader:
-    """One loading of one config, by its module's name or as a given object; the registry collects the faults."""
+    """One load of one config, by its module's name or as a given object; the registry collects the
+    faults.
+    """
 
     def __init__(self, root: Path, name: str, registry: Registry, simulation: bool, module: str = "", given: object = None) -> None:
         self.root, self.name, self.registry, self.simulation = root, name, registry, simulation
@@ -180,9 +188,9 @@ class _Loader:
             self.file = relative(getattr(given, "__file__", None) or type(given).__name__, root)
         self.maker = Maker(root, self.folder, registry)
         self.lines = _assigned(root / self.file)
-        self.refused: set[str] = set()  # settings whose value cannot be used
-        self.notes: list[str] = []  # for the log: what has no effect here
-        self.complete = True  # False once a job could not be made: the network would only show that again
+        self.refused: set[str] = set()  # settings with invalid values
+        self.notes: list[str] = []  # for the log: values without effect
+        self.complete = True  # False once a job could not be created: checks of the network would only repeat that
 
     def fault(self, text: str, setting: str | None = None) -> None:
         line = self.lines.get(setting or "")
@@ -219,14 +227,14 @@ class _Loader:
 
     def _run(self) -> types.ModuleType | None:
         try:
-            # Another network's config makes jobs too, if this one imports from it, and they must be made in this registry.
+            # If this config imports another network's config, that one's jobs must enter this registry, so it is imported again.
             return import_fresh(self.module, [f"{network}.config" for network in list_networks(self.root)])
         except ConfigError as error:
             for fault in error.faults:
                 self.registry.report(fault)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # the user's module may raise anything, and call exit()
+        except BaseException as error:  # the user's module may raise anything, or call exit()
             self.registry.report(exception_fault(error, self.root, self.file))
         return None
 
@@ -242,30 +250,30 @@ class _Loader:
                 continue
             meant = nearest(name, SETTINGS)
             if meant is not None:
-                self.fault(f"{name} is no setting; did you mean {meant}? If it is a constant of your own, give it another name", name)
+                self.fault(f"{name} is not a setting; did you mean {meant}? If it is a constant of your own, give it another name", name)
 
     def _settings(self, names: Mapping[str, object]) -> dict[str, Any]:
-        """Field of `Config` -> value, of all settings that config.py has and that are right."""
+        """Return field of `Config` -> value, for all valid settings in config.py."""
         values: dict[str, Any] = {"jobs": (), "nodes": ()}
         for setting in SETTINGS.values():
             if setting.name not in names or (self.simulation and setting.remote):
                 continue
             value = names[setting.name]
             if setting.name == "REMOTE_ROOT" and names.get("USER") == "" and isinstance(value, str) and "//" in value:
-                log.debug("REMOTE_ROOT %r is made with an empty USER, so it counts as not set", value)
+                log.debug("REMOTE_ROOT %r contains an empty USER, so it counts as not set", value)
                 continue
             try:
                 parsed = setting.parse(value)
             except InvalidValue as refused:
                 hint = f"; {refused}" if str(refused) else ""
-                self.fault(f"{setting.name} must be {setting.must}, is {shown(value)}{hint}", setting.name)
+                self.fault(f"{setting.name} must be {setting.must}, but is {shown(value)}{hint}", setting.name)
                 self.refused.add(setting.name)
                 self.complete = self.complete and setting.name not in ("JOBS", "XML_FILE", "XML_ARGS")
             else:
                 values[setting.field] = parsed
         if "JOBS" not in names and not names.get("XML_FILE"):
             other = next((name for name in names if name.casefold() == "jobs" and isinstance(names[name], list)), None)
-            hint = f"; {other} is there, settings are written in capitals" if other else ""
+            hint = f"; rename {other}: settings are written in capitals" if other else ""
             self.fault(f"JOBS is missing; it must be {SETTINGS['JOBS'].must}{hint}")
             self.complete = False
         return values
@@ -288,14 +296,13 @@ class _Loader:
                     if len(faults) == before and not jobs:
                         self.fault(f"JOBS names the file {str(entry)!r}, which has no jobs", "JOBS")
             elif not isinstance(entry, BaseJob):
-                call = f"; make one: {entry.__name__}(...)" if isinstance(entry, type) and issubclass(entry, BaseJob) else ""
-                self.fault(f"entry {number} of JOBS must be a job, is {shown(entry)}{call}", "JOBS")
+                call = f"; create one: {entry.__name__}(...)" if isinstance(entry, type) and issubclass(entry, BaseJob) else ""
+                self.fault(f"entry {number} of JOBS must be a job, but is {shown(entry)}{call}", "JOBS")
             elif any(entry is job for job in jobs):
-                self.fault(f"{entry._fission_name} is twice in JOBS; each entry must be a job of its own", "JOBS")
+                self.fault(f"{entry._fission_name} is twice in JOBS; list each job once", "JOBS")
             elif self.registry.jobs.get(entry._fission_id) is not entry:
-                text = (
-                    f"{entry._fission_name} was made by a module that is loaded only once ({entry._fission_place}); make it in {self.file}"
-                )
+                made = f"{entry._fission_name} was created by a module that is loaded only once ({entry._fission_place})"
+                text = f"{made}; create it in {self.file}"
                 self.fault(text, "JOBS")
             else:
                 jobs.append(entry)
@@ -319,8 +326,8 @@ class _Loader:
                 if entry.without_effect:
                     self.notes.append(f"{entry}: {', '.join(entry.without_effect)} without effect here")
             else:
-                call = f"; make one: {entry.__name__}('192.168.4.2')" if isinstance(entry, type) and issubclass(entry, BaseNode) else ""
-                self.fault(f"entry {number} of NODES must be a node or the path of a CSV file, is {shown(entry)}{call}", "NODES")
+                call = f"; create one: {entry.__name__}('192.168.4.2')" if isinstance(entry, type) and issubclass(entry, BaseNode) else ""
+                self.fault(f"entry {number} of NODES must be a node or the path of a CSV file, but is {shown(entry)}{call}", "NODES")
         return tuple(nodes)
 
     def _xml(self, values: dict[str, Any], nodes: Sequence[BaseNode]) -> tuple[list[BaseJob], list[BaseNode]]:
@@ -334,14 +341,14 @@ class _Loader:
             self.complete = False
             return [], []
         values["xml_file"] = path
-        if "XML_ARGS" in self.refused:  # read with other names, a file that is right would seem full of faults
+        if "XML_ARGS" in self.refused:  # without its names a valid file would seem full of faults
             return [], []
-        from fission.project.xml import read_network  # the parser is only loaded for those who have such a file
+        from fission.project.xml import read_network  # not at the top: the parser is needed only with such a file
 
         faults = self._faults
         before = len(faults)
         jobs, addresses = read_network(path, values.get("xml_args", {}), self.maker)
-        line = self.lines.get("XML_ARGS", 1)  # what has no place of its own is a fault of XML_ARGS
+        line = self.lines.get("XML_ARGS", 1)  # a fault without a place is a fault of XML_ARGS
         faults[before:] = [fault if fault.where else Fault(fault.text, f"{self.file}:{line}") for fault in faults[before:]]
         if not jobs and not values["jobs"] and len(faults) == before:
             self.fault(f"XML_FILE names the file {text!r}, which has no jobs", "XML_FILE")
@@ -353,17 +360,21 @@ class _Loader:
         return jobs, [node for node in made if node is not None]
 
     def _unlisted(self, jobs: Sequence[BaseJob]) -> None:
-        """A job that was made but not listed is no fault by itself, but explains why a pipe lacks an end."""
+        """Report jobs that were created but not listed: not a fault by itself, but the cause of a
+        pipe without an end.
+        """
         listed = {job._fission_id for job in jobs}
         for job in self.registry.jobs.values():
             if job._fission_id not in listed:
                 self.registry.report(
-                    Fault(f"{job._fission_name} was made but is not in JOBS; put it into the list, or remove it", job._fission_place)
+                    Fault(f"{job._fission_name} was created but is not in JOBS; add it to the list, or remove it", job._fission_place)
                 )
 
 
 def _assigned(path: Path) -> dict[str, int]:
-    """Name -> line of its last assignment or import at the top level of a file; empty if the file cannot be parsed."""
+    """Return name -> line of its last assignment or import at a file's top level; empty if it
+    cannot be parsed.
+    """
     try:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
@@ -373,7 +384,7 @@ def _assigned(path: Path) -> dict[str, int]:
     while waiting:
         node = waiting.pop()
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-            continue  # names of their own
+            continue  # a scope of its own
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             lines[node.id] = max(node.lineno, lines.get(node.id, 0))
         elif isinstance(node, ast.alias):

@@ -1,20 +1,24 @@
 """Jobs and nodes from CSV files.
 
-Both kinds are UTF-8, separated by commas, with a header line that may be left out when the columns have the order below; empty lines
-and lines that begin with # do not count.
+Files are UTF-8, separated by commas, semicolons or tabs. The header line is optional if the columns
+have the order below; empty lines and lines that begin with # are ignored.
 
-**Jobs**: ``class,inputs,outputs,options``. *class* is a predefined job (``CSVSinkJob``) or an own one with its module
-(``demo.jobs.jobs.SourceJob``). *inputs* and *outputs* are pipes, separated by semicolons, each ``Class:id``; numbers behind the id are
-passed to the pipe's class behind the id, so ``BytesPipe:3:64`` has blocks of 64 bytes and ``BytesPipe:3:64:4`` four of them in a compute
-block. *options* is a JSON object with the job's keyword arguments. The jobs get their ids in the order of the lines, behind those that
-config.py itself has made::
+**Jobs**: ``class,inputs,outputs,options``. *class* is a predefined job (``CSVSinkJob``) or one of
+the user's with its module (``demo.jobs.jobs.SourceJob``). *inputs* and *outputs* are pipes,
+separated by
+semicolons, each ``Class:id``. Numbers after the id are further arguments of the pipe's class:
+``BytesPipe:3:64`` has blocks of 64 bytes and ``BytesPipe:3:64:4`` four of them in a compute block.
+*options* is a JSON object with the job's keyword arguments. The jobs get ids in the order of the
+lines, after the jobs that config.py itself has created::
 
     class,inputs,outputs,options
     demo.jobs.jobs.SourceJob,,PicklePipe:1,"{""start"": 20, ""step"": 2}"
     CSVSinkJob,PicklePipe:1,,"{""path"": ""numbers.csv""}"
 
-**Nodes**: ``name,ip,group...``. *name* may be empty; an *ip* with * or / is a MultiNode; all further columns are groups. Without any, the
-node is in no group: it takes only jobs that name it as their DEFAULT_NODE::
+**Nodes**: ``name,ip,group...``. *name* may be empty; an *ip* with * or / is a MultiNode; all
+further
+columns are groups. Without any, the node is in no group: it takes only jobs that name it as their
+DEFAULT_NODE::
 
     name,ip,group
     kitchen,192.168.4.2,HAS_MIC,ALL
@@ -38,18 +42,21 @@ _FIRST_CELL = re.compile(r'\s*(?:"(?:[^"]|"")*"|[^",;\t]*)\s*([,;\t])')
 
 
 def read_jobs(path: Path, maker: Maker) -> list[BaseJob]:
-    """The jobs of a CSV file, in its order. What is wrong is reported to *maker*, with its line; such jobs are left out."""
+    """Return the jobs of a CSV file, in order.
+
+    Reports faults to *maker*, with their lines; leaves out faulty jobs.
+    """
     jobs: list[BaseJob] = []
     for line, cells in _rows(path, maker):
         where = maker.place(path, line)
         columns = JOB_COLUMNS
         if cells[0].casefold() == "class":
             if [cell.casefold() for cell in cells] != list(JOB_COLUMNS)[: len(cells)]:
-                maker.fault(f"the columns must be {','.join(JOB_COLUMNS)}, are {','.join(cells)}", where)
+                maker.fault(f"the columns must be {','.join(JOB_COLUMNS)}, but are {','.join(cells)}", where)
                 return jobs
             continue
         if len(cells) > len(columns):
-            text = f"a job has at most {len(columns)} columns ({','.join(columns)}), this line has {len(cells)}"
+            text = f"a job must have at most {len(columns)} columns ({','.join(columns)}), but this line has {len(cells)}"
             maker.fault(f"{text}; put a cell that contains the file's separator (comma or semicolon) into quotes", where)
             continue
         name, inputs, outputs, options = (*cells, "", "", "", "")[:4]
@@ -65,14 +72,17 @@ def read_jobs(path: Path, maker: Maker) -> list[BaseJob]:
 
 
 def read_nodes(path: Path, maker: Maker) -> list[BaseNode]:
-    """The nodes of a CSV file, in its order. What is wrong is reported to *maker*, with its line; such nodes are left out."""
+    """Return the nodes of a CSV file, in order.
+
+    Reports faults to *maker*, with their lines; leaves out faulty nodes.
+    """
     nodes: list[BaseNode] = []
     for line, cells in _rows(path, maker):
         where = maker.place(path, line)
         if [cell.casefold() for cell in cells[:2]] == list(NODE_COLUMNS):
             continue
         if len(cells) < 2 or not cells[1]:
-            maker.fault("the address of the node is missing; a line is name,ip,group,...", where)
+            maker.fault("the address of the node is missing; write a line as name,ip,group,...", where)
             continue
         node = maker.node(cells[1], cells[0] or None, [cell for cell in cells[2:] if cell], where)
         if node is not None:
@@ -81,7 +91,7 @@ def read_nodes(path: Path, maker: Maker) -> list[BaseNode]:
 
 
 def _rows(path: Path, maker: Maker) -> Iterator[tuple[int, list[str]]]:
-    """Line number (of its first line) and stripped cells of each row that counts."""
+    """Yield the number of the first line, and the stripped cells, of each row that counts."""
     text = maker.read(path)
     if text is None:
         return
@@ -100,7 +110,9 @@ def _rows(path: Path, maker: Maker) -> Iterator[tuple[int, list[str]]]:
 
 
 def _separator(text: str) -> str:
-    """What ends the first cell of the first line that counts: spreadsheets write semicolons where a comma is part of numbers."""
+    """Return the separator after the first cell: spreadsheets use semicolons where commas are
+    decimal points.
+    """
     for line in text.splitlines():
         if line.strip(" ,;\t") and not line.lstrip().startswith("#"):
             found = _FIRST_CELL.match(line)
@@ -121,10 +133,10 @@ def _options(cell: str, where: str, maker: Maker) -> dict[str, object] | None:
     try:
         options = json.loads(cell, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
-        maker.fault(f"{must}, are {cell!r}: {error}", where)
+        maker.fault(f"{must}, but are {cell!r}: {error}", where)
         return None
     if not isinstance(options, dict):
-        maker.fault(f"{must}, are {cell!r}", where)
+        maker.fault(f"{must}, but are {cell!r}", where)
         return None
     misplaced = [key for key in options if key in ("inputs", "outputs")]
     if misplaced:
@@ -132,15 +144,15 @@ def _options(cell: str, where: str, maker: Maker) -> dict[str, object] | None:
         return None
     wrong = [key for key in options if not key.isidentifier()]
     if wrong:
-        maker.fault(f"options must have names of arguments as keys, {wrong[0]!r} is none", where)
+        maker.fault(f"options must have names of arguments as keys, but one is {wrong[0]!r}", where)
         return None
     return options
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object's pairs as a dict; a key that is there twice is a slip that JSON itself lets pass."""
+    """Return an object's pairs as a dict; refuses duplicate keys, which JSON itself permits."""
     made = dict(pairs)
     if len(made) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is there twice")
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is duplicate")
     return made

@@ -1,7 +1,9 @@
-"""A network as a picture: what is to be drawn, where, and as text of several kinds. Nothing here draws on a screen.
+"""A network as a picture: its elements, their layout, and text in several formats.
 
-The layout is in layers from left to right: a job stands one layer behind the last of those that it waits for. Within a layer jobs stand
-near those that they are joined to.
+Does not draw on a screen.
+
+The layout has layers from left to right: a job is one layer after the last of the jobs that it
+waits for. Within a layer jobs are near those that they are joined to.
 """
 
 from __future__ import annotations
@@ -14,23 +16,23 @@ from itertools import pairwise
 from fission.core.base import group_names
 from fission.core.network import Network
 
-#: What jobs are filled with by their node: light enough for dark text, and told apart without red and green alone. Arbitrary.
+#: Fill colours of jobs by node: light enough for dark text, distinguishable without red and green alone. Arbitrary.
 COLOURS = ("#cfe2ff", "#ffe0b3", "#d1f0d1", "#f3d1f0", "#fff3b0", "#cceeee", "#e3d5ca", "#d6d6f5")
 UNPLACED = "#ffffff"
-#: Size of a job's box and the room between boxes, in pixels; arbitrary.
+#: Size of a job's box and the space between boxes, in pixels; arbitrary.
 WIDTH, HEIGHT, ACROSS, DOWN, MARGIN, OPEN = 150, 44, 130, 30, 30, 12
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A job of the picture.
+    """A job in the picture.
 
     Attributes:
-        key: its name in the picture's text.
-        name: of the job, as everywhere.
+        key: its identifier in the picture's text.
+        name: the job's name.
         local: whether it runs on the client.
-        node: where it runs now; empty if the network does not run, or the job has no place.
-        layer, row: where it stands.
+        node: its present node; empty if the network is not running, or the job has no place.
+        layer, row: its position.
     """
 
     key: str
@@ -43,7 +45,10 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """A pipe of the picture; an open end has the key "open_" and the pipe's id. ``via``: layers and rows that it goes through."""
+    """A pipe in the picture; the key of an open end is "open_" and the pipe's id.
+
+    ``via``: cells that it crosses.
+    """
 
     source: str
     target: str
@@ -60,13 +65,13 @@ class Arrow:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A network to be drawn.
+    """A network to draw.
 
     Attributes:
-        name: of the network.
+        name: the network's name.
         boxes: by job id.
         arrows: in the order of the pipes' ids.
-        open_ends: keys of open ends, with the layer and row where they stand.
+        open_ends: keys of open ends -> layer and row.
     """
 
     name: str
@@ -76,19 +81,21 @@ class Picture:
 
     @property
     def nodes(self) -> list[str]:
-        """The names of all nodes that jobs run on, sorted."""
+        """The names of all nodes with jobs, sorted."""
         return sorted({box.node for box in self.boxes.values() if box.node})
 
     def colour(self, node: str) -> str:
-        """What jobs of a node are filled with."""
+        """Return the fill colour of a node's jobs."""
         return COLOURS[self.nodes.index(node) % len(COLOURS)] if node else UNPLACED
 
     def places(self) -> dict[str, tuple[int, int]]:
-        """Middle of each box and open end, in pixels, by key."""
+        """Return the middle of each box and open end, in pixels, by key."""
         return {key: self._place(*cell) for key, cell in self._cells().items()}
 
     def way(self, arrow: Arrow) -> list[tuple[int, int]]:
-        """The points of an arrow, in pixels: from the edge of one box to the edge of the other."""
+        """Return the points of an arrow, in pixels: from the edge of one box to the edge of the
+        other.
+        """
         places = self.places()
         (x1, y1), (x2, y2) = places[arrow.source], places[arrow.target]
         x1 += WIDTH // 2 if arrow.source.startswith("job_") else OPEN
@@ -96,7 +103,7 @@ class Picture:
         return [(x1, y1), *(self._place(*cell) for cell in arrow.via), (x2, y2)]
 
     def size(self) -> tuple[int, int]:
-        """Width and height, in pixels."""
+        """Return width and height, in pixels."""
         points = [self._place(layer, row) for layer, row in self._all_cells()]
         width = max((x for x, _ in points), default=0) + WIDTH // 2 + MARGIN
         return width, max((y for _, y in points), default=0) + HEIGHT // 2 + MARGIN
@@ -109,8 +116,8 @@ class Picture:
 
     def _place(self, layer: int, row: int) -> tuple[int, int]:
         cells, step = self._all_cells(), HEIGHT + DOWN
-        most = max(one for _, one in cells)
-        own = max(one for other, one in cells if other == layer)
+        most = max(number for _, number in cells)
+        own = max(number for other, number in cells if other == layer)
         return MARGIN + WIDTH // 2 + layer * (WIDTH + ACROSS), MARGIN + HEIGHT // 2 + row * step + (most - own) * step // 2
 
 
@@ -118,8 +125,8 @@ def picture_of(network: Network, nodes: Mapping[int, str] | None = None) -> Pict
     """Return the picture of a network.
 
     Args:
-        network: it may be incomplete.
-        nodes: job id -> name of the node on which it runs now.
+        network: may be incomplete.
+        nodes: job id -> name of its present node.
     """
     layers = _layers(network)
     rows, ways = _rows(network, layers)
@@ -154,9 +161,9 @@ def picture_of(network: Network, nodes: Mapping[int, str] | None = None) -> Pict
 
 
 def _layers(network: Network) -> dict[int, int]:
-    """Job -> layer: one behind the last of those that it waits for."""
+    """Return job -> layer: one after the last of the jobs that it waits for."""
     layers = dict.fromkeys(network.jobs, 0)
-    for _ in range(len(network.jobs)):  # a circle that is not allowed ends with it
+    for _ in range(len(network.jobs)):  # the limit ends a circle, which is a fault
         changed = False
         for number, pipe in network.pipes.items():
             producer, consumer = network.producer(number), network.consumer(number)
@@ -167,7 +174,7 @@ def _layers(network: Network) -> dict[int, int]:
                 changed = True
         if not changed:
             break
-    # who only feeds optional pipes stands right before its reader
+    # a job that only feeds optional pipes is one layer before its reader
     for job in network.jobs.values():
         readers = [reader for pipe in job.outputs if (reader := network.consumer(pipe.id)) is not None]
         if not job.inputs and readers and all(pipe.ASYNC for pipe in job.outputs):
@@ -176,14 +183,16 @@ def _layers(network: Network) -> dict[int, int]:
 
 
 def _rows(network: Network, layers: Mapping[int, int]) -> tuple[dict[int, int], dict[int, tuple[tuple[int, int], ...]]]:
-    """Job -> row within its layer, near the jobs that feed it; pipe -> the cells that it goes through, where it passes layers by."""
+    """Return job -> row in its layer, near the jobs that feed it; and pipe -> the cells that it
+    crosses.
+    """
     rows: dict[int, int] = {}
     ways: dict[int, list[tuple[int, int]]] = {}
     ends = {pipe: (network.producer(pipe), network.consumer(pipe)) for pipe in network.pipes}
     spans = {
-        pipe: (layers[one._fission_id], layers[other._fission_id])
-        for pipe, (one, other) in ends.items()
-        if one is not None and other is not None
+        pipe: (layers[producer._fission_id], layers[consumer._fission_id])
+        for pipe, (producer, consumer) in ends.items()
+        if producer is not None and consumer is not None
     }
 
     def before(pipe: int) -> float:
@@ -192,11 +201,11 @@ def _rows(network: Network, layers: Mapping[int, int]) -> tuple[dict[int, int], 
 
     for layer in sorted(set(layers.values())):
         passing = [(before(pipe), 1, pipe) for pipe, (first, last) in spans.items() if first < layer < last]
-        standing = []
-        for number in (one for one in layers if layers[one] == layer):
+        jobs = []
+        for number in (number for number in layers if layers[number] == layer):
             feeds = [before(pipe.id) for pipe in network.jobs[number].inputs if pipe.id in spans and spans[pipe.id][0] < layer]
-            standing.append((sum(feeds) / len(feeds) if feeds else 0.0, 0, number))
-        for row, (_, is_pipe, number) in enumerate(sorted(passing + standing)):
+            jobs.append((sum(feeds) / len(feeds) if feeds else 0.0, 0, number))
+        for row, (_, is_pipe, number) in enumerate(sorted(passing + jobs)):
             if is_pipe:
                 ways.setdefault(number, []).append((layer, row))
             else:
@@ -208,7 +217,9 @@ def _rows(network: Network, layers: Mapping[int, int]) -> tuple[dict[int, int], 
 
 
 def mermaid(picture: Picture) -> str:
-    """The picture for Mermaid, as the documents write it: jobs of the network and local ones apart, optional pipes dotted."""
+    """Return the picture for Mermaid: the network's and the local jobs in groups, optional pipes
+    dotted.
+    """
     lines = ["graph LR"]
     for title, local in (("network", False), ("locals", True)):
         boxes = [box for box in picture.boxes.values() if box.local == local]
@@ -235,11 +246,12 @@ def _mermaid_class(picture: Picture, node: str, keys: str) -> str:
 
 
 def dot(picture: Picture, *, by_node: bool = False) -> str:
-    """The picture for graphviz.
+    """Return the picture for graphviz.
 
     Args:
         picture: of the network.
-        by_node: a frame for each node with the jobs that are there, in place of one for all local jobs.
+        by_node: whether to draw a frame for each node with its jobs, instead of one for all local
+            jobs.
     """
     lines = [f"digraph {_quoted(picture.name)} {{", "  rankdir=LR", '  node [shape=box style="rounded,filled" fillcolor=white]']
     if by_node:
@@ -268,7 +280,7 @@ def _quoted(text: str) -> str:
 
 
 def html(picture: Picture) -> str:
-    """The picture as one page that needs nothing else: no script, no font, no network."""
+    """Return the picture as a self-contained web page: no script, no font, no network."""
     title = escape(picture.name)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -294,7 +306,7 @@ svg text {{ font-size: 12px; fill: #222 }}
 
 
 def svg(picture: Picture) -> str:
-    """The picture as SVG to be put into a page."""
+    """Return the picture as SVG, for embedding into a page."""
     places = picture.places()
     width, height = picture.size()
     parts = [
@@ -324,7 +336,7 @@ def svg(picture: Picture) -> str:
 def _svg_arrow(arrow: Arrow, way: Sequence[tuple[int, int]]) -> str:
     path = f"M{way[0][0]} {way[0][1]}"
     for (x1, y1), (x2, y2) in pairwise(way):
-        # a way back has a wider bend
+        # an arrow backwards has a wider bend
         bend = max(40, (x2 - x1) // 3) if x2 > x1 else 120
         path += f"C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
     kind = "pipe optional" if arrow.optional else "pipe"
@@ -337,7 +349,9 @@ def _svg_arrow(arrow: Arrow, way: Sequence[tuple[int, int]]) -> str:
 
 
 def label_at(way: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Where an arrow's label stands: above its middle, or above the first place where it passes a layer by."""
+    """Return the position of an arrow's label: above its middle, or above the first cell that it
+    crosses.
+    """
     if len(way) > 2:
         return way[1][0], way[1][1] - 6
     (x1, y1), (x2, y2) = way

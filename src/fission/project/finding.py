@@ -1,4 +1,7 @@
-"""Where projects and networks are on disk. Imports nothing of the networks' words, so that the command line is quick."""
+"""Finds projects and networks on disk.
+
+Imports no classes of jobs, so that the command line starts quickly.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from fission.project.names import did_you_mean
 
 
 def find_project(start: Path) -> Path:
-    """The project that *start* lies in: the nearest folder, itself or above, whose manage.py is one of FISSION.
+    """Return the project that contains *start*: the nearest folder upwards whose manage.py mentions
+    FISSION.
 
     Raises:
         UserError: there is none.
@@ -29,15 +33,15 @@ def find_project(start: Path) -> Path:
 
 
 def list_networks(root: Path) -> list[str]:
-    """The names of the networks of a project, sorted: its folders that have a config.py."""
+    """Return the names of a project's networks, sorted: its folders with a config.py."""
     return sorted(path.parent.name for path in root.glob("*/config.py") if path.parent.name.isidentifier() and path.is_file())
 
 
 def require_network(root: Path, name: str) -> None:
-    """Returns if the project has the network *name*.
+    """Return if the project has the network *name*.
 
     Raises:
-        UnknownNameError: it has not; the text has the nearest names and all there are.
+        UnknownNameError: it does not; the message has the nearest name and all existing ones.
     """
     known = list_networks(root)
     if name in known:

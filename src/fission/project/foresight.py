@@ -1,4 +1,4 @@
-"""What a network may meet though nothing of it is wrong: settings without an effect, limits of this machine."""
+"""Warnings about a network without faults: settings without effect, and limits of this machine."""
 
 from __future__ import annotations
 
@@ -8,24 +8,22 @@ from fission.project.config import LoadedNetwork
 
 
 def warnings_of(loaded: LoadedNetwork) -> list[str]:
-    """Everything that a user should know before the network starts, each in a sentence."""
+    """Return everything that a user should know before the network starts, each in a sentence."""
     warnings = list(loaded.network.warnings())
     if loaded.config.dashboard is not None:
         warnings.append("DASHBOARD has no effect yet: this version has no web page, and nothing listens at that port")
     jobs, limit = len(loaded.network.jobs), attainable()
     if limit < comfortable(jobs):
-        warnings.append(f"{_limits(jobs, limit)}: raise the limit (ulimit -n {comfortable(jobs)})")
+        warnings.append(f"{_limits(jobs, limit)}; raise the limit: ulimit -n {comfortable(jobs)}")
     return warnings
 
 
 def check_descriptors(loaded: LoadedNetwork) -> None:
-    """Raises UserError: the network cannot run with so few open files."""
+    """Raise UserError if the network cannot run with the machine's limit of open files."""
     jobs, limit = len(loaded.network.jobs), attainable()
     if limit < needed(jobs):
         raise UserError(f"{_limits(jobs, limit)}; raise the limit: ulimit -n {comfortable(jobs)}")
 
 
 def _limits(jobs: int, limit: int) -> str:
-    return (
-        f"the client must be able to open {comfortable(jobs)} files and connections for {jobs} jobs, but this machine lets it open {limit}"
-    )
+    return f"the client must be able to open {comfortable(jobs)} files and connections for {jobs} jobs, but this machine allows {limit}"

@@ -1,4 +1,4 @@
-"""The user's modules: imported freshly, and their exceptions told as faults in their files."""
+"""Imports the user's modules afresh, and turns their exceptions into faults in their files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ _MISSING_NAME = re.compile(r"cannot import name '([^']+)' from")
 
 
 def put_first(root: Path) -> None:
-    """Puts the project *root* first on sys.path, once, and forgets modules of other projects whose names it uses.
+    """Put the project *root* first on sys.path, once, and forget modules of other projects whose
+    names it uses.
 
-    Every project has a ``shared``; without this, the second project of one process would get the first one's.
-    Modules of this project stay, so that classes of networks loaded before keep their identity.
+    Every project has a ``shared``; without this, the second project of a process would get the
+    first one's. Modules of this project stay, so that classes of loaded networks keep their
+    identity.
     """
     text = str(root)
     if sys.path[:1] != [text]:
@@ -33,7 +35,9 @@ def put_first(root: Path) -> None:
 
 
 def _belongs(module: ModuleType, root: Path) -> bool:
-    """True for a module of this project, and for one that no project made (built in, or the running main module)."""
+    """Return whether a module is of this project, or of none (built in, or the running main
+    module).
+    """
     if module.__name__ == "__main__":
         return True
     places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
@@ -41,9 +45,11 @@ def _belongs(module: ModuleType, root: Path) -> bool:
 
 
 def import_fresh(name: str, others: Iterable[str] = ()) -> ModuleType:
-    """Imports the module *name* anew, even if it was imported before, and *others* as well if it imports them.
+    """Import the module *name* again, even if it is already imported, and *others* as well if it
+    imports them.
 
-    All else that it imports is not read again, so that the classes of networks loaded before keep their identity.
+    Other modules that it imports are not read again, so that classes of loaded networks keep their
+    identity.
     """
     for module in (name, *others):
         sys.modules.pop(module, None)
@@ -51,7 +57,7 @@ def import_fresh(name: str, others: Iterable[str] = ()) -> ModuleType:
 
 
 def relative(path: str | Path, root: Path) -> str:
-    """*path* as messages show it: relative to the project, if it is in it."""
+    """Return a path for messages: relative to the project, if it is inside."""
     try:
         return str(Path(path).resolve().relative_to(root))
     except ValueError:
@@ -59,7 +65,7 @@ def relative(path: str | Path, root: Path) -> str:
 
 
 def relocate(fault: Fault, root: Path) -> Fault:
-    """The fault with its place relative to the project instead of to the current folder."""
+    """Return the fault with its place relative to the project instead of the current folder."""
     path, colon, line = fault.where.rpartition(":")
     if not colon or not line.isdigit():
         return fault
@@ -67,7 +73,7 @@ def relocate(fault: Fault, root: Path) -> Fault:
 
 
 def user_frames(error: BaseException, root: Path) -> list[str]:
-    """``file:line`` of the user's frames, outermost first, relative to the project."""
+    """Return ``file:line`` of the user's frames, outermost first, relative to the project."""
     found = []
     for frame in traceback.extract_tb(error.__traceback__):
         path = Path(frame.filename)
@@ -77,17 +83,18 @@ def user_frames(error: BaseException, root: Path) -> list[str]:
 
 
 def exception_fault(error: BaseException, root: Path, default: str) -> Fault:
-    """What the user's code raised while it was loaded, as one fault with the user's file and line.
+    """Return an exception of the user's code during loading as a fault with the user's file and
+    line.
 
     Args:
         error: the exception, with its traceback.
         root: the project.
-        default: the place to name when no frame of the project is in the traceback.
+        default: the place if the traceback has no frame of the project.
     """
     frames = user_frames(error, root)
     where = frames[-1] if frames else default
     if isinstance(error, UserError):
-        return Fault(str(error), where)  # its text is for the user as it stands
+        return Fault(str(error), where)  # its text is already meant for the user
     kind = type(error).__name__
     if isinstance(error, SyntaxError) and error.filename and error.filename != "<string>":
         where = f"{relative(error.filename, root)}:{error.lineno or 1}"
@@ -104,7 +111,7 @@ def exception_fault(error: BaseException, root: Path, default: str) -> Fault:
 
 
 def _missing_module(name: str, root: Path) -> str:
-    """What to do about a module that cannot be found."""
+    """Return advice about a module that cannot be found."""
     *parents, last = name.split(".")
     folder = root.joinpath(*parents)
     meant = nearest(last, _modules_in(folder) if folder.is_dir() else ())
@@ -126,7 +133,10 @@ def _missing_name(error: ImportError) -> str:
 
 
 def import_class(dotted: str) -> object:
-    """What *dotted* (``package.module.Class``) names. Raises whatever importing raises; `AttributeError` with a suggestion."""
+    """Import and return ``package.module.Class``.
+
+    Raises any exception of the import; AttributeError with a suggestion.
+    """
     module_name, _, name = dotted.rpartition(".")
     module = importlib.import_module(module_name)
     try:

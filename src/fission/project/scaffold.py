@@ -1,6 +1,7 @@
-"""New projects and networks: the folder trees of the documents, made from the templates beside this file.
+"""Creates the folders of new projects and networks from the templates beside this file.
 
-Everything is checked before the first folder is made; if writing fails half way, what was made is removed again.
+Everything is checked before the first folder is created; if writing fails, everything is removed
+again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from fission.errors import UserError
 
-# Every command, also those that come with other parts of FISSION: a network made today must still have a usable name then.
+# Every command, including those of optional parts of FISSION: a network created today must have a usable name then too.
 COMMAND_NAMES = frozenset(
     (
         "startproject startnetwork simulate run attach stop check debug test interactive graphviz graph show collect status top echo hz "
@@ -36,16 +37,17 @@ _PACKAGE: Mapping[str, str] = {
 
 
 def start_project(name: str, parent: Path) -> Path:
-    """Makes the project folder *name* in *parent*, with manage.py and the ``shared`` package; returns its path.
+    """Create the project folder *name* in *parent*, with manage.py and the ``shared`` package;
+    return its path.
 
     The name of a project is never imported, so ``my-project`` is allowed.
 
     Raises:
-        UserError: the name cannot be used, or something of that name exists; nothing was written.
+        UserError: the name is invalid or exists; nothing was written.
     """
     if name.startswith("-") or not name.replace("-", "_").isidentifier():
         raise UserError(
-            f"the name of a project must be made of letters, digits, - and _ and begin with a letter or _, is {name!r}; choose another"
+            f"the name of a project must be made of letters, digits, - and _ and begin with a letter or _, but is {name!r}; choose another"
         )
     _refuse_taken(name, "project")
     target = parent / name
@@ -56,14 +58,15 @@ def start_project(name: str, parent: Path) -> Path:
 
 
 def start_network(name: str, root: Path) -> Path:
-    """Makes the network folder *name* in the project *root*, with a commented config.py; returns its path.
+    """Create the network folder *name* in the project *root*, with a commented config.py; return
+    its path.
 
     Raises:
-        UserError: the name cannot be used, or something of that name exists; nothing was written.
+        UserError: the name is invalid or exists; nothing was written.
     """
     if not name.isidentifier():
         raise UserError(
-            f"the name of a network must be a Python identifier (letters, digits and _, not beginning with a digit), is {name!r}; "
+            f"the name of a network must be a Python identifier (letters, digits and _, not beginning with a digit), but is {name!r}; "
             "it is imported as a package, so choose a name like 'my_network'"
         )
     _refuse_taken(name, "network")
@@ -76,17 +79,17 @@ def start_network(name: str, root: Path) -> Path:
 
 def _refuse_taken(name: str, what: str) -> None:
     if keyword.iskeyword(name):
-        raise UserError(f"{name!r} is a keyword of Python and cannot be the name of a {what}; choose another name")
+        raise UserError(f"the name of a {what} must not be a keyword of Python, but is {name!r}; choose another name")
     if name in COMMAND_NAMES:
-        raise UserError(f"{name!r} is a command of FISSION and cannot be the name of a {what}; choose another name")
+        raise UserError(f"the name of a {what} must not be a command of FISSION, but is {name!r}; choose another name")
     if name in sys.stdlib_module_names or name in {"fission", "pypelinin"}:
-        raise UserError(f"{name!r} is a module that comes with Python or FISSION and cannot be the name of a {what}; choose another name")
+        raise UserError(f"the name of a {what} must not be a module of Python or FISSION, but is {name!r}; choose another name")
 
 
 def _is_installed(name: str) -> bool:
     try:
         spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError):  # ValueError: already imported by something that gave it no spec
+    except (ImportError, ValueError):  # ValueError: already imported without a spec
         return False
     origin = Path(spec.origin) if spec is not None and spec.origin else Path()
     return bool({"site-packages", "dist-packages"} & set(origin.parts))
@@ -97,9 +100,9 @@ def _write(target: Path, files: Mapping[str, str], values: Mapping[str, str], wh
     try:
         target.mkdir()
     except FileExistsError:
-        raise UserError(f"{what} cannot be made: {target} exists already; choose another name, or remove it first") from None
+        raise UserError(f"{what} cannot be created: {target} exists; choose another name, or remove it first") from None
     except OSError as error:
-        raise UserError(f"{what} cannot be made in {target.parent}: {error.strerror}") from None
+        raise UserError(f"{what} cannot be created in {target.parent}: {error.strerror}") from None
     try:
         for path, template in files.items():
             text = (templates / template).read_text("utf-8") if template else ""
@@ -115,5 +118,7 @@ def _write(target: Path, files: Mapping[str, str], values: Mapping[str, str], wh
 
 
 def _umask_of(path: Path) -> int:
-    """The umask, as the file just written shows it: reading it from the system would set it for all threads for a moment."""
+    """Return the umask, derived from a new file: reading it from the system would change it briefly
+    for all threads.
+    """
     return 0o666 & ~path.stat().st_mode

@@ -1,7 +1,8 @@
-"""Every setting of config.py: what it must be, its default, and the test of its value.
+"""The table of the settings of config.py: the valid values of each, its default, and its parser.
 
-The table is the only place that knows the settings' names: `config` reads it, the template is compared with it by a test.
-JOBS, NODES and XML_FILE are only checked for their kind here; `build` reads what they point to.
+It is the only place with the settings' names: `config` reads it, a test compares the template with
+it. JOBS, NODES and XML_FILE are only checked for their type here; `config` reads the files that
+they name.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from fission.project.names import did_you_mean
 
 LOG_LEVELS = ("CRITICAL", "FATAL", "ERROR", "WARNING", "WARN", "INFO", "DEBUG", "NOTSET")  # the names of the logging module
 
-# The roles that tags and attributes of the XML file play, and what they are called when XML_ARGS does not rename them.
+# The roles of tags and attributes in the XML file -> their names without XML_ARGS.
 XML_NAMES: Mapping[str, str] = {
     "ip": "pi_id",
     "executable": "executable",
@@ -39,7 +40,7 @@ _ADDRESS = re.compile(r"([a-z]+://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/]+):(?P<po
 
 
 class InvalidValue(Exception):
-    """A value is not what its setting must be; the text, if any, is what to do about it."""
+    """A value is invalid for its setting; the text, if any, is advice."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,11 @@ class Setting:
     """One setting of config.py.
 
     Attributes:
-        name: as written in config.py.
-        must: what it must be, to stand behind "must be".
-        default: the value in `Config` when config.py does not name it.
-        parse: value of config.py -> value of `Config`; raises `InvalidValue`.
-        remote: True if only running on NODES needs it; `simulate` does not look at it.
+        name: its name in config.py.
+        must: its valid values, to follow "must be".
+        default: the value in `Config` if config.py does not set it.
+        parse: converts the value of config.py to the value of `Config`; raises `InvalidValue`.
+        remote: whether only a run on NODES needs it; `simulate` then ignores it.
     """
 
     name: str
@@ -97,7 +98,9 @@ def _optional(parse: Callable[[Any], Any]) -> Callable[[object], Any]:
 
 
 def _text(parse: Callable[[Any], Any]) -> Callable[[object], Any]:
-    """Like `_optional`; an empty text is no value either: projects have USER = "" and CLIENT_IP = "" from the template of MARVELO."""
+    """Like `_optional`, but empty text also means not set: MARVELO's template has USER = "" and
+    CLIENT_IP = "".
+    """
     return lambda value: None if value is None or value == "" else parse(value)
 
 
@@ -132,11 +135,13 @@ def _host(value: object) -> str:
 
 
 def _remote_root(value: object) -> str:
-    """Refuses what must never be emptied on a node: the root folder, a top-level folder, and the result of an empty USER."""
+    """Refuse folders that must never be emptied on a node: the root, a top-level folder, and the
+    result of an empty USER.
+    """
     text = _path(value)
     path = PurePosixPath(text)
     if not path.is_absolute() or len(path.parts) < 3 or ".." in path.parts:
-        raise InvalidValue("give it a folder of its own, like /home/pi/fission/")
+        raise InvalidValue("choose a folder below one, like /home/pi/fission/")
     if "//" in text:
         raise InvalidValue("a part of it is empty, is USER set?")
     return text
@@ -167,9 +172,9 @@ def _xml_args(value: object) -> dict[str, str]:
     for role, name in value.items():
         if not isinstance(role, str) or role not in XML_NAMES:
             hint = did_you_mean(role, XML_NAMES) if isinstance(role, str) else ""
-            problems.append(f"its key {role!r} is none of {', '.join(XML_NAMES)}{hint}")
+            problems.append(f"its keys must be among {', '.join(XML_NAMES)}, but one is {role!r}{hint}")
         if not isinstance(name, str) or not name.strip():
-            problems.append(f"its key {role!r} has {name!r}, which is not a name")
+            problems.append(f"the value of its key {role!r} must be a name, but is {name!r}")
     if problems:
         raise InvalidValue("; ".join(problems))
     return dict(value)
@@ -200,7 +205,7 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("CLUSTER", "a Dask scheduler's address, like 'tcp://192.168.4.1:8786', or None", None, _optional(_cluster), remote=True),
         Setting("PORT", _PORT_TEXT, 8786, _port),
         Setting("ALLOCATION_TIMEOUT", "a number of seconds, 0 or more", 30.0, _seconds(0)),
-        Setting("RESTARTS", "a whole number, 0 or more, or None (always started again)", 5, _optional(_int(0))),
+        Setting("RESTARTS", "a whole number, 0 or more, or None (always restarted)", 5, _optional(_int(0))),
         Setting("RESTART_WINDOW", "a number of seconds above 0", 60.0, _seconds(0, positive=True)),
         Setting("ORPHAN_TIMEOUT", "a number of seconds above 0", 60.0, _seconds(0, positive=True)),
         Setting("KEEP_RUNS", "a whole number of 1 or more, or None for all", 10, _optional(_int(1))),

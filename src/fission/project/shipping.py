@@ -1,4 +1,6 @@
-"""What goes with a job to where it runs: the job itself, pickled, and its DEPENDENCIES, copied into its folder."""
+"""The data sent with a job to its process: the pickled job, and its DEPENDENCIES, copied into its
+folder.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,18 @@ from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob
 from fission.errors import DefinitionError, Fault, UserError, error_text
 
-#: What runs make in a network's folder, and what is never shipped.
+#: Files and folders that runs create in a network's folder, which are never copied.
 RUN_FOLDERS = {"simulation", "local", "runs", "collection", ".fission-lock"}
 
 
 def shipping_faults(job: BaseJob, root: Path, *, here: bool) -> list[Fault]:
-    """Return everything that would keep the job from being sent off: its dependencies, its executable, what cannot be pickled.
+    """Return the faults that prevent a job from being sent: in its dependencies, its executable, or
+    pickling.
 
     Args:
-        job: whose.
-        root: the project's folder; relative paths begin there.
-        here: whether it will run on this machine, so that an executable must be on PATH here and not only on a node.
+        job: the job.
+        root: the project's folder, the start of relative paths.
+        here: whether it will run on this machine, so that an executable must be on PATH here.
     """
     texts = _dependency_faults(job, root)
     if not texts and isinstance(job, ExecutableJob):
@@ -37,10 +40,10 @@ def shipping_faults(job: BaseJob, root: Path, *, here: bool) -> list[Fault]:
 
 
 def pickled(job: BaseJob) -> bytes:
-    """Return the job as it is sent to its process.
+    """Return the job as bytes for its process.
 
     Raises:
-        DefinitionError: something of it cannot be pickled; the text names the attribute.
+        DefinitionError: a part of it cannot be pickled; the message names the attribute.
     """
     faults = _pickle_faults(job)
     if faults:
@@ -49,16 +52,17 @@ def pickled(job: BaseJob) -> bytes:
 
 
 def copy_dependencies(job: BaseJob, root: Path, folder: Path) -> None:
-    """Copy the contents of the directory among the job's DEPENDENCIES, if there is one, into its folder, which exists.
+    """Copy the contents of the directory among a job's DEPENDENCIES, if any, into the job's folder,
+    which exists.
 
     Args:
-        job: whose.
+        job: the job.
         root: the project's folder.
-        folder: the job's folder, in that of the run. It may lie in the directory (DEPENDENCIES = "my_network"): folders of runs are never
-            copied.
+        folder: the job's folder, in that of the run. It may be inside the directory (DEPENDENCIES =
+            "my_network"): folders of runs are never copied.
 
     Raises:
-        UserError: a file cannot be copied; the text names it.
+        UserError: a file cannot be copied; the message names it.
     """
     directory = _directory(job, root)
     if directory is None:
@@ -67,13 +71,13 @@ def copy_dependencies(job: BaseJob, root: Path, folder: Path) -> None:
 
     def leave_out(place: str, names: list[str]) -> set[str]:
         here = Path(place)
-        # A simulation may work in the directory or in a folder of it: the copy would contain itself.
+        # A simulation may work in the directory or a folder of it: the copy would contain itself.
         ours = {name for name in names if name.isdecimal() or name.startswith(".fission-")} if here.resolve() == run else set()
         return _run_folders(here, root).intersection(names) | ours
 
     try:
         shutil.copytree(directory, folder, dirs_exist_ok=True, symlinks=True, ignore=leave_out)
-    except shutil.Error as why:  # one entry for each file: where from, where to, why not
+    except shutil.Error as why:  # one entry for each file: source, target, reason
         entries = [f"{entry[0]}: {entry[2]}" for entry in why.args[0]]
         raise UserError(f"{job._fission_name}: DEPENDENCIES cannot be copied into {folder}: {'; '.join(entries)}") from None
     except OSError as why:
@@ -81,13 +85,13 @@ def copy_dependencies(job: BaseJob, root: Path, folder: Path) -> None:
 
 
 def dependency_folder(job: BaseJob, root: Path) -> Path | None:
-    """The directory among a job's DEPENDENCIES, if there is one."""
+    """Return the directory among a job's DEPENDENCIES; None if there is none."""
     folder = _directory(job, root)
     return folder.resolve() if folder is not None else None
 
 
 def dependency_modules(job: BaseJob) -> list[ModuleType]:
-    """The modules among a job's DEPENDENCIES."""
+    """Return the modules among a job's DEPENDENCIES."""
     return [entry for entry in _entries(job) if isinstance(entry, ModuleType)]
 
 
@@ -111,26 +115,26 @@ def _dependency_faults(job: BaseJob, root: Path) -> list[str]:
         if isinstance(entry, ModuleType):
             continue
         if not isinstance(entry, (str, os.PathLike)):
-            faults.append(f"DEPENDENCIES must be a directory, modules, or a list of them; {entry!r} is a {type(entry).__name__}")
+            faults.append(f"DEPENDENCIES must be a directory, modules, or a list of them, but {entry!r} is a {type(entry).__name__}")
         elif str(entry):
             directories += 1
             if not (root / entry).is_dir():
-                what = "a file" if (root / entry).exists() else "not there"
-                faults.append(f"DEPENDENCIES: {str(entry)!r} must be a directory of the project ({root}); it is {what}")
+                what = "a file" if (root / entry).exists() else "missing"
+                faults.append(f"DEPENDENCIES: {str(entry)!r} must be a directory of the project ({root}), but is {what}")
             else:
                 faults += _uncopyable(root / entry, root)
     if directories > 1:
-        faults.append(f"DEPENDENCIES may have one directory at most; it has {directories}: put them below one")
+        faults.append(f"DEPENDENCIES must have at most one directory, but has {directories}; move them below one")
     return faults
 
 
 def _run_folders(folder: Path, root: Path) -> set[str]:
-    """Names in the folder that are made by runs: there are some if it is a network's."""
+    """Return the names in the folder that runs create, if it is a network's folder."""
     return RUN_FOLDERS if folder.resolve().parent == root.resolve() and (folder / "config.py").is_file() else set()
 
 
 def _uncopyable(directory: Path, root: Path) -> list[str]:
-    """What in the directory cannot be copied: a named pipe, a socket, a device."""
+    """Return the faults of files that cannot be copied: named pipes, sockets, devices."""
     faults: list[str] = []
     waiting = [directory]
     while waiting:
@@ -150,9 +154,9 @@ def _executable_faults(job: ExecutableJob, root: Path, here: bool) -> list[str]:
         command = shlex.split(job.EXECUTABLE or "")
         shlex.split(job.PARAMETERS or "")
     except ValueError as why:
-        return [f"EXECUTABLE and PARAMETERS must be as in a shell; {why}"]
+        return [f"EXECUTABLE and PARAMETERS must be quoted as in a shell: {why}"]
     if not command:
-        return []  # that EXECUTABLE is missing is a fault of the network
+        return []  # a missing EXECUTABLE is reported with the network's faults
     name, directory = command[0], _directory(job, root)
     if "/" not in name:
         if not here or shutil.which(name):
@@ -161,7 +165,7 @@ def _executable_faults(job: ExecutableJob, root: Path, here: bool) -> list[str]:
         return [f"EXECUTABLE {name!r} is not on PATH" + (f"; it is in the job's DEPENDENCIES: write './{name}'" if in_folder else "")]
     path = Path(name) if os.path.isabs(name) else (directory or Path()) / name
     if directory is None and not os.path.isabs(name):
-        return [f"EXECUTABLE {name!r} is looked for in the job's folder; name the directory that has it in DEPENDENCIES"]
+        return [f"EXECUTABLE {name!r} is relative to the job's folder; list the directory that contains it in DEPENDENCIES"]
     if not path.is_file():
         return [f"EXECUTABLE {name!r} is missing: there is no file {path}"]
     if not os.access(path, os.X_OK):
@@ -171,27 +175,29 @@ def _executable_faults(job: ExecutableJob, root: Path, here: bool) -> list[str]:
 
 
 def _no_program(path: Path, here: bool) -> str:
-    """Why the system would not start the file; empty if it would, or if only the system can tell."""
+    """Return why the system would not start the file; empty if it would, or if only the system can
+    know.
+    """
     try:
         with open(path, "rb") as file:
             beginning = file.read(512)
-    except OSError:  # it may be executable and not readable
+    except OSError:  # the file may be executable and unreadable
         return ""
     if not beginning:
         return f"{path} is empty"
     line = beginning.partition(b"\n")[0]
     if not line.startswith(b"#!"):
-        # every kind of binary has a zero byte in its header
+        # every binary format has a zero byte in its header
         return "" if b"\0" in beginning else f"{path} is text without a first line like #!/bin/sh or #!/usr/bin/env python3"
     if line.endswith(b"\r"):
         return f"{path} has the line ends of Windows; convert it: sed -i 's/\\r$//' {path}"
     words = os.fsdecode(line[2:]).split()
     if not words:
-        return f"{path} names no program behind the #! of its first line"
+        return f"{path} names no program after the #! of its first line"
     if not here:
         return ""
     if os.path.isabs(words[0]) and not os.path.exists(words[0]):
-        return f"the first line of {path} names {words[0]}, which is not there"
+        return f"the first line of {path} names {words[0]}, which does not exist"
     if os.path.basename(words[0]) == "env":
         program = next((word for word in words[1:] if not word.startswith("-") and "=" not in word), "")
         if program and not shutil.which(program):
@@ -208,17 +214,17 @@ def _pickle_faults(job: BaseJob) -> list[str]:
         return [f"its class {name} is defined inside a function, where its process cannot find it; define it at the top level of a module"]
     try:
         state: Any = job.__getstate__()
-    except BaseException as error:  # it may be the user's
+    except BaseException as error:  # it may be user code
         return [f"its __getstate__ fails: {error_text(error)}"]
     for name, value in state.items() if isinstance(state, dict) else ():
         reason = _refusal(value)
         if reason is None:
             continue
         if name in ("inputs", "outputs"):
-            return [f"{text}; leave it out in __getstate__, or make it when it is first used" for text in _pipe_refusals(value)]
+            return [f"{text}; leave it out in __getstate__, or create it when it is first used" for text in _pipe_refusals(value)]
         return [
             f"its attribute {name} ({type(value).__name__}) cannot be sent to the job's process: {reason}; "
-            "make it in setup, which runs there, not in __init__"
+            "create it in setup, which runs there, not in __init__"
         ]
     return [f"it cannot be sent to its process: {why}"]
 
@@ -237,9 +243,9 @@ def _pipe_refusals(pipes: Iterable[Any]) -> Iterator[str]:
 
 
 def _refusal(value: object) -> str | None:
-    """Why the value cannot be pickled."""
+    """Return why a value cannot be pickled; None if it can."""
     try:
         pickle.dumps(value, 5)
-    except BaseException as error:  # pickling runs the user's __reduce__ and __getstate__, which may raise anything
+    except BaseException as error:  # pickling calls the user's __reduce__ and __getstate__, which may raise anything
         return error_text(error)
     return None

@@ -1,4 +1,4 @@
-"""A network, or a part of one, from an XML file of the old MARVELO.
+"""Jobs and nodes from an XML file of an older MARVELO.
 
 ::
 
@@ -12,12 +12,14 @@
       </node>
     </network>
 
-Each algorithm is a `DynamicMARVELOJob` whose DEFAULT_NODE is the node's address; ``path`` is its DEPENDENCIES, the parameters are joined
-by spaces in their order. What an element is depends on its depth: root, nodes and algorithms may have any tags (``<job>``). A pipe is
-a `BytesPipe`; its sizes are needed at one of its ends only (1 if at neither), and not at all if config.py makes the pipe. ``path`` is
-relative to the current folder, else to the project, else to the network. Attributes that the old files have beyond these (``target_pi_id``,
-``source_pi_id``) are not needed and not read. XML_ARGS renames attributes and the tags inside an algorithm. A document type (DTD),
-entities and external references are refused: they can make a small file fill the memory or read other files.
+Each algorithm is a `DynamicMARVELOJob` whose DEFAULT_NODE is the node's address; ``path`` is its
+DEPENDENCIES, and the parameters are joined by spaces in order. The depth of an element determines
+its kind: the root, nodes and algorithms may have any tags (``<job>``). A pipe is a `BytesPipe`; its
+sizes are needed at one of its ends only (default 1), and not at all if config.py creates the pipe.
+``path`` is relative to the current folder, the project or the network, in this order. Other
+attributes of existing files (``target_pi_id``, ``source_pi_id``) are ignored. XML_ARGS renames
+attributes, and the tags inside an algorithm. A document type (DTD), entities and external
+references are refused: they can make a small file fill the memory, or read other files.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ from fission.project.xml_encoding import UnreadableText, as_utf8
 
 @dataclass
 class _End:
-    """One end of a pipe, as the file has it; None where an attribute is not there."""
+    """One end of a pipe; None where an attribute is missing."""
 
     pipe_id: int
     block_size: int | None
@@ -62,12 +64,13 @@ class _Algorithm:
 
 
 def read_network(path: Path, xml_args: Mapping[str, str], maker: Maker) -> tuple[list[BaseJob], list[str]]:
-    """The jobs of an XML file and the addresses of its nodes, both in its order; what is wrong is reported to *maker*, with its line.
+    """Return the jobs of an XML file and the addresses of its nodes, in order; report faults to
+    *maker*.
 
     Args:
         path: the file.
-        xml_args: role -> name in this file, for the roles of `settings.XML_NAMES` that are renamed.
-        maker: makes the jobs and takes the faults.
+        xml_args: role -> name in this file, for the renamed roles of `settings.XML_NAMES`.
+        maker: creates the jobs and takes the faults.
     """
     names = {**XML_NAMES, **xml_args}
     if _ambiguous(names, maker):
@@ -85,21 +88,21 @@ def read_network(path: Path, xml_args: Mapping[str, str], maker: Maker) -> tuple
 
 
 def _ambiguous(names: Mapping[str, str], maker: Maker) -> bool:
-    """True, after a fault, if two tags, or two attributes of one tag, would have the same name."""
+    """Report tags, or attributes of one tag, with the same name; return whether there are any."""
     together = (("input", "output", "parameter_tag"), ("executable", "dependencies"), ("pipe_id", "block_size", "block_count"))
     found = False
     for group in ({role: names[role] for role in roles} for roles in together):
         seen: dict[str, str] = {}
         for role, name in group.items():
             if name in seen:
-                maker.fault(f"XML_ARGS must give each its own name, {seen[name]} and {role} are both {name!r}", "")
+                maker.fault(f"XML_ARGS must give each role its own name, but {seen[name]} and {role} are both {name!r}", "")
                 found = True
             seen.setdefault(name, role)
     return found
 
 
 def _parse(path: Path, handler: _Handler, maker: Maker) -> bool:
-    """Runs the file through *handler*; False after a fault that ends the reading."""
+    """Parse the file with *handler*; return False after a fault that ends parsing."""
     from defusedxml.common import DefusedXmlException, DTDForbidden, EntitiesForbidden
     from defusedxml.sax import make_parser
 
@@ -117,7 +120,7 @@ def _parse(path: Path, handler: _Handler, maker: Maker) -> bool:
         text = f"defines the entity {error.name!r}; entities are refused, write the value in place"
         maker.fault(text, maker.place(path, parser.getLineNumber()))
     except DefusedXmlException as error:
-        maker.fault(f"refers to something outside of it, which is refused: {error}", maker.place(path, parser.getLineNumber()))
+        maker.fault(f"refers to an external resource, which is refused: {error}", maker.place(path, parser.getLineNumber()))
     except SAXParseException as error:
         maker.fault(f"is not well-formed XML: {error.getMessage()}", maker.place(path, error.getLineNumber() or 1))
     except OSError as error:
@@ -130,7 +133,10 @@ def _parse(path: Path, handler: _Handler, maker: Maker) -> bool:
 
 
 class _Handler(ContentHandler):
-    """Checks the elements in their order and keeps them with their lines; their depth says what they are: root, node, algorithm, part."""
+    """Checks the elements in order and stores them with their lines.
+
+    Depth determines their kind: root, node, algorithm, part.
+    """
 
     def __init__(self, names: Mapping[str, str], path: Path, maker: Maker) -> None:
         super().__init__()
@@ -139,8 +145,8 @@ class _Handler(ContentHandler):
         self._names = names
         self._path = path
         self._maker = maker
-        self._open: list[str] = []  # the tags that are open, outermost first
-        self._unknown = 0  # the depth of the unknown element that the parser is in; 0: in none
+        self._open: list[str] = []  # the open tags, outermost first
+        self._unknown = 0  # depth of the unknown element around the parser's position; 0: none
         self._ip = ""
         self._current: _Algorithm | None = None
         self._locator: Any = None
@@ -160,7 +166,7 @@ class _Handler(ContentHandler):
     def startElement(self, name: str, attrs: Any) -> None:
         self._open.append(name)
         depth = len(self._open)
-        if self._unknown:  # reported once, at its top
+        if self._unknown:  # reported once, at its start
             return
         if depth == 2:
             self._node(name, attrs)
@@ -175,8 +181,8 @@ class _Handler(ContentHandler):
             self._unknown = depth
             allowed = self._parts if depth == 4 else ()
             here = f"in <{self._open[-2]}>"
-            must = f"only {' or '.join(f'<{tag}>' for tag in allowed)} may stand {here}" if allowed else f"nothing may stand {here}"
-            self._fault(f"{must}, is <{name}>{did_you_mean(name, allowed)}")
+            must = f"only {' or '.join(f'<{tag}>' for tag in allowed)} is allowed {here}" if allowed else f"no element is allowed {here}"
+            self._fault(f"{must}, but there is <{name}>{did_you_mean(name, allowed)}")
 
     def endElement(self, name: str) -> None:
         if len(self._open) == self._unknown:
@@ -212,7 +218,7 @@ class _Handler(ContentHandler):
         if is_host(ip):
             self.ips.append(ip)
         else:
-            self._fault(f"{self._names['ip']} must be an IP address or host name, is {ip!r}")
+            self._fault(f"{self._names['ip']} must be an IP address or host name, but is {ip!r}")
 
     def _algorithm(self, tag: str, attrs: Any) -> None:
         self._misspelt(tag, attrs, ("executable", "dependencies"))
@@ -226,7 +232,7 @@ class _Handler(ContentHandler):
         self._misspelt(tag, attrs, ("parameter",))
         attribute = self._names["parameter"]
         value = str(attrs[attribute]).strip() if attribute in attrs.getNames() else self._required(tag, "parameter", attrs)
-        if value and self._current is not None:  # the old files write param="" for none
+        if value and self._current is not None:  # in existing files param="" means none
             self._current.parameters.append(value)
 
     def _end(self, tag: str, attrs: Any) -> None:
@@ -245,12 +251,12 @@ class _Handler(ContentHandler):
             return None
         if text.isascii() and text.isdigit() and int(text[:20]) >= 1 and len(text) <= 18:
             return int(text)
-        self._fault(f"{attribute} must be a whole number, 1 or more, is {text!r}")
+        self._fault(f"{attribute} must be a whole number, 1 or more, but is {text!r}")
         return None
 
 
 def _pipes(algorithms: list[_Algorithm], path: Path, maker: Maker) -> dict[int, BasePipe]:
-    """The pipes that the file names; one without a usable size is left out, after a fault."""
+    """Return the pipes in the file; leaves out those without a valid size, after a fault."""
     ends: dict[int, list[_End]] = {}
     for algorithm in algorithms:
         for end in (*algorithm.inputs, *algorithm.outputs):
@@ -262,8 +268,8 @@ def _pipes(algorithms: list[_Algorithm], path: Path, maker: Maker) -> dict[int, 
         counts = {end.block_count: end.line for end in both if end.block_count is not None}
         conflict = [(name, found) for name, found in (("block_size", sizes), ("block_count", counts)) if len(found) > 1]
         for name, found in conflict:
-            told = " and ".join(f"{value} in line {line}" for value, line in found.items())
-            maker.fault(f"the ends of pipe {pipe_id} must have the same {name}, have {told}", where)
+            values = " and ".join(f"{value} in line {line}" for value, line in found.items())
+            maker.fault(f"the ends of pipe {pipe_id} must have the same {name}, but have {values}", where)
         known = maker.registry.pipes.get(pipe_id)
         if conflict:
             continue
@@ -296,7 +302,9 @@ def _job(algorithm: _Algorithm, pipes: Mapping[int, BasePipe], where: str, maker
 
 
 def _folder(text: str | None, maker: Maker) -> str | None:
-    """The folder that *text* means, as DEPENDENCIES takes it: as written if it is in the project (or nowhere), else absolute."""
+    """Return the folder for DEPENDENCIES: as written if it is in the project (or missing),
+    otherwise absolute.
+    """
     if text is None:
         return None
     found = maker.first(text, Path.is_dir)

@@ -1,11 +1,13 @@
-"""XML in any encoding that Python knows, as UTF-8: the parser itself reads only UTF-8, UTF-16 and single-byte encodings."""
+"""Converts XML in any encoding that Python knows to UTF-8: the parser knows UTF-8, UTF-16 and
+single-byte encodings.
+"""
 
 from __future__ import annotations
 
 import codecs
 import re
 
-#: What a file begins with, and its encoding; the longer first, because UTF-32's mark begins with UTF-16's. XML 1.0, appendix F.
+#: First bytes of a file -> its encoding; longer ones first, because UTF-32's mark begins with UTF-16's. XML 1.0, appendix F.
 _BEGINNINGS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -25,7 +27,7 @@ class UnreadableText(ValueError):
     """The text of a file cannot be decoded. The message is for the user.
 
     Attributes:
-        line: where, from 1.
+        line: line of the error, from 1.
     """
 
     def __init__(self, text: str, line: int = 1) -> None:
@@ -34,24 +36,27 @@ class UnreadableText(ValueError):
 
 
 def as_utf8(data: bytes) -> bytes:
-    """Return an XML document as UTF-8, with a declaration that names no other encoding. Line numbers stay.
+    """Return an XML document as UTF-8, without the declaration of another encoding.
+
+    Line numbers stay.
 
     Args:
-        data: the file; its encoding is the one of its byte-order mark, else the declared one, else UTF-8.
+        data: the file; its encoding is that of its byte-order mark, or else the declared one, or
+            else UTF-8.
 
     Raises:
-        UnreadableText: the declared encoding is unknown, or the bytes are not in it.
+        UnreadableText: the declared encoding is unknown, or the bytes are invalid in it.
     """
     encoding = next((name for beginning, name in _BEGINNINGS if data.startswith(beginning)), None)
     if encoding is None:
         declared = _DECLARED.match(data)
         encoding = "utf-8" if declared is None else declared[1].decode("ascii", "replace")
     try:
-        "".encode(encoding)  # refuses names of codecs that do not make bytes from text, such as rot13
+        "".encode(encoding)  # refuses codecs that do not convert text to bytes, such as rot13
         text = data.decode(encoding)
     except (LookupError, TypeError, ValueError) as why:
         if isinstance(why, UnicodeError):
             line = data[: getattr(why, "start", 0)].count(b"\n") + 1
             raise UnreadableText(f"is not text in the encoding {encoding!r} ({why}); save it as UTF-8", line) from None
-        raise UnreadableText(f"the encoding must be one that Python knows, is {encoding!r}; save the file as UTF-8") from None
+        raise UnreadableText(f"the encoding must be one that Python knows, but is {encoding!r}; save the file as UTF-8") from None
     return _DECLARATION.sub(r"\1", text, count=1).encode("utf-8", "surrogatepass")

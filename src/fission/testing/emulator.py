@@ -1,4 +1,4 @@
-"""Pipes and jobs that are called like functions. See `fission.emulate`."""
+"""Pipes and jobs as functions. See `fission.emulate`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fission.testing.pipe_emulator import PipeEmulator, cut, head_bytes
 from fission.testing.pipe_ends import InputEnd, OutputEnd
 from fission.testing.stage import Exited, JobStage, Printed, project_here
 
-#: Default for how long a call waits for the job, in seconds. Arbitrary: far above what a test's job takes, below a test's own limit.
+#: Default limit of a call in seconds. Arbitrary: far above what a job in a test takes, below the limit of a test.
 TIMEOUT_S = 30.0
 
 
@@ -33,7 +33,7 @@ class _Nothing:
         return "NOTHING"
 
 
-#: Given for an optional pipe, it means that nothing comes there before this compute block.
+#: The value of an optional pipe on which no block arrives before this compute block.
 NOTHING: Any = _Nothing()
 
 
@@ -46,15 +46,18 @@ def emulate(
     head_size: int = 1,
     start: bool = True,
 ) -> Any:
-    """Return the job or pipe as something that can be called like a function.
+    """Return a job or pipe as an object that can be called like a function.
 
     Args:
-        thing: a job (gives a `JobEmulator`) or a pipe (gives a `PipeEmulator`), by itself or of a loaded network.
-        path: folder for jobs' folders, relative to the project (outside of one, to the current folder).
+        thing: a job (returns a `JobEmulator`) or a pipe (returns a `PipeEmulator`), which may be
+            part of a loaded network.
+        path: folder of the jobs' folders, relative to the project, or outside of one to the current
+            folder.
         timeout: seconds that one call may wait for a job; None: no limit.
-        quiet: print nothing of its own. What the job prints is always shown.
+        quiet: whether to print nothing of its own. The job's output is always shown.
         head_size: HEAD_SIZE of the job's network, in bytes.
-        start: whether a job is started at once; else by its emulator's `start`, so that its folder can be filled before.
+        start: whether to start a job at once; otherwise its emulator's `start` does, so that its
+            folder can be filled first.
 
     Raises:
         DefinitionError: it is neither, or the job cannot be sent to its process.
@@ -63,21 +66,22 @@ def emulate(
         return PipeEmulator(thing, quiet=quiet, head_size=head_size)
     if isinstance(thing, BaseJob):
         return JobEmulator(thing, path, start, timeout=timeout, quiet=quiet, head_size=head_size)
-    hint = "; make one of the class: give it its inputs and outputs" if isinstance(thing, type) and issubclass(thing, BaseJob) else ""
-    raise DefinitionError(f"emulate takes a job or a pipe, it was given {shown(thing)}{hint}")
+    hint = "; create an instance with its inputs and outputs" if isinstance(thing, type) and issubclass(thing, BaseJob) else ""
+    raise DefinitionError(f"the argument of emulate must be a job or a pipe, but is {shown(thing)}{hint}")
 
 
 class JobEmulator:
-    """A job as a function. A context manager: `kill` at its end.
+    """A job as a function. A context manager, which calls `kill` at its end.
 
-    The job runs in a process of its own, by the host that runs it in a network, in a folder of its own.
+    The job runs in its own process and folder, in the same host as in a network.
 
     Attributes:
-        job: the job that was given; its copy runs, so it does not change.
-        cwd: the job's folder, relative to the current one if it lies below: ``.emulate/<job id>`` in a project's folder.
-        heads: of the blocks that the last call returned.
-        in_emulators: one an input; `put` sends the job a block.
-        out_emulators: one an output; `get` takes the next block.
+        job: the given job; a copy of it runs, so it does not change.
+        cwd: the job's folder, ``.emulate/<job id>`` in a project's folder; relative to the current
+            folder if it is below.
+        heads: heads of the last call's blocks.
+        in_emulators: one for each input; `put` sends the job a block.
+        out_emulators: one for each output; `get` takes the next block.
     """
 
     def __init__(
@@ -91,9 +95,11 @@ class JobEmulator:
         quiet: bool = False,
         head_size: int = 1,
     ) -> None:
-        """Make the job's folder and start the job; arguments as for `emulate`. root: another name of path."""
+        """Create the job's folder and start the job; arguments as for `emulate`. root: synonym of
+        path.
+        """
         if not isinstance(job, PythonJob) and not hasattr(job, "EXECUTABLE"):
-            raise DefinitionError(f"{job._fission_name} is neither a PythonJob nor an ExecutableJob; only these can be run")
+            raise DefinitionError(f"{job._fission_name} must be a PythonJob or an ExecutableJob; only these can run")
         self.job = job
         self.heads: list[Head] = []
         self._timeout, self._quiet = timeout, quiet
@@ -118,7 +124,7 @@ class JobEmulator:
         return f"<emulator of {self.job}{state}>"
 
     def start(self) -> None:
-        """Start the job as it is now, after ``start=False``. Idempotent.
+        """Start the job in its present state, after ``start=False``. Idempotent.
 
         Raises:
             DefinitionError: the job cannot be sent to its process.
@@ -135,25 +141,28 @@ class JobEmulator:
         self.kill()
 
     def kill(self) -> None:
-        """Stop the job and give everything back; its folder stays. Calling it twice is right."""
+        """Stop the job and release its resources; its folder stays. Idempotent."""
         if self._stage.running:
             self._show(self._stage.drain())
         self._stage.kill()
 
     def __call__(self, *values: Any, head: int | Head | Sequence[int | Head] = 0) -> list[Any]:
-        """One compute block: one value an input, in their order; returns one value an output.
+        """Process one compute block: takes one value for each input, returns one value for each
+        output.
 
-        A tuple is several blocks of an input, one after the other, and returned is what comes of the first; `out_emulators` or the next
-        calls have the rest. A tuple that is one value stands in a tuple, as in ``job(((1, 2),))``. An input with BLOCK_COUNT above 1 takes
-        a sequence of so many values, or a tuple of a multiple. An optional one may be given `NOTHING`. An InteractiveJob takes the line
-        that is typed.
+        A tuple is several blocks of an input, one after the other; the result of the first is
+        returned, and `out_emulators` or later calls return the others. To send one value that is a
+        tuple, put it into a tuple, as in ``job(((1, 2),))``. An input with BLOCK_COUNT above 1
+        takes a sequence of that many values, or a tuple of a multiple. `NOTHING` is valid for an
+        optional input. An InteractiveJob takes the typed line.
 
         Args:
-            head: of all blocks that go in, or one an input.
+            values: one for each input, in order.
+            head: head of all input blocks, or a sequence with one head for each input.
 
         Raises:
             ValueFitError: a value does not fit its pipe.
-            JobFailed: the job raised, has ended, or gave nothing in time.
+            JobFailed: the job raised, has ended, or sent nothing in time.
             DefinitionError: the number of values or heads is wrong, or the job is not started.
         """
         self._check_running()
@@ -161,7 +170,7 @@ class JobEmulator:
             return self._typed(values)
         payloads = self._payloads(values)
         heads = self._heads(head)
-        # optional pipes first: what comes through the others is what makes the job begin
+        # optional pipes first: blocks on the others make the job start
         for pipe in sorted(self.job.inputs, key=lambda pipe: not pipe.ASYNC):
             self._put(pipe, values[self.job.inputs.index(pipe)], payloads.get(pipe.id), heads[self.job.inputs.index(pipe)])
         self._go()
@@ -177,7 +186,7 @@ class JobEmulator:
             raise DefinitionError(f"{self.job._fission_name} is not started; call the emulator's start() first")
 
     def _go(self) -> None:
-        """Have a job compute that nothing makes wait; any other one does so when its inputs are there."""
+        """Make a source compute; other jobs do so when their inputs have arrived."""
         if self.job._fission_is_source:
             self._number += 1
             after = {pipe.id: self._sent[pipe.id] for pipe in self.job.inputs}
@@ -186,26 +195,28 @@ class JobEmulator:
             self._number = min(self._sent[pipe.id] // pipe.BLOCK_COUNT for pipe in self.job.inputs if not pipe.ASYNC)
 
     def _put_one(self, index: int, value: Any, head: int) -> None:
-        """`put` of an input's emulator."""
+        """Implement `put` of an input's emulator."""
         if self._exit is not None or not self._stage.running:
             raise self._over()
         self._put(self.job.inputs[index], value, [self._encoded(index, value, value)], head)
 
     def _take_one(self, pipe: BasePipe, taken: bool) -> tuple[Any, int]:
-        """`get` and `get_head` of an output's emulator."""
+        """Implement `get` and `get_head` of an output's emulator."""
         blocks = self._blocks[pipe.id]
         if not blocks:
             self._check_running()
             if self.job._fission_is_source and not isinstance(self.job, InteractiveJob):
                 self._go()
-            self._wait(lambda: blocks, f"no block has come from {pipe}")
+            self._wait(lambda: blocks, f"no block has arrived from {pipe}")
         payload, head = blocks.pop(0) if taken else blocks[0]
         return self._decoders[pipe.id](payload) if taken else None, head
 
     def finish(self) -> list[list[Any]]:
-        """End the inputs, wait for the job's own end and return what it still sent, one list an output.
+        """End the inputs, wait until the job ends, and return its remaining results, one list for
+        each output.
 
-        A source is told that nobody needs more, so it ends too; a console reaches its end.
+        A source is notified that no more blocks are needed, so it ends too; a console reaches its
+        end.
 
         Raises:
             JobFailed: it failed, or did not end in time.
@@ -233,13 +244,13 @@ class JobEmulator:
         if len(values) != len(inputs):
             listed = f": {', '.join(map(str, inputs))}" if inputs else ""
             raise DefinitionError(
-                f"{self.job._fission_name} takes one value for each of its {len(inputs)} inputs{listed}; it was given {len(values)}"
+                f"{self.job._fission_name} takes one value for each of its {len(inputs)} inputs{listed}, but was given {len(values)}"
             )
         found = {}
         for index, (pipe, value) in enumerate(zip(inputs, values, strict=True)):
             if value is NOTHING:
                 if not pipe.ASYNC:
-                    raise ValueFitError(f"{self.job._fission_name}, input {index + 1}: {pipe} is not optional, a value must come")
+                    raise ValueFitError(f"{self.job._fission_name}, input {index + 1}: {pipe} is not optional; give it a value")
                 continue
             found[pipe.id] = [self._encoded(index, part, value) for part in self._parts(index, pipe, value)]
         return found
@@ -261,35 +272,35 @@ class JobEmulator:
         if pipe.BLOCK_COUNT == 1:
             if type(value) is tuple:
                 where = f"{self.job._fission_name}, input {index + 1}"
-                raise ValueFitError(f"{where}: a tuple is several blocks, and this one has none; put a tuple that is a value into a tuple")
+                raise ValueFitError(f"{where}: a tuple is several blocks, but this one is empty; put a tuple that is a value into a tuple")
             return [value]
         where = f"{self.job._fission_name}, input {index + 1}"
-        must = f"{where}: {pipe} hands over {pipe.BLOCK_COUNT} blocks at once (BLOCK_COUNT); give it a sequence of"
+        must = f"{where}: the value for {pipe} must be a sequence of BLOCK_COUNT values ({pipe.BLOCK_COUNT}), but is"
         if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
-            raise ValueFitError(f"{must} {pipe.BLOCK_COUNT} values, not {shown(value)}")
+            raise ValueFitError(f"{must} {shown(value)}")
         parts = list(value)
         if len(parts) != pipe.BLOCK_COUNT:
-            raise ValueFitError(f"{must} {pipe.BLOCK_COUNT} values, not of {len(parts)}")
+            raise ValueFitError(f"{must} a sequence of {len(parts)}")
         return parts
 
     def _heads(self, head: Any) -> list[int]:
         listed = [head] * len(self.job.inputs) if isinstance(head, (int, Head)) else list(head)
         if len(listed) != len(self.job.inputs):
             raise DefinitionError(f"{self.job._fission_name}: head must be one head, or one for each of its {len(self.job.inputs)} inputs")
-        return [int.from_bytes(head_bytes(one, self._head_size), "big") for one in listed]
+        return [int.from_bytes(head_bytes(entry, self._head_size), "big") for entry in listed]
 
     def _put(self, pipe: BasePipe, value: Any, payloads: list[Any] | None, head: int) -> None:
         if payloads is None:
             return
-        self._say(f"Putting {cut(value)} in {pipe}.")
+        self._print(f"Putting {cut(value)} in {pipe}.")
         self._stage.send(pipe.id, self._sent[pipe.id] + 1, payloads, [head] * len(payloads) if head else None)
         self._sent[pipe.id] += len(payloads)
 
     def _typed(self, values: Sequence[Any]) -> list[Any]:
         if len(values) != 1 or not isinstance(values[0], str):
-            raise DefinitionError(f"{self.job._fission_name} takes one line of text, as it is typed")
+            raise DefinitionError(f"{self.job._fission_name} takes one line of text, as typed")
         self._number += 1
-        self._say(f"Typing {cut(values[0])} into {self.job}.")
+        self._print(f"Typing {cut(values[0])} into {self.job}.")
         self._stage.command(InputLine(line=values[0]))
         self._stage.command(RunBlock(number=self._number, after={}))
         return self._results()
@@ -306,7 +317,7 @@ class JobEmulator:
             payload, head = self._blocks[pipe.id].pop(0)
             value = self._decoders[pipe.id](payload)
             self.heads.append(Head(head, self._head_size))
-            self._say(f"Got {cut(value)} from {pipe}.")
+            self._print(f"Got {cut(value)} from {pipe}.")
             results.append(value)
         return results
 
@@ -338,7 +349,7 @@ class JobEmulator:
 
     def _missing(self) -> str:
         pipes = [str(pipe) for pipe in self.job.outputs if not self._blocks[pipe.id]]
-        return f"no block has come from {', '.join(pipes)}"
+        return f"no block has arrived from {', '.join(pipes)}"
 
     def _over(self) -> JobFailed:
         if self._exit is None:
@@ -348,11 +359,11 @@ class JobEmulator:
         if outcome == "ended":
             return JobFailed(self.job._fission_name, "run returned None, which ends a job that has outputs")
         if outcome == "finished":
-            return JobFailed(self.job._fission_name, "it has finished; there is nothing to wait for")
+            return JobFailed(self.job._fission_name, "it has finished, and sends no more blocks")
         code = self._exit.code
         return JobFailed(self.job._fission_name, str(report.get("error") or f"its process {how_ended(code)}"))
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         if not self._quiet:
             sys.stdout.write(text + "\n")
 
@@ -364,4 +375,4 @@ class JobEmulator:
 
 
 def _unreadable(job: BaseJob, pipe: BasePipe, why: BaseException) -> Exception:
-    return ValueFitError(f"{job._fission_name}: what came out of {pipe} cannot be read: {error_text(why)}")
+    return ValueFitError(f"{job._fission_name}: a block of {pipe} cannot be read: {error_text(why)}")

@@ -1,4 +1,4 @@
-"""A pipe that is called like a function. See `fission.emulate`."""
+"""A pipe as a function. See `fission.emulate`."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ from fission.errors import DefinitionError, FissionError, ValueFitError, error_t
 from fission.project.names import shown
 from fission.runtime import codec
 
-#: Longest text of one value that is printed, in characters; arbitrary.
+#: Longest printed text of a value, in characters; arbitrary.
 SHOWN = 400
 
 
 class PipeEmulator:
-    """A pipe as a function: a value goes in at one end, and every stage that it passes is shown.
+    """A pipe as a function: sends a value through, and shows each stage.
 
-    `put` and `get` are the two ends by themselves, and `put_head` and `get_head` those of heads: what goes in first comes out first.
+    `put` and `get` are its two ends for values, `put_head` and `get_head` for heads; first in,
+    first out.
 
     Attributes:
-        pipe: which one.
+        pipe: the pipe.
     """
 
     def __init__(self, pipe: BasePipe, *, quiet: bool = False, head_size: int = 1) -> None:
-        """Args: pipe: which one. quiet: whether calls print nothing. head_size: of heads, in bytes."""
+        """Args: pipe: the pipe. quiet: whether calls print nothing. head_size: size of heads in
+        bytes.
+        """
         self.pipe = pipe
         self._quiet = quiet
         self._head_size = head_size
@@ -37,7 +40,7 @@ class PipeEmulator:
         self._heads: deque[int] = deque()
 
     def put(self, value: Any) -> None:
-        """Put one block in, by `pack`, `write` and `read_wrapper`.
+        """Put one block in, with `pack`, `write` and `read_wrapper`.
 
         Raises:
             ValueFitError: the value does not fit the pipe.
@@ -45,21 +48,21 @@ class PipeEmulator:
         self._payloads.append(self._stage("write", lambda: self._encode(value), value))
 
     def get(self) -> Any:
-        """Take the next block out, by `read` and `unpack`.
+        """Take the next block out, with `read` and `unpack`.
 
         Raises:
-            DefinitionError: there is none.
-            ValueFitError: it cannot be read.
+            DefinitionError: the pipe is empty.
+            ValueFitError: the block cannot be read.
         """
         if not self._payloads:
-            raise DefinitionError(f"nothing is in {self.pipe}; put a value in first")
+            raise DefinitionError(f"{self.pipe} is empty; put a value in first")
         return self._decode(self._payloads.popleft())
 
     def put_head(self, head: int | Head) -> None:
-        """Put the head of a block in, by `write_head`.
+        """Put the head of a block in, with `write_head`.
 
         Raises:
-            DefinitionError: it is no head of the network's size.
+            DefinitionError: it is not a head of the network's size.
         """
         number = int.from_bytes(head_bytes(head, self._head_size), "big")
         set_head_size(self.pipe, self._head_size)
@@ -68,17 +71,17 @@ class PipeEmulator:
         self._heads.append(int(self.pipe.read_head(BlockFile(file.take()))))
 
     def get_head(self) -> int:
-        """Take the head of the next block out, by `read_head`.
+        """Take the head of the next block out, with `read_head`.
 
         Raises:
             DefinitionError: there is none.
         """
         if not self._heads:
-            raise DefinitionError(f"no head is in {self.pipe}; put one in first with put_head")
+            raise DefinitionError(f"{self.pipe} has no head; put one in first with put_head")
         return self._heads.popleft()
 
     def kill(self) -> None:
-        """Forget what is in it. Idempotent."""
+        """Discard its content. Idempotent."""
         self._payloads.clear()
         self._heads.clear()
 
@@ -86,45 +89,47 @@ class PipeEmulator:
         return f"<emulator of {self.pipe}>"
 
     def __call__(self, value: Any, head: int | Head | None = None) -> tuple[Any, bytes, Any, Any]:
-        """Send a value through and return what each stage gave: ``pack``, ``read_wrapper``, ``read``, ``unpack``.
+        """Send a value through and return the result of each stage: ``pack``, ``read_wrapper``,
+        ``read``, ``unpack``.
 
         Args:
-            value: as a job would return it.
-            head: travels in front of the block, as between executables; only shown.
+            value: the value, as a job would return it.
+            head: precedes the block, as between executables; only shown.
 
         Raises:
-            ValueFitError: the value does not fit the pipe, or one end does not read what the other wrote.
+            ValueFitError: the value does not fit the pipe, or one end does not read what the other
+                has written.
         """
         pipe = self.pipe
         front = b"" if head is None else head_bytes(head)
         if head is not None:
-            self._say(f"Head: {int.from_bytes(front, 'big'):0{8 * len(front)}b}")
+            self._print(f"Head: {int.from_bytes(front, 'big'):0{8 * len(front)}b}")
         packed = self._stage("pack", lambda: pipe.pack(value), value)
-        self._say(f"Packed to: {cut(packed)}")
+        self._print(f"Packed to: {cut(packed)}")
         file = BlockFile()
         file.write(front)
         self._stage("write", lambda: pipe.write(file, packed), value)
-        self._say(f"Wrote to pipe: {len(file.getvalue())} bytes.")
+        self._print(f"Wrote to pipe: {len(file.getvalue())} bytes.")
         written = file.getvalue()[len(front) :]
         default = type(pipe).read_wrapper is BasePipe.read_wrapper and type(pipe).read is not BasePipe.read
         wrapped = self._whole("read" if default else "read_wrapper", lambda file: bytes(pipe.read_wrapper(file)), written, value)
-        self._say(f"Read in pipe.read_wrapper: {cut(wrapped)}")
+        self._print(f"Read in pipe.read_wrapper: {cut(wrapped)}")
         try:
             read = self._whole("read", pipe.read, wrapped, value)
         except ValueFitError as why:
             if wrapped == written or default:
                 raise
-            must = "read_wrapper must give the bytes of the block as they are, or as read wants them"
-            raise ValueFitError(f"{pipe}: {must}: {cut(written)}; it gave {cut(wrapped)}, and {why}") from why
-        self._say(f"Read in pipe.read: {cut(read)}")
+            must = "read_wrapper must return the bytes of the block unchanged, or as read needs them"
+            raise ValueFitError(f"{pipe}: {must}: {cut(written)}, but returned {cut(wrapped)}, and {why}") from why
+        self._print(f"Read in pipe.read: {cut(read)}")
         unpacked = self._stage("unpack", lambda: pipe.unpack(read), value)
-        self._say(f"Unpacked to: {cut(unpacked)}")
+        self._print(f"Unpacked to: {cut(unpacked)}")
         return packed, wrapped, read, unpacked
 
     def _unreadable(self, why: BaseException) -> Exception:
-        return ValueFitError(f"{self.pipe}: what was put in cannot be read: {error_text(why)}")
+        return ValueFitError(f"{self.pipe}: the value cannot be read: {error_text(why)}")
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         if not self._quiet:
             sys.stdout.write(text + "\n")
 
@@ -139,42 +144,42 @@ class PipeEmulator:
             raise ValueFitError(f"{self.pipe}: {name} refuses a value of type {type(value).__name__}: {error_text(why)}") from why
 
     def _whole(self, name: str, read: Any, data: bytes, value: Any) -> Any:
-        """What a method reads of the block, after a check that it reads all of it."""
+        """Return what a method reads from the block; verifies that it reads all of it."""
         file = BlockFile(data)
         try:
             result = read(file)
         except EOFError as why:
-            text = f"{self.pipe}: {name} wants more than the {len(data)} bytes that were written for a value of type {type(value).__name__}"
+            text = f"{self.pipe}: {name} needs more than the {len(data)} bytes that were written for a value of type {type(value).__name__}"
             raise ValueFitError(f"{text}: {why}") from why
         except FissionError:
             raise
         except KeyboardInterrupt:
             raise
         except BaseException as why:
-            raise ValueFitError(f"{self.pipe}: {name} cannot read what was written: {error_text(why)}") from why
+            raise ValueFitError(f"{self.pipe}: {name} cannot read the written block: {error_text(why)}") from why
         if file.tell() != len(data):
             raise ValueFitError(
-                f"{self.pipe}: {name} must read the whole block; it left {len(data) - file.tell()} of its {len(data)} bytes"
+                f"{self.pipe}: {name} must read the whole block, but left {len(data) - file.tell()} of its {len(data)} bytes"
             )
         return result
 
 
 def head_bytes(head: int | Head, size: int = 1) -> bytes:
-    """A head as it travels. Raises DefinitionError."""
+    """Return a head as it travels. Raises DefinitionError."""
     if isinstance(head, Head):
         return int(head).to_bytes(len(head), "big")
     most = (1 << 8 * size) - 1
     if type(head) is not int or not 0 <= head <= most:
-        raise DefinitionError(f"head must be a Head, or a number from 0 to {most}, not {shown(head)}")
+        raise DefinitionError(f"head must be a Head, or a number from 0 to {most}, but is {shown(head)}")
     return head.to_bytes(size, "big")
 
 
 def cut(value: Any) -> str:
-    """A value as it is printed: its text, not too long."""
+    """Return a value as it is printed: its text, shortened."""
     try:
         text = str(value)
     except KeyboardInterrupt:
         raise
-    except BaseException:  # the user's __str__ may do anything
+    except BaseException:  # the user's __str__ may raise anything
         return shown(value)
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."

@@ -1,7 +1,9 @@
-"""The pytest plugin: fixtures for the tests of networks, the marker ``slow``. There as soon as FISSION is installed.
+"""The pytest plugin: fixtures for tests of networks, and the marker ``slow``.
 
-It is loaded in every pytest run on the machine, so it loads nothing heavy until a fixture is used, and what it changes it changes only
-for tests in a project of FISSION (below a folder with its manage.py).
+Active wherever FISSION is installed.
+
+It is loaded in every pytest run on the machine. So it imports large modules only when a fixture is
+used, and changes only tests in a FISSION project (below a folder with its manage.py).
 """
 
 from __future__ import annotations
@@ -31,27 +33,29 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds ``--runslow``."""
+    """Add ``--runslow``."""
     parser.getgroup("fission").addoption(
-        "--runslow", action="store_true", default=False, help="run the tests of FISSION networks that are marked slow, too"
+        "--runslow", action="store_true", default=False, help="also run tests of FISSION networks that are marked slow"
     )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Puts the project that pytest was started in on sys.path: its networks import from each other."""
+    """Put the project of the current folder on sys.path, because its networks import from each
+    other.
+    """
     project = _project_of(Path(early_config.invocation_params.dir))
     if project is not None and str(project) not in sys.path:
         sys.path.insert(0, str(project))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes the marker known."""
+    """Register the marker."""
     config.addinivalue_line("markers", "slow: takes long; in a project of FISSION only run with --runslow")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the slow tests of networks, unless ``--runslow`` was said."""
+    """Skip slow tests of networks, unless ``--runslow`` is given."""
     if config.getoption("--runslow"):
         return
     for item in items:
@@ -71,7 +75,9 @@ def _project_of(path: Path) -> Path | None:
 
 
 def _network_of(path: Path) -> tuple[Path, str] | None:
-    """The project and the name of the network that a file belongs to; None if it is no network's."""
+    """Return the project and the name of the network that a file belongs to; None if it belongs to
+    none.
+    """
     project = _project_of(path.parent)
     if project is None:
         return None
@@ -81,7 +87,10 @@ def _network_of(path: Path) -> tuple[Path, str] | None:
 
 @pytest.fixture
 def fission_reset() -> Iterator[None]:
-    """No jobs, pipes, nodes and groups before the test, and none after it: ids are free again. Their objects stay."""
+    """No jobs, pipes, nodes and groups before and after the test, so that all ids are free.
+
+    The objects stay valid.
+    """
     from fission.core.base import reset
 
     reset()
@@ -91,7 +100,7 @@ def fission_reset() -> Iterator[None]:
 
 @pytest.fixture
 def fission_cfg(request: pytest.FixtureRequest) -> Any:
-    """The module config.py of the network that the test belongs to, freshly loaded."""
+    """The module config.py of the test's network, freshly imported."""
     import importlib
 
     from fission.core.base import reset
@@ -100,7 +109,9 @@ def fission_cfg(request: pytest.FixtureRequest) -> Any:
 
     found = _network_of(request.path)
     if found is None:
-        raise pytest.UsageError(f"fission_cfg is for tests of a network, below its folder in a project; {request.path} is in none")
+        raise pytest.UsageError(
+            f"fission_cfg needs a test below a network's folder in a project, but {request.path} is in none; move it there"
+        )
     project, name = found
     put_first(project)
     reset()
@@ -112,7 +123,9 @@ def fission_cfg(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def fission_cfg_jobs(fission_cfg: Any) -> Iterator[Callable[..., JobEmulator]]:
-    """A function: ``fission_cfg_jobs(index)`` is the emulator of ``JOBS[index]`` of the network's config, killed after the test."""
+    """A function: ``fission_cfg_jobs(index)`` returns the emulator of ``JOBS[index]``, killed after
+    the test.
+    """
     from fission.errors import DefinitionError
     from fission.testing.emulator import emulate
 
@@ -122,7 +135,7 @@ def fission_cfg_jobs(fission_cfg: Any) -> Iterator[Callable[..., JobEmulator]]:
         listed = fission_cfg.JOBS
         if not -len(listed) <= index < len(listed):
             names = ", ".join(f"{number}: {job._fission_name}" for number, job in enumerate(listed))
-            raise DefinitionError(f"fission_cfg_jobs takes the index of an entry of JOBS, not {index!r}; there are {names}")
+            raise DefinitionError(f"the argument of fission_cfg_jobs must be an index of JOBS, but is {index!r}; there are {names}")
         made.append(emulate(listed[index], path, head_size=getattr(fission_cfg, "HEAD_SIZE", 1), **options))
         return made[-1]
 
@@ -133,7 +146,9 @@ def fission_cfg_jobs(fission_cfg: Any) -> Iterator[Callable[..., JobEmulator]]:
 
 @pytest.fixture
 def fission_test_emulator(fission_test_job: Any, fission_reset: None) -> Iterator[JobEmulator]:
-    """The emulator of the job that the test's own fixture ``fission_test_job`` returns, killed after the test."""
+    """The emulator of the job that the test's own fixture ``fission_test_job`` returns; killed
+    after the test.
+    """
     from fission.testing.emulator import emulate
 
     with emulate(fission_test_job) as emulator:
@@ -142,7 +157,8 @@ def fission_test_emulator(fission_test_job: Any, fission_reset: None) -> Iterato
 
 @pytest.fixture
 def fission_network(tmp_path: Path) -> Callable[..., Ran]:
-    """A function: ``fission_network(jobs, inputs)`` runs a whole small network and returns what each sink got.
+    """A function: ``fission_network(jobs, inputs)`` runs a whole small network and returns what
+    each sink received.
 
     See `fission.testing.small_network.run_network`; jobs work in folders below ``tmp_path``.
     """

@@ -16,20 +16,20 @@ from fission.cli.nodes_table import HEADINGS, node_cells
 from fission.cli.table import Session, example
 from fission.errors import EXIT_NO_PLACE, EXIT_OK
 
-#: Characters of a line where standard output is no terminal.
+#: Characters of a line where standard output is not a terminal.
 WIDTH = 80
-#: Characters that the reasons have at least, however long names are; arbitrary.
+#: Least width of the reasons in characters, however long the names are; arbitrary.
 LEAST = 24
 
 
 @click.command(name="allocate", epilog=example("fission my_network allocate", "fission my_network allocate --json"))
-@click.option("--json", "as_json", is_flag=True, help="Write it as JSON to standard output.")
+@click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to standard output.")
 @click.pass_obj
 def command(session: Session, as_json: bool) -> int:
     """Show which node each job would go to if the network were started now, and why; nothing is started.
 
-    The nodes are asked how busy they are now. Of a running network, its client is asked, and the jobs' present nodes are shown, too. The
-    exit code is 3 if a job would have no place. How it would go without a node is answered by: check --survive
+    The nodes are asked for their load. If the network is running, its client is asked, and the jobs' present nodes are shown too. The exit
+    code is 3 if a job would have no place. The option --survive of `check` shows the effect of losing a node.
     """
     from fission.client.run.allocation import allocate
 

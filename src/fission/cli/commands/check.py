@@ -12,7 +12,7 @@ from fission.cli.loading import prints_apart
 from fission.cli.table import Session, example
 from fission.errors import EXIT_NO_PLACE, EXIT_OK, ConfigError
 
-#: Jobs that a node takes that does not say how many: the CPUs of the boards that such networks run on.
+#: Default of --jobs-per-node: the number of CPUs of the boards on which such networks run.
 JOBS_PER_NODE = 4
 
 
@@ -20,28 +20,28 @@ JOBS_PER_NODE = 4
     name="check",
     epilog=example("fission my_network check", "fission my_network check --json", "fission my_network check --survive --pairs"),
 )
-@click.option("--survive", is_flag=True, help="Tell for each node whether all jobs would find a place if it were lost.")
-@click.option("--pairs", is_flag=True, help="With --survive: for each two nodes, too.")
+@click.option("--survive", is_flag=True, help="For each node, say whether all jobs would find a place without it.")
+@click.option("--pairs", is_flag=True, help="With --survive: also for each pair of nodes.")
 @click.option(
     "--jobs-per-node",
     type=click.IntRange(min=1),
     default=JOBS_PER_NODE,
     metavar="N",
-    help=f"With --survive: jobs that a node takes which does not say so by max_jobs. Default: {JOBS_PER_NODE}.",
+    help=f"With --survive: number of jobs on a node without max_jobs. Default: {JOBS_PER_NODE}.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to standard output.")
 @click.pass_obj
 def command(session: Session, survive: bool, pairs: bool, jobs_per_node: int, as_json: bool) -> int:
     """Load the network and check all of its config, jobs and pipes, without starting anything.
 
-    Everything that is wrong is reported at once, with file and line. The exit code is 2 if something is wrong; warnings do not count. With
-    --survive it is 3 if some job would be left without a place.
+    All faults are reported at once, with file and line. The exit code is 2 if there are faults; warnings do not count. With --survive it is
+    3 if some job would be left without a place.
     """
     from fission.project.config import load
     from fission.project.foresight import warnings_of
 
     if pairs and not survive:
-        raise click.UsageError("--pairs goes with --survive")
+        raise click.UsageError("--pairs must be used with --survive; add --survive")
     try:
         with interrupts.Noticed(), prints_apart():
             loaded = load(session.root, session.network, module=session.config_module)
@@ -59,15 +59,14 @@ def command(session: Session, survive: bool, pairs: bool, jobs_per_node: int, as
 
         warnings += guessed(network)
     if as_json:
-        told = {"survive": [_loss_json(loss) for loss in losses]} if survive else {}
-        _write(session.network, True, warnings=warnings, **counts, **told)
+        survived = {"survive": [_loss_json(loss) for loss in losses]} if survive else {}
+        _write(session.network, True, warnings=warnings, **counts, **survived)
     else:
         for warning in warnings:
             click.secho("Warning: ", fg="yellow", bold=True, nl=False, err=True)
             click.echo(warning, err=True)
-        click.echo(
-            f"{session.network} is right: " + ", ".join(f"{count} {name if count != 1 else name[:-1]}" for name, count in counts.items())
-        )
+        found = ", ".join(f"{count} {name if count != 1 else name[:-1]}" for name, count in counts.items())
+        click.echo(f"{session.network}: OK ({found})")
         for loss in losses:
             for line in _loss_lines(loss):
                 click.echo(line)

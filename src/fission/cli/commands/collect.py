@@ -14,10 +14,10 @@ from fission.cli.table import Session, example
 @click.option("--json", "as_json", is_flag=True, help="Write the files' names as JSON to standard output.")
 @click.pass_obj
 def command(session: Session, as_json: bool) -> int:
-    """Copy the nodes' log files of the network into NETWORK/collection, one file a node.
+    """Copy the nodes' log files of the network into NETWORK/collection, one file for each node.
 
-    From a running network by its client; else the nodes are asked for them. Beside NODE.log stands a link to it by the node's address,
-    fission-192-168-4-2.log, as MARVELO named it.
+    If the network is running, its client copies them; otherwise the nodes are asked. Each NODE.log also has a link named after the node's
+    address, fission-192-168-4-2.log, as in MARVELO.
     """
     from fission.client.attach.collect import collect
 

@@ -6,7 +6,7 @@ import click
 
 from fission.cli.table import Session, example
 
-#: What the shell asks by; click's own convention for a program of this name.
+#: The environment variable by which the shell asks; click's convention for a program of this name.
 VARIABLE = "_FISSION_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
 
@@ -22,7 +22,7 @@ SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_obj
 def command(session: Session, shell: str) -> None:
-    """Write what makes SHELL complete networks, commands, options, pipes and jobs of `fission`, for its start file."""
+    """Write the script with which SHELL completes networks, commands, options, pipes and jobs of `fission`."""
     from click.shell_completion import get_completion_class
 
     from fission.cli.grammar import root

@@ -12,7 +12,7 @@ from fission.cli.loading import load_network
 from fission.cli.looking import find_pipe, folder_of, polite, value_reader
 from fission.cli.table import Session, example
 
-#: Longest text of one value, in characters; arbitrary, a few lines of a terminal.
+#: Longest text of a value, in characters; arbitrary, a few lines of a terminal.
 SHOWN = 500
 
 
@@ -22,12 +22,12 @@ SHOWN = 500
 )
 @click.argument("pipe", shell_complete=pipes)
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N blocks. Default: when the pipe ends, or Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a block: pipe, sqn, head, time, value.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each block: pipe, sqn, head, time, value.")
 @click.pass_obj
 def command(session: Session, pipe: str, count: int | None, as_json: bool) -> None:
-    """Show the blocks that go by on PIPE (its id) of the running NETWORK, each with its number.
+    """Show the blocks on PIPE (its id) of the running NETWORK, each with its number.
 
-    The network does not wait for this command: blocks that it cannot take in time go by unseen, and it says how many at the end.
+    The network does not wait for this command: blocks that it cannot take in time pass unseen; their number is shown at the end.
     """
     from fission.client.attach.follow import WatchedPipes
 
@@ -60,7 +60,7 @@ def command(session: Session, pipe: str, count: int | None, as_json: bool) -> No
         finally:
             missed = watch.followers[found.id].missed
             if missed:
-                click.echo(f"{missed} blocks went by unseen", err=True)
+                click.echo(f"{missed} blocks passed unseen", err=True)
 
 
 def _shown(value: object) -> str:

@@ -21,14 +21,14 @@ from fission.cli.table import Session, example
     help="A .pdf, .svg or .png. Default: NETWORK/network.pdf.",
 )
 @click.option(
-    "--engine", type=click.Choice(ENGINES), default=ENGINES[0], show_default=True, help="How graphviz lays it out. MARVELO: circo."
+    "--engine", type=click.Choice(ENGINES), default=ENGINES[0], show_default=True, help="Layout program of graphviz. MARVELO: circo."
 )
-@click.option("--by-node", is_flag=True, help="A frame for each node, where its jobs are, or would be with all nodes there.")
+@click.option("--by-node", is_flag=True, help="Draw a frame around the jobs of each node: where they are, or would be with all nodes up.")
 @click.pass_obj
 def command(session: Session, path: Path | None, engine: str, by_node: bool) -> None:
-    """Draw the network with graphviz: jobs as boxes, the local ones apart, pipes as arrows.
+    """Draw the network with graphviz: jobs as boxes, local jobs in a group of their own, pipes as arrows.
 
-    Without --output the PDF is shown, too, where there is a desktop. If the network runs here, the colours tell on which node each job is.
+    Without --output the PDF is also shown, if there is a desktop. If the network is running, colours show the node of each job.
     """
     from fission.project.drawing import dot
 

@@ -18,27 +18,27 @@ REPORT_S = 1.0
 
 
 class Rate:
-    """Blocks and the times between them, of one report or of all.
+    """Number of blocks and intervals between them, of one report or of all.
 
     Attributes:
-        blocks: how many came.
+        blocks: number of blocks.
     """
 
     def __init__(self) -> None:
         self.blocks = 0
         self._first = self._last = 0.0
         self._count = 0
-        self._mean = self._spread = 0.0  # of the intervals, by Welford's way: one pass, and no loss by large sums
+        self._mean = self._spread = 0.0  # of the intervals, by Welford's algorithm: one pass, numerically stable
         self._least, self._most = math.inf, 0.0
 
     def add(self, moment: float, count: int, before: float) -> None:
-        """``count`` blocks came at a moment, in seconds; the ones before them at ``before`` (0: there were none)."""
+        """Add ``count`` blocks at a moment, in seconds; ``before``: the moment of the previous ones, 0 if there are none."""
         if not self.blocks:
             self._first = before or moment
         self.blocks += count
         self._last = moment
         if not before:
-            count -= 1  # the very first block ends no interval
+            count -= 1  # the first block ends no interval
         for index in range(count):
             interval = max(0.0, moment - before) if index == 0 and before else 0.0
             self._count += 1
@@ -48,7 +48,7 @@ class Rate:
             self._least, self._most = min(self._least, interval), max(self._most, interval)
 
     def row(self, missed: int) -> dict[str, float | int | None]:
-        """The report."""
+        """Return the report."""
         span = self._last - self._first
         return {
             "blocks": self.blocks,
@@ -63,14 +63,14 @@ class Rate:
 
 @click.command(name="hz", epilog=example("fission my_network hz 101", "fission my_network hz 101 --for 10 --json"))
 @click.argument("pipe", shell_complete=pipes)
-@click.option("--for", "duration", type=float, metavar="SECONDS", callback=seconds, help="End after so many seconds. Default: Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="Only one JSON object, at the end.")
+@click.option("--for", "duration", type=float, metavar="SECONDS", callback=seconds, help="End after this time. Default: Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Write only one JSON object, at the end.")
 @click.pass_obj
 def command(session: Session, pipe: str, duration: float | None, as_json: bool) -> None:
-    """Show at what rate blocks go by on PIPE (its id) of the running NETWORK, each second and at the end.
+    """Show the rate of blocks on PIPE (its id) of the running NETWORK, each second and at the end.
 
-    The jitter is the standard deviation of the times between blocks. Blocks that travel together, as those of a busy pipe do, go by at
-    the same moment.
+    The jitter is the standard deviation of the intervals between blocks. Blocks that travel together, as on a busy pipe, pass at the same
+    moment.
     """
     from fission.client.attach.follow import WatchedPipes
 

@@ -15,7 +15,7 @@ from fission.cli import interrupts
 from fission.cli.loading import load_incomplete_network
 from fission.cli.table import Session, example
 
-#: What the console knows from the start.
+#: The names that the console defines.
 NAMES = ("network", "JOBS", "PIPES", "NODES", "GROUPS", "emulate")
 
 
@@ -23,7 +23,7 @@ NAMES = ("network", "JOBS", "PIPES", "NODES", "GROUPS", "emulate")
 @click.option(
     "--console",
     type=click.Choice(["ptpython", "ipython", "plain"]),
-    help="Default: ptpython or IPython where installed and there is a terminal, else Python's own.",
+    help="Default: ptpython or IPython if installed and there is a terminal, otherwise Python's own.",
 )
 @click.pass_obj
 def command(session: Session, console: str | None) -> None:
@@ -44,7 +44,7 @@ def command(session: Session, console: str | None) -> None:
     values = (loaded.network, registry.jobs, registry.pipes, registry.nodes, registry.groups, emulate)
     names: dict[str, Any] = dict(zip(NAMES, values, strict=True))
     banner = [f"The network {session.network}: {', '.join(NAMES)}"]
-    banner += [f"Not right yet: {fault}" for fault in faults]
+    banner += [f"Fault: {fault}" for fault in faults]
     os.chdir(session.root)
     if sys.path[:1] != [""]:
         sys.path.insert(0, "")
@@ -78,7 +78,7 @@ def _ptpython(banner: str, names: dict[str, Any]) -> None:
 
 
 def _configure(repl: Any) -> None:
-    repl.confirm_exit = False  # Ctrl-D ends it, as everywhere
+    repl.confirm_exit = False  # Ctrl-D ends it without a question, as elsewhere
 
 
 def _ipython(banner: str, names: dict[str, Any]) -> None:
@@ -89,7 +89,7 @@ def _ipython(banner: str, names: dict[str, Any]) -> None:
 
 
 class _Console(code.InteractiveConsole):
-    """Python's own console; of FISSION's errors only what they say is shown."""
+    """Python's own console; shows FISSION's errors without a traceback."""
 
     def showtraceback(self) -> None:
         from fission.errors import FissionError
@@ -107,7 +107,7 @@ def _plain(banner: str, names: dict[str, Any]) -> None:
 
 
 def _complete(names: dict[str, Any]) -> None:
-    """Completion and history, where Python has readline and somebody types."""
+    """Set up completion and history, if Python has readline and standard input is a terminal."""
     if not sys.stdin.isatty():
         return
     try:
@@ -125,4 +125,4 @@ def _complete(names: dict[str, Any]) -> None:
             readline.read_history_file(history)
         atexit.register(readline.write_history_file, history)
     except OSError:
-        pass  # without history then
+        pass  # the console then has no history

@@ -16,18 +16,18 @@ from fission.errors import EXIT_OK
 @click.command(
     name="keys",
     epilog=example("fission keys", "fission keys --dir ~/.fission/lab_keys", "fission keys --renew"),
-    short_help="Make the keys that the machines of a network know each other by.",
+    short_help="Make the keys with which the machines of a network authenticate each other.",
 )
 @click.option(
-    "--dir", "folder", type=click.Path(path_type=Path), help="Where. Default: FISSION_KEYS of the environment, else ~/.fission/keys."
+    "--dir", "folder", type=click.Path(path_type=Path), help="Folder. Default: FISSION_KEYS of the environment, or else ~/.fission/keys."
 )
-@click.option("--renew", is_flag=True, help="Replace keys that are there. Nodes with the old ones are refused from then on.")
-@click.option("--json", "as_json", is_flag=True, help="Write what was made as JSON to standard output.")
+@click.option("--renew", is_flag=True, help="Replace existing keys. Nodes with the old ones are refused from then on.")
+@click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to standard output.")
 def command(folder: Path | None, renew: bool, as_json: bool) -> int:
     """Make the keys for the encryption between client and nodes.
 
-    The folder is made once, on one machine, and copied to every other one. A machine that has it can join the networks, and start
-    programs on the nodes.
+    Make the folder once, on one machine, and copy it to every other one. A machine that has it can join the networks, and start programs on
+    the nodes.
     """
     interrupts.loaded()
     from fission.adapters import keys
@@ -43,5 +43,5 @@ def command(folder: Path | None, renew: bool, as_json: bool) -> int:
     click.echo("  ssh USER@NODE mkdir -p -m 700 .fission")
     click.echo(f"  scp -pr {shlex.quote(str(place))} USER@NODE:.fission/")
     if place.name != "keys":
-        click.echo(f"There it is found by FISSION_KEYS=~/.fission/{place.name}, or call it keys.")
+        click.echo(f"Set FISSION_KEYS=~/.fission/{place.name} there, or rename the folder to keys.")
     return EXIT_OK

@@ -12,7 +12,7 @@ from fission.cli import interrupts
 from fission.cli.table import example
 from fission.errors import UserError
 
-#: Parts that the path of a node's folder must have, as REMOTE_ROOT: "/", a top-level folder, and its own.
+#: Least number of parts of the path of a node's folder, as for REMOTE_ROOT: "/", a top-level folder, and its own.
 SHALLOWEST = 3
 
 
@@ -23,20 +23,22 @@ SHALLOWEST = 3
 )
 @click.option("--client", required=True, metavar="IP", help="Address of the machine that runs the networks (CLIENT_IP of their configs).")
 @click.option("--port", type=click.IntRange(1, 65535), default=8786, show_default=True, help="PORT of their configs.")
-@click.option("--ip", metavar="IP", help="Address of this machine, as the others reach it. Default: the one on the way to the client.")
-@click.option("--name", help="What messages call this node. Default: its host name.")
-@click.option("--jobs", type=click.IntRange(1), metavar="N", help="How many jobs it takes. Default: as many as it has CPUs.")
+@click.option("--ip", metavar="IP", help="Address at which others reach this machine. Default: the one on the way to the client.")
+@click.option("--name", help="Name of this node in messages. Default: its host name.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Number of jobs that it takes. Default: its number of CPUs.")
 @click.option(
     "--root",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Where code and jobs go. Default: REMOTE_ROOT of the config, else ~/fission.",
+    help="Folder for code and jobs. Default: REMOTE_ROOT of the config, or else ~/fission.",
 )
 @click.option(
-    "--keys", "folder", type=click.Path(path_type=Path), metavar="DIR", help="The network's keys. Default: as `fission keys` says."
+    "--keys", "folder", type=click.Path(path_type=Path), metavar="DIR", help="The network's keys. Default: as for `fission keys`."
 )
 @click.option(
-    "--insecure", is_flag=True, help="Without encryption, for networks with SECURITY = False. All who reach this port can run code here."
+    "--insecure",
+    is_flag=True,
+    help="No encryption, for networks with SECURITY = False. Everyone who can reach this port can run code here.",
 )
 def command(
     client: str,
@@ -50,16 +52,16 @@ def command(
 ) -> int:
     """Serve as a node until Ctrl-C or SIGTERM.
 
-    Waits for a client, hosts the jobs that it places here, and waits for the next one. When the client is lost, its jobs go on for
-    ORPHAN_TIMEOUT. Runs no code of users in its own process.
+    Waits for a client, hosts the jobs that the client places here, and waits for the next one. When the client is lost, its jobs continue
+    for ORPHAN_TIMEOUT. Runs no user code in its own process.
     """
     from fission.service.start import serve
 
     interrupts.loaded()
     if root is not None and len(Path(os.path.normpath(root.absolute())).parts) < SHALLOWEST:
         raise UserError(
-            f"--root must be a folder of its own below a top-level one, like /home/pi/fission, but is {str(root)!r}: folders of jobs are "
-            "emptied there"
+            f"--root must be a folder below a top-level folder, like /home/pi/fission, but is {str(root)!r}: folders of jobs are "
+            "emptied there; choose another folder"
         )
     return serve(
         client=client,

@@ -14,8 +14,7 @@ from fission.cli.looking import find_pipe, folder_of, seconds
 from fission.cli.table import Session, example
 from fission.errors import EXIT_FAILED, EXIT_OK
 
-#: Bytes of each pipe that may be under way to the recorder. Arbitrary: what a busy pipe of small blocks has in some seconds, so that a disk
-#: may pause.
+#: Bytes of each pipe that may be under way to the recorder. Arbitrary: some seconds of a busy pipe, so that a disk may pause.
 CREDIT = 32 << 20
 
 
@@ -24,19 +23,19 @@ CREDIT = 32 << 20
     epilog=example("fission my_network record 101 102 --out evening.rec", "fission my_network record 101 --out some.rec --count 1000"),
 )
 @click.argument("pipes", nargs=-1, required=True, metavar="PIPE...", shell_complete=completing.pipes)
-@click.option("--out", "path", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The recording.")
-@click.option("--for", "duration", type=float, metavar="SECONDS", callback=seconds, help="End after so many seconds.")
-@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N blocks in all.")
-@click.option("--overwrite", is_flag=True, help="Write FILE even if it is there.")
-@click.option("--json", "as_json", is_flag=True, help="Tell the end as one JSON object.")
+@click.option("--out", "path", required=True, type=click.Path(path_type=Path), metavar="FILE", help="File of the recording.")
+@click.option("--for", "duration", type=float, metavar="SECONDS", callback=seconds, help="End after this time.")
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N blocks in total.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing FILE.")
+@click.option("--json", "as_json", is_flag=True, help="Write the result as one JSON object.")
 @click.pass_obj
 def command(
     session: Session, pipes: tuple[str, ...], path: Path, duration: float | None, count: int | None, overwrite: bool, as_json: bool
 ) -> int:
-    """Write the blocks that go by on PIPEs (their ids) of the running NETWORK to FILE, with their numbers, heads and times.
+    """Record the blocks on PIPEs (their ids) of the running NETWORK to FILE, with their numbers, heads and times.
 
-    Until the pipes end, or Ctrl-C: what is in FILE then is whole. The network does not wait for the disk: what cannot be written in time
-    goes by unseen, and is counted. Play it to a job with `replay`; read it in Python with fission.recordings.read_recording.
+    Records until the pipes end, or Ctrl-C; FILE is then intact. The network does not wait for the disk: blocks that cannot be written in
+    time are counted instead. Feed FILE to a job with `replay`; read it in Python with fission.recordings.read_recording.
     """
     from fission.client.attach.follow import WatchedPipes
     from fission.recordings import Recorder
@@ -56,22 +55,22 @@ def command(
                 if count is not None and recorder.blocks >= count:
                     break
         except OSError as why:
-            full = f"{path} cannot be written any further: {why.strerror}; what is in it is whole"
+            full = f"{path} cannot be written: {why.strerror}; it is intact up to the last recorded block"
         finally:
             missed = {pipe: follower.missed for pipe, follower in watch.followers.items()}
             if not full:
                 recorder.close(missed)
-            _tell(recorder, missed, full, as_json)
+            _report(recorder, missed, full, as_json)
     return EXIT_FAILED if full else EXIT_OK
 
 
-def _tell(recorder: object, missed: dict[int, int], full: str, as_json: bool) -> None:
+def _report(recorder: object, missed: dict[int, int], full: str, as_json: bool) -> None:
     path, blocks, size = (getattr(recorder, name) for name in ("path", "blocks", "size"))
     if as_json:
         click.echo(json.dumps({"file": str(path), "blocks": blocks, "bytes": size, "missed": missed, "error": full}))
         return
     unseen = sum(missed.values())
-    more = f"; {unseen} went by unseen" if unseen else ""
+    more = f"; {unseen} passed unseen" if unseen else ""
     click.echo(f"recorded {blocks} blocks into {path}, {size / 1e6:.1f} MB{more}")
     if full:
         click.secho("Error: ", fg="red", bold=True, nl=False, err=True)

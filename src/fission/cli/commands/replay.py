@@ -17,7 +17,7 @@ from fission.cli.loading import load_network
 from fission.cli.looking import find_job, seconds, value_reader
 from fission.cli.table import Session, example
 
-#: Default of --longest-gap in seconds; arbitrary: who waits longer without a block has stopped to look.
+#: Default of --longest-gap in seconds; arbitrary: after a minute without a block the user has stopped watching.
 LONGEST_GAP_S = 60.0
 
 
@@ -29,7 +29,7 @@ def _speed(ctx: click.Context, parameter: click.Parameter, value: str) -> float 
     except ValueError:
         speed = math.nan
     if not (math.isfinite(speed) and speed > 0):
-        raise click.BadParameter(f"must be a number above 0 (1: as recorded, 2: twice as fast) or max, is {value!r}")
+        raise click.BadParameter(f"must be a number above 0 (1: as recorded, 2: twice as fast) or max, but is {value!r}")
     return speed
 
 
@@ -40,7 +40,7 @@ def _speed(ctx: click.Context, parameter: click.Parameter, value: str) -> float 
     ),
 )
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
-@click.option("--job", required=True, metavar="JOB", shell_complete=jobs, help="The job that is fed: its id, name or class.")
+@click.option("--job", required=True, metavar="JOB", shell_complete=jobs, help="The job to feed: its id, name or class.")
 @click.option("--speed", default="1", metavar="FACTOR", callback=_speed, help="1: as recorded (default); 10: ten times as fast; max.")
 @click.option(
     "--longest-gap",
@@ -49,18 +49,20 @@ def _speed(ctx: click.Context, parameter: click.Parameter, value: str) -> float 
     metavar="SECONDS",
     callback=seconds,
     show_default=True,
-    help="Wait no longer between two blocks; longer gaps are shortened and reported.",
+    help="Longest wait between two blocks; longer gaps are shortened and reported.",
 )
-@click.option("--out", "out", type=click.Path(path_type=Path), metavar="FILE", help="Record what the job sends, instead of showing it.")
-@click.option("--overwrite", is_flag=True, help="Write the --out FILE even if it is there.")
-@click.option("--json", "as_json", is_flag=True, help="Show what the job sends as JSON, one object a block.")
+@click.option(
+    "--out", "out", type=click.Path(path_type=Path), metavar="FILE", help="Record the job's output blocks instead of showing them."
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing --out FILE.")
+@click.option("--json", "as_json", is_flag=True, help="Show the job's output blocks as JSON, one object for each block.")
 @click.pass_obj
 def command(
     session: Session, path: Path, job: str, speed: float | None, longest_gap: float, out: Path | None, overwrite: bool, as_json: bool
 ) -> None:
-    """Feed the recording FILE to one job of NETWORK, alone on this machine, and show or record what it sends.
+    """Feed the recording FILE to one job of NETWORK, alone on this machine, and show or record its output blocks.
 
-    The job runs as in a network, in the folder .emulate/ID of the project. Blocks that the recording lacks are as lost blocks are.
+    The job runs as in a network, in the folder .emulate/ID of the project. Blocks that the recording lacks are treated as lost blocks.
     """
     from fission.recordings import Recorder, Recording
     from fission.testing.replay import Replay
@@ -90,7 +92,7 @@ def _notice(text: str) -> None:
 
 
 def _printed_to(stdout: TextIO) -> Callable[[str, str], None]:
-    """What takes the job's output: its standard output goes to *stdout*."""
+    """Return the function that takes the job's output; standard output goes to *stdout*."""
 
     def write(stream: str, text: str) -> None:
         (sys.stderr if stream == "stderr" else stdout).write(text)

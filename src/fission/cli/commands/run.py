@@ -16,8 +16,8 @@ from fission.cli.table import Session, example
 
 
 @click.command(name="run", epilog=example("fission my_network run", "fission my_network run --for 60 --json > summary.json"))
-@click.option("--for", "duration", type=float, metavar="SECONDS", callback=seconds_above_0, help="Stop after so many seconds.")
-@click.option("--resume", is_flag=True, help="Go on with the last run, whose client was killed.")
+@click.option("--for", "duration", type=float, metavar="SECONDS", callback=seconds_above_0, help="Stop after this time.")
+@click.option("--resume", is_flag=True, help="Continue the last run, whose client was killed.")
 @click.option("--detach", is_flag=True, help="Run in the background; see attach and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Write the summary as JSON to standard output, all else to standard error.")
 @click.option("--output", type=click.Path(path_type=Path), hidden=True)
@@ -25,11 +25,10 @@ from fission.cli.table import Session, example
 def command(session: Session, duration: float | None, resume: bool, detach: bool, as_json: bool, output: Path | None) -> int:
     """Run the network on the NODES of its config.py, until all jobs have finished or Ctrl-C.
 
-    Each node runs the service `fission node`. Local jobs work in NETWORK/local/ID on this machine, where NETWORK/local is a link
-    to the folder of this run, NETWORK/runs/DATE-N. Without NODES, or with none but localhost, everything runs here, and no
-    service is needed.
+    Each node runs the service `fission node`. Local jobs work in NETWORK/local/ID on this machine, where NETWORK/local is a link to the
+    folder of this run, NETWORK/runs/DATE-N. If NODES is empty, or contains only localhost, everything runs here, and no service is needed.
     """
-    gc.disable()  # what is loaded stays: looking through it again and again takes a tenth of the time
+    gc.disable()  # the imported modules are permanent: scanning them repeatedly takes a tenth of the time
     try:
         from fission.cli.console import ConsoleObserver
         from fission.client.run.on_nodes import run
@@ -47,7 +46,7 @@ def command(session: Session, duration: float | None, resume: bool, detach: bool
     console = ConsoleObserver(out=sys.stderr) if as_json else ConsoleObserver()
     for warning in warnings_of(loaded):
         console.warning(warning)
-    if interrupts.came():  # the user's modules have swallowed it
+    if interrupts.came():  # the user's modules have suppressed it
         raise KeyboardInterrupt
     summary = run(loaded, duration=duration, observer=console, resume=resume, output=output)
     if as_json:
@@ -71,5 +70,5 @@ def _detach(session: Session, duration: float | None, resume: bool, as_json: boo
     process = start_in_background(words, session.root / session.network)
     name = session.network
     click.echo(f"{name} runs in the background, process {process}; follow it: fission {name} attach; end it: fission {name} stop")
-    click.echo(f"everything that it shows is in {name}/{LOCAL}/{OUTPUT_FILE}")
+    click.echo(f"its output is in {name}/{LOCAL}/{OUTPUT_FILE}")
     return 0

@@ -17,7 +17,7 @@ from fission.cli.table import Session, example
     epilog=example("fission my_network send 1", "fission my_network send InteractiveJob --line '*'", "seq 5 | fission my_network send 1"),
 )
 @click.argument("job", metavar="JOB", shell_complete=jobs)
-@click.option("--line", "lines", multiple=True, metavar="TEXT", help="Send this line; may be given several times. Default: standard input.")
+@click.option("--line", "lines", multiple=True, metavar="TEXT", help="Send this line. Repeatable. Default: standard input.")
 @click.option("--end", is_flag=True, help="End the console after the last line; the network continues.")
 @click.pass_obj
 def command(session: Session, job: str, lines: tuple[str, ...], end: bool) -> None:

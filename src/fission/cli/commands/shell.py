@@ -57,7 +57,7 @@ def command(session: Session) -> int:
                 click.echo(f"  {name:<12} {COMMANDS[name].help}")
             continue
         if typed[0] == "shell":
-            click.echo("Error: this is the shell", err=True)
+            click.echo("Error: the shell is already open; type another command", err=True)
             continue
         code = run_line([session.network, *typed], session)
         interrupts.taken()
@@ -66,7 +66,7 @@ def command(session: Session) -> int:
 
 
 def _complete(session: Session, words: list[str]) -> None:
-    """Completion of commands, options, pipes and jobs, where Python has readline."""
+    """Set up completion of commands, options, pipes and jobs, if Python has readline."""
     try:
         import readline
     except ImportError:

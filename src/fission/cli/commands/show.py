@@ -12,7 +12,7 @@ from fission.cli.pictures import desktop, picture
 from fission.cli.table import Session, example
 from fission.errors import UserError
 
-#: Pixels an inch of the drawing; as browsers have it.
+#: Pixels per inch of the drawing, as in browsers.
 DPI = 96
 
 
@@ -24,19 +24,19 @@ DPI = 96
 def command(session: Session, path: Path | None) -> None:
     """Draw the network with matplotlib, in a window or into a file.
 
-    If the network runs here, the colours tell on which node each job is.
+    If the network is running, colours show the node of each job.
     """
     require_matplotlib()
     if path is None and not desktop():
-        raise UserError(f"there is no desktop here to open a window on; draw into a file: fission {session.network} show --output FILE.pdf")
+        raise UserError(f"there is no desktop to open a window on; draw into a file: fission {session.network} show --output FILE.pdf")
     if path is not None and path.suffix.lower() not in (".pdf", ".svg", ".png"):
-        raise UserError(f"the picture must be a .pdf, .svg or .png file, not {path.name!r}")
+        raise UserError(f"the picture must be a .pdf, .svg or .png file, but is {path.name!r}; choose another ending")
     drawn = picture(session)
     import matplotlib
 
     if path is not None:
         matplotlib.use("agg")
-        matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text
+        matplotlib.rcParams["svg.fonttype"] = "none"  # keep text as text
     from matplotlib import pyplot
 
     figure = draw(drawn, pyplot)
@@ -59,7 +59,7 @@ def require_matplotlib() -> None:
 
 
 def draw(drawn: Any, pyplot: Any) -> Any:
-    """A figure of the picture; boxes and arrows have the keys of the picture as their gid."""
+    """Return a figure of the picture; the keys of boxes and arrows become their gid."""
     from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
     from fission.project.drawing import HEIGHT, WIDTH, label_at

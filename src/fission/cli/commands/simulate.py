@@ -17,21 +17,21 @@ from fission.cli.table import Session, example
 
 
 def seconds_above_0(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    """Callback of an option: a number of seconds must be above 0."""
+    """Validate an option: a number of seconds must be above 0."""
     if value is not None and not (math.isfinite(value) and value > 0):
-        raise click.BadParameter(f"must be a number of seconds above 0, is {value}")
+        raise click.BadParameter(f"must be a number of seconds above 0, but is {value}")
     return value
 
 
 @click.command(name="simulate", epilog=example("fission my_network simulate", "fission my_network simulate --for 10 --json > summary.json"))
 @click.argument("root", required=False, type=click.Path(path_type=Path))
-@click.option("--for", "duration", type=float, metavar="SECONDS", callback=seconds_above_0, help="Stop after so many seconds.")
+@click.option("--for", "duration", type=float, metavar="SECONDS", callback=seconds_above_0, help="Stop after this time.")
 @click.option("--nodes", type=click.IntRange(0, 1000), default=0, metavar="N", help="Spread the jobs over N virtual nodes, named 1 to N.")
 @click.option(
     "--kill", "kills", multiple=True, metavar="NODE@SECONDS", help="Kill a virtual node, or a job with job:JOB@SECONDS. Repeatable."
 )
 @click.option("--cut", "cuts", multiple=True, metavar="NODE@SECONDS+DURATION", help="Freeze a virtual node for a while. Repeatable.")
-@click.option("--chaos", metavar="SEED:RATE", help="Random faults, RATE a second; the same SEED gives the same ones.")
+@click.option("--chaos", metavar="SEED:RATE", help="Inject random faults, RATE per second; the same SEED gives the same faults.")
 @click.option("--json", "as_json", is_flag=True, help="Write the summary as JSON to standard output, all else to standard error.")
 @click.pass_obj
 def command(
@@ -46,10 +46,10 @@ def command(
 ) -> int:
     """Run the network on this machine, each job in a process of its own, until all jobs have finished or Ctrl-C.
 
-    What the jobs print appears with their names in front. Each job works in NETWORK/simulation/ID, which is emptied first;
-    info.txt there says which job has which ID. NODES, CLIENT_IP, USER and REMOTE_ROOT of config.py are not needed.
+    The jobs' output is prefixed with their names. Each job works in NETWORK/simulation/ID, which is emptied first; info.txt there lists the
+    jobs and their IDs. NODES, CLIENT_IP, USER and REMOTE_ROOT of config.py are ignored.
 
-    With ROOT, a folder, each job works in ROOT/ID. What else is in ROOT stays as it is.
+    With ROOT, a folder, each job works in ROOT/ID. Other files in ROOT are kept.
     """
     from fission.client import parse_chaos, parse_cut, parse_kill
 
@@ -60,12 +60,12 @@ def command(
 
 
 def simulate_loaded(loaded: Any, *, as_json: bool = False, **options: Any) -> int:
-    """Simulate a network that is loaded, show what happens and how it ended, and return the exit code.
+    """Simulate a loaded network, show events and the summary, and return the exit code.
 
     Args:
         loaded: a `LoadedNetwork`.
-        as_json: the summary goes to standard output as JSON, all else to standard error.
-        options: of `fission.client.run.simulate`.
+        as_json: whether the summary goes to standard output as JSON, all else to standard error.
+        options: keyword arguments of `fission.client.run.simulate`.
     """
     from fission.cli.console import ConsoleObserver
     from fission.client import simulate
@@ -74,7 +74,7 @@ def simulate_loaded(loaded: Any, *, as_json: bool = False, **options: Any) -> in
     console = ConsoleObserver(out=sys.stderr) if as_json else ConsoleObserver()
     for warning in warnings_of(loaded):
         console.warning(warning)
-    if interrupts.came():  # the user's modules have swallowed it
+    if interrupts.came():  # the user's modules have suppressed it
         raise KeyboardInterrupt
     summary = simulate(loaded, observer=console, **options)
     if as_json:
@@ -87,7 +87,7 @@ def simulate_loaded(loaded: Any, *, as_json: bool = False, **options: Any) -> in
 
 
 def _with_id(fault: Any, network: Any) -> Any:
-    """A fault of a job that the user names in another way than by its id, with the id."""
+    """Return a fault with the id of its job, which the user may name in another way."""
     from fission.cli.looking import find_job
 
     if fault.kind != "kill job" or fault.target.isdecimal():

@@ -21,18 +21,18 @@ from fission.project.scaffold import start_project
 @click.argument("name")
 @click.pass_obj
 def command(session: Session, name: str) -> None:
-    """Make the folder NAME with a manage.py and a shared package for what several networks use."""
+    """Make the folder NAME with a manage.py and a package for code that several networks share."""
     interrupts.loaded()
     around = _project_around(Path.cwd())
     start_project(name, Path.cwd())
     if around is not None:
         click.secho("Warning: ", fg="yellow", bold=True, nl=False, err=True)
-        click.echo(f"{name} lies inside the project {around}; to add a network to that one: fission NAME startnetwork", err=True)
+        click.echo(f"{name} is inside the project {around}; to add a network to that project: fission NAME startnetwork", err=True)
     click.echo(f"Made the project {name}. Next: cd {name}; fission my_network startnetwork")
 
 
 def _project_around(folder: Path) -> Path | None:
-    """The project that *folder* lies in; None if it lies in none."""
+    """Return the project that contains a folder; None if there is none."""
     try:
         return find_project(folder)
     except UserError:

@@ -14,27 +14,27 @@ from fission.cli.nodes_table import HEADINGS as NODE_HEADINGS
 from fission.cli.nodes_table import link_lines, node_cells
 from fission.cli.table import Session, example
 
-#: Seconds between the two looks that rates come from; arbitrary.
+#: Seconds between the two samples that rates are computed from; arbitrary.
 INTERVAL_S = 0.5
-#: What the values of a node are.
+#: Meaning and unit of each value of a node.
 UNITS = {
     "cpu": "free time of all processors of the machine, percent; null: not measured",
     "memory": "free memory of the machine, bytes; null: not measured",
     "disk": "free space of the disk that jobs work on, bytes; null: not measured",
     "swap": "swap of the machine in use, percent; null: not measured",
     "rtt": "round trip to the node, seconds; null: not measured",
-    "TQ": "quality of the way from the client to the node, 0 to 255",
-    "links": "of the ways that the node has measured, by the name of the other node: TQ, 0 to 255, and rtt, seconds; null: not measured",
+    "TQ": "quality of the link from the client to the node, 0 to 255",
+    "links": "links that the node has measured, by the name of the other node: TQ, 0 to 255, and rtt, seconds; null: not measured",
 }
 
 
 @click.command(name="status", epilog=example("fission my_network status", "fission my_network status --json"))
-@click.option("--json", "as_json", is_flag=True, help="Write it as JSON to standard output.")
+@click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to standard output.")
 @click.pass_obj
 def command(session: Session, as_json: bool) -> None:
-    """Show the nodes and the jobs of a running network, and what was lost so far.
+    """Show the nodes and jobs of a running network, and its losses so far.
 
-    Of a network that does not run, it says how the last run ended and how to continue it, with exit code 2.
+    For a network that is not running, say how the last run ended and how to continue it, with exit code 2.
     """
     from fission.client.attach.attach import status
     from fission.client.attach.follow import rates

@@ -25,7 +25,7 @@ PLUGIN = "fission.testing.pytest_plugin"
 def command(session: Session, arguments: tuple[str, ...]) -> int:
     """Run the tests in NETWORK/tests with pytest and FISSION's fixtures.
 
-    Further arguments go to pytest: -x, -k TEXT, -v, or --runslow for the tests that are marked slow. The exit code is 1 if a test fails.
+    Further arguments go to pytest: -x, -k TEXT, -v, or --runslow for tests marked slow. The exit code is 1 if a test fails.
     """
     folder = session.root / session.network / "tests"
     if not folder.is_dir():
@@ -37,7 +37,7 @@ def command(session: Session, arguments: tuple[str, ...]) -> int:
     from fission.project.importing import put_first
 
     interrupts.loaded()
-    os.chdir(session.root)  # as the documents have it: paths of tests and of .emulate are relative to the project
+    os.chdir(session.root)  # paths of tests and of .emulate are relative to the project
     put_first(session.root)
     code = pytest.main(["-p", PLUGIN, *([] if _names_tests(arguments) else [str(folder)]), *arguments])
     sys.stdout.flush()
@@ -45,10 +45,10 @@ def command(session: Session, arguments: tuple[str, ...]) -> int:
         raise UserError(f"{session.network} has no tests in {folder}; write them in files test_*.py, as functions test_*")
     kinds = {pytest.ExitCode.OK: EXIT_OK, pytest.ExitCode.INTERRUPTED: EXIT_INTERRUPTED, pytest.ExitCode.USAGE_ERROR: EXIT_USAGE}
     if code == pytest.ExitCode.INTERRUPTED and not interrupts.came():
-        return EXIT_FAILED  # pytest calls it so, too, when a test file cannot be loaded
+        return EXIT_FAILED  # pytest also uses this code when a test file cannot be loaded
     return kinds.get(pytest.ExitCode(code), EXIT_USAGE if code == pytest.ExitCode.NO_TESTS_COLLECTED else EXIT_FAILED)
 
 
 def _names_tests(arguments: tuple[str, ...]) -> bool:
-    """Whether files or folders were named, instead of all tests of the network."""
+    """Return whether files or folders were named, instead of all tests of the network."""
     return any(not one.startswith("-") and os.path.exists(one.partition("::")[0]) for one in arguments)

@@ -18,16 +18,16 @@ from fission.cli.table import Session, example
     name="top", epilog=example("fission my_network top", "fission my_network top --once", "fission my_network top --once --json")
 )
 @click.option("--once", is_flag=True, help="Show it once, after one interval, and end.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object each time instead of the table.")
-@click.option("--interval", type=float, default=1.0, metavar="SECONDS", callback=seconds, help="Seconds between two looks. Default: 1.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object each time instead of the table.")
+@click.option("--interval", type=float, default=1.0, metavar="SECONDS", callback=seconds, help="Time between two samples. Default: 1.")
 @click.pass_obj
 def command(session: Session, once: bool, as_json: bool, interval: float) -> None:
-    """Show how the jobs of the running NETWORK get on: a live table, until Ctrl-C.
+    """Show the rates and loads of the running NETWORK's jobs in a live table, until Ctrl-C.
 
-    IN/S and OUT/S are blocks a second, added up over all pipes of a job (hz shows one pipe). QUEUE are blocks that were sent and are still
-    needed, LATENCY is the time from a block's sending until its consumer has let go of it. The rest are shares of the time: BUSY (in run,
-    on a processor), OFF CPU (in run, but asleep, waiting for a device or for a processor), STARVED (waiting for blocks), BLOCKED (waiting
-    for room). A narrow terminal shows the largest of them, MOSTLY. A job that makes no progress is named below the table.
+    IN/S and OUT/S are blocks per second, added up over all pipes of a job (hz shows one pipe). QUEUE is the number of blocks sent and not
+    yet released, LATENCY the time from sending a block until its consumer releases it. The rest are shares of time: BUSY (in run, on a
+    processor), OFF CPU (in run, but asleep, waiting for a device or for a processor), STARVED (waiting for blocks), BLOCKED (waiting for
+    space). A narrow terminal shows the largest of them, MOSTLY. A job that makes no progress is named below the table.
     """
     from fission.cli import interrupts
     from fission.client.attach.follow import measure, rates
