@@ -30,6 +30,8 @@ import fission
 from fission.adapters.zmq_api import ApiClient
 from fission.pipelines import Job, Pipeline, PipelineManager
 from fission.pipelines.daemon import ask
+from fission.protocol.messages.pipelines.client_to_router import GetRouterStatus
+from fission.protocol.messages.pipelines.router_to_client import RouterStatus
 
 JOBS = Path(__file__).resolve().parent / "pipeline_jobs"
 GRAPH = {Job("First"): Job("Second"), Job("Second"): Job("Third")}
@@ -79,7 +81,7 @@ class Up:
     def scheduler(self) -> str:
         client = ApiClient(self.api)
         try:
-            return f"tcp://127.0.0.1:{ask(client, self.api, {'command': 'status'}, 5)['scheduler port']}"
+            return f"tcp://127.0.0.1:{ask(client, self.api, GetRouterStatus(), RouterStatus, 5).scheduler_port}"
         finally:
             client.close()
 

@@ -27,9 +27,9 @@ HEAD = f"""\
 # The messages
 
 What the processes of FISSION say to each other. Drawn from the classes by `scripts/draw_messages.py`. Each message is one JSON object; its
-member `{DISCRIMINATOR}` names its class. Decoding is strict: an unknown type, an unknown, missing or mistyped member, or a message above
-the size limit of its direction raises `RemoteProtocolError`; the receiver drops the message and continues. `Whole` is an
-integer from 0 to 2^63 - 1. Members with a default may be left out.
+member `{DISCRIMINATOR}` names its class, unless its section says otherwise. Decoding is strict: an unknown type, an unknown, missing or
+mistyped member, or a message above the size limit of its direction raises `RemoteProtocolError`; the receiver drops the message and
+continues. `Whole` is an integer from 0 to 2^63 - 1; from and to a Router, one from -2^53 to 2^53. Members with a default may be left out.
 """
 
 
@@ -41,8 +41,8 @@ def page() -> str:
 def section(direction: str) -> str:
     """Return the section of one direction: what it is, and the tables of its codecs."""
     codecs = codecs_of(direction)
-    title = direction.rpartition(".")[2].replace("_", " ")
-    parts = [f"## {title[:1].upper()}{title[1:]}\n", f"{_paragraph(import_module(direction).__doc__)}\n"]
+    heading = direction.rpartition(".")[2].replace("_", " ")
+    parts = [f"## {heading[:1].upper()}{heading[1:]}\n", f"{_paragraph(import_module(direction).__doc__)}\n"]
     for codec in codecs:
         parts += [f"### {codec.name[:1].upper()}{codec.name[1:]}\n"] if len(codecs) > 1 else []
         parts += [f"At most {codec.max_bytes} bytes.\n", table(codec), ""]
@@ -54,13 +54,19 @@ def table(codec: Codec[Any]) -> str:
     parts = dict.fromkeys(part for kind in codec.types for part in _parts(kind))
     return "\n".join(
         [
-            f"| `{DISCRIMINATOR}` | Meaning | Members |",
+            f"| `{codec.discriminator}` | Meaning | Members |",
             "|---|---|---|",
-            *(_row(f"`{kind.__struct_config__.tag}`", kind) for kind in codec.types),
+            *(_row(title(kind), kind) for kind in codec.types),
             *(["", "| Part | Meaning | Members |", "|---|---|---|"] if parts else []),
             *(_row(f"`{part.__name__}`", part) for part in parts),
         ]
     )
+
+
+def title(kind: type[msgspec.Struct]) -> str:
+    """Return the first cell of a message's row: the value of its discriminator, or its class if it has none."""
+    tag = kind.__struct_config__.tag
+    return f"({kind.__name__})" if tag is None else f"`{tag}`"
 
 
 def members(kind: type[msgspec.Struct]) -> dict[str, str]:

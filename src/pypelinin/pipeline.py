@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from fission.pipelines import model
 from fission.pipelines.errors import PipelineError
-from fission.pipelines.old_messages import is_old, old_graph
+from fission.pipelines.pypelinin_form import is_pypelinin_form, read_pipeline
 
 Data: TypeAlias = "Mapping[str, Any] | None"
 Pairs: TypeAlias = tuple[tuple[str, Any], ...]
@@ -109,8 +109,8 @@ class Pipeline(model.Pipeline):
         Raises:
             PipelineError: it is neither; a ValueError.
         """
-        if is_old(information):
-            graph, data, priority = old_graph(information, Job)
+        if is_pypelinin_form(information):
+            graph, data, priority = read_pipeline(information, Job)
             return cls(graph, data, priority=priority)
         pipeline = model.Pipeline.deserialize(information)
         message = pipeline.as_message()

@@ -21,7 +21,9 @@ import psutil
 import fission
 from fission.adapters.zmq_api import ApiClient
 from fission.pipelines import PipelineManager
-from fission.pipelines.daemon import ask, protect_with, read_keys
+from fission.pipelines.daemon import protect_with, read_keys
+from fission.pipelines.errors import PipelineRefused, RouterAnswer, RouterUnreachable
+from fission.protocol.messages.pipelines.wire import decode_object, encode
 from tests.ports import free_ports
 from tests.waiting import eventually, is_running
 
@@ -99,7 +101,7 @@ class World(Worker):
     """What a job finds."""
 
     def process(self, data):
-        from fission.pipelines.surroundings import describe
+        from fission.pipelines.process_state import describe
 
         note("world", "World", {**data, "data": describe()})
 
@@ -435,9 +437,15 @@ class Cluster:
     def ask(self, **message: Any) -> dict[str, Any]:
         client = ApiClient(self.api, protect_with(read_keys(self.keys)))
         try:
-            return ask(client, self.api, message, 5)
+            data = client.request(encode(message), 5)
         finally:
             client.close()
+        if data is None:
+            raise RouterUnreachable(self.api, 5)
+        answer = decode_object(data)
+        if answer.get("answer") == "error":
+            raise (PipelineRefused if answer["kind"] == "refused" else RouterAnswer)(answer["error"])
+        return answer
 
     def show(self, pipeline: str | None) -> dict[str, Any]:
         return self.ask(**{"command": "pipeline", "pipeline id": pipeline})

@@ -17,6 +17,10 @@ from fission.adapters.sqlalchemy_store import SqlPipelines
 from fission.pipelines import Job, Pipeline
 from fission.pipelines.pipeliner import Pipeliner
 from fission.pipelines.router_api import RouterApi
+from fission.protocol.messages.codec import Message
+from fission.protocol.messages.pipelines.router_to_broker import KillJobs, RouterAbout
+from fission.protocol.messages.pipelines.router_to_pipeliner import ExchangeReply, UnknownPipeliner
+from fission.protocol.messages.pipelines.wire import convert, decode_object, encode
 from fission.protocol.pipeline_records import Task, TaskEnd
 
 PROCESSES = ("tcp://w0", "tcp://w1", "tcp://w2")
@@ -93,7 +97,7 @@ class World:
         self.reports.clear()
         for one in self.pipeliners:
             one["answers"].clear()  # the old Router's connections are gone
-        about = {"router": "r", "scheduler port": 1}
+        about = RouterAbout(router="r", scheduler_port=1)
         clocks: dict[str, Any] = {"monotonic": lambda: self.now, "wall": lambda: self.now + 1e9}
         self.desk = self.make_desk(self.store, self.cluster, {"store": {}}, say=self.said, about=about, logger=logger, **clocks)
         self.pulse()
@@ -101,10 +105,10 @@ class World:
     def new_pipeliner(self) -> dict[str, Any]:
         return {"is": self.make_pipeliner("tcp://127.0.0.1:1", "tcp://127.0.0.1:2"), "answers": [], "asked": False}
 
-    def said(self, topic: str, message: Mapping[str, Any]) -> None:
-        if topic == "kill":
+    def said(self, topic: str, message: Message) -> None:
+        if isinstance(message, KillJobs):
             for process, (pipeline, job, attempt) in list(self.cluster.running.items()):
-                if f"{pipeline}-{job}" in message["jobs"]:
+                if f"{pipeline}-{job}" in message.jobs:
                     self.die(process, (pipeline, job, attempt))
 
     def may_run(self, task: Task) -> None:
@@ -156,7 +160,7 @@ class World:
         one = self.rng.choice(self.pipeliners)
         if one["asked"] and self.rng.random() < 0.7:
             return
-        message = json.dumps(one["is"].request()).encode()
+        message = encode(one["is"].request())
         one["asked"], one["answers"] = True, []  # whoever asks again does so over a new connection
         if self.rng.random() < 0.9:  # else the request gets lost
             self.desk.message(message, one["answers"].append)
@@ -168,8 +172,8 @@ class World:
             return
         body, one["answers"] = one["answers"][0], []
         if self.rng.random() < 0.9:  # else the answer gets lost
-            message = json.loads(body)
-            if message.get("number", one["is"].request()["number"]) == one["is"].request()["number"]:
+            message = convert(decode_object(body), ExchangeReply)
+            if isinstance(message, UnknownPipeliner) or message.number == one["is"].request().number:
                 one["is"].answered(message)
                 one["asked"] = False
 
@@ -250,30 +254,30 @@ class World:
     # what must be
 
     def check(self) -> None:
-        work = self.desk.work
+        state = self.desk.state
         assert not [line for line in self.log if "bug" in line], self.log
-        waiting = list(work.waiting)
+        waiting = list(state.waiting)
         assert len(set(waiting)) == len(waiting), f"queued twice: {waiting}"
-        held = [name for helper in work.helpers.values() for name in helper.holds]
+        held = [name for helper in state.sessions.values() for name in helper.holds]
         assert len(set(held)) == len(held), f"leased twice: {held}"
         assert not set(held) & set(waiting), "leased and waiting"
-        for name, helper in work.helpers.items():
+        for name, helper in state.sessions.items():
             for pipeline in helper.holds:
-                assert pipeline in work.active, f"{pipeline} is held and over"
-                assert work.active[pipeline].holder == name, f"{pipeline} is held by another one"
-        for pipeline, active in work.active.items():
-            assert active.holder in work.helpers or pipeline in waiting, f"{pipeline} is nobody's"
+                assert pipeline in state.active, f"{pipeline} is held and over"
+                assert state.active[pipeline].holder == name, f"{pipeline} is held by another one"
+        for pipeline, active in state.active.items():
+            assert active.holder in state.sessions or pipeline in waiting, f"{pipeline} is nobody's"
 
     def heal(self) -> None:
         """No more faults: everything comes to its end, and the right one."""
         for _ in range(60):
             for one in self.pipeliners:
                 one["answers"].clear()
-                self.desk.message(json.dumps(one["is"].request()).encode(), one["answers"].append)
+                self.desk.message(encode(one["is"].request()), one["answers"].append)
             self.later(1.5)
             for one in self.pipeliners:
                 for body in one["answers"]:
-                    one["is"].answered(json.loads(body))
+                    one["is"].answered(convert(decode_object(body), ExchangeReply))
             for _ in range(30):
                 self.begin_task()
                 self.end_task("finished")

@@ -86,9 +86,9 @@ def test_a_store_that_cannot_be_constructed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"store_class": 3}, "store_class must be a class with retrieve, save and save_monitoring, is 3"),
-        ({"number_of_workers": 0}, "number_of_workers must be a whole number from 1 on, is 0"),
-        ({"number_of_workers": "2"}, "number_of_workers must be a whole number from 1 on, is '2'"),
+        ({"store_class": 3}, "store_class must be a class with retrieve, save and save_monitoring, but is 3"),
+        ({"number_of_workers": 0}, "number_of_workers must be a whole number above 0, but is 0"),
+        ({"number_of_workers": "2"}, "number_of_workers must be a whole number above 0, but is '2'"),
     ],
 )
 def test_brokers(module: Callable[[str], str], arguments: dict[str, Any], message: str) -> None:
@@ -101,12 +101,15 @@ def test_brokers(module: Callable[[str], str], arguments: dict[str, Any], messag
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"api_host_port": "tcp://*:5555"}, r"api_host_port must be \(host, port\) with a port from 1 to 65535, is 'tcp://\*:5555'"),
+        (
+            {"api_host_port": "tcp://*:5555"},
+            r"api_host_port must be \(host, port\) with a port from 1 to 65535, such as .* but is 'tcp://\*:5555'",
+        ),
         ({"broadcast_host_port": ("*", 70000)}, "broadcast_host_port must be"),
-        ({"config": None}, "config must be a dict, is None"),
-        ({"config": {"store": 3}}, r"config\['store'\] must be a dict of arguments of the StoreClass, is 3"),
-        ({"config": {"monitoring interval": 0}}, r"config\['monitoring interval'\] must be a number of seconds above 0, is 0"),
-        ({"config": {"store": {"x": object()}}}, "config must be of what JSON has"),
+        ({"config": None}, "config must be a dict such as .* but is None"),
+        ({"config": {"store": 3}}, r"config\['store'\] must be a dict of arguments of the StoreClass, but is 3"),
+        ({"config": {"monitoring interval": 0}}, r"config\['monitoring interval'\] must be a number of seconds above 0, but is 0"),
+        ({"config": {"store": {"x": object()}}}, "config must be of JSON's types"),
     ],
 )
 def test_routers(arguments: dict[str, Any], message: str) -> None:
@@ -131,10 +134,10 @@ def test_a_host_that_this_machine_is_not(tmp_path: Path) -> None:
 def test_a_manager_takes_pipelines_once() -> None:
     with PipelineManager(API, BROADCAST, timeout=0.2) as manager:
         manager._number = 0
-        with pytest.raises(PipelineError, match="starts Pipeline objects, not Job"):
+        with pytest.raises(PipelineError, match="starts Pipeline objects, but was given Job"):
             manager.start(Job("A"))  # type: ignore[arg-type]
         pipeline = Pipeline({Job("A"): None})
-        with pytest.raises(PipelineError, match="is there twice; make another Pipeline"):
+        with pytest.raises(PipelineError, match="was given twice; make another Pipeline"):
             manager.start_all([pipeline, pipeline])
         with pytest.raises(PipelineError, match="was not started by this PipelineManager"):
             manager.finished(pipeline)

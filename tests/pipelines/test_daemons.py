@@ -302,7 +302,7 @@ def test_who_waits_is_not_forgotten_by_the_others(cluster: Cluster) -> None:
 
 
 class _Deaf:
-    def hear(self, timeout: float) -> list[tuple[str, bytes]]:
+    def receive(self, timeout: float) -> list[tuple[str, bytes]]:
         return []
 
     def close(self) -> None:

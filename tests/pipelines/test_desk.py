@@ -8,15 +8,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fission.adapters.sqlalchemy_store import SqlPipelines
 from fission.pipelines import Job, Pipeline
-from fission.pipelines.messages import LIMIT, PIPELINE_LIMIT
+from fission.pipelines.broker_registry import SILENCE_S, UNKNOWN_S
 from fission.pipelines.router_api import RouterApi
-from fission.pipelines.router_state import SILENCE_S, UNKNOWN_S
+from fission.protocol.messages.codec import Message
+from fission.protocol.messages.pipelines.router_to_broker import RouterAbout
+from fission.protocol.messages.pipelines.wire import LIMIT, PIPELINE_LIMIT, encode
 from fission.protocol.pipeline_records import Task, TaskEnd
 
 
@@ -56,8 +59,8 @@ class Fake:
     def lost(self, addresses: Iterable[str]) -> None:
         self.dead += addresses
 
-    def say(self, topic: str, message: Mapping[str, Any]) -> None:
-        self.said.append((topic, message))
+    def say(self, topic: str, message: Message) -> None:
+        self.said.append((topic, json.loads(encode(message))))
 
 
 class Talk:
@@ -79,7 +82,7 @@ class Talk:
             announce=self.fake.lines.append,
             monotonic=lambda: self.fake.now,
             wall=lambda: self.fake.now + 1e9,
-            about={"router": "r", "scheduler port": 1},
+            about=RouterAbout(router="r", scheduler_port=1),
             logger=self.logger,
         )
         self.numbers: dict[str, int] = {}
@@ -135,8 +138,8 @@ def test_a_pipelines_way(talk: Talk) -> None:
     assert talk.exchange(run=[["x", 0, 1]]) == [], "there is nothing to be told yet"
     assert json.loads(talk.fake.tasks[0].body) == {"id": "x-0", "worker": "A", "data": {"n": 1}, "timeout": None, "attempt": 1}
     told: list[bytes] = []
-    helper = talk.desk.work.helpers["p"]
-    helper.parked = lambda reply: told.append(json.dumps(reply).encode())
+    helper = talk.desk.state.sessions["p"]
+    helper.parked = lambda reply: told.append(encode(reply))
     talk.end("finished", duration=0.5, node="n")
     assert json.loads(told[0])["events"] == [["x", 0, 1, "finished", "", False]]
     talk.exchange(ended=[["x", "finished", -1, ""]])
@@ -190,12 +193,12 @@ def state_of(talk: Talk, job: int = 0) -> tuple[str, int]:
 
 
 def events(talk: Talk) -> list[Any]:
-    return talk.desk.work.helpers["p"].events
+    return [list(msgspec.to_builtins(event)) for event in talk.desk.state.sessions["p"].events]
 
 
 def test_a_job_is_held_back_until_its_broker_says_why_its_process_died(talk: Talk) -> None:
     leased(talk)
-    talk.desk.work.helpers["p"].parked = None
+    talk.desk.state.sessions["p"].parked = None
     talk.end("lost", process="tcp://w1")
     assert events(talk) == []
     assert talk.ask(command="process ended", broker="b", process="tcp://w1", dead=True, job="x-0", attempt=1, error="signal 9")["its job"]
@@ -208,7 +211,7 @@ def test_a_job_is_held_back_until_its_broker_says_why_its_process_died(talk: Tal
 
 def test_a_neighbour_in_that_process_is_only_lost(talk: Talk) -> None:
     leased(talk)
-    talk.desk.work.helpers["p"].parked = None
+    talk.desk.state.sessions["p"].parked = None
     talk.end("lost", process="tcp://w1")
     talk.ask(command="process ended", broker="b", process="tcp://w1", dead=True)
     assert events(talk) == [["x", 0, 1, "lost", "", False]]
@@ -216,7 +219,7 @@ def test_a_neighbour_in_that_process_is_only_lost(talk: Talk) -> None:
 
 def test_without_a_word_of_the_broker_the_job_is_lost(talk: Talk) -> None:
     leased(talk)
-    talk.desk.work.helpers["p"].parked = None
+    talk.desk.state.sessions["p"].parked = None
     talk.end("lost", process="tcp://w1")
     talk.later(2.1)
     assert events(talk) == [["x", 0, 1, "lost", "", False]]
@@ -245,14 +248,14 @@ def test_a_router_that_stood_still_blames_nobody(talk: Talk) -> None:
     talk.later(0.1)
     talk.later(60, step=60)
     assert talk.fake.dead == []
-    assert set(talk.desk.work.helpers) == {"p"}
+    assert set(talk.desk.state.sessions) == {"p"}
     talk.later(SILENCE_S + 0.1)
     assert talk.fake.dead == ["tcp://w1"]
 
 
 def test_a_process_that_nobody_knows_yet_may_have_been_killed_by_its_job(talk: Talk) -> None:
     leased(talk)
-    talk.desk.work.helpers["p"].parked = None
+    talk.desk.state.sessions["p"].parked = None
     talk.end("lost", process="tcp://new")
     assert events(talk) == []
     talk.ask(command="process ended", broker="b", process="tcp://new", dead=True, job="x-0", attempt=1, error="signal 9")
@@ -292,7 +295,7 @@ def test_a_router_that_starts_again_knows_what_was_recorded(talk: Talk, tmp_path
     again = Talk(str(tmp_path / "state.sqlite"))
     (answer,) = again.exchange()
     assert answer["pipelines"][0]["known"] == {"0": [1, True, False, 0, ""]}
-    assert again.desk.work.workers == {"A", "B"}
+    assert again.desk.state.registry.workers == {"A", "B"}
     again.store.close()
 
 
@@ -301,35 +304,33 @@ def test_cancel_and_retry(talk: Talk) -> None:
     talk.ask(**{"command": "cancel", "pipeline id": "x"})
     assert talk.fake.forgotten == [("x", 0, 1)]
     assert ("kill", {"jobs": ["x-0"]}) in talk.fake.said
-    assert "is over already: it is cancelled" in talk.ask(**{"command": "cancel", "pipeline id": "x"})["error"]
+    assert "has ended already: it is cancelled" in talk.ask(**{"command": "cancel", "pipeline id": "x"})["error"]
     assert talk.ask(**{"command": "retry", "pipeline id": "x"})["answer"] == "ok"
-    assert "is not over" in talk.ask(**{"command": "retry", "pipeline id": "x"})["error"]
+    assert "has not ended" in talk.ask(**{"command": "retry", "pipeline id": "x"})["error"]
     assert "there is no pipeline 'z'" in talk.ask(**{"command": "retry", "pipeline id": "z"})["error"]
     talk.ask(**{"command": "cancel", "pipeline id": "x"})
     assert [row["state"] for row in talk.ask(command="pipelines", states=["cancelled"])["pipelines"]] == ["cancelled"]
-    assert (
-        "a pipeline is waiting, running, cancelled, failed, finished; not 'lost'" in talk.ask(command="pipelines", states=["lost"])["error"]
-    )
+    assert "must be waiting, running, cancelled, failed, finished, but is 'lost'" in talk.ask(command="pipelines", states=["lost"])["error"]
 
 
 MALFORMED = [
     (b"", "must be JSON"),
     (b"\xff\xfe", "must be JSON"),
     (b"[" * 100_000, "must be JSON of at most 120 levels"),
-    (b"[]", "must be a JSON object, is a list"),
+    (b"[]", "must be a JSON object, but is a list"),
     (b"{}", "has no 'command'"),
-    (b'{"command": 3}', "'command' must be str, is int"),
+    (b'{"command": 3}', "'command' must be a text, but is of type int"),
     (b'{"command": "get pipelin"}', "did you mean 'pipeline'?"),
     (b'{"command": "pipeline"}', "has no 'pipeline id'"),
     (b'{"command": "pipeline", "pipeline id": "; drop table"}', "must be an id"),
-    (b'{"command": "add pipelines", "pipelines": [3]}', "must be rows of (id, pipeline)"),
+    (b'{"command": "add pipelines", "pipelines": [3]}', "'pipelines[0]' must be a list, but is an integer"),
     (b'{"command": "add pipeline", "pipeline id": "x", "pipeline": {"jobs": [], "graph": []}}', "must have at least one job"),
     (b'{"command": "add pipeline", "pipeline id": "x", "pipeline": {"jobs": [{"worker_name": "A"}], "graph": [[0, 0]]}}', "no starter"),
-    (b'{"command": "exchange", "pipeliner": "p", "number": 1, "run": [["x", "0", 1]]}', "must be rows of (str, int, int)"),
+    (b'{"command": "exchange", "pipeliner": "p", "number": 1, "run": [["x", "0", 1]]}', "'run[0][1]' must be an integer, but is a text"),
     (b'{"command": "pulse", "broker": "b", "workers": ["no name"]}', "must be the name of a class"),
-    (b'{"command": "ended since", "number": true}', "'number' must be int, is bool"),
-    (b'{"command": "ended since", "number": 1180591620717411303424}', "'number' must be at most"),
-    (b" " * (LIMIT + 1), f"has at most {LIMIT} bytes"),
+    (b'{"command": "ended since", "number": true}', "'number' must be an integer, but is a boolean"),
+    (b'{"command": "ended since", "number": 1180591620717411303424}', "'number' must be an integer <= 9007199254740992"),
+    (b" " * (LIMIT + 1), f"must have at most {LIMIT} bytes"),
 ]
 
 
@@ -344,7 +345,7 @@ def test_malformed_messages_are_answered_and_logged(talk: Talk, data: bytes, mes
 
 def test_a_pipeline_that_is_too_big(talk: Talk) -> None:
     answer = talk.add("x", Pipeline({Job("A"): None}, data={"x": "a" * PIPELINE_LIMIT}))
-    assert "keep what is big in the store" in answer["error"]
+    assert "keep large data in the store" in answer["error"]
 
 
 LEAF = (
@@ -446,7 +447,7 @@ def test_all_failed_ones_are_run_again(talk: Talk) -> None:
     answer = talk.ask(command="retry failed", before=0)
     assert answer["pipeline ids"] == ["c", "a"]
     assert talk.ask(command="retry failed", before=answer["before"])["pipeline ids"] == []
-    assert talk.desk.work.helpers["p"].holds == {"a", "c"}
+    assert talk.desk.state.sessions["p"].holds == {"a", "c"}
 
 
 def test_a_list_of_large_pipelines_comes_in_pieces(talk: Talk) -> None:

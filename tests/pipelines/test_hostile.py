@@ -17,10 +17,13 @@ import zmq
 
 from fission.errors import RemoteProtocolError
 from fission.pipelines import Job, Pipeline
-from fission.pipelines.answers import configuration, ended_rows, router_of
-from fission.pipelines.broker import Broker
-from fission.pipelines.messages import decode
+from fission.pipelines.broker import Broker, configuration_of
 from fission.pipelines.pipeliner import Pipeliner
+from fission.protocol.messages.pipelines.pipeliner_to_router import RunJob
+from fission.protocol.messages.pipelines.router_to_broker import ProcessEndNoted, PulseHeard
+from fission.protocol.messages.pipelines.router_to_client import EndsBroadcast, PipelineEnds
+from fission.protocol.messages.pipelines.router_to_pipeliner import ExchangeReply
+from fission.protocol.messages.pipelines.wire import convert, decode_object, encode
 from tests.pipelines.daemons import Cluster
 from tests.pipelines.hostile import ANSWERS, KILL, REQUESTS, hostile
 from tests.pipelines.postgres import Postgres
@@ -89,7 +92,7 @@ def test_json_of_any_depth() -> None:
 
 def test_a_decoder_without_a_bound_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The broken variant: JSON of any depth, as it was."""
-    monkeypatch.setattr("fission.pipelines.messages.deeper_than", lambda limit, value: False)
+    monkeypatch.setattr("fission.protocol.messages.pipelines.wire.deeper_than", lambda limit, value: False)
     monkeypatch.setattr("fission.pipelines.model.deeper_than", lambda limit, value: False)
     with pytest.raises(AssertionError):
         nest_deeper_and_deeper()
@@ -102,15 +105,14 @@ def test_the_pipeliners_decisions(number: int) -> None:
     for data in hostile(Random(SEED), [ANSWERS["exchange"]], number):
         pipeliner._number = 0
         try:
-            answer = decode(data)
-            pipeliner.answered(answer)
+            pipeliner.answered(convert(decode_object(data), ExchangeReply))
         except RemoteProtocolError:
             continue
-        json.dumps(pipeliner.request())
-    pipeliner._forget()
-    pipeliner.answered(ANSWERS["exchange"])
-    assert pipeliner.request()["number"] == 2
-    assert pipeliner.request()["run"][0] == ["x", 0, 4]
+        encode(pipeliner.request())
+    pipeliner._start_over()
+    pipeliner.answered(convert(ANSWERS["exchange"], ExchangeReply))
+    assert pipeliner.request().number == 2
+    assert pipeliner.request().run[0] == RunJob("x", 0, 4)
 
 
 @pytest.mark.parametrize("number", [3000, MANY])
@@ -120,17 +122,17 @@ def test_the_brokers_decisions(number: int, tmp_path: Path, monkeypatch: pytest.
     broker = Broker("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", dict, "hostile_workers", number_of_workers=1)
     rng = Random(SEED)
     try:
-        readers = (configuration, router_of, ended_rows)
+        kinds = (PulseHeard, ProcessEndNoted, EndsBroadcast, PipelineEnds)
+        readers = (configuration_of, *(lambda fields, kind=kind: convert(fields, kind) for kind in kinds))
         for data in hostile(rng, [*ANSWERS.values(), KILL, {"before": 1, "ends": [["x", "failed", 1.5, 2, {"worker": "A"}]]}], number):
-            broker._kill_cancelled(data)
+            broker.kill_cancelled(data)
             for reader in readers:
                 try:
-                    reader(decode(data))
+                    reader(decode_object(data))
                 except RemoteProtocolError:
                     continue
     finally:
-        assert broker._rendezvous is not None
-        broker._rendezvous.close()
+        broker.processes.close()
 
 
 # the daemons themselves

@@ -12,21 +12,21 @@ from fission.pipelines import Job, Pipeline, PipelineManager, RouterAnswer
 
 
 class News:
-    """Stands for the broadcast and for the api: each call of `hear` brings the next message."""
+    """Stands for the broadcast and for the api: each call of `receive` brings the next message."""
 
     def __init__(self) -> None:
         self.broadcasts: list[bytes] = []
         self.answers: list[dict[str, Any]] = []
         self.waited: list[float] = []
 
-    def hear(self, timeout: float) -> list[tuple[str, bytes]]:
+    def receive(self, timeout: float) -> list[tuple[str, bytes]]:
         self.waited.append(timeout)
         return [("ended", self.broadcasts.pop(0))] if self.broadcasts else []
 
     def request(self, body: bytes, timeout: float, *, again: float = 1.0) -> bytes:
         command = json.loads(body)["command"]
         if command == "add pipelines":
-            return b'{"answer": "pipelines accepted"}'
+            return b'{"answer": "pipelines accepted", "number": 1}'
         return json.dumps(self.answers.pop(0) if self.answers else {"answer": "ok", "number": 0, "ends": []}).encode()
 
     def close(self) -> None:
@@ -106,5 +106,5 @@ def test_malformed_news_are_left_out(manager: PipelineManager, news: News, data:
 def test_an_answer_that_is_none(manager: PipelineManager, news: News) -> None:
     manager.start_all([Pipeline({Job("A"): None})])
     news.answers.append({"answer": "ok", "ends": [3]})
-    with pytest.raises(RouterAnswer, match="is no Router: 'ends' must be rows"):
+    with pytest.raises(RouterAnswer, match=r"cannot be understood: 'ends\[0\]' must be a list"):
         manager._catch_up()

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from fission.pipelines.answers import ExchangeAnswer
-from fission.pipelines.leased_pipelines import LeasedPipelines
+import msgspec
+
+from fission.pipelines.leases import LeasedPipeline
 from fission.pipelines.pipeliner import Pipeliner
 from fission.pipelines.router_api import RouterApi
 from fission.pipelines.router_state import RouterState
+from fission.protocol.dagrun import DagRun
+from fission.protocol.messages.pipelines.router_to_pipeliner import ExchangeAnswer
 from fission.protocol.waiting_queue import WaitingQueue
 from tests.pipelines.storm import World
 from tests.protocol.seeds import expect_caught, run_seeds
@@ -36,8 +39,8 @@ class CancelLeavesItQueued(RouterApi):
 
     def __init__(self, *arguments: object, **more: object) -> None:
         super().__init__(*arguments, **more)  # type: ignore[arg-type]
-        self.work.waiting = _PlainQueue()
-        self.work.__class__ = _CancelsNothing
+        self.state.waiting = _PlainQueue()
+        self.state.__class__ = _CancelsNothing
 
 
 class _PlainQueue(WaitingQueue):
@@ -81,7 +84,7 @@ class AttemptsBeginAgain(RouterApi):
 
     def __init__(self, *arguments: object, **more: object) -> None:
         super().__init__(*arguments, **more)  # type: ignore[arg-type]
-        self.work.__class__ = _NoLastAttempt
+        self.state.__class__ = _NoLastAttempt
 
 
 class _NoLastAttempt(RouterState):
@@ -97,11 +100,11 @@ class _NoLastAttempt(RouterState):
 class HolderKeepsItsLease(RouterApi):
     def __init__(self, *arguments: object, **more: object) -> None:
         super().__init__(*arguments, **more)  # type: ignore[arg-type]
-        self.work.__class__ = _NeverDiscards
+        self.state.__class__ = _NeverDiscards
 
 
 class _NeverDiscards(RouterState):
-    def _close(self, active: LeasedPipelines, *rest: object) -> None:
+    def _close(self, active: LeasedPipeline, *rest: object) -> None:
         holder, active.holder = active.holder, ""
         super()._close(active, *rest)  # type: ignore[arg-type]
         active.holder = holder
@@ -110,9 +113,9 @@ class _NeverDiscards(RouterState):
 class CancelsTheNewOne(Pipeliner):
     """What was cancelled comes last in an answer, as it did: it hits the same pipeline that was leased again."""
 
-    def _take(self, answer: ExchangeAnswer) -> None:
-        super()._take(ExchangeAnswer(answer.pipelines, answer.events, [], answer.processes))
-        super()._take(ExchangeAnswer({}, [], answer.cancelled, answer.processes))
+    def _take(self, answer: ExchangeAnswer, runs: dict[str, DagRun]) -> None:
+        super()._take(msgspec.structs.replace(answer, cancelled=[]), runs)
+        super()._take(msgspec.structs.replace(answer, events=[]), {})
 
 
 def test_broken_variants_are_caught() -> None:

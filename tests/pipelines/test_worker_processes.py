@@ -1,4 +1,4 @@
-"""What the jobs of one process share, and what they do not: the store, the process's surroundings, what was left in the background."""
+"""What the jobs of one process share, and what they do not: the store, the process's state, what was left in the background."""
 
 from __future__ import annotations
 
@@ -82,11 +82,11 @@ def test_without_putting_back_the_next_job_would_notice() -> None:
     """The broken variant: what `Spoils` does is seen."""
     story = """
 import os, signal
-from fission.pipelines.surroundings import Surroundings, describe
-before, surroundings = describe(), Surroundings()
+from fission.pipelines.process_state import ProcessState, describe
+before, state = describe(), ProcessState()
 os.chdir("/"); os.environ["X"] = "1"; signal.signal(signal.SIGALRM, lambda *a: None); signal.setitimer(signal.ITIMER_REAL, 60)
 spoiled = describe()
-surroundings.put_back()
+state.restore()
 print([name for name in before if spoiled[name] != before[name]], describe() == before)
 """
     done = subprocess.run([sys.executable, "-c", story], capture_output=True, text=True, check=True, timeout=60)

@@ -12,17 +12,17 @@ from collections.abc import Callable
 
 from fission.protocol.dagrun import (
     Cancelled,
+    CompletePipeline,
+    DagJobPlan,
+    DagJobState,
     DagRun,
-    End,
     Event,
     Instruction,
     JobFinished,
     JobLost,
-    JobPlan,
     JobRaised,
-    JobState,
-    Known,
-    Run,
+    RecordedJob,
+    StartAttempt,
 )
 
 
@@ -32,21 +32,22 @@ class World:
         self.make = machine
         size = rng.randint(1, 9)
         self.plans = [
-            JobPlan(frozenset(other for other in range(number) if rng.random() < 0.35), rng.choice([0, 0, 1, 2])) for number in range(size)
+            DagJobPlan(frozenset(other for other in range(number) if rng.random() < 0.35), rng.choice([0, 0, 1, 2]))
+            for number in range(size)
         ]
         self.finished: set[int] = set()
-        self.bad_ends: dict[int, int] = {}
+        self.failures: dict[int, int] = {}
         self.failed: dict[int, str] = {}
         self.running: dict[int, int] = {}  # what the Router believes
         self.ghosts: list[tuple[int, int]] = []  # attempts that were judged lost and may still end
-        self.ends: list[End] = []
+        self.ends: list[CompletePipeline] = []
         self.cancelled = False
 
-    def known(self) -> dict[int, Known]:
-        jobs = {*self.finished, *self.bad_ends, *self.running}
+    def known(self) -> dict[int, RecordedJob]:
+        jobs = {*self.finished, *self.failures, *self.running}
         return {
-            job: Known(
-                tries=self.bad_ends.get(job, 0) + (job in self.finished),
+            job: RecordedJob(
+                tries=self.failures.get(job, 0) + (job in self.finished),
                 finished=job in self.finished,
                 failed=job in self.failed,
                 attempt=self.running.get(job, 0),
@@ -57,7 +58,7 @@ class World:
 
     def take(self, orders: list[Instruction]) -> None:
         for order in orders:
-            if isinstance(order, Run):
+            if isinstance(order, StartAttempt):
                 assert order.job not in self.finished, f"{order.job} is ordered after it was finished"
                 assert self.plans[order.job].after <= self.finished, f"{order.job} is ordered before what it comes after"
                 assert order.job not in self.running, f"{order.job} is ordered while it runs"
@@ -80,8 +81,8 @@ class World:
 
     def bad_end(self, job: int, attempt: int, hopeless: bool) -> Event:
         del self.running[job]
-        self.bad_ends[job] = self.bad_ends.get(job, 0) + 1
-        if hopeless or self.bad_ends[job] > self.plans[job].retries:
+        self.failures[job] = self.failures.get(job, 0) + 1
+        if hopeless or self.failures[job] > self.plans[job].retries:
             self.failed[job] = f"error of {job}"
         return JobRaised(job=job, attempt=attempt, error=f"error of {job}", hopeless=hopeless)
 
@@ -134,13 +135,13 @@ def play(world: World) -> None:
     check_end(world, world.ends[0])
 
 
-def check_end(world: World, end: End) -> None:
+def check_end(world: World, end: CompletePipeline) -> None:
     if world.cancelled:
-        assert end.state is JobState.CANCELLED
+        assert end.state is DagJobState.CANCELLED
         return
     reachable = {job for job in range(len(world.plans)) if not (ancestors(world, job) | {job}) & world.failed.keys()}
     assert world.finished == reachable, "every job that no failed one stands before is finished, and no other"
-    assert end.state is (JobState.FAILED if world.failed else JobState.FINISHED)
+    assert end.state is (DagJobState.FAILED if world.failed else DagJobState.FINISHED)
     if world.failed:
         assert end.failed in world.failed
         assert end.error == world.failed[end.failed]
@@ -163,13 +164,13 @@ class Broken(DagRun):
 class RunsTooEarly(Broken):
     def _finish(self, number: int) -> list[int]:
         super()._finish(number)
-        return [other for other in self._jobs[number].before if self._jobs[other].state is JobState.WAITING]
+        return [other for other in self._jobs[number].before if self._jobs[other].state is DagJobState.WAITING]
 
 
 class ForgetsRetries(Broken):
     def handle(self, event: Event) -> list[Instruction]:
         if isinstance(event, JobRaised) and event.attempt == self._jobs[event.job].attempt:
-            self._jobs[event.job].bad_ends = 0
+            self._jobs[event.job].failures = 0
         return super().handle(event)
 
 
@@ -182,14 +183,14 @@ class CountsLossAsTry(Broken):
 
 class BelievesGhosts(Broken):
     def handle(self, event: Event) -> list[Instruction]:
-        if isinstance(event, (JobLost, JobRaised)) and self._jobs[event.job].state is JobState.RUNNING:
+        if isinstance(event, (JobLost, JobRaised)) and self._jobs[event.job].state is DagJobState.RUNNING:
             event = JobLost(job=event.job, attempt=self._jobs[event.job].attempt)
         return super().handle(event)
 
 
 class RunsFinishedAgain(Broken):
     def begin(self) -> list[Instruction]:
-        self._known = {job: Known(tries=known.tries, attempt=known.attempt) for job, known in self._known.items()}
+        self._known = {job: RecordedJob(tries=known.tries, attempt=known.attempt) for job, known in self._known.items()}
         return super().begin()
 
 
@@ -206,7 +207,7 @@ class SkipsOnlyNext(Broken):
 class RunsRunningAgain(Broken):
     def begin(self) -> list[Instruction]:
         self._known = {
-            job: Known(tries=known.tries, finished=known.finished, failed=known.failed, error=known.error)
+            job: RecordedJob(tries=known.tries, finished=known.finished, failed=known.failed, error=known.error)
             for job, known in self._known.items()
         }
         return super().begin()

@@ -10,14 +10,25 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fission.errors import LocalProtocolError
-from fission.protocol.dagrun import Cancelled, DagRun, End, JobFinished, JobLost, JobPlan, JobRaised, JobState, Known, Run
+from fission.protocol.dagrun import (
+    Cancelled,
+    CompletePipeline,
+    DagJobPlan,
+    DagJobState,
+    DagRun,
+    JobFinished,
+    JobLost,
+    JobRaised,
+    RecordedJob,
+    StartAttempt,
+)
 from tests.protocol.dagrun_play import BROKEN, Broken, World, check_end, play
 
-DIAMOND = [JobPlan(), JobPlan(frozenset({0})), JobPlan(frozenset({0})), JobPlan(frozenset({1, 2}))]
+DIAMOND = [DagJobPlan(), DagJobPlan(frozenset({0})), DagJobPlan(frozenset({0})), DagJobPlan(frozenset({1, 2}))]
 
 
-def run(job: int, attempt: int = 1) -> Run:
-    return Run(job=job, attempt=attempt)
+def run(job: int, attempt: int = 1) -> StartAttempt:
+    return StartAttempt(job=job, attempt=attempt)
 
 
 def test_a_diamond_runs_in_order_and_ends_once() -> None:
@@ -27,62 +38,66 @@ def test_a_diamond_runs_in_order_and_ends_once() -> None:
     assert machine.handle(JobFinished(job=0, attempt=1)) == [run(1), run(2)]
     assert machine.handle(JobFinished(job=2, attempt=1)) == []
     assert machine.handle(JobFinished(job=1, attempt=1)) == [run(3)]
-    assert machine.handle(JobFinished(job=3, attempt=1)) == [End(state=JobState.FINISHED)]
+    assert machine.handle(JobFinished(job=3, attempt=1)) == [CompletePipeline(state=DagJobState.FINISHED)]
     assert machine.over
     assert machine.handle(JobFinished(job=3, attempt=1)) == []
 
 
 def test_a_raise_uses_retries_and_then_fails_what_comes_behind() -> None:
-    machine = DagRun([JobPlan(retries=1), JobPlan(), JobPlan(frozenset({0})), JobPlan(frozenset({1}))])
+    machine = DagRun([DagJobPlan(retries=1), DagJobPlan(), DagJobPlan(frozenset({0})), DagJobPlan(frozenset({1}))])
     assert machine.begin() == [run(0), run(1)]
     assert machine.handle(JobRaised(job=0, attempt=1, error="once")) == [run(0, 2)]
     assert machine.handle(JobRaised(job=0, attempt=2, error="twice")) == []
-    assert [machine.state(job) for job in range(4)] == [JobState.FAILED, JobState.RUNNING, JobState.SKIPPED, JobState.WAITING]
+    assert [machine.state(job) for job in range(4)] == [DagJobState.FAILED, DagJobState.RUNNING, DagJobState.SKIPPED, DagJobState.WAITING]
     assert machine.handle(JobFinished(job=1, attempt=1)) == [run(3)], "the other branch goes on"
-    assert machine.handle(JobFinished(job=3, attempt=1)) == [End(state=JobState.FAILED, failed=0, error="twice")]
+    assert machine.handle(JobFinished(job=3, attempt=1)) == [CompletePipeline(state=DagJobState.FAILED, failed=0, error="twice")]
 
 
 def test_a_hopeless_job_is_not_tried_again() -> None:
-    machine = DagRun([JobPlan(retries=5)])
+    machine = DagRun([DagJobPlan(retries=5)])
     machine.begin()
     assert machine.handle(JobRaised(job=0, attempt=1, error="no such worker", hopeless=True)) == [
-        End(state=JobState.FAILED, failed=0, error="no such worker")
+        CompletePipeline(state=DagJobState.FAILED, failed=0, error="no such worker")
     ]
 
 
 def test_a_lost_job_uses_no_retry() -> None:
-    machine = DagRun([JobPlan()])
+    machine = DagRun([DagJobPlan()])
     machine.begin()
     for attempt in range(1, 20):
         assert machine.handle(JobLost(job=0, attempt=attempt)) == [run(0, attempt + 1)]
 
 
 def test_of_an_old_attempt_only_the_good_end_counts() -> None:
-    machine = DagRun([JobPlan(), JobPlan(frozenset({0}))])
+    machine = DagRun([DagJobPlan(), DagJobPlan(frozenset({0}))])
     machine.begin()
     machine.handle(JobLost(job=0, attempt=1))
     assert machine.handle(JobRaised(job=0, attempt=1, error="old")) == []
     assert machine.handle(JobLost(job=0, attempt=1)) == []
     assert machine.handle(JobFinished(job=0, attempt=1)) == [run(1)]
     assert machine.handle(JobFinished(job=0, attempt=2)) == []
-    assert machine.state(0) is JobState.FINISHED
+    assert machine.state(0) is DagJobState.FINISHED
 
 
 def test_a_new_life_goes_on_with_what_is_recorded() -> None:
-    machine = DagRun(DIAMOND, {0: Known(tries=1, finished=True), 1: Known(tries=0, attempt=3)})
+    machine = DagRun(DIAMOND, {0: RecordedJob(tries=1, finished=True), 1: RecordedJob(tries=0, attempt=3)})
     assert machine.begin() == [run(2)], "0 is finished, 1 runs as attempt 3"
     assert machine.handle(JobLost(job=1, attempt=3)) == [run(1, 4)]
-    assert DagRun([JobPlan()], {0: Known(tries=1, finished=True)}).begin() == [End(state=JobState.FINISHED)]
-    assert DagRun([JobPlan()], {0: Known(tries=1, failed=True, error="e")}).begin() == [End(state=JobState.FAILED, failed=0, error="e")]
-    again = DagRun([JobPlan(retries=1)], {0: Known(tries=1, error="first")})
+    assert DagRun([DagJobPlan()], {0: RecordedJob(tries=1, finished=True)}).begin() == [CompletePipeline(state=DagJobState.FINISHED)]
+    assert DagRun([DagJobPlan()], {0: RecordedJob(tries=1, failed=True, error="e")}).begin() == [
+        CompletePipeline(state=DagJobState.FAILED, failed=0, error="e")
+    ]
+    again = DagRun([DagJobPlan(retries=1)], {0: RecordedJob(tries=1, error="first")})
     assert again.begin() == [run(0, 2)]
-    assert again.handle(JobRaised(job=0, attempt=2, error="second"))[0] == End(state=JobState.FAILED, failed=0, error="second")
+    assert again.handle(JobRaised(job=0, attempt=2, error="second"))[0] == CompletePipeline(
+        state=DagJobState.FAILED, failed=0, error="second"
+    )
 
 
 def test_cancelled_is_over_at_once() -> None:
     machine = DagRun(DIAMOND)
     machine.begin()
-    assert machine.handle(Cancelled()) == [End(state=JobState.CANCELLED)]
+    assert machine.handle(Cancelled()) == [CompletePipeline(state=DagJobState.CANCELLED)]
     assert machine.count == 0
     assert machine.handle(JobFinished(job=0, attempt=1)) == []
 
@@ -99,10 +114,10 @@ def test_impossible_events_raise_and_change_nothing(event: JobFinished | JobLost
 
 def test_wrong_use_is_told() -> None:
     with pytest.raises(LocalProtocolError, match="there is no job 7"):
-        DagRun([JobPlan(frozenset({7}))])
+        DagRun([DagJobPlan(frozenset({7}))])
     with pytest.raises(LocalProtocolError, match="there is no job 3"):
-        DagRun([JobPlan()], {3: Known()})
-    machine = DagRun([JobPlan()])
+        DagRun([DagJobPlan()], {3: RecordedJob()})
+    machine = DagRun([DagJobPlan()])
     with pytest.raises(LocalProtocolError, match="has not begun"):
         machine.handle(Cancelled())
     machine.begin()
@@ -119,7 +134,7 @@ class Machine(RuleBasedStateMachine):
     @initialize(shape=st.lists(st.tuples(st.frozensets(st.integers(0, 7), max_size=4), st.integers(0, 2)), min_size=1, max_size=8))
     def graph(self, shape: list[tuple[frozenset[int], int]]) -> None:
         self.world = World(random.Random(0))
-        self.world.plans = [JobPlan(frozenset(one for one in after if one < at), retries) for at, (after, retries) in enumerate(shape)]
+        self.world.plans = [DagJobPlan(frozenset(one for one in after if one < at), retries) for at, (after, retries) in enumerate(shape)]
         self.begin()
 
     def begin(self) -> None:

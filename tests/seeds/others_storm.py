@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from fission.pipelines import Job, Pipeline
-from fission.pipelines.leased_pipelines import OTHERS
+from fission.pipelines.leases import OTHERS
 from fission.pipelines.router_api import RouterApi
 from fission.protocol.pipeline_records import Task
 from tests.pipelines.storm import World
@@ -102,7 +102,7 @@ class OthersWorld(World):
             job = name if name.startswith("job-") else f"{name}-{number}"
             command = self.rng.choice(["job finished", "job failed"])
             assert self.ask(**{"command": command, "job id": job, "duration": 1})["answer"] == "unknown job id"
-        leased = [name for name, active in self.desk.work.active.items() if active.holder not in ("", OTHERS)]
+        leased = [name for name, active in self.desk.state.active.items() if active.holder not in ("", OTHERS)]
         if leased:
             message = {"command": "pipeline finished", "pipeline id": self.rng.choice(leased)}
             assert self.ask(**message)["answer"] == "unknown pipeline id"
@@ -124,21 +124,21 @@ class OthersWorld(World):
     # what must be
 
     def check(self) -> None:
-        work = self.desk.work
+        state = self.desk.state
         assert not [line for line in self.log if "bug" in line], self.log
-        waiting = [*work.waiting, *work.single]
+        waiting = [*state.waiting, *state.single]
         assert len(set(waiting)) == len(waiting), f"queued twice: {waiting}"
-        held = [name for helper in work.helpers.values() for name in helper.holds]
-        held += [name for name, active in work.active.items() if active.holder == OTHERS]
+        held = [name for helper in state.sessions.values() for name in helper.holds]
+        held += [name for name, active in state.active.items() if active.holder == OTHERS]
         assert len(set(held)) == len(held), f"leased twice: {held}"
         assert not set(held) & set(waiting), "leased and waiting"
-        for pipeline, active in work.active.items():
-            assert active.holder in work.helpers or active.holder == OTHERS or pipeline in waiting, f"{pipeline} is nobody's"
-        offers = self.desk._offers
-        assert not set(offers.taken) & set(offers._open), "taken and open"
+        for pipeline, active in state.active.items():
+            assert active.holder in state.sessions or active.holder == OTHERS or pipeline in waiting, f"{pipeline} is nobody's"
+        offers = self.desk.queue
+        assert not set(offers.pulled) & set(offers._open), "taken and open"
         assert set(offers._open) == set(self.cluster.tasks), "the cluster has other jobs than those that are open"
-        for pipeline, job, attempt in offers.taken:
-            assert work.active[pipeline].attempts[job][0] == attempt, f"{pipeline}-{job} is taken, and runs no longer"
+        for pipeline, job, attempt in offers.pulled:
+            assert state.active[pipeline].attempts[job][0] == attempt, f"{pipeline}-{job} is taken, and runs no longer"
 
     def heal(self) -> None:
         """They all work as they should from now on: what is theirs comes to its end with all the rest."""
@@ -152,12 +152,12 @@ class OthersWorld(World):
     def later(self, seconds: float | None = None) -> None:
         super().later(seconds)
         if getattr(self, "healing", False):
-            for name, active in list(self.desk.work.active.items()):
+            for name, active in list(self.desk.state.active.items()):
                 if active.holder == OTHERS and name not in self.held:
                     self.held.append(name)
             while self.held:
                 self.finish_pipeline()
-            for taken in list(self.desk._offers.taken.values()):
+            for taken in list(self.desk.queue.pulled.values()):
                 pipeline, number = taken.task.pipeline, taken.task.job
                 name = pipeline if pipeline.startswith("job-") else f"{pipeline}-{number}"
                 if not any(one == name for one, _ in self.taken):

@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from fission.pipelines.leased_pipelines import LeasedPipelines
-from fission.pipelines.offers import Key, Offers, Taken, _timeout
+from fission.pipelines.leases import LeasedPipeline
+from fission.pipelines.pull_queue import Key, PulledTask, PullQueue
 from fission.pipelines.router_api import RouterApi
 from fission.pipelines.router_state import RouterState
 from fission.protocol.pipeline_records import Task
@@ -35,36 +35,36 @@ def test_all_orders(number: int) -> None:
 # broken variants
 
 
-def with_offers(offers: type[Offers]) -> type[RouterApi]:
+def with_offers(offers: type[PullQueue]) -> type[RouterApi]:
     class Broken(RouterApi):
         def __init__(self, *arguments: object, **more: object) -> None:
             super().__init__(*arguments, **more)  # type: ignore[arg-type]
-            self._offers.__class__ = offers
+            self.queue.__class__ = offers
 
     return Broken
 
 
-class OffersEverything(Offers):
+class OffersEverything(PullQueue):
     """Also what a process of ours may have begun."""
 
     def _first(self, workers: Sequence[str] | None) -> Key | None:
         return next(iter(self._open), None)
 
 
-class LeavesItToTheCluster(Offers):
+class LeavesItToTheCluster(PullQueue):
     """What is taken runs on the cluster too, if a process with its worker comes."""
 
-    def take(self, now: float, workers: Sequence[str] | None = None) -> Task | None:
+    def pull(self, now: float, workers: Sequence[str] | None = None) -> Task | None:
         found = self._first(workers)
         if found is None:
             return None
         task = self._open[found]
         self._drop(found)
-        self.taken[found] = Taken(task, now, _timeout(task))
+        self.pulled[found] = PulledTask(task, now)
         return task
 
 
-class BelievesAll(Offers):
+class BelievesAll(PullQueue):
     """Every end is believed, whoever reports it."""
 
     def release(self, key: Key) -> bool:
@@ -75,7 +75,7 @@ class BelievesAll(Offers):
 class Careless(RouterState):
     """A pipeline is given to a Pipeliner of others whatever has begun of it."""
 
-    def hand_out(self, fits: Callable[[LeasedPipelines], bool], wanted: Sequence[str] | None = None) -> LeasedPipelines | None:
+    def hand_out(self, fits: Callable[[LeasedPipeline], bool], wanted: Sequence[str] | None = None) -> LeasedPipeline | None:
         return super().hand_out(lambda active: True, wanted)
 
 
@@ -84,7 +84,7 @@ class TellsNobody(RouterApi):
 
     def __init__(self, *arguments: object, **more: object) -> None:
         super().__init__(*arguments, **more)  # type: ignore[arg-type]
-        self._old.lines = lambda ended: []  # type: ignore[method-assign]
+        self.pypelinin.lines = lambda ended: []  # type: ignore[method-assign]
 
 
 def test_broken_variants_are_caught() -> None:
@@ -94,7 +94,7 @@ def test_broken_variants_are_caught() -> None:
 
 def test_giving_away_what_has_begun_is_caught() -> None:
     talk = Talk(":memory:")
-    talk.desk.work.__class__ = Careless
+    talk.desk.state.__class__ = Careless
     try:
         with pytest.raises(AssertionError):
             test_pypelinin_wire.test_a_pipeline_that_ours_have_begun_is_not_given_away(talk)

@@ -16,7 +16,7 @@ import zmq
 from fission.adapters.keys import make_keys
 from fission.pipelines import Job as PlainJob
 from fission.pipelines import Pipeline as PlainPipeline
-from fission.pipelines.router_state import UNKNOWN_S
+from fission.pipelines.broker_registry import UNKNOWN_S
 from pypelinin import Client, Job, Pipeline, PipelineForPipeliner, PipelineManager
 from tests.pipelines.daemons import Cluster
 from tests.pipelines.test_desk import Talk
@@ -466,16 +466,16 @@ def test_the_urgent_ones_first_the_oldest_among_equals_and_by_worker_if_it_says_
 def test_many_single_jobs_wait_in_the_database_not_in_memory(talk: Talk) -> None:
     for number in range(1200):
         talk.ask(command="add job", worker="spam", data=number)
-    assert len(talk.desk.work.active) <= 1000
+    assert len(talk.desk.state.active) <= 1000
     assert talk.ask(command="status")["waiting"] >= 200
     found = []
     while (job := talk.ask(command="get job"))["worker"] is not None:
         found.append(job["data"])
         assert over(talk, "job finished", job["job id"], duration=0) == "good job!"
     assert found == list(range(1200))
-    assert talk.desk.work.active == {}
-    assert talk.desk.work.single_durations == {}
-    assert talk.desk._offers._open == talk.desk._offers._by_worker == talk.desk._offers.taken == {}
+    assert talk.desk.state.active == {}
+    assert talk.desk.state.single_durations == {}
+    assert talk.desk.queue._open == talk.desk.queue._by_worker == talk.desk.queue.pulled == {}
 
 
 def test_a_worker_that_nobody_has_fails_unless_a_broker_of_others_is_there(talk: Talk) -> None:
@@ -527,7 +527,7 @@ def test_a_pipeline_that_ours_have_begun_is_not_given_away(talk: Talk) -> None:
     talk.exchange(run=[["x", 0, 1]])
     talk.later(1.5)
     talk.later(6)
-    assert "x" in talk.desk.work.waiting
+    assert "x" in talk.desk.state.waiting
     assert talk.ask(command="get pipeline") == {"pipeline": None}
     assert talk.ask(**{"command": "pipeline finished", "pipeline id": "x"})["answer"] == "unknown pipeline id"
 

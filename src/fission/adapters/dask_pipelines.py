@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import json
 import logging
 import os
 import warnings
@@ -21,6 +20,9 @@ import dask
 from distributed import Client, Scheduler, Worker, get_worker
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 
+from fission.errors import RemoteProtocolError
+from fission.protocol.messages.pipelines.wire import ERROR_LENGTH, convert, decode_object, encode
+from fission.protocol.messages.pipelines.worker_to_router import JobFailure
 from fission.protocol.pipeline_records import RESULT_LIMIT, Task, TaskEnd
 
 RESOURCE = "fission:"
@@ -64,7 +66,7 @@ class JobError(Exception):
         super().__init__(error, traceback)
 
     def __repr__(self) -> str:
-        return json.dumps({"error": str(self.args[0])[:2000], "traceback": str(self.args[1])[-TEXT:]})
+        return encode(JobFailure(str(self.args[0])[:ERROR_LENGTH], str(self.args[1])[-TEXT:])).decode()
 
 
 def run_job(body: str) -> None:
@@ -250,10 +252,10 @@ class _Ends(SchedulerPlugin):
         if "exception_text" not in told:  # no task has raised it: its process is gone
             return how | {"kind": "lost"}
         try:
-            payload = json.loads(told["exception_text"])
-        except ValueError:  # Dask's own: the task could not even begin
-            payload = {"error": told["exception_text"], "traceback": told.get("traceback_text", "")}
-        return how | {"kind": "raised", "error": payload["error"], "traceback": payload["traceback"]}
+            failure: JobFailure = convert(decode_object(told["exception_text"].encode(errors="replace")), JobFailure)
+        except RemoteProtocolError:  # an error of Dask: the task could not even begin
+            failure = JobFailure(told["exception_text"], told.get("traceback_text", ""))
+        return how | {"kind": "raised", "error": failure.error, "traceback": failure.traceback}
 
 
 class _Jobs(WorkerPlugin):

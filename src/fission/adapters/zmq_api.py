@@ -236,11 +236,11 @@ class Listener:
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
 
-    def also(self, descriptor: int) -> None:
+    def add_descriptor(self, descriptor: int) -> None:
         """Let `hear` return when this file descriptor is readable, too."""
         self._poller.register(descriptor, zmq.POLLIN)
 
-    def hear(self, timeout: float) -> list[tuple[str, bytes]]:
+    def receive(self, timeout: float) -> list[tuple[str, bytes]]:
         """All that has come, (topic, bytes); waits for up to *timeout* seconds if nothing has."""
         self._poller.poll(round(max(0.0, timeout) * 1000))
         found: list[tuple[str, bytes]] = []

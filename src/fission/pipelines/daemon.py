@@ -3,49 +3,51 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fission.errors import RemoteProtocolError, UserError
 from fission.pipelines.errors import DaemonError, KeysRefused, PipelineRefused, RouterAnswer, RouterUnreachable
-from fission.pipelines.messages import decode, encode
 from fission.posix.signals import sigterm_raises
+from fission.protocol.messages.pipelines.wire import RouterReply, RouterRequest, convert, decode_object, encode
 
 if TYPE_CHECKING:
     from fission.adapters.keys import Keys
     from fission.adapters.zmq_api import ApiClient, Protect
 
+R = TypeVar("R", bound=RouterReply)
 
-#: What pypelinin's own Router answers where it does not understand.
+#: Ends an error about an answer that another program, or another version of FISSION, has given.
 OLDER = "it is an older one or pypelinin's own; start the Router of this version"
+#: What such Routers answer to a command that they do not know.
 FOREIGN = ("unknown command", "undefined command", "syntax error")
 
 
-class Ended(KeyboardInterrupt):
-    """SIGTERM: a daemon ends as with Ctrl-C."""
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has arrived: a daemon ends as with Ctrl-C."""
 
 
 def quiet_logger(name: str) -> logging.Logger:
-    """A logger that writes nowhere, for daemons that got none."""
+    """Return a logger that writes nowhere, for daemons that were given none."""
     logger = logging.Logger(name)
     logger.addHandler(logging.NullHandler())
     return logger
 
 
 def read_keys(folder: str | Path | None) -> Keys | None:
-    """The keys in a folder that `fission keys` has made; None for None.
+    """Return the keys in a folder that `fission keys` has made; None for None.
 
     Raises:
-        DaemonError: they are not there, not all there, damaged, or open to others; the text says what to do.
+        DaemonError: keys are missing, damaged, or readable by others; the text says what to do.
     """
     if folder is None:
         return None
     from fission.adapters.keys import load_keys
 
     if not isinstance(folder, (str, Path)):
-        raise DaemonError(f"keys must be the folder that `fission keys` has made, or None, is {folder!r}")
+        raise DaemonError(f"keys must be the folder that `fission keys` has made, or None, but is {folder!r}")
     try:
         return load_keys(Path(folder).expanduser().absolute())
     except UserError as error:
@@ -53,7 +55,12 @@ def read_keys(folder: str | Path | None) -> Keys | None:
 
 
 def protect_with(keys: Keys | None, log: logging.Logger | None = None) -> Protect | None:
-    """What makes the Router's addresses, and who talks to them, use these keys; *log* gets a warning for who is refused."""
+    """Return what makes sockets use these keys; None for None.
+
+    Args:
+        keys: of the Router.
+        log: gets a warning for each peer that is refused; None: nothing is logged.
+    """
     if keys is None:
         return None
     from fission.adapters.curve import Guard
@@ -63,7 +70,7 @@ def protect_with(keys: Keys | None, log: logging.Logger | None = None) -> Protec
 
 
 def tls_of(keys: Keys | None) -> Any:
-    """Dask's settings for these keys."""
+    """Return Dask's `Security` for these keys; None for None."""
     if keys is None:
         return None
     from fission.adapters.cluster.worker import security
@@ -72,46 +79,56 @@ def tls_of(keys: Keys | None) -> Any:
 
 
 def sigterm_ends() -> AbstractContextManager[None]:
-    """Have SIGTERM raise `Ended` in the main thread inside a with-block."""
-    return sigterm_raises(Ended)
+    """Have SIGTERM raise `Terminated` in the main thread inside a with-block."""
+    return sigterm_raises(Terminated)
 
 
-def ask(
-    client: ApiClient, address: str, message: Mapping[str, Any], timeout: float, *, again: float = 1.0, needs: Iterable[str] = ()
-) -> dict[str, Any]:
-    """The Router's answer.
+def ask(client: ApiClient, address: str, request: RouterRequest, kind: type[R], timeout: float, *, again: float = 1.0) -> R:
+    """Send a request to the Router and return its answer.
 
     Args:
-        timeout: seconds.
-        again: seconds after which the request is sent again; what it asks for must bear that.
-        needs: names of fields that the answer must have.
+        client: connected to the Router.
+        address: of the Router, for errors.
+        request: what to ask; it may be sent several times.
+        kind: class of the answer.
+        timeout: seconds to wait for the answer.
+        again: seconds after which the request is sent again.
 
     Raises:
-        RouterUnreachable: there was none in time.
-        KeysRefused: the same, and keys are the reason.
-        PipelineRefused: it does not take what was handed in.
-        RouterAnswer: it answered with another error, or with something that is no answer; an older Router does not know the command.
+        RouterUnreachable: there was no answer in time.
+        KeysRefused: there was none because of the keys.
+        PipelineRefused: the Router does not accept a pipeline.
+        RouterAnswer: the Router answered with another error, or with something else than *kind*.
     """
-    data = client.request(encode(message), timeout, again=again)
+    fields = ask_fields(client, address, request, timeout, again=again)
+    try:
+        answer: R = convert(fields, kind)
+    except RemoteProtocolError as error:
+        command = request.__struct_config__.tag
+        raise RouterAnswer(f"the answer of the Router at {address} to {command!r} cannot be understood: {error}; {OLDER}") from None
+    return answer
+
+
+def ask_fields(client: ApiClient, address: str, request: RouterRequest, timeout: float, *, again: float = 1.0) -> Mapping[str, Any]:
+    """Send a request to the Router and return the members of its answer, unchecked. Arguments and errors as `ask`."""
+    data = client.request(encode(request), timeout, again=again)
     if data is None:
         if client.refusal:
             raise KeysRefused(address, timeout, client.refusal)
         raise RouterUnreachable(address, timeout)
     try:
-        answer = decode(data)
+        answer = decode_object(data)
     except RemoteProtocolError as error:
-        raise RouterAnswer(f"what answers at {address} is no Router: {error}") from None
+        raise RouterAnswer(f"the program at {address} is not a Router: {error}") from None
     if answer.get("answer") in FOREIGN:
-        asked = f"the command {message.get('command')!r} as it is sent today ({answer['answer']})"
-        raise RouterAnswer(f"the Router at {address} does not know {asked}: {OLDER}")
+        command = f"{request.__struct_config__.tag!r} as it is sent today ({answer['answer']})"
+        raise RouterAnswer(f"the Router at {address} does not know the command {command}: {OLDER}")
     if answer.get("answer") == "error":
         error_class = PipelineRefused if answer.get("kind") == "refused" else RouterAnswer
         raise error_class(str(answer.get("error")))
-    if missing := [name for name in needs if name not in answer]:
-        raise RouterAnswer(f"the answer of the Router at {address} to {message.get('command')!r} has no {missing[0]!r}: {OLDER}")
     return answer
 
 
 def host_of(address: str) -> str:
-    """The host of ``tcp://HOST:PORT``."""
+    """Return the host of ``tcp://HOST:PORT``."""
     return address.partition("://")[2].rpartition(":")[0]

@@ -16,6 +16,8 @@ from fission.pipelines.daemon import ask, protect_with, read_keys, sigterm_ends
 from fission.pipelines.errors import DaemonError, RouterAnswer, RouterUnreachable
 from fission.posix.exit_status import how_ended
 from fission.posix.forking import die_with_parent, forked, unblock_ending_signals
+from fission.protocol.messages.pipelines.client_to_router import GetRouterStatus
+from fission.protocol.messages.pipelines.router_to_client import RouterStatus
 
 #: Seconds before one that died is started again. Arbitrary.
 BACK_OFF_S = 0.2
@@ -111,9 +113,9 @@ class DaemonGroup:
             while True:
                 self._collect(block=False)
                 with contextlib.suppress(RouterUnreachable, RouterAnswer):
-                    status = ask(client, self._api, {"command": "status"}, 0.5, again=0.2, needs=("processes", "pipeliners", "workers"))
-                    if status["processes"] >= self._number and status["pipeliners"]:
-                        names = ", ".join(sorted(status["workers"]))
+                    status = ask(client, self._api, GetRouterStatus(), RouterStatus, 0.5, again=0.2)
+                    if status.processes >= self._number and status.pipeliners:
+                        names = ", ".join(sorted(status.workers))
                         several = "process" if self._number == 1 else "processes"
                         self._say(f"Ready at {self._api}: {self._number} worker {several} with {names}. Ctrl-C ends.")
                         return

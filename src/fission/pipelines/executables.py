@@ -19,11 +19,11 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from fission.pipelines.errors import DaemonError
-from fission.pipelines.limits import is_name
 from fission.pipelines.model import Worker
 from fission.posix.descendants import adopt_orphans, children_of
 from fission.posix.exit_status import how_ended
 from fission.project.names import did_you_mean
+from fission.protocol.pipeline_limits import is_name
 
 #: Bytes of a result at most, if the worker says nothing else. Arbitrary.
 MAX_OUTPUT = 16 * 1024 * 1024

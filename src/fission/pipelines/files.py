@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fission.pipelines.duplicate_keys import json_duplicates, yaml_duplicates
 from fission.pipelines.errors import PipelineError
-from fission.pipelines.keys_twice import json_keys_twice, yaml_keys_twice
 from fission.pipelines.model import Job, Pipeline
 from fission.project.names import did_you_mean, shown
 
@@ -62,7 +62,7 @@ def read_pipelines(path: Path) -> list[Pipeline]:
 
 def _json(path: Path, text: str) -> tuple[Any, list[tuple[str, int, int]]]:
     try:
-        return json.loads(text), json_keys_twice(text)
+        return json.loads(text), json_duplicates(text)
     except (ValueError, RecursionError) as error:
         raise PipelineError(f"{path} is not JSON: {error}") from None
 
@@ -71,7 +71,7 @@ def _yaml(path: Path, text: str) -> tuple[Any, list[tuple[str, int, int]]]:
     import yaml
 
     try:
-        return yaml.safe_load(text), yaml_keys_twice(text)
+        return yaml.safe_load(text), yaml_duplicates(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise PipelineError(f"{path} is neither JSON nor YAML: {' '.join(str(error).split())}") from None
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from fission.pipelines.errors import DaemonError, StoreRaised
 from fission.pipelines.executables import executable_worker
-from fission.pipelines.limits import DATA_DEPTH, deeper_than
 from fission.pipelines.slots import Slots
+from fission.protocol.messages.pipelines.router_to_worker import JobOrder
+from fission.protocol.messages.pipelines.wire import convert, decode_object
+from fission.protocol.pipeline_limits import DATA_DEPTH, deeper_than
 from fission.protocol.pipeline_records import RESULT_LIMIT
 
 
@@ -147,19 +149,19 @@ class JobRunner:
 
     def __call__(self, body: str) -> tuple[str, str] | str | None:
         """Runs the job of this body; returns None, JSON of the result if that is to be kept, or (error, traceback)."""
-        self._slots.begin(self._slot, body)
+        order: JobOrder = convert(decode_object(body.encode()), JobOrder)
+        self._slots.begin(self._slot, order)
         try:
-            job = json.loads(body)
-            name = job["worker"]
+            name = order.worker
             worker = self._made.get(name)
             if worker is None:
                 worker = self._made[name] = self._workers[name]()
             if self._store is None:
                 self._store = self._make_store()
-            info = {"worker": name, "worker_requires": getattr(worker, "requires", ()), "data": job["data"], "job id": job["id"]}
+            info = {"worker": name, "worker_requires": getattr(worker, "requires", ()), "data": order.data, "job id": order.id}
             given = self._store.retrieve(dict(info))
             result = worker.process(given)
-            kept = result_text(result) if job.get("last") is True else None
+            kept = result_text(result) if order.last else None
             self._store.save({**info, "worker_result": result})
         except BaseException as error:  # SystemExit and the like, too: a job must not end its process
             line, text = error_texts(error, __file__)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from fission.pipelines.errors import PipelineError
-from fission.pipelines.limits import DATA_DEPTH, LARGEST_PRIORITY, LONGEST_S, MOST_RETRIES, NAME_LENGTH, deeper_than, is_name
+from fission.protocol.pipeline_limits import DATA_DEPTH, LARGEST_PRIORITY, LONGEST_S, MOST_RETRIES, NAME_LENGTH, deeper_than, is_name
 
 Data: TypeAlias = "Mapping[str, Any] | None"
 

@@ -1,4 +1,4 @@
-"""The Router: keeps accepted pipelines, embeds the Dask scheduler, and answers at its two addresses."""
+"""The Router: stores accepted pipelines, embeds the Dask scheduler, and serves its two addresses."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ from typing import TYPE_CHECKING, Any
 from fission.errors import UserError
 from fission.pipelines.daemon import protect_with, quiet_logger, read_keys, tls_of
 from fission.pipelines.errors import DaemonError, StoreAway, StoreLost
-from fission.pipelines.hidden import HOW, secrets_in
-from fission.pipelines.messages import encode
 from fission.pipelines.ports import PipelineStore
 from fission.pipelines.router_api import RouterApi
+from fission.pipelines.store_secrets import HOW, secrets_in
 from fission.posix.signals import ending_signals_call
+from fission.protocol.messages.codec import Message
+from fission.protocol.messages.pipelines.router_to_broker import RouterAbout
+from fission.protocol.messages.pipelines.wire import encode
 from fission.protocol.pipeline_records import TaskEnd
 
 if TYPE_CHECKING:
     from fission.adapters.zmq_api import ApiServer
 
-#: Seconds between two looks at what time has changed.
+#: Seconds between two checks of what time has changed.
 TICK_S = 0.1
 #: Seconds between two attempts to reach a store that is away.
 TRY_S = 0.5
-#: Seconds between two words of a Broker's monitoring, if the config says nothing.
+#: Default of the config's ``monitoring interval``, in seconds.
 MONITORING_S = 60
 
 
 class Router:
-    """The central point, one for a cluster. Everything that was accepted is in its store and outlives it."""
+    """The centre of a cluster; there is one. Accepted pipelines are in its database and survive it."""
 
     def __init__(
         self,
@@ -48,16 +50,23 @@ class Router:
         scheduler_port: int = 0,
         keys: str | Path | None = None,
     ) -> None:
-        """Args:
-            api_host_port, broadcast_host_port: interface (``*``: all) and port.
-            config: what every Broker gets: ``store`` (arguments of its StoreClass; no secrets, if there are no keys),
-                ``monitoring interval`` (seconds, default 60).
-            state: where pipelines are kept: an SQLite file or a URL; default: ``router-PORT.sqlite`` in the current folder.
-            scheduler_port: of the Dask scheduler; 0: any that is free.
-            keys: folder of `fission keys`, the same for all who talk to the Router: encrypts, and lets in nobody else; None: neither.
+        """Prepare a Router; `start` opens its addresses.
+
+        Args:
+            api_host_port: interface (``*``: all) and port for requests.
+            broadcast_host_port: interface and port for broadcasts.
+            config: for all Brokers: ``store`` (dict of arguments of the StoreClass; no secrets if
+                there are no keys), ``monitoring interval`` (seconds, default 60).
+            logger: gets the log; None: nothing is logged.
+            logger_name: name of the logger if none is given.
+            state: database for pipelines: an SQLite file or a URL; None: the file
+                ``router-PORT.sqlite`` in the current folder.
+            scheduler_port: port of the Dask scheduler; 0: any free port.
+            keys: folder of `fission keys`: encrypts, and admits only peers with the same keys;
+                None: no encryption, and everyone is admitted.
 
         Raises:
-            DaemonError: one of them cannot be.
+            DaemonError: an argument is malformed, or the keys cannot be used.
         """
         self._api = _address(api_host_port, "api_host_port")
         self._broadcast = _address(broadcast_host_port, "broadcast_host_port")
@@ -69,8 +78,8 @@ class Router:
         self._keys = read_keys(keys)
         if self._keys is None and (names := secrets_in(self._config["store"])):
             raise DaemonError(
-                f"config['store'] has what looks like a secret ({', '.join(names)}), and a Router without keys gives it to all who ask: "
-                f"give it to the Brokers instead ({HOW}), or give all of them keys (fission keys)"
+                f"config['store'] has what looks like a secret ({', '.join(names)}), and a Router without keys gives it to anyone who "
+                f"asks: give it to the Brokers instead ({HOW}), or use keys (fission keys)"
             )
         self.logger = logger if logger is not None else quiet_logger(logger_name)
         self._failure: Exception | None = None
@@ -81,8 +90,9 @@ class Router:
         """Serve until Ctrl-C or SIGTERM.
 
         Raises:
-            DaemonError: an address is in use, or the store cannot be used.
-            StoreLost: the store is damaged, gone or another Router's; what was accepted is in it. A store that is only away is waited for.
+            DaemonError: an address is in use, or the database cannot be used.
+            StoreLost: the database is damaged, gone, or used by another Router. A database that is only
+                away is waited for.
         """
         from fission.adapters.sqlalchemy_store import SqlPipelines
         from fission.adapters.zmq_api import ApiServer
@@ -104,7 +114,7 @@ class Router:
         if self._failure is not None:
             if isinstance(self._failure, StoreLost):
                 raise self._failure
-            raise StoreLost(f"the Router ends because {self._shown} cannot be written any more: {self._failure!r}") from self._failure
+            raise StoreLost(f"the Router ends because {self._shown} cannot be written: {self._failure!r}") from self._failure
 
     async def _serve(self, server: ApiServer, store: Any) -> None:
         from fission.adapters.dask_pipelines import DaskCluster
@@ -120,9 +130,9 @@ class Router:
             except OSError as error:
                 raise DaemonError(f"the Dask scheduler cannot use port {self._scheduler_port} of {self._host}: {error}") from None
             try:
-                about = {"router": uuid.uuid4().hex, "scheduler port": port}
+                about = RouterAbout(router=uuid.uuid4().hex, scheduler_port=port)
                 pump.store = store
-                pump.desk = RouterApi(
+                pump.api = RouterApi(
                     store,
                     cluster,
                     self._config,
@@ -150,36 +160,37 @@ class Router:
         stop.set()
 
     def failed(self, error: Exception) -> None:
-        """The Router cannot continue: what is in memory is ahead of the store, so only a new start is safe."""
+        """Note that the Router cannot continue: its memory is ahead of the database, so only a new start is safe."""
         self._failure = error
         self.logger.critical("The Router ends: %s", error, exc_info=None if isinstance(error, StoreLost) else error)
 
     def store_away(self, reason: str) -> None:
-        """The store does not take part; to be called once for each reason."""
-        self.logger.error("%s is away: %s; the Router waits for it, jobs that run go on", self._shown[0].upper() + self._shown[1:], reason)
+        """Log that the database is away. Call it once for each reason."""
+        shown = self._shown[0].upper() + self._shown[1:]
+        self.logger.error("%s is away: %s; the Router waits for it, running jobs continue", shown, reason)
 
     def store_back(self) -> None:
-        """It takes part again, and nothing is lost."""
+        """Log that the database is back; nothing is lost."""
         self.logger.info("%s is back", self._shown[0].upper() + self._shown[1:])
 
 
 class _Pump:
-    """Moves messages between sockets, desk and cluster."""
+    """Moves messages between the sockets, the `RouterApi` and the cluster."""
 
     def __init__(self, router: Router, server: ApiServer, stop: asyncio.Event) -> None:
-        self.desk: RouterApi
+        self.api: RouterApi
         self.store: PipelineStore
-        self._left: list[tuple[bytes, Callable[[bytes], None]]] = []  # requests that were taken and not dealt with
+        self._left: list[tuple[bytes, Callable[[bytes], None]]] = []  # requests that were received and are not performed
         self._away = ""  # why the store is away
         self._next_try = 0.0
         self._router = router
         self._server = server
         self._stop = stop
-        self._ordered = False
+        self._scheduled = False
 
     def __call__(self) -> None:
-        """Takes what has come, until there is nothing more: the socket's descriptor tells of changes only."""
-        self._ordered = False
+        """Perform requests until there are no more: the socket's descriptor is edge-triggered."""
+        self._scheduled = False
         if self._stop.is_set():
             return
         try:
@@ -189,9 +200,9 @@ class _Pump:
                 self._left += self._server.take()
                 requests = len(self._left)
                 while self._left:
-                    self.desk.message(*self._left[0])
+                    self.api.message(*self._left[0])
                     del self._left[0]
-                self.desk.flush()
+                self.api.flush()
                 if not requests:
                     return
         except StoreAway as error:
@@ -209,49 +220,49 @@ class _Pump:
             raise StoreAway(self._away)
         self._next_try = now + TRY_S
         self.store.recover()
-        self.desk.flush()  # a disk that is still full shows here
+        self.api.flush()  # a disk that is still full shows here
         self._away = ""
         self._router.store_back()
 
     def tick(self) -> None:
-        self()  # first hear who is alive, then judge
+        self()  # first receive who is alive, then judge
         if not self._stop.is_set() and not self._away:
-            self.desk.tick()
+            self.api.tick()
             self()
 
     def task_ends(self, ends: Sequence[TaskEnd]) -> None:
-        self.desk.task_ends(ends)
-        if not self._ordered:
-            self._ordered = True
+        self.api.task_ends(ends)
+        if not self._scheduled:
+            self._scheduled = True
             asyncio.get_running_loop().call_soon(self)
 
-    def say(self, topic: str, message: Mapping[str, Any]) -> None:
+    def say(self, topic: str, message: Message) -> None:
         self._server.say(topic, encode(message))
 
 
 def _address(host_port: Any, name: str) -> str:
     right = isinstance(host_port, (tuple, list)) and len(host_port) == 2 and isinstance(host_port[0], str)
     if not right or not isinstance(host_port[1], int) or not 0 < host_port[1] < 65536:
-        raise DaemonError(f"{name} must be (host, port) with a port from 1 to 65535, is {host_port!r}: ('*', 5555)")
+        raise DaemonError(f"{name} must be (host, port) with a port from 1 to 65535, such as ('*', 5555), but is {host_port!r}")
     return f"tcp://{host_port[0]}:{host_port[1]}"
 
 
 def checked_config(config: Any) -> dict[str, Any]:
-    """The config of a Router with its defaults, of JSON's types.
+    """Return the config of a Router with its defaults, of JSON's types.
 
     Raises:
-        DaemonError: something of it cannot be.
+        DaemonError: it is malformed.
     """
     if not isinstance(config, Mapping):
-        raise DaemonError(f"config must be a dict, is {config!r}: {{'store': {{...}}, 'monitoring interval': 60}}")
+        raise DaemonError(f"config must be a dict such as {{'store': {{...}}, 'monitoring interval': 60}}, but is {config!r}")
     found = {"store": {}, "monitoring interval": MONITORING_S, **config}
     if not isinstance(found["store"], Mapping) or not all(isinstance(name, str) for name in found["store"]):
-        raise DaemonError(f"config['store'] must be a dict of arguments of the StoreClass, is {found['store']!r}")
+        raise DaemonError(f"config['store'] must be a dict of arguments of the StoreClass, but is {found['store']!r}")
     interval = found["monitoring interval"]
     if isinstance(interval, bool) or not isinstance(interval, (int, float)) or not interval > 0:
-        raise DaemonError(f"config['monitoring interval'] must be a number of seconds above 0, is {interval!r}")
+        raise DaemonError(f"config['monitoring interval'] must be a number of seconds above 0, but is {interval!r}")
     try:
         loaded: dict[str, Any] = json.loads(json.dumps(found, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise DaemonError(f"config must be of what JSON has: {error}") from None
+        raise DaemonError(f"config must be of JSON's types: {error}") from None
     return loaded

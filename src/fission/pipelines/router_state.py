@@ -1,137 +1,146 @@
-"""Who works on which pipeline, what runs, and what becomes of it: the Router's decisions between store, Pipeliners and cluster.
+"""Who runs which pipeline and what becomes of it: the Router's decisions between store, Pipeliners and cluster.
 
-Rules. A pipeline is leased to one Pipeliner, which renews by asking again; when it is silent for `SILENCE_S` the lease is void and the
-pipeline goes to another one, with what is recorded and what runs now. How a job ended is written down before anybody is told.
-A Broker says of each process that died which job killed it; until then, or until the Broker itself is judged dead, the jobs of that
-process are held back, because a job that kills its process must not run for ever.
+A pipeline is leased to one Pipeliner, which renews the lease with each exchange. When it is silent for `SILENCE_S` the lease is
+void, and the pipeline goes to another Pipeliner, with all that is recorded and all that runs. How a job ended is written to the
+store before anyone is notified. `BrokerRegistry` judges the Brokers and their processes.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from fission.errors import RemoteProtocolError
-from fission.pipelines.leased_pipelines import OTHERS, SINGLE, Answer, BrokerView, LeasedPipelines, PipelinerSession
-from fission.pipelines.messages import ERROR_LENGTH, checked_text, checked_worker, rows, take, take_id, take_text
+from fission.pipelines.broker_registry import PULSE_S, SILENCE_S, UNKNOWN_S, BrokerRegistry
+from fission.pipelines.leases import OTHERS, SINGLE, LeasedPipeline, PipelinerSession, SendReply, end_record
 from fission.pipelines.ports import Cluster, PipelineStore
-from fission.protocol.pipeline_records import CANCELLED, FAILED, FINISHED, EndRecord, JobRecord, TaskEnd
+from fission.protocol.messages.pipelines.broker_to_router import BrokerPulse, ReportProcessEnded
+from fission.protocol.messages.pipelines.pipeliner_to_router import EndPipeline, PipelinerExchange, RunJob
+from fission.protocol.messages.pipelines.router_to_pipeliner import ExchangeAnswer, Farewell, JobEvent, UnknownPipeliner
+from fission.protocol.messages.pipelines.wire import ERROR_LENGTH
+from fission.protocol.pipeline_records import CANCELLED, FAILED, FINISHED, EndRecord, JobRecord, Task, TaskEnd
 from fission.protocol.waiting_queue import WaitingQueue
 
-#: Seconds between two words of the living; arbitrary.
-PULSE_S = 1.0
-#: Seconds of silence after which a Pipeliner or a Broker is judged dead: five pulses.
-SILENCE_S = 5 * PULSE_S
-#: Seconds that a Broker gets to say why a process died; it looks every few milliseconds.
-REPORT_S = 2.0
-#: Seconds between the first Broker's arrival and the failure of a job whose worker no Broker has; arbitrary, others may still start.
-UNKNOWN_S = 5.0
-#: Pipelines in one answer at most; arbitrary.
+#: Maximum number of pipelines in one answer. Arbitrary.
 LEASES = 500
-#: Waiting pipelines that are looked at for one that somebody else can take, at most; arbitrary.
+#: Maximum number of waiting pipelines that are searched for one that a Pipeliner of others can take. Arbitrary.
 HANDED_OUT = 100
-#: Names of workers that are remembered at most; arbitrary.
-WORKERS = 10_000
 
 
 class RouterState:
-    """See the head of this file. One thread's; `now` is in monotonic seconds."""
+    """See the module. For one thread; ``now`` is in monotonic seconds, ``wall`` in seconds since the epoch.
+
+    Attributes:
+        waiting: pipelines that no Pipeliner has.
+        single: single jobs that the Router's own Pipeliner does not have yet.
+        own: id of the Router's own Pipeliner; empty: none.
+        others: whether a broker of others was seen, whose workers cannot be known.
+        single_durations: seconds by id of ended single jobs, until they are broadcast.
+        active: by id: pipelines that are leased, or were.
+        fresh: by id: pipelines whose body is in memory, and that were not leased yet.
+        sessions: Pipeliners by id.
+        registry: of the Brokers.
+        ended: ends in the store that are not broadcast yet.
+    """
 
     def __init__(self, store: PipelineStore, cluster: Cluster, logger: logging.Logger) -> None:
+        """Continue with the pipelines in the store.
+
+        Args:
+            store: has the pipelines.
+            cluster: runs the jobs.
+            logger: the Router's.
+        """
         self._store = store
         self._cluster = cluster
         self._log = logger
         self.waiting = WaitingQueue()
-        self.single = WaitingQueue()  # jobs that were handed in alone: for the Router's own Pipeliner
-        self.own = ""  # its name
-        self.single_durations: dict[str, Any] = {}  # of single jobs that are over, until they are told
-        self.others = False  # whether a broker was seen that is not FISSION's: nobody knows which workers it has
+        self.single = WaitingQueue()
+        self.own = ""
+        self.single_durations: dict[str, float] = {}
+        self.others = False
         for name, priority in store.waiting():
             self.queue_of(name).add(name, priority)
-        self._last_attempt = 0  # the largest number that an attempt of any job had
-        self.active: dict[str, LeasedPipelines] = {}
-        self.fresh: dict[str, LeasedPipelines] = {}  # accepted in this life: nothing is recorded of them
-        self.helpers: dict[str, PipelinerSession] = {}
-        self.brokers: dict[str, BrokerView] = {}
-        self.workers = store.known_workers()
-        self._known_since: float | None = None
+        self._last_attempt = 0  # the largest number of any attempt
+        self.active: dict[str, LeasedPipeline] = {}
+        self.fresh: dict[str, LeasedPipeline] = {}
+        self.sessions: dict[str, PipelinerSession] = {}
+        self.registry = BrokerRegistry(store, cluster, logger)
         self._ticked = 0.0
-        self._held: dict[str, list[TaskEnd]] = {}  # by process: jobs that were lost with it
-        self._held_since: dict[str, float] = {}
-        self._told: dict[str, float] = {}  # processes whose Broker has said why they died
         self._records: list[JobRecord] = []
         self._ends: list[EndRecord] = []
-        self.ended: list[EndRecord] = []  # committed with the next flush, then told to all
+        self.ended: list[EndRecord] = []
 
     def queue_of(self, pipeline: str) -> WaitingQueue:
-        """Where a pipeline of this id waits."""
+        """Return the queue in which a pipeline of this id waits."""
         return self.single if pipeline.startswith(SINGLE) else self.waiting
 
     # Pipeliners
 
-    def exchange(self, message: Mapping[str, Any], answer: Answer, now: float, wall: float) -> None:
-        """A Pipeliner brings what it decided and asks for more; answered by `flush`, at the latest after `PULSE_S`.
+    def exchange(self, message: PipelinerExchange, answer: SendReply, now: float, wall: float) -> None:
+        """Take a Pipeliner's decisions; `flush` answers when there is news, at the latest after `PULSE_S`.
 
         Raises:
-            RemoteProtocolError: the message is malformed; nothing has changed.
+            RemoteProtocolError: the number of the exchange is wrong; nothing has changed.
         """
-        name, number = take_id(message, "pipeliner"), take(message, "number", int)
-        run, over = rows(message, "run", str, int, int), rows(message, "ended", str, str, int, str)
-        room = take(message, "room", int, 0)
-        helper = self.helpers.get(name)
-        if helper is None:
+        name, number = message.pipeliner, message.number
+        session = self.sessions.get(name)
+        if session is None:
             if number != 1:
-                answer({"answer": "unknown pipeliner"})
+                answer(UnknownPipeliner())
                 return
-            helper = self.helpers[name] = PipelinerSession(now)
+            session = self.sessions[name] = PipelinerSession(now)
             if name != self.own:
-                self._log.info("Pipeliner %s has come", name)
-        helper.seen = now
-        if number == helper.number:  # its request or our answer got lost
-            if helper.parked is None:
-                answer(helper.last)
+                self._log.info("Pipeliner %s is here", name)
+        session.seen = now
+        if number == session.number:  # its request or our answer got lost
+            if session.parked is None and session.last is not None:
+                answer(session.last)
             else:
-                helper.parked = answer
+                session.parked = answer
             return
-        if number != helper.number + 1:
-            raise RemoteProtocolError(f"the exchange must have number {helper.number + 1}, has {number}")
-        helper.number, helper.room, helper.parked, helper.parked_at = number, room, answer, now
-        tasks = [task for pipeline, job, attempt in run if (task := self._order(name, pipeline, job, attempt, now))]
-        self._cluster.run(tasks)
-        for pipeline, state, job, error in over:
-            self._end(name, pipeline, state, job, error, wall)
-        if message.get("leave") is True:
+        if number != session.number + 1:
+            raise RemoteProtocolError(f"the exchange must have number {session.number + 1}, but has {number}")
+        session.number, session.room, session.parked, session.parked_at = number, message.room, answer, now
+        self._cluster.run([task for job in message.run if (task := self._task(name, job, now))])
+        for end in message.ended:
+            self._end(name, end, wall)
+        if message.leave:
             self._void(name, "it has ended")
-            answer({"answer": "ok", "number": number})
+            answer(Farewell(number))
 
-    def _order(self, helper: str, pipeline: str, job: int, attempt: int, now: float) -> Any:
-        active = self.active.get(pipeline)
-        if active is None or active.holder != helper or not 0 <= job < len(active.jobs) or attempt <= active.attempts_before:
+    def _task(self, holder: str, run: RunJob, now: float) -> Task | None:
+        active, job = self.active.get(run.pipeline_id), run.job
+        if active is None or active.holder != holder or not 0 <= job < len(active.jobs) or run.attempt <= active.attempts_before:
             return None  # cancelled, or leased again since
         record = active.records.get(job)
         if (record is not None and record.state != "raised") or job in active.attempts:
             return None
-        active.attempts[job] = (attempt, now)
-        self._last_attempt = max(self._last_attempt, attempt)
-        return active.task(job, attempt)
+        active.attempts[job] = (run.attempt, now)
+        self._last_attempt = max(self._last_attempt, run.attempt)
+        return active.task(job, run.attempt)
 
-    def _end(self, helper: str, pipeline: str, state: str, job: int, error: str, wall: float) -> None:
-        active = self.active.get(pipeline)
-        if active is None or active.holder != helper or state not in (FINISHED, FAILED):
+    def _end(self, holder: str, end: EndPipeline, wall: float) -> None:
+        active, job = self.active.get(end.pipeline_id), end.job
+        if active is None or active.holder != holder or end.state not in (FINISHED, FAILED):
             return
-        told: dict[str, Any] = {}
-        if state == FAILED and 0 <= job < len(active.jobs):
+        failure: dict[str, Any] = {}
+        if end.state == FAILED and 0 <= job < len(active.jobs):
             record = active.records.get(job)
-            told = {"job": job, "job id": active.job_id(job), "worker": active.jobs[job]["worker_name"], "error": error}
-            own = active.jobs[job].get("data")
-            told |= {"traceback": record.traceback if record else "", "data": active.data if own is None else own}
-        self._close(active, state, wall, told)
+            failure = {
+                "job": job,
+                "job id": active.job_id(job),
+                "worker": active.jobs[job]["worker_name"],
+                "error": end.error,
+                "traceback": record.traceback if record else "",
+                "data": active.data_of(job),
+            }
+        self._close(active, end.state, wall, failure)
 
     def finish(self, pipeline: str, wall: float) -> bool:
-        """End a pipeline well that somebody else has, or that waits and has not begun; False: it is neither."""
+        """Finish a pipeline that a Pipeliner of others has, or that waits and has not started; return False for all others."""
         active = self.active.get(pipeline)
         if active is None and pipeline in self.waiting:
             active = self.hand_out(lambda active: not active.running, [pipeline])
@@ -140,77 +149,87 @@ class RouterState:
         self._close(active, FINISHED, wall, {})
         return True
 
-    def _close(self, active: LeasedPipelines, state: str, wall: float, told: Mapping[str, Any]) -> None:
+    def _close(self, active: LeasedPipeline, state: str, wall: float, failure: dict[str, Any]) -> None:
         del self.active[active.pipeline]
-        if active.holder in self.helpers:
-            self.helpers[active.holder].holds.discard(active.pipeline)
+        if active.holder in self.sessions:
+            self.sessions[active.holder].holds.discard(active.pipeline)
         if active.single and (last := active.records.get(0)) is not None:
-            self.single_durations[active.pipeline] = last.duration if active.told_duration is None else active.told_duration
-        ended = end_record(active.pipeline, state, wall, active.accepted, told)
+            reported = active.reported_duration
+            self.single_durations[active.pipeline] = last.duration if reported is None else reported
+        ended = end_record(active.pipeline, state, wall, active.accepted, failure)
         self._ends.append(replace(ended, results=tuple(active.results())))
 
     def cancel(self, pipeline: str, accepted: float, wall: float) -> list[str]:
-        """Ends a pipeline that is not over; returns the ids of its jobs that run."""
+        """End a pipeline; return the ids of its running jobs.
+
+        Args:
+            pipeline: id of a pipeline that has not ended.
+            accepted: when it was accepted, in seconds since the epoch.
+            wall: now, in seconds since the epoch.
+        """
         self.queue_of(pipeline).remove(pipeline)
         self.fresh.pop(pipeline, None)
         active = self.active.get(pipeline)
         if active is None:
             self._ends.append(end_record(pipeline, CANCELLED, wall, accepted, {}))
             return []
-        if active.holder in self.helpers:
-            self.helpers[active.holder].cancelled.append(pipeline)
+        if active.holder in self.sessions:
+            self.sessions[active.holder].cancelled.append(pipeline)
         self._cluster.forget((pipeline, job, attempt) for job, (attempt, _) in active.attempts.items())
         running = [active.job_id(job) for job in active.attempts]
         self._close(active, CANCELLED, wall, {})
         return running
 
     def _void(self, name: str, why: str) -> None:
-        helper = self.helpers.pop(name)
-        self._log.info("Pipeliner %s is gone: %s; %d pipelines go to others", name, why, len(helper.holds))
-        for pipeline in helper.holds:
+        session = self.sessions.pop(name)
+        self._log.info("Pipeliner %s is gone: %s; %d pipelines go to others", name, why, len(session.holds))
+        for pipeline in session.holds:
             active = self.active[pipeline]
             active.holder = ""
             self.queue_of(pipeline).add(pipeline, active.priority, active.turn)
 
-    def hand_out(self, fits: Callable[[LeasedPipelines], bool], wanted: Sequence[str] | None = None) -> LeasedPipelines | None:
-        """The first waiting pipeline that *fits*: it belongs to somebody who is never judged silent now.
+    # leases
+
+    def hand_out(self, fits: Callable[[LeasedPipeline], bool], wanted: Sequence[str] | None = None) -> LeasedPipeline | None:
+        """Lease the first waiting pipeline that fits to a Pipeliner of others, which is never judged silent.
 
         Args:
-            fits: says whether it may be given away.
-            wanted: ids to look at; None: those that come next.
+            fits: says whether a pipeline may be handed out.
+            wanted: ids to choose from; None: those that come next.
         """
-        looked_at = self.waiting.first(HANDED_OUT) if wanted is None else wanted
-        self._load(looked_at)
-        for pipeline in looked_at:
+        candidates = self.waiting.first(HANDED_OUT) if wanted is None else wanted
+        self._load(candidates)
+        for pipeline in candidates:
             active = self.active.get(pipeline) or self.fresh.get(pipeline)
             if active is not None and fits(active):
                 (leased,) = self._leased([pipeline], OTHERS)
                 return leased
         return None
 
-    def _lease(self, name: str, helper: PipelinerSession, share: int) -> list[LeasedPipelines]:
-        wanted = self.single.first(min(helper.room, LEASES)) if name == self.own else self.waiting.first(min(helper.room, share, LEASES))
+    def _lease(self, name: str, session: PipelinerSession, share: int) -> list[LeasedPipeline]:
+        room = min(session.room, LEASES)
+        wanted = self.single.first(room) if name == self.own else self.waiting.first(min(room, share))
         if not wanted:
             return []
         self._load(wanted)
         leased = self._leased(wanted, name)
-        helper.holds.update(active.pipeline for active in leased)
+        session.holds.update(active.pipeline for active in leased)
         return leased
 
     def _load(self, wanted: Sequence[str]) -> None:
-        missing = [one for one in wanted if one not in self.active and one not in self.fresh]
+        missing = [pipeline for pipeline in wanted if pipeline not in self.active and pipeline not in self.fresh]
         if missing:
-            kept, recorded = self._store.rows(missing), self._store.jobs(missing)
-            for row in kept.values():
+            rows, recorded = self._store.rows(missing), self._store.jobs(missing)
+            for row in rows.values():
                 if row.end is None:
-                    self.fresh[row.pipeline] = again = LeasedPipelines.of(row, recorded.get(row.pipeline, []))
-                    again.attempts_before = self._last_attempt  # its jobs may have been run before, and their ends come late
+                    self.fresh[row.pipeline] = again = LeasedPipeline.of(row, recorded.get(row.pipeline, []))
+                    again.attempts_before = self._last_attempt  # earlier attempts of its jobs may still report their ends
 
-    def _leased(self, wanted: Sequence[str], name: str) -> list[LeasedPipelines]:
+    def _leased(self, wanted: Sequence[str], name: str) -> list[LeasedPipeline]:
         leased = []
         for pipeline in wanted:
             queue = self.queue_of(pipeline)
-            turn = queue.add(pipeline)  # the one that it has
+            turn = queue.add(pipeline)  # returns the turn that it has
             queue.remove(pipeline)
             active = self.active.get(pipeline)
             if active is not None:
@@ -218,16 +237,16 @@ class RouterState:
             else:
                 active = self.fresh.pop(pipeline, None)
             if active is None:
-                continue  # it is over
+                continue  # it has ended
             active.holder, active.turn = name, turn
             self.active[pipeline] = active
             leased.append(active)
         return leased
 
-    # what has run
+    # ends of jobs
 
     def task_ends(self, ends: Iterable[TaskEnd], now: float) -> None:
-        """What the cluster says; those who wait for it are told by `flush`."""
+        """Take ends of tasks from the cluster; `flush` notifies the Pipeliners."""
         for end in ends:
             active = self.active.get(end.pipeline)
             if active is None or ((record := active.records.get(end.job)) is not None and record.state in (FINISHED, FAILED)):
@@ -239,156 +258,115 @@ class RouterState:
                 continue
             elif end.kind == "raised":
                 self._raised(active, end)
-            elif end.process in self._told:
+            elif not self.registry.hold(end, now):
                 self._lost(active, end)
-            else:
-                self._held.setdefault(end.process, []).append(end)
-                self._held_since.setdefault(end.process, now)
 
-    def _finished(self, active: LeasedPipelines, end: TaskEnd, attempt: int) -> None:
+    def _finished(self, active: LeasedPipeline, end: TaskEnd, attempt: int) -> None:
         if attempt and attempt != end.attempt:
             self._cluster.forget([(end.pipeline, end.job, attempt)])
         active.attempts.pop(end.job, None)
         before = active.records.get(end.job)
-        self._record(
-            active,
-            JobRecord(end.pipeline, end.job, FINISHED, (before.tries if before else 0) + 1, end.duration, end.node, result=end.result),
-        )
-        self._tell(active, end, "finished")
+        tries = (before.tries if before else 0) + 1
+        self._record(active, JobRecord(end.pipeline, end.job, FINISHED, tries, end.duration, end.node, result=end.result))
+        self._notify(active, JobEvent(end.pipeline, end.job, end.attempt, "finished", end.error, False))
 
-    def _raised(self, active: LeasedPipelines, end: TaskEnd, *, hopeless: bool = False) -> None:
+    def _raised(self, active: LeasedPipeline, end: TaskEnd, *, hopeless: bool = False) -> None:
         active.attempts.pop(end.job, None)
         before = active.records.get(end.job)
         tries = (before.tries if before else 0) + 1
         state = FAILED if hopeless or tries > active.jobs[end.job].get("retries", 0) else "raised"
-        record = JobRecord(end.pipeline, end.job, state, tries, end.duration, end.node, end.error, end.traceback)
-        self._record(active, record)
-        self._tell(active, end, "raised", hopeless=hopeless)
+        self._record(active, JobRecord(end.pipeline, end.job, state, tries, end.duration, end.node, end.error, end.traceback))
+        self._notify(active, JobEvent(end.pipeline, end.job, end.attempt, "raised", end.error, hopeless))
         self._log.warning("job %s (%s) on %s: %s", active.job_id(end.job), active.jobs[end.job]["worker_name"], end.node or "?", end.error)
 
-    def _lost(self, active: LeasedPipelines, end: TaskEnd) -> None:
+    def _lost(self, active: LeasedPipeline, end: TaskEnd) -> None:
         active.attempts.pop(end.job, None)
-        self._tell(active, end, "lost")
+        self._notify(active, JobEvent(end.pipeline, end.job, end.attempt, "lost", end.error, False))
 
-    def _record(self, active: LeasedPipelines, record: JobRecord) -> None:
+    def _released(self, ends: Iterable[TaskEnd]) -> None:
+        """Run lost tasks again that were held back."""
+        for end in ends:
+            active = self.active.get(end.pipeline)
+            if active is not None and active.attempts.get(end.job, (0,))[0] == end.attempt:
+                self._lost(active, end)
+
+    def _record(self, active: LeasedPipeline, record: JobRecord) -> None:
         active.records[record.job] = record
         self._records.append(record)
 
-    def _tell(self, active: LeasedPipelines, end: TaskEnd, kind: str, *, hopeless: bool = False) -> None:
-        if active.holder in self.helpers:
-            self.helpers[active.holder].events.append([end.pipeline, end.job, end.attempt, kind, end.error, hopeless])
+    def _notify(self, active: LeasedPipeline, event: JobEvent) -> None:
+        if active.holder in self.sessions:
+            self.sessions[active.holder].events.append(event)
 
     # Brokers
 
-    def pulse(self, message: Mapping[str, Any], now: float) -> None:
-        """A Broker lives.
+    def pulse(self, message: BrokerPulse, now: float) -> None:
+        """Take a pulse of a Broker.
 
         Raises:
-            RemoteProtocolError: the message is malformed.
+            RemoteProtocolError: it has too many names of workers.
         """
-        name = take_id(message, "broker")
-        workers = frozenset(map(checked_worker, take(message, "workers", list)))
-        processes = frozenset(checked_text(address, "process") for address in take(message, "processes", list, []))
-        fresh = workers - self.workers
-        if len(self.workers) + len(fresh) > WORKERS:
-            raise RemoteProtocolError(f"at most {WORKERS} names of workers are remembered, {len(fresh)} more are too many")
-        if fresh:
-            self._store.remember_workers(sorted(fresh))
-            self.workers |= fresh
-        if name not in self.brokers:
-            self._log.info("Broker %s has come: %s", name, ", ".join(sorted(workers)))
-        self.brokers[name] = BrokerView(now, workers, processes)
-        if self._known_since is None:
-            self._known_since = now
-        if message.get("leave") is True:
-            self._broker_gone(name, "it has ended", now)
+        self._released(self.registry.pulse(message, now))
 
-    def process_ended(self, message: Mapping[str, Any], now: float) -> bool:
-        """A Broker says that one of its processes has died, or must die, and with which job; False: the job is not running (any more).
-
-        Raises:
-            RemoteProtocolError: the message is malformed.
-        """
-        process, job, attempt = take_text(message, "process"), take_text(message, "job", ""), take(message, "attempt", int, 0)
-        error, node = take(message, "error", str, "")[:ERROR_LENGTH], take_text(message, "node", "")
-        if message.get("dead") is True:
-            self._told[process] = now
-        pipeline, _, number = job.rpartition("-")
+    def process_ended(self, message: ReportProcessEnded, now: float) -> bool:
+        """Take a Broker's report that a process died or must die; return whether its job was running in this attempt."""
+        if message.dead:
+            self.registry.explained(message.process, now)
+        pipeline, _, number = message.job.rpartition("-")
         active = self.active.get(pipeline)
         right = (
             active is not None
             and number.isascii()
             and number.isdecimal()
             and len(number) < 10
-            and active.attempts.get(int(number), (0,))[0] == attempt
+            and active.attempts.get(int(number), (0,))[0] == message.attempt
         )
         if active is not None and right:
-            self._raised(active, TaskEnd(pipeline, int(number), attempt, "raised", node, error=error))
-        self._release(process)
+            error = message.error[:ERROR_LENGTH]
+            self._raised(active, TaskEnd(pipeline, int(number), message.attempt, "raised", message.node, error=error))
+        self._released(self.registry.release(message.process))
         return right
-
-    def _release(self, process: str) -> None:
-        """Those that were held back because of this process may run again."""
-        self._held_since.pop(process, None)
-        for end in self._held.pop(process, []):
-            active = self.active.get(end.pipeline)
-            if active is not None and active.attempts.get(end.job, (0,))[0] == end.attempt:
-                self._lost(active, end)
-
-    def _broker_gone(self, name: str, why: str, now: float) -> None:
-        broker = self.brokers.pop(name)
-        self._log.info("Broker %s is gone: %s", name, why)
-        processes = broker.processes | self._cluster.processes_of(name)  # it may have died before it could tell of the newest
-        self._cluster.lost(processes)
-        for process in processes:
-            self._told[process] = now  # nobody will say why they died
-            self._release(process)
 
     # time, and the end of a round
 
     def tick(self, now: float) -> None:
-        """Judge who was silent for too long, and what waits for a worker that nobody has. To be called a few times a second."""
-        stood_still = now - self._ticked if self._ticked else 0.0
+        """Judge who was silent for too long, and fail jobs whose worker no Broker has. Call it a few times a second."""
+        frozen = now - self._ticked if self._ticked else 0.0
         self._ticked = now
-        if stood_still > PULSE_S:  # it was us: nobody could be heard
-            for helper in self.helpers.values():
-                helper.seen += stood_still
-                helper.parked_at += stood_still
-            for broker in self.brokers.values():
-                broker.seen += stood_still
-        for name, helper in list(self.helpers.items()):
-            if helper.parked is None and now - helper.seen > SILENCE_S:
-                self._void(name, f"no word for {SILENCE_S:g} s")
-            elif helper.parked is not None and now - helper.parked_at > SILENCE_S + PULSE_S:
+        if frozen > PULSE_S:  # this process was frozen: it could receive nothing
+            for session in self.sessions.values():
+                session.seen += frozen
+                session.parked_at += frozen
+            self.registry.forgive(frozen)
+        for name, session in list(self.sessions.items()):
+            if session.parked is None and now - session.seen > SILENCE_S:
+                self._void(name, f"silent for {SILENCE_S:g} s")
+            elif session.parked is not None and now - session.parked_at > SILENCE_S + PULSE_S:
                 self._void(name, "it takes no answer")
-        for name, broker in list(self.brokers.items()):
-            if now - broker.seen > SILENCE_S:
-                self._broker_gone(name, f"no word for {SILENCE_S:g} s", now)
-        for process, since in list(self._held_since.items()):
-            if now - since > REPORT_S:
-                self._release(process)
-        for process, since in list(self._told.items()):
-            if now - since > SILENCE_S:
-                del self._told[process]
-        if self._known_since is not None and now - self._known_since > UNKNOWN_S:
+        self._released(self.registry.tick(now))
+        if self.registry.complete(now) and not self.others:
             self._fail_unknown(now)
 
     def _fail_unknown(self, now: float) -> None:
-        if self.others:
-            return
+        workers = self.registry.workers
         for active in list(self.active.values()):
             for job, (attempt, since) in list(active.attempts.items()):
                 worker = active.jobs[job]["worker_name"]
-                if worker not in self.workers and now - since > UNKNOWN_S:
+                if worker not in workers and now - since > UNKNOWN_S:
                     self._cluster.forget([(active.pipeline, job, attempt)])
-                    error = f"no Broker has a worker {worker!r}; there are {', '.join(sorted(self.workers)) or 'none'}"
+                    error = f"no Broker has a worker {worker!r}; there are {', '.join(sorted(workers)) or 'none'}"
                     self._raised(active, TaskEnd(active.pipeline, job, attempt, "raised", error=error), hopeless=True)
 
     def flush(self, now: float, *, store_only: bool = False) -> None:
-        """Write down all that happened, then tell those who wait.
+        """Write all that happened to the store, then answer the Pipeliners.
+
+        Args:
+            now: monotonic seconds.
+            store_only: whether to answer no Pipeliner.
 
         Raises:
-            Exception: whatever the store raises; the Router cannot go on then.
+            StoreAway: the database is away; call `flush` again when it is back.
+            StoreLost: the Router must end.
         """
         if self._records:
             self._store.record(self._records)
@@ -401,32 +379,16 @@ class RouterState:
             self._answer_parked(now)
 
     def _answer_parked(self, now: float) -> None:
-        share = -(-len(self.waiting) // max(1, len(self.helpers) - (self.own in self.helpers)))
+        share = -(-len(self.waiting) // max(1, len(self.sessions) - (self.own in self.sessions)))
         processes = self._cluster.processes()
-        for name, helper in self.helpers.items():
-            if helper.parked is None:
+        for name, session in self.sessions.items():
+            if session.parked is None:
                 continue
-            leased = self._lease(name, helper, share)
-            if not (leased or helper.events or helper.cancelled or now - helper.parked_at >= PULSE_S):
+            leased = self._lease(name, session, share)
+            if not (leased or session.events or session.cancelled or now - session.parked_at >= PULSE_S):
                 continue
-            helper.last = {
-                "answer": "ok",
-                "number": helper.number,
-                "pipelines": [active.plan() for active in leased],
-                "events": helper.events,
-                "cancelled": helper.cancelled,
-                "processes": processes,
-            }
-            helper.events, helper.cancelled = [], []
-            helper.seen, answer, helper.parked = now, helper.parked, None
-            answer(helper.last)
-
-
-def end_record(pipeline: str, state: str, wall: float, accepted: float, told: Mapping[str, Any]) -> EndRecord:
-    """How a pipeline ended, to be kept."""
-    return EndRecord(pipeline, state, wall, max(0.0, wall - accepted), error=json.dumps(told) if told else "")
-
-
-def task_count(active: Sequence[LeasedPipelines]) -> int:
-    """How many jobs run."""
-    return sum(len(one.attempts) for one in active)
+            plans = [active.plan() for active in leased]
+            session.last = ExchangeAnswer(session.number, plans, session.events, session.cancelled, processes)
+            session.events, session.cancelled = [], []
+            session.seen, answer, session.parked = now, session.parked, None
+            answer(session.last)

@@ -1,23 +1,31 @@
-"""What each worker process does right now, in memory that it shares with its Broker.
+"""What each process of a Broker runs, in memory that the processes share with the Broker.
 
-The Broker reads it to kill a job at its time limit, to say which job killed its process, and for monitoring. Nothing waits for anybody:
-a process writes with two counters around the text, and a reader who finds them different looks again later.
+The Broker reads it to kill a job at its timeout, to report which job killed its process, and for monitoring. There is no lock: a
+process writes two counters around the text, and a reader that finds them different reads again later.
 """
 
 from __future__ import annotations
 
-import json
 import mmap
 import struct
 import time
 from dataclasses import dataclass
 from typing import Any
 
-#: Bytes of a slot; a job with more data is shown without them. Arbitrary.
+import msgspec
+
+from fission.errors import RemoteProtocolError
+from fission.protocol.messages.pipelines.router_to_worker import JobOrder
+from fission.protocol.messages.pipelines.wire import convert, decode_object, encode
+
+#: Size of a slot in bytes; a job with more data is shown without its data. Arbitrary.
 SIZE = 32 * 1024
-ADDRESS = 256  # bytes for the address of the process, at the slot's end
-LEFT = 1  # byte before it: the process ends because it has lost the Router
-HEAD = struct.Struct("<QQdI")  # counter before, counter behind, monotonic seconds, length of the text
+#: Bytes for the address of the process, at the slot's end.
+ADDRESS = 256
+#: The byte before the address: whether the process ends because it has lost the Router.
+LEFT = 1
+#: Counter before, counter after, monotonic seconds, length of the text in bytes.
+HEAD = struct.Struct("<QQdI")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +34,11 @@ class CurrentJob:
 
     Attributes:
         job: its ``job id``.
-        worker: its worker's name.
-        data: its data, if they are not too long.
-        timeout: its time limit in seconds; None: none.
-        attempt: which.
-        since: when it began, in monotonic seconds.
+        worker: name of its worker.
+        data: its data; None if they are too long.
+        timeout: in seconds; None: no limit.
+        attempt: number of the attempt.
+        since: when it started, in monotonic seconds.
     """
 
     job: str
@@ -42,19 +50,23 @@ class CurrentJob:
 
 
 class Slots:
-    """Slots for so many processes, in one piece of memory that forked processes share."""
+    """A slot for each process, in memory that forked processes share."""
 
     def __init__(self, number: int) -> None:
-        """Args: number: of slots."""
+        """Make the slots before the processes are forked.
+
+        Args:
+            number: of slots.
+        """
         self._memory = mmap.mmap(-1, number * SIZE)
 
-    # the process's end
+    # called in the process of the slot
 
-    def begin(self, slot: int, body: str) -> None:
-        """The process of this slot begins a job."""
-        data = body.encode()
+    def begin(self, slot: int, order: JobOrder) -> None:
+        """Note that the process of this slot begins a job."""
+        data = encode(order)
         if len(data) > SIZE - HEAD.size - ADDRESS - LEFT:
-            data = json.dumps({**json.loads(body), "data": None}).encode()[: SIZE - HEAD.size - ADDRESS - LEFT]
+            data = encode(msgspec.structs.replace(order, data=None))[: SIZE - HEAD.size - ADDRESS - LEFT]
         at = slot * SIZE
         counter = HEAD.unpack_from(self._memory, at)[0] + 1
         HEAD.pack_into(self._memory, at, counter, counter - 1, time.monotonic(), len(data))
@@ -62,48 +74,48 @@ class Slots:
         HEAD.pack_into(self._memory, at, counter, counter, time.monotonic(), len(data))
 
     def end(self, slot: int) -> None:
-        """The process of this slot has nothing to do."""
+        """Note that the process of this slot runs nothing."""
         at = slot * SIZE
         counter = HEAD.unpack_from(self._memory, at)[0] + 1
         HEAD.pack_into(self._memory, at, counter, counter, 0.0, 0)
 
-    def leaves(self, slot: int) -> None:
-        """The process of this slot ends because it has lost the Router: what it runs is not to blame."""
+    def set_lost_router(self, slot: int) -> None:
+        """Note that the process of this slot ends because it has lost the Router, not because of its job."""
         self._memory[(slot + 1) * SIZE - ADDRESS - LEFT] = 1
 
-    def lives_at(self, slot: int, address: str) -> None:
-        """The process of this slot can be given jobs there; empty: not yet."""
+    def set_address(self, slot: int, address: str) -> None:
+        """Note the address at which the process of this slot accepts jobs; empty: it does not yet."""
         self._memory[(slot + 1) * SIZE - ADDRESS - LEFT] = 0
         data = address.encode()[: ADDRESS - 1]
         at = (slot + 1) * SIZE - ADDRESS
         self._memory[at : at + ADDRESS] = data + bytes(ADDRESS - len(data))
 
-    # the Broker's end
+    # called by the Broker
 
-    def doing(self, slot: int) -> CurrentJob | None:
-        """What the process of this slot does; None: nothing, or it is just changing."""
+    def current(self, slot: int) -> CurrentJob | None:
+        """Return what the process of this slot runs; None: nothing, or it is just changing."""
         at = slot * SIZE
-        before, behind, since, length = HEAD.unpack_from(self._memory, at)
-        if before != behind or not length:
+        before, after, since, length = HEAD.unpack_from(self._memory, at)
+        if before != after or not length:
             return None
         data = self._memory[at + HEAD.size : at + HEAD.size + length]
         if HEAD.unpack_from(self._memory, at)[0] != before:
             return None
         try:
-            body = json.loads(data)
-            return CurrentJob(body["id"], body["worker"], body["data"], body["timeout"], body["attempt"], since)
-        except (ValueError, KeyError, TypeError):  # it changed while we read
+            order: JobOrder = convert(decode_object(data), JobOrder)
+        except RemoteProtocolError:  # it changed while it was read
             return None
+        return CurrentJob(order.id, order.worker, order.data, order.timeout, order.attempt, since)
 
-    def has_left(self, slot: int) -> bool:
-        """Whether the process of this slot has said that it `leaves`."""
+    def has_lost_router(self, slot: int) -> bool:
+        """Return whether the process of this slot has called `set_lost_router`."""
         return bool(self._memory[(slot + 1) * SIZE - ADDRESS - LEFT])
 
     def address(self, slot: int) -> str:
-        """Where the process of this slot lives; empty: not yet."""
+        """Return the address of the process of this slot; empty: it has none yet."""
         at = (slot + 1) * SIZE - ADDRESS
         return self._memory[at : at + ADDRESS].split(b"\0", 1)[0].decode()
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self._memory.close()

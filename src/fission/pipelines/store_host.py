@@ -1,19 +1,18 @@
 """One store for all worker processes of a Broker, in a process of its own: `retrieve` and `save` are called one after the other.
 
-That is what pypelinin's stores are written for: one instance a Broker, never two calls at a time. A store that may be made in every worker
-process, with calls at the same time, says so by a class attribute, ``parallel = True``, and is not used through this module.
+pypelinin's stores are written for that: one instance in each Broker, never two calls at a time. A store of which each worker process
+may have an instance has a class attribute ``parallel = True``, and is not used through this module.
 
-A worker process hands one end of a socket pair to the host over the `Rendezvous`, a pair of datagram sockets that all of them inherit:
-there is no address that another user could connect to, nothing to remove, and a host that was started again finds those who wait.
-Before it calls the store the host answers with an empty message: a call that was waiting when the host died, because of another job's
-call, is made again; one that had begun has failed.
+A worker process sends one end of a socket pair to the host over the `StoreListener`, a pair of datagram sockets that all processes
+inherit: there is no address that another user could connect to, nothing to clean up, and a restarted host finds the waiting
+connections. Before it calls the store the host answers with an empty message: a call that was waiting when the host died, because of
+another job's call, is repeated; a call that had started has failed.
 """
 
 from __future__ import annotations
 
 import array
 import contextlib
-import json
 import pickle
 import select
 import socket
@@ -24,19 +23,20 @@ from typing import Any
 from fission.pipelines.errors import DaemonError, StoreRaised
 from fission.pipelines.jobs import error_texts
 from fission.pipelines.slots import Slots
+from fission.protocol.messages.pipelines.router_to_worker import JobOrder
 
 _LENGTH = struct.Struct("<Q")
 _PIECE = 1 << 20
 
 
-class Rendezvous:
-    """Where worker processes meet the store's process. To be made before both are forked."""
+class StoreListener:
+    """Connects worker processes with the process of the store. Create it before both are forked."""
 
     def __init__(self) -> None:
         self._clients, self._host = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
 
     def connect(self) -> socket.socket:
-        """A fresh connection to the host, whether it is there already or not."""
+        """Return a new connection to the host, which may start later."""
         mine, its = socket.socketpair()
         with its:
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [its.fileno()]))]
@@ -44,7 +44,7 @@ class Rendezvous:
         return mine
 
     def accept(self) -> socket.socket | None:
-        """The next connection; None: what came was none."""
+        """Return the next connection; None: the message had none."""
         _, ancillary, _, _ = self._host.recvmsg(16, socket.CMSG_SPACE(4))
         for level, kind, data in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
@@ -53,11 +53,11 @@ class Rendezvous:
         return None
 
     def fileno(self) -> int:
-        """Readable when there is a connection to accept."""
+        """Return the descriptor that is readable when there is a connection to accept."""
         return self._host.fileno()
 
     def close(self) -> None:
-        """Give both ends back."""
+        """Close both ends."""
         self._clients.close()
         self._host.close()
 
@@ -65,13 +65,17 @@ class Rendezvous:
 class SharedStore:
     """The Broker's one store, as its worker processes see it. For one thread."""
 
-    def __init__(self, rendezvous: Rendezvous) -> None:
-        """Args: rendezvous: with the store's process."""
-        self._rendezvous = rendezvous
+    def __init__(self, listener: StoreListener) -> None:
+        """Connect with the first call.
+
+        Args:
+            listener: shared with the process of the store.
+        """
+        self._listener = listener
         self._socket: socket.socket | None = None
 
     def check(self) -> None:
-        """Wait until the store is made.
+        """Wait until the store is constructed.
 
         Raises:
             DaemonError: it cannot be constructed.
@@ -82,10 +86,10 @@ class SharedStore:
             raise DaemonError(str(error.args[0])) from None
 
     def retrieve(self, info: Mapping[str, Any]) -> Any:
-        """What the store's `retrieve` returns.
+        """Return what the store's `retrieve` returns.
 
         Raises:
-            StoreRaised: it has raised, or what is to be handed over cannot be pickled.
+            StoreRaised: it has raised, or an argument or result cannot be pickled.
         """
         return self._call("retrieve", info)
 
@@ -106,7 +110,7 @@ class SharedStore:
         self._call("save_monitoring", data)
 
     def close(self) -> None:
-        """Give the connection back; the store stays."""
+        """Close the connection; the store stays."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -116,12 +120,12 @@ class SharedStore:
             request = pickle.dumps((method, argument))
         except Exception as error:
             raise StoreRaised(
-                f"what process returned cannot be handed to the store's process: {error!r}; "
-                "a StoreClass with parallel = True gets it where it was made",
+                f"the result of process must be picklable to reach the store's process: {error!r}; "
+                "a StoreClass with parallel = True needs no pickling",
                 "",
             ) from error
         answer, begun = self._exchange(request)
-        while answer is None and not begun and method != "check":  # a store that cannot even be made must not be waited for
+        while answer is None and not begun and method != "check":  # do not wait for a store that cannot be constructed
             answer, begun = self._exchange(request)
         if answer is None:
             raise StoreRaised("the store's process died before it answered", "")
@@ -131,11 +135,11 @@ class SharedStore:
         return values[0]
 
     def _exchange(self, request: bytes) -> tuple[bytes | None, bool]:
-        """The answer, None if the host died before it came; and whether the host had begun with the call."""
+        """Return the answer, None if the host died before it, and whether the host had started the call."""
         begun = False
         with contextlib.suppress(OSError):
             if self._socket is None:
-                self._socket = self._rendezvous.connect()
+                self._socket = self._listener.connect()
             self._socket.sendall(_LENGTH.pack(len(request)) + request)
             begun = _receive(self._socket) is not None
             answer = _receive(self._socket) if begun else None
@@ -146,7 +150,7 @@ class SharedStore:
 
 
 def _receive(connection: socket.socket) -> bytes | None:
-    """One message; None: the other end is gone."""
+    """Return one message; None: the other end is gone."""
     data = bytearray()
     wanted = _LENGTH.size
     while len(data) < wanted:
@@ -159,12 +163,14 @@ def _receive(connection: socket.socket) -> bytes | None:
     return bytes(data[_LENGTH.size :])
 
 
-def host(rendezvous: Rendezvous, make: Callable[[], Any], slots: Slots, slot: int) -> None:
+def host(listener: StoreListener, make: Callable[[], Any], slots: Slots, slot: int) -> None:
     """Be the store's process, until it is killed.
 
     Args:
-        make: makes the store; raises DaemonError if that fails.
-        slot: where it says for which job it works.
+        listener: shared with the worker processes.
+        make: constructs the store; raises DaemonError if that fails.
+        slots: shared with the Broker.
+        slot: in which the process notes for which job it works.
     """
     try:
         store, failure = make(), ""
@@ -172,10 +178,10 @@ def host(rendezvous: Rendezvous, make: Callable[[], Any], slots: Slots, slot: in
         store, failure = None, str(error)
     buffers: dict[socket.socket, bytearray] = {}
     while True:
-        sources: list[int | socket.socket] = [rendezvous.fileno(), *buffers]
+        sources: list[int | socket.socket] = [listener.fileno(), *buffers]
         ready = select.select(sources, [], [])[0]
-        if rendezvous.fileno() in ready:
-            connection = rendezvous.accept()
+        if listener.fileno() in ready:
+            connection = listener.accept()
             if connection is not None:
                 buffers[connection] = bytearray()
         for connection in [one for one in ready if isinstance(one, socket.socket)]:
@@ -185,7 +191,7 @@ def host(rendezvous: Rendezvous, make: Callable[[], Any], slots: Slots, slot: in
 
 
 def _serve(connection: socket.socket, buffer: bytearray, answer: Callable[[str, Any], bytes]) -> bool:
-    """Take what has come; a worker process that was killed while it sent does not block the others. False: it is gone."""
+    """Take what has arrived, and return False if the worker process is gone; one that is killed while it sends does not block others."""
     with contextlib.suppress(OSError):
         piece = connection.recv(_PIECE)
         if not piece:
@@ -198,7 +204,7 @@ def _serve(connection: socket.socket, buffer: bytearray, answer: Callable[[str, 
             return True
         request = bytes(buffer[_LENGTH.size : end])
         del buffer[:end]
-        connection.sendall(_LENGTH.pack(0))  # from here on the call has begun
+        connection.sendall(_LENGTH.pack(0))  # the call has started
         reply = answer(*pickle.loads(request))
         connection.sendall(_LENGTH.pack(len(reply)) + reply)
         return True
@@ -211,7 +217,7 @@ def _answer(store: Any, failure: str, slots: Slots, slot: int, method: str, argu
     if method == "check":
         return pickle.dumps(("returned", None))
     if method != "save_monitoring":
-        slots.begin(slot, json.dumps({"id": argument["job id"], "worker": argument["worker"], "data": None, "timeout": None, "attempt": 0}))
+        slots.begin(slot, JobOrder(argument["job id"], argument["worker"], None, None, 0))
     try:
         return pickle.dumps(("returned", getattr(store, method)(argument)))
     except BaseException as error:  # SystemExit and the like, too: a job must not end the store

@@ -1,15 +1,16 @@
-"""One pipeline's machine: which of its jobs may run, and when it is over.
+"""One pipeline's machine: which of its jobs may run, and when the pipeline has ended.
 
 Theory of operation
-    One machine a job (`JobState`), all with the one table `TRANSITIONS`; a row that is missing is an illegal event, which raises and
-    changes nothing. A job runs when all jobs that it comes after are finished. A job that raises runs again while it has retries left;
-    one whose process was lost with its host runs again without using one up. What comes behind a failed job is skipped, every
-    other branch goes on. The pipeline is over when no job waits or runs; `End` is given exactly once.
-    Each order to run has an attempt's number. Of an old attempt (of a job that was judged lost, and went on where nobody could see it)
-    only the good end counts: the job is finished then, and is never ordered again.
+    There is one machine for each job (`DagJobState`), and one table for all of them, `TRANSITIONS`. A missing entry is an
+    illegal event: it raises and changes nothing. A job runs when all jobs that it comes after are finished. A job that raises
+    runs again while it has retries left; a job whose process was lost with its host runs again without using one up. Jobs after
+    a failed job are skipped; all other branches continue. The pipeline has ended when no job waits or runs; `CompletePipeline`
+    is returned exactly once.
+    Each instruction to run a job has the number of an attempt. Of an old attempt (the job was judged lost, but continued where it
+    could not be seen) only success counts: the job is finished then, and never runs again.
 
 Known gaps
-    Nothing is known here of leases, brokers or time; the shell answers for one `Run` with at least one event.
+    The machine knows nothing of leases, Brokers or time. Its caller answers each `StartAttempt` with at least one event.
 """
 
 from __future__ import annotations
@@ -22,26 +23,26 @@ from typing import TypeAlias
 from fission.errors import LocalProtocolError
 
 
-class JobState(Enum):
-    """Where a pipeline's job is."""
+class DagJobState(Enum):
+    """The state of a pipeline's job."""
 
     WAITING = "waits for the jobs that it comes after"
-    RUNNING = "was ordered to run"
-    FINISHED = "was run to its end, and what it returned is saved"
+    RUNNING = "runs, or waits for a process"
+    FINISHED = "has finished, and its result is saved"
     FAILED = "has raised more often than it may"
     SKIPPED = "never runs: a job that it comes after has failed"
-    CANCELLED = "never ends: somebody has cancelled the pipeline"
+    CANCELLED = "never ends: the pipeline was cancelled"
 
 
-WAITING, RUNNING, FINISHED, FAILED, SKIPPED, CANCELLED = JobState
+WAITING, RUNNING, FINISHED, FAILED, SKIPPED, CANCELLED = DagJobState
 
 
 @dataclass(frozen=True, slots=True)
-class JobPlan:
-    """What the machine needs to know of a job.
+class DagJobPlan:
+    """What the machine knows of a job.
 
     Attributes:
-        after: numbers of the jobs that must be finished before.
+        after: numbers of the jobs that must be finished first.
         retries: how often it may raise and run again.
     """
 
@@ -50,15 +51,15 @@ class JobPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What is recorded of a job from an earlier life of its pipeliner.
+class RecordedJob:
+    """What an earlier lease of the pipeline has recorded of a job.
 
     Attributes:
-        tries: how often it was run to an end, good or bad.
+        tries: how often it ended, well or not.
         finished: whether it is finished.
         failed: whether it has failed for good.
         attempt: the attempt that runs now; 0: none.
-        error: of the last bad end.
+        error: what it raised last.
     """
 
     tries: int = 0
@@ -68,19 +69,19 @@ class Known:
     error: str = ""
 
 
-# what happens
+# events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """All that it comes after is finished: it is ordered to run."""
+    """All jobs that it comes after are finished: it runs."""
 
     job: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFinished:
-    """It was run to its end, and what it returned is saved."""
+    """The job has finished, and its result is saved."""
 
     job: int
     attempt: int
@@ -88,7 +89,7 @@ class JobFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRaised:
-    """It raised, was killed at its time limit, or killed its process; ``hopeless`` says that a retry would do the same."""
+    """The job raised, exceeded its timeout, or killed its process; ``hopeless``: a retry would do the same."""
 
     job: int
     attempt: int
@@ -98,7 +99,7 @@ class JobRaised:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobLost:
-    """Its process was lost with its host, through no fault of its own."""
+    """The job's process was lost with its host, through no fault of the job."""
 
     job: int
     attempt: int
@@ -106,7 +107,7 @@ class JobLost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenUp:
-    """It has raised, and has no retries left."""
+    """The job has raised, and has no retries left."""
 
     job: int
 
@@ -120,14 +121,14 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
-    """Somebody cancels the whole pipeline."""
+    """The whole pipeline is cancelled."""
 
     job: int = -1
 
 
 Event: TypeAlias = JobFinished | JobRaised | JobLost | Cancelled
 
-TRANSITIONS: Mapping[tuple[JobState, type], JobState] = {
+TRANSITIONS: Mapping[tuple[DagJobState, type], DagJobState] = {
     (WAITING, Started): RUNNING,
     (WAITING, JobFinished): FINISHED,  # of an attempt that was judged lost
     (WAITING, Skipped): SKIPPED,
@@ -140,63 +141,63 @@ TRANSITIONS: Mapping[tuple[JobState, type], JobState] = {
 }
 
 
-# what is to be done
+# instructions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """Run the job; answer with the attempt's number."""
+class StartAttempt:
+    """StartAttempt the job; answer with the attempt's number."""
 
     job: int
     attempt: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class End:
-    """The pipeline is over.
+class CompletePipeline:
+    """The pipeline has ended.
 
     Attributes:
         state: FINISHED, FAILED or CANCELLED.
         failed: the job that failed first; -1: none.
-        error: what it raised.
+        error: what that job raised.
     """
 
-    state: JobState
+    state: DagJobState
     failed: int = -1
     error: str = ""
 
 
-Instruction: TypeAlias = Run | End
+Instruction: TypeAlias = StartAttempt | CompletePipeline
 
 
 @dataclass(slots=True)
 class _Job:
-    plan: JobPlan
-    state: JobState = WAITING
+    plan: DagJobPlan
+    state: DagJobState = WAITING
     attempt: int = 0
-    bad_ends: int = 0
+    failures: int = 0
     missing: int = 0  # of the jobs that it comes after, how many are not finished
     before: list[int] = field(default_factory=list)
 
 
 class DagRun:
-    """Decides for one pipeline. Call `begin` once, then `handle` with what happens.
+    """Decides for one pipeline. Call `begin` once, then `handle` with each event.
 
     Attributes:
-        over: whether `End` was given; every later event changes nothing.
-        count: how many jobs run.
+        over: whether `CompletePipeline` was returned; later events change nothing.
+        count: number of running jobs.
     """
 
-    def __init__(self, plans: Sequence[JobPlan], known: Mapping[int, Known] | None = None, attempts_before: int = 0) -> None:
-        """Take the jobs.
+    def __init__(self, plans: Sequence[DagJobPlan], known: Mapping[int, RecordedJob] | None = None, attempts_before: int = 0) -> None:
+        """Create the machine of a pipeline.
 
         Args:
-            plans: all jobs, without a circle.
-            known: what is recorded of them, by number.
-            attempts_before: numbers of attempts up to this one belong to earlier lives of the pipeline and are not given again.
+            plans: all jobs; they must not form a cycle.
+            known: what is recorded of the jobs, by number.
+            attempts_before: attempts up to this number belong to earlier leases; new attempts get larger numbers.
 
         Raises:
-            LocalProtocolError: a job comes after one that does not exist, or what is recorded names one.
+            LocalProtocolError: a job comes after one that does not exist, or *known* has one that does not exist.
         """
         self._jobs = [_Job(plan) for plan in plans]
         self._attempts_before = attempts_before
@@ -214,20 +215,20 @@ class DagRun:
         self._begun = False
         self.over = False
 
-    # what the shell asks
+    # queries
 
-    def state(self, job: int) -> JobState:
-        """Where the job is."""
+    def state(self, job: int) -> DagJobState:
+        """Return the state of a job."""
         return self._at(job).state
 
     def running(self) -> dict[int, int]:
-        """The attempts that were ordered and have not ended, by job."""
+        """Return the numbers of the running attempts, by job."""
         return {number: job.attempt for number, job in enumerate(self._jobs) if job.state is RUNNING}
 
-    # what happens
+    # events
 
     def begin(self) -> list[Instruction]:
-        """Orders the first jobs; with something recorded, those that it leaves to be done.
+        """Return the first instructions: to run all jobs that can run, given what is recorded.
 
         Raises:
             LocalProtocolError: it was called before.
@@ -235,11 +236,11 @@ class DagRun:
         if self._begun:
             raise LocalProtocolError("a pipeline begins once")
         self._begun = True
-        orders: list[Instruction] = []
+        instructions: list[Instruction] = []
         failed: list[int] = []
         for number, known in sorted(self._known.items()):
             job = self._jobs[number]
-            job.bad_ends = known.tries if not known.finished else 0
+            job.failures = known.tries if not known.finished else 0
             job.attempt = max(known.attempt, known.tries)
             if known.finished:
                 self._finish(number)
@@ -252,14 +253,14 @@ class DagRun:
             self._give_up(number, self._known[number].error)
         for number, job in enumerate(self._jobs):
             if job.state is WAITING and not job.missing:
-                orders.append(self._start(number))
-        return orders + self._end()
+                instructions.append(self._start(number))
+        return instructions + self._end()
 
     def handle(self, event: Event) -> list[Instruction]:
-        """Takes what has happened; returns what is to be done.
+        """Take an event and return what must be done.
 
         Raises:
-            LocalProtocolError: the event is impossible where the job is; nothing has changed.
+            LocalProtocolError: the event is impossible in the state of the job; nothing has changed.
         """
         if not self._begun:
             raise LocalProtocolError("the pipeline has not begun")
@@ -269,27 +270,27 @@ class DagRun:
             return self._cancel()
         job = self._at(event.job)
         if not 1 <= event.attempt <= max(job.attempt, self._attempts_before):
-            raise LocalProtocolError(f"job {event.job} has no attempt {event.attempt}: {job.attempt} were ordered")
+            raise LocalProtocolError(f"job {event.job} has no attempt {event.attempt}: it has had {job.attempt}")
         if job.state not in (RUNNING, WAITING):
-            return []  # a second end, of another attempt
-        orders: list[Instruction] = []
+            return []  # another attempt has ended it before
+        instructions: list[Instruction] = []
         if isinstance(event, JobFinished):
-            orders += [self._start(number) for number in self._finish(event.job)]
+            instructions += [self._start(number) for number in self._finish(event.job)]
         elif job.state is WAITING or event.attempt < job.attempt:
-            return []  # the bad end of an attempt that was replaced
+            return []  # the failure of an attempt that was replaced
         elif isinstance(event, JobLost):
             self._move(event.job, JobLost)
-            orders.append(self._start(event.job))
+            instructions.append(self._start(event.job))
         else:
             self._move(event.job, JobRaised)
-            job.bad_ends += 1
-            if event.hopeless or job.bad_ends > job.plan.retries:
+            job.failures += 1
+            if event.hopeless or job.failures > job.plan.retries:
                 self._give_up(event.job, event.error)
             else:
-                orders.append(self._start(event.job))
-        return orders + self._end()
+                instructions.append(self._start(event.job))
+        return instructions + self._end()
 
-    # the inside
+    # private methods
 
     def _at(self, number: int) -> _Job:
         if not 0 <= number < len(self._jobs):
@@ -306,14 +307,14 @@ class DagRun:
         self.count += (after is RUNNING) - (job.state is RUNNING)
         job.state = after
 
-    def _start(self, number: int) -> Run:
+    def _start(self, number: int) -> StartAttempt:
         self._move(number, Started)
         job = self._jobs[number]
         job.attempt = max(job.attempt, self._attempts_before) + 1
-        return Run(job=number, attempt=job.attempt)
+        return StartAttempt(job=number, attempt=job.attempt)
 
     def _finish(self, number: int) -> list[int]:
-        """Marks the job; returns those that may run now."""
+        """Finish the job; return the jobs that can run now."""
         self._move(number, JobFinished)
         ready = []
         for other in self._jobs[number].before:
@@ -327,12 +328,12 @@ class DagRun:
         self._move(number, GivenUp)
         if self._first_failed[0] < 0:
             self._first_failed = (number, error)
-        behind = list(self._jobs[number].before)
-        while behind:
-            other = behind.pop()
+        later = list(self._jobs[number].before)
+        while later:
+            other = later.pop()
             if self._jobs[other].state is WAITING:
                 self._move(other, Skipped)
-                behind += self._jobs[other].before
+                later += self._jobs[other].before
 
     def _cancel(self) -> list[Instruction]:
         self._cancelled = True
@@ -347,4 +348,4 @@ class DagRun:
         self.over = True
         failed, error = self._first_failed
         state = CANCELLED if self._cancelled else FINISHED if failed < 0 else FAILED
-        return [End(state=state, failed=failed, error=error)]
+        return [CompletePipeline(state=state, failed=failed, error=error)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+
+from fission.protocol.messages.pipelines.router_to_client import JobResult
 
 #: States of a pipeline, as they are kept and shown.
 WAITING, RUNNING, FINISHED, FAILED, CANCELLED = "waiting", "running", "finished", "failed", "cancelled"
@@ -66,7 +67,7 @@ class EndRecord:
         duration: seconds since it was accepted.
         number: grows with every end; a retried pipeline gets another one.
         error: JSON of what is told of the failed job; empty if there is none.
-        results: what the last jobs returned, as `results_of` gives it; kept with the jobs.
+        results: what the last jobs returned; stored with the jobs.
     """
 
     pipeline: str
@@ -75,7 +76,7 @@ class EndRecord:
     duration: float
     number: int = 0
     error: str = ""
-    results: tuple[dict[str, Any], ...] = ()
+    results: tuple[JobResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +107,10 @@ class Task:
     Attributes:
         pipeline, job, attempt: which.
         worker: name of its worker.
-        body: JSON for the worker's process: ``id``, ``worker``, ``data``, ``timeout``, ``attempt``.
+        body: JSON of the `JobOrder` for the worker process.
         priority: among the tasks that wait for a process, those with a larger one run earlier.
         tag: that the process's Broker must have; empty: any.
+        timeout: seconds that it may take; None: no limit.
     """
 
     pipeline: str
@@ -118,6 +120,7 @@ class Task:
     body: str
     priority: int = 0
     tag: str = ""
+    timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

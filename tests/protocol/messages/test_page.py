@@ -9,7 +9,7 @@ import pytest
 
 from fission.protocol.messages.directions import DIRECTIONS, codecs_of
 from scripts import draw_messages
-from scripts.draw_messages import PAGE, main, members, page
+from scripts.draw_messages import PAGE, main, members, page, title
 
 
 def test_the_page_is_what_the_classes_give() -> None:
@@ -22,7 +22,7 @@ def test_every_message_and_every_field_is_explained(direction: str) -> None:
     assert codecs_of(direction)
     for kind in (kind for codec in codecs_of(direction) for kind in codec.types):
         assert kind.__struct_config__.frozen
-        assert f"\n| `{kind.__struct_config__.tag}` | " in page()
+        assert f"\n| {title(kind)} | " in page()
         assert list(members(kind)) == [field.name for field in msgspec.structs.fields(kind)], kind
         assert all(members(kind).values()), kind
 

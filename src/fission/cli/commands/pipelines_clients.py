@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,6 +19,7 @@ from fission.errors import EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
     from fission.pipelines import Pipeline, PipelineManager
+    from fission.protocol.messages.pipelines.wire import RouterReply, RouterRequest
 
 timeout_option = click.option(
     "--timeout", type=float, default=10.0, show_default=True, metavar="SECONDS", help="Wait so long for the Router."
@@ -35,20 +36,26 @@ priority_option = click.option(
 )
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 
-#: Fields of the answer about one pipeline.
-SHOWN = ("id", "state", "accepted", "duration", "data", "jobs")
+R = TypeVar("R", bound="RouterReply")
 
 
-def _ask(api: str, message: Mapping[str, Any], timeout: float, keys: Path | None, *needs: str) -> dict[str, Any]:
+def _ask(api: str, request: RouterRequest, kind: type[R], timeout: float, keys: Path | None) -> R:
     from fission.adapters.zmq_api import ApiClient
     from fission.pipelines.daemon import ask, protect_with, read_keys
 
     interrupts.loaded()
     client = ApiClient(api, protect_with(read_keys(keys)))
     try:
-        return ask(client, api, message, timeout, needs=needs)
+        return ask(client, api, request, kind, timeout)
     finally:
         client.close()
+
+
+def _as_json(message: Any) -> Any:
+    """Return a message, or a part of one, as the Router sent it."""
+    import msgspec
+
+    return msgspec.to_builtins(message, str_keys=True)
 
 
 @contextmanager
@@ -172,25 +179,28 @@ def _wait(manager: PipelineManager, number: int, duration: float | None) -> bool
 @json_option
 def list_(states: tuple[str, ...], limit: int, before: int | None, api: str, keys: Path | None, timeout: float, as_json: bool) -> None:
     """The newest pipelines, newest first, with their data, which tell them apart."""
-    found: list[dict[str, Any]] = []
-    while len(found) < limit:  # an answer has as many as fit into it
-        asked = {"command": "pipelines", "states": list(states), "limit": limit - len(found), "before": before or 0}
-        answer = _ask(api, asked, timeout, keys, "pipelines")["pipelines"]
+    from fission.protocol.messages.pipelines.client_to_router import ListPipelines
+    from fission.protocol.messages.pipelines.router_to_client import PipelineList, PipelineSummary
+
+    found: list[PipelineSummary] = []
+    while len(found) < limit:  # an answer has as many as fit into a message
+        request = ListPipelines(list(states), limit - len(found), before or 0)
+        answer = _ask(api, request, PipelineList, timeout, keys).pipelines
         if not answer:
             break
         found += answer
-        before = answer[-1]["order"]
+        before = answer[-1].order
     if as_json:
-        _echo_json(found)
+        _echo_json(_as_json(found))
         return
     rows = [
         [
-            row["id"],
-            row["state"],
-            _when(row["accepted"]),
-            _seconds(row["duration"]),
-            _data(row["data"]),
-            _short(row["error"]) or "; ".join(row.get("waits for") or ()),
+            row.id,
+            row.state,
+            _when(row.accepted),
+            _seconds(row.duration),
+            _data(row.data),
+            _short(row.error) or "; ".join(row.waits_for),
         ]
         for row in found
     ]
@@ -205,21 +215,21 @@ def list_(states: tuple[str, ...], limit: int, before: int | None, api: str, key
 @json_option
 def show(pipeline_id: str, api: str, keys: Path | None, timeout: float, as_json: bool) -> None:
     """One pipeline: each job's state, tries, duration, node and error. ID may be its first letters."""
-    answer = _ask(api, {"command": "pipeline", "pipeline id": pipeline_id}, timeout, keys, *SHOWN)
+    from fission.protocol.messages.pipelines.client_to_router import ShowPipeline
+    from fission.protocol.messages.pipelines.router_to_client import PipelineShown
+
+    shown = _ask(api, ShowPipeline(pipeline_id), PipelineShown, timeout, keys)
     if as_json:
-        click.echo(json.dumps({name: value for name, value in answer.items() if name != "answer"}, indent=2))
+        click.echo(json.dumps({name: value for name, value in _as_json(shown).items() if name != "answer"}, indent=2))
         return
-    click.echo(f"{answer['id']}: {answer['state']}, accepted {_when(answer['accepted'])}, duration {_seconds(answer['duration']) or '-'}")
-    if answer["data"] is not None:
-        click.echo(f"data: {json.dumps(answer['data'])}")
-    rows = [
-        [str(job["job"]), job["worker"], job["state"], str(job["tries"]), _seconds(job["duration"]), job["node"], job["error"]]
-        for job in answer["jobs"]
-    ]
+    click.echo(f"{shown.id}: {shown.state}, accepted {_when(shown.accepted)}, duration {_seconds(shown.duration) or '-'}")
+    if shown.data is not None:
+        click.echo(f"data: {json.dumps(shown.data)}")
+    rows = [[str(job.job), job.worker, job.state, str(job.tries), _seconds(job.duration), job.node, job.error] for job in shown.jobs]
     _table(["job", "worker", "state", "tries", "duration", "node", "error"], rows, "")
-    for job in answer["jobs"]:
-        if job["traceback"]:
-            click.echo(f"\n{job['worker']}:\n{job['traceback'].rstrip()}")
+    for job in shown.jobs:
+        if job.traceback:
+            click.echo(f"\n{job.worker}:\n{job.traceback.rstrip()}")
 
 
 @click.command(name="retry", epilog=example("fission pipelines retry 1f2e", "fission pipelines retry --all-failed"))
@@ -233,17 +243,20 @@ def retry(pipeline_id: str | None, all_failed: bool, api: str, keys: Path | None
     """Run what is left of a failed or cancelled pipeline; its finished jobs are not run again. ID may be its first letters."""
     if all_failed == bool(pipeline_id):
         raise click.UsageError("retry needs the ID of a pipeline, or --all-failed instead of it")
+    from fission.protocol.messages.pipelines.client_to_router import RetryFailedPipelines, RetryPipeline
+    from fission.protocol.messages.pipelines.router_to_client import FailedRetried
+
     if pipeline_id:
-        _change("retry", pipeline_id, api, keys, timeout, as_json, "goes on")
+        _change("retry", RetryPipeline(pipeline_id), api, keys, timeout, as_json, "runs again")
         return
     ids: list[str] = []
     before = 0
     while True:
-        answer = _ask(api, {"command": "retry failed", "before": before}, timeout, keys, "pipeline ids", "before")
-        if not answer["pipeline ids"]:
+        answer = _ask(api, RetryFailedPipelines(before), FailedRetried, timeout, keys)
+        if not answer.pipeline_ids:
             break
-        ids += answer["pipeline ids"]
-        before = answer["before"]
+        ids += answer.pipeline_ids
+        before = answer.before
     if as_json:
         _echo_json([{"id": name} for name in ids], done="retry")
     else:
@@ -258,15 +271,19 @@ def retry(pipeline_id: str | None, all_failed: bool, api: str, keys: Path | None
 @json_option
 def cancel(pipeline_id: str, api: str, keys: Path | None, timeout: float, as_json: bool) -> None:
     """End a pipeline before its end: jobs that run are killed, the others are not begun. ID may be its first letters."""
-    _change("cancel", pipeline_id, api, keys, timeout, as_json, "is cancelled")
+    from fission.protocol.messages.pipelines.client_to_router import CancelPipeline
+
+    _change("cancel", CancelPipeline(pipeline_id), api, keys, timeout, as_json, "is cancelled")
 
 
-def _change(command: str, pipeline_id: str, api: str, keys: Path | None, timeout: float, as_json: bool, done: str) -> None:
-    answer = _ask(api, {"command": command, "pipeline id": pipeline_id}, timeout, keys, "pipeline id")
+def _change(command: str, request: RouterRequest, api: str, keys: Path | None, timeout: float, as_json: bool, done: str) -> None:
+    from fission.protocol.messages.pipelines.router_to_client import PipelineChanged
+
+    changed = _ask(api, request, PipelineChanged, timeout, keys).pipeline_id
     if as_json:
-        _echo_json([{"id": answer["pipeline id"]}], done=command)
+        _echo_json([{"id": changed}], done=command)
     else:
-        click.echo(f"{answer['pipeline id']} {done}")
+        click.echo(f"{changed} {done}")
 
 
 def _table(head: list[str], rows: list[list[str]], empty: str) -> None:

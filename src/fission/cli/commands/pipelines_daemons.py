@@ -167,9 +167,9 @@ def _refuse_faults(options: Any) -> None:
     from fission.pipelines.broker import checked_tags
     from fission.pipelines.daemon import read_keys
     from fission.pipelines.errors import DaemonError
-    from fission.pipelines.hidden import read_secret
     from fission.pipelines.jobs import load_all_workers, load_class
     from fission.pipelines.router import checked_config
+    from fission.pipelines.store_secrets import read_secret
 
     faults: list[str] = []
 
@@ -211,7 +211,7 @@ def _serve(daemon: Any) -> int:
 
 def _router(options: Any) -> Any:
     from fission.pipelines import Router
-    from fission.pipelines.hidden import secrets_in
+    from fission.pipelines.store_secrets import secrets_in
 
     store = dict(map(_argument, options["store_args"]))
     if "workers" in options:  # `up`: its own Broker gets the secrets directly
@@ -229,8 +229,8 @@ def _router(options: Any) -> Any:
 
 def _broker(options: Any) -> Any:
     from fission.pipelines import Broker
-    from fission.pipelines.hidden import read_secret, secrets_in
     from fission.pipelines.jobs import load_class
+    from fission.pipelines.store_secrets import read_secret, secrets_in
 
     written = dict(map(_argument, options.get("store_args", ())))
     own = {name: written[name] for name in secrets_in(written)} | dict(map(read_secret, options["store_secrets"]))
@@ -249,7 +249,7 @@ def _broker(options: Any) -> Any:
 
 
 def _warn_of_secrets(arguments: Iterable[str]) -> None:
-    from fission.pipelines.hidden import secrets_in
+    from fission.pipelines.store_secrets import secrets_in
 
     for name in secrets_in(dict(map(_argument, arguments))):
         click.echo(

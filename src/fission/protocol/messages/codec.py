@@ -41,7 +41,10 @@ class Codec(Generic[T]):
         name: of the direction, for errors and docs: "client to job".
         types: the classes of its messages.
         max_bytes: limit of one encoded message, in bytes.
+        discriminator: the member that names a message's class.
     """
+
+    discriminator = DISCRIMINATOR
 
     def __init__(self, name: str, *types: type[T], max_bytes: int = MAX_BYTES) -> None:
         """Args are the attributes."""

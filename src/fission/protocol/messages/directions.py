@@ -19,6 +19,17 @@ DIRECTIONS: tuple[str, ...] = (
     "fission.protocol.messages.job_to_client",
     "fission.protocol.messages.client_to_fork_server",
     "fission.protocol.messages.fork_server_to_client",
+    "fission.protocol.messages.pipelines.client_to_router",
+    "fission.protocol.messages.pipelines.router_to_client",
+    "fission.protocol.messages.pipelines.broker_to_router",
+    "fission.protocol.messages.pipelines.router_to_broker",
+    "fission.protocol.messages.pipelines.pipeliner_to_router",
+    "fission.protocol.messages.pipelines.router_to_pipeliner",
+    "fission.protocol.messages.pipelines.pypelinin_to_router",
+    "fission.protocol.messages.pipelines.router_to_pypelinin",
+    "fission.protocol.messages.pipelines.broker_to_worker",
+    "fission.protocol.messages.pipelines.router_to_worker",
+    "fission.protocol.messages.pipelines.worker_to_router",
 )
 
 

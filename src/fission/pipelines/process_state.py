@@ -1,4 +1,4 @@
-"""What a job can change of its process and the next job would find: put back after each job, so that every job finds the same world."""
+"""The state of a process that a job can change: restored after each job, so that every job finds the same."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import socket
 import sys
 from typing import Any
 
-#: Soft limits that are put back; a job that has lowered a hard one has done so for good.
+#: Soft limits that are restored; a job that lowers a hard limit does so for good.
 LIMITS = tuple(getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_"))
 TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
-class Surroundings:
-    """The state of this process when it was made: working folder, environment, umask, signals, timers, limits, Python's own. In the main
-    thread. What a job leaves in memory (modules, globals, threads) is not put back.
+class ProcessState:
+    """Working folder, environment, umask, signals, timers, limits and Python's own state of this process, when the object was created.
+
+    For the main thread. What a job leaves in memory (modules, globals, threads) is not restored.
     """
 
     def __init__(self) -> None:
@@ -31,8 +32,8 @@ class Surroundings:
         self._python = (list(sys.path), list(sys.argv), sys.stdin, sys.stdout, sys.stderr, sys.getrecursionlimit())
         self._tracers = (sys.gettrace(), sys.getprofile())
 
-    def put_back(self) -> None:
-        """Make it so again; what cannot be put back stays."""
+    def restore(self) -> None:
+        """Restore the state; what cannot be restored stays."""
         for timer in TIMERS:
             signal.setitimer(timer, 0.0)
         for number, handler in self._handlers.items():
@@ -52,9 +53,9 @@ class Surroundings:
             if now != soft:
                 with contextlib.suppress(OSError, ValueError):
                     resource.setrlimit(limit, (soft, hard))
-        self._put_back_python()
+        self._restore_python()
 
-    def _put_back_python(self) -> None:
+    def _restore_python(self) -> None:
         path, arguments, sys.stdin, sys.stdout, sys.stderr, recursion = self._python
         sys.path[:], sys.argv[:] = path, arguments
         with contextlib.suppress(RecursionError):
@@ -65,7 +66,7 @@ class Surroundings:
 
 
 def describe() -> dict[str, Any]:
-    """What a job finds, for tests and for those who look for a difference between two jobs."""
+    """Return what a job finds, for tests and to find a difference between two jobs."""
     return {
         "folder": os.getcwd(),
         "environment": dict(os.environ),

@@ -1,4 +1,4 @@
-"""Pipelines as pypelinin sends them: (name, value) pairs, JSON's arrays on the wire, with whole jobs in the graph's edges."""
+"""Pipelines in pypelinin's form: (name, value) pairs, arrays in JSON, with whole jobs in the edges of the graph."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from fission.pipelines.errors import PipelineError
 from fission.pipelines.model import Job, fields_of
 
 
-def is_old(information: Any) -> bool:
-    """Whether this may be a pipeline of pypelinin; `Pipeline.deserialize` takes everything else."""
+def is_pypelinin_form(information: Any) -> bool:
+    """Return whether this may be a pipeline in pypelinin's form; `Pipeline.deserialize` takes everything else."""
     if isinstance(information, Mapping):
         return "graph" in information and "jobs" not in information
     if not isinstance(information, (list, tuple)):
@@ -19,20 +19,20 @@ def is_old(information: Any) -> bool:
     return "graph" in names and "jobs" not in names
 
 
-def old_graph(information: Any, job_class: type[Job] = Job) -> tuple[list[tuple[Job, Job | None]], dict[str, Any] | None, int]:
-    """Edges, data and priority of a pipeline of pypelinin.
+def read_pipeline(information: Any, job_class: type[Job] = Job) -> tuple[list[tuple[Job, Job | None]], dict[str, Any] | None, int]:
+    """Return edges, data and priority of a pipeline in pypelinin's form.
 
     Args:
-        information: what its `Pipeline.serialize` returned, as it is or out of JSON.
-        job_class: of the jobs in the edges.
+        information: what pypelinin's `Pipeline.serialize` returned, before or after a way through JSON.
+        job_class: class of the jobs in the edges.
 
     Raises:
-        PipelineError: it is not that.
+        PipelineError: it is malformed.
     """
     fields = fields_of(information, "a pipeline", {"graph", "data", "priority"})
     graph, data = fields.get("graph"), fields.get("data")
     if not isinstance(graph, (list, tuple)):
-        raise PipelineError(f"a pipeline's graph must be a list of edges, is a {type(graph).__name__}")
+        raise PipelineError(f"a pipeline's graph must be a list of edges, but is a {type(graph).__name__}")
     edges = []
     for edge in graph:
         if not isinstance(edge, (list, tuple)) or len(edge) != 2:
@@ -43,12 +43,12 @@ def old_graph(information: Any, job_class: type[Job] = Job) -> tuple[list[tuple[
     return edges, None if data is None else dict(data), fields.get("priority", 0)
 
 
-def old_job(job: Mapping[str, Any], data: Mapping[str, Any] | None) -> list[Any]:
-    """A job as pypelinin sends it.
+def written_job(job: Mapping[str, Any], data: Mapping[str, Any] | None) -> list[Any]:
+    """Return a job in pypelinin's form.
 
     Args:
-        job: as `Job.as_message` gives it.
-        data: instead of its own; None: its own.
+        job: as `Job.as_message` returns it.
+        data: replaces the job's data; None: the job's own.
     """
     found = {**job, "data": job.get("data") if data is None else data}
     if found["data"] is None:
@@ -58,18 +58,18 @@ def old_job(job: Mapping[str, Any], data: Mapping[str, Any] | None) -> list[Any]
     return [[name, value] for name, value in found.items()]
 
 
-def old_pipeline(body: Mapping[str, Any]) -> list[Any] | None:
-    """A pipeline as pypelinin sends it; None if it cannot be: there, jobs of the same worker are one job.
+def written_pipeline(body: Mapping[str, Any]) -> list[Any] | None:
+    """Return a pipeline in pypelinin's form; None if that is impossible: there, jobs of the same worker are one job.
 
     Args:
-        body: as `Pipeline.as_message` gives it.
+        body: as `Pipeline.as_message` returns it.
     """
     jobs = body["jobs"]
     if len({job["worker_name"] for job in jobs}) != len(jobs):
         return None
     data = body.get("data")
     own = any(job.get("data") is not None for job in jobs)
-    written = [old_job(job, data if own and job.get("data") is None else None) for job in jobs]
-    graph = [[written[before], None if after is None else written[after]] for before, after in body["graph"]]
-    # a pipeline's data are for all jobs there: those of its own would be lost
+    written = [written_job(job, data if own and job.get("data") is None else None) for job in jobs]
+    graph = [[written[earlier], None if later is None else written[later]] for earlier, later in body["graph"]]
+    # in pypelinin a pipeline's data replace those of all jobs, so they must be left out if jobs have their own
     return [["graph", graph], ["data", None if data is None or own else [[name, value] for name, value in data.items()]]]

@@ -9,7 +9,7 @@ import re
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:]', re.DOTALL)
 
 
-def json_keys_twice(text: str) -> list[tuple[str, int, int]]:
+def json_duplicates(text: str) -> list[tuple[str, int, int]]:
     """Each key that an object of the JSON *text* has again: (key, line of the one before, line); lines count from 1."""
     found = []
     open_ones: list[dict[str, int] | None] = []  # None: a list
@@ -35,7 +35,7 @@ def json_keys_twice(text: str) -> list[tuple[str, int, int]]:
     return found
 
 
-def yaml_keys_twice(text: str) -> list[tuple[str, int, int]]:
+def yaml_duplicates(text: str) -> list[tuple[str, int, int]]:
     """The same for YAML; what a merge (``<<``) brings may be written again.
 
     Raises:

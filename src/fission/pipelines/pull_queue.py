@@ -1,18 +1,17 @@
-"""Jobs for brokers that are not FISSION's: those whose worker no process of the cluster has, handed out one by one.
+"""Jobs for brokers of others, which ask for them one by one: the jobs whose worker no process of FISSION's Brokers has.
 
-Rules. A job that was ordered is with the cluster until somebody else takes it; it is offered only while no process of the cluster has its
-worker, because the cluster may have begun every other one. A job that was taken is the taker's until it reports, its time limit is over,
-or it is cancelled: such a broker sends no pulse, so its death cannot be seen.
+A job stays with the cluster until a broker of others takes it. It can be taken only while no process of the cluster has its
+worker, because the cluster may have started any other job. A taken job belongs to its taker until the taker reports, its timeout
+expires, or it is cancelled: such a broker sends no pulse, so its death cannot be seen.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from fission.pipelines.ports import Cluster
 from fission.protocol.pipeline_records import Task, TaskEnd
@@ -22,41 +21,47 @@ Key: TypeAlias = tuple[str, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A job that somebody has taken.
+class PulledTask:
+    """A task that a broker of others has taken.
 
     Attributes:
-        task: the order.
-        since: monotonic seconds.
-        timeout: seconds that it may take; None: any.
+        task: what it runs.
+        since: when it was taken, in monotonic seconds.
     """
 
     task: Task
     since: float
-    timeout: float | None
 
 
-class Offers:
-    """`fission.pipelines.ports.Cluster` around another one. One thread's."""
+class PullQueue:
+    """`fission.pipelines.ports.Cluster` around another cluster. For one thread.
+
+    Attributes:
+        pulled: tasks that brokers of others have, by key.
+        fresh: whether a task was ordered whose worker no process of the cluster has; set it to False after the broadcast.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
-        """Args: cluster: runs what nobody takes."""
+        """Create an empty queue.
+
+        Args:
+            cluster: runs all tasks that no broker of others takes.
+        """
         self._cluster = cluster
         self._turns = itertools.count()
         self._open: dict[Key, Task] = {}
-        self._by_worker: dict[str, list[tuple[int, int, Key]]] = {}  # heaps; what is open no longer is dropped in passing
-        self.taken: dict[Key, Taken] = {}
-        #: Whether a job was ordered that no process of the cluster has the worker of, since this was set to False.
+        self._by_worker: dict[str, list[tuple[int, int, Key]]] = {}  # heaps; entries that are not open are dropped when met
+        self.pulled: dict[Key, PulledTask] = {}
         self.fresh = False
 
-    # what is offered
+    # brokers of others
 
-    def take(self, now: float, workers: Sequence[str] | None = None) -> Task | None:
-        """The most urgent and oldest job that is offered; it is the caller's now.
+    def pull(self, now: float, workers: Sequence[str] | None = None) -> Task | None:
+        """Take the most urgent task, the oldest among equals; None if there is none.
 
         Args:
             now: monotonic seconds.
-            workers: names of the workers that the caller has; None: it does not say.
+            workers: names of the workers that the broker has; None: any.
         """
         found = self._first(workers)
         if found is None:
@@ -64,16 +69,16 @@ class Offers:
         task = self._open[found]
         self._drop(found)
         self._cluster.forget([found])
-        self.taken[found] = Taken(task, now, _timeout(task))
+        self.pulled[found] = PulledTask(task, now)
         return task
 
     def any(self) -> bool:
-        """Whether a job is offered."""
+        """Return whether a task can be pulled."""
         return self._first(None) is not None
 
     def release(self, key: Key) -> bool:
-        """Whether somebody else may report the end of this job; it is neither the cluster's nor a taker's any longer then."""
-        if self.taken.pop(key, None) is not None:
+        """Return whether a broker of others may report the end of this task; if so, it is neither open nor pulled afterwards."""
+        if self.pulled.pop(key, None) is not None:
             return True
         task = self._open.get(key)
         if task is None or task.worker in self._cluster.workers():
@@ -82,17 +87,17 @@ class Offers:
         self._cluster.forget([key])
         return True
 
-    def overdue(self, now: float) -> list[Taken]:
-        """Those that were taken for longer than they may take; the caller reports their ends."""
-        found = [taken for taken in self.taken.values() if taken.timeout is not None and now - taken.since >= taken.timeout]
-        for taken in found:
-            del self.taken[key_of(taken.task)]
+    def overdue(self, now: float) -> list[PulledTask]:
+        """Remove and return pulled tasks whose timeout has expired; the caller reports their ends."""
+        found = [one for one in self.pulled.values() if one.task.timeout is not None and now - one.since >= one.task.timeout]
+        for one in found:
+            del self.pulled[key_of(one.task)]
         return found
 
     def _first(self, workers: Sequence[str] | None) -> Key | None:
         here = self._cluster.workers()
         best: tuple[int, int, Key] | None = None
-        named = list(self._by_worker) if workers is None else dict.fromkeys(workers)  # each once, for one that has nothing is deleted
+        named = list(self._by_worker) if workers is None else dict.fromkeys(workers)  # each once: an empty heap is deleted
         for worker in [name for name in named if name in self._by_worker]:
             heap = self._by_worker[worker]
             while heap and heap[0][2] not in self._open:
@@ -114,17 +119,17 @@ class Offers:
     # the cluster
 
     def ended(self, ends: Iterable[TaskEnd]) -> None:
-        """What the cluster says has ended."""
+        """Take ends of tasks from the cluster."""
         for end in ends:
             self._drop((end.pipeline, end.job, end.attempt))
 
     def run(self, tasks: Sequence[Task]) -> None:
-        """As `Cluster.run`."""
+        """See `Cluster.run`."""
         if not tasks:
             return
         here = self._cluster.workers()
         for task in tasks:
-            if task.tag:  # such a broker says nothing of tags
+            if task.tag:  # brokers of others have no tags
                 continue
             self._open[key_of(task)] = task
             heapq.heappush(self._by_worker.setdefault(task.worker, []), (-task.priority, next(self._turns), key_of(task)))
@@ -132,44 +137,38 @@ class Offers:
         self._cluster.run(tasks)
 
     def forget(self, tasks: Iterable[Key]) -> None:
-        """As `Cluster.forget`."""
+        """See `Cluster.forget`."""
         keys = list(tasks)
         for key in keys:
             self._drop(key)
-            self.taken.pop(key, None)
+            self.pulled.pop(key, None)
         self._cluster.forget(keys)
 
     def workers(self) -> Mapping[str, int]:
-        """As `Cluster.workers`."""
+        """See `Cluster.workers`."""
         return self._cluster.workers()
 
     def tags(self) -> Mapping[str, int]:
-        """As `Cluster.tags`."""
+        """See `Cluster.tags`."""
         return self._cluster.tags()
 
     def can_run(self, worker: str, tag: str) -> bool:
-        """As `Cluster.can_run`."""
+        """See `Cluster.can_run`."""
         return self._cluster.can_run(worker, tag)
 
     def processes(self) -> int:
-        """As `Cluster.processes`."""
+        """See `Cluster.processes`."""
         return self._cluster.processes()
 
     def processes_of(self, broker: str) -> frozenset[str]:
-        """As `Cluster.processes_of`."""
+        """See `Cluster.processes_of`."""
         return self._cluster.processes_of(broker)
 
     def lost(self, addresses: Iterable[str]) -> None:
-        """As `Cluster.lost`."""
+        """See `Cluster.lost`."""
         self._cluster.lost(addresses)
 
 
 def key_of(task: Task) -> Key:
-    """Which job, and which attempt, an order is of."""
+    """Return which job, and which attempt of it, a task runs."""
     return task.pipeline, task.job, task.attempt
-
-
-def _timeout(task: Task) -> float | None:
-    body: dict[str, Any] = json.loads(task.body)
-    found = body.get("timeout")
-    return None if found is None else float(found)
