@@ -282,7 +282,7 @@ def test_cancel_kills_what_runs_and_retry_runs_what_is_left(cluster: Cluster) ->
 def test_a_store_that_cannot_be_constructed(cluster: Cluster) -> None:
     cluster.start("Router")
     broker = cluster.start("Broker", store="NoStore")
-    assert broker.process.wait(20) == 1
+    assert broker.process.wait(60) == 1
     assert (
         "cannot be constructed: ConnectionError('no database there'); the arguments come from the Router's config['store']" in broker.said
     )
