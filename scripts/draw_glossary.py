@@ -118,9 +118,7 @@ SECTIONS: dict[str, list[Term]] = {
         Term("Router", "broker, scheduler", "Keeps accepted pipelines and hands out their jobs.", "Router"),
         Term("Broker", "worker pool", "Runs worker processes on one machine.", "Broker"),
         Term("Pipeliner", "DAG runner", "Leases pipelines and decides which job runs next.", "Pipeliner"),
-        Term(
-            "leased pipeline", "lease, visibility timeout", "Belongs to one Pipeliner until it is silent for too long.", "LeasedPipelines"
-        ),
+        Term("leased pipeline", "lease, visibility timeout", "Belongs to one Pipeliner until it is silent for too long.", "LeasedPipeline"),
     ],
     "Code": [
         Term("machine", "sans-I/O state machine", "Decides without sockets, threads or clocks: events in, instructions out.", "Supervisor"),
