@@ -54,7 +54,6 @@ WORDS = {
     "desks?": "API, channel",
     "hotels?": "node lease",
     "theat(re|er)s?": "the thing's own name",
-    "telephones?": "channel",
     "lives(?! untold)": "incarnations; is (in a place)",  # `lives_untold` is a published name
     "life": "incarnation; lifetime",
     # phrases

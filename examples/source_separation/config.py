@@ -1,11 +1,8 @@
-# ----------------------------------------------------
-# FISSION CONFIG FILE of source_separation
-# ----------------------------------------------------
+"""The network source_separation."""
 
 from pathlib import Path
 
 from fission.core.jobs import CSVSinkJob
-from fission.core.nodes import BaseNode
 
 from source_separation.jobs.jobs import (
     CovarianceJob,
@@ -78,18 +75,3 @@ JOBS = [
         col_pattern="{pipe.column}",
     ),
 ]
-
-# --- The machines (simulate needs none of these) ----
-
-# Replace these addresses, which exist only in documents, by those of your machines.
-USER = "pi"
-REMOTE_ROOT = f"/home/{USER}/fission/"
-CLIENT_IP = "192.0.2.1"
-NODES = [
-    BaseNode("192.0.2.11"),
-    BaseNode("192.0.2.12"),
-    BaseNode("192.0.2.13"),
-]
-
-LOG_LEVEL = "INFO"
-LOG_FILE = "FISSION.log"

@@ -27,8 +27,8 @@ class SoundBlock:
         start: index in the recording of the block's first sample, from 0.
         rate: samples a second.
         samples: shape (samples,) for one channel, (channels, samples) for several; 1.0 is full scale in the first and last round.
-        covariance: of the microphones over the whole recording, shape (2, 2); None before it is known and where nobody needs it.
-        weighted: `samples`, each column multiplied by its norm; None where nobody needs it.
+        covariance: of the microphones over the whole recording, shape (2, 2); None before it is known and where no job needs it.
+        weighted: `samples`, each column multiplied by its norm; None where no job needs it.
     """
 
     round: int

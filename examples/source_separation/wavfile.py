@@ -53,7 +53,7 @@ def load_recording(path: Path) -> Recording:
     """Read a WAV file and check it.
 
     Raises:
-        DefinitionError: it is missing, cannot be read, is no WAV file, or its sound cannot be used; the text names the file, what
+        DefinitionError: it is missing, cannot be read, is not a WAV file, or its sound cannot be used; the text names the file, what
             it must be and what it is.
     """
 
@@ -99,7 +99,7 @@ def load_recording(path: Path) -> Recording:
 
 
 class _NotSound(Exception):
-    """The file is no WAV file; the text says why."""
+    """The file is not a WAV file; the text says why."""
 
 
 def _chunks(content: bytes) -> tuple[bytes, bytes, int]:
@@ -121,7 +121,7 @@ def _chunks(content: bytes) -> tuple[bytes, bytes, int]:
         elif name == b"data":
             if not form:
                 raise _NotSound("its sound comes before its format")
-            # an odd number of bytes at its end is a file that was cut off, or goes on: what is whole counts
+            # an odd number of bytes at its end is a file that was cut off, or that still grows: complete samples count
             data = content[at : at + size]
             return form, data, len(data) if size == UNKNOWN_LENGTH else size
         at += size + size % 2  # chunks begin at even offsets
@@ -170,7 +170,7 @@ def write_block(path: Path, rate: int, start: int, samples: np.ndarray) -> None:
     """Put samples at their place in a 16 bit mono WAV file; the file is a complete WAV file after each call.
 
     The module wave cannot add to a file. This can: the file then holds what was written so far when a network is stopped, and a
-    job that starts again goes on where it was. `start` 0 begins a new file.
+    restarted job continues where it was. `start` 0 begins a new file.
     """
     data = pcm16(samples)
     size = 2 * start + len(data)

@@ -12,7 +12,7 @@ class ReducePipe(PicklePipe):
 
 
 class OperatorPipe(OptionalPicklePipe):
-    """Carries what was typed; nobody waits for it."""
+    """Carries typed lines; `run` does not wait for them."""
 
     OPTIONAL_DEFAULT = "+"  # until something is typed
     OPTIONAL_STORE = True  # the last value is given again and again, until the next one

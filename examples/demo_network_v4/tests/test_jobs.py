@@ -9,7 +9,7 @@ from demo_network_v4.jobs.jobs import JoinJob
 
 @pytest.fixture(scope="module")
 def fission_test_job():
-    # pipe 9001, the operator's, is no optional one here
+    # pipe 9001, the operator's, is not optional here
     yield JoinJob(inputs=[PicklePipe(9001 + number) for number in range(4)], outputs=[PicklePipe(9101 + number) for number in range(3)])
     reset()
 
@@ -38,7 +38,7 @@ def test_the_operator_of_a_call_is_used_in_this_call(fission_cfg_jobs):
     assert [job(symbol, *values)[0] for symbol, values, _ in CASES[:4]] == [result for _, _, result in CASES[:4]]
 
 
-def test_what_is_no_number_is_left_out(fission_cfg_jobs):
+def test_text_that_is_not_a_number_is_left_out(fission_cfg_jobs):
     job = fission_cfg_jobs(5)
     assert job([1, 2, "error", 3, 4]) == [10]
 

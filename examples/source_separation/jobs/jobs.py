@@ -55,7 +55,7 @@ class ReaderJob(SeparationJob):
     def setup(self, *args, **kwargs):
         super().setup(*args, **kwargs)
         self.position = 0  # blocks sent so far, over all rounds
-        self.due = time.monotonic()  # when the next one is to be sent
+        self.due = time.monotonic()  # when the next one must be sent
 
     # The recording never changes: a checkpoint needs the position only.
     def snapshot(self):
@@ -65,7 +65,7 @@ class ReaderJob(SeparationJob):
         self.position = state
 
     def wait(self):
-        """Until the next block is due. Time that was lost, because somebody behind was slow, is not made up for."""
+        """Wait until the next block is due. Time lost to a slow consumer is not made up for."""
         if self.pace is not None:
             now = time.monotonic()
             self.due = max(self.due + 1 / self.pace, now)

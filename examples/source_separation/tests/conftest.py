@@ -72,7 +72,7 @@ def play(tmp_path, monkeypatch):
     """Runs jobs to their end without processes: one compute block after the other, from the sources to the sinks.
 
     A stand-in for the runtime that is enough for a network without HEAD, BLOCK_COUNT or optional pipes. Each job has a folder of its own.
-    `between(job, number)` is called after each compute block and may return another job object to go on with.
+    `between(job, number)` is called after each compute block and may return another job object to continue with.
     """
 
     runs = count(1)

@@ -70,7 +70,7 @@ def test_result_does_not_depend_on_the_size_of_the_blocks(load_jobs, play, size)
     assert np.abs(np.subtract(usual, other)).max() < 2 / 32768
 
 
-def test_jobs_go_on_from_their_snapshots(load_jobs, play):
+def test_jobs_continue_from_their_snapshots(load_jobs, play):
     expected = content(play(load_jobs()))
 
     def lose_each_job_now_and_then(job, number):

@@ -47,7 +47,7 @@ def test_blocks_of_samples(save_wav, start, count, expected):
         assert (recording.samples(start, count) * scale).tolist() == expected
 
 
-def test_what_is_no_sound_of_the_right_kind_is_refused(save_wav, tmp_path):
+def test_sound_of_another_kind_is_refused(save_wav, tmp_path):
     sound = struct.pack("<6h", 0, 1, 2, 3, 4, 5)
     assert refusal(save_wav("stereo.wav", sound, channels=2)) == "it has 2 channels: save one channel in a file of its own"
     assert refusal(save_wav("24.wav", sound, width=3)) == "its samples have 24 bits: save it with 16 bits"
@@ -58,7 +58,7 @@ def test_what_is_no_sound_of_the_right_kind_is_refused(save_wav, tmp_path):
     assert refusal(tmp_path) == "it is a folder"
 
 
-def test_what_is_no_wav_file_is_refused(save_wav, tmp_path):
+def test_a_file_of_another_format_is_refused(save_wav, tmp_path):
     sound = save_wav("a.wav", struct.pack("<6h", 0, 1, 2, 3, 4, 5)).read_bytes()
 
     def refused(data):

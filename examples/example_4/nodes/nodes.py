@@ -1,9 +1,0 @@
-"""The kinds of nodes of example_4.
-
-A kind is only needed to put nodes into groups; jobs with the same group are placed there:
-
-    from fission.core.nodes import BaseNode
-
-    class MicNode(BaseNode):
-        GROUPS = ["HAS_MIC", "ALL"]
-"""
