@@ -7,21 +7,22 @@ threads of a producer and a consumer, one step after the other; whole jobs in th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any
 
 import pytest
 
 from fission.ports import Links
 from fission.protocol import frames
+from fission.protocol.dropping import DroppingOutput
 from fission.protocol.frames import CLOSED, Buffer, Data, Message, Release
 from fission.protocol.inputs import InputCounts, InputSpec
 from fission.protocol.optional import OptionalSpec
+from fission.protocol.output import Output
+from fission.protocol.pacing import COALESCE_BLOCKS, COALESCE_BYTES, HELD_AT_MOST_S, HOLD_S
 from fission.protocol.window import SendWindow
-from fission.runtime import output as outlet_module
-from fission.runtime.dropping import DroppingOutput
 from fission.runtime.inputs import Inputs
-from fission.runtime.output import Output
-from fission.runtime.pacing import COALESCE_BLOCKS, COALESCE_BYTES, HELD_AT_MOST_S, HOLD_S
+from fission.runtime.output_shell import DroppingOutputShell, OutputShell
 from tests.conformance.places import DEADLINE_S, Place, Task
 from tests.waiting import eventually
 
@@ -97,6 +98,7 @@ class Line:
         spec: InputSpec | None = None,
         dropping: int = 0,
         optional: OptionalSpec | None = None,
+        clock: Callable[[], float] = perf_counter,
     ) -> None:
         data, control = place.address(), place.address()
         spec = spec or InputSpec(1, max_queue=dropping)
@@ -107,9 +109,10 @@ class Line:
         self.most = 0
         window: SendWindow[list[Buffer]] = SendWindow(blocks, size, needed=spec.block_count)
         if dropping:
-            self.output: Output = DroppingOutput(1, 1, self.spy, window, arm=self.armed.append, max_queue=dropping, needed=spec.block_count)
+            machine: Output = DroppingOutput(1, 1, window, max_queue=dropping, needed=spec.block_count)
+            self.output: OutputShell = DroppingOutputShell(machine, self.spy, arm=self.armed.append)
         else:
-            self.output = Output(1, 1, self.spy, window, arm=self.armed.append)
+            self.output = OutputShell(Output(1, 1, window), self.spy, arm=self.armed.append, clock=clock)
         specs, optionals = ([], [optional]) if optional else ([spec], [])
         self.inputs = Inputs(specs, optionals, self.links, incarnation=1, head_size=1, window_blocks=blocks, window_bytes=size)
         self.got: list[tuple[int, Any, Any]] = []
@@ -120,7 +123,7 @@ class Line:
     def _on_send(self, message: Message) -> None:
         if isinstance(message, Data):
             last = message.sqn + len(message.payloads) - 1
-            self.most = max(self.most, last - self.output.released)
+            self.most = max(self.most, last - self.output.machine.released)
 
     def feed(self) -> None:
         """The consumer takes the next message; waits for it."""
@@ -190,9 +193,11 @@ class Line:
 class Clock:
     """The producer's time, moved by the test."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self.now = 0.0
-        monkeypatch.setattr(outlet_module, "perf_counter", lambda: self.now)
+
+    def __call__(self) -> float:
+        return self.now
 
     def forward(self, seconds: float) -> None:
         self.now += seconds
@@ -210,8 +215,8 @@ class LineConformance:
     """One pipe, step by step."""
 
     @pytest.fixture
-    def clock(self, monkeypatch: pytest.MonkeyPatch) -> Clock:
-        return Clock(monkeypatch)
+    def clock(self) -> Clock:
+        return Clock()
 
     # windows
 
@@ -229,13 +234,13 @@ class LineConformance:
     def test_a_producer_waits_exactly_when_its_window_is_full(self, place: Place) -> None:
         line = Line(place, blocks=8)
         task, returned = self.put_in_thread(place, line, 20)
-        eventually(lambda: line.output.sent == 8, DEADLINE_S, "a full window")
+        eventually(lambda: line.output.machine.sent == 8, DEADLINE_S, "a full window")
         # the put that fills the window is the one that waits
-        assert (len(returned), line.output.queue) == (7, 8)
+        assert (len(returned), line.output.machine.queue) == (7, 8)
         assert line.receive(8) == payloads(1, 8)
         for released, sent in ((3, 11), (4, 12), (8, 16)):
             line.release(released)
-            eventually(lambda sent=sent: line.output.sent == sent, DEADLINE_S, f"{sent} blocks")
+            eventually(lambda sent=sent: line.output.machine.sent == sent, DEADLINE_S, f"{sent} blocks")
             assert len(returned) == sent - 1
             line.receive(sent)
         line.release(16)
@@ -243,16 +248,16 @@ class LineConformance:
         line.output.flush()
         assert line.receive(20) == payloads(1, 20)
         assert line.most == 8
-        assert line.output.blocked_s > 0
+        assert line.output.machine.blocked_s > 0
 
     def test_a_release_of_nothing_new_lets_nobody_go_on(self, place: Place) -> None:
         line = Line(place, blocks=4)
         task, returned = self.put_in_thread(place, line, 6)
-        eventually(lambda: line.output.sent == 4, DEADLINE_S, "a full window")
+        eventually(lambda: line.output.machine.sent == 4, DEADLINE_S, "a full window")
         line.output.on_release(Release(1, 1, 0, 0, 3))
         line.output.on_release(Release(1, 1, 1, 4, 4))  # of another generation
-        assert line.output.taken == 3
-        assert (len(returned), line.output.sent, task.running) == (3, 4, True)
+        assert line.output.machine.taken == 3
+        assert (len(returned), line.output.machine.sent, task.running) == (3, 4, True)
         line.receive(4)
         line.release(4)
         task.result()
@@ -261,27 +266,27 @@ class LineConformance:
     def test_a_window_is_full_of_bytes_too(self, place: Place) -> None:
         line = Line(place, blocks=100, size=3 * COALESCE_BYTES - 1)
         task, returned = self.put_in_thread(place, line, 9, lambda number: payload(number).ljust(COALESCE_BYTES))
-        eventually(lambda: line.output.sent == 3, DEADLINE_S, "a full window")
-        assert (len(returned), line.output.queue) == (2, 3)
+        eventually(lambda: line.output.machine.sent == 3, DEADLINE_S, "a full window")
+        assert (len(returned), line.output.machine.queue) == (2, 3)
         line.serve_until(task)
         assert len(line.receive(9)) == 9
 
     def test_a_window_holds_what_its_consumer_needs_at_once(self, place: Place) -> None:
         line = Line(place, blocks=2, size=10, spec=InputSpec(1, block_count=5))
         task, returned = self.put_in_thread(place, line, 23)
-        eventually(lambda: line.output.sent == 10, DEADLINE_S, "twice what is needed")
+        eventually(lambda: line.output.machine.sent == 10, DEADLINE_S, "twice what is needed")
         assert len(returned) == 9
         line.receive(2)
         assert [got for _, got, _ in line.got] == [payloads(1, 5), payloads(6, 10)]
         line.serve_until(task)
 
     def test_big_and_small_blocks_share_a_window(self, place: Place, clock: Clock) -> None:
-        line = Line(place, blocks=8)
+        line = Line(place, clock=clock, blocks=8)
         for number in range(1, 5):
             line.output.put([payload(number), b"x"])
         filling = place.start(lambda: [line.output.put(payload(number)) for number in range(5, 9)])
-        eventually(lambda: line.output.queue == 8, DEADLINE_S, "a full window")
-        assert line.output.sent == 8
+        eventually(lambda: line.output.machine.queue == 8, DEADLINE_S, "a full window")
+        assert line.output.machine.sent == 8
         line.receive(8)
         line.release(8)
         filling.result()
@@ -300,7 +305,7 @@ class LineConformance:
     # idle and busy
 
     def test_an_idle_link_sends_at_once(self, place: Place, clock: Clock) -> None:
-        line = Line(place)
+        line = Line(place, clock=clock)
         for number in range(1, 6):
             clock.forward(2 * HOLD_S)
             line.output.put(payload(number))
@@ -308,7 +313,7 @@ class LineConformance:
         assert line.armed == []
 
     def test_a_busy_link_sends_many_blocks_at_once(self, place: Place, clock: Clock) -> None:
-        line = Line(place, blocks=4096)
+        line = Line(place, clock=clock, blocks=4096)
         line.output.put(payload(1))
         held = clock.now
         for number in range(2, 12):
@@ -323,7 +328,7 @@ class LineConformance:
         assert line.receive(11) == payloads(1, 11)
 
     def test_a_block_after_a_pause_takes_what_is_held_along(self, place: Place, clock: Clock) -> None:
-        line = Line(place)
+        line = Line(place, clock=clock)
         line.output.put(payload(1))
         line.output.put(payload(2))
         assert line.spy.blocks == [1]
@@ -332,7 +337,7 @@ class LineConformance:
         assert line.spy.blocks == [1, 2]
 
     def test_what_is_held_goes_out_with_a_flush(self, place: Place, clock: Clock) -> None:
-        line = Line(place)
+        line = Line(place, clock=clock)
         for number in (1, 2, 3):
             line.output.put(payload(number))
         line.output.flush()
@@ -340,7 +345,7 @@ class LineConformance:
         assert line.spy.blocks == [1, 2]
 
     def test_a_message_has_its_limits(self, place: Place, clock: Clock) -> None:
-        line = Line(place, blocks=4096)
+        line = Line(place, clock=clock, blocks=4096)
         line.output.put(payload(1))
         for number in range(2, 2 + 2 * COALESCE_BLOCKS):
             line.output.put(payload(number))
@@ -352,7 +357,7 @@ class LineConformance:
 
     def test_the_last_room_is_used_at_once(self, place: Place, clock: Clock) -> None:
         """What fills the window is never held back: its release is what the producer waits for."""
-        line = Line(place, blocks=4)
+        line = Line(place, clock=clock, blocks=4)
         task, _ = self.put_in_thread(place, line, 4)
         eventually(lambda: line.spy.blocks == [1, 3], DEADLINE_S, "all four blocks")
         line.receive(4)
@@ -362,7 +367,7 @@ class LineConformance:
     # what a block has
 
     def test_heads_travel_with_their_blocks(self, place: Place, clock: Clock) -> None:
-        line = Line(place, blocks=4096)
+        line = Line(place, clock=clock, blocks=4096)
         heads = [0, 0, 5, 0, 0x20, 1, 0]
         for number, head in enumerate(heads, start=1):
             line.output.put(payload(number), head)
@@ -378,7 +383,7 @@ class LineConformance:
         assert [head for _, _, head in line.got[7:]] == [7, 0]
 
     def test_big_blocks_keep_their_place(self, place: Place, clock: Clock) -> None:
-        line = Line(place, blocks=100, size=1 << 30)
+        line = Line(place, clock=clock, blocks=100, size=1 << 30)
         sizes = [0, 1, 64 * KIB, 3 << 20]
         line.output.put(payload(1))
         for size in sizes:
@@ -392,7 +397,7 @@ class LineConformance:
         assert line.inputs.bytes_in == 1 + sum(5 + 3 + 2 * size for size in sizes)
 
     def test_numbers_that_do_not_exist_are_skipped(self, place: Place, clock: Clock) -> None:
-        line = Line(place)
+        line = Line(place, clock=clock)
         line.output.put(payload(1))
         line.output.put(payload(2))
         line.output.seek(5)
@@ -421,7 +426,7 @@ class LineConformance:
         line.serve()
         waiting.result()
         assert line.output.closed
-        assert line.output.released == CLOSED
+        assert line.output.machine.released == CLOSED
         assert line.spy.control(0) is None
 
     def test_an_end_without_a_block(self, place: Place) -> None:
@@ -442,12 +447,12 @@ class LineConformance:
         line.output.wait_released()
         line.output.wait_closed()
         assert line.spy.blocks == [1]
-        assert line.output.sent == 1
+        assert line.output.machine.sent == 1
 
     def test_a_producer_that_waits_for_room_goes_on_when_nobody_needs_its_blocks(self, place: Place) -> None:
         line = Line(place, blocks=2)
         task, _ = self.put_in_thread(place, line, 10)
-        eventually(lambda: line.output.sent == 2, DEADLINE_S, "a full window")
+        eventually(lambda: line.output.machine.sent == 2, DEADLINE_S, "a full window")
         line.inputs.close()
         line.serve()
         task.result()
@@ -458,13 +463,13 @@ class LineConformance:
         line = Line(place, blocks=2, dropping=3)
         task, returned = self.put_in_thread(place, line, 1000)
         task.result()
-        assert len(returned) == line.output.sent == 1000
+        assert len(returned) == line.output.machine.sent == 1000
         # three are under way, three wait here
         assert line.spy.blocks == [1, 1, 1]
-        assert line.output.dropped == 994
-        assert line.output.queue == 6
+        assert line.output.machine.dropped == 994
+        assert line.output.machine.queue == 6
         line.output.end()
-        assert line.output.dropped == 994
+        assert line.output.machine.dropped == 994
         line.receive_all()
         expected = [(number, payload(number), 0) for number in (1, 2, 3)]
         expected += [(number, b"3", CORRUPTED) for number in range(4, 998)]
@@ -480,13 +485,13 @@ class LineConformance:
         line.receive(1)
         line.serve()
         line.receive(2)
-        while line.output.taken < 2:
+        while line.output.machine.taken < 2:
             line.serve()
         # two that waited are under way now; 3 and 4 were dropped, and nothing was released meanwhile
-        assert line.output.released == 0
+        assert line.output.machine.released == 0
         while len(line.got) < 6:
             line.receive(len(line.got) + 1)
-            while line.output.taken < len(line.got):
+            while line.output.machine.taken < len(line.got):
                 line.serve()
         assert line.got == [
             (1, b"1", 0),
@@ -535,7 +540,7 @@ class LineConformance:
         assert not line.inputs.pending_release(0, 0)  # what it stores is for a new life of the job, too
         one.take()
         line.release(0)
-        assert line.output.released == 1
+        assert line.output.machine.released == 1
 
     def test_blocks_that_are_no_blocks_are_counted_and_dropped(self, place: Place) -> None:
         line = Line(place)

@@ -108,8 +108,7 @@ class Network:
             exchange.abandon()
             exchange.console.add(None)
             for output in exchange.outputs:
-                with output._changed:
-                    output._changed.notify_all()
+                output.notify()
             if exchange.inputs.aligner is not None:
                 for one in exchange.inputs.aligner._inputs:
                     one.stage.last = 0

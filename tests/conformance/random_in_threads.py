@@ -173,9 +173,7 @@ class Running:
             exchange._noted.set()
             exchange.console.add(None)
             for output in exchange.outputs:
-                with output._changed:
-                    output.close()
-                    output._changed.notify_all()
+                output.on_closed()
             if exchange.inputs.aligner is not None:
                 for one in exchange.inputs.aligner._inputs:
                     one.stage.last, one.receiver.mark, one.receiver.final = 0, one.receiver.mark or 0, True
@@ -203,8 +201,8 @@ class Running:
             frame = sys._current_frames().get(tasks[number]._thread.ident or 0)
             called = [one for one in traceback.extract_stack(frame) if "/fission/" in one.filename] if frame is not None else []
             lines.append("    in " + " < ".join(f"{one.name} {Path(one.filename).name}:{one.lineno}" for one in reversed(called[-5:])))
-            for output in exchange.outputs:
-                window = output._window
+            for output in exchange.machines:
+                window = output.window
                 lines.append(
                     f"    pipe {output.pipe}: next {window.next}, released {output.released}, room {window.room}, bytes {window.used}, "
                     f"granted {window._granted}, worked off {output.through}{', waits' if output.blocked_since else ''}"

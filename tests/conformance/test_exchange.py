@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from fission.errors import RemoteProtocolError
+from fission.protocol.dropping import DroppingOutput
 from fission.protocol.frames import CLOSED, Buffer
-from fission.runtime.dropping import DroppingOutput
+from fission.protocol.output import Output
 from fission.runtime.inputs import Inputs
-from fission.runtime.output import Output
+from fission.runtime.output_shell import OutputShell
 from tests.conformance import exchange
 from tests.conformance.exchange import LineConformance
 from tests.conformance.networks import NetworkConformance
@@ -37,41 +38,43 @@ class TestNetwork(NetworkConformance):
 
 
 class NeverWaits(Output):
-    def _wait_for_room(self) -> None:
-        pass
+    @property
+    def may_continue(self) -> bool:
+        return True
 
 
-class SendsEachBlock(Output):
-    def put(self, payload: bytes | list[Buffer], head: int = 0) -> None:
-        super().put(payload, head)
+class SendsEachBlock(OutputShell):
+    def put(self, payload: bytes | list[Buffer], head: int = 0, *, wait: bool = True) -> None:
+        super().put(payload, head, wait=wait)
         self.flush()
 
 
-class HoldsEachBlock(Output):
-    def put(self, payload: bytes | list[Buffer], head: int = 0) -> None:
-        self._hold_until = float("inf")
-        super().put(payload, head)
+class HoldsEachBlock(OutputShell):
+    def put(self, payload: bytes | list[Buffer], head: int = 0, *, wait: bool = True) -> None:
+        self.machine.hold_until = float("inf")
+        super().put(payload, head, wait=wait)
 
 
-class ForgetsHeads(Output):
-    def put(self, payload: bytes | list[Buffer], head: int = 0) -> None:
-        super().put(payload, head if type(payload) is bytes and head else 0)
+class ForgetsHeads(OutputShell):
+    def put(self, payload: bytes | list[Buffer], head: int = 0, *, wait: bool = True) -> None:
+        super().put(payload, head if type(payload) is bytes and head else 0, wait=wait)
 
 
-class SendsBigBlocksFirst(Output):
-    def put(self, payload: bytes | list[Buffer], head: int = 0) -> None:
-        held, self._pending = self._pending, []
-        super().put(payload, head)
-        self._pending = held + self._pending
+class SendsBigBlocksFirst(OutputShell):
+    def put(self, payload: bytes | list[Buffer], head: int = 0, *, wait: bool = True) -> None:
+        held = self.machine.pending[:]
+        self.machine.pending.clear()
+        super().put(payload, head, wait=wait)
+        self.machine.pending[:0] = held
 
 
 class DropsTheNewest(DroppingOutput):
-    def put(self, payload: bytes | list[Buffer], head: int = 0) -> None:
+    def add(self, payload: bytes | list[Buffer], head: int, now: float) -> float:
         if len(self._waiting) < self._keep:
-            super().put(payload, head)
-        else:
-            self._number += 1
-            self._lost += 1
+            return super().add(payload, head, now)
+        self._number += 1
+        self._lost += 1
+        return 0.0
 
 
 class ClosesNothing(Inputs):
@@ -86,10 +89,10 @@ class ClosesNothing(Inputs):
 
 CAUGHT = [
     ("Output", NeverWaits, "test_a_producer_waits_exactly_when_its_window_is_full"),
-    ("Output", SendsEachBlock, "test_a_busy_link_sends_many_blocks_at_once"),
-    ("Output", HoldsEachBlock, "test_an_idle_link_sends_at_once"),
-    ("Output", ForgetsHeads, "test_heads_travel_with_their_blocks"),
-    ("Output", SendsBigBlocksFirst, "test_big_blocks_keep_their_place"),
+    ("OutputShell", SendsEachBlock, "test_a_busy_link_sends_many_blocks_at_once"),
+    ("OutputShell", HoldsEachBlock, "test_an_idle_link_sends_at_once"),
+    ("OutputShell", ForgetsHeads, "test_heads_travel_with_their_blocks"),
+    ("OutputShell", SendsBigBlocksFirst, "test_big_blocks_keep_their_place"),
     ("DroppingOutput", DropsTheNewest, "test_a_producer_never_waits_for_a_consumer_with_max_queue"),
     ("Inputs", ClosesNothing, "test_nothing_goes_to_a_consumer_that_needs_nothing"),
 ]
@@ -101,7 +104,7 @@ def test_a_broken_exchange_is_caught(monkeypatch: pytest.MonkeyPatch, name: str,
     monkeypatch.setattr(exchange, "DEADLINE_S", 0.2)
     place = MemoryPlace(deadline_s=0.2)  # who waits for what never comes gets None then
     function = getattr(LineConformance(), test)
-    arguments = (place, exchange.Clock(monkeypatch)) if "clock" in inspect.signature(function).parameters else (place,)
+    arguments = (place, exchange.Clock()) if "clock" in inspect.signature(function).parameters else (place,)
     try:
         with pytest.raises((AssertionError, RemoteProtocolError)):
             function(*arguments)

@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from fission.adapters.shared_memory import Arena, run_prefix, sweep
 from fission.adapters.shared_views import Views
 from fission.protocol import frames
+from fission.protocol import output as output_module
 from fission.protocol.frames import Buffer, Data, Release
 from fission.protocol.inputs import InputSpec
+from fission.protocol.large_blocks import Leased, big_message
+from fission.protocol.output import Output
+from fission.protocol.pacing import BEHIND_SHARE, COALESCE_BYTES, COALESCE_SHARE, HOLD_S
 from fission.protocol.window import SendWindow
-from fission.runtime import output as outlet_module
 from fission.runtime.inputs import Inputs
-from fission.runtime.large_blocks import Leased, big_message
-from fission.runtime.output import Output
-from fission.runtime.pacing import BEHIND_SHARE, COALESCE_BYTES, COALESCE_SHARE, HOLD_S
+from fission.runtime.output_shell import OutputShell
 from fission.runtime.watch import Tap
 
 KIB = 1 << 10
@@ -52,10 +53,11 @@ class Line:
     """
 
     def __init__(self) -> None:
+        self.now = 0.0  # nothing takes time: the link is busy
         self.prefix = run_prefix()
         self.arena = Arena(self.prefix, 1, 1, [1])
         self.wire = Wire()
-        self.output = Output(1, 1, self.wire, SendWindow(size=WINDOW_BYTES), arm=lambda moment: None)  # type: ignore[arg-type]
+        self.output = OutputShell(Output(1, 1, SendWindow(size=WINDOW_BYTES)), self.wire, arm=lambda moment: None, clock=lambda: self.now)  # type: ignore[arg-type]
         self.output.open()
         self.got: list[tuple[int, bytes, list[bytes], int]] = []
         self.life = 0
@@ -111,7 +113,7 @@ class Line:
         self.output.on_release(Release(1, self.life, 0, upto, upto))
 
     def close(self) -> None:
-        self.output.close()
+        self.output.on_closed()
         self.arena.close()
         sweep(self.prefix)
 
@@ -131,8 +133,7 @@ def as_got(*blocks: Any) -> list[tuple[bytes, list[bytes]]]:
 
 
 @pytest.fixture
-def line(monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
-    monkeypatch.setattr(outlet_module, "perf_counter", lambda: 0.0)  # nothing takes time: the link is busy
+def line() -> Iterator[Line]:
     line = Line()
     yield line
     line.close()
@@ -146,11 +147,9 @@ def test_a_busy_link_sends_several_at_once(line: Line) -> None:
     assert [number for number, *_ in line.got] == list(range(1, len(blocks) + 1))
 
 
-def test_blocks_that_come_slowly_are_sent_at_once(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(outlet_module, "perf_counter", lambda: now[0])
+def test_blocks_that_come_slowly_are_sent_at_once(line: Line) -> None:
     for number in range(3):
-        now[0] += 2 * HOLD_S
+        line.now += 2 * HOLD_S
         line.put(64 * KIB)
         assert line.arrive() == [1], number
 
@@ -160,13 +159,11 @@ def test_what_is_bigger_than_its_share_of_the_window_travels_alone(line: Line) -
     assert line.arrive() == [1, 1, 1]
 
 
-def test_where_many_bytes_wait_the_link_counts_as_busy(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(outlet_module, "perf_counter", lambda: now[0])
+def test_where_many_bytes_wait_the_link_counts_as_busy(line: Line) -> None:
     counts = []
     behind = WINDOW_BYTES // BEHIND_SHARE // (64 * KIB)
     for _ in range(behind + 2 * TOGETHER):
-        now[0] += 2 * HOLD_S
+        line.now += 2 * HOLD_S
         line.put(64 * KIB)
         counts += line.arrive()
     assert counts == [1] * behind + [TOGETHER, TOGETHER]
@@ -259,9 +256,9 @@ def _without_heads(output: Output, blocks: list[Any], heads: list[int] | None) -
 
 def _one_number(output: Output, blocks: list[Any], heads: list[int] | None) -> None:
     """Numbers a message like one block."""
-    before = output._window.next
+    before = output.window.next
     _as_it_is(output, blocks, heads)
-    output._window.next = before + 1
+    output.window.next = before + 1
 
 
 def _without_leases(place: Any, reader: int | None, blocks: list[list[Any]], heads: list[int] | None) -> Any:
@@ -277,7 +274,7 @@ BROKEN = {
     "one number for all": (Output, "_send_in_runs", _one_number, test_a_busy_link_sends_several_at_once, ()),
     "no heads": (Output, "_send_in_runs", _without_heads, test_a_new_life_gets_them_again_where_it_is, (True,)),
     "places for another machine": (Leased, "for_afar", lambda message: message, test_a_new_life_gets_them_again_where_it_is, (False,)),
-    "nobody keeps the memory": (outlet_module, "big_message", _without_leases, test_a_new_life_gets_them_again_where_it_is, (False,)),
+    "nobody keeps the memory": (output_module, "big_message", _without_leases, test_a_new_life_gets_them_again_where_it_is, (False,)),
     "memory is never given back": (
         Arena,
         "release_for",

@@ -22,10 +22,11 @@ from fission.ports import JobBundle
 from fission.protocol import frames
 from fission.protocol.frames import Data, Release
 from fission.protocol.inputs import InputSpec
+from fission.protocol.output import Output
 from fission.protocol.window import SendWindow
 from fission.runtime.exchange import Exchange
 from fission.runtime.inputs import Inputs, MemoryGone
-from fission.runtime.output import Output
+from fission.runtime.output_shell import OutputShell
 from tests.conformance.networks import Forward, Network, Sink, Source
 from tests.conformance.places import MemoryPlace, Place
 
@@ -306,7 +307,7 @@ class Row:
         self.arena = Arena(self.prefix, 1, 1, [1], behind=1)
         self.views = Views(1)
         self.wire = Wire()
-        self.output = Output(2, 1, self.wire, SendWindow(), arm=lambda moment: None)  # type: ignore[arg-type]
+        self.output = OutputShell(Output(2, 1, SendWindow()), self.wire, arm=lambda moment: None)  # type: ignore[arg-type]
         self.output.open()
         self.put(b"a" * 70_000)
 

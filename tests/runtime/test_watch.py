@@ -86,15 +86,14 @@ def alone() -> Iterator[Alone]:
 
 
 def test_nothing_is_in_the_way_while_nobody_looks(alone: Alone) -> None:
-    bare = alone.output._links
-    assert type(bare) is MemoryLinks
+    assert not alone.output.watched
     alone.tap()
-    assert alone.output._links is not bare
+    assert alone.output.watched
     alone.command(MeasureJob(key=1))
     alone.command(CloseTap(tap=5))
-    assert alone.output._links is not bare  # the measure goes on
+    assert alone.output.watched  # the measure goes on
     alone.exchange.tick(time.perf_counter() + MEASURED_S + 1)
-    assert alone.output._links is bare
+    assert not alone.output.watched
 
 
 def test_a_tap_sees_what_goes_by(alone: Alone) -> None:
@@ -185,8 +184,8 @@ def test_measures(alone: Alone) -> None:
 
 
 def test_time_spent_waiting_is_measured(alone: Alone) -> None:
-    alone.exchange.starved_since = alone.output.blocked_since = time.perf_counter() - 5
-    alone.exchange.starved_s, alone.output.blocked_s = 1.0, 2.0
+    alone.exchange.starved_since = alone.output.machine.blocked_since = time.perf_counter() - 5
+    alone.exchange.starved_s, alone.output.machine.blocked_s = 1.0, 2.0
     measured = alone.measure(1)
     assert 6 <= measured.starved_s < 7
     assert 7 <= measured.blocked_s < 8
@@ -202,7 +201,7 @@ def seconds_for(blocks: int, tap: bool) -> float:
         alone.output.put(b"12345678")
         if number % 1000 == 999:
             alone.output.flush()
-            alone.output._window.release(alone.output._window.next - 1)
+            alone.output.machine.window.release(alone.output.machine.window.next - 1)
             alone.net.box("consumer")._messages.clear()
     took = time.thread_time() - began
     alone.exchange.close(0)
@@ -229,4 +228,4 @@ def test_a_tap_that_never_reads_costs_less_than_a_tenth() -> None:
 )
 def test_commands_that_do_not_fit_the_job_change_nothing(alone: Alone, message: ClientToJob) -> None:
     alone.command(message)
-    assert type(alone.output._links) is MemoryLinks
+    assert not alone.output.watched

@@ -12,12 +12,12 @@ from fission.client.run.coordinator import Coordinator
 from fission.core.sink_file import SinkFile
 from fission.protocol.checkpoint import Checkpoints
 from fission.protocol.optional import OptionalInput
+from fission.protocol.output import Output
 from fission.protocol.release import ReleaseRule
 from fission.protocol.window import Arrival, Receiver
 from fission.runtime import checkpointer as keeper_module
 from fission.runtime.inputs import Inputs
 from fission.runtime.optional_inputs import OptionalInputs
-from fission.runtime.output import Output
 from fission.runtime.sink_position import SinkSync
 
 

@@ -29,14 +29,15 @@ from fission.core.nodes import NodeInfo
 from fission.ports import NODE_FAULT, JobBundle, JobExited, NodeGone, NodeName, NodePulse, Observer
 from fission.protocol import frames
 from fission.protocol.frames import Data, JobMessage
+from fission.protocol.output import Output
 from fission.protocol.restarts import AVOID_S
 from fission.protocol.supervision import JobState
 from fission.runtime import checkpointer as keeper_module
 from fission.runtime import exchange as exchange_module
 from fission.runtime import job_pipes as pipes_module
-from fission.runtime import output as outlet_module
+from fission.runtime import output_shell as outlet_module
 from fission.runtime.exchange import Exchange
-from fission.runtime.output import Output
+from fission.runtime.output_shell import OutputShell
 from fission.runtime.python_host import PythonHost
 from tests.stateful.sim_jobs import DummyPipe, FileSink, Reference, ResumedNetwork, Source, faultless, lose_power, rows_in
 from tests.stateful.sim_net import Net, SimLinks, Timeline
@@ -271,8 +272,8 @@ class Life:
                 elif now >= self.waits_since + outlet_module.PRESS_S:
                     self.waits_since = None
                     for output in exchange.outputs:
-                        if not output.closed and not output._window.room:
-                            output._say_open()
+                        if not output.closed and not output.machine.window.room:
+                            output.press()
                     return True
                 return False
             self.waits_since = None
@@ -290,7 +291,7 @@ class Life:
         if self.phase == "released":
             for output in exchange.outputs:
                 output.flush()
-            if all(output.all_released for output in exchange.outputs):
+            if all(output.all_released for output in exchange.machines):
                 exchange.say_ended(tell=True)
                 self.phase = "noted"
         if self.phase == "noted" and exchange._noted.is_set():
@@ -298,7 +299,7 @@ class Life:
                 output.finalize()
             exchange.inputs.close()
             self.phase = "closed"
-        if self.phase == "closed" and all(output.all_closed for output in exchange.outputs):
+        if self.phase == "closed" and all(output.all_closed for output in exchange.machines):
             self._over()
             for wire in self.cluster.net.of(self):
                 if wire.held and self.cluster.rng.random() < 0.5:
@@ -315,9 +316,9 @@ class Life:
     def _limit(self) -> int:
         """Compute blocks that can be done now without waiting for room; 0 if it waits for room already."""
         room = 5
-        for output in self.exchange.outputs:
-            if not output.closed and output._generation >= output._unlimited_below and type(output) is Output:
-                room = min(room, output._window.room - len(output._pending))
+        for output in self.exchange.machines:
+            if type(output) is Output and not (output.closed or output.unlimited):
+                room = min(room, output.window.room - len(output.pending))
         return max(0, room)
 
     # points of its code at which the simulation may step in
@@ -677,7 +678,7 @@ class Cluster:
         if pipe.id in self.store.kept(job):
             return True
         lives = [life for life in self.lives if (life.job, life.incarnation) == (producer, incarnation) and hasattr(life, "exchange")]
-        return any(out.pipe == pipe.id and out._window.next > number for life in lives for out in life.exchange.outputs)
+        return any(out.pipe == pipe.id and out.window.next > number for life in lives for out in life.exchange.machines)
 
     def number_of(self, pipe: Any, value: int) -> int:
         """Which block of a pipe that is."""
@@ -825,7 +826,7 @@ class Cluster:
             (outlet_module, "perf_counter", clock),
             (keeper_module, "monotonic", clock),
             (keeper_module, "reader", self._snapshot_reader),
-            (Output, "_wait_for_room", lambda self: None),
+            (OutputShell, "_wait_for_room", lambda self: None),
             (coordinator_module, "time", SimpleNamespace(monotonic=clock)),
             (node_watch_module, "time", SimpleNamespace(monotonic=clock)),
             (coordinator_module, "log", logging.getLogger("simulated")),
@@ -942,10 +943,10 @@ class Cluster:
                         lines.append(
                             f"      in? {one.spec.pipe}: life {r.incarnation} gen {r.generation} mark {r.mark} high {r.high} last {r.last}"
                         )
-                    for out in exchange.outputs:
+                    for out in exchange.machines:
                         lines.append(
-                            f"      out {out.pipe}: gen {out._generation} next {out._window.next} released {out._window.released}"
-                            f" room {out._window.room} ended {out._ended} closed {out.closed} older {[(g, len(w)) for g, w in out._older]}"
+                            f"      out {out.pipe}: gen {out.generation} next {out.window.next} released {out.window.released}"
+                            f" room {out.window.room} ended {out.ended} closed {out.closed} older {[(g, len(w)) for g, w in out.older]}"
                         )
         return "\n".join(lines)
 

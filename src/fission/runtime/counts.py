@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from fission.ports import SharedWriter
 from fission.protocol.messages.job_to_client import InputTotals, JobCounts, OutputTotals
+from fission.protocol.output import Output
 from fission.runtime.inputs import Inputs
-from fission.runtime.output import Output
 
 #: Seconds between two reports. Arbitrary: what a killed process had counted since the last one is unknown.
 REPORT_S = 1.0

@@ -38,7 +38,7 @@ class Exchange(JobPipes):
         due = min((output.tick(now) for output in self.outputs), default=NEVER)
         if self.counter.tick(now):
             self.say(CountsReport(counts=self.counter.counts(), doing=self._doing()))
-            for text in self.crowds.look(self.outputs):
+            for text in self.crowds.look(self.machines):
                 self.say(JobWarning(text=text))
         due = min(due, self.stored.due, self.counter.due)
         rule = self.rule
@@ -62,7 +62,7 @@ class Exchange(JobPipes):
             return "END"
         if self.starved_since or self.console.waiting:
             return "INPUT"
-        return "ROOM" if any(output.blocked_since for output in self.outputs) else "RUN"
+        return "ROOM" if any(output.blocked_since for output in self.machines) else "RUN"
 
     def on_message(self, message_frames: list[frames.Buffer]) -> None:
         """Take one control message; malformed ones are logged and dropped."""
@@ -145,7 +145,7 @@ class Exchange(JobPipes):
             self.inputs.wire(pipe, "", 0)
             self.release(force=True)
         else:
-            output.wire("", output.consumer, near=output.near)
+            output.wire("", output.machine.consumer, near=output.machine.near)
 
     def _say_again(self) -> None:
         """The client was away, and may have missed what was said to it."""

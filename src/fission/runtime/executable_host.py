@@ -75,8 +75,8 @@ class ExecutableHost(ExecutableOutputs):
             # than a window has
             if idle and watch.buffers and watch.declared:
                 done = relay.passed
-            number = min((exchange.worked_off(output) for output in exchange.outputs if not output.closed), default=CLOSED)
-            sent = max((output.last[1] for output in exchange.outputs if not output.closed), default=0)
+            number = min((exchange.worked_off(output) for output in exchange.machines if not output.closed), default=CLOSED)
+            sent = max((output.last[1] for output in exchange.machines if not output.closed), default=0)
             through = done if number >= sent else min(done, relay.covered(number))
             owed = relay.owed
         exchange.inputs.say_starved(through, done)
@@ -154,14 +154,14 @@ class ExecutableHost(ExecutableOutputs):
         if not again:
             self._numbered.set()
             return
-        while any(output.had is None and not output.closed for output in exchange.outputs) and not self._ended.is_set():
+        while any(output.had is None and not output.closed for output in exchange.machines) and not self._ended.is_set():
             exchange.receive()
         given = (beginning - 1) * job.inputs[self._sync[0]].BLOCK_COUNT
         for output in exchange.outputs:
-            output.go_on_after(output.had or 0, given)
+            output.go_on_after(output.machine.had or 0, given)
         self._numbered.set()
         if given:
-            had = " and ".join(f"{output.had or 0} blocks of pipe {output.pipe}" for output in exchange.outputs)
+            had = " and ".join(f"{output.had or 0} blocks of pipe {output.pipe}" for output in exchange.machines)
             ratio = "has RATIO = None" if job.RATIO is None else "runs as with RATIO = None"
             text = f"{job._fission_name} was started anew and {ratio}: of {given} blocks that it had read, {had} came; the rest is lost"
             exchange.say(JobWarning(text=text))

@@ -16,7 +16,7 @@ from fission.protocol.messages.job_to_client import JobWarning
 from fission.protocol.relay import Relay, gives_otherwise
 from fission.runtime.exchange import Exchange
 from fission.runtime.heads import set_head_sizes
-from fission.runtime.output import Output
+from fission.runtime.output_shell import OutputShell
 from fission.runtime.program import Program
 from fission.runtime.ratio_watch import RatioWatch
 
@@ -100,7 +100,7 @@ class ExecutableOutputs:
         if self._program is not None:
             self._program.stop()
 
-    def _read_blocks(self, index: int, pipe: Any, output: Output, reader: Any) -> None:
+    def _read_blocks(self, index: int, pipe: Any, output: OutputShell, reader: Any) -> None:
         reset = bit_mask(RESET, self._head_size) if self._job._fission_is_source else 0  # of its first block
         while True:
             head = 0

@@ -13,29 +13,31 @@ from fission.core.base import BaseJob
 from fission.core.jobs import ExecutableJob
 from fission.ports import JobBundle, Lease, Links, SharedReader, SharedWriter
 from fission.protocol import frames
+from fission.protocol.dropping import DroppingOutput
 from fission.protocol.frames import JobMessage
 from fission.protocol.messages.job_to_client import JobHello, JobToClient, JobWarning, LinesTaken, WorkDone
+from fission.protocol.output import Output
+from fission.protocol.pacing import IDLE_S, PRESS_S
+from fission.protocol.unbounded_outputs import UnboundedOutputs
 from fission.protocol.window import NO_LIMIT, SendWindow
 from fission.runtime.checkpointer import make_checkpointer
 from fission.runtime.console import Console
 from fission.runtime.control import NEVER, Control
 from fission.runtime.counts import Counter
-from fission.runtime.dropping import DroppingOutput
 from fission.runtime.inputs import Inputs
 from fission.runtime.optional_inputs import OptionalInputs
-from fission.runtime.output import Output
-from fission.runtime.pacing import IDLE_S, PRESS_S
+from fission.runtime.output_shell import DroppingOutputShell, OutputShell
 from fission.runtime.sink_position import SinkSync
 from fission.runtime.specs import input_spec, optional_spec
-from fission.runtime.unbounded_outputs import UnboundedOutputs
 
 
 class JobPipes(ABC):
     """The pipes of one job, but for what others say of them.
 
     Attributes:
-        outlets: in the order of the job's outputs.
-        inlets: all its inputs.
+        outputs: in the order of the job's outputs.
+        machines: what decides for each of them.
+        inputs: all its inputs.
         console: lines that were typed for this job.
         keeper: of its snapshots; None without CHECKPOINT.
         stored: by its ASYNC inputs.
@@ -97,27 +99,29 @@ class JobPipes(ABC):
         self.crowds = UnboundedOutputs(job)
         self._needed = {pipe.id: bundle.needed.get(pipe.id, pipe.BLOCK_COUNT) for pipe in job.outputs}
         self.outputs = [self._make_output(pipe, index) for index, pipe in enumerate(job.outputs)]
-        self.rule.outputs = self.outputs
-        self.counter = Counter(self.inputs, self.outputs, lender, numbers_itself=job._fission_is_source)
+        self.machines = [output.machine for output in self.outputs]
+        self.rule.outputs = self.machines
+        self.counter = Counter(self.inputs, self.machines, lender, numbers_itself=job._fission_is_source)
         self._by_pipe = {output.pipe: output for output in self.outputs}
         # of each ASYNC output, the blocks that its consumer may keep although it has taken them: a group, and the beginning of the next
         self._async = {pipe.id: 2 * pipe.BLOCK_COUNT - 1 if pipe.OPTIONAL_STORE else 0 for pipe in job.outputs if pipe.ASYNC}
 
-    def _make_output(self, pipe: Any, index: int) -> Output:
+    def _make_output(self, pipe: Any, index: int) -> OutputShell:
         bundle = self._bundle
-        common: dict[str, Any] = {"arm": self.control.arm, "pump": self._pump, "reader": index, "repeats": pipe.ASYNC}
+        place: Any = pipe.id, bundle.incarnation, self._window(pipe.id)
         max_queue = bundle.max_queues.get(pipe.id, 0)
-        kind: type[Output] = Output
+        kind = OutputShell
         if max_queue and not pipe.ASYNC:
-            kind = DroppingOutput
-            common |= {"max_queue": max_queue, "needed": pipe.BLOCK_COUNT}
-        output = kind(pipe.id, bundle.incarnation, self._links, self._window(pipe.id), **common)
-        output.lift(bundle.generation)
-        # whose address is not known yet is told with it whether he is near
-        output.near = bool(bundle.wiring.outputs[pipe.id]) and not bundle.wiring.outputs[pipe.id].startswith("tcp:")
+            kind = DroppingOutputShell
+            machine: Output = DroppingOutput(*place, reader=index, max_queue=max_queue, needed=pipe.BLOCK_COUNT)
+        else:
+            machine = Output(*place, reader=index, repeats=pipe.ASYNC)
+        machine.lift(bundle.generation)
+        # where the consumer's address is not known yet, the command that gives it says whether it is near
+        machine.near = bool(bundle.wiring.outputs[pipe.id]) and not bundle.wiring.outputs[pipe.id].startswith("tcp:")
         if pipe.id in bundle.closed:
-            output.on_closed()
-        return output
+            machine.close()
+        return kind(machine, self._links, arm=self.control.arm, pump=self._pump)
 
     def _window(self, pipe: int) -> SendWindow[list[frames.Buffer]]:
         if pipe in self.crowds.pipes:
@@ -187,7 +191,7 @@ class JobPipes(ABC):
     def answer_pressed(self, done: int) -> None:
         """Tell the producers that wait how far this job and all behind it have worked off what they sent; ``done``: this job itself."""
         self.pressed = False
-        behind = (self.worked_off(output) for output in self.outputs if not output.closed)
+        behind = (self.worked_off(output) for output in self.machines if not output.closed)
         self.inputs.say_starved(min([done, *behind]), done)
 
     def worked_off(self, output: Output) -> int:
@@ -200,7 +204,7 @@ class JobPipes(ABC):
         if self.inputs.pressed:
             # those further on may hold snapshots back too; it comes on many ways, and is told once behind each block
             self.inputs.pressed, self.pressed = False, True
-            now, sent = perf_counter(), sum(output.sent for output in self.outputs)
+            now, sent = perf_counter(), sum(output.sent for output in self.machines)
             if now - self._pressed_at >= PRESS_S / 2 or sent != self._pressed_behind:
                 self._pressed_at, self._pressed_behind = now, sent
                 for output in self.outputs:
@@ -250,7 +254,7 @@ class JobPipes(ABC):
     @property
     def unwanted(self) -> bool:
         """Whether the job has outputs and nobody needs any of them any more."""
-        for output in self.outputs:  # no generator: it is asked for before each wait
+        for output in self.machines:  # no generator: it is asked for before each wait
             if not output.closed:
                 return False
         return bool(self.outputs)
@@ -276,7 +280,7 @@ class JobPipes(ABC):
 
     def say_ended(self, *, tell: bool) -> None:
         """Tell the client that all the job's work is done, and what its outputs end with; `finish` goes on when it has noted that."""
-        ends = {output.pipe: output.last for output in self.outputs if tell and not output.closed}
+        ends = {output.pipe: output.last for output in self.machines if tell and not output.closed}
         self._ended_with = WorkDone(ends=ends, counts=self.counter.counts())
         self.say(self._ended_with)
 
@@ -295,7 +299,7 @@ class JobPipes(ABC):
     def abandon(self) -> None:
         """Any thread, in any state: nothing goes out any more, and the job's loop finds that nobody wants its outputs."""
         self._abandoned = True
-        for output in self.outputs:
+        for output in self.machines:
             output.closed = True
 
     def close(self, linger: float) -> None:
@@ -317,7 +321,7 @@ class JobPipes(ABC):
 
         It is copied, but for one that the job was given for this compute block and returns as it is.
         """
-        near = [one for one in (range(len(self.outputs)) if readers is None else readers) if self.outputs[one].near]
+        near = [one for one in (range(len(self.outputs)) if readers is None else readers) if self.machines[one].near]
         if not near:
             return None  # nobody is on this machine
         handed_on = self._handed_on(buffer, near) if self._bundle.handed_on and self._viewer is not None else None

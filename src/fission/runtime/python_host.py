@@ -170,8 +170,8 @@ class PythonHost:
 
     def _plain_source_turns(self, results: Iterator[Any]) -> Iterator[bool]:
         """The commonest source, without any detour."""
-        job, output, exchange = self._job, self._outputs[0], self._exchange
-        encode, put = self._results_out.encoders[0], output.put
+        job, output, exchange = self._job, self._outputs[0].machine, self._exchange
+        encode, put = self._results_out.encoders[0], self._outputs[0].put
         generation, number, turn = self._generation, self._number, self.turn
         try:
             for result in results:

@@ -17,9 +17,10 @@ from fission.protocol import frames, tapped
 from fission.protocol.frames import Buffer, Data, Release
 from fission.protocol.messages.client_to_job import ClientToJob, CloseTap, ExtendTap, MeasureJob, OpenTap
 from fission.protocol.messages.job_to_client import InputMeasures, JobMeasured, OutputMeasures, TapCopies
+from fission.protocol.output import Output
 from fission.runtime.control import NEVER
 from fission.runtime.exchange import Exchange
-from fission.runtime.output import Output
+from fission.runtime.output_shell import OutputShell
 
 log = logging.getLogger("fission.runtime")
 
@@ -31,39 +32,8 @@ GATHER_BYTES = 64 << 10
 MEASURED_S = 10.0
 
 
-class _Watched:
-    """In place of an output's links: sends, and shows what was sent."""
-
-    def __init__(self, links: Any, watchers: tuple[Callable[[Any], None], ...]) -> None:
-        self.links, self.watchers = links, watchers
-
-    def send(self, pipe: int, message: Any) -> None:
-        self.links.send(pipe, message)
-        for saw in self.watchers:
-            saw(message)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.links, name)
-
-
-def _watch(output: Output, saw: Callable[[Any], None]) -> None:
-    with output._lock:
-        links: Any = output._links
-        before = links.watchers if isinstance(links, _Watched) else ()
-        bare = links.links if isinstance(links, _Watched) else links
-        output._links = _Watched(bare, (*before, saw))
-
-
-def _unwatch(output: Output, saw: Callable[[Any], None]) -> None:
-    with output._lock:
-        links: Any = output._links
-        if isinstance(links, _Watched):
-            left = tuple(one for one in links.watchers if one != saw)
-            output._links = _Watched(links.links, left) if left else links.links
-
-
 class Tap:
-    """One looker at one output. `saw` is called with the outlet's lock held, the rest by the control thread."""
+    """One looker at one output. `saw` is called with the output's lock held, the rest by the control thread."""
 
     def __init__(self, number: int, credit: int, *, payload: bool, share: float, arm: Callable[[float], None]) -> None:
         """Args: number: its name. credit: bytes that may be copied. payload: whether more than numbers is wanted. share: of the job's
@@ -90,7 +60,7 @@ class Tap:
             return
         if not self._payload:
             copy: Any = [bytes(first[: tapped.HEADER_BYTES])]
-        elif hasattr(message, "_leases"):
+        elif hasattr(message, "leases"):
             copy = self._out_of_shared_memory(message)
             if copy is None:
                 return
@@ -111,19 +81,19 @@ class Tap:
     def _out_of_shared_memory(self, message: Any) -> list[Buffer] | None:
         began = perf_counter()
         block = frames.decode(message)
-        size = sum(lease.nbytes for lease in message._leases)
+        size = sum(lease.nbytes for lease in message.leases)
         if began < self._not_before or self._too_big(size) or not isinstance(block, Data):
             return None
-        leases = iter(message._leases)
+        leases = iter(message.leases)
         blocks = [[payload, *(bytes(next(leases).view()) for _ in own)] for payload, *own in block.payloads]
         copy = frames.encode_big(block.pipe, block.incarnation, block.generation, block.sqn, blocks, block.heads)
         took = perf_counter() - began
         self._not_before = began + took / self._share
         return copy
 
-    def take(self, output: Output) -> list[tuple[float, list[Buffer]]]:
+    def take(self, output: OutputShell) -> list[tuple[float, list[Buffer]]]:
         """What was copied since."""
-        with output._lock:
+        with output.lock:
             found, self._gathered, self._size = self._gathered, [], 0
         return found
 
@@ -136,7 +106,7 @@ class Tap:
 class Meter:
     """How long blocks of one output are under way: one at a time, from its sending to its release."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: OutputShell) -> None:
         self.output = output
         self._waits: tuple[int, int, float] | None = None
         self.seconds = 0.0
@@ -155,9 +125,9 @@ class Meter:
         if waits is None:
             return
         generation, number, since = waits
-        if self.output.last[0] != generation:
+        if self.output.machine.last[0] != generation:
             self._waits = None  # numbering began again
-        elif self.output.released >= number:
+        elif self.output.machine.released >= number:
             self.seconds += perf_counter() - since
             self.blocks += 1
             self._waits = None
@@ -172,7 +142,7 @@ class WatchedExchange(Exchange):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        self._taps: dict[int, tuple[Output, Tap]] = {}
+        self._taps: dict[int, tuple[OutputShell, Tap]] = {}
         self._meters: dict[int, Meter] = {}
         self._measured_until = 0.0
         self._process: Any = None
@@ -228,7 +198,7 @@ class WatchedExchange(Exchange):
         share = max(1e-3, min(1.0, order.share))
         tap = Tap(order.tap, order.credit, payload=order.payload, share=share, arm=self.control.arm)
         self._taps[order.tap] = (output, tap)
-        _watch(output, tap.saw)
+        output.watch(tap.saw)
         log.info("pipe %s has a viewer (tap %s)", output.pipe, order.tap)
 
     def _on_more(self, order: ExtendTap) -> None:
@@ -239,7 +209,7 @@ class WatchedExchange(Exchange):
     def _untap(self, number: int) -> None:
         found = self._taps.pop(number, None)
         if found is not None:
-            _unwatch(found[0], found[1].saw)
+            found[0].unwatch(found[1].saw)
             log.info("the viewer of pipe %s has left (tap %s)", found[0].pipe, number)
 
     # measures
@@ -250,18 +220,18 @@ class WatchedExchange(Exchange):
         if not self._meters:
             for output in self.outputs:
                 self._meters[output.pipe] = Meter(output)
-                _watch(output, self._meters[output.pipe].saw)
+                output.watch(self._meters[output.pipe].saw)
         cpu_s, memory = self._usage()
         self.say(
             JobMeasured(
                 key=question.key,
                 at=now,
                 # a source's loop does not say while it runs how far it is
-                blocks=max([self.rule.done, *(output.sent for output in self.outputs if self._is_source)]),
+                blocks=max([self.rule.done, *(output.sent for output in self.machines if self._is_source)]),
                 inputs={pipe: InputMeasures(done=done) for pipe, done in self._inputs_done().items()},
-                outputs={output.pipe: self._output(output) for output in self.outputs},
+                outputs={output.pipe: self._output(output) for output in self.machines},
                 starved_s=self.starved_s + _going_on(self.starved_since, now),
-                blocked_s=sum(output.blocked_s + _going_on(output.blocked_since, now) for output in self.outputs),
+                blocked_s=sum(output.blocked_s + _going_on(output.blocked_since, now) for output in self.machines),
                 cpu_s=cpu_s,
                 memory=memory,
             )
@@ -295,7 +265,7 @@ class WatchedExchange(Exchange):
 
     def _stop_meters(self) -> None:
         for meter in self._meters.values():
-            _unwatch(meter.output, meter.saw)
+            meter.output.unwatch(meter.saw)
         self._meters = {}
 
 

@@ -192,12 +192,12 @@ class _Life:
             self.phase = "released"
         if self.phase == "released":
             exchange.flush()
-            if all(output.all_released for output in exchange.outputs):
+            if all(output.all_released for output in exchange.machines):
                 for output in exchange.outputs:
                     output.finalize()
                 exchange.inputs.close()
                 self.phase = "closed"
-        if self.phase == "closed" and all(output.all_closed for output in exchange.outputs):
+        if self.phase == "closed" and all(output.all_closed for output in exchange.machines):
             self.phase = "over"
         return self.phase != before
 

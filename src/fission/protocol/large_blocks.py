@@ -2,30 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
 
-from fission.ports import Lease
 from fission.protocol import frames
 from fission.protocol.frames import Buffer
+
+
+class LentBuffer(Protocol):
+    """A buffer in shared memory, as far as messages need it: `fission.ports.Lease` is one.
+
+    Attributes:
+        nbytes: its length.
+        readers: the outputs that it was lent for.
+    """
+
+    nbytes: int
+    readers: Collection[int]
+
+    @property
+    def handed_on(self) -> bool:
+        """Whether it is in the memory of another job, which this one got it from."""
+        ...
+
+    def view(self) -> memoryview:
+        """Return the buffer itself."""
+        ...
+
+    def pack(self, reader: int) -> bytes:
+        """Return what travels to a reader instead of the buffer."""
+        ...
 
 
 class Leased(list[Buffer]):
     """A message whose buffers are in shared memory, for as long as this object keeps their leases.
 
     Attributes:
-        handed_on: whether one of them is in another job's: its former lives' memory may be gone for a new life of the consumer.
+        leases: of its buffers.
+        handed_on: whether one of them is in another job's memory, which may be gone for a new incarnation of the consumer.
     """
 
-    def __init__(self, message: list[Buffer], leases: list[Lease], again: Callable[[], list[Buffer]]) -> None:
+    def __init__(self, message: list[Buffer], leases: list[LentBuffer], again: Callable[[], list[Buffer]]) -> None:
         super().__init__(message)
-        self._leases = leases
+        self.leases = leases
         self._again = again
         self.handed_on = any(lease.handed_on for lease in leases)
 
     def for_afar(self) -> list[Buffer]:
         """The same message for a consumer on another machine."""
-        return Leased(self._again(), self._leases, self._again)
+        return Leased(self._again(), self.leases, self._again)
 
 
 def is_leased(payload: Any) -> bool:
@@ -51,7 +76,7 @@ def big_message(
     def far() -> list[Buffer]:
         return frames.encode_big(*place, [[payload, *(lease.view() for lease in own)] for payload, *own in blocks], heads)
 
-    # who came near since the buffers were lent is no reader of them
+    # a consumer that has come to this machine since the buffers were lent cannot read them
     if reader is not None and all(reader in lease.readers for lease in leases):
         packed = [[payload, *(lease.pack(reader) for lease in own)] for payload, *own in blocks]
         message: list[Buffer] = [frames.encode_shared(*place, packed, heads)]

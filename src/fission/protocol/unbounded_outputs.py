@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from fission.core.base import BaseJob
 from fission.core.jobs import InteractiveJob
+from fission.protocol.output import Output
 from fission.protocol.window import WINDOW_BLOCKS
-from fission.runtime.output import Output
 
 
 class UnboundedOutputs:

@@ -1,0 +1,300 @@
+"""The shell around one output: its lock, its link, its clock, and waiting for room.
+
+`fission.protocol.output.Output` decides what is sent and when; this sends it, with the lock held, so that messages leave in the order
+in which they were decided.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from fission.ports import Links
+from fission.protocol.frames import Release, Starved
+from fission.protocol.output import Output
+from fission.protocol.pacing import CIRCLE_POLL_S, COALESCE_BYTES, PRESS_S
+from fission.protocol.window import SendWindow
+
+
+class OutputShell:
+    """One output. `put`, `seek`, `flush`, `end` belong to the job's thread; `tick` and what others say to its control thread.
+
+    Attributes:
+        machine: decides; its attributes may be read by any thread, its methods are called here.
+        pipe: its id.
+    """
+
+    def __init__(
+        self,
+        machine: Output,
+        links: Links,
+        *,
+        arm: Callable[[float], None],
+        pump: Callable[[], None] | None = None,
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
+        """Prepare; `open` sends the first message.
+
+        Args:
+            machine: new.
+            links: where messages go.
+            arm: called with a moment (of ``clock``) at which `tick` is to be called at the latest.
+            pump: called from time to time while `put` waits for room, where the job's inputs must not wait meanwhile.
+            clock: gives the time in seconds.
+        """
+        self.machine = machine
+        self.pipe = machine.pipe
+        self._links = links
+        self._arm = arm
+        self._pump = pump
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._watchers: tuple[Callable[[Any], None], ...] = ()
+
+    # the job's thread
+
+    def put(self, payload: bytes | list[Any], head: int = 0, *, wait: bool = True) -> None:
+        """Number a block and send it, now or with its followers. Blocks while the window is full.
+
+        Args:
+            payload: the block, or [payload, buffer, ...], or [payload, lease, ...].
+            head: its head as a number.
+            wait: whether to wait for room; else the caller calls `wait_for_room` when it has put this compute block's other outputs.
+        """
+        machine = self.machine
+        if type(payload) is bytes and not head and machine.heads is None:
+            # A block that follows others which are held joins them without the lock: this is most of what a fast block costs. What is
+            # held only grows here, at its end, and is only taken with the lock, from its start, each in one step of the interpreter.
+            pending = machine.pending
+            pending.append(payload)
+            machine.size += len(payload)
+            if (
+                1 < len(pending) < machine.allow
+                and machine.size < COALESCE_BYTES
+                and (machine.behind or self._clock() < machine.hold_until)
+            ):
+                return
+            with self._lock:
+                self._after(machine.look(self._clock()), wait)
+            return
+        with self._lock:
+            self._after(machine.add(payload, head, self._clock()), wait)
+
+    def wait_for_room(self) -> None:
+        """Block while the window is full. For after a `put` that did not wait."""
+        machine = self.machine
+        if not machine.allow and not machine.closed:
+            with self._lock:
+                self._wait_for_room()
+
+    def seek(self, number: int) -> None:
+        """The next block put will have this number; those in between do not exist."""
+        if number - 1 != self.machine.last_number:
+            with self._lock:
+                self.machine.seek(number)
+                self._perform()
+
+    def flush(self) -> None:
+        """Send what is held."""
+        if self.machine.pending:
+            with self._lock:
+                self.machine.flush()
+                self._perform()
+
+    def open(self, generation: int = 0) -> None:
+        """Tell the consumer where numbering begins. Once, before the first `put`."""
+        with self._lock:
+            self.machine.open(generation)
+            self._perform()
+
+    def begin(self, number: int) -> None:
+        """As `ReplayBuffer.begin`."""
+        with self._lock:
+            self.machine.begin(number)
+            self._perform()
+
+    def press(self) -> None:
+        """As `ReplayBuffer.press`."""
+        with self._lock:
+            self.machine.press()
+            self._perform()
+
+    def restart(self, generation: int, window: SendWindow[Any]) -> None:
+        """As `ReplayBuffer.restart`."""
+        with self._lock:
+            self.machine.restart(generation, window)
+            self._perform()
+
+    def go_on_after(self, had: int, given: int) -> None:
+        """As `ReplayBuffer.go_on_after`."""
+        with self._lock:
+            self.machine.go_on_after(had, given)
+
+    def end(self, *, more: bool = False) -> None:
+        """As `ReplayBuffer.end`."""
+        with self._lock:
+            self.machine.end(more=more)
+            self._perform()
+
+    def finalize(self) -> None:
+        """As `ReplayBuffer.finalize`."""
+        with self._lock:
+            self.machine.finalize()
+            self._perform()
+
+    def wait_released(self) -> None:
+        """Block until every block was released."""
+        with self._changed:
+            self.machine.flush()
+            self._perform()
+            while not self.machine.all_released:
+                self._changed.wait()
+
+    def wait_closed(self) -> None:
+        """Block until the consumer needs nothing of this pipe any longer, if it was sent an end: the end has arrived then."""
+        with self._changed:
+            while not self.machine.all_closed:
+                self._changed.wait()
+
+    # the control thread, or any
+
+    def tick(self, now: float) -> float:
+        """Send what was held too long; return the moment of the next look, infinity if there is none."""
+        machine = self.machine
+        if not machine.pending:
+            return machine.tick(now)  # without the lock: the job may have it for long
+        with self._lock:
+            due = machine.tick(now)
+            self._perform()
+            return due
+
+    def wire(self, address: str, incarnation: int, *, near: bool = True) -> int:
+        """Send to an address from now on; return how many blocks were sent again. See `ReplayBuffer.wire`."""
+        with self._changed:
+            self._links.redirect(self.pipe, address)
+            blocks = self.machine.wire(incarnation, near=near)
+            self._perform()
+            return blocks
+
+    def on_release(self, message: Release) -> None:
+        """As `ReplayBuffer.on_release`."""
+        with self._changed:
+            self.machine.on_release(message)
+            self._perform()
+            self._changed.notify_all()
+
+    def on_starved(self, message: Starved) -> None:
+        """As `ReplayBuffer.on_starved`."""
+        with self._changed:
+            self.machine.on_starved(message)
+            self._changed.notify_all()
+
+    def on_closed(self) -> None:
+        """The consumer needs nothing any longer, says the client."""
+        with self._changed:
+            self.machine.close()
+            self._changed.notify_all()
+
+    def lift(self, generation: int) -> None:
+        """As `ReplayBuffer.lift`."""
+        with self._changed:
+            self.machine.lift(generation)
+            self._changed.notify_all()
+
+    def watch(self, watcher: Callable[[Any], None]) -> None:
+        """Call this with every message that is sent from now on, with the lock held."""
+        with self._lock:
+            self._watchers = (*self._watchers, watcher)
+
+    def unwatch(self, watcher: Callable[[Any], None]) -> None:
+        """Take back `watch`."""
+        with self._lock:
+            self._watchers = tuple(known for known in self._watchers if known != watcher)
+
+    def notify(self) -> None:
+        """Any thread: make those that wait look again at what they wait for."""
+        with self._changed:
+            self._changed.notify_all()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the consumer needs nothing any longer."""
+        return self.machine.closed
+
+    @property
+    def watched(self) -> bool:
+        """Whether anything watches."""
+        return bool(self._watchers)
+
+    @property
+    def lock(self) -> threading.Lock:
+        """Held while the machine works and its messages are sent."""
+        return self._lock
+
+    # with the lock held
+
+    def _after(self, due: float, wait: bool) -> None:
+        """Blocks were put."""
+        if due:
+            self._arm(due)
+            return
+        self._perform()
+        if wait and not self.machine.allow:
+            self._wait_for_room()
+
+    def _perform(self) -> None:
+        """Send what the machine wants to have sent."""
+        machine = self.machine
+        outgoing = machine.outgoing
+        if not outgoing:
+            return
+        send, pipe = self._links.send, self.pipe
+        for message in outgoing:
+            send(pipe, message)
+            for watcher in self._watchers:
+                watcher(message)
+        outgoing.clear()
+        due = machine.after_send(self._clock())
+        if due:
+            self._arm(due)
+
+    def _wait_for_room(self) -> None:
+        machine = self.machine
+        if self._may_continue():
+            return
+        started = pressed = self._clock()
+        machine.blocked(started)
+        while not self._may_continue():
+            if self._pump is None:
+                if not self._changed.wait(PRESS_S):
+                    self._say_open()
+            elif not self._changed.wait(CIRCLE_POLL_S):
+                self._lock.release()
+                try:
+                    self._pump()
+                finally:
+                    self._lock.acquire()
+                if self._clock() - pressed >= PRESS_S:
+                    pressed = self._clock()
+                    self._say_open()
+        machine.unblocked(self._clock())
+
+    def _may_continue(self) -> bool:
+        return self.machine.may_continue
+
+    def _say_open(self) -> None:
+        self.machine.say_open()
+        self._perform()
+
+
+class DroppingOutputShell(OutputShell):
+    """The shell around a `fission.protocol.dropping.DroppingOutput`, where no block joins others."""
+
+    def put(self, payload: bytes | list[Any], head: int = 0, *, wait: bool = True) -> None:
+        """Number a block and send it if its consumer keeps up. Never blocks. Args: as `OutputShell.put`."""
+        with self._lock:
+            self.machine.add(payload, head, self._clock())
+            self._perform()
