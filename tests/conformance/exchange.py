@@ -15,13 +15,14 @@ import pytest
 from fission.ports import Links
 from fission.protocol import frames
 from fission.protocol.dropping import DroppingOutput
+from fission.protocol.endpoint_inputs import Inputs
 from fission.protocol.frames import CLOSED, Buffer, Data, Message, Release
 from fission.protocol.inputs import InputCounts, InputSpec
 from fission.protocol.optional import OptionalSpec
 from fission.protocol.output import Output
 from fission.protocol.pacing import COALESCE_BLOCKS, COALESCE_BYTES, HELD_AT_MOST_S, HOLD_S
 from fission.protocol.window import SendWindow
-from fission.runtime.inputs import Inputs
+from fission.runtime.inputs_shell import InputsShell
 from fission.runtime.output_shell import DroppingOutputShell, OutputShell
 from tests.conformance.places import DEADLINE_S, Place, Task
 from tests.waiting import eventually
@@ -114,7 +115,8 @@ class Line:
         else:
             self.output = OutputShell(Output(1, 1, window), self.spy, arm=self.armed.append, clock=clock)
         specs, optionals = ([], [optional]) if optional else ([spec], [])
-        self.inputs = Inputs(specs, optionals, self.links, incarnation=1, head_size=1, window_blocks=blocks, window_bytes=size)
+        inputs = Inputs(specs, optionals, incarnation=1, head_size=1, window_blocks=blocks, window_bytes=size)
+        self.inputs = InputsShell(inputs, self.links)
         self.got: list[tuple[int, Any, Any]] = []
         self.grouped = spec.block_count > 1
         self.output.open()
@@ -300,7 +302,7 @@ class LineConformance:
         assert line.receive(count) == payloads(1, count)
         assert [number for number, _, _ in line.got] == list(range(1, count + 1))
         assert line.most <= 50
-        assert line.inputs.counts()[1] == InputCounts(received=count)
+        assert line.inputs.machine.counts()[1] == InputCounts(received=count)
 
     # idle and busy
 
@@ -394,7 +396,7 @@ class LineConformance:
             payload(1),
             *(one for size in sizes for one in (b"small", [b"big", b"x" * size, b"y" * size])),
         ]
-        assert line.inputs.bytes_in == 1 + sum(5 + 3 + 2 * size for size in sizes)
+        assert line.inputs.machine.bytes_in == 1 + sum(5 + 3 + 2 * size for size in sizes)
 
     def test_numbers_that_do_not_exist_are_skipped(self, place: Place, clock: Clock) -> None:
         line = Line(place, clock=clock)
@@ -475,7 +477,7 @@ class LineConformance:
         expected += [(number, b"3", CORRUPTED) for number in range(4, 998)]
         expected += [(number, payload(number), 0) for number in (998, 999, 1000)]
         assert line.got == expected
-        assert line.inputs.counts()[1] == InputCounts(received=6, lost=994, dummies=994)
+        assert line.inputs.machine.counts()[1] == InputCounts(received=6, lost=994, dummies=994)
 
     def test_what_was_taken_makes_room_for_what_waits(self, place: Place) -> None:
         line = Line(place, dropping=2, spec=InputSpec(1, max_queue=2, dummy=lambda: b"dummy"))
@@ -522,7 +524,7 @@ class LineConformance:
         line.receive_all()
         assert line.got[0][1] == payloads(1, 4)
         assert line.got[-1] == (25, payloads(97, 100), [0] * 4)
-        counts = line.inputs.counts()[1]
+        counts = line.inputs.machine.counts()[1]
         assert counts.received + counts.dummies - counts.dropped == 100
 
     # ASYNC inputs

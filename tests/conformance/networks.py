@@ -100,7 +100,7 @@ class Network:
                 self._give_up()
         assert set(outcomes.values()) == {report.FINISHED}
         assert all(exchange.inputs.malformed == 0 for exchange in self.exchanges.values())
-        return {pipe: counts for exchange in self.exchanges.values() for pipe, counts in exchange.inputs.counts().items()}
+        return {pipe: counts for exchange in self.exchanges.values() for pipe, counts in exchange.inputs.machine.counts().items()}
 
     def _give_up(self) -> None:
         """The test has failed: let the threads end."""
@@ -386,4 +386,4 @@ class NetworkConformance:
             producer.outputs[0].flush()
             while not place.start(consumer.receive).result():
                 pass  # woken up
-        assert consumer.inputs.counts()[1].received == 100
+        assert consumer.inputs.machine.counts()[1].received == 100

@@ -13,13 +13,14 @@ from fission.adapters.shared_memory import Arena, run_prefix, sweep
 from fission.adapters.shared_views import Views
 from fission.protocol import frames
 from fission.protocol import output as output_module
+from fission.protocol.endpoint_inputs import Inputs
 from fission.protocol.frames import Buffer, Data, Release
 from fission.protocol.inputs import InputSpec
 from fission.protocol.large_blocks import Leased, big_message
 from fission.protocol.output import Output
 from fission.protocol.pacing import BEHIND_SHARE, COALESCE_BYTES, COALESCE_SHARE, HOLD_S
 from fission.protocol.window import SendWindow
-from fission.runtime.inputs import Inputs
+from fission.runtime.inputs_shell import InputsShell
 from fission.runtime.output_shell import OutputShell
 from fission.runtime.watch import Tap
 
@@ -66,16 +67,8 @@ class Line:
     def new_life(self) -> None:
         self.life += 1
         # views end with what was got of them, and nothing of that is kept here
-        self.inputs = Inputs(
-            [InputSpec(1)],
-            [],
-            self.wire,  # type: ignore[arg-type]
-            incarnation=self.life,
-            head_size=1,
-            window_blocks=4096,
-            window_bytes=WINDOW_BYTES,
-            viewer=Views(self.life),
-        )
+        inputs = Inputs([InputSpec(1)], [], incarnation=self.life, head_size=1, window_blocks=4096, window_bytes=WINDOW_BYTES)
+        self.inputs = InputsShell(inputs, self.wire, Views(self.life))  # type: ignore[arg-type]
 
     def put(self, *blocks: Any, heads: dict[int, int] | None = None) -> None:
         """Put blocks: a text is a small one, a number the length of a buffer in shared memory, a list what travels as it is."""

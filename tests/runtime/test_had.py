@@ -9,10 +9,11 @@ import pytest
 
 from fission.protocol import frames
 from fission.protocol.align import InputSpec
+from fission.protocol.endpoint_inputs import Inputs
 from fission.protocol.frames import Buffer, Open, Release
 from fission.protocol.output import Output
 from fission.protocol.window import SendWindow
-from fission.runtime.inputs import Inputs
+from fission.runtime.inputs_shell import InputsShell
 from fission.runtime.output_shell import OutputShell
 
 PIPE, OLD, NEW = 1, "the old incarnation", "the new one"
@@ -40,7 +41,7 @@ class Answers:
 def had_by(steps: Sequence[str], *, done: int, had: int) -> tuple[Output, list[Release]]:
     """What the new incarnation hears of a consumer that has ``had`` blocks, ``done`` of them done with, after these steps."""
     links = Answers()
-    inputs = Inputs([InputSpec(PIPE)], [], links, incarnation=1, head_size=1, window_blocks=64, window_bytes=1 << 20)  # type: ignore[arg-type]
+    inputs = InputsShell(Inputs([InputSpec(PIPE)], [], incarnation=1, head_size=1, window_blocks=64, window_bytes=1 << 20), links)  # type: ignore[arg-type]
     inputs.feed([frames.encode_open(Open(PIPE, 1, 0, 0))])
     aligner = inputs.aligner
     assert aligner is not None
@@ -85,7 +86,7 @@ def test_the_first_release_does_not_tell() -> None:
 
 
 def test_data_of_the_old_incarnation_does_not_come_after_the_answer() -> None:
-    inputs = Inputs([InputSpec(PIPE)], [], Answers(), incarnation=1, head_size=1, window_blocks=64, window_bytes=1 << 20)  # type: ignore[arg-type]
+    inputs = InputsShell(Inputs([InputSpec(PIPE)], [], incarnation=1, head_size=1, window_blocks=64, window_bytes=1 << 20), Answers())  # type: ignore[arg-type]
     inputs.feed([frames.encode_open(Open(PIPE, 1, 0, 0))])
     assert inputs.aligner is not None
     inputs.aligner.begin(1)

@@ -20,12 +20,13 @@ from fission.core.pipes import OptionalPicklePipe as Optional
 from fission.core.pipes import PicklePipe
 from fission.ports import JobBundle
 from fission.protocol import frames
+from fission.protocol.endpoint_inputs import Inputs
 from fission.protocol.frames import Data, Release
 from fission.protocol.inputs import InputSpec
 from fission.protocol.output import Output
 from fission.protocol.window import SendWindow
 from fission.runtime.exchange import Exchange
-from fission.runtime.inputs import Inputs, MemoryGone
+from fission.runtime.inputs_shell import InputsShell, MemoryGone
 from fission.runtime.output_shell import OutputShell
 from tests.conformance.networks import Forward, Network, Sink, Source
 from tests.conformance.places import MemoryPlace, Place
@@ -319,19 +320,11 @@ class Row:
         self.output.put([b"payload", taken.lease({0: 1})])
         self.output.flush()
 
-    def last(self, incarnation: int = 1) -> Inputs:
-        return Inputs(
-            [InputSpec(2)],
-            [],
-            self.wire,  # type: ignore[arg-type]
-            incarnation=incarnation,
-            head_size=1,
-            window_blocks=64,
-            window_bytes=1 << 20,
-            viewer=Views(incarnation),
-        )
+    def last(self, incarnation: int = 1) -> InputsShell:
+        inputs = Inputs([InputSpec(2)], [], incarnation=incarnation, head_size=1, window_blocks=64, window_bytes=1 << 20)
+        return InputsShell(inputs, self.wire, Views(incarnation))  # type: ignore[arg-type]
 
-    def arrive(self, inputs: Inputs) -> list[tuple[int, list[bytes]]]:
+    def arrive(self, inputs: InputsShell) -> list[tuple[int, list[bytes]]]:
         """What was sent arrives; return (number, parts) of each block."""
         for message in self.wire.sent:
             inputs.feed(message)

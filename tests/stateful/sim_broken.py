@@ -11,12 +11,12 @@ from unittest import mock
 from fission.client.run.coordinator import Coordinator
 from fission.core.sink_file import SinkFile
 from fission.protocol.checkpoint import Checkpoints
+from fission.protocol.endpoint_inputs import Inputs
 from fission.protocol.optional import OptionalInput
 from fission.protocol.output import Output
 from fission.protocol.release import ReleaseRule
 from fission.protocol.window import Arrival, Receiver
 from fission.runtime import checkpointer as keeper_module
-from fission.runtime.inputs import Inputs
 from fission.runtime.optional_inputs import OptionalInputs
 from fission.runtime.sink_position import SinkSync
 
@@ -56,8 +56,8 @@ def no_fencing() -> Iterator[None]:
         self.high = max(self.high, mark)
         return Arrival.NEW_INCARNATION
 
-    def wire_without_word(self: Inputs, pipe: int, address: str, incarnation: int) -> None:
-        wire(self, pipe, address, 0)
+    def wire_without_word(self: Inputs, pipe: int, incarnation: int) -> None:
+        wire(self, pipe, 0)
 
     async def on_message(self: Coordinator, job: int, incarnation: int, message: Any, payload: bytes) -> None:
         await original(self, job, self.incarnation(job), message, payload)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fission.protocol.window import SendWindow
 from fission.runtime import job_pipes
-from fission.runtime.inputs import Inputs
+from fission.runtime.inputs_shell import InputsShell
 
 
 class NoWindow(SendWindow):
@@ -19,7 +19,7 @@ class NoWindow(SendWindow):
         return first
 
 
-class NoReleases(Inputs):
+class NoReleases(InputsShell):
     """Tells producers only of its end."""
 
     def release(self, done, generation, *, force=False):
@@ -31,4 +31,4 @@ class NoReleases(Inputs):
 
 def install() -> None:
     """In a job's process, before its pipes are made."""
-    job_pipes.SendWindow, job_pipes.Inputs = NoWindow, NoReleases
+    job_pipes.SendWindow, job_pipes.InputsShell = NoWindow, NoReleases

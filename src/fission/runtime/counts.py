@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from fission.ports import SharedWriter
 from fission.protocol.messages.job_to_client import InputTotals, JobCounts, OutputTotals
 from fission.protocol.output import Output
-from fission.runtime.inputs import Inputs
+from fission.runtime.inputs_shell import InputsShell
 
 #: Seconds between two reports. Arbitrary: what a killed process had counted since the last one is unknown.
 REPORT_S = 1.0
@@ -24,7 +24,7 @@ class Counter:
         done_before: the last compute block of older generations.
     """
 
-    def __init__(self, inputs: Inputs, outputs: Sequence[Output], lender: SharedWriter | None, *, numbers_itself: bool) -> None:
+    def __init__(self, inputs: InputsShell, outputs: Sequence[Output], lender: SharedWriter | None, *, numbers_itself: bool) -> None:
         """Begin at zero.
 
         Args:
@@ -58,7 +58,7 @@ class Counter:
 
     def counts(self) -> JobCounts:
         """Any thread: return them."""
-        inputs = self._inputs.counts()
+        inputs = self._inputs.machine.counts()
         return JobCounts(
             compute_blocks={**self.done_before, self._inputs.rule.generation: self.done},
             inputs={pipe: InputTotals(**{name: getattr(counts, name) for name in counts.__slots__}) for pipe, counts in inputs.items()},

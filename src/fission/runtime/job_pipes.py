@@ -14,6 +14,7 @@ from fission.core.jobs import ExecutableJob
 from fission.ports import JobBundle, Lease, Links, SharedReader, SharedWriter
 from fission.protocol import frames
 from fission.protocol.dropping import DroppingOutput
+from fission.protocol.endpoint_inputs import Inputs
 from fission.protocol.frames import JobMessage
 from fission.protocol.messages.job_to_client import JobHello, JobToClient, JobWarning, LinesTaken, WorkDone
 from fission.protocol.output import Output
@@ -24,7 +25,7 @@ from fission.runtime.checkpointer import make_checkpointer
 from fission.runtime.console import Console
 from fission.runtime.control import NEVER, Control
 from fission.runtime.counts import Counter
-from fission.runtime.inputs import Inputs
+from fission.runtime.inputs_shell import InputsShell
 from fission.runtime.optional_inputs import OptionalInputs
 from fission.runtime.output_shell import DroppingOutputShell, OutputShell
 from fission.runtime.sink_position import SinkSync
@@ -80,16 +81,15 @@ class JobPipes(ABC):
         self.starved_s = self.starved_since = 0.0
         self._sink: SinkSync | None = None
         self.checkpointer = make_checkpointer(job, bundle, self.say)
-        self.inputs = Inputs(
+        inputs = Inputs(
             [input_spec(pipe, job.MAX_QUEUE) for pipe in job.inputs if not pipe.ASYNC],
             [optional_spec(pipe, bundle) for pipe in job.inputs if pipe.ASYNC],
-            links,
             incarnation=bundle.incarnation,
             head_size=bundle.head_size,
             window_blocks=bundle.window_blocks,
             window_bytes=bundle.window_bytes,
-            viewer=viewer,
         )
+        self.inputs = InputsShell(inputs, links, viewer)
         self.rule = self.inputs.rule
         self.rule.snapshots = self.checkpointer
         self.stored = OptionalInputs(self.inputs.optional, self.say if bundle.wiring.client else None)
@@ -201,9 +201,9 @@ class JobPipes(ABC):
 
     def _feed(self, message: list[frames.Buffer]) -> None:
         self.inputs.feed(message)
-        if self.inputs.pressed:
+        if self.inputs.machine.pressed:
             # those further on may hold snapshots back too; it comes on many ways, and is told once behind each block
-            self.inputs.pressed, self.pressed = False, True
+            self.inputs.machine.pressed, self.pressed = False, True
             now, sent = perf_counter(), sum(output.sent for output in self.machines)
             if now - self._pressed_at >= PRESS_S / 2 or sent != self._pressed_behind:
                 self._pressed_at, self._pressed_behind = now, sent
@@ -339,7 +339,7 @@ class JobPipes(ABC):
         if taken is None or numbers is None or not all(one in numbers for one in outputs):
             return None
         # only what is not released before this block's outputs are: then its producer uses the slot for nothing else meanwhile
-        return taken.lease({one: numbers[one] for one in outputs}) if self.inputs.works_on(taken.taken_for) else None
+        return taken.lease({one: numbers[one] for one in outputs}) if self.inputs.machine.works_on(taken.taken_for) else None
 
     def _drain_inputs(self) -> None:
         message = self._links.receive(wait=False)

@@ -266,7 +266,7 @@ class PythonHost:
                 self._begin(aligner, beginning)
                 if exhausted:
                     exhausted = False
-                    inputs.exhaust(exhausted=False)
+                    inputs.machine.exhaust(exhausted=False)
                 continue
             if inputs.final or (exchange.unwanted and not exhausted):
                 break
@@ -275,7 +275,7 @@ class PythonHost:
             if aligner.exhausted and not exhausted:
                 # its consumers must not wait for inputs of which it uses nothing any more: what they hold may keep those from ending
                 exhausted = True
-                inputs.exhaust(exhausted=True)
+                inputs.machine.exhaust(exhausted=True)
                 exchange.end_outputs(more=aligner.changing)
                 self._pressed()
             yield True

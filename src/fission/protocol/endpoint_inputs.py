@@ -1,117 +1,115 @@
-"""A job's end of all its input pipes: decodes what arrives, aligns it, and releases what is done with."""
+"""A job's end of all its input pipes: aligns what arrives, and releases what is done.
+
+No lock, no link: what is to be answered gathers in `Inputs.answers`, in order, and the caller sends it after each call.
+"""
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 from fission.errors import RemoteProtocolError
-from fission.ports import Links, SharedReader
 from fission.protocol import frames
 from fission.protocol.align import Aligner, Batch
-from fission.protocol.frames import CLOSED, Command, Data, End, JobMessage, Open, Release, Starved
+from fission.protocol.frames import CLOSED, Data, End, Message, Open, Release, Starved
 from fission.protocol.inputs import InputCounts, InputSpec
 from fission.protocol.optional import OptionalInput, OptionalSpec
 from fission.protocol.release import ReleaseRule, taken_with
-from fission.protocol.shared_blocks import BlockGone, Descriptor
 from fission.protocol.window import Arrival
-
-log = logging.getLogger("fission.runtime")
-
-
-class MemoryGone(Exception):
-    """A block that this job needs, and that others hold as sent, was in memory that is gone. A new life of this job gets it as a copy."""
 
 
 class Inputs:
-    """All inputs of one job. `feed` and `take` belong to the job's main thread; `release` to any thread.
+    """All inputs of one job.
+
+    `data`, `take` and `switch` belong to the job's main thread, which needs no lock for `data`; everything else to the caller's lock.
 
     Attributes:
+        aligner: makes compute blocks of the non-ASYNC inputs; None if there are none.
+        answers: (pipe, message) that the caller is to send to the producer of that pipe, and then to remove.
         optional: the ASYNC inputs, by pipe.
         rule: decides what is released, and when.
-        malformed: messages that were dropped because they were none.
         bytes_in: payload bytes that arrived.
-        pressed: a producer has said again where its blocks begin: somebody waits for a release. For the reader to set back.
+        pressed: a producer has said again where its blocks begin: a producer waits for a release. For the reader to set back.
     """
 
     def __init__(
         self,
         specs: Sequence[InputSpec],
         optional: Sequence[OptionalSpec],
-        links: Links,
         *,
         incarnation: int,
         head_size: int,
         window_blocks: int,
         window_bytes: int,
-        viewer: SharedReader | None = None,
     ) -> None:
+        """Begin before the first message.
+
+        Args:
+            specs: the non-ASYNC inputs, in the order of the job.
+            optional: the ASYNC inputs.
+            incarnation: of this job.
+            head_size: of heads, in bytes.
+            window_blocks: size of the producers' windows.
+            window_bytes: the same in bytes.
+        """
         self.aligner = Aligner(specs, head_size) if specs else None
         self.optional = {spec.pipe: OptionalInput(spec) for spec in optional}
         self.rule = ReleaseRule([spec.block_count for spec in specs], window_blocks=window_blocks, window_bytes=window_bytes)
         self._incarnation = incarnation
-        self.malformed = 0
         self.bytes_in = 0
         self.pressed = False
-        self._links = links
-        self._viewer = viewer
-        self._lock = threading.Lock()
+        self.answers: list[tuple[int, bytes]] = []
         self._block_counts = {spec.pipe: spec.block_count for spec in specs}
         self._pipes = [spec.pipe for spec in specs] + [spec.pipe for spec in optional]
         # with MAX_QUEUE the producer must hear at once what was taken: it sends only what its consumer keeps up with
-        self._eager = {spec.pipe for spec in specs if spec.max_queue}
+        self.eager = {spec.pipe for spec in specs if spec.max_queue}
         self._behind: dict[int, set[int]] = {}
         self._closed = False
         self._closed_pipes: set[int] = set()
         self._opened_by: dict[int, int] = {}  # the producer's incarnation, by pipe, whose `Open` was answered
 
-    def feed(self, message_frames: Sequence[frames.Buffer]) -> None:
-        """Take one data message. Malformed ones and those of pipes that are no inputs are counted, logged and dropped."""
-        try:
-            message = frames.decode(message_frames)
-            if type(message) is not Data:
-                self._dispatch(message)
-                return
-            payloads = message.payloads
-            if type(payloads[0]) is list:
-                size = self._look_up(message)
-            else:
-                size = len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
-            target: Any = self.aligner
-            if target is None or self.optional:
-                target = self._target(message.pipe)
-            self.bytes_in += size
-            self.rule.arrived(size)
-            if not target.data(message):
-                self._forget(message.pipe)  # had it before: say again what is released
-        except BlockGone as why:
-            log.debug("dropped a block that was there before: %s", why)
-        except RemoteProtocolError as why:
-            self.malformed += 1
-            log.warning("dropped a message that is none: %s", why)
+    def data(self, message: Data, size: int) -> int:
+        """Blocks of so many bytes have arrived; return how many are new.
 
-    def _look_up(self, message: Data) -> int:
-        """Put the memory itself where blocks name shared memory; return their bytes. Before anything else: what is gone was never here."""
+        Raises:
+            RemoteProtocolError: they are for a pipe that is not an input of this job.
+        """
+        target: Any = self.aligner
+        if target is None or self.optional:
+            target = self._target(message.pipe)
+        self.bytes_in += size
+        self.rule.arrived(size)
+        new: int = target.data(message)
+        return new
+
+    def repeated(self, pipe: int) -> None:
+        """All blocks of a message had been there before: say again what is released."""
+        self.rule.forget(pipe)
+
+    def opened_or_ended(self, message: Message) -> None:
+        """A producer has said where its blocks begin or end.
+
+        Raises:
+            RemoteProtocolError: it is another message, or for a pipe that is not an input of this job.
+        """
+        if not isinstance(message, (Open, End)):
+            raise RemoteProtocolError(f"a {type(message).__name__} does not belong here")
+        target = self._target(message.pipe)
+        if isinstance(message, Open):
+            self._on_open(target, message)
+            return
+        target.end(message)
+        if message.final:
+            self.rule.forget(message.pipe)  # what was released for this generation is now so for all
+
+    def compute_block_of(self, message: Data, sqn: int) -> tuple[int, int] | None:
+        """Return (generation, compute block) to which a block of a message belongs; None: it came by an ASYNC pipe."""
         count = self._block_counts.get(message.pipe, 0)
-        size = 0
-        for sqn, parts in enumerate(message.payloads, message.sqn):
-            if len(parts) > 1 and isinstance(parts[1], Descriptor):
-                if self._viewer is None:
-                    raise RemoteProtocolError("a block in shared memory, and this process has none")
-                taken_for = (message.generation, (sqn - 1) // count + 1) if count else None
-                try:
-                    for index in range(1, len(parts)):
-                        size += parts[index].length
-                        parts[index] = self._viewer.get(parts[index], taken_for)
-                except BlockGone as why:
-                    self._check_gone(message, parts[index], why)
-                    raise
-                size += len(parts[0])
-            else:
-                size += sum(memoryview(part).nbytes for part in parts)
-        return size
+        return (message.generation, (sqn - 1) // count + 1) if count else None
+
+    def lacks(self, message: Data) -> bool:
+        """Whether this job needs blocks of a message that cannot be read: nothing was done with them yet."""
+        return not self._closed and self.aligner is not None and self.aligner.lacks(message)
 
     def works_on(self, taken_for: tuple[int, int] | None) -> bool:
         """Whether a buffer belongs to the compute block that the job works on: one that is done with may be released at any time.
@@ -121,60 +119,36 @@ class Inputs:
         """
         return taken_for is not None and taken_for[0] == self.rule.generation and taken_for[1] > self.rule.done
 
-    def _check_gone(self, message: Data, descriptor: Descriptor, why: BlockGone) -> None:
-        """A producer's new life sends its own blocks again. What another job has handed on only comes again to a new life of this one."""
-        if descriptor.handed_on and not self._closed and self.aligner is not None and self.aligner.lacks(message):
-            raise MemoryGone(f"blocks from {message.sqn} on of pipe {message.pipe} cannot be read any more: {why}") from None
-
     def _target(self, pipe: int) -> Any:
         target = self.optional.get(pipe, self.aligner)
         if target is None:
             raise RemoteProtocolError(f"pipe {pipe} is no input of this job")
         return target
 
-    def _dispatch(self, message: frames.Message) -> None:
-        if isinstance(message, (Data, Release, Starved, Command, JobMessage)):
-            raise RemoteProtocolError(f"a {type(message).__name__} does not belong here")
-        target = self._target(message.pipe)
-        if isinstance(message, Open):
-            self._on_open(target, message)
-        elif isinstance(message, End):
-            target.end(message)
-            if message.final:
-                self._forget(message.pipe)  # what was released for this generation is now so for all
-
     def _on_open(self, target: Any, message: Open) -> None:
         optional = isinstance(target, OptionalInput)
         older = target.receiver.generation if optional else 0
         again = not optional and target.opened(message)
         arrival = target.open(message)
-        self._forget(message.pipe)
+        self.rule.forget(message.pipe)
         if again:
             self.pressed = True
         if arrival is not Arrival.STALE and message.incarnation > 1:
-            self._opened_by[message.pipe] = (
-                message.incarnation
-            )  # before the answer: one of the two, here or in `wire`, finds the new address
+            self._opened_by[message.pipe] = message.incarnation
             self._answer_open(message.pipe)
         behind = target.receiver.generation if optional else self.rule.generation
         if arrival is Arrival.STALE and message.generation < behind and (optional or message.generation not in self.rule.older):
             # a new life of the producer begins with a generation that this job has behind it, and was not there when it said so
-            with self._lock:
-                self._let_go(message.pipe, message.generation)
+            self._let_go(message.pipe, message.generation)
         if optional and arrival is Arrival.NEW_GENERATION:
             # its values stay in the buffer; the numbers that they had are of no use any more
-            with self._lock:
-                self._let_go(message.pipe, older)
-
-    def _forget(self, pipe: int) -> None:
-        with self._lock:
-            self.rule.forget(pipe)
+            self._let_go(message.pipe, older)
 
     def take(self) -> Batch | None:
         """Return the compute blocks that are complete; None if there are none."""
         if self.aligner is None:
             return None
-        if not self._eager:
+        if not self.eager:
             return self.aligner.take()
         before = self.aligner.next
         batch = self.aligner.take()
@@ -199,35 +173,36 @@ class Inputs:
 
     def switch(self, generation: int, *, keeps: bool) -> None:
         """The job's loop continues in a new generation, which its aligner has already. Args: as `ReleaseRule.switch`."""
-        with self._lock:
-            self.rule.switch(generation, keeps=keeps)
+        self.rule.switch(generation, keeps=keeps)
 
     @property
     def exhausted(self) -> bool:
         """Whether no compute block can come any more, although some inputs may still go on."""
         return self.aligner is not None and self.aligner.exhausted
 
-    def wire(self, pipe: int, address: str, incarnation: int) -> None:
-        """Control thread: the producer has a new incarnation there; older ones no longer count.
+    def wire(self, pipe: int, incarnation: int) -> None:
+        """The producer has a new incarnation; older ones no longer count. Answers go to it from now on.
 
         Raises:
             RemoteProtocolError: this job has no such input.
         """
-        if pipe not in self._pipes:
-            raise RemoteProtocolError(f"pipe {pipe} is neither an input nor an output of this job")
-        self._links.redirect(pipe, address)
+        self.check(pipe)
         if pipe in self.optional:
             self.optional[pipe].announce(incarnation)
         elif self.aligner is not None:
             self.aligner.announce(pipe, incarnation)
-        with self._lock:
-            self.rule.forget(pipe)
-            for generation in self._behind.pop(pipe, ()):  # said to where the old life was
-                self._send(pipe, CLOSED, 0, generation)
-            if pipe in self._closed_pipes:  # the new life does not know
-                self._send(pipe, CLOSED, CLOSED)
+        self.rule.forget(pipe)
+        for generation in self._behind.pop(pipe, ()):  # said to where the old life was
+            self._send(pipe, CLOSED, 0, generation)
+        if pipe in self._closed_pipes:  # the new life does not know
+            self._send(pipe, CLOSED, CLOSED)
         if self._opened_by.get(pipe) == incarnation:  # the answer went to where the old life was
             self._answer_open(pipe)
+
+    def check(self, pipe: int) -> None:
+        """Raise RemoteProtocolError if this job has no such input."""
+        if pipe not in self._pipes:
+            raise RemoteProtocolError(f"pipe {pipe} is neither an input nor an output of this job")
 
     def pending_release(self, done: int, generation: int) -> bool:
         """Whether there is something that `release` with ``force`` would send."""
@@ -238,21 +213,19 @@ class Inputs:
 
         Return whether something is left that could be released.
         """
-        with self._lock:
-            if self._closed:
-                return False
-            due, left = self.rule.due(self._releasable(done, generation), force=force)
-            for pipe, upto in due:
-                final = pipe in self.optional and self.optional[pipe].receiver.final
-                self._send(pipe, upto, taken_with(upto, final=final))
+        if self._closed:
+            return False
+        due, left = self.rule.due(self._releasable(done, generation), force=force)
+        for pipe, upto in due:
+            final = pipe in self.optional and self.optional[pipe].receiver.final
+            self._send(pipe, upto, taken_with(upto, final=final))
         return left
 
     def release_generation(self, generation: int) -> None:
         """Let go of everything of an older generation: nothing that came from it is kept by this job's outputs any more."""
-        with self._lock:
-            for pipe in self._pipes:
-                if pipe not in self.optional and not self._closed:
-                    self._let_go(pipe, generation)
+        for pipe in self._pipes:
+            if pipe not in self.optional and not self._closed:
+                self._let_go(pipe, generation)
 
     def _let_go(self, pipe: int, generation: int) -> None:
         # it may go to where an old life of the producer was, although the new one has spoken already: `wire` says it again
@@ -261,15 +234,13 @@ class Inputs:
 
     def close(self) -> None:
         """Tell all producers that this job needs nothing any more."""
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._close(self._pipes)
+        if not self._closed:
+            self._closed = True
+            self._close(self._pipes)
 
     def close_optional(self) -> None:
         """Tell the producers of the ASYNC inputs that this job needs nothing from them any more."""
-        with self._lock:
-            self._close(list(self.optional))
+        self._close(list(self.optional))
 
     def _close(self, pipes: Sequence[int]) -> None:
         self._closed_pipes.update(pipes)
@@ -280,9 +251,8 @@ class Inputs:
         """Tell the producers: compute blocks up to ``through`` are worked off to the end, up to ``done`` by this job."""
         if self.aligner is None:
             return
-        with self._lock:
-            for pipe, upto in self.aligner.worked_off(through, whole=through == done):
-                self._links.answer(pipe, frames.encode_starved(Starved(pipe, self._incarnation, self.rule.generation, upto)))
+        for pipe, upto in self.aligner.worked_off(through, whole=through == done):
+            self.answers.append((pipe, frames.encode_starved(Starved(pipe, self._incarnation, self.rule.generation, upto))))
 
     def exhaust(self, *, exhausted: bool) -> None:
         """The job's loop takes nothing more in this generation, or does again: ASYNC inputs must not wait for it then."""
@@ -312,25 +282,23 @@ class Inputs:
         receivers = {} if aligner is None else {pipe: aligner.receiver(pipe) for pipe in self._block_counts}
         if only in self.optional:
             receivers = {only: self.optional[only].receiver}
-        with self._lock:
-            for pipe, receiver in receivers.items():
-                if (
-                    only in (None, pipe)
-                    and receiver.incarnation > 1
-                    and not self._closed
-                    and (aligner is None or receiver.generation == aligner.generation)
-                ):
-                    self._send(pipe, self.rule.sent_upto(pipe), receiver.high, had=True)
+        for pipe, receiver in receivers.items():
+            if (
+                only in (None, pipe)
+                and receiver.incarnation > 1
+                and not self._closed
+                and (aligner is None or receiver.generation == aligner.generation)
+            ):
+                self._send(pipe, self.rule.sent_upto(pipe), receiver.high, had=True)
 
     def _say_taken(self, number: int) -> None:
-        with self._lock:
-            for pipe, taken in self.aligner.releasable(number, self.aligner.generation) if self.aligner else []:
-                if pipe in self._eager and not self._closed:
-                    self._send(pipe, self.rule.sent_upto(pipe), taken)
+        for pipe, taken in self.aligner.releasable(number, self.aligner.generation) if self.aligner else []:
+            if pipe in self.eager and not self._closed:
+                self._send(pipe, self.rule.sent_upto(pipe), taken)
 
     def _send(self, pipe: int, upto: int, taken: int, generation: int | None = None, *, had: bool = False) -> None:
         one = self.optional.get(pipe)
         if generation is None:
             self.rule.sent(pipe, upto)
             generation = one.receiver.generation if one is not None else self.aligner.generation if self.aligner is not None else 0
-        self._links.answer(pipe, frames.encode_release(Release(pipe, self._incarnation, generation, upto, taken, had)))
+        self.answers.append((pipe, frames.encode_release(Release(pipe, self._incarnation, generation, upto, taken, had))))

@@ -1,0 +1,181 @@
+"""The shell around all inputs of a job: their lock, their links, and the shared memory in which big blocks are.
+
+`fission.protocol.endpoint_inputs.Inputs` decides what is taken, released and answered; this decodes what arrives, and sends the answers
+with the lock held, so that they leave in the order in which they were decided.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from fission.errors import RemoteProtocolError
+from fission.ports import Links, SharedReader
+from fission.protocol import frames
+from fission.protocol.align import Batch
+from fission.protocol.endpoint_inputs import Inputs
+from fission.protocol.frames import Data
+from fission.protocol.shared_blocks import BlockGone, Descriptor
+
+log = logging.getLogger("fission.runtime")
+
+
+class MemoryGone(Exception):
+    """A block that this job needs was in shared memory that is gone. Its sender does not send it again, but to a new incarnation."""
+
+
+class InputsShell:
+    """All inputs of one job. `feed` and `take` belong to the job's main thread; `release` to any thread.
+
+    Attributes:
+        machine: decides.
+        aligner: as that of the machine.
+        optional: the same.
+        rule: the same.
+        malformed: messages that were dropped because they cannot be read.
+    """
+
+    def __init__(self, machine: Inputs, links: Links, viewer: SharedReader | None = None) -> None:
+        """Prepare.
+
+        Args:
+            machine: new.
+            links: where messages come from and answers go.
+            viewer: of big buffers in shared memory; None: this process has none.
+        """
+        self.machine = machine
+        self.aligner, self.optional, self.rule = machine.aligner, machine.optional, machine.rule
+        self.malformed = 0
+        self._links = links
+        self._viewer = viewer
+        self._lock = threading.Lock()
+
+    def feed(self, message_frames: Sequence[frames.Buffer]) -> None:
+        """Take one data message. Malformed ones and those of pipes that are no inputs are counted, logged and dropped.
+
+        Raises:
+            MemoryGone: it has blocks that this job needs and cannot read.
+        """
+        machine = self.machine
+        try:
+            message = frames.decode(message_frames)
+            if type(message) is not Data:
+                self._locked(lambda: machine.opened_or_ended(message))
+                return
+            payloads = message.payloads
+            if type(payloads[0]) is list:
+                size = self._look_up(message)
+            else:
+                size = len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
+            if not machine.data(message, size):
+                self._locked(lambda: machine.repeated(message.pipe))
+        except BlockGone as why:
+            log.debug("dropped a block that was there before: %s", why)
+        except RemoteProtocolError as why:
+            self.malformed += 1
+            log.warning("dropped a malformed message: %s", why)
+
+    def _look_up(self, message: Data) -> int:
+        """Put the memory itself where blocks name shared memory; return their bytes. Before anything else: what is gone was never here."""
+        size = 0
+        for sqn, parts in enumerate(message.payloads, message.sqn):
+            if len(parts) > 1 and isinstance(parts[1], Descriptor):
+                if self._viewer is None:
+                    raise RemoteProtocolError("a block in shared memory, and this process has none")
+                taken_for = self.machine.compute_block_of(message, sqn)
+                try:
+                    for index in range(1, len(parts)):
+                        size += parts[index].length
+                        parts[index] = self._viewer.get(parts[index], taken_for)
+                except BlockGone as why:
+                    self._check_gone(message, parts[index], why)
+                    raise
+                size += len(parts[0])
+            else:
+                size += sum(memoryview(part).nbytes for part in parts)
+        return size
+
+    def _check_gone(self, message: Data, descriptor: Descriptor, why: BlockGone) -> None:
+        """A new incarnation of a producer sends its own blocks again; what another job handed on only comes again to a new one of this."""
+        if descriptor.handed_on and self.machine.lacks(message):
+            raise MemoryGone(f"blocks from {message.sqn} on of pipe {message.pipe} cannot be read any more: {why}") from None
+
+    def take(self) -> Batch | None:
+        """As `Inputs.take`."""
+        if not self.machine.eager:
+            return self.machine.take()
+        with self._lock:
+            batch = self.machine.take()
+            self._perform()
+            return batch
+
+    @property
+    def finished(self) -> bool:
+        """As `Inputs.finished`."""
+        return self.machine.finished
+
+    @property
+    def final(self) -> bool:
+        """As `Inputs.final`."""
+        return self.machine.final
+
+    @property
+    def exhausted(self) -> bool:
+        """As `Inputs.exhausted`."""
+        return self.machine.exhausted
+
+    def switch(self, generation: int, *, keeps: bool) -> None:
+        """As `Inputs.switch`."""
+        self._locked(lambda: self.machine.switch(generation, keeps=keeps))
+
+    def wire(self, pipe: int, address: str, incarnation: int) -> None:
+        """Answer to an address from now on. See `Inputs.wire`."""
+        with self._lock:
+            self.machine.check(pipe)
+            self._links.redirect(pipe, address)
+            self.machine.wire(pipe, incarnation)
+            self._perform()
+
+    def release(self, done: int, generation: int, *, force: bool = False) -> bool:
+        """As `Inputs.release`."""
+        with self._lock:
+            left = self.machine.release(done, generation, force=force)
+            if self.machine.answers:
+                self._perform()
+            return left
+
+    def pending_release(self, done: int, generation: int) -> bool:
+        """As `Inputs.pending_release`."""
+        return self.machine.pending_release(done, generation)
+
+    def release_generation(self, generation: int) -> None:
+        """As `Inputs.release_generation`."""
+        self._locked(lambda: self.machine.release_generation(generation))
+
+    def close(self) -> None:
+        """As `Inputs.close`."""
+        self._locked(self.machine.close)
+
+    def close_optional(self) -> None:
+        """As `Inputs.close_optional`."""
+        self._locked(self.machine.close_optional)
+
+    def say_starved(self, through: int, done: int) -> None:
+        """As `Inputs.say_starved`."""
+        self._locked(lambda: self.machine.say_starved(through, done))
+
+    def say_had(self) -> None:
+        """As `Inputs.say_had`."""
+        self._locked(self.machine.say_had)
+
+    def _locked(self, act: Callable[[], None]) -> None:
+        with self._lock:
+            act()
+            self._perform()
+
+    def _perform(self) -> None:
+        answers = self.machine.answers
+        for pipe, message in answers:
+            self._links.answer(pipe, message)
+        answers.clear()
