@@ -93,7 +93,7 @@ SECTIONS: dict[str, list[Term]] = {
         Term("run plan", "execution plan", "What `simulate` or `run` decided before anything starts.", "RunPlan"),
         Term("engine", "cluster backend, executor", "Starts and stops job processes: on this machine or on many.", "Engine"),
         Term("supervisor", "supervisor, scheduler", "The state machine that knows where each job is and what to start.", "Supervisor"),
-        Term("placement", "scheduling, placement", "Finds a node for a job, and gives the reason.", "place_all"),
+        Term("placement", "scheduling, placement", "Finds a node for a job, and gives the reason.", "place"),
         Term("pulse", "heartbeat", "A datagram that a node sends every `PULSE_INTERVAL`.", "Pulse"),
         Term("lost node", "failed, suspected node", "A node that missed five pulses, or whose end was reported.", "Liveness"),
         Term("node lease", "lease", "Binds a node to one client until the client is silent for too long.", "NodeLease"),

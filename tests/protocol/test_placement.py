@@ -19,11 +19,10 @@ from fission.core.pipes import PicklePipe
 from fission.core.registry import collecting
 from fission.errors import AllocationError, DefinitionError, LocalProtocolError
 from fission.protocol import placement
-from fission.protocol.placement import Choice, JobNeeds, NodeView, Placements, place, place_all, score
+from fission.protocol.placement import Choice, JobNeeds, NodeView, place, score
 from tests.protocol.seeds import expect_caught, run_seeds
 
 Place = Callable[[JobNeeds, Sequence[NodeView]], Choice]
-PlaceAll = Callable[[Sequence[JobNeeds], Sequence[NodeView]], Placements]
 
 
 def node(name: str, *jobs: str, up: bool = True, down: str = "down", max_jobs: int = 2, ip: str = "", **info: Any) -> NodeView:
@@ -177,31 +176,6 @@ def test_what_preference_raises_is_a_fault_of_the_job() -> None:
 
     with pytest.raises(DefinitionError, match=r"^Job 1: preference failed: ZeroDivisionError: 1$"):
         place(job(preference=preference), [node("1")])
-    with pytest.raises(DefinitionError, match=r"^Job 1: preference failed: ZeroDivisionError: 1$"):
-        place_all([job(2), job(1, preference=preference)], [node("1")])
-
-
-# -- several jobs -----------------------------------------------------------------------------------------------------
-
-
-def test_each_sees_those_before_it_placed() -> None:
-    seen: list[tuple[str, ...]] = []
-
-    def preference(infos: list[NodeInfo]) -> NodeInfo:
-        seen.append(infos[0].jobs)
-        return infos[0]
-
-    jobs = [job(3, preference=preference), job(1), job(2, priority=5, neighbours=frozenset({"Job 1"})), job(4), job(5)]
-    plan = place_all(jobs, [node("1"), node("2")])
-    assert [(one.job, one.node) for one in plan.placed] == [("Job 2", "1"), ("Job 1", "2"), ("Job 3", "1"), ("Job 4", "2")]
-    assert [str(one) for one in plan.unplaced] == ["no place for Job 5: 1: full (2/2 jobs); 2: full (2/2 jobs)"]
-    assert seen == [("Job 2",)]
-
-
-def test_a_neighbour_placed_just_before_counts() -> None:
-    jobs = [job(1, default_node="2"), job(2, neighbours=frozenset({"Job 1"}))]
-    plan = place_all(jobs, [node("1", cpu=1.0), node("2", max_jobs=9)])
-    assert plan.placed[1].reason.startswith("group ALL: best score")
 
 
 def test_misuse_is_told() -> None:
@@ -210,8 +184,6 @@ def test_misuse_is_told() -> None:
     with pytest.raises(LocalProtocolError, match="Job 1 has its place on 1, which is up"):
         place(job(), [node("1", "Job 1")])
     assert place(job(), [node("1", "Job 1", up=False), node("2")]).node == "2"
-    with pytest.raises(LocalProtocolError, match="Job 1, Job 1"):
-        place_all([job(), job()], [node("1")])
 
 
 def test_needs_of_a_job_of_a_network() -> None:
@@ -292,11 +264,6 @@ def any_job(rng: Random, number: int = 1) -> JobNeeds:
     )
 
 
-def several_jobs(rng: Random) -> list[JobNeeds]:
-    count = rng.randint(1, 5)
-    return [any_job(rng, number) for number in rng.sample(range(1, count + 1), count)]
-
-
 def spec(needs: JobNeeds, nodes: Sequence[NodeView]) -> str | None:
     """Section 5 of SPEC.md, word by word: the node's name."""
     can_take = [one for one in nodes if one.up and len(one.info.jobs) < one.info.max_jobs]
@@ -340,36 +307,13 @@ def check_place(function: Place, needs: JobNeeds, nodes: Sequence[NodeView]) -> 
     assert function(needs, list(nodes)) == choice  # deterministic, and nothing was changed
 
 
-def check_place_all(function: PlaceAll, jobs: Sequence[JobNeeds], nodes: Sequence[NodeView]) -> None:
-    """Everything that holds for several."""
-    plan = function(jobs, nodes)
-    assert function(list(reversed(jobs)), nodes) == plan
-    assert sorted([one.job for one in plan.placed] + [one.job for one in plan.unplaced]) == sorted(one.name for one in jobs)
-    places = {one.job: one.node for one in plan.placed}
-    have = {one.name: list(one.jobs) for one in nodes}
-    waiting = list(jobs)
-    while waiting:
-        needs = min(waiting, key=lambda one: (-one.priority, one.id))
-        waiting.remove(needs)
-        now = [replace(one, info=replace(one.info, jobs=tuple(have[one.name]))) for one in nodes]
-        assert places.get(needs.name) == spec(needs, now)
-        if needs.name in places:
-            have[places[needs.name]].append(needs.name)
-
-
 @given(st.randoms(use_true_random=False))
 def test_one_job_anywhere(rng: Random) -> None:
     check_place(place, any_job(rng), cluster(rng))
 
 
-@given(st.randoms(use_true_random=False))
-def test_several_jobs_anywhere(rng: Random) -> None:
-    check_place_all(place_all, several_jobs(rng), cluster(rng))
-
-
 def test_many_jobs_anywhere() -> None:
     run_seeds(lambda rng: check_place(place, any_job(rng), cluster(rng)), 1000)
-    run_seeds(lambda rng: check_place_all(place_all, several_jobs(rng), cluster(rng)), 1000)
 
 
 # -- the tests themselves ---------------------------------------------------------------------------------------------
@@ -402,25 +346,10 @@ BROKEN: dict[str, Place] = {
     "no swap in the score": lambda needs, nodes: place(needs, everyone(nodes, swap=0.0)),
 }
 
-BROKEN_ALL: dict[str, PlaceAll] = {
-    "no priority": lambda jobs, nodes: place_all([replace(one, priority=0) for one in jobs], nodes),
-    "the lower priority first": lambda jobs, nodes: place_all([replace(one, priority=-one.priority) for one in jobs], nodes),
-    "in the order given": lambda jobs, nodes: place_all([replace(one, priority=0, id=at) for at, one in enumerate(jobs)], nodes),
-    "blind to each other": lambda jobs, nodes: Placements(
-        tuple(choice for one in jobs for choice in place_all([one], nodes).placed),
-        tuple(refusal for one in jobs for refusal in place_all([one], nodes).unplaced),
-    ),
-}
-
 
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_broken_placement_is_caught(fault: str) -> None:
     expect_caught(lambda rng: check_place(BROKEN[fault], any_job(rng), cluster(rng)), within=5000)
-
-
-@pytest.mark.parametrize("fault", BROKEN_ALL)
-def test_a_broken_placement_of_several_is_caught(fault: str) -> None:
-    expect_caught(lambda rng: check_place_all(BROKEN_ALL[fault], several_jobs(rng), cluster(rng)), within=5000)
 
 
 def test_a_score_without_free_places_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

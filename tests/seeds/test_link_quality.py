@@ -24,7 +24,7 @@ from fission.adapters.sealing import Seals
 from fission.cli.nodes_table import link_lines
 from fission.core.nodes import NodeInfo
 from fission.protocol.link_quality import FIRST, GAP_S, PEER_GAP_S, LinkProber, NodeLink, Peer, from_wire, merged, to_wire
-from fission.protocol.placement import JobNeeds, LinkQualities, NodeView, judged, place, place_all
+from fission.protocol.placement import JobNeeds, LinkQualities, NodeView, judged, place
 from fission.service.link_meter import LinkMeter
 from tests.cluster.conftest import cluster, hosts  # noqa: F401
 from tests.cluster.support import Site
@@ -111,7 +111,6 @@ def test_the_link_decides_and_preference_sees_it() -> None:
     links = {"a": {"b": 30, "c": 250}}
     assert place(beside("Job 1"), nodes).node == "b"
     assert place(beside("Job 1"), nodes, links).node == "c"
-    assert place_all([beside("Job 1")], nodes, links).placed[0].node == "c"
     seen: list[int] = []
 
     def preference(infos: list[NodeInfo]) -> NodeInfo:

@@ -211,11 +211,6 @@ class WholeFile:
         """Append *content*."""
         write_all(self._descriptor, content, self._path)
 
-    def write_first(self, content: bytes) -> None:
-        """Overwrite the first bytes with *content*."""
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        write_all(self._descriptor, content, self._path)
-
     def commit(self) -> None:
         """Move the file to its name; it is on the device when this returns."""
         assert self._fresh is not None, "neither committed nor abandoned"
@@ -291,16 +286,6 @@ class Appender:
             raise
         self._pending: list[bytes] = []  # since the last sync; the first _written_bytes of them are in the file
         self._written_bytes = 0
-
-    @property
-    def pending_bytes(self) -> int:
-        """Number of added bytes that the device may not have."""
-        return sum(map(len, self._pending))
-
-    @property
-    def synced_bytes(self) -> int:
-        """Length of the file on the device in bytes."""
-        return self._synced_bytes
 
     def add(self, content: bytes) -> None:
         """Add data for the next `flush`."""

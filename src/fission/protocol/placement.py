@@ -14,7 +14,7 @@ The client is one of the nodes, in group "LOCAL"; "ALL" is what jobs and nodes a
 
 Pure functions: the same arguments give the same answer, but for what a job's `preference` does.
 
-Known gap: `place_all` goes through the jobs once and moves none that has a place. A job that could go anywhere may take the last place
+Known gap: jobs are placed one by one, and none is moved that has a place. A job that could go anywhere may take the last place
 that a later job needs; raise the later one's PRIORITY, or narrow the GROUPS of the other.
 """
 
@@ -88,10 +88,6 @@ class NodeView:
         if not self.up:
             return self.down
         return "" if self.free else f"full ({len(self.jobs)}/{self.max_jobs} jobs)"
-
-    def with_job(self, job: str) -> NodeView:
-        """The same node with one job more."""
-        return replace(self, info=replace(self.info, jobs=(*self.jobs, job)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +164,6 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Placements:
-    """What became of several jobs; both in the order in which it was decided."""
-
-    placed: tuple[Choice, ...]
-    unplaced: tuple[Refusal, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class ClusterView:
     """All that places are chosen by, at one moment: what `fission.protocol.supervision.Supervisor` is given.
 
@@ -222,32 +210,6 @@ def place(job: JobNeeds, nodes: Sequence[NodeView], links: LinkQualities = NO_LI
     if isinstance(outcome, Refusal):
         raise AllocationError(str(outcome))
     return outcome
-
-
-def place_all(jobs: Sequence[JobNeeds], nodes: Sequence[NodeView], links: LinkQualities = NO_LINKS) -> Placements:
-    """Choose nodes for several jobs: by priority, the higher first, then by id; each one sees those before it placed.
-
-    Args:
-        jobs: none of them placed.
-        nodes, links: as of `place`.
-
-    Raises:
-        DefinitionError, LocalProtocolError, Exception: as `place`; two jobs of the same name are a LocalProtocolError. A job's
-            `preference` that raises gives no placement at all: whoever must know which job it was hands in one that says so.
-    """
-    if len({job.name for job in jobs}) != len(jobs):
-        raise LocalProtocolError(f"each job can be placed once; got {', '.join(job.name for job in jobs)}")
-    current = list(nodes)
-    placed: list[Choice] = []
-    unplaced: list[Refusal] = []
-    for job in sorted(jobs, key=lambda job: (-job.priority, job.id)):
-        outcome = _decide(job, current, links)
-        if isinstance(outcome, Refusal):
-            unplaced.append(outcome)
-        else:
-            placed.append(outcome)
-            current = [node.with_job(job.name) if node.name == outcome.node else node for node in current]
-    return Placements(tuple(placed), tuple(unplaced))
 
 
 def judged(job: JobNeeds, candidates: Sequence[NodeView], nodes: Sequence[NodeView], links: LinkQualities) -> list[NodeView]:
