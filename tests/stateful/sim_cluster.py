@@ -886,10 +886,10 @@ class Cluster:
             if job.HEAD and bool(flags & 0x80) != bool(here):
                 raise Wrong(f"{job.name}: compute block {number} has {here} dummies and the flags {flags:#x}")
             dummies += here
-        total = self.client._accounts.tally.total(job.id, self.client.incarnation(job.id))
+        total = self.client.counters.total(job.id, self.client.incarnation(job.id))
         for _, pipe in columns:
             producer = self.story.producers[self._known(pipe)]
-            dropped = self.client._accounts.tally.total(producer.id, 1)["outputs"][str(pipe.id)]["dropped"]
+            dropped = self.client.counters.total(producer.id, 1)["outputs"][str(pipe.id)]["dropped"]
             counts = total["inputs"][str(pipe.id)]
             dummies -= counts["dummies"]
             if not self._faults and counts["lost"] + counts["dropped"] > dropped + counts["dropped"]:

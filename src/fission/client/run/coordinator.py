@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from fission.adapters.zmq_jobs import ZmqJobTransport
-from fission.client.run.accounts import Accounts
 from fission.client.run.bundles import Addresses, Bundles
 from fission.client.run.checkpoint_service import CheckpointService
+from fission.client.run.counters import Counters, restarted_pipes
 from fission.client.run.event_log import EventLog
 from fission.client.run.inbox import Inbox
 from fission.client.run.job_channel import JobChannel
@@ -82,6 +82,7 @@ class Coordinator:
         over: set then.
         all_started: set when each job was started.
         known_nodes: its nodes.
+        counters: what its jobs have counted.
         processes: of its jobs.
         receivers: what takes messages of further classes (`Inbox`).
         on_launch: called with a job's id when the order to start a new life of it was given.
@@ -140,8 +141,8 @@ class Coordinator:
         self._started = False
         self.stopping = False
         self.error: Exception | None = None
-        self._accounts = Accounts(network, plans, resumed=history is not None)
-        self.jobs = self._accounts.jobs
+        self.counters = Counters(self._names, restarted_pipes(network, plans), resumed=history is not None)
+        self.jobs = self.counters.jobs
         self.result: tuple[int, str, str] | None = None
         self.over = asyncio.Event()
         self.all_started = asyncio.Event()
@@ -178,7 +179,7 @@ class Coordinator:
 
     def summaries(self) -> Mapping[int, JobSummary]:
         """What the summary tells of each job, with what all its lives have counted."""
-        return self._accounts.summaries(self.incarnation)
+        return self.counters.summaries(self.incarnation)
 
     @property
     def failovers(self) -> list[supervision.Failover]:
@@ -326,7 +327,7 @@ class Coordinator:
 
     async def _on_message(self, job: int, incarnation: int, message: JobToClient, payload: bytes) -> None:
         if isinstance(message, CountsReport | WorkDone):
-            self._accounts.tally.report(job, incarnation, message.counts, final=isinstance(message, WorkDone))
+            self.counters.report(job, incarnation, message.counts, final=isinstance(message, WorkDone))
         if incarnation != self._supervisor.life(job)[0]:
             return  # fenced: its job has a newer incarnation
         match message:
@@ -336,7 +337,7 @@ class Coordinator:
                 await self._on_hello(job, incarnation, message)
             case BlocksReplayed():
                 if message.incarnation > 1:  # the first one was sent what it had not been there for
-                    self._accounts.tally.replayed(job, message.pipe, message.blocks)
+                    self.counters.replayed(job, message.pipe, message.blocks)
                 await self._supervise(Replayed(job=message.job, incarnation=message.incarnation, blocks=message.blocks))
             case WorkDone():
                 self._on_work_done(job, incarnation, message)
@@ -374,14 +375,14 @@ class Coordinator:
         newest = event.incarnation == self._supervisor.life(event.job_id)[0]
         if event.node_fault:
             log.warning("%s could not start or go on: %s", self._names[event.job_id], event.node_fault)
-            self._accounts.tally.report(event.job_id, event.incarnation, read_counts(event.report.get("counts")), final=True)
+            self.counters.report(event.job_id, event.incarnation, read_counts(event.report.get("counts")), final=True)
             self.processes.ended(event.job_id, event.incarnation)
             if newest:
                 self._standing.progress.ended(event.job_id)
             if not self.stopping:
                 await self._supervise(JobRefused(job=event.job_id, incarnation=event.incarnation, cause=event.node_fault))
             return
-        self._accounts.tally.report(event.job_id, event.incarnation, read_counts(event.report.get("counts")), final=True)
+        self.counters.report(event.job_id, event.incarnation, read_counts(event.report.get("counts")), final=True)
         node = self._supervisor.life(event.job_id)[1]
         outcome, error, block = outcome_of(event, stopping=self.stopping, node=node, local=self.known_nodes.local(node))
         if not event.report and (stalled := self._standing.stalled(event.job_id, event.incarnation)):

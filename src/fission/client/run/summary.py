@@ -24,7 +24,7 @@ class JobSummary:
         outcome: "finished", "ended" (returned None), "stopped", "killed", "failed"; "not started" until then.
         restarts: lives after the first one.
         counts: ``compute_blocks``, and what happened on each input and output pipe, in blocks, over all incarnations; see
-            `fission.client.run.tally`.
+            `fission.client.run.counters`.
         before: compute blocks that were done before this client, which has resumed the run; they count for no rate.
     """
 

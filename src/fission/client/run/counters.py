@@ -1,20 +1,75 @@
-"""Adds up what all incarnations of a job have reported of their pipes (`fission.runtime.counts`)."""
+"""What the jobs of a run have counted (`fission.runtime.counts`), summed over all incarnations, as the summary shows it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from fission.client.run.summary import JobSummary
+from fission.core.network import Network
 from fission.protocol.messages.job_to_client import InputTotals, JobCounts
+from fission.protocol.supervision import JobPlan
 
 
-class Tally:
-    """The counts of all jobs of a run."""
+@dataclass(frozen=True, slots=True)
+class RestartedPipe:
+    """A pipe behind a source that cannot resume: in a generation that is over, its consumer may lack blocks of it.
 
-    def __init__(self) -> None:
+    Attributes:
+        producer, pipe, consumer: their ids.
+        block_count: blocks of the pipe in one compute block of the consumer.
+    """
+
+    producer: int
+    pipe: int
+    consumer: int
+    block_count: int
+
+
+def restarted_pipes(network: Network, plans: Iterable[JobPlan]) -> list[RestartedPipe]:
+    """Return the pipes of a network behind its sources that cannot resume."""
+    return [
+        RestartedPipe(plan.job, pipe.id, consumer._fission_id, pipe.BLOCK_COUNT)
+        for plan in plans
+        if plan.source and not plan.resumable
+        for pipe in network.jobs[plan.job].outputs
+        if (consumer := network.consumer(pipe.id)) is not None and not pipe.ASYNC
+    ]
+
+
+class Counters:
+    """The counts of all jobs of a run.
+
+    Attributes:
+        jobs: what the summary shows of each job, by id.
+    """
+
+    def __init__(self, names: Mapping[int, str], restarted: Sequence[RestartedPipe] = (), *, resumed: bool = False) -> None:
+        """Prepare.
+
+        Args:
+            names: of the jobs, by id.
+            restarted: pipes that may lose blocks when their producer restarts.
+            resumed: whether another client began the run: what was done then counts for no rate.
+        """
+        self.jobs = {number: JobSummary(name) for number, name in names.items()}
+        self._restarted, self._resumed = restarted, resumed
         self._reported: dict[int, dict[int, JobCounts]] = {}  # by job and incarnation, the last report
         self._final: set[tuple[int, int]] = set()
         self._replayed: dict[int, dict[int, int]] = {}
         self._first: dict[int, int] = {}  # compute blocks that a job had done at its first report
+
+    def summaries(self, incarnations: Callable[[int], int]) -> Mapping[int, JobSummary]:
+        """Return what the summary shows of each job; ``incarnations``: how many a job had."""
+        for number, summary in self.jobs.items():
+            summary.counts = self.total(number, incarnations(number))
+            summary.before = self._first.get(number, 0) if self._resumed else 0
+        for each in self._restarted:
+            outputs: dict[str, dict[str, Any]] = self.jobs[each.producer].counts.get("outputs", {})
+            if str(each.pipe) in outputs:
+                outputs[str(each.pipe)]["lost"] = self.left_behind(each.producer, each.pipe, each.consumer, each.block_count)
+        return self.jobs
 
     def report(self, job: int, incarnation: int, counts: JobCounts | None, *, final: bool) -> None:
         """Take the counts of an incarnation, which replace its earlier ones.
@@ -30,10 +85,6 @@ class Tally:
             self._reported.setdefault(job, {})[incarnation] = counts
             if final:
                 self._final.add((job, incarnation))
-
-    def first(self, job: int) -> int:
-        """Return the compute blocks that a job had done at its first report."""
-        return self._first.get(job, 0)
 
     def replayed(self, job: int, pipe: int, blocks: int) -> None:
         """A job has replayed blocks of an output pipe to a new incarnation of its consumer."""

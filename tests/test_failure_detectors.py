@@ -1,0 +1,67 @@
+"""The table of failure detectors in docs/architecture.md: every limit in it is the value of a constant in the file that it names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fission.adapters.cluster import engine
+from fission.pipelines import router_state
+from fission.protocol import doorkeeper, link_quality, liveness, node_lease, progress, relay
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: Detector -> its limit, from the constants. Those that judge no silence by a constant have none.
+LIMITS = {
+    "exit of a job": "at once",
+    "node": f"{liveness.MISSES} x `PULSE_INTERVAL`",
+    "node of the client's machine": f"silence of {liveness.MISSES} pulses",
+    "deaf node": f"{engine.DEAF_PULSES} pulses",
+    "closed connection": f"{engine.GONE_PULSES} pulses",
+    "silent client, seen by a node": f"{node_lease.QUIET_PULSES} pulses",
+    "orphaned jobs": "`ORPHAN_TIMEOUT`",
+    "stalled job": f"{progress.CONFIRM_S:g} s to confirm",
+    "silent job": f"{progress.SILENT_S:g} s (shown",
+    "program without output": f"{relay.SILENT_S:g} s, then",
+    "link quality": f"{link_quality.LOST_S:g} s",
+    "unfinished handshake": f"{doorkeeper.PATIENCE_S:g} s, {doorkeeper.MOST_STRANGERS} at a time",
+    "absent client": "2 pulses",
+    "Broker or Pipeliner": f"{router_state.SILENCE_S:g} s",
+}
+
+
+def table() -> dict[str, tuple[str, str]]:
+    """Detector -> limit, files."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = text.partition("## Failure detectors\n")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in section.splitlines() if row.startswith("|")][2:]
+    return {detector: (limit, files) for detector, _, limit, files in rows}
+
+
+def test_the_table_has_all_detectors() -> None:
+    assert list(table()) == list(LIMITS)
+
+
+@pytest.mark.parametrize("detector", LIMITS)
+def test_a_limit_is_that_of_the_code(detector: str) -> None:
+    limit, files = table()[detector]
+    assert LIMITS[detector] in limit
+    names = re.findall(r"`([^`]+)`", files)
+    assert names
+    assert all((ROOT / "src" / "fission" / name).is_file() for name in names)
+
+
+def test_an_absent_client_is_one_of_two_pulses() -> None:
+    """The only limit of the table that is no constant of its own."""
+    node = "n"
+    for late, lost in ((1.9, True), (2.1, False)):
+        machine = liveness.Liveness(1.0)
+        machine.handle(liveness.Expect(node), 0.0)
+        machine.handle(liveness.Pulse(node, 1), 0.0)
+        now = 0.0
+        while now < liveness.MISSES + 0.1:
+            now += late  # the client looks so seldom; it cannot tell the node's silence from its own absence if that is too long
+            machine.handle(liveness.LivenessTick(), now)
+        assert (machine.state(node) is liveness.LivenessState.LOST) is lost
