@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +16,50 @@ from fission.adapters.cluster.scheduler import DaskScheduler
 from fission.adapters.cluster.tasks import ServicePlugin
 from fission.errors import EngineError
 from fission.ports import Archive, NodeName
+from fission.protocol.messages.client_to_node import DismissNode, Order, ReadLog
+from fission.protocol.messages.node_to_client import LogTail, OrderDone, OrderRefused
+from fission.protocol.messages.order_envelopes import unwrap_order, wrap_answer
 from tests.ports import free_ports
 
 IP = "127.0.0.1"
 DEADLINE_S = 20.0
+WAITS = DismissNode(run="r")
+#: What the service answers when it is asked for these logs, and what the client makes of it.
+ANSWERS: dict[str, Any] = {
+    "of another order": wrap_answer(OrderDone()),
+    "malformed": {"message": b'{"type":"log_tail","text":1}'},
+    "older": {"log": "text"},
+    "older refusal": {"error": "the node does not know the order 'log'"},
+    "text": "text",
+}
+ERRORS = {
+    "of another order": "it answers with OrderDone, which must be LogTail",
+    "malformed": "malformed message",
+    "older": "of another version of FISSION",
+    "older refusal": "the node does not know the order 'log'",
+    "text": "of another version of FISSION",
+}
 
 
-def with_worker(folder: Path, story: Callable[[DaskScheduler, Worker, list[dict[str, Any]]], Coroutine[Any, Any, None]]) -> None:
-    """Run a story with a scheduler and a worker whose service keeps its orders and answers none but "hello"."""
+def with_worker(folder: Path, story: Callable[[DaskScheduler, Worker, list[Order]], Coroutine[Any, Any, None]]) -> None:
+    """Run a story with a scheduler and a worker whose service keeps its orders, and answers those with a log only."""
 
     async def main() -> None:
-        orders: list[dict[str, Any]] = []
+        orders: list[Order] = []
 
-        async def obey(order: dict[str, Any], blob: bytes) -> dict[str, Any]:
+        async def handle(envelope: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
+            order = unwrap_order(envelope)
             orders.append(order)
-            if order["do"] != "hello":
+            if not isinstance(order, ReadLog):
                 await asyncio.Event().wait()
-            return {"said": order["do"]}
+            return ANSWERS.get(order.network) or wrap_answer(LogTail(text=order.network))
 
         scheduler = DaskScheduler(IP, free_ports(1)[0], None, None)
         await scheduler.open(lambda worker: None, lambda worker: None)
         assert scheduler._scheduler is not None
         address = scheduler._scheduler.address
         try:
-            plugin = ServicePlugin(obey)
+            plugin = ServicePlugin(handle)
             async with Worker(
                 address, nthreads=10, host=IP, dashboard=False, memory_limit=0, local_directory=folder, plugins=(plugin,)
             ) as one:
@@ -51,9 +71,21 @@ def with_worker(folder: Path, story: Callable[[DaskScheduler, Worker, list[dict[
 
 
 def test_an_answer(tmp_path: Path) -> None:
-    async def story(scheduler: DaskScheduler, worker: Worker, orders: list[dict[str, Any]]) -> None:
-        assert await scheduler.ask(worker.address, {"do": "hello"}) == {"said": "hello"}
-        assert await scheduler.ask(worker.address, {"do": "wait"}, wait=0.05) == {"error": "no answer for 0.05 s"}
+    async def story(scheduler: DaskScheduler, worker: Worker, orders: list[Order]) -> None:
+        assert await scheduler.ask(worker.address, ReadLog(network="room"), LogTail) == LogTail(text="room")
+        assert await scheduler.ask(worker.address, WAITS, OrderDone, wait=0.05) == OrderRefused(error="no answer for 0.05 s")
+
+    with_worker(tmp_path, story)
+
+
+def test_answers_that_are_none(tmp_path: Path) -> None:
+    """What is malformed, or of another version, or does not answer the order, is a refusal, and nothing is raised."""
+
+    async def story(scheduler: DaskScheduler, worker: Worker, orders: list[Order]) -> None:
+        for name, error in ERRORS.items():
+            found = await scheduler.ask(worker.address, ReadLog(network=name), LogTail)
+            assert isinstance(found, OrderRefused), name
+            assert error in found.error
 
     with_worker(tmp_path, story)
 
@@ -62,8 +94,8 @@ def test_an_answer(tmp_path: Path) -> None:
 def test_a_worker_that_goes_while_it_is_asked(tmp_path: Path, arrived: bool) -> None:
     """Also where the scheduler hears of the order when the worker is gone already: Dask would keep it for ever."""
 
-    async def story(scheduler: DaskScheduler, worker: Worker, orders: list[dict[str, Any]]) -> None:
-        asking = asyncio.ensure_future(scheduler.ask(worker.address, {"do": "wait"}, wait=None))
+    async def story(scheduler: DaskScheduler, worker: Worker, orders: list[Order]) -> None:
+        asking = asyncio.ensure_future(scheduler.ask(worker.address, WAITS, OrderDone, wait=None))
         await asyncio.sleep(0)  # it is submitted, and Dask has not sent it yet
         while arrived and not orders:
             await asyncio.sleep(0.001)
@@ -71,7 +103,7 @@ def test_a_worker_that_goes_while_it_is_asked(tmp_path: Path, arrived: bool) -> 
         with pytest.raises(EngineError):
             await asking
         with pytest.raises(EngineError, match="not connected"):
-            await scheduler.ask(worker.address, {"do": "hello"}, wait=None)
+            await scheduler.ask(worker.address, ReadLog(network="room"), LogTail, wait=None)
 
     with_worker(tmp_path, story)
 
@@ -79,17 +111,17 @@ def test_a_worker_that_goes_while_it_is_asked(tmp_path: Path, arrived: bool) -> 
 def test_an_archive_that_was_on_its_way_is_sent_again(tmp_path: Path) -> None:
     """Whoever waits for it hears of the broken connection, and does not blame the node."""
 
-    async def story(scheduler: DaskScheduler, worker: Worker, orders: list[dict[str, Any]]) -> None:
-        stocker, member = ArchiveSender(scheduler), Member(NodeName("n"), IP, "service", "life", 1, 1, worker=worker.address)
+    async def story(scheduler: DaskScheduler, worker: Worker, orders: list[Order]) -> None:
+        sender, member = ArchiveSender(scheduler), Member(NodeName("n"), IP, "service", "lease", 1, 1, worker=worker.address)
         archive = Archive("digest", b"content")
-        waiting = [asyncio.ensure_future(stocker.install(member, archive)) for _ in range(2)]
+        waiting = [asyncio.ensure_future(sender.install(member, archive)) for _ in range(2)]
         while not orders:
             await asyncio.sleep(0.001)
         await scheduler.remove(worker.address)
         found = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(one) for one in found] == [EngineError] * 2
         assert len(orders) == 1
-        assert member.have == {}
-        await stocker.close()
+        assert member.archives == {}
+        await sender.close()
 
     with_worker(tmp_path, story)

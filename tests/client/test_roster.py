@@ -14,6 +14,7 @@ from fission.client.run.roster import Roster
 from fission.core.base import BaseNode
 from fission.core.nodes import MultiNode
 from fission.ports import NodeName
+from fission.protocol.messages.node_to_client import NodeClaimed
 
 KNOWN: dict[str, str] = {}
 
@@ -55,37 +56,38 @@ def test_names_of_a_patterns_machines_are_nobody_elses() -> None:
     assert name_of(roster.recognise("10.0.0.5", "pi")) == "pi"
 
 
-def facts(service: str, ip: str, stay: int = 1) -> dict[str, Any]:
-    return {"service": service, "life": f"{service}.{stay}", "ip": ip, "max_jobs": 4, "lives": [], "told": 0, "name": "pi"}
+def claimed(service: str, ip: str, number: int = 1) -> NodeClaimed:
+    lease = f"{service}.{number}"
+    return NodeClaimed(name="pi", ip=ip, service=service, lease=lease, max_jobs=4, probe_port=0, running=(), acknowledged=0)
 
 
 @pytest.mark.parametrize("by_pattern", [True, False])
 def test_services_of_one_name(by_pattern: bool) -> None:
     register = Register(silent_s=60, orphan_timeout_s=60)
     identity = Identity(NodeName("pi"), ("ALL",), None, by_pattern)
-    first, _ = register.enter(identity, facts("a", "10.0.0.1"))
+    first, _ = register.enter(identity, claimed("a", "10.0.0.1"))
     first.worker = "tls://10.0.0.1:1"
-    settled = register.settled(identity, facts("b", "10.0.0.2"))
+    settled = register.settled(identity, claimed("b", "10.0.0.2"))
     if by_pattern:
         assert name_of(settled) == "pi (10.0.0.2)"
     else:
         assert name_of(settled).startswith("the service at 10.0.0.1 is the node pi already; give each one its own name")
     first.worker = ""  # its connection has ended: a service that was started again may be it
-    assert name_of(register.settled(identity, facts("b", "10.0.0.2"))) == "pi"
+    assert name_of(register.settled(identity, claimed("b", "10.0.0.2"))) == "pi"
 
 
-def test_why_a_life_is_over() -> None:
+def test_why_a_lease_is_over() -> None:
     register = Register(silent_s=60, orphan_timeout_s=60)
     identity = Identity(NodeName("pi"), ("ALL",), None)
-    first, nothing = register.enter(identity, facts("a", "10.0.0.1"))
+    first, nothing = register.enter(identity, claimed("a", "10.0.0.1"))
     assert nothing is None
-    second, older = register.enter(identity, facts("a", "10.0.0.1", 2))
+    second, older = register.enter(identity, claimed("a", "10.0.0.1", 2))
     assert older is first
     assert second.incarnation == 2
     assert register.why_over(first, second) == "it did not hear this client for 60 s (ORPHAN_TIMEOUT), and has stopped its jobs"
-    moved, _ = register.enter(identity, facts("a", "10.0.0.9", 3))
+    moved, _ = register.enter(identity, claimed("a", "10.0.0.9", 3))
     assert register.why_over(second, moved) == "its address is 10.0.0.9 now, and was 10.0.0.1"
-    other, _ = register.enter(identity, facts("b", "10.0.0.9"))
+    other, _ = register.enter(identity, claimed("b", "10.0.0.9"))
     assert not register.why_over(moved, other)
 
 

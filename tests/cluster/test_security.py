@@ -14,6 +14,7 @@ import zmq
 
 from fission.adapters.keys import make_keys
 from fission.adapters.sealing import seal
+from fission.protocol.messages.node_to_client import PULSES, REPORTS, ExitReport, LeasePulse
 from fission.protocol.replay import pulse_context
 from tests.cluster.support import Site
 from tests.e2e.failover import CHAIN, chain_rows
@@ -102,7 +103,8 @@ def test_strangers_messages_are_dropped(cluster: MakeSite, tmp_path: Path, encry
     hellos = site.events("Hello")
     addresses += [address for hello in hellos for address in hello["addresses"].values() if address.startswith("tcp://")]
     assert len(addresses) > 4
-    messages = [pickle.dumps(Bomb(boom)), b"", b"\0" * 100, json.dumps({"run": "x", "what": "exited", "life": "y"}).encode()]
+    exited = ExitReport(run="x", lease="y", number=1, job=1, incarnation=1, code=0)
+    messages = [pickle.dumps(Bomb(boom)), b"", b"\0" * 100, REPORTS.encode(exited)]
     context, mouths = zmq.Context(), []
     try:
         for address in addresses:
@@ -116,8 +118,8 @@ def test_strangers_messages_are_dropped(cluster: MakeSite, tmp_path: Path, encry
                 mouth.send(message)
         with socket.socket(type=socket.SOCK_DGRAM) as datagrams:
             run = json.loads((site.local / "run.json").read_text())["run"]
-            lives = {"life": f"{b'stranger'.hex()}.1", "n": 10**9, "echoed": 0, "means": {}}
-            sealed = seal(keys, json.dumps(lives).encode(), 1, b"stranger", pulse_context(run, "0" * 16))
+            pulse = LeasePulse(lease=f"{b'stranger'.hex()}.1", number=10**9, echoed=0)
+            sealed = seal(keys, PULSES.encode(pulse), 1, b"stranger", pulse_context(run, "0" * 16))
             for message in [*messages, sealed, struct.pack("!Q", 1) * 200]:
                 datagrams.sendto(message, (ip, PORT))
         with socket.create_connection((ip, PORT)) as dask:  # of Dask's protocol: a length, and what it would unpickle

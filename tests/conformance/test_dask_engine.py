@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import psutil
 import pytest
 
 from fission.adapters.cluster.engine import DaskEngine
-from fission.adapters.cluster.members import Identity, Session
+from fission.adapters.cluster.members import Identity, RunParameters
 from fission.adapters.cluster.worker import security
 from fission.adapters.curve import Guard
 from fission.adapters.datagrams import Datagrams
@@ -58,7 +59,7 @@ class ReadyEngine(DaskEngine):
             await asyncio.sleep(0.005)
 
     async def close(self) -> None:
-        if self._enlister.opened.is_set() and not self._closed:
+        if self._claimer.opened.is_set() and not self._closed:
             with contextlib.suppress(asyncio.TimeoutError):  # a node may stand still
                 await asyncio.wait_for(self.dismiss(), 1)
         await super().close()
@@ -91,25 +92,25 @@ class ServiceSite(Site):
     def engine(self) -> ReadyEngine:
         self._made += 1
         keys: Keys = self._keys
-        session = Session(
+        parameters = RunParameters(
             run=f"run {self._made}",
             network="net",
-            pulses=(CLIENT, self._port),
-            ear=f"tcp://{CLIENT}:{self._port + 2}",
+            pulse_address=(CLIENT, self._port),
+            report_address=f"tcp://{CLIENT}:{self._port + 2}",
             interval_s=self.pulse_interval_s,
             orphan_timeout_s=20.0,
             root="",
             versions=versions(),
         )
         return ReadyEngine(
-            session,
+            parameters,
             Anybody(),
             lambda job: JobArchives(self._code),
             ip=CLIENT,
             port=self._port,
             tls=security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file)),
             guard=lambda context: Guard(context, keys, _log()),
-            pulses=lambda take, sender, hears: Datagrams(take, Seals(keys), sender, hears),
+            pulses=partial(Datagrams, Seals(keys)),
         )
 
     def _processes(self, node: NodeName) -> list[psutil.Process]:

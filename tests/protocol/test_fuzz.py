@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import resource
 from random import Random
 from typing import Any
@@ -14,6 +13,8 @@ from fission.adapters.datagrams import Datagrams
 from fission.adapters.sealing import Seals
 from fission.errors import RemoteProtocolError
 from fission.protocol.frames import Command, JobMessage, decode
+from fission.protocol.messages.client_to_node import ECHOES, PulseEcho
+from fission.protocol.messages.node_to_client import PULSES
 from fission.protocol.pieces import joined
 from fission.protocol.splitter import Splitter
 from tests.protocol.fuzz import deep, hostile
@@ -52,7 +53,7 @@ def test_messages(count: int) -> None:
 def test_datagrams(keys: Any, count: int) -> None:
     random, heard = Random(count), []
     sealing = Seals(keys)
-    datagrams = Datagrams(lambda *message: heard.append(message), sealing, b"receiver", lambda: b"context")
+    datagrams = Datagrams(sealing, ECHOES, PULSES, lambda *message: heard.append(message), b"receiver", lambda: b"context")
     for number, parts in enumerate(itertools.islice(hostile(random), count)):
         body = parts[0][:1000]
         sealed = bytearray(sealing.seal(body, number, b"a sender", b"context"))
@@ -65,7 +66,9 @@ def test_datagrams(keys: Any, count: int) -> None:
     datagrams.datagram_received(sealing.seal(deep(500), count + 10, b"a sender", b"context"), ("10.0.0.1", 5))
     before = len(heard)
     # without keys anybody can use up a sender's numbers: another one is heard
-    datagrams.datagram_received(sealing.seal(json.dumps({"n": 1}).encode(), 1, b"new one!", b"context"), ("10.0.0.1", 5))
+    datagrams.datagram_received(
+        sealing.seal(ECHOES.encode(PulseEcho(number=1, acknowledged=0, connected=True)), 1, b"new one!", b"context"), ("10.0.0.1", 5)
+    )
     assert len(heard) == before + 1, "it still serves"
 
 

@@ -10,7 +10,6 @@ import asyncio
 import heapq
 import itertools
 import json
-import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +22,8 @@ import pytest
 from fission.adapters.sealing import Seals
 from fission.cli.nodes_table import link_lines
 from fission.core.nodes import NodeInfo
-from fission.protocol.link_quality import FIRST, GAP_S, PEER_GAP_S, LinkProber, NodeLink, Peer, from_wire, merged, to_wire
+from fission.protocol.link_quality import FIRST, GAP_S, PEER_GAP_S, LinkProber, NodeLink, Peer, merged
+from fission.protocol.messages.client_to_node import PeerNode
 from fission.protocol.placement import JobNeeds, LinkQualities, NodeView, judged, place
 from fission.service.link_meter import LinkMeter
 from tests.cluster.conftest import cluster, hosts  # noqa: F401
@@ -139,11 +139,11 @@ def probed(seconds: float, peers: dict[str, tuple[float, float]], seed: int = 1)
             sent.append((now, peer.name))
             loss, rtt_s = peers[peer.name]
             if random.random() > loss and random.random() > loss:
-                heapq.heappush(coming, (now + rtt_s, peer.life, number))
+                heapq.heappush(coming, (now + rtt_s, peer.lease, number))
         now += max(prober.wait_s(now), 1e-6)
         while coming and coming[0][0] <= now:
-            at, life, number = heapq.heappop(coming)
-            prober.answer(life, number, at)
+            at, lease, number = heapq.heappop(coming)
+            prober.answer(lease, number, at)
     return prober, now, sent
 
 
@@ -218,7 +218,7 @@ def test_a_late_answer_heals_and_false_ones_count_for_nothing() -> None:
         if due is not None:
             numbers.append(due[1])
         now += prober.wait_s(now)
-    for wrong in (None, "1", 99, -1, [1], 1.5):
+    for wrong in (99, -1, 0):
         prober.answer("b.1", wrong, now)
     prober.answer("b.2", numbers[0], now)
     assert prober.links(now + 1) == {}
@@ -231,7 +231,7 @@ def test_a_late_answer_heals_and_false_ones_count_for_nothing() -> None:
     assert half.quality < prober.links(now + 1)["b"].quality
 
 
-def test_another_life_is_measured_anew_and_those_that_stay_are_kept() -> None:
+def test_another_lease_is_measured_anew_and_those_that_stay_are_kept() -> None:
     prober, now, _ = probed(5, {"b": (0.0, 0.001), "c": (0.0, 0.001)})
     prober.set_peers([Peer("b", "b.1"), Peer("c", "c.2")])
     assert set(prober.links(now)) == {"b"}
@@ -240,24 +240,6 @@ def test_another_life_is_measured_anew_and_those_that_stay_are_kept() -> None:
 def test_what_the_mesh_says_counts_before_probes() -> None:
     links = {"b": NodeLink(255, 0.001), "c": NodeLink(200, 0.002)}
     assert merged(links, {"b": 90, "d": 70}) == {"b": NodeLink(90, 0.001), "c": NodeLink(200, 0.002), "d": NodeLink(70)}
-
-
-def test_links_on_the_wire() -> None:
-    links = {"b": NodeLink(255, 0.001), "kitchen": NodeLink(0)}
-    assert from_wire(json.loads(json.dumps(to_wire(links)))) == links
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        *(None, [], {"b": 1}, {"b": [1]}, {7: [1, None]}),
-        *({"b": [quality, None]} for quality in (256, -1, True, 1.5, "1", None)),
-        *({"b": [1, rtt_s]} for rtt_s in (math.nan, math.inf, -1, "0", True)),
-    ],
-)
-def test_malformed_links_are_refused(wrong: object) -> None:
-    with pytest.raises(ValueError, match="must"):
-        from_wire(wrong)
 
 
 # -- a simulated network ------------------------------------------------------------------------------------------------
@@ -296,7 +278,7 @@ async def _measure(keys: Sequence[bytes | None], enough: Callable[[list[dict[str
         await meter.open("127.0.0.1")
         meter.serve("run", f"{service}.1")
         meters.append(meter)
-        peers.append([f"n{number}", "127.0.0.1", meter.port, f"{service}.1"])
+        peers.append(PeerNode(name=f"n{number}", ip="127.0.0.1", port=meter.port, lease=f"{service}.1"))
     for number, meter in enumerate(meters):
         meter.set_peers([peer for other, peer in enumerate(peers) if other != number])
         tasks.append(asyncio.create_task(meter.run()))

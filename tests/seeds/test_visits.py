@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from fission.errors import UserError
+from fission.protocol.messages.client_to_node import InspectNode, RemoveNetwork
+from fission.protocol.messages.node_to_client import Answer, NetworkRemoved, NodeInspected, OrderRefused
 from fission.protocol.node_lease import NodeLease
 from fission.service.archive_store import ARCHIVES, ArchiveStore
+from fission.service.options import NodeOptions
 from fission.service.visits import Visits
 
 VERSIONS = {"fission": "1", "Python": "3.11"}
@@ -32,14 +34,18 @@ def stock(tmp_path: Path) -> ArchiveStore:
 
 
 def serving(network: str, now: float) -> NodeLease:
-    residence = NodeLease()
-    residence.enlist("run", network, now, interval_s=1e6, orphan_timeout_s=1e9)
-    return residence
+    lease = NodeLease()
+    lease.claim("run", network, now, interval_s=1e6, orphan_timeout_s=1e9)
+    return lease
 
 
-def ask(stock: ArchiveStore, residence: NodeLease, order: Mapping[str, Any]) -> dict[str, Any]:
-    answers = Visits("n1", 4, stock.root, VERSIONS, residence).answers(lambda: "10.0.0.1")
-    return asyncio.run(answers[order["do"]](order, b""))  # type: ignore[arg-type]  # they are coroutines
+def visits(stock: ArchiveStore, lease: NodeLease) -> Visits:
+    options = NodeOptions("10.0.0.9", 8786, None, "n1", 4, stock.root, "", VERSIONS, (), "")
+    return Visits(options, lease, lambda: "10.0.0.1")
+
+
+def remove(stock: ArchiveStore, lease: NodeLease, network: str) -> Answer:
+    return asyncio.run(visits(stock, lease).remove(RemoveNetwork(network=network, root=""), b""))  # type: ignore[arg-type]  # a coroutine
 
 
 def files(stock: ArchiveStore) -> set[str]:
@@ -47,19 +53,19 @@ def files(stock: ArchiveStore) -> set[str]:
 
 
 def test_a_free_node_removes_a_network_and_all_code(stock: ArchiveStore) -> None:
-    assert ask(stock, NodeLease(), {"do": "remove", "network": "room", "root": ""}) == {"bytes": 15}
+    assert remove(stock, NodeLease(), "room") == NetworkRemoved(size=15)
     assert files(stock) == {"hall/2/out.csv"}
 
 
 def test_a_node_that_serves_another_network_keeps_the_code(stock: ArchiveStore) -> None:
-    assert ask(stock, serving("hall", 0.0), {"do": "remove", "network": "room", "root": ""}) == {"bytes": 10}
+    assert remove(stock, serving("hall", 0.0), "room") == NetworkRemoved(size=10)
     assert files(stock) == {"hall/2/out.csv", f"{ARCHIVES}/ab12ab12/jobs.py"}
 
 
 def test_a_node_keeps_what_it_runs(stock: ArchiveStore) -> None:
     before = files(stock)
     with pytest.raises(UserError, match="it runs jobs of room; stop the network first"):
-        ask(stock, serving("room", 0.0), {"do": "remove", "network": "room", "root": ""})
+        remove(stock, serving("room", 0.0), "room")
     assert files(stock) == before
 
 
@@ -67,29 +73,33 @@ def test_a_node_keeps_what_it_runs(stock: ArchiveStore) -> None:
 def test_nothing_but_a_network_is_removed(stock: ArchiveStore, network: str) -> None:
     before = files(stock)
     with pytest.raises(UserError, match="the name of a network must be a Python name"):
-        ask(stock, NodeLease(), {"do": "remove", "network": network, "root": ""})
+        remove(stock, NodeLease(), network)
     assert files(stock) == before
     assert (stock.root.parent / "keep" / "thesis.tex").exists()
 
 
 def test_a_link_is_not_followed(stock: ArchiveStore) -> None:
     (stock.root / "linked").symlink_to(stock.root.parent / "keep")
-    assert ask(stock, serving("hall", 0.0), {"do": "remove", "network": "linked", "root": ""}) == {"bytes": 0}
+    assert remove(stock, serving("hall", 0.0), "linked") == NetworkRemoved(size=0)
     assert (stock.root.parent / "keep" / "thesis.tex").exists()
 
 
 @pytest.mark.parametrize("there", [True, False])
 def test_who_it_is(stock: ArchiveStore, there: bool) -> None:
     """A node whose client is heard, or that has other versions, could not be had by a run either."""
-    import time
 
-    order = {"do": "visit", "versions": VERSIONS if there else {"fission": "2", "Python": "3.11"}, "root": "", "first": True}
-    found = ask(stock, NodeLease(), order)
-    assert (found["name"], found["ip"], found["max_jobs"]) == ("n1", "10.0.0.1", 4)
+    def inspect(lease: NodeLease) -> Answer:
+        order = InspectNode(versions=VERSIONS if there else {"fission": "2", "Python": "3.11"}, root="", first=True)
+        return asyncio.run(visits(stock, lease).inspect(order, b""))  # type: ignore[arg-type]  # a coroutine
+
+    found = inspect(NodeLease())
     if there:
-        assert found["means"]["memory"] > 0
-        residence = serving("hall", time.monotonic())
-        assert ask(stock, residence, order)["error"] == "it serves the network hall of another client"
-        assert (residence.run, residence.network) == ("run", "hall"), "a visit changes nothing"
+        assert isinstance(found, NodeInspected)
+        assert (found.name, found.ip, found.max_jobs) == ("n1", "10.0.0.1", 4)
+        assert found.means["memory"] > 0
+        lease = serving("hall", time.monotonic())
+        assert inspect(lease) == OrderRefused(error="it serves the network hall of another client", name="n1", ip="10.0.0.1")
+        assert (lease.run, lease.network) == ("run", "hall"), "a visit changes nothing"
     else:
-        assert found["error"] == "the versions differ: fission is 1 there and 2 here; install the same on both"
+        error = "the versions differ: fission is 1 there and 2 here; install the same on both"
+        assert found == OrderRefused(error=error, name="n1", ip="10.0.0.1")

@@ -7,17 +7,19 @@ for 0.6 s.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
 
-from fission.errors import EngineError
+from fission.errors import EngineError, RemoteProtocolError
+from fission.protocol.messages.codec import Codec, Message
 from fission.protocol.replay import ReplayWindows
 
 #: Largest datagram that is looked at, in bytes; arbitrary, a pulse has a tenth of it.
 MAX_BYTES = 4096
 Address: TypeAlias = "tuple[str, int]"
+Received = TypeVar("Received", bound=Message)
+Sent = TypeVar("Sent", bound=Message)
 #: Addresses whose datagrams were refused with a warning; no more are remembered, and so no more warned of. Arbitrary.
 MAX_REFUSED = 4096
 
@@ -37,25 +39,34 @@ class Sealing(Protocol):
         """Whether it says that it is for this context; nothing of that is authenticated."""
 
 
-class Datagrams(asyncio.DatagramProtocol):
-    """Sends and receives JSON objects. One asyncio loop; sending never blocks and never fails.
+class Datagrams(asyncio.DatagramProtocol, Generic[Received, Sent]):
+    """Sends and receives messages. One asyncio loop; sending never blocks and never fails.
 
-    What was made for another receiver, another run or another way is dropped, and so is what has come already.
+    What was made for another receiver, another run or another direction is dropped; so are duplicates and malformed messages.
     """
 
     def __init__(
         self,
-        on_message: Callable[[dict[str, Any], Address, bytes], None],
         sealing: Sealing,
+        receives: Codec[Received],
+        sends: Codec[Sent],
+        on_message: Callable[[Received, Address, bytes], None],
         sender: bytes,
         hears: Callable[[], bytes],
     ) -> None:
-        """Args: on_message: called with each authentic message, where it came from, and its sender's name. sealing: makes and opens
-        datagrams. sender: name of this one, which is unique. hears: gives the context that what is for this one has now;
-        empty: nothing is.
+        """Prepare; `open` begins.
+
+        Args:
+            sealing: makes and opens datagrams.
+            receives: what comes in.
+            sends: what goes out.
+            on_message: called with each authentic message, its source, and its sender's name.
+            sender: name of this one, which is unique.
+            hears: gives the context of messages for this one; empty: there are none now.
         """
-        self._on_message = on_message
         self._sealing = sealing
+        self._receives, self._sends = receives, sends
+        self._on_message = on_message
         self._sender, self._hears = sender, hears
         self._windows = ReplayWindows()
         self._count = 0
@@ -72,15 +83,15 @@ class Datagrams(asyncio.DatagramProtocol):
             raise EngineError(f"cannot listen at {ip}, UDP port {port}")
         return int(self._transport.get_extra_info("sockname")[1])
 
-    def send(self, message: dict[str, Any], address: Address, context: bytes) -> None:
-        """Send, if the system can right now; only who has the same context takes it."""
+    def send(self, message: Sent, address: Address, context: bytes) -> None:
+        """Send, if the system can right now; only a receiver with the same context takes it."""
         if self._transport is not None and not self._transport.is_closing():
-            payload = json.dumps(message, separators=(",", ":")).encode()
+            payload = self._sends.encode(message)
             self._count += 1
             self._transport.sendto(self._sealing.seal(payload, self._count, self._sender, context), address)
 
     def close(self) -> None:
-        """Give the socket back. Calling it twice is right."""
+        """Give the socket back. Idempotent."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -99,8 +110,12 @@ class Datagrams(asyncio.DatagramProtocol):
             self._refuse(addr[0])
             return
         sender, number, payload = opened
-        message = _object(payload)
-        if message is not None and self._windows.take(sender, number):
+        try:
+            message = self._receives.decode(payload)
+        except RemoteProtocolError as why:
+            log.debug("dropped a malformed datagram from %s: %s", addr[0], why)
+            return
+        if self._windows.take(sender, number):
             self._on_message(message, (addr[0], addr[1]), sender)
 
     def _refuse(self, ip: str) -> None:
@@ -110,11 +125,3 @@ class Datagrams(asyncio.DatagramProtocol):
 
     def error_received(self, exc: Exception) -> None:
         """The system could not deliver an earlier datagram; the silence will show."""
-
-
-def _object(payload: bytes) -> dict[str, Any] | None:
-    try:
-        message = json.loads(payload)
-    except (ValueError, RecursionError):
-        return None
-    return message if isinstance(message, dict) else None

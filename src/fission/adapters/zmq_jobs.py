@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import zmq
@@ -19,8 +18,6 @@ log = logging.getLogger("fission.client")
 
 #: Milliseconds between attempts to reach a job that has not started yet; arbitrary, a fraction of what a job's start takes.
 RECONNECT_MS = 5
-#: Messages of a node that wait for a client that is away; arbitrary. What must not be lost is told again.
-VOICE_MESSAGES = 10_000
 
 
 class ZmqJobTransport:
@@ -115,36 +112,6 @@ class ZmqJobTransport:
         self._ear.close(0)
         if self._far_ear is not None:
             self._far_ear.close(0)
-        if self._guard is not None:
-            self._guard.close()
-        self._context.term()
-
-
-class ZmqJobSender:
-    """A node's words to the client. Never blocks; what finds no room is lost."""
-
-    def __init__(self, address: str, guard: Callable[[Any], Any] | None = None) -> None:
-        """Args: address: of the client's ear. guard: as `ZmqJobTransport` has it."""
-        self.address = address
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._guard = guard(self._context) if guard is not None else None
-        self._socket = self._context.socket(zmq.PUSH)
-        self._socket.setsockopt(zmq.SNDHWM, VOICE_MESSAGES)
-        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        if self._guard is not None:
-            self._guard.speak(self._socket)
-        self._socket.setsockopt(zmq.IPV6, "[" in address)
-        self._socket.connect(address)
-
-    def say(self, body: Mapping[str, Any]) -> None:
-        """Send a JSON object."""
-        with contextlib.suppress(zmq.Again):
-            self._socket.send_multipart(split([json.dumps(body).encode()]), zmq.NOBLOCK)
-
-    def close(self) -> None:
-        """Give the socket back."""
-        self._socket.close(0)
         if self._guard is not None:
             self._guard.close()
         self._context.term()

@@ -12,6 +12,7 @@ from fission.ports.engine import (
     NODE_FAULT,
     Engine,
     EngineEvent,
+    EngineNode,
     EngineNotice,
     JobExited,
     JobOutput,
@@ -19,7 +20,6 @@ from fission.ports.engine import (
     NodeGone,
     NodeJoined,
     NodePulse,
-    NodeState,
 )
 from fission.ports.links import Links
 from fission.ports.names import JobId, NodeName, PipeId, Seconds
@@ -31,6 +31,7 @@ __all__ = [
     "CheckpointStore",
     "Engine",
     "EngineEvent",
+    "EngineNode",
     "EngineNotice",
     "JobArchives",
     "JobBundle",
@@ -44,7 +45,6 @@ __all__ = [
     "NodeJoined",
     "NodeName",
     "NodePulse",
-    "NodeState",
     "Observer",
     "PipeId",
     "Place",

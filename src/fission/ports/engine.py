@@ -12,7 +12,7 @@ from fission.protocol.link_quality import NodeLink
 
 
 @dataclass(frozen=True, slots=True)
-class NodeState:
+class EngineNode:
     """A node as its engine sees it."""
 
     name: NodeName
@@ -46,8 +46,8 @@ class JobExited:
 
     Attributes:
         code: its exit code; negative: the signal that killed it.
-        report: what the job's runtime said at the end (see `fission.runtime.report`); empty if it could not. Whoever finds that the
-            node cannot start the job, or cannot keep it, reports ``{"outcome": NODE_FAULT, "error": cause}``.
+        report: what the job's process wrote at its end (see `fission.runtime.report`); empty if it could not. An engine whose node
+            cannot start the job, or cannot keep it, reports ``{"outcome": NODE_FAULT, "error": cause}``.
     """
 
     job_id: JobId
@@ -66,7 +66,7 @@ class NodePulse:
     """A node is alive.
 
     Attributes:
-        incarnation: which life of the node's service it is, from 1.
+        incarnation: of the node, from 1: it grows with each lease of its service.
         means: what of `core.nodes.NodeInfo` it has measured, by the names there; may be empty.
     """
 
@@ -140,7 +140,7 @@ class Engine(Protocol):
         """Start what is needed; afterwards `nodes` has entries. Raises EngineError."""
         ...
 
-    def nodes(self) -> Mapping[NodeName, NodeState]:
+    def nodes(self) -> Mapping[NodeName, EngineNode]:
         """Return the nodes that are up."""
         ...
 

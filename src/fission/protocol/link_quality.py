@@ -44,11 +44,11 @@ class Peer:
 
     Attributes:
         name: of the node.
-        life: identity of its service's life; what was measured of another life does not count.
+        lease: identity of its service's lease; what was measured in another one does not count.
     """
 
     name: str
-    life: str
+    lease: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +107,13 @@ class LinkProber:
 
     @staticmethod
     def _turn(way: _Way, fresh: bool) -> tuple[float, float]:
-        """New peers get their first probes before others; then whoever waits for longest."""
+        """New peers get their first probes before others; then the one that waits for longest."""
         return (way.sent if fresh else 0, way.probes[-1].sent_at if way.probes else -math.inf)
 
-    def answer(self, life: str, number: object, now: float) -> None:
-        """The answer of a peer's life to one of the probes has come; others are ignored."""
+    def answer(self, lease: str, number: int, now: float) -> None:
+        """The answer of a peer to one of the probes has come; others are ignored."""
         for peer, way in self._ways.items():
-            if peer.life == life:
+            if peer.lease == lease:
                 for probe in way.probes:
                     if probe.number == number and probe.rtt_s is None:
                         probe.rtt_s = now - probe.sent_at
@@ -148,34 +148,3 @@ def merged(probed: Mapping[str, NodeLink], qualities: Mapping[str, int]) -> dict
     """
     rtts = {name: link.rtt_s for name, link in probed.items()}
     return {**probed, **{name: NodeLink(quality, rtts.get(name)) for name, quality in qualities.items()}}
-
-
-def to_wire(links: Mapping[str, NodeLink]) -> dict[str, list[float | int | None]]:
-    """Links as JSON values: name of the node -> [quality, round trip in seconds or null]."""
-    return {name: [link.quality, link.rtt_s] for name, link in links.items()}
-
-
-def from_wire(value: object) -> dict[str, NodeLink]:
-    """The links that `to_wire` has written.
-
-    Raises:
-        ValueError: they are malformed.
-    """
-    if not isinstance(value, dict):
-        raise ValueError(f"links must be an object, not {value!r:.50}")
-    return {_name(name): _read(link) for name, link in value.items()}
-
-
-def _name(name: object) -> str:
-    if not isinstance(name, str):
-        raise ValueError(f"a link must have the name of a node, not {name!r:.50}")
-    return name
-
-
-def _read(link: object) -> NodeLink:
-    if isinstance(link, list) and len(link) == 2:
-        quality, rtt_s = link
-        right = type(rtt_s) in (int, float) and math.isfinite(rtt_s) and rtt_s >= 0
-        if type(quality) is int and 0 <= quality <= MAX_QUALITY and (rtt_s is None or right):
-            return NodeLink(quality, rtt_s)
-    raise ValueError(f"a link must be [quality, seconds], not {link!r:.50}")

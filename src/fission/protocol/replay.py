@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 #: Numbers below the largest one that may still come; arbitrary, more than a way that reorders packets holds back.
 WINDOW = 64
-#: Senders that are remembered; arbitrary: each life of each node is one. Without keys anybody can make up senders.
+#: Senders that are remembered; arbitrary: each service of a node is one. Without keys anybody can make up senders.
 MAX_SENDERS = 1024
 _MASK = (1 << WINDOW) - 1
 
@@ -22,18 +22,18 @@ def context_of(*parts: str) -> bytes:
 
 
 def pulse_context(run: str, client: str) -> bytes:
-    """Of what nodes send to a client: the run, and the client's life, which nodes get when they are enlisted."""
+    """Of what nodes send to a client: the run, and the identity of the client's process, which nodes get when they are claimed."""
     return context_of("pulse", run, client)
 
 
-def echo_context(run: str, client: str, life: str) -> bytes:
-    """Of what a client answers the life of a node's service."""
-    return context_of("echo", run, client, life)
+def echo_context(run: str, client: str, lease: str) -> bytes:
+    """Of what a client answers a node: the lease is the node's."""
+    return context_of("echo", run, client, lease)
 
 
-def probe_context(run: str, life: str) -> bytes:
-    """Of what nodes send each other to measure the way: the run, and the life of the receiver."""
-    return context_of("probe", run, life)
+def probe_context(run: str, lease: str) -> bytes:
+    """Of what nodes send each other to measure the link: the run, and the lease of the receiver."""
+    return context_of("probe", run, lease)
 
 
 class ReplayWindow:

@@ -53,7 +53,7 @@ class ArchiveStore:
         return self.root / ARCHIVES / digest
 
     def verified(self, digest: str) -> Path:
-        """Where an archive's files are, for who will run them; raises UserError if they are not what was sent.
+        """Where an archive's files are, to be run; raises UserError if they are not what was sent.
 
         Their content is read when they are asked for the first time, and whenever one looks other than it did then.
         """
@@ -127,7 +127,7 @@ class ArchiveStore:
 
         Args:
             network: its name.
-            archives: whether code and DEPENDENCIES go, too, of all networks: they are sent again to whoever needs them.
+            archives: whether code and DEPENDENCIES go, too, of all networks: they are sent again to a job that needs them.
         """
         if not network.isidentifier():
             raise UserError(f"the name of a network must be a Python name; it is {network!r:.100}")
@@ -164,7 +164,7 @@ def take_snapshot(folder: Path, name: str, start: int, piece: bytes, state: str)
     """Take a piece of a snapshot. Raises UserError: it cannot be written, or follows on nothing.
 
     Args:
-        folder: of the life that waits for it.
+        folder: of the incarnation that waits for it.
         name: of its file, ``GENERATION.BLOCK``.
         start: bytes that have come before.
         piece: what comes now; with the state "lost" the reason.
@@ -208,7 +208,7 @@ def _size(folder: Path) -> int:
 
 
 def _looks(folder: Path) -> object:
-    """How all files of a folder look to who does not read them."""
+    """How all files of a folder look without reading them."""
     found = []
     for place, folders, names in os.walk(folder):
         folders[:] = [one for one in folders if one != CACHE]

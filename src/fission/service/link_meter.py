@@ -1,7 +1,7 @@
-"""Measures the ways to the other nodes of a run: probes over UDP, sealed as pulses are, and batctl where it is installed.
+"""Measures the links to the other nodes of a run: probes over UDP, sealed as pulses are, and batctl where it is installed.
 
-Whether and when is `fission.protocol.link_quality`'s to decide. A probe says ``{"probe": number}``, its answer ``{"answer": number}``, both
-with the life of who sends it; they are bound to the run and to the life of the receiver.
+`fission.protocol.link_quality` decides whether and when. Probes and their echoes (`fission.protocol.messages.node_to_node`) are bound to
+the run and to the lease of the receiver.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from fission.adapters import batman
 from fission.adapters.datagrams import Datagrams, Sealing
 from fission.protocol.link_quality import LinkProber, NodeLink, Peer, merged
+from fission.protocol.messages.client_to_node import PeerNode
+from fission.protocol.messages.node_to_node import PROBES, LinkProbe, LinkProbeEcho, ProbeMessage
 from fission.protocol.replay import probe_context
 
 #: Seconds between two reports, and between two looks at batctl; arbitrary. With more than `REPORTED_PER_S` peers longer.
 REPORT_S = 1.0
 REPORTED_PER_S = 20
-#: The same right after the peers were named, while not all are measured, and how long that goes on at most; arbitrary.
+#: The same right after the peers were named, while not all are measured, and how long that lasts at most; arbitrary.
 HURRIED_S, HURRY_S = 0.1, 3.0
 #: Seconds until it is looked again whether there are peers; arbitrary.
 IDLE_S = 0.5
@@ -28,20 +29,20 @@ IDLE_S = 0.5
 class LinkMeter:
     """The links of one node's service."""
 
-    def __init__(self, service: bytes, sealing: Sealing, say: Callable[[dict[str, NodeLink]], None], mesh: batman.Batman | None) -> None:
+    def __init__(self, service: bytes, sealing: Sealing, report: Callable[[dict[str, NodeLink]], None], mesh: batman.Batman | None) -> None:
         """Prepare.
 
         Args:
             service: unique name of this service in datagrams.
             sealing: makes and opens datagrams.
-            say: called with what is measured, by names of nodes, about once a second.
+            report: called with what is measured, by names of nodes, about once a second.
             mesh: asks batctl; None: it is not installed.
         """
-        self._say, self._mesh = say, mesh
-        self._datagrams = Datagrams(self._on_message, sealing, service, lambda: self._context)
+        self._report_links, self._mesh = report, mesh
+        self._datagrams = Datagrams(sealing, PROBES, PROBES, self._on_message, service, lambda: self._context)
         self._prober = LinkProber()
-        self._addresses: dict[str, tuple[str, tuple[str, int]]] = {}  # by life: name and address
-        self._run, self._life, self._context = "", "", b""
+        self._addresses: dict[str, tuple[str, tuple[str, int]]] = {}  # by lease: name and address
+        self._run, self._lease, self._context = "", "", b""
         self._qualities: Mapping[str, int] = {}
         self._asked: asyncio.Future[Mapping[str, int]] | None = None
         self._report_at = self._hurry_until = 0.0
@@ -56,18 +57,17 @@ class LinkMeter:
         self.port = 0
         self._datagrams.close()
 
-    def serve(self, run: str, life: str) -> None:
-        """This service is in a run now, with this life. In another one than before it has no peers yet; "": in none."""
-        if (run, life) != (self._run, self._life):
-            self._run, self._life = run, life
-            self._context = probe_context(run, life) if run else b""
+    def serve(self, run: str, lease: str) -> None:
+        """This service is in a run now, with this lease. In another one than before it has no peers yet; "": in none."""
+        if (run, lease) != (self._run, self._lease):
+            self._run, self._lease = run, lease
+            self._context = probe_context(run, lease) if run else b""
             self.set_peers(())
 
-    def set_peers(self, peers: Sequence[Sequence[Any]]) -> None:
-        """The other nodes: name, address, UDP port and life of each. Raises ValueError or TypeError: it is malformed."""
-        found = {str(life): (str(name), (str(ip), int(port))) for name, ip, port, life in peers}
-        self._addresses = found
-        self._prober.set_peers(Peer(name, life) for life, (name, _) in found.items())
+    def set_peers(self, peers: Sequence[PeerNode]) -> None:
+        """These are the other nodes."""
+        self._addresses = {peer.lease: (peer.name, (peer.ip, peer.port)) for peer in peers}
+        self._prober.set_peers(Peer(name, lease) for lease, (name, _) in self._addresses.items())
         self._report_at, self._hurry_until = 0.0, time.monotonic() + HURRY_S
 
     async def run(self) -> None:
@@ -80,9 +80,8 @@ class LinkMeter:
             due = self._prober.probe(now)
             if due is not None:
                 peer, number = due
-                self._datagrams.send(
-                    {"probe": number, "life": self._life}, self._addresses[peer.life][1], probe_context(self._run, peer.life)
-                )
+                probe = LinkProbe(lease=self._lease, number=number)
+                self._datagrams.send(probe, self._addresses[peer.lease][1], probe_context(self._run, peer.lease))
             self._report(now)
             await asyncio.sleep(self._prober.wait_s(time.monotonic()))
 
@@ -94,7 +93,7 @@ class LinkMeter:
         hurried = len(links) < len(self._addresses) and now < self._hurry_until
         self._report_at = now + (HURRIED_S if hurried else max(REPORT_S, len(self._addresses) / REPORTED_PER_S))
         if links:
-            self._say(links)
+            self._report_links(links)
 
     def _ask_mesh(self) -> None:
         if self._mesh is None or (self._asked is not None and not self._asked.done()):
@@ -107,12 +106,11 @@ class LinkMeter:
     def _of_mesh(self) -> dict[str, int]:
         return {name: self._qualities[ip] for name, (ip, _) in self._addresses.values() if ip in self._qualities}
 
-    def _on_message(self, message: dict[str, Any], source: tuple[str, int], sender: bytes) -> None:
-        life = message.get("life")
-        if not isinstance(life, str) or life.partition(".")[0] != sender.hex():
+    def _on_message(self, message: ProbeMessage, source: tuple[str, int], sender: bytes) -> None:
+        if message.lease.partition(".")[0] != sender.hex():
             return  # its sender speaks for another service
-        if type(message.get("probe")) is int:
-            answer = {"answer": message["probe"], "life": self._life}
-            self._datagrams.send(answer, source, probe_context(self._run, life))
+        if isinstance(message, LinkProbe):
+            echo = LinkProbeEcho(lease=self._lease, number=message.number)
+            self._datagrams.send(echo, source, probe_context(self._run, message.lease))
         else:
-            self._prober.answer(life, message.get("answer"), time.monotonic())
+            self._prober.answer(message.lease, message.number, time.monotonic())

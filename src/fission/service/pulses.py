@@ -1,8 +1,6 @@
-"""The pulses of a node's service: their numbers, which of them the client has answered, how long that took, and whether it knows us."""
+"""The pulses of a node's service: their numbers, which of them the client has answered, and how long that took."""
 
 from __future__ import annotations
-
-from typing import Any
 
 #: Echoes in a row by which the client says that it has no connection to this node, before the present one is given up; arbitrary.
 UNKNOWN_ECHOES = 5
@@ -11,7 +9,7 @@ PULSES_REMEMBERED = 50
 
 
 class Pulses:
-    """What is known of the way to the client and back.
+    """What is known of the link to the client and back.
 
     Attributes:
         sent: number of the last pulse.
@@ -26,8 +24,8 @@ class Pulses:
         self._sent_at: dict[int, float] = {}  # of the pulses that were not answered yet
         self._unknown = 0
 
-    def enlisted(self) -> None:
-        """A client has enlisted this node: what an earlier one has not answered does not count."""
+    def claimed(self) -> None:
+        """A client has claimed this node: what an earlier one has not answered does not count."""
         self.echoed = self.sent
         self._unknown = 0
 
@@ -39,16 +37,16 @@ class Pulses:
             del self._sent_at[old]
         return self.sent
 
-    def echo(self, number: Any, now: float) -> bool:
+    def echo(self, number: int, now: float) -> bool:
         """Take the client's answer to a pulse; return whether it is new: an answer to a later pulse may have come first."""
-        if not isinstance(number, int) or not self.echoed < number <= self.sent:
+        if not self.echoed < number <= self.sent:
             return False
         self.echoed = number
         self.rtt_s = now - self._sent_at.pop(number, now)
         return True
 
     def cut_off(self, *, known: bool, connected: bool) -> bool:
-        """Return whether the connection is to be made anew: the client has given this node up, which Dask would find out much later.
+        """Return whether to connect anew: the client has given this node up, which Dask would find out much later.
 
         Args:
             known: whether the client's answer says that it has a connection to this node.

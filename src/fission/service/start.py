@@ -17,7 +17,8 @@ from fission.adapters.sealing import Seals
 from fission.core.addresses import MUST, canonical, fault_of
 from fission.errors import EXIT_OK, UserError
 from fission.posix.signals import ending_signals_call
-from fission.service.node import NodeOptions, NodeService
+from fission.service.node import NodeService
+from fission.service.options import NodeOptions
 from fission.service.versions import versions
 
 #: What every job's process needs; loaded once by the fork server.

@@ -1,68 +1,67 @@
-"""What a node answers a client that runs nothing: who it is and how busy, and the files of a network that it keeps.
+"""What a node answers a client that runs nothing: name and load, and the files of a network that it stores.
 
-Such a client does not enlist the node: whatever the node runs goes on, and no run is replaced.
+Such a client does not claim the node: whatever the node runs continues, and no run is replaced.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
-from fission.adapters.keys import home
 from fission.adapters.machine import Means
 from fission.errors import UserError
-from fission.protocol.node_lease import NodeLease, State
+from fission.protocol.messages.client_to_node import InspectNode, RemoveNetwork, StoreArchive
+from fission.protocol.messages.node_to_client import Answer, ArchiveProgress, NetworkRemoved, NodeInspected, OrderRefused
+from fission.protocol.node_lease import LeaseState, NodeLease
 from fission.service.archive_store import ArchiveStore
+from fission.service.options import NodeOptions, folder_of
 from fission.service.versions import difference
-
-Answer = Callable[[Mapping[str, Any], bytes], Awaitable[dict[str, Any]]]
 
 
 class Visits:
-    """Answers the orders of `answers`."""
+    """Carries out the orders of clients that have no lease."""
 
-    def __init__(self, name: str, max_jobs: int, root: Path | None, versions: Mapping[str, str], residence: NodeLease) -> None:
-        """Args: name, max_jobs, root, versions: of `NodeOptions`. residence: whom the node serves."""
-        self._name, self._max_jobs, self._root, self._versions = name, max_jobs, root, versions
-        self._residence = residence
+    def __init__(self, options: NodeOptions, lease: NodeLease, own_ip: Callable[[], str]) -> None:
+        """Prepare.
+
+        Args:
+            options: of the service.
+            lease: whom the node serves.
+            own_ip: gives this machine's address.
+        """
+        self._options, self._lease, self._own_ip = options, lease, own_ip
         self._means: Means | None = None
 
-    def answers(self, ip: Callable[[], str]) -> dict[str, Answer]:
-        """Return what answers each order. ``ip``: gives this machine's address."""
+    async def inspect(self, order: InspectNode, blob: bytes) -> Answer:
+        """Report name and load; the means are those since the order with ``first``."""
+        options, now = self._options, time.monotonic()
+        if error := difference(options.versions, order.versions) or self._lease.taken(now):
+            return OrderRefused(error=error, name=options.name, ip=self._own_ip())
+        if order.first or self._means is None:
+            self._means = Means(folder_of(options.root, order.root))
+        self._means.sample(now)
+        return NodeInspected(name=options.name, ip=self._own_ip(), max_jobs=options.max_jobs, means=asdict(self._means.load()))
 
-        async def visit(order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
-            return await self._visit(order, ip())
-
-        return {"visit": visit, "keep": self._keep, "remove": self._remove}
-
-    async def _visit(self, order: Mapping[str, Any], ip: str) -> dict[str, Any]:
-        """Who the node is; its means are those since the order with ``first``."""
-        who = {"name": self._name, "ip": ip, "max_jobs": self._max_jobs}
-        if error := difference(self._versions, order["versions"]) or self._residence.taken(time.monotonic()):
-            return {**who, "error": error}
-        if order.get("first") or self._means is None:
-            self._means = Means(self._folder(order))
-        self._means.sample(time.monotonic())
-        return {**who, "means": asdict(self._means.load())}
-
-    def _folder(self, order: Mapping[str, Any]) -> Path:
-        return self._root or Path(order["root"] or home("the node's folder", "name one with --root") / "fission")
-
-    async def _keep(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
+    async def store(self, order: StoreArchive, blob: bytes) -> Answer:
         """Take a piece of an archive."""
-        stock = ArchiveStore(self._folder(order))
-        if not order["start"]:
-            await asyncio.to_thread(stock.prepare)
-        return {"have": await asyncio.to_thread(stock.add, order["digest"], order["start"], order["size"], blob)}
+        archives = self._archives(order.root)
+        if not order.start:
+            await asyncio.to_thread(archives.prepare)
+        return ArchiveProgress(complete=await asyncio.to_thread(archives.add, order.digest, order.start, order.size, blob))
 
-    async def _remove(self, order: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
-        """Remove what is here of a network: the folders of its jobs and their log; and all archives, if the node is free."""
-        network = str(order["network"])
-        serving = self._residence.state is State.SERVING
-        if serving and self._residence.network == network:
-            raise UserError(f"it runs jobs of {network}; stop the network first")
-        return {"bytes": await asyncio.to_thread(ArchiveStore(self._folder(order)).remove, network, archives=not serving)}
+    async def remove(self, order: RemoveNetwork, blob: bytes) -> Answer:
+        """Remove what is here of a network: the folders of its jobs and their log; and all archives, if the node is free.
+
+        Raises:
+            UserError: the network runs here, or its files cannot be removed.
+        """
+        serving = self._lease.state is LeaseState.SERVING
+        if serving and self._lease.network == order.network:
+            raise UserError(f"it runs jobs of {order.network}; stop the network first")
+        archives = self._archives(order.root)
+        return NetworkRemoved(size=await asyncio.to_thread(archives.remove, order.network, archives=not serving))
+
+    def _archives(self, root: str) -> ArchiveStore:
+        return ArchiveStore(folder_of(self._options.root, root))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fission.adapters.sealing import MAX_PAYLOAD
 from fission.errors import RemoteProtocolError
-from fission.protocol.messages.client_to_node import ECHOES, MAX_NUMBER, ORDERS, LaunchJob, PulseEcho, StopJob
+from fission.protocol.messages.client_to_node import ECHOES, ORDERS, LaunchJob, PulseEcho, StopJob
 from fission.protocol.messages.codec import Codec
 from fission.protocol.messages.node_to_client import ANSWERS, PULSES, REPORTS, ExitReport, LeasePulse, OrderDone, OrderRefused
 from fission.protocol.messages.node_to_node import PROBES, LinkProbe
@@ -21,6 +21,7 @@ from fission.protocol.messages.order_envelopes import unwrap_answer, unwrap_orde
 from tests.protocol.messages.any_messages import forged, messages
 
 CODECS: list[Codec[Any]] = [ORDERS, ECHOES, ANSWERS, REPORTS, PULSES, PROBES]
+MAX_NUMBER = (1 << 63) - 1
 STOP = StopJob(run="r", job=1, incarnation=2, grace_s=0.5)
 
 

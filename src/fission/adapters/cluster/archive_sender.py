@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import Literal, TypeAlias
+
+import msgspec
 
 from fission.adapters.cluster.ending import end_all
 from fission.adapters.cluster.members import Member
 from fission.adapters.cluster.scheduler import DaskScheduler
 from fission.errors import EngineError
 from fission.ports import Archive
+from fission.protocol.messages.client_to_node import InstallArchive, StoreSnapshot
+from fission.protocol.messages.node_to_client import ArchiveProgress, OrderDone, OrderRefused
 
 #: Largest piece in which an archive travels, in bytes; arbitrary, far below what Dask warns of.
 PIECE_BYTES = 4 << 20
+
+SnapshotState: TypeAlias = 'Literal["more", "whole", "lost"]'
 
 log = logging.getLogger("fission.cluster")
 
@@ -42,58 +48,65 @@ class ArchiveSender:
             log.warning("node %s got nothing in advance: %s", member.name, error)
 
     async def install(self, member: Member, archive: Archive) -> str:
-        """Return when a node has an archive, whoever has it sent: why it cannot take it, or "".
+        """Return when a node has an archive, which is sent once: why it cannot take it, or "".
 
         Raises:
             EngineError: there is no connection, or it broke on the way.
         """
-        known = member.have.get(archive.digest)
+        known = member.archives.get(archive.digest)
         if known is None:
-            known = member.have[archive.digest] = asyncio.ensure_future(self._send(member, archive))
+            known = member.archives[archive.digest] = asyncio.ensure_future(self._send(member, archive))
             self._sending.add(known)
             known.add_done_callback(self._sending.discard)
             known.add_done_callback(lambda sent: _forget_unless_there(member, archive.digest, sent))
         return await asyncio.shield(known)
 
-    def bring_snapshot(self, member: Member, order: Mapping[str, Any], pieces: Iterator[bytes]) -> None:
-        """Send a snapshot to the life that has asked for it; what fails is logged, and the life asks again. Twice at once is once.
+    def bring_snapshot(self, member: Member, first: StoreSnapshot, pieces: Iterator[bytes]) -> None:
+        """Send a snapshot to the incarnation that has asked for it. Twice at once is once.
+
+        What fails is logged, and the incarnation asks again.
 
         Args:
-            order: names run, job, incarnation and file.
+            member: the node.
+            first: the order for the first piece.
+            pieces: of the snapshot.
         """
-        key = (member.life, order["job"], order["incarnation"], order["name"])
+        key = (member.lease, first.job, first.incarnation, first.name)
         if key not in self._bringing:
-            self._bringing[key] = asyncio.ensure_future(self._bring_snapshot(member, {"do": "snapshot", **order}, pieces))
+            self._bringing[key] = asyncio.ensure_future(self._bring_snapshot(member, first, pieces))
             self._bringing[key].add_done_callback(lambda done: self._bringing.pop(key, None))
 
-    async def _bring_snapshot(self, member: Member, order: Mapping[str, Any], pieces: Iterator[bytes]) -> None:
-        start, state, piece = 0, "more", b""
+    async def _bring_snapshot(self, member: Member, order: StoreSnapshot, pieces: Iterator[bytes]) -> None:
+        start, piece = 0, b""
+        state: SnapshotState = "more"
         while state == "more":
             try:
                 piece, state = await asyncio.to_thread(_next, pieces)
             except Exception as why:  # a damaged file, or one that cannot be read: that is the job's end, and not ours
                 piece, state = str(why).encode("utf-8", "backslashreplace"), "lost"
+            order = msgspec.structs.replace(order, start=start, state=state)
             try:
-                answer = await self._dask.ask(member.worker, {**order, "start": start, "state": state}, piece, wait=None)
+                answer = await self._dask.ask(member.worker, order, OrderDone, piece, wait=None)
             except EngineError as why:
-                answer = {"error": str(why)}
-            if "error" in answer:
-                log.warning("node %s did not take a snapshot of job %s: %s", member.name, order["job"], answer["error"])
+                answer = OrderRefused(error=str(why))
+            if isinstance(answer, OrderRefused):
+                log.warning("node %s did not take a snapshot of job %s: %s", member.name, order.job, answer.error)
                 return
             start += len(piece)
 
     async def _send(self, member: Member, archive: Archive) -> str:
-        for start in range(0, len(archive.content), PIECE_BYTES):
-            order = {"do": "install", "digest": archive.digest, "start": start, "size": len(archive.content)}
-            answer = await self._dask.ask(member.worker, order, archive.content[start : start + PIECE_BYTES], wait=None)
-            if "error" in answer:
-                return str(answer["error"])
-            if answer.get("have"):
+        size = len(archive.content)
+        for start in range(0, size, PIECE_BYTES):
+            order = InstallArchive(digest=archive.digest, start=start, size=size)
+            answer = await self._dask.ask(member.worker, order, ArchiveProgress, archive.content[start : start + PIECE_BYTES], wait=None)
+            if isinstance(answer, OrderRefused):
+                return answer.error
+            if answer.complete:
                 break
         return ""
 
 
-def _next(pieces: Iterator[bytes]) -> tuple[bytes, str]:
+def _next(pieces: Iterator[bytes]) -> tuple[bytes, SnapshotState]:
     """The next `PIECE_BYTES` or so, and whether there is more."""
     found, size = [], 0
     for piece in pieces:
@@ -107,5 +120,5 @@ def _next(pieces: Iterator[bytes]) -> tuple[bytes, str]:
 def _forget_unless_there(member: Member, digest: str, sent: asyncio.Future[str]) -> None:
     """The next job that needs what did not arrive has it sent again."""
     arrived = not sent.cancelled() and sent.exception() is None and not sent.result()
-    if not arrived and member.have.get(digest) is sent:
-        del member.have[digest]
+    if not arrived and member.archives.get(digest) is sent:
+        del member.archives[digest]

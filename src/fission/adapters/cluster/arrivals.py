@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import Enum
 
-from fission.adapters.cluster.members import Identity, WhoIsWho
+from fission.adapters.cluster.members import Identity, NodeDirectory
 from fission.core.addresses import canonical
 
 #: How Dask says that a connection could not be encrypted; the address is of who connected.
@@ -25,7 +25,7 @@ class ArrivalState(Enum):
 class Arrivals:
     """What came from which address."""
 
-    def __init__(self, who: WhoIsWho, keys: str) -> None:
+    def __init__(self, who: NodeDirectory, keys: str) -> None:
         """Args: who: knows the nodes. keys: folder of the network's keys here; empty: nothing is encrypted."""
         self._who, self._keys = who, keys
         self._states: dict[str, tuple[ArrivalState, str]] = {}  # by address, with the name of the service where it is known

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-#: Seconds until tasks that were told to end are told again. Arbitrary: longer than they need to end in order.
+#: Seconds until tasks that were cancelled are cancelled again. Arbitrary: longer than they need to end in order.
 AGAIN_S = 3.0
 
 
 async def end_all(tasks: Iterable[asyncio.Future[Any]]) -> None:
-    """Cancel tasks and wait until they have ended; what they raise is nobody's business any more.
+    """Cancel tasks and wait until they have ended; what they raise is dropped.
 
-    They are told again and again: Dask, and `asyncio.wait_for` before Python 3.12, can swallow the order.
+    They are cancelled again and again: Dask, and `asyncio.wait_for` before Python 3.12, can swallow it.
     """
     left = {task for task in tasks if not task.done()}
     while left:

@@ -1,4 +1,4 @@
-"""What the client knows of the nodes that answer, and what it tells them of the run."""
+"""What the client knows of the nodes that answer, and what it sends them about the run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Identity:
     by_pattern: bool = False
 
 
-class WhoIsWho(Protocol):
+class NodeDirectory(Protocol):
     """What the client knows of its nodes before they answer. Both may block."""
 
     def recognise(self, ip: str, name: str) -> Identity | str:
@@ -38,24 +38,24 @@ class WhoIsWho(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """What every node is told of the run.
+class RunParameters:
+    """What every node is sent about the run.
 
     Attributes:
         run: identity of the run.
         network: its name.
-        pulses: address and UDP port for pulses.
-        ear: ZeroMQ address for the nodes' words.
+        pulse_address: IP address and UDP port for pulses.
+        report_address: ZeroMQ address for the nodes' reports.
         interval_s: between two pulses.
-        orphan_timeout_s: how long a node goes on without the client.
+        orphan_timeout_s: how long the jobs of a node continue without the client.
         root: REMOTE_ROOT; empty: as the service says.
         versions: of Python, fission and Dask.
     """
 
     run: str
     network: str
-    pulses: tuple[str, int]
-    ear: str
+    pulse_address: tuple[str, int]
+    report_address: str
     interval_s: float
     orphan_timeout_s: float
     root: str
@@ -64,21 +64,40 @@ class Session:
 
 @dataclass(slots=True)
 class Member:
-    """A life of a node: what its service keeps alive. When it has stopped its jobs, after ORPHAN_TIMEOUT, it begins another one."""
+    """A lease of a node: its service keeps the jobs of it alive, whatever happens to connections.
+
+    Attributes:
+        name: of the node.
+        ip: its address.
+        service: identity of the service's process.
+        lease: identity of the lease; once the service has stopped its jobs, after ORPHAN_TIMEOUT, it has another one.
+        incarnation: of the node, as supervision counts it, from 1.
+        max_jobs: how many jobs it takes.
+        probe_port: UDP port at which it answers probes of other nodes; 0: none.
+        worker: Dask's address of it; empty while there is none.
+        pulse: number of the last pulse.
+        pulse_at: when that came, seconds.
+        acknowledged: number of the last exit report that came.
+        jobs: (job, incarnation) of what runs there.
+        archives: those that are there or on their way, by digest: the future gives what went wrong, or "".
+        waiting: orders that wait until it is connected.
+        suspicion: will judge it, because its connection has ended.
+        gone: whether it is known to have ended.
+    """
 
     name: NodeName
     ip: str
     service: str
-    life: str
+    lease: str
     incarnation: int
     max_jobs: int
-    probe_port: int = 0  # where it answers what other nodes send to measure the way; UDP
-    worker: str = ""  # Dask's address of it; empty while there is none
-    pulse: int = 0  # number of the last pulse
+    probe_port: int = 0
+    worker: str = ""
+    pulse: int = 0
     pulse_at: float = 0.0
-    heard: int = 0  # number of the last end that it told
+    acknowledged: int = 0
     jobs: set[tuple[int, int]] = field(default_factory=set)
-    have: dict[str, asyncio.Future[str]] = field(default_factory=dict)  # archives there or on their way: what went wrong
+    archives: dict[str, asyncio.Future[str]] = field(default_factory=dict)
     waiting: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     suspicion: asyncio.TimerHandle | None = None
     gone: bool = False

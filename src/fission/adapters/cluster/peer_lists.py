@@ -1,4 +1,4 @@
-"""Names to each node the others of the run, so that they measure the ways between them."""
+"""Names to each node the others of the run, so that they measure the links between them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from fission.adapters.cluster.ending import end_all
 from fission.adapters.cluster.register import Register
 from fission.adapters.cluster.scheduler import DaskScheduler
 from fission.errors import EngineError
+from fission.protocol.messages.client_to_node import PeerNode, SetPeers
+from fission.protocol.messages.node_to_client import OrderDone
 
-#: Seconds in which changes are gathered; arbitrary, so that a network that starts does not send a list a node and change.
+#: Seconds in which changes are gathered; arbitrary: a network that starts need not send a list for each node and change.
 GATHER_S = 0.05
 
 
@@ -41,10 +43,11 @@ class PeerLists:
             members = [member for member in register.current() if member.worker and member.probe_port]
             orders = []
             for member in members:
-                peers = [[other.name, other.ip, other.probe_port, other.life] for other in members if other is not member]
-                orders.append(self._give(member.worker, {"do": "peers", "run": self._run, "peers": peers}))
+                others = (other for other in members if other is not member)
+                peers = tuple(PeerNode(name=other.name, ip=other.ip, port=other.probe_port, lease=other.lease) for other in others)
+                orders.append(self._give(member.worker, SetPeers(run=self._run, peers=peers)))
             await asyncio.gather(*orders)
 
-    async def _give(self, worker: str, order: dict[str, object]) -> None:
+    async def _give(self, worker: str, order: SetPeers) -> None:
         with contextlib.suppress(EngineError):  # its connection has ended: it gets the list when it has another one
-            await self._dask.ask(worker, order)
+            await self._dask.ask(worker, order, OrderDone)

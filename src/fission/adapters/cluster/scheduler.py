@@ -1,4 +1,4 @@
-"""The client's end of Dask: a scheduler of its own, or somebody else's, and orders to the services behind its workers."""
+"""The client's end of Dask: a scheduler of its own, or an existing one, and orders to the services of its workers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import dask
 from distributed import Client, Scheduler
@@ -16,14 +16,20 @@ from distributed.security import Security
 
 from fission.adapters.cluster.ending import end_all
 from fission.adapters.cluster.quiet import QUIET, QuietScheduler
-from fission.adapters.cluster.tasks import order as obey
+from fission.adapters.cluster.tasks import order as run_order
 from fission.core.addresses import bracketed, host_port
-from fission.errors import EngineError
+from fission.errors import EngineError, RemoteProtocolError
+from fission.protocol.messages.client_to_node import Order
+from fission.protocol.messages.codec import Message
+from fission.protocol.messages.node_to_client import OrderRefused
+from fission.protocol.messages.order_envelopes import unwrap_answer, wrap_order
 
-#: Seconds between two looks at the workers of somebody else's scheduler; arbitrary.
+#: Seconds between two looks at the workers of an existing scheduler; arbitrary.
 LOOK_S = 0.25
 #: Seconds that a node has to answer a question; arbitrary.
 ANSWER_S = 10.0
+
+Expected = TypeVar("Expected", bound=Message)
 
 log = logging.getLogger("fission.cluster")
 
@@ -34,8 +40,14 @@ class DaskScheduler:
     def __init__(
         self, ip: str, port: int, cluster: str | None, tls: Security | None, on_warning: Callable[[str], None] = lambda text: None
     ) -> None:
-        """Args: ip, port: where it listens, ``cluster`` being None; else the address of an existing one.
-        tls: None: nothing is encrypted. on_warning: called with Dask's warnings, among them of peers that are refused.
+        """Prepare; `open` begins.
+
+        Args:
+            ip: where it listens.
+            port: where it listens.
+            cluster: address of an existing one; None: this process has its own.
+            tls: what encrypts connections; None: nothing does.
+            on_warning: called with Dask's warnings, among them of peers that are refused.
         """
         self._ip, self._port, self._cluster, self._tls = ip, port, cluster, tls
         self._scheduler: Scheduler | None = None
@@ -54,7 +66,7 @@ class DaskScheduler:
         address = self._cluster
 
         def gone(worker: str) -> None:
-            self._tell_gone(worker)
+            self._notify_gone(worker)
             on_worker_gone(worker)
 
         if address is None:
@@ -65,7 +77,7 @@ class DaskScheduler:
                     port=self._port,
                     protocol=protocol,
                     dashboard=False,
-                    plugins=[_Watch(on_worker, gone)],
+                    plugins=[_WorkerObserver(on_worker, gone)],
                     **options,
                 )
             except (OSError, RuntimeError) as failed:  # Dask wraps some
@@ -82,7 +94,7 @@ class DaskScheduler:
             self._looking = asyncio.ensure_future(self._look(on_worker, gone))
 
     async def close(self) -> None:
-        """End it, or leave it. Calling it twice is right."""
+        """End it, or leave it. Idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -96,7 +108,7 @@ class DaskScheduler:
         self._logs.give_back()
 
     def has(self, worker: str) -> bool:
-        """Whether a worker is connected; somebody else's scheduler is believed to have it."""
+        """Whether a worker is connected; an existing scheduler is believed to have it."""
         return self._scheduler is None or worker in self._scheduler.workers
 
     async def remove(self, worker: str) -> None:
@@ -105,27 +117,35 @@ class DaskScheduler:
             with contextlib.suppress(Exception):  # it is gone, which is what was wanted
                 await self._scheduler.remove_worker(worker, close=False, stimulus_id="fission-lost")
 
-    async def ask(self, worker: str, order: Mapping[str, Any], blob: bytes = b"", wait: float | None = ANSWER_S) -> dict[str, Any]:
-        """Give an order to the service behind a worker and return its answer, with an "error" if that does not come in time.
+    async def ask(
+        self, worker: str, order: Order, expected: type[Expected], blob: bytes = b"", wait: float | None = ANSWER_S
+    ) -> Expected | OrderRefused:
+        """Give an order to the service of a worker and return its answer; one that is late or malformed is a refusal.
+
+        Args:
+            worker: Dask's address of it.
+            order: what to do.
+            expected: class of the answer.
+            blob: bytes that travel beside the order.
+            wait: seconds for the answer; None: without end.
 
         Raises:
-            EngineError: there is no connection, or it broke: whether the order has arrived nobody knows.
+            EngineError: there is no connection, or it broke: whether the order has arrived is unknown.
         """
         if not worker or self._client is None or not self.has(worker):
             raise EngineError("the node is not connected")
         gone = self._gone.setdefault(worker, asyncio.get_running_loop().create_future())
-        name = f"fission-{order['do']}-{order.get('job', '')}-{time.monotonic_ns()}"
-        future = self._client.submit(obey, dict(order), blob, workers=[worker], pure=False, key=name)
+        name = f"fission-{type(order).__name__}-{time.monotonic_ns()}"
+        future = self._client.submit(run_order, wrap_order(order), blob, workers=[worker], pure=False, key=name)
         answering = asyncio.ensure_future(future)
         try:
             # a task for a worker that is gone when the scheduler hears of it waits for ever
             await asyncio.wait({answering, gone}, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
             if answering.done():
-                answer: dict[str, Any] = answering.result()
-                return answer
+                return _expected(answering.result(), expected)
             if gone.done():
                 raise EngineError(f"the connection to the node at {worker} has ended")
-            return {"error": f"no answer for {wait:g} s"}
+            return OrderRefused(error=f"no answer for {wait:g} s")
         except (EngineError, asyncio.CancelledError):
             raise
         except Exception as why:  # Dask's own, of many kinds
@@ -137,7 +157,7 @@ class DaskScheduler:
                 self._forgetting.add(forgetting)
                 forgetting.add_done_callback(self._forgetting.discard)
 
-    def _tell_gone(self, worker: str) -> None:
+    def _notify_gone(self, worker: str) -> None:
         gone = self._gone.pop(worker, None)
         if gone is not None and not gone.done():
             gone.set_result(None)
@@ -145,7 +165,7 @@ class DaskScheduler:
     async def _look(self, on_worker: Callable[[str], None], on_worker_gone: Callable[[str], None]) -> None:
         known: set[str] = set()
         while True:
-            with contextlib.suppress(Exception):  # the scheduler is somebody else's, and may be away for a while
+            with contextlib.suppress(Exception):  # the scheduler is not ours, and may be away for a while
                 there = set((await self._client.scheduler.identity())["workers"])
                 for worker in there - known:
                     on_worker(worker)
@@ -155,14 +175,24 @@ class DaskScheduler:
             await asyncio.sleep(LOOK_S)
 
 
+def _expected(envelope: object, expected: type[Expected]) -> Expected | OrderRefused:
+    try:
+        answer = unwrap_answer(envelope)
+    except RemoteProtocolError as why:
+        return OrderRefused(error=str(why))
+    if isinstance(answer, (expected, OrderRefused)):
+        return answer
+    return OrderRefused(error=f"it answers with {type(answer).__name__}, which must be {expected.__name__}")
+
+
 async def _cancelled(client: Any, future: Any) -> None:
     with contextlib.suppress(Exception):  # only to be forgotten
         await client.cancel([future], force=True)
         future.release()
 
 
-class _Watch(SchedulerPlugin):
-    """Tells of workers as they come and go."""
+class _WorkerObserver(SchedulerPlugin):
+    """Notifies of workers as they come and go."""
 
     name = "fission"
 
@@ -181,7 +211,7 @@ class _Watch(SchedulerPlugin):
 class _DaskLogs(logging.Handler):
     """Takes Dask's warnings: a peer that is refused is one of them. Dask would show everything on the console.
 
-    What it says of heartbeats, keys and stimuli means nothing to users: the engine tells them of nodes, in its own words.
+    What it says of heartbeats, keys and stimuli means nothing to users: the engine reports on nodes in its own words.
     """
 
     def __init__(self, on_warning: Callable[[str], None]) -> None:

@@ -1,4 +1,8 @@
-"""What the client has Dask run on a node: a coroutine that hands an order to the node's service, in whose process it runs."""
+"""What the client has Dask run on a node: a coroutine that hands an order to the node's service, in whose process it runs.
+
+Dask names `order` by its module and name, so that both, and its arguments, must stay as they are: a client of another version must
+get as far as to be refused.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,13 @@ from typing import Any, TypeAlias, cast
 
 from distributed import Worker, WorkerPlugin, get_worker
 
-#: Name of the plugin by which a worker of ours is told from any other.
+from fission.protocol.messages.node_to_client import OrderRefused
+from fission.protocol.messages.order_envelopes import wrap_answer
+
+#: Name of the plugin by which a worker of ours is distinguished from any other.
 PLUGIN = "fission"
-#: An order and the bytes that belong to it -> an answer; never raises.
-Obey: TypeAlias = "Callable[[Mapping[str, Any], bytes], Awaitable[dict[str, Any]]]"
+#: An order in its envelope, and the bytes that travel beside it -> an answer in its envelope; never raises.
+HandleOrder: TypeAlias = "Callable[[Mapping[str, Any], bytes], Awaitable[dict[str, Any]]]"
 
 
 class ServicePlugin(WorkerPlugin):
@@ -18,9 +25,9 @@ class ServicePlugin(WorkerPlugin):
 
     name = PLUGIN
 
-    def __init__(self, obey: Obey) -> None:
-        """Args: obey: takes the client's orders."""
-        self.obey = obey
+    def __init__(self, handle: HandleOrder) -> None:
+        """Args: handle: carries out the client's orders."""
+        self.handle = handle
 
     def setup(self, worker: Worker) -> None:
         """Called by Dask when the worker starts."""
@@ -30,8 +37,9 @@ class ServicePlugin(WorkerPlugin):
 
 
 async def order(order: Mapping[str, Any], blob: bytes = b"") -> dict[str, Any]:
-    """Run on a node: hand the order over and return the answer, a member "error" of which says why it was refused."""
+    """Run on a node: hand the order over and return the answer."""
     plugin = get_worker().plugins.get(PLUGIN)
     if plugin is None:
-        return {"error": "this Dask worker belongs to no FISSION node; start one with: fission node --client IP"}
-    return await cast(ServicePlugin, plugin).obey(order, blob)
+        refused = OrderRefused(error="this Dask worker belongs to no FISSION node; start one with: fission node --client IP")
+        return wrap_answer(refused)
+    return await cast(ServicePlugin, plugin).handle(order, blob)

@@ -1,6 +1,6 @@
 """The nodes that are there now, for a client that runs nothing on them: it asks who they are and how busy, and sends or removes files.
 
-No node is enlisted: what it runs goes on, also the jobs of a client that was killed, which ``run --resume`` continues.
+No node is claimed: what it runs continues, also the jobs of a client that was killed, which ``run --resume`` continues.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from distributed.security import Security
 from fission.adapters.cluster.archive_sender import PIECE_BYTES
 from fission.adapters.cluster.arrivals import Arrivals, ArrivalState
 from fission.adapters.cluster.ending import end_all
-from fission.adapters.cluster.members import Identity, WhoIsWho
+from fission.adapters.cluster.members import Identity, NodeDirectory
 from fission.adapters.cluster.scheduler import DaskScheduler
 from fission.core.addresses import split_host_port
 from fission.errors import EngineError
 from fission.ports import Archive, NodeName
+from fission.protocol.messages.client_to_node import InspectNode, RemoveNetwork, StoreArchive
+from fission.protocol.messages.node_to_client import ArchiveProgress, NetworkRemoved, NodeInspected, OrderRefused
 
 #: Seconds between two looks at who has answered; arbitrary.
 LOOK_S = 0.05
-#: Seconds over which a node that serves nobody measures how busy it is, for it does so only while it is asked. Arbitrary.
+#: Seconds over which a node that has no run measures how busy it is, for it does so only while it is asked. Arbitrary.
 MEASURE_S = 0.6
 #: Seconds after which a node that cannot be had is asked again; arbitrary.
 AGAIN_S = 0.5
@@ -56,7 +58,7 @@ class Visit:
 
     def __init__(
         self,
-        who: WhoIsWho,
+        who: NodeDirectory,
         versions: Mapping[str, str],
         *,
         ip: str,
@@ -121,25 +123,26 @@ class Visit:
 
     async def send(self, node: Visited, archive: Archive) -> str:
         """Send an archive, if the node does not have it; return why it cannot take it, or ""."""
-        for start in range(0, len(archive.content), PIECE_BYTES):
-            order = {"do": "keep", "digest": archive.digest, "start": start, "size": len(archive.content), "root": self._root}
+        size = len(archive.content)
+        for start in range(0, size, PIECE_BYTES):
+            order = StoreArchive(digest=archive.digest, start=start, size=size, root=self._root)
             try:
-                answer = await self._dask.ask(node.worker, order, archive.content[start : start + PIECE_BYTES], wait=None)
+                answer = await self._dask.ask(node.worker, order, ArchiveProgress, archive.content[start : start + PIECE_BYTES], wait=None)
             except EngineError as why:
                 return str(why)
-            if "error" in answer:
-                return str(answer["error"])
-            if answer.get("have"):
+            if isinstance(answer, OrderRefused):
+                return answer.error
+            if answer.complete:
                 break
         return ""
 
     async def remove(self, node: Visited, network: str) -> int | str:
         """Remove what a node has of a network; return how many bytes that were, or why it cannot."""
         try:
-            answer = await self._dask.ask(node.worker, {"do": "remove", "network": network, "root": self._root})
+            answer = await self._dask.ask(node.worker, RemoveNetwork(network=network, root=self._root), NetworkRemoved)
         except EngineError as why:
             return str(why)
-        return str(answer["error"]) if "error" in answer else int(answer["bytes"])
+        return answer.error if isinstance(answer, OrderRefused) else answer.size
 
     # who is there
 
@@ -167,29 +170,28 @@ class Visit:
     async def _ask_who(self, worker: str, *, first: bool) -> str:
         """Ask a service who it is; return its name if it cannot be had."""
         ip, _ = split_host_port(worker)
-        order = {"do": "visit", "versions": self._versions, "root": self._root, "first": first}
+        order = InspectNode(versions=self._versions, root=self._root, first=first)
         try:
-            facts = await self._dask.ask(worker, order)
+            found = await self._dask.ask(worker, order, NodeInspected)
         except EngineError as why:
             log.warning("%s", why)
             return ""  # it will come with a new connection
-        name = str(facts.get("name", ip))
-        if "error" in facts:
-            self._troubles[f"node {name} cannot be used: {facts['error']}"] = None
+        name = found.name or ip
+        if isinstance(found, OrderRefused):
+            self._troubles[f"node {name} cannot be used: {found.error}"] = None
             return name
-        identity = await asyncio.to_thread(self._who.recognise, facts["ip"], name)
+        identity = await asyncio.to_thread(self._who.recognise, found.ip, name)
         if not isinstance(identity, Identity):
-            self._troubles[f"node {name} ({facts['ip']}) is left alone: {identity}"] = None
+            self._troubles[f"node {name} ({found.ip}) is left alone: {identity}"] = None
             return name
         holder = self._nodes.get(identity.name)
         if holder is not None and holder.worker != worker:
-            self._troubles[f"the services at {holder.ip} and {facts['ip']} are both the node {identity.name}; give each its own name"] = (
-                None
-            )
+            text = f"the services at {holder.ip} and {found.ip} are both the node {identity.name}; give each its own name"
+            self._troubles[text] = None
             return name
         self._arrivals.joined(ip)
-        max_jobs = int(facts["max_jobs"]) if identity.max_jobs is None else identity.max_jobs
-        self._nodes[identity.name] = Visited(identity.name, facts["ip"], identity.groups, max_jobs, facts["means"], worker)
+        max_jobs = found.max_jobs if identity.max_jobs is None else identity.max_jobs
+        self._nodes[identity.name] = Visited(identity.name, found.ip, identity.groups, max_jobs, found.means, worker)
         return ""
 
     def _on_dask_warning(self, text: str) -> None:

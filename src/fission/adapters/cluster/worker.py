@@ -15,7 +15,7 @@ from distributed import Worker
 from distributed.security import Security
 
 from fission.adapters.cluster.quiet import QUIET, QuietWorker
-from fission.adapters.cluster.tasks import Obey, ServicePlugin
+from fission.adapters.cluster.tasks import HandleOrder, ServicePlugin
 from fission.core.addresses import bracketed, host_port, split_host_port
 
 #: Seconds before the next attempt to reach the client, the first and the longest pause; arbitrary.
@@ -24,16 +24,16 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0
 WARN_AGAIN_S = 60.0
 #: Seconds for an answer to a knock; arbitrary.
 KNOCK_S = 5.0
-#: With what Dask's listeners greet whoever connects: the length of what follows.
+#: With what Dask's listeners greet a peer that connects: the length of what follows.
 GREETING_BYTES = 8
 _OTHER_KEYS = "its keys are not this node's, or it does not encrypt"
 _SILENT = "it does not greet as a client does; is its SECURITY what this service was started with?"
 #: What Dask may take for a connection. It tries again and again within that time, after pauses that double up to it: half as long is a
 #: node that finds its client sooner. Arbitrary, but a lost packet of the handshake costs 1 s.
 CONNECT = "2s"
-#: Orders that may be under way at once: each is a coroutine that waits for the end of a job.
+#: Orders that may run at once: each is a coroutine that waits for the end of a job.
 ORDERS = 10_000
-#: Seconds that a worker has to leave in order; what it does is worth nothing any more.
+#: Seconds that a worker has to leave in order; what it does is of no use now.
 LEAVE_S = 0.5
 
 log = logging.getLogger("fission.node")
@@ -56,13 +56,19 @@ def security(ca_file: str, cert_file: str, key_file: str) -> Security:
 class ClusterWorker:
     """Keeps a Dask worker connected to a scheduler."""
 
-    def __init__(self, name: str, folder: str, obey: Obey, tls: Security | None, on_lost: Callable[[], None]) -> None:
-        """Args: name: of the node. folder: for Dask's own files. obey: takes orders. tls: None: nothing is encrypted.
-        on_lost: called when a connection has ended.
+    def __init__(self, name: str, folder: str, handle: HandleOrder, tls: Security | None, on_lost: Callable[[], None]) -> None:
+        """Prepare; `run` begins.
+
+        Args:
+            name: of the node.
+            folder: for Dask's own files.
+            handle: carries out orders.
+            tls: what encrypts the connection; None: nothing does.
+            on_lost: called when a connection has ended.
         """
         self._address, self._ip, self._name, self._folder = "", "", name, folder
         self._warned: dict[str, float] = {}  # when
-        self._obey, self._tls, self._on_lost = obey, tls, on_lost
+        self._handle, self._tls, self._on_lost = handle, tls, on_lost
         self._worker: Worker | None = None
         self._count = 0
         self._refused = ""
@@ -109,7 +115,7 @@ class ClusterWorker:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _knock(self) -> bool:
-        """Whether somebody is there who would take a worker. Dask tries for ever, and does not tell why it fails."""
+        """Whether a scheduler is there that would take a worker. Dask tries for ever, and does not report why it fails."""
         host, port = split_host_port(self._address)
         context = self._tls.get_connection_args("worker")["ssl_context"] if self._tls is not None else None  # type: ignore[no-untyped-call]
         writer, why = None, ""
@@ -120,7 +126,7 @@ class ClusterWorker:
             why = _OTHER_KEYS
         except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError):
             if writer is None:
-                return False  # nobody is there yet
+                return False  # no scheduler is there yet
             why = _SILENT
         finally:
             if writer is not None:
@@ -150,7 +156,7 @@ class ClusterWorker:
             memory_limit=0,
             local_directory=self._folder,
             heartbeat_interval="500ms",
-            plugins=(ServicePlugin(self._obey),),
+            plugins=(ServicePlugin(self._handle),),
             **options,
         )
 

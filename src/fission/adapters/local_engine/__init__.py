@@ -26,6 +26,7 @@ from fission.errors import EngineError, InternalError
 from fission.ports import (
     NODE_FAULT,
     EngineEvent,
+    EngineNode,
     JobBundle,
     JobExited,
     JobId,
@@ -33,7 +34,6 @@ from fission.ports import (
     NodeGone,
     NodeName,
     NodePulse,
-    NodeState,
     Place,
     Seconds,
     job_payload,
@@ -136,9 +136,9 @@ class LocalEngine:
         asyncio.get_running_loop().add_reader(ours.fileno(), self._on_channel, node)
         return node
 
-    def nodes(self) -> Mapping[NodeName, NodeState]:
+    def nodes(self) -> Mapping[NodeName, EngineNode]:
         return {
-            name: NodeState(name, "127.0.0.1", frozenset(job for job, _ in node.running))
+            name: EngineNode(name, "127.0.0.1", frozenset(job for job, _ in node.running))
             for name, node in self._nodes.items()
             if not node.lost
         }
@@ -234,9 +234,9 @@ class LocalEngine:
         return self._nodes
 
     def kill_job(self, job: JobId) -> bool:
-        """Kill every life of a job as the system would; return whether there was one."""
-        lives = [running for node in self._nodes.values() for (number, _), running in node.running.items() if number == job]
-        return sum(_signal_group(running.process, signal.SIGKILL) for running in lives) > 0
+        """Kill every incarnation of a job as the system would; return whether there was one."""
+        killed = [running for node in self._nodes.values() for (number, _), running in node.running.items() if number == job]
+        return sum(_signal_group(running.process, signal.SIGKILL) for running in killed) > 0
 
     def kill_node(self, name: NodeName) -> bool:
         """A virtual node loses its power: its fork server and all its jobs are killed at once. Return whether it was there."""
@@ -247,7 +247,7 @@ class LocalEngine:
         return there
 
     async def revive(self, name: NodeName) -> None:
-        """A virtual node that was lost starts again, as a new life."""
+        """A virtual node that was lost starts again, as a new incarnation."""
         if self._node(name).lost and not self._closed:
             before = self._nodes[name]
             while not self._closed:
@@ -262,7 +262,7 @@ class LocalEngine:
                 break
 
     def freeze(self, name: NodeName) -> None:
-        """A virtual node stands still, with all its jobs, until `thaw`."""
+        """Freeze a virtual node with all its jobs, until `thaw`."""
         node = self._node(name)
         node.frozen = True
         _signal(node.process.pid, signal.SIGSTOP)
@@ -270,7 +270,7 @@ class LocalEngine:
             _signal_group(running.process, signal.SIGSTOP)
 
     def thaw(self, name: NodeName) -> None:
-        """A virtual node that stood still goes on, jobs first: it does not know that it was away."""
+        """Let a frozen virtual node continue, jobs first: it does not know that it was away."""
         node = self._node(name)
         node.frozen = False
         for running in node.running.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 
-from fission.ports import Engine, EngineEvent, JobBundle, JobId, NodeName, NodeState, Place, Seconds
+from fission.ports import Engine, EngineEvent, EngineNode, JobBundle, JobId, NodeName, Place, Seconds
 
 
 class CombinedEngine:
@@ -33,7 +33,7 @@ class CombinedEngine:
             if isinstance(result, BaseException):
                 raise result
 
-    def nodes(self) -> Mapping[NodeName, NodeState]:
+    def nodes(self) -> Mapping[NodeName, EngineNode]:
         """Return the nodes of both."""
         return {**self._local.nodes(), **self._remote.nodes()}
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from fission.adapters.cluster.engine import DaskEngine
-from fission.adapters.cluster.members import Session
+from fission.adapters.cluster.members import RunParameters
 from fission.adapters.cluster.worker import security
 from fission.adapters.curve import Guard
 from fission.adapters.datagrams import Datagrams
@@ -65,18 +66,18 @@ def cluster_engine(
         pre_copy: the archives that every node gets when it joins.
     """
     config, ip = loaded.config, client_address(loaded)
-    session = Session(
+    parameters = RunParameters(
         run=run,
         network=loaded.name,
-        pulses=(ip, config.port),
-        ear=f"tcp://{host_port(ip, config.port + 2)}",
+        pulse_address=(ip, config.port),
+        report_address=f"tcp://{host_port(ip, config.port + 2)}",
         interval_s=config.pulse_interval,
         orphan_timeout_s=config.orphan_timeout,
         root=config.remote_root or "",
         versions=versions(),
     )
     return DaskEngine(
-        session,
+        parameters,
         roster,
         archives_of,
         ip=ip,
@@ -84,7 +85,7 @@ def cluster_engine(
         cluster=config.cluster,
         tls=None if keys is None else security(str(keys.ca_file), str(keys.cert_file), str(keys.key_file)),
         guard=guard_of(keys),
-        pulses=lambda take, sender, hears: Datagrams(take, Seals(keys), sender, hears),
+        pulses=partial(Datagrams, Seals(keys)),
         follow=config.debug_window,
         pre_copy=pre_copy,
         keys="" if keys is None else str(keys.folder),

@@ -9,12 +9,8 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
-from fission.protocol.messages.codec import Codec, Message
+from fission.protocol.messages.codec import Codec, Message, Part, Whole
 
-#: Largest number that a message between machines has.
-MAX_NUMBER = (1 << 63) - 1
-#: From 0: ids of jobs, sizes, positions, numbers of things that are counted from 1.
-Natural: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 #: A duration. Larger than any that is meant, and small enough for every clock.
 Duration: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Port: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -24,7 +20,7 @@ MAX_ORDER_BYTES = 4 << 20
 MAX_DATAGRAM_BYTES = 1024
 
 
-class PeerNode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PeerNode(Part, frozen=True):
     """Another node of the run, as `SetPeers` lists it.
 
     Attributes:
@@ -83,19 +79,33 @@ class InspectNode(Message, frozen=True, tag="inspect_node"):
 
 
 class InstallArchive(Message, frozen=True, tag="install_archive"):
-    """Store the piece of an archive that travels beside the order; answered with `ArchiveProgress`.
+    """Store the piece of an archive that travels beside the order, for the jobs of the lease; answered with `ArchiveProgress`.
 
     Attributes:
         digest: of the whole archive.
         start: offset of the piece, bytes.
         size: of the whole archive, bytes.
-        root: REMOTE_ROOT, from a client that has no lease; None: the lease's.
     """
 
     digest: str
-    start: Natural
-    size: Natural
-    root: str | None = None
+    start: Whole
+    size: Whole
+
+
+class StoreArchive(Message, frozen=True, tag="store_archive"):
+    """The same as `InstallArchive`, from a client that has no lease.
+
+    Attributes:
+        digest: of the whole archive.
+        start: offset of the piece, bytes.
+        size: of the whole archive, bytes.
+        root: REMOTE_ROOT; empty: as the service says.
+    """
+
+    digest: str
+    start: Whole
+    size: Whole
+    root: str
 
 
 class RemoveNetwork(Message, frozen=True, tag="remove_network"):
@@ -124,8 +134,8 @@ class LaunchJob(Message, frozen=True, tag="launch_job"):
     """
 
     run: str
-    job: Natural
-    incarnation: Natural
+    job: Whole
+    incarnation: Whole
     code: str
     dependencies: str = ""
 
@@ -141,8 +151,8 @@ class StopJob(Message, frozen=True, tag="stop_job"):
     """
 
     run: str
-    job: Natural
-    incarnation: Natural
+    job: Whole
+    incarnation: Whole
     grace_s: Duration
 
 
@@ -156,8 +166,8 @@ class InspectJob(Message, frozen=True, tag="inspect_job"):
     """
 
     run: str
-    job: Natural
-    incarnation: Natural
+    job: Whole
+    incarnation: Whole
 
 
 class StoreSnapshot(Message, frozen=True, tag="store_snapshot"):
@@ -173,10 +183,10 @@ class StoreSnapshot(Message, frozen=True, tag="store_snapshot"):
     """
 
     run: str
-    job: Natural
-    incarnation: Natural
+    job: Whole
+    incarnation: Whole
     name: str
-    start: Natural
+    start: Whole
     state: Literal["more", "whole", "lost"]
 
 
@@ -231,13 +241,13 @@ class PulseEcho(Message, frozen=True, tag="pulse_echo"):
         connected: whether the client has a connection to this lease of the node.
     """
 
-    number: Natural
-    acknowledged: Natural
+    number: Whole
+    acknowledged: Whole
     connected: bool
 
 
 Order: TypeAlias = (
-    "ClaimNode | InspectNode | InstallArchive | RemoveNetwork | LaunchJob | StopJob | InspectJob | StoreSnapshot"
+    "ClaimNode | InspectNode | InstallArchive | StoreArchive | RemoveNetwork | LaunchJob | StopJob | InspectJob | StoreSnapshot"
     " | DismissNode | FollowOutput | SetPeers | ReadLog"
 )
 
@@ -246,6 +256,7 @@ ORDERS: Codec[Order] = Codec(
     ClaimNode,
     InspectNode,
     InstallArchive,
+    StoreArchive,
     RemoveNetwork,
     LaunchJob,
     StopJob,

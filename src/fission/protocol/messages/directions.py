@@ -17,6 +17,9 @@ from fission.protocol.messages.codec import Codec
 DIRECTIONS: tuple[str, ...] = (
     "fission.protocol.messages.client_to_job",
     "fission.protocol.messages.job_to_client",
+    "fission.protocol.messages.client_to_node",
+    "fission.protocol.messages.node_to_client",
+    "fission.protocol.messages.node_to_node",
     "fission.protocol.messages.client_to_fork_server",
     "fission.protocol.messages.fork_server_to_client",
     "fission.protocol.messages.pipelines.client_to_router",

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from fission.protocol.link_quality import MAX_QUALITY
-from fission.protocol.messages.client_to_node import MAX_DATAGRAM_BYTES, Duration, Natural, Port
-from fission.protocol.messages.codec import Codec, Message
+from fission.protocol.messages.client_to_node import MAX_DATAGRAM_BYTES, Duration, Port
+from fission.protocol.messages.codec import Codec, Message, Part, Whole
 
 #: Bytes of an encoded answer; arbitrary. The largest one is a log of 8 MiB, each byte of which may be an escape of 6 bytes.
 MAX_ANSWER_BYTES = 64 << 20
@@ -55,10 +55,10 @@ class NodeClaimed(Message, frozen=True, tag="node_claimed"):
     ip: str
     service: str
     lease: str
-    max_jobs: Natural
+    max_jobs: Whole
     probe_port: Port
-    running: tuple[tuple[Natural, Natural], ...]
-    acknowledged: Natural
+    running: tuple[tuple[Whole, Whole], ...]
+    acknowledged: Whole
 
 
 class NodeInspected(Message, frozen=True, tag="node_inspected"):
@@ -73,8 +73,8 @@ class NodeInspected(Message, frozen=True, tag="node_inspected"):
 
     name: str
     ip: str
-    max_jobs: Natural
-    means: dict[str, float]
+    max_jobs: Whole
+    means: dict[str, int | float]
 
 
 class ArchiveProgress(Message, frozen=True, tag="archive_progress"):
@@ -94,7 +94,7 @@ class NetworkRemoved(Message, frozen=True, tag="network_removed"):
         size: of what was deleted, bytes.
     """
 
-    size: Natural
+    size: Whole
 
 
 class JobInspected(Message, frozen=True, tag="job_inspected"):
@@ -130,7 +130,7 @@ class OutputReport(Message, frozen=True, tag="output_report"):
 
     run: str
     lease: str
-    job: Natural
+    job: Whole
     stream: Literal["stdout", "stderr"]
     lines: tuple[str, ...]
 
@@ -151,14 +151,14 @@ class ExitReport(Message, frozen=True, tag="exit_report"):
 
     run: str
     lease: str
-    number: Natural
-    job: Natural
-    incarnation: Natural
+    number: Whole
+    job: Whole
+    incarnation: Whole
     code: Annotated[int, msgspec.Meta(ge=-(1 << 31), lt=1 << 31)]
     report: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class MeasuredLink(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class MeasuredLink(Part, frozen=True):
     """The link from the reporting node to another one, as `LinksReport` has it.
 
     Attributes:
@@ -196,9 +196,9 @@ class LeasePulse(Message, frozen=True, tag="lease_pulse"):
     """
 
     lease: str
-    number: Natural
-    echoed: Natural
-    means: dict[str, float] = msgspec.field(default_factory=dict)
+    number: Whole
+    echoed: Whole
+    means: dict[str, int | float] = msgspec.field(default_factory=dict)
     leaving: bool = False
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from fission.protocol.messages.client_to_node import MAX_DATAGRAM_BYTES, Natural
-from fission.protocol.messages.codec import Codec, Message
+from fission.protocol.messages.client_to_node import MAX_DATAGRAM_BYTES
+from fission.protocol.messages.codec import Codec, Message, Whole
 
 
 class LinkProbe(Message, frozen=True, tag="link_probe"):
@@ -17,7 +17,7 @@ class LinkProbe(Message, frozen=True, tag="link_probe"):
     """
 
     lease: str
-    number: Natural
+    number: Whole
 
 
 class LinkProbeEcho(Message, frozen=True, tag="link_probe_echo"):
@@ -29,7 +29,7 @@ class LinkProbeEcho(Message, frozen=True, tag="link_probe_echo"):
     """
 
     lease: str
-    number: Natural
+    number: Whole
 
 
 ProbeMessage: TypeAlias = "LinkProbe | LinkProbeEcho"

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import zmq
 import zmq.asyncio
 
-from fission.errors import EngineError
+from fission.errors import EngineError, RemoteProtocolError
+from fission.protocol.frames import Buffer
+from fission.protocol.messages.node_to_client import REPORTS, Report
 from fission.protocol.pieces import MAX_PART_BYTES, joined
 
 log = logging.getLogger("fission.cluster")
 
 
-class NodeMessages:
-    """Receives the messages of all nodes of one run."""
+class ReportReceiver:
+    """Receives the reports of all nodes of one run."""
 
-    def __init__(self, address: str, run: str, guard: Callable[[Any], Any] | None, take: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, address: str, run: str, guard: Callable[[Any], Any] | None, take: Callable[[Report], None]) -> None:
         """Prepare; `open` begins.
 
         Args:
             address: of ZeroMQ, where to listen.
-            run: identity of the run; messages of others are dropped.
+            run: identity of the run; reports of others are dropped.
             guard: gives what encrypts the sockets of a context; None: nothing does.
-            take: called with each message; a ValueError, KeyError or TypeError of it says that the message is malformed.
+            take: called with each report.
         """
         self._address, self._run, self._guard_factory, self._take = address, run, guard, take
         self._context = zmq.asyncio.Context()
@@ -56,13 +57,21 @@ class NodeMessages:
         self._context.term()
 
     async def receive(self) -> None:
-        """Take messages until cancelled."""
+        """Take reports until cancelled."""
         while True:
             parts = await self._socket.recv_multipart()
             try:
-                (data,) = joined(parts)
-                message = json.loads(bytes(data))
-                if message["run"] == self._run:
-                    self._take(message)
-            except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as why:
+                report = REPORTS.decode(_whole(parts))
+            except RemoteProtocolError as why:
                 log.warning("dropped a malformed message of a node: %s", why)
+                continue
+            if report.run == self._run:
+                self._take(report)
+
+
+def _whole(parts: list[bytes]) -> Buffer:
+    """The one frame of a message. Raises RemoteProtocolError: there are more or less."""
+    frames = joined(parts)
+    if len(frames) != 1:
+        raise RemoteProtocolError(f"a report has 1 frame, not {len(frames)}")
+    return frames[0]

@@ -1,0 +1,52 @@
+"""The socket by which a node reports to its client what its jobs write and how they end."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from fission.protocol.messages.node_to_client import REPORTS, Report
+from fission.protocol.pieces import split
+
+#: Reports that wait for a client that is away; arbitrary. Those that must not be lost are sent again.
+WAITING_REPORTS = 10_000
+#: Milliseconds between two attempts to reach the client, at most; arbitrary.
+RECONNECT_MAX_MS = 500
+
+
+class ReportSender:
+    """Sends reports. Never blocks; a report that finds no room is lost."""
+
+    def __init__(self, address: str, guard: Callable[[Any], Any] | None = None) -> None:
+        """Connect.
+
+        Args:
+            address: where the client receives them, as ZeroMQ writes it.
+            guard: gives what encrypts the sockets of a context; None: nothing does.
+        """
+        self.address = address
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._guard = guard(self._context) if guard is not None else None
+        self._socket = self._context.socket(zmq.PUSH)
+        self._socket.setsockopt(zmq.SNDHWM, WAITING_REPORTS)
+        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        if self._guard is not None:
+            self._guard.speak(self._socket)
+        self._socket.setsockopt(zmq.IPV6, "[" in address)
+        self._socket.connect(address)
+
+    def send(self, report: Report) -> None:
+        """Send a report, if there is room."""
+        with contextlib.suppress(zmq.Again):
+            self._socket.send_multipart(split([REPORTS.encode(report)]), zmq.NOBLOCK)
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._socket.close(0)
+        if self._guard is not None:
+            self._guard.close()
+        self._context.term()

@@ -1,0 +1,184 @@
+"""The jobs of one node: their files, their start and their end. Which of them may run is `fission.protocol.node_lease`'s to decide."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fission.adapters.local_engine import LocalEngine
+from fission.adapters.shared_memory import sweep
+from fission.errors import EngineError, UserError
+from fission.ports import NODE_FAULT, JobExited, JobOutput, NodeGone, NodeName, Place
+from fission.protocol.messages.client_to_node import InspectJob, InstallArchive, LaunchJob, ReadLog, StopJob, StoreSnapshot
+from fission.protocol.messages.node_to_client import Answer, ArchiveProgress, JobInspected, LogTail, OrderDone, OrderRefused
+from fission.protocol.node_lease import IncarnationToStop, NodeLease
+from fission.service.archive_store import ArchiveStore, take_snapshot
+from fission.service.client_link import ClientLink
+
+#: The one virtual node of the service's own engine.
+HERE = NodeName("here")
+#: Bytes of a log that are sent to a client who collects; arbitrary.
+LOG_BYTES = 8 << 20
+
+log = logging.getLogger("fission.node")
+
+
+class HostedJobs:
+    """Carries out the orders of a client that are about jobs. One asyncio loop."""
+
+    def __init__(
+        self,
+        engine: LocalEngine,
+        lease: NodeLease,
+        client: ClientLink,
+        run_folder: str,
+        shared_prefix: str,
+        keys: str,
+        own_ip: Callable[[], str],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            engine: hosts them, on its node `HERE`; the service opens and closes it.
+            lease: whom the node serves.
+            client: takes the reports.
+            run_folder: the service's temporary folder.
+            shared_prefix: of the names of this node in shared memory.
+            keys: folder of the network's keys; empty: nothing is encrypted.
+            own_ip: gives this machine's address.
+        """
+        self._engine, self._lease, self._client = engine, lease, client
+        self._run_folder, self._shared_prefix, self._keys, self._own_ip = run_folder, shared_prefix, keys, own_ip
+        self._archives: ArchiveStore | None = None
+        self._prepared: set[int] = set()  # jobs whose folders were made in this lease
+        self._ends: dict[tuple[int, int], asyncio.Future[None]] = {}
+
+    @property
+    def lease_folder(self) -> str:
+        """Where the jobs of the present lease have their sockets: no name is used twice, whatever a killed job has left."""
+        return os.path.join(self._run_folder, str(self._lease.number))
+
+    def use(self, archives: ArchiveStore) -> None:
+        """Use these archives from now on."""
+        self._archives = archives
+
+    def begin_lease(self, older_folder: str) -> None:
+        """A lease begins. ``older_folder``: the `lease_folder` of the one before."""
+        shutil.rmtree(older_folder, ignore_errors=True)
+        self._prepared.clear()
+
+    def end_lease(self) -> None:
+        """The lease is over, and all its jobs were killed: they leave sockets and shared memory."""
+        shutil.rmtree(self.lease_folder, ignore_errors=True)
+        sweep(self._shared_prefix)
+
+    async def kill(self, stops: list[IncarnationToStop]) -> None:
+        """Kill these incarnations."""
+        for stop in stops:
+            await self._engine.stop(stop.job, stop.incarnation, HERE, grace=0)
+
+    async def follow(self) -> None:
+        """Report what happens to the jobs, until cancelled."""
+        async for event in self._engine.events():
+            if isinstance(event, JobExited):
+                self._ended(event.job_id, event.incarnation, event.code, event.report)
+            elif isinstance(event, JobOutput):
+                self._client.report_output(event)
+            elif isinstance(event, NodeGone):
+                log.error("the fork server died, and its jobs with it; a new one starts")
+                for job, incarnation in sorted(self._lease.running):
+                    self._ended(job, incarnation, -9, {})
+                await self._engine.revive(HERE)
+
+    # orders
+
+    async def install(self, order: InstallArchive, blob: bytes) -> Answer:
+        """Take a piece of an archive."""
+        return ArchiveProgress(complete=await asyncio.to_thread(self._store().add, order.digest, order.start, order.size, blob))
+
+    async def launch(self, order: LaunchJob, blob: bytes) -> Answer:
+        """Start a job; return when it has ended. ``blob``: a pickled `JobBundle`, which is not looked into."""
+        job, incarnation = order.job, order.incarnation
+        error, new, stops = self._lease.launch(order.run, job, incarnation)
+        if error:
+            return OrderRefused(error=error)
+        await self.kill(stops)
+        if new:
+            self._ends[job, incarnation] = asyncio.get_running_loop().create_future()
+            try:
+                place = await self._place(order)
+                if (job, incarnation) in self._lease.running:  # it was not stopped meanwhile
+                    self._engine.host(job, incarnation, blob, HERE, place)
+            except (UserError, EngineError, OSError) as why:  # its disk is full or read-only, or it can start nothing: another one may
+                self._ended(job, incarnation, 1, {"outcome": NODE_FAULT, "error": str(why)})
+        end = self._ends.get((job, incarnation))
+        if end is not None:
+            await asyncio.shield(end)
+        return OrderDone()
+
+    async def stop(self, order: StopJob, blob: bytes) -> Answer:
+        """Stop an incarnation of the present run."""
+        if order.run == self._lease.run:
+            await self._engine.stop(order.job, order.incarnation, HERE, grace=order.grace_s)
+        return OrderDone()
+
+    async def inspect(self, order: InspectJob, blob: bytes) -> Answer:
+        """Report why the kernel does not let a job run."""
+        return JobInspected(standing=await self._engine.look(order.job, order.incarnation, HERE))
+
+    async def store_snapshot(self, order: StoreSnapshot, blob: bytes) -> Answer:
+        """Take a piece of a snapshot."""
+        if (order.job, order.incarnation) not in self._lease.running or order.run != self._lease.run:
+            return OrderRefused(error="the job does not run here")
+        folder = self._snapshots(order.job, order.incarnation)
+        await asyncio.to_thread(take_snapshot, folder, order.name, order.start, blob, order.state)
+        return OrderDone()
+
+    async def read_log(self, order: ReadLog, blob: bytes) -> Answer:
+        """Send the end of a network's log."""
+        found = await asyncio.to_thread(self._store().log_tail, order.network, LOG_BYTES)
+        return LogTail(text=found.decode("utf-8", "replace"))
+
+    # files
+
+    def _store(self) -> ArchiveStore:
+        if self._archives is None:
+            raise UserError("no client has claimed the node")
+        return self._archives
+
+    def _snapshots(self, job: int, incarnation: int) -> Path:
+        """Where the snapshots that an incarnation asks for appear."""
+        return Path(self.lease_folder, f"snapshots-{job}.{incarnation}")
+
+    async def _place(self, order: LaunchJob) -> Place:
+        archives, network, job = self._store(), self._lease.network, order.job
+        snapshots = self._snapshots(job, order.incarnation)
+        os.makedirs(snapshots, exist_ok=True)
+        anew = job not in self._prepared
+        self._prepared.add(job)
+        folder = await asyncio.to_thread(archives.job_folder, network, job, order.dependencies, anew=anew)
+        code = await asyncio.to_thread(archives.verified, order.code)
+        return Place(
+            folder=str(folder),
+            sys_path=(str(code),),
+            log_file=str(archives.log_file(network)),
+            run_folder=self.lease_folder,
+            ip=self._own_ip(),
+            keys=self._keys,
+            shared_prefix=self._shared_prefix,
+            snapshot_folder=str(snapshots),
+        )
+
+    def _ended(self, job: int, incarnation: int, code: int, report: Mapping[str, Any]) -> None:
+        end = self._ends.pop((job, incarnation), None)
+        if end is not None and not end.done():
+            end.set_result(None)
+        exited = self._lease.ended(job, incarnation, code, report, time.monotonic())
+        if exited is not None:
+            self._client.report(exited)
