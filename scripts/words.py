@@ -139,7 +139,8 @@ def count(left: dict[str, int], found: list[Use]) -> dict[str, int]:
 
 def lowered(left: dict[str, int], found: list[Use]) -> dict[str, int]:
     """Return the list with lower numbers where less is found, and with the folders that have become clean."""
-    new = {path: min(left[path], number) for path, number in count(left, found).items() if path in left}
+    listed_paths = [path for path in left if (ROOT / path).exists()]
+    new = {path: min(left[path], number) for path, number in count(left, found).items() if path in listed_paths}
     used = {parent.as_posix() for use in found for parent in (Path(use.path), *Path(use.path).parents)}
     for listed in left:
         for child in sorted((ROOT / listed).glob("*/")):
