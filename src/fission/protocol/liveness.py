@@ -34,151 +34,61 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import TypeAlias
 
 from fission.errors import LocalProtocolError
+from fission.protocol.liveness_messages import (
+    TRANSITIONS,
+    Away,
+    Event,
+    Expect,
+    Instruction,
+    Left,
+    LivenessState,
+    LivenessTick,
+    Look,
+    Lost,
+    NewIncarnation,
+    NodeEvent,
+    NodeStopped,
+    Pulse,
+    Return,
+    Silence,
+    Up,
+    Watch,
+)
+
+__all__ = [
+    "MISSES",
+    "TQ_PULSES",
+    "TRANSITIONS",
+    "Away",
+    "Event",
+    "Expect",
+    "Instruction",
+    "Left",
+    "Liveness",
+    "LivenessState",
+    "LivenessTick",
+    "Look",
+    "Lost",
+    "NewIncarnation",
+    "NodeEvent",
+    "NodeStatistics",
+    "NodeStopped",
+    "Pulse",
+    "Return",
+    "Silence",
+    "Up",
+    "Watch",
+]
 
 #: Pulses that a node may miss. SPEC: "A node that misses 5 pulses is lost".
 MISSES = 5
 #: Expected pulses that TQ looks back on. Arbitrary: at the default interval of 0.1 s two seconds, near the 3 s of a node's other means.
 TQ_PULSES = 20
-#: Changes of state that an error message tells of a node. Arbitrary.
-STORY = 8
-
-
-class LivenessState(Enum):
-    """What the client holds of a node."""
-
-    EXPECTED = "no pulse so far"
-    UP = "jobs can be placed there"
-    LOST = "its jobs are placed elsewhere"
-
-
-# events
-
-
-class Watch(Enum):
-    """What shows that a node is dead, besides its end."""
-
-    PULSES = "their absence: it is another machine"
-    KERNEL = "its process is stopped: it is a part of this machine"
-    END = "nothing: it is the client's own node"
-
-
-@dataclass(frozen=True, slots=True)
-class Expect:
-    """The node belongs to the network: it is in NODES, or a MultiNode has admitted it. ``watch`` says how it is watched."""
-
-    node: str
-    watch: Watch = Watch.PULSES
-
-
-@dataclass(frozen=True, slots=True)
-class Pulse:
-    """A pulse of a life of the node's service; ``incarnation`` counts its lives, from 1 or by any numbers that grow."""
-
-    node: str
-    incarnation: int
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """This life of the node's service has ended: it said so, or what carried its connection saw it end."""
-
-    node: str
-    incarnation: int
-
-
-@dataclass(frozen=True, slots=True)
-class NodeStopped:
-    """The kernel says that the process of this silent node is stopped."""
-
-    node: str
-
-
-@dataclass(frozen=True, slots=True)
-class Away:
-    """The client did not run for so many seconds, which its clock has not counted: its machine was suspended."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class LivenessTick:
-    """Time has passed."""
-
-
-Event: TypeAlias = Expect | Pulse | Left | NodeStopped | Away | LivenessTick
-
-
-# what an event turns out to be for a node; with Expect, Pulse, Left and NodeStopped the events of the table
-
-
-class NewIncarnation:
-    """A pulse of a life that is newer than the known one."""
-
-
-class Silence:
-    """More than the allowed number of pulses is missing."""
-
-
-class Return:
-    """A second pulse of a lost node, at least half an interval after the first."""
-
-
-NodeEvent: TypeAlias = type[Expect] | type[Pulse] | type[Left] | type[NodeStopped] | type[NewIncarnation] | type[Silence] | type[Return]
-
-#: The machine. What is not in it is illegal. None: not known.
-TRANSITIONS: Mapping[tuple[LivenessState | None, NodeEvent], LivenessState] = {
-    (None, Expect): LivenessState.EXPECTED,
-    (LivenessState.EXPECTED, Pulse): LivenessState.UP,
-    (LivenessState.EXPECTED, Left): LivenessState.EXPECTED,  # it joined and left again before a pulse came
-    (LivenessState.UP, Pulse): LivenessState.UP,
-    (LivenessState.UP, NewIncarnation): LivenessState.UP,  # two instructions: the old life is lost, the new one is up
-    (LivenessState.UP, Left): LivenessState.LOST,
-    (LivenessState.UP, Silence): LivenessState.LOST,
-    (LivenessState.UP, NodeStopped): LivenessState.LOST,
-    (LivenessState.LOST, Pulse): LivenessState.LOST,  # may be a late one
-    (LivenessState.LOST, Return): LivenessState.UP,
-    (LivenessState.LOST, NewIncarnation): LivenessState.UP,
-    (LivenessState.LOST, Left): LivenessState.LOST,
-}
-
-
-# instructions
-
-
-@dataclass(frozen=True, slots=True)
-class Up:
-    """The node can be used. ``returned``: it was lost before, so what its old processes still do must be stopped."""
-
-    node: str
-    incarnation: int
-    returned: bool
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """This life of the node is to be used no more; ``silence_s``: seconds since its last pulse."""
-
-    node: str
-    incarnation: int
-    silence_s: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Ask the kernel for the process of a silent node of this machine; if it is stopped, hand in `NodeStopped`, at once."""
-
-    node: str
-
-
-Instruction: TypeAlias = Up | Lost | Look
+#: Changes of state that a node's history keeps, for error messages. Arbitrary.
+HISTORY_EVENTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +128,7 @@ class _Node:
     pulses: int = 0
     stale: int = 0
     losses: int = 0
-    story: deque[str] = field(default_factory=lambda: deque(maxlen=STORY))
+    history: deque[str] = field(default_factory=lambda: deque(maxlen=HISTORY_EVENTS))
 
 
 class Liveness:
@@ -414,7 +324,7 @@ class Liveness:
     def _enter(self, node: _Node, state: LivenessState, kind: NodeEvent, now: float) -> None:
         node.state = state
         node.back_since = None
-        node.story.append(f"{kind.__name__} at {now:.3f} -> {state.name}")
+        node.history.append(f"{kind.__name__} at {now:.3f} -> {state.name}")
 
     def _next_state(self, name: str, node: _Node | None, kind: NodeEvent) -> LivenessState:
         state = TRANSITIONS.get((node.state if node else None, kind))
@@ -424,8 +334,8 @@ class Liveness:
 
     def _illegal(self, name: str, node: _Node | None, kind: NodeEvent) -> LocalProtocolError:
         held = node.state.name if node else "not expected"
-        story = "; ".join(node.story) if node and node.story else "nothing"
-        return LocalProtocolError(f"node {name!r} is {held}: {kind.__name__} is illegal. What happened before: {story}")
+        history = "; ".join(node.history) if node and node.history else "nothing"
+        return LocalProtocolError(f"node {name!r} is {held}: {kind.__name__} is illegal. What happened before: {history}")
 
     def _known(self, name: str) -> _Node:
         if name not in self._nodes:

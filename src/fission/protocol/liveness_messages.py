@@ -1,0 +1,140 @@
+"""What liveness is handed, what it orders, and the states of a node, with its table (`fission.protocol.liveness`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+
+class LivenessState(Enum):
+    """What the client holds of a node."""
+
+    EXPECTED = "no pulse so far"
+    UP = "jobs can be placed there"
+    LOST = "its jobs are placed elsewhere"
+
+
+# events
+
+
+class Watch(Enum):
+    """What shows that a node is dead, besides its end."""
+
+    PULSES = "their absence: it is another machine"
+    KERNEL = "its process is stopped: it is a part of this machine"
+    END = "nothing: it is the client's own node"
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """The node belongs to the network: it is in NODES, or a MultiNode has admitted it. ``watch`` says how it is watched."""
+
+    node: str
+    watch: Watch = Watch.PULSES
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """A pulse of a life of the node's service; ``incarnation`` counts its lives, from 1 or by any numbers that grow."""
+
+    node: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """This life of the node's service has ended: it said so, or what carried its connection saw it end."""
+
+    node: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStopped:
+    """The kernel says that the process of this silent node is stopped."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """The client did not run for so many seconds, which its clock has not counted: its machine was suspended."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LivenessTick:
+    """Time has passed."""
+
+
+Event: TypeAlias = Expect | Pulse | Left | NodeStopped | Away | LivenessTick
+
+
+# what an event turns out to be for a node; with Expect, Pulse, Left and NodeStopped the events of the table
+
+
+class NewIncarnation:
+    """A pulse of a life that is newer than the known one."""
+
+
+class Silence:
+    """More than the allowed number of pulses is missing."""
+
+
+class Return:
+    """A second pulse of a lost node, at least half an interval after the first."""
+
+
+NodeEvent: TypeAlias = type[Expect] | type[Pulse] | type[Left] | type[NodeStopped] | type[NewIncarnation] | type[Silence] | type[Return]
+
+#: The machine. What is not in it is illegal. None: not known.
+TRANSITIONS: Mapping[tuple[LivenessState | None, NodeEvent], LivenessState] = {
+    (None, Expect): LivenessState.EXPECTED,
+    (LivenessState.EXPECTED, Pulse): LivenessState.UP,
+    (LivenessState.EXPECTED, Left): LivenessState.EXPECTED,  # it joined and left again before a pulse came
+    (LivenessState.UP, Pulse): LivenessState.UP,
+    (LivenessState.UP, NewIncarnation): LivenessState.UP,  # two instructions: the old life is lost, the new one is up
+    (LivenessState.UP, Left): LivenessState.LOST,
+    (LivenessState.UP, Silence): LivenessState.LOST,
+    (LivenessState.UP, NodeStopped): LivenessState.LOST,
+    (LivenessState.LOST, Pulse): LivenessState.LOST,  # may be a late one
+    (LivenessState.LOST, Return): LivenessState.UP,
+    (LivenessState.LOST, NewIncarnation): LivenessState.UP,
+    (LivenessState.LOST, Left): LivenessState.LOST,
+}
+
+
+# instructions
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """The node can be used. ``returned``: it was lost before, so what its old processes still do must be stopped."""
+
+    node: str
+    incarnation: int
+    returned: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """This life of the node is to be used no more; ``silence_s``: seconds since its last pulse."""
+
+    node: str
+    incarnation: int
+    silence_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Ask the kernel for the process of a silent node of this machine; if it is stopped, hand in `NodeStopped`, at once."""
+
+    node: str
+
+
+Instruction: TypeAlias = Up | Lost | Look
