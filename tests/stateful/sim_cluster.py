@@ -30,15 +30,12 @@ from fission.ports import NODE_FAULT, JobBundle, JobExited, NodeGone, NodeName, 
 from fission.protocol import frames
 from fission.protocol.frames import Data, JobMessage
 from fission.protocol.output import Output
+from fission.protocol.pacing import CIRCLE_POLL_S, PRESS_S
 from fission.protocol.restarts import AVOID_S
 from fission.protocol.supervision import JobState
-from fission.runtime import checkpointer as keeper_module
-from fission.runtime import exchange as exchange_module
-from fission.runtime import job_pipes as pipes_module
-from fission.runtime import output_shell as outlet_module
 from fission.runtime.exchange import Exchange
-from fission.runtime.output_shell import OutputShell
 from fission.runtime.python_host import PythonHost
+from fission.runtime.surroundings import Surroundings
 from tests.stateful.sim_jobs import DummyPipe, FileSink, Reference, ResumedNetwork, Source, faultless, lose_power, rows_in
 from tests.stateful.sim_net import Net, SimLinks, Timeline
 
@@ -78,16 +75,9 @@ class SimControl:
         pass
 
 
-class StrictLog:
-    """In place of a module's log: a warning there is a finding."""
-
-    def warning(self, text: str, *more: Any) -> None:
-        raise Wrong(text % more)
-
-    def info(self, *_: Any) -> None:
-        pass
-
-    debug = info
+def malformed(text: str) -> None:
+    """A control message was dropped: that is a finding."""
+    raise Wrong(text)
 
 
 class Life:
@@ -125,7 +115,7 @@ class Life:
         job: Any = pickle.loads(self.bundle.pickled_job)
         job.__dict__["_fission_life"] = self
         self.state = "runs"
-        self.exchange = Exchange(job, self.bundle, self.links)
+        self.exchange = Exchange(job, self.bundle, self.links, surroundings=self.cluster.surroundings)
         self.host = PythonHost(job, self.exchange, self.bundle)
         self.host.turn = self.cluster.rng.choice([1, 1, 3])
         aligner = self.exchange.inputs.aligner
@@ -264,12 +254,12 @@ class Life:
             if exchange.begun and not self._limit():
                 if exchange._pump is not None:
                     exchange._pump()
-                    self.cluster.time.after(outlet_module.CIRCLE_POLL_S, self.go_on)
+                    self.cluster.time.after(CIRCLE_POLL_S, self.go_on)
                 now = self.cluster.time.now
                 if self.waits_since is None:
                     self.waits_since = now
-                    self.cluster.time.after(outlet_module.PRESS_S, self.go_on)
-                elif now >= self.waits_since + outlet_module.PRESS_S:
+                    self.cluster.time.after(PRESS_S, self.go_on)
+                elif now >= self.waits_since + PRESS_S:
                     self.waits_since = None
                     for output in exchange.outputs:
                         if not output.closed and not output.machine.window.room:
@@ -495,6 +485,7 @@ class Cluster:
         self._last_event: dict[str, float] = {}
         self.last_fault = 0.0
         self._faults = faults
+        self.surroundings = Surroundings(self.time.clock, SimControl, waits=False, snapshots=self._snapshot_reader, malformed=malformed)
         self._make_client()
 
     def tell(self, text: str) -> None:
@@ -820,13 +811,6 @@ class Cluster:
         clock = self.time.clock
         here = os.getcwd()
         fakes = [
-            (pipes_module, "Control", SimControl),
-            (pipes_module, "perf_counter", clock),
-            (exchange_module, "log", StrictLog()),
-            (outlet_module, "perf_counter", clock),
-            (keeper_module, "monotonic", clock),
-            (keeper_module, "reader", self._snapshot_reader),
-            (OutputShell, "_wait_for_room", lambda self: None),
             (coordinator_module, "time", SimpleNamespace(monotonic=clock)),
             (node_watch_module, "time", SimpleNamespace(monotonic=clock)),
             (coordinator_module, "log", logging.getLogger("simulated")),

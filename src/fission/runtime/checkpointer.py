@@ -14,7 +14,7 @@ from fission.errors import SnapshotError, Stopped, ValueFitError, error_text
 from fission.ports import JobBundle
 from fission.protocol.checkpoint import Checkpoints, to_restore
 from fission.protocol.messages.job_to_client import JobToClient, SaveSnapshot, SnapshotStable
-from fission.runtime.snapshots import reader
+from fission.runtime.surroundings import PROCESS, Surroundings
 
 #: In place of a snapshot: the job as it is when `setup` has returned.
 AS_MADE = b""
@@ -38,6 +38,7 @@ class Checkpointer:
         read: Callable[[int, int], bytes],
         say: Callable[[JobToClient, bytes], None],
         damaged: Mapping[tuple[int, int], str] | None = None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         """Prepare; `begin` restores.
 
@@ -49,6 +50,7 @@ class Checkpointer:
             read: gives the state of one of them, or raises SnapshotError.
             say: sends a message to the client.
             damaged: what is wrong with stored snapshots that cannot be used, by generation and block.
+            clock: gives the time in seconds.
         """
         self._job = job
         self._checkpoints = Checkpoints(every, pressed_after)
@@ -56,6 +58,7 @@ class Checkpointer:
         self._read = read
         self._damaged = damaged or {}
         self._say = say
+        self._clock = clock
         self._lock = threading.Lock()
         self._settling = False  # a generation has begun whose first snapshot is not stored
         self._unconfirmed: dict[tuple[int, int], bytes] = {}  # what the client has not confirmed, by generation and block
@@ -118,7 +121,7 @@ class Checkpointer:
         with self._lock:
             self.generation, self._begun = generation, True
             self._settling = False
-            self._checkpoints.begin(block, monotonic(), blocks)
+            self._checkpoints.begin(block, self._clock(), blocks)
         return block + 1
 
     def check(self) -> None:
@@ -151,7 +154,7 @@ class Checkpointer:
         self._uncovered = ""
         with self._lock:
             self.generation, self._begun = generation, True
-            self._checkpoints.begin(0, monotonic())
+            self._checkpoints.begin(0, self._clock())
             self._settling = True
         self._take(0)
         return first
@@ -159,7 +162,7 @@ class Checkpointer:
     def after(self, block: int, *, pressed: bool = False) -> None:
         """The job's loop has done compute block ``block``: take a snapshot if one is due (see `Checkpoints.due`)."""
         with self._lock:
-            due = self._checkpoints.due(block, monotonic(), pressed=pressed)
+            due = self._checkpoints.due(block, self._clock(), pressed=pressed)
         if due:
             self._take(block)
 
@@ -210,11 +213,14 @@ class Checkpointer:
             self._say(SnapshotStable(generation=generation, block=block), b"")
 
 
-def make_checkpointer(job: Any, bundle: JobBundle, say: Callable[[JobToClient, bytes], None]) -> Checkpointer | None:
-    """Return the keeper of a life of a job; None for a job without CHECKPOINT, or one that cannot resume."""
+def make_checkpointer(
+    job: Any, bundle: JobBundle, say: Callable[[JobToClient, bytes], None], surroundings: Surroundings = PROCESS
+) -> Checkpointer | None:
+    """Return the checkpointer of an incarnation of a job; None for a job without CHECKPOINT, or one that cannot resume."""
     every: int | timedelta | None = job.CHECKPOINT
     if every is None or not resumable(job):
         return None
     counts = [pipe.BLOCK_COUNT for pipe in job.inputs if not pipe.ASYNC]
     pressed_after = min((bundle.window_blocks // 2 // count for count in counts), default=bundle.window_blocks)
-    return Checkpointer(job, every, pressed_after, bundle.snapshots, reader(bundle, say), say, bundle.damaged)
+    read = surroundings.snapshots(bundle, say)
+    return Checkpointer(job, every, pressed_after, bundle.snapshots, read, say, bundle.damaged, surroundings.clock)

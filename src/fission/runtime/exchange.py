@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from fission.errors import RemoteProtocolError
 from fission.protocol import frames
 from fission.protocol.frames import Command, Release, Starved
@@ -24,8 +22,6 @@ from fission.protocol.messages.client_to_job import (
 from fission.protocol.messages.job_to_client import BlocksReplayed, CountsReport, JobWarning
 from fission.runtime.control import NEVER
 from fission.runtime.job_pipes import JobPipes
-
-log = logging.getLogger("fission.runtime")
 
 
 class Exchange(JobPipes):
@@ -78,7 +74,7 @@ class Exchange(JobPipes):
             else:
                 raise RemoteProtocolError(f"a {type(message).__name__} does not belong on a control link")
         except (RemoteProtocolError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as why:
-            log.warning("dropped a malformed control message: %s", why)
+            self._surroundings.malformed(str(why))
 
     def _on_release(self, message: Release) -> None:
         output = self._by_pipe.get(message.pipe)

@@ -6,7 +6,6 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from time import perf_counter
 from typing import Any
 
 from fission.core.base import BaseJob
@@ -30,6 +29,7 @@ from fission.runtime.optional_inputs import OptionalInputs
 from fission.runtime.output_shell import DroppingOutputShell, OutputShell
 from fission.runtime.sink_position import SinkSync
 from fission.runtime.specs import input_spec, optional_spec
+from fission.runtime.surroundings import PROCESS, Surroundings
 
 
 class JobPipes(ABC):
@@ -47,12 +47,19 @@ class JobPipes(ABC):
         finishing: whether all its work is done.
         reset_to: the generation that the client wants a source to number in.
         pressed: a producer, or one before it, waits for a release that a snapshot of this job may hold back. Set back by the loop.
-        starved_s: seconds spent waiting for blocks, without the wait that goes on since ``starved_since`` (`time.perf_counter`; 0: none).
+        starved_s: seconds spent waiting for blocks, without the wait that goes on since ``starved_since`` (of ``clock``; 0: none).
         rule: decides when inputs are released.
+        clock: gives the time in seconds.
     """
 
     def __init__(
-        self, job: BaseJob, bundle: JobBundle, links: Links, lender: SharedWriter | None = None, viewer: SharedReader | None = None
+        self,
+        job: BaseJob,
+        bundle: JobBundle,
+        links: Links,
+        lender: SharedWriter | None = None,
+        viewer: SharedReader | None = None,
+        surroundings: Surroundings = PROCESS,
     ) -> None:
         """Prepare; nothing is sent before `start`.
 
@@ -62,7 +69,10 @@ class JobPipes(ABC):
             links: its wires; `close` closes them.
             lender: shared memory for big buffers that go out, its readers being the outputs in their order; None: there is none.
             viewer: of big buffers that come in.
+            surroundings: what is taken from the process.
         """
+        self._surroundings = surroundings
+        self.clock = surroundings.clock
         self.lender = lender
         self._viewer = viewer
         self._refusals_told = False
@@ -80,7 +90,7 @@ class JobPipes(ABC):
         self.console = Console(lambda lines: self.say(LinesTaken(lines=lines)))
         self.starved_s = self.starved_since = 0.0
         self._sink: SinkSync | None = None
-        self.checkpointer = make_checkpointer(job, bundle, self.say)
+        self.checkpointer = make_checkpointer(job, bundle, self.say, surroundings)
         inputs = Inputs(
             [input_spec(pipe, job.MAX_QUEUE) for pipe in job.inputs if not pipe.ASYNC],
             [optional_spec(pipe, bundle) for pipe in job.inputs if pipe.ASYNC],
@@ -93,7 +103,7 @@ class JobPipes(ABC):
         self.rule = self.inputs.rule
         self.rule.snapshots = self.checkpointer
         self.stored = OptionalInputs(self.inputs.optional, self.say if bundle.wiring.client else None)
-        self.control = Control(links, self)
+        self.control: Control = surroundings.control(links, self)
         # an executable's outputs have threads of their own, and inputs belong to the main thread
         self._pump = self._drain_inputs if bundle.feedback and not isinstance(job, ExecutableJob) else None
         self.crowds = UnboundedOutputs(job)
@@ -121,7 +131,7 @@ class JobPipes(ABC):
         machine.near = bool(bundle.wiring.outputs[pipe.id]) and not bundle.wiring.outputs[pipe.id].startswith("tcp:")
         if pipe.id in bundle.closed:
             machine.close()
-        return kind(machine, self._links, arm=self.control.arm, pump=self._pump)
+        return kind(machine, self._links, arm=self.control.arm, pump=self._pump, clock=self.clock, waits=self._surroundings.waits)
 
     def _window(self, pipe: int) -> SendWindow[list[frames.Buffer]]:
         if pipe in self.crowds.pipes:
@@ -135,7 +145,7 @@ class JobPipes(ABC):
             output.open(self._bundle.generation if self._is_source else 0)
         if self._is_source:
             self.inputs.switch(self._bundle.generation, keeps=False)
-        self.control.arm(self.stored.start(perf_counter()))
+        self.control.arm(self.stored.start(self.clock()))
         self.control.start()
         self.say_hello()
 
@@ -176,9 +186,9 @@ class JobPipes(ABC):
             self.release()  # what needs no compute block too: blocks without partners, or that were there before
             # the look above may have met the wake-up instead of a message, and it comes only once
             if not self._woken:
-                self.starved_since = perf_counter()
+                self.starved_since = self.clock()
                 message = self._links.receive()
-                waited = perf_counter() - self.starved_since
+                waited = self.clock() - self.starved_since
                 self._idle = waited > IDLE_S
                 self.starved_s += waited
                 self.starved_since = 0.0
@@ -204,7 +214,7 @@ class JobPipes(ABC):
         if self.inputs.machine.pressed:
             # those further on may hold snapshots back too; it comes on many ways, and is told once behind each block
             self.inputs.machine.pressed, self.pressed = False, True
-            now, sent = perf_counter(), sum(output.sent for output in self.machines)
+            now, sent = self.clock(), sum(output.sent for output in self.machines)
             if now - self._pressed_at >= PRESS_S / 2 or sent != self._pressed_behind:
                 self._pressed_at, self._pressed_behind = now, sent
                 for output in self.outputs:
@@ -229,7 +239,7 @@ class JobPipes(ABC):
         self._release_older()
         # also with outputs: their release may have come before this thread had said that it is done
         if left:
-            self.control.arm(rule.left(perf_counter()))
+            self.control.arm(rule.left(self.clock()))
 
     @property
     def sink(self) -> SinkSync | None:
@@ -242,7 +252,7 @@ class JobPipes(ABC):
 
     def _arm_sync(self, sink: SinkSync) -> None:
         """Have the control thread sync what the sink has written: at once where a window may be full of it."""
-        due = sink.due(perf_counter(), hurry=self.rule.device_hurries)
+        due = sink.due(self.clock(), hurry=self.rule.device_hurries)
         if due < NEVER:
             self.control.arm(due)
 

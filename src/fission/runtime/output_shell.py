@@ -34,6 +34,7 @@ class OutputShell:
         arm: Callable[[float], None],
         pump: Callable[[], None] | None = None,
         clock: Callable[[], float] = perf_counter,
+        waits: bool = True,
     ) -> None:
         """Prepare; `open` sends the first message.
 
@@ -43,6 +44,7 @@ class OutputShell:
             arm: called with a moment (of ``clock``) at which `tick` is to be called at the latest.
             pump: called from time to time while `put` waits for room, where the job's inputs must not wait meanwhile.
             clock: gives the time in seconds.
+            waits: whether `put` may wait for room.
         """
         self.machine = machine
         self.pipe = machine.pipe
@@ -50,6 +52,7 @@ class OutputShell:
         self._arm = arm
         self._pump = pump
         self._clock = clock
+        self._waits = waits
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._watchers: tuple[Callable[[Any], None], ...] = ()
@@ -283,7 +286,7 @@ class OutputShell:
         machine.unblocked(self._clock())
 
     def _may_continue(self) -> bool:
-        return self.machine.may_continue
+        return self.machine.may_continue or not self._waits
 
     def _say_open(self) -> None:
         self.machine.say_open()

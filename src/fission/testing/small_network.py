@@ -26,6 +26,7 @@ from fission.project.shipping import copy_dependencies
 from fission.runtime.exchange import Exchange
 from fission.runtime.python_host import PythonHost
 from fission.runtime.report import ENDED, failure_text
+from fission.runtime.surroundings import Surroundings
 from fission.testing.manual_clock import ManualClock
 from fission.testing.stage import project_here
 
@@ -102,6 +103,10 @@ class _NoControl:
 
     def stop(self) -> None:
         pass
+
+
+#: Its window is never full, so nothing waits for room.
+ONE_THREAD = Surroundings(control=lambda links, served: _NoControl())
 
 
 def run_network(
@@ -277,8 +282,7 @@ class _SmallNetwork:
                 {pipe.id: f"{producers[pipe.id]._fission_id} control" for pipe in job.inputs},
             )
             bundle = self._bundle(job, wiring, own, {pipe.id: consumers[pipe.id].MAX_QUEUE for pipe in job.outputs})
-            exchange = Exchange(job, bundle, MemoryLinks(wiring, links))
-            exchange.control = _NoControl()  # type: ignore[assignment]  # as much of one as is asked for here
+            exchange = Exchange(job, bundle, MemoryLinks(wiring, links), surroundings=ONE_THREAD)
             if isinstance(job, InteractiveJob):
                 for line in lines.get(job._fission_id, ()):
                     exchange.console.add(line)
