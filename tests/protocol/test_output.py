@@ -1,0 +1,121 @@
+"""An output alone: what is put, what others say and time go in, messages come out."""
+
+from __future__ import annotations
+
+from fission.protocol import frames
+from fission.protocol.dropping import DroppingOutput
+from fission.protocol.frames import CLOSED, Buffer, Data, End, Message, Open, Release, Starved
+from fission.protocol.output import Output
+from fission.protocol.pacing import HELD_AT_MOST_S, HOLD_S
+from fission.protocol.window import SendWindow
+
+
+def window(blocks: int = 8) -> SendWindow[list[Buffer]]:
+    return SendWindow(blocks, 1 << 20)
+
+
+def output(blocks: int = 8) -> Output:
+    made = Output(7, 1, window(blocks))
+    made.open()
+    made.outgoing.clear()
+    return made
+
+
+def out(one: Output, now: float = 0.0) -> list[Message]:
+    """What is sent now."""
+    messages = [frames.decode(message) for message in one.outgoing]
+    one.outgoing.clear()
+    one.after_send(now)
+    return messages
+
+
+def sqns(messages: list[Message]) -> list[range]:
+    return [range(data.sqn, data.sqn + len(data.payloads)) for data in messages if isinstance(data, Data)]
+
+
+def test_a_link_opens_with_the_mark() -> None:
+    one = Output(7, 3, window())
+    one.open(2)
+    assert out(one) == [Open(7, 3, 2, 0)]
+
+
+def test_a_block_after_a_pause_is_sent_at_once_and_its_followers_are_held() -> None:
+    one = output()
+    assert one.add(b"1", 0, 10.0) == 0.0
+    assert sqns(out(one, 10.0)) == [range(1, 2)]
+    assert one.add(b"2", 0, 10.0 + HOLD_S / 2) == 10.0 + HOLD_S / 2 + HELD_AT_MOST_S
+    assert one.add(b"3", 0, 10.0 + HOLD_S / 2) == 0.0
+    assert out(one) == []
+    due = one.tick(10.0 + HOLD_S)
+    assert one.tick(due) == float("inf")
+    assert sqns(out(one)) == [range(2, 4)]
+
+
+def test_a_new_incarnation_of_the_consumer_gets_everything_that_is_kept() -> None:
+    one = output()
+    for number in range(1, 5):
+        one.add(b"%d" % number, 0, float(number))
+    out(one)
+    one.on_release(Release(7, 1, 0, 2, 2))
+    assert one.wire(2) == 2
+    opening, *blocks = out(one)
+    assert opening == Open(7, 1, 0, 2)
+    assert sqns(blocks) == [range(3, 4), range(4, 5)]
+    one.on_release(Release(7, 1, 0, 4, 4))  # from the incarnation before
+    assert one.queue == 2
+    one.on_release(Release(7, 2, 0, 4, 4))
+    assert one.all_released
+
+
+def test_an_older_generation_is_kept_until_it_is_released() -> None:
+    one = output()
+    one.add(b"old", 0, 1.0)
+    one.restart(1, window())
+    one.add(b"new", 0, 2.0)
+    assert not one.released_before(1)
+    assert one.wire(2) == 2
+    one.on_release(Release(7, 2, 0, CLOSED, 0))
+    assert one.released_before(1)
+    assert not one.released_before(2)  # numbering has not come so far
+    assert one.queue == 1
+
+
+def test_a_full_window_lets_nothing_follow_until_something_is_released_or_granted() -> None:
+    one = output(2)
+    for number in range(2):
+        one.add(b"%d" % number, 0, float(number))
+    assert not one.may_continue
+    one.on_starved(Starved(7, 0, 0, 2))
+    assert one.may_continue
+    one.lift(1)
+    assert one.unlimited
+
+
+def test_an_end_is_sent_once_and_names_the_last_block() -> None:
+    one = output()
+    one.add(b"1", 0, 1.0)
+    one.end()
+    one.end()
+    *_, end = out(one)
+    assert end == End(7, 1, 0, 1, final=False, more=False)
+    assert not one.all_closed
+    one.on_release(Release(7, 1, 0, CLOSED, CLOSED))
+    assert one.all_closed
+    assert one.closed
+    one.add(b"2", 0, 2.0)
+    assert out(one) == []
+
+
+def test_with_max_queue_the_oldest_that_waits_is_dropped() -> None:
+    one = DroppingOutput(7, 1, window(64), max_queue=2, needed=1)
+    one.open()
+    out(one)
+    for number in range(1, 7):
+        one.add(b"%d" % number, 0, 0.0)
+    assert one.may_continue
+    assert sqns(out(one)) == [range(1, 2), range(2, 3)]
+    assert one.dropped == 2
+    one.on_release(Release(7, 1, 0, 2, 2))
+    assert sqns(out(one)) == [range(5, 6)]  # those that were dropped count as in flight until something after them is taken
+    one.on_release(Release(7, 1, 0, 2, 5))
+    assert sqns(out(one)) == [range(6, 7)]
