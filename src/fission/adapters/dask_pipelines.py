@@ -1,8 +1,8 @@
 """Pipelines' jobs as Dask tasks: the scheduler inside the Router, and a worker process of a Broker.
 
-A job is one task, restricted to the processes that have its worker by a resource ``fission:NAME``. Dask never runs a task again by itself:
-the first lost process ends it (`allowed-failures` 0), and a task that has ended is released in the same round of the event loop,
-so that no result which dies with its process is ever computed a second time. What a task has to say fits into the message of its end.
+A job is one task, restricted by a resource ``fission:NAME`` to the processes that have its worker. Dask never runs a task again by itself:
+the first lost process ends it (`allowed-failures` 0), and an ended task is released in the same round of the event loop, so that no
+result that dies with its process is computed a second time. The report of a task fits into the message of its end.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from fission.protocol.messages.pipelines.worker_to_router import JobFailure
 from fission.protocol.pipeline_records import RESULT_LIMIT, Task, TaskEnd
 
 RESOURCE = "fission:"
-#: Resource of all worker processes of one Broker: no task asks for it, it says whose they are.
+#: Resource of all worker processes of one Broker: no task asks for it; it names their Broker.
 BROKER = "fission-broker:"
 #: Resource of the worker processes whose Broker has a tag.
 TAG = "fission-tag:"
 PLUGIN = "fission-jobs"
 #: Name of a task's result in its metadata.
 RESULT = "fission-result"
-#: Of a resource, for each process: more than all jobs could ever take. Arbitrary.
+#: Amount of a resource in each process: more than all jobs can take. Arbitrary.
 PLENTY = 1e12
-#: Characters of a traceback that travel with the end of a task; Dask cuts at 10,000.
+#: Maximum number of a traceback's characters that travel with the end of a task; Dask cuts at 10,000.
 TEXT = 7000
 
 SETTINGS: dict[str, Any] = {
@@ -54,13 +54,13 @@ SETTINGS: dict[str, Any] = {
 
 
 def _quiet() -> None:
-    """Dask's own log is about what we tell in our own words."""
+    """Silence Dask's own log: FISSION logs the same facts."""
     for name in ("distributed", "distributed.scheduler", "distributed.worker", "distributed.core", "distributed.comm", "distributed.http"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 class JobError(Exception):
-    """A job has failed in its process; its repr is what the scheduler is told."""
+    """A job has failed in its process; its repr reaches the scheduler."""
 
     def __init__(self, error: str, traceback: str) -> None:
         super().__init__(error, traceback)
@@ -70,14 +70,18 @@ class JobError(Exception):
 
 
 def run_job(body: str) -> None:
-    """The task: what the process was made for. Raises JobError."""
+    """Run a job; the task of Dask.
+
+    Raises:
+        JobError: the job has failed.
+    """
     worker = get_worker()
     plugin: Any = worker.plugins[PLUGIN]
-    told = plugin.run(body)
-    if isinstance(told, str):  # Dask sends the metadata with the message that the task has finished
-        worker.state.tasks[worker.get_current_task()].metadata[RESULT] = told
-    elif told is not None:
-        raise JobError(*told)
+    outcome = plugin.run(body)
+    if isinstance(outcome, str):  # Dask sends the metadata with the message that the task has finished
+        worker.state.tasks[worker.get_current_task()].metadata[RESULT] = outcome
+    elif outcome is not None:
+        raise JobError(*outcome)
 
 
 class _Scheduler(Scheduler):
@@ -91,7 +95,11 @@ class DaskCluster:
     """`fission.pipelines.ports.Cluster`: a scheduler in this event loop. Call `open` first, `close` at the end."""
 
     def __init__(self, on_ends: Callable[[Sequence[TaskEnd]], None]) -> None:
-        """Args: on_ends: called in the event loop with tasks that have ended."""
+        """Prepare; `open` starts the scheduler.
+
+        Args:
+            on_ends: called in the event loop with tasks that have ended.
+        """
         self._on_ends = on_ends
         self._numbers = itertools.count(1)
         self._tasks: dict[str, tuple[Task, Any]] = {}
@@ -101,12 +109,12 @@ class DaskCluster:
         self._background: set[asyncio.Task[Any]] = set()
 
     async def open(self, host: str, port: int = 0, *, security: Any = None) -> int:
-        """Listen for worker processes; returns the port.
+        """Listen for worker processes and return the port.
 
         Args:
             host: address of an interface; 0.0.0.0 for all.
-            port: 0: any that is free.
-            security: `distributed.Security`, or None.
+            port: of the scheduler; 0: any free port.
+            security: a `distributed.Security`; None: no encryption.
 
         Raises:
             OSError: the port is in use.
@@ -122,7 +130,7 @@ class DaskCluster:
             dashboard=False,
         )
         with warnings.catch_warnings():
-            # For a name of its in-process address Dask asks which interface reaches the internet. A machine of a closed network has none.
+            # To name its in-process address Dask asks which interface reaches the internet. In a closed network there is none.
             warnings.filterwarnings("ignore", message="Couldn't detect a suitable IP address", category=RuntimeWarning)
             await self._scheduler
         self._ends = _Ends(self)
@@ -139,7 +147,7 @@ class DaskCluster:
         for task in self._background:
             task.cancel()
         self._tasks.clear()
-        with contextlib.suppress(Exception):  # whatever Dask has to say about its own end
+        with contextlib.suppress(Exception):  # whatever Dask raises about its own end
             await asyncio.wait_for(self._client.close(timeout=0.1), 0.3)
         with contextlib.suppress(Exception):
             await asyncio.wait_for(self._scheduler.close(reason="the Router ends"), 0.5)
@@ -201,24 +209,24 @@ class DaskCluster:
             removal.add_done_callback(self._background.discard)
 
     def ended(self, ends: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-        """What the scheduler says: (key, how). Releases the keys and tells."""
-        told = []
+        """Take ended tasks from the scheduler: (key, fields of their `TaskEnd`); release their keys and report them."""
+        found = []
         for key, how in ends:
             task, future = self._tasks.pop(key, (None, None))
             if task is None:
                 continue
             del future
             self._keys.pop((task.pipeline, task.job, task.attempt), None)
-            told.append(TaskEnd(task.pipeline, task.job, task.attempt, **how))
+            found.append(TaskEnd(task.pipeline, task.job, task.attempt, **how))
         self._scheduler.client_releases_keys([key for key, _ in ends], self._client.id)
-        self._on_ends(told)
+        self._on_ends(found)
 
     def is_task(self, key: object) -> bool:
-        """Whether it is one of ours, and wanted."""
+        """Return whether this is the key of a task whose end matters."""
         return key in self._tasks
 
     def name_of(self, address: str) -> str:
-        """A worker's name, for people."""
+        """Return the name of a worker process, for people."""
         worker = self._scheduler.workers.get(address)
         return str(worker.name) if worker is not None else address
 
@@ -235,31 +243,31 @@ class _Ends(SchedulerPlugin):
             return
         if not self._waiting:
             # later in this round: the scheduler is in the middle of its own transitions
-            asyncio.get_running_loop().call_soon(self._tell)
+            asyncio.get_running_loop().call_soon(self._report)
         self._waiting.append((key, self._how(finish, kwargs)))
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         waiting, self._waiting = self._waiting, []
         self._cluster.ended(waiting)
 
-    def _how(self, finish: str, told: Mapping[str, Any]) -> dict[str, Any]:
-        process = str(told.get("worker", ""))
+    def _how(self, finish: str, details: Mapping[str, Any]) -> dict[str, Any]:
+        process = str(details.get("worker", ""))
         how: dict[str, Any] = {"kind": "finished", "node": self._cluster.name_of(process), "process": process}
-        how["duration"] = sum(one["stop"] - one["start"] for one in told.get("startstops") or () if one["action"] == "compute")
+        how["duration"] = sum(one["stop"] - one["start"] for one in details.get("startstops") or () if one["action"] == "compute")
         if finish == "memory":
-            result = (told.get("metadata") or {}).get(RESULT, "")
+            result = (details.get("metadata") or {}).get(RESULT, "")
             return how | {"result": result} if isinstance(result, str) and len(result) <= RESULT_LIMIT else how
-        if "exception_text" not in told:  # no task has raised it: its process is gone
+        if "exception_text" not in details:  # the task has not raised: its process is gone
             return how | {"kind": "lost"}
         try:
-            failure: JobFailure = convert(decode_object(told["exception_text"].encode(errors="replace")), JobFailure)
+            failure: JobFailure = convert(decode_object(details["exception_text"].encode(errors="replace")), JobFailure)
         except RemoteProtocolError:  # an error of Dask: the task could not even begin
-            failure = JobFailure(told["exception_text"], told.get("traceback_text", ""))
+            failure = JobFailure(details["exception_text"], details.get("traceback_text", ""))
         return how | {"kind": "raised", "error": failure.error, "traceback": failure.traceback}
 
 
 class _Jobs(WorkerPlugin):
-    """Hands jobs to what the process was made for."""
+    """Hands jobs to the function that runs them."""
 
     name = PLUGIN
 
@@ -279,17 +287,19 @@ async def serve(
     tags: Iterable[str] = (),
     security: Any = None,
 ) -> None:
-    """A worker process's life: until the scheduler is gone.
+    """Be a worker process until the scheduler is gone.
 
     Args:
         scheduler: its address.
-        name: for people.
-        broker: whose process it is.
-        workers: names of what this process can run.
-        run: called with the body of each job, in one of Dask's threads; returns None, JSON of a result, or (error, traceback).
-        ready: called with the process's address when it can be given jobs.
+        name: of the process, for people.
+        broker: id of the Broker.
+        workers: names of the workers that this process has.
+        run: called with the body of each job, in one of Dask's threads; returns None, JSON of a result,
+            or (error, traceback).
+        ready: called with the address of the process when it accepts jobs.
         leaves: called right before the process ends because it has lost its scheduler.
-        tags: of its Broker.
+        tags: of the Broker.
+        security: a `distributed.Security`; None: no encryption.
     """
     dask.config.set(SETTINGS)
     _quiet()
@@ -311,7 +321,7 @@ async def serve(
     worker.on_end = leaves
     await worker
     ready(worker.address)
-    await asyncio.Event().wait()  # the worker's end is the process's
+    await asyncio.Event().wait()  # the process ends with the worker
 
 
 class _Worker(Worker):

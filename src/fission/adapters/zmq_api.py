@@ -1,4 +1,4 @@
-"""The two addresses of the Router, over ZeroMQ: `api` (requests and answers) and `broadcast` (what everybody is told)."""
+"""The two addresses of the Router, over ZeroMQ: `api` (requests and answers) and `broadcast` (messages to all listeners)."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from zmq.utils.monitor import parse_monitor_message
 
 from fission.errors import UserError
 
-#: Bytes that a socket takes from a peer before it hangs up; above what is answered with an error.
+#: Maximum size of a message in bytes; a peer that sends more is disconnected. Smaller ones that are too large get an error.
 HANG_UP = 64 * 1024 * 1024
-#: Messages that wait for a slow peer before they are dropped; who misses one asks.
+#: Maximum number of messages that wait for a slow peer; more are dropped, and the peer asks for them.
 WAITING = 10_000
-#: Attempts in a row that a server must have broken off to say that it refuses us: one may be a server that dies.
+#: Number of consecutive attempts that a server must break off to count as refusing this client: a single one may be a dying server.
 BROKEN_OFF = 2
 _ENCRYPTS = "it hangs up on who does not encrypt: give the keys that it was started with (--keys DIR, in Python keys=)"
 _OTHER_KEYS = "its keys are others than those given here, or it has none: give both the same folder (--keys DIR, in Python keys=)"
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-# A closed one is an attempt to connect that reached nobody.
+# A closed one is an attempt to connect that reached no server.
 _EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_CLOSED | _FAILED
 
 
 class SocketGuard(Protocol):
-    """Makes the sockets of a context talk only to who has the network's keys, as `fission.adapters.curve` does."""
+    """Makes the sockets of a context talk only to peers with the network's keys, as `fission.adapters.curve` does."""
 
     def listen(self, socket: zmq.Socket[Any]) -> None:
-        """To be called before `bind`."""
+        """Protect a socket. Call it before `bind`."""
 
     def speak(self, socket: zmq.Socket[Any]) -> None:
-        """To be called before `connect`."""
+        """Protect a socket. Call it before `connect`."""
 
     def close(self) -> None:
-        """Before the context ends, if it has listened."""
+        """End the guard. Call it before the context ends if `listen` was called."""
 
 
 #: Makes the guard of a context, with keys that it knows.
@@ -43,17 +43,19 @@ Protect: TypeAlias = Callable[["zmq.Context[zmq.Socket[bytes]]"], SocketGuard]
 
 
 class ApiServer:
-    """The Router's ends. One thread's."""
+    """The Router's ends of both addresses. For one thread."""
 
     def __init__(self, api: str, broadcast: str, keys: Protect | None = None) -> None:
-        """Binds both.
+        """Bind both addresses.
 
         Args:
-            api, broadcast: as ``tcp://HOST:PORT``; ``*`` for all interfaces.
-            keys: only who has them is let in, and everything is encrypted; None: everybody, in the clear.
+            api: for requests, ``tcp://HOST:PORT``; ``*``: all interfaces.
+            broadcast: for broadcasts, ``tcp://HOST:PORT``; ``*``: all interfaces.
+            keys: admit only peers that have them, and encrypt everything; None: admit everyone, and
+                encrypt nothing.
 
         Raises:
-            UserError: an address is in use or cannot be one.
+            UserError: an address is in use or malformed.
         """
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._guard = None if keys is None else keys(self._context)
@@ -72,11 +74,11 @@ class ApiServer:
             raise
 
     def fileno(self) -> int:
-        """Becomes readable when something may have come; edge-triggered, so take all of it, again after every send."""
+        """Return the descriptor that is readable when a request may have arrived; edge-triggered: `take` all, again after each send."""
         return int(self._api.getsockopt(zmq.FD))
 
     def take(self) -> list[tuple[bytes, Callable[[bytes], None]]]:
-        """All requests that have come: (bytes, function that sends the answer)."""
+        """Return all requests that have arrived: (bytes, function that sends the answer)."""
         found: list[tuple[bytes, Callable[[bytes], None]]] = []
         while True:
             try:
@@ -88,23 +90,23 @@ class ApiServer:
 
     def _answer(self, way: Sequence[bytes]) -> Callable[[bytes], None]:
         def send(body: bytes) -> None:
-            with contextlib.suppress(zmq.Again, zmq.ZMQError):  # whoever asked is gone, or takes nothing
+            with contextlib.suppress(zmq.Again, zmq.ZMQError):  # the client is gone, or reads nothing
                 self._api.send_multipart([*way, body], zmq.NOBLOCK)
 
         return send
 
     def say(self, topic: str, body: bytes) -> None:
-        """Tell all who listen to *topic*."""
+        """Broadcast a message to all listeners of a topic."""
         with contextlib.suppress(zmq.Again):
             self._broadcast.send_multipart([topic.encode(), body], zmq.NOBLOCK)
 
     def announce(self, line: str) -> None:
-        """Tell all who listen to a beginning of *line*, in one frame, as pypelinin does."""
+        """Broadcast a line, in one frame, to all listeners of a prefix of it, as pypelinin does."""
         with contextlib.suppress(zmq.Again):
             self._broadcast.send(line.encode(), zmq.NOBLOCK)
 
     def close(self) -> None:
-        """Give both back; twice is right."""
+        """Close both addresses. Idempotent."""
         if self._guard is not None:
             self._guard.close()
         self._api.close()
@@ -124,13 +126,17 @@ def _bind(socket: zmq.Socket[bytes], address: str, name: str) -> None:
 
 
 class ApiClient:
-    """Asks the Router. One thread's."""
+    """Sends requests to the Router. For one thread."""
 
     def __init__(self, address: str, keys: Protect | None = None) -> None:
-        """Args: address: the Router's api. keys: the Router's; None: it has none. Connects in the background; nobody need be there.
+        """Connect in the background; the Router may start later.
+
+        Args:
+            address: the Router's api.
+            keys: the Router's; None: the Router has none.
 
         Raises:
-            UserError: the address cannot be one.
+            UserError: the address is malformed.
         """
         self._address = address
         self._keys = keys
@@ -138,7 +144,7 @@ class ApiClient:
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
         self._sockets = self._broken_off = 0
-        #: Why the server did not let us in, if that is why the last request had no answer; else empty.
+        #: Why the server refuses this client, if that is why the last request had no answer; else empty.
         self.refusal = ""
         try:
             self._connect()
@@ -149,7 +155,7 @@ class ApiClient:
     def _connect(self) -> zmq.Socket[bytes]:
         if self._socket is None:
             socket = _socket(self._context, zmq.REQ, self._keys)
-            # Until the first answer only: events pile up until they are taken, two a second at most. Without a limit: at one, ZeroMQ waits.
+            # Only until the first answer: events pile up until they are read, at most two each second. No limit: at a limit, ZeroMQ waits.
             self._sockets += 1
             address = f"inproc://events-{self._sockets}"
             socket.monitor(address, _EVENTS)
@@ -161,9 +167,12 @@ class ApiClient:
         return self._socket
 
     def request(self, body: bytes, timeout: float, *, again: float = 1.0) -> bytes | None:
-        """The answer, or None if there was none within *timeout* seconds.
+        """Send a request and return its answer; None: there was none in time.
 
-        The request is sent again, over a new connection, after every *again* seconds without an answer; what it asks for must bear that.
+        Args:
+            body: the request, which must tolerate being sent several times.
+            timeout: seconds to wait.
+            again: seconds without an answer after which it is sent again, over a new connection.
         """
         deadline = time.monotonic() + timeout
         self.refusal, self._broken_off = "", 0
@@ -174,19 +183,19 @@ class ApiClient:
                 left = deadline - time.monotonic()
                 if socket.poll(round(max(0.0, min(again, left)) * 1000)):
                     answer = socket.recv()
-                    self._deafen()
+                    self._stop_events()
                     self.refusal = ""
                     return answer
-                self._hear()
-            except BaseException:  # Ctrl-C: the answer that may still come is nobody's
+                self._read_events()
+            except BaseException:  # Ctrl-C: an answer that still arrives belongs to no request
                 self._drop()
                 raise
             self._drop()
             if left <= again:
                 return None
 
-    def _hear(self) -> None:
-        """Learns from what has happened to the connection whether we are refused."""
+    def _read_events(self) -> None:
+        """Learn from the events of the connection whether the server refuses this client."""
         while self._monitor is not None and self._monitor.poll(0):
             event = parse_monitor_message(self._monitor.recv_multipart())
             if not event["event"] & _FAILED:
@@ -197,32 +206,37 @@ class ApiClient:
             if plain or event["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH or self._broken_off >= BROKEN_OFF:
                 self.refusal = _ENCRYPTS if self._keys is None else _OTHER_KEYS
 
-    def _deafen(self) -> None:
+    def _stop_events(self) -> None:
         if self._monitor is not None and self._socket is not None:
             self._socket.disable_monitor()
             self._monitor.close(0)
             self._monitor = None
 
     def _drop(self) -> None:
-        self._deafen()
+        self._stop_events()
         if self._socket is not None:
             self._socket.close(0)
             self._socket = None
 
     def close(self) -> None:
-        """Give it back; twice is right."""
+        """Close the socket. Idempotent."""
         self._drop()
         self._context.term()
 
 
 class Listener:
-    """Hears what the Router tells everybody. One thread's."""
+    """Receives the Router's broadcasts. For one thread."""
 
     def __init__(self, address: str, topics: Iterable[str], keys: Protect | None = None) -> None:
-        """Args: address: the Router's broadcast. topics: of what is wanted. keys: the Router's; None: it has none.
+        """Connect in the background.
+
+        Args:
+            address: the Router's broadcast.
+            topics: to receive.
+            keys: the Router's; None: the Router has none.
 
         Raises:
-            UserError: the address cannot be one.
+            UserError: the address is malformed.
         """
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = _socket(self._context, zmq.SUB, keys)
@@ -237,11 +251,11 @@ class Listener:
         self._poller.register(self._socket, zmq.POLLIN)
 
     def add_descriptor(self, descriptor: int) -> None:
-        """Let `hear` return when this file descriptor is readable, too."""
+        """Let `receive` return when this file descriptor is readable, too."""
         self._poller.register(descriptor, zmq.POLLIN)
 
     def receive(self, timeout: float) -> list[tuple[str, bytes]]:
-        """All that has come, (topic, bytes); waits for up to *timeout* seconds if nothing has."""
+        """Return all messages that have arrived, (topic, bytes); wait up to *timeout* seconds for the first."""
         self._poller.poll(round(max(0.0, timeout) * 1000))
         found: list[tuple[str, bytes]] = []
         while True:
@@ -253,7 +267,7 @@ class Listener:
                 found.append((frames[0].decode(errors="replace"), frames[1]))
 
     def close(self) -> None:
-        """Give it back; twice is right."""
+        """Close the socket. Idempotent."""
         self._socket.close(0)
         self._context.term()
 
@@ -266,7 +280,7 @@ def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, keys: Protect | 
     socket.setsockopt(zmq.RECONNECT_IVL, 50)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
     if keys is not None:
-        keys(context).speak(socket)  # who only speaks has no thread to end
+        keys(context).speak(socket)  # a client's guard has no thread to end
     return socket
 
 

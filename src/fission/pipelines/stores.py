@@ -2,7 +2,7 @@
 
 A pipeline's ``data`` names its document: ``data={"document": "page-1", "url": "http://..."}``. A worker gets the values that it
 `requires`, from the document or, where that has none, from ``data``; what it returns, a dict, is added to the document. A job that is
-run twice (because nobody knew any more that it was finished) adds its values once: the store knows it by its ``job id``.
+run twice (because the record of its end was lost) adds its values once: the store recognises it by its ``job id``.
 """
 
 from __future__ import annotations

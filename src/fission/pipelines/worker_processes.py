@@ -297,8 +297,8 @@ class WorkerProcesses:
 
         settings, listener = self._settings, self._listener
         if listener is not None and slot == settings.number:
-            told: StartStore = convert(decode_object(payload), StartStore)
-            host(listener, lambda: new_store(settings.store_class, told.store), self._slots, slot)
+            message: StartStore = convert(decode_object(payload), StartStore)
+            host(listener, lambda: new_store(settings.store_class, message.store), self._slots, slot)
             return
         start: StartWorker = convert(decode_object(payload), StartWorker)
 

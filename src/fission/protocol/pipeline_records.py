@@ -1,4 +1,4 @@
-"""What is kept and told of pipelines and their jobs: plain records, for the Router, its store and what runs the jobs."""
+"""Records of pipelines and their jobs, for the Router, its store and the cluster that runs the jobs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class EndRecord:
         at: seconds since the epoch.
         duration: seconds since it was accepted.
         number: grows with every end; a retried pipeline gets another one.
-        error: JSON of what is told of the failed job; empty if there is none.
+        error: JSON of the failure that users see; empty: none.
         results: what the last jobs returned; stored with the jobs.
     """
 
@@ -102,7 +102,7 @@ class PipelineRow:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A job that is to be run now.
+    """A job that must run now.
 
     Attributes:
         pipeline, job, attempt: which.
@@ -134,7 +134,7 @@ class TaskEnd:
         duration: seconds.
         error, traceback: of what was raised.
         process: address of the process that was lost.
-        result: JSON of what its worker returned; empty: nothing is to be kept of it.
+        result: JSON of what its worker returned; empty: nothing is stored of it.
     """
 
     pipeline: str
