@@ -1,4 +1,4 @@
-"""Router, Broker and Pipeliner of one machine, each in a process that is started again when it dies."""
+"""Router, Broker and Pipeliner on one machine, each in a process that starts again when it dies."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from fission.posix.forking import die_with_parent, forked, unblock_ending_signal
 from fission.protocol.messages.pipelines.client_to_router import GetRouterStatus
 from fission.protocol.messages.pipelines.router_to_client import RouterStatus
 
-#: Seconds before one that died is started again. Arbitrary.
+#: Seconds before a dead daemon is started again. Arbitrary.
 BACK_OFF_S = 0.2
-#: Seconds that they get to end in order.
+#: Seconds after which daemons that do not end are killed.
 END_S = 5.0
-#: Exit code of a daemon that cannot start with what it was given: it is not started again.
+#: Exit code of a daemon that cannot start with its arguments: it is not started again.
 HOPELESS = 77
 
 
 class DaemonGroup:
-    """See the head of this file."""
+    """See the module."""
 
     def __init__(
         self,
@@ -41,9 +41,16 @@ class DaemonGroup:
         number: int,
         say: Callable[[str], None],
     ) -> None:
-        """Args: router, broker, pipeliner: make the daemons, in their processes. api: where the Router answers.
+        """Prepare; `run` starts the daemons.
 
-        keys: what they were given. number: of worker processes. say: for people.
+        Args:
+            router: makes the Router, in its process.
+            broker: makes the Broker, in its process.
+            pipeliner: makes the Pipeliner, in its process.
+            api: the Router's address for requests.
+            keys: of the daemons.
+            number: of worker processes.
+            say: prints a line for the user.
         """
         self._makers = {"Router": router, "Broker": broker, "Pipeliner": pipeliner}
         self._api = api
@@ -53,10 +60,10 @@ class DaemonGroup:
         self._pids: dict[int, str] = {}
 
     def run(self) -> None:
-        """Until Ctrl-C or SIGTERM.
+        """Run the daemons until Ctrl-C or SIGTERM.
 
         Raises:
-            DaemonError: one of them cannot start; it has said why.
+            DaemonError: a daemon cannot start; it has printed why.
         """
         try:
             with sigterm_ends():
@@ -78,10 +85,10 @@ class DaemonGroup:
         self._pids[forked(lambda: self._live(name, parent))] = name
 
     def _live(self, name: str, parent: int) -> None:
-        """In a process of its own: be that daemon."""
+        """Be this daemon, in a process of its own."""
         die_with_parent(parent)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for our parent, which ends us
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the parent, which ends its children
         unblock_ending_signals()
         try:
             self._makers[name]().start()
@@ -90,7 +97,7 @@ class DaemonGroup:
             sys.exit(HOPELESS if isinstance(error, UserError) else 1)
 
     def _collect(self, *, block: bool) -> None:
-        """Starts again who has died."""
+        """Start a dead daemon again."""
         try:
             pid, status = os.waitpid(-1, 0 if block else os.WNOHANG)
         except ChildProcessError:
@@ -142,6 +149,6 @@ class DaemonGroup:
 
 
 def _load() -> None:
-    """Loads once what the daemons would load each, so that they start, and start again, at once. Starts no thread."""
+    """Load once what each daemon needs, so that all of them start, and start again, at once. Start no thread."""
     import fission.adapters.dask_pipelines
     import fission.adapters.sqlalchemy_store  # noqa: F401

@@ -1,16 +1,16 @@
-"""Keys that are written twice in one mapping of a JSON or YAML text. The parsers take the last one and say nothing."""
+"""Duplicate keys in one mapping of a JSON or YAML text. The parsers silently take the last one."""
 
 from __future__ import annotations
 
 import json
 import re
 
-#: What matters in a JSON text: strings, and what opens, closes and separates.
+#: The tokens of a JSON text that matter: strings, brackets and colons.
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:]', re.DOTALL)
 
 
 def json_duplicates(text: str) -> list[tuple[str, int, int]]:
-    """Each key that an object of the JSON *text* has again: (key, line of the one before, line); lines count from 1."""
+    """Return each duplicate key of an object in a JSON text: (key, line of the one before, line); lines count from 1."""
     found = []
     open_ones: list[dict[str, int] | None] = []  # None: a list
     word = None
@@ -36,7 +36,7 @@ def json_duplicates(text: str) -> list[tuple[str, int, int]]:
 
 
 def yaml_duplicates(text: str) -> list[tuple[str, int, int]]:
-    """The same for YAML; what a merge (``<<``) brings may be written again.
+    """Return each duplicate key of a mapping in a YAML text; keys of a merge (``<<``) may be repeated.
 
     Raises:
         yaml.YAMLError: it is not YAML.

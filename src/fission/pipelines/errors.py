@@ -1,4 +1,4 @@
-"""What can be wrong with a pipeline, a daemon's arguments, or the way to the Router."""
+"""Errors about pipelines, arguments of daemons, and the connection to the Router."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from fission.ports.pipeline_store import StoreLost as StoreLost
 
 
 class PipelineError(UserError, ValueError):
-    """A pipeline, a job or what is in them is not what it must be; a ValueError too, as the published document has it."""
+    """A pipeline, a job, or something in them is malformed. Also a ValueError, as pypelinin's documentation says."""
 
 
 class PipelineRefused(PipelineError):
-    """The Router does not take the pipeline; the text is its answer."""
+    """The Router does not accept the pipeline; the text is its answer."""
 
 
 class DaemonError(UserError):
-    """A daemon cannot start with what it was given: an address in use, workers or a store that cannot be loaded."""
+    """A daemon cannot start with its arguments: an address is in use, or workers or a store cannot be loaded."""
 
 
 class StoreRaised(FissionError):
@@ -27,8 +27,8 @@ class RouterUnreachable(FissionError):
     """No Router answered within the given time.
 
     Attributes:
-        address: where it was looked for.
-        seconds: how long.
+        address: of the Router.
+        seconds: the timeout.
     """
 
     def __init__(self, address: str, seconds: float) -> None:
@@ -44,10 +44,10 @@ class RouterUnreachable(FissionError):
 
 
 class KeysRefused(RouterUnreachable):
-    """What answers at the Router's address has other keys than we, or only one of us has any.
+    """The program at the Router's address has different keys, or only one of the two sides has any.
 
     Attributes:
-        reason: what is the matter, and what to do.
+        reason: what is wrong and what to do.
     """
 
     def __init__(self, address: str, seconds: float, reason: str) -> None:

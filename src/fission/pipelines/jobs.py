@@ -19,10 +19,11 @@ from fission.protocol.pipeline_records import RESULT_LIMIT
 
 
 def load_workers(name: str) -> tuple[ModuleType, dict[str, type]]:
-    """The module of workers, and the classes that its ``__all__`` names.
+    """Return a module of workers, and the classes that its ``__all__`` names.
 
     Raises:
-        DaemonError: it cannot be imported, has no ``__all__``, or that names something that is no worker.
+        DaemonError: it cannot be imported, has no ``__all__``, or ``__all__`` names something else than
+            workers.
     """
     if not isinstance(name, str):
         raise DaemonError(f"workers must be the name of a module, is {name!r}: 'workers'")
@@ -50,14 +51,14 @@ def load_workers(name: str) -> tuple[ModuleType, dict[str, type]]:
 
 
 def load_all_workers(workers: Any, executables: Mapping[str, Any]) -> dict[str, type]:
-    """The workers of a Broker by name: of all its modules, and its programs.
+    """Return the workers of a Broker by name: those of all its modules, and its programs.
 
     Args:
-        workers: the name of a module, or a list of them.
+        workers: the name of a module, or a list of such names.
         executables: by name, as `executable_worker` takes them.
 
     Raises:
-        DaemonError: a module or a program cannot be used, or a name is there twice; all faults, one a line.
+        DaemonError: a module or a program cannot be used, or a name exists twice; one line for each fault.
     """
     modules = [workers] if isinstance(workers, str) else workers
     if not isinstance(modules, (list, tuple)) or not (modules or executables):
@@ -90,7 +91,7 @@ def load_all_workers(workers: Any, executables: Mapping[str, Any]) -> dict[str, 
 
 
 def load_class(name: str) -> Any:
-    """The class that ``MODULE.CLASS`` names.
+    """Return the class that ``MODULE.CLASS`` names.
 
     Raises:
         DaemonError: there is none.
@@ -110,7 +111,7 @@ def load_class(name: str) -> Any:
 
 
 def new_store(store_class: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    """A store of the user's class.
+    """Return a store of the user's class.
 
     Raises:
         DaemonError: it cannot be constructed with these arguments.
@@ -131,13 +132,14 @@ class JobRunner:
     def __init__(
         self, workers: Mapping[str, type], make_store: Callable[[], Any], slots: Slots, slot: int, scrub: Callable[[str], str] = str
     ) -> None:
-        """Take what the jobs need.
+        """Prepare; the store is made with the first job.
 
         Args:
             workers: classes by name.
-            make_store: makes what has `retrieve` and `save`; called with the first job.
-            slots, slot: where it says what it does.
-            scrub: takes what is secret out of an error's text.
+            make_store: makes an object with `retrieve` and `save`.
+            slots: shared with the Broker.
+            slot: in which the process notes what it runs.
+            scrub: removes secrets from the text of an error.
         """
         self._workers = workers
         self._make_store = make_store
@@ -148,7 +150,7 @@ class JobRunner:
         self._made: dict[str, Any] = {}
 
     def __call__(self, body: str) -> tuple[str, str] | str | None:
-        """Runs the job of this body; returns None, JSON of the result if that is to be kept, or (error, traceback)."""
+        """Run a job, a `JobOrder`; return None, JSON of the result if it must be stored, or (error, traceback)."""
         order: JobOrder = convert(decode_object(body.encode()), JobOrder)
         self._slots.begin(self._slot, order)
         try:
@@ -172,7 +174,7 @@ class JobRunner:
 
 
 def result_text(result: Any) -> str:
-    """JSON of what the caller gets of a worker's result: ``value``, or ``omitted`` with the reason."""
+    """Return JSON of a worker's result: ``value``, or ``omitted`` with the reason."""
     try:
         text = json.dumps({"value": result}, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
@@ -185,8 +187,8 @@ def result_text(result: Any) -> str:
 
 
 def error_texts(error: BaseException, ours: str) -> tuple[str, str]:
-    """An exception for the user: one line, and the traceback without the frames of the file *ours* above it."""
-    if isinstance(error, StoreRaised):  # in another process, which has written it down
+    """Return an exception for the user: one line, and the traceback without the leading frames of the file *ours*."""
+    if isinstance(error, StoreRaised):  # raised in another process, which has formatted it
         return str(error.args[0]), str(error.args[1])
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename == ours:

@@ -1,4 +1,4 @@
-"""What a Broker saves in its store about its machine and its processes."""
+"""The monitoring information that a Broker saves in its store: about its machine and its processes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from fission.pipelines.errors import StoreRaised
 from fission.pipelines.slots import CurrentJob
 from fission.pipelines.utc import utc
 
-#: Seconds in which the machine is looked at; the thread that does so has time.
+#: Seconds over which the load of the machine is measured, in a thread of its own.
 _LOOK_S = 0.1
 
 
 def cluster_ip(host: str) -> str:
-    """The address of this machine on the way to *host*; nothing is sent."""
+    """Return the address of this machine on the route to *host*; nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((host, 9))
@@ -31,7 +31,7 @@ def cluster_ip(host: str) -> str:
 
 
 def host_data(ip: str) -> dict[str, Any]:
-    """The machine: cpu, memory, swap, storage, network, uptime. Sizes in bytes, times in seconds."""
+    """Return cpu, memory, swap, storage, network and uptime of the machine. Sizes are bytes, times seconds."""
     memory, swap = psutil.virtual_memory(), psutil.swap_memory()
     storage = {}
     for partition in psutil.disk_partitions():
@@ -67,10 +67,16 @@ def host_data(ip: str) -> dict[str, Any]:
 
 
 class Monitor:
-    """Saves what a Broker knows in its store, in a thread: a slow store, or a file system that hangs, must not stop the Broker's pulses."""
+    """Saves monitoring information in a thread: a slow store, or a file system that hangs, must not stop the Broker's pulses."""
 
     def __init__(self, logger: logging.Logger, ip: str, number_of_workers: int) -> None:
-        """Args: ip: this machine's address on the way to the Router. number_of_workers: of the Broker."""
+        """Prepare; `begin` saves.
+
+        Args:
+            logger: the Broker's.
+            ip: address of this machine on the route to the Router.
+            number_of_workers: of the Broker.
+        """
         self._log = logger
         self._ip = ip
         self._number = number_of_workers
@@ -78,11 +84,12 @@ class Monitor:
         self._thread: threading.Thread | None = None
 
     def begin(self, store: Any, running: Sequence[tuple[int, CurrentJob | None]], scrub: Callable[[str], str]) -> None:
-        """Look and save once; a warning if the store is still busy with the last time.
+        """Measure and save once; log a warning if the store is still busy with the last call.
 
         Args:
-            running: worker processes, with what they do.
-            scrub: takes what is secret out of an error's text.
+            store: of the Broker.
+            running: (pid, current job) of each worker process.
+            scrub: removes secrets from the text of an error.
         """
         if self._thread is not None and self._thread.is_alive():
             self._log.warning("The store is still busy with the last monitoring information")
@@ -104,7 +111,7 @@ class Monitor:
                 "processes": [mine, *(one for one in others if one)],
             }
             store.save_monitoring(data)
-        except Exception as error:  # the user's store; the next time it may do
+        except Exception as error:  # the user's store; the next call may succeed
             how = str(error.args[0]) if isinstance(error, StoreRaised) else repr(error)
             self._log.error("The store cannot save monitoring information: %s", scrub(how))
         else:
@@ -112,15 +119,15 @@ class Monitor:
 
 
 class Processes:
-    """Looks at processes again and again: how busy one was is known only since the last look at it. For one thread."""
+    """Measures processes repeatedly: CPU usage is only known since the last measurement. For one thread."""
 
     def __init__(self) -> None:
         self._known: dict[int, psutil.Process] = {}
 
     def data(self, pid: int, kind: str, doing: CurrentJob | None = None) -> dict[str, Any] | None:
-        """A process: type, pid, cpu, memory, and the job that it runs; None if it is gone.
+        """Return type, pid, cpu, memory and current job of a process; None: it is gone.
 
-        ``cpu percent`` is of one CPU, since the last look at this process, at the first one since it was started.
+        ``cpu percent`` is of one CPU, since the last call for this process, in the first call since its start.
         """
         try:
             process = self._known.get(pid)
@@ -149,5 +156,5 @@ class Processes:
         return found
 
     def forget_others(self, pids: Container[int]) -> None:
-        """Only these are still of interest."""
+        """Forget all processes but these."""
         self._known = {pid: process for pid, process in self._known.items() if pid in pids}

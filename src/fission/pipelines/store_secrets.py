@@ -1,6 +1,6 @@
 """Secrets among a store's arguments: where they come from, and how they stay out of logs, messages and the Router's answers.
 
-A secret belongs to the Brokers that use it: it is read there, from a file or the environment, and never goes through the Router.
+A secret belongs to the Brokers that use it: they read it from a file or the environment, and it never passes through the Router.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from fission.pipelines.errors import DaemonError
 
-#: An argument of such a name is taken for a secret.
+#: An argument with such a name counts as a secret.
 NAME = re.compile(r"passw|passphrase|secret|token|credential|api_?key|private_?key", re.IGNORECASE)
 #: The password in a URL.
 IN_URL = re.compile(r"(?<=://)([^/?#@\s:]*):([^/?#@\s]+)(?=@)")
@@ -22,7 +22,7 @@ HOW = "with --store-secret NAME=file:PATH or NAME=env:VARIABLE, in Python store_
 
 
 def secrets_in(arguments: Mapping[str, Any]) -> list[str]:
-    """Names of the arguments that look like secrets, or have one in them: a password in a URL, a secret deeper inside."""
+    """Return the names of arguments that look like secrets, or contain one: a password in a URL, a secret in a nested value."""
     return [name for name, value in arguments.items() if _secret_texts(name, value)]
 
 
@@ -39,10 +39,11 @@ def _secret_texts(name: str, value: Any) -> list[str]:
 
 
 def scrubber(arguments: Mapping[str, Any], also: Iterable[str] = ()) -> Callable[[str], str]:
-    """What takes the secrets of these arguments out of a text.
+    """Return a function that removes the secrets of these arguments from a text.
 
     Args:
-        also: names of arguments that are secrets whatever they are called.
+        arguments: of the store.
+        also: names of arguments that are secrets whatever their names.
     """
     texts = {text for name, value in arguments.items() for text in _secret_texts(name, value)}
     texts |= {str(arguments[name]) for name in also}
@@ -57,10 +58,10 @@ def scrubber(arguments: Mapping[str, Any], also: Iterable[str] = ()) -> Callable
 
 
 def read_secret(text: str) -> tuple[str, str]:
-    """The (name, value) of ``NAME=file:PATH`` or ``NAME=env:VARIABLE``; of a file, without the end of its last line.
+    """Return (name, value) of ``NAME=file:PATH`` or ``NAME=env:VARIABLE``; of a file, without the newline at its end.
 
     Raises:
-        DaemonError: it is neither, or what it names is not there.
+        DaemonError: it is neither, or the file or variable does not exist.
     """
     name, equals, source = text.partition("=")
     kind, colon, place = source.partition(":")

@@ -1,4 +1,4 @@
-"""Two stores to begin with, for data of one kind: documents, each with values by name.
+"""Two stores for documents, each of which has values by name.
 
 A pipeline's ``data`` names its document: ``data={"document": "page-1", "url": "http://..."}``. A worker gets the values that it
 `requires`, from the document or, where that has none, from ``data``; what it returns, a dict, is added to the document. A job that is
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Store(Protocol):
-    """What a StoreClass must have.
+    """The methods of a StoreClass.
 
-    There is one for each Broker, in a process of its own, and its methods are called one after the other. A class with the attribute
-    ``parallel = True`` is made in every worker process, and in the Broker for monitoring; its methods are called at the same time there.
+    There is one store in each Broker, in a process of its own, and its methods are called one after the other. A class with the
+    attribute ``parallel = True`` is constructed in each worker process, and in the Broker for monitoring; their methods run concurrently.
     """
 
     def retrieve(self, info: Mapping[str, Any]) -> Any:
@@ -34,14 +34,14 @@ class Store(Protocol):
         ...
 
     def save(self, info: Mapping[str, Any]) -> None:
-        """Keep what `Worker.process` returned. *info*: as for `retrieve`, and ``worker_result``.
+        """Store what `Worker.process` returned. *info*: as for `retrieve`, and ``worker_result``.
 
         The job is finished when this returns. A job that is run twice has the same ``job id`` both times.
         """
         ...
 
     def save_monitoring(self, data: Mapping[str, Any]) -> None:
-        """Keep what a Broker tells of its machine and its processes."""
+        """Store the monitoring information of a Broker: its machine and its processes."""
         ...
 
 
@@ -54,16 +54,19 @@ class FileStore:
     parallel = True
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        """Args: folder: is made if it is not there.
+        """Open a folder of documents.
+
+        Args:
+            folder: created if it does not exist.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: it cannot be created.
         """
         self._folder = Path(folder).absolute()  # whatever a job makes the current folder
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def retrieve(self, info: Mapping[str, Any]) -> dict[str, Any]:
-        """The values that the worker requires.
+        """Return the values that the worker requires.
 
         Raises:
             KeyError: one is neither in the document nor in the pipeline's data.
@@ -71,10 +74,10 @@ class FileStore:
         return _required(info, self._read(self._path(info))["values"])
 
     def save(self, info: Mapping[str, Any]) -> None:
-        """Adds the result to the document, unless this job has done so before.
+        """Add the result to the document, unless this job has done so before.
 
         Raises:
-            TypeError: the result is no dict, or not of JSON's types.
+            TypeError: the result is not a dict, or not of JSON's types.
         """
         result = _checked(info)
         path = self._path(info)
@@ -87,12 +90,12 @@ class FileStore:
             write_whole(path, json.dumps(content, indent=1).encode())
 
     def values(self, document: str) -> dict[str, Any]:
-        """All values of a document; empty if there is none."""
+        """Return all values of a document; empty if there is none."""
         found: dict[str, Any] = self._read(self._folder / f"{quote(document, safe='')}.json")["values"]
         return found
 
     def save_monitoring(self, data: Mapping[str, Any]) -> None:
-        """Adds a line to ``monitoring.jsonl``."""
+        """Add a line to ``monitoring.jsonl``."""
         with open(self._folder / "monitoring.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(data) + "\n")
 
@@ -123,7 +126,10 @@ class SQLStore:
     parallel = True
 
     def __init__(self, url: str) -> None:
-        """Args: url: path of an SQLite file, or ``postgresql://USER:PASSWORD@HOST:PORT/NAME``.
+        """Open a database of documents.
+
+        Args:
+            url: path of an SQLite file, or ``postgresql://USER:PASSWORD@HOST:PORT/NAME``.
 
         Raises:
             UserError: it cannot be opened.
@@ -133,7 +139,7 @@ class SQLStore:
         self._results: SqlResults = SqlResults(url)
 
     def retrieve(self, info: Mapping[str, Any]) -> dict[str, Any]:
-        """The values that the worker requires.
+        """Return the values that the worker requires.
 
         Raises:
             KeyError: one is neither in the document nor in the pipeline's data.
@@ -141,27 +147,31 @@ class SQLStore:
         return _required(info, self._results.values(_document(info)))
 
     def save(self, info: Mapping[str, Any]) -> None:
-        """Adds the result to the document, unless this job has done so before.
+        """Add the result to the document, unless this job has done so before.
 
         Raises:
-            TypeError: the result is no dict, or not of JSON's types.
+            TypeError: the result is not a dict, or not of JSON's types.
         """
         self._results.put(_document(info), info["worker"], info["job id"], _checked(info))
 
     def values(self, document: str) -> dict[str, Any]:
-        """All values of a document; empty if there is none."""
+        """Return all values of a document; empty if there is none."""
         return self._results.values(document)
 
     def save_monitoring(self, data: Mapping[str, Any]) -> None:
-        """Adds a row to the table ``fission_monitoring``."""
+        """Add a row to the table ``fission_monitoring``."""
         self._results.put_monitoring(float(data["timestamp"]), json.dumps(data))
 
     def monitoring(self, limit: int = 10) -> list[Any]:
-        """The newest of what was saved by `save_monitoring`, newest first."""
+        """Return the newest monitoring information, newest first.
+
+        Args:
+            limit: maximum number of entries.
+        """
         return self._results.monitoring(limit)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._results.close()
 
 

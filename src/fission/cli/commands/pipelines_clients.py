@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fission.protocol.messages.pipelines.wire import RouterReply, RouterRequest
 
 timeout_option = click.option(
-    "--timeout", type=float, default=10.0, show_default=True, metavar="SECONDS", help="Wait so long for the Router."
+    "--timeout", type=float, default=10.0, show_default=True, metavar="SECONDS", help="Wait at most so long for the Router."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to standard output.")
 #: Seconds between two lines of `send` where there is no terminal for its bar.
@@ -32,7 +32,7 @@ priority_option = click.option(
     "--priority",
     type=click.IntRange(-1000, 1000),
     metavar="N",
-    help="Run them before those with a smaller one. [default: the file's, or 0]",
+    help="Pipelines with a larger priority run first. [default: the file's, or 0]",
 )
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 
@@ -75,7 +75,7 @@ def _manager(api: str, broadcast: str, keys: Path | None, timeout: float) -> Ite
 @timeout_option
 @json_option
 def submit(file: Path, priority: int | None, api: str, broadcast: str, keys: Path | None, timeout: float, as_json: bool) -> int:
-    """Hand in the pipelines of FILE (YAML or JSON) and print their ids; they are accepted for good."""
+    """Submit the pipelines of FILE (YAML or JSON) and print their ids; accepted pipelines survive all daemons."""
     interrupts.loaded()
     pipelines = _read(file, priority)
     with _manager(api, broadcast, keys, timeout) as manager:
@@ -98,7 +98,7 @@ def _read(file: Path, priority: int | None) -> list[Pipeline]:
 
 
 def _echo_json(pipelines: Sequence[Mapping[str, Any]], **more: Any) -> None:
-    """The one shape of all commands: an object with ``pipelines``, each an object with ``id``."""
+    """Print JSON in the shape of all commands: an object with ``pipelines``, each an object with ``id``."""
     click.echo(json.dumps({"pipelines": list(pipelines), **more}, indent=2))
 
 
@@ -106,7 +106,7 @@ def _echo_json(pipelines: Sequence[Mapping[str, Any]], **more: Any) -> None:
     name="send", epilog=example("fission pipelines send pipelines.yaml", "fission pipelines send pipelines.yaml --for 60 --json")
 )
 @file_argument
-@click.option("--for", "duration", type=float, metavar="SECONDS", help="Wait so long for their end at most. [default: no limit]")
+@click.option("--for", "duration", type=float, metavar="SECONDS", help="Wait at most so long for their end. [default: no limit]")
 @priority_option
 @api_option
 @broadcast_option
@@ -116,9 +116,9 @@ def _echo_json(pipelines: Sequence[Mapping[str, Any]], **more: Any) -> None:
 def send(
     file: Path, duration: float | None, priority: int | None, api: str, broadcast: str, keys: Path | None, timeout: float, as_json: bool
 ) -> int:
-    """Hand in the pipelines of FILE and wait until all of them are over; how far they are is shown on standard error.
+    """Submit the pipelines of FILE and wait until all of them have ended; progress is shown on standard error.
 
-    Ctrl-C ends the waiting, not the pipelines. The exit code is 1 if one has failed, or is not over in time.
+    Ctrl-C ends the waiting, not the pipelines. The exit code is 1 if one has failed, or has not ended in time.
     """
     interrupts.loaded()
     pipelines = _read(file, priority)
@@ -170,15 +170,15 @@ def _wait(manager: PipelineManager, number: int, duration: float | None) -> bool
 
 
 @click.command(name="list", epilog=example("fission pipelines list", "fission pipelines list --state failed --limit 20 --json"))
-@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only those. Repeatable.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, metavar="N", help="So many at most.")
-@click.option("--before", type=click.IntRange(1), metavar="ORDER", help="Only those accepted before the one with this order.")
+@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only pipelines in this state. Repeatable.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, metavar="N", help="Maximum number of pipelines.")
+@click.option("--before", type=click.IntRange(1), metavar="ORDER", help="Only pipelines accepted before the one with this order.")
 @api_option
 @keys_option
 @timeout_option
 @json_option
 def list_(states: tuple[str, ...], limit: int, before: int | None, api: str, keys: Path | None, timeout: float, as_json: bool) -> None:
-    """The newest pipelines, newest first, with their data, which tell them apart."""
+    """List the newest pipelines, newest first, with their data."""
     from fission.protocol.messages.pipelines.client_to_router import ListPipelines
     from fission.protocol.messages.pipelines.router_to_client import PipelineList, PipelineSummary
 
@@ -214,7 +214,7 @@ def list_(states: tuple[str, ...], limit: int, before: int | None, api: str, key
 @timeout_option
 @json_option
 def show(pipeline_id: str, api: str, keys: Path | None, timeout: float, as_json: bool) -> None:
-    """One pipeline: each job's state, tries, duration, node and error. ID may be its first letters."""
+    """Show each job of a pipeline: state, tries, duration, node and error. ID may be its first letters."""
     from fission.protocol.messages.pipelines.client_to_router import ShowPipeline
     from fission.protocol.messages.pipelines.router_to_client import PipelineShown
 
@@ -240,7 +240,7 @@ def show(pipeline_id: str, api: str, keys: Path | None, timeout: float, as_json:
 @timeout_option
 @json_option
 def retry(pipeline_id: str | None, all_failed: bool, api: str, keys: Path | None, timeout: float, as_json: bool) -> None:
-    """Run what is left of a failed or cancelled pipeline; its finished jobs are not run again. ID may be its first letters."""
+    """Run the unfinished jobs of a failed or cancelled pipeline again. ID may be its first letters."""
     if all_failed == bool(pipeline_id):
         raise click.UsageError("retry needs the ID of a pipeline, or --all-failed instead of it")
     from fission.protocol.messages.pipelines.client_to_router import RetryFailedPipelines, RetryPipeline
@@ -270,7 +270,7 @@ def retry(pipeline_id: str | None, all_failed: bool, api: str, keys: Path | None
 @timeout_option
 @json_option
 def cancel(pipeline_id: str, api: str, keys: Path | None, timeout: float, as_json: bool) -> None:
-    """End a pipeline before its end: jobs that run are killed, the others are not begun. ID may be its first letters."""
+    """Cancel a pipeline: running jobs are killed, the others never start. ID may be its first letters."""
     from fission.protocol.messages.pipelines.client_to_router import CancelPipeline
 
     _change("cancel", CancelPipeline(pipeline_id), api, keys, timeout, as_json, "is cancelled")

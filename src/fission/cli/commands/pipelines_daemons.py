@@ -34,14 +34,14 @@ keys_option = click.option(
     "--keys",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="The keys of `fission keys`, the same for all who talk to the Router. [default: none, nothing is encrypted]",
+    help="The folder of `fission keys`, the same for all parts of the cluster. [default: none, nothing is encrypted]",
 )
 verbose_option = click.option("--verbose", is_flag=True, help="Log more.")
 
 
 def _router_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.option("--interval", type=float, default=60.0, show_default=True, metavar="SECONDS", help="Between two words of monitoring."),
+        click.option("--interval", type=float, default=60.0, show_default=True, metavar="SECONDS", help="Interval of monitoring."),
         click.option(
             "--store-arg",
             "store_args",
@@ -50,7 +50,9 @@ def _router_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="An argument of the store; JSON or text. Not for secrets: `ps` shows it. Repeatable.",
         ),
         click.option(
-            "--state", metavar="FILE|URL", help="Where pipelines are kept: an SQLite file or postgresql://... [default: router-PORT.sqlite]"
+            "--state",
+            metavar="FILE|URL",
+            help="Database of the pipelines: an SQLite file or postgresql://... [default: router-PORT.sqlite]",
         ),
     ):
         command = option(command)
@@ -59,16 +61,18 @@ def _router_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _broker_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.option("--number-of-workers", type=click.IntRange(1, 10000), metavar="N", help="Processes. [default: number of CPUs]"),
+        click.option(
+            "--number-of-workers", type=click.IntRange(1, 10000), metavar="N", help="Number of worker processes. [default: number of CPUs]"
+        ),
         click.option(
             "--store-secret",
             "store_secrets",
             multiple=True,
             metavar="NAME=file:PATH|env:VARIABLE",
-            help="An argument of the store that nobody else may know, from a file or the environment. Repeatable.",
+            help="A secret argument of the store, from a file or the environment. Repeatable.",
         ),
         click.option("--store", metavar="CLASS", help="The StoreClass, as MODULE.CLASS. [required]"),
-        click.option("--tag", "tags", multiple=True, metavar="NAME", help="What jobs with this tag ask for. Repeatable."),
+        click.option("--tag", "tags", multiple=True, metavar="NAME", help="A tag: jobs with this tag run only here. Repeatable."),
         click.option(
             "--executable",
             "executables",
@@ -96,9 +100,9 @@ def _broker_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @keys_option
 @verbose_option
 def up(**options: Any) -> int:
-    """Router, Broker and Pipeliner on this machine, each in a process of its own that is started again if it dies, until Ctrl-C.
+    """Run Router, Broker and Pipeliner on this machine until Ctrl-C, each in a process that starts again if it dies.
 
-    A line says when jobs can be run. Pipelines that were accepted before go on.
+    A line says when jobs can run. Pipelines that were accepted before continue.
     """
     from fission.pipelines.daemon_group import DaemonGroup
 
@@ -106,8 +110,8 @@ def up(**options: Any) -> int:
     _here()
     _refuse_faults(options)
     _warn_of_secrets(options["store_args"])
-    number = _broker(options).number_of_workers  # what is wrong with the workers or the store is told once, here
-    together = DaemonGroup(
+    number = _broker(options).number_of_workers  # mistakes in the workers or the store are reported once, here
+    group = DaemonGroup(
         router=lambda: _router(options),
         broker=lambda: _broker(options),
         pipeliner=lambda: _pipeliner(options),
@@ -116,7 +120,7 @@ def up(**options: Any) -> int:
         number=number,
         say=lambda line: click.echo(line, err=True),
     )
-    together.run()
+    group.run()
     return EXIT_INTERRUPTED
 
 
@@ -127,7 +131,7 @@ def up(**options: Any) -> int:
 @keys_option
 @verbose_option
 def router(**options: Any) -> int:
-    """The Router, until Ctrl-C: keeps pipelines, hands them out, tells what has become of them. One for a cluster."""
+    """Run the Router until Ctrl-C: it stores pipelines and hands out their jobs. There is one in a cluster."""
     _refuse_faults(options)
     _warn_of_secrets(options["store_args"])
     return _serve(_router(options))
@@ -142,7 +146,7 @@ def router(**options: Any) -> int:
 @keys_option
 @verbose_option
 def broker(**options: Any) -> int:
-    """A Broker, until Ctrl-C: runs jobs in worker processes. One for each machine, or more, each with its own workers."""
+    """Run a Broker until Ctrl-C: it runs jobs in worker processes. One or more on each machine, each with its own workers."""
     _here()
     _refuse_faults(options)
     return _serve(_broker(options))
@@ -154,12 +158,12 @@ def broker(**options: Any) -> int:
 @keys_option
 @verbose_option
 def pipeliner(**options: Any) -> int:
-    """A Pipeliner, until Ctrl-C: decides which job runs after another one. One is enough; several share the work."""
+    """Run a Pipeliner until Ctrl-C: it decides which job runs next. One is enough; several share the work."""
     return _serve(_pipeliner(options))
 
 
 def _refuse_faults(options: Any) -> None:
-    """Check every argument by itself, so that all that is wrong is reported together.
+    """Check each argument by itself, so that all mistakes are reported together.
 
     Raises:
         UserError: one line for each fault.
@@ -296,7 +300,7 @@ def _executable(text: str) -> tuple[str, Any]:
 
 
 def _here() -> None:
-    """Workers and stores lie in the current folder, as with a script there."""
+    """Import workers and stores from the current folder, as a script there would."""
     if "" not in sys.path:
         sys.path.insert(0, "")
 
