@@ -16,14 +16,15 @@ _NO_BROADCAST = "the Client must be connected to the Router's broadcast, but is 
 
 
 class Client:
-    """Requests and their answers, and what the Router tells everybody. One thread's; `PipelineManager` is the comfortable way.
+    """Requests, their answers, and the Router's broadcasts. For one thread; `PipelineManager` is easier to use.
 
     Attributes:
-        api_address, broadcast_address: where it has connected to; None: nowhere.
+        api_address: the api that it has connected to; None: none.
+        broadcast_address: the broadcast that it has connected to; None: none.
     """
 
     def __init__(self, *, keys: str | Path | None = None) -> None:
-        """Connects to nothing yet.
+        """Create a client; `connect` connects it.
 
         Args:
             keys: the Router's, the folder of `fission keys`; None: it has none.
@@ -44,7 +45,7 @@ class Client:
 
     @property
     def context(self) -> zmq.Context[zmq.Socket[bytes]]:
-        """ZeroMQ's context of its sockets; ends when both are given back."""
+        """ZeroMQ's context of its sockets; ends when both are closed."""
         if self._zmq_context is None:
             import zmq
 
@@ -56,11 +57,11 @@ class Client:
 
         Args:
             api: the Router's address for requests.
-            broadcast: the Router's address for news.
+            broadcast: the Router's address for broadcasts.
 
         Raises:
             ValueError: neither is given.
-            zmq.ZMQError: one of them cannot be an address.
+            zmq.ZMQError: an address is malformed.
         """
         import zmq
 
@@ -103,7 +104,7 @@ class Client:
     # requests
 
     def send_api_request(self, data: Any) -> None:
-        """Send a request, a dict of JSON's types; its answer must be taken before the next one.
+        """Send a request, a dict of JSON's types; take its answer before you send the next one.
 
         Raises:
             RuntimeError: it is not connected to the api.
@@ -111,7 +112,7 @@ class Client:
         self._request_socket().send_json(data)
 
     def get_api_reply(self) -> Any:
-        """The answer to the request, a dict; waits for it without a limit: `api_poll` says whether it is there.
+        """Return the answer to the request, a dict; wait for it without a limit. `api_poll` says whether it has arrived.
 
         Raises:
             RuntimeError: it is not connected to the api.
@@ -119,7 +120,7 @@ class Client:
         return self._request_socket().recv_json()
 
     def api_poll(self, timeout: float = 0) -> bool:
-        """Whether an answer is there; waits for it for up to *timeout* milliseconds.
+        """Return whether an answer has arrived; wait for it up to *timeout* milliseconds.
 
         Raises:
             RuntimeError: it is not connected to the api.
@@ -129,7 +130,7 @@ class Client:
     # news
 
     def broadcast_subscribe(self, subscribe_to: str | bytes) -> None:
-        """Receive news that begin with these letters, such as ``pipeline finished: id=...`` or ``new job``.
+        """Receive broadcasts with this prefix, such as ``pipeline finished: id=...`` or ``new job``.
 
         Raises:
             RuntimeError: it is not connected to the broadcast.
@@ -139,7 +140,7 @@ class Client:
         self._news_socket().setsockopt(zmq.SUBSCRIBE, _bytes(subscribe_to))
 
     def broadcast_unsubscribe(self, unsubscribe_to: str | bytes) -> None:
-        """Receive them no longer.
+        """Stop receiving broadcasts with this prefix.
 
         Raises:
             RuntimeError: it is not connected to the broadcast.
@@ -149,7 +150,7 @@ class Client:
         self._news_socket().setsockopt(zmq.UNSUBSCRIBE, _bytes(unsubscribe_to))
 
     def broadcast_poll(self, timeout: float = 0) -> bool:
-        """Whether there are news; waits for them for up to *timeout* milliseconds.
+        """Return whether a broadcast has arrived; wait for one up to *timeout* milliseconds.
 
         Raises:
             RuntimeError: it is not connected to the broadcast.
@@ -157,7 +158,7 @@ class Client:
         return bool(self._news_socket().poll(round(timeout)))
 
     def broadcast_receive(self) -> str:
-        """The next news; waits for them without a limit: `broadcast_poll` says whether there are any.
+        """Return the next broadcast; wait for it without a limit. `broadcast_poll` says whether one has arrived.
 
         Raises:
             RuntimeError: it is not connected to the broadcast.
@@ -167,7 +168,7 @@ class Client:
     # the end
 
     def disconnect_api(self, silent: bool = False) -> None:
-        """Give the api's socket back.
+        """Close the api's socket.
 
         Raises:
             RuntimeError: it is not connected to it, and *silent* is False.
@@ -180,7 +181,7 @@ class Client:
             raise RuntimeError(_NO_API)
 
     def disconnect_broadcast(self, silent: bool = False) -> None:
-        """Give the broadcast's socket back.
+        """Close the broadcast's socket.
 
         Raises:
             RuntimeError: it is not connected to it, and *silent* is False.
@@ -193,7 +194,7 @@ class Client:
             raise RuntimeError(_NO_BROADCAST)
 
     def disconnect(self, silent: bool = False) -> None:
-        """Give both back; `connect` may be called again.
+        """Close both sockets; `connect` may be called again.
 
         Raises:
             RuntimeError: it is connected to neither, and *silent* is False.

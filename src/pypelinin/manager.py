@@ -1,4 +1,4 @@
-"""The PipelineManager of pypelinin: waits for a Router, and is a `Client`."""
+"""pypelinin's PipelineManager: it waits for a Router, and is a `Client`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class PipelineManager(manager.PipelineManager, Client):
-    """`fission.pipelines.PipelineManager`, whose `start` waits until a Router answers, if nothing else is said.
+    """`fission.pipelines.PipelineManager` whose `start` by default waits until a Router answers.
 
-    The methods of `Client` open sockets of their own, when they are used.
+    The methods of `Client` open sockets of their own when they are used.
     """
 
     def __init__(
@@ -28,18 +28,21 @@ class PipelineManager(manager.PipelineManager, Client):
         keep: int = manager.KEEP,
         keys: str | Path | None = None,
     ) -> None:
-        """Args:
-            api, broadcast: the Router's addresses, ``tcp://HOST:PORT``.
+        """Connect in the background.
+
+        Args:
+            api: the Router's address for requests, ``tcp://HOST:PORT``.
+            broadcast: the Router's address for broadcasts, ``tcp://HOST:PORT``.
             poll_time: milliseconds that `finished` and `update` wait for news.
-            timeout: seconds that `start` waits for the Router; None: without a limit.
-            keep: pipelines that are over and stay in `pipelines`.
-            keys: the Router's, the folder of `fission keys`; None: it has none.
+            timeout: seconds that `start` waits for the Router; None: no limit.
+            keep: maximum number of ended pipelines in `pipelines`.
+            keys: the Router's, the folder of `fission keys`; None: the Router has none.
 
         Raises:
-            DaemonError: an address cannot be one, or the keys cannot be used.
+            DaemonError: an address is malformed, or the keys cannot be used.
         """
         Client.__init__(self, keys=keys)
-        self._ended = True  # in case that the addresses cannot be any
+        self._ended = True  # in case the addresses are malformed
         super().__init__(api, broadcast, poll_time, timeout, keep=keep, keys=keys)
         self.api_address, self.broadcast_address = api, broadcast
         self._ended = False
@@ -55,17 +58,20 @@ class PipelineManager(manager.PipelineManager, Client):
         return super()._news_socket()
 
     def close(self) -> None:
-        """Give all sockets back; the pipelines run on. Idempotent."""
+        """Close all sockets; the pipelines continue. Idempotent."""
         self._ended = True
         super().close()
         self.disconnect_api(silent=True)
         self.disconnect_broadcast(silent=True)
 
     def disconnect(self, silent: bool = False) -> None:
-        """The same.
+        """Close all sockets, as `close`.
+
+        Args:
+            silent: whether to do nothing if they are closed already.
 
         Raises:
-            RuntimeError: that was done before, and *silent* is False.
+            RuntimeError: they are closed already, and *silent* is False.
         """
         if self._ended and not silent:
             raise RuntimeError("disconnect needs a connected PipelineManager, but this one was disconnected or closed before")

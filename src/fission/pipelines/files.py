@@ -5,8 +5,8 @@ A file has one pipeline or a list of them::
     graph:                       # what comes after what; or a list of pairs [before, after or null]
       Downloader: [GetTextAndWords, GetLinks]
     data: {filename: /tmp/0.data}
-    priority: 5                  # before those with a smaller one; 0 if it is not there
-    jobs:                        # only where something is to be said
+    priority: 5                  # larger ones run first; default 0
+    jobs:                        # optional settings of jobs
       Downloader: {retries: 2, timeout: 30}
       again: {worker: Downloader, data: {filename: /tmp/1.data}}     # a name of one's own for a second job of a worker
 

@@ -1,4 +1,4 @@
-"""Pipeline, Job, Worker: what a user writes down. Light: no socket, no Dask."""
+"""Pipeline, Job, Worker: what a user writes. Light to import: no sockets, no Dask."""
 
 from __future__ import annotations
 
@@ -24,35 +24,42 @@ class Worker:
     requires: Sequence[str] = ()
 
     def process(self, data: Any) -> Any:
-        """Do the job. To be written by the user.
+        """Do the job. The user writes this method.
 
         Args:
             data: what the store's `retrieve` returned.
 
         Returns:
-            What the store's `save` gets; anything that it can keep.
+            What the store's `save` gets: anything that it can store.
         """
         raise NotImplementedError(f"{type(self).__name__} has no process(self, data): write it")
 
 
 class Job:
-    """One call of a worker in a pipeline. Equal are jobs of the same worker with the same data.
+    """One call of a worker in a pipeline. Jobs of the same worker with the same data are equal.
 
     Attributes:
         worker_name: name of a worker of a Broker: any printable text without spaces.
         data: what the store gets for it; None: the pipeline's data.
-        retries: how often it is run again after it raised.
-        timeout: seconds after which its process is killed; None: never.
-        tag: only a Broker with this tag runs it; None: any.
+        retries: how often it runs again after it raised.
+        timeout: seconds after which its process is killed; None: no limit.
+        tag: of the Brokers that may run it; None: any Broker.
     """
 
     def __init__(
         self, worker_name: str, data: Data = None, retries: int = 0, timeout: float | None = None, *, tag: str | None = None
     ) -> None:
-        """Args: as the attributes.
+        """Create a job.
+
+        Args:
+            worker_name: name of a worker of a Broker: any printable text without spaces.
+            data: a dict of JSON's types; None: the pipeline's data.
+            retries: how often it runs again after it raised.
+            timeout: seconds after which its process is killed; None: no limit.
+            tag: of the Brokers that may run it; None: any Broker.
 
         Raises:
-            PipelineError: one of them cannot be.
+            PipelineError: an argument is malformed.
         """
         _check_job(worker_name, retries, timeout, tag)
         self.worker_name = worker_name
@@ -73,11 +80,11 @@ class Job:
         return hash((self.worker_name, _hash(self.data)))  # thousands of jobs of one worker must not share a hash
 
     def serialize(self) -> dict[str, Any]:
-        """What `deserialize` takes: a dict of JSON's types, without what has its default."""
+        """Return what `deserialize` takes: a dict of JSON's types, without members that have their default."""
         return self.as_message()
 
     def as_message(self) -> dict[str, Any]:
-        """What is sent to the Router, whatever `serialize` of a subclass returns."""
+        """Return what is sent to the Router, whatever `serialize` of a subclass returns."""
         found: dict[str, Any] = {"worker_name": self.worker_name}
         if self.data is not None:
             found["data"] = self.data
@@ -91,10 +98,10 @@ class Job:
 
     @classmethod
     def deserialize(cls, information: Any) -> Job:
-        """The job of what `serialize` returned, or of the same as (name, value) pairs.
+        """Return the job from what `serialize` returned, or from the same as (name, value) pairs.
 
         Raises:
-            PipelineError: ``worker_name`` is missing, or something has an unknown name or cannot be.
+            PipelineError: ``worker_name`` is missing, or a member is unknown or malformed.
         """
         fields = fields_of(information, "a job", {"worker_name", "data", "retries", "timeout", "tag"})
         if "worker_name" not in fields:
@@ -131,7 +138,7 @@ def _check_priority(priority: Any) -> None:
 
 
 def _shown(value: Any) -> str:
-    """Its repr, cut: a message must stay readable whatever was written."""
+    """Return a shortened repr, so that a message stays readable whatever the user has written."""
     try:
         text = repr(value)
     except Exception:  # of the user's class, or an integer of more digits than Python writes
@@ -140,41 +147,43 @@ def _shown(value: Any) -> str:
 
 
 def _hash(value: Any) -> int:
-    """A hash of JSON's types, equal for what compares equal."""
+    """Return a hash of a value of JSON's types; equal values have equal hashes."""
     if isinstance(value, dict):
         return hash(frozenset((name, _hash(inner)) for name, inner in value.items()))
     return hash(tuple(map(_hash, value))) if isinstance(value, list) else hash(value)
 
 
 class Pipeline:
-    """Jobs, and which comes after which: a graph without a circle.
+    """A graph of jobs without cycles.
 
     Attributes:
-        jobs: every job once, each with its data; in the order in which they were written.
-        starters: those that come after no other.
-        data: for every job that has none of its own.
-        priority: pipelines with a larger one run earlier; 0 if nothing else is said.
-        id: given when it is started.
-        started_at: seconds since the epoch; None before.
-        finished: whether it is over, well or not.
-        duration: seconds from its acceptance to its end; None before.
-        results: what the last jobs (those that no other one comes after) returned, in the order of `jobs`: dicts with ``worker``,
-            ``job id`` and ``value``, or ``omitted``, the reason for none. At most 64 KiB of JSON in all; empty before the end.
-        error: None, or of the job that failed first: ``worker``, ``error`` (one line), ``traceback``, ``data``, ``job id``.
+        jobs: each job once, with its data, in the order in which they were written.
+        starters: jobs that come after no other job.
+        data: for each job without data of its own.
+        priority: pipelines with a larger one run first; default 0.
+        id: set when it is started.
+        started_at: seconds since the epoch; None: it was not started.
+        finished: whether it has ended, failed or not.
+        duration: seconds from its acceptance to its end; None: it has not ended.
+        results: what the last jobs (those that no other job comes after) returned, in the order of
+            `jobs`: dicts with ``worker``, ``job id``, and ``value`` or ``omitted`` (why there is no
+            value). At most 64 KiB of JSON in all; empty before the end.
+        error: of the job that failed first: ``worker``, ``error`` (one line), ``traceback``, ``data``,
+            ``job id``; None: no job has failed.
     """
 
     def __init__(self, pipeline: Any, data: Data = None, *, priority: int = 0) -> None:
-        """Takes the graph.
+        """Create a pipeline from its graph.
 
         Args:
-            pipeline: ``{job: job}``, where each may also be a tuple or list of jobs, an empty list or None for nothing behind;
-                or a list of edges ``(job, job or None)``.
-            data: for all jobs.
-            priority: a whole number; waiting pipelines with a larger one run earlier.
+            pipeline: ``{job: job}``, where each side may be a tuple or list of jobs, and an empty list or
+                None means that nothing comes after; or a list of edges ``(job, job or None)``.
+            data: for each job without data of its own.
+            priority: an integer; waiting pipelines with a larger one run first.
 
         Raises:
-            PipelineError: it has other things than jobs, a circle, or no job; or data is not a dict of JSON's types; or the priority
-                is not a whole number from -1000 to 1000.
+            PipelineError: the graph has something else than jobs, a cycle, or no job; or data is not a
+                dict of JSON's types; or the priority is not an integer from -1000 to 1000.
         """
         _check_priority(priority)
         self.priority = priority
@@ -209,13 +218,13 @@ class Pipeline:
 
     @property
     def result(self) -> Any:
-        """What the last job returned; a list, if there are several last jobs; None before the end and in place of what was omitted."""
+        """What the last job returned; a list if there are several last jobs. None before the end, and in place of an omitted value."""
         values = [one.get("value") for one in self.results]
         behind = {before for after in self._after for before in after}
         return values if len(self.jobs) - len(behind) > 1 else values[0] if values else None
 
     def _with_data(self, job: Job) -> Job:
-        """A copy: the same Job may be written into many pipelines, each with its data."""
+        """Return a copy: the same Job may be part of many pipelines, each with its own data."""
         found = Job(job.worker_name, None, job.retries, job.timeout, tag=job.tag)
         found.data = self.data if job.data is None else job.data  # both are checked; thousands of jobs may share what is large
         return found
@@ -236,20 +245,20 @@ class Pipeline:
         return hash(frozenset(job.worker_name for job in self.jobs))
 
     def serialize(self) -> dict[str, Any]:
-        """What `deserialize` takes, of JSON's types.
+        """Return what `deserialize` takes, of JSON's types.
 
         ``jobs`` as `Job.serialize` gives them, ``graph``: pairs of their numbers, the second null where nothing comes behind, ``data``.
         """
         return self.as_message()
 
     def as_message(self) -> dict[str, Any]:
-        """What is sent to the Router, whatever `serialize` of a subclass returns."""
+        """Return what is sent to the Router, whatever `serialize` of a subclass returns."""
         found = {"jobs": [job.as_message() for job in self._written], "graph": [list(edge) for edge in self._edges], "data": self.data}
         return found | {"priority": self.priority} if self.priority else found
 
     @classmethod
     def deserialize(cls, information: Any) -> Pipeline:
-        """The pipeline of what `serialize` returned.
+        """Return the pipeline from what `serialize` returned.
 
         Raises:
             PipelineError: it is not that, or not a pipeline that can be.
@@ -272,7 +281,7 @@ class Pipeline:
         return cls(edges, fields.get("data"), priority=fields.get("priority", 0))
 
     def after(self) -> list[list[int]]:
-        """For each job the numbers of those that it comes directly after."""
+        """Return for each job the numbers of the jobs that it comes directly after."""
         return [sorted(numbers) for numbers in self._after]
 
     def __str__(self) -> str:
@@ -290,17 +299,17 @@ class Pipeline:
         return found
 
     def save_dot(self, filename: str | Path, encoding: str = "utf-8") -> None:
-        """Writes the graph in graphviz' language; an old file is replaced.
+        """Write the graph in Graphviz's language; replace an old file.
 
         Args:
-            filename: where.
+            filename: of the file.
             encoding: of the file, as Python names it.
         """
         Path(filename).write_text(f"{self}\n", encoding=encoding)
 
 
 def checked_data(data: Any, what: str) -> dict[str, Any] | None:
-    """*data* as it will come out of JSON, so that nothing changes silently on the way.
+    """Return *data* as it will come out of JSON, so that nothing changes silently later.
 
     Raises:
         PipelineError: it is neither None nor a dict that JSON can hold; names *what* and where in it.
@@ -332,7 +341,7 @@ def _non_text_keys(value: Any) -> Iterator[Any]:
 
 
 def edges_of(graph: Any) -> Iterable[tuple[Job, Job | None]]:
-    """The edges of a graph in any of the ways in which `Pipeline` takes it: (job, the one after it or None).
+    """Yield the edges of a graph in any form that `Pipeline` takes: (job, the job after it or None).
 
     Raises:
         PipelineError: it has other things than jobs.
@@ -375,7 +384,7 @@ def _pairs(thing: Any, what: str) -> list[tuple[str, Any]]:
 
 
 def fields_of(information: Any, what: str, names: set[str] | None) -> dict[str, Any]:
-    """The fields of a dict, or of the same as (name, value) pairs.
+    """Return the members of a dict, or of the same as (name, value) pairs.
 
     Args:
         information: either of them.
