@@ -14,7 +14,7 @@ def show_outcome(outcome: Any, done: str, as_json: bool) -> int:
     """Show an outcome; return the exit code.
 
     Args:
-        outcome: a `fission.client.attach.visiting.Outcome`.
+        outcome: a `fission.client.attach.node_files.Outcome`.
         done: the text for a node where it succeeded.
         as_json: whether to write JSON.
     """

@@ -18,6 +18,6 @@ def command(session: Session, as_json: bool) -> int:
     The next run sends again what it needs. A node that serves another network keeps the code, and removes this network's folders. The exit
     code is 1 if nothing was removed from some node.
     """
-    from fission.client.attach.visiting import remove_data
+    from fission.client.attach.node_files import remove_data
 
     return show_outcome(remove_data(load_network(session)), "removed", as_json)

@@ -18,6 +18,6 @@ def command(session: Session, as_json: bool) -> int:
     A run sends missing files by itself, and with PRE_COPY = True everything to every node at its start, so this only shortens the next
     start. Files that a node already has are not sent again. The exit code is 1 if a node did not receive them.
     """
-    from fission.client.attach.visiting import send_data
+    from fission.client.attach.node_files import send_data
 
     return show_outcome(send_data(load_network(session)), "has everything", as_json)

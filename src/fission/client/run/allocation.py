@@ -109,10 +109,10 @@ def _info(row: Mapping[str, Any]) -> NodeInfo:
 
 
 async def _visited(loaded: LoadedNetwork) -> Allocation:
-    from fission.client.attach.visiting import visiting
+    from fission.client.attach.node_files import connected_nodes
     from fission.client.run.listening import client_address
 
-    async with visiting(loaded, measure=True) as found:
+    async with connected_nodes(loaded, measure=True) as found:
         ips = [node.ip for node in found.nodes]
         qualities = await asyncio.to_thread(_qualities, ips)
         nodes = [NodeInfo(CLIENT, client_address(loaded), ("LOCAL",), max_jobs=len(loaded.network.jobs))]

@@ -27,7 +27,7 @@ from fission.client.run.nodes import Nodes
 from fission.client.run.processes import JobProcesses
 from fission.client.run.resume_state import ResumeState
 from fission.client.run.resuming import Found, Resuming
-from fission.client.run.standing import Standing
+from fission.client.run.stalled_jobs import StalledJobs
 from fission.client.run.summary import JobSummary
 from fission.core.network import Network
 from fission.core.nodes import NodeInfo
@@ -131,7 +131,7 @@ class Coordinator:
         )
         self._lines = JobChannel(network, self._supervisor, desk, addresses)
         self.processes = JobProcesses(self.incarnation)
-        self._standing = Standing(network, engine, self.processes)
+        self._stalled_jobs = StalledJobs(network, engine, self.processes)
         self._inbox = Inbox(engine, desk, self.incarnation)
         self.receivers = self._inbox.receivers
         self._reports = JobReports(self._names, on_console)
@@ -165,8 +165,8 @@ class Coordinator:
                 self._lines.send_ends(job)
             elif how is Found.RUNNING:
                 self.processes.started(job, incarnation, self._supervisor.life(job)[1])
-                self._standing.progress.started(job, time.monotonic())
-                self._standing.progress.ready(job, time.monotonic())
+                self._stalled_jobs.progress.started(job, time.monotonic())
+                self._stalled_jobs.progress.ready(job, time.monotonic())
                 # the earlier client may have had another address
                 self.command(job, ReachClient(address=self._addresses.client_for(self._supervisor.life(job)[1])))
             elif how is Found.ENDED:
@@ -192,7 +192,7 @@ class Coordinator:
 
     async def standing(self) -> Mapping[int, Mapping[str, Any]]:
         """The jobs that make no progress, by id: ``seconds`` without it, and the ``reason`` in words as far as it is known."""
-        return await self._standing.shown()
+        return await self._stalled_jobs.shown()
 
     def up(self, node: str) -> bool:
         """Whether a node pulses."""
@@ -242,7 +242,7 @@ class Coordinator:
             starts = self._log.began + self._gather_s if self._link_until is None else self._link_until
         moments = [
             moment
-            for moment in (self._supervisor.due, self._nodes.due, self._reports.failures.due, self._standing.progress.due, starts)
+            for moment in (self._supervisor.due, self._nodes.due, self._reports.failures.due, self._stalled_jobs.progress.due, starts)
             if moment is not None
         ]
         return max(0.0, min(moments) - time.monotonic()) if moments else None
@@ -281,7 +281,7 @@ class Coordinator:
 
     async def _tick(self) -> None:
         self._reports.failures.tick(time.monotonic(), self.observer)
-        await self._standing.end_stalled()
+        await self._stalled_jobs.end_stalled()
         await self._on_nodes(self._nodes.tick())
         if self._started:
             await self._supervise(supervision.Tick())
@@ -332,7 +332,7 @@ class Coordinator:
             return  # fenced: its job has a newer incarnation
         match message:
             case CountsReport():
-                self._standing.heard(job, message)
+                self._stalled_jobs.heard(job, message)
             case JobHello():
                 await self._on_hello(job, incarnation, message)
             case BlocksReplayed():
@@ -359,7 +359,7 @@ class Coordinator:
         self._log.write({"what": "Hello", "job": job, "incarnation": incarnation, "process": hello.process, "addresses": hello.addresses})
         self._lines.said_hello(job, incarnation, hello.addresses)
         self.processes.said_hello(job, incarnation, hello.process)
-        self._standing.progress.ready(job, now)
+        self._stalled_jobs.progress.ready(job, now)
         self._reports.failures.ready(job, now)
         await self._supervise(JobReady(job=job, incarnation=incarnation))
 
@@ -378,20 +378,20 @@ class Coordinator:
             self.counters.report(event.job_id, event.incarnation, read_counts(event.report.get("counts")), final=True)
             self.processes.ended(event.job_id, event.incarnation)
             if newest:
-                self._standing.progress.ended(event.job_id)
+                self._stalled_jobs.progress.ended(event.job_id)
             if not self.stopping:
                 await self._supervise(JobRefused(job=event.job_id, incarnation=event.incarnation, cause=event.node_fault))
             return
         self.counters.report(event.job_id, event.incarnation, read_counts(event.report.get("counts")), final=True)
         node = self._supervisor.life(event.job_id)[1]
         outcome, error, block = outcome_of(event, stopping=self.stopping, node=node, local=self.known_nodes.local(node))
-        if not event.report and (stalled := self._standing.stalled(event.job_id, event.incarnation)):
+        if not event.report and (stalled := self._stalled_jobs.stalled(event.job_id, event.incarnation)):
             error = stalled
         ended = newest and event.job_id in self._lines.ends and outcome == "failed"
         if ended:
             outcome, error = "finished", None
         if newest:
-            self._standing.progress.ended(event.job_id)
+            self._stalled_jobs.progress.ended(event.job_id)
             summary = self.jobs[event.job_id]
             summary.outcome = "killed" if self.stopping and not event.report and event.code else outcome
             self._reports.ended(event.job_id, summary.outcome, error, time.monotonic(), self.observer)
@@ -456,7 +456,7 @@ class Coordinator:
             self._on_console("new life", order.job, 0)
         self._lines.wire_later(order.job, bundle)
         self.processes.started(order.job, order.incarnation, order.node)
-        self._standing.progress.started(order.job, time.monotonic())
+        self._stalled_jobs.progress.started(order.job, time.monotonic())
         try:
             await self._engine.launch(bundle, NodeName(order.node))
         except EngineError as why:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fission import durable
-from fission.client.run.elsewhere import noted
 from fission.client.run.event_log import EVENTS
 from fission.client.run.run_folders import current
+from fission.client.run.simulation_folder import noted
 from fission.errors import UserError
 
 #: In the folder of a run that has ended.

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fission.client.run.elsewhere import INFO_FILE, LOCK_FILE, note
+from fission.client.run.simulation_folder import INFO_FILE, LOCK_FILE, note
 from fission.core.base import BaseJob
 from fission.durable import LogFile
 from fission.errors import UserError

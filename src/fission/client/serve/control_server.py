@@ -21,9 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from fission.client.run.elsewhere import noted
 from fission.client.run.endings import not_running
 from fission.client.run.run_folders import current
+from fission.client.run.simulation_folder import noted
 from fission.errors import EXIT_FAILED, UserError
 
 #: Names the running network in its run folder, so that other terminals find it. See `fission.client.serve.consoles`.

@@ -21,7 +21,7 @@ from fission.service.versions import versions
 
 @dataclass
 class Outcome:
-    """What became of an order to all nodes.
+    """The result of a request to all nodes.
 
     Attributes:
         done: node -> bytes that were sent, or removed.
@@ -35,8 +35,8 @@ class Outcome:
 
 
 @dataclass
-class Presence:
-    """Which nodes are there.
+class PresentNodes:
+    """The nodes that are there.
 
     Attributes:
         visit: asks them.
@@ -54,8 +54,8 @@ class Presence:
 
 
 @asynccontextmanager
-async def visiting(loaded: LoadedNetwork, *, measure: bool = False) -> AsyncIterator[Presence]:
-    """Visit the nodes of a network; they are left when the with-block ends.
+async def connected_nodes(loaded: LoadedNetwork, *, measure: bool = False) -> AsyncIterator[PresentNodes]:
+    """Connect to the nodes of a network; disconnect when the with-block ends.
 
     Args:
         loaded: the network, which is not running.
@@ -87,7 +87,7 @@ async def visiting(loaded: LoadedNetwork, *, measure: bool = False) -> AsyncIter
             nodes = await visit.measure()
         absent = [node.name for node in expected if node.name not in {found.name for found in nodes}]
         missing = {name: await asyncio.to_thread(visit.absence, name) for name in absent}
-        yield Presence(visit, nodes, expected, missing, visit.troubles)
+        yield PresentNodes(visit, nodes, expected, missing, visit.troubles)
     finally:
         await visit.close()
 
@@ -125,7 +125,7 @@ def _to_all(loaded: LoadedNetwork, give: Callable[[Visit, Visited], Awaitable[in
         raise UserError(f"the network {loaded.name} is running, and brings its nodes what they need by itself; stop it first")
 
     async def all_nodes() -> Outcome:
-        async with visiting(loaded) as found:
+        async with connected_nodes(loaded) as found:
             outcome = Outcome(troubles=found.troubles)
             answers = await asyncio.gather(*(give(found.visit, node) for node in found.nodes))
             for node, answer in zip(found.nodes, answers, strict=True):

@@ -15,7 +15,7 @@ from fission.protocol.progress import Progress, Stand
 SHOWN_S = 3.0
 
 
-class Standing:
+class StalledJobs:
     """The jobs of one run that make no progress.
 
     Attributes:
