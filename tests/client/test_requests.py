@@ -1,10 +1,11 @@
-"""The client's local socket: questions, streams, and lookers that misbehave."""
+"""The client's local socket: requests, streams, and viewers that misbehave."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,8 +14,10 @@ from typing import Any
 
 import pytest
 
-from fission.client.serve.control_server import MOST_LINE, MOST_LOOKERS, Connection, ControlServer, Refused, Viewer
-from fission.errors import AllocationError, UserError
+from fission.client.serve.control_server import MAX_VIEWERS, Connection, ControlServer, Refused, Viewer
+from fission.errors import AllocationError, RemoteProtocolError, UserError
+from fission.protocol.messages.client_to_viewer import ConsoleAnswer, RunFollowed, RunStopping
+from fission.protocol.messages.viewer_to_client import MAX_REQUEST_BYTES, CheckConsole, FollowRun, StopRun
 from tests.waiting import eventually
 
 
@@ -25,13 +28,12 @@ class Served:
         self.folder = folder
         (folder / "simulation").mkdir()
         self.file = folder / "simulation/running.json"
-        self.file.write_text(json.dumps({"pid": 1, "send": "kept"}))
         self.requests = ControlServer(str(folder / "socket"), self.file)
         self.loop = asyncio.new_event_loop()
         self.closed: list[str] = []
-        self.requests.answer("double", self._double)
-        self.requests.answer("refuse", self._refuse)
-        self.requests.answer("stream", self._stream)
+        self.requests.answer(CheckConsole, self._double)
+        self.requests.answer(StopRun, self._refuse)
+        self.requests.answer(FollowRun, self._stream)
         self._thread = threading.Thread(target=self.loop.run_forever)
         self._thread.start()
         self.call(self.requests.open())
@@ -39,22 +41,22 @@ class Served:
     def call(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
 
-    async def _double(self, request: dict[str, Any], connection: Connection) -> dict[str, Any]:
-        return {"result": 2 * request["value"]}
+    async def _double(self, request: CheckConsole, connection: Connection) -> RunStopping:
+        return RunStopping(pid=2 * request.job)
 
-    async def _refuse(self, request: dict[str, Any], connection: Connection) -> dict[str, Any]:
+    async def _refuse(self, request: StopRun, connection: Connection) -> RunStopping:
         raise AllocationError("no room")
 
-    async def _stream(self, request: dict[str, Any], connection: Connection) -> dict[str, Any]:
+    async def _stream(self, request: FollowRun, connection: Connection) -> RunFollowed:
         connection.on_close.append(lambda: self.closed.append("closed"))
 
         async def send() -> None:
-            with contextlib.suppress(OSError):  # the looker is gone
+            with contextlib.suppress(OSError):  # the viewer is gone
                 for packet in (b"one", b"", b"x" * 1_000_000):
                     await connection.send(packet)
 
         self.task = asyncio.create_task(send())
-        return {}
+        return RunFollowed()
 
     def end(self) -> None:
         self.call(self.requests.close())
@@ -78,25 +80,36 @@ def raw(served: Served) -> socket.socket:
     return channel
 
 
-def test_questions_are_answered(served: Served) -> None:
+def double(viewer: Viewer, value: int) -> int:
+    return viewer.ask(CheckConsole(job=value), RunStopping).pid
+
+
+def test_requests_are_answered(served: Served) -> None:
     with Viewer(served.folder) as looker:
         for value in range(100):
-            assert looker.ask("double", value=value)["result"] == 2 * value
+            assert double(looker, value) == 2 * value
 
 
-def test_what_others_noted_is_kept(served: Served) -> None:
-    assert json.loads(served.file.read_text()) == {"pid": 1, "send": "kept", "requests": str(served.folder / "socket")}
+def test_other_terminals_find_it(served: Served) -> None:
+    assert json.loads(served.file.read_text()) == {"pid": os.getpid(), "requests": str(served.folder / "socket")}
+
+
+def test_an_answer_of_another_class_is_refused(served: Served) -> None:
+    with Viewer(served.folder) as viewer:
+        with pytest.raises(RemoteProtocolError, match="must be a ConsoleAnswer, but is a RunStopping"):
+            viewer.ask(CheckConsole(job=1), ConsoleAnswer)
+        assert double(viewer, 4) == 8
 
 
 def test_a_refusal_has_its_exit_code(served: Served) -> None:
     with Viewer(served.folder) as looker, pytest.raises(Refused, match=r"^no room$") as caught:
-        looker.ask("refuse")
+        looker.ask(StopRun(), RunStopping)
     assert caught.value.exit_code == 3
 
 
 def test_a_stream_behind_an_answer(served: Served) -> None:
     with Viewer(served.folder) as looker:
-        looker.ask("stream")
+        looker.ask(FollowRun(), RunFollowed)
         packets = looker.packets()
         assert [next(packets) for _ in range(3)] == [b"one", b"", b"x" * 1_000_000]
         assert served.closed == []
@@ -105,24 +118,24 @@ def test_a_stream_behind_an_answer(served: Served) -> None:
 
 def test_a_stream_with_a_limit(served: Served) -> None:
     with Viewer(served.folder) as looker:
-        looker.ask("stream")
+        looker.ask(FollowRun(), RunFollowed)
         packets = list(looker.packets(deadline=0.0))
         assert packets == []
 
 
 def test_many_at_once_and_one_too_many(served: Served) -> None:
-    lookers = [Viewer(served.folder) for _ in range(MOST_LOOKERS)]
+    lookers = [Viewer(served.folder) for _ in range(MAX_VIEWERS)]
     for number, looker in enumerate(lookers):
-        assert looker.ask("double", value=number)["result"] == 2 * number
-    with Viewer(served.folder) as last, pytest.raises(Refused, match=f"{MOST_LOOKERS} others look at this network already"):
-        last.ask("double", value=1)
+        assert double(looker, number) == 2 * number
+    with Viewer(served.folder) as last, pytest.raises(Refused, match=f"{MAX_VIEWERS} others look at this network already"):
+        double(last, 1)
     for looker in lookers:
         looker.__exit__(None, None, None)
 
     def again() -> bool:
         try:
             with Viewer(served.folder) as looker:
-                return looker.ask("double", value=1)["result"] == 2
+                return double(looker, 1) == 2
         except Refused:
             return False
 
@@ -130,10 +143,12 @@ def test_many_at_once_and_one_too_many(served: Served) -> None:
 
 
 BAD = [
-    (b"{\n", "a request is a JSON object"),
-    (b"[1]\n", "a request is a JSON object"),
-    (b'{"ask": "double"}\n', "the request 'double' is not as it must be: KeyError"),
-    (b'{"ask": "dance"}\n', "does not answer 'dance'; it answers double, refuse, stream"),
+    (b"{\n", "does not understand this request"),
+    (b"[1]\n", "does not understand this request"),
+    (b'{"type":"check_console"}\n', "missing required field `job`"),
+    (b'{"type":"check_console","job":"1"}\n', "Expected `int`, got `str`"),
+    (b'{"type":"dance"}\n', "Invalid value 'dance'"),
+    (b'{"type":"collect_logs"}\n', "this network does not answer a CollectLogs"),
 ]
 
 
@@ -142,16 +157,16 @@ def test_bad_requests_are_refused_and_the_next_one_answered(served: Served, line
     with raw(served) as channel, channel.makefile("r") as answers:
         channel.sendall(line)
         assert message in json.loads(answers.readline())["error"]
-        channel.sendall(b'{"ask": "double", "value": 4}\n')
-        assert json.loads(answers.readline()) == {"ok": True, "result": 8}
+        channel.sendall(b'{"type":"check_console","job":4}\n')
+        assert json.loads(answers.readline()) == {"type": "run_stopping", "pid": 8}
 
 
 def test_a_line_without_an_end_is_not_gathered_for_ever(served: Served) -> None:
     with raw(served) as channel:
         with pytest.raises((BrokenPipeError, ConnectionResetError)):  # it hangs up
-            channel.sendall(b"x" * MOST_LINE * 1000)
+            channel.sendall(b"x" * MAX_REQUEST_BYTES * 100)
         with Viewer(served.folder) as looker:
-            assert looker.ask("double", value=1)["result"] == 2
+            assert double(looker, 1) == 2
 
 
 def test_nobody_there(tmp_path: Path) -> None:
@@ -168,17 +183,17 @@ def test_nobody_there(tmp_path: Path) -> None:
 def test_the_end_of_the_network(tmp_path: Path) -> None:
     served = Served(tmp_path)
     with Viewer(tmp_path) as looker:
-        looker.ask("double", value=1)
+        double(looker, 1)
         served.end()
         with pytest.raises(UserError, match="has ended"):
-            looker.ask("double", value=1)
+            double(looker, 1)
     assert not served.file.exists()
 
 
 def test_hanging_up_ends_what_a_looker_waits_for(tmp_path: Path) -> None:
     served = Served(tmp_path)
     with Viewer(tmp_path) as looker:
-        looker.ask("stream")
+        looker.ask(FollowRun(), RunFollowed)
         packets = looker.packets()
         assert next(packets) == b"one"
         threading.Timer(0.05, served.end).start()
@@ -196,7 +211,7 @@ def test_who_is_refused_before_it_asks_hears_why(tmp_path: Path) -> None:
         (tmp_path / "simulation/running.json").write_text(json.dumps({"pid": 1, "requests": path}))
         with Viewer(tmp_path) as looker:
             server, _ = listening.accept()
-            server.sendall(b'{"error": "too many"}\n')
+            server.sendall(b'{"type":"viewer_refused","error":"too many","exit_code":1}\n')
             server.close()
             with pytest.raises(Refused, match="too many"):
-                looker.ask("double", value=1)
+                double(looker, 1)

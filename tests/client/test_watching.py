@@ -9,7 +9,7 @@ from fission.client.attach.follow import rates
 
 def look(at: float, life: int = 1, **changes: Any) -> dict[str, Any]:
     measured: dict[str, Any] = {
-        "life": life,
+        "incarnation": life,
         "at": at,
         "blocks": 0,
         "inputs": {"1": {"done": 0}},

@@ -25,7 +25,7 @@ def messages(codec: Codec[Any]) -> st.SearchStrategy[Any]:
 
 
 def _of_type(info: Any) -> st.SearchStrategy[Any]:
-    if isinstance(info, inspect.StructType):
+    if isinstance(info, inspect.StructType | inspect.DataclassType):
         return st.fixed_dictionaries({field.name: _of_type(field.type) for field in info.fields}).map(lambda members: info.cls(**members))
     if isinstance(info, inspect.UnionType):
         return st.one_of([_of_type(member) for member in info.types])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -13,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from fission import durable
+from fission.client.attach.follow import as_json
 from fission.client.run.endings import OUTPUT_FILE, pid_of
 from fission.client.serve.broadcast import retell
 from fission.client.serve.control_server import RUNNING_FILE, Viewer, looked_at
 from fission.errors import EXIT_FAILED, EXIT_OK, EngineError, UnknownNameError, UserError
 from fission.ports import Observer
 from fission.posix.exit_status import how_ended
+from fission.protocol.messages.client_to_viewer import EVENTS, JobsMeasured, RunFollowed, RunStatus, RunStopping, ShowSummary
+from fission.protocol.messages.viewer_to_client import FollowRun, InspectRun, MeasureJobs, StopRun
 
 #: Seconds that a client has to end after it was told to stop: what it gives its jobs, and the cleaning up. Arbitrary.
 STOP_S = 15.0
@@ -50,14 +52,14 @@ def attach(
         names = _node_names(looker, nodes) if nodes else []
         if events:
             observer.notice(f"following {folder.name}; Ctrl-C ends this view, not the network")
-        looker.ask("watch", jobs=list(jobs), nodes=names, outputs=True, events=events)
+        looker.ask(FollowRun(jobs=tuple(jobs), nodes=tuple(names), outputs=True, events=events), RunFollowed)
         for packet in looker.packets():
             if packet is None:
                 continue
-            told = json.loads(packet)
-            if told["what"] == "summary":
-                return told["lines"], told["exit_code"]
-            retell(told, observer)
+            event = EVENTS.decode(packet)
+            if isinstance(event, ShowSummary):
+                return list(event.lines), event.exit_code
+            retell(event, observer)
     return [], EXIT_FAILED if events else EXIT_OK
 
 
@@ -65,12 +67,12 @@ def _node_names(looker: Viewer, wanted: Sequence[str]) -> list[str]:
     """The names of nodes that are known by name or address. Raises UnknownNameError."""
     from fission.project.names import did_you_mean
 
-    known = looker.ask("status")["nodes"]
+    known = looker.ask(InspectRun(), RunStatus).nodes
     names = []
     for word in wanted:
-        meant = [node["name"] for node in known if word in (node["name"], node["ip"])]
+        meant = [node.name for node in known if word in (node.name, node.ip)]
         if not meant:
-            words = [word for node in known for word in dict.fromkeys((node["name"], node["ip"])) if word]
+            words = [word for node in known for word in dict.fromkeys((node.name, node.ip)) if word]
             raise UnknownNameError(f"there is no node {word}{did_you_mean(word, words) or '.'} Nodes: {', '.join(words)}")
         names += meant
     return list(dict.fromkeys(names))
@@ -79,7 +81,7 @@ def _node_names(looker: Viewer, wanted: Sequence[str]) -> list[str]:
 def stop(folder: Path) -> None:
     """Stop a running network and wait for its end. Blocks. Raises UserError: it does not run here; EngineError: it does not end."""
     with Viewer(folder) as looker:
-        process = int(looker.ask("stop")["pid"])
+        process = looker.ask(StopRun(), RunStopping).pid
     deadline = time.monotonic() + STOP_S
     while _alive(process):
         if time.monotonic() > deadline:
@@ -99,8 +101,7 @@ def runs_here(folder: Path) -> bool:
 def status(folder: Path) -> dict[str, Any]:
     """The nodes and jobs of a running network as JSON values. Raises UserError: it does not run here."""
     with Viewer(folder) as looker:
-        found = looker.ask("status")
-        return {**found, **looker.ask("top")}
+        return {**as_json(looker.ask(InspectRun(), RunStatus)), **as_json(looker.ask(MeasureJobs(), JobsMeasured))}
 
 
 def start_in_background(command: Sequence[str], folder: Path) -> int:

@@ -27,6 +27,8 @@ from fission.errors import UserError
 from fission.ports import Engine, NodeName
 from fission.project.archives import Archives
 from fission.project.config import LoadedNetwork
+from fission.protocol.messages.client_to_viewer import LogsCollected
+from fission.protocol.messages.viewer_to_client import CollectLogs
 
 #: Folder in the network's one.
 COLLECTION = "collection"
@@ -47,8 +49,8 @@ def collect(loaded: LoadedNetwork, say: Callable[[str], None]) -> dict[str, Path
     """
     try:
         with Viewer(loaded.folder) as looker:
-            answer = looker.ask("collect")
-            logs, ips = dict(answer["logs"]), dict(answer.get("ips", {}))
+            answer = looker.ask(CollectLogs(), LogsCollected)
+            logs, ips = answer.logs, answer.ips
     except UserError:  # it does not run
         logs, ips = _from_nodes(loaded, say)
     folder = loaded.folder / COLLECTION

@@ -8,10 +8,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
 from fission.client.serve.control_server import Viewer
 from fission.client.serve.taps import split
 from fission.errors import UserError
 from fission.protocol import tapped
+from fission.protocol.messages.client_to_viewer import ClientToViewer, JobsLocated, JobsMeasured, PipesTapped
+from fission.protocol.messages.codec import DISCRIMINATOR
+from fission.protocol.messages.viewer_to_client import LocateJobs, MeasureJobs, TapPipes
 from fission.protocol.tapped import Follower, Seen, Timeline
 
 
@@ -41,7 +46,7 @@ class WatchedPipes:
         self._timeline = Timeline(time.time(), time.monotonic())
         self._looker = Viewer(folder)
         try:
-            self._looker.ask("tap", pipes=list(self.followers), payload=payload, credit=credit, all=everything)
+            self._looker.ask(TapPipes(pipes=tuple(self.followers), credit=credit, payload=payload, everything=everything), PipesTapped)
         except BaseException:
             self._looker.__exit__(None, None, None)
             raise
@@ -83,16 +88,23 @@ class WatchedPipes:
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    """How the jobs of a running network get on, now: the answer to "top". Raises UserError: it does not run here."""
+    """Return the measures of all jobs of a running network as JSON values (`JobsMeasured`). Raises UserError: it does not run here."""
     with Viewer(folder) as looker:
-        return looker.ask("top")
+        return as_json(looker.ask(MeasureJobs(), JobsMeasured))
+
+
+def as_json(answer: ClientToViewer) -> dict[str, Any]:
+    """Return the members of an answer as JSON values."""
+    values: dict[str, Any] = msgspec.to_builtins(answer, str_keys=True)
+    del values[DISCRIMINATOR]
+    return values
 
 
 def placement(folder: Path) -> dict[int, str]:
     """Job -> the node on which it runs now; empty if the network does not run here."""
     try:
         with Viewer(folder) as looker:
-            return {int(job): node for job, node in looker.ask("where")["nodes"].items()}
+            return looker.ask(LocateJobs(), JobsLocated).nodes
     except UserError:
         return {}
 
@@ -120,8 +132,8 @@ def _rates(row: Mapping[str, Any], old: Mapping[str, Any] | None, new: Mapping[s
     outputs = new["outputs"].values()
     found |= {"memory": new["memory"], "blocks": new["blocks"], "queue": sum(output["queue"] for output in outputs)}
     seconds = new["at"] - old["at"] if old else 0.0
-    if old is None or old["life"] != new["life"] or seconds <= 0:
-        return found  # a new life counts anew
+    if old is None or old["incarnation"] != new["incarnation"] or seconds <= 0:
+        return found  # a new incarnation counts from zero
     past = old["outputs"].values()
     way_s, ways = (sum(one[name] for one in outputs) - sum(one[name] for one in past) for name in ("way_s", "way_blocks"))
     starved, blocked = ((new[name] - old[name]) / seconds for name in ("starved_s", "blocked_s"))

@@ -18,6 +18,8 @@ from fission.core.nodes import NodeInfo
 from fission.errors import UserError
 from fission.project.config import LoadedNetwork
 from fission.protocol.link_quality import NodeLink
+from fission.protocol.messages.client_to_viewer import JobsLocated, NodeRow, RunStatus
+from fission.protocol.messages.viewer_to_client import InspectRun, LocateJobs
 
 #: Node that has measured -> other node -> the link.
 Links: TypeAlias = "Mapping[str, Mapping[str, NodeLink]]"
@@ -92,20 +94,18 @@ def _of_running(loaded: LoadedNetwork) -> tuple[list[NodeInfo], list[NodeInfo], 
     """The nodes that a running network has, those that it misses, where its jobs are, and the links; None: it is not running."""
     try:
         with Viewer(loaded.folder) as looker:
-            rows = looker.ask("status")["nodes"]
-            now = {int(job): str(node) for job, node in looker.ask("where")["nodes"].items()}
+            rows = looker.ask(InspectRun(), RunStatus).nodes
+            now = looker.ask(LocateJobs(), JobsLocated).nodes
     except UserError:
         return None
-    up = [_info(row) for row in rows if row["up"]]
-    links = {
-        str(row["name"]): {other: NodeLink(int(link["TQ"]), link["rtt"]) for other, link in row.get("links", {}).items()} for row in rows
-    }
-    return up, [_info(row) for row in rows if not row["up"]], now, links
+    up = [_info(row) for row in rows if row.up]
+    links = {row.name: {other: NodeLink(link.TQ, link.rtt) for other, link in row.links.items()} for row in rows}
+    return up, [_info(row) for row in rows if not row.up], now, links
 
 
-def _info(row: Mapping[str, Any]) -> NodeInfo:
-    known = {name: value for name, value in row.items() if name not in ("up", "groups", "jobs") and value is not None}
-    return NodeInfo(**{name: value for name, value in known.items() if name in NodeInfo.__dataclass_fields__}, groups=tuple(row["groups"]))
+def _info(row: NodeRow) -> NodeInfo:
+    known: dict[str, Any] = {name: getattr(row, name) for name in NodeInfo.__dataclass_fields__ if name != "jobs"}
+    return NodeInfo(**{name: value for name, value in known.items() if value is not None})
 
 
 async def _visited(loaded: LoadedNetwork) -> Allocation:

@@ -34,6 +34,8 @@ from fission.client.serve.taps import Taps
 from fission.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, FissionError, InternalError, JobFailed, UserError
 from fission.ports import Engine, NodeName, Observer
 from fission.posix.loop_signals import LoopSignals
+from fission.protocol.messages.client_to_viewer import LinkRow, LogsCollected, NodeRow, RunStatus, RunStopping
+from fission.protocol.messages.viewer_to_client import CollectLogs, InspectRun, StopRun
 
 log = logging.getLogger("fission.client")
 
@@ -77,32 +79,34 @@ class NetworkRun:
         self._means.sample(time.monotonic())
         self._audience.open(requests, sorted(self._loaded.network.jobs), self._follow)
 
-        async def stop(request: dict[str, Any], connection: Connection) -> dict[str, Any]:
+        async def stop(request: StopRun, connection: Connection) -> RunStopping:
             self._end("stopped")
-            return {"pid": os.getpid()}
+            return RunStopping(pid=os.getpid())
 
-        async def status(request: dict[str, Any], connection: Connection) -> dict[str, Any]:
+        async def status(request: InspectRun, connection: Connection) -> RunStatus:
             self._means.sample(time.monotonic())
             here = asdict(self._means.load())
             nodes = []
             for node in coordinator.nodes():
-                links = {other: {"TQ": link.quality, "rtt": link.rtt_s} for other, link in coordinator.known_nodes.links(node.name).items()}
+                links = {
+                    other: LinkRow(TQ=link.quality, rtt=link.rtt_s) for other, link in coordinator.known_nodes.links(node.name).items()
+                }
                 values = {**asdict(node), "up": coordinator.up(node.name), "links": links}
                 if not coordinator.known_nodes.is_measured(node.name):
                     virtual = engine.stopped(NodeName(node.name)) is not None
                     values |= here if virtual else dict.fromkeys(here)
-                nodes.append(values)
-            failovers = [str(one) for one in coordinator.failovers]
-            return {"nodes": nodes, "failovers": failovers, "run": self._folder.name, "pid": os.getpid()}
+                nodes.append(NodeRow(**values))
+            failovers = tuple(map(str, coordinator.failovers))
+            return RunStatus(nodes=tuple(nodes), failovers=failovers, run=self._folder.name, pid=os.getpid())
 
-        async def collect(request: dict[str, Any], connection: Connection) -> dict[str, Any]:
+        async def collect(request: CollectLogs, connection: Connection) -> LogsCollected:
             logs = {str(node): text for node, text in (await engine.logs(self._loaded.name)).items()}
-            return {"logs": logs, "ips": {node.name: node.ip for node in coordinator.nodes()}}
+            return LogsCollected(logs=logs, ips={node.name: node.ip for node in coordinator.nodes()})
 
-        requests.answer("stop", stop)
-        requests.answer("status", status)
+        requests.answer(StopRun, stop)
+        requests.answer(InspectRun, status)
         if self._plan.collects_logs:
-            requests.answer("collect", collect)
+            requests.answer(CollectLogs, collect)
 
     # the run
 
@@ -133,7 +137,7 @@ class NetworkRun:
         )
         requests = ControlServer(f"{plan.run_folder}/requests", self._folder / RUNNING_FILE)
         taps = Taps(network, coordinator, requests)
-        consoles = Consoles(self._loaded, plan.run_folder, self._folder, self._observer, plan.stdin, coordinator.command)
+        consoles = Consoles(self._loaded, requests, self._observer, plan.stdin, coordinator.command)
 
         def hear(what: str, job: int, lines: int) -> None:
             consoles.hear(what, job, lines)
@@ -158,9 +162,9 @@ class NetworkRun:
             await self._unless_over(opening)
             if not self._over.is_set():
                 try:
-                    await consoles.open()
                     self._answer(requests, coordinator)
                     await requests.open()
+                    consoles.open()
                 except OSError as why:
                     raise UserError(f"the run cannot start: {why.filename or self._folder}: {why.strerror or why}") from None
                 if plan.windows is not None:
@@ -185,7 +189,7 @@ class NetworkRun:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await consoles.close()
+            consoles.close()
             transport.close()
             sweep(plan.addresses.shared_prefix)
             for path in self._folder.glob("*/.pipe_*.fifo"):  # of executables whose jobs had to be killed

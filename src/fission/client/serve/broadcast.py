@@ -7,17 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 from fission.client.run.summary import Summary
 from fission.client.serve.control_server import Connection, ControlServer
 from fission.core.nodes import NodeInfo
 from fission.errors import UnknownNameError
 from fission.ports import Observer
+from fission.protocol.messages.client_to_viewer import (
+    EVENTS,
+    RunEvent,
+    RunFollowed,
+    ShowEnd,
+    ShowFailure,
+    ShowNodes,
+    ShowOutput,
+    ShowPlacement,
+    ShowStart,
+    ShowSummary,
+    ShowText,
+)
+from fission.protocol.messages.viewer_to_client import FollowRun
 
 #: Things told that are kept for those who come later; arbitrary.
 HISTORY = 1000
@@ -35,27 +46,26 @@ class _Subscriber:
     ) -> None:
         self.jobs, self.outputs, self.events, self.on_nodes = jobs, outputs, events, on_nodes
         self._connection = connection
-        self._waiting: deque[dict[str, Any]] = deque()
+        self._waiting: deque[RunEvent] = deque()
         self._more = asyncio.Event()
         self._left_out = 0
         self.task = asyncio.ensure_future(self._send())
 
-    def tell(self, told: dict[str, Any]) -> None:
-        """Hand something over, if it wants that kind."""
-        if not (self.outputs if told["what"] == "output" else self.events):
+    def put(self, event: RunEvent) -> None:
+        """Send an event, if the viewer wants that kind."""
+        if not (self.outputs if isinstance(event, ShowOutput) else self.events):
             return
-        if self.jobs and told.get("job_id", 0) not in self.jobs:
-            return
-        if self.on_nodes is not None and not self.on_nodes(told.get("job_id", 0)):
+        job = getattr(event, "job_id", 0)
+        if (self.jobs and job not in self.jobs) or (self.on_nodes is not None and not self.on_nodes(job)):
             return
         if len(self._waiting) >= MOST_WAITING:
             self._left_out += 1
             return
         if self._left_out:
             text = f"{self._left_out} lines were left out: this terminal is slower than the jobs"
-            self._waiting.append({"what": "warning", "text": text})
+            self._waiting.append(ShowText(kind="warning", text=text))
             self._left_out = 0
-        self._waiting.append(told)
+        self._waiting.append(event)
         self._more.set()
 
     async def settle(self) -> None:
@@ -69,7 +79,7 @@ class _Subscriber:
                 await self._more.wait()
                 self._more.clear()
                 while self._waiting:
-                    await self._connection.send(json.dumps(self._waiting[0]).encode())
+                    await self._connection.send(EVENTS.encode(self._waiting[0]))
                     self._waiting.popleft()
         except OSError:
             return  # it is gone
@@ -83,41 +93,41 @@ class Broadcast(Observer):
         self._first = first
         self._show_outputs = show_outputs
         self._seats: list[_Subscriber] = []
-        self._history: deque[dict[str, Any]] = deque(maxlen=HISTORY)
+        self._history: deque[RunEvent] = deque(maxlen=HISTORY)
         self._known: Sequence[int] = ()
         self._nodes: dict[int, str] = {}  # job -> node of its newest incarnation
         self._follow: Callable[[bool], Awaitable[None]] | None = None
         self._following: asyncio.Future[None] | None = None
 
     def open(self, requests: ControlServer, jobs: Sequence[int], follow: Callable[[bool], Awaitable[None]] | None) -> None:
-        """Answer "watch". ``jobs``: ids that there are. ``follow``: has the nodes send what jobs write, or no more."""
+        """Answer `FollowRun`. ``jobs``: ids of all jobs. ``follow``: has the nodes send what jobs write, or stop sending it."""
         self._known, self._follow = jobs, follow
-        requests.answer("watch", self._watch)
+        requests.answer(FollowRun, self._watch)
 
     async def close(self, summary: Summary | None) -> None:
         """Tell everybody how it ended, and let them have what they have not read, if they read."""
         if summary is not None:
-            self._tell({"what": "summary", "lines": summary.lines(), "exit_code": summary.exit_code})
+            self._tell(ShowSummary(lines=tuple(summary.lines()), exit_code=summary.exit_code))
         for seat in self._seats:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(seat.settle(), LAST_S)
             seat.task.cancel()
 
-    async def _watch(self, request: dict[str, Any], connection: Connection) -> dict[str, Any]:
-        jobs = frozenset(int(job) for job in request.get("jobs", ()))
+    async def _watch(self, request: FollowRun, connection: Connection) -> RunFollowed:
+        jobs = frozenset(request.jobs)
         for job in sorted(jobs):
             if job not in self._known:
                 raise UnknownNameError(f"there is no job {job}; there are {', '.join(map(str, self._known))}")
-        nodes = frozenset(map(str, request.get("nodes", ())))
+        nodes = frozenset(request.nodes)
         on_nodes = (lambda job: self._nodes.get(job) in nodes) if nodes else None
-        seat = _Subscriber(connection, jobs, bool(request.get("outputs")), bool(request.get("events")), on_nodes)
-        if request.get("events"):
-            for told in list(self._history):
-                seat.tell(told)
+        seat = _Subscriber(connection, jobs, request.outputs, request.events, on_nodes)
+        if request.events:
+            for event in list(self._history):
+                seat.put(event)
         self._seats.append(seat)
         connection.on_close.append(lambda: self._leave(seat))
         self._say_following()
-        return {}
+        return RunFollowed()
 
     def _leave(self, seat: _Subscriber) -> None:
         seat.task.cancel()
@@ -129,75 +139,74 @@ class Broadcast(Observer):
         if self._follow is not None:
             self._following = asyncio.ensure_future(self._follow(any(seat.outputs for seat in self._seats)))
 
-    def _tell(self, told: dict[str, Any]) -> None:
-        if told["what"] != "output":
-            self._history.append(told)
+    def _tell(self, event: RunEvent) -> None:
+        if not isinstance(event, ShowOutput):
+            self._history.append(event)
         for seat in self._seats:
-            seat.tell(told)
+            seat.put(event)
 
     # what is handed on
 
     def nodes_ready(self, nodes: Sequence[NodeInfo], missing: Mapping[str, str]) -> None:
         self._first.nodes_ready(nodes, missing)
-        self._tell({"what": "nodes", "nodes": [asdict(node) for node in nodes], "missing": dict(missing)})
+        self._tell(ShowNodes(nodes=tuple(nodes), missing=dict(missing)))
 
     def job_placed(self, job: str, job_id: int, node: str) -> None:
         self._nodes[job_id] = node
         self._first.job_placed(job, job_id, node)
-        self._tell({"what": "placed", "job": job, "job_id": job_id, "node": node})
+        self._tell(ShowPlacement(job=job, job_id=job_id, node=node))
 
     def job_started(self, job: str, job_id: int) -> None:
         self._first.job_started(job, job_id)
-        self._tell({"what": "started", "job": job, "job_id": job_id})
+        self._tell(ShowStart(job=job, job_id=job_id))
 
     def job_output(self, job: str, job_id: int, stream: str, line: str) -> None:
         if self._show_outputs(job_id):
             self._first.job_output(job, job_id, stream, line)
         if self._seats:
-            self._tell({"what": "output", "job": job, "job_id": job_id, "stream": stream, "line": line})
+            self._tell(ShowOutput(job=job, job_id=job_id, stream=stream, line=line))
 
     def job_ended(self, job: str, job_id: int, outcome: str) -> None:
         self._first.job_ended(job, job_id, outcome)
-        self._tell({"what": "ended", "job": job, "job_id": job_id, "outcome": outcome})
+        self._tell(ShowEnd(job=job, job_id=job_id, outcome=outcome))
 
     def job_failed(self, job: str, job_id: int, report: str) -> None:
         self._first.job_failed(job, job_id, report)
-        self._tell({"what": "failed", "job": job, "job_id": job_id, "report": report})
+        self._tell(ShowFailure(job=job, job_id=job_id, report=report, final=False))
 
     def network_failed(self, job: str, job_id: int, report: str) -> None:
         self._first.network_failed(job, job_id, report)
-        self._tell({"what": "network failed", "job": job, "job_id": job_id, "report": report})
+        self._tell(ShowFailure(job=job, job_id=job_id, report=report, final=True))
 
     def failover(self, text: str) -> None:
         self._first.failover(text)
-        self._tell({"what": "failover", "text": text})
+        self._tell(ShowText(kind="failover", text=text))
 
     def notice(self, text: str) -> None:
         self._first.notice(text)
-        self._tell({"what": "notice", "text": text})
+        self._tell(ShowText(kind="notice", text=text))
 
     def warning(self, text: str) -> None:
         self._first.warning(text)
-        self._tell({"what": "warning", "text": text})
+        self._tell(ShowText(kind="warning", text=text))
 
 
-def retell(told: dict[str, Any], observer: Observer) -> None:
-    """Tell an observer of this process what a client's audience was told; a summary is not for it."""
-    what = told["what"]
-    if what == "nodes":
-        nodes = [NodeInfo(**{**node, "groups": tuple(node["groups"]), "jobs": tuple(node["jobs"])}) for node in told["nodes"]]
-        observer.nodes_ready(nodes, told["missing"])
-    elif what == "placed":
-        observer.job_placed(told["job"], told["job_id"], told["node"])
-    elif what == "started":
-        observer.job_started(told["job"], told["job_id"])
-    elif what == "output":
-        observer.job_output(told["job"], told["job_id"], told["stream"], told["line"])
-    elif what == "ended":
-        observer.job_ended(told["job"], told["job_id"], told["outcome"])
-    elif what == "failed":
-        observer.job_failed(told["job"], told["job_id"], told["report"])
-    elif what == "network failed":
-        observer.network_failed(told["job"], told["job_id"], told["report"])
-    elif what in ("failover", "notice", "warning"):
-        getattr(observer, what)(told["text"])
+def retell(event: RunEvent, observer: Observer) -> None:
+    """Tell an observer of this process what a client has sent to those who follow its run; a summary is not for it."""
+    match event:
+        case ShowNodes():
+            observer.nodes_ready(event.nodes, event.missing)
+        case ShowPlacement():
+            observer.job_placed(event.job, event.job_id, event.node)
+        case ShowStart():
+            observer.job_started(event.job, event.job_id)
+        case ShowOutput():
+            observer.job_output(event.job, event.job_id, event.stream, event.line)
+        case ShowEnd():
+            observer.job_ended(event.job, event.job_id, event.outcome)
+        case ShowFailure(final=False):
+            observer.job_failed(event.job, event.job_id, event.report)
+        case ShowFailure():
+            observer.network_failed(event.job, event.job_id, event.report)
+        case ShowText():
+            getattr(observer, event.kind)(event.text)

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
-import socket
 import stat
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-from fission.client.run.endings import not_running
 from fission.client.run.windows import Windows
-from fission.client.serve.control_server import looked_at
+from fission.client.serve.control_server import Connection, ControlServer, Viewer
 from fission.client.serve.lines_in_flight import LinesInFlight
 from fission.core.jobs import InteractiveJob
 from fission.errors import UserError
 from fission.ports import Observer
 from fission.project.config import LoadedNetwork
 from fission.protocol.messages.client_to_job import ClientToJob, EndOfInput, InputLine
+from fission.protocol.messages.client_to_viewer import ConsoleAnswer
+from fission.protocol.messages.viewer_to_client import CheckConsole, EndConsole, SendLine
 
-#: Names the running network in its run folder, so that other terminals find it.
-RUNNING_FILE = "running.json"
-#: Seconds that `send_lines` waits for an answer; arbitrary, the client answers at once unless it is stopped.
-ANSWER_S = 10.0
 #: Seconds after which a sender whose line found no room is told so, to send it again. Arbitrary.
 FULL_S = 0.05
 #: Characters of a line that one command carries; arbitrary, as JSON they fit whatever they are. A longer line takes several.
@@ -42,40 +36,28 @@ def send_lines(folder: Path, job: int, lines: Iterable[str], *, end: bool = Fals
         folder: the network's folder.
         job: the job's id.
         lines: without their newlines.
-        end: whether the console ends behind them.
+        end: whether to end the console afterwards.
 
     Raises:
-        UserError: the network does not run, or has no such console.
+        UserError: the network does not run, or has no such console; or a line is too long.
     """
-    running = [path for run in looked_at(folder) if (path := run / RUNNING_FILE).exists()]
-    if not running:
-        raise not_running(folder)
-    try:
-        newest = max(running, key=lambda path: path.stat().st_mtime)  # a client that was killed has left its own
-        address = json.loads(newest.read_text())["send"]
-        with socket.socket(socket.AF_UNIX) as channel:
-            channel.settimeout(ANSWER_S)
-            channel.connect(address)
-            answers = channel.makefile("r", encoding="utf-8")
-            for order in _orders(job, lines, end):
-                if len(order.get("line", "")) > MAX_LINE // 4:
-                    raise UserError(f"a line must have at most {MAX_LINE // 4} characters, but has {len(order['line'])}")
-                answer = {"full": True}
-                while answer.get("full"):  # the job has not taken what it was sent before
-                    channel.sendall(json.dumps(order).encode() + b"\n")
-                    answer = json.loads(answers.readline() or '{"error": "the network has ended"}')
-                if "error" in answer:
-                    raise UserError(str(answer["error"]))
-    except (OSError, ValueError, KeyError):
-        raise not_running(folder) from None
+    with Viewer(folder) as viewer:
+        viewer.ask(CheckConsole(job=job), ConsoleAnswer)
+        for line in lines:
+            if len(line) > MAX_LINE // 4:
+                raise UserError(f"a line must have at most {MAX_LINE // 4} characters, but has {len(line)}")
+            for piece, last in _pieces(line):
+                while viewer.ask(SendLine(job=job, line=piece, last=last), ConsoleAnswer).full:
+                    pass  # the job has not read what it was sent before; the client has let some time pass
+        if end:
+            viewer.ask(EndConsole(job=job), ConsoleAnswer)
 
 
-def _orders(job: int, lines: Iterable[str], end: bool) -> Iterable[dict[str, Any]]:
-    yield {"job": job}
-    for line in lines:
-        yield {"job": job, "line": line}
-    if end:
-        yield {"job": job, "end": True}
+def _pieces(line: str) -> Iterator[tuple[str, bool]]:
+    """A line in pieces, each with whether it is the last one."""
+    starts = range(0, len(line), PIECE_CHARACTERS) or (0,)
+    for start in starts:
+        yield line[start : start + PIECE_CHARACTERS], start == starts[-1]
 
 
 class Consoles:
@@ -84,8 +66,7 @@ class Consoles:
     def __init__(
         self,
         loaded: LoadedNetwork,
-        run_folder: str,
-        folder: Path,
+        requests: ControlServer,
         observer: Observer,
         stdin: bool,
         send: Callable[[int, ClientToJob], None],
@@ -94,27 +75,24 @@ class Consoles:
 
         Args:
             loaded: the network.
-            run_folder: temporary folder for the socket.
-            folder: where other terminals look for the running network.
-            observer: told where to type.
+            requests: where other terminals ask.
+            observer: notified where to type.
             stdin: whether standard input may be used.
             send: sends a command to a job.
         """
         self._loaded = loaded
-        self._address = os.path.join(run_folder, "send")
-        self._file = folder / RUNNING_FILE
         self._observer = observer
         self._stdin = stdin
         self._send = send
         self._jobs = {number: job for number, job in loaded.network.jobs.items() if isinstance(job, InteractiveJob)}
         self._under_way = {number: LinesInFlight() for number in self._jobs}
-        self._server: asyncio.AbstractServer | None = None
         self._windows = Windows(loaded.root, observer)
+        requests.answer(CheckConsole, self._check)
+        requests.answer(SendLine, self._take)
+        requests.answer(EndConsole, self._end)
 
-    async def open(self) -> None:
-        """Listen, and say where to type if the network has consoles."""
-        self._server = await asyncio.start_unix_server(self._serve, self._address, limit=4 * MAX_LINE)
-        self._file.write_text(json.dumps({"pid": os.getpid(), "send": self._address}) + "\n")
+    def open(self) -> None:
+        """Say where to type if the network has consoles; `ControlServer.open` comes before."""
         if not self._jobs:
             return
         if self._open_windows():
@@ -131,15 +109,11 @@ class Consoles:
         for number, job in self._jobs.items():
             self._observer.notice(f"{job._fission_name} waits for lines: in another terminal, fission {self._loaded.name} send {number}")
 
-    async def close(self) -> None:
-        """Stop listening and close the windows."""
+    def close(self) -> None:
+        """End the consoles and close their windows."""
         for under_way in self._under_way.values():
             under_way.end()
         self._windows.close()
-        if self._server is not None:
-            self._server.close()
-            with contextlib.suppress(OSError):
-                self._file.unlink()
 
     def hear(self, what: str, job: int, lines: int) -> None:
         """A job has "ended", has a "new life", or its newest life has ("typed") taken so many ``lines`` in all."""
@@ -187,40 +161,44 @@ class Consoles:
             self._send(job, EndOfInput())
             return
         line = line.rstrip("\r")
-        starts = range(0, len(line), PIECE_CHARACTERS) or (0,)
-        for start in starts:
-            piece = line[start : start + PIECE_CHARACTERS]
-            self._send(job, InputLine(line=piece, first=start == 0, last=start == starts[-1]))
+        for number, (piece, last) in enumerate(_pieces(line)):
+            self._send(job, InputLine(line=piece, first=number == 0, last=last))
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, ValueError, asyncio.LimitOverrunError):
-            while line := await reader.readline():
-                answer = self._obey(line)
-                if answer.get("full"):
-                    await asyncio.sleep(FULL_S)
-                writer.write(json.dumps(answer).encode() + b"\n")
-                await writer.drain()
-        writer.close()
+    # what other terminals ask
 
-    def _obey(self, line: bytes) -> dict[str, Any]:
-        try:
-            order = json.loads(line)
-            job = order["job"]
-        except (ValueError, KeyError, TypeError):
-            return {"error": "an order is a JSON object with a job"}
+    async def _check(self, request: CheckConsole, connection: Connection) -> ConsoleAnswer:
+        self._console(request.job)
+        return ConsoleAnswer()
+
+    async def _take(self, request: SendLine, connection: Connection) -> ConsoleAnswer:
+        under_way = self._console(request.job)
+        size = sum(map(len, connection.pieces)) + len(request.line)
+        if size > MAX_LINE // 4:
+            connection.pieces = []
+            raise UserError(f"a line must have at most {MAX_LINE // 4} characters, but has more")
+        if request.last and not under_way.add(size, 0):
+            await asyncio.sleep(FULL_S)
+            return ConsoleAnswer(full=True)
+        connection.pieces.append(request.line)
+        if request.last:
+            line, connection.pieces = "".join(connection.pieces), []
+            self._tell(request.job, line)
+        return ConsoleAnswer()
+
+    async def _end(self, request: EndConsole, connection: Connection) -> ConsoleAnswer:
+        self._console(request.job)
+        self._tell(request.job, None)
+        return ConsoleAnswer()
+
+    def _console(self, job: int) -> LinesInFlight:
+        """Return the lines in flight to a job that takes lines. Raises UserError: it does not."""
         if job not in self._jobs:
             names = ", ".join(f"{number} ({known._fission_name})" for number, known in self._jobs.items())
             rest = f"there are: {names}" if names else "it has none"
-            return {"error": f"job {job} is no InteractiveJob of {self._loaded.name}; {rest}"}
+            raise UserError(f"job {job} is no InteractiveJob of {self._loaded.name}; {rest}")
         if self._under_way[job].over:
-            return {"error": f"{self._jobs[job]._fission_name} has ended"}
-        if "line" in order:
-            if not self._under_way[job].add(len(str(order["line"])), 0):
-                return {"full": True}
-            self._tell(job, str(order["line"]))
-        if order.get("end"):
-            self._tell(job, None)
-        return {"ok": True}
+            raise UserError(f"{self._jobs[job]._fission_name} has ended")
+        return self._under_way[job]
 
 
 def _read_some() -> bytes:

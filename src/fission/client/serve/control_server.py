@@ -1,9 +1,9 @@
-"""What other terminals ask the client of a running network: JSON lines over a Unix socket in the run's folder.
+"""What other terminals ask the client of a running network, over a Unix socket in the run's folder.
 
-A looker connects and sends one JSON object a line, with the member "ask"; each is answered by one line: an object with "ok": true and
-what was asked for, or with "error" (a text for the user) and "exit" (an exit code). A handler may take the connection over after its
-answer, to send what comes; then it is a stream of packets (length as u32, little endian, and bytes), and further lines are still
-heard. Lookers are bounded in number, lines in length; one that does not read costs what its handler has let gather.
+A viewer connects and sends one message of `fission.protocol.messages.viewer_to_client` a line; each is answered by one line of
+`fission.protocol.messages.client_to_viewer`. A handler may take the connection over after its answer, to send what comes; then it is a
+stream of packets (length as u32, little-endian, and bytes), and further lines are still taken. Viewers are bounded in number, lines in
+length; the packets that wait for a viewer that does not read are bounded by its handler.
 """
 
 from __future__ import annotations
@@ -19,41 +19,47 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from fission.client.run.endings import not_running
 from fission.client.run.run_folders import current
 from fission.client.run.simulation_folder import noted
-from fission.errors import EXIT_FAILED, UserError
+from fission.errors import EXIT_FAILED, FissionError, RemoteProtocolError, UserError
+from fission.protocol.messages import client_to_viewer, viewer_to_client
+from fission.protocol.messages.client_to_viewer import ClientToViewer, ViewerRefused
+from fission.protocol.messages.viewer_to_client import MAX_REQUEST_BYTES, ViewerToClient
 
-#: Names the running network in its run folder, so that other terminals find it. See `fission.client.serve.consoles`.
+#: Names the running network in its run folder, so that other terminals find it.
 RUNNING_FILE = "running.json"
-#: Lookers at the same time. Arbitrary: more than anybody has terminals.
-MOST_LOOKERS = 32
-#: Longest line in bytes; arbitrary, a question is short.
-MOST_LINE = 64 << 10
-#: Seconds that a looker waits for an answer; arbitrary, the client answers at once unless it is stopped.
+#: Viewers at the same time. Arbitrary: more than a person has terminals, or a network InteractiveJobs.
+MAX_VIEWERS = 128
+#: Seconds that a viewer waits for an answer; arbitrary, the client answers at once unless it is stopped.
 ANSWER_S = 10.0
 #: Seconds that one call waits at most, because `select` refuses very large numbers.
 MOST_WAIT_S = 3600.0
 _LENGTH = struct.Struct("<I")
 
-Handler = Callable[[dict[str, Any], "Connection"], Awaitable[dict[str, Any]]]
+#: Takes a request, and returns its answer.
+Handler = Callable[[Any, "Connection"], Awaitable[ClientToViewer]]
+V = TypeVar("V", bound=ViewerToClient)
+A = TypeVar("A", bound=ClientToViewer)
 
 
 class Connection:
-    """One looker, as its handler sees it.
+    """One viewer, as its handler sees it.
 
     Attributes:
-        on_close: called when the looker is gone, or the client ends.
+        on_close: called when the viewer is gone, or the client ends.
+        pieces: of a line for a console whose end has not come.
     """
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         self.on_close: list[Callable[[], None]] = []
+        self.pieces: list[str] = []
 
     async def send(self, packet: bytes) -> None:
-        """Send a packet; returns when the looker's side has room for more. Raises OSError: it is gone."""
+        """Send a packet; returns when the viewer's side has room for more. Raises OSError: it is gone."""
         self._writer.write(_LENGTH.pack(len(packet)) + packet)
         await self._writer.drain()
 
@@ -66,32 +72,29 @@ class ControlServer:
     """The client's side: listens while the network runs. One asyncio loop."""
 
     def __init__(self, address: str, running_file: Path) -> None:
-        """Args: address: path of the socket. running_file: JSON file in which it is noted as "requests"; what it has is kept."""
+        """Args: address: path of the socket. running_file: JSON file in which it is noted as "requests"."""
         self._address = address
         self._file = running_file
-        self._handlers: dict[str, Handler] = {}
+        self._handlers: dict[type[Any], Handler] = {}
         self._server: asyncio.AbstractServer | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def answer(self, ask: str, handler: Handler) -> None:
-        """Have a question answered: the handler gets the request and the connection, and returns the answer's members.
+    def answer(self, kind: type[V], handler: Callable[[V, Connection], Awaitable[ClientToViewer]]) -> None:
+        """Have requests of a class answered: the handler takes the request and the connection, and returns the answer.
 
-        An answer may be refused by raising UserError (or any error of FISSION): its text and exit code are the answer.
+        An error of FISSION that it raises refuses the request: its text and exit code are the answer.
         """
-        self._handlers[ask] = handler
+        self._handlers[kind] = handler
 
     async def open(self) -> None:
         """Listen."""
-        self._server = await asyncio.start_unix_server(self._serve, self._address, limit=MOST_LINE)
-        known: dict[str, Any] = {"pid": os.getpid()}
-        with contextlib.suppress(OSError, ValueError):
-            known = json.loads(self._file.read_text())
+        self._server = await asyncio.start_unix_server(self._serve, self._address, limit=MAX_REQUEST_BYTES)
         fresh = self._file.with_suffix(".new")
-        fresh.write_text(json.dumps({**known, "requests": self._address}) + "\n")
+        fresh.write_text(json.dumps({"pid": os.getpid(), "requests": self._address}) + "\n")
         os.replace(fresh, self._file)
 
     async def close(self) -> None:
-        """Hang up on everybody and stop listening. Calling it twice is right."""
+        """Hang up on all viewers and stop listening. Idempotent."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -108,8 +111,9 @@ class ControlServer:
         self._tasks.add(task)
         connection = Connection(writer)
         try:
-            if len(self._tasks) > MOST_LOOKERS:
-                self._write(writer, {"error": f"{MOST_LOOKERS} others look at this network already; end one of them", "exit": EXIT_FAILED})
+            if len(self._tasks) > MAX_VIEWERS:
+                text = f"{MAX_VIEWERS} others look at this network already; end one of them"
+                self._write(writer, ViewerRefused(error=text, exit_code=EXIT_FAILED))
                 return
             while line := await reader.readline():
                 self._write(writer, await self._obey(line, connection))
@@ -123,27 +127,23 @@ class ControlServer:
             writer.close()
 
     @staticmethod
-    def _write(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
-        writer.write(json.dumps(answer).encode() + b"\n")
+    def _write(writer: asyncio.StreamWriter, answer: ClientToViewer) -> None:
+        writer.write(client_to_viewer.CODEC.encode(answer) + b"\n")
 
-    async def _obey(self, line: bytes, connection: Connection) -> dict[str, Any]:
-        from fission.errors import FissionError
-
+    async def _obey(self, line: bytes, connection: Connection) -> ClientToViewer:
         try:
-            request = json.loads(line)
-            ask = request["ask"]
-        except (ValueError, KeyError, TypeError):
-            return {"error": 'a request is a JSON object with the member "ask"', "exit": EXIT_FAILED}
-        handler = self._handlers.get(str(ask))
+            request = viewer_to_client.CODEC.decode(line)
+        except RemoteProtocolError as why:
+            text = f"the running network does not understand this request: {why}: is it of another version?"
+            return ViewerRefused(error=text, exit_code=EXIT_FAILED)
+        handler = self._handlers.get(type(request))
         if handler is None:
-            known = ", ".join(sorted(self._handlers))
-            return {"error": f"the running network does not answer {ask!r}; it answers {known}: another version?", "exit": EXIT_FAILED}
+            text = f"this network does not answer a {type(request).__name__}"
+            return ViewerRefused(error=text, exit_code=EXIT_FAILED)
         try:
-            return {"ok": True, **await handler(request, connection)}
+            return await handler(request, connection)
         except FissionError as why:
-            return {"error": str(why), "exit": why.exit_code}
-        except (KeyError, TypeError, ValueError) as why:
-            return {"error": f"the request {ask!r} is not as it must be: {type(why).__name__}: {why}", "exit": EXIT_FAILED}
+            return ViewerRefused(error=str(why), exit_code=why.exit_code)
 
 
 class Refused(UserError):
@@ -183,16 +183,17 @@ class Viewer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._socket.close()
 
-    def ask(self, ask: str, **more: Any) -> dict[str, Any]:
-        """Return the answer.
+    def ask(self, request: ViewerToClient, kind: type[A]) -> A:
+        """Return the answer, which is of class ``kind``.
 
         Raises:
             Refused: the client refuses; with its exit code.
             UserError: the network has ended, or does not answer.
+            RemoteProtocolError: the answer is malformed, or of another class.
         """
         try:
-            with contextlib.suppress(BrokenPipeError):  # whoever refuses everything has said so, and hung up
-                self._socket.sendall(json.dumps({"ask": ask, **more}).encode() + b"\n")
+            with contextlib.suppress(BrokenPipeError):  # a client with too many viewers has answered, and hung up
+                self._socket.sendall(viewer_to_client.CODEC.encode(request) + b"\n")
             line = self._line()
         except TimeoutError:
             raise UserError(f"the client of {self._folder.name} has not answered for {ANSWER_S:g} s; is it stopped?") from None
@@ -200,9 +201,12 @@ class Viewer:
             line = b""
         if not line:
             raise UserError(f"the network {self._folder.name} has ended")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise Refused(str(answer["error"]), int(answer.get("exit", EXIT_FAILED)))
+        answer = client_to_viewer.CODEC.decode(line)
+        if isinstance(answer, ViewerRefused):
+            raise Refused(answer.error, answer.exit_code)
+        if not isinstance(answer, kind):
+            wrong = f"the answer to a {type(request).__name__} must be a {kind.__name__}, but is a {type(answer).__name__}"
+            raise RemoteProtocolError(wrong)
         return answer
 
     def _line(self) -> bytes:
@@ -251,10 +255,14 @@ class Viewer:
 
 
 def _address(folder: Path) -> str:
+    found: list[tuple[float, str]] = []
     for run in looked_at(folder):
+        path = run / RUNNING_FILE
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            return str(json.loads((run / RUNNING_FILE).read_text())["requests"])
-    raise not_running(folder)
+            found.append((path.stat().st_mtime, str(json.loads(path.read_text())["requests"])))
+    if not found:
+        raise not_running(folder)
+    return max(found)[1]  # a client that was killed has left its own file
 
 
 def looked_at(folder: Path) -> list[Path]:

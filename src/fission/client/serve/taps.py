@@ -15,8 +15,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import msgspec
-
 from fission.client.run.processes import JobProcesses
 from fission.client.serve.control_server import Connection, ControlServer
 from fission.core.network import Network
@@ -24,16 +22,17 @@ from fission.errors import UnknownNameError, UserError
 from fission.project.names import did_you_mean
 from fission.protocol.frames import JobMessage
 from fission.protocol.messages.client_to_job import ClientToJob, CloseTap, ExtendTap, MeasureJob, OpenTap
-from fission.protocol.messages.codec import DISCRIMINATOR
+from fission.protocol.messages.client_to_viewer import JobRow, JobsLocated, JobsMeasured, JobStandstill, MeasuredJob, PipeRow, PipesTapped
 from fission.protocol.messages.job_to_client import JobMeasured, JobToClient, TapCopies
+from fission.protocol.messages.viewer_to_client import LocateJobs, MeasureJobs, TapPipes
 from fission.protocol.supervision_messages import JobState
 
 #: Seconds that the jobs' answers to a question are waited for. Arbitrary: a job answers within milliseconds unless its machine is stuck.
 MEASURE_S = 2.0
 #: Seconds of silence after which a job whose process has ended has said its last words; arbitrary, within the 2 s of Ctrl-C.
 LAST_S = 0.25
-#: Bytes of copies that may be under way to one looker, for each pipe: by default, and at most. Arbitrary bounds of the client's memory.
-CREDIT, MOST_CREDIT = 1 << 20, 64 << 20
+#: Bytes of copies that may be under way to one viewer, for each pipe, at most. Arbitrary bound of the client's memory.
+MOST_CREDIT = 64 << 20
 #: Copies of big blocks out of shared memory take at most this share of a job's time, unless the looker wants all. Arbitrary.
 SHARE = 0.02
 
@@ -65,7 +64,7 @@ class TappedRun(Protocol):
 
 
 class Taps:
-    """Answers "top" and "tap" of a run's `ControlServer`."""
+    """Answers `MeasureJobs`, `LocateJobs` and `TapPipes` for a run's `ControlServer`."""
 
     def __init__(self, network: Network, run: TappedRun, requests: ControlServer) -> None:
         """Args: network: that runs. run: its client. requests: where lookers ask."""
@@ -73,13 +72,13 @@ class Taps:
         self._run = run
         self._numbers = itertools.count(1)
         self._taps: dict[int, _Tap] = {}
-        self._answers: dict[int, tuple[dict[int, dict[str, Any]], asyncio.Event, set[int]]] = {}
+        self._answers: dict[int, tuple[dict[int, MeasuredJob], asyncio.Event, set[int]]] = {}
         run.receivers[TapCopies] = self._on_tapped
         run.receivers[JobMeasured] = self._on_measured
         run.on_launch = self._on_launch
-        requests.answer("top", self._top)
-        requests.answer("tap", self._tap)
-        requests.answer("where", self._where)
+        requests.answer(MeasureJobs, self._measure)
+        requests.answer(TapPipes, self._tap)
+        requests.answer(LocateJobs, self._locate)
 
     def ended(self, job: int) -> None:
         """A job is over: who looks at nothing else has seen everything."""
@@ -99,13 +98,13 @@ class Taps:
 
     # how jobs get on
 
-    async def _where(self, request: dict[str, Any], connection: Connection) -> dict[str, Any]:
-        return {"nodes": {str(job): node for job, _, node in self._run.processes.newest()}}
+    async def _locate(self, request: LocateJobs, connection: Connection) -> JobsLocated:
+        return JobsLocated(nodes={job: node for job, _, node in self._run.processes.newest()})
 
-    async def _top(self, request: dict[str, Any], connection: Connection) -> dict[str, Any]:
+    async def _measure(self, request: MeasureJobs, connection: Connection) -> JobsMeasured:
         key = next(self._numbers)
         running = {job: node for job, _, node in self._run.processes.newest() if self._run.state(job) is JobState.RUNNING}
-        answers: dict[int, dict[str, Any]] = {}
+        answers: dict[int, MeasuredJob] = {}
         complete = asyncio.Event()
         self._answers[key] = (answers, complete, set(running))
         try:
@@ -117,39 +116,39 @@ class Taps:
         finally:
             del self._answers[key]
         standing = await self._run.standing()
-        rows = [self._row(job, running, answers) | {"standing": standing.get(job)} for job in self._run.jobs]
-        return {"time": time.time(), "network": self._network.name, "jobs": rows}
+        rows = tuple(self._row(job, running.get(job), answers.get(job), standing.get(job)) for job in self._run.jobs)
+        return JobsMeasured(time=time.time(), network=self._network.name, jobs=rows)
 
-    def _row(self, job: int, running: Mapping[int, str], answers: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+    def _row(self, job: int, node: str | None, measured: MeasuredJob | None, standing: Mapping[str, Any] | None) -> JobRow:
         summary, state = self._run.jobs[job], self._run.state(job)
-        row = {"id": job, "name": summary.name, "state": state.name.lower(), "node": running.get(job), "restarts": summary.restarts}
-        row["pid"] = self._run.processes.id_of(job)
-        if state is JobState.FINISHED:
-            row["state"] = summary.outcome
-        return {**row, "measured": answers.get(job)}
+        return JobRow(
+            id=job,
+            name=summary.name,
+            state=summary.outcome if state is JobState.FINISHED else state.name.lower(),
+            node=node,
+            restarts=summary.restarts,
+            pid=self._run.processes.id_of(job),
+            measured=measured,
+            standing=None if standing is None else JobStandstill(seconds=standing["seconds"], reason=standing["reason"]),
+        )
 
     def _on_measured(self, received: JobMessage) -> None:
         if not isinstance(received.message, JobMeasured) or received.message.key not in self._answers:
             return  # it came too late
         answers, complete, missing = self._answers[received.message.key]
-        measured = msgspec.to_builtins(received.message, str_keys=True)
-        answers[received.job] = {"life": received.incarnation} | {
-            name: value for name, value in measured.items() if name not in (DISCRIMINATOR, "key")
-        }
+        measured = {name: getattr(received.message, name) for name in MeasuredJob.__struct_fields__ if name != "incarnation"}
+        answers[received.job] = MeasuredJob(incarnation=received.incarnation, **measured)
         missing.discard(received.job)
         if not missing:
             complete.set()
 
     # what goes by
 
-    async def _tap(self, request: dict[str, Any], connection: Connection) -> dict[str, Any]:
-        pipes = [self._pipe(number) for number in request["pipes"]]
+    async def _tap(self, request: TapPipes, connection: Connection) -> PipesTapped:
+        pipes = [self._pipe(number) for number in request.pipes]
         if not pipes:
             raise UserError("name at least one pipe")
-        credit = max(1, min(MOST_CREDIT, int(request.get("credit", CREDIT))))
-        share = 1.0 if request.get("all") else SHARE
-        order = {"credit": credit, "payload": bool(request.get("payload", True)), "share": share}
-        taps = [_Tap(next(self._numbers), job, pipe, order, connection, self._run) for pipe, job in pipes]
+        taps = [_Tap(next(self._numbers), job, pipe, request, self._run) for pipe, job in pipes]
         # one reader of all its pipes: what was gathered is sent by one task, in the order in which it came
         sender = _Sender(connection, taps)
         for tap in taps:
@@ -158,9 +157,9 @@ class Taps:
             tap.begin()
         connection.on_close.append(lambda: self._forget(taps, sender))
         sender.start()
-        return {"pipes": [{"pipe": tap.pipe, "job": tap.job} for tap in taps]}
+        return PipesTapped(pipes=tuple(PipeRow(pipe=tap.pipe, job=tap.job) for tap in taps))
 
-    def _pipe(self, number: Any) -> tuple[int, int]:
+    def _pipe(self, number: int) -> tuple[int, int]:
         """(pipe, job that feeds it), if blocks of it can still come."""
         pipes = self._network.pipes
         job = self._network.producer(number) if number in pipes else None
@@ -195,9 +194,10 @@ class Taps:
 class _Tap:
     """One pipe that is looked at."""
 
-    def __init__(self, number: int, job: int, pipe: int, order: dict[str, Any], connection: Connection, run: TappedRun) -> None:
+    def __init__(self, number: int, job: int, pipe: int, request: TapPipes, run: TappedRun) -> None:
         self.number, self.job, self.pipe = number, job, pipe
-        self._order = order
+        credit, share = max(1, min(MOST_CREDIT, request.credit)), 1.0 if request.everything else SHARE
+        self._order = OpenTap(tap=number, pipe=pipe, credit=credit, payload=request.payload, share=share)
         self._run = run
         self._lives = self._heard = 0
         self.over = False
@@ -205,7 +205,7 @@ class _Tap:
 
     def begin(self) -> None:
         self._lives += 1  # a new life has its own credit
-        self._run.command(self.job, OpenTap(tap=self.number, pipe=self.pipe, **self._order))
+        self._run.command(self.job, self._order)
 
     def gather(self, payload: bytes) -> None:
         self._heard += 1

@@ -17,6 +17,8 @@ from fission.protocol.messages.codec import Codec
 DIRECTIONS: tuple[str, ...] = (
     "fission.protocol.messages.client_to_job",
     "fission.protocol.messages.job_to_client",
+    "fission.protocol.messages.viewer_to_client",
+    "fission.protocol.messages.client_to_viewer",
     "fission.protocol.messages.client_to_node",
     "fission.protocol.messages.node_to_client",
     "fission.protocol.messages.node_to_node",

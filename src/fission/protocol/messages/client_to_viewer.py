@@ -1,0 +1,377 @@
+"""What the client of a running network sends to other terminals: one line of JSON as the answer to each request, and packets.
+
+A packet is its length (u32, little-endian) and bytes: a message of the second table for those who follow the run; for a tap the pipe
+(u32) and copies (`fission.protocol.tapped`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from fission.core.nodes import NodeInfo
+from fission.protocol.messages.codec import Codec, Message, Part, Whole
+from fission.protocol.messages.job_to_client import InputMeasures, OutputMeasures
+
+#: Bytes of an answer or an event. Arbitrary: above the logs of all nodes, and above the longest line that a job writes.
+MAX_ANSWER_BYTES = 1 << 30
+
+
+class JobStandstill(Part, frozen=True):
+    """A job makes no progress.
+
+    Attributes:
+        seconds: for how long.
+        reason: in words, as far as it is known.
+    """
+
+    seconds: float
+    reason: str
+
+
+class MeasuredJob(Part, frozen=True):
+    """What a job has answered (`fission.protocol.messages.job_to_client.JobMeasured`).
+
+    Attributes:
+        incarnation: of the job.
+        at: seconds on the job's own clock; only differences are meaningful.
+        blocks: compute blocks done.
+        inputs: by pipe.
+        outputs: by pipe.
+        starved_s: seconds for which the job waited for input.
+        blocked_s: seconds for which it waited for space in an output's window.
+        cpu_s: seconds of processor time of its process and those it has started.
+        memory: bytes of memory of the same.
+    """
+
+    incarnation: Whole
+    at: float
+    blocks: Whole
+    inputs: dict[Whole, InputMeasures]
+    outputs: dict[Whole, OutputMeasures]
+    starved_s: float
+    blocked_s: float
+    cpu_s: float
+    memory: Whole
+
+
+class JobRow(Part, frozen=True):
+    """One job.
+
+    Attributes:
+        id: its number.
+        name: class and id.
+        state: of the job; when it is over, how it ended.
+        node: where it runs; None: nowhere.
+        restarts: incarnations after the first one.
+        pid: id of its process on its node; None: unknown.
+        measured: None: it has not answered.
+        standing: None: it makes progress.
+    """
+
+    id: Whole
+    name: str
+    state: str
+    node: str | None
+    restarts: Whole
+    pid: int | None
+    measured: MeasuredJob | None
+    standing: JobStandstill | None
+
+
+class LinkRow(Part, frozen=True):
+    """A measured link from one node to another.
+
+    Attributes:
+        TQ: quality, 0 to 255.
+        rtt: round trip in seconds; None: not measured.
+    """
+
+    TQ: int
+    rtt: float | None
+
+
+class NodeRow(Part, frozen=True):
+    """One node (`fission.core.nodes.NodeInfo`).
+
+    Attributes:
+        name: as in NODES.
+        ip: as in NODES.
+        groups: as in NODES.
+        cpu: free processor time, percent; None, as in the next three: not measured.
+        memory: free memory, bytes.
+        disk: free disk space, bytes.
+        swap: swap in use, percent.
+        TQ: quality of the link from the client, 0 to 255.
+        jobs: names of its jobs.
+        max_jobs: how many it takes.
+        rtt: round trip to it, seconds; None: not measured.
+        up: whether it pulses.
+        links: by the name of the other node.
+    """
+
+    name: str
+    ip: str
+    groups: tuple[str, ...]
+    cpu: int | float | None
+    memory: int | None
+    disk: int | None
+    swap: int | float | None
+    TQ: int
+    jobs: tuple[str, ...]
+    max_jobs: int
+    rtt: float | None
+    up: bool
+    links: dict[str, LinkRow]
+
+
+class PipeRow(Part, frozen=True):
+    """A pipe that is tapped.
+
+    Attributes:
+        pipe: its id.
+        job: id of the job that feeds it.
+    """
+
+    pipe: Whole
+    job: Whole
+
+
+class ViewerRefused(Message, frozen=True, tag="viewer_refused"):
+    """The request is malformed or cannot be fulfilled.
+
+    Attributes:
+        error: for the user.
+        exit_code: of the command.
+    """
+
+    error: str
+    exit_code: int
+
+
+class JobsMeasured(Message, frozen=True, tag="jobs_measured"):
+    """The answer to `MeasureJobs`.
+
+    Attributes:
+        time: seconds since the epoch.
+        network: its name.
+        jobs: all of them.
+    """
+
+    time: float
+    network: str
+    jobs: tuple[JobRow, ...]
+
+
+class JobsLocated(Message, frozen=True, tag="jobs_located"):
+    """The answer to `LocateJobs`.
+
+    Attributes:
+        nodes: name of the node of each job that runs, by job.
+    """
+
+    nodes: dict[Whole, str]
+
+
+class RunStatus(Message, frozen=True, tag="run_status"):
+    """The answer to `InspectRun`.
+
+    Attributes:
+        nodes: all that are known.
+        failovers: what was lost and restarted, in words.
+        run: name of the run's folder.
+        pid: id of the client's process.
+    """
+
+    nodes: tuple[NodeRow, ...]
+    failovers: tuple[str, ...]
+    run: str
+    pid: int
+
+
+class RunStopping(Message, frozen=True, tag="run_stopping"):
+    """The answer to `StopRun`: the network is being stopped.
+
+    Attributes:
+        pid: id of the client's process, which ends with the network.
+    """
+
+    pid: int
+
+
+class LogsCollected(Message, frozen=True, tag="logs_collected"):
+    """The answer to `CollectLogs`.
+
+    Attributes:
+        logs: text of each node's log, by node.
+        ips: address of each node, by node.
+    """
+
+    logs: dict[str, str]
+    ips: dict[str, str]
+
+
+class PipesTapped(Message, frozen=True, tag="pipes_tapped"):
+    """The answer to `TapPipes`; packets follow.
+
+    Attributes:
+        pipes: as requested.
+    """
+
+    pipes: tuple[PipeRow, ...]
+
+
+class RunFollowed(Message, frozen=True, tag="run_followed"):
+    """The answer to `FollowRun`; packets follow."""
+
+
+class ConsoleAnswer(Message, frozen=True, tag="console_answer"):
+    """The answer to `CheckConsole`, `SendLine` and `EndConsole`.
+
+    Attributes:
+        full: whether the line was not taken, because the job has not read the ones before: send its last piece again.
+    """
+
+    full: bool = False
+
+
+ClientToViewer: TypeAlias = (
+    "ViewerRefused | JobsMeasured | JobsLocated | RunStatus | RunStopping | LogsCollected | PipesTapped | RunFollowed | ConsoleAnswer"
+)
+
+CODEC: Codec[ClientToViewer] = Codec(
+    "client to viewer, answers",
+    ViewerRefused,
+    JobsMeasured,
+    JobsLocated,
+    RunStatus,
+    RunStopping,
+    LogsCollected,
+    PipesTapped,
+    RunFollowed,
+    ConsoleAnswer,
+    max_bytes=MAX_ANSWER_BYTES,
+)
+
+
+class ShowNodes(Message, frozen=True, tag="show_nodes"):
+    """The network starts on these nodes.
+
+    Attributes:
+        nodes: as `fission.core.nodes.NodeInfo`.
+        missing: what to do about each expected node that is not there, by its name.
+    """
+
+    nodes: tuple[NodeInfo, ...]
+    missing: dict[str, str]
+
+
+class ShowPlacement(Message, frozen=True, tag="show_placement"):
+    """A job starts on a node.
+
+    Attributes:
+        job: its name.
+        job_id: its id.
+        node: name of the node.
+    """
+
+    job: str
+    job_id: Whole
+    node: str
+
+
+class ShowStart(Message, frozen=True, tag="show_start"):
+    """A job starts for the first time.
+
+    Attributes:
+        job: its name.
+        job_id: its id.
+    """
+
+    job: str
+    job_id: Whole
+
+
+class ShowOutput(Message, frozen=True, tag="show_output"):
+    """A job has written a line.
+
+    Attributes:
+        job: its name.
+        job_id: its id.
+        stream: "stdout" or "stderr".
+        line: without the line break.
+    """
+
+    job: str
+    job_id: Whole
+    stream: str
+    line: str
+
+
+class ShowEnd(Message, frozen=True, tag="show_end"):
+    """A job has ended without a failure.
+
+    Attributes:
+        job: its name.
+        job_id: its id.
+        outcome: how it ended.
+    """
+
+    job: str
+    job_id: Whole
+    outcome: str
+
+
+class ShowFailure(Message, frozen=True, tag="show_failure"):
+    """A job has failed.
+
+    Attributes:
+        job: its name.
+        job_id: its id.
+        report: what it failed with.
+        final: whether this failure ends the network.
+    """
+
+    job: str
+    job_id: Whole
+    report: str
+    final: bool
+
+
+class ShowText(Message, frozen=True, tag="show_text"):
+    """The user should know something.
+
+    Attributes:
+        kind: how it is shown.
+        text: in words.
+    """
+
+    kind: Literal["failover", "notice", "warning"]
+    text: str
+
+
+class ShowSummary(Message, frozen=True, tag="show_summary"):
+    """The network has ended; nothing follows.
+
+    Attributes:
+        lines: of the summary.
+        exit_code: of the client.
+    """
+
+    lines: tuple[str, ...]
+    exit_code: int
+
+
+RunEvent: TypeAlias = "ShowNodes | ShowPlacement | ShowStart | ShowOutput | ShowEnd | ShowFailure | ShowText | ShowSummary"
+
+EVENTS: Codec[RunEvent] = Codec(
+    "client to viewer, events",
+    ShowNodes,
+    ShowPlacement,
+    ShowStart,
+    ShowOutput,
+    ShowEnd,
+    ShowFailure,
+    ShowText,
+    ShowSummary,
+    max_bytes=MAX_ANSWER_BYTES,
+)

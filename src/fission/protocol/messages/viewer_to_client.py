@@ -1,0 +1,119 @@
+"""The requests of other terminals to the client of a running network: one line of JSON each, over the Unix socket in the run's folder.
+
+Each is answered by one line of `fission.protocol.messages.client_to_viewer`.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from fission.protocol.messages.codec import Codec, Message, Whole
+
+#: Bytes of a request. Arbitrary: above the longest piece of a line.
+MAX_REQUEST_BYTES = 1 << 20
+
+
+class MeasureJobs(Message, frozen=True, tag="measure_jobs"):
+    """Measure all jobs now; the answer is `JobsMeasured`."""
+
+
+class LocateJobs(Message, frozen=True, tag="locate_jobs"):
+    """Answer with `JobsLocated`."""
+
+
+class InspectRun(Message, frozen=True, tag="inspect_run"):
+    """Answer with `RunStatus`."""
+
+
+class StopRun(Message, frozen=True, tag="stop_run"):
+    """Stop the network; the answer is `RunStopping`."""
+
+
+class CollectLogs(Message, frozen=True, tag="collect_logs"):
+    """Answer with `LogsCollected`."""
+
+
+class TapPipes(Message, frozen=True, tag="tap_pipes"):
+    """Send copies of what pipes carry, in packets after the answer `PipesTapped`.
+
+    Attributes:
+        pipes: their ids.
+        credit: bytes of copies that may be under way, for each pipe.
+        payload: whether payloads are copied, not only headers.
+        everything: copy each large block out of shared memory, even if that slows the job down.
+    """
+
+    pipes: tuple[Whole, ...]
+    credit: Whole
+    payload: bool = True
+    everything: bool = False
+
+
+class FollowRun(Message, frozen=True, tag="follow_run"):
+    """Send what the client's own terminal shows, in packets after the answer `RunFollowed`.
+
+    Attributes:
+        jobs: ids of the jobs that are followed; empty: all.
+        nodes: names of nodes; jobs are followed while they run there; empty: everywhere.
+        outputs: whether to send what jobs write.
+        events: whether to send everything else, and the last events so far.
+    """
+
+    jobs: tuple[Whole, ...] = ()
+    nodes: tuple[str, ...] = ()
+    outputs: bool = False
+    events: bool = False
+
+
+class CheckConsole(Message, frozen=True, tag="check_console"):
+    """Answer with `ConsoleAnswer` if a job takes lines.
+
+    Attributes:
+        job: its id.
+    """
+
+    job: Whole
+
+
+class SendLine(Message, frozen=True, tag="send_line"):
+    """A line, or a piece of a long one, for an InteractiveJob; the answer is `ConsoleAnswer`.
+
+    Attributes:
+        job: its id.
+        line: the text, without the line break.
+        last: whether the line ends with this piece.
+    """
+
+    job: Whole
+    line: str
+    last: bool = True
+
+
+class EndConsole(Message, frozen=True, tag="end_console"):
+    """No further line comes for an InteractiveJob; the answer is `ConsoleAnswer`.
+
+    Attributes:
+        job: its id.
+    """
+
+    job: Whole
+
+
+ViewerToClient: TypeAlias = (
+    "MeasureJobs | LocateJobs | InspectRun | StopRun | CollectLogs | TapPipes | FollowRun | CheckConsole | SendLine | EndConsole"
+)
+
+CODEC: Codec[ViewerToClient] = Codec(
+    "viewer to client",
+    MeasureJobs,
+    LocateJobs,
+    InspectRun,
+    StopRun,
+    CollectLogs,
+    TapPipes,
+    FollowRun,
+    CheckConsole,
+    SendLine,
+    EndConsole,
+    max_bytes=MAX_REQUEST_BYTES,
+)
