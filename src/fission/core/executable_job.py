@@ -106,10 +106,16 @@ class DynamicExecutableJob(ExecutableJob):
     """An `ExecutableJob` that needs no class of its own: its arguments set everything.
 
     Args:
-        dependencies, executable, parameters, groups, input_flag, output_flag, head, inputs,
-        outputs:
-            the class attributes and pipes of the same names.
-        attributes: default_node, max_queue, priority, ratio, restarts.
+        dependencies: DEPENDENCIES, as a class attribute.
+        executable: EXECUTABLE.
+        parameters: PARAMETERS.
+        groups: GROUPS.
+        input_flag: INPUT_FLAG.
+        output_flag: OUTPUT_FLAG.
+        head: HEAD.
+        inputs: pipes.
+        outputs: pipes.
+        **attributes: default_node, max_queue, priority, ratio, restarts.
 
     Raises:
         TypeError: an argument with another name.

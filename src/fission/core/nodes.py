@@ -24,7 +24,10 @@ class MultiNode(BaseNode):
             ``fd79::/64``), or one address.
         name: name of the pattern in messages; its machines have the names of their services.
         max_jobs: number of jobs that each machine takes.
-        port, cpus, depends, setup_args: as for `BaseNode`.
+        port: as for `BaseNode`.
+        cpus: as for `BaseNode`.
+        depends: as for `BaseNode`.
+        setup_args: as for `BaseNode`.
 
     Raises:
         DefinitionError: `host` is none of these.

@@ -163,9 +163,9 @@ class LoggingJob(PythonJob):
     `__init__` and `setup`.
 
     Args:
-        args, kwargs: passed to `init_job`. If the first of `args` are lists of pipes, they are
-            inputs, outputs, logging_output and name, in this order, and only the others are passed
-            on.
+        *args: passed to `init_job`. If the first are lists of pipes, they are inputs, outputs,
+            logging_output and name, in this order, and only the others are passed on.
+        **kwargs: passed to `init_job`.
         logging_output: the pipe of the records, a PicklePipe, added as the last of `outputs`; None:
             no records.
         name: the job's name in the records, and everywhere else unless another job has that name;
