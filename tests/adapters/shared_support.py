@@ -27,6 +27,6 @@ def names(prefix: str) -> list[str]:
 def used_again(arena: Arena, before: Descriptor) -> bool:
     """Whether the next buffer of the same size gets the memory of another one."""
     after = put(arena, b"n" * before.length)
-    for reader in range(len(arena._readers)):
+    for reader in range(len(arena.readers)):
         arena.release(after._replace(reader=reader))
     return (after.segment, after.offset) == (before.segment, before.offset)

@@ -101,7 +101,7 @@ def test_echo_until_ctrl_c_and_until_the_end(fission: CommandLine) -> None:
 def test_echo_has_every_block_of_a_pipe_that_ends(fission: CommandLine) -> None:
     client = simulate(fission, "Ten(outputs=[PicklePipe(1)]), Quiet(inputs=[PicklePipe(1)])", "Quiet 2")
     echo = fission.start("net", "echo", "1")
-    eventually(lambda: "pipe 1 is looked at" in (fission.root / "net/simulation/fission.log").read_text(), 10, "the tap")
+    eventually(lambda: "pipe 1 has a viewer" in (fission.root / "net/simulation/fission.log").read_text(), 10, "the tap")
     (fission.root / "net/simulation/1/go").touch()
     assert echo.wait(exit_code=0).stdout.splitlines() == ["1 #1 head 0x40: 1", *(f"1 #{number}: {number}" for number in range(2, 11))]
     finish(client, fission.root, 0)

@@ -78,7 +78,7 @@ Quiet(inputs=[PicklePipe(8)]),
 
 def looked_at(fission: CommandLine, *pipes: int) -> None:
     log = fission.root / "net/simulation/fission.log"
-    eventually(lambda: all(f"pipe {pipe} is looked at" in log.read_text() for pipe in pipes), 10, "the recorder's look")
+    eventually(lambda: all(f"pipe {pipe} has a viewer" in log.read_text() for pipe in pipes), 10, "the recorder's look")
 
 
 def recorded(fission: CommandLine, limit: int, *options: str) -> tuple[Running, Running]:

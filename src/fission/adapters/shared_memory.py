@@ -180,11 +180,11 @@ class Arena:
             raise LocalProtocolError(f"incarnations are 1 to {MAX_INCARNATION}; got {incarnation} and, of the readers, {list(readers)}")
         self.refused = 0
         self._incarnation = incarnation
-        self._readers = list(readers)
+        self.readers = list(readers)
         self._limit, self._folder = limit, folder
         self._segment_bytes = -(-segment_bytes // ALIGNMENT) * ALIGNMENT
         self._behind = behind
-        self._entry_bytes = shared_blocks.entry_bytes(len(self._readers) + behind)
+        self._entry_bytes = shared_blocks.entry_bytes(len(self.readers) + behind)
         self._unmarked = bytes(self._entry_bytes - STAMP_BYTES)
         self._segments: list[_Segment] = []
         self._slots: dict[int, _Slot] = {}  # by stamp
@@ -224,9 +224,9 @@ class Arena:
             length = view.nbytes
             if not view.c_contiguous or not length:
                 raise LocalProtocolError(f"a buffer must be contiguous and not empty; got {length} bytes in strides of {view.strides}")
-        waiting = set(range(len(self._readers))) if readers is None else set(readers)
-        if not waiting or min(waiting) < 0 or max(waiting) >= len(self._readers):
-            raise LocalProtocolError(f"readers are 0 to {len(self._readers) - 1}, at least one; got {readers}")
+        waiting = set(range(len(self.readers))) if readers is None else set(readers)
+        if not waiting or min(waiting) < 0 or max(waiting) >= len(self.readers):
+            raise LocalProtocolError(f"readers are 0 to {len(self.readers) - 1}, at least one; got {readers}")
         size = shared_blocks.slot_bytes(length)
         found = None if self._closed else self._find(size)
         if found is None:
@@ -242,7 +242,7 @@ class Arena:
 
     def lend(self, buffer: Any, readers: Collection[int] | None = None) -> ArenaLease | None:
         """As `put`, but nobody needs to call `release`: whoever keeps the block for its readers keeps the lease."""
-        readers = range(len(self._readers)) if readers is None else readers
+        readers = range(len(self.readers)) if readers is None else readers
         descriptor = self.put(buffer, readers)
         return None if descriptor is None else ArenaLease(self, descriptor, readers)
 
@@ -257,7 +257,7 @@ class Arena:
 
     def forget_reader(self, reader: int, incarnation: int) -> None:
         """A reader lives its ``incarnation``: what older lives of it hold does not count any more. Older news change nothing."""
-        self._readers[reader] = max(self._readers[reader], incarnation)
+        self.readers[reader] = max(self.readers[reader], incarnation)
 
     def view(self, descriptor: Descriptor) -> memoryview:
         """Return the producer's own view of a block, for a reader on another host. Only valid until the block is released.
@@ -322,12 +322,12 @@ class Arena:
             return False
         words = memoryview(marks).cast("I")
         # a life that we have not heard of yet counts, an older one does not
-        lives = [*self._readers, *self._lives_behind(slot.segment)]
+        lives = [*self.readers, *self._lives_behind(slot.segment)]
         return any(max(words[LIVES * index : LIVES * index + LIVES]) >= life for index, life in enumerate(lives))
 
     def _lives_behind(self, segment: _Segment) -> list[int]:
         """The newest lives of the readers behind ours that have read in a segment; the first counts where none has."""
-        first = len(self._readers)
+        first = len(self.readers)
         words = segment.memory[shared_blocks.incarnation_offset(first) : shared_blocks.incarnation_offset(first + self._behind)]
         return [max(1, life) for life in memoryview(words).cast("I")]
 

@@ -103,6 +103,10 @@ class Registry:
         self._last_job_id += 1
         return self._last_job_id
 
+    def number_jobs_after(self, number: int) -> None:
+        """Give the next job the id after this one."""
+        self._last_job_id = number
+
     def give_back_job_id(self, number: int) -> None:
         """The job with this id was not made after all: the next one has it, unless a younger job has the next id already."""
         if self._last_job_id == number:

@@ -58,6 +58,11 @@ class PythonHost:
         #: What `teardown` of the job runs in.
         self.limit: Callable[[], AbstractContextManager[None]] = nullcontext
 
+    @property
+    def ends_with(self) -> str:
+        """The outcome of the job, if it is decided; else empty."""
+        return self._over
+
     def run(self) -> str:
         """Call `setup` and then `run` until the end; return the outcome (`fission.runtime.report`).
 

@@ -115,7 +115,7 @@ class Meter:
     def saw(self, message: Any) -> None:
         """A message was sent."""
         if self._waits is None:
-            _, kind, _, _, _, generation, sqn, count, _ = frames._HEADER.unpack_from(message[0])
+            kind, generation, sqn, count = frames.header_of(message[0])
             if kind == frames.DATA:
                 self._waits = (generation, sqn + count - 1, perf_counter())
 

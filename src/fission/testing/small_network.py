@@ -193,7 +193,7 @@ class _Life:
     def _end(self) -> bool:
         before, exchange = self.phase, self.exchange
         if self.phase == "end":
-            exchange.end(tell=self.host._over != ENDED)
+            exchange.end(tell=self.host.ends_with != ENDED)
             self.phase = "released"
         if self.phase == "released":
             exchange.flush()
@@ -247,7 +247,7 @@ class _SmallNetwork:
         produced = {pipe.id for job in made for pipe in job.outputs}
         consumed = {pipe.id for job in made for pipe in job.inputs}
         with collecting() as registry:  # ids that no job of the network has
-            registry._last_job_id = max((job._fission_id for job in jobs), default=0)
+            registry.number_jobs_after(max((job._fission_id for job in jobs), default=0))
             for number in sorted(consumed - produced):
                 if number not in fed and not pipes[number].ASYNC:
                     raise DefinitionError(f"nobody feeds {pipes[number]}: add the job that does, or give its values by inputs")
