@@ -40,9 +40,8 @@ def files() -> dict[str, str]:
 
 def is_private(name: str) -> bool:
     """Whether a name is private to its module or class."""
-    return (
-        name.startswith("_") and name.strip("_") != "" and not (name.startswith("__") and name.endswith("__")) and not name.startswith(OWN)
-    )
+    special = name.startswith("__") and name.endswith("__")
+    return name.startswith("_") and bool(name.strip("_")) and not special and name not in OF_TUPLES and not name.startswith(OWN)
 
 
 def defined_in(tree: ast.AST) -> set[str]:
