@@ -170,7 +170,7 @@ class Running:
             program = getattr(self.hosts[number], "_program", None)
             if program is not None:
                 program.stop()
-            exchange._noted.set()
+            exchange.noted.set()
             exchange.console.add(None)
             for output in exchange.outputs:
                 output.on_closed()

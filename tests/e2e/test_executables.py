@@ -508,7 +508,7 @@ class _Exchange:
         self.rule = ReleaseRule(window_blocks=1, window_bytes=1)
         self.woken = threading.Event()
 
-    def _drain_inputs(self) -> None:
+    def drain_inputs(self) -> None:
         pass
 
     def start(self) -> None:

@@ -252,8 +252,8 @@ class Life:
         exchange = self.exchange
         if self.phase == "turns":
             if exchange.begun and not self._limit():
-                if exchange._pump is not None:
-                    exchange._pump()
+                if exchange.pump is not None:
+                    exchange.pump()
                     self.cluster.time.after(CIRCLE_POLL_S, self.go_on)
                 now = self.cluster.time.now
                 if self.waits_since is None:
@@ -284,7 +284,7 @@ class Life:
             if all(output.all_released for output in exchange.machines):
                 exchange.say_ended(tell=True)
                 self.phase = "noted"
-        if self.phase == "noted" and exchange._noted.is_set():
+        if self.phase == "noted" and exchange.noted.is_set():
             for output in exchange.outputs:
                 output.finalize()
             exchange.inputs.close()

@@ -106,7 +106,7 @@ class Exchange(JobPipes):
                 self.wake()
                 self.release(force=True)
             case AcknowledgeEnd():
-                self._noted.set()
+                self.noted.set()
             case ValueStored():
                 self.stored.on_kept(message.pipe, message.number)
                 self.release(force=True)
@@ -149,5 +149,5 @@ class Exchange(JobPipes):
         self.stored.say_again()
         if self.checkpointer is not None:
             self.checkpointer.say_again()
-        if self._ended_with is not None and not self._noted.is_set():
+        if self._ended_with is not None and not self.noted.is_set():
             self.say(self._ended_with)

@@ -178,7 +178,7 @@ class ExecutableHost(ExecutableOutputs):
                     return
             self._room.wait(ROOM_S / 10)
             self._room.clear()
-            self._exchange._drain_inputs()
+            self._exchange.drain_inputs()
         self._end_inputs()
         self._await_end(program)
         if self._watch is not None and not self._watch.declared and gives_otherwise(relay, over=True):
@@ -216,7 +216,7 @@ class ExecutableHost(ExecutableOutputs):
                     self._put(intake, None)
             inputs = [entry for entry in inputs if not entry[1].finished]
             if any(values.waiting >= pipe.BLOCK_COUNT for pipe, values, _ in inputs):
-                exchange._drain_inputs()
+                exchange.drain_inputs()
                 self._room.wait(ROOM_S)  # until it has read some of what waits for it
                 self._room.clear()
             elif inputs:
@@ -267,7 +267,7 @@ class ExecutableHost(ExecutableOutputs):
                 return
             # also while it is busy: a producer that waits for room must get its answer, and in a circle of jobs the program may wait for
             # room in an output whose consumer waits for this job to take what it sends
-            self._exchange._drain_inputs()
+            self._exchange.drain_inputs()
             if self._exchange.pressed and self._program is not None:
                 self._answer_pressed(self._program)
 
@@ -284,7 +284,7 @@ class ExecutableHost(ExecutableOutputs):
             if self._exchange.unwanted:
                 program.stop()
             else:
-                self._exchange._drain_inputs()
+                self._exchange.drain_inputs()
                 if self._exchange.pressed:
                     self._answer_pressed(program)
         program.join_outputs()

@@ -50,6 +50,8 @@ class JobPipes(ABC):
         starved_s: seconds spent waiting for blocks, without the wait that goes on since ``starved_since`` (of ``clock``; 0: none).
         rule: decides when inputs are released.
         clock: gives the time in seconds.
+        noted: set when the client has noted that all the job's work is done.
+        pump: called while an output waits for room, where the inputs must not wait meanwhile; None elsewhere.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class JobPipes(ABC):
         self._woken = self._idle = False
         self.pressed = False
         self._pressed_at, self._pressed_behind = -PRESS_S, 0
-        self._noted = threading.Event()
+        self.noted = threading.Event()
         self._ended_with: WorkDone | None = None
         self._abandoned = False
         self._is_source = job._fission_is_source
@@ -105,7 +107,7 @@ class JobPipes(ABC):
         self.stored = OptionalInputs(self.inputs.optional, self.say if bundle.wiring.client else None)
         self.control: Control = surroundings.control(links, self)
         # an executable's outputs have threads of their own, and inputs belong to the main thread
-        self._pump = self._drain_inputs if bundle.feedback and not isinstance(job, ExecutableJob) else None
+        self.pump = self.drain_inputs if bundle.feedback and not isinstance(job, ExecutableJob) else None
         self.crowds = UnboundedOutputs(job)
         self._needed = {pipe.id: bundle.needed.get(pipe.id, pipe.BLOCK_COUNT) for pipe in job.outputs}
         self.outputs = [self._make_output(pipe, index) for index, pipe in enumerate(job.outputs)]
@@ -131,7 +133,7 @@ class JobPipes(ABC):
         machine.near = bool(bundle.wiring.outputs[pipe.id]) and not bundle.wiring.outputs[pipe.id].startswith("tcp:")
         if pipe.id in bundle.closed:
             machine.close()
-        return kind(machine, self._links, arm=self.control.arm, pump=self._pump, clock=self.clock, waits=self._surroundings.waits)
+        return kind(machine, self._links, arm=self.control.arm, pump=self.pump, clock=self.clock, waits=self._surroundings.waits)
 
     def _window(self, pipe: int) -> SendWindow[list[frames.Buffer]]:
         if pipe in self.crowds.pipes:
@@ -197,6 +199,24 @@ class JobPipes(ABC):
                 return False
         self._feed(message)
         return True
+
+    def poll(self) -> bool:
+        """As `receive`, but without waiting; return whether there was a message, or the job was woken up."""
+        self.flush()
+        self.release(force=True)
+        message = self._links.receive(wait=False)
+        woken, self._woken = self._woken, False
+        if message is not None:
+            self._feed(message)
+        return message is not None or woken
+
+    def serve(self) -> bool:
+        """Do the control thread's work where there is none: take every control message; return whether there was one."""
+        found = False
+        while (message := self._links.control(0)) is not None:
+            found = True
+            self.on_message(message)
+        return found
 
     def answer_pressed(self, done: int) -> None:
         """Tell the producers that wait how far this job and all behind it have worked off what they sent; ``done``: this job itself."""
@@ -280,7 +300,7 @@ class JobPipes(ABC):
         if self._bundle.wiring.client:
             # if this process dies from here on, the job has ended all the same: the inputs are gone, and nobody could begin again
             self.say_ended(tell=tell)
-            self._noted.wait()
+            self.noted.wait()
         for output in self.outputs:
             output.finalize()
         # now, also what this job did not take: the ends below may wait for jobs that its producers feed too
@@ -351,7 +371,8 @@ class JobPipes(ABC):
         # only what is not released before this block's outputs are: then its producer uses the slot for nothing else meanwhile
         return taken.lease({one: numbers[one] for one in outputs}) if self.inputs.machine.works_on(taken.taken_for) else None
 
-    def _drain_inputs(self) -> None:
+    def drain_inputs(self) -> None:
+        """Take every message that has arrived, and release what can be released."""
         message = self._links.receive(wait=False)
         while message is not None:
             self._feed(message)

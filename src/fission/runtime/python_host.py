@@ -228,7 +228,7 @@ class PythonHost:
     def _source_arguments(self) -> list[Any]:
         if not self._job.inputs:
             return []
-        self._exchange._drain_inputs()
+        self._exchange.drain_inputs()
         pairs = [self._arguments_in.optional_value(index) for index in range(len(self._job.inputs))]
         if self._job.HEAD:
             self._job.in_heads = self._heads_in.shown([head for _, head in pairs])

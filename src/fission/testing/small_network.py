@@ -160,10 +160,7 @@ class _Life:
 
     def serve(self) -> bool:
         """Do what the control thread does; return whether there was anything."""
-        links, found = self.exchange._links, False
-        while (message := links.control(0)) is not None:
-            self.exchange.on_message(message)
-            found = True
+        found = self.exchange.serve()
         if self.exchange.sink is not None:
             self.exchange.sink.due(0.0, hurry=True)  # nothing waits here, so nothing gathers
         self.exchange.tick(time.perf_counter())
@@ -175,15 +172,8 @@ class _Life:
             return False
         if self.phase != "turns":
             return self._end()
-        if self.waits:
-            self.exchange.flush()
-            self.exchange.release(force=True)
-            message = self.exchange._links.receive(wait=False)
-            if message is None and not self.exchange._woken:
-                return False
-            self.exchange._woken = False
-            if message is not None:
-                self.exchange._feed(message)
+        if self.waits and not self.exchange.poll():
+            return False
         try:
             self.waits = next(self.turns)
         except StopIteration:
