@@ -71,7 +71,7 @@ def test_up_send_list_show_retry_cancel(fission: CommandLine, up: Running, folde
     assert "Traceback" in shown
     jobs = json.loads(fission.run("pipelines", "show", failed[0], "--json", exit_code=0).stdout)["jobs"]
     assert [(job["worker"], job["state"], job["tries"]) for job in jobs] == [("A", "finished", 1), ("Bad", "failed", 1)]
-    assert fission.run("pipelines", "retry", failed[0], exit_code=0).stdout == f"{failed[0]} goes on\n"
+    assert fission.run("pipelines", "retry", failed[0], exit_code=0).stdout == f"{failed[0]} runs again\n"
     fission.run("pipelines", "retry", failed[0], "--json", exit_code=None)
     (folder / "w.yaml").write_text(f"graph: {{Wait: [A]}}\ndata: {{file: {folder / 'gate'}}}\n")
     name = fission.run("pipelines", "submit", "w.yaml", exit_code=0).stdout.strip()
@@ -81,7 +81,7 @@ def test_up_send_list_show_retry_cancel(fission: CommandLine, up: Running, folde
     cancelled = json.loads(fission.run("pipelines", "cancel", name, "--json", exit_code=0).stdout)
     assert cancelled == {"pipelines": [{"id": name}], "done": "cancel"}
     again = fission.run("pipelines", "cancel", name, exit_code=2)
-    assert again.stderr == f"Error: pipeline {name} is over already: it is cancelled\n"
+    assert again.stderr == f"Error: pipeline {name} has ended already: it is cancelled\n"
     assert "there is no pipeline 'x'" in fission.run("pipelines", "show", "x", exit_code=2).stderr
     ids = json.loads(fission.run("pipelines", "submit", "p.yaml", "--json", exit_code=0).stdout)["pipelines"]
     assert len({one["id"] for one in ids}) == 2
@@ -241,7 +241,8 @@ def test_secrets_on_the_command_line(fission: CommandLine, folder: Path) -> None
     refused = fission.run("pipelines", "router", *given, exit_code=2)
     assert "Warning: --store-arg password has a secret, which `ps` shows" in refused.stderr
     assert (
-        "config['store'] has what looks like a secret (password, url), and a Router without keys gives it to all who ask" in refused.stderr
+        "config['store'] has what looks like a secret (password, url), and a Router without keys gives it to anyone who asks"
+        in refused.stderr
     )
     assert "hunter" not in refused.stderr + refused.stdout
     broker = ["pipelines", "broker", "--workers", "workers", "--store", "store.Store"]
