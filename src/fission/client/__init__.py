@@ -1,7 +1,7 @@
-"""The client: loads a network, starts its jobs, follows them to the end.
+"""The client: loads a network, starts its jobs and follows them to the end.
 
-simulate.py runs a network on this machine, consoles.py brings typed lines to its InteractiveJobs, summary.py is what is told
-at the end.
+run/simulate.py runs a network on this machine, serve/consoles.py passes typed lines to its
+InteractiveJobs, and run/summary.py holds the summary shown at the end.
 """
 
 from __future__ import annotations

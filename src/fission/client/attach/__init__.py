@@ -1,1 +1,1 @@
-"""What other terminals do with a network that runs, or with its nodes when it does not."""
+"""What other terminals do with a running network, or with its nodes when it is not running."""

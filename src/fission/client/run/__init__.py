@@ -1,1 +1,1 @@
-"""One run of a network: its plan, its jobs, its nodes, and its end."""
+"""One run of a network: its plan, its jobs, its nodes and its end."""

@@ -1,4 +1,4 @@
-"""What a job's process is handed, and what supervision and placement need to know of a job."""
+"""What a job's process receives, and what supervision and placement need to know of a job."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from fission.protocol.window import WINDOW_BLOCKS, WINDOW_BYTES
 
 LINKS = "fission.adapters.zmq_links:ZmqLinks"
 GUARD = ("fission.adapters.keys:load_keys", "fission.adapters.curve:Guard")
-#: Pipes behind a job's own outputs that its big blocks may be handed on to. Arbitrary: with one output, a slot's entry is two cache lines.
+#: Pipes after a job's own outputs to which its large blocks may be handed on. Arbitrary: with one output, a slot's
+#: entry takes two cache lines.
 HANDED_ON_TO = 6
 SHARED = ("fission.adapters.shared_memory:Arena", "fission.adapters.shared_views:Views")
 
 
 class Addresses:
-    """Where the lives of jobs listen: below one folder of this machine.
+    """Where the incarnations of jobs listen: below one folder of this machine.
 
-    ``near`` is the node of who wants to know; empty: the client.
+    ``near`` is the node that asks; empty: the client.
 
     Attributes:
         several: whether there are several machines.
@@ -34,39 +35,49 @@ class Addresses:
     several = False
 
     def __init__(self, run_folder: str, shared_prefix: str) -> None:
-        """Args: run_folder: temporary folder of the run. shared_prefix: of its names in shared memory."""
+        """Prepare the addresses.
+
+        Args:
+            run_folder: temporary folder of the run.
+            shared_prefix: prefix of the run's names in shared memory.
+        """
         self._run_folder = run_folder
         self.shared_prefix = shared_prefix
         self.client = f"ipc://{run_folder}/client"
 
     def data(self, job: int, incarnation: int, near: str = "") -> str:
-        """Where a life of a job receives blocks; empty: not known yet."""
+        """Return where an incarnation of a job receives blocks; empty: unknown."""
         return f"ipc://{self._run_folder}/{job}.{incarnation}.data"
 
     def control(self, job: int, incarnation: int, near: str = "") -> str:
-        """Where a life of a job receives releases and commands; empty: not known yet."""
+        """Return where an incarnation of a job receives releases and commands; empty: unknown."""
         return f"ipc://{self._run_folder}/{job}.{incarnation}.control"
 
     def own(self, job: int, incarnation: int) -> tuple[str, str]:
-        """Where a life of a job is to listen, for data and for control."""
+        """Return where an incarnation of a job must listen, for data and for control."""
         return self.data(job, incarnation), self.control(job, incarnation)
 
     def client_for(self, node: str) -> str:
-        """Where jobs of a node reach the client."""
+        """Return where jobs on a node reach the client."""
         return self.client
 
     def known(self, job: int, incarnation: int) -> bool:
-        """Whether that life can be reached."""
+        """Return whether an incarnation is reachable."""
         return True
 
     def placed(self, job: int, incarnation: int, node: str) -> None:
-        """That life is on this node."""
+        """Record the node of an incarnation."""
 
     def told(self, job: int, incarnation: int, addresses: Mapping[str, str]) -> None:
-        """That life has said where other machines reach it."""
+        """Record where other machines reach an incarnation, as it has reported."""
 
     def recall(self, nodes: Mapping[int, tuple[int, str]], addresses: Mapping[tuple[int, int], Mapping[str, str]]) -> None:
-        """What another client knew: (newest life, node) of each job, and what lives have said."""
+        """Restore what another client knew.
+
+        Args:
+            nodes: (newest incarnation, node) of each job.
+            addresses: what incarnations have reported, by (job, incarnation).
+        """
         for job, (incarnation, node) in nodes.items():
             self.placed(job, incarnation, node)
         for (job, incarnation), told in addresses.items():
@@ -74,13 +85,22 @@ class Addresses:
 
 
 class HostAddresses(Addresses):
-    """Where the lives of jobs listen on several machines: below a folder of each, and at TCP ports that a life tells when it starts."""
+    """Where the incarnations of jobs listen on several machines.
+
+    They listen below a folder of each machine, and at TCP ports that an incarnation reports when it
+    starts.
+    """
 
     several = True
 
     def __init__(self, run_folder: str, shared_prefix: str, far_client: str, home: str) -> None:
-        """Args: run_folder, shared_prefix: of the client's own node. far_client: where other machines reach the client. home: name of the
-        client's own node.
+        """Prepare the addresses.
+
+        Args:
+            run_folder: temporary folder of the run on the client's own node.
+            shared_prefix: prefix of the run's names in shared memory there.
+            far_client: where other machines reach the client.
+            home: name of the client's own node.
         """
         super().__init__(run_folder, shared_prefix)
         self._far_client, self._home = far_client, home
@@ -109,7 +129,7 @@ class HostAddresses(Addresses):
         self._told[job, incarnation] = dict(addresses)
 
     def lives(self) -> Mapping[tuple[int, int], Mapping[str, str]]:
-        """What every life has told."""
+        """Return what every incarnation has reported."""
         return self._told
 
     def _address(self, job: int, incarnation: int, near: str, purpose: str) -> str:
@@ -131,12 +151,12 @@ class Bundles:
 
         Args:
             loaded: the network.
-            folder: of the run; each job has a folder there, named by its id.
-            addresses: of this run.
-            incarnation: newest life of a job, 0 if it has none yet.
+            folder: folder of the run; each job has a folder in it, named by its id.
+            addresses: addresses of this run.
+            incarnation: returns the newest incarnation of a job; 0 if it has none yet.
 
         Raises:
-            DefinitionError: something of a job cannot be sent to its process.
+            DefinitionError: a part of a job cannot be sent to its process.
         """
         self._loaded = loaded
         self._network = loaded.network
@@ -159,7 +179,10 @@ class Bundles:
         snapshot_folder: str,
         node: str = "",
     ) -> JobBundle:
-        """Return what life ``incarnation`` of a job is handed on a node; neighbours are where their newest lives are."""
+        """Return the bundle of an incarnation of a job on a node.
+
+        The wiring leads to the newest incarnations of its neighbours.
+        """
         network, job = self._network, self._network.jobs[number]
         data, control = self._addresses.data, self._addresses.control
         wiring = Wiring(
@@ -208,10 +231,13 @@ class Bundles:
 
 
 def readers(network: Network) -> dict[int, list[int]]:
-    """Return for each job the pipes that its big blocks may be read from: its outputs, and behind them what they may be handed on to.
+    """Return for each job the pipes that its large blocks may be read from.
 
-    A job may hand on the block that it was given for a compute block, because that is not released before the job's outputs are. This
-    does not hold for ASYNC pipes and for those of which blocks are dropped; and executables read bytes.
+    These are its outputs, followed by the pipes to which its blocks may be handed on. A job may
+    hand on a
+    block of its current compute block, because that block is not released before the job's outputs
+    are.
+    This does not hold for ASYNC pipes and for pipes that drop blocks; and executables read bytes.
     """
     found = {}
     for number, job in network.jobs.items():
@@ -233,7 +259,10 @@ def _waits_for_releases(network: Network, pipe: int) -> bool:
 
 
 def _handed_on(network: Network, job: BaseJob, readers: Mapping[int, list[int]]) -> dict[int, dict[int, int]]:
-    """By producer: for each output of the job its number among the producer's readers, if it is one behind the producer's outputs."""
+    """Return by producer: for each output of the job, its number among the producer's readers.
+
+    Only outputs that come after the producer's own outputs have such a number.
+    """
     found: dict[int, dict[int, int]] = {}
     for producer, pipes in readers.items():
         if producer != job._fission_id:
@@ -244,7 +273,12 @@ def _handed_on(network: Network, job: BaseJob, readers: Mapping[int, list[int]])
 
 
 def plans(network: Network, restarts: int | None) -> list[JobPlan]:
-    """Return what supervision needs to know of a network's jobs; ``restarts`` holds for those that do not say otherwise."""
+    """Return what supervision needs to know of a network's jobs.
+
+    Args:
+        network: the network.
+        restarts: limit for jobs that do not set their own.
+    """
     parts = _parts(network)
     return [
         JobPlan(
@@ -264,12 +298,12 @@ def plans(network: Network, restarts: int | None) -> list[JobPlan]:
 
 
 def groups_of(network: Network) -> tuple[str, ...]:
-    """Every group that a job of the network names."""
+    """Return every group that a job of the network names."""
     return tuple(dict.fromkeys(name for job in network.jobs.values() for name in group_names(job.GROUPS)))
 
 
 def _parts(network: Network) -> dict[int, int]:
-    """Job -> the smallest id of the jobs that it is joined to through non-ASYNC pipes."""
+    """Return by job the smallest id of the jobs that it is joined to through non-ASYNC pipes."""
     parts = {number: number for number in network.jobs}
     changed = True
     while changed:
@@ -297,9 +331,13 @@ def _meets_executable(network: Network, pipe: int) -> bool:
 
 
 def waits_for_itself(network: Network, pipe: int) -> bool:
-    """Whether the consumer of an ASYNC pipe may wait, directly or through others, for its producer, which may wait for it to take blocks.
+    """Return whether an ASYNC pipe can close a cycle of waiting.
 
-    A job waits for the producers of its non-ASYNC inputs, and for the consumers of its outputs to make room.
+    It can if its consumer may wait, directly or through others, for its producer, while the
+    producer may
+    wait for the consumer to take blocks. A job waits for the producers of its non-ASYNC inputs, and
+    for
+    the consumers of its outputs to make room.
     """
     target, first = network.producer(pipe), network.consumer(pipe)
     waiting: list[Any] = [first] if first else []

@@ -1,6 +1,7 @@
-"""What the client keeps for its jobs, so that a new incarnation of theirs, wherever it runs, can have it: snapshots, and retained values.
+"""What the client stores for its jobs: snapshots and retained values.
 
-When the disk takes nothing, nothing is confirmed: jobs run until their windows are full, and are asked again until it does.
+A new incarnation gets them on whichever node it runs. While the disk cannot be written, nothing is
+confirmed: jobs run until their windows are full, and are asked again until writing succeeds.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ from fission.protocol.messages.job_to_client import RetainValue, SaveSnapshot, S
 
 log = logging.getLogger("fission.client")
 
-#: Seconds until jobs are asked again for what could not be written: doubled each time, up to the second number. Arbitrary.
+#: Seconds until jobs are asked again for what could not be written: doubled each time, up to the second number.
+#: Arbitrary.
 FIRST_RETRY_S, MOST_RETRY_S = 0.5, 8.0
-#: Seconds after a warning in which there is no other one: a disk that is almost full takes some snapshots and others not. Arbitrary.
+#: Seconds without another warning after a warning: a disk that is almost full takes some snapshots and refuses others.
+#: Arbitrary.
 QUIET_S = 60.0
 
 
 class CheckpointService:
-    """Does what jobs say about their snapshots and values; confirms what is on the disk."""
+    """Stores the snapshots and values that jobs send, and confirms what is on the disk."""
 
     def __init__(
         self,
@@ -37,10 +40,12 @@ class CheckpointService:
         """Begin with nothing waiting.
 
         Args:
-            store: where everything goes.
+            store: where everything is stored.
             command: sends a command to the newest incarnation of a job.
-            report: called with ("warning" or "notice", text) when writing fails, and when it succeeds again.
-            note_first: called with a job whose first snapshot of this client was stored; calls the function when it is noted.
+            report: called with ("warning" or "notice", text) when writing fails, and when it
+                succeeds again.
+            note_first: called with a job whose first snapshot of this client was stored, and a
+                function to call once this is noted.
         """
         self._noted: set[int] = set()
         self._note_first = note_first
@@ -48,14 +53,14 @@ class CheckpointService:
         self._command = command
         self._report = report
         self._damaged: dict[int, dict[tuple[int, int], str]] = {}
-        self._waiting: set[int] = set()  # jobs that have something that could not be written
+        self._waiting: set[int] = set()  # jobs with something that could not be written
         self._retry: asyncio.TimerHandle | None = None
         self._retry_s = FIRST_RETRY_S
-        self._failing = False  # and that was reported
+        self._failing = False  # whether a failure was reported and has not been resolved
         self._quiet_until = 0.0
 
     def take(self, job: int, message: SaveSnapshot | SnapshotStable | RetainValue, payload: bytes) -> None:
-        """Do what a message of a job's newest incarnation asks for. Blocks while it writes."""
+        """Perform what a message of a job's newest incarnation requests. Blocks while it writes."""
         try:
             if isinstance(message, SaveSnapshot):
                 self._snapshot(job, message, payload)
@@ -71,10 +76,14 @@ class CheckpointService:
             self._succeeded()
 
     def kept(self, job: int) -> tuple[tuple[tuple[int, int], ...], Mapping[int, bytes], Mapping[tuple[int, int], str], str]:
-        """Return (snapshots by number, retained value by pipe, damaged snapshots, folder of snapshots) for a new incarnation of a job.
+        """Return what a new incarnation of a job starts from. Blocks while it reads.
 
-        Snapshots of an earlier client are looked through once; this one has written the others, and who needs one sees its checksum. Blocks
-        while it reads.
+        Snapshots of an earlier client are checked once. This client has written the others, and the
+        job that
+        loads one verifies its checksum.
+
+        Returns:
+            (snapshots by number, retained value by pipe, damaged snapshots, folder of snapshots)
 
         Raises:
             SnapshotError: a retained value is damaged.
@@ -89,11 +98,11 @@ class CheckpointService:
             raise SnapshotError(f"a value that was stored for job {job} cannot be used: {why}; start the network anew") from why
 
     def pieces(self, job: int, generation: int, block: int) -> Iterator[bytes]:
-        """Return a snapshot in pieces, as `fission.ports.CheckpointStore`."""
+        """Return a snapshot in pieces, as `fission.ports.CheckpointStore` does."""
         return self._store.pieces(job, generation, block)
 
     def close(self) -> None:
-        """Ask no job again."""
+        """Stop asking jobs again."""
         if self._retry is not None:
             self._retry.cancel()
 
@@ -140,15 +149,17 @@ class CheckpointService:
 
 
 def check_stored(store: CheckpointStore, jobs: Iterable[int], stored: Collection[int] = ()) -> None:
-    """Check before a resume that each job which has stored snapshots has a whole one, and that retained values are whole.
+    """Check before a resume that stored snapshots and retained values are usable.
+
+    Each job that has stored snapshots needs a whole one; retained values must be whole.
 
     Args:
-        store: where they are.
-        jobs: that the network has.
-        stored: jobs that have stored a snapshot, as the event log says.
+        store: where they are stored.
+        jobs: ids of the network's jobs.
+        stored: jobs that have stored a snapshot according to the event log.
 
     Raises:
-        UserError: one has not; the text names the file.
+        UserError: a job has no whole snapshot, or a value is damaged; the text names the file.
     """
     for job in jobs:
         damaged = store.damaged(job)

@@ -1,7 +1,8 @@
-"""The shell around supervision and liveness: hands them what happens, performs what they decide, writes down both.
+"""The shell around supervision and liveness: feeds in events, performs and logs the decisions.
 
-What happens comes from the engine (processes, pulses), from the jobs (words) and from the clock, one thing at a time, in one task
-of the client's loop.
+Events come from the engine (processes, pulses), from the jobs (messages) and from the clock. One
+task
+of the client's loop handles them one at a time.
 """
 
 from __future__ import annotations
@@ -69,23 +70,23 @@ from fission.protocol.supervision import JobEnded, JobReady, JobRefused, JobStat
 log = logging.getLogger("fission.client")
 
 
-#: Seconds that the start waits until the nodes have measured the ways between them; arbitrary, about what eight of them need for it.
+#: Seconds that the start waits for the nodes to measure the links between them. Arbitrary: about what eight nodes need.
 LINK_S = 2.0
 
 
 class Coordinator:
-    """One run of a network.
+    """Coordinates one run of a network.
 
     Attributes:
-        jobs: what the summary tells of each job.
+        jobs: the summary of each job, by id.
         result: (exit code, reason, error) once supervision has decided that the network is over.
-        over: set then.
-        all_started: set when each job was started.
-        known_nodes: its nodes.
-        counters: what its jobs have counted.
-        processes: of its jobs.
-        receivers: what takes messages of further classes (`Inbox`).
-        on_launch: called with a job's id when the order to start a new life of it was given.
+        over: set together with ``result``.
+        all_started: set once every job has been started.
+        known_nodes: the nodes of the run.
+        counters: the counts of its jobs.
+        processes: the processes of its jobs.
+        receivers: handlers of additional message classes (`Inbox`).
+        on_launch: called with a job's id after a new incarnation of it was ordered to start.
     """
 
     def __init__(
@@ -106,18 +107,29 @@ class Coordinator:
         gather_s: float | None = None,
         history: ResumeState | None = None,
     ) -> None:
-        """Prepare; `run` begins.
+        """Prepare the run; `run` begins it.
 
         Args:
-            nodes: that are expected.
-            gather_s: seconds after which the network starts without those that are not up; None: never.
-            on_console: called with (what, job, lines) of what happens to jobs with consoles, and of each job's end.
-            history: of the run that is resumed; None: it is a new one.
-            The rest: as in `fission.client.run.simulate`.
+            network: the network.
+            plans: what supervision needs to know of each job.
+            nodes: the expected nodes.
+            engine: hosts the jobs.
+            desk: carries messages between client and jobs.
+            store: holds snapshots and retained values.
+            observer: notified of what happens.
+            addresses: where jobs and client listen.
+            pulse_interval_s: seconds between the pulses of a node.
+            restart_window_s: the network's setting ``restart_window``, in seconds.
+            allocation_timeout_s: the network's setting ``allocation_timeout``, in seconds.
+            on_console: called with (what, job, lines) on events of jobs with consoles, and at the
+                end of each job.
+            gather_s: seconds after which the network starts without the missing nodes; None: it
+                needs all of them.
+            history: state of the run to resume; None: this is a new run.
         """
         self._network = network
         self._gather_s = gather_s
-        self._link_until: float | None = None  # when the start waits for no more links
+        self._link_until: float | None = None  # when the start stops waiting for links
         self._engine = engine
         self.observer = observer
         self._addresses = addresses
@@ -158,7 +170,7 @@ class Coordinator:
         self._log.sync(then)
 
     async def _start(self) -> None:
-        """The nodes are there: launch what should run and does not."""
+        """Launch the jobs that should run and do not, now that the nodes are up."""
         missing = []
         for job, incarnation, how in self._resuming.found(self._supervisor, self._lines):
             if how is Found.FINISHED:
@@ -178,7 +190,7 @@ class Coordinator:
         self._look_started()
 
     def summaries(self) -> Mapping[int, JobSummary]:
-        """What the summary tells of each job, with what all its lives have counted."""
+        """Return the summary of each job, with the counts of all its incarnations."""
         return self.counters.summaries(self.incarnation)
 
     @property
@@ -187,34 +199,45 @@ class Coordinator:
         return self._supervisor.failovers
 
     def nodes(self) -> list[NodeInfo]:
-        """Every node that is known, with the names of its jobs; those that have never been up have no room."""
+        """Return every known node with the names of its jobs.
+
+        Nodes that were never up have no room.
+        """
         return self.known_nodes.infos(lambda node: [job for job in sorted(self._names) if self._supervisor.life(job)[1] == node])
 
     async def standing(self) -> Mapping[int, Mapping[str, Any]]:
-        """The jobs that make no progress, by id: ``seconds`` without it, and the ``reason`` in words as far as it is known."""
+        """Return the jobs that make no progress, by id.
+
+        Each entry has ``seconds`` since the last progress, and the ``reason`` in words as far as it
+        is known.
+        """
         return await self._stalled_jobs.shown()
 
     def up(self, node: str) -> bool:
-        """Whether a node pulses."""
+        """Return whether a node pulses."""
         return self._nodes.up(node)
 
     def incarnation(self, job: int) -> int:
-        """The newest life of a job; 0 if it has none yet."""
+        """Return the newest incarnation of a job; 0 if it has none yet."""
         return self._supervisor.life(job)[0]
 
     def state(self, job: int) -> JobState:
-        """Where a job is."""
+        """Return the state of a job."""
         return self._supervisor.state(job)
 
     def open_log(self, folder: Path) -> None:
-        """Continue the event log in a run's folder, or begin it. Raises UserError: it is damaged, or cannot be written."""
+        """Continue the event log in a run's folder, or begin it.
+
+        Raises:
+            UserError: the log is damaged or cannot be written.
+        """
         try:
             self._log.open(folder)
         except (DamagedFileError, OSError) as why:
             raise UserError(f"the event log of the run cannot be written: {why}") from None
 
     async def run(self, bundles: Bundles) -> None:
-        """Follow everything until cancelled. `open_log` comes before."""
+        """Handle events until cancelled. Call `open_log` first."""
         self._bundles = bundles
         try:
             async with self._inbox:
@@ -231,7 +254,7 @@ class Coordinator:
         try:
             await work
         except Exception as why:
-            # an error of an observer must not leave the network running unwatched: it is stopped in order
+            # a failing observer must not leave the network running unwatched, so the network is stopped in order
             self.error = self.error or why
             self.observer = Observer()
             self._decide(1, "the client failed", "")
@@ -247,7 +270,7 @@ class Coordinator:
         ]
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
-    # what happens
+    # events
 
     async def _take(self, event: EngineEvent | JobMessage) -> None:
         if isinstance(event, JobOutput | JobExited) and event.job_id not in self._names:
@@ -273,7 +296,7 @@ class Coordinator:
         elif isinstance(event, NodeGone):
             self.processes.gone(event.name)
             if not self.stopping and self.known_nodes.local(event.name):
-                # the client's own node is not started again, and no other one takes local jobs
+                # the client's own node is not restarted, and no other node takes local jobs
                 self.observer.warning(f"node {event.name} is lost: {event.reason}")
                 self._decide(EXIT_FAILED, f"node {event.name} is lost: {event.reason}", "")
                 return
@@ -290,7 +313,7 @@ class Coordinator:
         new = self.known_nodes.joined(event)
         self._resuming.joined(event.lives)
         for job, life in event.lives:
-            if life < self.incarnation(job):  # moved by an earlier client, which may not have lived to stop this one
+            if life < self.incarnation(job):  # moved by an earlier client, which may have ended before it stopped this one
                 await self._engine.stop(job, life, NodeName(event.name), grace=0)
         self._log.write(event)
         if new:
@@ -311,11 +334,11 @@ class Coordinator:
             await self._start()
 
     def _absences(self) -> dict[str, str]:
-        """Each node that is not up, with what to do about it."""
+        """Return each node that is not up, with what to do about it."""
         return {name: self._engine.absence(NodeName(name)) for name in self.known_nodes if not self.up(name)}
 
     def _linked(self) -> bool:
-        """Whether the nodes that are there have measured the ways between them, or have had the time for it."""
+        """Return whether the nodes have measured the links between them, or had time to."""
         if self._gather_s is None or self.known_nodes.all_linked:
             return True
         if self._link_until is None:
@@ -336,7 +359,7 @@ class Coordinator:
             case JobHello():
                 await self._on_hello(job, incarnation, message)
             case BlocksReplayed():
-                if message.incarnation > 1:  # the first one was sent what it had not been there for
+                if message.incarnation > 1:  # the first incarnation was not there yet, so its blocks are no replay
                     self.counters.replayed(job, message.pipe, message.blocks)
                 await self._supervise(Replayed(job=message.job, incarnation=message.incarnation, blocks=message.blocks))
             case WorkDone():
@@ -365,8 +388,8 @@ class Coordinator:
 
     def _on_work_done(self, job: int, incarnation: int, message: WorkDone) -> None:
         if not self._supervisor.alive(job):
-            return  # it was given up with its node, and waits for a place: its next incarnation ends on its own
-        # all its work is done and released: what happens to its process from here on is no failure
+            return  # given up with its node and waiting for a place: its next incarnation ends by itself
+        # all its work is done and released, so nothing that happens to its process from here on is a failure
         self._lines.ends[job] = {pipe: (incarnation, *last) for pipe, last in message.ends.items()}
         self._log.write({"what": "Ended", "job": job, "ends": self._lines.ends[job]})
         self._log.sync(lambda: self.command(job, AcknowledgeEnd()))
@@ -403,11 +426,14 @@ class Coordinator:
             await self._supervise(JobEnded(job=event.job_id, incarnation=event.incarnation, error=error, block=block, hopeless=hopeless))
 
     async def _end_for(self, job: int, incarnation: int) -> None:
-        """A job had ended, and its process died before its consumers had taken note: the client tells them in its place."""
+        """End a job whose process died early: notify its consumers in its place.
+
+        The job had reported its end, but its consumers had not noted it yet.
+        """
         self._lines.send_ends(job)
         await self._supervise(JobEnded(job=job, incarnation=incarnation))
 
-    # what is to be done
+    # instructions
 
     async def _supervise(self, event: supervision.Event) -> None:
         self._log.write(event)
@@ -460,7 +486,7 @@ class Coordinator:
         try:
             await self._engine.launch(bundle, NodeName(order.node))
         except EngineError as why:
-            log.warning("%s", why)  # the node is gone, which will be an event
+            log.warning("%s", why)  # the node is gone, which arrives as an event
         for pipe, producer in self._lines.producers(order.job).items():
             if self._supervisor.state(producer) is JobState.FINISHED:
                 self._lines.send_end(producer, pipe, order.job)
@@ -487,6 +513,9 @@ class Coordinator:
                 self.observer.warning(error if error.startswith("no place for ") else f"{reason}: {error}")
 
     def end(self) -> None:
-        """The jobs are stopped: report what was held back, and at the very end the failure that is the reason, if one is."""
+        """Report what was held back, and last the failure that ended the run.
+
+        The jobs are stopped. There may be no such failure.
+        """
         code, reason, error = self.result or (0, "", "")
         self._reports.end(code, reason, error, self.observer)

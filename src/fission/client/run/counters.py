@@ -1,4 +1,4 @@
-"""What the jobs of a run have counted (`fission.runtime.counts`), summed over all incarnations, as the summary shows it."""
+"""What the jobs of a run have counted (`fission.runtime.counts`), summed over all incarnations."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from fission.protocol.supervision import JobPlan
 
 @dataclass(frozen=True, slots=True)
 class RestartedPipe:
-    """A pipe behind a source that cannot resume: in a generation that is over, its consumer may lack blocks of it.
+    """A pipe after a source that cannot resume.
+
+    In a past generation, its consumer may lack blocks of it.
 
     Attributes:
-        producer, pipe, consumer: their ids.
+        producer: id of the producing job.
+        pipe: id of the pipe.
+        consumer: id of the consuming job.
         block_count: blocks of the pipe in one compute block of the consumer.
     """
 
@@ -28,7 +32,7 @@ class RestartedPipe:
 
 
 def restarted_pipes(network: Network, plans: Iterable[JobPlan]) -> list[RestartedPipe]:
-    """Return the pipes of a network behind its sources that cannot resume."""
+    """Return the pipes after a network's sources that cannot resume."""
     return [
         RestartedPipe(plan.job, pipe.id, consumer._fission_id, pipe.BLOCK_COUNT)
         for plan in plans
@@ -42,26 +46,31 @@ class Counters:
     """The counts of all jobs of a run.
 
     Attributes:
-        jobs: what the summary shows of each job, by id.
+        jobs: the summary of each job, by id.
     """
 
     def __init__(self, names: Mapping[int, str], restarted: Sequence[RestartedPipe] = (), *, resumed: bool = False) -> None:
-        """Prepare.
+        """Start with no counts.
 
         Args:
-            names: of the jobs, by id.
+            names: names of the jobs, by id.
             restarted: pipes that may lose blocks when their producer restarts.
-            resumed: whether another client began the run: what was done then counts for no rate.
+            resumed: whether an earlier client began the run; rates leave out what was done before
+                this client.
         """
         self.jobs = {number: JobSummary(name) for number, name in names.items()}
         self._restarted, self._resumed = restarted, resumed
-        self._reported: dict[int, dict[int, JobCounts]] = {}  # by job and incarnation, the last report
+        self._reported: dict[int, dict[int, JobCounts]] = {}  # the last report, by job and incarnation
         self._final: set[tuple[int, int]] = set()
         self._replayed: dict[int, dict[int, int]] = {}
         self._first: dict[int, int] = {}  # compute blocks that a job had done at its first report
 
     def summaries(self, incarnations: Callable[[int], int]) -> Mapping[int, JobSummary]:
-        """Return what the summary shows of each job; ``incarnations``: how many a job had."""
+        """Return the summary of each job.
+
+        Args:
+            incarnations: returns how many incarnations a job has had.
+        """
         for number, summary in self.jobs.items():
             summary.counts = self.total(number, incarnations(number))
             summary.before = self._first.get(number, 0) if self._resumed else 0
@@ -75,10 +84,10 @@ class Counters:
         """Take the counts of an incarnation, which replace its earlier ones.
 
         Args:
-            job: whose they are.
-            incarnation: of the job.
-            counts: so far; None changes nothing.
-            final: whether they are its last.
+            job: id of the job.
+            incarnation: incarnation that sent them.
+            counts: its counts so far; None changes nothing.
+            final: whether these are its last counts.
         """
         if counts is not None and (final or (job, incarnation) not in self._final):
             self._first.setdefault(job, _highest([counts.compute_blocks]))
@@ -87,14 +96,15 @@ class Counters:
                 self._final.add((job, incarnation))
 
     def replayed(self, job: int, pipe: int, blocks: int) -> None:
-        """A job has replayed blocks of an output pipe to a new incarnation of its consumer."""
+        """Add blocks of an output pipe that were replayed to a new incarnation of its consumer."""
         pipes = self._replayed.setdefault(job, {})
         pipes[pipe] = pipes.get(pipe, 0) + blocks
 
     def left_behind(self, producer: int, pipe: int, consumer: int, block_count: int) -> int:
-        """Return how many blocks a producer reported that are in no compute block of the consumer, in generations that are over.
+        """Return how many blocks of past generations a consumer lacks.
 
-        The last report of an incarnation that was killed is at most a second old (`fission.runtime.counts`).
+        The producer has reported them, but no compute block of the consumer contains them.
+                The last report of a killed incarnation is at most a second old (`fission.runtime.counts`).
         """
         reports = self._reported.get(producer, {}).values()
         sent = _highest_each([counts.outputs[pipe].sent for counts in reports if pipe in counts.outputs])
@@ -104,9 +114,15 @@ class Counters:
         return sum(max(0, sent[generation] - done.get(generation, 0) * block_count) for generation in over)
 
     def total(self, job: int, lives: int) -> dict[str, Any]:
-        """Return the counts of a job that had so many ``lives``, as the summary and ``--json`` show them; empty without any report.
+        """Return the counts of a job as the summary and ``--json`` show them.
 
-        ``lives_untold`` of them were killed before their last report: what they met after the one before it is missing.
+        They are empty without any report.         ``lives_untold`` counts the incarnations that were killed before their last report. Whatever
+        they
+        counted after the previous report is missing.
+
+        Args:
+            job: id of the job.
+            lives: number of incarnations that the job has had.
         """
         reported = self._reported.get(job)
         if not reported:
@@ -140,7 +156,10 @@ def _highest(incarnations: list[dict[int, int]]) -> int:
 
 
 def _highest_each(incarnations: list[dict[int, int]]) -> dict[int, int]:
-    """Numbers begin again in each generation, and an incarnation continues those of the one before it."""
+    """Return the highest number of each generation.
+
+    Numbers begin again in each generation, and an incarnation continues those of its predecessor.
+    """
     highest: dict[int, int] = {}
     for numbers in incarnations:
         for generation, number in numbers.items():

@@ -1,6 +1,8 @@
-"""How the client reaches its jobs: commands, the wiring of pipes, and the ends of jobs whose processes are gone.
+"""How the client reaches its jobs: commands, wiring, and the ends of jobs whose processes are gone.
 
-An incarnation that was launched may not be reachable yet: what it is sent, or what depends on its address, waits for its `JobHello`.
+A launched incarnation may not be reachable yet. Messages to it, and whatever depends on its
+address,
+wait for its `JobHello`.
 """
 
 from __future__ import annotations
@@ -20,67 +22,80 @@ class JobTransport(Protocol):
     """Sends frames to addresses."""
 
     def send(self, address: str, frame: frames.Buffer) -> None:
-        """Send; never blocks."""
+        """Send a frame; never blocks."""
 
     def forget(self, address: str) -> None:
-        """Nobody listens there any more."""
+        """Drop an address where no job listens now."""
 
 
 class JobChannel:
-    """The client's lines to the jobs of one run.
+    """The client's channel to the jobs of one run.
 
     Attributes:
-        ends: of jobs that have ended, and whose process may be gone before its consumers have taken note: (incarnation, generation, last
-            sqn) by output pipe.
+        ends: by ended job, whose process may be gone before its consumers note its end, and by
+            output pipe: (incarnation, generation, last sqn).
     """
 
     def __init__(self, network: Network, supervisor: Supervisor, desk: JobTransport, addresses: Addresses) -> None:
-        """Args: network: that runs. supervisor: knows the lives. desk: sends. addresses: where lives listen."""
+        """Prepare the channel.
+
+        Args:
+            network: the running network.
+            supervisor: knows the incarnations.
+            desk: sends frames.
+            addresses: where incarnations listen.
+        """
         self._network, self._supervisor, self._desk, self._addresses = network, supervisor, desk, addresses
-        # what is to be done when a life can be reached, by job and incarnation
+        # actions that wait until an incarnation is reachable, by job and incarnation
         self._waiting: dict[tuple[int, int], list[Callable[[], None]]] = {}
         self.ends: dict[int, dict[int, tuple[int, int, int]]] = {}
 
     def consumers(self, job: int) -> Mapping[int, int]:
-        """The consumer of each output pipe of a job."""
+        """Return the consumer of each output pipe of a job."""
         pipes = self._network.jobs[job].outputs
         return {pipe.id: consumer._fission_id for pipe in pipes if (consumer := self._network.consumer(pipe.id)) is not None}
 
     def producers(self, job: int) -> Mapping[int, int]:
-        """The producer of each input pipe of a job."""
+        """Return the producer of each input pipe of a job."""
         pipes = self._network.jobs[job].inputs
         return {pipe.id: producer._fission_id for pipe in pipes if (producer := self._network.producer(pipe.id)) is not None}
 
-    # lives come and go
+    # incarnations
 
     def placed(self, job: int, incarnation: int, node: str) -> None:
-        """A life was ordered to start on a node; the one before it is reached no more."""
+        """Record that an incarnation was ordered to start on a node.
+
+        Its predecessor gets no more messages.
+        """
         self._addresses.placed(job, incarnation, node)
         if incarnation > 1:
             self._desk.forget(self._addresses.control(job, incarnation - 1))
             self._waiting.pop((job, incarnation - 1), None)
 
     def said_hello(self, job: int, incarnation: int, addresses: Mapping[str, str]) -> None:
-        """A life has started, and told where other machines reach it."""
+        """Record the addresses that a started incarnation has reported.
+
+        Whatever waited for them is sent.
+        """
         self._addresses.told(job, incarnation, addresses)
         for act in self._waiting.pop((job, incarnation), ()):
             act()
 
-    # what is said
+    # messages
 
     def command(self, job: int, message: ClientToJob) -> None:
         """Send a message to the newest incarnation of a job, at once or when it has started."""
         self._send(job, max(1, self._supervisor.life(job)[0]), message)
 
     def wire(self, order: supervision.Wire) -> None:
-        """Tell a job who is at the other end of a pipe now."""
+        """Send a job the current peer of one of its pipes."""
         is_output = order.pipe in self.consumers(order.job)
         incarnation, node = self._supervisor.life(order.job)
 
         def send() -> None:
             life, peer_node = self._supervisor.life(order.peer)
             if life != order.incarnation:
-                return  # it has a newer life, of which there will be another order
+                return  # a newer incarnation exists and gets an instruction of its own
             address = (self._addresses.data if is_output else self._addresses.control)(order.peer, order.incarnation, node)
             near = peer_node == node or not self._addresses.several
             message = WirePipe(pipe=order.pipe, address=address, near=near, peer=order.peer, incarnation=order.incarnation)
@@ -89,7 +104,10 @@ class JobChannel:
         self._when_known(order.peer, order.incarnation, send)
 
     def wire_later(self, job: int, bundle: JobBundle) -> None:
-        """A job starts: tell it of the neighbours whose addresses its bundle has not, when they are known."""
+        """Wire a starting job to the neighbours whose addresses its bundle lacks.
+
+        Each is wired as soon as its address is known.
+        """
         neighbours = {**self.consumers(job), **self.producers(job)}
         for pipe, address in {**bundle.wiring.outputs, **bundle.wiring.inputs}.items():
             peer, life = neighbours[pipe], self._supervisor.life(neighbours[pipe])[0]
@@ -97,12 +115,15 @@ class JobChannel:
                 self.wire(supervision.Wire(job=job, pipe=pipe, peer=peer, incarnation=life))
 
     def send_ends(self, producer: int) -> None:
-        """A job's process is gone before its consumers had taken note of its end: tell them in its name."""
+        """Send the ends of a job's pipes to its consumers in its name.
+
+        Its process is gone, and the consumers may not have noted its end.
+        """
         for pipe, consumer in self.consumers(producer).items():
             self.send_end(producer, pipe, consumer)
 
     def send_end(self, producer: int, pipe: int, consumer: int) -> None:
-        """Tell one consumer; all blocks of the pipe were released."""
+        """Send the end of one pipe to its consumer; all blocks of the pipe were released."""
         life = self.ends.get(producer, {}).get(pipe)
         if life is None or not self._supervisor.alive(consumer):
             return

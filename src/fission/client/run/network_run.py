@@ -1,6 +1,7 @@
-"""Performs one run of a network, as its `RunPlan` says. One asyncio loop; signals are events too.
+"""Performs one run of a network as its `RunPlan` says.
 
-The first Ctrl-C or SIGTERM stops the jobs in order, the second kills them.
+Everything runs in one asyncio loop, signals included. The first Ctrl-C or SIGTERM stops the jobs in
+order; the second kills them.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ log = logging.getLogger("fission.client")
 
 #: Exit code after SIGTERM: 128 + 15, as shells report it.
 EXIT_TERMINATED = 143
-#: Seconds that a job has to stop after it was asked to. With what follows it keeps Ctrl-C below 2 s (SPEC section 1).
+#: Seconds that a job has to stop after the request. With what follows it keeps Ctrl-C below 2 s (SPEC section 1).
 GRACE_S = 1.0
-#: Seconds that the end of killed jobs is waited for; arbitrary.
+#: Seconds to wait for the end of killed jobs; arbitrary.
 KILLED_S = 0.5
-#: Seconds that viewers of a network that has ended well may take to read the last blocks. Arbitrary.
+#: Seconds that viewers of a network that ended well may take to read the last blocks; arbitrary.
 VIEWERS_S = 30.0
 #: Folder of snapshots in a run's folder.
 CHECKPOINTS = ".checkpoints"
@@ -55,17 +56,22 @@ class NetworkRun:
     """One run of a network."""
 
     def __init__(self, plan: RunPlan, observer: Observer) -> None:
-        """Args: plan: what to run. observer: notified of what happens."""
+        """Prepare the run; `main` performs it.
+
+        Args:
+            plan: what to run.
+            observer: notified of what happens.
+        """
         self._plan = plan
         self._loaded, self._folder, self._engine = plan.loaded, plan.folder, plan.engine
-        self._windowed = False  # jobs' output has a window of its own
+        self._windowed = False  # the output of jobs has its own window
         self._audience = Broadcast(observer, show_outputs=self._shows)
         self._observer: Observer = self._audience
         self._means = Means(plan.folder.parent)
         self._exit_code = EXIT_OK
         self._reason = ""
-        self._over = asyncio.Event()  # the network is to be stopped
-        self._kill = asyncio.Event()  # and at once
+        self._over = asyncio.Event()  # the network must stop
+        self._kill = asyncio.Event()  # the network must stop at once
 
     def _shows(self, job: int) -> bool:
         return job in self._plan.shown_jobs or (self._plan.windows is not None and not self._windowed)
@@ -74,7 +80,7 @@ class NetworkRun:
         await self._engine.follow(on or self._plan.windows is not None)
 
     def _answer(self, requests: ControlServer, coordinator: Coordinator) -> None:
-        """Register what other terminals may ask besides what `Taps` answers."""
+        """Register the requests of other terminals besides those that `Taps` answers."""
         engine = self._engine
         self._means.sample(time.monotonic())
         self._audience.open(requests, sorted(self._loaded.network.jobs), self._follow)
@@ -111,7 +117,7 @@ class NetworkRun:
     # the run
 
     async def main(self, duration: float | None, signals: LoopSignals) -> Summary:
-        """Run to the end."""
+        """Run to the end and return the summary."""
         started = time.monotonic()
         plan, config, network = self._plan, self._loaded.config, self._loaded.network
         signals.deliver(asyncio.get_running_loop(), self._on_signal)
@@ -172,7 +178,7 @@ class NetworkRun:
                 tasks.append(asyncio.create_task(coordinator.run(bundles)))
                 tasks += [asyncio.ensure_future(companion(coordinator)) for companion in plan.companions]
                 await self._until_over(coordinator, duration)
-            reserve.release()  # what is written at the end can be, even if all other descriptors are taken
+            reserve.release()  # lets the last files be written even if all other descriptors are taken
             await self._stop_all(engine, coordinator)
             if plan.windows is not None:
                 plan.windows.close()
@@ -192,7 +198,7 @@ class NetworkRun:
             consoles.close()
             transport.close()
             sweep(plan.addresses.shared_prefix)
-            for path in self._folder.glob("*/.pipe_*.fifo"):  # of executables whose jobs had to be killed
+            for path in self._folder.glob("*/.pipe_*.fifo"):  # left by executables whose jobs had to be killed
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
             signals.forget()
@@ -204,7 +210,7 @@ class NetworkRun:
         return summary
 
     def _note_end(self, coordinator: Coordinator, summary: Summary | None, error: BaseException | None) -> None:
-        """Write down how it ended, for those who ask later."""
+        """Write down how the run ended, for later requests."""
         if not self._folder.is_dir():
             return
         error = error or coordinator.error
@@ -227,7 +233,7 @@ class NetworkRun:
             await asyncio.gather(opening, return_exceptions=True)
 
     async def _until_over(self, coordinator: Coordinator, duration: float | None) -> None:
-        # the time that nodes take to come is none of the network's
+        # the time that nodes take to come up does not count
         await first_of(self._over.wait(), coordinator.over.wait(), coordinator.all_started.wait())
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(first_of(self._over.wait(), coordinator.over.wait()), duration)
@@ -260,7 +266,7 @@ class NetworkRun:
 
     def _summary(self, coordinator: Coordinator, seconds: float) -> Summary:
         for job, _, _ in coordinator.processes.newest():
-            coordinator.jobs[job].outcome = "killed"  # by the engine's end, which nobody followed
+            coordinator.jobs[job].outcome = "killed"  # by the engine's end, which is not reported
         failures = []
         if coordinator.result is not None and self._exit_code == EXIT_OK:
             self._exit_code, reason, error = coordinator.result
@@ -272,7 +278,10 @@ class NetworkRun:
 
 
 async def first_of(*waits: object) -> None:
-    """Wait until the first of them is done; cancel those that are not, but for tasks, which belong to the caller."""
+    """Wait until the first of ``waits`` is done.
+
+    The others are cancelled, except tasks, which belong to the caller.
+    """
     tasks = [wait if isinstance(wait, asyncio.Task) else asyncio.ensure_future(wait) for wait in waits]  # type: ignore[call-overload]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

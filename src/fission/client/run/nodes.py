@@ -1,4 +1,4 @@
-"""The nodes of a run as the client knows them: who they are, what they and others measure, and the view that jobs are placed by."""
+"""The nodes of a run as the client knows them: identities, measurements, placement view."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from fission.protocol.link_quality import NodeLink
 
 
 class Nodes:
-    """Nodes by their names.
+    """The nodes of a run, by name.
 
     Attributes:
-        qualities: TQ by address of those nodes to whom something measures the way from this machine.
+        qualities: TQ by address, for nodes whose link from this machine is measured.
     """
 
     def __init__(
         self, network: Network, nodes: Sequence[NodeInfo], *, several: bool, tq: Callable[[str], int], warn: Callable[[str], None]
     ) -> None:
-        """Prepare.
+        """Prepare the nodes.
 
         Args:
-            network: whose jobs are placed.
-            nodes: that are expected.
-            several: whether they are machines of their own that have yet to join; else they are parts of this one.
-            tq: share of a node's pulses that arrive, 0 to 255.
-            warn: called with what is wrong with a job's `preference`, which is then left out.
+            network: the network whose jobs are placed.
+            nodes: the expected nodes.
+            several: whether the nodes are separate machines that have yet to join; otherwise they
+                are parts of this machine.
+            tq: returns the share of a node's pulses that arrive, 0 to 255.
+            warn: called with what is wrong with a job's `preference`, which is then ignored.
         """
         self._nodes = {node.name: node for node in nodes}
         self._several, self._tq = several, tq
@@ -39,7 +40,7 @@ class Nodes:
         self._needs = {number: _needs(job, several, warn) for number, job in network.jobs.items()}
         self.qualities: Mapping[str, int] = {}
         self._measured: set[str] = set()
-        self._links: dict[str, Mapping[str, NodeLink]] = {}  # by the node that has measured
+        self._links: dict[str, Mapping[str, NodeLink]] = {}  # by the node that measured them
 
     def __iter__(self) -> Any:
         return iter(list(self._nodes))
@@ -48,57 +49,64 @@ class Nodes:
         return self._nodes[name]
 
     def joined(self, event: NodeJoined) -> bool:
-        """A node is there; return whether it was not expected."""
+        """Record a node that has joined; return whether it was not expected."""
         new = event.name not in self._nodes
         self._nodes[event.name] = NodeInfo(event.name, event.ip, event.groups, max_jobs=event.max_jobs)
         self._joined.add(event.name)
-        self._links.pop(event.name, None)  # of another life, perhaps at another address
+        self._links.pop(event.name, None)  # of an earlier incarnation, perhaps at another address
         return new
 
     def measured(self, name: str, means: Mapping[str, float]) -> None:
-        """A node has told values of `NodeInfo`, by their names there."""
+        """Record values of `NodeInfo` that a node has reported, by field name."""
         self._measured.add(name)
         known = {field: value for field, value in means.items() if field in ("cpu", "memory", "disk", "swap", "rtt")}
         self._nodes[name] = dataclasses.replace(self._nodes[name], **known)  # type: ignore[arg-type]  # the adapter's are numbers
 
     def linked(self, name: str, links: Mapping[str, NodeLink]) -> None:
-        """A node has measured its links to other nodes; what it has measured before does not count any more."""
+        """Record the links from a node to others that it has measured, replacing its earlier ones."""
         self._links[name] = links
 
     @property
     def all_linked(self) -> bool:
-        """Whether every node that has joined has measured its links to all others. The client's own measures none."""
+        """Whether every joined node has measured its links to all others.
+
+        The client's own node measures none.
+        """
         far = {name for name in self._joined if not self.local(name)}
         return all(far - {name} <= self._links.get(name, {}).keys() for name in far)
 
     def links(self, name: str) -> Mapping[str, NodeLink]:
-        """What a node has measured, by the names of the other nodes that are known."""
+        """Return the links that a node has measured, by the names of the other known nodes."""
         return {other: link for other, link in self._links.get(name, {}).items() if other in self._nodes}
 
     def is_measured(self, name: str) -> bool:
-        """Whether a node has reported what it measures."""
+        """Return whether a node has reported measurements."""
         return name in self._measured
 
     def local(self, name: str) -> bool:
-        """Whether it is the client's own node."""
+        """Return whether this is the client's own node."""
         return name in self._nodes and "LOCAL" in self._nodes[name].groups
 
     def infos(self, jobs_of: Callable[[str], Sequence[int]]) -> list[NodeInfo]:
-        """All nodes with the names of their jobs. ``jobs_of``: ids of the jobs of a node."""
+        """Return all nodes with the names of their jobs.
+
+        Args:
+            jobs_of: returns the ids of the jobs on a node.
+        """
         return [
             dataclasses.replace(node, jobs=tuple(self._needs[job].name for job in jobs_of(name)), TQ=self._quality(node))
             for name, node in self._nodes.items()
         ]
 
     def view(self) -> placement.ClusterView:
-        """Return what jobs are placed by, as it is now."""
+        """Return the current view of the cluster for placement."""
         nodes = tuple(dataclasses.replace(node, TQ=self._quality(node)) for node in self._nodes.values())
         qualities = {name: {other: link.quality for other, link in links.items()} for name, links in self._links.items()}
         return placement.ClusterView(self._needs, nodes, frozenset(self._joined), qualities)
 
     def _quality(self, node: NodeInfo) -> int:
         if not self._several or self.local(node.name):
-            return node.TQ  # there is no link to it whose quality would matter
+            return node.TQ  # no link leads to it whose quality would matter
         pulses = self._tq(node.name) if node.name in self._joined else 0
         return self.qualities.get(node.ip) or pulses or node.TQ
 

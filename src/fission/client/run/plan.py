@@ -1,4 +1,4 @@
-"""One run of a network, as `simulate` and `run` have decided it before anything starts."""
+"""One run of a network as `simulate` and `run` decide it before anything starts."""
 
 from __future__ import annotations
 
@@ -17,33 +17,34 @@ from fission.project.config import LoadedNetwork
 if TYPE_CHECKING:
     from fission.client.run.coordinator import Coordinator
 
-#: Runs beside the network until it is over; it is cancelled then.
+#: Runs beside the network and is cancelled when the network is over.
 Companion: TypeAlias = "Callable[[Coordinator], Awaitable[None]]"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """Everything in which one run differs from another; `NetworkRun` performs it.
+    """Everything that makes one run differ from another; `NetworkRun` performs it.
 
     Attributes:
         loaded: the network.
-        folder: of the run; the folders of jobs are in it.
+        folder: folder of the run, which contains the jobs' folders.
         run_folder: temporary folder for the sockets of this machine.
-        make_folders: makes ``folder`` ready; may raise UserError.
-        nodes: that the run expects.
+        make_folders: prepares ``folder``; may raise UserError.
+        nodes: the expected nodes.
         engine: hosts the jobs; not open yet.
         addresses: where jobs and client listen.
-        remote_address: where jobs of other machines reach the client; empty: there are none.
-        guard: encrypts the sockets that other machines reach; None: nothing does.
-        gather_s: seconds after which the network starts without the nodes that are not up; None: it needs all of them.
+        remote_address: where jobs on other machines reach the client; empty: there are none.
+        guard: encrypts the sockets that other machines reach; None: no encryption.
+        gather_s: seconds after which the network starts without the missing nodes; None: it needs
+            all of them.
         stdin: whether standard input may feed a console.
-        shown_jobs: jobs whose output this terminal always shows.
-        windows: show the output of the other jobs in a window; where no window opens, this terminal shows it.
-            None: other terminals may ask for it.
+        shown_jobs: ids of the jobs whose output this terminal always shows.
+        windows: show the output of the other jobs in a window; if no window opens, this terminal
+            shows it. None: other terminals may ask for it.
         collects_logs: whether other terminals get the nodes' logs through this run.
-        resume_state: what the run that is resumed had reached; None: this is a new run.
-        warnings: to report as soon as the run begins.
-        companions: what else runs while the network does.
+        resume_state: state of the run to resume; None: this is a new run.
+        warnings: texts to report as soon as the run begins.
+        companions: coroutines that run beside the network.
     """
 
     loaded: LoadedNetwork

@@ -1,4 +1,4 @@
-"""Runs a network on this machine to its end, on as many virtual nodes as somebody wants to see."""
+"""Runs a network on this machine to its end, optionally spread over virtual nodes."""
 
 from __future__ import annotations
 
@@ -40,26 +40,34 @@ def simulate(
     chaos: Chaos | None = None,
     folder: Path | None = None,
 ) -> Summary:
-    """Run the network on this machine until it ends, fails, ``duration`` is over or a signal comes. Blocks.
+    """Run the network on this machine until it ends, fails, times out or a signal arrives.
 
-    Every job gets a process and the empty folder ``NETWORK/simulation/<job id>`` (or ``FOLDER/<job id>``) with DEPENDENCIES. Afterwards
-    no process, socket or shared memory is left. Must be called in the main thread, because it takes SIGINT and SIGTERM meanwhile.
+    Blocks. Each job gets a process and the empty folder ``NETWORK/simulation/<job id>`` (or
+    ``FOLDER/<job id>``) with its DEPENDENCIES. No process, socket or shared memory remains
+    afterwards.
+    Call it in the main thread: it handles SIGINT and SIGTERM while it runs.
 
     Args:
         loaded: the network.
-        duration: seconds after which it is stopped, which counts as a success; None: no limit.
-        observer: told what happens.
+        duration: seconds after which the network is stopped, which counts as success; None: no
+            limit.
+        observer: notified of what happens.
         stdin: whether standard input may feed the network's InteractiveJob, if it has exactly one.
-        nodes: how many virtual nodes the jobs are spread over, named 1 to N; local jobs stay on the client. 0: none.
-        faults: what is to be lost, and when.
-        chaos: random faults besides.
-        folder: where the jobs work in place of ``NETWORK/simulation``, which is emptied; here only the folders of jobs and what an earlier
-            simulation has made are removed, and all else stays.
+        nodes: number of virtual nodes, named 1 to N, that share the jobs; local jobs stay on the
+            client. 0: no virtual nodes.
+        faults: faults to inject, with their times.
+        chaos: additional random faults.
+        folder: work folder of the jobs in place of ``NETWORK/simulation``. The default folder is
+            emptied; in this one only the jobs' folders and the files of an earlier simulation are
+            removed.
+
+    Returns:
+        The summary of the run.
 
     Raises:
-        DefinitionError: something of a job cannot be sent to its process; nothing was started.
-        UserError: the network runs already, its folder cannot be made anew, or a fault names no node or job, or too few files may be open;
-            nothing was started.
+        DefinitionError: a part of a job cannot be sent to its process; nothing was started.
+        UserError: the network is already running, its folder cannot be recreated, a fault names an
+            unknown node or job, or the limit on open files is too low; nothing was started.
         EngineError: processes cannot be started.
     """
     names = [str(number) for number in range(1, nodes + 1)]
@@ -99,7 +107,10 @@ def simulate(
 
 
 def _nodes(network: Network, virtual: Sequence[str]) -> list[NodeInfo]:
-    """In a simulation every node is in every group; with virtual nodes, the client takes local jobs only."""
+    """Return the nodes of a simulation.
+
+    Every node is in every group. With virtual nodes, the client takes local jobs only.
+    """
     groups = tuple(dict.fromkeys((*groups_of(network), "ALL")))
     room = len(network.jobs)
     remote = tuple(group for group in groups if group != "LOCAL")

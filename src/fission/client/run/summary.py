@@ -1,4 +1,4 @@
-"""What a run tells at its end."""
+"""The summary of a run at its end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fission.client.run.failure_reports import grouped
 from fission.errors import JobFailed
 from fission.protocol.supervision import Failover
 
-#: Seconds that a run must have taken for the text to tell rates; arbitrary: a shorter one is mostly its own start.
+#: Seconds after which the text shows rates; arbitrary: a shorter run is mostly its own start.
 RATE_AFTER_S = 5.0
 
 
@@ -21,11 +21,12 @@ class JobSummary:
 
     Attributes:
         name: class and id.
-        outcome: "finished", "ended" (returned None), "stopped", "killed", "failed"; "not started" until then.
-        restarts: lives after the first one.
-        counts: ``compute_blocks``, and what happened on each input and output pipe, in blocks, over all incarnations; see
-            `fission.client.run.counters`.
-        before: compute blocks that were done before this client, which has resumed the run; they count for no rate.
+        outcome: "finished", "ended" (returned None), "stopped", "killed", "failed"; "not started"
+            until then.
+        restarts: number of incarnations after the first.
+        counts: ``compute_blocks``, and what happened on each input and output pipe, in blocks, over
+            all incarnations; see `fission.client.run.counters`.
+        before: compute blocks done before this client resumed the run; rates leave them out.
     """
 
     name: str
@@ -40,13 +41,13 @@ class Summary:
     """A run that is over.
 
     Attributes:
-        network: its name.
-        exit_code: as SPEC section 1 has them.
-        reason: why it ended.
-        seconds: how long it took.
-        jobs: by id.
-        failures: of jobs, the first one is what ended the network.
-        failovers: what was lost and runs again, in order.
+        network: name of the network.
+        exit_code: exit code, as in SPEC section 1.
+        reason: why the run ended.
+        seconds: duration of the run.
+        jobs: summaries of the jobs, by id.
+        failures: failures of jobs; the first one ended the network.
+        failovers: what was lost and restarted, in order.
     """
 
     network: str
@@ -58,7 +59,7 @@ class Summary:
     failovers: Sequence[Failover] = ()
 
     def lines(self) -> list[str]:
-        """The summary as text, for a person."""
+        """Return the summary as text."""
         found = [f"{self.network}: {self.reason} after {self.seconds:.1f} s"]
         width = max((len(job.name) for job in self.jobs.values()), default=0)
         for job in self.jobs.values():
@@ -71,7 +72,7 @@ class Summary:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """The summary as JSON values."""
+        """Return the summary as JSON values."""
         return {
             "network": self.network,
             "exit_code": self.exit_code,
