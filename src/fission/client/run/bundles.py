@@ -234,10 +234,9 @@ def readers(network: Network) -> dict[int, list[int]]:
     """Return for each job the pipes that its large blocks may be read from.
 
     These are its outputs, followed by the pipes to which its blocks may be handed on. A job may
-    hand on a
-    block of its current compute block, because that block is not released before the job's outputs
-    are.
-    This does not hold for ASYNC pipes and for pipes that drop blocks; and executables read bytes.
+    hand on a block of its current compute block, because that block is not released before the
+    job's outputs are. This does not hold for ASYNC pipes and for pipes that drop blocks; and
+    executables read bytes.
     """
     found = {}
     for number, job in network.jobs.items():
@@ -334,10 +333,8 @@ def waits_for_itself(network: Network, pipe: int) -> bool:
     """Return whether an ASYNC pipe can close a cycle of waiting.
 
     It can if its consumer may wait, directly or through others, for its producer, while the
-    producer may
-    wait for the consumer to take blocks. A job waits for the producers of its non-ASYNC inputs, and
-    for
-    the consumers of its outputs to make room.
+    producer may wait for the consumer to take blocks. A job waits for the producers of its
+    non-ASYNC inputs, and for the consumers of its outputs to make room.
     """
     target, first = network.producer(pipe), network.consumer(pipe)
     waiting: list[Any] = [first] if first else []

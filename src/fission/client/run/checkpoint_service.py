@@ -79,8 +79,7 @@ class CheckpointService:
         """Return what a new incarnation of a job starts from. Blocks while it reads.
 
         Snapshots of an earlier client are checked once. This client has written the others, and the
-        job that
-        loads one verifies its checksum.
+        job that loads one verifies its checksum.
 
         Returns:
             (snapshots by number, retained value by pipe, damaged snapshots, folder of snapshots)

@@ -1,8 +1,7 @@
 """The shell around supervision and liveness: feeds in events, performs and logs the decisions.
 
 Events come from the engine (processes, pulses), from the jobs (messages) and from the clock. One
-task
-of the client's loop handles them one at a time.
+task of the client's loop handles them one at a time.
 """
 
 from __future__ import annotations

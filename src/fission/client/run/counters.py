@@ -103,8 +103,8 @@ class Counters:
     def left_behind(self, producer: int, pipe: int, consumer: int, block_count: int) -> int:
         """Return how many blocks of past generations a consumer lacks.
 
-        The producer has reported them, but no compute block of the consumer contains them.
-                The last report of a killed incarnation is at most a second old (`fission.runtime.counts`).
+        The producer has reported them, but no compute block of the consumer contains them. The last
+        report of a killed incarnation is at most a second old (`fission.runtime.counts`).
         """
         reports = self._reported.get(producer, {}).values()
         sent = _highest_each([counts.outputs[pipe].sent for counts in reports if pipe in counts.outputs])
@@ -116,9 +116,8 @@ class Counters:
     def total(self, job: int, lives: int) -> dict[str, Any]:
         """Return the counts of a job as the summary and ``--json`` show them.
 
-        They are empty without any report.         ``lives_untold`` counts the incarnations that were killed before their last report. Whatever
-        they
-        counted after the previous report is missing.
+        They are empty without any report. ``lives_untold`` counts the incarnations that were killed
+        before their last report. Whatever they counted after the previous report is missing.
 
         Args:
             job: id of the job.

@@ -1,8 +1,7 @@
 """How the client reaches its jobs: commands, wiring, and the ends of jobs whose processes are gone.
 
 A launched incarnation may not be reachable yet. Messages to it, and whatever depends on its
-address,
-wait for its `JobHello`.
+address, wait for its `JobHello`.
 """
 
 from __future__ import annotations

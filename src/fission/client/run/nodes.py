@@ -63,7 +63,7 @@ class Nodes:
         self._nodes[name] = dataclasses.replace(self._nodes[name], **known)  # type: ignore[arg-type]  # the adapter's are numbers
 
     def linked(self, name: str, links: Mapping[str, NodeLink]) -> None:
-        """Record the links from a node to others that it has measured, replacing its earlier ones."""
+        """Record the links that a node has measured, replacing its earlier ones."""
         self._links[name] = links
 
     @property

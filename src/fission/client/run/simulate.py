@@ -44,8 +44,7 @@ def simulate(
 
     Blocks. Each job gets a process and the empty folder ``NETWORK/simulation/<job id>`` (or
     ``FOLDER/<job id>``) with its DEPENDENCIES. No process, socket or shared memory remains
-    afterwards.
-    Call it in the main thread: it handles SIGINT and SIGTERM while it runs.
+    afterwards. Call it in the main thread: it handles SIGINT and SIGTERM while it runs.
 
     Args:
         loaded: the network.
