@@ -1,1 +1,1 @@
-"""One outside thing a file; none imports another."""
+"""Adapters to the outside world, one per file; none imports another."""

@@ -1,4 +1,7 @@
-"""How many files and connections this process may have open, how many a network needs, and a reserve of them for what must be written."""
+"""The limit of open files and connections of this process, a network's need, and a reserve.
+
+The reserve lets the process write what it must even when no descriptor is free.
+"""
 
 from __future__ import annotations
 
@@ -6,56 +9,63 @@ import contextlib
 import os
 import resource
 
-#: A soft limit above this is of no use to us, and makes old programs slow that close every possible descriptor. Arbitrary.
+#: A higher soft limit has no use here and slows down old programs that close every possible descriptor. Arbitrary.
 MOST = 1 << 16
-#: Descriptors of the client for each job: three pipes and two of ZeroMQ's; measured: 4.1.
+#: Descriptors of the client per job: three pipes and two of ZeroMQ's; measured: 4.1.
 FOR_EACH_JOB = 5
-#: And for itself: measured, 60 with the connections of three nodes; strangers may hold 64 at each of three ports for some seconds.
+#: Descriptors of the client itself: 60 measured with the connections of three nodes; strangers may hold 64 at each of three ports briefly.
 FOR_ITSELF = 64
 STRANGERS = 192
-#: Descriptors in reserve; arbitrary, the files that are opened at an end are opened one after the other.
+#: Descriptors in reserve; arbitrary: the files opened at the end are opened one after the other.
 RESERVE = 8
 
 
 def raise_limit() -> int:
-    """Raise the soft limit of open files of this process, and of those that it starts, to the hard one (at most `MOST`); return it."""
+    """Raise the soft limit of open files to the hard limit, at most `MOST`; return the new limit.
+
+    The limit applies to this process and to those that it starts.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return MOST if soft == resource.RLIM_INFINITY else soft
-    with contextlib.suppress(OSError, ValueError):  # a system that has its own opinion
+    with contextlib.suppress(OSError, ValueError):  # some systems refuse it
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         return wanted
     return soft
 
 
 def attainable() -> int:
-    """What `raise_limit` would make of the limit."""
+    """Return the limit that `raise_limit` would set."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(min(one, MOST) if one != resource.RLIM_INFINITY else MOST for one in (soft, hard))
 
 
 def needed(jobs: int) -> int:
-    """Open files without which a network of so many jobs cannot run on this machine."""
+    """Return the number of open files that a network of ``jobs`` jobs needs on this machine."""
     return FOR_ITSELF + FOR_EACH_JOB * jobs
 
 
 def comfortable(jobs: int) -> int:
-    """Open files with which it runs, however many clients connect to its ports."""
+    """Return the number of open files that suffices however many clients connect to the ports."""
     return needed(jobs) + STRANGERS
 
 
 class Reserve:
-    """Descriptors that nothing else can take, given back when something must be opened whatever has happened."""
+    """Descriptors held back for files that must be opened whatever has happened."""
 
     def __init__(self, count: int = RESERVE) -> None:
-        """Args: count: how many; fewer, if there are no more."""
+        """Open the reserve.
+
+        Args:
+            count: number of descriptors; fewer if the system has no more.
+        """
         self._held: list[int] = []
         with contextlib.suppress(OSError):
             for _ in range(count):
                 self._held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
     def release(self) -> None:
-        """From now on they are free. Calling it twice is right."""
+        """Free the descriptors. Idempotent."""
         while self._held:
             os.close(self._held.pop())

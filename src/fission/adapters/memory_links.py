@@ -1,6 +1,6 @@
-"""A job's links inside one process: queues instead of sockets, for tests and small networks in one process.
+"""A job's links inside one process: queues instead of sockets, for tests and small networks.
 
-The same guarantees as the real ones, under the same conformance suite.
+They give the same guarantees as ZeroMQ links and pass the same conformance suite.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ class _Box:
 
 
 class MemoryNetwork:
-    """What joins `MemoryLinks`: boxes by address. Sending to an address before somebody listens there is right."""
+    """The network that connects `MemoryLinks`: mailboxes by address.
+
+    Messages to an address may be sent before its owner listens.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -42,12 +45,16 @@ class MemoryNetwork:
         self.listening: set[str] = set()
 
     def box(self, address: str) -> _Box:
-        """The box of an address, made on first use."""
+        """Return the mailbox of an address; the first use creates it."""
         with self._lock:
             return self._boxes.setdefault(address, _Box())
 
     def listen(self, address: str) -> _Box:
-        """Claim an address. Raises EngineError if somebody listens there."""
+        """Claim an address and return its mailbox.
+
+        Raises:
+            EngineError: the address is in use.
+        """
         with self._lock:
             if address in self.listening:
                 raise EngineError(f"cannot listen at {address}: address already in use")
@@ -55,7 +62,7 @@ class MemoryNetwork:
         return self.box(address)
 
     def leave(self, address: str) -> None:
-        """Give an address back; what waits there is gone."""
+        """Release an address; its waiting messages are dropped."""
         with self._lock:
             self.listening.discard(address)
             self._boxes.pop(address, None)
@@ -65,7 +72,15 @@ class MemoryLinks:
     """`fission.ports.Links` over a `MemoryNetwork`; any text is an address."""
 
     def __init__(self, wiring: Wiring, network: MemoryNetwork) -> None:
-        """Args: wiring: addresses. network: where they are. Raises EngineError: an address is taken."""
+        """Claim the addresses.
+
+        Args:
+            wiring: addresses of the links.
+            network: network of these addresses.
+
+        Raises:
+            EngineError: an address is in use.
+        """
         self._wiring = wiring
         self._network = network
         self._data = network.listen(wiring.data)
@@ -79,7 +94,7 @@ class MemoryLinks:
         self._closed = False
 
     def send(self, pipe: PipeId, frames: Sequence[Buffer]) -> None:
-        # a copy, as a wire makes one: a sender that writes into its buffers later must not reach the receiver
+        # a copy, as on a wire: later writes of the sender into its buffers must not reach the receiver
         self._network.box(self._out[pipe]).put([bytes(frame) for frame in frames])
 
     def receive(self, *, wait: bool = True) -> list[Buffer] | None:
@@ -109,7 +124,7 @@ class MemoryLinks:
         side[pipe] = address or side[pipe]
 
     def reach_client(self, address: str) -> None:
-        """The client is in this process, and stays there."""
+        """Do nothing: the client is in this process and stays there."""
 
     @property
     def addresses(self) -> Mapping[str, str]:

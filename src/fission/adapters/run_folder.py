@@ -1,7 +1,7 @@
 """The run folder: short-lived and private, for the sockets of one run.
 
-The path of a Unix socket has at most 107 bytes (<sys/un.h>), so a long TMPDIR leaves no room for the sockets' names. They go to a
-shorter folder of the system then.
+The path of a Unix socket has at most 107 bytes (<sys/un.h>), so a long TMPDIR leaves no room for
+the sockets' names. The run folder then moves to a shorter system folder.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ from collections.abc import Sequence
 from fission.errors import UserError
 from fission.ownership import safe_parent
 
-#: Bytes in the path of a socket, without the NUL at its end: <sys/un.h>, 108 on Linux, 104 on macOS.
+#: Bytes in the path of a socket, without the trailing NUL: <sys/un.h>, 108 on Linux, 104 on macOS.
 SOCKET_PATH_BYTES = 103
-#: Bytes kept for the name of a socket inside the folder, such as ``/12.3.0123456789abcdef.control``. Arbitrary, twice the longest.
+#: Bytes reserved for a socket's name in the folder, such as ``/12.3.0123456789abcdef.control``. Arbitrary, twice the longest.
 NAME_BYTES = 48
-#: Where to go if TMPDIR is too long: world-writable with the sticky bit on every Linux and macOS.
+#: Folders to use if TMPDIR is too long: world-writable with the sticky bit on every Linux and macOS.
 SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 def make_run_folder(prefix: str = "fission-", short_folders: Sequence[str] = SHORT_FOLDERS) -> str:
-    """Make a new folder for sockets, readable by this user only, and return its path.
+    """Make a new folder for sockets, accessible to this user only, and return its path.
 
-    It lies in the temporary directory (TMPDIR), or in a shorter one if that path leaves no room for the names of sockets.
+    It is in the temporary directory (TMPDIR), or in a shorter folder if that path leaves no room
+    for the names of sockets.
 
     Args:
-        prefix: begin of its name.
-        short_folders: tried in this order if TMPDIR is too long.
+        prefix: prefix of the folder's name.
+        short_folders: alternatives in order of preference if TMPDIR is too long.
 
     Raises:
         UserError: no folder can be made, or none is short enough.
@@ -41,7 +42,7 @@ def make_run_folder(prefix: str = "fission-", short_folders: Sequence[str] = SHO
         ) from None
     reasons = []
     for folder in (temporary, *short_folders):
-        room = SOCKET_PATH_BYTES - NAME_BYTES - len(os.fsencode(os.path.join(folder, prefix))) - 8  # 8: mkdtemp's own characters
+        room = SOCKET_PATH_BYTES - NAME_BYTES - len(os.fsencode(os.path.join(folder, prefix))) - 8  # 8: characters that mkdtemp adds
         if room < 0:
             reasons.append(f"{folder} is too long a path")
             continue

@@ -1,20 +1,25 @@
-"""The producer's side of big buffers in shared memory: copied once, here; what travels is a descriptor.
+"""The producer's side of large buffers in shared memory: copied once, here; a descriptor travels.
 
-An `Arena` is a few files below /dev/shm, laid out as `fission.protocol.shared_blocks` says. A slot is used again when two things are true:
+An `Arena` is a few files in /dev/shm, laid out as `fission.protocol.shared_blocks` describes. A
+slot is reused when two conditions hold:
 
-- every reader's window has let go of the block (`Arena.release`), and
-- no reader holds it: a reader marks a slot when it takes the descriptor, and clears the mark when the last object that stands on the
-  memory (array, slice, memoryview) is gone; see `fission.adapters.shared_views`.
+- every reader's window has released the block (`Arena.release`), and
+- no reader holds it: a reader marks a slot when it takes the descriptor, and clears the mark when
+  the last object on the memory (array, slice, memoryview) is gone; see
+  `fission.adapters.shared_views`.
 
-So memory is given back at the later of the two, nobody waits for anybody, and holding needs no message. Marks of the killed go away
-when the producer hears of a new life (`Arena.forget_reader`), or a new life of a reader behind its own reads here itself.
+Memory is thus freed at the later of the two events, no process waits for another, and holding needs
+no message. Marks of killed readers become void when the producer learns of a new incarnation
+(`Arena.forget_reader`), or when a new incarnation of a downstream reader itself reads here.
 
-**Order of memory accesses.** A block is released by a message that its reader sends after it has marked, so the mark is there when the
-producer looks. Taking a descriptor of a block that was released before is a mistake or an old life; the stamp shows it.
+**Order of memory accesses.** A reader releases a block by a message that it sends after it has
+marked the slot, so the mark is there when the producer looks. Taking the descriptor of a block that
+has already been released is a bug or comes from an older incarnation; the stamp reveals it.
 
-**Who removes files.** Nothing but `Arena.close`, `sweep`, and the next but one life of the same job: what a killed producer has sent can
-still be taken. `multiprocessing.shared_memory` is not used: its resource tracker would remove segments under the feet of other
-processes, and it neither reserves memory (a full /dev/shm is a SIGBUS then) nor uses it again (a new page costs more than the copy).
+**Who removes files.** Only `Arena.close`, `sweep`, and the job's incarnation after the next: what a
+killed producer has sent can still be taken. `multiprocessing.shared_memory` is not used: its
+resource tracker would remove segments that other processes still use, and it neither reserves
+memory (a full /dev/shm then causes SIGBUS) nor reuses it (a new page costs more than the copy).
 """
 
 from __future__ import annotations
@@ -34,15 +39,15 @@ from fission.errors import LocalProtocolError
 from fission.protocol import shared_blocks
 from fission.protocol.shared_blocks import ALIGNMENT, LIVES, MAX_INCARNATION, STAMP_BYTES, Descriptor, Extents
 
-#: Where segments live: memory on every Linux. Elsewhere there is no such folder, and all goes the slow way.
+#: Folder of the segments, memory on every Linux. Other systems have no such folder; there all buffers use sockets.
 FOLDER = "/dev/shm"
-#: Bytes of address space of a segment; memory is taken piece by piece. Arbitrary: two windows, so that most jobs need one.
+#: Bytes of address space of a segment; memory is committed piece by piece. Arbitrary: two windows, so that most jobs need one segment.
 SEGMENT_BYTES = 64 << 20
-#: Most bytes of memory in one arena. Arbitrary: windows need far less, what readers keep is the rest.
+#: Largest memory of one arena in bytes. Arbitrary: windows need far less; the rest is for what readers hold.
 LIMIT_BYTES = 1 << 30
-#: Released slots that a `put` looks at, whether they are still held. Measured: 0.15 us each.
+#: Released slots that a `put` checks for readers that still hold them. Measured: 0.15 us each.
 PROBES = 16
-#: After the system refused memory, so many puts of that size do not ask again. Arbitrary: a refusal costs as much as a copy.
+#: Number of puts of that size that do not ask again after the system has refused memory. Arbitrary: a refusal costs as much as a copy.
 REFUSED_PUTS = 64
 
 log = logging.getLogger("fission.shared_memory")
@@ -59,10 +64,17 @@ class _Slot:
 
 
 class _Segment:
-    """One file of an arena. Memory is reserved before anything is written there: then a full /dev/shm is an error, else a SIGBUS."""
+    """One file of an arena.
+
+    Memory is reserved before it is written: a full /dev/shm is then an error instead of a SIGBUS.
+    """
 
     def __init__(self, path: str, size: int, entry_bytes: int, table_bytes: int) -> None:
-        """Create it. Raises OSError; then nothing is left."""
+        """Create the file.
+
+        Raises:
+            OSError: it cannot be created; nothing is left of it.
+        """
         self.name = os.path.basename(path)
         self.committed = table_bytes
         self.entries = list(range(table_bytes // entry_bytes - 1, 0, -1))
@@ -83,41 +95,50 @@ class _Segment:
         self.stamps = memoryview(self.memory)[:table_bytes].cast("Q")
 
     def take(self, need: int) -> int | None:
-        """Return the start of ``need`` bytes for a slot; None if there are none, or no entry."""
+        """Return the start of ``need`` free bytes; None if there is no room or no free entry."""
         return self._free.take(need) if self.entries else None
 
     def give(self, start: int, size: int) -> None:
-        """The memory of a slot is free."""
+        """Free the memory of a slot."""
         self._free.give(start, size)
 
     def lacking(self, need: int) -> int | None:
-        """Return how many bytes must be reserved so that ``need`` bytes are free in one piece; None if the segment has no such place."""
+        """Return the number of bytes to reserve so that ``need`` contiguous bytes are free.
+
+        None if the segment has no room for them.
+        """
         lacking = need - self._free.free_before(self.committed)
         return lacking if self.entries and self.committed + lacking <= self._size else None
 
     def commit(self, size: int) -> None:
-        """Reserve memory. Raises OSError."""
+        """Reserve memory.
+
+        Raises:
+            OSError: the system refuses it.
+        """
         os.posix_fallocate(self._descriptor, self.committed, size)
         self._free.give(self.committed, size)
         self.committed += size
 
     def close(self) -> None:
-        """Remove the file; its memory goes when nobody has it mapped any more."""
+        """Remove the file; its memory is freed when no process maps it."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
         os.close(self._descriptor)
         self.stamps.release()
-        with contextlib.suppress(BufferError):  # somebody still has a `view`: it goes with that
+        with contextlib.suppress(BufferError):  # a `view` still exists: the mapping ends with it
             self.memory.close()
 
 
 class ArenaLease:
-    """A buffer in an arena for as long as this object lives: when the last window has let go of it, all its readers have released it.
+    """A buffer in an arena; the end of this object releases it for all its readers.
+
+    The object ends when the last window has released the block.
 
     Attributes:
-        descriptor: for the first of its readers.
-        nbytes: length of the buffer.
-        readers: numbers of those that it was lent for.
+        descriptor: descriptor for the first of its readers.
+        nbytes: length of the buffer in bytes.
+        readers: numbers of the readers to which the buffer is lent.
     """
 
     __slots__ = ("_arena", "descriptor", "nbytes", "readers")
@@ -130,7 +151,7 @@ class ArenaLease:
         self.readers = readers
 
     def pack(self, reader: int) -> bytes:
-        """Return the descriptor for one of its readers, as it travels."""
+        """Return the encoded descriptor for one of its readers."""
         return self.descriptor.pack(reader)
 
     def view(self) -> memoryview:
@@ -142,10 +163,12 @@ class ArenaLease:
 
 
 class Arena:
-    """The shared memory of one producer. `put` and `close` belong to one thread, everything else to any.
+    """The shared memory of one producer.
+
+    `put` and `close` belong to one thread; all other methods are thread-safe.
 
     Attributes:
-        refused: buffers that found no room, in all.
+        refused: total number of buffers that found no room.
     """
 
     def __init__(
@@ -160,20 +183,22 @@ class Arena:
         segment_bytes: int = SEGMENT_BYTES,
         folder: str = FOLDER,
     ) -> None:
-        """Prepare; files are made when the first buffer comes.
+        """Prepare; the first buffer creates the files.
 
         Args:
-            prefix: of all names of the run: ``fission-`` and a token that no other run has.
+            prefix: prefix of the run's names: ``fission-`` and a token unique to the run.
             job: id of the producer.
-            incarnation: of the producer.
-            readers: for each reader, its incarnation; readers are numbered from 0 in this order (the job's outputs).
-            behind: readers that those may hand blocks on to, numbered behind them.
-            limit: most bytes of memory.
-            segment_bytes: address space of a segment.
-            folder: of a file system in memory.
+            incarnation: incarnation of the producer.
+            readers: incarnation of each reader; readers are numbered from 0 in this order, that of
+                the job's outputs.
+            behind: number of downstream readers, to which these may forward blocks; they are
+                numbered after them.
+            limit: largest memory of the arena in bytes.
+            segment_bytes: address space of a segment in bytes.
+            folder: folder on a file system in memory.
 
         Raises:
-            LocalProtocolError: the prefix or an incarnation is none, or there is no reader.
+            LocalProtocolError: the prefix or an incarnation is invalid, or there is no reader.
         """
         self._owner = shared_blocks.owner_name(prefix, job)
         if not readers or not all(1 <= one <= MAX_INCARNATION for one in (incarnation, *readers)):
@@ -188,9 +213,9 @@ class Arena:
         self._unmarked = bytes(self._entry_bytes - STAMP_BYTES)
         self._segments: list[_Segment] = []
         self._slots: dict[int, _Slot] = {}  # by stamp
-        self._returned: deque[tuple[int, int]] = deque()  # releases that came in since the last put: (stamp, reader)
-        self._released: deque[int] = deque()  # stamps of slots that all readers have released, and perhaps hold
-        # random, so that a descriptor of an arena that had the same name does not fit by chance
+        self._returned: deque[tuple[int, int]] = deque()  # releases since the last put: (stamp, reader)
+        self._released: deque[int] = deque()  # stamps of slots that all readers have released but may still hold
+        # random, so that a descriptor of an earlier arena of the same name does not match by chance
         self._stamp = 1 << 55 | int.from_bytes(os.urandom(6), "little")
         self._refusals, self._refused_size = 0, 0
         self._warned = False
@@ -200,25 +225,29 @@ class Arena:
 
     @property
     def committed(self) -> int:
-        """Bytes of memory that the arena has taken from the system."""
+        """Bytes of memory that the arena has reserved."""
         return sum(segment.committed for segment in self._segments)
 
     @property
     def slots(self) -> int:
-        """Buffers whose memory is not known to be free; the next `put` looks."""
+        """Number of buffers whose memory may be in use; the next `put` checks them."""
         return len(self._slots)
 
     def put(self, buffer: Any, readers: Collection[int] | None = None) -> Descriptor | None:
-        """Copy a buffer; return its descriptor for the first of its readers (``_replace(reader=...)`` gives the others').
+        """Copy a buffer and return its descriptor for the first of its readers.
 
-        None if there is no room, or no shared memory at all: the buffer must go another way. The first time a warning is logged.
+        ``_replace(reader=...)`` gives the descriptors of the other readers. The result is None if
+        there
+        is no room, or no shared memory at all: the buffer must then use a socket. The first such
+            case
+        logs a warning.
 
         Args:
-            buffer: something with the buffer protocol, its bytes contiguous and at least one.
-            readers: who will be sent the descriptor, and is to release it; by default all.
+            buffer: contiguous object with the buffer protocol and at least one byte.
+            readers: numbers of the readers that receive the descriptor and release it; None: all.
 
         Raises:
-            LocalProtocolError: no such buffer or reader.
+            LocalProtocolError: the buffer or a reader is invalid.
         """
         with memoryview(buffer) as view:
             length = view.nbytes
@@ -241,29 +270,37 @@ class Arena:
         return Descriptor(segment.name, entry, offset, length, self._stamp, min(waiting))
 
     def lend(self, buffer: Any, readers: Collection[int] | None = None) -> ArenaLease | None:
-        """As `put`, but nobody needs to call `release`: whoever keeps the block for its readers keeps the lease."""
+        """Copy a buffer like `put`; the end of the returned lease releases it.
+
+        The replay buffer that keeps the block for its readers keeps the lease.
+        """
         readers = range(len(self.readers)) if readers is None else readers
         descriptor = self.put(buffer, readers)
         return None if descriptor is None else ArenaLease(self, descriptor, readers)
 
     def release(self, descriptor: Descriptor) -> None:
-        """The descriptor's reader will never be sent the block again. Doing it twice is right."""
+        """Record that the descriptor's reader will never be sent the block again. Idempotent."""
         self._returned.append((descriptor.stamp, descriptor.reader))
 
     def release_for(self, stamp: int, readers: Collection[int]) -> None:
-        """As `release`, for several readers of the buffer with that stamp."""
+        """Release the buffer with this stamp for several readers."""
         for reader in readers:
             self._returned.append((stamp, reader))
 
     def forget_reader(self, reader: int, incarnation: int) -> None:
-        """A reader lives its ``incarnation``: what older lives of it hold does not count any more. Older news change nothing."""
+        """Void what incarnations of a reader before ``incarnation`` hold.
+
+        Outdated notifications have no effect.
+        """
         self.readers[reader] = max(self.readers[reader], incarnation)
 
     def view(self, descriptor: Descriptor) -> memoryview:
-        """Return the producer's own view of a block, for a reader on another host. Only valid until the block is released.
+        """Return the producer's own view of a block, for a reader on another machine.
+
+        The view is only valid until the block is released.
 
         Raises:
-            LocalProtocolError: it was released.
+                LocalProtocolError: the block has been released.
         """
         slot = self._slots.get(descriptor.stamp)
         if slot is None:
@@ -271,7 +308,10 @@ class Arena:
         return memoryview(slot.segment.memory)[slot.offset : slot.offset + descriptor.length].toreadonly()
 
     def close(self) -> None:
-        """Remove the segments; what readers hold stays theirs, what they have not taken is gone. Calling it twice is right."""
+        """Remove the segments. Idempotent.
+
+        Readers keep what they hold; what they have not taken is gone.
+        """
         self._closed = True
         self._slots.clear()
         self._released.clear()
@@ -302,7 +342,10 @@ class Arena:
         return None
 
     def _reclaim(self, probes: int) -> None:
-        """Look at some of the released slots; in turns, so that many that are held for long do not slow down every put."""
+        """Check some of the released slots for reuse.
+
+        The slots take turns, so that many long-held ones do not slow down every put.
+        """
         released = self._released
         for _ in range(min(probes, len(released))):
             stamp = released.popleft()
@@ -321,18 +364,21 @@ class Arena:
         if marks == self._unmarked:
             return False
         words = memoryview(marks).cast("I")
-        # a life that we have not heard of yet counts, an older one does not
+        # an incarnation that the producer has not heard of yet counts, an older one does not
         lives = [*self.readers, *self._lives_behind(slot.segment)]
         return any(max(words[LIVES * index : LIVES * index + LIVES]) >= life for index, life in enumerate(lives))
 
     def _lives_behind(self, segment: _Segment) -> list[int]:
-        """The newest lives of the readers behind ours that have read in a segment; the first counts where none has."""
+        """Return the newest incarnations of the downstream readers that have read in a segment.
+
+        An incarnation of 1 stands for readers that have not.
+        """
         first = len(self.readers)
         words = segment.memory[shared_blocks.incarnation_offset(first) : shared_blocks.incarnation_offset(first + self._behind)]
         return [max(1, life) for life in memoryview(words).cast("I")]
 
     def _grow(self, need: int) -> bool:
-        """Take more memory, as little as will do; return whether there was some."""
+        """Reserve as little more memory as suffices; return whether that succeeded."""
         if self._refusals and need >= self._refused_size:
             self._refusals -= 1
             return False
@@ -365,7 +411,10 @@ class Arena:
             log.warning("no room in shared memory; big blocks go the slow way until there is some: %s", why)
 
     def _sweep_older(self) -> None:
-        """Remove what lives before the last one left. The last one's blocks may still be on their way to their readers."""
+        """Remove segments of incarnations before the previous one.
+
+        The previous one's blocks may still be in transit to their readers.
+        """
         for name in os.listdir(self._folder):
             parsed = shared_blocks.parse_name(name)
             if parsed and parsed[0] == self._owner and parsed[1] < self._incarnation - 1:
@@ -374,24 +423,33 @@ class Arena:
 
 
 def run_prefix() -> str:
-    """Return a prefix for the names of a new run. It begins as those of all runs with the same temp directory do (`mark`)."""
+    """Return a prefix for the names of a new run.
+
+    All runs with the same temporary directory share its first part (`mark`).
+    """
     return f"{mark()}{secrets.token_hex(4)}"
 
 
 def mark() -> str:
-    """What the names of this temp directory's runs begin with: somebody with one of their own can tell their runs from others'."""
+    """Return the prefix shared by the names of all runs of this temporary directory.
+
+    It separates the runs of a user who has an own temporary directory from those of others.
+    """
     return f"fission-{zlib.crc32(os.fsencode(tempfile.gettempdir())) & 0xFFFF:04x}"
 
 
 def sweep(prefix: str, *, folder: str = FOLDER) -> int:
-    """Remove what a run, a job or a life has left; return how many segments that were. Whoever has them mapped keeps the memory.
+    """Remove the segments of a run, job or incarnation; return how many there were.
+
+    Processes that have them mapped keep the memory.
 
     Args:
-        prefix: of a run (``fission-TOKEN``), or with ``-JOB`` and perhaps ``.INCARNATION`` behind it.
-        folder: as the arenas'.
+        prefix: prefix of a run (``fission-TOKEN``), optionally followed by ``-JOB`` and
+            ``.INCARNATION``.
+        folder: folder of the arenas.
 
     Raises:
-        LocalProtocolError: the prefix is none of these.
+        LocalProtocolError: the prefix is invalid.
     """
     removed = 0
     shared_blocks.is_below("", prefix)

@@ -1,4 +1,4 @@
-"""The client's end of the talk with its jobs, over ZeroMQ: words in, commands out."""
+"""The client's side of the connection to its jobs, over ZeroMQ: messages in, commands out."""
 
 from __future__ import annotations
 
@@ -16,23 +16,27 @@ from fission.protocol.pieces import MAX_PART_BYTES, joined, split
 
 log = logging.getLogger("fission.client")
 
-#: Milliseconds between attempts to reach a job that has not started yet; arbitrary, a fraction of what a job's start takes.
+#: Milliseconds between attempts to reach a job that has not started yet; arbitrary, a fraction of a job's start time.
 RECONNECT_MS = 5
 
 
 class ZmqJobTransport:
-    """Hears the words of all jobs at one address, and sends commands to their control addresses. One asyncio loop."""
+    """Receives the messages of all jobs at one address and sends commands to their addresses.
+
+    Belongs to one asyncio loop.
+    """
 
     def __init__(self, address: str, far_address: str = "", guard: Callable[[Any], Any] | None = None) -> None:
         """Listen.
 
         Args:
-            address: where jobs of this machine send their words, as ZeroMQ writes it.
-            far_address: where those of other machines do; empty: there are none.
-            guard: makes what encrypts the sockets of a context that speak with other machines; None: nothing does.
+            address: ZeroMQ address to which jobs of this machine send their messages.
+            far_address: address for jobs of other machines; empty if there are none.
+            guard: returns the encryption for a context's sockets to other machines; None: plain
+                text.
 
         Raises:
-            EngineError: an address cannot be had.
+            EngineError: an address cannot be bound.
         """
         self._context = zmq.asyncio.Context()
         self._plain: zmq.Context[zmq.Socket[bytes]] = zmq.Context(self._context)
@@ -59,7 +63,7 @@ class ZmqJobTransport:
                 raise EngineError(f"cannot listen at {far_address}: {why}") from None
 
     async def words(self) -> AsyncIterator[list[Buffer]]:
-        """Messages of jobs as they come, until `close`. Only one caller."""
+        """Yield the jobs' messages in the order of arrival until `close`. Only one caller."""
         poller = zmq.asyncio.Poller()
         ears = [ear for ear in (self._ear, self._far_ear) if ear is not None]
         for ear in ears:
@@ -72,10 +76,10 @@ class ZmqJobTransport:
                 for ear, _ in await poller.poll():
                     yield joined(await ear.recv_multipart())
             except zmq.ZMQError:
-                return  # closed while it waited
+                return  # closed while waiting
 
     def send(self, address: str, frame: Buffer) -> None:
-        """Send a command; never blocks. A job that has not started yet gets it when it has."""
+        """Send a command; never blocks. A job that has not started yet receives it once it has."""
         mouth = self._mouths.get(address)
         if mouth is None:
             mouth = self._plain.socket(zmq.PUSH)
@@ -87,22 +91,22 @@ class ZmqJobTransport:
             mouth.setsockopt(zmq.IPV6, "[" in address)
             try:
                 mouth.connect(address)
-            except zmq.ZMQError as why:  # a word with a nonsensical address, of a job gone mad or, without keys, of a stranger
-                mouth.close(0)  # an open socket would make the end of the context wait for ever
+            except zmq.ZMQError as why:  # a message with an invalid address, from a broken job or, without keys, from a stranger
+                mouth.close(0)  # an open socket would block the end of the context forever
                 log.warning("dropped a command to %.100r, which is no address: %s", address, why)
                 return
             self._mouths[address] = mouth
-        with contextlib.suppress(zmq.Again):  # nobody is there (any more), or refuses us
+        with contextlib.suppress(zmq.Again):  # no process listens there, or it refuses us
             mouth.send_multipart(split([frame]) if address.startswith("tcp://") else [frame], zmq.NOBLOCK)
 
     def forget(self, address: str) -> None:
-        """Nobody listens there any more."""
+        """Close the socket to an address where no process listens."""
         mouth = self._mouths.pop(address, None)
         if mouth is not None:
             mouth.close(0)
 
     def close(self) -> None:
-        """Give the sockets back. Calling it twice is right."""
+        """Close the sockets. Idempotent."""
         if self._closed:
             return
         self._closed = True

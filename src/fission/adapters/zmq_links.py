@@ -1,12 +1,13 @@
-"""A job's links over ZeroMQ: PUSH/PULL, one PULL socket for data and one for control.
+"""A job's links over ZeroMQ: PUSH/PULL, with one PULL socket for data and one for control.
 
-High-water marks are off: windows bound what is under way, so a send never blocks and a circle of jobs cannot wait for itself
-inside ZeroMQ. On one machine sending starts before the other end exists; the reconnect interval is short because a job that
-starts later than its producer is the normal case.
+High-water marks are off: windows bound what is in flight, so a send never blocks and a cycle of
+jobs cannot deadlock inside ZeroMQ. On one machine sending starts before the other end exists; the
+reconnect interval is short because a job often starts later than its producer.
 
-Between machines (`Wiring.ip`) a connection can break, and what was under way is lost with it. ZeroMQ would connect again and go on
-with the next message, and the consumer would take the gap for blocks that are lost for good. So these connections are made
-once: when one breaks, the job's control thread is told to wire the pipe again, which sends everything that is kept.
+Between machines (`Wiring.ip`) a connection can break and lose what was in flight. ZeroMQ would
+reconnect and continue with the next message, and the consumer would treat the gap as blocks that
+are lost for good. These connections are therefore made once: when one breaks, the job's control
+thread is notified to rewire the pipe, which sends everything in the replay buffer again.
 """
 
 from __future__ import annotations
@@ -30,41 +31,45 @@ from fission.protocol.frames import Buffer, announces_more, encode_command
 from fission.protocol.messages.client_to_job import RepeatReports, RewirePipe
 from fission.protocol.pieces import MAX_PART_BYTES, PIECE_BYTES, is_split, joined, split
 
-#: Milliseconds between attempts to reach the other end; arbitrary, a fraction of what a job's start takes.
+#: Milliseconds between attempts to reach the other end; arbitrary, a fraction of a job's start time.
 RECONNECT_MS = 5
-#: Frames of this many bytes and more are handed to ZeroMQ without a copy. Measured: what ZeroMQ must say when it is done with smaller ones
-#: costs as much as their copy.
+#: Frames of at least this many bytes are handed to ZeroMQ without a copy. Measured: for smaller frames
+#: ZeroMQ's notification of completion costs as much as the copy.
 ZERO_COPY_BYTES = 1 << 20
-#: As `zmq.Socket.send`, without what that does for kinds of sockets that are not used here: it is called for each message.
+#: As `zmq.Socket.send`, without its handling of socket kinds that are not used here: it is called for every message.
 _send = zmq.backend.Socket.send
 _IPC = "ipc://"
-_HERE = "ipc://@/"  # of an address that stands for a file in the run's folder of this machine
+_HERE = "ipc://@/"  # prefix of an address that stands for a file in the run folder of this machine
 _TCP = "tcp://"
-#: Seconds before a broken connection between machines is made anew; arbitrary, a fraction of what a node may be silent.
+#: Seconds before a broken connection between machines is made again; arbitrary, a fraction of a node's permitted silence.
 RETRY_S = 0.05
-#: Milliseconds that connecting to another machine may take, and the longest pause between attempts to reach the client; arbitrary.
+#: Milliseconds for connecting to another machine, and the longest pause between attempts to reach the client; arbitrary.
 CONNECT_MS = 1000
 LONGEST_RETRY_MS = 500
 log = logging.getLogger("fission.runtime")
 _BROKEN = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 
 
-#: Seconds that one poll waits at most, because it takes milliseconds in an int; a longer wait is several.
+#: Seconds of the longest single poll, whose timeout is an int in milliseconds; a longer wait takes several polls.
 MOST_WAIT_S = 3600.0
 
 
 class ZmqLinks:
-    """`fission.ports.Links` over ZeroMQ sockets, addresses as ZeroMQ writes them (``ipc://``, ``tcp://``, ``inproc://``)."""
+    """`fission.ports.Links` over ZeroMQ sockets.
+
+    Addresses have ZeroMQ's syntax (``ipc://``, ``tcp://``, ``inproc://``).
+    """
 
     def __init__(
         self, wiring: Wiring, context: zmq.Context[zmq.Socket[bytes]] | None = None, guard: Callable[[Any], Any] | None = None
     ) -> None:
-        """Bind and connect.
+        """Bind and connect the sockets.
 
         Args:
-            wiring: addresses.
-            context: a ZeroMQ context to share; by default an own one, which ends with the links.
-            guard: makes what encrypts the sockets of a context that speak with other machines; None: nothing does.
+            wiring: addresses of the links.
+            context: ZeroMQ context to share; None creates one that ends with the links.
+            guard: returns the encryption for a context's sockets to other machines; None: plain
+                text.
 
         Raises:
             EngineError: an address cannot be bound.
@@ -73,19 +78,19 @@ class ZmqLinks:
         self._context: zmq.Context[zmq.Socket[bytes]] = context or zmq.Context()
         self._sockets: list[zmq.Socket[bytes]] = []
         self._files: list[str] = []  # of addresses in the file system
-        self._lock = threading.Lock()  # of the sockets that several threads use
+        self._lock = threading.Lock()  # protects the sockets that several threads use
         self._closed = False
-        self._far: set[PipeId] = set()  # outputs to other machines, which take pieces
+        self._far: set[PipeId] = set()  # outputs to other machines, which are sent in pieces
         self._far_client = wiring.client.startswith(_TCP)
-        self._plain_bytes = PIECE_BYTES if wiring.ip else ZERO_COPY_BYTES  # smaller messages of one frame need no further look
+        self._plain_bytes = PIECE_BYTES if wiring.ip else ZERO_COPY_BYTES  # smaller single-frame messages need no further check
         self._run_folder = wiring.run_folder
         self._guard = guard(self._context) if guard is not None else None
         self._poller = zmq.Poller()
         self._monitors: dict[zmq.Socket[bytes], PipeId] = {}
-        self._watched: list[zmq.Socket[bytes]] = []  # those that have a monitor
+        self._watched: list[zmq.Socket[bytes]] = []  # sockets with a monitor
         self._where: dict[PipeId, str] = {**wiring.outputs, **wiring.inputs}
-        self._retries: dict[PipeId, float] = {}  # when a broken connection is to be made anew
-        self._greeted = 0  # how often the client was reached; more than once: it was away
+        self._retries: dict[PipeId, float] = {}  # times at which to remake broken connections
+        self._greeted = 0  # connections to the client so far; more than one means that it was away
         self._client_monitor: zmq.Socket[bytes] | None = None
         self._addresses: dict[str, str] = {}
         self._data, self._wake_data = self._pull(wiring.data, "data", wiring.ip)
@@ -104,7 +109,10 @@ class ZmqLinks:
         return f"{_IPC}{self._run_folder}/{address[len(_HERE) :]}" if address.startswith(_HERE) else address
 
     def _listen_far(self, socket: zmq.Socket[bytes], ip: str, purpose: str) -> None:
-        """Let other machines reach it too. Options only count for what is bound behind them: its other addresses stay as they are."""
+        """Make a socket reachable from other machines too.
+
+        Options only apply to endpoints bound after they are set: its other addresses keep theirs.
+        """
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
         if self._guard is not None:
             self._guard.listen(socket)
@@ -120,7 +128,7 @@ class ZmqLinks:
     def _reach_client(self, address: str) -> zmq.Socket[bytes]:
         socket = self._socket(zmq.PUSH)
         if address.startswith(_TCP):
-            # here ZeroMQ connects again by itself: the client may be started anew, and is then told everything again
+            # here ZeroMQ reconnects by itself: the client may restart, and then receives all reports again
             socket.setsockopt(zmq.RECONNECT_IVL_MAX, LONGEST_RETRY_MS)
             self._prepare_far(socket)
             self._client_monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
@@ -138,7 +146,7 @@ class ZmqLinks:
         socket.setsockopt(zmq.IPV6, "[" in address)
         try:
             socket.connect(self._resolved(address))
-        except zmq.ZMQError as why:  # who commands this is out of order: that must not end the job
+        except zmq.ZMQError as why:  # the sender of this command is faulty: that must not end the job
             log.warning("nothing can be sent to %r: %s", address[:100], why)
 
     def _pull(self, address: str, purpose: str, ip: str) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
@@ -148,7 +156,7 @@ class ZmqLinks:
         file = address[len(_IPC) :] if address.startswith(_IPC) else ""
         try:
             if file and not _free(file):
-                raise zmq.ZMQError(zmq.EADDRINUSE)  # ZeroMQ itself would take the address away from the process that listens there
+                raise zmq.ZMQError(zmq.EADDRINUSE)  # ZeroMQ itself would take the address from the process that listens there
             socket.bind(address)
         except zmq.ZMQError as why:
             self.close(0)
@@ -210,7 +218,7 @@ class ZmqLinks:
             else:
                 socket.send_multipart(frames, zmq.NOBLOCK, copy=False)
         except zmq.Again:
-            pass  # the other end of an inproc address is gone for good; other addresses keep what nobody takes
+            pass  # the other end of an inproc address is gone for good; other addresses queue the message
 
     def receive(self, *, wait: bool = True) -> list[Buffer] | None:
         socket = self._data
@@ -227,7 +235,7 @@ class ZmqLinks:
             while socket.getsockopt(zmq.RCVMORE):
                 frames.append(socket.recv())
             return joined(frames)
-        # further frames are big: they are taken without a copy
+        # further frames are large: they are taken without a copy
         while socket.getsockopt(zmq.RCVMORE):
             frames.append(socket.recv(copy=False).buffer)
         return frames
@@ -313,7 +321,7 @@ class ZmqLinks:
             self._closed = True
             if self._guard is not None:
                 self._guard.close()
-            # before their monitors are closed: ZeroMQ waits for somebody who takes the last event
+            # before their monitors are closed: ZeroMQ waits until the last event is received
             for socket in self._watched:
                 socket.disable_monitor()
             for monitor in [*self._monitors, *([self._client_monitor] if self._client_monitor is not None else [])]:
@@ -322,13 +330,13 @@ class ZmqLinks:
                 socket.close(int(linger * 1000))
             if self._own_context:
                 self._context.term()
-            for file in self._files:  # ZeroMQ leaves them behind
-                with contextlib.suppress(FileNotFoundError):  # the run's folder may be gone already
+            for file in self._files:  # ZeroMQ does not remove them
+                with contextlib.suppress(FileNotFoundError):  # the run folder may already be gone
                     os.unlink(file)
 
 
 def _free(file: str) -> bool:
-    """Whether no process listens at this file. What a killed process has left is removed."""
+    """Return whether no process listens at this file; remove the file of a killed process."""
     if not os.path.lexists(file):
         return True
     with plain_socket(AF_UNIX) as probe:
@@ -339,7 +347,7 @@ def _free(file: str) -> bool:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(file)
             return True
-        except OSError:  # its queue is full, it is no socket, or it is not ours
+        except OSError:  # its queue is full, it is not a socket, or it is not ours
             return False
     return False
 

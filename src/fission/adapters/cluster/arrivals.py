@@ -1,4 +1,4 @@
-"""Why nodes that are expected are not there, as far as what came from their addresses tells."""
+"""Why expected nodes are missing, judged by what arrived from their addresses."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from enum import Enum
 from fission.adapters.cluster.members import Identity, NodeDirectory
 from fission.core.addresses import canonical
 
-#: How Dask says that a connection could not be encrypted; the address is of who connected.
+#: Dask's message for a connection that could not be encrypted; the address is the peer's.
 _HANDSHAKE = re.compile(r"handshake failed with remote '\w+://(?P<host>.+):\d+'", re.IGNORECASE)
-#: Addresses that are remembered; arbitrary, more than a network has nodes.
+#: Number of addresses to remember; arbitrary, more than a network has nodes.
 MAX_ADDRESSES = 1024
 
 
 class ArrivalState(Enum):
-    """What is known of a service that has not joined."""
+    """State of a service that has not joined."""
 
     CONNECTED = "it has connected, and is being asked who it is"
     REFUSED = "it cannot be used, and the user has been notified of the reason"
@@ -23,15 +23,20 @@ class ArrivalState(Enum):
 
 
 class Arrivals:
-    """What came from which address."""
+    """State of the services that have not joined, by address."""
 
     def __init__(self, who: NodeDirectory, keys: str) -> None:
-        """Args: who: knows the nodes. keys: folder of the network's keys here; empty: nothing is encrypted."""
+        """Start with no addresses.
+
+        Args:
+            who: directory of the nodes.
+            keys: folder of the network's keys on this machine; empty if nothing is encrypted.
+        """
         self._who, self._keys = who, keys
-        self._states: dict[str, tuple[ArrivalState, str]] = {}  # by address, with the name of the service where it is known
+        self._states: dict[str, tuple[ArrivalState, str]] = {}  # by address, with the service's name where known
 
     def note(self, ip: str, state: ArrivalState, name: str = "") -> bool:
-        """Something came from an address; return whether this is new."""
+        """Record the state of an address; return whether it is new."""
         ip = canonical(ip)
         before = self._states.get(ip)
         if before is not None and before[0] is state:
@@ -41,11 +46,11 @@ class Arrivals:
         return True
 
     def joined(self, ip: str) -> None:
-        """Its service has joined."""
+        """Forget an address whose service has joined."""
         self._states.pop(canonical(ip), None)
 
     def dask_says(self, text: str) -> str:
-        """Take a warning of Dask's; return what the user should know of it, "" for nothing."""
+        """Handle a Dask warning; return the text for the user, empty if there is none."""
         found = _HANDSHAKE.search(text)
         if found is None or not self.note(found["host"].strip("[]"), ArrivalState.OTHER_KEYS):
             return ""
@@ -54,11 +59,14 @@ class Arrivals:
         remedy = f"copy {self._keys} to it, then: sudo service fission restart"
         if isinstance(identity, Identity):
             return f"node {identity.name} ({ip}) has other keys than this machine, or does not encrypt: {remedy}"
-        # A port scan and a node with other keys look alike here: both connections end in the middle of the handshake.
+        # A port scan and a node with other keys look alike here: both connections end in mid-handshake.
         return f"{ip} has connected without the keys of this machine, and was refused; if it is a node: {remedy}"
 
     def absence(self, node: str) -> str:
-        """Return what to do about a node that is not there; empty: the user has been notified of that already. May block."""
+        """Return what to do about a missing node. May block.
+
+        The text is empty if the user has already been notified.
+        """
         for ip, (state, name) in list(self._states.items()):
             identity = self._who.recognise(ip, name)
             if isinstance(identity, Identity) and identity.name == node:

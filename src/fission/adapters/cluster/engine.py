@@ -1,7 +1,10 @@
-"""`fission.ports.Engine` over several machines: nodes run ``fission node``, and a Dask scheduler in this process reaches them.
+"""`fission.ports.Engine` over several machines.
 
-A node is known by the lease of its service, which outlives its connections: when Dask loses a worker whose service still pulses, the
-orders for it wait for its next worker. Only the silence of both says that the service has died.
+Nodes run ``fission node``; a Dask scheduler in this process reaches them.
+
+The lease of a node's service identifies the node and outlives its connections. When Dask loses a
+worker whose service still pulses, orders for the node wait for its next worker. The service counts
+as dead only when both the connection and the pulses are gone.
 """
 
 from __future__ import annotations
@@ -71,12 +74,12 @@ from fission.protocol.messages.node_to_client import (
 )
 from fission.protocol.replay import echo_context, pulse_context
 
-#: Pulse intervals without a pulse after which a node whose connection has ended is gone. Arbitrary: one may be lost on the way.
+#: Pulse intervals without a pulse before a node whose connection has ended is gone. Arbitrary: one pulse may be lost in transit.
 GONE_PULSES = 2.1
-#: Pulses whose answers a node may miss before its pulses count for nothing: it sends and does not receive, so it cannot work. As many as it
-#: may leave out itself (SPEC section 6), and one that is on its way.
+#: Echoes that a node may miss before its pulses are ignored: a node that sends but does not receive cannot work.
+#: The node itself may leave out as many (SPEC section 6), plus one in transit.
 DEAF_PULSES = 6
-#: Seconds that the answer to a look at a job's process is waited for; arbitrary.
+#: Seconds to wait for the answer to an inspection of a job's process; arbitrary.
 LOOK_S = 1.0
 log = logging.getLogger("fission.cluster")
 
@@ -100,21 +103,22 @@ class DaskEngine:
         follow: bool = False,
         keys: str = "",
     ) -> None:
-        """Prepare; `open` begins.
+        """Prepare the engine; `open` starts it.
 
         Args:
-            parameters: what nodes are sent about the run.
-            who: knows the nodes.
-            archives_of: gives the archives that a job needs.
-            ip: where the scheduler listens, ``cluster`` being None.
-            port: where the scheduler listens.
-            cluster: address of an existing scheduler; None: this process has its own.
-            tls: what encrypts Dask's connections; None: nothing does.
-            guard: gives what encrypts the sockets of a ZeroMQ context; None: nothing does.
-            pulses: makes the socket for pulses; called as `fission.adapters.datagrams.Datagrams`, without the sealing.
-            pre_copy: gives the archives that every node gets as soon as it is there.
-            follow: whether nodes report what their jobs write; see `follow`.
-            keys: folder of the network's keys, for messages.
+            parameters: description of the run, sent to the nodes.
+            who: directory of the nodes.
+            archives_of: returns the archives that a job needs.
+            ip: address on which the scheduler listens if ``cluster`` is None.
+            port: port on which the scheduler listens.
+            cluster: address of an existing scheduler; None starts one in this process.
+            tls: encryption of Dask's connections; None disables encryption.
+            guard: returns the encryption for a ZeroMQ context's sockets; None disables encryption.
+            pulses: creates the pulse socket; called like `fission.adapters.datagrams.Datagrams`,
+                without the sealing.
+            pre_copy: returns the archives that every node receives as soon as it joins.
+            follow: whether nodes report the output of their jobs; see `follow`.
+            keys: folder of the network's keys, used in messages.
         """
         self._pre_copy = pre_copy
         self._parameters, self._archives_of = parameters, archives_of
@@ -162,7 +166,7 @@ class DaskEngine:
         await self._archive_sender.close()
         await self._dask.close()
         self._datagrams.close()
-        await asyncio.sleep(0)  # asyncio gives its sockets back in the loop's next round: the port is free when this returns
+        await asyncio.sleep(0)  # asyncio releases its sockets in the loop's next iteration; then the port is free
         self._reports.close()
 
     async def dismiss(self) -> None:
@@ -190,7 +194,7 @@ class DaskEngine:
         async def give() -> None:
             try:
                 error = await self._launch(member, job, blob)
-            except EngineError:  # the connection broke: whether the order had arrived, its next worker will know
+            except EngineError:  # the connection broke; the next worker knows whether the order had arrived
                 if self._register.newest(node) is member and (job.job_id, job.incarnation) in member.jobs:
                     await self._when_connected(member, give)
                 return
@@ -220,13 +224,13 @@ class DaskEngine:
         order = StopJob(run=self._parameters.run, job=job, incarnation=incarnation, grace_s=max(0.0, grace))
 
         async def give() -> None:
-            with contextlib.suppress(EngineError):  # its service gets the order again when supervision has it back
+            with contextlib.suppress(EngineError):  # supervision repeats the order when the service is back
                 await self._dask.ask(member.worker, order, OrderDone)
 
         await self._when_connected(member, give)
 
     def stopped(self, node: NodeName) -> bool | None:
-        """None: the processes of other machines are not known here."""
+        """Return None: the processes of other machines are not visible here."""
         return None
 
     async def look(self, job: JobId, incarnation: int, node: NodeName) -> str:
@@ -244,7 +248,10 @@ class DaskEngine:
         self._archive_sender.bring_snapshot(self._member(node), first, pieces)
 
     async def lost(self, node: NodeName) -> None:
-        """Supervision has judged a node dead: Dask is notified, and a service that returns must come with a new connection."""
+        """Disconnect a node that supervision has declared dead.
+
+        Dask is notified; a service that returns must open a new connection.
+        """
         member = self._register.newest(node)
         if member is None:
             return
@@ -296,11 +303,11 @@ class DaskEngine:
     # members
 
     def on_worker(self, worker: str) -> None:
-        """A Dask worker has connected."""
+        """Claim the node of a Dask worker that has connected."""
         self._spawn(self._claimer.claim(worker, lambda: self._following))
 
     def on_worker_gone(self, worker: str) -> None:
-        """A Dask worker's connection has ended: its service may still be alive."""
+        """Suspect the node of a Dask worker that has disconnected; its service may still run."""
         for member in self._register:
             if member.worker == worker:
                 member.worker = ""
@@ -316,13 +323,13 @@ class DaskEngine:
     def _judge(self, member: Member, pulse: int) -> None:
         member.suspicion = None
         if member.pulse != pulse or member.worker or member.gone:
-            return  # it still pulses, or its end is known
+            return  # it still pulses, or its end is already known
         member.waiting.clear()
         member.gone = True
         self._events.put_nowait(NodeGone(member.name, "its service has ended", member.incarnation))
 
     def absence(self, node: NodeName) -> str:
-        """As `Arrivals.absence`."""
+        """Return why a node is missing; see `Arrivals.absence`."""
         return self._claimer.absence(node)
 
     def _notice(self, text: str) -> None:
@@ -349,7 +356,7 @@ class DaskEngine:
             self._spawn(give())
 
     def _replace(self, older: Member, newer: Member) -> None:
-        """A node begins a new lease: what was ordered in the older one is void."""
+        """Replace a node's lease by its new one; orders of the older lease are void."""
         if older.suspicion is not None:
             older.suspicion.cancel()
         older.waiting.clear()
@@ -361,7 +368,7 @@ class DaskEngine:
 
     def _on_pulse(self, pulse: LeasePulse, source: tuple[str, int], sender: bytes) -> None:
         if pulse.lease.partition(".")[0] != sender.hex():
-            return  # its sender speaks for another service
+            return  # the sender's identity does not match the lease
         member = self._register.of_lease(pulse.lease)
         if member is not None and pulse.leaving:
             self._on_leaving(member)
@@ -379,7 +386,7 @@ class DaskEngine:
         self._claimer.dask_says(text)
 
     def _on_leaving(self, member: Member) -> None:
-        """Its service ends on purpose."""
+        """Report a node whose service was stopped on purpose."""
         if not member.gone:
             member.waiting.clear()
             member.gone = True
@@ -400,7 +407,7 @@ class DaskEngine:
 
     def _on_exit(self, member: Member, report: ExitReport) -> None:
         if report.number != member.acknowledged + 1:
-            return  # it is known; or the one before it is missing, which is sent again, and then this one too
+            return  # a duplicate; or the report before it is missing: both are sent again
         member.acknowledged = report.number
         member.jobs.discard((report.job, report.incarnation))
         self._events.put_nowait(JobExited(report.job, report.incarnation, report.code, report.report))

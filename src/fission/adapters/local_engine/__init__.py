@@ -1,7 +1,8 @@
-"""Job processes of this machine, on any number of virtual nodes, each with a fork server of its own.
+"""Job processes of this machine, on any number of virtual nodes, each with its own fork server.
 
-The client and a fork server communicate over a pair of sockets; when one of the two dies, the other meets the end of it: the
-fork server kills its jobs and removes the run's folder, the client reports the node as lost.
+The client and a fork server communicate over a socket pair; when either dies, the other reads the
+end of the stream: the fork server kills its jobs and removes the run folder, the client reports the
+node as lost.
 """
 
 from __future__ import annotations
@@ -50,16 +51,16 @@ from fission.protocol.messages.fork_server_to_client import (
 )
 from fission.protocol.splitter import MAX_STREAM_MESSAGE, Splitter
 
-#: Largest bundle in bytes: its order is in front of it.
+#: Largest bundle in bytes: the request precedes it in the message.
 MOST_BUNDLE = MAX_STREAM_MESSAGE - (64 << 10)
 #: Seconds that a fork server may take to start; arbitrary, ten times what a slow board needs.
 START_S = 20.0
-#: Seconds between attempts to restart a fork server where the system refuses it. Arbitrary.
+#: Seconds between attempts to restart a fork server after the system has refused it. Arbitrary.
 REVIVE_AGAIN_S = 0.5
-#: Reads that take all that a job can have left in a pipe of the largest size (1 MiB); something that outlives the job may write for ever.
+#: Reads that empty a pipe of the largest size (1 MiB); limited because a process that outlives the job may write forever.
 DRAIN_READS = 17
-#: What a fork server's interpreter runs. It gets our sys.path as an argument and not by PYTHONPATH, which the jobs and their
-#: executables would inherit: a script for another Python would find the wrong standard library.
+#: Code that a fork server's interpreter runs. It receives sys.path as an argument and not as PYTHONPATH, which the jobs and
+#: their executables would inherit: a script for another Python would find the wrong standard library.
 FORK_SERVER_CODE = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from fission.runtime.job_fork_server import main; sys.exit(main(sys.argv[2:]))"
@@ -84,13 +85,14 @@ class LocalEngine:
         """Prepare; `open` starts the fork servers.
 
         Args:
-            run_folder: the run's temporary folder; a fork server removes it if this process dies.
+            run_folder: temporary folder of the run; a fork server removes it if this process dies.
             nodes: names of the virtual nodes.
             preload: modules that the fork servers load before they fork; none of the user's.
             pulse_interval_s: seconds between two pulses of a node.
-            cleanup: import string of a function and its argument; a fork server calls it if this process dies.
-            title: what the fork servers are for, as `ps` shows it before the node's name.
-            program: what a fork server's interpreter runs.
+            cleanup: import string of a function and its argument; a fork server calls it if this
+                process dies.
+            title: purpose of the fork servers, which `ps` shows before the node's name.
+            program: code that a fork server's interpreter runs.
         """
         self._title, self._program = title, program
         self._cleanup = cleanup
@@ -126,7 +128,7 @@ class LocalEngine:
             command = [sys.executable, "-c", self._program, path, str(theirs.fileno()), self._run_folder]
             title = " ".join(("fission:", *self._title.split(), "fork", "server", name))
             command += [*self._cleanup, str(self._pulse_interval_s), title, *self._preload]
-            # a session of its own: a Ctrl-C at the terminal is for the client alone, who then stops the jobs in order
+            # its own session: a Ctrl-C at the terminal reaches only the client, which then stops the jobs in order
             try:
                 process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True)
             except OSError:
@@ -151,16 +153,17 @@ class LocalEngine:
         self.host(job.job_id, job.incarnation, pickle.dumps(job), node)
 
     def host(self, job: JobId, incarnation: int, bundle: bytes, node: NodeName, place: Place | None = None) -> None:
-        """`launch` for those who must not look into the bundle.
+        """Launch a job like `launch`, for callers that must not unpickle the bundle.
 
         Args:
-            job, incarnation: which incarnation of which job.
-            bundle: a pickled `JobBundle`; only the job's own process unpickles it.
-            node: where.
-            place: where it works, if the bundle does not say so.
+            job: id of the job.
+            incarnation: incarnation of the job.
+            bundle: pickled `JobBundle`; only the job's own process unpickles it.
+            node: node that runs the job.
+            place: place where the job works, unless the bundle names it.
 
         Raises:
-            EngineError: the node took no order.
+            EngineError: the node did not accept the order.
         """
         if len(bundle) > MOST_BUNDLE:
             text = f"the job has {len(bundle)} bytes when it is pickled, with all its attributes; it must have at most {MOST_BUNDLE}"
@@ -185,7 +188,7 @@ class LocalEngine:
             asyncio.get_running_loop().add_reader(stream.descriptor, self._on_output, stream)
 
     async def bring(self, job: JobId, incarnation: int, node: NodeName, name: str, pieces: Iterator[bytes]) -> None:
-        """Nothing is to be done: jobs of this machine read the client's own files."""
+        """Do nothing: jobs of this machine read the client's own files."""
 
     async def stop(self, job: JobId, incarnation: int, node: NodeName, *, grace: Seconds) -> None:
         place = self._node(node)
@@ -203,7 +206,7 @@ class LocalEngine:
         return process_state(self._node(node).process.pid) in STOPPED
 
     def absence(self, node: NodeName) -> str:
-        """Nodes of this machine are always there, or their loss is an event."""
+        """Return an empty text: nodes of this machine are present, or their loss is an event."""
         return ""
 
     async def look(self, job: JobId, incarnation: int, node: NodeName) -> str:
@@ -214,32 +217,35 @@ class LocalEngine:
         """Do nothing: no order waits here."""
 
     async def follow(self, on: bool) -> None:
-        """Do nothing: what the jobs of this machine write is always reported."""
+        """Do nothing: the output of this machine's jobs is always reported."""
 
     async def logs(self, network: str) -> Mapping[NodeName, str]:
-        """Return nothing: jobs of this machine write into the client's own log."""
+        """Return nothing: jobs of this machine write to the client's own log."""
         return {}
 
     async def dismiss(self) -> None:
-        """Kill all jobs; their ends are events."""
+        """Kill all jobs; their exits are events."""
         for node in self._nodes.values():
             for job, incarnation in list(node.running):
                 await self.stop(job, incarnation, node.name, grace=0)
 
-    # what tests and `simulate` do to jobs and nodes
+    # faults that tests and `simulate` inject into jobs and nodes
 
     @property
     def virtual_nodes(self) -> Mapping[NodeName, Node]:
-        """All virtual nodes, lost ones too."""
+        """All virtual nodes, including lost ones."""
         return self._nodes
 
     def kill_job(self, job: JobId) -> bool:
-        """Kill every incarnation of a job as the system would; return whether there was one."""
+        """Kill every incarnation of a job as the system would; return whether there was any."""
         killed = [running for node in self._nodes.values() for (number, _), running in node.running.items() if number == job]
         return sum(_signal_group(running.process, signal.SIGKILL) for running in killed) > 0
 
     def kill_node(self, name: NodeName) -> bool:
-        """A virtual node loses its power: its fork server and all its jobs are killed at once. Return whether it was there."""
+        """Simulate a power failure of a virtual node; return whether the node was running.
+
+        Its fork server and all its jobs are killed at once.
+        """
         node = self._node(name)
         there = not node.lost and _signal(node.process.pid, signal.SIGKILL)
         for running in node.running.values():
@@ -247,13 +253,13 @@ class LocalEngine:
         return there
 
     async def revive(self, name: NodeName) -> None:
-        """A virtual node that was lost starts again, as a new incarnation."""
+        """Restart a lost virtual node as a new incarnation."""
         if self._node(name).lost and not self._closed:
             before = self._nodes[name]
             while not self._closed:
                 try:
                     self._nodes[name] = self._start_fork_server(name)
-                except OSError as why:  # no memory, no descriptors: what has ended the one before may last for a while
+                except OSError as why:  # no memory, no descriptors: the cause of the previous loss may persist for a while
                     log.warning("node %s: its fork server did not start: %s; it is tried again", name, why)
                     await asyncio.sleep(REVIVE_AGAIN_S)
                     continue
@@ -270,7 +276,7 @@ class LocalEngine:
             _signal_group(running.process, signal.SIGSTOP)
 
     def thaw(self, name: NodeName) -> None:
-        """Let a frozen virtual node continue, jobs first: it does not know that it was away."""
+        """Let a frozen virtual node continue, jobs first: it is not aware of the pause."""
         node = self._node(name)
         node.frozen = False
         for running in node.running.values():
@@ -282,12 +288,12 @@ class LocalEngine:
             return
         self._closed = True
         for node in self._nodes.values():
-            if node.frozen:  # it would not notice that we are gone
+            if node.frozen:  # it would not notice that the client is gone
                 self.kill_node(node.name)
-            node.hang_up()  # its fork server kills all jobs, removes the run's folder and ends
+            node.hang_up()  # its fork server kills all jobs, removes the run folder and exits
             if not node.ready.done():
                 node.ready.cancel()
-                node.process.kill()  # it still loads what it needs: it has no jobs, and nothing is gained by waiting for that
+                node.process.kill()  # it is still loading and has no jobs: nothing is gained by waiting
             for running in node.running.values():
                 self._forget(running)
             node.running.clear()
@@ -300,7 +306,7 @@ class LocalEngine:
                 self._sweep(node)
 
     def _sweep(self, node: Node) -> None:
-        """Kill what the jobs of a fork server that was killed have left behind, whatever session it is in."""
+        """Kill what is left of the jobs of a killed fork server, whatever session it is in."""
         descendants.kill_descendants(node.process.pid, f"{self._run_folder}:{node.process.pid}:")
 
     def _node(self, name: NodeName) -> Node:
@@ -310,7 +316,7 @@ class LocalEngine:
             raise InternalError(f"no node {name}; there are {sorted(self._nodes)}") from None
 
     def _request(self, node: Node, request: SignalChild) -> None:
-        with contextlib.suppress(OSError):  # a fork server that is gone has no jobs left; its loss is an event
+        with contextlib.suppress(OSError):  # a lost fork server has no jobs left; its loss is an event
             node.send(Splitter.join(encoded_request(request)))
 
     def _on_channel(self, node: Node) -> None:
@@ -347,12 +353,12 @@ class LocalEngine:
         if not node.ready.done():
             node.ready.set_exception(OSError("it ended while it started; its message is above"))
             if node.incarnation > 1:
-                node.ready.exception()  # nothing awaits the start of one that was revived
+                node.ready.exception()  # no caller awaits the start of a revived node
         node.lost = True
         for running in node.running.values():
             self._last_output(running)
             self._forget(running)
-            # they end by themselves with all that they have started, unless they are stopped
+            # jobs end by themselves with all the processes they have started, unless they are stopped
             below = descendants.descendants_of(running.process) if running.process else []
             _signal_group(running.process, signal.SIGKILL)
             descendants.kill(below)
@@ -398,7 +404,11 @@ class LocalEngine:
 
 
 def _pipes_of(running: Running) -> list[int]:
-    """Make the pipes of a job's output and report; return the ends that are the job's. Raises OSError, and leaves none then."""
+    """Create the pipes for a job's output and report; return the job's ends.
+
+    Raises:
+        OSError: a pipe cannot be created; none is left open.
+    """
     theirs: list[int] = []
     try:
         for name in ("stdout", "stderr", ""):
@@ -424,7 +434,7 @@ def _parsed(report: bytes) -> dict[str, Any]:
     try:
         found = json.loads(report)
     except ValueError:
-        return {}  # it died before its last word
+        return {}  # it died before it sent its report
     return found if isinstance(found, dict) else {}
 
 

@@ -1,22 +1,26 @@
-"""What the kernel knows of a process of this machine."""
+"""The kernel's view of a process of this machine."""
 
 from __future__ import annotations
 
 import os
 
-#: Why a process of that state makes no progress, by the names that psutil has for states.
+#: Reasons why a process in a state makes no progress, by psutil's names of the states.
 STOPPED = {"stopped": "stopped by a signal", "tracing-stop": "stopped by a debugger"}
 STANDING = {**STOPPED, "disk-sleep": "in uninterruptible sleep, waiting for a disk or a device"}
-#: The letters of Linux for these states (proc(5)).
+#: Linux's letters for these states (proc(5)).
 _LETTERS = {"T": "stopped", "t": "tracing-stop", "D": "disk-sleep", "Z": "zombie"}
 
 
 def process_state(process: int) -> str:
-    """Return the state of a process: a key of `STANDING`, "zombie", "running" for all else; empty: there is none of that id."""
+    """Return the state of a process.
+
+    It is a key of `STANDING`, "zombie", or "running" for everything else; empty if no process has
+    this id.
+    """
     if os.path.exists("/proc/self/stat"):
         try:
             with open(f"/proc/{process}/stat", "rb") as file:
-                # pid (name) state ...; the name may have anything in it
+                # pid (name) state ...; the name may contain any character
                 return _LETTERS.get(file.read().rpartition(b")")[2].split()[0].decode(), "running")
         except OSError:
             return ""

@@ -1,4 +1,4 @@
-"""What the client knows of a virtual node of this machine: its fork server, its jobs, their output."""
+"""The client's view of a virtual node of this machine: its fork server, its jobs, their output."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from fission.ports import JobId, NodeName
 from fission.protocol.messages.client_to_fork_server import SignalChild
 from fission.protocol.splitter import Splitter
 
-#: Bytes of a job's output that are taken at once, and at most kept back for the end of a line.
+#: Bytes of a job's output that one read takes, and the most that wait for the end of a line.
 READ_BYTES = 1 << 16
 
 
 class Stream:
-    """One of a job's output streams: bytes to lines."""
+    """One output stream of a job, split into lines."""
 
     def __init__(self, job: JobId, name: str, descriptor: int) -> None:
         self.job, self.name, self.descriptor = job, name, descriptor
         self._rest = b""
 
     def read(self) -> tuple[tuple[str, ...], bool]:
-        """Return the whole lines that have come, and whether there may be more."""
+        """Return the complete lines received, and whether there may be more."""
         try:
             data = os.read(self.descriptor, READ_BYTES)
         except BlockingIOError:
@@ -39,7 +39,7 @@ class Stream:
         return tuple(line.decode("utf-8", "replace") for line in lines), True
 
     def rest(self) -> tuple[str, ...]:
-        """Return what is left of a line without an end."""
+        """Return the rest of an unterminated line."""
         rest, self._rest = self._rest, b""
         return (rest.decode("utf-8", "replace"),) if rest else ()
 
@@ -52,10 +52,10 @@ class Running:
         self.streams: list[Stream] = []
         self.report = -1
         self.killer: asyncio.TimerHandle | None = None
-        self.process = 0  # its id, and that of its process group; 0 until its fork server has reported it
+        self.process = 0  # id of the process and of its process group; 0 until the fork server has reported it
 
     def signal(self, number: int) -> SignalChild:
-        """Return the request to its fork server to send it a signal."""
+        """Return the request that makes its fork server send the job a signal."""
         return SignalChild(key=(self.job, self.incarnation), number=number)
 
 
@@ -69,14 +69,18 @@ class Node:
         self.ready = asyncio.get_running_loop().create_future()
         self.running: dict[
             tuple[JobId, int], Running
-        ] = {}  # by job and incarnation: a frozen node has incarnations that are over elsewhere
-        self._outbox: deque[tuple[memoryview, tuple[int, ...]]] = deque()  # orders that its socket has no room for, with their descriptors
+        ] = {}  # by job and incarnation: a frozen node has incarnations that have been replaced elsewhere
+        self._outbox: deque[tuple[memoryview, tuple[int, ...]]] = deque()  # requests that wait for room, with their descriptors
         self.incarnation = 1
         self.frozen = False
         self.lost = False
 
     def send(self, message: bytes, descriptors: Sequence[int] = ()) -> None:
-        """Give it an order, now or when its socket has room; the descriptors are its own then. Raises OSError: it is gone."""
+        """Send a request, now or when the socket has room; takes ownership of the descriptors.
+
+        Raises:
+            OSError: the node is gone.
+        """
         self._outbox.append((memoryview(message), tuple(descriptors)))
         try:
             self._flush()
@@ -85,7 +89,7 @@ class Node:
             raise
 
     def hang_up(self) -> None:
-        """Close our end of its socket. Idempotent."""
+        """Close the client's end of the socket. Idempotent."""
         self._drop_outbox()
         if self.channel.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(self.channel.fileno())
@@ -96,7 +100,7 @@ class Node:
         try:
             while self._outbox:
                 message, descriptors = self._outbox[0]
-                # a view: what is left of a large message is not copied for each piece that there is room for
+                # a view: the rest of a large message is not copied for each piece
                 sent = socket.send_fds(self.channel, [message], descriptors) if descriptors else self.channel.send(message)
                 _close_all(descriptors)
                 if sent < len(message):
@@ -111,7 +115,7 @@ class Node:
     def _on_room(self) -> None:
         try:
             self._flush()
-        except OSError:  # its loss is an event
+        except OSError:  # the loss of the node is reported as an event
             self._drop_outbox()
 
     def _drop_outbox(self) -> None:
