@@ -1,1 +1,1 @@
-"""One job's process: it is handed its links and knows no adapter by name."""
+"""The process of one job. It receives its links ready-made and knows no adapter by name."""

@@ -1,4 +1,8 @@
-"""The snapshots of a job with CHECKPOINT: taken by its loop, confirmed to its control thread, restored by a new life."""
+"""The snapshots of a job with CHECKPOINT.
+
+The job's loop takes them, the client confirms them to the control thread, and a new incarnation
+restores them.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +20,17 @@ from fission.protocol.checkpoint import Checkpoints, to_restore
 from fission.protocol.messages.job_to_client import JobToClient, SaveSnapshot, SnapshotStable
 from fission.runtime.surroundings import PROCESS, Surroundings
 
-#: In place of a snapshot: the job as it is when `setup` has returned.
+#: Stands for the state of the job when `setup` has returned, in place of a snapshot.
 AS_MADE = b""
-#: Largest snapshot in bytes. Arbitrary: a job, its links and the client hold it in memory, some times each.
+#: Largest snapshot in bytes. Arbitrary: the job, its links and the client each hold several copies in memory.
 MOST_BYTES = 4 << 30
 
 
 class Checkpointer:
-    """Takes and restores the snapshots of one life of a job.
+    """Takes and restores the snapshots of one incarnation of a job.
 
     Attributes:
-        generation: of the numbering in which snapshots are taken.
+        generation: generation of the numbering in which snapshots are taken.
     """
 
     def __init__(
@@ -43,14 +47,14 @@ class Checkpointer:
         """Prepare; `begin` restores.
 
         Args:
-            job: whose snapshots they are.
+            job: job that the snapshots belong to.
             every: CHECKPOINT of the job.
-            pressed_after: compute blocks that half an input window holds.
+            pressed_after: number of compute blocks that half an input window holds.
             stored: (generation, block) of earlier incarnations' snapshots.
-            read: gives the state of one of them, or raises SnapshotError.
-            say: sends a message to the client.
-            damaged: what is wrong with stored snapshots that cannot be used, by generation and block.
-            clock: gives the time in seconds.
+            read: function that returns the state of a stored snapshot, or raises SnapshotError.
+            say: function that sends a message to the client.
+            damaged: faults of stored snapshots that cannot be used, by generation and block.
+            clock: function that returns the time in seconds.
         """
         self._job = job
         self._checkpoints = Checkpoints(every, pressed_after)
@@ -60,9 +64,9 @@ class Checkpointer:
         self._say = say
         self._clock = clock
         self._lock = threading.Lock()
-        self._settling = False  # a generation has begun whose first snapshot is not stored
-        self._unconfirmed: dict[tuple[int, int], bytes] = {}  # what the client has not confirmed, by generation and block
-        self._uncovered = ""  # why no compute block can follow: the state before it is not there
+        self._settling = False  # the first snapshot of a new generation is not stored yet
+        self._unconfirmed: dict[tuple[int, int], bytes] = {}  # states that the client has not confirmed, by generation and block
+        self._uncovered = ""  # the reason why no compute block can follow: the state before it is missing
         self._begun = False
         self.generation = 0
 
@@ -73,17 +77,22 @@ class Checkpointer:
 
     @property
     def settling(self) -> bool:
-        """Whether the older generation is still needed, because nothing of this one is stored."""
+        """Whether the older generation is still needed, because this one has no stored snapshot."""
         return self._settling
 
     def begin(self, generation: int, first: int) -> int:
-        """Restore what a life needs whose inputs can begin with compute block ``first``; return the block with which it begins.
+        """Restore the state for inputs that can begin with ``first``; return the first block.
 
-        Without a snapshot that covers what is before ``first``, the life has the newest state of this generation. That is right where the
-        blocks since then were dropped, or had no partners because another input had ended: `check` finds out whether one follows.
+        If no snapshot covers the blocks before ``first``, the incarnation gets the newest state of
+        this generation. This is correct if the blocks since then were dropped, or had no partners
+        because another input had ended; `check` raises if a block follows nevertheless.
+
+        Args:
+            generation: generation of the numbering.
+            first: first compute block that the inputs can provide.
 
         Raises:
-            SnapshotError: the snapshot that it needs is damaged or missing.
+            SnapshotError: the required snapshot is damaged or missing.
         """
         self._uncovered = ""
         own = self._checkpoints.taken if self._begun and self.generation == generation else -1
@@ -97,12 +106,12 @@ class Checkpointer:
                 newest_block = max([*blocks, *damaged])
                 if newest_block not in blocks:
                     raise self._lost(self._damaged[generation, newest_block])
-                if own < newest_block:  # else the job is further than all of them
+                if own < newest_block:  # otherwise the job is ahead of all snapshots
                     state = self._state(generation, newest_block)
                 if not self._job.MAX_QUEUE:
                     self._uncovered = f"its inputs begin with block {first}, and its newest snapshot is after block {newest_block}"
             elif not self._settling and self.generation != generation:
-                # the numbers begin again with a generation, the job does not
+                # a new generation restarts the numbering, but keeps the state of the job
                 newest = max([number for number in self._stored if number[0] < generation], default=None)
                 newest_damaged = max([number for number in self._damaged if number[0] < generation], default=None)
                 if newest_damaged is not None and (newest is None or newest_damaged > newest):
@@ -110,7 +119,7 @@ class Checkpointer:
                 if newest is not None:
                     state = self._state(*newest)
             if block == 0:
-                # else the first one that gets stored, but not stable, would be taken for where the job can go on
+                # otherwise the first snapshot that is stored, but not yet stable, would count as a point to continue from
                 self._store(generation, 0, state)
         elif block in blocks:
             state = self._state(generation, block)
@@ -125,10 +134,10 @@ class Checkpointer:
         return block + 1
 
     def check(self) -> None:
-        """The job's loop is about to do a compute block.
+        """Check that the state before the next compute block was restored.
 
         Raises:
-            SnapshotError: the snapshot with the state before it is missing.
+            SnapshotError: the snapshot with that state is missing.
         """
         if self._uncovered:
             raise self._lost(self._uncovered)
@@ -145,9 +154,10 @@ class Checkpointer:
         )
 
     def first_of_generation(self, generation: int, first: int) -> int:
-        """A running job goes on in a new generation; return the block with which it begins, ``first`` or one behind it.
+        """Continue a running job in a new generation; return its first block.
 
-        Its state so far is what a new life of it would begin with, unless an earlier life was in that generation already.
+        This is ``first`` or a later one. A new incarnation would begin with the job's current state,
+        unless an earlier incarnation had already reached this generation.
         """
         if any(number == generation for number, _ in (*self._stored, *self._damaged)):
             return self.begin(generation, first)
@@ -160,14 +170,14 @@ class Checkpointer:
         return first
 
     def after(self, block: int, *, pressed: bool = False) -> None:
-        """The job's loop has done compute block ``block``: take a snapshot if one is due (see `Checkpoints.due`)."""
+        """Take a snapshot after compute block ``block``, if one is due (see `Checkpoints.due`)."""
         with self._lock:
             due = self._checkpoints.due(block, self._clock(), pressed=pressed)
         if due:
             self._take(block)
 
     def on_stored(self, generation: int, block: int) -> None:
-        """Control thread: the client has confirmed a snapshot."""
+        """Control thread: record that the client has confirmed a snapshot."""
         self._unconfirmed.pop((generation, block), None)
         with self._lock:
             if generation == self.generation:
@@ -175,7 +185,7 @@ class Checkpointer:
                 self._checkpoints.on_stored(block)
 
     def settle(self, released: int) -> None:
-        """All outputs up to ``released`` are released: tell the client if a newer snapshot is stable."""
+        """Record that all outputs up to ``released`` are released; report a new stable snapshot."""
         with self._lock:
             generation, news = self.generation, self._checkpoints.settle(released)
             block = self._checkpoints.stable
@@ -204,7 +214,7 @@ class Checkpointer:
         self._say(SaveSnapshot(generation=generation, block=block), state)
 
     def say_again(self) -> None:
-        """Control thread: the client may have missed what was said to it."""
+        """Control thread: repeat the messages that the client may have missed."""
         for (generation, block), state in sorted(self._unconfirmed.copy().items()):
             self._say(SaveSnapshot(generation=generation, block=block), state)
         with self._lock:
@@ -216,7 +226,10 @@ class Checkpointer:
 def make_checkpointer(
     job: Any, bundle: JobBundle, say: Callable[[JobToClient, bytes], None], surroundings: Surroundings = PROCESS
 ) -> Checkpointer | None:
-    """Return the checkpointer of an incarnation of a job; None for a job without CHECKPOINT, or one that cannot resume."""
+    """Return the checkpointer of an incarnation of a job.
+
+    It is None for a job without CHECKPOINT, and for one that cannot resume.
+    """
     every: int | timedelta | None = job.CHECKPOINT
     if every is None or not resumable(job):
         return None

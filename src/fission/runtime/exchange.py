@@ -1,4 +1,4 @@
-"""The pipes of one job, with what its control thread does with them: time passes, and others say something."""
+"""The pipes of one job, with the work of its control thread: due times and control messages."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from fission.runtime.job_pipes import JobPipes
 
 
 class Exchange(JobPipes):
-    """The pipes of one job."""
+    """The pipes of one job, including the handling of control messages and time."""
 
     def tick(self, now: float) -> float:
-        """Send what was held too long, release what waits too long; return the moment of the next look."""
+        """Send blocks and releases that waited too long; return the moment of the next call."""
         if self.stored.tick(now):
             self.wake()
         due = min((output.tick(now) for output in self.outputs), default=NEVER)
@@ -53,7 +53,7 @@ class Exchange(JobPipes):
         return min(due, rule.next_deadline)
 
     def _doing(self) -> str:
-        """What the job's loop does: the name of a `fission.protocol.progress.Doing`."""
+        """Return what the job's loop is doing: the name of a `fission.protocol.progress.Doing`."""
         if self.finishing:
             return "END"
         if self.starved_since or self.console.waiting:
@@ -81,10 +81,10 @@ class Exchange(JobPipes):
         if output is None:
             raise RemoteProtocolError(f"pipe {message.pipe} is no output of this job")
         output.on_release(message)
-        # what the job's loop waits for may be this answer, and no further data need follow it
+        # the job's loop may wait for this answer, and no further data message may follow to wake it
         if message.had or (output.closed and self.unwanted):
             self.wake()
-        # whoever released this has gathered enough: pass it on at once
+        # the consumer has already accumulated enough releases: pass them on at once
         self.release(force=True)
 
     def _on_command(self, message: ClientToJob) -> None:
@@ -135,7 +135,7 @@ class Exchange(JobPipes):
             self.say(BlocksReplayed(job=order.peer, incarnation=order.incarnation, pipe=order.pipe, blocks=blocks))
 
     def _on_rewire(self, pipe: int) -> None:
-        """The connection broke, and what was under way is lost: it begins anew, with the same life at its other end."""
+        """Rewire a broken connection to the same incarnation; messages in transit are lost."""
         output = self._by_pipe.get(pipe)
         if output is None:
             self.inputs.wire(pipe, "", 0)
@@ -144,7 +144,7 @@ class Exchange(JobPipes):
             output.wire("", output.machine.consumer, near=output.machine.near)
 
     def _say_again(self) -> None:
-        """The client was away, and may have missed what was said to it."""
+        """Repeat all reports, because the client was away and may have missed some."""
         self.say_hello()
         self.stored.say_again()
         if self.checkpointer is not None:

@@ -1,7 +1,8 @@
-"""The shell around all inputs of a job: their lock, their links, and the shared memory in which big blocks are.
+"""The shell around all inputs of a job: their lock, their links, and shared memory of large blocks.
 
-`fission.protocol.endpoint_inputs.Inputs` decides what is taken, released and answered; this decodes what arrives, and sends the answers
-with the lock held, so that they leave in the order in which they were decided.
+`fission.protocol.endpoint_inputs.Inputs` decides what is taken, released and answered. The shell
+decodes messages as they arrive, and sends the answers with the lock held, so that they leave in the
+order of the decisions.
 """
 
 from __future__ import annotations
@@ -22,27 +23,32 @@ log = logging.getLogger("fission.runtime")
 
 
 class MemoryGone(Exception):
-    """A block that this job needs was in shared memory that is gone. Its sender does not send it again, but to a new incarnation."""
+    """A block that this job needs was in shared memory that is gone.
+
+    Its sender replays it only to a new incarnation of this job.
+    """
 
 
 class InputsShell:
-    """All inputs of one job. `feed` and `take` belong to the job's main thread; `release` to any thread.
+    """All inputs of one job.
+
+    `feed` and `take` belong to the job's main thread; any thread may call `release`.
 
     Attributes:
-        machine: decides.
-        aligner: as that of the machine.
-        optional: the same.
-        rule: the same.
-        malformed: messages that were dropped because they cannot be read.
+        machine: state machine that decides.
+        aligner: aligner of the machine.
+        optional: ASYNC inputs of the machine.
+        rule: release rule of the machine.
+        malformed: number of messages dropped because they cannot be read.
     """
 
     def __init__(self, machine: Inputs, links: Links, viewer: SharedReader | None = None) -> None:
         """Prepare.
 
         Args:
-            machine: new.
-            links: where messages come from and answers go.
-            viewer: of big buffers in shared memory; None: this process has none.
+            machine: new state machine.
+            links: connections that messages arrive on and answers leave by.
+            viewer: reader of large buffers in shared memory; None if this process has none.
         """
         self.machine = machine
         self.aligner, self.optional, self.rule = machine.aligner, machine.optional, machine.rule
@@ -52,10 +58,12 @@ class InputsShell:
         self._lock = threading.Lock()
 
     def feed(self, message_frames: Sequence[frames.Buffer]) -> None:
-        """Take one data message. Malformed ones and those of pipes that are no inputs are counted, logged and dropped.
+        """Take one data message.
+
+        Malformed messages, and those of pipes that are not inputs, are counted, logged and dropped.
 
         Raises:
-            MemoryGone: it has blocks that this job needs and cannot read.
+            MemoryGone: the message has blocks that this job needs but cannot read.
         """
         machine = self.machine
         try:
@@ -77,7 +85,10 @@ class InputsShell:
             log.warning("dropped a malformed message: %s", why)
 
     def _look_up(self, message: Data) -> int:
-        """Put the memory itself where blocks name shared memory; return their bytes. Before anything else: what is gone was never here."""
+        """Replace descriptors of shared memory by the memory itself; return the size in bytes.
+
+        This comes before all else, so that a block whose memory is gone counts as never received.
+        """
         size = 0
         for sqn, parts in enumerate(message.payloads, message.sqn):
             if len(parts) > 1 and isinstance(parts[1], Descriptor):
@@ -97,7 +108,11 @@ class InputsShell:
         return size
 
     def _check_gone(self, message: Data, descriptor: Descriptor, why: BlockGone) -> None:
-        """A new incarnation of a producer sends its own blocks again; what another job handed on only comes again to a new one of this."""
+        """Raise MemoryGone if this job needs the message and its producer will not replay it.
+
+        A new incarnation of a producer replays its own blocks. Memory that the producer handed on
+        from another job is replayed only to a new incarnation of this job.
+        """
         if descriptor.handed_on and self.machine.lacks(message):
             raise MemoryGone(f"blocks from {message.sqn} on of pipe {message.pipe} cannot be read any more: {why}") from None
 
@@ -130,7 +145,7 @@ class InputsShell:
         self._locked(lambda: self.machine.switch(generation, keeps=keeps))
 
     def wire(self, pipe: int, address: str, incarnation: int) -> None:
-        """Answer to an address from now on. See `Inputs.wire`."""
+        """Send answers to this address from now on. See `Inputs.wire`."""
         with self._lock:
             self.machine.check(pipe)
             self._links.redirect(pipe, address)

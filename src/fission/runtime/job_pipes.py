@@ -1,4 +1,4 @@
-"""All pipes of one job, as its loop uses them."""
+"""All pipes of one job, as used by the job's loop."""
 
 from __future__ import annotations
 
@@ -33,25 +33,28 @@ from fission.runtime.surroundings import PROCESS, Surroundings
 
 
 class JobPipes(ABC):
-    """The pipes of one job, but for what others say of them.
+    """The pipes of one job, except for the handling of control messages and time.
 
     Attributes:
-        outputs: in the order of the job's outputs.
-        machines: what decides for each of them.
-        inputs: all its inputs.
-        console: lines that were typed for this job.
-        keeper: of its snapshots; None without CHECKPOINT.
-        stored: by its ASYNC inputs.
-        counter: of what happened.
+        outputs: shells in the order of the job's outputs.
+        machines: state machine of each output.
+        inputs: shell around all inputs.
+        console: lines typed for this job.
+        checkpointer: manager of the job's snapshots; None without CHECKPOINT.
+        stored: retained values of the ASYNC inputs.
+        counter: statistics of this incarnation.
         begun: whether the job's loop has begun with its first compute block.
-        finishing: whether all its work is done.
-        reset_to: the generation that the client wants a source to number in.
-        pressed: a producer, or one before it, waits for a release that a snapshot of this job may hold back. Set back by the loop.
-        starved_s: seconds spent waiting for blocks, without the wait that goes on since ``starved_since`` (of ``clock``; 0: none).
-        rule: decides when inputs are released.
-        clock: gives the time in seconds.
-        noted: set when the client has noted that all the job's work is done.
-        pump: called while an output waits for room, where the inputs must not wait meanwhile; None elsewhere.
+        finishing: whether all the job's work is done.
+        reset_to: generation in which the client wants a source to number.
+        pressed: whether a producer, direct or further upstream, waits for a release that a snapshot
+            of this job may hold back; cleared by the loop.
+        starved_s: seconds spent waiting for blocks, without the current wait.
+        starved_since: moment of ``clock`` at which the current wait began; 0 if there is none.
+        rule: release rule of the inputs.
+        clock: function that returns the time in seconds.
+        noted: event set when the client has recorded that all the job's work is done.
+        pump: function called while an output waits for room, for jobs whose inputs must not wait
+            meanwhile; None for others.
     """
 
     def __init__(
@@ -66,12 +69,13 @@ class JobPipes(ABC):
         """Prepare; nothing is sent before `start`.
 
         Args:
-            job: whose pipes.
-            bundle: its settings.
-            links: its wires; `close` closes them.
-            lender: shared memory for big buffers that go out, its readers being the outputs in their order; None: there is none.
-            viewer: of big buffers that come in.
-            surroundings: what is taken from the process.
+            job: job that owns the pipes.
+            bundle: settings of the job.
+            links: connections of the job; `close` closes them.
+            lender: shared memory for large outgoing buffers, with the outputs as its readers, in
+                their order; None if there is none.
+            viewer: reader of large incoming buffers.
+            surroundings: services of the process.
         """
         self._surroundings = surroundings
         self.clock = surroundings.clock
@@ -115,7 +119,7 @@ class JobPipes(ABC):
         self.rule.outputs = self.machines
         self.counter = Counter(self.inputs, self.machines, lender, numbers_itself=job._fission_is_source)
         self._by_pipe = {output.pipe: output for output in self.outputs}
-        # of each ASYNC output, the blocks that its consumer may keep although it has taken them: a group, and the beginning of the next
+        # for each ASYNC output, the blocks that its consumer may retain after taking them: a group, and the beginning of the next one
         self._async = {pipe.id: 2 * pipe.BLOCK_COUNT - 1 if pipe.OPTIONAL_STORE else 0 for pipe in job.outputs if pipe.ASYNC}
 
     def _make_output(self, pipe: Any, index: int) -> OutputShell:
@@ -129,7 +133,7 @@ class JobPipes(ABC):
         else:
             machine = Output(*place, reader=index, repeats=pipe.ASYNC)
         machine.lift(bundle.generation)
-        # where the consumer's address is not known yet, the command that gives it says whether it is near
+        # if the consumer's address is not known yet, the command that brings it also says whether the consumer is near
         machine.near = bool(bundle.wiring.outputs[pipe.id]) and not bundle.wiring.outputs[pipe.id].startswith("tcp:")
         if pipe.id in bundle.closed:
             machine.close()
@@ -137,12 +141,12 @@ class JobPipes(ABC):
 
     def _window(self, pipe: int) -> SendWindow[list[frames.Buffer]]:
         if pipe in self.crowds.pipes:
-            # what waits must be kept here until it is taken, for a new life of the consumer: memory is the only limit
+            # waiting blocks must stay here until they are taken, for a new incarnation of the consumer: memory is the only limit
             return SendWindow(NO_LIMIT, NO_LIMIT)
         return SendWindow(self._bundle.window_blocks, self._bundle.window_bytes, needed=self._needed[pipe])
 
     def start(self) -> None:
-        """Open all links, start the control thread and say hello: from here on, the job runs."""
+        """Open all links, start the control thread and send the hello; from now on, the job runs."""
         for output in self.outputs:
             output.open(self._bundle.generation if self._is_source else 0)
         if self._is_source:
@@ -152,13 +156,15 @@ class JobPipes(ABC):
         self.say_hello()
 
     def say_hello(self) -> None:
-        """Any thread: tell the client that the job lives, and where other machines reach it."""
+        """Any thread: report to the client that the job runs, and where other machines reach it."""
         self.say(JobHello(process=os.getpid(), addresses=dict(self._links.addresses)))
 
     def begin(self, first: int, first_output: int = 0) -> None:
-        """The job's loop begins with compute block ``first``; what is before it is finished.
+        """Begin the job's loop with compute block ``first``; all earlier blocks are finished.
 
-        ``first_output``: the number of the outputs' first block, where it is another one.
+        Args:
+            first: number of the first compute block.
+            first_output: number of the outputs' first block; 0 if it is the same as ``first``.
         """
         self.begun = True
         self.rule.done = first - 1
@@ -168,25 +174,28 @@ class JobPipes(ABC):
         self.release(force=True)
 
     def switch(self, generation: int) -> None:
-        """The job's loop goes on in a new generation: its outputs number from 1 again."""
+        """Continue the job's loop in a new generation; its outputs number from 1 again."""
         self.counter.switch()
         for output in self.outputs:
             output.restart(generation, self._window(output.pipe))
-        self.inputs.switch(generation, keeps=not self._is_source)  # last: only now the outputs tell what they keep of the older one
+        self.inputs.switch(generation, keeps=not self._is_source)  # last: the outputs know only now which older blocks they keep
 
     def flush(self) -> None:
-        """Send what is held: the job is about to wait."""
+        """Send the blocks held back, because the job is about to wait."""
         for output in self.outputs:
             output.flush()
 
     def receive(self) -> bool:
-        """Take the next message of any input. Blocks, after a flush, if there is none; False if it was woken up instead."""
-        # where the last message was waited for, this one will be too: without a look, the job's processor is free for the transport sooner
+        """Take the next message of any input.
+
+        If there is none, flush and block. Returns False if the job was woken up instead.
+        """
+        # if the job waited for the last message, it will wait for this one too: skipping the poll frees the CPU for the transport sooner
         message = None if self._idle else self._links.receive(wait=False)
         if message is None:
             self.flush()
-            self.release()  # what needs no compute block too: blocks without partners, or that were there before
-            # the look above may have met the wake-up instead of a message, and it comes only once
+            self.release()  # also blocks that belong to no compute block: blocks without partners, and duplicates
+            # the poll above may have consumed the wake-up, which comes only once
             if not self._woken:
                 self.starved_since = self.clock()
                 message = self._links.receive()
@@ -201,7 +210,7 @@ class JobPipes(ABC):
         return True
 
     def poll(self) -> bool:
-        """As `receive`, but without waiting; return whether there was a message, or the job was woken up."""
+        """Do as `receive`, but without waiting; return whether a message or a wake-up arrived."""
         self.flush()
         self.release(force=True)
         message = self._links.receive(wait=False)
@@ -211,7 +220,7 @@ class JobPipes(ABC):
         return message is not None or woken
 
     def serve(self) -> bool:
-        """Do the control thread's work where there is none: take every control message; return whether there was one."""
+        """Take every control message where no control thread runs; return whether any came."""
         found = False
         while (message := self._links.control(0)) is not None:
             found = True
@@ -219,20 +228,28 @@ class JobPipes(ABC):
         return found
 
     def answer_pressed(self, done: int) -> None:
-        """Tell the producers that wait how far this job and all behind it have worked off what they sent; ``done``: this job itself."""
+        """Report the progress of this job, and of all jobs after it, to waiting producers.
+
+        Args:
+            done: last compute block that this job itself has processed.
+        """
         self.pressed = False
         behind = (self.worked_off(output) for output in self.machines if not output.closed)
         self.inputs.say_starved(min([done, *behind]), done)
 
     def worked_off(self, output: Output) -> int:
-        """The number up to which an output's consumer, and all after it, have worked off its blocks, as far as they have said."""
+        """Return the last block of an output that is reported as processed.
+
+        The reports come from its consumer and from all jobs after it.
+        """
         keeps = self._async.get(output.pipe)
         return output.through if keeps is None else min(output.released + keeps, output.last[1])
 
     def _feed(self, message: list[frames.Buffer]) -> None:
         self.inputs.feed(message)
         if self.inputs.machine.pressed:
-            # those further on may hold snapshots back too; it comes on many ways, and is told once behind each block
+            # jobs further downstream may hold back releases for a snapshot too; the request arrives on many paths, and is passed on
+            # once after each block
             self.inputs.machine.pressed, self.pressed = False, True
             now, sent = self.clock(), sum(output.sent for output in self.machines)
             if now - self._pressed_at >= PRESS_S / 2 or sent != self._pressed_behind:
@@ -241,29 +258,33 @@ class JobPipes(ABC):
                     output.press()
 
     def advance(self, number: int) -> None:
-        """Compute blocks up to ``number`` are done with, as far as this job's work goes; release what can be."""
+        """Record all compute blocks up to ``number`` as processed by this job; release its inputs."""
         self.rule.done = number
         self.release()
 
     def release(self, *, force: bool = False) -> None:
-        """Any thread: release the inputs of what is done with, where enough has gathered or ``force`` says so."""
+        """Any thread: release the inputs of finished compute blocks.
+
+        Args:
+            force: whether to release at once, even if few blocks have accumulated.
+        """
         inputs, rule = self.inputs, self.rule
         if inputs.optional:
             self.stored.hand_over()
         if self._sink is not None:
             self._arm_sync(self._sink)
         if not rule.worth_a_look(force=force):
-            return  # for speed: what little there is, the control thread releases when its time has come
-        generation = rule.generation  # before the number that counts in it; see `ReleaseRule.switch`
+            return  # for speed: the control thread releases a small remainder when it is due
+        generation = rule.generation  # read before the number that belongs to it; see `ReleaseRule.switch`
         left = inputs.release(rule.finished_upto(), generation, force=force)
         self._release_older()
-        # also with outputs: their release may have come before this thread had said that it is done
+        # also for jobs with outputs: the release of an output may have arrived before this thread recorded the block as done
         if left:
             self.control.arm(rule.left(self.clock()))
 
     @property
     def sink(self) -> SinkSync | None:
-        """The file of a sink that has one."""
+        """The file of the sink; None for a job without one."""
         return self._sink
 
     @sink.setter
@@ -271,7 +292,7 @@ class JobPipes(ABC):
         self._sink = self.rule.device = sink
 
     def _arm_sync(self, sink: SinkSync) -> None:
-        """Have the control thread sync what the sink has written: at once where a window may be full of it."""
+        """Have the control thread sync the sink's file, at once if blocks may fill a window."""
         due = sink.due(self.clock(), hurry=self.rule.device_hurries)
         if due < NEVER:
             self.control.arm(due)
@@ -283,51 +304,64 @@ class JobPipes(ABC):
 
     @property
     def unwanted(self) -> bool:
-        """Whether the job has outputs and nobody needs any of them any more."""
-        for output in self.machines:  # no generator: it is asked for before each wait
+        """Whether the job has outputs and no consumer needs any of them any longer."""
+        for output in self.machines:  # a loop, not a generator: this runs before each wait
             if not output.closed:
                 return False
         return bool(self.outputs)
 
     def finish(self, *, tell: bool) -> None:
-        """End the outputs (if ``tell``), block until everything was released, let go of the inputs, block until the ends have arrived."""
+        """End the job's pipes, and block until their ends have arrived.
+
+        The order is: end the outputs, wait until every block is released, close the inputs, and
+        wait until the ends have arrived.
+
+        Args:
+            tell: whether to send the ends of the outputs.
+        """
         self.finishing = True
         self.end(tell=tell)
         for output in self.outputs:
             output.wait_released()
         if self._abandoned:
-            return  # it has not ended, it was told to
+            return  # the job was stopped, it has not ended
         if self._bundle.wiring.client:
-            # if this process dies from here on, the job has ended all the same: the inputs are gone, and nobody could begin again
+            # if this process dies from now on, the job still counts as ended: the inputs are gone, so no new incarnation could begin
             self.say_ended(tell=tell)
             self.noted.wait()
         for output in self.outputs:
             output.finalize()
-        # now, also what this job did not take: the ends below may wait for jobs that its producers feed too
+        # close the inputs now, even if this job did not take all blocks: the ends below may wait for jobs that its producers also feed
         self.inputs.close()
         for output in self.outputs:
             output.wait_closed()
 
     def say_ended(self, *, tell: bool) -> None:
-        """Tell the client that all the job's work is done, and what its outputs end with; `finish` goes on when it has noted that."""
+        """Report to the client that all the job's work is done, and the last block of each output.
+
+        `finish` continues when the client has recorded this.
+        """
         ends = {output.pipe: output.last for output in self.machines if tell and not output.closed}
         self._ended_with = WorkDone(ends=ends, counts=self.counter.counts())
         self.say(self._ended_with)
 
     def end(self, *, tell: bool) -> None:
-        """The job computes nothing any more: end the outputs (if ``tell``)."""
-        # in a circle of jobs, the one that is to release our outputs may itself wait for us to take what it sends
+        """End the outputs (if ``tell``), because the job computes nothing further."""
+        # in a circle of jobs, the job that must release our outputs may itself wait for us to take the blocks that it sends
         self.inputs.close_optional()
         if tell:
             self.end_outputs()
 
     def end_outputs(self, *, more: bool = False) -> None:
-        """Tell all consumers that nothing follows, or (``more``) nothing but a new generation. Calling it twice is right."""
+        """Notify all consumers that nothing follows, or (``more``) only a new generation.
+
+        Idempotent.
+        """
         for output in self.outputs:
             output.end(more=more)
 
     def abandon(self) -> None:
-        """Any thread, in any state: nothing goes out any more, and the job's loop finds that nobody wants its outputs."""
+        """Any thread, in any state: send nothing further, and let the loop see unwanted outputs."""
         self._abandoned = True
         for output in self.machines:
             output.closed = True
@@ -338,7 +372,7 @@ class JobPipes(ABC):
         self._links.close(linger)
 
     def wake(self) -> None:
-        """Make a `receive` that waits, or the next one that would, return False."""
+        """Make the `receive` that waits, or the next one that would wait, return False."""
         self._woken = True
         self._links.wake()
 
@@ -347,13 +381,18 @@ class JobPipes(ABC):
         self._links.tell(frames.encode_job_message(JobMessage(self._bundle.job_id, self._bundle.incarnation, message, payload)))
 
     def lend(self, buffer: Any, readers: Sequence[int] | None = None) -> Lease | None:
-        """Put a big buffer into shared memory for some outputs (by default all); None if it must go another way.
+        """Put a large buffer into shared memory; return None if it must travel another way.
 
-        It is copied, but for one that the job was given for this compute block and returns as it is.
+        The buffer is copied, unless the job received it for this compute block and returns it
+        unchanged.
+
+        Args:
+            buffer: buffer to lend.
+            readers: indices of the outputs that send it; by default all.
         """
         near = [one for one in (range(len(self.outputs)) if readers is None else readers) if self.machines[one].near]
         if not near:
-            return None  # nobody is on this machine
+            return None  # no consumer is on this machine
         handed_on = self._handed_on(buffer, near) if self._bundle.handed_on and self._viewer is not None else None
         if handed_on is not None:
             return handed_on
@@ -368,11 +407,11 @@ class JobPipes(ABC):
         numbers = self._bundle.handed_on.get(taken.producer) if taken is not None else None
         if taken is None or numbers is None or not all(one in numbers for one in outputs):
             return None
-        # only what is not released before this block's outputs are: then its producer uses the slot for nothing else meanwhile
+        # only a buffer that is not released before this block's outputs are: until then, its producer does not reuse the slot
         return taken.lease({one: numbers[one] for one in outputs}) if self.inputs.machine.works_on(taken.taken_for) else None
 
     def drain_inputs(self) -> None:
-        """Take every message that has arrived, and release what can be released."""
+        """Take every message that has arrived, and release all finished blocks."""
         message = self._links.receive(wait=False)
         while message is not None:
             self._feed(message)
@@ -383,7 +422,7 @@ class JobPipes(ABC):
 
     @abstractmethod
     def tick(self, now: float) -> float:
-        """Do what is due; return the moment of the next look, infinity if there is none."""
+        """Do what is due; return the moment of the next call, infinity if there is none."""
 
     @abstractmethod
     def on_message(self, message_frames: list[frames.Buffer]) -> None:

@@ -1,4 +1,4 @@
-"""The life of one job's process, from the fork to its exit code."""
+"""The lifetime of one job's process, from the fork to its exit code."""
 
 from __future__ import annotations
 
@@ -30,17 +30,18 @@ from fission.runtime.python_host import PythonHost
 from fission.runtime.stopper import Stopper
 from fission.runtime.watch import WatchedExchange
 
-#: Seconds that the last releases may take to leave; arbitrary, they are a few bytes for a process on the way.
+#: Seconds allowed for sending the last releases. Arbitrary: they are a few bytes for a connected process.
 LINGER_S = 0.5
 
-#: Seconds that `teardown` may take; arbitrary, above what closing files, devices and connections takes, below what looks like a stop.
+#: Seconds that `teardown` may take. Arbitrary: longer than closing files, devices and connections takes, and short
+#: enough not to look like a hang.
 TEARDOWN_S = 10.0
 
-#: What the system says while it lacks something that every job needs.
+#: Error numbers that report a shortage of a resource that every job needs.
 SCARCE = frozenset({errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS, errno.EMFILE, errno.ENFILE, errno.ENOSPC})
 
-#: Seconds after which a thread that wants the interpreter gets it (Python's default is 5 ms). A release that waits so long for
-#: a busy job stops its producer; measured, 5 ms cost a third of the throughput of small blocks.
+#: Seconds after which a waiting thread gets the interpreter (Python's default is 5 ms). A release that waits 5 ms for
+#: a busy job stalls its producer; by measurement, that costs a third of the throughput of small blocks.
 SWITCH_S = 0.5e-3
 
 log = logging.getLogger("fission.runtime")
@@ -51,13 +52,16 @@ def _scarce(error: BaseException) -> bool:
 
 
 def become_job(bundle: JobBundle, report_descriptor: int, life_descriptor: int, python_host: type[PythonHost] = PythonHost) -> NoReturn:
-    """Run the job to its end in this process, and end the process; see `run_job`. The exit code is 1 if the job has failed, else 0."""
+    """Run the job to its end in this process, then end the process; see `run_job`.
+
+    The exit code is 1 if the job failed, else 0.
+    """
     set_title(" ".join(("fission:", *bundle.network.split(), bundle.name)))
     outcome = report.FAILED
     held: list[Any] = []
     try:
         outcome = run_job(bundle, report_descriptor, life_descriptor, python_host, held)
-    except BaseException:  # nothing is left that could report it
+    except BaseException:  # nothing else is left to report it
         traceback.print_exc()
     code = 1 if outcome in (report.FAILED, NODE_FAULT) else 0
     process_end.leave(code, held, folders=bundle.sys_path, warn=outcome in (report.FINISHED, report.ENDED))
@@ -70,14 +74,18 @@ def run_job(
     python_host: type[PythonHost] = PythonHost,
     held: list[Any] | None = None,
 ) -> str:
-    """Run the job to its end in this process, report it, and return its outcome (`fission.runtime.report`).
+    """Run the job to its end in this process and report it.
+
+    Returns the outcome (`fission.runtime.report`).
 
     Args:
         bundle: the job.
-        report_descriptor: where `report.write_report` goes.
-        life_descriptor: end of a pipe that is closed when the process that started this one dies; this one dies then too.
-        python_host: what runs a PythonJob.
-        held: takes the job and what has ended it: their finalizers are the user's, and must not hold up the report.
+        report_descriptor: descriptor that `report.write_report` writes to.
+        life_descriptor: end of a pipe that closes when the parent process dies; this process then
+            dies too.
+        python_host: class that runs a PythonJob.
+        held: list that receives the job and the exception that ended it, because their finalizers
+            are user code and must not delay the report.
     """
     held = [] if held is None else held
     stopper = Stopper()
@@ -101,7 +109,7 @@ def run_job(
                 raise NodeFault(f"no memory, sockets or descriptors: {error_text(why)}") if _scarce(why) else why from why
             stopper.guard(job, exchange)
             exchange.control.on_failure = partial(_control_failed, bundle, stopper, report_descriptor)
-            gc.freeze()  # what is there now stays: looking through it again and again would delay blocks
+            gc.freeze()  # the objects that exist now are permanent: scanning them repeatedly would delay blocks
             if isinstance(job, ExecutableJob):
                 outcome = ExecutableHost(job, exchange, bundle).run()
             else:
@@ -112,17 +120,18 @@ def run_job(
             raise
         except NodeFault as why:
             outcome, error = NODE_FAULT, str(why)
-        except BaseException as why:  # SystemExit of the user's code among them: a job ends by finish(), not by exit()
+        except BaseException as why:  # including SystemExit from user code: a job ends by finish(), not by exit()
             held.append(why)
             error = report.failure_text(why)
-            # what does not fit or cannot be read now will not do so in a new life; what an executable does, nobody knows
+            # a value that does not fit, or a block that cannot be read, fails again in a new incarnation; an executable may not
             hopeless = isinstance(why, FissionError) and not isinstance(why, ExecutableError)
             log.debug("all frames:", exc_info=why)
         stopper.leave()
     except Stopped:
         stopper.leave()
     if stopper.stopping:
-        # whatever followed from the order, or came of code that has swallowed it, is neither a failure nor the job's own end
+        # an error that follows from the stop, or an end reached because user code swallowed `Stopped`, is neither a failure nor
+        # the job's own end
         outcome, error = report.STOPPED, "" if host is None else _torn_down(host)
         if error:
             outcome = report.FAILED
@@ -130,11 +139,11 @@ def run_job(
         outcome, error = report.FAILED, _control_failure(bundle, stopper.failure)
     if exchange is not None:
         counts = exchange.counter.counts()
-        # a failed program's last blocks and releases belong together: if only one of them arrived, a block would be lost or come twice
+        # a failed program's last blocks and releases belong together: if only one of them arrived, a block would be lost or duplicated
         lingers = outcome in (report.FINISHED, report.ENDED) or isinstance(job, ExecutableJob)
         exchange.close(LINGER_S if lingers else 0)
         if exchange.lender is not None and outcome == report.FINISHED:
-            exchange.lender.close()  # else somebody may still read there; the client removes it at the end of the run
+            exchange.lender.close()  # otherwise a consumer may still read from it; the client removes it at the end of the run
     log.info("%s %s", bundle.name, outcome)
     block = exchange.counter.done + 1 if exchange is not None and exchange.begun else 0
     report.write_report(report_descriptor, outcome, error, counts, block, hopeless)
@@ -142,7 +151,7 @@ def run_job(
 
 
 def _torn_down(host: PythonHost) -> str:
-    """Let a job that was stopped close what it has; return what is to be reported of an error, if there was one."""
+    """Run the `teardown` of a stopped job; return the text of its error, or "" without one."""
     try:
         host.teardown()
     except BaseException as why:
@@ -155,7 +164,7 @@ def _teardown_late(report_descriptor: int) -> None:
 
 
 def _control_failed(bundle: JobBundle, stopper: Stopper, report_descriptor: int, error: Exception) -> None:
-    """Control thread: nobody serves the job's pipes any more, so it must end, and say why."""
+    """Control thread: end the job and report why, because its pipes are no longer served."""
     log.error("the control thread failed", exc_info=error)
     stopper.fail(error, lambda: report.write_report(report_descriptor, report.FAILED, _control_failure(bundle, error)))
 
@@ -194,7 +203,7 @@ def _unpickle(bundle: JobBundle) -> BaseJob:
         return cast(BaseJob, pickle.loads(bundle.pickled_job))
     except Stopped:
         raise
-    except BaseException as why:  # its modules are imported, and its __setstate__ runs
+    except BaseException as why:  # unpickling imports the job's modules and runs its __setstate__, which are user code
         raise DefinitionError(f"{bundle.name} cannot be loaded in its own process: {error_text(why)}") from why
 
 
@@ -205,7 +214,7 @@ def _load(text: str) -> Callable[..., Any]:
 
 
 def _links(bundle: JobBundle) -> Links:
-    if not bundle.wiring.ip or not bundle.guard:  # no other machine reaches it
+    if not bundle.wiring.ip or not bundle.guard:  # no other machine can reach this job
         links: Links = _load(bundle.links)(bundle.wiring)
         return links
     read_keys, guard = map(_load, bundle.guard)
@@ -224,7 +233,7 @@ def _shared_memory(job: BaseJob, bundle: JobBundle) -> tuple[SharedWriter | None
 
 
 def take_over_output(stdout: int, stderr: int) -> None:
-    """Make the two descriptors this process's standard output and error; lines go out as they are written."""
+    """Make the two descriptors this process's standard output and error, with line buffering."""
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
     for descriptor in (stdout, stderr):

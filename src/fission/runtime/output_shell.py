@@ -1,7 +1,7 @@
 """The shell around one output: its lock, its link, its clock, and waiting for room.
 
-`fission.protocol.output.Output` decides what is sent and when; this sends it, with the lock held, so that messages leave in the order
-in which they were decided.
+`fission.protocol.output.Output` decides what is sent and when. The shell sends it with the lock
+held, so that messages leave in the order of the decisions.
 """
 
 from __future__ import annotations
@@ -19,11 +19,15 @@ from fission.protocol.window import SendWindow
 
 
 class OutputShell:
-    """One output. `put`, `seek`, `flush`, `end` belong to the job's thread; `tick` and what others say to its control thread.
+    """The shell around one output.
+
+    `put`, `seek`, `flush` and `end` belong to the job's thread; `tick` and the handlers of control
+    messages belong to its control thread.
 
     Attributes:
-        machine: decides; its attributes may be read by any thread, its methods are called here.
-        pipe: its id.
+        machine: state machine that decides. Any thread may read its attributes; only this class
+            calls its methods.
+        pipe: id of the pipe.
     """
 
     def __init__(
@@ -39,11 +43,12 @@ class OutputShell:
         """Prepare; `open` sends the first message.
 
         Args:
-            machine: new.
-            links: where messages go.
-            arm: called with a moment (of ``clock``) at which `tick` is to be called at the latest.
-            pump: called from time to time while `put` waits for room, where the job's inputs must not wait meanwhile.
-            clock: gives the time in seconds.
+            machine: new state machine.
+            links: connections that send the messages.
+            arm: function called with the latest moment of ``clock`` for the next `tick`.
+            pump: function called repeatedly while `put` waits for room, for jobs whose inputs must
+                not wait meanwhile.
+            clock: function that returns the time in seconds.
             waits: whether `put` may wait for room.
         """
         self.machine = machine
@@ -60,17 +65,20 @@ class OutputShell:
     # the job's thread
 
     def put(self, payload: bytes | list[Any], head: int = 0, *, wait: bool = True) -> None:
-        """Number a block and send it, now or with its followers. Blocks while the window is full.
+        """Number a block and send it, now or together with later ones.
+
+        Blocks while the window is full.
 
         Args:
-            payload: the block, or [payload, buffer, ...], or [payload, lease, ...].
-            head: its head as a number.
-            wait: whether to wait for room; else the caller calls `wait_for_room` when it has put this compute block's other outputs.
+            payload: block, or [payload, buffer, ...], or [payload, lease, ...].
+            head: head of the block as a number.
+            wait: whether to wait for room; if False, the caller must call `wait_for_room` after
+                putting the other outputs of this compute block.
         """
         machine = self.machine
         if type(payload) is bytes and not head and machine.heads is None:
-            # A block that follows others which are held joins them without the lock: this is most of what a fast block costs. What is
-            # held only grows here, at its end, and is only taken with the lock, from its start, each in one step of the interpreter.
+            # A block joins the blocks held back without taking the lock, which would be most of the cost of a small block. The list
+            # grows only here, at its end, and shrinks only with the lock held, from its start; each is one step of the interpreter.
             pending = machine.pending
             pending.append(payload)
             machine.size += len(payload)
@@ -87,28 +95,28 @@ class OutputShell:
             self._after(machine.add(payload, head, self._clock()), wait)
 
     def wait_for_room(self) -> None:
-        """Block while the window is full. For after a `put` that did not wait."""
+        """Block while the window is full. Call it after a `put` that did not wait."""
         machine = self.machine
         if not machine.allow and not machine.closed:
             with self._lock:
                 self._wait_for_room()
 
     def seek(self, number: int) -> None:
-        """The next block put will have this number; those in between do not exist."""
+        """Give the next block this number; those in between do not exist."""
         if number - 1 != self.machine.last_number:
             with self._lock:
                 self.machine.seek(number)
                 self._perform()
 
     def flush(self) -> None:
-        """Send what is held."""
+        """Send the blocks held back."""
         if self.machine.pending:
             with self._lock:
                 self.machine.flush()
                 self._perform()
 
     def open(self, generation: int = 0) -> None:
-        """Tell the consumer where numbering begins. Once, before the first `put`."""
+        """Send the consumer the start of the numbering. Call it once, before the first `put`."""
         with self._lock:
             self.machine.open(generation)
             self._perform()
@@ -149,7 +157,7 @@ class OutputShell:
             self._perform()
 
     def wait_released(self) -> None:
-        """Block until every block was released."""
+        """Block until every block is released."""
         with self._changed:
             self.machine.flush()
             self._perform()
@@ -157,7 +165,10 @@ class OutputShell:
                 self._changed.wait()
 
     def wait_closed(self) -> None:
-        """Block until the consumer needs nothing of this pipe any longer, if it was sent an end: the end has arrived then."""
+        """Block until a consumer that was sent an end no longer needs this pipe.
+
+        The end has arrived then.
+        """
         with self._changed:
             while not self.machine.all_closed:
                 self._changed.wait()
@@ -165,17 +176,20 @@ class OutputShell:
     # the control thread, or any
 
     def tick(self, now: float) -> float:
-        """Send what was held too long; return the moment of the next look, infinity if there is none."""
+        """Send blocks held back too long; return the moment of the next call, or infinity."""
         machine = self.machine
         if not machine.pending:
-            return machine.tick(now)  # without the lock: the job may have it for long
+            return machine.tick(now)  # without the lock: the job may hold it for a long time
         with self._lock:
             due = machine.tick(now)
             self._perform()
             return due
 
     def wire(self, address: str, incarnation: int, *, near: bool = True) -> int:
-        """Send to an address from now on; return how many blocks were sent again. See `ReplayBuffer.wire`."""
+        """Send to this address from now on; return the number of blocks replayed.
+
+        See `ReplayBuffer.wire`.
+        """
         with self._changed:
             self._links.redirect(self.pipe, address)
             blocks = self.machine.wire(incarnation, near=near)
@@ -196,7 +210,7 @@ class OutputShell:
             self._changed.notify_all()
 
     def on_closed(self) -> None:
-        """The consumer needs nothing any longer, says the client."""
+        """Close the output: the client reports that the consumer needs nothing further."""
         with self._changed:
             self.machine.close()
             self._changed.notify_all()
@@ -208,39 +222,39 @@ class OutputShell:
             self._changed.notify_all()
 
     def watch(self, watcher: Callable[[Any], None]) -> None:
-        """Call this with every message that is sent from now on, with the lock held."""
+        """Call ``watcher`` with every message sent from now on, with the lock held."""
         with self._lock:
             self._watchers = (*self._watchers, watcher)
 
     def unwatch(self, watcher: Callable[[Any], None]) -> None:
-        """Take back `watch`."""
+        """Undo `watch`."""
         with self._lock:
             self._watchers = tuple(known for known in self._watchers if known != watcher)
 
     def notify(self) -> None:
-        """Any thread: make those that wait look again at what they wait for."""
+        """Any thread: make all waiting threads check their conditions again."""
         with self._changed:
             self._changed.notify_all()
 
     @property
     def closed(self) -> bool:
-        """Whether the consumer needs nothing any longer."""
+        """Whether the consumer needs nothing further."""
         return self.machine.closed
 
     @property
     def watched(self) -> bool:
-        """Whether anything watches."""
+        """Whether there is a watcher."""
         return bool(self._watchers)
 
     @property
     def lock(self) -> threading.Lock:
-        """Held while the machine works and its messages are sent."""
+        """The lock that is held while the machine works and its messages are sent."""
         return self._lock
 
     # with the lock held
 
     def _after(self, due: float, wait: bool) -> None:
-        """Blocks were put."""
+        """Act on the result of a `put`: arm the control thread, or send and wait for room."""
         if due:
             self._arm(due)
             return
@@ -249,7 +263,7 @@ class OutputShell:
             self._wait_for_room()
 
     def _perform(self) -> None:
-        """Send what the machine wants to have sent."""
+        """Send the machine's outgoing messages."""
         machine = self.machine
         outgoing = machine.outgoing
         if not outgoing:
@@ -294,10 +308,13 @@ class OutputShell:
 
 
 class DroppingOutputShell(OutputShell):
-    """The shell around a `fission.protocol.dropping.DroppingOutput`, where no block joins others."""
+    """The shell around a `fission.protocol.dropping.DroppingOutput`, which coalesces no blocks."""
 
     def put(self, payload: bytes | list[Any], head: int = 0, *, wait: bool = True) -> None:
-        """Number a block and send it if its consumer keeps up. Never blocks. Args: as `OutputShell.put`."""
+        """Number a block and send it if its consumer keeps up. Never blocks.
+
+        The arguments are those of `OutputShell.put`.
+        """
         with self._lock:
             self.machine.add(payload, head, self._clock())
             self._perform()

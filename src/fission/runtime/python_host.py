@@ -1,4 +1,4 @@
-"""The loop of a PythonJob: compute blocks in, `run`, values out."""
+"""The loop of a PythonJob: take compute blocks, call `run`, send its values."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class PythonHost:
     """Runs one PythonJob on an exchange, in the calling thread.
 
     Attributes:
-        turn: most blocks of a turn of the commonest source; arbitrary, enough not to cost anything.
+        turn: largest number of blocks in one turn of a plain source. Arbitrary: large enough that a
+            turn costs nothing.
     """
 
     turn = 256
@@ -55,21 +56,21 @@ class PythonHost:
         self._first = 1
         self._over = ""
         self._set_up = False
-        #: What `teardown` of the job runs in.
+        #: Makes the context manager in which the job's `teardown` runs.
         self.limit: Callable[[], AbstractContextManager[None]] = nullcontext
 
     @property
     def ends_with(self) -> str:
-        """The outcome of the job, if it is decided; else empty."""
+        """The outcome of the job; empty until it is decided."""
         return self._over
 
     def run(self) -> str:
-        """Call `setup` and then `run` until the end; return the outcome (`fission.runtime.report`).
+        """Call `setup`, then `run` until the end; return the outcome (`fission.runtime.report`).
 
         Raises:
             ValueFitError: a value or a head does not fit its output.
             BlockError: a block cannot be read.
-            Exception: whatever the job's code raises.
+            Exception: any exception of the job's code.
         """
         for waits in self.turns():
             if waits:
@@ -81,12 +82,15 @@ class PythonHost:
         return self._over or report.FINISHED
 
     def turns(self) -> Iterator[bool]:
-        """Everything up to the last compute block, in turns of some blocks; True where there is nothing to do until a message comes."""
+        """Process everything up to the last compute block, in turns of a few blocks.
+
+        Yields True when there is nothing to do until a message arrives.
+        """
         job, exchange = self._job, self._exchange
         job.__dict__["_fission_console"] = exchange.console
         job.__dict__["_fission_head_size"] = self._head_size
         job.__dict__["_fission_host"] = self
-        # a sink's `setup` may ask where it begins; its producers know that
+        # the `setup` of a sink may ask for its position, which only its producers know
         waits = self._restarted and not job.outputs and exchange.inputs.aligner is not None
         if waits:
             exchange.start()
@@ -108,7 +112,7 @@ class PythonHost:
             yield from self._source_turns()
         else:
             yield from self._connector_turns()
-        # before the end is sent: if it raises, the job has failed while its last blocks can still be replayed
+        # before the end is sent: if `teardown` raises, the job fails while its last blocks can still be replayed
         self.teardown()
 
     def teardown(self) -> None:
@@ -119,7 +123,7 @@ class PythonHost:
                 self._job.teardown()
 
     def _opening(self, aligner: Aligner | None) -> Iterator[bool]:
-        """Until all producers have said where their blocks begin."""
+        """Wait until all producers have reported where their blocks begin."""
         while aligner is not None and aligner.beginning is None and not (self._exchange.inputs.final or self._exchange.unwanted):
             yield True
         if aligner is not None and aligner.beginning is not None:
@@ -127,10 +131,10 @@ class PythonHost:
 
     @property
     def current_number(self) -> int:
-        """The compute block that `run` of a job with inputs works on."""
+        """The number of the compute block that `run` is processing, for a job with inputs."""
         return self._number + 1
 
-    # a source, or a job whose inputs are all ASYNC: nothing makes `run` wait
+    # a source, or a job whose inputs are all ASYNC: `run` never waits
 
     def _source_turns(self) -> Iterator[bool]:
         exchange, outputs = self._exchange, self._outputs
@@ -151,7 +155,7 @@ class PythonHost:
             if self._job.inputs or self._keeper is not None:
                 exchange.advance(self._number)
             yield False
-            # here, where nothing was computed that the snapshot has and the new numbering has not
+            # at this point, the snapshot contains no result that the new numbering lacks
             yield from self._renumbering()
 
     def _renumbering(self) -> Iterator[bool]:
@@ -162,11 +166,14 @@ class PythonHost:
 
     @property
     def _settles(self) -> bool:
-        """Whether the state with which this job goes into a new generation is not stored: a new life could not send the same blocks."""
+        """Whether the state with which this job enters the new generation is not stored yet.
+
+        Until it is stored, a new incarnation could not send the same blocks.
+        """
         return self._keeper is not None and self._keeper.settling
 
     def _renumber(self) -> None:
-        """The client has begun a new generation in this part of the network: number from 1 again."""
+        """Number from 1 again: the client has begun a new generation in this part of the network."""
         self._generation = self._exchange.reset_to
         self._exchange.switch(self._generation)
         self._number = 0
@@ -174,7 +181,7 @@ class PythonHost:
             self._keeper.first_of_generation(self._generation, 1)
 
     def _plain_source_turns(self, results: Iterator[Any]) -> Iterator[bool]:
-        """The commonest source, without any detour."""
+        """Run the most frequent kind of source: one output, no heads, no inputs, no snapshots."""
         job, output, exchange = self._job, self._outputs[0].machine, self._exchange
         encode, put = self._results_out.encoders[0], self._outputs[0].put
         generation, number, turn = self._generation, self._number, self.turn
@@ -202,7 +209,7 @@ class PythonHost:
                 if not number % turn:
                     yield False
         finally:
-            # for the summary, also of a job that was stopped or has failed
+            # for the summary, which also covers a job that was stopped or has failed
             exchange.rule.done = self._number = number
 
     def _results(self) -> Iterator[Any]:
@@ -214,7 +221,7 @@ class PythonHost:
             if not job.HEAD:
                 yield from first
                 return
-            # its code runs at each step, so heads are set between the steps
+            # the generator's code runs at each step, so heads are reset between the steps
             for value in first:
                 yield value
                 self._reset_heads()
@@ -264,7 +271,7 @@ class PythonHost:
             if self._begun and aligner.next > self._number + 1:
                 self._leave_out(aligner.next)
             if aligner.flowing and not (exchange.pressed or exchange.unwanted):
-                yield True  # as nearly always, and quickly: what follows does the same
+                yield True  # a shortcut for the usual case: the code below does the same, but slower
                 continue
             beginning = aligner.beginning
             if beginning is not None:
@@ -278,7 +285,7 @@ class PythonHost:
             if exchange.pressed:
                 self._pressed()
             if aligner.exhausted and not exhausted:
-                # its consumers must not wait for inputs of which it uses nothing any more: what they hold may keep those from ending
+                # the consumers must not wait for inputs that this job no longer uses: blocks that they hold may keep those from ending
                 exhausted = True
                 inputs.machine.exhaust(exhausted=True)
                 exchange.end_outputs(more=aligner.changing)
@@ -288,13 +295,13 @@ class PythonHost:
             log.info("pipe %s ended %s blocks behind its last whole compute block; they were not used", pipe, blocks)
 
     def _pressed(self) -> None:
-        """What this job holds back for its next snapshot stops others."""
+        """Take a snapshot and answer the producers: releases held back here block other jobs."""
         if self._keeper is not None and self._begun and not self._job.finished:
             self._keeper.after(self._number, pressed=True)
         self._exchange.answer_pressed(self._number)
 
     def _begin(self, aligner: Aligner, beginning: int) -> None:
-        """The inputs are open, for the first time, in a new generation, or further on than they were."""
+        """Begin where the inputs open: the first time, in a new generation, or at a later block."""
         generation = aligner.generation
         switched = generation != self._generation
         if switched:
@@ -303,7 +310,7 @@ class PythonHost:
         first = beginning
         if self._sink is not None:
             written = self._sink.first_number(generation)
-            # with snapshots, the file returns to the block of the one that is restored
+            # with snapshots, the file returns to the block of the restored snapshot
             if self._keeper is None or written >= BEYOND:
                 first = max(beginning, written)
         if self._keeper is not None:
@@ -318,18 +325,22 @@ class PythonHost:
         self._number = first - 1
 
     def _settle_position(self, generation: int, first: int) -> None:
-        """The job begins with this compute block: its file, and what it can ask, must fit."""
+        """Set the sink's file, and the position that the job can ask for, to the first block."""
         job = self._job
         if self._sink is not None:
             self._sink.begin(generation, first, restarted=self._restarted)
-        if self._number == self._first - 1:  # no block yet: a producer that is restarted too says late how far it is
+        if self._number == self._first - 1:  # no block yet: a producer that also restarts reports its position late
             self._first = job.__dict__["_fission_position"] = first
         job.__dict__["_fission_generation"] = generation
         if self._restarted and not self._begun and (text := repetition_warning(job, first)):
             self._exchange.say(JobWarning(text=text, once="repetition"))
 
     def _compute(self, batch: Batch) -> None:
-        """Run the job on each compute block. Its last one, if it finishes, does not count as done: a new life must come to it too."""
+        """Run the job on each compute block.
+
+        If the job finishes, its last block does not count as done: a new incarnation must reach it
+        too.
+        """
         if self._keeper is not None:
             self._keeper.check()
         if batch.numbers[0] != self._number + 1:
@@ -367,21 +378,21 @@ class PythonHost:
         return None
 
     def _leave_out(self, number: int) -> None:
-        """All compute blocks before this one are done with: those that were left out must not wait for the next one to be released."""
+        """Release the skipped compute blocks before this one, without waiting for the next block."""
         self._expect(number)
         for output in self._outputs:
             output.seek(number)
         self._exchange.advance(number - 1)
 
     def _expect(self, number: int) -> None:
-        """The next compute block is this one; those in between were left out."""
+        """Expect this compute block next; those in between were skipped."""
         if number != self._number + 1:
             if self._sink is not None:
                 self._sink.begin(self._generation, number, restarted=False)
             self._number = number - 1
 
     def _compute_one_output(self, run: Callable[..., Any], decoded: list[Any]) -> None:
-        """The commonest case, without any detour: this loop is FISSION's speed."""
+        """Run the most frequent case, one output, in a loop that determines FISSION's speed."""
         job, rule, encode, put = self._job, self._exchange.rule, self._results_out.encoders[0], self._outputs[0].put
         checkpointer, number = self._keeper, self._number
         for arguments in zip(*decoded, strict=True):
@@ -405,7 +416,7 @@ class PythonHost:
         self._number = number
 
     def _compute_fully(self, batch: Batch) -> None:
-        """With heads, ASYNC inputs or left out numbers."""
+        """Run a batch that has heads, ASYNC inputs or skipped numbers."""
         job, arguments_in = self._job, self._arguments_in
         arguments: list[Any] = [None] * len(job.inputs)
         heads: list[Any] = [0] * len(job.inputs)
@@ -434,7 +445,10 @@ class PythonHost:
                 self._keeper.after(number)
 
     def _set_heads(self, heads: list[Any]) -> int:
-        """Show the heads to a job with HEAD; return what goes out whatever it sets: the reset bit, or all bits if it does not look."""
+        """Show the heads to a job with HEAD; return the bits that are sent whatever the job sets.
+
+        These are the reset bit for a job with HEAD, and all bits for any other job.
+        """
         job, reduced = self._job, 0
         for entry in heads:
             for head in entry if isinstance(entry, list) else (entry,):
@@ -446,7 +460,7 @@ class PythonHost:
         job.out_heads = [None] * len(self._outputs)
         return reduced & self._reset_head
 
-    # what `run` gave -> outputs
+    # results of `run` -> outputs
 
     def _send(self, result: Any, heads: list[int] | None) -> None:
         if result is None:
@@ -460,7 +474,8 @@ class PythonHost:
         if len(self._outputs) == 1:
             self._outputs[0].put(payloads[0], (heads[0] if heads else 0) | flags)
             return
-        # all before it waits for room on any: a join may hold what would make room until it has this block's other outputs
+        # put all blocks before waiting for room on any output: a join may hold the blocks whose release would make room until it has
+        # this block's other outputs
         for index, output in enumerate(self._outputs):
             output.put(payloads[index], (heads[index] if heads else 0) | flags, wait=False)
         for output in self._outputs:
