@@ -237,10 +237,8 @@ class Arena:
         """Copy a buffer and return its descriptor for the first of its readers.
 
         ``_replace(reader=...)`` gives the descriptors of the other readers. The result is None if
-        there
-        is no room, or no shared memory at all: the buffer must then use a socket. The first such
-            case
-        logs a warning.
+        there is no room, or no shared memory at all: the buffer must then use a socket. The first
+        such case logs a warning.
 
         Args:
             buffer: contiguous object with the buffer protocol and at least one byte.

@@ -32,8 +32,7 @@ class ZmqJobTransport:
         Args:
             address: ZeroMQ address to which jobs of this machine send their messages.
             far_address: address for jobs of other machines; empty if there are none.
-            guard: returns the encryption for a context's sockets to other machines; None: plain
-                text.
+            guard: returns a context's encryption towards other machines; None disables it.
 
         Raises:
             EngineError: an address cannot be bound.

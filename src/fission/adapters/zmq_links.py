@@ -68,8 +68,7 @@ class ZmqLinks:
         Args:
             wiring: addresses of the links.
             context: ZeroMQ context to share; None creates one that ends with the links.
-            guard: returns the encryption for a context's sockets to other machines; None: plain
-                text.
+            guard: returns a context's encryption towards other machines; None disables it.
 
         Raises:
             EngineError: an address cannot be bound.

@@ -1,1 +1,4 @@
-"""Nodes on other machines: Dask hosts and orders, ZeroMQ brings their words, UDP their pulses."""
+"""Nodes on other machines.
+
+Dask hosts the connections and carries orders, ZeroMQ carries the nodes' reports, UDP their pulses.
+"""

@@ -1,4 +1,4 @@
-"""Brings code and dependencies to the nodes: once for each content and connection, in pieces."""
+"""Sends code and dependencies to the nodes: once per content and connection, in pieces."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fission.ports import Archive
 from fission.protocol.messages.client_to_node import InstallArchive, StoreSnapshot
 from fission.protocol.messages.node_to_client import ArchiveProgress, OrderDone, OrderRefused
 
-#: Largest piece in which an archive travels, in bytes; arbitrary, far below what Dask warns of.
+#: Bytes of the largest piece of an archive; arbitrary, far below the size of which Dask warns.
 PIECE_BYTES = 4 << 20
 
 SnapshotState: TypeAlias = 'Literal["more", "whole", "lost"]'
@@ -29,17 +29,21 @@ class ArchiveSender:
     """Sends archives to nodes that do not have them."""
 
     def __init__(self, dask: DaskScheduler) -> None:
-        """Args: dask: reaches the nodes."""
+        """Prepare.
+
+        Args:
+            dask: scheduler that reaches the nodes.
+        """
         self._dask = dask
         self._sending: set[asyncio.Future[str]] = set()
         self._bringing: dict[tuple[str, int, int, str], asyncio.Future[None]] = {}
 
     async def close(self) -> None:
-        """Send nothing more."""
+        """Stop sending."""
         await end_all([*self._sending, *self._bringing.values()])
 
     async def bring(self, member: Member, archive: Archive) -> None:
-        """Send an archive in advance: what fails is logged, and tried again when a job needs it."""
+        """Send an archive in advance; a failure is logged, and a job's need repeats the attempt."""
         try:
             error = await self.install(member, archive)
         except EngineError as why:
@@ -48,10 +52,12 @@ class ArchiveSender:
             log.warning("node %s got nothing in advance: %s", member.name, error)
 
     async def install(self, member: Member, archive: Archive) -> str:
-        """Return when a node has an archive, which is sent once: why it cannot take it, or "".
+        """Send an archive to a node once; return when the node has it.
+
+        The result is the node's error, or "".
 
         Raises:
-            EngineError: there is no connection, or it broke on the way.
+            EngineError: there is no connection, or it broke during the transfer.
         """
         known = member.archives.get(archive.digest)
         if known is None:
@@ -62,14 +68,14 @@ class ArchiveSender:
         return await asyncio.shield(known)
 
     def bring_snapshot(self, member: Member, first: StoreSnapshot, pieces: Iterator[bytes]) -> None:
-        """Send a snapshot to the incarnation that has asked for it. Twice at once is once.
+        """Send a snapshot to the incarnation that has requested it; duplicate requests are merged.
 
-        What fails is logged, and the incarnation asks again.
+        A failure is logged, and the incarnation asks again.
 
         Args:
-            member: the node.
-            first: the order for the first piece.
-            pieces: of the snapshot.
+            member: node of the incarnation.
+            first: order for the first piece.
+            pieces: pieces of the snapshot.
         """
         key = (member.lease, first.job, first.incarnation, first.name)
         if key not in self._bringing:
@@ -82,7 +88,7 @@ class ArchiveSender:
         while state == "more":
             try:
                 piece, state = await asyncio.to_thread(_next, pieces)
-            except Exception as why:  # a damaged file, or one that cannot be read: that is the job's end, and not ours
+            except Exception as why:  # a damaged or unreadable file ends the job, not the client
                 piece, state = str(why).encode("utf-8", "backslashreplace"), "lost"
             order = msgspec.structs.replace(order, start=start, state=state)
             try:
@@ -107,7 +113,7 @@ class ArchiveSender:
 
 
 def _next(pieces: Iterator[bytes]) -> tuple[bytes, SnapshotState]:
-    """The next `PIECE_BYTES` or so, and whether there is more."""
+    """Return about `PIECE_BYTES` more bytes, and whether more follow."""
     found, size = [], 0
     for piece in pieces:
         found.append(piece)
@@ -118,7 +124,7 @@ def _next(pieces: Iterator[bytes]) -> tuple[bytes, SnapshotState]:
 
 
 def _forget_unless_there(member: Member, digest: str, sent: asyncio.Future[str]) -> None:
-    """The next job that needs what did not arrive has it sent again."""
+    """Forget an archive that did not arrive, so that the next job that needs it resends it."""
     arrived = not sent.cancelled() and sent.exception() is None and not sent.result()
     if not arrived and member.archives.get(digest) is sent:
         del member.archives[digest]

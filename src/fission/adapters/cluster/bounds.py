@@ -1,6 +1,7 @@
-"""What a connection gets from Dask's listeners before its sender is authenticated: few connections, a few seconds, and little memory.
+"""Limits of Dask's listeners for unauthenticated peers: few connections, short time, little memory.
 
-Dask itself bounds nothing: each connection that comes is kept for ever, and the length that its first eight bytes announce is read.
+Dask itself has no limits: it keeps every connection forever and reads as many bytes as the first
+eight bytes announce.
 """
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ from tornado.iostream import StreamClosedError
 
 from fission.protocol.doorkeeper import MOST_STRANGERS, PATIENCE_S
 
-#: Bytes that a peer's first message may have, by which it names its versions; arbitrary, a hundred times what Dask sends.
+#: Bytes of a peer's first message, which names its versions; arbitrary, a hundred times what Dask sends.
 FIRST_BYTES = 64 << 10
-#: Bytes of one part of a later message. Arbitrary: an order to a node has at most some pieces of archives, and no bundle is larger.
+#: Bytes of one part of a later message. Arbitrary: an order has at most a few pieces of archives, and no bundle is larger.
 MOST_BYTES = 1 << 30
-#: Bytes of the number with which Dask announces what follows.
+#: Bytes of the length that Dask sends before each part.
 _LENGTH = 8
 
 log = logging.getLogger("fission.cluster")
 
 
 def bound(listener: Any) -> None:
-    """Bound what strangers get from a listener of Dask's that has just been started; others are not served by it."""
+    """Limit what unauthenticated peers get from one of Dask's listeners that has just started."""
     server = getattr(listener, "tcp_server", None)
     if server is None:
-        return  # inside this process
+        return  # a listener inside this process
     take = server.handle_stream
     strangers: dict[Any, None] = {}  # oldest first
 
@@ -40,10 +41,10 @@ def bound(listener: Any) -> None:
         reader = _Reader(stream)
         patience = asyncio.get_running_loop().call_later(PATIENCE_S, stream.close)
         try:
-            await take(stream, address)  # until the peer has shown its certificate, if there is TLS, and has named its versions
+            await take(stream, address)  # returns when the peer has shown its certificate, if TLS is on, and has sent its versions
         except StreamClosedError:
             pass
-        except Exception as why:  # whatever a stranger's bytes have led to
+        except Exception as why:  # a stranger's bytes may cause any error
             log.debug("hung up on %s, which does not speak as Dask does: %s: %s", address[0], type(why).__name__, why)
             stream.close()
         finally:
@@ -55,10 +56,14 @@ def bound(listener: Any) -> None:
 
 
 class _Reader:
-    """Reads from a stream for Dask, and hangs up where more is announced than the limit."""
+    """Reads from a stream for Dask, and disconnects if more than the limit is announced."""
 
     def __init__(self, stream: Any) -> None:
-        """Args: stream: tornado's; its methods are replaced."""
+        """Replace the stream's methods.
+
+        Args:
+            stream: tornado's stream.
+        """
         self.limit = FIRST_BYTES
         self._stream = stream
         self._read_bytes, self._read_into = stream.read_bytes, stream.read_into

@@ -1,4 +1,4 @@
-"""The end of what works with Dask."""
+"""Ending the asyncio tasks that work with Dask."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-#: Seconds until tasks that were cancelled are cancelled again. Arbitrary: longer than they need to end in order.
+#: Seconds before cancelled tasks are cancelled again. Arbitrary: longer than an orderly end takes.
 AGAIN_S = 3.0
 
 
 async def end_all(tasks: Iterable[asyncio.Future[Any]]) -> None:
-    """Cancel tasks and wait until they have ended; what they raise is dropped.
+    """Cancel tasks and wait until they have ended; their exceptions are dropped.
 
-    They are cancelled again and again: Dask, and `asyncio.wait_for` before Python 3.12, can swallow it.
+    The cancellation is repeated: Dask, and `asyncio.wait_for` before Python 3.12, can swallow it.
     """
     left = {task for task in tasks if not task.done()}
     while left:
@@ -22,4 +22,4 @@ async def end_all(tasks: Iterable[asyncio.Future[Any]]) -> None:
         done, left = await asyncio.wait(left, timeout=AGAIN_S)
         for task in done:
             if not task.cancelled():
-                task.exception()  # it is taken note of
+                task.exception()  # marks the exception as retrieved

@@ -1,4 +1,4 @@
-"""What the client knows of the nodes that answer, and what it sends them about the run."""
+"""The client's view of its nodes, and the description of the run that it sends them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from fission.ports import NodeName
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What the client calls a node.
+    """The client's name and limits for a node.
 
     Attributes:
-        name: in messages and for placement.
-        groups: it is part of these.
-        max_jobs: how many it takes; None: as its service says.
-        by_pattern: whether only its service gives it its name, so that there may be several of it.
+        name: name in messages and for placement.
+        groups: groups that contain the node.
+        max_jobs: largest number of jobs; None leaves it to the node's service.
+        by_pattern: whether only the service determines the name, so that several services may have
+            the same one.
     """
 
     name: NodeName
@@ -28,28 +29,33 @@ class Identity:
 
 
 class NodeDirectory(Protocol):
-    """What the client knows of its nodes before they answer. Both may block."""
+    """The client's knowledge of its nodes before they answer. Both methods may block."""
 
     def recognise(self, ip: str, name: str) -> Identity | str:
-        """Return who the machine with this address is, whose service calls it ``name``; a text says why it is none of the nodes."""
+        """Return the identity of the machine at this address, or why it is none of the nodes.
+
+        Args:
+            ip: address of the machine.
+            name: name that the machine's service gives itself.
+        """
 
     def absence(self, name: str) -> str:
-        """Return why a node cannot be there; empty: no reason is known."""
+        """Return why a node cannot be present; empty if no reason is known."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunParameters:
-    """What every node is sent about the run.
+    """The description of the run that every node receives.
 
     Attributes:
         run: identity of the run.
-        network: its name.
+        network: name of the network.
         pulse_address: IP address and UDP port for pulses.
         report_address: ZeroMQ address for the nodes' reports.
-        interval_s: between two pulses.
-        orphan_timeout_s: how long the jobs of a node continue without the client.
-        root: REMOTE_ROOT; empty: as the service says.
-        versions: of Python, fission and Dask.
+        interval_s: seconds between two pulses.
+        orphan_timeout_s: seconds that the jobs of a node continue without the client.
+        root: REMOTE_ROOT; empty leaves it to the service.
+        versions: versions of Python, fission and Dask.
     """
 
     run: str
@@ -64,25 +70,27 @@ class RunParameters:
 
 @dataclass(slots=True)
 class Member:
-    """A lease of a node: its service keeps the jobs of it alive, whatever happens to connections.
+    """A lease of a node, whose service keeps the jobs running whatever happens to connections.
 
     Attributes:
-        name: of the node.
-        ip: its address.
+        name: name of the node.
+        ip: address of the node.
         service: identity of the service's process.
-        lease: identity of the lease; once the service has stopped its jobs, after ORPHAN_TIMEOUT, it has another one.
-        incarnation: of the node, as supervision counts it, from 1.
-        max_jobs: how many jobs it takes.
-        probe_port: UDP port at which it answers probes of other nodes; 0: none.
-        worker: Dask's address of it; empty while there is none.
+        lease: identity of the lease; a service that has stopped its jobs, after ORPHAN_TIMEOUT,
+            begins a new one.
+        incarnation: incarnation of the node, which supervision counts from 1.
+        max_jobs: largest number of jobs.
+        probe_port: UDP port for probes of other nodes; 0 if there is none.
+        worker: Dask's address of the worker; empty while there is no connection.
         pulse: number of the last pulse.
-        pulse_at: when that came, seconds.
-        acknowledged: number of the last exit report that came.
-        jobs: (job, incarnation) of what runs there.
-        archives: those that are there or on their way, by digest: the future gives what went wrong, or "".
-        waiting: orders that wait until it is connected.
-        suspicion: will judge it, because its connection has ended.
-        gone: whether it is known to have ended.
+        pulse_at: arrival of the last pulse in monotonic seconds.
+        acknowledged: number of the last exit report received.
+        jobs: (job, incarnation) of the jobs that run there.
+        archives: archives that are present or in transit, by digest; the future gives the error,
+            or "".
+        waiting: orders that wait for a connection.
+        suspicion: timer that judges the node after its connection has ended.
+        gone: whether the node is known to have ended.
     """
 
     name: NodeName

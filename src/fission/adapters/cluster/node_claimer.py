@@ -1,4 +1,4 @@
-"""Asks each node that connects to take part in the run, until it does; knows why those that do not are absent."""
+"""Claims each node that connects until it joins, and knows why the others are absent."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from fission.ports import NodeName
 from fission.protocol.messages.client_to_node import ClaimNode, DismissNode
 from fission.protocol.messages.node_to_client import NodeClaimed, OrderDone, OrderRefused
 
-#: Seconds until a node that cannot be used is asked again; arbitrary.
+#: Seconds before an unusable node is claimed again; arbitrary.
 CLAIM_AGAIN_S = 1.0
-#: The same for one that is none of the nodes, or not the only one of its name; arbitrary.
+#: The same for a service that is not one of the nodes or whose name is taken; arbitrary.
 LEFT_ALONE_S = 10.0
 
 log = logging.getLogger("fission.cluster")
 
 
 class NodeClaimer:
-    """The nodes that have connected and have not joined yet.
+    """The nodes that have connected but not yet joined.
 
     Attributes:
-        opened: set when this process's own connection to the scheduler works; a node may be quicker.
+        opened: set when this process's own connection to the scheduler works; a node may connect
+            earlier.
     """
 
     def __init__(
@@ -46,14 +47,15 @@ class NodeClaimer:
         """Prepare.
 
         Args:
-            dask: reaches the nodes.
-            parameters: what nodes are sent about the run.
+            dask: scheduler that reaches the nodes.
+            parameters: description of the run, sent to the nodes.
             client: identity of this process.
-            register: the nodes that have joined.
-            who: knows the nodes.
-            keys: folder of the network's keys, for messages; empty: nothing is encrypted.
-            on_joined: called with (Dask's address of it, who it is, its answer) of each node that takes part.
-            on_trouble: called with what the user should know of one that does not, once for each text.
+            register: register of the nodes that have joined.
+            who: directory of the nodes.
+            keys: folder of the network's keys, used in messages; empty if nothing is encrypted.
+            on_joined: called with Dask's address, the identity and the answer of each node that
+                joins.
+            on_trouble: called once with each text that tells the user why a node has not joined.
         """
         self._dask, self._parameters, self._client = dask, parameters, client
         self._register, self._who = register, who
@@ -63,11 +65,11 @@ class NodeClaimer:
         self.opened = asyncio.Event()
 
     async def claim(self, worker: str, following: Callable[[], bool]) -> None:
-        """Ask the node of a Dask worker until it has joined or its connection is gone.
+        """Claim the node of a Dask worker until it has joined or its connection is gone.
 
         Args:
-            worker: Dask's address of it.
-            following: whether nodes send what their jobs write, when asked.
+            worker: Dask's address of the worker.
+            following: returns whether nodes report the output of their jobs.
         """
         ip, _ = split_host_port(worker)
         self._arrivals.note(ip, ArrivalState.CONNECTED)
@@ -88,10 +90,10 @@ class NodeClaimer:
                     await self._dask.ask(worker, DismissNode(run=order.run), OrderDone)
             except EngineError as why:
                 log.warning("%s", why)
-                return  # it will come with a new connection
+                return  # the node will open a new connection
             self._arrivals.note(ip, ArrivalState.REFUSED, answer.name)
             self._report(trouble)
-            await asyncio.sleep(again_s)  # another client may leave it, the user may fix it, its name may become free
+            await asyncio.sleep(again_s)  # another client may release it, the user may fix it, its name may become free
             if not self._dask.has(worker):
                 return
         self._arrivals.joined(ip)
@@ -113,18 +115,18 @@ class NodeClaimer:
         )
 
     async def _identity(self, claimed: NodeClaimed) -> Identity | str:
-        """Who a service is; a text says why it is left alone."""
+        """Return the identity of a service, or why it is left alone."""
         found: Identity | str | None = self._register.known(claimed.service)
         if found is None:
             found = await asyncio.to_thread(self._who.recognise, claimed.ip, claimed.name)
         return self._register.settled(found, claimed) if isinstance(found, Identity) else found
 
     def absence(self, node: NodeName) -> str:
-        """As `Arrivals.absence`."""
+        """Return why a node is missing; see `Arrivals.absence`."""
         return self._arrivals.absence(node)
 
     def dask_says(self, text: str) -> None:
-        """Take a warning of Dask's, which may be about a node that cannot connect."""
+        """Handle a Dask warning, which may be about a node that cannot connect."""
         if trouble := self._arrivals.dask_says(text):
             self._report(trouble)
 

@@ -1,4 +1,4 @@
-"""Names to each node the others of the run, so that they measure the links between them."""
+"""Sends each node the list of the run's other nodes, so that they measure their links."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ from fission.errors import EngineError
 from fission.protocol.messages.client_to_node import PeerNode, SetPeers
 from fission.protocol.messages.node_to_client import OrderDone
 
-#: Seconds in which changes are gathered; arbitrary: a network that starts need not send a list for each node and change.
+#: Seconds over which changes are gathered; arbitrary: a starting network need not send a list for each node and change.
 GATHER_S = 0.05
 
 
 class PeerLists:
-    """Sends the list anew whenever it may have changed."""
+    """Sends the lists again whenever they may have changed."""
 
     def __init__(self, dask: DaskScheduler, run: str) -> None:
-        """Args: dask: reaches the nodes. run: identity of the run."""
+        """Prepare.
+
+        Args:
+            dask: scheduler that reaches the nodes.
+            run: identity of the run.
+        """
         self._dask, self._run = dask, run
         self._task: asyncio.Task[None] | None = None
         self._again = False
 
     def changed(self, register: Register) -> None:
-        """A node has joined, come back or gone."""
+        """Schedule new lists after a node has joined, returned or gone."""
         self._again = True
         if self._task is None or self._task.done():
             self._task = asyncio.ensure_future(self._send(register))
@@ -49,5 +54,5 @@ class PeerLists:
             await asyncio.gather(*orders)
 
     async def _give(self, worker: str, order: SetPeers) -> None:
-        with contextlib.suppress(EngineError):  # its connection has ended: it gets the list when it has another one
+        with contextlib.suppress(EngineError):  # its connection has ended: it receives the list over the next one
             await self._dask.ask(worker, order, OrderDone)

@@ -1,6 +1,6 @@
-"""Settings of Dask, by which a service that has nothing to do costs next to nothing: no work of Dask's own is wanted here.
+"""Dask settings that make an idle service cost next to nothing: Dask's own work is not needed here.
 
-Neither are its web pages: they would listen at every address of the machine, without asking for keys.
+Neither are its web pages: they would listen at every address of the machine without requiring keys.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from distributed import Scheduler, Worker
 
 from fission.adapters.cluster.bounds import bound
 
-#: Measured on an idle service: what this leaves out is most of what it costs.
+#: Settings by measurement on an idle service: what they disable is most of its cost.
 QUIET = {
-    # no tasks of users run in these workers, so that there is nothing to sample, to steal or to copy
+    # no user tasks run in these workers: there is nothing to sample, steal or copy
     "distributed.worker.profile.enabled": False,
     "distributed.scheduler.work-stealing": False,
     "distributed.scheduler.active-memory-manager.start": False,
-    # how far the event loop lags behind, 50 times a second
+    # measures the event loop's lag 50 times a second
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.system-monitor.disk": False,
@@ -29,7 +29,10 @@ QUIET = {
 
 
 class Reserved:
-    """Mixed into what listens for Dask: none of its web pages, whatever `distributed` is asked for, and little for strangers."""
+    """Mixin for Dask's listeners: no web pages, whatever `distributed` is asked for.
+
+    Unauthenticated peers get little; see `fission.adapters.cluster.bounds`.
+    """
 
     def start_http_server(self, *args: Any, **options: Any) -> None:
         """Called by Dask."""

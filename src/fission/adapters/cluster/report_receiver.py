@@ -1,4 +1,4 @@
-"""The socket on which nodes report what their jobs write and how they end."""
+"""The socket on which nodes report their jobs' output and exits."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class ReportReceiver:
     """Receives the reports of all nodes of one run."""
 
     def __init__(self, address: str, run: str, guard: Callable[[Any], Any] | None, take: Callable[[Report], None]) -> None:
-        """Prepare; `open` begins.
+        """Prepare; `open` listens.
 
         Args:
-            address: of ZeroMQ, where to listen.
-            run: identity of the run; reports of others are dropped.
-            guard: gives what encrypts the sockets of a context; None: nothing does.
+            address: ZeroMQ address on which to listen.
+            run: identity of the run; reports of other runs are dropped.
+            guard: returns a ZeroMQ context's encryption; None disables encryption.
             take: called with each report.
         """
         self._address, self._run, self._guard_factory, self._take = address, run, guard, take
@@ -35,7 +35,11 @@ class ReportReceiver:
         self._socket: Any = None
 
     def open(self) -> None:
-        """Listen. Raises EngineError: the address cannot be used."""
+        """Listen.
+
+        Raises:
+            EngineError: the address cannot be used.
+        """
         self._socket = self._context.socket(zmq.PULL)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
@@ -49,7 +53,7 @@ class ReportReceiver:
             raise EngineError(f"cannot listen at {self._address}: {why}") from None
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         if self._socket is not None:
             self._socket.close(0)
         if self._guard is not None:
@@ -57,7 +61,7 @@ class ReportReceiver:
         self._context.term()
 
     async def receive(self) -> None:
-        """Take reports until cancelled."""
+        """Receive reports until cancelled."""
         while True:
             parts = await self._socket.recv_multipart()
             try:
@@ -70,7 +74,11 @@ class ReportReceiver:
 
 
 def _whole(parts: list[bytes]) -> Buffer:
-    """The one frame of a message. Raises RemoteProtocolError: there are more or less."""
+    """Return the only frame of a message.
+
+    Raises:
+        RemoteProtocolError: the message does not have exactly one frame.
+    """
     frames = joined(parts)
     if len(frames) != 1:
         raise RemoteProtocolError(f"a report has 1 frame, not {len(frames)}")

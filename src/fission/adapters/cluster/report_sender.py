@@ -1,4 +1,4 @@
-"""The socket by which a node reports to its client what its jobs write and how they end."""
+"""The socket over which a node reports its jobs' output and exits to its client."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import zmq
 from fission.protocol.messages.node_to_client import REPORTS, Report
 from fission.protocol.pieces import split
 
-#: Reports that wait for a client that is away; arbitrary. Those that must not be lost are sent again.
+#: Reports that wait for an absent client; arbitrary. Those that must not be lost are sent again.
 WAITING_REPORTS = 10_000
-#: Milliseconds between two attempts to reach the client, at most; arbitrary.
+#: Milliseconds of the longest pause between attempts to reach the client; arbitrary.
 RECONNECT_MAX_MS = 500
 
 
@@ -21,11 +21,11 @@ class ReportSender:
     """Sends reports. Never blocks; a report that finds no room is lost."""
 
     def __init__(self, address: str, guard: Callable[[Any], Any] | None = None) -> None:
-        """Connect.
+        """Connect the socket.
 
         Args:
-            address: where the client receives them, as ZeroMQ writes it.
-            guard: gives what encrypts the sockets of a context; None: nothing does.
+            address: ZeroMQ address at which the client receives reports.
+            guard: returns a ZeroMQ context's encryption; None disables encryption.
         """
         self.address = address
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -40,12 +40,12 @@ class ReportSender:
         self._socket.connect(address)
 
     def send(self, report: Report) -> None:
-        """Send a report, if there is room."""
+        """Send a report if there is room."""
         with contextlib.suppress(zmq.Again):
             self._socket.send_multipart(split([REPORTS.encode(report)]), zmq.NOBLOCK)
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         self._socket.close(0)
         if self._guard is not None:
             self._guard.close()

@@ -1,4 +1,4 @@
-"""The client's end of Dask: a scheduler of its own, or an existing one, and orders to the services of its workers."""
+"""The client's side of Dask: its own or an existing scheduler, and orders to the nodes' services."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from fission.protocol.messages.codec import Message
 from fission.protocol.messages.node_to_client import OrderRefused
 from fission.protocol.messages.order_envelopes import unwrap_answer, wrap_order
 
-#: Seconds between two looks at the workers of an existing scheduler; arbitrary.
+#: Seconds between two checks of an existing scheduler's workers; arbitrary.
 LOOK_S = 0.25
-#: Seconds that a node has to answer a question; arbitrary.
+#: Seconds that a node has to answer an order; arbitrary.
 ANSWER_S = 10.0
 
 Expected = TypeVar("Expected", bound=Message)
@@ -35,31 +35,39 @@ log = logging.getLogger("fission.cluster")
 
 
 class DaskScheduler:
-    """Reaches Dask workers."""
+    """Connects the client to Dask workers."""
 
     def __init__(
         self, ip: str, port: int, cluster: str | None, tls: Security | None, on_warning: Callable[[str], None] = lambda text: None
     ) -> None:
-        """Prepare; `open` begins.
+        """Prepare; `open` starts or joins the scheduler.
 
         Args:
-            ip: where it listens.
-            port: where it listens.
-            cluster: address of an existing one; None: this process has its own.
-            tls: what encrypts connections; None: nothing does.
-            on_warning: called with Dask's warnings, among them of peers that are refused.
+            ip: address on which the own scheduler listens.
+            port: port on which the own scheduler listens.
+            cluster: address of an existing scheduler; None starts one in this process.
+            tls: encryption of the connections; None disables encryption.
+            on_warning: called with Dask's warnings, including those about refused peers.
         """
         self._ip, self._port, self._cluster, self._tls = ip, port, cluster, tls
         self._scheduler: Scheduler | None = None
         self._client: Any = None
         self._looking: asyncio.Future[None] | None = None
         self._forgetting: set[asyncio.Future[None]] = set()
-        self._gone: dict[str, asyncio.Future[None]] = {}  # by worker that was asked something: its connection has ended
+        self._gone: dict[str, asyncio.Future[None]] = {}  # by worker that was sent an order: done when its connection has ended
         self._logs = _DaskLogs(on_warning)
         self._closed = False
 
     async def open(self, on_worker: Callable[[str], None], on_worker_gone: Callable[[str], None]) -> None:
-        """Open the scheduler, or join it; from here on the two are called with workers' addresses. Raises EngineError: it cannot be had."""
+        """Start or join the scheduler.
+
+        Args:
+            on_worker: called with the address of each worker that connects.
+            on_worker_gone: called with the address of each worker that disconnects.
+
+        Raises:
+            EngineError: the scheduler cannot start or cannot be reached.
+        """
         self._logs.take()
         dask.config.set({**QUIET, "distributed.comm.timeouts.connect": "5s", "distributed.scheduler.allowed-failures": 0})
         options: dict[str, Any] = {"security": self._tls} if self._tls is not None else {}
@@ -80,7 +88,7 @@ class DaskScheduler:
                     plugins=[_WorkerObserver(on_worker, gone)],
                     **options,
                 )
-            except (OSError, RuntimeError) as failed:  # Dask wraps some
+            except (OSError, RuntimeError) as failed:  # Dask wraps some of them
                 why = failed if isinstance(failed, OSError) else failed.__cause__ or failed
                 reason = getattr(why, "strerror", None) or why
                 where = host_port(self._ip, self._port)
@@ -94,12 +102,12 @@ class DaskScheduler:
             self._looking = asyncio.ensure_future(self._look(on_worker, gone))
 
     async def close(self) -> None:
-        """End it, or leave it. Idempotent."""
+        """Stop the own scheduler, or leave the existing one. Idempotent."""
         if self._closed:
             return
         self._closed = True
         await end_all([*self._forgetting, *([self._looking] if self._looking is not None else [])])
-        with contextlib.suppress(Exception):  # whatever Dask says at its end, it is over
+        with contextlib.suppress(Exception):  # errors of Dask's shutdown have no consequences
             if self._client is not None:
                 await self._client.close(timeout=1)
         with contextlib.suppress(Exception):
@@ -108,29 +116,32 @@ class DaskScheduler:
         self._logs.give_back()
 
     def has(self, worker: str) -> bool:
-        """Whether a worker is connected; an existing scheduler is believed to have it."""
+        """Return whether a worker is connected; always true with an existing scheduler."""
         return self._scheduler is None or worker in self._scheduler.workers
 
     async def remove(self, worker: str) -> None:
-        """Let a worker go: a service that returns must come with a new one."""
+        """Disconnect a worker: a service that returns must open a new connection."""
         if self._scheduler is not None and worker in self._scheduler.workers:
-            with contextlib.suppress(Exception):  # it is gone, which is what was wanted
+            with contextlib.suppress(Exception):  # it is already gone, as intended
                 await self._scheduler.remove_worker(worker, close=False, stimulus_id="fission-lost")
 
     async def ask(
         self, worker: str, order: Order, expected: type[Expected], blob: bytes = b"", wait: float | None = ANSWER_S
     ) -> Expected | OrderRefused:
-        """Give an order to the service of a worker and return its answer; one that is late or malformed is a refusal.
+        """Send an order to the service of a worker and return its answer.
+
+        A late or malformed answer counts as a refusal.
 
         Args:
-            worker: Dask's address of it.
-            order: what to do.
+            worker: Dask's address of the worker.
+            order: order to send.
             expected: class of the answer.
-            blob: bytes that travel beside the order.
-            wait: seconds for the answer; None: without end.
+            blob: bytes that accompany the order.
+            wait: seconds to wait for the answer; None waits without limit.
 
         Raises:
-            EngineError: there is no connection, or it broke: whether the order has arrived is unknown.
+            EngineError: there is no connection, or it broke and the order may or may not have
+                arrived.
         """
         if not worker or self._client is None or not self.has(worker):
             raise EngineError("the node is not connected")
@@ -139,7 +150,7 @@ class DaskScheduler:
         future = self._client.submit(run_order, wrap_order(order), blob, workers=[worker], pure=False, key=name)
         answering = asyncio.ensure_future(future)
         try:
-            # a task for a worker that is gone when the scheduler hears of it waits for ever
+            # if the worker is gone when the scheduler receives its task, the task waits forever
             await asyncio.wait({answering, gone}, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
             if answering.done():
                 return _expected(answering.result(), expected)
@@ -148,7 +159,7 @@ class DaskScheduler:
             return OrderRefused(error=f"no answer for {wait:g} s")
         except (EngineError, asyncio.CancelledError):
             raise
-        except Exception as why:  # Dask's own, of many kinds
+        except Exception as why:  # Dask raises many kinds of errors
             raise EngineError(f"the connection to the node at {worker} broke: {type(why).__name__}: {why}") from None
         finally:
             answering.cancel()
@@ -165,7 +176,7 @@ class DaskScheduler:
     async def _look(self, on_worker: Callable[[str], None], on_worker_gone: Callable[[str], None]) -> None:
         known: set[str] = set()
         while True:
-            with contextlib.suppress(Exception):  # the scheduler is not ours, and may be away for a while
+            with contextlib.suppress(Exception):  # the scheduler belongs to another process and may be away for a while
                 there = set((await self._client.scheduler.identity())["workers"])
                 for worker in there - known:
                     on_worker(worker)
@@ -186,13 +197,13 @@ def _expected(envelope: object, expected: type[Expected]) -> Expected | OrderRef
 
 
 async def _cancelled(client: Any, future: Any) -> None:
-    with contextlib.suppress(Exception):  # only to be forgotten
+    with contextlib.suppress(Exception):  # the result is of no interest
         await client.cancel([future], force=True)
         future.release()
 
 
 class _WorkerObserver(SchedulerPlugin):
-    """Notifies of workers as they come and go."""
+    """Reports workers that connect and disconnect."""
 
     name = "fission"
 
@@ -209,9 +220,10 @@ class _WorkerObserver(SchedulerPlugin):
 
 
 class _DaskLogs(logging.Handler):
-    """Takes Dask's warnings: a peer that is refused is one of them. Dask would show everything on the console.
+    """Takes over Dask's warnings, including those about refused peers.
 
-    What it says of heartbeats, keys and stimuli means nothing to users: the engine reports on nodes in its own words.
+    Dask would print all of them on the console. Its messages about heartbeats, keys and stimuli
+    mean nothing to users: the engine reports on nodes in its own words.
     """
 
     def __init__(self, on_warning: Callable[[str], None]) -> None:
@@ -221,11 +233,11 @@ class _DaskLogs(logging.Handler):
         self._before: list[logging.Handler] = []
 
     def take(self) -> None:
-        """From now on."""
+        """Take over Dask's log from now on."""
         self._before, self._logger.handlers = self._logger.handlers, [self]
 
     def give_back(self) -> None:
-        """As it was."""
+        """Restore Dask's log."""
         if self in self._logger.handlers:
             self._logger.handlers = self._before
 

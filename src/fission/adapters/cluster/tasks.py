@@ -1,7 +1,7 @@
-"""What the client has Dask run on a node: a coroutine that hands an order to the node's service, in whose process it runs.
+"""The coroutine that Dask runs on a node, in the service's own process: it hands over an order.
 
-Dask names `order` by its module and name, so that both, and its arguments, must stay as they are: a client of another version must
-get as far as to be refused.
+Dask identifies `order` by its module and name. Both, and the arguments, must not change: a client
+of another version must get far enough to be refused.
 """
 
 from __future__ import annotations
@@ -14,19 +14,23 @@ from distributed import Worker, WorkerPlugin, get_worker
 from fission.protocol.messages.node_to_client import OrderRefused
 from fission.protocol.messages.order_envelopes import wrap_answer
 
-#: Name of the plugin by which a worker of ours is distinguished from any other.
+#: Name of the plugin that distinguishes FISSION's workers from all others.
 PLUGIN = "fission"
-#: An order in its envelope, and the bytes that travel beside it -> an answer in its envelope; never raises.
+#: Takes an order in its envelope and the accompanying bytes, returns an answer in its envelope; never raises.
 HandleOrder: TypeAlias = "Callable[[Mapping[str, Any], bytes], Awaitable[dict[str, Any]]]"
 
 
 class ServicePlugin(WorkerPlugin):
-    """Joins a worker to the service in whose process it is."""
+    """Connects a worker to the service in its process."""
 
     name = PLUGIN
 
     def __init__(self, handle: HandleOrder) -> None:
-        """Args: handle: carries out the client's orders."""
+        """Set the handler.
+
+        Args:
+            handle: function that executes the client's orders.
+        """
         self.handle = handle
 
     def setup(self, worker: Worker) -> None:
@@ -37,7 +41,7 @@ class ServicePlugin(WorkerPlugin):
 
 
 async def order(order: Mapping[str, Any], blob: bytes = b"") -> dict[str, Any]:
-    """Run on a node: hand the order over and return the answer."""
+    """Hand an order to the service and return its answer. Runs on the node."""
     plugin = get_worker().plugins.get(PLUGIN)
     if plugin is None:
         refused = OrderRefused(error="this Dask worker belongs to no FISSION node; start one with: fission node --client IP")

@@ -1,6 +1,7 @@
-"""The nodes that are there now, for a client that runs nothing on them: it asks who they are and how busy, and sends or removes files.
+"""The nodes that are present now, for a client that runs nothing on them.
 
-No node is claimed: what it runs continues, also the jobs of a client that was killed, which ``run --resume`` continues.
+The client asks for their identity and load, and sends or removes files. It claims no node: a node's
+jobs continue, including those of a killed client, which ``run --resume`` continues.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from fission.ports import Archive, NodeName
 from fission.protocol.messages.client_to_node import InspectNode, RemoveNetwork, StoreArchive
 from fission.protocol.messages.node_to_client import ArchiveProgress, NetworkRemoved, NodeInspected, OrderRefused
 
-#: Seconds between two looks at who has answered; arbitrary.
+#: Seconds between two checks of the nodes that have answered; arbitrary.
 LOOK_S = 0.05
-#: Seconds over which a node that has no run measures how busy it is, for it does so only while it is asked. Arbitrary.
+#: Seconds over which a node without a run measures its load, since it measures only while asked. Arbitrary.
 MEASURE_S = 0.6
-#: Seconds after which a node that cannot be had is asked again; arbitrary.
+#: Seconds before an unusable node is asked again; arbitrary.
 AGAIN_S = 0.5
 
 log = logging.getLogger("fission.cluster")
@@ -39,10 +40,10 @@ class Visited:
     """A node that has answered.
 
     Attributes:
-        name, groups, max_jobs: as placement knows them.
-        ip: its address.
-        means: what it has measured, by the names of `core.nodes.NodeInfo`.
-        worker: Dask's address of it.
+        name, groups, max_jobs: name, groups and largest number of jobs, as in placement.
+        ip: address of the node.
+        means: measured means, named as in `core.nodes.NodeInfo`.
+        worker: Dask's address of the worker.
     """
 
     name: NodeName
@@ -54,7 +55,7 @@ class Visited:
 
 
 class Visit:
-    """One visit."""
+    """One visit to the nodes."""
 
     def __init__(
         self,
@@ -68,14 +69,14 @@ class Visit:
         keys: str,
         root: str,
     ) -> None:
-        """Prepare; `open` begins.
+        """Prepare; `open` lets the nodes connect.
 
         Args:
-            who: knows the nodes.
-            versions: of Python, fission and Dask.
-            ip, port, cluster, tls: as `DaskScheduler` has them.
-            keys: folder of the network's keys, for messages; empty: nothing is encrypted.
-            root: REMOTE_ROOT; empty: as the services say.
+            who: directory of the nodes.
+            versions: versions of Python, fission and Dask.
+            ip, port, cluster, tls: connection settings, as in `DaskScheduler`.
+            keys: folder of the network's keys, used in messages; empty if nothing is encrypted.
+            root: REMOTE_ROOT; empty leaves it to the services.
         """
         self._who, self._versions, self._root = who, dict(versions), root
         self._arrivals = Arrivals(who, keys)
@@ -83,10 +84,14 @@ class Visit:
         self._nodes: dict[NodeName, Visited] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._opened = asyncio.Event()
-        self._troubles: dict[str, None] = {}  # in the order in which they were found
+        self._troubles: dict[str, None] = {}  # in the order of discovery
 
     async def open(self) -> None:
-        """Let the nodes connect. Raises EngineError: the address cannot be used."""
+        """Let the nodes connect.
+
+        Raises:
+            EngineError: the address cannot be used.
+        """
         try:
             await self._dask.open(self._on_worker, self._on_worker_gone)
             self._opened.set()
@@ -95,34 +100,39 @@ class Visit:
             raise
 
     async def close(self) -> None:
-        """Leave them. Idempotent."""
+        """Disconnect from the nodes. Idempotent."""
         await end_all(self._tasks)
         await self._dask.close()
 
     async def gather(self, expected: Collection[str], seconds: float) -> list[Visited]:
-        """Wait until the expected nodes have answered, or for so many seconds; return those that are there. With none expected, wait."""
+        """Wait for the expected nodes and return those that are present.
+
+        Args:
+            expected: names of the nodes to wait for; empty waits for the full time.
+            seconds: longest time to wait.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not (expected and set(expected) <= set(self._nodes)):
             await asyncio.sleep(LOOK_S)
         return list(self._nodes.values())
 
     async def measure(self) -> list[Visited]:
-        """Return the nodes that are there with what they measure meanwhile."""
+        """Return the present nodes with fresh measurements."""
         await asyncio.sleep(MEASURE_S)
         await asyncio.gather(*(self._ask_who(node.worker, first=False) for node in list(self._nodes.values())))
         return list(self._nodes.values())
 
     def absence(self, node: str) -> str:
-        """Return what to do about a node that is not there. May block."""
+        """Return what to do about a missing node. May block."""
         return self._arrivals.absence(node)
 
     @property
     def troubles(self) -> list[str]:
-        """What the user should know of nodes that have connected and cannot be had."""
+        """What the user should know about unusable nodes that have connected."""
         return list(self._troubles)
 
     async def send(self, node: Visited, archive: Archive) -> str:
-        """Send an archive, if the node does not have it; return why it cannot take it, or ""."""
+        """Send an archive unless the node has it; return the node's error, or ""."""
         size = len(archive.content)
         for start in range(0, size, PIECE_BYTES):
             order = StoreArchive(digest=archive.digest, start=start, size=size, root=self._root)
@@ -137,14 +147,14 @@ class Visit:
         return ""
 
     async def remove(self, node: Visited, network: str) -> int | str:
-        """Remove what a node has of a network; return how many bytes that were, or why it cannot."""
+        """Remove a network's files from a node; return the bytes freed, or the error."""
         try:
             answer = await self._dask.ask(node.worker, RemoveNetwork(network=network, root=self._root), NetworkRemoved)
         except EngineError as why:
             return str(why)
         return answer.error if isinstance(answer, OrderRefused) else answer.size
 
-    # who is there
+    # identification of nodes
 
     def _on_worker(self, worker: str) -> None:
         task = asyncio.ensure_future(self._greet(worker))
@@ -159,7 +169,7 @@ class Visit:
     async def _greet(self, worker: str) -> None:
         ip, _ = split_host_port(worker)
         self._arrivals.note(ip, ArrivalState.CONNECTED)
-        await self._opened.wait()  # a service may be quicker than the rest of opening
+        await self._opened.wait()  # a service may connect before `open` has finished
         while self._dask.has(worker):
             name = await self._ask_who(worker, first=True)
             if not name:
@@ -168,14 +178,14 @@ class Visit:
             await asyncio.sleep(AGAIN_S)
 
     async def _ask_who(self, worker: str, *, first: bool) -> str:
-        """Ask a service who it is; return its name if it cannot be had."""
+        """Ask a service for its identity; return its name if it cannot be used."""
         ip, _ = split_host_port(worker)
         order = InspectNode(versions=self._versions, root=self._root, first=first)
         try:
             found = await self._dask.ask(worker, order, NodeInspected)
         except EngineError as why:
             log.warning("%s", why)
-            return ""  # it will come with a new connection
+            return ""  # the node will open a new connection
         name = found.name or ip
         if isinstance(found, OrderRefused):
             self._troubles[f"node {name} cannot be used: {found.error}"] = None

@@ -1,4 +1,4 @@
-"""A node's end of Dask: a worker in the service's own process that is made anew whenever it was lost."""
+"""A node's side of Dask: a worker in the service's own process, recreated whenever it is lost."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from fission.adapters.cluster.quiet import QUIET, QuietWorker
 from fission.adapters.cluster.tasks import HandleOrder, ServicePlugin
 from fission.core.addresses import bracketed, host_port, split_host_port
 
-#: Seconds before the next attempt to reach the client, the first and the longest pause; arbitrary.
+#: Seconds of the first and the longest pause between attempts to reach the client; arbitrary.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0
 #: Seconds after which the same warning is logged again; arbitrary.
 WARN_AGAIN_S = 60.0
-#: Seconds for an answer to a knock; arbitrary.
+#: Seconds for the answer to a probe of the scheduler; arbitrary.
 KNOCK_S = 5.0
-#: With what Dask's listeners greet a peer that connects: the length of what follows.
+#: Bytes with which Dask's listeners greet a peer that connects: the length of what follows.
 GREETING_BYTES = 8
 _OTHER_KEYS = "its keys are not this node's, or it does not encrypt"
 _SILENT = "it does not greet as a client does; is its SECURITY what this service was started with?"
-#: What Dask may take for a connection. It tries again and again within that time, after pauses that double up to it: half as long is a
-#: node that finds its client sooner. Arbitrary, but a lost packet of the handshake costs 1 s.
+#: Dask's timeout for connecting. Within it Dask retries, with pauses that double up to the timeout: half of it makes a node
+#: find its client sooner. Arbitrary, but a lost packet of the handshake costs 1 s.
 CONNECT = "2s"
-#: Orders that may run at once: each is a coroutine that waits for the end of a job.
+#: Orders that may run at once: each is a coroutine that waits until a job has ended.
 ORDERS = 10_000
-#: Seconds that a worker has to leave in order; what it does is of no use now.
+#: Seconds that a worker has for an orderly end; its work is of no use by then.
 LEAVE_S = 0.5
 
 log = logging.getLogger("fission.node")
@@ -57,17 +57,17 @@ class ClusterWorker:
     """Keeps a Dask worker connected to a scheduler."""
 
     def __init__(self, name: str, folder: str, handle: HandleOrder, tls: Security | None, on_lost: Callable[[], None]) -> None:
-        """Prepare; `run` begins.
+        """Prepare; `run` connects.
 
         Args:
-            name: of the node.
-            folder: for Dask's own files.
-            handle: carries out orders.
-            tls: what encrypts the connection; None: nothing does.
+            name: name of the node.
+            folder: folder for Dask's own files.
+            handle: function that executes orders.
+            tls: encryption of the connection; None disables encryption.
             on_lost: called when a connection has ended.
         """
         self._address, self._ip, self._name, self._folder = "", "", name, folder
-        self._warned: dict[str, float] = {}  # when
+        self._warned: dict[str, float] = {}  # monotonic time of each warning
         self._handle, self._tls, self._on_lost = handle, tls, on_lost
         self._worker: Worker | None = None
         self._count = 0
@@ -79,16 +79,17 @@ class ClusterWorker:
         return self._worker is not None and self._worker.status.name == "running"
 
     def retarget(self, client: str, port: int, own: str) -> None:
-        """Say where the scheduler is, and which address of this machine is on the way there: for the next connection, which `drop` brings.
+        """Set the addresses for the next connection, which `drop` triggers.
 
         Args:
-            client, port: of the scheduler.
-            own: of this machine.
+            client: address of the scheduler.
+            port: port of the scheduler.
+            own: address of this machine on the way to the scheduler.
         """
         self._address, self._ip = f"{'tcp' if self._tls is None else 'tls'}://{host_port(client, port)}", own
 
     async def run(self) -> None:
-        """Connect, again and again, until cancelled. Only after `retarget`."""
+        """Connect, and reconnect after each loss, until cancelled. Requires `retarget`."""
         dask.config.set({**QUIET, "distributed.worker.memory.spill": False, "distributed.comm.timeouts.connect": CONNECT})
         pause_s = FIRST_PAUSE_S
         while True:
@@ -115,7 +116,10 @@ class ClusterWorker:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _knock(self) -> bool:
-        """Whether a scheduler is there that would take a worker. Dask tries for ever, and does not report why it fails."""
+        """Return whether a scheduler is present that would accept a worker.
+
+        Dask itself would retry forever and not report why it fails.
+        """
         host, port = split_host_port(self._address)
         context = self._tls.get_connection_args("worker")["ssl_context"] if self._tls is not None else None  # type: ignore[no-untyped-call]
         writer, why = None, ""
@@ -131,7 +135,7 @@ class ClusterWorker:
         finally:
             if writer is not None:
                 writer.close()
-                with contextlib.suppress(OSError):  # what it had to say is heard
+                with contextlib.suppress(OSError):  # its answer has already been received
                     await writer.wait_closed()
         if why and why != self._refused:
             log.warning("no connection to the client at %s: %s", self._address, why)
@@ -139,7 +143,7 @@ class ClusterWorker:
         return not why
 
     def _warn(self, text: str) -> None:
-        """Log a warning, the same one once a minute at most."""
+        """Log a warning, at most once a minute for the same text."""
         now = time.monotonic()
         if now - self._warned.get(text, -WARN_AGAIN_S) >= WARN_AGAIN_S:
             self._warned = {known: at for known, at in self._warned.items() if now - at < WARN_AGAIN_S} | {text: now}
@@ -161,8 +165,8 @@ class ClusterWorker:
         )
 
     async def drop(self) -> None:
-        """Give the present connection up; `run` makes another one."""
+        """Close the current connection; `run` opens another one."""
         worker, self._worker = self._worker, None
         if worker is not None:
-            with contextlib.suppress(Exception):  # it may be closing by itself, with any error
+            with contextlib.suppress(Exception):  # it may be closing by itself and raise any error
                 await asyncio.wait_for(worker.close(timeout=LEAVE_S, nanny=False), 4 * LEAVE_S)
