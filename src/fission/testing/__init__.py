@@ -1,4 +1,5 @@
-"""Tools for those who write networks: jobs called like functions, networks in one thread, recordings, fixtures for pytest.
+"""Tools for writers of networks: jobs called like functions, one-thread networks, recordings.
 
-The front doors are `fission.emulate`, `fission.recordings` and the pytest plugin, which is there as soon as FISSION is installed.
+The entry points are `fission.emulate`, `fission.recordings` and the pytest plugin, which is active
+wherever FISSION is installed.
 """

@@ -1,7 +1,8 @@
-"""A job's process when the job runs alone: the real host, which begins a compute block only when it is told to.
+"""The process of a job that runs alone: the real host, which waits for permission to compute.
 
-Started by `fission.testing.stage`. A job that waits for its inputs is told by what comes in; one that nothing makes wait (a source,
-or a job whose inputs are all ASYNC) gets a `RunBlock` for each compute block, with the numbers that must have arrived before.
+`fission.testing.stage` starts it. A job that waits for its inputs computes when they arrive. A job
+that has nothing to wait for (a source, or a job whose inputs are all ASYNC) receives a `RunBlock`
+for each compute block, with the numbers that must have arrived before it.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from fission.runtime.job_process import become_job, take_over_output
 from fission.runtime.python_host import PythonHost
 from fission.runtime.watch import WatchedExchange
 
-#: What a main module of the caller is called here, as in multiprocessing, so that its guarded part does not run.
+#: Name of the caller's main module here, as in multiprocessing: its guarded part does not run.
 MAIN = "__mp_main__"
 
 
 class SteppingHost(PythonHost):
-    """A `PythonHost` that says when a compute block is done, and begins none of a source before its time."""
+    """A `PythonHost` that reports each compute block, and starts one of a source when allowed."""
 
     def __init__(self, job: PythonJob, exchange: Exchange, bundle: JobBundle) -> None:
         super().__init__(job, exchange, bundle)
@@ -60,7 +61,7 @@ class SteppingHost(PythonHost):
                 value = next(results)
             except StopIteration:
                 return
-            self._called += 1  # its own count: the loop of the commonest source does not stop to say its number
+            self._called += 1  # counted here: the loop of a plain source does not stop to report its number
             yield value
             self._say_ran(self._called)
 
@@ -73,7 +74,7 @@ class SteppingHost(PythonHost):
 
 
 def preload(name: str, file: str) -> None:
-    """Make a module that cannot be found by its name known under it, from its file: a test's, or the caller's main module."""
+    """Load a module from its file if it cannot be found by name: a test's, or the main module."""
     if name != "__main__":
         try:
             importlib.import_module(name)
@@ -91,10 +92,10 @@ def preload(name: str, file: str) -> None:
 
 
 def main(arguments: list[str]) -> NoReturn:
-    """Become the job whose bundle comes on standard input.
+    """Become the job whose bundle arrives on standard input.
 
     Args:
-        arguments: the descriptors of the report, and of the pipe that ends with the caller's life.
+        arguments: the descriptors of the report, and of the pipe that closes when the caller ends.
     """
     bundle, modules = pickle.loads(sys.stdin.buffer.read())
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -51,16 +51,16 @@ def emulate(
     Args:
         thing: a job (returns a `JobEmulator`) or a pipe (returns a `PipeEmulator`), which may be
             part of a loaded network.
-        path: folder of the jobs' folders, relative to the project, or outside of one to the current
+        path: parent of the jobs' folders, relative to the project, or outside of one to the current
             folder.
-        timeout: seconds that one call may wait for a job; None: no limit.
+        timeout: limit in seconds of one call's wait for a job; None: no limit.
         quiet: whether to print nothing of its own. The job's output is always shown.
         head_size: HEAD_SIZE of the job's network, in bytes.
         start: whether to start a job at once; otherwise its emulator's `start` does, so that its
             folder can be filled first.
 
     Raises:
-        DefinitionError: it is neither, or the job cannot be sent to its process.
+        DefinitionError: it is neither a job nor a pipe, or the job cannot be sent to its process.
     """
     if isinstance(thing, BasePipe):
         return PipeEmulator(thing, quiet=quiet, head_size=head_size)
@@ -95,8 +95,9 @@ class JobEmulator:
         quiet: bool = False,
         head_size: int = 1,
     ) -> None:
-        """Create the job's folder and start the job; arguments as for `emulate`. root: synonym of
-        path.
+        """Create the job's folder and start the job.
+
+        The arguments are those of `emulate`; ``root`` is a synonym of ``path``.
         """
         if not isinstance(job, PythonJob) and not hasattr(job, "EXECUTABLE"):
             raise DefinitionError(f"{job._fission_name} must be a PythonJob or an ExecutableJob; only these can run")
@@ -147,11 +148,10 @@ class JobEmulator:
         self._stage.kill()
 
     def __call__(self, *values: Any, head: int | Head | Sequence[int | Head] = 0) -> list[Any]:
-        """Process one compute block: takes one value for each input, returns one value for each
-        output.
+        """Process one compute block: take one value for each input, return one for each output.
 
-        A tuple is several blocks of an input, one after the other; the result of the first is
-        returned, and `out_emulators` or later calls return the others. To send one value that is a
+        A tuple is several blocks of an input, one after the other; the call returns the first
+        result, and `out_emulators` or later calls return the others. To send one value that is a
         tuple, put it into a tuple, as in ``job(((1, 2),))``. An input with BLOCK_COUNT above 1
         takes a sequence of that many values, or a tuple of a multiple. `NOTHING` is valid for an
         optional input. An InteractiveJob takes the typed line.
@@ -212,14 +212,13 @@ class JobEmulator:
         return self._decoders[pipe.id](payload) if taken else None, head
 
     def finish(self) -> list[list[Any]]:
-        """End the inputs, wait until the job ends, and return its remaining results, one list for
-        each output.
+        """End the inputs, wait until the job ends, and return its remaining results by output.
 
         A source is notified that no more blocks are needed, so it ends too; a console reaches its
         end.
 
         Raises:
-            JobFailed: it failed, or did not end in time.
+            JobFailed: the job failed, or did not end in time.
         """
         if self._stage.running:
             self._check_started()

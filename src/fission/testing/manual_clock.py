@@ -1,4 +1,4 @@
-"""A clock that only moves when somebody sleeps: in place of `time.sleep`, `time.monotonic` and `time.time`."""
+"""A clock that only sleeping advances: replaces `time.sleep`, `monotonic` and `time`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,23 @@ from typing import Any, Protocol
 
 
 class Sleeper(Protocol):
-    """Whose turn it is. ``now`` is its clock, in seconds."""
+    """The job whose turn it is. ``now`` is its clock, in seconds."""
 
     now: float
 
 
 class ManualClock(contextlib.AbstractContextManager[None]):
-    """Inside the with-block, the time of this thread is that of whose turn it is, and only sleeping moves it; others have the real one."""
+    """Inside the with-block, this thread sees the clock of the current sleeper.
+
+    Only sleeping advances that clock. Other threads see the real time.
+    """
 
     def __init__(self, current: Callable[[], Sleeper]) -> None:
-        """Args: current: tells whose turn it is."""
+        """Prepare; entering the with-block replaces the functions.
+
+        Args:
+            current: returns the sleeper whose turn it is.
+        """
         self._current = current
         self._thread = threading.get_ident()
         self._real: dict[str, Any] = {}

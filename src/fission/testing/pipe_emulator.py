@@ -29,8 +29,12 @@ class PipeEmulator:
     """
 
     def __init__(self, pipe: BasePipe, *, quiet: bool = False, head_size: int = 1) -> None:
-        """Args: pipe: the pipe. quiet: whether calls print nothing. head_size: size of heads in
-        bytes.
+        """Create an empty emulator.
+
+        Args:
+            pipe: the pipe.
+            quiet: whether calls print nothing.
+            head_size: size of heads in bytes.
         """
         self.pipe = pipe
         self._quiet = quiet
@@ -74,14 +78,14 @@ class PipeEmulator:
         """Take the head of the next block out, with `read_head`.
 
         Raises:
-            DefinitionError: there is none.
+            DefinitionError: there is no head.
         """
         if not self._heads:
             raise DefinitionError(f"{self.pipe} has no head; put one in first with put_head")
         return self._heads.popleft()
 
     def kill(self) -> None:
-        """Discard its content. Idempotent."""
+        """Discard the content. Idempotent."""
         self._payloads.clear()
         self._heads.clear()
 
@@ -89,12 +93,13 @@ class PipeEmulator:
         return f"<emulator of {self.pipe}>"
 
     def __call__(self, value: Any, head: int | Head | None = None) -> tuple[Any, bytes, Any, Any]:
-        """Send a value through and return the result of each stage: ``pack``, ``read_wrapper``,
-        ``read``, ``unpack``.
+        """Send a value through and return the result of each stage.
+
+        The stages are ``pack``, ``read_wrapper``, ``read`` and ``unpack``.
 
         Args:
             value: the value, as a job would return it.
-            head: precedes the block, as between executables; only shown.
+            head: head in front of the block, as between executables; only printed.
 
         Raises:
             ValueFitError: the value does not fit the pipe, or one end does not read what the other
@@ -144,7 +149,7 @@ class PipeEmulator:
             raise ValueFitError(f"{self.pipe}: {name} refuses a value of type {type(value).__name__}: {error_text(why)}") from why
 
     def _whole(self, name: str, read: Any, data: bytes, value: Any) -> Any:
-        """Return what a method reads from the block; verifies that it reads all of it."""
+        """Return what a method reads from the block; check that it reads all of it."""
         file = BlockFile(data)
         try:
             result = read(file)
@@ -165,7 +170,11 @@ class PipeEmulator:
 
 
 def head_bytes(head: int | Head, size: int = 1) -> bytes:
-    """Return a head as it travels. Raises DefinitionError."""
+    """Return the bytes of a head on the wire.
+
+    Raises:
+        DefinitionError: it is not a head of this size.
+    """
     if isinstance(head, Head):
         return int(head).to_bytes(len(head), "big")
     most = (1 << 8 * size) - 1
@@ -175,7 +184,7 @@ def head_bytes(head: int | Head, size: int = 1) -> bytes:
 
 
 def cut(value: Any) -> str:
-    """Return a value as it is printed: its text, shortened."""
+    """Return the printed form of a value, shortened."""
     try:
         text = str(value)
     except KeyboardInterrupt:

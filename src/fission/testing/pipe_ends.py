@@ -1,4 +1,4 @@
-"""The pipes of a job that is emulated, one by one: what goes in, and what comes out."""
+"""The single pipes of an emulated job: blocks sent to its inputs, blocks taken from its outputs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,25 @@ from fission.testing.pipe_emulator import PipeEmulator
 
 
 class InputEnd(PipeEmulator):
-    """An input of a job: `put` sends it a block. A call is that of the pipe alone, as of any `PipeEmulator`."""
+    """An input of a job: `put` sends it a block.
+
+    A call uses the pipe alone, as in `PipeEmulator`.
+    """
 
     def __init__(self, pipe: BasePipe, send: Callable[[Any, int], None], *, quiet: bool, head_size: int) -> None:
-        """Args: pipe: which one. send: a block to the job, as (value, head). quiet, head_size: as for `emulate`."""
+        """Create the end.
+
+        Args:
+            pipe: the input.
+            send: sends a block to the job, given its value and head.
+            quiet: as for `emulate`.
+            head_size: as for `emulate`.
+        """
         super().__init__(pipe, quiet=quiet, head_size=head_size)
         self._send = send
 
     def put(self, value: Any) -> None:
-        """Send one block to the job, with the head of the `put_head` before, or else 0.
+        """Send one block to the job, with the head of the preceding `put_head`, or 0.
 
         Raises:
             ValueFitError: the value does not fit the pipe.
@@ -31,11 +41,11 @@ class InputEnd(PipeEmulator):
             self._heads.popleft()
 
     def get(self) -> Any:
-        """Not for an input: raises DefinitionError."""
+        """Raise DefinitionError: an input has no blocks to take."""
         raise self._wrong_end()
 
     def get_head(self) -> int:
-        """Not for an input: raises DefinitionError."""
+        """Raise DefinitionError: an input has no heads to take."""
         raise self._wrong_end()
 
     def _wrong_end(self) -> DefinitionError:
@@ -43,23 +53,33 @@ class InputEnd(PipeEmulator):
 
 
 class OutputEnd(PipeEmulator):
-    """An output of a job: `get` takes its next block. A call is that of the pipe alone, as of any `PipeEmulator`."""
+    """An output of a job: `get` takes its next block.
+
+    A call uses the pipe alone, as in `PipeEmulator`.
+    """
 
     def __init__(self, pipe: BasePipe, take: Callable[[bool], tuple[Any, int]], *, quiet: bool, head_size: int) -> None:
-        """Args: pipe: which one. take: the next block as (value, head); False leaves it there. quiet, head_size: as for `emulate`."""
+        """Create the end.
+
+        Args:
+            pipe: the output.
+            take: returns the next block as (value, head), and keeps it there if given False.
+            quiet: as for `emulate`.
+            head_size: as for `emulate`.
+        """
         super().__init__(pipe, quiet=quiet, head_size=head_size)
         self._take = take
 
     def get(self) -> Any:
-        """Take the value of the next block, when it has come; a source computes it now.
+        """Take the value of the next block, and wait for it; a source computes it now.
 
         Raises:
-            JobFailed: the job raised, has ended, or gave nothing in time.
+            JobFailed: the job raised, has ended, or sent nothing in time.
         """
         return self._take(True)[0]
 
     def get_head(self) -> int:
-        """Return the head of the block that `get` takes next, when it has come.
+        """Return the head of the block that `get` takes next, and wait for it.
 
         Raises:
             JobFailed: as for `get`.
@@ -67,11 +87,11 @@ class OutputEnd(PipeEmulator):
         return self._take(False)[1]
 
     def put(self, value: Any) -> None:
-        """Not for an output: raises DefinitionError."""
+        """Raise DefinitionError: blocks are put into inputs."""
         raise self._wrong_end()
 
     def put_head(self, head: int | Head) -> None:
-        """Not for an output: raises DefinitionError."""
+        """Raise DefinitionError: heads are put into inputs."""
         raise self._wrong_end()
 
     def _wrong_end(self) -> DefinitionError:

@@ -1,9 +1,8 @@
 """The pytest plugin: fixtures for tests of networks, and the marker ``slow``.
 
-Active wherever FISSION is installed.
-
-It is loaded in every pytest run on the machine. So it imports large modules only when a fixture is
-used, and changes only tests in a FISSION project (below a folder with its manage.py).
+The plugin is active wherever FISSION is installed, in every pytest run. It therefore imports large
+modules only when a fixture is used, and changes only tests in a FISSION project (below a folder
+with its manage.py).
 """
 
 from __future__ import annotations
@@ -41,16 +40,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Put the project of the current folder on sys.path, because its networks import from each
-    other.
-    """
+    """Put the current folder's project on sys.path: its networks import from each other."""
     project = _project_of(Path(early_config.invocation_params.dir))
     if project is not None and str(project) not in sys.path:
         sys.path.insert(0, str(project))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
+    """Register the marker ``slow``."""
     config.addinivalue_line("markers", "slow: takes long; in a project of FISSION only run with --runslow")
 
 
@@ -75,9 +72,7 @@ def _project_of(path: Path) -> Path | None:
 
 
 def _network_of(path: Path) -> tuple[Path, str] | None:
-    """Return the project and the name of the network that a file belongs to; None if it belongs to
-    none.
-    """
+    """Return the project and the name of the network that contains a file, if any."""
     project = _project_of(path.parent)
     if project is None:
         return None
@@ -87,7 +82,7 @@ def _network_of(path: Path) -> tuple[Path, str] | None:
 
 @pytest.fixture
 def fission_reset() -> Iterator[None]:
-    """No jobs, pipes, nodes and groups before and after the test, so that all ids are free.
+    """Remove all jobs, pipes, nodes and groups before and after the test, which frees all ids.
 
     The objects stay valid.
     """
@@ -123,8 +118,9 @@ def fission_cfg(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def fission_cfg_jobs(fission_cfg: Any) -> Iterator[Callable[..., JobEmulator]]:
-    """A function: ``fission_cfg_jobs(index)`` returns the emulator of ``JOBS[index]``, killed after
-    the test.
+    """A function: ``fission_cfg_jobs(index)`` returns the emulator of ``JOBS[index]``.
+
+    The emulator is killed after the test.
     """
     from fission.errors import DefinitionError
     from fission.testing.emulator import emulate
@@ -146,8 +142,9 @@ def fission_cfg_jobs(fission_cfg: Any) -> Iterator[Callable[..., JobEmulator]]:
 
 @pytest.fixture
 def fission_test_emulator(fission_test_job: Any, fission_reset: None) -> Iterator[JobEmulator]:
-    """The emulator of the job that the test's own fixture ``fission_test_job`` returns; killed
-    after the test.
+    """The emulator of the job that the fixture ``fission_test_job`` returns.
+
+    The emulator is killed after the test.
     """
     from fission.testing.emulator import emulate
 
@@ -157,8 +154,7 @@ def fission_test_emulator(fission_test_job: Any, fission_reset: None) -> Iterato
 
 @pytest.fixture
 def fission_network(tmp_path: Path) -> Callable[..., Ran]:
-    """A function: ``fission_network(jobs, inputs)`` runs a whole small network and returns what
-    each sink received.
+    """A function: ``fission_network(jobs, inputs)`` runs a network and returns what sinks received.
 
     See `fission.testing.small_network.run_network`; jobs work in folders below ``tmp_path``.
     """

@@ -18,33 +18,36 @@ from fission.testing.stage import Exited, JobStage, Printed
 
 #: Blocks of an input that may wait for the job; as many as a window holds.
 AHEAD_BLOCKS = WINDOW_BLOCKS
-#: Seconds after which more is sent all the same: the job may wait for what comes later in the recording. Arbitrary.
+#: Seconds after which the next block is sent anyway: the job may need a later block. Arbitrary.
 STUCK_S = 0.2
-#: Seconds by which times may run backwards without their clock having been set: those of several pipes are not in order. Arbitrary.
+#: Seconds by which times may run backwards without a clock change: pipes interleave. Arbitrary.
 STEP_S = 5.0
-#: Seconds of waiting from which on it is reported; arbitrary.
+#: Waits from this many seconds on are reported; arbitrary.
 NOTICE_S = 5.0
 
 
 class Schedule:
-    """When blocks of a recording are fed, whatever its times say: the clocks that made them may have been set meanwhile."""
+    """The times at which recorded blocks are fed.
+
+    Recorded times may jump: the clocks that made them may have been set in between.
+    """
 
     def __init__(self, speed: float | None, longest_gap_s: float) -> None:
-        """Begin.
+        """Begin at 0 s.
 
         Args:
-            speed: as `Replay` has it.
-            longest_gap_s: seconds that are waited between two blocks at most.
+            speed: replay speed, as in `Replay`.
+            longest_gap_s: maximum wait between two blocks in seconds.
         """
         self._speed, self._longest_gap_s = speed, longest_gap_s
-        self._newest: float | None = None  # of the times so far, since the last step back
+        self._newest: float | None = None  # newest time since the last step back
         self._after_s = 0.0
 
     def next(self, when: float) -> tuple[float, str]:
-        """Return the seconds from the beginning after which blocks are fed, and what the user should know of the wait, if anything.
+        """Return the time of blocks in seconds from the beginning, and a notice for the user or "".
 
         Args:
-            when: their time in the recording, in seconds since the epoch.
+            when: time of the blocks in the recording, in seconds since the epoch.
         """
         if not self._speed or not math.isfinite(when):
             return self._after_s, ""
@@ -68,7 +71,7 @@ class Replay:
     """One replay.
 
     Attributes:
-        fed: blocks that were sent to the job.
+        fed: number of blocks sent to the job.
     """
 
     def __init__(
@@ -85,16 +88,16 @@ class Replay:
         """Start the job.
 
         Args:
-            job: whose inputs are fed; see `JobStage`.
-            recording: with all its non-ASYNC inputs.
-            base: folder for the job's folder.
-            speed: 1 as recorded, 2 twice as fast; None: as fast as the job takes it.
-            head_size: of heads, in bytes.
-            longest_gap_s: seconds that are waited between two blocks at most.
-            notice: called with what the user should know.
+            job: the job to feed; see `JobStage`.
+            recording: a recording of all its non-ASYNC inputs.
+            base: parent of the job's folder.
+            speed: 1 as recorded, 2 twice as fast; None: as fast as the job accepts blocks.
+            head_size: size of heads in bytes.
+            longest_gap_s: maximum wait between two blocks in seconds.
+            notice: called with notices for the user.
 
         Raises:
-            UserError: the recording does not have what the job needs.
+            UserError: the recording lacks a pipe that the job needs.
         """
         recorded = set(recording.pipes)
         missing = [pipe for pipe in job.inputs if not pipe.ASYNC and pipe.id not in recorded]
@@ -117,11 +120,11 @@ class Replay:
         self._longest_gap_s, self._notice = longest_gap_s, notice
 
     def run(self, output: Callable[[Data], None], printed: Callable[[str, str], None]) -> None:
-        """Feed it all; returns when the job has ended.
+        """Feed the whole recording; return when the job has ended.
 
         Args:
             output: called with the blocks that the job sends.
-            printed: called with the stream's name and what the job wrote.
+            printed: called with the name of the stream and the text that the job wrote.
 
         Raises:
             JobFailed: the job failed.
@@ -173,7 +176,7 @@ class Replay:
             self._look(left)
 
     def _look(self, timeout: float | None) -> bool:
-        """Take what the job does next; False if there was nothing in time."""
+        """Take the job's next event; return False if there was none in time."""
         event = self._stage.next(timeout)
         if isinstance(event, Printed):
             self._printed(event.stream, event.text)

@@ -1,8 +1,9 @@
-"""A whole small network in one thread of one process: memory links, a manual clock, the real hosts.
+"""A whole small network in one thread of one process: memory links, a manual clock, real hosts.
 
-Each job does one turn after the other; a source only goes on when nobody else has anything to do. Time is what the jobs sleep: each
-job has a clock of its own, which its `time.sleep` moves on, and the source whose clock is behind goes first. So a network whose sources
-sleep for a second between values runs as fast as it can, in the order in which it would run, and always in the same one.
+Each job runs one turn after the other; a source runs only when no other job has work. Each job has
+a clock of its own, which its `time.sleep` advances, and the source whose clock is furthest behind
+runs first. A network whose sources sleep for a second between values therefore runs as fast as it
+can, in the order of a real run, and always in the same order.
 """
 
 from __future__ import annotations
@@ -30,20 +31,21 @@ from fission.runtime.surroundings import Surroundings
 from fission.testing.manual_clock import ManualClock
 from fission.testing.stage import project_here
 
-#: Turns of sources after which a network without a limit is taken for one that never ends. Arbitrary.
+#: Source turns after which a network without a limit counts as endless. Arbitrary.
 MOST_TURNS = 20_000
-#: Blocks and bytes of a window that is never full: whoever waited for room would wait for ever, in one thread.
+#: Blocks and bytes of a window that is never full: in one thread, a wait for room never ends.
 UNLIMITED = 1 << 40
 
 
 class Ran:
-    """What a network did.
+    """The results of a network.
 
     Attributes:
-        sinks: by job id, what each sink got: one entry a compute block, a tuple if it has several inputs.
-        pipes: by pipe id, what came out of the pipes that nobody in the network reads.
-        folders: by job id, the folder in which each job worked.
-        seconds: how long it took by the clocks of its jobs.
+        sinks: by job id, what each sink received: one entry for each compute block, a tuple if the
+            sink has several inputs.
+        pipes: by pipe id, the values of the pipes that no job of the network reads.
+        folders: by job id, the working folder of each job.
+        seconds: duration by the clocks of the jobs.
     """
 
     def __init__(self) -> None:
@@ -53,7 +55,7 @@ class Ran:
         self.seconds = 0.0
 
     def __getitem__(self, which: BaseJob | BasePipe) -> list[Any]:
-        """What a sink got, or what came out of a pipe, given as the job or pipe itself."""
+        """Return what a sink received or a pipe carried, given the job or pipe itself."""
         return self.sinks[which._fission_id] if isinstance(which, BaseJob) else self.pipes[which.id]
 
     def __repr__(self) -> str:
@@ -61,7 +63,7 @@ class Ran:
 
 
 class _Feeder(PythonJob):
-    """Gives what is put into a pipe from outside."""
+    """A source that sends the values given for a pipe."""
 
     def __init__(self, values: Sequence[Any], pipe: BasePipe) -> None:
         super().__init__(outputs=[pipe])
@@ -73,14 +75,14 @@ class _Feeder(PythonJob):
 
 
 class _Collector(PythonJob):
-    """Takes what comes out of a pipe that nobody reads."""
+    """A sink for a pipe that no job of the network reads."""
 
     def run(self, value: Any) -> None:
         pass
 
 
 class _Host(PythonHost):
-    """A source's turn is one block, whatever it gives."""
+    """A host whose source turns are one block each, whatever the source yields."""
 
     def _plain_source_turns(self, results: Iterator[Any]) -> Iterator[bool]:
         for result in results:
@@ -93,7 +95,7 @@ class _Host(PythonHost):
 
 
 class _NoControl:
-    """In place of the control thread, whose work the network's one thread does."""
+    """A stand-in for the control thread, whose work the network's only thread does."""
 
     def arm(self, moment: float) -> None:
         pass
@@ -105,7 +107,7 @@ class _NoControl:
         pass
 
 
-#: Its window is never full, so nothing waits for room.
+#: Its windows are never full, so no job waits for room.
 ONE_THREAD = Surroundings(control=lambda links, served: _NoControl())
 
 
@@ -117,18 +119,18 @@ def run_network(
     blocks: int | None = None,
     head_size: int = 1,
 ) -> Ran:
-    """Run jobs to their end and return what each sink got. The jobs given are not changed: copies run.
+    """Run jobs to their end and return what each sink received. Copies of the jobs run.
 
     Args:
         jobs: PythonJobs, as in JOBS.
-        inputs: what goes into a pipe (the pipe or its id -> values) in place of the job that feeds it, which is left out; or what is
-            typed into an InteractiveJob (the job -> lines).
-        folder: in it each job gets a folder, its current one.
-        blocks: stop when every sink has had so many compute blocks; None: when all jobs have finished.
-        head_size: of heads, in bytes.
+        inputs: the values of a pipe, by pipe or pipe id, which replace the job that feeds it; or
+            the lines typed into an InteractiveJob, by job.
+        folder: parent of the jobs' working folders.
+        blocks: compute blocks of every sink after which to stop; None: when all jobs have finished.
+        head_size: size of heads in bytes.
 
     Raises:
-        DefinitionError: the jobs are no network that can be run like that.
+        DefinitionError: the jobs are not a network that can run this way.
         JobFailed: a job raised; the text has the user's frames.
     """
     network = _SmallNetwork(jobs, dict(inputs or {}), folder, head_size)
@@ -136,7 +138,7 @@ def run_network(
 
 
 class _Life:
-    """One job of it."""
+    """One job of the network."""
 
     def __init__(self, job: PythonJob, exchange: Exchange, host: PythonHost, folder: Path) -> None:
         self.job, self.exchange, self.folder = job, exchange, folder
@@ -159,15 +161,15 @@ class _Life:
         self.job.__dict__["run"] = note
 
     def serve(self) -> bool:
-        """Do what the control thread does; return whether there was anything."""
+        """Do the work of the control thread; return whether there was any."""
         found = self.exchange.serve()
         if self.exchange.sink is not None:
-            self.exchange.sink.due(0.0, hurry=True)  # nothing waits here, so nothing gathers
+            self.exchange.sink.due(0.0, hurry=True)  # nothing waits here, so nothing is gathered
         self.exchange.tick(time.perf_counter())
         return found
 
     def step(self) -> bool:
-        """Go on a little; return whether that was possible."""
+        """Advance the job a little; return whether that was possible."""
         if self.phase == "over":
             return False
         if self.phase != "turns":
@@ -208,7 +210,7 @@ class _SmallNetwork:
         self._open = {job.inputs[0].id: job._fission_id for job in made if isinstance(job, _Collector)}
         self._lives = self._start(made, lines, folder)
 
-    # before it begins
+    # before the start
 
     def _jobs(self, jobs: Sequence[BaseJob], fed: Mapping[int, Sequence[Any]], lines: Mapping[int, Sequence[str]]) -> list[PythonJob]:
         known = {pipe.id: pipe for job in jobs for pipe in (*job.inputs, *job.outputs)}
@@ -243,9 +245,9 @@ class _SmallNetwork:
                     raise DefinitionError(f"nobody feeds {pipes[number]}: add the job that does, or give its values by inputs")
                 made.append(_Feeder(fed.get(number, ()), pipes[number]))
             for number in sorted(produced - consumed):
-                pipes[number].BLOCK_COUNT = 1  # block by block, however many its reader would take at once
+                pipes[number].BLOCK_COUNT = 1  # block by block, however many its reader takes at once
                 made.append(_Collector(inputs=[pipes[number]]))
-        for job in made:  # copies know their own ends only
+        for job in made:  # copies know only their own ends
             for end in job.inputs:
                 end.destination = job
             for end in job.outputs:
@@ -325,7 +327,7 @@ class _SmallNetwork:
             for life in self._lives.values():
                 life.turns.close()  # type: ignore[attr-defined]  # it is a generator: its `finally` blocks run
                 life.exchange.close(0)
-                for value in vars(life.job).values():  # in a network the end of its process does that
+                for value in vars(life.job).values():  # in a network the end of the process does this
                     if isinstance(value, (io.IOBase, SinkFile)):
                         value.close()
         for life in self._lives.values():
@@ -336,7 +338,7 @@ class _SmallNetwork:
         return self._ran(blocks)
 
     def _torn_down(self, life: _Life) -> None:
-        """A job that `blocks` has stopped closes what it has."""
+        """Close the resources of a job that `blocks` has stopped."""
         try:
             life.host.teardown()
         except KeyboardInterrupt:
@@ -345,7 +347,7 @@ class _SmallNetwork:
             raise JobFailed(life.job._fission_name, failure_text(error)) from error
 
     def _others(self) -> bool:
-        """Let everybody go on who is no source, or a source at its end; return whether anybody did."""
+        """Advance all jobs except running sources; return whether any of them advanced."""
         moved = False
         for life in self._lives.values():
             moved |= life.serve()
@@ -354,7 +356,7 @@ class _SmallNetwork:
         return moved
 
     def _a_source(self) -> bool:
-        """Let the source go on whose clock is behind."""
+        """Advance the source whose clock is furthest behind."""
         waiting = [life for life in self._lives.values() if self._is_source(life) and life.phase == "turns"]
         return any(self._step(life) for life in sorted(waiting, key=lambda life: (life.now, life.job._fission_id)))
 

@@ -1,7 +1,7 @@
-"""Runs one job alone, in a process of its own and by its real host, with everything around it played here.
+"""Runs one job alone, in its own process and by its real host, and plays everything around it.
 
-The job believes that it is part of a network: its links, windows, releases and words are the real ones. What it prints, what it
-sends and how it ends are the events that `JobStage.next` returns.
+The job behaves as in a network: its links, windows, releases and messages are the real ones. Its
+output, its blocks and its exit are the events that `JobStage.next` returns.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Printed:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The job's process has ended; all that it printed and sent was told before."""
+    """The job's process has exited; all that it printed and sent was returned before."""
 
     code: int
     report: Mapping[str, Any]
@@ -61,12 +61,15 @@ Event: TypeAlias = "Printed | Exited | Data | End | Release | JobMessage"
 
 
 def claim_folder(base: Path, job: BaseJob) -> tuple[Path, int]:
-    """Make the empty folder ``base/<job id>`` and keep others from taking it; return it and the descriptor that holds it.
+    """Create the empty folder ``base/<job id>``, and keep other processes from using it.
 
-    While somebody else works there, it is ``base/<job id>-2`` and so on.
+    If another process uses it already, the folder is ``base/<job id>-2`` and so on.
+
+    Returns:
+        The folder, and the descriptor that holds its lock.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be created.
     """
     number = 1
     while True:
@@ -91,8 +94,8 @@ class JobStage:
     """One job alone.
 
     Attributes:
-        folder: where the job works.
-        running: whether its process has not ended yet.
+        folder: working folder of the job.
+        running: whether its process has not exited yet.
     """
 
     def __init__(
@@ -106,21 +109,21 @@ class JobStage:
         opened: bool = True,
         start: bool = True,
     ) -> None:
-        """Make the job's folder, and start the job.
+        """Create the job's folder and start the job.
 
         Args:
-            job: whose copy runs; itself it is not changed.
-            base: folder for the job's folder, which is made anew.
-            head_size: of heads, in bytes.
+            job: the job, of which a copy runs; it is not changed.
+            base: parent of the job's folder, which is created anew.
+            head_size: size of heads in bytes.
             window_blocks: limit of each output's window.
             needed: blocks of an output that must fit into its window.
-            opened: whether its inputs are opened at once, with block 1 to come; else by `open`.
-            start: whether it is started now; else by `start`.
+            opened: whether to open its inputs at once, with block 1 next; otherwise `open` does.
+            start: whether to start it now; otherwise `start` does.
 
         Raises:
-            DefinitionError: something of the job cannot be sent to its process.
+            DefinitionError: a part of the job cannot be sent to its process.
             UserError: its DEPENDENCIES cannot be copied.
-            OSError: its folder cannot be made.
+            OSError: its folder cannot be created.
         """
         self._job = job
         self._ended: Exited | None = None
@@ -147,7 +150,7 @@ class JobStage:
             log_level="DEBUG",
             links=LINKS,
             wiring=wiring,
-            # their blocks are released as they come: nobody else waits for that, and the job may finish with some unused
+            # released on arrival: no other job waits for it, and the job may finish with unused blocks
             feedback=frozenset(pipe.id for pipe in job.inputs if pipe.ASYNC),
             max_queues={},
             plain=frozenset(pipe.id for pipe in (*job.inputs, *job.outputs)) if executable else frozenset(),
@@ -181,10 +184,10 @@ class JobStage:
         return self._process is not None
 
     def start(self) -> None:
-        """Start the job as it is now. Idempotent.
+        """Start the job in its present state. Idempotent.
 
         Raises:
-            DefinitionError: something of the job cannot be sent to its process.
+            DefinitionError: a part of the job cannot be sent to its process.
         """
         if not self.started:
             self._bundle = dataclasses.replace(self._bundle, pickled_job=pickled(self._job))
@@ -204,17 +207,20 @@ class JobStage:
 
     @property
     def running(self) -> bool:
-        """Whether its process has not ended yet, as far as events have told."""
+        """Whether its process has not exited yet, as far as events have been returned."""
         return self._ended is None and self._finalizer.alive
 
-    # what the job is told
+    # what is sent to the job
 
     def open(self, pipe: int, mark: int, generation: int = 0) -> None:
-        """An input begins behind block ``mark``."""
+        """Open an input; its first block is the one after ``mark``."""
         self._neighbours.send([frames.encode_open(frames.Open(pipe, 1, generation, mark))])
 
     def send(self, pipe: int, number: int, payloads: Sequence[Any], heads: Sequence[int] | None = None, generation: int = 0) -> None:
-        """Send the blocks ``number`` and following of an input; a payload that is a list travels alone, as big blocks do."""
+        """Send consecutive blocks of an input, from ``number`` on.
+
+        A payload that is a list travels alone, as large blocks do.
+        """
         small = [payload for payload in payloads if type(payload) is not list]
         if len(small) == len(payloads):
             self._neighbours.send([frames.encode_data(pipe, 1, generation, number, payloads, heads)])
@@ -224,11 +230,11 @@ class JobStage:
             self._neighbours.send(frames.encode_big(pipe, 1, generation, number + index, [parts], [heads[index]] if heads else None))
 
     def end(self, pipe: int, last: int, generation: int = 0) -> None:
-        """An input ends with block ``last``."""
+        """End an input after block ``last``."""
         self._neighbours.send([frames.encode_end(End(pipe, 1, generation, last, final=True))])
 
     def release(self, pipe: int, upto: int, generation: int = 0) -> None:
-        """The blocks of an output are not needed any more up to a number (`frames.CLOSED`: none)."""
+        """Release the blocks of an output up to a number (`frames.CLOSED`: all, for good)."""
         taken = upto if upto == frames.CLOSED else 0
         self._neighbours.command(frames.encode_release(Release(pipe, 1, generation, upto, taken)))
 
@@ -239,7 +245,14 @@ class JobStage:
     # what it does
 
     def next(self, timeout: float | None) -> Event | None:
-        """Return what happens next; None after ``timeout`` seconds (None: no limit), or when the end was told already."""
+        """Return the next event.
+
+        Args:
+            timeout: maximum wait in seconds; None: no limit.
+
+        Returns:
+            The event; None after the timeout, or if the exit was returned before.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._events and self.running:
             if self._ended is None:
@@ -250,7 +263,7 @@ class JobStage:
         return self._events.popleft() if self._events else None
 
     def drain(self) -> list[Printed]:
-        """Return what it has printed so far and was not told yet."""
+        """Return what it has printed so far and `next` has not returned."""
         for descriptor in list(self._streams):
             self._read(descriptor)
         found = [event for event in self._events if isinstance(event, Printed)]
@@ -302,12 +315,15 @@ class JobStage:
         self._finalizer()
 
     def kill(self) -> None:
-        """Stop the job (its ``finally`` blocks run), kill what does not, and give everything back. Calling it twice is right."""
+        """Stop the job (its ``finally`` blocks run), kill what remains, and release all resources.
+
+        Idempotent.
+        """
         self._finalizer()
 
 
 def project_here() -> Path:
-    """Return the project that the current folder lies in; outside of one, the current folder."""
+    """Return the project that contains the current folder; outside of one, the current folder."""
     try:
         return find_project(Path.cwd())
     except UserError:
@@ -315,7 +331,7 @@ def project_here() -> Path:
 
 
 def _modules(job: BaseJob) -> list[tuple[str, str]]:
-    """Where the classes of the job and its pipes were written, as far as these are files."""
+    """Return the modules and files that define the classes of the job and its pipes, if any."""
     names = dict.fromkeys(type(thing).__module__ for thing in (job, *job.inputs, *job.outputs))
     found = [(name, getattr(sys.modules.get(name), "__file__", None)) for name in names if not name.startswith("fission.")]
     return [(name, os.path.abspath(file)) for name, file in found if file]
@@ -344,8 +360,8 @@ def _start(bundle: JobBundle, modules: list[tuple[str, str]]) -> tuple[subproces
     finally:
         os.close(report_write)
         os.close(life_read)
-    assert process.stdin is not None  # PIPE was asked for
-    with contextlib.suppress(BrokenPipeError):  # it has died, which will be an event
+    assert process.stdin is not None  # guaranteed by PIPE
+    with contextlib.suppress(BrokenPipeError):  # it has died, which becomes an event
         process.stdin.write(pickle.dumps((bundle, modules), 5))
         process.stdin.close()
     return process, report_read, life_write
@@ -365,7 +381,7 @@ def _end_process(process: subprocess.Popen[bytes]) -> None:
         _quietly(lambda: os.kill(process.pid, signal.SIGTERM))
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(GRACE_S)
-    _quietly(lambda: os.killpg(process.pid, signal.SIGKILL))  # what the job has started, too
+    _quietly(lambda: os.killpg(process.pid, signal.SIGKILL))  # includes what the job has started
     process.wait()
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:
