@@ -1,7 +1,7 @@
-"""The import path of the published pypelinin: its names, and its behaviour where `fission.pipelines` has another one.
+"""The import path of the published pypelinin: its names, and its behaviour where it differs.
 
-`Job` and `Pipeline` compare, print and serialize as there; `PipelineManager.start` waits for a Router; `Client` speaks its wire protocol.
-New programs import `fission.pipelines`.
+`Job` and `Pipeline` compare, print and serialize as in pypelinin; `PipelineManager.start` waits for
+a Router; `Client` speaks its wire protocol. New programs import `fission.pipelines`.
 """
 
 from fission.pipelines import (
@@ -22,7 +22,7 @@ from pypelinin.client import Client
 from pypelinin.manager import PipelineManager
 from pypelinin.pipeline import Job, Pipeline, PipelineForPipeliner
 
-#: The published version whose interface this is.
+#: The published version that has this interface.
 __version__ = "0.1.1"
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The Client of pypelinin: a program that speaks the Router's wire protocol itself, JSON over ZeroMQ."""
+"""pypelinin's Client, which speaks the Router's wire protocol itself: JSON over ZeroMQ."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ _NO_BROADCAST = "the Client must be connected to the Router's broadcast, but is 
 
 
 class Client:
-    """Requests, their answers, and the Router's broadcasts. For one thread; `PipelineManager` is easier to use.
+    """Requests, their answers, and the Router's broadcasts.
+
+    For one thread; `PipelineManager` is easier to use.
 
     Attributes:
-        api_address: the api that it has connected to; None: none.
-        broadcast_address: the broadcast that it has connected to; None: none.
+        api_address: connected address for requests; None: not connected.
+        broadcast_address: connected address for broadcasts; None: not connected.
     """
 
     def __init__(self, *, keys: str | Path | None = None) -> None:
         """Create a client; `connect` connects it.
 
         Args:
-            keys: the Router's, the folder of `fission keys`; None: it has none.
+            keys: the Router's folder of keys, made by `fission keys`; None: the Router has no keys.
 
         Raises:
             DaemonError: the keys cannot be used.
@@ -45,7 +47,7 @@ class Client:
 
     @property
     def context(self) -> zmq.Context[zmq.Socket[bytes]]:
-        """ZeroMQ's context of its sockets; ends when both are closed."""
+        """ZeroMQ's context of both sockets; ends when both are closed."""
         if self._zmq_context is None:
             import zmq
 
@@ -53,7 +55,9 @@ class Client:
         return self._zmq_context
 
     def connect(self, api: str | None = None, broadcast: str | None = None) -> None:
-        """Connect to one or both addresses, ``tcp://HOST:PORT``, in the background: the Router may come later.
+        """Connect to one or both addresses, ``tcp://HOST:PORT``, in the background.
+
+        The Router may start later.
 
         Args:
             api: the Router's address for requests.
@@ -104,36 +108,38 @@ class Client:
     # requests
 
     def send_api_request(self, data: Any) -> None:
-        """Send a request, a dict of JSON's types; take its answer before you send the next one.
+        """Send a request, a dict of JSON's types. Take its answer before the next request.
 
         Raises:
-            RuntimeError: it is not connected to the api.
+            RuntimeError: the api is not connected.
         """
         self._request_socket().send_json(data)
 
     def get_api_reply(self) -> Any:
-        """Return the answer to the request, a dict; wait for it without a limit. `api_poll` says whether it has arrived.
+        """Wait without limit for the answer to the request, and return it: a dict.
+
+        `api_poll` tells whether it has arrived.
 
         Raises:
-            RuntimeError: it is not connected to the api.
+            RuntimeError: the api is not connected.
         """
         return self._request_socket().recv_json()
 
     def api_poll(self, timeout: float = 0) -> bool:
-        """Return whether an answer has arrived; wait for it up to *timeout* milliseconds.
+        """Wait up to *timeout* milliseconds for an answer; return whether one has arrived.
 
         Raises:
-            RuntimeError: it is not connected to the api.
+            RuntimeError: the api is not connected.
         """
         return bool(self._request_socket().poll(round(timeout)))
 
-    # news
+    # broadcasts
 
     def broadcast_subscribe(self, subscribe_to: str | bytes) -> None:
         """Receive broadcasts with this prefix, such as ``pipeline finished: id=...`` or ``new job``.
 
         Raises:
-            RuntimeError: it is not connected to the broadcast.
+            RuntimeError: the broadcast is not connected.
         """
         import zmq
 
@@ -143,35 +149,37 @@ class Client:
         """Stop receiving broadcasts with this prefix.
 
         Raises:
-            RuntimeError: it is not connected to the broadcast.
+            RuntimeError: the broadcast is not connected.
         """
         import zmq
 
         self._news_socket().setsockopt(zmq.UNSUBSCRIBE, _bytes(unsubscribe_to))
 
     def broadcast_poll(self, timeout: float = 0) -> bool:
-        """Return whether a broadcast has arrived; wait for one up to *timeout* milliseconds.
+        """Wait up to *timeout* milliseconds for a broadcast; return whether one has arrived.
 
         Raises:
-            RuntimeError: it is not connected to the broadcast.
+            RuntimeError: the broadcast is not connected.
         """
         return bool(self._news_socket().poll(round(timeout)))
 
     def broadcast_receive(self) -> str:
-        """Return the next broadcast; wait for it without a limit. `broadcast_poll` says whether one has arrived.
+        """Wait without limit for the next broadcast, and return it.
+
+        `broadcast_poll` tells whether one has arrived.
 
         Raises:
-            RuntimeError: it is not connected to the broadcast.
+            RuntimeError: the broadcast is not connected.
         """
         return " ".join(frame.decode(errors="replace") for frame in self._news_socket().recv_multipart())
 
-    # the end
+    # disconnecting
 
     def disconnect_api(self, silent: bool = False) -> None:
         """Close the api's socket.
 
         Raises:
-            RuntimeError: it is not connected to it, and *silent* is False.
+            RuntimeError: the api is not connected, and *silent* is False.
         """
         if self._router_api is not None:
             self._router_api.close()
@@ -184,7 +192,7 @@ class Client:
         """Close the broadcast's socket.
 
         Raises:
-            RuntimeError: it is not connected to it, and *silent* is False.
+            RuntimeError: the broadcast is not connected, and *silent* is False.
         """
         if self._router_broadcast is not None:
             self._router_broadcast.close()
@@ -197,7 +205,7 @@ class Client:
         """Close both sockets; `connect` may be called again.
 
         Raises:
-            RuntimeError: it is connected to neither, and *silent* is False.
+            RuntimeError: neither is connected, and *silent* is False.
         """
         if self._router_api is None and self._router_broadcast is None and not silent:
             raise RuntimeError(f"disconnect needs a connected Client: {_NO_API}")

@@ -1,4 +1,4 @@
-"""pypelinin's PipelineManager: it waits for a Router, and is a `Client`."""
+"""pypelinin's PipelineManager, which waits for a Router and is a `Client`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class PipelineManager(manager.PipelineManager, Client):
     """`fission.pipelines.PipelineManager` whose `start` by default waits until a Router answers.
 
-    The methods of `Client` open sockets of their own when they are used.
+    The methods of `Client` open their own sockets when used.
     """
 
     def __init__(
@@ -33,10 +33,10 @@ class PipelineManager(manager.PipelineManager, Client):
         Args:
             api: the Router's address for requests, ``tcp://HOST:PORT``.
             broadcast: the Router's address for broadcasts, ``tcp://HOST:PORT``.
-            poll_time: milliseconds that `finished` and `update` wait for news.
-            timeout: seconds that `start` waits for the Router; None: no limit.
+            poll_time: time that `finished` and `update` wait for broadcasts, in milliseconds.
+            timeout: limit of `start`'s wait for the Router, in seconds; None: no limit.
             keep: maximum number of ended pipelines in `pipelines`.
-            keys: the Router's, the folder of `fission keys`; None: the Router has none.
+            keys: the Router's folder of keys, made by `fission keys`; None: the Router has no keys.
 
         Raises:
             DaemonError: an address is malformed, or the keys cannot be used.
@@ -68,10 +68,10 @@ class PipelineManager(manager.PipelineManager, Client):
         """Close all sockets, as `close`.
 
         Args:
-            silent: whether to do nothing if they are closed already.
+            silent: whether to do nothing if the sockets are closed already.
 
         Raises:
-            RuntimeError: they are closed already, and *silent* is False.
+            RuntimeError: the sockets are closed already, and *silent* is False.
         """
         if self._ended and not silent:
             raise RuntimeError("disconnect needs a connected PipelineManager, but this one was disconnected or closed before")

@@ -1,4 +1,7 @@
-"""Job and Pipeline as pypelinin has them: jobs are equal by worker name, a pipeline's data are for all its jobs, tuples are sent."""
+"""pypelinin's Job and Pipeline.
+
+Jobs are equal by worker name, a pipeline's data apply to all its jobs, and tuples are sent.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +18,22 @@ Pairs: TypeAlias = tuple[tuple[str, Any], ...]
 
 
 class Job(model.Job):
-    """One call of a worker. Equal are jobs of the same worker, whatever their data: `fission.pipelines.Job` looks at both.
+    """One call of a worker.
+
+    Jobs of the same worker are equal, whatever their data; `fission.pipelines.Job` compares both.
 
     Attributes:
         worker_name, data, retries, timeout, tag: as in `fission.pipelines.Job`.
-        pipeline: the newest one that it was written into; None: none.
+        pipeline: the newest pipeline that contains it; None: no pipeline does.
     """
 
     def __init__(
         self, worker_name: str, data: Data = None, retries: int = 0, timeout: float | None = None, *, tag: str | None = None
     ) -> None:
-        """Args: as the attributes.
+        """Create a job; the arguments are the attributes of `fission.pipelines.Job`.
 
         Raises:
-            PipelineError: one of them cannot be; a ValueError.
+            PipelineError: an argument is invalid; a ValueError.
         """
         super().__init__(worker_name, data, retries, timeout, tag=tag)
         self.pipeline: Pipeline | None = None
@@ -43,7 +48,7 @@ class Job(model.Job):
         return hash(self.worker_name)
 
     def serialize(self) -> Pairs:  # type: ignore[override]
-        """(name, value) pairs, the data as pairs too; `deserialize` takes them."""
+        """Return (name, value) pairs, the data as pairs too; `deserialize` takes them."""
         found = self.as_message()
         if self.data is not None:
             found["data"] = tuple(self.data.items())
@@ -51,24 +56,26 @@ class Job(model.Job):
 
 
 class Pipeline(model.Pipeline):
-    """A graph of jobs without a circle, as in `fission.pipelines`.
+    """A graph of jobs without cycles, as in `fission.pipelines`.
 
     Attributes:
-        jobs, starters: the Job objects that were given. Two of the same worker are one job, unless they have data of their own that differ
-            and the pipeline has none.
+        jobs, starters: the Job objects that were given. Two jobs of one worker are the same job,
+            unless both have data, the data differ, and the pipeline has none.
         sent_jobs: for the notes of a Pipeliner; empty at first.
     """
 
     def __init__(self, pipeline: Any, data: Data = None, *, priority: int = 0) -> None:
-        """Takes the graph.
+        """Create a pipeline from its graph.
 
         Args:
-            pipeline: ``{job: job}``, or a list of edges ``(job, job or None)``; each job may also be a tuple or list of jobs.
-            data: for all jobs, also those that have data: each Job object gets them as `data`, and the pipeline as `pipeline`.
+            pipeline: ``{job: job}``, or a list of edges ``(job, job or None)``; a tuple or list of
+                jobs may replace each job.
+            data: data for all jobs, even those that have data: each Job object gets it as `data`,
+                and the pipeline as `pipeline`.
             priority: as in `fission.pipelines`.
 
         Raises:
-            PipelineError: it cannot be a pipeline; a ValueError.
+            PipelineError: the graph or an argument is invalid; a ValueError.
         """
         edges = list(model.edges_of(pipeline))
         plain: dict[int, model.Job] = {}
@@ -89,14 +96,18 @@ class Pipeline(model.Pipeline):
                 job.pipeline = self
 
     def as_message(self) -> dict[str, Any]:
-        """What is sent to the Router."""
-        if self.data is None:  # a Job may have got its data after it was written into the pipeline
+        """Return the message for the Router."""
+        if self.data is None:  # a Job may have got its data after the pipeline was created
             for written, job in zip(self._written, self.jobs, strict=True):
                 written.data = model.checked_data(job.data, f"the data of {job!r}")
         return super().as_message()
 
     def serialize(self) -> Pairs:  # type: ignore[override]
-        """(name, value) pairs: ``graph``, a tuple of edges (serialized job, serialized job or None), and ``data``, pairs or None."""
+        """Return (name, value) pairs: ``graph`` and ``data``.
+
+        The graph is a tuple of edges (serialized job, serialized job or None); the data are pairs
+        or None.
+        """
         jobs = [job.serialize() for job in self.jobs]
         graph = tuple((jobs[before], None if after is None else jobs[after]) for before, after in self._edges)
         found = {"graph": graph, "data": None if self.data is None else tuple(self.data.items())}
@@ -104,7 +115,9 @@ class Pipeline(model.Pipeline):
 
     @classmethod
     def deserialize(cls, information: Any) -> Pipeline:
-        """The pipeline of what `serialize` returned, as it is or out of JSON; what `fission.pipelines` sends will do, too.
+        """Create a pipeline from what `serialize` returned, directly or by way of JSON.
+
+        Messages of `fission.pipelines` are accepted as well.
 
         Raises:
             PipelineError: it is neither; a ValueError.
@@ -119,7 +132,10 @@ class Pipeline(model.Pipeline):
         return cls(pairs, pipeline.data, priority=pipeline.priority)
 
     def has_cycle(self) -> list[model.Job] | bool:
-        """The jobs of a circle, or False. A pipeline that has one cannot be made, so for those that are there it is False."""
+        """Return the jobs of a cycle, or False.
+
+        A pipeline with a cycle cannot be created, so the result is False for every existing one.
+        """
         try:
             TopologicalSorter(dict(enumerate(self._after))).prepare()
         except CycleError as error:
@@ -128,20 +144,20 @@ class Pipeline(model.Pipeline):
 
 
 class PipelineForPipeliner(Pipeline):
-    """A pipeline that notes which of its jobs are finished, for a Pipeliner of your own."""
+    """A pipeline that records which of its jobs are finished, for a custom Pipeliner."""
 
     def __init__(self, pipeline: Any, data: Data = None, *, priority: int = 0) -> None:
-        """Args: as of `Pipeline`."""
+        """Create a pipeline; the arguments are those of `Pipeline`."""
         super().__init__(pipeline, data, priority=priority)
         del self.__dict__["finished"]  # a method here, as published
         self._finished_numbers: set[int] = set()
 
     def add_finished_job(self, job: Job) -> None:
-        """Note that *job* is finished.
+        """Record that *job* is finished.
 
         Raises:
-            PipelineError: it is not in the pipeline; a ValueError.
-            RuntimeError: it was noted before.
+            PipelineError: *job* is not in the pipeline; a ValueError.
+            RuntimeError: *job* was recorded before.
         """
         number = self._number(job)
         if number is None:
@@ -151,20 +167,23 @@ class PipelineForPipeliner(Pipeline):
         self._finished_numbers.add(number)
 
     def finished_job(self, job: Job) -> bool:
-        """Whether *job* was noted as finished."""
+        """Return whether *job* was recorded as finished."""
         return self._number(job) in self._finished_numbers
 
     def finished(self) -> bool:  # type: ignore[override]
-        """Whether all jobs are."""
+        """Return whether all jobs are finished."""
         return len(self._finished_numbers) == len(self.jobs)
 
     def available_jobs(self) -> set[model.Job]:
-        """Jobs that are not finished and come after none that is not; `sent_jobs` is not looked at."""
+        """Return unfinished jobs whose predecessors are all finished; ignores `sent_jobs`."""
         done = self._finished_numbers
         return {job for number, job in enumerate(self.jobs) if number not in done and self._after[number] <= done}
 
     def _number(self, job: Job) -> int | None:
-        """Of this very object; else of one with the same worker and data; else of one with the same worker."""
+        """Return the number of this very object, or else of an equal job.
+
+        A job with the same worker and data comes before one with the same worker only.
+        """
         same = [number for number, one in enumerate(self.jobs) if one == job]
         exact = [number for number in same if self.jobs[number].data == job.data]
         mine = [number for number in exact if self.jobs[number] is job]

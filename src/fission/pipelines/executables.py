@@ -1,7 +1,8 @@
-"""Workers that are programs: the data of a job as JSON on standard input, its result as JSON on standard output.
+"""Workers that are programs: JSON data on standard input, a JSON result on standard output.
 
-A program that exits with another code than 0, writes no JSON, writes too much, exceeds its timeout or is killed fails its job with one
-error. Whatever it has started is killed when it ends, processes in sessions of their own too (Linux): the worker process adopts orphans.
+A program that exits with a code other than 0, writes no JSON, writes too much, exceeds its timeout
+or is killed fails its job with one error. When it ends, everything that it started is killed, even
+processes in sessions of their own (Linux): the worker process adopts orphans.
 """
 
 from __future__ import annotations
@@ -25,28 +26,29 @@ from fission.posix.exit_status import how_ended
 from fission.project.names import did_you_mean
 from fission.protocol.pipeline_limits import is_name
 
-#: Bytes of a result at most, if the worker says nothing else. Arbitrary.
+#: Maximum size of a result in bytes, unless the worker sets another one. Arbitrary.
 MAX_OUTPUT = 16 * 1024 * 1024
-#: Bytes of standard error that are kept for the error; the last ones.
+#: Bytes of standard error that are kept for the error message; the last ones.
 STDERR_KEPT = 4000
-#: Seconds between two looks at whether the program has ended while another process holds its output.
+#: Seconds between checks whether the program has ended while another process holds its output.
 _LOOK_S = 0.05
-#: Rounds of killing at most; arbitrary: each one meets what was started while the one before it killed.
+#: Maximum rounds of killing; arbitrary. Each finds what was started during the one before.
 _ROUNDS = 50
 _SETTINGS = {"command", "requires", "timeout", "max_output"}
 
 
 class ExecutableFailed(Exception):
-    """A program has not done its job; the text says why."""
+    """A program failed to process its job; the text says why."""
 
 
 class ExecutableWorker(Worker):
     """A worker that runs a program for each job.
 
     Attributes:
-        command: the program and its arguments; a str is split as by a shell, without a shell's substitutions.
-        timeout: seconds after which the program is killed; None: never. The timeout of a `Job` applies as well.
-        max_output: bytes of its standard output at most.
+        command: program and arguments; a str is split as by a shell, without substitutions.
+        timeout: seconds after which the program is killed; None: never. The timeout of a `Job`
+            applies as well.
+        max_output: maximum size of its standard output in bytes.
     """
 
     command: str | Sequence[str] = ()
@@ -57,13 +59,13 @@ class ExecutableWorker(Worker):
         """Run the program.
 
         Args:
-            data: what the store's `retrieve` returned; of JSON's types.
+            data: return value of the store's `retrieve`; of JSON's types.
 
         Returns:
             The JSON value on its standard output.
 
         Raises:
-            ExecutableFailed: it has not done its job.
+            ExecutableFailed: the program failed.
         """
         words = shlex.split(self.command) if isinstance(self.command, str) else list(self.command)
         try:
@@ -86,16 +88,16 @@ def _refuse(name: str) -> None:
 
 
 def run_program(words: Sequence[str], given: bytes, timeout: float | None, max_output: int) -> bytes:
-    """Run a program to its end; return its standard output.
+    """Run a program to its end and return its standard output.
 
     Args:
         words: the program and its arguments.
-        given: bytes of its standard input.
-        timeout: seconds; None: no limit.
-        max_output: bytes.
+        given: bytes for its standard input.
+        timeout: limit in seconds; None: no limit.
+        max_output: maximum size of its standard output in bytes.
 
     Raises:
-        ExecutableFailed: it cannot be started, fails, exceeds a limit or is killed.
+        ExecutableFailed: the program cannot be started, fails, exceeds a limit or is killed.
     """
     program = words[0]
     adopt_orphans()
@@ -118,7 +120,7 @@ def run_program(words: Sequence[str], given: bytes, timeout: float | None, max_o
 
 
 def _collect(process: subprocess.Popen[bytes], program: str, timeout: float | None, max_output: int) -> tuple[bytes, bytes]:
-    """Both outputs, until the program has ended; what others write to them afterwards is left out."""
+    """Return both outputs up to the program's end; later output of other processes is omitted."""
     deadline = None if timeout is None else time.monotonic() + timeout
     output, errors = bytearray(), bytearray()
     streams: list[tuple[IO[bytes] | None, bytearray]] = [(process.stdout, output), (process.stderr, errors)]
@@ -155,7 +157,10 @@ def _has_ended(process: subprocess.Popen[bytes], wait: float) -> bool:
 
 
 def _kill_all(process: subprocess.Popen[bytes], before: set[int]) -> None:
-    """Kill the program and all that it has started: what has left its session is this process's child once its parents are dead."""
+    """Kill the program and all that it started.
+
+    A process that has left the session becomes this process's child once its parents are dead.
+    """
     me = os.getpid()
     with contextlib.suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -176,7 +181,7 @@ def _kill_all(process: subprocess.Popen[bytes], before: set[int]) -> None:
 
 
 def _tail(errors: bytes | bytearray) -> str:
-    """The last line of standard error, for one line, and the rest after it."""
+    """Return the last line of standard error, as one line, followed by the rest."""
     lines = [line for line in bytes(errors).decode("utf-8", "replace").splitlines() if line.strip()]
     if not lines:
         return ""
@@ -184,14 +189,15 @@ def _tail(errors: bytes | bytearray) -> str:
 
 
 def executable_worker(name: str, said: str | Sequence[str] | Mapping[str, Any]) -> type[ExecutableWorker]:
-    """The class of a worker that is a program.
+    """Create the class of a worker that is a program.
 
     Args:
-        name: of the worker.
-        said: its command, or a dict with ``command`` and, if wanted, ``requires``, ``timeout`` (seconds), ``max_output`` (bytes).
+        name: name of the worker.
+        said: its command, or a dict with ``command`` and, optionally, ``requires``, ``timeout``
+            (seconds) and ``max_output`` (bytes).
 
     Raises:
-        DaemonError: something of it cannot be; all faults, one a line.
+        DaemonError: a setting is invalid; the text has all faults, one a line.
     """
     settings: Mapping[str, Any] = said if isinstance(said, Mapping) else {"command": said}
     what = f"executable {name!r}"

@@ -2,13 +2,14 @@
 
 A file has one pipeline or a list of them::
 
-    graph:                       # what comes after what; or a list of pairs [before, after or null]
+    graph:                       # what runs after what; or a list of pairs [before, after or null]
       Downloader: [GetTextAndWords, GetLinks]
     data: {filename: /tmp/0.data}
     priority: 5                  # larger ones run first; default 0
     jobs:                        # optional settings of jobs
       Downloader: {retries: 2, timeout: 30}
-      again: {worker: Downloader, data: {filename: /tmp/1.data}}     # a name of one's own for a second job of a worker
+      again: {worker: Downloader, data: {filename: /tmp/1.data}}     # names a second job of a
+          worker
 
 All faults of a file are reported together.
 """
@@ -32,11 +33,12 @@ JOB_FIELDS = {"worker", "data", "retries", "timeout", "tag"}
 
 
 def read_pipelines(path: Path) -> list[Pipeline]:
-    """All pipelines of a file, in order.
+    """Read all pipelines of a file, in order.
 
     Raises:
-        PipelineError: the file cannot be read, is neither JSON nor YAML, has a key twice, or what is in it is no pipeline. Names the
-            file and the pipeline; one line for each fault.
+        PipelineError: the file cannot be read, is neither JSON nor YAML, has a duplicate key, or
+            contains something other than pipelines. Names the file and the pipeline; one line for
+            each fault.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -77,7 +79,7 @@ def _yaml(path: Path, text: str) -> tuple[Any, list[tuple[str, int, int]]]:
 
 
 def _pipeline(document: Any) -> tuple[Pipeline | None, list[str]]:
-    """The pipeline, or all that is wrong with it."""
+    """Return the pipeline, or all its faults."""
     if not isinstance(document, Mapping) or "graph" not in document:
         return None, [f"a pipeline must have a graph, is {shown(document)}: {{graph: {{A: [B, C]}}, data: {{...}}}}"]
     faults = [
@@ -144,7 +146,7 @@ def _job(name: str, said: Any) -> Job:
         raise PipelineError(f"what is said of {name} must be names and values, is {shown(said)}")
     faults = list(_unknown(name, said))
     worker = said.get("worker", name)
-    if _try(lambda: Job(worker), faults) is not None:  # each by itself, so that all that is wrong is found
+    if _try(lambda: Job(worker), faults) is not None:  # each setting alone, so that all faults are found
         for field in ("data", "retries", "timeout", "tag"):
             if field in said:
                 _try(lambda field=field: Job(worker, **{field: said[field]}), faults)  # type: ignore[misc]

@@ -1,1 +1,1 @@
-"""The service of a node: ``fission node``."""
+"""The service of a node, which ``fission node`` runs."""

@@ -1,4 +1,4 @@
-"""What a node keeps on its disk: archives by their digest, and the folders of jobs."""
+"""A node's files on disk: archives by their digest, and the folders of jobs."""
 
 from __future__ import annotations
 
@@ -13,30 +13,37 @@ from fission.errors import UserError
 from fission.ownership import check, stranger, tree_stranger
 from fission.project.archives import CACHE, digest_of
 
-#: Folder of archives below the node's root.
+#: Folder of archives, in the node's root.
 ARCHIVES = ".archives"
-#: What is logged by the jobs of a network, in the network's folder on the node.
+#: Log of a network's jobs, in the network's folder on the node.
 LOG_FILE = "fission.log"
 SNAPSHOT = re.compile("[0-9]{1,20}[.][0-9]{1,20}", re.ASCII)
-#: Ends of the names of files, as jobs know them (`fission.runtime.snapshots`).
+#: Suffixes of files, as jobs know them (`fission.runtime.snapshots`).
 PART, LOST = ".part", ".lost"
 DIGEST = re.compile("[0-9a-f]{8,64}")
-#: What to do about a folder that others can change.
+#: Advice about a folder that other users can change.
 ADVICE = "give the service another one with --root, below folders that are its user's or root's"
 
 
 class ArchiveStore:
-    """Files below one folder. Every method may block on the disk, and raises UserError with what the disk said."""
+    """Files below one folder.
+
+    Every method may block on the disk, and raises UserError with the disk's error.
+    """
 
     def __init__(self, root: Path) -> None:
-        """Args: root: the node's folder; made if it is not there."""
+        """Use a folder.
+
+        Args:
+            root: the node's folder; created if missing.
+        """
         self.root = root
-        self._verified: dict[str, object] = {}  # by digest: how an archive's files looked when their content was right
+        self._verified: dict[str, object] = {}  # by digest: state of an archive's files when their content was verified
 
     def prepare(self) -> None:
-        """Make sure that the root can be written, and that no other user can change what is in it."""
+        """Check that the root is writable, and that no other user can change its content."""
         try:
-            check(self.root, "REMOTE_ROOT", ADVICE)  # before anything is made in what may be another user's
+            check(self.root, "REMOTE_ROOT", ADVICE)  # before anything is created in what may be another user's folder
             (self.root / ARCHIVES).mkdir(parents=True, exist_ok=True)
             check(self.root / ARCHIVES, "the folder for code", ADVICE)
             probe = self.root / ARCHIVES / f".probe-{os.getpid()}"
@@ -49,13 +56,16 @@ class ArchiveStore:
             ) from None
 
     def archive(self, digest: str) -> Path:
-        """Where an archive's files are, if they are."""
+        """Return the path of an archive's files, present or not."""
         return self.root / ARCHIVES / digest
 
     def verified(self, digest: str) -> Path:
-        """Where an archive's files are, to be run; raises UserError if they are not what was sent.
+        """Return the path of an archive's files, ready to run.
 
-        Their content is read when they are asked for the first time, and whenever one looks other than it did then.
+        The first call reads their content, and so does each call after a file appears changed.
+
+        Raises:
+            UserError: the files are not what was sent.
         """
         folder = self.archive(digest)
         try:
@@ -73,12 +83,12 @@ class ArchiveStore:
         return folder
 
     def add(self, digest: str, start: int, size: int, piece: bytes) -> bool:
-        """Take a piece of an archive; return whether all of it is there now."""
+        """Store a piece of an archive; return whether the archive is complete."""
         if not DIGEST.fullmatch(digest):
             raise UserError(f"an archive's digest must be hex digits; it is {digest!r:.100}")
         if self.archive(digest).is_dir():
             return True
-        # several services may share a disk, each has its own way there
+        # several services may share a disk; each writes to its own path
         packed = self.root / ARCHIVES / f"{digest}.{os.getpid()}.part"
         try:
             with open(packed, "r+b" if start else "wb") as file:
@@ -98,7 +108,7 @@ class ArchiveStore:
             except OSError:
                 if not self.archive(digest).is_dir():
                     raise
-                shutil.rmtree(unpacked, ignore_errors=True)  # another service was quicker
+                shutil.rmtree(unpacked, ignore_errors=True)  # another service was faster
         except (OSError, tarfile.TarError) as why:
             raise UserError(f"{self.root}, where its code and files go, cannot be written: {_reason(why)}") from None
         finally:
@@ -109,7 +119,7 @@ class ArchiveStore:
         return True
 
     def job_folder(self, network: str, job: int, dependencies: str, *, anew: bool) -> Path:
-        """Return a job's folder with its DEPENDENCIES in it; ``anew``: it is emptied before."""
+        """Return a job's folder with its DEPENDENCIES in it; ``anew`` empties it first."""
         folder = self.root / network / str(job)
         try:
             if anew:
@@ -123,11 +133,12 @@ class ArchiveStore:
         return folder
 
     def remove(self, network: str, *, archives: bool) -> int:
-        """Remove what is here of a network; return how many bytes that were.
+        """Remove the files of a network; return their size in bytes.
 
         Args:
-            network: its name.
-            archives: whether code and DEPENDENCIES go, too, of all networks: they are sent again to a job that needs them.
+            network: name of the network.
+            archives: whether to remove the code and DEPENDENCIES of all networks as well; they are
+                sent again to a job that needs them.
         """
         if not network.isidentifier():
             raise UserError(f"the name of a network must be a Python name; it is {network!r:.100}")
@@ -148,11 +159,11 @@ class ArchiveStore:
         return removed
 
     def log_file(self, network: str) -> Path:
-        """The log of a network's jobs on this node."""
+        """Return the path of the log of a network's jobs on this node."""
         return self.root / network / LOG_FILE
 
     def log_tail(self, network: str, limit: int) -> bytes:
-        """Return at most the last ``limit`` bytes of a network's log; empty if there is none."""
+        """Return at most the last ``limit`` bytes of a network's log; empty without a log."""
         with contextlib.suppress(OSError), open(self.log_file(network), "rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - limit))
@@ -161,14 +172,17 @@ class ArchiveStore:
 
 
 def take_snapshot(folder: Path, name: str, start: int, piece: bytes, state: str) -> None:
-    """Take a piece of a snapshot. Raises UserError: it cannot be written, or follows on nothing.
+    """Store a piece of a snapshot.
 
     Args:
-        folder: of the incarnation that waits for it.
-        name: of its file, ``GENERATION.BLOCK``.
-        start: bytes that have come before.
-        piece: what comes now; with the state "lost" the reason.
-        state: "more" is to come, "whole", or "lost".
+        folder: snapshot folder of the incarnation that waits for it.
+        name: name of its file, ``GENERATION.BLOCK``.
+        start: number of bytes received before.
+        piece: the next bytes; the reason if the state is "lost".
+        state: "more" (more pieces follow), "whole" (the last piece), or "lost".
+
+    Raises:
+        UserError: the piece cannot be written, or does not follow the bytes received before.
     """
     if not SNAPSHOT.fullmatch(name):
         raise UserError(f"a snapshot's name must be GENERATION.BLOCK; it is {name!r:.100}")
@@ -193,12 +207,12 @@ def take_snapshot(folder: Path, name: str, start: int, piece: bytes, state: str)
 def _extract(tar: tarfile.TarFile, folder: Path) -> None:
     if hasattr(tarfile, "data_filter"):
         tar.extractall(folder, filter="data")
-    else:  # a Python without filters; the archive comes from the authenticated client
+    else:  # older Python without filters; the archive comes from the authenticated client
         tar.extractall(folder)
 
 
 def _size(folder: Path) -> int:
-    """Bytes of all files of a folder."""
+    """Return the size of all files of a folder in bytes."""
     found = 0
     for place, _, names in os.walk(folder):
         for name in names:
@@ -208,7 +222,7 @@ def _size(folder: Path) -> int:
 
 
 def _looks(folder: Path) -> object:
-    """How all files of a folder look without reading them."""
+    """Return the state of all files of a folder, without reading their content."""
     found = []
     for place, folders, names in os.walk(folder):
         folders[:] = [one for one in folders if one != CACHE]

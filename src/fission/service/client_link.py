@@ -1,4 +1,4 @@
-"""What a node's service sends to the client that has claimed it, without being asked: pulses over UDP, reports over ZeroMQ."""
+"""Unrequested messages of a node's service to its client: pulses (UDP) and reports (ZeroMQ)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from fission.protocol.node_lease import IncarnationToStop, LeaseState, NodeLease
 from fission.protocol.replay import echo_context, pulse_context
 from fission.service.pulses import Pulses
 
-#: How often the client is notified that the service ends: datagrams may get lost. Arbitrary.
+#: Notifications to the client that the service ends: datagrams may get lost. Arbitrary.
 GOODBYES = 3
 
 
 class ClientLink:
-    """The link to one client after the other. One asyncio loop.
+    """The link to the present client; serves one client at a time. For one asyncio loop.
 
     Attributes:
-        follow: whether the client wants to know what jobs write.
+        follow: whether the client wants the output of jobs.
     """
 
     def __init__(
@@ -43,12 +43,13 @@ class ClientLink:
         """Prepare; `open` begins.
 
         Args:
-            lease: whom the node serves.
-            means: how busy this machine is.
-            guard: gives what encrypts the sockets of a ZeroMQ context; None: nothing does.
-            sealing: makes and opens datagrams.
-            connected: gives whether Dask has a connection to the client.
-            on_given_up: called when the client says that it has no connection to this node, although `connected`.
+            lease: the node's lease, which names the client.
+            means: measures the load of this machine.
+            guard: returns the encryption of a ZeroMQ context's sockets; None: no encryption.
+            sealing: creates and opens datagrams.
+            connected: returns whether Dask has a connection to the client.
+            on_given_up: called when the client reports no connection to this node, despite
+                `connected`.
         """
         self._lease, self._means, self._guard = lease, means, guard
         self._connected, self._on_given_up = connected, on_given_up
@@ -62,23 +63,27 @@ class ClientLink:
         self.follow = False
 
     async def open(self, ip: str) -> None:
-        """Listen for echoes at an address of this machine. Raises EngineError: the address cannot be had."""
+        """Listen for echoes at an address of this machine.
+
+        Raises:
+            EngineError: the address is not available.
+        """
         self._datagrams.close()
         await self._datagrams.open(ip)
 
     def close(self) -> None:
-        """Give the sockets back. Idempotent."""
+        """Close the sockets. Idempotent."""
         self._datagrams.close()
         self.hang_up()
 
     def hang_up(self) -> None:
-        """Close the connection for reports; `claimed` makes another one."""
+        """Close the connection for reports; `claimed` opens another one."""
         if self._reports is not None:
             self._reports.close()
             self._reports = None
 
     def claimed(self, order: ClaimNode) -> None:
-        """A client has claimed the node."""
+        """Note that a client has claimed the node."""
         self._pulses.claimed()
         self._client, self._pulse_address = order.client, order.pulse_address
         self._interval_s, self.follow = order.interval_s, order.follow
@@ -88,31 +93,35 @@ class ClientLink:
         self._claimed.set()
 
     def freed(self) -> None:
-        """No client has the node."""
+        """Note that no client has the node."""
         self._claimed.clear()
 
     # reports
 
     def report(self, report: Report) -> None:
-        """Send a report, if there is room."""
+        """Send a report, unless the queue is full."""
         if self._reports is not None:
             self._reports.send(report)
 
     def report_output(self, output: JobOutput) -> None:
-        """Report what a job has written, if the client wants to know."""
+        """Report the output of a job, if the client wants it."""
         if self.follow:
             stream: Literal["stdout", "stderr"] = "stderr" if output.stream == "stderr" else "stdout"
             self.report(OutputReport(run=self._lease.run, lease=self._lease.id, job=output.job_id, stream=stream, lines=output.lines))
 
     def report_links(self, links: Mapping[str, NodeLink]) -> None:
-        """Report what was measured, by names of nodes."""
+        """Report measured links, by names of nodes."""
         measured = {name: MeasuredLink(quality=link.quality, rtt_s=link.rtt_s) for name, link in links.items()}
         self.report(LinksReport(run=self._lease.run, lease=self._lease.id, links=measured))
 
     # pulses
 
     async def run(self) -> list[IncarnationToStop]:
-        """Send pulses, and exit reports again, until the client is gone for too long; return what must be stopped then."""
+        """Send pulses and repeat exit reports until the client is silent for too long.
+
+        Returns:
+            The incarnations to stop.
+        """
         while True:
             await self._claimed.wait()
             now = time.monotonic()
@@ -127,7 +136,7 @@ class ClientLink:
             await asyncio.sleep(self._interval_s)
 
     def say_goodbye(self) -> None:
-        """Notify the client that the service ends on purpose: it need not wait for pulses."""
+        """Notify the client that the service ends on purpose, so it need not wait for pulses."""
         if self._lease.state is LeaseState.SERVING and self._pulse_address[1]:
             for _ in range(GOODBYES):
                 self._send_pulse(time.monotonic(), leaving=True)
@@ -138,7 +147,7 @@ class ClientLink:
         self._datagrams.send(pulse, self._pulse_address, pulse_context(self._lease.run, self._client))
 
     def _echo_context(self) -> bytes:
-        """Of what the client of the present run answers this service; empty: there is none."""
+        """Return the context of the client's echoes to this service in this run; empty: none."""
         return echo_context(self._lease.run, self._client, self._lease.id) if self._lease.run else b""
 
     def _on_echo(self, echo: PulseEcho, source: tuple[str, int], sender: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The jobs of one node: their files, their start and their end. Which of them may run is `fission.protocol.node_lease`'s to decide."""
+"""The jobs of one node: their files, start and end. `NodeLease` decides which of them may run."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from fission.protocol.node_lease import IncarnationToStop, NodeLease
 from fission.service.archive_store import ArchiveStore, take_snapshot
 from fission.service.client_link import ClientLink
 
-#: The one virtual node of the service's own engine.
+#: The only virtual node of the service's own engine.
 HERE = NodeName("here")
-#: Bytes of a log that are sent to a client who collects; arbitrary.
+#: Bytes of a log that are sent to a client that collects; arbitrary.
 LOG_BYTES = 8 << 20
 
 log = logging.getLogger("fission.node")
 
 
 class HostedJobs:
-    """Carries out the orders of a client that are about jobs. One asyncio loop."""
+    """Carries out the client's orders about jobs. For one asyncio loop."""
 
     def __init__(
         self,
@@ -45,23 +45,26 @@ class HostedJobs:
         """Prepare.
 
         Args:
-            engine: hosts them, on its node `HERE`; the service opens and closes it.
-            lease: whom the node serves.
-            client: takes the reports.
-            run_folder: the service's temporary folder.
-            shared_prefix: of the names of this node in shared memory.
-            keys: folder of the network's keys; empty: nothing is encrypted.
-            own_ip: gives this machine's address.
+            engine: hosts the jobs, on its node `HERE`; the service opens and closes it.
+            lease: the node's lease, which names the client.
+            client: receives the reports.
+            run_folder: temporary folder of the service.
+            shared_prefix: prefix of this node's names in shared memory.
+            keys: folder of the network's keys; empty: no encryption.
+            own_ip: returns this machine's address.
         """
         self._engine, self._lease, self._client = engine, lease, client
         self._run_folder, self._shared_prefix, self._keys, self._own_ip = run_folder, shared_prefix, keys, own_ip
         self._archives: ArchiveStore | None = None
-        self._prepared: set[int] = set()  # jobs whose folders were made in this lease
+        self._prepared: set[int] = set()  # jobs whose folders were created in this lease
         self._ends: dict[tuple[int, int], asyncio.Future[None]] = {}
 
     @property
     def lease_folder(self) -> str:
-        """Where the jobs of the present lease have their sockets: no name is used twice, whatever a killed job has left."""
+        """Return the folder of the sockets of this lease's jobs.
+
+        Each lease has its own, so a killed job's leftovers are never reused.
+        """
         return os.path.join(self._run_folder, str(self._lease.number))
 
     def use(self, archives: ArchiveStore) -> None:
@@ -69,12 +72,16 @@ class HostedJobs:
         self._archives = archives
 
     def begin_lease(self, older_folder: str) -> None:
-        """A lease begins. ``older_folder``: the `lease_folder` of the one before."""
+        """Begin a lease.
+
+        Args:
+            older_folder: `lease_folder` of the lease before.
+        """
         shutil.rmtree(older_folder, ignore_errors=True)
         self._prepared.clear()
 
     def end_lease(self) -> None:
-        """The lease is over, and all its jobs were killed: they leave sockets and shared memory."""
+        """End the lease, after all its jobs were killed: remove their sockets and shared memory."""
         shutil.rmtree(self.lease_folder, ignore_errors=True)
         sweep(self._shared_prefix)
 
@@ -84,7 +91,7 @@ class HostedJobs:
             await self._engine.stop(stop.job, stop.incarnation, HERE, grace=0)
 
     async def follow(self) -> None:
-        """Report what happens to the jobs, until cancelled."""
+        """Report the events of the jobs until cancelled."""
         async for event in self._engine.events():
             if isinstance(event, JobExited):
                 self._ended(event.job_id, event.incarnation, event.code, event.report)
@@ -99,11 +106,16 @@ class HostedJobs:
     # orders
 
     async def install(self, order: InstallArchive, blob: bytes) -> Answer:
-        """Take a piece of an archive."""
+        """Store a piece of an archive."""
         return ArchiveProgress(complete=await asyncio.to_thread(self._store().add, order.digest, order.start, order.size, blob))
 
     async def launch(self, order: LaunchJob, blob: bytes) -> Answer:
-        """Start a job; return when it has ended. ``blob``: a pickled `JobBundle`, which is not looked into."""
+        """Start a job; return when it has ended.
+
+        Args:
+            order: the order.
+            blob: a pickled `JobBundle`, passed on unread.
+        """
         job, incarnation = order.job, order.incarnation
         error, new, stops = self._lease.launch(order.run, job, incarnation)
         if error:
@@ -113,9 +125,9 @@ class HostedJobs:
             self._ends[job, incarnation] = asyncio.get_running_loop().create_future()
             try:
                 place = await self._place(order)
-                if (job, incarnation) in self._lease.running:  # it was not stopped meanwhile
+                if (job, incarnation) in self._lease.running:  # it was not stopped in between
                     self._engine.host(job, incarnation, blob, HERE, place)
-            except (UserError, EngineError, OSError) as why:  # its disk is full or read-only, or it can start nothing: another one may
+            except (UserError, EngineError, OSError) as why:  # disk full or read-only, or no process starts: another node may do better
                 self._ended(job, incarnation, 1, {"outcome": NODE_FAULT, "error": str(why)})
         end = self._ends.get((job, incarnation))
         if end is not None:
@@ -133,7 +145,7 @@ class HostedJobs:
         return JobInspected(standing=await self._engine.look(order.job, order.incarnation, HERE))
 
     async def store_snapshot(self, order: StoreSnapshot, blob: bytes) -> Answer:
-        """Take a piece of a snapshot."""
+        """Store a piece of a snapshot."""
         if (order.job, order.incarnation) not in self._lease.running or order.run != self._lease.run:
             return OrderRefused(error="the job does not run here")
         folder = self._snapshots(order.job, order.incarnation)
@@ -153,7 +165,7 @@ class HostedJobs:
         return self._archives
 
     def _snapshots(self, job: int, incarnation: int) -> Path:
-        """Where the snapshots that an incarnation asks for appear."""
+        """Return the folder of the snapshots that an incarnation requests."""
         return Path(self.lease_folder, f"snapshots-{job}.{incarnation}")
 
     async def _place(self, order: LaunchJob) -> Place:

@@ -1,7 +1,7 @@
-"""Measures the links to the other nodes of a run: probes over UDP, sealed as pulses are, and batctl where it is installed.
+"""Measures the links to the other nodes of a run: sealed UDP probes, and batctl if installed.
 
-`fission.protocol.link_quality` decides whether and when. Probes and their echoes (`fission.protocol.messages.node_to_node`) are bound to
-the run and to the lease of the receiver.
+`fission.protocol.link_quality` decides whether and when to probe. Probes and their echoes
+(`fission.protocol.messages.node_to_node`) are bound to the run and to the lease of the receiver.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from fission.protocol.messages.client_to_node import PeerNode
 from fission.protocol.messages.node_to_node import PROBES, LinkProbe, LinkProbeEcho, ProbeMessage
 from fission.protocol.replay import probe_context
 
-#: Seconds between two reports, and between two looks at batctl; arbitrary. With more than `REPORTED_PER_S` peers longer.
+#: Seconds between two reports or batctl calls; arbitrary. Longer beyond `REPORTED_PER_S` peers.
 REPORT_S = 1.0
 REPORTED_PER_S = 20
-#: The same right after the peers were named, while not all are measured, and how long that lasts at most; arbitrary.
+#: Shorter interval for new peers while not all are measured, and its maximum duration; arbitrary.
 HURRIED_S, HURRY_S = 0.1, 3.0
-#: Seconds until it is looked again whether there are peers; arbitrary.
+#: Seconds between checks for peers while there are none; arbitrary.
 IDLE_S = 0.5
 
 
@@ -34,9 +34,9 @@ class LinkMeter:
 
         Args:
             service: unique name of this service in datagrams.
-            sealing: makes and opens datagrams.
-            report: called with what is measured, by names of nodes, about once a second.
-            mesh: asks batctl; None: it is not installed.
+            sealing: creates and opens datagrams.
+            report: called with the measured links, by names of nodes, about once a second.
+            mesh: runs batctl; None: batctl is not installed.
         """
         self._report_links, self._mesh = report, mesh
         self._datagrams = Datagrams(sealing, PROBES, PROBES, self._on_message, service, lambda: self._context)
@@ -49,23 +49,27 @@ class LinkMeter:
         self.port = 0
 
     async def open(self, ip: str) -> None:
-        """Listen at an address of this machine, `port` is then set. Raises EngineError: the address cannot be had."""
+        """Listen at an address of this machine and set `port`.
+
+        Raises:
+            EngineError: the address is not available.
+        """
         self.port = await self._datagrams.open(ip)
 
     def close(self) -> None:
-        """Give the socket back. Idempotent."""
+        """Close the socket. Idempotent."""
         self.port = 0
         self._datagrams.close()
 
     def serve(self, run: str, lease: str) -> None:
-        """This service is in a run now, with this lease. In another one than before it has no peers yet; "": in none."""
+        """Serve a run with this lease; "" means none. A new lease starts without peers."""
         if (run, lease) != (self._run, self._lease):
             self._run, self._lease = run, lease
             self._context = probe_context(run, lease) if run else b""
             self.set_peers(())
 
     def set_peers(self, peers: Sequence[PeerNode]) -> None:
-        """These are the other nodes."""
+        """Set the other nodes of the run."""
         self._addresses = {peer.lease: (peer.name, (peer.ip, peer.port)) for peer in peers}
         self._prober.set_peers(Peer(name, lease) for lease, (name, _) in self._addresses.items())
         self._report_at, self._hurry_until = 0.0, time.monotonic() + HURRY_S
@@ -108,7 +112,7 @@ class LinkMeter:
 
     def _on_message(self, message: ProbeMessage, source: tuple[str, int], sender: bytes) -> None:
         if message.lease.partition(".")[0] != sender.hex():
-            return  # its sender speaks for another service
+            return  # its sender uses the lease of another service
         if isinstance(message, LinkProbe):
             echo = LinkProbeEcho(lease=self._lease, number=message.number)
             self._datagrams.send(echo, source, probe_context(self._run, message.lease))

@@ -1,6 +1,7 @@
-"""The service of one node: keeps a Dask worker connected to the client, and has the orders carried out that come with it.
+"""The service of one node: connects a Dask worker to the client and carries out its orders.
 
-It runs no user code, and what happens to its connections does not touch its jobs: `fission.protocol.node_lease` decides what does.
+It runs no user code, and a lost connection does not affect its jobs:
+`fission.protocol.node_lease` decides what does.
 """
 
 from __future__ import annotations
@@ -55,11 +56,11 @@ from fission.service.versions import difference
 from fission.service.visits import Visits
 from fission.service.way import Way, find_way, is_own
 
-#: Seconds between two looks at this machine's address and the client's; arbitrary.
+#: Seconds between two checks of this machine's address and the client's; arbitrary.
 LOOK_S = 1.0
-#: Seconds after which it is said again that there is no way to the client; arbitrary.
+#: Seconds between repeated messages that the client cannot be reached; arbitrary.
 SAY_AGAIN_S = 60.0
-#: Carries out the orders of one class, with the bytes that travel beside them. Raises UserError or EngineError: it cannot.
+#: Carries out orders of one class, given the bytes beside them. Raises UserError or EngineError.
 Handler: TypeAlias = "Callable[[Any, bytes], Awaitable[Answer]]"
 
 log = logging.getLogger("fission.node")
@@ -72,10 +73,10 @@ class NodeService:
         """Prepare; `run` begins.
 
         Args:
-            options: of this node.
-            tls: what encrypts Dask's connections; None: nothing does.
-            guard: gives what encrypts the sockets of a ZeroMQ context; None: nothing does.
-            sealing: makes and opens datagrams.
+            options: settings of this node.
+            tls: encryption of Dask's connections; None: no encryption.
+            guard: returns the encryption of a ZeroMQ context's sockets; None: no encryption.
+            sealing: creates and opens datagrams.
         """
         self._options = options
         self._run_folder = make_run_folder()
@@ -83,7 +84,7 @@ class NodeService:
         self._lease = NodeLease(service=secrets.token_hex(8))
         self._worker = ClusterWorker(options.name, os.path.join(self._run_folder, "dask"), self.handle, tls, lambda: None)
         self._way: Way | None = None
-        self._on_the_way = asyncio.Event()  # the way was found
+        self._on_the_way = asyncio.Event()  # set when the way is known
         means = Means(options.root or home("the node's folder", "name one with --root"))
         self._client = ClientLink(self._lease, means, guard, sealing, lambda: self._worker.connected, self._reconnect)
         mesh = batman.Batman(log) if batman.available() else None
@@ -112,7 +113,7 @@ class NodeService:
         self._dropping: asyncio.Future[None] | None = None
 
     async def run(self) -> None:
-        """Serve until cancelled; afterwards no job, process or file of ours is left but those in the node's root."""
+        """Serve until cancelled; leave no job or process, and no file except in the node's root."""
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._engine.open()
@@ -131,14 +132,14 @@ class NodeService:
             sweep(self._shared_prefix)
             shutil.rmtree(self._run_folder, ignore_errors=True)
 
-    # where the client is, and where this machine is
+    # addresses of the client and of this machine
 
     async def _connect(self) -> None:
         await self._on_the_way.wait()
         await self._worker.run()
 
     async def _follow_way(self) -> None:
-        """Find the client, and keep up with its address and this machine's own. Waits for ever."""
+        """Find the client; follow changes of its address and this machine's. Runs until cancelled."""
         options, said_at = self._options, -math.inf
         while True:
             try:
@@ -151,15 +152,19 @@ class NodeService:
             await asyncio.sleep(LOOK_S)
 
     async def _take_way(self, way: Way) -> None:
-        """Use these addresses from now on. Raises EngineError: this machine has lost them."""
+        """Use these addresses from now on.
+
+        Raises:
+            EngineError: this machine no longer has them.
+        """
         before, options = self._way, self._options
         if before is not None and way.own == before.own and way.client == before.client:
             return
         if before is None or way.own != before.own:
             if before is not None:
                 log.warning("this machine's address is %s now, and was %s: its jobs are stopped, and start anew", way.own, before.own)
-                await self._leave()  # the addresses at which its jobs listen are gone
-                self._client.hang_up()  # its connection comes from the old address, and what is sent there does not arrive
+                await self._leave()  # the addresses at which its jobs listen no longer exist
+                self._client.hang_up()  # its connection uses the old address, where nothing arrives
             self._links.close()
             await self._client.open(way.own)
             await self._links.open(way.own)
@@ -173,7 +178,7 @@ class NodeService:
             await self._drop()
 
     async def _leave(self) -> None:
-        """End the lease, if there is one."""
+        """End the lease, if any."""
         if self._lease.state is LeaseState.SERVING:
             await self._jobs.kill(self._lease.dismiss())
             self._free()
@@ -186,16 +191,17 @@ class NodeService:
         self._dropping = asyncio.ensure_future(self._drop())
 
     async def _drop(self) -> None:
-        with contextlib.suppress(Exception):  # it is being made anew anyway
+        with contextlib.suppress(Exception):  # it is being replaced anyway
             await self._worker.drop()
 
     # orders of the client
 
     async def handle(self, envelope: Mapping[str, Any], blob: bytes) -> dict[str, Any]:
-        """Carry out one order; return the answer. Never raises: an error of ours is in the answer and in the log.
+        """Carry out one order and return the answer. Never raises: errors are answered and logged.
 
         Args:
-            envelope: of the order, as `fission.protocol.messages.order_envelopes` makes it; or what a client of another version sends.
+            envelope: an envelope of `fission.protocol.messages.order_envelopes`, or what a client
+                of another version sends.
             blob: bytes that travel beside the order.
         """
         return wrap_answer(await self._answer(envelope, blob))
@@ -274,5 +280,5 @@ class NodeService:
             log.warning("the client was not heard for too long: its jobs are stopped")
             await self._jobs.kill(stops)
             self._free()
-            # a client that was only stopped, or cut off, shall notice at once that its jobs are gone, and may have the node again
+            # a client that was stopped or cut off must notice at once that its jobs are gone, and may claim the node again
             self._reconnect()

@@ -1,4 +1,4 @@
-"""What the service of a node is started with."""
+"""The settings with which the service of a node is started."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ class NodeOptions:
     """The settings of one service.
 
     Attributes:
-        client: where the client listens, as `fission node` was given it.
-        port: of the client.
-        ip: of this machine, as the client and the other nodes reach it; None: the one on the way to the client.
-        name: of this node in messages.
-        max_jobs: how many jobs it takes.
-        root: where files go; None: as the client says.
-        keys: folder of the network's keys; empty: nothing is encrypted.
-        versions: of Python, fission and Dask.
+        client: address of the client, as given to `fission node`.
+        port: port of the client.
+        ip: address of this machine for the client and other nodes; None: the one on the way to
+            the client.
+        name: name of this node in messages.
+        max_jobs: maximum number of jobs.
+        root: folder for files; None: the client decides.
+        keys: folder of the network's keys; empty: no encryption.
+        versions: versions of Python, fission and Dask.
         preload: modules that the fork server loads.
-        sweep: import string of what removes shared memory by its prefix.
+        sweep: import string of the function that removes shared memory by prefix.
     """
 
     client: str
@@ -39,10 +40,10 @@ class NodeOptions:
 
 
 def folder_of(own: Path | None, clients: str) -> Path:
-    """Return where the files of a node go.
+    """Return the folder for the files of a node.
 
     Args:
-        own: ``--root`` of the service; None: it has none.
-        clients: REMOTE_ROOT of the client's network; empty: it has none.
+        own: ``--root`` of the service; None: not given.
+        clients: REMOTE_ROOT of the client's network; empty: not set.
     """
     return own or Path(clients or home("the node's folder", "name one with --root") / "fission")

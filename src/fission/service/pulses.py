@@ -1,36 +1,39 @@
-"""The pulses of a node's service: their numbers, which of them the client has answered, and how long that took."""
+"""The pulses of a node's service: their numbers, the client's answers and round-trip times."""
 
 from __future__ import annotations
 
-#: Echoes in a row by which the client says that it has no connection to this node, before the present one is given up; arbitrary.
+#: Consecutive echoes without a known connection after which the node reconnects; arbitrary.
 UNKNOWN_ECHOES = 5
-#: Pulses whose round trip is still measured; arbitrary, a few seconds of them.
+#: Pulses whose round trip is still measured; arbitrary, a few seconds' worth.
 PULSES_REMEMBERED = 50
 
 
 class Pulses:
-    """What is known of the link to the client and back.
+    """The known state of the link to the client and back.
 
     Attributes:
         sent: number of the last pulse.
         echoed: number of the last pulse that the client has answered.
-        rtt_s: round trip of that one; None: none was answered yet.
+        rtt_s: round trip of that pulse in seconds; None: no pulse was answered yet.
     """
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Begin without pulses."""
         self.sent = self.echoed = 0
         self.rtt_s: float | None = None
-        self._sent_at: dict[int, float] = {}  # of the pulses that were not answered yet
+        self._sent_at: dict[int, float] = {}  # by unanswered pulse
         self._unknown = 0
 
     def claimed(self) -> None:
-        """A client has claimed this node: what an earlier one has not answered does not count."""
+        """Note that a client has claimed this node.
+
+        Answers that an earlier client owes do not count.
+        """
         self.echoed = self.sent
         self._unknown = 0
 
     def next(self, now: float) -> int:
-        """Return the number of a pulse that is sent now."""
+        """Return the number of the pulse to send now."""
         self.sent += 1
         self._sent_at[self.sent] = now
         for old in [number for number in self._sent_at if number <= self.sent - PULSES_REMEMBERED]:
@@ -38,7 +41,10 @@ class Pulses:
         return self.sent
 
     def echo(self, number: int, now: float) -> bool:
-        """Take the client's answer to a pulse; return whether it is new: an answer to a later pulse may have come first."""
+        """Take the client's answer to a pulse; return whether it is newer than all before.
+
+        An answer to a later pulse may arrive first.
+        """
         if not self.echoed < number <= self.sent:
             return False
         self.echoed = number
@@ -46,11 +52,11 @@ class Pulses:
         return True
 
     def cut_off(self, *, known: bool, connected: bool) -> bool:
-        """Return whether to connect anew: the client has given this node up, which Dask would find out much later.
+        """Return whether to reconnect: the client gave this node up, which Dask would notice late.
 
         Args:
-            known: whether the client's answer says that it has a connection to this node.
-            connected: whether this node has one to the client.
+            known: whether the client's answer reports a connection to this node.
+            connected: whether this node has a connection to the client.
         """
         self._unknown = 0 if known else self._unknown + 1
         if self._unknown == UNKNOWN_ECHOES and connected:

@@ -1,4 +1,4 @@
-"""Starts the service of a node and runs it until a signal comes."""
+"""Starts the service of a node and runs it until a signal arrives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fission.service.node import NodeService
 from fission.service.options import NodeOptions
 from fission.service.versions import versions
 
-#: What every job's process needs; loaded once by the fork server.
+#: Modules that every job's process needs; loaded once by the fork server.
 PRELOAD = (
     "fission.adapters.zmq_links",
     "fission.adapters.keys",
@@ -49,16 +49,18 @@ def serve(
     """Run the service until SIGINT or SIGTERM; return its exit code. Blocks; logs to standard error.
 
     Args:
-        client, port: of the client's scheduler. A name that is not known yet, or no way to it, is waited for.
-        ip: of this machine; None: the address on the way to the client. One that it does not have yet is waited for.
-        name: of this node.
-        jobs: how many it takes; None: as many as there are CPUs for this process.
-        root: where files go; None: as the client says.
-        keys_folder: of the network's keys; None: where `fission keys` makes them.
-        insecure: without keys.
+        client, port: address of the client's scheduler. The service waits while the name is unknown
+            or unreachable.
+        ip: address of this machine; None: the one on the way to the client. The service waits
+            until this machine has it.
+        name: name of this node.
+        jobs: maximum number of jobs; None: the number of CPUs for this process.
+        root: folder for files; None: the client decides.
+        keys_folder: folder of the network's keys; None: the one where `fission keys` makes them.
+        insecure: whether to run without keys.
 
     Raises:
-        UserError: there are no keys, or an address means nothing.
+        UserError: there are no keys, or an address is invalid.
         EngineError: the fork server does not start.
     """
     for option, text in (("--client", client), ("--ip", ip)):
@@ -113,7 +115,7 @@ async def _until_signal(service: NodeService) -> None:
 
 
 def _start_log() -> None:
-    # what Dask says of heartbeats, keys and stimuli means nothing to users; what happens to the connection is logged by `ClusterWorker`
+    # users cannot use Dask's messages on heartbeats, keys and stimuli; `ClusterWorker` logs the connection
     for name, level, formatter in (("fission", logging.INFO, logging.Formatter), ("distributed", logging.CRITICAL, _OneLine)):
         logger = logging.getLogger(name)
         handler: logging.StreamHandler[Any] = logging.StreamHandler(sys.stderr)
@@ -124,7 +126,7 @@ def _start_log() -> None:
 
 
 class _OneLine(logging.Formatter):
-    """Dask shows how it came to each connection that breaks, and connections break: what it says of it is enough."""
+    """A formatter without Dask's tracebacks of broken connections: the message is enough."""
 
     def formatException(self, ei: Any) -> str:
         return str(ei[1]).strip() or type(ei[1]).__name__

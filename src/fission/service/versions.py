@@ -1,4 +1,4 @@
-"""What must be the same on the client and on every node."""
+"""Versions that must be the same on the client and on every node."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import fission
 
 
 def versions() -> dict[str, str]:
-    """Versions by the names that messages use; only the first two numbers of Python's count."""
+    """Return the versions by their names in messages; of Python's, only the first two numbers."""
     return {
         "Python": ".".join(platform.python_version_tuple()[:2]),
         "fission": fission.__version__,
@@ -19,7 +19,7 @@ def versions() -> dict[str, str]:
 
 
 def difference(there: Mapping[str, str], here: Mapping[str, str]) -> str:
-    """What differs between the versions of a node and of its client, with what to do about it; empty: nothing."""
+    """Return how a node's versions differ from its client's, with advice; empty: they agree."""
     texts = [
         f"{what} is {there.get(what, 'missing')} there and {version} here" for what, version in here.items() if there.get(what) != version
     ]

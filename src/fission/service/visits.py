@@ -1,6 +1,6 @@
-"""What a node answers a client that runs nothing: name and load, and the files of a network that it stores.
+"""A node's answers to a client that runs nothing: name, load, and files stored for a network.
 
-Such a client does not claim the node: whatever the node runs continues, and no run is replaced.
+Such a client does not claim the node: whatever runs there continues, and no run is replaced.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class Visits:
         """Prepare.
 
         Args:
-            options: of the service.
-            lease: whom the node serves.
-            own_ip: gives this machine's address.
+            options: settings of the service.
+            lease: the node's lease, which names the client.
+            own_ip: returns this machine's address.
         """
         self._options, self._lease, self._own_ip = options, lease, own_ip
         self._means: Means | None = None
 
     async def inspect(self, order: InspectNode, blob: bytes) -> Answer:
-        """Report name and load; the means are those since the order with ``first``."""
+        """Report name and load; averages are those since the order with ``first``."""
         options, now = self._options, time.monotonic()
         if error := difference(options.versions, order.versions) or self._lease.taken(now):
             return OrderRefused(error=error, name=options.name, ip=self._own_ip())
@@ -45,17 +45,17 @@ class Visits:
         return NodeInspected(name=options.name, ip=self._own_ip(), max_jobs=options.max_jobs, means=asdict(self._means.load()))
 
     async def store(self, order: StoreArchive, blob: bytes) -> Answer:
-        """Take a piece of an archive."""
+        """Store a piece of an archive."""
         archives = self._archives(order.root)
         if not order.start:
             await asyncio.to_thread(archives.prepare)
         return ArchiveProgress(complete=await asyncio.to_thread(archives.add, order.digest, order.start, order.size, blob))
 
     async def remove(self, order: RemoveNetwork, blob: bytes) -> Answer:
-        """Remove what is here of a network: the folders of its jobs and their log; and all archives, if the node is free.
+        """Remove a network's job folders and log, and all archives if the node is free.
 
         Raises:
-            UserError: the network runs here, or its files cannot be removed.
+            UserError: the network is running here, or its files cannot be removed.
         """
         serving = self._lease.state is LeaseState.SERVING
         if serving and self._lease.network == order.network:

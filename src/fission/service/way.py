@@ -1,6 +1,7 @@
-"""The way from a node to its client: the address that the client has now, and this machine's address on the way there.
+"""The way from a node to its client: the client's address, and this machine's on the way there.
 
-Both may be unknown when the service starts (at boot, before the network is up), and both may change (DHCP).
+Both may be unknown when the service starts (at boot, before the network is up), and both may change
+(DHCP).
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ class Way:
     """Two addresses, IPv4 or IPv6, both of one family.
 
     Attributes:
-        client: of the client.
-        own: of this machine, as the client and the other nodes reach it.
+        client: address of the client.
+        own: address of this machine, as the client and the other nodes reach it.
     """
 
     client: str
@@ -29,14 +30,14 @@ class Way:
 
 
 async def find_way(client: str, port: int, own: str | None) -> Way:
-    """Look the way up. Ends at once when it is cancelled, even if a name server does not answer.
+    """Look the way up. Cancelling ends it at once, even if a name server does not answer.
 
     Args:
-        client, port: where the client listens; an address or a host name.
-        own: the address that this machine must use, or its name; None: the one that the system would use.
+            client, port: address or host name of the client, and its port.
+            own: address or name that this machine must use; None: the system's choice.
 
-    Raises:
-        EngineError: there is none now; the text says why.
+        Raises:
+            EngineError: there is no way at present; the text says why.
     """
     loop = asyncio.get_running_loop()
     found: asyncio.Future[Way] = loop.create_future()
@@ -58,13 +59,13 @@ async def find_way(client: str, port: int, own: str | None) -> Way:
         if not loop.is_closed():
             loop.call_soon_threadsafe(done, way, error)
 
-    # not the loop's own threads: asyncio would wait for them at its end
+    # not a thread of the loop's executor: asyncio would wait for it at its end
     threading.Thread(target=look, name="fission-way", daemon=True).start()
     return await found
 
 
 def is_own(ip: str) -> bool:
-    """Whether this machine has the address now."""
+    """Return whether this machine has the address now."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.bind((ip, 0))
@@ -79,7 +80,7 @@ def _look(client: str, port: int, own: str | None) -> Way:
     for family, _, _, _, address in _resolved(client, port):
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                probe.connect(address)  # of a datagram socket: nothing is sent
+                probe.connect(address)  # a datagram socket: nothing is sent
                 ip = str(probe.getsockname()[0])
         except OSError as why:
             reason = (why.strerror or str(why)).lower()
@@ -107,5 +108,5 @@ def _resolved(host: str, port: int) -> list[Any]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST if is_ip(host) else 0)
     except OSError as why:
         raise EngineError(f"the name {host} is not known: {(why.strerror or str(why)).lower()}") from None
-    # link-local addresses are only valid with the interface of one machine, and the client passes on to others what it gets here
+    # link-local addresses need an interface of one machine, but the client passes this one on to others
     return [entry for entry in found if not str(entry[4][0]).startswith("fe80:")]
