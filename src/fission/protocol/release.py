@@ -1,24 +1,28 @@
-"""When a job releases (acknowledges) its inputs. All of it is decided here.
+"""The release rule: when a job releases (acknowledges) its inputs. It is decided only here.
 
 What may be released
-    A job releases the inputs of compute block k when all its outputs of k are released by their consumers, and it is done with k itself.
-    A sink releases them when `run` has returned and its effect is on the device (`Device`).
-    A job with CHECKPOINT releases inputs only up to its last *stable* snapshot: one that the client has stored, and up to which all
-    outputs are released (`fission.protocol.checkpoint`). A new incarnation begins after it.
-    A program with a RATIO releases the inputs of a group of compute blocks when all output blocks of that group are released; one without
-    a RATIO, when it has read them (`ReleaseRule.follow`, `fission.protocol.relay`).
-    An older generation is released as a whole when no output keeps a block of it or of one before it, a sink's device has it, and the
-    first snapshot of the new generation is stored.
-    `Aligner.releasable` and `OptionalInput.releasable` translate a compute block into the sqn of each pipe: an input that has ended
-    needs nothing any longer.
+    A job releases the inputs of compute block k when the consumers have released all its outputs of
+    k and the job itself has finished k. A sink releases them when `run` has returned and its effect
+    is on the device (`Device`). A job with CHECKPOINT releases inputs only up to its last *stable*
+    snapshot: one that the client has stored and up to which all outputs are released
+    (`fission.protocol.checkpoint`). A new incarnation begins after it. A program with a RATIO
+    releases the inputs of a group of compute blocks when all output blocks of that group are
+    released. A program without a RATIO releases its inputs when it has read them
+    (`ReleaseRule.follow`, `fission.protocol.relay`). An older generation is released as a whole
+    when no output keeps a block of it or of an earlier one, a sink's device has it, and the first
+    snapshot of the new generation is stored. `Aligner.releasable` and `OptionalInput.releasable`
+    translate a compute block into the sqn of each pipe: an input that has ended needs nothing
+    further.
 
 When it is sent
-    At once when a share of a window (`RELEASE_SHARE`) can be released, in blocks or in bytes, so that a producer never waits for a
-    release that is due; when a consumer's release has made it possible (that consumer has gathered already); and when the job is about
-    to wait in a circle of jobs. What has not reached that share is sent after `RELEASE_AFTER_S`.
+    A release is sent at once when it covers a share of a window (`RELEASE_SHARE`), in blocks or in
+    bytes, so that a producer never waits for a release that is due; when a consumer's release has
+    made it possible (that consumer has already gathered); and when the job is about to wait in a
+    cycle of jobs. Anything below that share is sent after `RELEASE_AFTER_S`.
 
-A release that is sent cannot be taken back: the producer forgets the blocks. So no fact here may be early. Each may be late.
-`done` and `generation` belong to the job's main thread, everything else to the caller's lock; nothing here waits.
+A release that was sent cannot be revoked: the producer discards the blocks. A fact here may
+therefore be late, but never early. `done` and `generation` belong to the job's main thread,
+everything else to the caller's lock; nothing here waits.
 """
 
 from __future__ import annotations
@@ -29,46 +33,49 @@ from typing import Protocol
 
 from fission.protocol.frames import CLOSED
 
-#: A release is sent when this share of a window could be let go, so that a producer never waits for a release that is due. Measured:
-#: with blocks of 1 MB a third gives 6 % more of them a second than a quarter.
+#: A release is sent when it covers this share of a window, so that a producer never waits for a
+#: release that is due. Measured with 1 MB blocks: a third gives 6 % more blocks/s than a quarter.
 RELEASE_SHARE = 3
-#: What has not reached that share is released after this many seconds. Arbitrary: windows fill slower on an idle link.
+#: Seconds after which a smaller share is released. Arbitrary: windows fill more slowly on an idle link.
 RELEASE_AFTER_S = 0.02
-#: No moment, and no limit.
+#: A deadline that never comes; also no limit.
 NEVER = float("inf")
 
 
 class Consumer(Protocol):
-    """An output, as far as the rule asks it."""
+    """An output, as the release rule sees it."""
 
     @property
     def released(self) -> int:
-        """The sqn up to which the consumer has released this generation; `CLOSED` if it needs nothing any longer."""
+        """The sqn up to which the consumer has released this generation.
+
+        `CLOSED` if it needs nothing further.
+        """
         ...
 
     def released_before(self, generation: int) -> bool:
-        """Whether numbering has come to this generation, and nothing of an older one is kept."""
+        """Whether numbering has reached this generation and no block of an older one is kept."""
         ...
 
 
 class Device(Protocol):
-    """A sink's file, as far as the rule asks it."""
+    """A sink's file, as the release rule sees it."""
 
     def acknowledgeable(self, generation: int) -> float:
-        """Return the compute block of a generation up to which the file is on the device."""
+        """Return the compute block of a generation up to which the device has the file."""
         ...
 
     def covers(self, generation: int) -> bool:
-        """Whether all of an older generation is on the device."""
+        """Whether the device has all of an older generation."""
         ...
 
     def keep_from(self, generation: int, number: int) -> None:
-        """A new incarnation may return to the end of this compute block."""
+        """Keep what a new incarnation needs to return to the end of this compute block."""
         ...
 
 
 class Snapshots(Protocol):
-    """The snapshots of a job with CHECKPOINT, as far as the rule asks them."""
+    """The snapshots of a job with CHECKPOINT, as the release rule sees them."""
 
     @property
     def stable(self) -> int:
@@ -77,11 +84,11 @@ class Snapshots(Protocol):
 
     @property
     def settling(self) -> bool:
-        """Whether nothing of this generation is stored yet."""
+        """Whether no snapshot of this generation is stored yet."""
         ...
 
     def settle(self, released: int) -> None:
-        """All outputs up to this compute block are released."""
+        """Record that all outputs up to this compute block are released."""
         ...
 
 
@@ -89,14 +96,15 @@ class ReleaseRule:
     """The release rule of one job.
 
     Attributes:
-        done: the compute block up to which the job's own work is done; set by the job's loop.
-        generation: the numbering in which ``done`` counts.
-        older: generations before it whose inputs are not released yet.
-        outputs: the job's outputs; none for a sink.
+        done: compute block up to which the job's own work is done; set by the job's loop.
+        generation: generation that ``done`` refers to.
+        older: earlier generations whose inputs are not released yet.
+        outputs: the job's outputs; empty for a sink.
         device: a sink's file; None if it has none.
-        snapshots: of a job with CHECKPOINT; None for any other.
-        follow: gives the compute block up to which inputs may go when all outputs are released up to a number; None for a job whose
-            every compute block gives one block to every output, which an executable need not do.
+        snapshots: the snapshots of a job with CHECKPOINT; None for other jobs.
+        follow: maps a number up to which all outputs are released to the compute block up to which
+            inputs may be released; None for a job whose every compute block gives one block to
+            every output, which an executable need not do.
     """
 
     def __init__(self, block_counts: Iterable[int] = (), *, window_blocks: int, window_bytes: int) -> None:
@@ -104,8 +112,8 @@ class ReleaseRule:
 
         Args:
             block_counts: BLOCK_COUNT of each non-ASYNC input.
-            window_blocks: size of the producers' windows.
-            window_bytes: the same in bytes.
+            window_blocks: size of the producers' windows in blocks.
+            window_bytes: size of the producers' windows in bytes.
         """
         self.done = self.generation = 0
         self.older: list[int] = []
@@ -116,16 +124,16 @@ class ReleaseRule:
         self._step = max(1, window_blocks // RELEASE_SHARE)
         self._byte_step = max(1, window_bytes // RELEASE_SHARE)
         self._look_step = max(1, self._step // (RELEASE_SHARE * max(block_counts, default=1)))
-        self._released: dict[int, int] = {}  # what was sent, by pipe
-        self._bytes = 0  # that came in since a release was sent
+        self._released: dict[int, int] = {}  # sqn that was sent, by pipe
+        self._bytes = 0  # received since the last release
         self._looked_at = 0
-        self._timed = False  # `tick` will look at what is left
+        self._timed = False  # `tick` will check the rest
         self._release_at = NEVER
 
     # what may be released
 
     def finished_upto(self) -> int:
-        """Return the compute block up to which inputs may go, in `generation`."""
+        """Return the compute block of `generation` up to which inputs may be released."""
         upto = done = self.done
         if self.outputs:
             upto = min(output.released for output in self.outputs)
@@ -140,12 +148,12 @@ class ReleaseRule:
         return self.snapshots.stable
 
     def older_released(self) -> list[int]:
-        """Return the older generations that can be released as a whole, and forget them."""
+        """Return and discard the older generations that can be released as a whole."""
         if self.snapshots is not None and self.snapshots.settling:
             return []
         found = [generation for generation in self.older if self._may_leave(generation)]
         for generation in found:
-            with suppress(ValueError):  # another thread has found it, too; to release it twice is harmless
+            with suppress(ValueError):  # another thread found it too; a second release is harmless
                 self.older.remove(generation)
         return found
 
@@ -155,22 +163,23 @@ class ReleaseRule:
         return all(output.released_before(generation + 1) for output in self.outputs)
 
     def switch(self, generation: int, *, keeps: bool) -> None:
-        """The job continues in a new generation.
+        """Continue in a new generation.
 
         Args:
-            generation: its number.
-            keeps: whether the job has inputs whose older blocks it may still need; a source has none.
+            generation: number of the new generation.
+            keeps: whether the job has inputs whose older blocks it may still need; a source has
+                none.
         """
         if keeps and generation != self.generation:
-            self.older += range(self.generation, generation)  # those in between had blocks too, which no job can use
-        self.done = self._looked_at = 0  # before the generation: another thread must not combine the new one with the old number
+            self.older += range(self.generation, generation)  # skipped generations had blocks too, which no job can use
+        self.done = self._looked_at = 0  # first: another thread must not combine the new generation with the old number
         self.generation = generation
         self._released.clear()
 
     # when it is sent
 
     def arrived(self, size: int) -> None:
-        """So many bytes have come in."""
+        """Count ``size`` received bytes."""
         self._bytes += size
 
     def worth_a_look(self, *, force: bool = False) -> bool:
@@ -181,18 +190,18 @@ class ReleaseRule:
 
     @property
     def device_hurries(self) -> bool:
-        """Whether a producer may wait for what the device does not have yet."""
+        """Whether a producer may be waiting for data that the device does not have yet."""
         device = self.device
         if device is None:
             return False
         return self.done - device.acknowledgeable(self.generation) >= self._step or self._bytes >= self._byte_step
 
     def due(self, releasable: Iterable[tuple[int, int]], *, force: bool = False) -> tuple[list[tuple[int, int]], bool]:
-        """Return (what is to be sent now, whether something is left for later).
+        """Return (releases to send now, whether something is left for later).
 
         Args:
-            releasable: (pipe, sqn up to which it may be released).
-            force: whether what has not gathered to a share of a window is sent, too.
+            releasable: (pipe, sqn up to which it may be released) pairs.
+            force: whether to also send releases that cover less than the share of a window.
         """
         self._looked_at = self.done
         force = force or self._bytes >= self._byte_step
@@ -214,34 +223,37 @@ class ReleaseRule:
         return any(self._released.get(pipe, 0) < upto for pipe, upto in releasable)
 
     def sent(self, pipe: int, upto: int) -> None:
-        """A release of this generation was sent."""
+        """Record that a release of this generation was sent."""
         self._released[pipe] = upto
 
     def sent_upto(self, pipe: int) -> int:
-        """Return the sqn up to which a pipe was released."""
+        """Return the sqn up to which releases of a pipe were sent."""
         return self._released.get(pipe, 0)
 
     def forget(self, pipe: int) -> None:
-        """The producer may not have got what was sent: it is sent again."""
+        """Send the release of a pipe again: the producer may not have received it."""
         self._released.pop(pipe, None)
 
     # time
 
     def left(self, now: float) -> float:
-        """Something is left to be released; return when `tick` is to be called."""
+        """Record that something is left to release; return the deadline of the next `tick`."""
         self._timed = True
         return now + RELEASE_AFTER_S
 
     def begin_tick(self) -> None:
-        """Before `tick`, and before it is asked what is finished: what is done after this moment asks for another tick."""
+        """Prepare a `tick`; call it before asking which compute blocks are finished.
+
+        Work that finishes after this call requests another tick.
+        """
         self._timed = False
 
     def tick(self, now: float, *, pending: bool) -> bool:
-        """Return whether everything that may be released is to be sent now; afterwards `next_deadline` is another one.
+        """Return whether to send all possible releases now; update `next_deadline`.
 
         Args:
-            now: the time.
-            pending: whether there is anything.
+            now: the current time.
+            pending: whether anything can be released.
         """
         if not pending:
             self._release_at = NEVER
@@ -256,12 +268,14 @@ class ReleaseRule:
 
     @property
     def next_deadline(self) -> float:
-        """The moment of the next `tick`; infinity if there is none."""
+        """The time of the next `tick`; infinity if there is none."""
         return self._release_at
 
 
 def taken_with(upto: int, *, final: bool) -> int:
-    """Return what a release says of blocks that were taken: an ASYNC pipe that has ended needs none of this generation, but its producer
-    may begin another one, unless its end is ``final``.
+    """Return the number of taken blocks that a release reports.
+
+    An ASYNC pipe that has ended needs nothing of this generation, but its producer may begin
+    another one unless its end is ``final``.
     """
     return upto if upto < CLOSED or final else 0

@@ -1,9 +1,11 @@
-"""What a job keeps of one output pipe until it is released, and what it says to the consumer about it.
+"""The replay buffer of one output pipe: the unreleased blocks, and the messages to the consumer.
 
-When the consumer has a new incarnation, everything that is kept is sent again (`ReplayBuffer.wire`). When numbering restarts
-(`ReplayBuffer.restart`), what is kept of the older generations stays until it is released, and does not count against the window.
+When the consumer has a new incarnation, all kept blocks are sent again (`ReplayBuffer.wire`). When
+numbering restarts (`ReplayBuffer.restart`), blocks of older generations are kept until they are
+released; they do not count against the window.
 
-No lock, no link, no clock: what is to be sent gathers in `ReplayBuffer.outgoing`, in order, and the caller sends it after each call.
+There is no lock, link or clock here. Outgoing messages are collected in `ReplayBuffer.outgoing`, in
+order, and the caller sends them after each call.
 """
 
 from __future__ import annotations
@@ -19,34 +21,38 @@ from fission.protocol.window import SendWindow
 
 
 class ReplayBuffer(ABC):
-    """One output, without the way that blocks come into it.
+    """The replay buffer of one output; a subclass decides how blocks enter it.
 
     Attributes:
-        outgoing: messages that the caller is to send to the consumer, and then to remove.
-        pipe: its id.
-        window: the blocks of this generation that are kept.
-        older: (generation, window) of older ones of which blocks are kept.
-        generation: of the numbering.
+        outgoing: messages that the caller must send to the consumer and then remove.
+        pipe: id of the pipe.
+        window: the kept blocks of this generation.
+        older: (generation, window) of each older generation that still has kept blocks.
+        generation: generation of the numbering.
         pending: payloads that were put and have no number yet.
-        allow: so many blocks may be pending at most; 0: the window is full.
-        taken: the consumer has taken blocks up to here; see `fission.protocol.dropping`.
-        ended: whether the consumer was sent an end.
-        consumer: the newest incarnation of the consumer that is known; 0 before the first.
-        closed: the consumer needs nothing any more; what is put is dropped.
-        near: the consumer is on this machine, and has part in its shared memory.
-        had: the last block that the consumer had when this incarnation's link was opened; None before it has said so.
-        lost_before: by generation, how many blocks fewer than an executable was given had come from earlier incarnations of it.
-        through: its blocks up to here were worked off by the consumer and all behind it, as far as they were asked.
+        allow: maximum number of pending blocks; 0: the window is full.
+        taken: number up to which the consumer has taken blocks; see `fission.protocol.dropping`.
+        ended: whether an end was sent to the consumer.
+        consumer: newest known incarnation of the consumer; 0 before the first.
+        closed: whether the consumer needs nothing further; blocks that are put are dropped.
+        near: whether the consumer is on this machine and can read its shared memory.
+        had: last block that the consumer had when this incarnation's link was opened; None until
+            the consumer has reported it.
+        lost_before: by generation, the number of blocks that earlier incarnations of an executable
+            gave fewer than they were given.
+        through: number up to which the consumer and all jobs after it have processed the blocks, as
+            far as they were asked.
     """
 
     def __init__(self, pipe: int, incarnation: int, window: SendWindow[list[Buffer]], *, repeats: bool = False) -> None:
-        """Prepare; `open` sends the first message.
+        """Prepare the buffer; `open` sends the first message.
 
         Args:
-            pipe: its id.
-            incarnation: of this job.
-            window: empty; its `next` is the first number.
-            repeats: whether the consumer of this ASYNC pipe is told where blocks begin a second time, after all that was kept for it.
+            pipe: id of the pipe.
+            incarnation: incarnation of this job.
+            window: an empty window; its `next` is the first number.
+            repeats: whether the consumer of this ASYNC pipe is sent a second opening after all
+                blocks that were kept for it.
         """
         self.pipe = pipe
         self.closed = False
@@ -63,7 +69,7 @@ class ReplayBuffer(ABC):
         self.consumer = 0
         self.near = True
         self._opened = False
-        self._sent_before: dict[int, int] = {}  # the last number, by older generation
+        self._sent_before: dict[int, int] = {}  # last number, by older generation
         self.taken = 0
         self.through = 0
         self.had: int | None = None
@@ -71,10 +77,10 @@ class ReplayBuffer(ABC):
 
     @abstractmethod
     def flush(self) -> None:
-        """Number and send what is pending."""
+        """Number and send the pending blocks."""
 
     def open(self, generation: int = 0) -> None:
-        """Tell the consumer where numbering begins. Once, before the first `put`."""
+        """Send the consumer the opening, once, before the first `put`: where numbering begins."""
         self.generation = generation
         self._opened = True
         self.say_open()
@@ -82,20 +88,26 @@ class ReplayBuffer(ABC):
             self.say_open()
 
     def begin(self, number: int) -> None:
-        """This incarnation begins with block ``number``: what is before it was released by an earlier one."""
+        """Begin this incarnation with block ``number``.
+
+        An earlier incarnation has released all blocks before it.
+        """
         self.flush()
         if number > self.window.next:
             self.window.skip(number)
             self.say_open()
 
     def press(self) -> None:
-        """Say again where blocks begin: a producer waits for a release, and the consumer is to pass that on."""
+        """Send the opening again: a producer waits for a release.
+
+        The consumer passes that on.
+        """
         if self._opened:
             self.flush()
             self.say_open()
 
     def restart(self, generation: int, window: SendWindow[list[Buffer]]) -> None:
-        """Number from 1 again, in ``generation``; what is unreleased of the old numbering is kept."""
+        """Restart numbering at 1 in ``generation``; unreleased older blocks are kept."""
         self.flush()
         if len(self.window) and not self.closed:
             self.older.append((self.generation, self.window))
@@ -108,29 +120,33 @@ class ReplayBuffer(ABC):
         self.say_open()
 
     def go_on_after(self, had: int, given: int) -> None:
-        """Number on after ``had``, which the consumer has of an earlier incarnation and may not have released.
+        """Continue numbering after ``had``, which came from an earlier incarnation.
+
+        The consumer may not have released the blocks up to it yet.
 
         Args:
-            had: as in the attribute.
-            given: blocks that the job was given and has released up to here, of which each should have come.
+            had: last block that the consumer had, as in the attribute.
+            given: number of blocks that the job was given and has released up to here; each of them
+                should have produced a block.
         """
         self.window.resume_after(had)
         self.lost_before[self.generation] = max(0, given - had)
         self._find_allowed()
 
     def lift(self, generation: int) -> None:
-        """Blocks of generations before this one do not wait for room from now on.
+        """Let blocks of generations before this one pass without waiting for room from now on.
 
-        Their consumer may wait for blocks of another source that will never come, until this job says that there is a new generation.
+        Their consumer may be waiting for blocks of another source that will never come, until this
+        job announces the new generation.
         """
         self._unlimited_below = max(self._unlimited_below, generation)
 
     def wire(self, incarnation: int, *, near: bool = True) -> int:
-        """The consumer has a new incarnation: send it everything that is kept; return how many blocks.
+        """Send all kept blocks to a new incarnation of the consumer; return the number of blocks.
 
         Args:
-            incarnation: its number.
-            near: whether it is on this machine, and can read its shared memory.
+            incarnation: number of the consumer's new incarnation.
+            near: whether it is on this machine and can read its shared memory.
         """
         self.consumer = incarnation
         self.near = near
@@ -153,7 +169,11 @@ class ReplayBuffer(ABC):
         return blocks
 
     def end(self, *, more: bool = False) -> None:
-        """Send what is pending and tell the consumer that nothing follows, or only (``more``) a new generation. Idempotent."""
+        """Send the pending blocks and an end to the consumer. Idempotent.
+
+        Args:
+            more: whether a new generation may follow; otherwise nothing follows.
+        """
         if self.ended and self._more == more:
             return
         self.flush()
@@ -162,14 +182,14 @@ class ReplayBuffer(ABC):
             self._say_end()
 
     def finalize(self) -> None:
-        """Tell the consumer, if it was sent an end, that no later generation will have a block either."""
+        """Notify the consumer that no later generation has a block, if it was sent an end."""
         self._final, self._more = True, False
         if self.ended and not self.closed:
             self._say_end()
 
     @property
     def may_continue(self) -> bool:
-        """Whether a block may be put now; else the caller waits until something was released."""
+        """Whether a block may be put now; if not, the caller waits for a release."""
         return self.window.room > 0 or self.closed or self.unlimited
 
     @property
@@ -178,47 +198,53 @@ class ReplayBuffer(ABC):
         return self.generation < self._unlimited_below
 
     def say_open(self) -> None:
-        """Tell the consumer where blocks begin."""
+        """Send the consumer the opening: where blocks begin."""
         if not self.closed:
             self._out(self._opening(self.generation, self.window))
         self._find_allowed()
 
     @property
     def all_released(self) -> bool:
-        """Whether every block was released, but for what is pending."""
+        """Whether every numbered block has been released; pending blocks do not count."""
         return self.closed or (not len(self.window) and not self.older)
 
     @property
     def all_closed(self) -> bool:
-        """Whether the consumer needs nothing of this pipe any longer, if it was sent an end: then the end has arrived."""
+        """Whether the consumer needs nothing further of this pipe, if it was sent an end.
+
+        In that case the end has arrived.
+        """
         return self.closed or not self.ended
 
     @property
     def last(self) -> tuple[int, int]:
-        """(generation, number) of the last block that was numbered."""
+        """(generation, number) of the last numbered block."""
         return self.generation, self.window.next - 1
 
     @property
     def released(self) -> int:
-        """The number up to which blocks were released (`CLOSED`: the consumer needs none)."""
+        """The number up to which blocks were released; `CLOSED` if the consumer needs none."""
         return CLOSED if self.closed else self.window.released
 
     def released_before(self, generation: int) -> bool:
-        """Whether numbering has come to this generation, and nothing of an older one is kept."""
+        """Whether numbering has reached this generation and no block of an older one is kept."""
         return self.closed or (generation <= self.generation and all(number >= generation for number, _ in self.older))
 
     @property
     def queue(self) -> int:
-        """Blocks that are not released."""
+        """Number of unreleased blocks, pending ones included."""
         return sum(len(window) for _, window in self.older) + len(self.window) + len(self.pending)
 
     @property
     def sent(self) -> int:
-        """The last number of each generation, summed up."""
+        """Sum of the last numbers of all generations."""
         return sum(self.sent_by_generation().values())
 
     def sent_by_generation(self) -> dict[int, int]:
-        """Return, by generation of this incarnation, the number up to which blocks were numbered, by this one or an earlier one."""
+        """Return the last number of each generation of this incarnation.
+
+        Blocks numbered by an earlier incarnation are included.
+        """
         return {**self._sent_before, self.generation: self.last_number}
 
     @property
@@ -228,11 +254,14 @@ class ReplayBuffer(ABC):
 
     @property
     def dropped(self) -> int:
-        """Blocks that were given up because too many waited."""
+        """Number of blocks that were dropped because too many waited."""
         return self.window.dropped
 
     def on_release(self, message: Release) -> None:
-        """The consumer has released something, or says how far it has taken blocks. Messages of older incarnations are dropped."""
+        """Process a release, or a report of how far the consumer has taken blocks.
+
+        Messages of older incarnations are dropped.
+        """
         if message.incarnation < self.consumer:
             return
         if message.released >= CLOSED and message.taken >= CLOSED:
@@ -247,7 +276,10 @@ class ReplayBuffer(ABC):
             self._find_allowed()
 
     def on_starved(self, message: Starved) -> None:
-        """The consumer and all jobs after it have worked off what they were sent up to a block."""
+        """Process a report that the consumer and all jobs after it have no work left.
+
+        They have processed the blocks that they were sent, up to a number.
+        """
         if message.incarnation < self.consumer:
             return
         if message.generation == self.generation:
@@ -256,7 +288,7 @@ class ReplayBuffer(ABC):
                 self.window.grant()
 
     def close(self) -> None:
-        """Forget everything: the consumer needs none of it."""
+        """Discard everything: the consumer needs none of it."""
         self.closed = True
         self.allow = 0
         self.flush()

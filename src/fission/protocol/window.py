@@ -1,10 +1,12 @@
-"""The two ends of a link: the producer's replay window and the consumer's memory of what it has had.
+"""The two ends of a link: the producer's replay window and the consumer's receive record.
 
-`SendWindow` keeps every block that its consumer has not released, so that a new life of the consumer can have them again, and
-is what stops a producer that runs ahead (back-pressure). `Receiver` numbers a pipe's life at the consumer: it drops what it
-has had (a producer's new life sends some blocks again), what comes from an older life, and notices gaps.
+`SendWindow` keeps every block that the consumer has not released, so that it can be sent to a new
+incarnation of the consumer. It also stops a producer that runs ahead (back-pressure). `Receiver`
+tracks a pipe's numbering at the consumer: it drops blocks that it has already had (a new
+incarnation of the producer sends some again) and blocks of older incarnations, and detects gaps.
 
-Neither has I/O. Blocks are opaque; they come in *items* of one or more consecutive blocks, as they were sent.
+Neither does I/O. Blocks are opaque; they come in *items* of one or more consecutive blocks, as they
+were sent.
 """
 
 from __future__ import annotations
@@ -19,21 +21,22 @@ from fission.protocol.frames import CLOSED
 
 Item = TypeVar("Item")
 
-#: Blocks that may be unreleased on one link. Arbitrary: at 400,000 blocks/s this is 10 ms, several times what a release takes
-#: from the sink back through a chain of jobs, and a window of small blocks stays near 1 MB.
+#: Maximum number of unreleased blocks on one link. Arbitrary: at 400,000 blocks/s this is 10 ms, several
+#: times what a release takes from the sink back through a chain of jobs, and a window of small blocks
+#: stays near 1 MB.
 WINDOW_BLOCKS = 4096
-#: Bytes that may be unreleased on one link. Arbitrary: 32 blocks of 1 MB.
+#: Maximum number of unreleased bytes on one link. Arbitrary: 32 blocks of 1 MB.
 WINDOW_BYTES = 32 << 20
 
 
-#: How often a grant may be doubled; arbitrary, 32 times what the ways need at least.
+#: Maximum number of times that a grant is doubled. Arbitrary: 32 times the minimum that the paths need.
 GRANT_DOUBLINGS = 5
-#: In place of either: no limit, for an ASYNC pipe of which any number of blocks may wait.
+#: Replaces either limit: no limit, for an ASYNC pipe on which any number of blocks may wait.
 NO_LIMIT = 1 << 62
 
 
 class Sent(NamedTuple):
-    """One item in the window: blocks ``first`` to ``last``, ``size`` bytes in all."""
+    """One item in the window: blocks ``first`` to ``last``, ``size`` bytes in total."""
 
     first: int
     last: int
@@ -41,30 +44,35 @@ class Sent(NamedTuple):
     item: Any
 
 
-#: Makes one without a call of Python's own: it is done for each message.
+#: Makes a `Sent` without a Python-level call, because it runs for each message.
 _make_sent = tuple.__new__
 
 
 class SendWindow(Generic[Item]):
-    """Blocks that were numbered and not yet released, in order.
+    """The numbered and unreleased blocks, in order.
 
     Attributes:
-        next: the number of the next block.
-        released: everything up to this number was released (`CLOSED`: the consumer needs nothing any more).
-        dropped: blocks that were given up by `drop_oldest`, in all.
+        next: number of the next block.
+        released: number up to which blocks were released; `CLOSED`: the consumer needs nothing
+            further.
+        dropped: total number of blocks that `drop_oldest` has dropped.
         size: limit in bytes.
         used: bytes of the items in the window.
     """
 
     def __init__(self, blocks: int = WINDOW_BLOCKS, size: int = WINDOW_BYTES, *, mark: int = 0, needed: int = 1) -> None:
-        """Begin behind ``mark``.
+        """Begin after ``mark``.
 
         Args:
             blocks: limit in blocks.
             size: limit in bytes.
-            mark: the last number that counts as released.
-            needed: blocks that the consumer, and those after it, must be able to have at once before any is released (see
-                `fission.core.rates.needed_blocks`); twice as many always fit, else they and the producer would wait for each other.
+            mark: last number that counts as released.
+            needed: number of blocks that the consumer and the jobs after it must be able to hold
+                before any block is released (see `fission.core.rates.needed_blocks`). Twice as many
+                always fit; otherwise the producer and they would wait for each other.
+
+        Raises:
+            LocalProtocolError: a limit is not positive.
         """
         if blocks < 1 or size < 1 or mark < 0 or needed < 1:
             raise LocalProtocolError(f"window limits must be positive; got {blocks} blocks, {size} bytes, mark {mark}, needed {needed}")
@@ -78,31 +86,39 @@ class SendWindow(Generic[Item]):
         self.used = 0
         self.next = mark + 1
         self.released = mark
-        self._foreign = mark  # blocks up to here are of an earlier incarnation
+        self._foreign = mark  # blocks up to here come from an earlier incarnation
         self.dropped = 0
 
     def __len__(self) -> int:
-        """Blocks that are unreleased."""
+        """Return the number of unreleased blocks."""
         return max(0, self.next - 1 - self.released)
 
     @property
     def room(self) -> int:
-        """How many further blocks may be numbered now; 0 if the window is full."""
-        unreleased = self.next - 1 - self.released  # not len(self): it is asked for with every message
+        """Number of further blocks that may be numbered now; 0 if the window is full."""
+        unreleased = self.next - 1 - self.released  # not len(self): this runs for every message
         room = 0 if self.used >= self.size and unreleased >= self._at_least else self._blocks - max(0, unreleased)
         granted = self._granted - self.next + 1
         return granted if granted > room else max(0, room)
 
     def may_grant(self, worked_off: int) -> bool:
-        """Whether the consumer, which has worked off so much, lacks only what completes it: the rest may wait for what comes next."""
+        """Whether the window is full and the consumer lacks blocks of a compute block.
+
+        ``worked_off`` is the number up to which the consumer has processed blocks; the blocks after
+        it may be waiting for the next ones.
+        """
         return worked_off > self.next - 1 - self._needed and not self.room
 
     def grant(self) -> None:
-        """Make room for ``needed`` further blocks: the consumer and all behind it have nothing left to do, and yet do not release.
+        """Make room for ``needed`` further blocks.
 
-        Jobs with CHECKPOINT among them release only up to a snapshot; they have one behind the last block that they were sent, and what
-        is at the end of the ways may need some more blocks until it has released that far. Each grant without a release in between is
-        twice as large as the one before it: a program behind the window may hold many blocks in buffers of its own.
+        Call it when the consumer and all jobs after it have nothing left to do and yet do not
+        release.
+
+        Jobs with CHECKPOINT among them release only up to a snapshot. They take one after the last
+        block that they were sent, and the jobs at the end of the paths may need some more blocks
+        until they have released that far. Each grant without a release in between is twice as large
+        as the previous one: a program after the window may hold many blocks in buffers of its own.
         """
         self._granted = self.next - 1 + (self._needed << min(self._grants, GRANT_DOUBLINGS))
         self._grants += 1
@@ -110,11 +126,11 @@ class SendWindow(Generic[Item]):
     def add(self, count: int, size: int, item: Item) -> int:
         """Number ``count`` blocks and keep them until they are released; return the first number.
 
-        Does not ask for room: the caller waits for it. Blocks that are released already (a consumer that is ahead of a new
-        life of its producer) get their numbers and are not kept.
+        Room is not checked: the caller waits for it. Blocks that are already released (when a
+        consumer is ahead of a new incarnation of its producer) get their numbers and are not kept.
 
         Raises:
-            LocalProtocolError: count below 1 or size below 0.
+            LocalProtocolError: count is below 1 or size below 0.
         """
         if count < 1 or size < 0:
             raise LocalProtocolError(f"an item has at least one block and no negative size; got {count} blocks, {size} bytes")
@@ -126,10 +142,12 @@ class SendWindow(Generic[Item]):
         return first
 
     def skip(self, number: int) -> None:
-        """Go on with block ``number``: those in between will never exist (compute blocks that were left out).
+        """Continue with block ``number``.
+
+        The blocks in between (omitted compute blocks) will never exist.
 
         Raises:
-            LocalProtocolError: it lies behind.
+            LocalProtocolError: ``number`` is below the next block.
         """
         if number < self.next:
             raise LocalProtocolError(f"the next block is {self.next}; numbering cannot go back to {number}")
@@ -137,16 +155,19 @@ class SendWindow(Generic[Item]):
         self._settle()
 
     def resume_after(self, number: int) -> None:
-        """The next block comes after ``number``: the consumer has those up to there of an earlier incarnation, and will release them."""
+        """Continue after block ``number``.
+
+        The consumer has the blocks up to it from an earlier incarnation, and will release them.
+        """
         if number >= self.next:
             self.next = number + 1
             self._foreign = number
 
     def release(self, upto: int) -> bool:
-        """Let go of everything up to ``upto``; return whether that was news.
+        """Discard all blocks up to ``upto``; return whether the release was new.
 
-        Old and repeated releases change nothing. A release beyond what was sent is right: the consumer may have had those
-        blocks from an earlier life of this producer.
+        Old and repeated releases change nothing. A release beyond the blocks that were sent is
+        valid: the consumer may have received them from an earlier incarnation of this producer.
         """
         if upto <= self.released:
             return False
@@ -158,12 +179,12 @@ class SendWindow(Generic[Item]):
         return True
 
     def _settle(self) -> None:
-        # without an item nothing is unreleased: numbers that were skipped never had a block
+        # without an item nothing is unreleased: skipped numbers never had a block
         if not self._items and self.released >= self._foreign:
             self.released = max(self.released, self.next - 1)
 
     def drop_oldest(self) -> int:
-        """Give up the oldest item; return how many of its blocks were unreleased (0 if there is no item).
+        """Drop the oldest item; return its number of unreleased blocks (0 without an item).
 
         They count as released; the consumer sees a gap if they had not reached it.
         """
@@ -178,12 +199,15 @@ class SendWindow(Generic[Item]):
         return lost
 
     def unreleased(self) -> Iterator[Sent]:
-        """Iterate over what a new life of the consumer must be sent, oldest first. Items may begin before ``released``."""
+        """Iterate over the items for a new incarnation of the consumer, oldest first.
+
+        Items may begin before ``released``.
+        """
         return iter(tuple(self._items))
 
 
 class Arrival(Enum):
-    """What an `Open` was."""
+    """The meaning of an `Open` for the receiver."""
 
     STALE = "from an older life: drop it"
     KNOWN = "nothing new"
@@ -192,19 +216,20 @@ class Arrival(Enum):
 
 
 class Receiver:
-    """What the consumer knows of one input: the producer's life, its numbering, what has arrived.
+    """The consumer's record of one input: incarnation, numbering, and received blocks.
 
-    A link is in order, so a gap before a block means that what is missing will never come.
+    A link preserves order, so the blocks missing in a gap will never arrive.
 
     Attributes:
-        incarnation: the producer's newest life that spoke; 0 before the first.
-        generation: of the numbering.
-        mark: the producer's newest mark, None until a link was opened.
-        high: the last block that arrived or was skipped as lost; the mark at first.
-        last: the number of the last block, once the pipe has ended; else None.
-        final: whether it has ended for every later generation too.
-        more: whether it has ended only because a later generation follows.
-        duplicates: blocks that were dropped because they had been there before, or came from an older life.
+        incarnation: newest incarnation of the producer that has sent a message; 0 before the first.
+        generation: generation of the numbering.
+        mark: the producer's newest low watermark; None until a link was opened.
+        high: last block that arrived or was skipped as lost; initially the mark.
+        last: number of the last block once the pipe has ended; otherwise None.
+        final: whether the pipe has ended for every later generation too.
+        more: whether the pipe has ended only because a later generation follows.
+        duplicates: number of blocks that were dropped because they had already arrived or came from
+            an older incarnation.
     """
 
     def __init__(self) -> None:
@@ -218,7 +243,7 @@ class Receiver:
         self.duplicates = 0
 
     def open(self, incarnation: int, generation: int, mark: int) -> Arrival:
-        """A producer says where it stands. Anything older than what is known changes nothing."""
+        """Process a producer's opening; one that is older than what is known changes nothing."""
         if incarnation < self.incarnation or generation < self.generation:
             return Arrival.STALE
         new_generation = generation > self.generation
@@ -237,22 +262,28 @@ class Receiver:
         return Arrival.NEW_INCARNATION
 
     def announce(self, incarnation: int) -> None:
-        """The producer has this life now, says the supervisor: older ones do not count any more, before it has spoken."""
+        """Record the producer's new incarnation, as the supervisor announces it.
+
+        Older incarnations no longer count, even before the new one has sent a message.
+        """
         self.incarnation = max(self.incarnation, incarnation)
 
     def current(self, incarnation: int, generation: int) -> bool:
-        """Whether a message of that life counts: its link was opened and nothing newer has spoken."""
+        """Whether a message of that incarnation counts.
+
+        It does if its link was opened and nothing newer has arrived.
+        """
         return self.mark is not None and incarnation == self.incarnation and generation == self.generation
 
     def accept(self, incarnation: int, generation: int, first: int, count: int) -> int:
-        """Blocks ``first`` and following have arrived; return how many of them, from the start, are to be dropped.
+        """Process ``count`` blocks from ``first`` on; return how many to drop at the start.
 
-        The rest, if any, is new and ``high`` is its last number.
+        The remaining blocks, if any, are new, and ``high`` is the number of the last one.
         """
         if not self.current(incarnation, generation):
             self.duplicates += count
             return count
-        if first == self.high + 1:  # as nearly always; what follows does the same
+        if first == self.high + 1:  # the usual case; the code below gives the same result
             self.high += count
             return 0
         had = min(count, max(0, self.high + 1 - first))
@@ -262,11 +293,14 @@ class Receiver:
         return had
 
     def skip(self, upto: int) -> None:
-        """Blocks up to ``upto`` are of no use any more: they count as had."""
+        """Count blocks up to ``upto`` as received: they are no longer of use."""
         self.high = max(self.high, upto)
 
     def end(self, incarnation: int, generation: int, last: int, *, final: bool = False, more: bool = False) -> bool:
-        """The pipe has ended behind block ``last``; return whether that counts. What is missing up to there is lost."""
+        """Process an end after block ``last``; return whether it counts.
+
+        Blocks that are missing up to ``last`` are lost.
+        """
         if not self.current(incarnation, generation):
             return False
         self.last = last
