@@ -1,21 +1,26 @@
-"""Which node a job goes to, with the reason in words.
+"""Which node a job is placed on, with the reason in words.
 
 Rules, for a job without a place
-    1. DEFAULT_NODE (its address or its name), if it is up and has room. It need not be in the job's GROUPS.
-    2. GROUPS in their order; the first one with a node that is up and has room decides. Among those nodes:
-       a. what `preference` of the job returns, if it returns one;
-       b. for a job that has neighbours (jobs at the other end of its pipes) on nodes that are up: the best `score`, with TQ by the links
-          from the nodes of its neighbours (see `judged`);
-       c. else the node with the fewest jobs.
-       On a tie the first one in NODES.
-    3. Else none, and for each node the reason why not.
+    1. DEFAULT_NODE (its address or its name), if it is up and has room. It need not be in the job's
+       GROUPS.
+    2. GROUPS in their order; the first one with a node that is up and has room decides. Among those
+       nodes:
+       a. the node that the job's `preference` returns, if it returns one;
+       b. for a job that has neighbours (jobs at the other ends of its pipes) on nodes that are up:
+          the best `score`, with TQ of the links from its neighbours' nodes (see `judged`);
+       c. otherwise the node with the fewest jobs.
+       A tie goes to the first one in NODES.
+    3. Otherwise none, with a reason for each node.
 
-The client is one of the nodes, in group "LOCAL"; "ALL" is what jobs and nodes are in unless they say otherwise. Neither is special here.
+The client is one of the nodes, in group "LOCAL". Jobs and nodes are in group "ALL" by default. The
+rules treat neither specially.
 
-Pure functions: the same arguments give the same answer, but for what a job's `preference` does.
+The functions are pure: the same arguments give the same answer, except for effects of a job's
+`preference`.
 
-Known gap: jobs are placed one by one, and none is moved that has a place. A job that could go anywhere may take the last place
-that a later job needs; raise the later one's PRIORITY, or narrow the GROUPS of the other.
+Known gap: jobs are placed one by one, and a job that has a place is never moved. A job that could
+run anywhere may take the last place that a later job needs; raise the later job's PRIORITY, or
+narrow the GROUPS of the other.
 """
 
 from __future__ import annotations
@@ -30,10 +35,11 @@ from fission.core.nodes import NodeInfo
 from fission.errors import AllocationError, DefinitionError, LocalProtocolError, error_text, value_text
 
 Preference = Callable[[list[NodeInfo]], object]
-#: What nodes have measured: name of a node -> name of another one -> quality of the way from the first to the second, 0 to 255.
+#: Measured link qualities: name of a node -> name of another node -> quality of the link from the first
+#: to the second, 0 to 255.
 LinkQualities = Mapping[str, Mapping[str, int]]
 NO_LINKS: LinkQualities = MappingProxyType({})
-#: Of a node to itself.
+#: Quality of the link from a node to itself.
 OWN_QUALITY = 255
 
 
@@ -42,10 +48,11 @@ class NodeView:
     """A node at the moment of a decision.
 
     Attributes:
-        info: name, address, groups, jobs, limit and what was measured. ``info.jobs`` must be the client's own account of what it has
-            placed there, not what the node has reported: places are counted by it.
-        up: whether it can be used.
-        down: if not, in words why (``lost``, ``not there yet``), as AllocationError shows it.
+        info: name, address, groups, jobs, limit and measurements. ``info.jobs`` must be the
+            client's own record of what it has placed there, not what the node has reported: places
+            are counted by it.
+        up: whether the node can be used.
+        down: why it cannot, in words (``lost``, ``not there yet``), as AllocationError shows it.
     """
 
     info: NodeInfo
@@ -54,17 +61,17 @@ class NodeView:
 
     @property
     def name(self) -> str:
-        """What messages call it; no two nodes have the same."""
+        """Name of the node in messages; unique."""
         return self.info.name
 
     @property
     def ip(self) -> str:
-        """Its address; virtual nodes may share one."""
+        """Address of the node; virtual nodes may share one."""
         return self.info.ip
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Names of its groups."""
+        """Names of the node's groups."""
         return self.info.groups
 
     @property
@@ -74,17 +81,17 @@ class NodeView:
 
     @property
     def max_jobs(self) -> int:
-        """How many jobs it takes."""
+        """Maximum number of jobs."""
         return self.info.max_jobs
 
     @property
     def free(self) -> int:
-        """How many further jobs it takes; not below 0."""
+        """Number of further jobs that the node can take; never below 0."""
         return max(0, self.max_jobs - len(self.jobs))
 
     @property
     def obstacle(self) -> str:
-        """Why no job can go there now; empty if one can."""
+        """Why no job can be placed there now; empty if one can."""
         if not self.up:
             return self.down
         return "" if self.free else f"full ({len(self.jobs)}/{self.max_jobs} jobs)"
@@ -92,17 +99,17 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True)
 class JobNeeds:
-    """What a job asks of its place.
+    """What a job requires of its place.
 
     Attributes:
-        name: as in ``JoinJob 5``; no two jobs have the same.
-        id: decides between jobs of the same priority; the lower one goes first.
-        groups: names of groups, the most wanted first; none: ``default_node`` or nothing.
+        name: name such as ``JoinJob 5``; unique.
+        id: tie-breaker between jobs of the same priority; the lower one goes first.
+        groups: names of groups, most preferred first; empty: ``default_node`` or nothing.
         default_node: address or name of the node that is tried first.
-        priority: higher goes first.
-        preference: user code. It is given a new list of the NodeInfo of the nodes that can be chosen, in the order of NODES, at least
-            one, and returns one of them, or None for no preference.
-        neighbours: names of the jobs at the other ends of its pipes.
+        priority: precedence; higher goes first.
+        preference: user code. It is passed a new list of the NodeInfo of the eligible nodes (at
+            least one, in the order of NODES) and returns one of them, or None for no preference.
+        neighbours: names of the jobs at the other ends of the job's pipes.
     """
 
     name: str
@@ -115,10 +122,10 @@ class JobNeeds:
 
     @classmethod
     def of(cls, job: BaseJob) -> JobNeeds:
-        """What a job of a network asks for.
+        """Return the needs of a job of a network.
 
         Raises:
-            DefinitionError: its `preference` is no method.
+            DefinitionError: its `preference` is not a method.
         """
         preference = getattr(job, "preference", None)
         if preference is not None and not callable(preference):
@@ -139,7 +146,7 @@ class JobNeeds:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A job's place, and why there: one line."""
+    """A job's place and the reason for it, in one line."""
 
     job: str
     node: str
@@ -151,8 +158,8 @@ class Refusal:
     """A job without a place.
 
     Attributes:
-        job: its name.
-        why: for each node, in the order of NODES, its name and why not.
+        job: name of the job.
+        why: (node, reason) for each node, in the order of NODES.
     """
 
     job: str
@@ -165,13 +172,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """All that places are chosen by, at one moment: what `fission.protocol.supervision.Supervisor` is given.
+    """Everything that decides on places, at one moment; `Supervisor` gets one of these.
 
     Attributes:
-        needs: by job id.
-        nodes: in the order of NODES; their ``jobs`` count for nothing.
-        joined: names of the nodes that have ever been there.
-        links: what the nodes have measured.
+        needs: needs of each job, by job id.
+        nodes: all nodes, in the order of NODES; their ``jobs`` are ignored.
+        joined: names of the nodes that have ever joined.
+        links: link qualities that the nodes have measured.
     """
 
     needs: Mapping[int, JobNeeds]
@@ -180,7 +187,10 @@ class ClusterView:
     links: LinkQualities = field(default_factory=dict)
 
     def place(self, job: int, taken: Mapping[str, frozenset[int]], avoided: Mapping[str, str]) -> tuple[str, str]:
-        """Choose a node for a job; return its name and the reason. See `fission.protocol.supervision.PlacementView`."""
+        """Choose a node for a job; return its name and the reason.
+
+        See `fission.protocol.supervision.PlacementView`.
+        """
         views = []
         for node in self.nodes:
             names = tuple(self.needs[other].name for other in sorted(taken.get(node.name, ())))
@@ -196,15 +206,17 @@ def place(job: JobNeeds, nodes: Sequence[NodeView], links: LinkQualities = NO_LI
     """Choose the node for a job.
 
     Args:
-        job: one that has no place on a node that is up.
-        nodes: in the order of NODES.
-        links: what nodes have measured; may lack any of them.
+        job: job that has no place on a node that is up.
+        nodes: all nodes, in the order of NODES.
+        links: link qualities that the nodes have measured; any of them may be missing.
 
     Raises:
-        AllocationError: no node can take it; the text names the job and says for each node why not.
-        DefinitionError: its `preference` returned something else than one of the given NodeInfo or None.
+        AllocationError: no node can take the job; the text names the job and gives a reason for
+            each node.
+        DefinitionError: its `preference` returned something other than one of the given NodeInfo or
+            None.
         LocalProtocolError: two nodes have the same name, or the job has a place.
-        Exception: whatever its `preference` raises, as it is.
+        Exception: any exception that its `preference` raises, unchanged.
     """
     outcome = _decide(job, nodes, links)
     if isinstance(outcome, Refusal):
@@ -213,16 +225,18 @@ def place(job: JobNeeds, nodes: Sequence[NodeView], links: LinkQualities = NO_LI
 
 
 def judged(job: JobNeeds, candidates: Sequence[NodeView], nodes: Sequence[NodeView], links: LinkQualities) -> list[NodeView]:
-    """The candidates, with the TQ that counts for this job: the mean of the links from the nodes of its neighbours.
+    """Return the candidates with the TQ that counts for this job: the mean over its links.
 
-    A node's way to itself has the best quality. A way that is not measured counts as it was measured the other way round, else as the
-    client sees the candidate. Where none of these ways is measured, the candidates are as they were.
+    These are the links from the nodes of its neighbours. The link from a node to itself has the
+    best quality. A link that is not measured counts as measured in the opposite direction; failing
+    that, it counts as the client sees the candidate. If none of these links is measured, the
+    candidates are returned unchanged.
 
     Args:
-        job: to be placed.
-        candidates: of `nodes`.
-        nodes: all of them.
-        links: what nodes have measured.
+        job: job that needs a place.
+        candidates: some of ``nodes``.
+        nodes: all nodes.
+        links: link qualities that the nodes have measured.
     """
     origins = [node.name for node in nodes if node.up and not job.neighbours.isdisjoint(node.jobs)]
     ways = {node.name: [_measured(origin, node.name, links) for origin in origins] for node in candidates}
@@ -244,10 +258,11 @@ def _mean_quality(node: NodeView, origins: Sequence[str], ways: Sequence[int | N
 
 
 def score(node: NodeView) -> float:
-    """How good a node is for a job that has neighbours: the mean of link, processor and memory in percent, times its free places.
+    """Return how good a node is for a job that has neighbours.
 
-    What was measured out of its range counts as the end of the range, and what is no number as the worst: one bad measurement must
-    not stop a network.
+    The score is the mean of link, processor and memory in percent, times the node's free places. A
+    measurement out of its range counts as the nearest end of the range, and one that is not a
+    number as the worst: a single bad measurement must not stop a network.
     """
     info = node.info
     link = _within(info.TQ / 255 * 100)
@@ -306,7 +321,7 @@ def _best(job: JobNeeds, usable: Sequence[NodeView], nodes: Sequence[NodeView]) 
 def _preferred(job: str, preference: Preference, usable: Sequence[NodeView]) -> NodeView | None:
     try:
         answer = preference([node.info for node in usable])
-    except BaseException as why:  # of any kind: a StopIteration or SystemExit would end more than this decision
+    except BaseException as why:  # any kind: a StopIteration or SystemExit would end more than this decision
         raise DefinitionError(f"{job}: preference failed: {error_text(why)}") from why
     if answer is None:
         return None
@@ -325,7 +340,7 @@ def _why_not(job: JobNeeds, node: NodeView) -> str:
 
 
 def _misfits(job: JobNeeds) -> Iterator[str]:
-    """Why the job does not want a node of other groups that is not its default one."""
+    """Yield why the job cannot use a node that is neither in its groups nor its default node."""
     if job.default_node is not None:
         yield f"not its default node {job.default_node}"
     if job.groups:

@@ -1,11 +1,12 @@
-"""Which jobs make no progress, since when, and where they were when it was known last.
+"""Which jobs make no progress, since when, and what they last reported to be doing.
 
 Rules
-    A job's process says once a second what it has counted, and what its loop does: it waits for input, for room in an output or for the end
-    of its consumers, or is in the user's code. A job makes progress while its counts change; one that waits is not what stands still.
-    Before a job says anything, it is in `setup`.
-    A job with STALL_TIMEOUT that has made no progress for so long is stalled, once for each incarnation. What it may have said already
-    is waited for before that judgement (`CONFIRM_S`): the client itself may have been what stood still.
+    Once a second a job's process reports its counters and what its loop does: it waits for input,
+    for room in an output or for the end of its consumers, or it runs the user's code. A job makes
+    progress while its counters change; a job that waits is not the one that stalls. Until a job's
+    first report it is in `setup`. A job with STALL_TIMEOUT that has made no progress for that long
+    is stalled, once for each incarnation. Before that judgement, reports that may already be on
+    their way are awaited (`CONFIRM_S`): the client itself may have been frozen.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-#: Seconds between the end of STALL_TIMEOUT and the judgement; a job says its counts once a second (`fission.runtime.counts`).
+#: Seconds between the end of STALL_TIMEOUT and the judgement. A job reports its counters once a second
+#: (`fission.runtime.counts`).
 CONFIRM_S = 1.5
-#: Seconds of silence after which a process counts as silent; three of those sayings.
+#: Seconds without a report after which a process counts as silent: three reports.
 SILENT_S = 3.0
 
 
 class Doing(Enum):
-    """What a job's loop does."""
+    """The activity of a job's loop."""
 
     SETUP = "in setup"
     RUN = "in run"
@@ -32,7 +34,7 @@ class Doing(Enum):
 
 @dataclass(slots=True)
 class _JobProgress:
-    since: float  # of its last progress
+    since: float  # time of its last progress
     heard: float
     doing: Doing = Doing.SETUP
     mark: Hashable = None
@@ -45,9 +47,9 @@ class Stand:
     """A job that makes no progress.
 
     Attributes:
-        seconds: for how long.
-        where: what it did last, in words.
-        silent: whether its process says nothing, so that only the kernel knows more.
+        seconds: seconds since its last progress.
+        where: its last known activity, in words.
+        silent: whether its process reports nothing, so that only the kernel knows more.
     """
 
     seconds: float
@@ -56,25 +58,36 @@ class Stand:
 
 
 class Progress:
-    """The jobs of one network; time is handed in."""
+    """The progress of a network's jobs; the caller passes the time."""
 
     def __init__(self, timeouts: Mapping[int, float | None]) -> None:
-        """Args: timeouts: STALL_TIMEOUT of each job, in seconds; None: it is never stalled."""
+        """Prepare for one network.
+
+        Args:
+            timeouts: STALL_TIMEOUT of each job in seconds; None: the job never counts as stalled.
+        """
         self._timeouts = timeouts
         self._jobs: dict[int, _JobProgress] = {}
 
     def started(self, job: int, now: float) -> None:
-        """An incarnation of a job was ordered."""
+        """Record that an incarnation of a job was launched."""
         self._jobs[job] = _JobProgress(now, now)
 
     def ready(self, job: int, now: float) -> None:
-        """Its `setup` has returned."""
+        """Record that the job's `setup` has returned."""
         known = self._jobs.get(job)
         if known is not None and known.doing is Doing.SETUP:
             self._jobs[job] = _JobProgress(now, now, Doing.RUN)
 
     def heard(self, job: int, mark: Hashable, doing: str, now: float) -> None:
-        """A job has said what it has counted, ``mark``, and what it does: the name of a `Doing`."""
+        """Record a job's report.
+
+        Args:
+            job: id of the job.
+            mark: its counters.
+            doing: its activity, the name of a `Doing`.
+            now: the current time.
+        """
         known = self._jobs.get(job)
         if known is None:
             return
@@ -84,11 +97,11 @@ class Progress:
             known.mark, known.since, known.suspected = mark, now, None
 
     def ended(self, job: int) -> None:
-        """A job's process has ended."""
+        """Record that a job's process has ended."""
         self._jobs.pop(job, None)
 
     def stand(self, job: int, now: float) -> Stand | None:
-        """Return how a job stands still; None if its process does not run."""
+        """Return the job's lack of progress; None if its process does not run."""
         known = self._jobs.get(job)
         if known is None:
             return None
@@ -97,7 +110,7 @@ class Progress:
 
     @property
     def due(self) -> float | None:
-        """The moment at which `stalled` is to be called at the latest; None: never."""
+        """The latest time for the next call of `stalled`; None: never."""
         moments = []
         for job, known in self._jobs.items():
             timeout = self._timeouts.get(job)
@@ -106,7 +119,7 @@ class Progress:
         return min(moments, default=None)
 
     def stalled(self, now: float) -> list[int]:
-        """Return the jobs that are stalled since now."""
+        """Return the jobs that have become stalled."""
         found = []
         for job, known in self._jobs.items():
             timeout = self._timeouts.get(job)

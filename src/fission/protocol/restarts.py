@@ -1,15 +1,16 @@
-"""When a job that failed is started again, and when a node that could not start one is tried again.
+"""When a failed job is restarted, and when a node that could not start a job is tried again.
 
 Rules for a job
-    A job fails at most RESTARTS times within RESTART_WINDOW; one failure more ends the network. So do two failures in a row with the
-    same error at the same compute block, and one that no new incarnation could avoid.
-    With RESTARTS = None nothing ends the network: the job is always started again.
-    The first restart comes at once. Each further one waits twice as long as the one before, from 0.1 s up to a cap: `CAP_S`, or
-    `ENDLESS_CAP_S` with RESTARTS = None. The back-off begins again after an incarnation that has run for RESTART_WINDOW.
+    A job may fail RESTARTS times within RESTART_WINDOW; one more failure ends the network. So do
+    two consecutive failures with the same error at the same compute block, and a failure that no
+    new incarnation could avoid. With RESTARTS = None no failure ends the network: the job is always
+    restarted. The first restart comes at once. Each further one waits twice as long as the previous
+    one, from 0.1 s up to a cap: `CAP_S`, or `ENDLESS_CAP_S` with RESTARTS = None. The back-off
+    starts over after an incarnation that has run for RESTART_WINDOW.
 
 Rules for a node
-    A node that refused a job is left out for `AVOID_S`, twice as long after each further refusal, up to `AVOID_CAP_S`. A job that becomes
-    ready there after a refusal ends that.
+    A node that refused a job is avoided for `AVOID_S`, and for twice as long after each further
+    refusal, up to `AVOID_CAP_S`. A job that becomes ready there after a refusal ends that.
 """
 
 from __future__ import annotations
@@ -21,19 +22,24 @@ from dataclasses import dataclass
 
 #: Seconds before the second restart; the first one comes at once. Arbitrary.
 FIRST_BACK_OFF_S = 0.1
-#: Longest back-off of a job whose restarts are limited: it would else outlast RESTART_WINDOW. Arbitrary.
+#: Longest back-off of a job with limited restarts; a longer one would outlast RESTART_WINDOW. Arbitrary.
 CAP_S = 1.6
-#: Longest back-off of a job with RESTARTS = None. Arbitrary: what is away for minutes is noticed soon after its return, and a restart each
-#: ten seconds costs nothing.
+#: Longest back-off of a job with RESTARTS = None. Arbitrary: a resource that was away for minutes is
+#: noticed soon after its return, and a restart every ten seconds costs nothing.
 ENDLESS_CAP_S = 10.0
-#: Seconds for which a node that has refused a job is left out at first, and at most; arbitrary.
+#: Shortest and longest time in seconds for which a node that refused a job is avoided; arbitrary.
 AVOID_S, AVOID_CAP_S = 1.0, 60.0
 
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 
 
 def back_off_s(failures: int, *, endless: bool = False) -> float:
-    """Return the seconds until the next start after so many failures in a row, at least one."""
+    """Return the seconds until the next start.
+
+    Args:
+        failures: number of consecutive failures, at least one.
+        endless: whether the job has RESTARTS = None.
+    """
     # the exponent is bounded: a job may fail for years
     return 0.0 if failures < 2 else min(FIRST_BACK_OFF_S * 2.0 ** min(failures - 2, 30), ENDLESS_CAP_S if endless else CAP_S)
 
@@ -42,11 +48,11 @@ class RestartPolicy:
     """The failures of one job."""
 
     def __init__(self, restarts: int | None, window_s: float) -> None:
-        """Prepare.
+        """Prepare the policy.
 
         Args:
-            restarts: how often it may fail within the window; None: as often as it likes.
-            window_s: seconds.
+            restarts: maximum number of failures within the window; None: no limit.
+            window_s: length of the window in seconds.
         """
         self._restarts, self._window_s = restarts, window_s
         self._recent: deque[float] = deque()
@@ -54,19 +60,20 @@ class RestartPolicy:
         self._last: tuple[str, int] | None = None
 
     def failed(self, error: str, block: int | None, now: float, *, hopeless: bool, ran_s: float) -> str:
-        """Take in a failure; return why the job is not started again, as a phrase, or an empty text if it is.
+        """Record a failure; return why the job is not restarted, as a phrase, or "" if it is.
 
         Args:
-            error: what is reported of it.
-            block: the compute block at which it failed, 0 if it had not begun; None: unknown.
+            error: reported error.
+            block: compute block at which the job failed; 0 if it had not begun; None: unknown.
+            now: the current time.
             hopeless: whether a new incarnation would fail too.
-            ran_s: seconds for which this incarnation has run.
+            ran_s: seconds for which this incarnation ran.
         """
         self._row = 1 if ran_s >= self._window_s else self._row + 1
         self._recent.append(now)
         while now - self._recent[0] > self._window_s:
             self._recent.popleft()
-        # an object's address differs each time
+        # the address of an object differs from run to run
         failure = None if block is None else (_ADDRESS.sub("0x...", error), block)
         again, self._last = failure is not None and failure == self._last, failure
         if self._restarts is None:
@@ -98,29 +105,29 @@ class _Refusal:
 
 
 class AvoidedNodes:
-    """The nodes that have refused a job."""
+    """The nodes that refused a job."""
 
     def __init__(self) -> None:
         self._refusals: dict[str, _Refusal] = {}
 
     def refused(self, node: str, cause: str, now: float) -> None:
-        """Take in that a node could not start a job."""
+        """Record that a node could not start a job."""
         known = self._refusals.get(node)
-        if known is None or now >= known.until:  # several jobs that it refuses at once are one refusal
+        if known is None or now >= known.until:  # several jobs refused at once count as one refusal
             count = 1 if known is None else known.count + 1
             known = self._refusals[node] = _Refusal(cause, now, now + min(AVOID_S * 2.0 ** min(count - 1, 30), AVOID_CAP_S), count)
         known.cause, known.at = cause, now
 
     def ready(self, node: str, ordered_at: float) -> None:
-        """Take in that a job is ready on a node that was ordered there at a moment."""
+        """Record that a job launched on a node at ``ordered_at`` is ready there."""
         known = self._refusals.get(node)
         if known is not None and ordered_at > known.at:
             del self._refusals[node]
 
     def now(self, now: float) -> dict[str, str]:
-        """Return the nodes that are left out, each with the cause."""
+        """Return the nodes that are avoided now, each with the cause."""
         return {node: known.cause for node, known in self._refusals.items() if now < known.until}
 
     def due(self, nodes: Collection[str], now: float) -> float | None:
-        """Return when the next of these nodes can be tried again; None: none of them is left out."""
+        """Return when the next of these nodes can be tried again; None: none of them is avoided."""
         return min((known.until for node, known in self._refusals.items() if node in nodes and now < known.until), default=None)

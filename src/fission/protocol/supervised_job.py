@@ -1,4 +1,4 @@
-"""One job under supervision: its state, moved by the table `TRANSITIONS` alone, and its history."""
+"""One supervised job: its state, which changes only by the table `TRANSITIONS`, and its history."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fission.errors import LocalProtocolError
 from fission.protocol.restarts import RestartPolicy
 from fission.protocol.supervision_messages import TRANSITIONS, JobEvent, JobPlan, JobState
 
-#: Events that each job's history keeps; arbitrary.
+#: Number of events in each job's history; arbitrary.
 HISTORY_EVENTS = 40
 
 
@@ -18,18 +18,18 @@ class SupervisedJob:
     """A job of `Supervisor`.
 
     Attributes:
-        plan: what does not change.
-        policy: counts its failures.
-        state: where it is.
-        node: of its newest incarnation; empty: it has no place.
+        plan: the job's constant properties.
+        policy: counts the job's failures.
+        state: current state.
+        node: node of the newest incarnation; empty: the job has no place.
         reason: why it was placed there; empty: it stayed there.
-        incarnation: the newest; 0: none yet.
-        waiting_since: when it began to wait for a place.
-        retry_at: when a failed job is started again.
-        ordered_at: when its newest incarnation was launched.
-        ready_at: when that reported to be ready; None: not yet.
-        total_restarts: incarnations after the first one.
-        history: its newest events in words, oldest first.
+        incarnation: newest incarnation; 0: none yet.
+        waiting_since: time at which the job began to wait for a place.
+        retry_at: time at which a failed job is restarted.
+        ordered_at: time at which the newest incarnation was launched.
+        ready_at: time at which that incarnation reported that it is ready; None: not yet.
+        total_restarts: number of incarnations after the first.
+        history: newest events in words, oldest first.
     """
 
     plan: JobPlan
@@ -51,12 +51,16 @@ class SupervisedJob:
         return self.state in (JobState.STARTING, JobState.RUNNING)
 
     def move(self, event: JobEvent, now: float) -> None:
-        """Take an event. Raises LocalProtocolError: it is impossible in this state; nothing has changed."""
+        """Change the state by an event.
+
+        Raises:
+            LocalProtocolError: the event is illegal in this state; nothing has changed.
+        """
         if (self.state, event) not in TRANSITIONS:
             raise self.error(f"is {self.state.name}: {event.__name__} is illegal")
         self.state = TRANSITIONS[self.state, event]
         self.history.append(f"{now:.3f} {event.__name__}: {self.state.name}, life {self.incarnation}, node {self.node or '-'}")
 
     def error(self, what: str) -> LocalProtocolError:
-        """Return an error that says what is wrong with the job, with its history."""
+        """Return an error about the job, with its history."""
         return LocalProtocolError(f"{self.plan.name} {what}\n" + "\n".join(self.history))

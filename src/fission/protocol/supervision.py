@@ -1,15 +1,17 @@
-"""The network's state machine: where every job is, and what is to be done when something happens to it.
+"""The network's state machine: the state of every job, and the response to every event.
 
 Theory of operation
-    One machine a job (`JobState`), all with the one table `TRANSITIONS`; a row that is missing is an illegal event, which raises
-    with the history of that job and changes nothing. Events come in through `handle`, instructions go out; whatever the shell
-    could not do comes back as an event. Events of an older life than the one announced are fenced off: they change nothing.
-    A job that is launched gets a new incarnation, and every living neighbour is told its new address; the neighbours replay.
-    A source that cannot resume makes its part of the network (all that is joined through non-ASYNC pipes) begin a new
-    generation: every source of that part numbers from 1 again.
+    Each job has its own state machine (`JobState`); all of them use the one table `TRANSITIONS`. A
+    missing row is an illegal event: it raises an error with the history of that job and changes
+    nothing. Events come in through `handle`, instructions go out; anything that the shell could not
+    do comes back as an event. Events of an incarnation older than the announced one are fenced:
+    they change nothing. A job that is launched gets a new incarnation, and every running neighbour
+    is sent its new address; the neighbours replay. A source that cannot resume makes its part of
+    the network (all jobs joined through non-ASYNC pipes) begin a new generation: every source of
+    that part numbers from 1 again.
 
 Known gaps
-    Nodes are up or not: their own machine is `fission.protocol.liveness`.
+    Nodes are either up or not: their own state machine is `fission.protocol.liveness`.
 """
 
 from __future__ import annotations
@@ -83,42 +85,49 @@ __all__ = [
 
 PENDING, STARTING, RUNNING, FAILED, FINISHED = JobState
 
-#: What helps jobs that wait for a place.
+#: Advice for the user when jobs wait for a place.
 CURE = "start a lost node again, list another one in NODES, or raise max_jobs of one that is full"
 
 
 class PlacementView(Protocol):
-    """The nodes and links of one moment; placing by it changes nothing (see `fission.protocol.placement.ClusterView`)."""
+    """The nodes and links at one moment.
+
+    Placing a job by it changes nothing (see `fission.protocol.placement.ClusterView`).
+    """
 
     def place(self, job: int, taken: Mapping[str, frozenset[int]], avoided: Mapping[str, str]) -> tuple[str, str]:
-        """Return a job's node and why it goes there.
+        """Return a job's node and the reason for the choice.
 
         Args:
-            job: its id.
-            taken: the nodes that can be used, with their jobs.
-            avoided: the nodes that are left out for now, with the cause.
+            job: id of the job.
+            taken: usable nodes, each with its jobs.
+            avoided: nodes that are avoided for now, each with the cause.
 
         Raises:
-            AllocationError: no node can take it.
+            AllocationError: no node can take the job.
         """
         ...
 
 
 class Supervisor:
-    """Decides for one network. Give it a view of the nodes and `NodeUp` for every node, then `start`, then events.
+    """Supervises one network.
+
+    Pass it a view of the nodes and a `NodeUp` for every node, then call `start`, then pass it
+    events.
 
     Attributes:
-        over: whether `Finish` was given; every later event changes nothing.
-        reasons: why each job that has no place has none.
+        over: whether `Finish` was returned; later events change nothing.
+        reasons: by id of a job without a place, the reason why it has none.
     """
 
     def __init__(self, plans: Sequence[JobPlan], view: PlacementView, *, restart_window_s: float, allocation_timeout_s: float) -> None:
-        """Prepare.
+        """Prepare the supervisor.
 
         Args:
-            plans: all jobs.
-            view: the nodes as they are now.
-            restart_window_s, allocation_timeout_s: as the config says.
+            plans: plans of all jobs.
+            view: current view of the nodes.
+            restart_window_s: RESTART_WINDOW of the config, in seconds.
+            allocation_timeout_s: ALLOCATION_TIMEOUT of the config, in seconds.
         """
         self._jobs = {plan.job: SupervisedJob(plan, RestartPolicy(plan.restarts, restart_window_s)) for plan in plans}
         self._view = view
@@ -128,20 +137,20 @@ class Supervisor:
         self._generations: dict[int, int] = {}  # by part
         self._outages = Outages(lambda job: self._jobs[job].plan.name)
         self._avoided = AvoidedNodes()
-        self._now = 0.0  # of the last event
-        self._announced: set[int] = set()  # jobs of which the user knows that they have no place, until they run
+        self._now = 0.0  # time of the last event
+        self._announced: set[int] = set()  # jobs without a place that were reported to the user, until they run
         self._started = False
         self.over = False
         self.reasons: dict[int, str] = {}
 
-    # what the shell asks
+    # queries of the shell
 
     def state(self, job: int) -> JobState:
-        """Where the job is."""
+        """The state of the job."""
         return self._jobs[job].state
 
     def life(self, job: int) -> tuple[int, str]:
-        """The job's newest incarnation (0: none yet) and the node it is or was on."""
+        """The job's newest incarnation (0: none yet) and its current or last node."""
         one = self._jobs[job]
         return one.incarnation, one.node
 
@@ -151,12 +160,12 @@ class Supervisor:
 
     @property
     def failovers(self) -> list[Failover]:
-        """All failovers that were reported, in order."""
+        """All reported failovers, in order."""
         return self._outages.failovers
 
     @property
     def due(self) -> float | None:
-        """The moment at which `Tick` is to come at the latest; None if nothing depends on time."""
+        """The latest time for the next `Tick`; None if nothing depends on time."""
         moments = [one.retry_at for one in self._jobs.values() if one.state is FAILED]
         moments += [one.waiting_since + self._allocation_timeout_s for one in self._jobs.values() if one.state is PENDING]
         if (again := self._avoided.due(self._up, self._now)) is not None and self._pending():
@@ -164,10 +173,13 @@ class Supervisor:
         moments += self._outages.due
         return None if self.over or not self._started else min(moments, default=None)
 
-    # what happens
+    # events
 
     def resume(self, network: ResumedNetwork) -> None:
-        """Before `start`: the network ran before, under a client that is gone. `start` is told which of its jobs are gone too."""
+        """Restore a network that ran under an earlier client. Call it before `start`.
+
+        `start` is then passed the jobs that are gone too.
+        """
         self._generations = dict(network.generations)
         for job, (incarnation, node) in network.lives.items():
             one = self._jobs[job]
@@ -176,9 +188,14 @@ class Supervisor:
             one.history.append(f"life {incarnation} on node {node}: {one.state.name}, before the client came back")
 
     def start(self, now: float, missing: Collection[int] = ()) -> list[Instruction]:
-        """Place and launch everything that does not run; ``missing``: jobs that should run and do not.
+        """Place and launch every job that does not run.
 
-        The others are told once more what an earlier client may have died over: who is at the other ends, and the generation.
+        The running jobs receive again what an earlier client may not have sent before it died:
+        their current neighbours and the generation.
+
+        Args:
+            now: the current time.
+            missing: ids of the jobs that should run and do not.
         """
         self._started, self._now = True, now
         lost = [self._jobs[job] for job in missing if self._jobs[job].state is RUNNING]
@@ -195,11 +212,11 @@ class Supervisor:
         return [order for one in there for order in self._once_more(one)] + self._settle(now)
 
     def see(self, view: PlacementView) -> None:
-        """Take the nodes as they are now: whatever is placed from here on is placed by this view."""
+        """Replace the view of the nodes; later placements use this one."""
         self._view = view
 
     def handle(self, event: Event, now: float) -> list[Instruction]:
-        """Take one event; return what is to be done, in this order.
+        """Process one event; return the instructions to carry out, in order.
 
         Raises:
             LocalProtocolError: the event is impossible; nothing has changed.
@@ -305,12 +322,12 @@ class Supervisor:
         return out + self._report(now) + self._waiting(now)
 
     def _pending(self) -> list[SupervisedJob]:
-        """The jobs that have no place, the one that gets the next one first."""
+        """Return the jobs without a place; the first one gets the next place."""
         waiting = (one for one in self._jobs.values() if one.state is PENDING)
         return sorted(waiting, key=lambda one: (-one.plan.priority, one.plan.job))
 
     def _waiting(self, now: float) -> list[Instruction]:
-        """Say which jobs wait for a place, whenever there is one more."""
+        """Report the jobs that wait for a place, whenever there is a new one."""
         waiting = self._pending()
         new = {one.plan.job for one in waiting} - self._announced
         self._announced |= new
@@ -321,7 +338,7 @@ class Supervisor:
         return [Notify(text=f"{self._why_waiting()}; {limit}; {CURE}")]
 
     def _why_waiting(self) -> str:
-        """Which jobs have no place, and why; jobs of the same reason together."""
+        """Return which jobs have no place, and why; jobs with the same reason are grouped."""
         together: dict[str, list[str]] = {}
         for one in self._pending():
             together.setdefault(self.reasons[one.plan.job].removeprefix(f"no place for {one.plan.name}: "), []).append(one.plan.name)
@@ -331,7 +348,7 @@ class Supervisor:
         launched = []
         avoided = self._avoided.now(now)
         for one in self._pending():
-            # who has died on a healthy node keeps its place there
+            # a job that died on a healthy node keeps its place there
             placed = [other for other in self._jobs.values() if other is not one and other.state is not FINISHED]
             usable = [node for node in self._up if node not in avoided]
             taken = {node: frozenset(other.plan.job for other in placed if other.node == node) for node in usable}
@@ -380,7 +397,10 @@ class Supervisor:
         ]
 
     def _once_more(self, one: SupervisedJob) -> list[Instruction]:
-        """What a life has been told by now, if the client that ordered it lived long enough; hearing it twice does no harm."""
+        """Return what this incarnation would know by now if its client had not died.
+
+        Receiving it twice does no harm.
+        """
         job, out = one.plan.job, list[Instruction]()
         if generation := self._generations.get(one.plan.part, 0):
             out.append(Reset(job=job, generation=generation))

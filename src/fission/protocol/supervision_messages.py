@@ -1,4 +1,4 @@
-"""What supervision is told, what it orders, and where a job can be: the words of `fission.protocol.supervision`, with its table."""
+"""Events, instructions and job states of `fission.protocol.supervision`, with the job's table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 
 class JobState(Enum):
-    """Where a job is."""
+    """The state of a job."""
 
     PENDING = "waits for a place"
     STARTING = "its process was ordered"
@@ -23,19 +23,20 @@ PENDING, STARTING, RUNNING, FAILED, FINISHED = JobState
 
 @dataclass(frozen=True, slots=True)
 class JobPlan:
-    """What supervision needs to know of a job.
+    """What supervision needs to know about a job.
 
     Attributes:
-        job: its id.
+        job: id of the job.
         name: class and id.
-        inputs: producer by input pipe; ASYNC pipes too.
-        outputs: consumer by output pipe; ASYNC pipes too.
-        source: whether nothing makes it wait: it numbers its compute blocks by itself.
-        resumable: whether a new life goes on with the numbers of the old one; only a source may be unable to.
-        part: the part of the network that it is joined to through non-ASYNC pipes, any number.
-        required: whether the network waits for its end.
-        restarts: how often it may fail within the window; None: it is always started again.
-        priority: who keeps a place when there are too few; higher first.
+        inputs: producer by input pipe, ASYNC pipes included.
+        outputs: consumer by output pipe, ASYNC pipes included.
+        source: whether the job waits for no input: it numbers its compute blocks by itself.
+        resumable: whether a new incarnation continues the numbers of the old one; only a source may
+            be unable to.
+        part: number of the part of the network that the job is joined to through non-ASYNC pipes.
+        required: whether the network waits for the job to finish.
+        restarts: maximum number of failures within the window; None: the job is always restarted.
+        priority: precedence when there are too few places; higher first.
     """
 
     job: int
@@ -52,12 +53,12 @@ class JobPlan:
 
 @dataclass(frozen=True, slots=True)
 class ResumedNetwork:
-    """How far a network had come when its client went away.
+    """The progress of a network when its client went away.
 
     Attributes:
-        lives: newest incarnation and its node, of each job that was ever started.
+        lives: newest incarnation and its node, for each job that was ever started.
         finished: jobs that have ended for good.
-        generations: by part of the network.
+        generations: generation by part of the network.
     """
 
     lives: Mapping[int, tuple[int, str]]
@@ -77,7 +78,9 @@ class NodeUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeLost:
-    """A node is judged dead; ``reason`` says why. ``on_purpose``: its service was stopped in order, so it has left."""
+    """A node is judged dead; ``reason`` says why. ``on_purpose``: its service was stopped in order,
+    so it has left.
+    """
 
     node: str
     reason: str
@@ -94,10 +97,11 @@ class JobReady:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEnded:
-    """A job's process has ended; ``error`` is None if it ended as it should.
+    """A job's process has ended; ``error`` is None if it ended normally.
 
-    ``block`` is the compute block at which it failed, 0 if it had not begun, None if that is not known, as of a process that was killed;
-    ``hopeless`` says that a new life would fail too.
+    ``block`` is the compute block at which it failed, 0 if it had not begun, and None if it is
+    unknown, as for a process that was killed; ``hopeless`` says that a new incarnation would fail
+    too.
     """
 
     job: int
@@ -109,7 +113,9 @@ class JobEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRefused:
-    """The job's node could not start it, or could not keep it, for a reason of its own: ``cause``, as "No space left on device"."""
+    """The job's node could not start it, or could not keep it, for a reason of its own: ``cause``,
+    as "No space left on device".
+    """
 
     job: int
     incarnation: int
@@ -118,7 +124,7 @@ class JobRefused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """A producer has sent ``blocks`` again to life ``incarnation`` of its consumer ``job``."""
+    """A producer has replayed ``blocks`` to incarnation ``incarnation`` of its consumer ``job``."""
 
     job: int
     incarnation: int
@@ -133,7 +139,7 @@ class Tick:
 Event: TypeAlias = "NodeUp | NodeLost | JobReady | JobEnded | JobRefused | Replayed | Tick"
 
 
-# what an event turns out to be for a job; with JobReady, JobRefused and NodeLost the events of the table
+# the meaning of an event for one job; these, JobReady, JobRefused and NodeLost are the table's events
 
 
 class Placed:
@@ -154,7 +160,7 @@ class Retry:
 
 JobEvent: TypeAlias = "type[Placed] | type[JobReady] | type[JobRefused] | type[Finished] | type[Failed] | type[Retry] | type[NodeLost]"
 
-#: The machine. What is not in it is illegal.
+#: The state machine of a job. Any other transition is illegal.
 TRANSITIONS: Mapping[tuple[JobState, JobEvent], JobState] = {
     (PENDING, Placed): STARTING,
     (STARTING, JobReady): RUNNING,
@@ -176,7 +182,10 @@ TRANSITIONS: Mapping[tuple[JobState, JobEvent], JobState] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """Start a life of a job on a node, numbering in ``generation`` if it is a source. ``reason``: why there; empty: it stays there."""
+    """Start an incarnation of a job on a node.
+
+    A source numbers in ``generation``. ``reason`` says why that node; empty: the job stays there.
+    """
 
     job: int
     node: str
@@ -187,7 +196,10 @@ class Launch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
-    """Tell job ``job`` that at the other end of ``pipe`` now is life ``incarnation`` of job ``peer``."""
+    """Notify job ``job`` of the peer at the other end of ``pipe``.
+
+    It is incarnation ``incarnation`` of job ``peer``.
+    """
 
     job: int
     pipe: int
@@ -197,7 +209,7 @@ class Wire:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Close:
-    """Tell job ``job`` that the consumer of ``pipe`` has finished."""
+    """Notify job ``job`` that the consumer of ``pipe`` has finished."""
 
     job: int
     pipe: int
@@ -205,7 +217,10 @@ class Close:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reset:
-    """Tell a job that its part of the network numbers from 1 again, in ``generation``: a source does so itself."""
+    """Notify a job that its part of the network numbers from 1 again, in ``generation``.
+
+    A source restarts its numbering by itself.
+    """
 
     job: int
     generation: int
@@ -213,7 +228,7 @@ class Reset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kill:
-    """Stop what is left of an old life on a node that has returned."""
+    """Stop the rest of an old incarnation on a node that has returned."""
 
     job: int
     node: str
@@ -222,7 +237,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failover:
-    """Tell the user: something was lost and everything it took runs again."""
+    """Notify the user that something was lost and that everything affected runs again."""
 
     what: str
     why: str
@@ -238,7 +253,7 @@ class Failover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notify:
-    """Tell the user at once, one line; ``warning``: it deserves a look."""
+    """Notify the user at once, in one line; ``warning``: it needs attention."""
 
     text: str
     warning: bool = True
