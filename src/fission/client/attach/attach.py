@@ -1,4 +1,4 @@
-"""Another terminal's side of a running network: attach, debug, stop, status, collect; and the start of one in the background."""
+"""Another terminal's side of a running network: attach, stop, status, background start."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from fission.posix.exit_status import how_ended
 from fission.protocol.messages.client_to_viewer import EVENTS, JobsMeasured, RunFollowed, RunStatus, RunStopping, ShowSummary
 from fission.protocol.messages.viewer_to_client import FollowRun, InspectRun, MeasureJobs, StopRun
 
-#: Seconds that a client has to end after it was told to stop: what it gives its jobs, and the cleaning up. Arbitrary.
+#: Seconds that a client has to end after the request to stop: the grace of its jobs, and the cleaning up. Arbitrary.
 STOP_S = 15.0
-#: Seconds that a client in the background has until it can be asked. Arbitrary: loading a project may take its time on a board.
+#: Seconds until a client in the background must answer requests. Arbitrary: loading a project may take its time on a
+#: board.
 START_S = 60.0
-#: Seconds between two looks for it; arbitrary.
+#: Seconds between two checks for it; arbitrary.
 LOOK_S = 0.05
 
 
@@ -37,16 +38,17 @@ def attach(
 
     Args:
         folder: the network's folder.
-        observer: told what its client tells, and with ``events`` what it has told last.
-        jobs: ids of those whose output is wanted; empty: all.
-        nodes: names or addresses of nodes; only what jobs write while they are there is wanted; empty: wherever they are.
+        observer: notified of what its client reports, with ``events`` also of recent events.
+        jobs: ids of the jobs whose output is wanted; empty: all.
+        nodes: names or addresses of nodes; only the output of jobs on these nodes is wanted; empty:
+            all nodes.
         events: whether more than output is wanted.
 
     Returns:
-        The lines of its summary, and its exit code; ([], 1) if its client died.
+        The lines of the summary, and the exit code; ([], 1) if the client died.
 
     Raises:
-        UserError: the network does not run here, or there is no such job or node.
+        UserError: the network is not running on this machine, or there is no such job or node.
     """
     with Viewer(folder) as looker:
         names = _node_names(looker, nodes) if nodes else []
@@ -64,7 +66,11 @@ def attach(
 
 
 def _node_names(looker: Viewer, wanted: Sequence[str]) -> list[str]:
-    """The names of nodes that are known by name or address. Raises UnknownNameError."""
+    """Return the names of nodes given by name or address.
+
+    Raises:
+        UnknownNameError: there is no such node.
+    """
     from fission.project.names import did_you_mean
 
     known = looker.ask(InspectRun(), RunStatus).nodes
@@ -79,7 +85,12 @@ def _node_names(looker: Viewer, wanted: Sequence[str]) -> list[str]:
 
 
 def stop(folder: Path) -> None:
-    """Stop a running network and wait for its end. Blocks. Raises UserError: it does not run here; EngineError: it does not end."""
+    """Stop a running network and wait for its end. Blocks.
+
+    Raises:
+        UserError: the network is not running on this machine.
+        EngineError: the network does not end.
+    """
     with Viewer(folder) as looker:
         process = looker.ask(StopRun(), RunStopping).pid
     deadline = time.monotonic() + STOP_S
@@ -90,7 +101,7 @@ def stop(folder: Path) -> None:
 
 
 def runs_here(folder: Path) -> bool:
-    """Whether the network of a folder is running on this machine."""
+    """Return whether the network of a folder is running on this machine."""
     try:
         with Viewer(folder):
             return True
@@ -99,21 +110,25 @@ def runs_here(folder: Path) -> bool:
 
 
 def status(folder: Path) -> dict[str, Any]:
-    """The nodes and jobs of a running network as JSON values. Raises UserError: it does not run here."""
+    """Return the nodes and jobs of a running network as JSON values.
+
+    Raises:
+        UserError: the network is not running on this machine.
+    """
     with Viewer(folder) as looker:
         return {**as_json(looker.ask(InspectRun(), RunStatus)), **as_json(looker.ask(MeasureJobs(), JobsMeasured))}
 
 
 def start_in_background(command: Sequence[str], folder: Path) -> int:
-    """Start a client that outlives this process; return its process id when it can be asked. Blocks.
+    """Start a client that outlives this process; return its process id once it answers. Blocks.
 
     Args:
-        command: what to run.
+        command: command line of the client.
         folder: the network's folder.
 
     Raises:
-        UserError: it ended at once; the text is what it said.
-        EngineError: it could not be asked in time.
+        UserError: the client ended at once; the text is its output.
+        EngineError: the client did not answer in time.
     """
     descriptor, name = tempfile.mkstemp(prefix=durable.UNFINISHED, dir=folder)
     output = Path(name)
@@ -125,7 +140,7 @@ def start_in_background(command: Sequence[str], folder: Path) -> int:
             deadline = time.monotonic() + START_S
             while time.monotonic() < deadline:
                 if process.poll() == EXIT_OK:
-                    return process.pid  # a short one
+                    return process.pid  # a short run
                 if process.returncode is not None:
                     said.seek(0)
                     text = said.read().decode("utf-8", "replace").strip().removeprefix("Error: ")
@@ -140,11 +155,13 @@ def start_in_background(command: Sequence[str], folder: Path) -> int:
 
 
 def keep_output(output: Path, folder: Path) -> None:
-    """Have everything that this process and its children show, in the past and the future, in one file in the folder of its run.
+    """Collect the output of this process and its children in one file in the folder of the run.
+
+    This includes earlier and later output.
 
     Args:
-        output: the file that standard output and standard error are; it is moved.
-        folder: of the run; what an earlier client of the same run has shown stays in front.
+        output: the file behind standard output and standard error; it is moved.
+        folder: folder of the run; the output of an earlier client of the same run stays in front.
 
     Raises:
         OSError: the file cannot be moved.
@@ -173,7 +190,7 @@ def _alive(process: int) -> bool:
     except PermissionError:
         return True
     try:
-        # a child of ours that nobody waits for is dead all the same
+        # an unreaped child of this process is dead all the same
         with open(f"/proc/{process}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] != b"Z"
     except OSError:

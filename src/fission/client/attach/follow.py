@@ -1,4 +1,4 @@
-"""The lookers' side: what went by on the pipes of a running network, and its jobs as rows."""
+"""The viewers' side: blocks on the pipes of a running network, and its jobs as rows."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ from fission.protocol.tapped import Follower, Seen, Timeline
 
 
 class WatchedPipes:
-    """Looks at pipes of a running network. A context manager: nobody looks any more at its end.
+    """Follows pipes of a running network. A context manager: stops at its end.
 
     Attributes:
-        followers: by pipe, what was seen of it: ``missed`` and ``restarts`` count.
+        followers: state of each pipe, by id; they count ``missed`` and ``restarts``.
     """
 
     def __init__(
         self, folder: Path, pipes: Sequence[int], *, payload: bool = True, credit: int = 1 << 20, everything: bool = False
     ) -> None:
-        """Begin to look.
+        """Begin to follow.
 
         Args:
             folder: the network's folder.
-            pipes: their ids.
+            pipes: ids of the pipes.
             payload: whether more than numbers and times is wanted.
-            credit: bytes that may be under way; what goes by beyond that is missed.
-            everything: copy each big block out of shared memory, even if that slows the job down.
+            credit: bytes that may be in flight; blocks beyond that are missed.
+            everything: copy each large block out of shared memory, even if that slows the job down.
 
         Raises:
-            UserError: the network does not run here, or a pipe is unknown or has ended.
+            UserError: the network is not running on this machine, or a pipe is unknown or
+                has ended.
         """
         self.followers = {pipe: Follower() for pipe in pipes}
         self._timeline = Timeline(time.time(), time.monotonic())
@@ -61,10 +62,13 @@ class WatchedPipes:
         self._looker.__exit__(kind, error, trace)
 
     def seen(self, deadline: float | None = None) -> Iterator[tuple[int, Seen]]:
-        """(pipe, blocks) as they go by; ends when all the pipes, or the network, have ended, or at a moment (`time.monotonic`).
+        """Yield (pipe, blocks) as they pass, until all the pipes or the network have ended.
+
+        Args:
+            deadline: moment (`time.monotonic`) at which it ends; None: no limit.
 
         Raises:
-            RemoteProtocolError: what came is no batch.
+            RemoteProtocolError: a malformed batch arrived.
         """
         for packet in self._looker.packets(deadline):
             if packet is not None:
@@ -75,7 +79,12 @@ class WatchedPipes:
                         yield pipe, seen
 
     def moments(self, deadline: float | None, every: float) -> Iterator[Seen | None]:
-        """As `seen`, of one pipe; besides None about each ``every`` seconds, until a moment (`time.monotonic`; None: no limit)."""
+        """Yield the blocks of one pipe as `seen` does, and None about every ``every`` seconds.
+
+        Args:
+            deadline: moment (`time.monotonic`) at which it ends; None: no limit.
+            every: seconds between two None.
+        """
         for packet in self._looker.packets(deadline, every):
             if packet is None:
                 yield None
@@ -88,7 +97,11 @@ class WatchedPipes:
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    """Return the measures of all jobs of a running network as JSON values (`JobsMeasured`). Raises UserError: it does not run here."""
+    """Return the measures of all jobs of a running network as JSON values (`JobsMeasured`).
+
+    Raises:
+        UserError: the network is not running on this machine.
+    """
     with Viewer(folder) as looker:
         return as_json(looker.ask(MeasureJobs(), JobsMeasured))
 
@@ -101,7 +114,7 @@ def as_json(answer: ClientToViewer) -> dict[str, Any]:
 
 
 def placement(folder: Path) -> dict[int, str]:
-    """Job -> the node on which it runs now; empty if the network does not run here."""
+    """Return the node of each running job; empty if the network is not running on this machine."""
     try:
         with Viewer(folder) as looker:
             return looker.ask(LocateJobs(), JobsLocated).nodes
@@ -110,12 +123,18 @@ def placement(folder: Path) -> dict[int, str]:
 
 
 def rates(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Two answers of `measure`, one after the other, as one row a job: what happened in between.
+    """Return what happened between two answers of `measure`, as one row per job.
 
-    Rates are blocks a second over all inputs, or all outputs, of a job; memory is in bytes, cpu in percent of one processor. ``busy``,
-    ``off_cpu``, ``starved`` and ``blocked`` are shares of the time: in `run` or `setup` on a processor, there without one (it sleeps, waits
-    for a device, or for its turn), waiting for blocks, and waiting for room. ``standing`` is None, or for how many ``seconds`` the job has
-    made no progress, with the ``reason``. What is not known (a job that does not run, or has begun in between) is None.
+    Rates are blocks per second over all inputs, or all outputs, of a job. Memory is in bytes,
+    ``cpu`` in percent of one processor. ``busy``, ``off_cpu``, ``starved`` and ``blocked`` are
+    shares of the time: in `run` or `setup` on a processor, in them without one (sleeping, waiting
+    for a device or for its turn), waiting for blocks, and waiting for room. ``standing`` is None,
+    or has the ``seconds`` for which the job has made no progress, and the ``reason``. Unknown
+    values (the job is not running, or has begun in between) are None.
+
+    Args:
+        before: the earlier answer.
+        after: the later answer.
     """
     earlier = {row["id"]: row["measured"] for row in before["jobs"]}
     return [_rates(row, earlier.get(row["id"]), row["measured"]) for row in after["jobs"]]

@@ -1,4 +1,4 @@
-"""How the last run of a network ended, for those who ask when it is over: a file in the folder of the run."""
+"""How the last run of a network ended, for later requests: a file in the folder of the run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from fission.client.run.run_folders import current
 from fission.client.run.simulation_folder import noted
 from fission.errors import UserError
 
-#: In the folder of a run that has ended.
+#: The ending file, in the folder of a run that has ended.
 ENDING_FILE = "ending.json"
-#: What a client in the background shows is written there, in the folder of the run.
+#: The file in the folder of the run that holds the output of a client in the background.
 OUTPUT_FILE = "output.log"
 _FINISH = b'"what": "Finish"'
 
@@ -27,11 +27,11 @@ class LastRun:
     """A run that is over.
 
     Attributes:
-        folder: of the run, below the network's.
-        exit_code: of its client; None: it was killed, or its machine failed.
-        reason: why it ended; empty if that is not known.
-        lines: the summary, or the error, as shown at its end.
-        resumable: whether ``run --resume`` continues it.
+        folder: folder of the run, below the network's.
+        exit_code: exit code of its client; None: the client was killed, or its machine failed.
+        reason: why the run ended; empty if unknown.
+        lines: the summary or the error, as shown at its end.
+        resumable: whether ``run --resume`` continues the run.
     """
 
     folder: Path
@@ -57,13 +57,17 @@ class NotRunningError(UserError):
 
 
 def write_ending(folder: Path, exit_code: int, reason: str, lines: Sequence[str]) -> None:
-    """Note how the run in a folder has ended; what cannot be written is left out."""
+    """Write down how the run in a folder ended; what cannot be written is left out."""
     with contextlib.suppress(OSError):
         durable.write_json(folder / ENDING_FILE, {"exit_code": exit_code, "reason": reason, "lines": list(lines)})
 
 
 def last_run(network: Path) -> LastRun | None:
-    """Return the last run of the network in a folder, which does not run; None if there is none."""
+    """Return the last run of a network that is not running; None if there is none.
+
+    Args:
+        network: the network's folder.
+    """
     runs = []
     other = noted(network)
     for run in (network / "simulation", current(network), *([other] if other is not None else [])):
@@ -86,7 +90,13 @@ def _simulated(network: Path, folder: Path) -> bool:
 
 
 def not_running(network: Path) -> NotRunningError:
-    """Return what to raise where the network in a folder does not run: how its last run ended, and how to continue."""
+    """Return the error to raise for a network that is not running.
+
+    Its text says how the last run ended and how to continue.
+
+    Args:
+        network: the network's folder.
+    """
     name, last = network.name, last_run(network)
     text = f"the network {name} is not running on this machine"
     if last is None:
@@ -103,7 +113,7 @@ def not_running(network: Path) -> NotRunningError:
 
 
 def to_json(network: str, last: LastRun | None) -> dict[str, Any]:
-    """Return what ``status --json`` says of a network that does not run."""
+    """Return the ``status --json`` values of a network that is not running."""
     if last is None:
         return {"network": network, "running": False, "last_run": None}
     known = {"folder": str(last.folder), "exit_code": last.exit_code, "reason": last.reason, "resumable": last.resumable}
@@ -111,7 +121,11 @@ def to_json(network: str, last: LastRun | None) -> dict[str, Any]:
 
 
 def pid_of(running_file: Path) -> int:
-    """Return the process id of the client that can be asked, as its file says; 0 if there is none."""
+    """Return the process id of the client that answers requests; 0 if there is none.
+
+    Args:
+        running_file: file of the client, which names its process.
+    """
     try:
         found = json.loads(running_file.read_text())
         return int(found["pid"]) if "requests" in found else 0

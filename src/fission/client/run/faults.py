@@ -1,4 +1,4 @@
-"""What `simulate` does to its own nodes and jobs, so that a user can watch the failover."""
+"""The faults that `simulate` injects into its own nodes and jobs to demonstrate failover."""
 
 from __future__ import annotations
 
@@ -13,14 +13,21 @@ from fission.adapters.local_engine import LocalEngine
 from fission.errors import InternalError, UserError
 from fission.ports import NodeName, Observer
 
-#: Longest and shortest time for which chaos freezes a node, and after which a node that it killed comes back, in seconds. Arbitrary:
-#: around the five pulses that decide, at the default interval.
+#: Shortest and longest time, in seconds, for which chaos freezes a node, and after which a killed node comes back.
+#: Arbitrary: around the five pulses that decide, at the default interval.
 CHAOS_S = (0.1, 1.2)
 
 
 @dataclass(frozen=True, slots=True)
 class InjectedFault:
-    """One thing to do: ``kind`` is "kill node", "kill job" or "cut"; ``target`` the node's name or the job's id as text."""
+    """One fault to inject.
+
+    Attributes:
+        kind: "kill node", "kill job" or "cut".
+        target: the node's name, or the job's id as text.
+        at_s: seconds from the start of the injection.
+        duration_s: seconds until the fault is undone.
+    """
 
     kind: str
     target: str
@@ -30,14 +37,23 @@ class InjectedFault:
 
 @dataclass(frozen=True, slots=True)
 class Chaos:
-    """Random faults at ``rate`` a second; the same ``seed`` gives the same ones."""
+    """Random faults; the same ``seed`` gives the same faults.
+
+    Attributes:
+        seed: seed of the random numbers.
+        rate: faults per second.
+    """
 
     seed: int
     rate: float
 
 
 def parse_kill(text: str) -> InjectedFault:
-    """``NODE@SECONDS`` or ``job:JOB@SECONDS``; `check_faults` takes ids of jobs alone. Raises UserError."""
+    """Parse ``NODE@SECONDS`` or ``job:JOB@SECONDS``; `check_faults` accepts only ids as JOB.
+
+    Raises:
+        UserError: the text has another form.
+    """
     found = re.fullmatch(r"(job:)?([^@]+)@(\d+(?:\.\d+)?)", text)
     if not found:
         raise UserError(f"--kill must be NODE@SECONDS or job:ID@SECONDS, as in 2@1.5 or job:3@0.5; it is {text!r}")
@@ -45,7 +61,11 @@ def parse_kill(text: str) -> InjectedFault:
 
 
 def parse_cut(text: str) -> InjectedFault:
-    """``NODE@SECONDS+DURATION``. Raises UserError."""
+    """Parse ``NODE@SECONDS+DURATION``.
+
+    Raises:
+        UserError: the text has another form.
+    """
     found = re.fullmatch(r"([^@]+)@(\d+(?:\.\d+)?)\+(\d+(?:\.\d+)?)", text)
     if not found:
         raise UserError(f"--cut must be NODE@SECONDS+DURATION, as in 2@1.5+0.8; it is {text!r}")
@@ -53,7 +73,11 @@ def parse_cut(text: str) -> InjectedFault:
 
 
 def parse_chaos(text: str) -> Chaos:
-    """``SEED:RATE``. Raises UserError."""
+    """Parse ``SEED:RATE``.
+
+    Raises:
+        UserError: the text has another form.
+    """
     found = re.fullmatch(r"(\d+):(\d+(?:\.\d+)?)", text)
     if not found or float(found[2]) <= 0:
         raise UserError(f"--chaos must be SEED:RATE, a whole number and faults per second above 0, as in 7:2; it is {text!r}")
@@ -61,7 +85,11 @@ def parse_chaos(text: str) -> Chaos:
 
 
 def check_faults(faults: Sequence[InjectedFault], nodes: Sequence[str], jobs: Sequence[int]) -> None:
-    """Raise UserError if a fault names something that does not exist."""
+    """Check that every fault names an existing node or job.
+
+    Raises:
+        UserError: a fault names an unknown node or job.
+    """
     for fault in faults:
         if fault.kind == "kill job":
             if not fault.target.isdecimal() or int(fault.target) not in jobs:
@@ -72,17 +100,24 @@ def check_faults(faults: Sequence[InjectedFault], nodes: Sequence[str], jobs: Se
 
 
 class FaultInjector:
-    """Does the faults of one run."""
+    """Injects the faults of one run."""
 
     def __init__(self, engine: LocalEngine, observer: Observer, nodes: Sequence[str], jobs: Sequence[int]) -> None:
-        """Args: engine: of the run. observer: told each fault. nodes: that can be lost. jobs: ids of all jobs."""
+        """Prepare the injector.
+
+        Args:
+            engine: engine of the run.
+            observer: notified of each fault.
+            nodes: names of the nodes that can be lost.
+            jobs: ids of all jobs.
+        """
         self._engine = engine
         self._observer = observer
         self._nodes = [NodeName(node) for node in nodes]
         self._jobs = list(jobs)
 
     async def run(self, faults: Sequence[InjectedFault], chaos: Chaos | None) -> None:
-        """Do them all, counted from now; returns when the last is done, with chaos never."""
+        """Inject all faults, with times counted from now; never returns with chaos."""
         work = [asyncio.create_task(self._do(fault)) for fault in faults]
         if chaos is not None:
             work.append(asyncio.create_task(self._inject(chaos)))
@@ -128,7 +163,7 @@ class FaultInjector:
             await asyncio.gather(*running, return_exceptions=True)
 
     async def inject(self, fault: InjectedFault) -> None:
-        """Do one fault now, and undo it after its duration."""
+        """Inject one fault now, and undo it after its duration."""
         with contextlib.suppress(InternalError):
             await self._do(fault)
             if fault.kind == "kill node":

@@ -1,4 +1,7 @@
-"""Where a run works: ``NETWORK/simulation`` with a folder for each job, info.txt and the log; one run of a network at a time."""
+"""Where a run works: ``NETWORK/simulation`` with a folder per job, info.txt and the log.
+
+Only one run of a network works at a time.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +28,16 @@ log = logging.getLogger("fission.client")
 
 @contextlib.contextmanager
 def alone(loaded: LoadedNetwork, elsewhere: Path | None = None) -> Iterator[None]:
-    """Keep other clients from running the network inside the with-block: they would empty the folders of our jobs.
+    """Keep other clients from running the network inside the with-block.
+
+    They would empty the folders of its jobs.
 
     Args:
         loaded: the network.
-        elsewhere: the folder of the run, if it is not where other terminals look for it.
+        elsewhere: the folder of the run, if other terminals do not look for it there by default.
 
     Raises:
-        UserError: another client runs it, or its lock belongs to another user.
+        UserError: another client runs the network, or its lock belongs to another user.
     """
     path = loaded.folder / LOCK_FILE
     try:
@@ -51,19 +56,19 @@ def alone(loaded: LoadedNetwork, elsewhere: Path | None = None) -> Iterator[None
                 f"the network {loaded.name} is running already, and a second run would use the same folders; stop the first one"
             ) from None
         except OSError:
-            pass  # a file system without locks, where nobody is warned
+            pass  # a file system without locks cannot warn
         note(descriptor, elsewhere)
         yield
     finally:
-        os.close(descriptor)  # which gives the lock back, as the end of this process would
+        os.close(descriptor)  # releases the lock, as the end of this process would
 
 
 def make_folders(loaded: LoadedNetwork, folder: Path) -> None:
-    """Make the run's folder anew, with a folder for each job, in it the job's DEPENDENCIES, and info.txt.
+    """Recreate the run's folder: info.txt, and a folder for each job with its DEPENDENCIES.
 
     Args:
         loaded: the network.
-        folder: of the run; what was in it is removed.
+        folder: folder of the run; its content is removed.
 
     Raises:
         UserError: something is in the way, cannot be removed, or cannot be written.
@@ -73,7 +78,7 @@ def make_folders(loaded: LoadedNetwork, folder: Path) -> None:
         raise UserError(f"{folder} must be a folder or not exist: it is emptied for each run; it is {what}; remove or rename it")
     try:
         shutil.rmtree(folder, ignore_errors=True)
-        if folder.exists():  # once more, for the reason; or a job of a run that was killed has just put something into it
+        if folder.exists():  # again, for the reason; or because a job of a killed run has just written into it
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
         fill_folder(loaded, folder)
@@ -82,7 +87,7 @@ def make_folders(loaded: LoadedNetwork, folder: Path) -> None:
 
 
 def fill_folder(loaded: LoadedNetwork, folder: Path) -> None:
-    """Make what is missing of a run's folder: one for each job, in it the job's DEPENDENCIES, and info.txt.
+    """Make what a run's folder lacks: info.txt, and a folder for each job with its DEPENDENCIES.
 
     Raises:
         UserError: a file of DEPENDENCIES cannot be copied.
@@ -106,10 +111,12 @@ def _info(job: BaseJob) -> str:
 
 
 def start_log(loaded: LoadedNetwork, run_log: Path, observer: Observer) -> list[logging.Handler]:
-    """Log this run into its own file, with everything, and into the project's LOG_FILE as LOG_LEVEL says; `end_log` ends it.
+    """Log this run into its own file completely, and into the project's LOG_FILE as LOG_LEVEL says.
+
+    `end_log` ends it. A LOG_FILE that cannot be written is only a warning.
 
     Raises:
-        UserError: the run's own file cannot be written. (A LOG_FILE that cannot is only a warning.)
+        UserError: the run's own file cannot be written.
     """
     try:
         handlers = [_handler(run_log, logging.DEBUG)]
@@ -135,7 +142,7 @@ def _handler(path: Path, level: int | str) -> logging.Handler:
 
 
 def end_log(handlers: list[logging.Handler]) -> None:
-    """Take the handlers back and close their files."""
+    """Remove the handlers and close their files."""
     for handler in handlers:
         logging.getLogger("fission").removeHandler(handler)
         handler.close()

@@ -1,4 +1,4 @@
-"""The event log of a run, read again: what a client has to know to go on where another one was stopped."""
+"""The event log of a run, read again: the state from which a new client continues the run."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from fission.client.run.event_log import EVENTS
 from fission.errors import UserError
 from fission.protocol.supervision import JobPlan, ResumedNetwork
 
-#: What a user can do about a damaged file of a run.
+#: What the user can do about a damaged file of a run.
 CURE = "restore the file from a copy, or start the network anew, without --resume"
 
 
 @dataclass(frozen=True)
 class ResumeState:
-    """What an event log tells.
+    """The state of a run according to its event log.
 
     Attributes:
-        story: for supervision.
-        addresses: what each life has told of where other machines reach it, by job and incarnation.
-        ends: of jobs that have said that they ended: (incarnation, generation, last sqn) by pipe.
-        stored: jobs that have stored a snapshot.
-        torn_bytes: bytes at the end of the log that are part of an entry that was not written to its end.
+        story: state for supervision.
+        addresses: where other machines reach each incarnation, as it has reported, by
+            (job, incarnation).
+        ends: by job that has reported its end, and by pipe: (incarnation, generation, last sqn).
+        stored: ids of the jobs that have stored a snapshot.
+        torn_bytes: bytes of an incomplete entry at the end of the log.
     """
 
     story: ResumedNetwork
@@ -41,7 +42,7 @@ def read_history(folder: Path, plans: Sequence[JobPlan]) -> ResumeState:
     A torn end is left out: what it reports had not been done yet.
 
     Raises:
-        UserError: there is none, it is damaged, or it is of a network with other jobs.
+        UserError: there is no log, it is damaged, or it belongs to a network with other jobs.
     """
     path = folder / EVENTS
     try:

@@ -1,4 +1,4 @@
-"""What a client restores of the run that it resumes, and which jobs' lives it finds running."""
+"""What a client restores of the run that it resumes, and which incarnations it finds running."""
 
 from __future__ import annotations
 
@@ -22,19 +22,23 @@ class Found(Enum):
 
 
 class Resuming:
-    """One run that is resumed, or begun: then there is nothing to restore."""
+    """A run that is resumed. A new run has nothing to restore."""
 
     def __init__(self, history: ResumeState | None) -> None:
-        """Args: history: of the run that is resumed; None: it is a new one."""
-        self._history = history
-        self._running: set[tuple[int, int]] = set()  # lives that nodes had when they joined
-
-    def restore(self, supervisor: Supervisor, addresses: Addresses, lines: JobChannel, jobs: Mapping[int, JobSummary]) -> None:
-        """Give everything that decides or reports what the earlier client knew.
+        """Prepare the resume.
 
         Args:
-            supervisor: gets the lives, generations and finished jobs.
-            addresses: get where each life is reached.
+            history: state of the run to resume; None: this is a new run.
+        """
+        self._history = history
+        self._running: set[tuple[int, int]] = set()  # incarnations that nodes had when they joined
+
+    def restore(self, supervisor: Supervisor, addresses: Addresses, lines: JobChannel, jobs: Mapping[int, JobSummary]) -> None:
+        """Restore what the earlier client knew.
+
+        Args:
+            supervisor: gets the incarnations, generations and finished jobs.
+            addresses: get the addresses of each incarnation.
             lines: get the ends of jobs that had ended.
             jobs: get their restarts and outcomes.
         """
@@ -50,11 +54,14 @@ class Resuming:
                 jobs[job].outcome = "finished"
 
     def joined(self, lives: Collection[tuple[int, int]]) -> None:
-        """A node has joined that runs these lives, as (job, incarnation)."""
+        """Record the incarnations of a node that has joined, as (job, incarnation)."""
         self._running.update(lives)
 
     def found(self, supervisor: Supervisor, lines: JobChannel) -> Iterator[tuple[int, int, Found]]:
-        """Return (job, incarnation, how it is found) of each job that the earlier client had launched, once the nodes are there."""
+        """Yield (job, incarnation, how it is found) of each job launched by the earlier client.
+
+        Call it once the nodes have joined.
+        """
         for job, (incarnation, _) in self._history.story.lives.items() if self._history is not None else ():
             if supervisor.state(job) is JobState.FINISHED:
                 yield job, incarnation, Found.FINISHED

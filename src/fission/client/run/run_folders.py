@@ -1,7 +1,8 @@
-"""The folders of the runs of a network: ``NETWORK/runs/DATE-N`` for each `run`, ``NETWORK/local`` is a link to the newest.
+"""The folders of a network's runs: ``NETWORK/runs/DATE-N``, one for each `run`.
 
-N counts up for ever, so that the order of runs does not depend on the clock. A run that has started a job may hold results; only the
-setting KEEP_RUNS has it removed, when so many newer ones may hold results too.
+``NETWORK/local`` is a link to the newest. N always increases, so the order of runs does not depend
+on the clock. A run that has started a job may hold results. Only the setting KEEP_RUNS removes it,
+once enough newer runs may hold results too.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from fission import durable
 from fission.client.run.event_log import EVENTS
 from fission.errors import UserError
 
-#: In a network's folder: its runs, and the newest of them.
+#: In a network's folder: the folder of its runs, and the link to the newest.
 RUNS, LOCAL = "runs", "local"
 _NAME = re.compile(r"\d{4}-\d\d-\d\d-(\d+)", re.ASCII)
 _LAUNCHED = b'"what": "Launch"'
 
 
 def runs(network: Path) -> list[Path]:
-    """Return the folders of the runs in a network's folder, the newest first."""
+    """Return the folders of the runs in a network's folder, newest first."""
     found = []
     with contextlib.suppress(OSError):
         for path in (network / RUNS).iterdir():
@@ -36,7 +37,7 @@ def runs(network: Path) -> list[Path]:
 
 
 def started(run: Path) -> bool:
-    """Whether a job was ever started in a run, so that its folder may hold results."""
+    """Return whether a run has ever started a job, so that its folder may hold results."""
     try:
         with (run / EVENTS).open("rb") as file:
             return any(_LAUNCHED in line for line in file)
@@ -50,11 +51,11 @@ def to_resume(network: Path) -> Path:
     """Return the folder of the newest run that has started a job; the newest one if none has.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no run.
     """
     local = network / LOCAL
     if local.is_dir() and not local.is_symlink():
-        return local  # of an older version
+        return local  # made by an older version
     known = runs(network)
     if not known:
         raise UserError(f"there is no run to resume in {network}; start one without --resume")
@@ -62,7 +63,7 @@ def to_resume(network: Path) -> Path:
 
 
 def current(network: Path) -> Path:
-    """Return the folder of the newest run, which need not exist."""
+    """Return the folder of the newest run; it need not exist."""
     local = network / LOCAL
     if os.path.lexists(local):
         return local
@@ -70,11 +71,13 @@ def current(network: Path) -> Path:
 
 
 def new_run(network: Path, notice: Callable[[str], None]) -> Path:
-    """Return the folder of the next run, which does not exist yet. A folder ``local`` of an older version becomes one of the runs.
+    """Return the folder of the next run, which does not exist yet.
+
+    A folder ``local`` of an older version becomes one of the runs.
 
     Args:
         network: the network's folder.
-        notice: called with what the user should know.
+        notice: called with texts for the user.
 
     Raises:
         UserError: something is in the way.
@@ -84,14 +87,16 @@ def new_run(network: Path, notice: Callable[[str], None]) -> Path:
 
 
 def make_run(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Make the folder of a new run; it is complete and on the disk when this returns, and ``local`` is a link to it.
+    """Make the folder of a new run and link ``local`` to it.
+
+    The folder is complete and on the disk when this returns.
 
     Args:
-        folder: from `new_run`.
-        fill: called with the new folder to put into it what a run needs.
+        folder: the folder, from `new_run`.
+        fill: called with the new folder to add what the run needs.
 
     Raises:
-        UserError: it cannot be written; earlier runs are as before.
+        UserError: the folder cannot be written; earlier runs are unchanged.
     """
     network = folder.parent.parent
     try:
@@ -129,20 +134,26 @@ def _adopt(network: Path, notice: Callable[[str], None]) -> None:
 
 
 def point(network: Path, run: Path) -> None:
-    """Make ``local`` a link to a run. Raises OSError: it cannot be made."""
+    """Make ``local`` a link to a run.
+
+    Raises:
+        OSError: the link cannot be made.
+    """
     try:
         durable.link(network / LOCAL, f"{RUNS}/{run.name}")
     except OSError as why:
         if why.errno not in (errno.EPERM, errno.ENOTSUP):
-            raise  # else a file system without links; the newest run is found by its number
+            raise  # otherwise the file system has no links, and the newest run is found by its number
 
 
 def remove_old(network: Path, keep: int | None, current: Path) -> None:
-    """Remove runs in which no job was started, and the oldest of the others; what cannot be removed stays.
+    """Remove runs that have started no job, and the oldest of the others.
+
+    What cannot be removed stays.
 
     Args:
         network: the network's folder.
-        keep: how many runs stay, with the current one; None: all.
+        keep: number of runs that stay, including the current one; None: all.
         current: the run that is about to start its jobs.
     """
     held = 1

@@ -1,6 +1,7 @@
-"""Other terminals that see what the client's own one does: ``attach`` and ``debug``.
+"""Shows other terminals what the client's own terminal shows: ``attach`` and ``debug``.
 
-An `Broadcast` stands in front of the run's own observer and hands everything on. What was told last is kept for those who come later.
+A `Broadcast` wraps the run's own observer and passes every event on. It keeps recent events for
+viewers that connect later.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ from fission.protocol.messages.client_to_viewer import (
 )
 from fission.protocol.messages.viewer_to_client import FollowRun
 
-#: Things told that are kept for those who come later; arbitrary.
+#: Number of recent events kept for later viewers; arbitrary.
 HISTORY = 1000
-#: Things that may wait for a looker who does not read; arbitrary. What comes then is left out, and counted.
+#: Number of events that may wait for a viewer that does not read; arbitrary. Further events are left out and counted.
 MOST_WAITING = 10_000
-#: Seconds that a looker has to read what was told last; arbitrary, within the 2 s of Ctrl-C.
+#: Seconds that a viewer has to read the last events; arbitrary, within the 2 s of Ctrl-C.
 LAST_S = 0.5
 
 
 class _Subscriber:
-    """One looker."""
+    """One viewer."""
 
     def __init__(
         self, connection: Connection, jobs: frozenset[int], outputs: bool, events: bool, on_nodes: Callable[[int], bool] | None
@@ -69,7 +70,7 @@ class _Subscriber:
         self._more.set()
 
     async def settle(self) -> None:
-        """Wait until everything has gone out."""
+        """Wait until everything has been sent."""
         while self._waiting and not self.task.done():
             await asyncio.sleep(0.01)
 
@@ -82,14 +83,20 @@ class _Subscriber:
                     await self._connection.send(EVENTS.encode(self._waiting[0]))
                     self._waiting.popleft()
         except OSError:
-            return  # it is gone
+            return  # the viewer is gone
 
 
 class Broadcast(Observer):
-    """An observer that tells another one, and everybody who looks."""
+    """An observer that notifies another one and all viewers."""
 
     def __init__(self, first: Observer, *, show_outputs: Callable[[int], bool] = lambda job: True) -> None:
-        """Args: first: the run's own. show_outputs: whether it wants to see what a job writes; lookers see all that they ask for."""
+        """Begin without viewers.
+
+        Args:
+            first: the run's own observer.
+            show_outputs: whether ``first`` gets what a job writes; viewers get everything they
+                request.
+        """
         self._first = first
         self._show_outputs = show_outputs
         self._seats: list[_Subscriber] = []
@@ -100,12 +107,18 @@ class Broadcast(Observer):
         self._following: asyncio.Future[None] | None = None
 
     def open(self, requests: ControlServer, jobs: Sequence[int], follow: Callable[[bool], Awaitable[None]] | None) -> None:
-        """Answer `FollowRun`. ``jobs``: ids of all jobs. ``follow``: has the nodes send what jobs write, or stop sending it."""
+        """Answer `FollowRun`.
+
+        Args:
+            requests: the server of the run.
+            jobs: ids of all jobs.
+            follow: makes the nodes send what jobs write, or stop sending it.
+        """
         self._known, self._follow = jobs, follow
         requests.answer(FollowRun, self._watch)
 
     async def close(self, summary: Summary | None) -> None:
-        """Tell everybody how it ended, and let them have what they have not read, if they read."""
+        """Send the summary to all viewers; those that read get what waits for them."""
         if summary is not None:
             self._tell(ShowSummary(lines=tuple(summary.lines()), exit_code=summary.exit_code))
         for seat in self._seats:
@@ -145,7 +158,7 @@ class Broadcast(Observer):
         for seat in self._seats:
             seat.put(event)
 
-    # what is handed on
+    # events for the observer and the viewers
 
     def nodes_ready(self, nodes: Sequence[NodeInfo], missing: Mapping[str, str]) -> None:
         self._first.nodes_ready(nodes, missing)
@@ -192,7 +205,7 @@ class Broadcast(Observer):
 
 
 def retell(event: RunEvent, observer: Observer) -> None:
-    """Tell an observer of this process what a client has sent to those who follow its run; a summary is not for it."""
+    """Notify an observer in this process of an event from a client; a summary is ignored."""
     match event:
         case ShowNodes():
             observer.nodes_ready(event.nodes, event.missing)

@@ -1,4 +1,7 @@
-"""Lines for the InteractiveJobs of a running network: from a terminal window, `fission NETWORK send`, or standard input."""
+"""Lines for the InteractiveJobs of a running network.
+
+They come from a terminal window, `fission NETWORK send`, or standard input.
+"""
 
 from __future__ import annotations
 
@@ -21,25 +24,27 @@ from fission.protocol.messages.client_to_job import ClientToJob, EndOfInput, Inp
 from fission.protocol.messages.client_to_viewer import ConsoleAnswer
 from fission.protocol.messages.viewer_to_client import CheckConsole, EndConsole, SendLine
 
-#: Seconds after which a sender whose line found no room is told so, to send it again. Arbitrary.
+#: Seconds after which a sender whose line found no room gets the answer to send it again. Arbitrary.
 FULL_S = 0.05
-#: Characters of a line that one command carries; arbitrary, as JSON they fit whatever they are. A longer line takes several.
+#: Characters of a line in one command; arbitrary: as JSON they always fit. A longer line takes several commands.
 PIECE_CHARACTERS = 100_000
-#: Bytes of a line, at most: it is held in memory in several places. Arbitrary.
+#: Maximum bytes of a line: it is held in memory in several places. Arbitrary.
 MAX_LINE = 16 << 20
 
 
 def send_lines(folder: Path, job: int, lines: Iterable[str], *, end: bool = False) -> None:
-    """Send lines to an InteractiveJob of a running network, each as it comes. Blocks while ``lines`` does.
+    """Send lines to an InteractiveJob of a running network. Blocks while ``lines`` does.
+
+    Each line is sent as soon as it is available.
 
     Args:
         folder: the network's folder.
-        job: the job's id.
-        lines: without their newlines.
+        job: id of the job.
+        lines: lines without their newlines.
         end: whether to end the console afterwards.
 
     Raises:
-        UserError: the network does not run, or has no such console; or a line is too long.
+        UserError: the network is not running, or has no such console; or a line is too long.
     """
     with Viewer(folder) as viewer:
         viewer.ask(CheckConsole(job=job), ConsoleAnswer)
@@ -48,20 +53,20 @@ def send_lines(folder: Path, job: int, lines: Iterable[str], *, end: bool = Fals
                 raise UserError(f"a line must have at most {MAX_LINE // 4} characters, but has {len(line)}")
             for piece, last in _pieces(line):
                 while viewer.ask(SendLine(job=job, line=piece, last=last), ConsoleAnswer).full:
-                    pass  # the job has not read what it was sent before; the client has let some time pass
+                    pass  # the job has not read the earlier lines yet; the client has waited before it answered
         if end:
             viewer.ask(EndConsole(job=job), ConsoleAnswer)
 
 
 def _pieces(line: str) -> Iterator[tuple[str, bool]]:
-    """A line in pieces, each with whether it is the last one."""
+    """Yield a line in pieces, each with whether it is the last one."""
     starts = range(0, len(line), PIECE_CHARACTERS) or (0,)
     for start in starts:
         yield line[start : start + PIECE_CHARACTERS], start == starts[-1]
 
 
 class Consoles:
-    """All ways by which lines reach the InteractiveJobs of one run."""
+    """All ways in which lines reach the InteractiveJobs of one run."""
 
     def __init__(
         self,
@@ -75,7 +80,7 @@ class Consoles:
 
         Args:
             loaded: the network.
-            requests: where other terminals ask.
+            requests: the server that other terminals connect to.
             observer: notified where to type.
             stdin: whether standard input may be used.
             send: sends a command to a job.
@@ -92,7 +97,7 @@ class Consoles:
         requests.answer(EndConsole, self._end)
 
     def open(self) -> None:
-        """Say where to type if the network has consoles; `ControlServer.open` comes before."""
+        """Announce where to type if the network has consoles. Call `ControlServer.open` first."""
         if not self._jobs:
             return
         if self._open_windows():
@@ -116,7 +121,14 @@ class Consoles:
         self._windows.close()
 
     def hear(self, what: str, job: int, lines: int) -> None:
-        """A job has "ended", has a "new life", or its newest life has ("typed") taken so many ``lines`` in all."""
+        """Handle an event of a job.
+
+        Args:
+            what: "ended", "new life" (a new incarnation), or "typed" (the newest incarnation has
+                taken lines).
+            job: id of the job.
+            lines: total number of lines taken.
+        """
         if job not in self._under_way:
             return
         under_way = self._under_way[job]
@@ -131,7 +143,8 @@ class Consoles:
         return all(self._windows.open(self._loaded.name, "send", str(number), "--end") for number in self._jobs)
 
     def _read_stdin(self, loop: asyncio.AbstractEventLoop, job: int) -> None:
-        # os.read and not sys.stdin: a daemon thread that holds the lock of a buffered reader can abort the interpreter's end
+        # os.read and not sys.stdin: a daemon thread that holds the lock of a buffered reader can abort the
+        # interpreter's end
         under_way = self._under_way[job]
         rest = b""
         with contextlib.suppress(RuntimeError):  # the loop is closed: the network has ended
@@ -139,7 +152,7 @@ class Consoles:
             while chunk:
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    # this thread waits for the job, so that whoever writes into standard input does, too
+                    # this thread waits for the job, so that the writer of standard input waits, too
                     if not under_way.add(len(line), None):
                         return
                     loop.call_soon_threadsafe(self._tell, job, line.decode("utf-8", "replace"))
@@ -164,7 +177,7 @@ class Consoles:
         for number, (piece, last) in enumerate(_pieces(line)):
             self._send(job, InputLine(line=piece, first=number == 0, last=last))
 
-    # what other terminals ask
+    # requests of other terminals
 
     async def _check(self, request: CheckConsole, connection: Connection) -> ConsoleAnswer:
         self._console(request.job)
@@ -191,7 +204,11 @@ class Consoles:
         return ConsoleAnswer()
 
     def _console(self, job: int) -> LinesInFlight:
-        """Return the lines in flight to a job that takes lines. Raises UserError: it does not."""
+        """Return the lines in flight to a job that takes lines.
+
+        Raises:
+            UserError: the job takes no lines.
+        """
         if job not in self._jobs:
             names = ", ".join(f"{number} ({known._fission_name})" for number, known in self._jobs.items())
             rest = f"there are: {names}" if names else "it has none"
@@ -209,7 +226,7 @@ def _read_some() -> bytes:
 
 
 def _rest_after_line() -> bytes:
-    """Read up to the end of this line; what was read after it."""
+    """Skip to the end of this line; return what was read after it."""
     while chunk := _read_some():
         _, end, rest = chunk.partition(b"\n")
         if end:
@@ -218,7 +235,10 @@ def _rest_after_line() -> bytes:
 
 
 def _stdin_is_a_console() -> bool:
-    """Whether somebody can type there or pipes something in; /dev/null and a closed descriptor are nobody."""
+    """Return whether standard input is a terminal, a pipe, a file or a socket.
+
+    /dev/null and a closed descriptor are no source of lines.
+    """
     try:
         mode = os.fstat(0).st_mode
     except OSError:

@@ -1,9 +1,10 @@
-"""What other terminals ask the client of a running network, over a Unix socket in the run's folder.
+"""How other terminals talk to the client of a running network: a Unix socket in the run's folder.
 
-A viewer connects and sends one message of `fission.protocol.messages.viewer_to_client` a line; each is answered by one line of
-`fission.protocol.messages.client_to_viewer`. A handler may take the connection over after its answer, to send what comes; then it is a
-stream of packets (length as u32, little-endian, and bytes), and further lines are still taken. Viewers are bounded in number, lines in
-length; the packets that wait for a viewer that does not read are bounded by its handler.
+A viewer connects and sends one message of `fission.protocol.messages.viewer_to_client` per line.
+The client answers each with one line of `fission.protocol.messages.client_to_viewer`. After its
+answer, a handler may take over the connection to send a stream of packets (length as u32,
+little-endian, then bytes); further lines are still read. The number of viewers and the length of
+lines are bounded. The handler bounds the packets that wait for a viewer that does not read.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ from fission.protocol.messages import client_to_viewer, viewer_to_client
 from fission.protocol.messages.client_to_viewer import ClientToViewer, ViewerRefused
 from fission.protocol.messages.viewer_to_client import MAX_REQUEST_BYTES, ViewerToClient
 
-#: Names the running network in its run folder, so that other terminals find it.
+#: Identifies the running network in its run folder, so that other terminals find it.
 RUNNING_FILE = "running.json"
-#: Viewers at the same time. Arbitrary: more than a person has terminals, or a network InteractiveJobs.
+#: Maximum number of simultaneous viewers. Arbitrary: more than a person has terminals, or a network InteractiveJobs.
 MAX_VIEWERS = 128
-#: Seconds that a viewer waits for an answer; arbitrary, the client answers at once unless it is stopped.
+#: Seconds that a viewer waits for an answer; arbitrary: the client answers at once unless it is stopped.
 ANSWER_S = 10.0
-#: Seconds that one call waits at most, because `select` refuses very large numbers.
+#: Maximum seconds of one wait, because `select` refuses very large numbers.
 MOST_WAIT_S = 3600.0
 _LENGTH = struct.Struct("<I")
 
-#: Takes a request, and returns its answer.
+#: Takes a request and returns its answer.
 Handler = Callable[[Any, "Connection"], Awaitable[ClientToViewer]]
 V = TypeVar("V", bound=ViewerToClient)
 A = TypeVar("A", bound=ClientToViewer)
@@ -50,7 +51,7 @@ class Connection:
 
     Attributes:
         on_close: called when the viewer is gone, or the client ends.
-        pieces: of a line for a console whose end has not come.
+        pieces: pieces of an incomplete line for a console.
     """
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
@@ -59,20 +60,29 @@ class Connection:
         self.pieces: list[str] = []
 
     async def send(self, packet: bytes) -> None:
-        """Send a packet; returns when the viewer's side has room for more. Raises OSError: it is gone."""
+        """Send a packet; returns when the viewer's side has room for more.
+
+        Raises:
+            OSError: the viewer is gone.
+        """
         self._writer.write(_LENGTH.pack(len(packet)) + packet)
         await self._writer.drain()
 
     def hang_up(self) -> None:
-        """Nothing more will come."""
+        """Close the connection."""
         self._writer.close()
 
 
 class ControlServer:
-    """The client's side: listens while the network runs. One asyncio loop."""
+    """The client's side: listens while the network runs, in one asyncio loop."""
 
     def __init__(self, address: str, running_file: Path) -> None:
-        """Args: address: path of the socket. running_file: JSON file in which it is noted as "requests"."""
+        """Prepare the server.
+
+        Args:
+            address: path of the socket.
+            running_file: JSON file that names the socket as "requests".
+        """
         self._address = address
         self._file = running_file
         self._handlers: dict[type[Any], Handler] = {}
@@ -80,9 +90,10 @@ class ControlServer:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def answer(self, kind: type[V], handler: Callable[[V, Connection], Awaitable[ClientToViewer]]) -> None:
-        """Have requests of a class answered: the handler takes the request and the connection, and returns the answer.
+        """Register the handler of a class of requests.
 
-        An error of FISSION that it raises refuses the request: its text and exit code are the answer.
+        The handler takes the request and the connection, and returns the answer. If it raises an
+        error of FISSION, the request is refused with the error's text and exit code.
         """
         self._handlers[kind] = handler
 
@@ -94,7 +105,7 @@ class ControlServer:
         os.replace(fresh, self._file)
 
     async def close(self) -> None:
-        """Hang up on all viewers and stop listening. Idempotent."""
+        """Disconnect all viewers and stop listening. Idempotent."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -147,7 +158,7 @@ class ControlServer:
 
 
 class Refused(UserError):
-    """What the client of a running network answered; the exit code is its choice."""
+    """The refusal of a running network's client, which chooses the exit code."""
 
     def __init__(self, text: str, exit_code: int) -> None:
         super().__init__(text)
@@ -155,16 +166,16 @@ class Refused(UserError):
 
 
 class Viewer:
-    """Another terminal's side. A context manager: hangs up at its end."""
+    """Another terminal's side. A context manager: disconnects at its end."""
 
     def __init__(self, folder: Path) -> None:
-        """Connect to the network that runs.
+        """Connect to the running network.
 
         Args:
             folder: the network's folder.
 
         Raises:
-            UserError: it does not run here.
+            UserError: the network is not running on this machine.
         """
         self._folder = folder
         address = _address(folder)
@@ -184,15 +195,15 @@ class Viewer:
         self._socket.close()
 
     def ask(self, request: ViewerToClient, kind: type[A]) -> A:
-        """Return the answer, which is of class ``kind``.
+        """Send a request and return its answer, which is of class ``kind``.
 
         Raises:
-            Refused: the client refuses; with its exit code.
+            Refused: the client refuses; carries its exit code.
             UserError: the network has ended, or does not answer.
             RemoteProtocolError: the answer is malformed, or of another class.
         """
         try:
-            with contextlib.suppress(BrokenPipeError):  # a client with too many viewers has answered, and hung up
+            with contextlib.suppress(BrokenPipeError):  # a client with too many viewers has answered and disconnected
                 self._socket.sendall(viewer_to_client.CODEC.encode(request) + b"\n")
             line = self._line()
         except TimeoutError:
@@ -221,11 +232,11 @@ class Viewer:
         return line
 
     def packets(self, deadline: float | None = None, every: float | None = None) -> Iterator[bytes | None]:
-        """What comes after an answer that announced a stream; ends with the network.
+        """Yield the packets after an answer that announced a stream, until the network ends.
 
         Args:
-            deadline: moment (`time.monotonic`) at which it ends; None: no limit.
-            every: seconds after which None is given while nothing comes.
+            deadline: moment (`time.monotonic`) at which the stream ends; None: no limit.
+            every: seconds after which None is yielded while nothing arrives.
         """
         waiting = self._rest
         while True:
@@ -262,10 +273,10 @@ def _address(folder: Path) -> str:
             found.append((path.stat().st_mtime, str(json.loads(path.read_text())["requests"])))
     if not found:
         raise not_running(folder)
-    return max(found)[1]  # a client that was killed has left its own file
+    return max(found)[1]  # a killed client leaves its file behind
 
 
 def looked_at(folder: Path) -> list[Path]:
-    """The folders of a network in which `RUNNING_FILE` is looked for."""
+    """Return the folders of a network that may contain `RUNNING_FILE`."""
     other = noted(folder)
     return [folder / "simulation", current(folder), *([other] if other is not None else [])]

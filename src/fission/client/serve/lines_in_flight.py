@@ -1,17 +1,17 @@
-"""How many lines may be on their way to a console before its job has taken them, so that whoever types faster waits."""
+"""How many lines may be in flight to a console before its job takes them; a faster sender waits."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
 
-#: Lines and bytes that may be under way to one console; arbitrary: more than a person types ahead, little memory.
+#: Maximum lines and bytes in flight to one console; arbitrary: more than a person types ahead, little memory.
 MAX_LINES = 1000
 MAX_BYTES = 1 << 20
 
 
 class LinesInFlight:
-    """The lines under way to one console. Any thread may call anything."""
+    """The lines in flight to one console. Every method may be called from any thread."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -22,11 +22,19 @@ class LinesInFlight:
 
     @property
     def over(self) -> bool:
-        """Whether nobody takes lines any more."""
+        """Whether lines are no longer taken."""
         return self._over
 
     def add(self, size: int, timeout: float | None) -> bool:
-        """A line is to go: block until there is room, or nobody takes lines any more; whether it may. ``timeout``: seconds at most."""
+        """Add a line in flight; block until there is room or lines are no longer taken.
+
+        Args:
+            size: size of the line, in bytes or characters.
+            timeout: maximum seconds to block; None: no limit.
+
+        Returns:
+            Whether the line may be sent.
+        """
         with self._changed:
             if not self._changed.wait_for(lambda: self._over or self._room, timeout) or self._over:
                 return False
@@ -39,7 +47,7 @@ class LinesInFlight:
         return not self._sizes or (len(self._sizes) < MAX_LINES and self._bytes < MAX_BYTES)
 
     def taken(self, lines: int) -> None:
-        """The job's newest life has taken so many lines in all."""
+        """Note how many lines in all the job's newest incarnation has taken."""
         with self._changed:
             while self._taken < lines and self._sizes:
                 self._taken += 1
@@ -47,14 +55,14 @@ class LinesInFlight:
             self._changed.notify_all()
 
     def forget(self) -> None:
-        """The job has a new life, which takes what comes from here on."""
+        """Begin anew for a new incarnation of the job, which takes the lines from now on."""
         with self._changed:
             self._sizes.clear()
             self._bytes = self._taken = 0
             self._changed.notify_all()
 
     def end(self) -> None:
-        """The job has ended, or the network."""
+        """Note the end of the job or of the network."""
         with self._changed:
             self._over = True
             self._changed.notify_all()

@@ -1,7 +1,7 @@
-"""What lookers see of a running network's jobs: blocks that go by on its pipes, and how the jobs get on.
+"""What viewers see of a running network's jobs: blocks on its pipes, and the jobs' progress.
 
-It needs of a run: a way to send a job a command, `TapCopies` and `JobMeasured` that come back, and where the jobs are. So it is the
-same for a network on this machine and on many.
+This module needs three things of a run: a way to send a job a command, the returning `TapCopies`
+and `JobMeasured`, and the jobs' nodes. So it works alike for a network on one machine and on many.
 """
 
 from __future__ import annotations
@@ -27,20 +27,22 @@ from fission.protocol.messages.job_to_client import JobMeasured, JobToClient, Ta
 from fission.protocol.messages.viewer_to_client import LocateJobs, MeasureJobs, TapPipes
 from fission.protocol.supervision_messages import JobState
 
-#: Seconds that the jobs' answers to a question are waited for. Arbitrary: a job answers within milliseconds unless its machine is stuck.
+#: Seconds to wait for the jobs' answers. Arbitrary: a job answers within milliseconds unless its machine is stuck.
 MEASURE_S = 2.0
-#: Seconds of silence after which a job whose process has ended has said its last words; arbitrary, within the 2 s of Ctrl-C.
+#: Seconds of silence after which no more copies are expected of a job whose process has ended; arbitrary, within the 2
+#: s of Ctrl-C.
 LAST_S = 0.25
-#: Bytes of copies that may be under way to one viewer, for each pipe, at most. Arbitrary bound of the client's memory.
+#: Maximum bytes of copies in flight to one viewer, for each pipe. Arbitrary bound of the client's memory.
 MOST_CREDIT = 64 << 20
-#: Copies of big blocks out of shared memory take at most this share of a job's time, unless the looker wants all. Arbitrary.
+#: Maximum share of a job's time that copies of large blocks out of shared memory take, unless the viewer wants all.
+#: Arbitrary.
 SHARE = 0.02
 
 _PIPE = struct.Struct("<I")
 
 
 class TappedRun(Protocol):
-    """What is looked at; the client's `Coordinator`."""
+    """What taps need of a run; the client's `Coordinator`."""
 
     receivers: dict[type[JobToClient], Callable[[JobMessage], None]]
     on_launch: Callable[[int], None]
@@ -49,14 +51,14 @@ class TappedRun(Protocol):
         """Send a message to the newest incarnation of a job."""
 
     def state(self, job: int) -> JobState:
-        """Where a job is."""
+        """Return the state of a job."""
 
     async def standing(self) -> Mapping[int, Mapping[str, Any]]:
-        """The jobs that make no progress: ``seconds``, ``reason``."""
+        """Return the jobs that make no progress: ``seconds``, ``reason``."""
 
     @property
     def processes(self) -> JobProcesses:
-        """Of its jobs."""
+        """The processes of its jobs."""
 
     @property
     def jobs(self) -> Mapping[int, Any]:
@@ -67,7 +69,13 @@ class Taps:
     """Answers `MeasureJobs`, `LocateJobs` and `TapPipes` for a run's `ControlServer`."""
 
     def __init__(self, network: Network, run: TappedRun, requests: ControlServer) -> None:
-        """Args: network: that runs. run: its client. requests: where lookers ask."""
+        """Register the answers.
+
+        Args:
+            network: the running network.
+            run: the client of the run.
+            requests: the server that viewers connect to.
+        """
         self._network = network
         self._run = run
         self._numbers = itertools.count(1)
@@ -81,13 +89,17 @@ class Taps:
         requests.answer(LocateJobs, self._locate)
 
     def ended(self, job: int) -> None:
-        """A job is over: who looks at nothing else has seen everything."""
+        """Note the end of a job: a viewer of nothing else has seen everything."""
         for tap in self._taps.values():
             if tap.job == job:
                 tap.end_when_silent()
 
     async def settle(self, most_s: float) -> None:
-        """Let lookers have what the jobs have sent last, while there is some, at most for so many seconds."""
+        """Let viewers receive the last copies of the jobs, while there are any.
+
+        Args:
+            most_s: maximum time, in seconds.
+        """
         senders = {tap.sender for tap in self._taps.values() if tap.sender is not None}
         end = quiet = time.monotonic()
         moved = -1
@@ -96,7 +108,7 @@ class Taps:
                 quiet = time.monotonic()
             await asyncio.sleep(0.01)
 
-    # how jobs get on
+    # progress of jobs
 
     async def _locate(self, request: LocateJobs, connection: Connection) -> JobsLocated:
         return JobsLocated(nodes={job: node for job, _, node in self._run.processes.newest()})
@@ -134,7 +146,7 @@ class Taps:
 
     def _on_measured(self, received: JobMessage) -> None:
         if not isinstance(received.message, JobMeasured) or received.message.key not in self._answers:
-            return  # it came too late
+            return  # too late
         answers, complete, missing = self._answers[received.message.key]
         measured = {name: getattr(received.message, name) for name in MeasuredJob.__struct_fields__ if name != "incarnation"}
         answers[received.job] = MeasuredJob(incarnation=received.incarnation, **measured)
@@ -142,14 +154,14 @@ class Taps:
         if not missing:
             complete.set()
 
-    # what goes by
+    # blocks on pipes
 
     async def _tap(self, request: TapPipes, connection: Connection) -> PipesTapped:
         pipes = [self._pipe(number) for number in request.pipes]
         if not pipes:
             raise UserError("name at least one pipe")
         taps = [_Tap(next(self._numbers), job, pipe, request, self._run) for pipe, job in pipes]
-        # one reader of all its pipes: what was gathered is sent by one task, in the order in which it came
+        # one sender for all its pipes: one task sends what was gathered, in the order of arrival
         sender = _Sender(connection, taps)
         for tap in taps:
             self._taps[tap.number] = tap
@@ -160,7 +172,11 @@ class Taps:
         return PipesTapped(pipes=tuple(PipeRow(pipe=tap.pipe, job=tap.job) for tap in taps))
 
     def _pipe(self, number: int) -> tuple[int, int]:
-        """(pipe, job that feeds it), if blocks of it can still come."""
+        """Return (pipe, job that feeds it).
+
+        Raises:
+            UserError: the pipe is unknown, or has ended.
+        """
         pipes = self._network.pipes
         job = self._network.producer(number) if number in pipes else None
         if job is None:
@@ -175,11 +191,11 @@ class Taps:
     def _on_launch(self, job: int) -> None:
         for tap in self._taps.values():
             if tap.job == job:
-                tap.begin()  # its new life does not know
+                tap.begin()  # the new incarnation does not know of the tap
 
     def _on_tapped(self, received: JobMessage) -> None:
         if not isinstance(received.message, TapCopies) or (tap := self._taps.get(received.message.tap)) is None:
-            return  # it was ended meanwhile
+            return  # ended meanwhile
         tap.gather(received.payload)
         if received.message.last:
             tap.end()
@@ -192,7 +208,7 @@ class Taps:
 
 
 class _Tap:
-    """One pipe that is looked at."""
+    """One pipe that a viewer follows."""
 
     def __init__(self, number: int, job: int, pipe: int, request: TapPipes, run: TappedRun) -> None:
         self.number, self.job, self.pipe = number, job, pipe
@@ -204,7 +220,7 @@ class _Tap:
         self.sender: _Sender | None = None
 
     def begin(self) -> None:
-        self._lives += 1  # a new life has its own credit
+        self._lives += 1  # a new incarnation has its own credit
         self._run.command(self.job, self._order)
 
     def gather(self, payload: bytes) -> None:
@@ -217,7 +233,7 @@ class _Tap:
             self._run.command(self.job, ExtendTap(tap=self.number, credit=size))
 
     def end_when_silent(self) -> None:
-        """Its job's process has ended; its last words may come behind that news."""
+        """End once nothing arrives: the last copies may come after the end of the process."""
         asyncio.get_running_loop().call_later(LAST_S, self._end_if_silent, self._heard)
 
     def _end_if_silent(self, heard: int) -> None:
@@ -233,7 +249,10 @@ class _Tap:
 
 
 class _Sender:
-    """Sends what comes from the jobs to one looker; what it has not taken is bounded by the credit of its taps, for each life of a job."""
+    """Sends what the jobs deliver to one viewer.
+
+    The credit of its taps bounds what waits, for each incarnation of a job.
+    """
 
     def __init__(self, connection: Connection, taps: list[_Tap]) -> None:
         self._connection = connection
@@ -241,7 +260,7 @@ class _Sender:
         self._waiting: deque[tuple[_Tap, int, bytes]] = deque()
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self.moved = 0  # batches that have come, and that have gone
+        self.moved = 0  # number of batches put and sent
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -252,7 +271,7 @@ class _Sender:
 
     @property
     def settled(self) -> bool:
-        """Whether everything has come and was sent, or nobody takes it."""
+        """Whether everything has arrived and was sent, or the viewer is gone."""
         return self._task is None or self._task.done() or (not self._waiting and all(tap.over for tap in self._taps))
 
     def put(self, tap: _Tap, life: int, payload: bytes) -> None:
@@ -265,7 +284,7 @@ class _Sender:
             while True:
                 while self._waiting:
                     tap, life, payload = self._waiting.popleft()
-                    # an empty batch says that the pipe has ended, as far as this run goes
+                    # an empty batch means that the pipe has ended in this run
                     await self._connection.send(_PIPE.pack(tap.pipe) + payload)
                     self.moved += 1
                     if payload:
@@ -278,5 +297,5 @@ class _Sender:
 
 
 def split(packet: bytes) -> tuple[int, bytes]:
-    """(pipe, batch) of what a looker is sent; an empty batch: the pipe has ended."""
+    """Split a packet for a viewer into (pipe, batch); an empty batch: the pipe has ended."""
     return _PIPE.unpack_from(packet)[0], packet[_PIPE.size :]
