@@ -1,11 +1,13 @@
-"""The quality of the ways to other machines of a B.A.T.M.A.N. mesh, from batctl.
+"""The quality of the routes to other machines of a B.A.T.M.A.N. mesh, from batctl.
 
-batctl names machines by the MAC address that they originate messages from, the neighbour table knows them by the address of their mesh
-interface (bat0); ``batctl translate`` leads from the second to the first.
+batctl identifies a machine by the MAC address with which it originates messages; the neighbour
+table has the address of its mesh interface (bat0). ``batctl translate`` maps the second to the
+first.
 
-What ``batctl originators`` prints changed in 2016: before, a line an originator, with all possible ways behind a colon; since then a line
-a way, the chosen one with an asterisk in front. BATMAN_V has throughputs in place of qualities, which say nothing about what gets through:
-its originators have no quality here.
+The output of ``batctl originators`` changed in 2016: earlier versions print one line per
+originator, with all possible routes after a colon; later ones print one line per route, with an
+asterisk before the chosen one. BATMAN_V has throughputs instead of qualities, which do not show how
+many messages get through: its originators have no quality here.
 """
 
 from __future__ import annotations
@@ -18,14 +20,14 @@ import subprocess
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-#: What batctl and ip get to answer; arbitrary: they take some milliseconds.
+#: Seconds that batctl and ip may take; arbitrary: they take a few milliseconds.
 TIMEOUT_S = 2.0
 MAX_TQ = 255
-#: Of the system's administration, which is not on everybody's PATH.
+#: Folders of administration programs, which not every user has in PATH.
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _ARP = Path("/proc/net/arp")
 _MAC = r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}"
-# An optional asterisk, the originator, in all versions but the first ones when it was heard last, the quality, the next hop.
+# An optional asterisk, the originator, the time since it was last heard (not in the first versions), the quality, the next hop.
 _WAY = re.compile(rf"\s*(?P<best>\*)?\s*(?P<originator>{_MAC})\s+(?:\d+\.\d+s\s+)?\(\s*(?P<tq>\d+)\)\s+{_MAC}\s+\[")
 _NO_MAC = "00:00:00:00:00:00"
 
@@ -33,21 +35,23 @@ Run = Callable[[Sequence[str]], str]
 
 
 def find(program: str) -> str | None:
-    """The path of a program of the system's administration; None if it is not installed."""
+    """Return the path of an administration program; None if it is not installed."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SBIN])
     return shutil.which(program, path=path)
 
 
 def available() -> bool:
-    """Whether batctl is installed here."""
+    """Return whether batctl is installed on this machine."""
     return find("batctl") is not None
 
 
 def parse_originators(text: str) -> dict[str, int]:
-    """MAC address of each originator (lower case) -> quality of the chosen way to it, 0 to 255; where none is chosen, of the best one.
+    """Map the MAC address of each originator (lower case) to the quality of its route, 0 to 255.
+
+    The route is the chosen one, or the best one where none is chosen.
 
     Args:
-        text: what ``batctl originators`` has printed, of any version; lines that it does not know are left out.
+        text: output of any version of ``batctl originators``; unknown lines are ignored.
     """
     chosen: dict[str, int] = {}
     others: dict[str, int] = {}
@@ -62,19 +66,19 @@ def parse_originators(text: str) -> dict[str, int]:
 
 
 def parse_translation(text: str) -> str | None:
-    """The originator (lower case) that ``batctl translate`` has printed; None if it knows none."""
+    """Return the originator (lower case) from ``batctl translate``; None if it knows none."""
     found = re.fullmatch(_MAC, text.strip())
     return found[0].lower() if found else None
 
 
 def parse_arp(text: str) -> dict[str, str]:
-    """IP -> MAC address (lower case), from ``/proc/net/arp``; without entries that are not complete."""
+    """Map IP to MAC addresses (lower case) from ``/proc/net/arp``, without incomplete entries."""
     rows = (line.split() for line in text.splitlines()[1:])
     return {row[0]: row[3].lower() for row in rows if len(row) >= 6 and re.fullmatch(_MAC, row[3]) and row[3] != _NO_MAC}
 
 
 def parse_neighbours(text: str) -> dict[str, str]:
-    """The same from ``ip neighbour show``, for IPv6 too."""
+    """Map IP to MAC addresses from ``ip neighbour show``, including IPv6."""
     found = {}
     for line in text.splitlines():
         words = line.split()
@@ -86,7 +90,12 @@ def parse_neighbours(text: str) -> dict[str, str]:
 
 
 def _run(words: Sequence[str]) -> str:
-    """What a program prints. Raises OSError or subprocess.SubprocessError."""
+    """Return the output of a program.
+
+    Raises:
+        OSError: the program cannot be run.
+        subprocess.SubprocessError: the program failed or took too long.
+    """
     program = find(words[0])
     if program is None:
         raise FileNotFoundError(f"{words[0]} is not installed")
@@ -98,13 +107,20 @@ def _run(words: Sequence[str]) -> str:
 
 
 class Batman:
-    """Asks batctl. Not for an event loop's thread: a call takes some milliseconds a machine, and `TIMEOUT_S` where batctl hangs."""
+    """Queries batctl.
+
+    Not for an event loop's thread: a call takes a few milliseconds per machine, and `TIMEOUT_S` if
+    batctl hangs.
+    """
 
     def __init__(self, log: logging.Logger, run: Run = _run, arp: Path = _ARP) -> None:
-        """Args:
-        log: told once why there are no qualities.
-        run: gives what a command line prints, or raises OSError or subprocess.SubprocessError.
-        arp: where the kernel shows its neighbours.
+        """Prepare.
+
+        Args:
+            log: logger that receives each reason for missing qualities once.
+            run: returns the output of a command line, or raises OSError or
+                subprocess.SubprocessError.
+            arp: file with the kernel's neighbour table.
         """
         self._log = log
         self._arp = arp
@@ -112,9 +128,10 @@ class Batman:
         self._told: set[str] = set()
 
     def qualities(self, ips: Collection[str]) -> Mapping[str, int]:
-        """IP address -> quality of the way there, 0 to 255; without those that are not in the mesh. Never raises.
+        """Map the IP addresses of machines in the mesh to the quality of their route, 0 to 255.
 
-        A machine that has been in the mesh and is not heard of any more is left out by batctl after a while, and here at once with it.
+        Never raises. batctl drops a machine some time after its last message; the result drops it
+        at the same moment.
         """
         originators = parse_originators(self._ask("batctl", "originators", "-n"))
         if not originators:
@@ -140,7 +157,7 @@ class Batman:
         try:
             return self._run(words)
         except (OSError, subprocess.SubprocessError) as why:
-            # A machine that batctl cannot translate is an error to it, too, and no news.
+            # A machine that batctl cannot translate is an error to batctl too, but nothing new.
             told = " ".join(words[:2])
             if told not in self._told:
                 self._told.add(told)

@@ -1,7 +1,7 @@
-"""Small messages over UDP, for pulses: one that is late or lost is not worth a second attempt.
+"""Small messages over UDP, for pulses: a late or lost one is not worth a second attempt.
 
-TCP would hold pulses back after a short break of the way until it tries again, and a node that was silent for 0.3 s would look dead
-for 0.6 s.
+After a short interruption TCP would hold pulses back until its next retransmission, and a node that
+was silent for 0.3 s would look dead for 0.6 s.
 """
 
 from __future__ import annotations
@@ -15,34 +15,37 @@ from fission.errors import EngineError, RemoteProtocolError
 from fission.protocol.messages.codec import Codec, Message
 from fission.protocol.replay import ReplayWindows
 
-#: Largest datagram that is looked at, in bytes; arbitrary, a pulse has a tenth of it.
+#: Bytes of the largest datagram accepted; arbitrary, a pulse has a tenth of it.
 MAX_BYTES = 4096
 Address: TypeAlias = "tuple[str, int]"
 Received = TypeVar("Received", bound=Message)
 Sent = TypeVar("Sent", bound=Message)
-#: Addresses whose datagrams were refused with a warning; no more are remembered, and so no more warned of. Arbitrary.
+#: Addresses remembered after a warning about a refused datagram; further addresses cause no warnings. Arbitrary.
 MAX_REFUSED = 4096
 
 log = logging.getLogger("fission.pulses")
 
 
 class Sealing(Protocol):
-    """What makes and opens datagrams: `fission.adapters.sealing.Seals`."""
+    """Seals and opens datagrams, as `fission.adapters.sealing.Seals` does."""
 
     def seal(self, payload: bytes, counter: int, sender: bytes, context: bytes) -> bytes:
-        """A datagram that only who has the same keys and the same context can open."""
+        """Return a datagram that only a holder of the same keys and context can open."""
 
     def open(self, datagram: bytes, context: bytes) -> tuple[bytes, int, bytes] | None:
-        """(sender, counter, payload); None: it is not authentic."""
+        """Return (sender, counter, payload); None if the datagram is not authentic."""
 
     def meant(self, datagram: bytes, context: bytes) -> bool:
-        """Whether it says that it is for this context; nothing of that is authenticated."""
+        """Return whether a datagram claims to be for this context; the claim is unverified."""
 
 
 class Datagrams(asyncio.DatagramProtocol, Generic[Received, Sent]):
-    """Sends and receives messages. One asyncio loop; sending never blocks and never fails.
+    """Sends and receives messages. Belongs to one asyncio loop.
 
-    What was made for another receiver, another run or another direction is dropped; so are duplicates and malformed messages.
+    Sending never blocks and never fails.
+
+    Datagrams for another receiver, run or direction are dropped; so are duplicates and malformed
+    messages.
     """
 
     def __init__(
@@ -54,15 +57,16 @@ class Datagrams(asyncio.DatagramProtocol, Generic[Received, Sent]):
         sender: bytes,
         hears: Callable[[], bytes],
     ) -> None:
-        """Prepare; `open` begins.
+        """Prepare; `open` listens.
 
         Args:
-            sealing: makes and opens datagrams.
-            receives: what comes in.
-            sends: what goes out.
-            on_message: called with each authentic message, its source, and its sender's name.
-            sender: name of this one, which is unique.
-            hears: gives the context of messages for this one; empty: there are none now.
+            sealing: seals and opens datagrams.
+            receives: codec of incoming messages.
+            sends: codec of outgoing messages.
+            on_message: called with each authentic message, its source address and its sender's
+                name.
+            sender: unique name of this endpoint.
+            hears: returns the context of messages for this endpoint; empty accepts none.
         """
         self._sealing = sealing
         self._receives, self._sends = receives, sends
@@ -74,7 +78,15 @@ class Datagrams(asyncio.DatagramProtocol, Generic[Received, Sent]):
         self._refused: set[str] = set()
 
     async def open(self, ip: str, port: int = 0) -> int:
-        """Listen; return the port. Raises EngineError: the address cannot be had."""
+        """Listen; return the port.
+
+        Args:
+            ip: address on which to listen.
+            port: UDP port; 0 chooses a free one.
+
+        Raises:
+            EngineError: the address cannot be bound.
+        """
         try:
             await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, local_addr=(ip, port))
         except OSError as why:
@@ -84,14 +96,17 @@ class Datagrams(asyncio.DatagramProtocol, Generic[Received, Sent]):
         return int(self._transport.get_extra_info("sockname")[1])
 
     def send(self, message: Sent, address: Address, context: bytes) -> None:
-        """Send, if the system can right now; only a receiver with the same context takes it."""
+        """Send a message if the system can do so now.
+
+        Only a receiver with the same context accepts it.
+        """
         if self._transport is not None and not self._transport.is_closing():
             payload = self._sends.encode(message)
             self._count += 1
             self._transport.sendto(self._sealing.seal(payload, self._count, self._sender, context), address)
 
     def close(self) -> None:
-        """Give the socket back. Idempotent."""
+        """Close the socket. Idempotent."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -104,7 +119,7 @@ class Datagrams(asyncio.DatagramProtocol, Generic[Received, Sent]):
             self._refuse(addr[0])
             return
         if not context or not self._sealing.meant(data, context):
-            return  # of another run, or on another way: too late, or sent back
+            return  # for another run or direction: late or reflected
         opened = self._sealing.open(data, context)
         if opened is None:
             self._refuse(addr[0])
@@ -124,4 +139,4 @@ class Datagrams(asyncio.DatagramProtocol, Generic[Received, Sent]):
             log.warning("dropped a pulse from %s: it was not made with this network's keys", ip)
 
     def error_received(self, exc: Exception) -> None:
-        """The system could not deliver an earlier datagram; the silence will show."""
+        """Ignore an earlier datagram that could not be delivered; the silence shows it."""

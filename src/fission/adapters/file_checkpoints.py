@@ -1,4 +1,4 @@
-"""Snapshots and retained values as files: each is one checksummed record (`fission.durable`), whole or not there."""
+"""Snapshots and retained values as files: each is one checksummed record, complete or absent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fission.ports import JobId, PipeId
 
 log = logging.getLogger("fission.client")
 
-#: Names of snapshots and of retained values; files of other names are not ours.
+#: Names of snapshots and retained values; other files belong to other programs.
 _SNAPSHOT = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
 _KEPT = re.compile(r"kept-(\d+)", re.ASCII)
 
@@ -20,12 +20,17 @@ _KEPT = re.compile(r"kept-(\d+)", re.ASCII)
 class FileCheckpoints:
     """`fission.ports.CheckpointStore` in a folder.
 
-    Each job has a folder there, with a file ``GENERATION.BLOCK`` for each snapshot and ``kept-PIPE`` for each retained value. A file
-    is one record of `fission.durable`. Other files there are ignored.
+    Each job has its own folder, with a file ``GENERATION.BLOCK`` for each snapshot and
+    ``kept-PIPE`` for each retained value. Each file is one record of `fission.durable`. Other files
+    are ignored.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Args: folder: is made when something is put into it."""
+        """Set the folder.
+
+        Args:
+            folder: folder of the store; the first write creates it.
+        """
         self._folder = folder
 
     def put(self, job: JobId, generation: int, block: int, state: bytes) -> None:

@@ -1,4 +1,4 @@
-"""How busy this machine is: means of processor, memory, disk and swap over the last three seconds."""
+"""The load of this machine: means of processor, memory, disk and swap over three seconds."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: Seconds that a mean looks back on. SPEC: "all means over 3 s".
+#: Seconds over which means are taken. SPEC: "all means over 3 s".
 WINDOW_S = 3.0
-#: Seconds between two samples; arbitrary: a dozen in the window, and no load on a board.
+#: Seconds between two samples; arbitrary: a dozen per window, and negligible load on a board.
 SAMPLE_S = 0.25
 
 
@@ -18,9 +18,9 @@ class Load:
     """Measured values of a node, named as in `fission.core.nodes.NodeInfo`.
 
     Attributes:
-        cpu: free time of all processors together, percent.
-        memory: free memory, bytes: what programs can have without swapping.
-        disk: free bytes of a folder's disk, for who is not root.
+        cpu: idle time of all processors together, percent.
+        memory: memory available to programs without swapping, bytes.
+        disk: free space on a folder's disk for users other than root, bytes.
         swap: swap in use, percent; 0 without swap.
     """
 
@@ -33,7 +33,7 @@ class Load:
 @dataclass(frozen=True)
 class _Sample:
     now: float
-    free_s: float  # of all processors, since the machine began
+    free_s: float  # of all processors, since the machine started
     all_s: float
     memory: int
     disk: int
@@ -41,15 +41,18 @@ class _Sample:
 
 
 class Means:
-    """Samples this machine when it is asked to. Nothing waits; for one thread.
+    """Samples this machine on request. Never waits; belongs to one thread.
 
-    `sample` is to be called at least some times a second. If it is called less often, means go back to the sample before.
+    Call `sample` several times a second. With fewer calls, means reach back to the previous sample.
     """
 
     def __init__(self, folder: Path, psutil: Any = None) -> None:
-        """Args:
-        folder: whose disk is looked at; if it does not exist yet, the nearest one above it.
-        psutil: the module, or what stands for it.
+        """Start without samples.
+
+        Args:
+            folder: folder on the disk to measure; if it does not exist yet, its nearest parent
+                counts.
+            psutil: psutil module or a substitute.
         """
         if psutil is None:
             import psutil
@@ -58,16 +61,16 @@ class Means:
         self._samples: deque[_Sample] = deque()
 
     def sample(self, now: float) -> bool:
-        """Take a sample, if there is none or the last one is `SAMPLE_S` old. Says whether it did.
+        """Take a sample unless the last one is younger than `SAMPLE_S`; return whether it did.
 
         Args:
-            now: monotonic seconds.
+            now: monotonic time in seconds.
         """
         if self._samples and now < self._samples[-1].now + SAMPLE_S:
             return False
         try:
             sample = self._sample(now)
-        except OSError:  # no descriptor is left to look with: the last means are still the best that is known
+        except OSError:  # no free descriptor for the measurement: the last means are still the best known
             return False
         self._samples.append(sample)
         while len(self._samples) > 2 and self._samples[1].now <= now - WINDOW_S:
@@ -76,21 +79,24 @@ class Means:
 
     def _sample(self, now: float) -> _Sample:
         times = self._psutil.cpu_times()
-        free = times.idle + getattr(times, "iowait", 0.0)  # a processor that waits for a disk is free for others
-        # on Linux, user time has the time of guests in it already
+        free = times.idle + getattr(times, "iowait", 0.0)  # a processor that waits for a disk is free for other work
+        # on Linux, user time already includes the time of guests
         everything = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
         memory = int(self._psutil.virtual_memory().available)
         return _Sample(now, free, everything, memory, self._disk(), self._swap())
 
     def load(self) -> Load:
-        """The means over the last `WINDOW_S` before the last sample; `Load`'s defaults before the first one."""
+        """Return the means over the `WINDOW_S` before the last sample.
+
+        Before the first sample they are `Load`'s defaults.
+        """
         count = len(self._samples)
         if count == 0:
             return Load()
         first, last = self._samples[0], self._samples[-1]
         passed = last.all_s - first.all_s
         return Load(
-            # the kernel's counters may go back a little
+            # the kernel's counters may go back slightly
             cpu=min(max(100.0 * (last.free_s - first.free_s) / passed, 0.0), 100.0) if passed > 0 else Load.cpu,
             memory=sum(sample.memory for sample in self._samples) // count,
             disk=sum(sample.disk for sample in self._samples) // count,
@@ -103,7 +109,7 @@ class Means:
                 return int(self._psutil.disk_usage(str(folder)).free)
             except FileNotFoundError:
                 continue
-            except OSError:  # nothing can be written where not even this can be asked
+            except OSError:  # where even this query fails, nothing can be written
                 return 0
         return 0
 

@@ -1,17 +1,21 @@
-"""Datagrams that only the machines of the network can make, change, read or redirect: ChaCha20-Poly1305 with the network's pulse key.
+"""Datagrams that only the network's machines can make, change, read or redirect.
 
-``b"\x01" context(8) sender(8) counter(8) salt(16) ciphertext tag(16)``. Senders share one key and know nothing of each other, so each
-datagram gets a key of its own: the BLAKE2b hash of a random salt under the shared key. The nonce is the counter, which is not secret, but
-cannot be changed.
+The cipher is ChaCha20-Poly1305 with the network's pulse key.
 
-A context is what both sides know without sending it: which way, from whom, to whom, in which run (`context_of` in
-fission.protocol.replay). All of it is authenticated, and a short digest of it stands in front, by which a receiver sees at once what is
-not for it: who has recorded a datagram cannot use it on another way, for another receiver or in another run.
+``b"\x01" context(8) sender(8) counter(8) salt(16) ciphertext tag(16)``. Senders share one key and
+do not coordinate, so each datagram gets its own key: the BLAKE2b hash of a random salt under the
+shared key. The nonce is the counter, which is public but cannot be changed.
 
-Without keys (SECURITY = False): ``b"\x00" context(8) sender(8) counter(8) length(2) payload``, which anybody can make.
+A context is what both sides know without sending it: direction, sender, receiver and run
+(`context_of` in fission.protocol.replay). All of it is authenticated. A short digest of it comes
+first and shows a receiver at once which datagrams are not for it: a recorded datagram is of no use
+in another direction, for another receiver or in another run.
 
-A recorded datagram opens as often as it comes. Who receives it must drop counters of a sender that are not new
-(`fission.protocol.replay`); both are handed out for that.
+Without keys (SECURITY = False): ``b"\x00" context(8) sender(8) counter(8) length(2) payload``,
+which anyone can make.
+
+A recorded datagram opens each time it arrives. The receiver must drop counters of a sender that are
+not new (`fission.protocol.replay`); the result of opening contains both for that purpose.
 """
 
 from __future__ import annotations
@@ -27,23 +31,23 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 _PLAIN, _SEALED = b"\x00", b"\x01"
-_CONTEXT = 8  # bytes of its digest: no secret, and the whole context is authenticated
+_CONTEXT = 8  # bytes of the context's digest: not secret, and the whole context is authenticated
 #: Bytes of a sender's name.
 SENDER_BYTES = 8
 _COUNTER = 8
-_SALT = 16  # random 128 bits: two datagrams with one salt and one counter do not happen
+_SALT = 16  # 128 random bits: two datagrams never share salt and counter
 _TAG = 16
 _FRONT = 1 + _CONTEXT + SENDER_BYTES + _COUNTER
 _HEAD = _FRONT + _SALT
 _PLAIN_HEAD = _FRONT + 2
-#: Bytes of payload that a datagram takes, so that it passes everywhere in one piece: IPv6 carries 1280 bytes, with 40 + 8 for its headers.
+#: Bytes of a datagram's largest payload that every path carries unfragmented: IPv6 guarantees 1280 bytes, 40 + 8 of them for headers.
 MAX_PAYLOAD = 1280 - 48 - _HEAD - _TAG
-#: Counters are less than this.
+#: Upper bound of counters, exclusive.
 MAX_COUNTER = 1 << 64
 
 
 class HasPulseKey(Protocol):
-    """What is needed of the network's keys."""
+    """The part of the network's keys that sealing needs."""
 
     @property
     def pulse(self) -> bytes:
@@ -51,11 +55,12 @@ class HasPulseKey(Protocol):
 
 
 class Opened(NamedTuple):
-    """What an authentic datagram says.
+    """The contents of an authentic datagram.
 
     Attributes:
-        sender: who made it, `SENDER_BYTES` bytes.
-        counter: which one of that sender's.
+        sender: name of the sender, `SENDER_BYTES` bytes.
+        counter: number of the datagram among the sender's.
+        payload: bytes of the message.
     """
 
     sender: bytes
@@ -64,17 +69,18 @@ class Opened(NamedTuple):
 
 
 def seal(keys: HasPulseKey | None, payload: bytes, counter: int, sender: bytes, context: bytes) -> bytes:
-    """A datagram with this payload.
+    """Return a datagram with this payload.
 
     Args:
-        keys: the network's; None: plain.
+        keys: keys of the network; None makes a plain datagram.
         payload: at most `MAX_PAYLOAD` bytes.
-        counter: grows with each datagram of a sender.
-        sender: `SENDER_BYTES` bytes that are unique to it.
-        context: what the receiver must know too.
+        counter: number that grows with each datagram of a sender.
+        sender: `SENDER_BYTES` bytes, unique to the sender.
+        context: bytes that the receiver must know too.
 
     Raises:
-        LocalProtocolError: the payload is too long, the counter no number from 0 to 2**64 - 1, or the sender's name too short or long.
+        LocalProtocolError: the payload is too long, the counter is not from 0 to 2**64 - 1, or the
+            sender's name has the wrong length.
     """
     if len(payload) > MAX_PAYLOAD:
         raise LocalProtocolError(f"a datagram takes {MAX_PAYLOAD} bytes, not {len(payload)}")
@@ -91,9 +97,10 @@ def seal(keys: HasPulseKey | None, payload: bytes, counter: int, sender: bytes, 
 
 
 def open_sealed(keys: HasPulseKey | None, datagram: bytes, context: bytes) -> Opened | None:
-    """What a datagram says; None if it was not made by `seal` with these keys and this context, is cut or too long. Never raises.
+    """Return the contents of a datagram; None if it is not authentic. Never raises.
 
-    With keys a plain datagram is not opened, and a sealed one not without.
+    An authentic datagram was made by `seal` with these keys and this context, and is neither cut
+    nor too long. Keys do not open plain datagrams, and sealed ones do not open without keys.
     """
     if not for_context(datagram, context):
         return None
@@ -115,27 +122,31 @@ def open_sealed(keys: HasPulseKey | None, datagram: bytes, context: bytes) -> Op
 
 
 def for_context(datagram: bytes, context: bytes) -> bool:
-    """Whether a datagram says that it is for this context; anybody can make one that does."""
+    """Return whether a datagram claims to be for this context; anyone can make such a claim."""
     return datagram[1 : 1 + _CONTEXT] == _digest(context) and len(datagram) >= _PLAIN_HEAD
 
 
 class Seals:
-    """Makes and opens the datagrams of one network."""
+    """Seals and opens the datagrams of one network."""
 
     def __init__(self, keys: HasPulseKey | None) -> None:
-        """Args: keys: the network's; None: plain."""
+        """Set the keys.
+
+        Args:
+            keys: keys of the network; None makes and opens plain datagrams.
+        """
         self._keys = keys
 
     def seal(self, payload: bytes, counter: int, sender: bytes, context: bytes) -> bytes:
-        """As `seal`."""
+        """Seal a payload; see the function `seal`."""
         return seal(self._keys, payload, counter, sender, context)
 
     def open(self, datagram: bytes, context: bytes) -> Opened | None:
-        """As `open_sealed`."""
+        """Open a datagram; see `open_sealed`."""
         return open_sealed(self._keys, datagram, context)
 
     def meant(self, datagram: bytes, context: bytes) -> bool:
-        """As `for_context`."""
+        """Return whether a datagram claims to be for this context; see `for_context`."""
         return for_context(datagram, context)
 
 

@@ -1,14 +1,17 @@
-"""The consumer's side of big buffers in shared memory: descriptors become read-only memory that nobody copies.
+"""The consumer's side of large buffers in shared memory: descriptors become memory without a copy.
 
-`Views` maps each segment once. What `Views.get` returns keeps a *hold* alive, a small object that exports the slot's memory. Everything
-that is made from the memory (a slice, an array that pickle builds on it) refers to the hold, so the hold goes last, and clears the mark
-by which the producer knows that the slot is in use. Layout and marks are described in `fission.protocol.shared_blocks`, what the
-producer does in `fission.adapters.shared_memory`.
+`Views` maps each segment once. The result of `Views.get` keeps a *hold* alive, a small object that
+exports the slot's memory. Everything made from the memory (a slice, an array that pickle builds on
+it) refers to the hold. The hold therefore goes last, and clears the mark that shows the producer
+that the slot is in use. `fission.protocol.shared_blocks` describes the layout and the marks,
+`fission.adapters.shared_memory` the producer.
 
-A mark and its clearing are single stores that rely on the interpreter's lock to come in order; not for Pythons without one.
+Setting and clearing a mark are single stores whose order relies on the interpreter lock; they do
+not work in a Python without one.
 
-A reader that returns a buffer as it got it may send its descriptor on: `Views.taken` finds the block, `TakenView.lease` lends it. The one
-behind marks the producer's slot itself, at a place of its own, so what it holds does not depend on the life of the job in between.
+A reader that returns a buffer unchanged may forward its descriptor: `Views.taken` finds the block,
+`TakenView.lease` lends it. The downstream reader marks the producer's slot itself, in a place of
+its own, so its hold does not depend on the incarnation of the job in between.
 """
 
 from __future__ import annotations
@@ -26,14 +29,17 @@ from fission.errors import EngineError, LocalProtocolError, RemoteProtocolError
 from fission.protocol import shared_blocks
 from fission.protocol.shared_blocks import MARK_BYTES, MAX_INCARNATION, STAMP_BYTES, BlockGone, Descriptor
 
-#: Where segments live, as the producers have it.
+#: Folder of the segments, as in `fission.adapters.shared_memory`.
 FOLDER = "/dev/shm"
 
 
 class _Hold:
-    """What all objects on a slot's memory keep alive. It ends in any thread, at any moment: it takes no locks."""
+    """The object that everything on a slot's memory keeps alive.
 
-    # all marks of the segment, the place of this one, who has set it, and something that is empty in a child of that process
+    It may end in any thread at any moment and takes no locks.
+    """
+
+    # all marks of the segment, the place of this one, the incarnation that set it, and a list that is empty in forked children
     mark: tuple[memoryview, int, int, list[bool]] | None = None
     descriptor: Descriptor
     taken_for: Any
@@ -41,19 +47,19 @@ class _Hold:
     def __del__(self) -> None:
         if self.mark is not None:
             marks, place, incarnation, ours = self.mark
-            # a child that the job has forked has copies of its objects, but the job itself still reads
+            # a forked child has copies of the job's objects, but the job itself still reads
             if marks[place] == incarnation and ours:
                 marks[place] = 0
 
 
 @functools.lru_cache(maxsize=1024)
 def _hold_type(size: int) -> Any:
-    """A kind of `_Hold` with so many bytes. Slots have few sizes, so there are few kinds."""
+    """Return the subclass of `_Hold` for ``size`` bytes; slots have few sizes."""
     return types.new_class("_Hold", (_Hold, ctypes.c_char * size))
 
 
 class _Mapped(NamedTuple):
-    """A segment."""
+    """A mapped segment."""
 
     memory: mmap.mmap
     stamps: memoryview
@@ -62,7 +68,7 @@ class _Mapped(NamedTuple):
 
 
 class HandedOn:
-    """A `Lease` of a block that another job has put into its arena: this one got it, and hands it on as it is."""
+    """A `Lease` of a block in another job's arena, which this job forwards unchanged."""
 
     __slots__ = ("_descriptor", "_numbers", "_view", "nbytes", "readers")
     handed_on = True
@@ -70,7 +76,7 @@ class HandedOn:
     def __init__(self, view: memoryview, descriptor: Descriptor, numbers: Mapping[int, int]) -> None:
         self.nbytes = descriptor.length
         self.readers: Collection[int] = numbers.keys()
-        self._view = view  # as long as it is there, the slot is marked as ours
+        self._view = view  # keeps the slot marked as ours
         self._descriptor = descriptor
         self._numbers = numbers
 
@@ -82,11 +88,13 @@ class HandedOn:
 
 
 class TakenView(NamedTuple):
-    """A block that a buffer is the whole of; see `Views.taken`.
+    """A block of which a buffer is the whole; see `Views.taken`.
 
     Attributes:
-        producer: the job whose arena it is in.
-        taken_for: what `Views.get` was told.
+        producer: job whose arena contains the block.
+        taken_for: value that was passed to `Views.get`.
+        view: memory of the block.
+        descriptor: descriptor of the block.
     """
 
     producer: int
@@ -95,41 +103,52 @@ class TakenView(NamedTuple):
     descriptor: Descriptor
 
     def lease(self, numbers: Mapping[int, int]) -> HandedOn:
-        """Lend it on; ``numbers``: of the outputs that it goes to, as the producer numbers its readers."""
+        """Lend the block to further readers.
+
+        Args:
+            numbers: for each output that receives the block, its number among the producer's
+                readers.
+        """
         return HandedOn(self.view, Descriptor(*self.descriptor[:-1], handed_on=True), numbers)
 
 
 class Views:
-    """A consumer's views of the blocks of all its producers. `get` and `close` belong to one thread; views end in any."""
+    """A consumer's views of the blocks of all its producers.
+
+    `get` and `close` belong to one thread; views may end in any thread.
+    """
 
     def __init__(self, incarnation: int, *, folder: str = FOLDER) -> None:
         """Prepare.
 
         Args:
-            incarnation: of the consumer.
-            folder: as the producers'.
+            incarnation: incarnation of the consumer.
+            folder: folder of the producers' segments.
+
+        Raises:
+            LocalProtocolError: the incarnation is invalid.
         """
         if not 1 <= incarnation <= MAX_INCARNATION:
             raise LocalProtocolError(f"incarnations are 1 to {MAX_INCARNATION}; got {incarnation}")
         self._incarnation = incarnation
         self._folder = folder
         self._mapped: dict[str, _Mapped] = {}
-        # by producer, and which of its readers we are there, the oldest life that is listened to: what others have handed on comes later
+        # by producer and our reader number there: the oldest incarnation that is still accepted; forwarded blocks arrive later
         self._oldest: dict[str, dict[int, int]] = {}
         self._ours = [True]
         os.register_at_fork(after_in_child=self._ours.clear)
 
     def get(self, descriptor: Descriptor, taken_for: Any = None) -> memoryview:
-        """Return the block's memory, read-only; it stays as it is for as long as any object on it lives.
+        """Return the block's memory, read-only; it does not change while any object on it exists.
 
-        Call it before the block is released. For a block that is held already it returns a copy.
+        Call it before the block is released. For a block that is already held it returns a copy.
 
         Args:
-            descriptor: of the block.
-            taken_for: what `taken` is to tell of it.
+            descriptor: descriptor of the block.
+            taken_for: value that `taken` returns for the block.
 
         Raises:
-            BlockGone: the block was released before, or comes from a life of its producer that is over.
+            BlockGone: the block has been released, or its producer's incarnation has been replaced.
             RemoteProtocolError: the descriptor does not fit its segment.
             EngineError: the segment cannot be mapped.
         """
@@ -147,7 +166,7 @@ class Views:
             marks[life] = self._incarnation
         if stamps[stamped] == stamp:
             if marks[place] == self._incarnation:
-                # two holds would share a mark, and the first to go would clear it; a block that is not released needs none
+                # two holds would share a mark, and the first to end would clear it; an unreleased block needs no mark
                 copy = memory[offset : offset + length]
                 if stamps[stamped] == stamp:
                     return memoryview(copy)
@@ -161,15 +180,15 @@ class Views:
         raise BlockGone(f"the block was released: {descriptor}")
 
     def taken(self, buffer: memoryview) -> TakenView | None:
-        """Return the block that a buffer is the whole of; None if it is none, or in other memory.
+        """Return the block of which a buffer is the whole; None if there is no such block.
 
-        Any thread.
+        Thread-safe.
 
         Args:
-            buffer: contiguous: of a numpy array, or what `get` has returned.
+            buffer: contiguous memory of a numpy array, or a result of `get`.
         """
         source: Any = buffer.obj
-        # an array says on whose memory it stands; what another kind of object calls its base may be anything
+        # an array's base is the memory that it uses; the base of another kind of object may be anything
         while type(source).__name__ == "ndarray" and type(source).__module__ == "numpy":
             source = source.base
         if isinstance(source, memoryview):
@@ -180,7 +199,7 @@ class Views:
         return TakenView(shared_blocks.owner_job(parsed[0]), source.taken_for, buffer, source.descriptor) if parsed else None
 
     def close(self) -> None:
-        """Let go of all segments; one on which views stand goes with the last of them. Calling it twice is right."""
+        """Unmap all segments; one with views on it stays until the last view ends. Idempotent."""
         self._mapped.clear()
 
     def _map(self, name: str, reader: int) -> _Mapped:
@@ -193,7 +212,7 @@ class Views:
         try:
             mapped = _map(os.path.join(self._folder, name))
         except FileNotFoundError:
-            # a life's blocks are taken all or none: one that is refused before one that is taken would count as lost
+            # an incarnation's blocks are taken all or none: a refused one before a taken one would count as lost
             self._forget_before(owner, reader, life + 1)
             raise BlockGone(f"{name} was removed") from None
         except OSError as why:
@@ -207,7 +226,7 @@ class Views:
         lives[reader] = life
         for name in list(self._mapped):
             parsed = shared_blocks.parse_name(name)
-            # the producer has removed what its last life but one had, so that no more than two of its lives are kept here
+            # the producer has removed the segments of its incarnation before the previous one: at most two are kept here
             if parsed and parsed[0] == owner and parsed[1] < max(min(lives.values()), max(lives.values()) - 1):
                 del self._mapped[name]
 

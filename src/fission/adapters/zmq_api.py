@@ -1,4 +1,4 @@
-"""The two addresses of the Router, over ZeroMQ: `api` (requests and answers) and `broadcast` (messages to all listeners)."""
+"""The Router's two addresses over ZeroMQ: `api` for requests, `broadcast` for messages to all."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from zmq.utils.monitor import parse_monitor_message
 
 from fission.errors import UserError
 
-#: Maximum size of a message in bytes; a peer that sends more is disconnected. Smaller ones that are too large get an error.
+#: Maximum size of a message in bytes; a peer that sends more is disconnected. Oversized messages below this limit get an error.
 HANG_UP = 64 * 1024 * 1024
-#: Maximum number of messages that wait for a slow peer; more are dropped, and the peer asks for them.
+#: Maximum number of messages that wait for a slow peer; further ones are dropped, and the peer asks for them.
 WAITING = 10_000
-#: Number of consecutive attempts that a server must break off to count as refusing this client: a single one may be a dying server.
+#: Number of consecutive aborted attempts after which a server counts as refusing this client: a single one may be a dying server.
 BROKEN_OFF = 2
 _ENCRYPTS = "it hangs up on who does not encrypt: give the keys that it was started with (--keys DIR, in Python keys=)"
 _OTHER_KEYS = "its keys are others than those given here, or it has none: give both the same folder (--keys DIR, in Python keys=)"
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-# A closed one is an attempt to connect that reached no server.
+# EVENT_CLOSED is an attempt to connect that reached no server.
 _EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_CLOSED | _FAILED
 
 
 class SocketGuard(Protocol):
-    """Makes the sockets of a context talk only to peers with the network's keys, as `fission.adapters.curve` does."""
+    """Restricts a context's sockets to holders of the network's keys, as `adapters.curve` does."""
 
     def listen(self, socket: zmq.Socket[Any]) -> None:
         """Protect a socket. Call it before `bind`."""
@@ -38,21 +38,21 @@ class SocketGuard(Protocol):
         """End the guard. Call it before the context ends if `listen` was called."""
 
 
-#: Makes the guard of a context, with keys that it knows.
+#: Creates the guard of a context; it holds the keys.
 Protect: TypeAlias = Callable[["zmq.Context[zmq.Socket[bytes]]"], SocketGuard]
 
 
 class ApiServer:
-    """The Router's ends of both addresses. For one thread."""
+    """The Router's end of both addresses. Belongs to one thread."""
 
     def __init__(self, api: str, broadcast: str, keys: Protect | None = None) -> None:
         """Bind both addresses.
 
         Args:
-            api: for requests, ``tcp://HOST:PORT``; ``*``: all interfaces.
-            broadcast: for broadcasts, ``tcp://HOST:PORT``; ``*``: all interfaces.
-            keys: admit only peers that have them, and encrypt everything; None: admit everyone, and
-                encrypt nothing.
+            api: address for requests, ``tcp://HOST:PORT``; ``*`` means all interfaces.
+            broadcast: address for broadcasts, ``tcp://HOST:PORT``; ``*`` means all interfaces.
+            keys: admits only peers with these keys and encrypts everything; None admits all peers
+                and encrypts nothing.
 
         Raises:
             UserError: an address is in use or malformed.
@@ -74,7 +74,10 @@ class ApiServer:
             raise
 
     def fileno(self) -> int:
-        """Return the descriptor that is readable when a request may have arrived; edge-triggered: `take` all, again after each send."""
+        """Return the descriptor that becomes readable when a request may have arrived.
+
+        It is edge-triggered: `take` all requests, and again after each send.
+        """
         return int(self._api.getsockopt(zmq.FD))
 
     def take(self) -> list[tuple[bytes, Callable[[bytes], None]]]:
@@ -90,7 +93,7 @@ class ApiServer:
 
     def _answer(self, way: Sequence[bytes]) -> Callable[[bytes], None]:
         def send(body: bytes) -> None:
-            with contextlib.suppress(zmq.Again, zmq.ZMQError):  # the client is gone, or reads nothing
+            with contextlib.suppress(zmq.Again, zmq.ZMQError):  # the client is gone, or does not read
                 self._api.send_multipart([*way, body], zmq.NOBLOCK)
 
         return send
@@ -101,7 +104,7 @@ class ApiServer:
             self._broadcast.send_multipart([topic.encode(), body], zmq.NOBLOCK)
 
     def announce(self, line: str) -> None:
-        """Broadcast a line, in one frame, to all listeners of a prefix of it, as pypelinin does."""
+        """Broadcast a line in one frame to the listeners of any prefix of it, as pypelinin does."""
         with contextlib.suppress(zmq.Again):
             self._broadcast.send(line.encode(), zmq.NOBLOCK)
 
@@ -126,14 +129,14 @@ def _bind(socket: zmq.Socket[bytes], address: str, name: str) -> None:
 
 
 class ApiClient:
-    """Sends requests to the Router. For one thread."""
+    """Sends requests to the Router. Belongs to one thread."""
 
     def __init__(self, address: str, keys: Protect | None = None) -> None:
         """Connect in the background; the Router may start later.
 
         Args:
-            address: the Router's api.
-            keys: the Router's; None: the Router has none.
+            address: the Router's api address.
+            keys: the Router's keys; None if it has none.
 
         Raises:
             UserError: the address is malformed.
@@ -144,7 +147,7 @@ class ApiClient:
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
         self._sockets = self._broken_off = 0
-        #: Why the server refuses this client, if that is why the last request had no answer; else empty.
+        #: Reason why the server refuses this client, if the last request had no answer because of it; otherwise empty.
         self.refusal = ""
         try:
             self._connect()
@@ -155,7 +158,7 @@ class ApiClient:
     def _connect(self) -> zmq.Socket[bytes]:
         if self._socket is None:
             socket = _socket(self._context, zmq.REQ, self._keys)
-            # Only until the first answer: events pile up until they are read, at most two each second. No limit: at a limit, ZeroMQ waits.
+            # Only until the first answer: unread events queue up, at most two per second. No limit: at a limit ZeroMQ waits.
             self._sockets += 1
             address = f"inproc://events-{self._sockets}"
             socket.monitor(address, _EVENTS)
@@ -167,12 +170,12 @@ class ApiClient:
         return self._socket
 
     def request(self, body: bytes, timeout: float, *, again: float = 1.0) -> bytes | None:
-        """Send a request and return its answer; None: there was none in time.
+        """Send a request and return its answer; None if none arrives in time.
 
         Args:
-            body: the request, which must tolerate being sent several times.
+            body: bytes of the request, which must be idempotent.
             timeout: seconds to wait.
-            again: seconds without an answer after which it is sent again, over a new connection.
+            again: seconds without an answer before the request is sent again over a new connection.
         """
         deadline = time.monotonic() + timeout
         self.refusal, self._broken_off = "", 0
@@ -195,7 +198,7 @@ class ApiClient:
                 return None
 
     def _read_events(self) -> None:
-        """Learn from the events of the connection whether the server refuses this client."""
+        """Read the connection's events to find out whether the server refuses this client."""
         while self._monitor is not None and self._monitor.poll(0):
             event = parse_monitor_message(self._monitor.recv_multipart())
             if not event["event"] & _FAILED:
@@ -225,15 +228,15 @@ class ApiClient:
 
 
 class Listener:
-    """Receives the Router's broadcasts. For one thread."""
+    """Receives the Router's broadcasts. Belongs to one thread."""
 
     def __init__(self, address: str, topics: Iterable[str], keys: Protect | None = None) -> None:
         """Connect in the background.
 
         Args:
-            address: the Router's broadcast.
-            topics: to receive.
-            keys: the Router's; None: the Router has none.
+            address: the Router's broadcast address.
+            topics: topics to receive.
+            keys: the Router's keys; None if it has none.
 
         Raises:
             UserError: the address is malformed.
@@ -251,11 +254,15 @@ class Listener:
         self._poller.register(self._socket, zmq.POLLIN)
 
     def add_descriptor(self, descriptor: int) -> None:
-        """Let `receive` return when this file descriptor is readable, too."""
+        """Make `receive` also return when this file descriptor is readable."""
         self._poller.register(descriptor, zmq.POLLIN)
 
     def receive(self, timeout: float) -> list[tuple[str, bytes]]:
-        """Return all messages that have arrived, (topic, bytes); wait up to *timeout* seconds for the first."""
+        """Return all messages that have arrived as (topic, bytes).
+
+        Args:
+            timeout: seconds to wait for the first message.
+        """
         self._poller.poll(round(max(0.0, timeout) * 1000))
         found: list[tuple[str, bytes]] = []
         while True:

@@ -1,6 +1,6 @@
-"""The far ends of all pipes of one job, and its client, over ZeroMQ: for tools that run a job alone.
+"""The far ends of all pipes of one job, and its client, over ZeroMQ: for tools that run one job.
 
-All data for the job goes through one connection, so that it arrives in the order in which it was sent, whatever the pipe.
+All data for the job uses one connection and arrives in the order of sending, whatever the pipe.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ import zmq
 from fission.ports import Seconds
 from fission.protocol.frames import Buffer
 
-#: Milliseconds between attempts to reach a job that has not started yet; arbitrary, a fraction of what a job's start takes.
+#: Milliseconds between attempts to reach a job that has not started yet; arbitrary, a fraction of a job's start time.
 RECONNECT_MS = 5
 
 
-#: Seconds that one poll waits at most, because it takes milliseconds in an int; a longer wait is several.
+#: Seconds of the longest single poll, whose timeout is an int in milliseconds; a longer wait takes several polls.
 MOST_WAIT_S = 3600.0
 
 
 class ZmqNeighbours:
-    """What a job alone sees of its network. One thread."""
+    """The network as a single job sees it. Belongs to one thread."""
 
     def __init__(self, data: str, control: str, back: str) -> None:
         """Listen and connect.
 
         Args:
-            data: address where the job receives blocks.
-            control: address where the job receives releases and commands.
-            back: address at which everything that the job sends is received: blocks, releases, words.
+            data: address at which the job receives blocks.
+            control: address at which the job receives releases and commands.
+            back: address for everything that the job sends: blocks, releases, messages.
         """
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._data = self._push(data)
@@ -58,7 +58,15 @@ class ZmqNeighbours:
         self._control.send(frame)
 
     def wait(self, descriptors: Sequence[int], timeout: Seconds | None) -> set[int]:
-        """Wait until a message or something to read is there; return the descriptors that have something (or have ended)."""
+        """Wait until a message arrives or a descriptor is readable.
+
+        Args:
+            descriptors: file descriptors to watch.
+            timeout: seconds to wait; None waits without limit.
+
+        Returns:
+            The descriptors that are readable or have reached their end.
+        """
         poller = zmq.Poller()
         poller.register(self._back, zmq.POLLIN)
         for descriptor in descriptors:
@@ -71,14 +79,14 @@ class ZmqNeighbours:
             left = timeout - (time.monotonic() - began)
 
     def receive(self) -> list[Buffer] | None:
-        """Return the next message of the job; None if none is there."""
+        """Return the job's next message; None if there is none."""
         try:
             return list(self._back.recv_multipart(zmq.NOBLOCK))
         except zmq.Again:
             return None
 
     def close(self) -> None:
-        """Give the sockets back. Calling it twice is right."""
+        """Close the sockets. Idempotent."""
         if not self._closed:
             self._closed = True
             for socket in (self._data, self._control, self._back):

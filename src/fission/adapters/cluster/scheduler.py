@@ -1,4 +1,4 @@
-"""The client's side of Dask: its own or an existing scheduler, and orders to the nodes' services."""
+"""The client's side of Dask: an own or existing scheduler, and orders to the nodes' services."""
 
 from __future__ import annotations
 
