@@ -1,4 +1,4 @@
-"""Fixtures for all tests. The rules of the house (leaks, skips) are in hygiene.py, for the examples' tests too."""
+"""Fixtures for all tests. hygiene.py has the rules on leaks and skips, also for the examples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.waiting import CommandLine
 
 @pytest.fixture
 def fission(tmp_path: Path) -> Iterator[CommandLine]:
-    """The command line in a project of this test's own; see tests/waiting.py."""
+    """The command line in a project of the test's own; see tests/waiting.py."""
     command_line = CommandLine(tmp_path)
     yield command_line
     command_line.close()

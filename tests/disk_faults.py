@@ -1,4 +1,4 @@
-"""File operations that fail: for `fission.durable.interpose`."""
+"""Failing file operations for `fission.durable.interpose`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-#: What a full, broken, or read-only disk says, and a process without descriptors.
+#: Errors of a full, broken, or read-only disk, and of a process without descriptors.
 DISK_ERRORS = ("ENOSPC", "EIO", "EMFILE", "EROFS")
 
 
 @dataclass
 class FailNth:
-    """Make the n-th of the operations fail, from 1, and those that follow as long as ``times`` says; notes all of them."""
+    """Fail the n-th operation (from 1) and the next ``times`` - 1 ones; record all operations."""
 
     nth: int
     error: int
     times: int = 1
-    half: bool = False  # a failing write writes the half of its bytes first
+    half: bool = False  # a failing write first writes half of its bytes
     only: str = ""  # part of the path of operations that count
     seen: list[tuple[str, str]] = field(default_factory=list)
     failed: int = 0
@@ -31,7 +31,7 @@ class FailNth:
             return None
         if self.half and operation == "write" and not self.failed:
             self.failed += 1
-            self.nth += 1  # the rest fails
+            self.nth += 1  # the write of the rest fails
             return 1
         self.failed += 1
         raise OSError(self.error, os.strerror(self.error), str(path))

@@ -1,6 +1,7 @@
 """Small real file systems in a file, for tests of full disks and power cuts.
 
-Needs root, and e2fsprogs (scripts/debian-packages.txt). Without them a test is skipped, which is a failure with CI=true.
+They need root and e2fsprogs (scripts/debian-packages.txt). Without them a test is skipped, which is
+a failure with CI=true.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ import pytest
 
 
 class Disk:
-    """An ext4 file system in a file, mounted. A context manager: unmounted at its end.
+    """A mounted ext4 file system in a file. A context manager, which unmounts it at its end.
 
     Attributes:
-        mount: where it is mounted.
+        mount: its mount point.
     """
 
     def __init__(self, image: Path, mount: Path, *, megabytes: int = 24, new: bool = True) -> None:
-        """Make or take an image and mount it. Nothing but `fsync` brings data to the device within the time of a test."""
+        """Create or reuse an image and mount it.
+
+        Within the time of a test, only `fsync` brings data to the device.
+        """
         self.image, self.mount = image, mount
         if new:
             with image.open("wb") as file:
@@ -39,7 +43,10 @@ class Disk:
             _call("umount", "--lazy", str(self.mount))
 
     def power_cut(self, copy: Path) -> Path:
-        """Copy what the device has at this moment. Whoever writes must be stopped: two copies are compared until they are the same."""
+        """Copy the present content of the device.
+
+        Writers must be stopped: the copy is repeated until two copies are the same.
+        """
         shutil.copyfile(self.image, copy)
         for _ in range(100):
             again = copy.with_suffix(".again")
@@ -51,7 +58,7 @@ class Disk:
         raise AssertionError("the device is not at rest")
 
     def fill(self) -> Path:
-        """Leave no room; return the file that takes it."""
+        """Fill the disk; return the file that takes the space."""
         path = self.mount / "filler"
         with path.open("ab", buffering=0) as file:
             for size in (1 << 20, 1 << 12, 1):
@@ -63,12 +70,12 @@ class Disk:
         return path
 
     def fail(self) -> None:
-        """As after an error of the device: whatever writes is refused from now on."""
+        """Refuse all writes from now on, as after a device error."""
         _call("mount", "-o", "remount,abort", str(self.mount))
 
 
 def require() -> None:
-    """Skip the test that asks where file systems cannot be mounted."""
+    """Skip the calling test where file systems cannot be mounted."""
     missing = [tool for tool in ("mkfs.ext4", "mount", "umount") if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"disks need the programs {', '.join(missing)}: scripts/install-debian-packages")

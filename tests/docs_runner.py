@@ -1,7 +1,7 @@
 """Runs what a page of the documentation shows. How to write a page:
 
-Commands stand in ``console`` blocks, each on a line that begins with ``$ ``; what follows, up to the next one, is the output that a
-reader will see::
+Commands stand in ``console`` blocks, each on a line that begins with ``$ ``; the lines up to the
+next command are the output that a reader will see::
 
     <!-- test: cwd=examples any-order -->
     ```console
@@ -12,30 +12,35 @@ reader will see::
     example_1: interrupted after ... s
     ```
 
-The commands of a page run one after another, by bash, in one temporary folder. It looks like a clone after ``make demo``: there is a copy
-of examples/, the Makefile, and a .venv/bin with the programs under test, which is on PATH as if it were activated.
+The commands of a page run one after another, by bash, in one temporary folder. It looks like a
+clone after ``make demo``: it has a copy of examples/, the Makefile, and a .venv/bin with the
+programs under test, which is on PATH as if it were activated.
 
-A command without output in the block may say what it likes. Stated output must be all of it (stdout and stderr together, as a terminal
-shows them), where ``...`` stands for anything within a line, and on a line of its own for any number of lines. The line ``^C`` is where the
-reader presses Ctrl-C: it is pressed when the output above it has come, and the exit code must be 130. A command that ends with a backslash
-continues in the next line. ``cd`` holds for the rest of the page.
+A command without output in the block may print anything. Stated output must be complete (stdout and
+stderr together, as a terminal shows them), where ``...`` stands for anything within a line, and on
+a line of its own for any number of lines. The line ``^C`` marks where the reader presses Ctrl-C: it
+is pressed when the output above it has appeared, and the exit code must be 130. A command that ends
+with a backslash continues in the next line. ``cd`` holds for the rest of the page.
 
-The comment right before a block says more, as ``name=value`` words:
+The comment right before a block sets options, as ``name=value`` words:
 
-========== ============================================================================================================
+========== =======================================================================================
 cwd=DIR    go there first (relative to the temporary folder) and stay for the rest of the page
 for=S      Ctrl-C after S seconds; the exit code may then be 130
-exit=N     the exit code that is expected, else 0, or 130 with ``^C``
-limit=S    the command must end within S seconds, else `LIMIT_S`
-any-order  the stated lines may come in any order: what several jobs print at the same time
-retry      the command is run again, for up to `limit`, until it does what is stated: what it looks at may need a moment
-background the command runs on while the page continues, once its stated output has come; Ctrl-C at the end of the page
-by=FILE    not run here: FILE of the repository runs it, and has the command's text in it (``make test`` is run by .ci/run)
-file=PATH  for a block of any other language: write it to PATH (relative to where the page is now), as the reader is told to
+exit=N     the expected exit code, default 0, or 130 with ``^C``
+limit=S    the command must end within S seconds, default `LIMIT_S`
+any-order  the stated lines may come in any order: several jobs print at the same time
+retry      the command is repeated, for up to `limit`, until its output fits: it may need a moment
+background the command keeps running once its stated output has appeared; Ctrl-C at the page's end
+by=FILE    not run here: FILE of the repository runs it, and contains the command's text
+           (``make test`` is run by .ci/run)
+file=PATH  for a block of any other language: write it to PATH (relative to the page's present
+           folder), as the reader is asked to
 append=PATH as file=, but add it, after two empty lines, to the end of that file
-========== ============================================================================================================
+========== =======================================================================================
 
-Python blocks are compiled, so they must be whole statements. Blocks called sh, bash or shell are refused: nothing would test them.
+Python blocks are compiled, so they must be whole statements. Blocks called sh, bash or shell are
+refused: they would not be tested.
 """
 
 from __future__ import annotations
@@ -67,7 +72,7 @@ FENCE = re.compile(r"^(\s*)(`{3,}|~{3,})\s*([\w+-]*)")
 
 @dataclass
 class Block:
-    """A fenced block: its language, its text without the fences, the line of its first fence, what the comment before it says."""
+    """A fenced block: language, text without the fences, line of its first fence, and options."""
 
     language: str
     text: str
@@ -75,7 +80,7 @@ class Block:
     options: dict[str, str] = field(default_factory=dict)
 
     def commands(self) -> list[tuple[str, list[str]]]:
-        """(command, lines of its stated output), in order."""
+        """Return (command, lines of its stated output), in order."""
         found: list[tuple[str, list[str]]] = []
         lines = iter(self.text.splitlines())
         for line in lines:
@@ -92,7 +97,7 @@ class Block:
 
 
 def blocks_of(page: str) -> Iterator[Block]:
-    """Every fenced block of a page in Markdown.
+    """Yield every fenced block of a page in Markdown.
 
     Raises:
         AssertionError: a comment has an unknown option, or no block follows it.
@@ -117,7 +122,10 @@ def blocks_of(page: str) -> Iterator[Block]:
 
 
 def fits(expected: list[str], actual: list[str], *, any_order: bool = False) -> bool:
-    """Whether output is what is stated; see the head of this file for ``...``. Blanks at the ends of lines do not matter."""
+    """Return whether output fits the stated output; the head of this file explains ``...``.
+
+    Blanks at the ends of lines do not matter.
+    """
     if any_order:
         return _fits_in_any_order(expected, actual)
     pattern = "".join(r"(?:.*\n)*?" if line.strip() == "..." else _line_pattern(line) + r"\n" for line in expected)
@@ -132,10 +140,13 @@ def _fits_in_any_order(expected: list[str], actual: list[str]) -> bool:
     stated = [re.compile(_line_pattern(line)) for line in expected if line.strip() != "..."]
     if len(stated) > len(actual) or (len(stated) < len(actual) and len(stated) == len(expected)):
         return False
-    taken: dict[int, int] = {}  # output line -> the stated one that it stands for
+    taken: dict[int, int] = {}  # output line -> its stated line
 
     def place(number: int, tried: set[int]) -> bool:
-        """Finds an output line for a stated one; another one may have to give way for it (a matching in a bipartite graph)."""
+        """Find an output line for a stated line; another stated line may have to move for it.
+
+        This is a matching in a bipartite graph.
+        """
         for index, line in enumerate(actual):
             if index not in tried and stated[number].fullmatch(line.rstrip()):
                 tried.add(index)
@@ -148,7 +159,10 @@ def _fits_in_any_order(expected: list[str], actual: list[str]) -> bool:
 
 
 class Page:
-    """Runs the blocks of one page in a temporary folder. A context manager: what runs in the background ends with it."""
+    """Runs the blocks of one page in a temporary folder.
+
+    A context manager, which ends background commands at its end.
+    """
 
     def __init__(self, folder: Path, root: Path = ROOT) -> None:
         self._root = root
@@ -162,7 +176,7 @@ class Page:
         for name in ("Makefile", "pyproject.toml"):
             if (root / name).is_file():
                 shutil.copy2(root / name, self._folder)
-        for name in (".made", ".installed-demo"):  # so that `make demo` finds its .venv made and goes on
+        for name in (".made", ".installed-demo"):  # so that `make demo` finds its .venv made and continues
             (self._folder / ".venv" / name).touch()
         self._background: list[tuple[str, subprocess.Popen[bytes], Path]] = []
 
@@ -177,10 +191,11 @@ class Page:
             assert code in (0, 130), f"$ {command}\nexit code {code} after Ctrl-C\n{output.read_text()}"
 
     def run(self, block: Block) -> None:
-        """Does with the block what is to be done with one of its language.
+        """Run, write or compile a block, according to its language.
 
         Raises:
-            AssertionError: it does not do what the page says; the message has the command and its output.
+            AssertionError: the result is not what the page says; the message has the command and
+                its output.
         """
         assert block.language not in {"sh", "bash", "shell"}, (
             f"line {block.line}: a {block.language} block is not tested; make it a console block"
@@ -266,7 +281,7 @@ class Page:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGINT)
                 _end(process, limit)
-            expected = [*expected[:at], "...", *expected[at + 1 :]]  # more may come before it takes effect
+            expected = [*expected[:at], "...", *expected[at + 1 :]]  # more output may come before it takes effect
         if "for" in options:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(float(options["for"]))
@@ -280,7 +295,7 @@ class Page:
 
 
 def _end(process: subprocess.Popen[bytes], limit_s: float) -> int | None:
-    """Exit code as shells report it, or None where the process and its group had to be killed after *limit_s*."""
+    """Return the exit code as shells report it; None if the group was killed after *limit_s*."""
     try:
         code = process.wait(limit_s)
         return code if code >= 0 else 128 - code
@@ -292,7 +307,7 @@ def _end(process: subprocess.Popen[bytes], limit_s: float) -> int | None:
 
 
 def _environment(programs: Path) -> dict[str, str]:
-    """An environment in which ``fission``, its scripts and ``python3`` are the ones under test, installed or not."""
+    """Return an environment whose ``fission``, scripts and ``python3`` are the ones under test."""
     programs.mkdir(parents=True)
     python = shlex.quote(sys.executable)
     scripts = {f"fission_{name}.py": f"-c 'from fission.cli.main import {name}; {name}()'" for name in ("admin", "debug")}
@@ -302,7 +317,7 @@ def _environment(programs: Path) -> dict[str, str]:
     (programs / "activate").touch()
     source = str(Path(fission.__path__[0]).parent)
     path = os.pathsep.join([str(programs), os.environ.get("PATH", os.defpath)])
-    # not those of a make that runs the tests, and no desktop: consoles would get windows
+    # no variables of a make that runs the tests, and no desktop: consoles would open windows
     unwanted = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "DISPLAY", "WAYLAND_DISPLAY"}
     outside = {name: value for name, value in os.environ.items() if name not in unwanted}
     return {**outside, "PATH": path, "PYTHONPATH": source, "COLUMNS": "120", "LC_ALL": "C.UTF-8"}

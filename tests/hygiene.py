@@ -1,19 +1,23 @@
-"""pytest plugin: a test leaves nothing behind, and with CI=true nothing is skipped. Loaded by the conftest.py of the root.
+"""pytest plugin: a test leaves nothing behind, and with CI=true no test is skipped.
 
-**Leaks.** After each test, and after the test's own fixtures have ended, there must be no new child process, no new file or
-socket named ``fission*`` in the temp directory, no new shared memory of ours, no new network namespace. Stragglers
-get `GRACE_S` to go; then the test fails by an error of its teardown that names them. Leaked processes are killed, so that the next test
-is judged by itself. What fixtures of a wider scope than the test hold is there before the test and does not count.
+The conftest.py of the root loads it.
 
-Two things make this exact. On Linux the pytest process adopts orphans (it is their "subreaper"), so a grandchild whose
-parent died is still found. And the temp directory is one of this run only, so that another run at the same time is not blamed
-on this one; the names of shared memory begin with a mark of that directory. Adopting has a price: a dead orphan
-stays a zombie until pytest waits for it, so ask `tests.waiting.is_running` whether a process lives, not ``os.kill(pid, 0)``.
+**Leaks.** After each test, and after the test's own fixtures have ended, there must be no new child
+process, no new file or socket named ``fission*`` in the temp directory, no new shared memory of
+ours, no new network namespace. Stragglers get `GRACE_S` to disappear; then the test fails by a
+teardown error that names them. Leaked processes are killed, so that the next test is judged alone.
+Resources of fixtures with a wider scope exist before the test and do not count.
 
-With pytest-xdist each worker is such a run of its own: it has its temp directory, its children, its marks.
+Two measures make this exact. On Linux the pytest process adopts orphans (as their "subreaper"), so
+it finds a grandchild whose parent died. And the temp directory belongs to this run only, so that
+leaks of a concurrent run are not attributed to this one; the names of shared memory begin with a
+mark of that directory. Adoption has a price: a dead orphan stays a zombie until pytest waits for
+it, so use `tests.waiting.is_running` to ask whether a process is running, not ``os.kill(pid, 0)``.
 
-**Skips.** With CI=true a skip of a test or a whole file is a failure that says what was missing. The same holds for an xfail that is
-not even run.
+With pytest-xdist each worker is such a run, with its own temp directory, children and marks.
+
+**Skips.** With CI=true a skip of a test or a whole file is a failure that names what was missing.
+The same holds for an xfail that does not run.
 """
 
 from __future__ import annotations
@@ -38,9 +42,9 @@ import pytest
 from fission.adapters import shared_memory
 
 GRACE_S = 2.0  # arbitrary: a job's process needs some tens of milliseconds to end
-OURS = "fission"  # what files, sockets and shared memory of ours begin with
+OURS = "fission"  # prefix of our files, sockets and shared memory
 PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
-#: What was there before the test that runs (wider fixtures hold it, an earlier test has left it): processes, and the paths of `_things`.
+#: Processes, and paths of `_things`, from before the present test: of wider fixtures, earlier tests.
 held_processes: set[psutil.Process] = set()
 held_things: set[str] = set()
 TEMP_KEY: pytest.StashKey[str] = pytest.StashKey()
@@ -54,12 +58,12 @@ def _in_ci() -> bool:
 
 
 def _fail_instead(report: pytest.TestReport | pytest.CollectReport) -> None:
-    """Turns a report of a skip into one of a failure, where nothing may be skipped."""
+    """Turn a report of a skip into one of a failure, where skips are forbidden."""
     if not _in_ci() or report.outcome != "skipped":
         return
     known_bug = getattr(report, "wasxfail", None)
     if known_bug is not None and "[NOTRUN]" not in known_bug:
-        return  # an xfail that ran: the test is there and says what is broken
+        return  # an xfail that ran: the test exists and names what is broken
     longrepr = report.longrepr
     reason = longrepr[2] if isinstance(longrepr, tuple) else str(known_bug or longrepr)
     report.outcome = "failed"
@@ -86,10 +90,13 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, p
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Adopts orphans and gives the run a temp directory of its own, below a short path: a socket's name has at most 107 bytes."""
+    """Adopt orphans, and give the run its own temp directory.
+
+    The directory has a short path: a socket's name has at most 107 bytes.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    # pytest's own folders (tmp_path) stay where they are found after a failure.
+    # pytest's own folders (tmp_path) stay where users find them after a failure
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     own = tempfile.mkdtemp(prefix="t-")
     config.stash[TEMP_KEY] = own
@@ -112,19 +119,19 @@ def _names(folder: str, prefix: str = "") -> set[str]:
 
 
 def _things() -> set[str]:
-    """Files, sockets, shared memory and network namespaces of ours that exist now, as paths."""
+    """Return the paths of our existing files, sockets, shared memory and network namespaces."""
     namespaces = {name for name in _names("/run/netns") if not _others(name)}
     return _names(tempfile.gettempdir(), OURS) | _names("/dev/shm", shared_memory.mark()) | namespaces
 
 
 def _others(namespace: str) -> bool:
-    """Whether a network namespace, ``NAME-PID-...``, was made by a process that is none of this run's."""
+    """Return whether a process outside this run made a network namespace, ``NAME-PID-...``."""
     found = re.match(r"[a-z]+-(\d+)-", os.path.basename(namespace))
     return found is not None and int(found[1]) not in {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
 
 
 def _children() -> set[psutil.Process]:
-    """Every descendant but the two that multiprocessing keeps by design."""
+    """Return every descendant except the two that multiprocessing keeps by design."""
     helpers = {
         multiprocessing.resource_tracker._resource_tracker._pid,  # type: ignore[attr-defined]
         multiprocessing.forkserver._forkserver._forkserver_pid,  # type: ignore[attr-defined]
@@ -140,7 +147,7 @@ def _describe(process: psutil.Process) -> str:
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
-    """Fails a test that leaves processes, files, shared memory or namespaces; see the head of this file."""
+    """Fail a test that leaves processes, files, shared memory or namespaces; see the head."""
     children_before, things_before = _children(), _things()
     held_processes.clear()
     held_processes.update(children_before)
@@ -148,7 +155,7 @@ def nothing_left_behind() -> Iterator[None]:
     held_things.update(things_before)
     yield
     deadline = time.monotonic() + GRACE_S
-    # wait_procs also collects the dead, so adopted zombies end here.
+    # wait_procs also collects the dead, so adopted zombies disappear here
     _, alive = psutil.wait_procs(list(_children() - children_before), timeout=GRACE_S)
     tick = threading.Event()
     while (things := _things() - things_before) and time.monotonic() < deadline:

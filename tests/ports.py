@@ -1,7 +1,7 @@
-"""Ports of loopback for daemons that must be told theirs before they start.
+"""Ports of loopback for daemons that need to know theirs before they start.
 
-Between the choice and the use of a port somebody else may take it, so they are of a range that the kernel gives to nobody by itself,
-and each process of a parallel run has a part of it for itself.
+Another program may take a port between its choice and its use. These ports are therefore outside
+the range that the kernel assigns by itself, and each process of a parallel run has its own part.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import random
 import socket
 from collections.abc import Iterator
 
-#: Below 32768, where the kernel's own begin, and below those of `tests/conformance/test_dask_engine.py`.
+#: Below 32768, where the kernel's range begins, and below `tests/conformance/test_dask_engine.py`.
 FIRST, EACH, PARTS = 10_000, 1_500, 6
 
 
 def _numbers() -> Iterator[int]:
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     first = FIRST + worker % PARTS * EACH
-    # not always the same ones: another run may be going on, or have just ended
+    # not always the same ports: another run may be active, or have just ended
     start = random.randrange(EACH)
     return (first + (start + index) % EACH for index in itertools.count())
 
@@ -28,7 +28,7 @@ _next = _numbers()
 
 
 def free_ports(number: int) -> list[int]:
-    """Ports of loopback that nobody uses now, and that no other test is given soon."""
+    """Return ports of loopback that are free now and that no other test gets soon."""
     found: list[int] = []
     while len(found) < number:
         port = next(_next)

@@ -1,4 +1,4 @@
-"""`make docs` builds without warnings, and the API reference has every public name and nothing else."""
+"""`make docs` builds without warnings, and the API reference has exactly the public names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_site_has_the_pages_of_the_repository(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)  # 6 s of a processor
+@pytest.mark.timeout(300)  # 6 s of CPU time
 def test_the_site_has_every_public_name_and_no_warnings(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     code = build(tmp_path)
     assert code == 0, capfd.readouterr().err

@@ -1,4 +1,4 @@
-"""docs/architecture.md names files that exist, links its sections, and answers where to change what."""
+"""docs/architecture.md names existing files, links its sections, and says where to change what."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ ELSEWHERE = {"config.py"}  # the user's
 
 
 def paths() -> list[str]:
-    """Return what the page writes as a path: with a slash, or as the name of a module."""
+    """Return what the page writes as a path: with a slash, or as a module's name."""
     return sorted(set(PATH.findall(PAGE)) - ELSEWHERE)
 
 
 def exists(path: str) -> bool:
-    """Return whether the path is of the repository or of the package, as the page's first paragraph says."""
+    """Return whether the path is in the repository or package, as the page's start says."""
     return any((folder / path).is_dir() if path.endswith("/") else (folder / path).is_file() for folder in (ROOT, ROOT / "src" / "fission"))
 
 

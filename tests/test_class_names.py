@@ -15,13 +15,13 @@ PUBLISHED: dict[str, str] = dict.fromkeys(("Job", "Pipeline", "PipelineManager")
 
 
 def files() -> dict[str, str]:
-    """The text of every module by path; templates are no modules."""
+    """Return the text of every module by path; templates are not modules."""
     paths = [path for path in sorted(SOURCE.rglob("*.py")) if "templates" not in path.parts]
     return {str(path.relative_to(SOURCE)): path.read_text(encoding="utf-8") for path in paths}
 
 
 def shared_names(texts: Mapping[str, str]) -> dict[str, list[str]]:
-    """The places of every name that several classes have, ``PATH:LINE``."""
+    """Return the places of every name that several classes have, ``PATH:LINE``."""
     places = defaultdict(list)
     for path, text in texts.items():
         for node in ast.walk(ast.parse(text, path)):

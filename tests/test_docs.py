@@ -1,4 +1,4 @@
-"""Every command and output in README.md and docs/ is real. How to write a page: tests/docs_runner.py."""
+"""Every command and output in README.md and docs/ is real; see tests/docs_runner.py."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_page(path: Path, tmp_path: Path) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as code hosts make them."""
+    """Return the anchors of a page's headings, as code hosts make them."""
     lines = re.sub(r"^(`{3,}).*?^\1`*$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL).splitlines()
     headings = [line.lstrip("# ") for line in lines if line.startswith("#")]
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -43,7 +43,7 @@ def test_links(path: Path) -> None:
 
 
 def rows(page: str) -> dict[str, list[str]]:
-    """The rows of a page's tables that begin with a name in backquotes: the cells behind it."""
+    """Return the table rows that begin with a name in backquotes: name -> the cells after it."""
     lines = [line for line in (ROOT / page).read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     cells = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
     return {first.strip("`"): rest for first, *rest in cells}
@@ -257,7 +257,7 @@ def test_fits(expected: str, actual: str, answer: bool) -> None:
         ("a\na\n...", "b\na", False),
         ("a\n...", "", False),
         ("...", "", True),
-        ("a...\nab...\n...", "x\nabc\nabd", True),  # whichever is tried first, each finds a line of its own
+        ("a...\nab...\n...", "x\nabc\nabd", True),  # whatever is tried first, each finds a line of its own
         ("...c\na...\n...", "abc\nx\nac", True),
         ("a...\nabc", "abc\nb", False),
     ],

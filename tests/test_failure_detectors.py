@@ -1,4 +1,7 @@
-"""The table of failure detectors in docs/architecture.md: every limit in it is the value of a constant in the file that it names."""
+"""Every limit in the table of failure detectors (docs/architecture.md) is a constant's value.
+
+The constant is in the file that the table names.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from fission.protocol import doorkeeper, link_quality, liveness, node_lease, pro
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: Detector -> its limit, from the constants. Those that judge no silence by a constant have none.
+#: Detector -> its limit, from the constants. Detectors without a constant limit are left out.
 LIMITS = {
     "exit of a job": "at once",
     "node": f"{liveness.MISSES} x `PULSE_INTERVAL`",
@@ -33,7 +36,7 @@ LIMITS = {
 
 
 def table() -> dict[str, tuple[str, str]]:
-    """Detector -> limit, files."""
+    """Return detector -> limit, files."""
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     section = text.partition("## Failure detectors\n")[2].partition("\n## ")[0]
     rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in section.splitlines() if row.startswith("|")][2:]
@@ -54,7 +57,7 @@ def test_a_limit_is_that_of_the_code(detector: str) -> None:
 
 
 def test_an_absent_client_is_one_of_two_pulses() -> None:
-    """The only limit of the table that is no constant of its own."""
+    """The only limit of the table that is not a constant of its own."""
     node = "n"
     for late, lost in ((1.9, True), (2.1, False)):
         machine = liveness.Liveness(1.0)
@@ -62,6 +65,6 @@ def test_an_absent_client_is_one_of_two_pulses() -> None:
         machine.handle(liveness.Pulse(node, 1), 0.0)
         now = 0.0
         while now < liveness.MISSES + 0.1:
-            now += late  # the client looks so seldom; it cannot tell the node's silence from its own absence if that is too long
+            now += late  # the client checks this seldom; too long a pause looks the same as its own absence
             machine.handle(liveness.LivenessTick(), now)
         assert (machine.state(node) is liveness.LivenessState.LOST) is lost

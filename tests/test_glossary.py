@@ -1,4 +1,4 @@
-"""docs/glossary.md is what scripts/draw_glossary.py draws from its table, and the files exist."""
+"""docs/glossary.md is the output of scripts/draw_glossary.py, and the files in it exist."""
 
 from __future__ import annotations
 

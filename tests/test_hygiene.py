@@ -1,4 +1,4 @@
-"""The hygiene plugin catches what it is there for: run on small test files in a pytest of its own."""
+"""The hygiene plugin catches leaks and skips, on small test files in a pytest of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def run_pytest(folder: Path, source: str, **environment: str) -> tuple[int, str]:
-    """Exit code and output of a fresh pytest on one file with the plugin and the project's settings."""
+    """Return exit code and output of a new pytest on one file, with the plugin and our settings."""
     (folder / "test_it.py").write_text(source)
     command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(folder), "-p", "tests.hygiene"]
     command += ["-p", "no:cacheprovider", "-rs", str(folder / "test_it.py")]
@@ -51,7 +51,7 @@ def test_skips_stay_skips_at_home(tmp_path: Path) -> None:
 def test_skips_fail_in_ci_and_name_what_is_missing(tmp_path: Path) -> None:
     code, output = run_pytest(tmp_path, SKIPS, CI="true")
     assert code == 1, output
-    assert "1 failed, 1 xfailed, 2 errors" in output  # what is skipped before its call is an error
+    assert "1 failed, 1 xfailed, 2 errors" in output  # a skip before the call is an error
     for missing in ("needs a spoon", "needs a fork", "hangs", "nothing may be skipped"):
         assert missing in output
 

@@ -1,4 +1,4 @@
-"""`import fission` is quick and light: it runs in every process of a network, on boards too."""
+"""`import fission` is fast and light: every process of a network runs it, on boards too."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEAVY = (
 
 
 def fresh(code: str) -> str:
-    """What the code prints in an interpreter of its own."""
+    """Return what the code prints in an interpreter of its own."""
     source = str(Path(fission.__path__[0]).parent)
     env = {**os.environ, "PYTHONPATH": source}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=30, check=False)
@@ -37,9 +37,9 @@ def fresh(code: str) -> str:
 
 
 def test_import_takes_less_than_150_ms() -> None:
-    # Timed inside: the interpreter's own start is not ours.
+    # timed inside: the interpreter's own start does not count
     code = "import time; begin = time.perf_counter(); import fission; print(time.perf_counter() - begin)"
-    seconds = [float(fresh(code)) for _ in range(6)][1:]  # the first one may have to compile
+    seconds = [float(fresh(code)) for _ in range(6)][1:]  # the first run may have to compile
     assert statistics.median(seconds) < 0.150, seconds
 
 

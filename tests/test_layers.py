@@ -1,8 +1,9 @@
-"""The house of DESIGN.md, section 3: a file imports only from its own floor's folder, never in a circle, or from lower floors.
+"""The layers of DESIGN.md, section 3: a file imports only from its own folder or lower floors.
 
-Read from the source with ast, so imports inside functions count too. So do those under TYPE_CHECKING, but for circles: a job has pipes
-and a pipe has jobs, and only their types know each other. The name of a module in a string, which is how a job's process is told its
-adapters, is no import.
+Imports within a folder must not form a circle. The imports are read from the source with ast, so
+those inside functions count too. Imports under TYPE_CHECKING count as well, except for circles: a
+job has pipes and a pipe has jobs, and only their types know each other. A module's name in a
+string, which is how a job's process learns its adapters, is not an import.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src"
 
-# Top-level name in the package: floor. A folder and everything below it share one. The package itself is above the ports, which
-# it may re-export, so nothing below imports from it.
+# Top-level name in the package: floor. A folder and everything below it share one. The package
+# itself is above the ports, which it may re-export, so nothing below imports from it.
 FLOORS = {
     "errors": 0,
     "durable": 0,
@@ -43,21 +44,21 @@ FLOORS = {
     "manager": 8.5,
     "__main__": 9,
 }
-# Stricter than the floors: runtime is handed its adapters.
+# Stricter than the floors: runtime receives its adapters.
 NOT_INTO = {"runtime": {"adapters"}}
-# Sans-IO: `now` and the generator of random numbers are arguments.
+# Sans-IO: `now` and the random number generator are arguments.
 IO_MODULES = frozenset(
     "asyncio concurrent ctypes fcntl glob http logging mmap multiprocessing os pathlib queue random sched select selectors "
     "shutil signal socket socketserver ssl subprocess tempfile termios threading time urllib".split()
 )
-# What such a module has that never leaves the process.
+# Exceptions of these modules that never leave the process.
 IN_MEMORY = {"io.BytesIO"}
-# What stands for one outside thing stays in the adapters.
+# Libraries for one outside system stay in the adapters.
 ONLY_IN_ADAPTERS = frozenset({"zmq", "distributed", "dask", "sqlalchemy"})
 
 
 def modules_of(source: Path) -> dict[str, Path]:
-    """Every module of the package in *source* by its dotted name; templates are no modules."""
+    """Return every module of the package in *source* by its dotted name; templates do not count."""
     found = {}
     for path in sorted((source / "fission").rglob("*.py")):
         parts = path.relative_to(source).with_suffix("").parts
@@ -67,7 +68,7 @@ def modules_of(source: Path) -> dict[str, Path]:
 
 
 def imports_of(module: str, path: Path, modules: dict[str, Path]) -> Iterator[tuple[str, int, bool]]:
-    """What the module imports: (dotted name of a module, line, whether only for types)."""
+    """Yield what the module imports: (dotted name of a module, line, whether only for types)."""
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     for_types = {
         id(inner)
@@ -86,19 +87,19 @@ def imports_of(module: str, path: Path, modules: dict[str, Path]) -> Iterator[tu
                 package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
                 base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [base])])
             for alias in node.names:
-                # `from package import name`: the name is a module of it, or something that the package's own file defines.
+                # `from package import name`: a module of the package, or a name that the package's own file defines
                 inner = f"{base}.{alias.name}"
                 yield inner if inner in modules or inner in IN_MEMORY else base, node.lineno, id(node) in for_types
 
 
 def home(module: str) -> str:
-    """The floor's folder or file that a module of the package belongs to."""
+    """Return the floor's folder or file that contains a module of the package."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else "__init__"
 
 
 def broken_rules(source: Path) -> list[str]:
-    """Every import below ``source/fission`` that breaks a rule, as one line each."""
+    """Return every import below ``source/fission`` that breaks a rule, as one line each."""
     modules = modules_of(source)
     problems = []
     inside: dict[str, set[str]] = {module: set() for module in modules}
@@ -132,7 +133,7 @@ def broken_rules(source: Path) -> list[str]:
 
 
 def circles(graph: dict[str, set[str]]) -> list[list[str]]:
-    """One circle for each group of modules that import each other in one."""
+    """Return one circle for each group of modules that import each other in circles."""
     found: list[list[str]] = []
     done: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""docs/machines.md is what scripts/draw_machines.py draws from the transition tables."""
+"""docs/machines.md is the output of scripts/draw_machines.py for the transition tables."""
 
 from __future__ import annotations
 

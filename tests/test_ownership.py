@@ -1,5 +1,6 @@
-"""What another user of the machine has made, or can change, is refused by name: the node's folder and what is in it, keys, temporary
-folders.
+"""Files that another user has made or can change are refused by name.
+
+This covers the node's folder and its content, keys, and temporary folders.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from fission.ports import Archive
 from fission.project.archives import digest_of, pack
 from fission.service.archive_store import ARCHIVES, ArchiveStore
 
-#: Another user of this machine, with a process of his own: nobody.
+#: The user "nobody": another user of this machine, with a process of its own.
 OTHER = 65534
 
 
 @pytest.fixture
 def shared(tmp_path: Path) -> Path:
-    """A folder as /tmp is, with a path to it that is safe."""
+    """A folder like /tmp, with a path to it that is safe."""
     if os.geteuid() != 0:
         pytest.skip("only root can act as another user")
     for one in (tmp_path, *tmp_path.parents):
@@ -55,7 +56,7 @@ def as_other(work: Callable[[], object], folder: Path) -> int:
 
 
 def packed(folder: Path, files: dict[str, str]) -> Archive:
-    """An archive with these files."""
+    """Return an archive with these files."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / name).write_text(text)
@@ -72,7 +73,7 @@ def make_link() -> None:
     os.symlink("his", "root")
 
 
-#: What the other one has done before the service starts.
+#: Actions of the other user before the service starts.
 BEFORE: dict[str, Callable[[], object]] = {
     "the root": lambda: os.mkdir("root"),
     "a folder above it": lambda: os.mkdir("root"),
@@ -116,7 +117,7 @@ def add(stock: ArchiveStore, archive: Archive) -> None:
     assert stock.add(archive.digest, 0, len(archive.content), archive.content)
 
 
-#: What somebody does to an archive after it has come.
+#: Changes to an archive after its arrival.
 SWAPS: dict[str, Callable[[Path], object]] = {
     "other code": lambda folder: (folder / "job.py").write_text("evil"),
     "one more file": lambda folder: (folder / "more.py").write_text("evil"),
@@ -158,7 +159,10 @@ def test_an_archive_that_arrives_changed_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_tree_has_the_digest_of_its_archive(tmp_path: Path) -> None:
-    """Whatever is in it: links, programs, names that are no text, files with two names; Python's compiled code does not count."""
+    """The tree has links, programs, names that are not text, and files with two names.
+
+    Python's compiled code does not count.
+    """
     folder = tmp_path / "files"
     (folder / "deep" / "er").mkdir(parents=True)
     (folder / "deep" / "er" / "data").write_bytes(bytes(range(256)))
@@ -192,7 +196,7 @@ def test_keys_of_another_user_are_refused(shared: Path) -> None:
 
 
 def test_a_temporary_folder_that_others_can_swap_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # of pytest's own no socket's path could be
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # a socket's path would be too long below pytest's own folder
         shared = Path(name)
         monkeypatch.setattr("tempfile.tempdir", name)
         shared.chmod(0o1777)

@@ -1,8 +1,10 @@
-"""No module reaches into another one's private attributes: neither in src, nor in the helpers of the tests.
+"""No module uses private attributes of another one, neither in src nor in the tests' helpers.
 
-Counted are ``x._name``, where x is not self, cls or super() and the module itself does not define ``_name``, and ``from m import _name``.
-Only names that the project defines count, and none of other projects' modules, as `os._exit`. Names that begin with ``_fission_`` are the
-project's own inside users' classes, where a plain name may collide with the user's: they are internal to the package.
+Counted are ``x._name``, where x is not self, cls or super() and the module itself does not define
+``_name``, and ``from m import _name``. Only names that the project defines count, not those of
+other projects' modules, such as `os._exit`. Names that begin with ``_fission_`` are the project's
+own inside users' classes, where a plain name may collide with the user's: they are internal to the
+package.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-#: What each helper of the tests still has, exactly. Lower the number when you lower theirs; src and all other helpers have none.
+#: Exact number left in each helper. Lower it with each fix; src and all other helpers have none.
 LEFT: dict[str, int] = {
     "tests/conformance/networks.py": 3,
     "tests/conformance/random_in_threads.py": 7,
@@ -29,20 +31,23 @@ OF_TUPLES = frozenset({"_replace", "_asdict", "_fields"})
 
 
 def files() -> dict[str, str]:
-    """The text of every module of src and of every helper of the tests, by path."""
+    """Return the text of every module of src and of every helper of the tests, by path."""
     paths = [path for path in sorted((ROOT / "src").rglob("*.py")) if "templates" not in path.parts]
     paths += [path for path in sorted((ROOT / "tests").rglob("*.py")) if not path.name.startswith("test_")]
     return {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in paths}
 
 
 def is_private(name: str) -> bool:
-    """Whether a name is private to its module or class."""
+    """Return whether a name is private to its module or class."""
     special = name.startswith("__") and name.endswith("__")
     return name.startswith("_") and bool(name.strip("_")) and not special and name not in OF_TUPLES and not name.startswith(OWN)
 
 
 def defined_in(tree: ast.AST) -> set[str]:
-    """The private names that a module defines: functions, classes, variables, attributes, entries of ``__slots__``."""
+    """Return the private names that a module defines.
+
+    These are functions, classes, variables, attributes and entries of ``__slots__``.
+    """
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
@@ -57,20 +62,20 @@ def defined_in(tree: ast.AST) -> set[str]:
 
 
 def is_self(node: ast.AST) -> bool:
-    """Whether an expression is self, cls or super()."""
+    """Return whether an expression is self, cls or super()."""
     if isinstance(node, ast.Call):
         return isinstance(node.func, ast.Name) and node.func.id == "super"
     return isinstance(node, ast.Name) and node.id in ("self", "cls")
 
 
 def outside_modules(tree: ast.AST) -> set[str]:
-    """Names under which a module imports modules that are not the project's, as ``os``."""
+    """Return the names under which a module imports other projects' modules, such as ``os``."""
     imported = [alias for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     return {alias.asname or alias.name for alias in imported if alias.name.split(".")[0] not in ("fission", "pypelinin", "tests", "a")}
 
 
 def accesses(texts: Mapping[str, str]) -> Iterator[tuple[str, int, str]]:
-    """Every access over a border of modules: (path, line, what)."""
+    """Yield every access across a module border: (path, line, what)."""
     trees = {path: ast.parse(text, path) for path, text in texts.items()}
     own = {path: defined_in(tree) for path, tree in trees.items()}
     project = set().union(*own.values())

@@ -1,4 +1,4 @@
-"""What users can import: every public module loads, says what is in it, and documents it."""
+"""What users can import: every public module loads, lists its public names and documents them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import fission
 
 
 def public_modules() -> Iterator[str]:
-    """Dotted names of all modules without a leading underscore anywhere; ``__main__`` would run."""
+    """Yield the dotted names of all public modules; not ``__main__``, which would run."""
     for found in pkgutil.walk_packages(fission.__path__, "fission."):
         if not any(part.startswith("_") for part in found.name.split(".")):
             yield found.name
@@ -27,7 +27,7 @@ MODULES = ["fission", *sorted(public_modules())]
 
 
 def own_public(module: ModuleType) -> dict[str, object]:
-    """Public classes and functions that this module itself defines."""
+    """Return the public classes and functions that this module itself defines."""
     return {
         name: value
         for name, value in vars(module).items()
@@ -36,10 +36,10 @@ def own_public(module: ModuleType) -> dict[str, object]:
 
 
 def without_docstring(module: ModuleType) -> Iterator[str]:
-    """Public classes, functions and methods without a docstring of their own, read from the source.
+    """Yield public classes, functions and methods without a docstring, read from the source.
 
-    Dataclasses and the like get one without asking, which tells nothing. Methods count where they are what users meet, and may inherit
-    their contract.
+    The automatic docstrings of dataclasses and similar classes say nothing and do not count.
+    Methods count where users meet them, and may inherit their contract.
     """
     tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
     if tree.body and ast.get_docstring(tree) is None:
@@ -76,7 +76,7 @@ def test_module_imports_and_all_is_what_exists(name: str) -> None:
 
 
 def in_order(name: str) -> tuple[int, str]:
-    """Constants, classes, functions, each by name: the order that ruff's RUF022 wants."""
+    """Sort constants, classes, functions, each by name: the order of ruff's RUF022."""
     return (0 if name.isupper() else 1 if name[:1].isupper() else 2, name)
 
 

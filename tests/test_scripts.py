@@ -1,4 +1,7 @@
-"""scripts/install-debian-packages: installs what is missing where it can, says so where it cannot, and else does nothing."""
+"""scripts/install-debian-packages installs missing packages, or says that it cannot.
+
+With nothing missing, it does nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ LIST = "# a comment\n\nhere: true\nspoon: no-such-command-1\nfork: no-such-comma
 
 
 def install(folder: Path, *names: str, root: bool = True, apt: bool = True, packages: str = LIST) -> tuple[str, str]:
-    """What the script said and what it called apt-get with, on a machine with these properties."""
+    """Return the script's output and its calls of apt-get, on a machine with these properties."""
     programs = folder / "bin"
     programs.mkdir()
     stand_ins = {"id": f"echo {0 if root else 1000}", "true": "exit 0"}

@@ -1,4 +1,4 @@
-"""The helpers of tests/waiting.py do what they promise. A ``fission.py`` in the folder stands in for the real command."""
+"""The helpers of tests/waiting.py work. A ``fission.py`` in the folder replaces the command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ for line in sys.stdin:
 print("end", file=sys.stderr)
 sys.exit(3)
 """
-# The signals are blocked first, else their default action would end it before sigwait is there.
+# The signals are blocked first; otherwise their default action would end it before sigwait runs.
 WAITS = """
 import signal, sys
 signal.pthread_sigmask(signal.SIG_BLOCK, {2, 15})

@@ -1,4 +1,7 @@
-"""Words that are not plain technical English (`scripts/words.py`): none in clean folders, never more in the others."""
+"""Words that are not plain technical English (`scripts/words.py`): none in clean folders.
+
+Elsewhere their number must not grow.
+"""
 
 from __future__ import annotations
 

@@ -1,31 +1,32 @@
-"""Waiting and the command line in tests: wait for what happens, never for time to pass.
+"""Waiting and the command line in tests: wait for events, never for time to pass.
 
 **Waiting.** ``eventually(predicate, deadline_s, what)`` for anything that has no event to wait for::
 
     eventually(lambda: (folder / "fission.log").exists(), 5, "the log file")
 
-**The command line.** The fixture ``fission`` (tests/conftest.py) is a `CommandLine`: it makes small projects, runs ``python -m fission`` in
-them, and ends what still runs when the test is over::
+**The command line.** The fixture ``fission`` (tests/conftest.py) is a `CommandLine`: it creates
+small projects, runs ``python -m fission`` in them, and ends what still runs after the test::
 
     def test_counts(fission):
-        fission.project({"net/config.py": CONFIG})              # manage.py and __init__.py files are added
-        done = fission.run("net", "simulate", exit_code=0)      # waits for the end; another exit code fails the test
+        fission.project({"net/config.py": CONFIG})          # adds manage.py and __init__.py files
+        done = fission.run("net", "simulate", exit_code=0)  # waits for the end, checks the code
         assert "CountJob 1: 3" in done.stdout
 
     def test_ctrl_c(fission):
         fission.project({"net/config.py": CONFIG})
-        client = fission.start("net", "simulate")               # returns at once
-        client.wait_for("CountJob 1: 3")                        # a line that contains this text (or matches a compiled pattern)
-        client.interrupt()                                      # Ctrl-C: SIGINT to the client and its group
+        client = fission.start("net", "simulate")           # returns at once
+        client.wait_for("CountJob 1: 3")                    # a line with this text, or a pattern
+        client.interrupt()                                  # Ctrl-C: SIGINT to the client's group
         assert client.wait(exit_code=130).stderr == ""
 
     def test_console(fission):
-        client = fission.start("net", "simulate", terminal=True)  # all three streams are one pseudo-terminal
-        client.send_line("gain 2")                              # as typed; Ctrl-D is client.end_input()
+        client = fission.start("net", "simulate", terminal=True)  # all on a pseudo-terminal
+        client.send_line("gain 2")                              # Ctrl-D is client.end_input()
 
-Commands run in the project that was made last, or in ``cwd=``. `run` ends their standard input after ``stdin=``, `start` leaves it
-open until ``end_input()``. Every wait has a deadline, and its error shows all the output there was. `run_fission` and `start_fission`
-are the same without the fixture, for set-ups of a whole module; there, use ``with start_fission(...) as client:``.
+Commands run in the newest project, or in ``cwd=``. `run` ends their standard input after
+``stdin=``, `start` leaves it open until ``end_input()``. Every wait has a deadline, and its error
+shows all output so far. `run_fission` and `start_fission` are the same without the fixture, for
+set-ups of a whole module; there, use ``with start_fission(...) as client:``.
 """
 
 from __future__ import annotations
@@ -57,19 +58,20 @@ T = TypeVar("T")
 
 DEADLINE_S = 20.0  # default for anything the command line does; arbitrary, but well below the 60 s of a test
 TICK_S = 0.01
-END_S = 5.0  # what a process gets to end after SIGTERM when its test is over; clients promise 2 s
+END_S = 5.0  # time for a process to end after SIGTERM when its test is over; clients promise 2 s
 
-# A new session's leader takes the terminal as its own, so that Ctrl-C typed into it reaches the foreground group.
+# A new session's leader takes the terminal as its own, so that Ctrl-C reaches the foreground group.
 _TAKE_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 
 MANAGE = "import sys\n\nfrom fission.cli.main import manage\n\nsys.exit(manage(__file__))\n"
 
 
 def eventually(predicate: Callable[[], T], deadline_s: float, what: str | Callable[[], str]) -> T:
-    """Asks *predicate* until its answer is true and returns the answer.
+    """Call *predicate* until its result is true, and return the result.
 
     Raises:
-        AssertionError: it was not within *deadline_s* seconds; names *what* was waited for. A function is asked for it only then.
+        AssertionError: the result was not true within *deadline_s* seconds; the text names *what*
+            was awaited. If *what* is a function, it is called only then.
     """
     deadline = time.monotonic() + deadline_s
     tick = threading.Event()
@@ -81,7 +83,7 @@ def eventually(predicate: Callable[[], T], deadline_s: float, what: str | Callab
 
 
 def is_running(pid: int) -> bool:
-    """True while the process lives. A zombie, dead but not collected by its parent, does not count."""
+    """Return whether the process is running. A zombie, dead but not collected, does not count."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -93,8 +95,8 @@ class Finished:
     """A command that has ended.
 
     Attributes:
-        exit_code: negative if a signal ended it, as in `subprocess`.
-        stdout, stderr: all text, each kind of newline as ``\\n``; with a terminal everything is in ``stdout``.
+        exit_code: negative if a signal ended the command, as in `subprocess`.
+        stdout, stderr: all text, with newlines as ``\\n``; with a terminal all is in ``stdout``.
     """
 
     args: tuple[str, ...]
@@ -106,14 +108,17 @@ class Finished:
         return f"$ fission {' '.join(self.args)}\nexit code {self.exit_code}\n--- stdout\n{self.stdout}--- stderr\n{self.stderr}"
 
     def expect(self, exit_code: int | None) -> Finished:
-        """Itself, after a check of the exit code; None takes any."""
+        """Check the exit code (None: any) and return self."""
         if exit_code is not None and self.exit_code != exit_code:
             raise AssertionError(f"exit code {self.exit_code} instead of {exit_code}\n{self}")
         return self
 
 
 class Running:
-    """A ``fission`` command that runs, in a process group of its own. Made by `start_fission`. A context manager: `close` at its end."""
+    """A running ``fission`` command, in a process group of its own. Made by `start_fission`.
+
+    A context manager, which calls `close` at its end.
+    """
 
     def __init__(self, args: tuple[str, ...], process: subprocess.Popen[bytes], master: int | None) -> None:
         self.args = args
@@ -131,7 +136,7 @@ class Running:
             self._read("stdout", process.stdout.fileno())
             self._read("stderr", process.stderr.fileno())
 
-    # -- what it says ---------------------------------------------------------------------------------------------------
+    # -- output ---------------------------------------------------------------------------------------
 
     @property
     def pid(self) -> int:
@@ -139,7 +144,7 @@ class Running:
 
     @property
     def stdout(self) -> str:
-        """What it wrote so far."""
+        """Its output so far."""
         with self._news:
             return self._text["stdout"]
 
@@ -157,12 +162,15 @@ class Running:
         count: int = 1,
         partial: bool = False,
     ) -> str:
-        """Waits until *count* lines of the stream contain the text, or match the pattern anywhere; returns the last of these lines.
+        """Wait until *count* lines of the stream contain the text or match the pattern anywhere.
 
-        Only whole lines count; with *partial* the one that is not ended yet, such as a prompt, as well.
+        Only whole lines count; with *partial* an unfinished one, such as a prompt, counts as well.
+
+        Returns:
+            The last of these lines.
 
         Raises:
-            AssertionError: too late, or the stream ended before; shows all output.
+            AssertionError: too late, or the stream ended before; the text shows all output.
         """
         pattern = re.compile(re.escape(what)) if isinstance(what, str) else what
         deadline = time.monotonic() + deadline_s
@@ -179,10 +187,10 @@ class Running:
                     raise AssertionError(f"{why}: {count} x {what!r} on {stream}\n{self._story()}")
                 self._news.wait(left)
 
-    # -- what it is told ------------------------------------------------------------------------------------------------
+    # -- input ----------------------------------------------------------------------------------------
 
     def send(self, text: str) -> None:
-        """Writes to its standard input, or types into its terminal."""
+        """Write to its standard input, or type into its terminal."""
         if self._master is not None:
             os.write(self._master, text.encode())
             return
@@ -194,7 +202,7 @@ class Running:
         self.send(line + "\n")
 
     def end_input(self) -> None:
-        """End of its standard input; in a terminal, Ctrl-D at the beginning of a line."""
+        """End its standard input; in a terminal, Ctrl-D at the beginning of a line."""
         if self._master is not None:
             self.send("\x04")
             return
@@ -203,23 +211,23 @@ class Running:
             self.process.stdin.close()
 
     def interrupt(self) -> None:
-        """Ctrl-C: typed into its terminal if it has one, else SIGINT to its process group, as a shell's terminal would do it."""
+        """Press Ctrl-C: type it into the terminal, or send SIGINT to the group as one would."""
         if self._master is not None:
             self.send("\x03")
         else:
             os.killpg(self.pid, signal.SIGINT)
 
     def signal(self, number: int) -> None:
-        """Sends a signal to the client alone."""
+        """Send a signal to the client alone."""
         self.process.send_signal(number)
 
-    # -- its end --------------------------------------------------------------------------------------------------------
+    # -- end ------------------------------------------------------------------------------------------
 
     def wait(self, deadline_s: float = DEADLINE_S, *, exit_code: int | None = None) -> Finished:
-        """Waits for its end and for the end of its output; checks the exit code unless it is None.
+        """Wait for its end and for the end of its output; check the exit code unless it is None.
 
         Raises:
-            AssertionError: too late, or another exit code; shows all output.
+            AssertionError: too late, or another exit code; the text shows all output.
         """
         deadline = time.monotonic() + deadline_s
         try:
@@ -227,14 +235,17 @@ class Running:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"not ended within {deadline_s:g} s\n{self._story()}") from None
         for reader in self._readers:
-            # A process that outlives the client and holds its output open is a leak, and must not hang the test.
+            # a process that outlives the client and holds its output open is a leak, and must not hang the test
             reader.join(max(0.5, deadline - time.monotonic()))
             if reader.is_alive():
                 raise AssertionError(f"it ended, but another process still holds its output open\n{self._story()}")
         return Finished(self.args, self.process.returncode, self.stdout, self.stderr).expect(exit_code)
 
     def close(self) -> None:
-        """Ends it: SIGTERM if it still runs, then, after `END_S`, SIGKILL for all that it started. Call it as often as you like."""
+        """End it: SIGTERM if it still runs; after `END_S`, SIGKILL for all that it started.
+
+        Idempotent.
+        """
         if self.process.poll() is None:
             family = [self.process, *psutil.Process(self.pid).children(recursive=True)]
             self.process.terminate()
@@ -269,7 +280,7 @@ class Running:
     def _read(self, stream: str, descriptor: int) -> None:
         def run() -> None:
             decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
-            # OSError: Linux ends a pseudo-terminal whose other side was closed with EIO instead of an empty read.
+            # OSError: a pseudo-terminal whose other side was closed ends with EIO on Linux, not an empty read
             with contextlib.suppress(OSError):
                 while data := os.read(descriptor, 65536):
                     with self._news:
@@ -291,11 +302,14 @@ class Running:
 
 
 def start_fission(args: tuple[str, ...], cwd: Path, *, terminal: bool = False, env: Mapping[str, str | None] | None = None) -> Running:
-    """Starts ``python -m fission ARGS`` in *cwd* and returns at once.
+    """Start ``python -m fission ARGS`` in *cwd* and return at once.
 
     Args:
-        terminal: its three streams are one pseudo-terminal of 120 columns, which is also its controlling terminal.
-        env: changes to the environment of this process; None removes a variable.
+        args: arguments of the command.
+        cwd: working folder.
+        terminal: whether its three streams are one pseudo-terminal of 120 columns, which is also
+            its controlling terminal.
+        env: changes to this process's environment; None removes a variable.
     """
     command = [sys.executable, "-m", "fission", *args]
     environment = environment_with(env)
@@ -325,10 +339,11 @@ def run_fission(
     deadline_s: float = DEADLINE_S,
     env: Mapping[str, str | None] | None = None,
 ) -> Finished:
-    """Runs ``python -m fission ARGS`` in *cwd* to its end, with *stdin* as its whole input.
+    """Run ``python -m fission ARGS`` in *cwd* to its end, with *stdin* as its whole input.
 
     Raises:
-        AssertionError: it took longer than *deadline_s*, or ended with another exit code than *exit_code* (None: any).
+        AssertionError: it took longer than *deadline_s*, or ended with an exit code other than
+            *exit_code* (None: any).
     """
     with start_fission(args, cwd, env=env) as command:
         with contextlib.suppress(BrokenPipeError):
@@ -338,17 +353,17 @@ def run_fission(
 
 
 class CommandLine:
-    """What the fixture ``fission`` is; see the head of this file."""
+    """The value of the fixture ``fission``; see the head of this file."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.commands: list[Running] = []
-        self.root = folder  # where commands run
+        self.root = folder  # working folder of commands
 
     def project(self, files: Mapping[str, str] | None = None, name: str = "project") -> Path:
-        """Makes a project of these files (path in the project: text), enters it and returns its folder.
+        """Create a project of these files (path in it: text), enter it and return its folder.
 
-        It adds manage.py, and an empty ``__init__.py`` to each folder that has Python files.
+        Adds manage.py, and an empty ``__init__.py`` to each folder that has Python files.
         """
         root = self._folder / name
         root.mkdir(parents=True)
@@ -372,11 +387,11 @@ class CommandLine:
         deadline_s: float = DEADLINE_S,
         env: Mapping[str, str | None] | None = None,
     ) -> Finished:
-        """As `run_fission`, in the current project."""
+        """Do what `run_fission` does, in the current project."""
         return run_fission(args, cwd or self.root, stdin=stdin, exit_code=exit_code, deadline_s=deadline_s, env=env)
 
     def start(self, *args: str, cwd: Path | None = None, terminal: bool = False, env: Mapping[str, str | None] | None = None) -> Running:
-        """As `start_fission`, in the current project; ended with the test."""
+        """Do what `start_fission` does, in the current project; the command ends with the test."""
         command = start_fission(args, cwd or self.root, terminal=terminal, env=env)
         self.commands.append(command)
         return command
@@ -387,7 +402,7 @@ class CommandLine:
 
 
 def environment_with(changes: Mapping[str, str | None] | None) -> dict[str, str]:
-    """This process's environment, with the same `fission` importable, and a fixed width for tables."""
+    """Return this process's environment, with the same `fission` and a fixed width for tables."""
     source = str(Path(fission.__path__[0]).parent)
     path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
     merged: dict[str, str | None] = {**os.environ, "PYTHONPATH": path, "COLUMNS": "120", "PYTHONFAULTHANDLER": "1", **(changes or {})}

@@ -8,8 +8,7 @@ A file has one pipeline or a list of them::
     priority: 5                  # larger ones run first; default 0
     jobs:                        # optional settings of jobs
       Downloader: {retries: 2, timeout: 30}
-      again: {worker: Downloader, data: {filename: /tmp/1.data}}     # names a second job of a
-          worker
+      again: {worker: Downloader, data: {filename: /tmp/1.data}}  # a second job of a worker
 
 All faults of a file are reported together.
 """
