@@ -1,4 +1,4 @@
-"""What `run` of a PythonJob is called with, from what its inputs have."""
+"""The arguments of a PythonJob's `run`, made from the blocks of its inputs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class ArgumentsIn:
     """Unpacks blocks for one job.
 
     Attributes:
-        optional: one an input; None for one that is not ASYNC.
-        required: numbers of the inputs that are not ASYNC.
+        optional: one entry per input; None for an input that is not ASYNC.
+        required: indices of the inputs that are not ASYNC.
     """
 
     def __init__(self, job: PythonJob, exchange: Exchange, bundle: JobBundle) -> None:
@@ -28,7 +28,7 @@ class ArgumentsIn:
         self._inputs = exchange.inputs
         self._one = [codec.decoder(pipe, partial(self._unreadable, index)) for index, pipe in enumerate(job.inputs)]
         self._columns = [_column(pipe, decode) for pipe, decode in zip(job.inputs, self._one, strict=True)]
-        # that its own pipe has ended or numbers anew is nothing to the compute block that an ASYNC block happens to be in
+        # the end or the new numbering of an ASYNC pipe does not concern the compute block that takes its block
         kept = ~(bit_mask(FINISHED, bundle.head_size) | bit_mask(RESET, bundle.head_size))
         self.optional = [
             OptionalArguments(one, pipe, decode, kept) if (one := exchange.inputs.optional.get(pipe.id)) else None
@@ -37,20 +37,27 @@ class ArgumentsIn:
         self.required = [index for index, one in enumerate(self.optional) if one is None]
 
     def columns(self, columns: list[list[Any]]) -> list[Iterable[Any]]:
-        """The values of some compute blocks, for each input that is not ASYNC. Reading them raises BlockError."""
-        if len(columns) == 1:  # the commonest case, for speed
+        """Return the values of several compute blocks, for each input that is not ASYNC.
+
+        Reading the values raises BlockError.
+        """
+        if len(columns) == 1:  # for speed: the most frequent case
             return [self._columns[self.required[0]](columns[0])]
         return [self._columns[index](column) for index, column in zip(self.required, columns, strict=True)]
 
     def optional_value(self, index: int) -> tuple[Any, Any]:
-        """Take (value, head) for an ASYNC input. Raises BlockError."""
+        """Take (value, head) of an ASYNC input.
+
+        Raises:
+            BlockError: the block cannot be read.
+        """
         one = self.optional[index]
         if one is None:
             raise InternalError(f"input {index + 1} of {self._job._fission_name} is not ASYNC")
         return one.take()
 
     def _unreadable(self, index: int, why: BaseException) -> BlockError:
-        # a pickle names classes by module and name; its sender may have found them where the receiver does not look
+        # a pickle names classes by module and name; the sender may import them from a place that the receiver does not search
         cause = error_text(why)
         imports = isinstance(why, ImportError) or cause.startswith("AttributeError: Can't get attribute")
         hint = "; the class of a value must be where its receiver can import it" if imports else ""

@@ -1,4 +1,4 @@
-"""What `run` of a PythonJob gets from an ASYNC input."""
+"""The arguments of a PythonJob's `run` that come from an ASYNC input."""
 
 from __future__ import annotations
 
@@ -12,14 +12,25 @@ class OptionalArguments:
     """The values of one ASYNC input."""
 
     def __init__(self, one: OptionalInput, pipe: Any, decode: codec.Decoder, kept: int) -> None:
-        """Args: one: its buffer. pipe: it. decode: makes a value of a block. kept: the bits of a head that are shown."""
+        """Prepare.
+
+        Args:
+            one: buffer of the input.
+            pipe: pipe of the input.
+            decode: function that makes a value from a block.
+            kept: mask of the bits of a head that are shown.
+        """
         self._one, self._decode, self._kept = one, decode, kept
         self._several = pipe.BLOCK_COUNT > 1
         default = pipe.OPTIONAL_DEFAULT
         self._default = None if default is None else pipe.unpack(default)
 
     def take(self) -> tuple[Any, Any]:
-        """Return (value, head as a number) for the next compute block; two lists where BLOCK_COUNT > 1. Raises BlockError."""
+        """Return (value, head as a number) for the next compute block; two lists if BLOCK_COUNT > 1.
+
+        Raises:
+            BlockError: the block cannot be read.
+        """
         payload, head = self._one.take()
         if self._several:
             return [self._value(part) for part in payload], [one & self._kept for one in head]

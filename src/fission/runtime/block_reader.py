@@ -1,4 +1,4 @@
-"""What `read_wrapper` of a pipe reads from, where an executable is at the other end."""
+"""The file object that a pipe's `read_wrapper` reads from, with an executable at the other end."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from typing import Any
 
 log = logging.getLogger("fission.runtime")
 
-#: Seconds after which the log says that an executable still owes the rest of a block. Arbitrary.
+#: Seconds after which the log reports that the rest of a block is still missing. Arbitrary.
 SAY_WAITING_S = 5.0
 
 
 class BlockReader:
-    """A descriptor, with the number of bytes that are still awaited.
+    """Reads from a descriptor, and shows how many bytes it waits for.
 
     Attributes:
-        ended: whether the stream has ended, as far as was read.
-        waits: (bytes that are there, bytes that are wanted, since when by `time.monotonic`) while it waits; else None.
+        ended: whether reading has reached the end of the stream.
+        waits: (bytes available, bytes wanted, start of the wait by `time.monotonic`) during a wait;
+            otherwise None.
     """
 
     def __init__(self, descriptor: int, owner: str) -> None:
@@ -28,19 +29,22 @@ class BlockReader:
         self._owner = owner
         self._data = bytearray()
         self._said = False
-        self._pumped: int | None = None  # what is read from since there was a `fileno`
+        self._pumped: int | None = None  # descriptor to read from after a call of `fileno`
         self.ended = False
         self.waits: tuple[int, int, float] | None = None
 
     def read(self, size: int = -1) -> bytes:
-        """Up to ``size`` bytes; fewer only at the end."""
+        """Return ``size`` bytes, fewer only at the end; all bytes up to the end if it is negative."""
         while size < 0 or len(self._data) < size:
             if not self._fill(size):
                 break
         return self._take(len(self._data) if size < 0 else size)
 
     def readline(self, size: int = -1) -> bytes:
-        """Up to and with the next newline; without one only at the end, or when ``size`` bytes (if not negative) are reached."""
+        """Return the bytes up to and including the next newline.
+
+        The newline is missing only at the end, or when ``size`` bytes (if not negative) are reached.
+        """
         searched = 0
         while (end := self._data.find(b"\n", searched) + 1) == 0 and not 0 <= size <= len(self._data):
             searched = len(self._data)
@@ -50,20 +54,26 @@ class BlockReader:
         return self._take(min(end, size) if size >= 0 else end)
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer; return the number of bytes, fewer than its length only at the end."""
+        """Fill a buffer; return the number of bytes, which is below its length only at the end."""
         view = memoryview(buffer).cast("B")
         data = self.read(len(view))
         view[: len(data)] = data
         return len(data)
 
     def peek(self, size: int = 0) -> bytes:
-        """Return bytes that follow, at least one unless the stream has ended, without moving on; ``size`` is ignored."""
+        """Return the next bytes without consuming them, at least one unless the stream has ended.
+
+        ``size`` is ignored.
+        """
         if not self._data:
             self._fill(-1)
         return bytes(self._data)
 
     def fileno(self) -> int:
-        """Return a descriptor that has everything not read yet. From then on nothing is read ahead, so that both may be read from."""
+        """Return a descriptor that provides everything not read yet.
+
+        From now on nothing is read ahead, so that both this object and the descriptor can be read.
+        """
         if self._pumped is None:
             self._pumped, target = os.pipe()
             rest, self._data = bytes(self._data), bytearray()
@@ -71,7 +81,7 @@ class BlockReader:
         return self._pumped
 
     def close(self) -> None:
-        """Give back what `fileno` has opened. Idempotent."""
+        """Close the descriptor that `fileno` has opened. Idempotent."""
         if self._pumped is not None:
             os.close(self._pumped)
             self._pumped, self.ended = None, True
@@ -96,7 +106,7 @@ class BlockReader:
         return found
 
     def say_waiting(self, now: float) -> None:
-        """Log what is awaited if that takes long, once for each wait."""
+        """Log a long wait, once per wait, with the bytes that are missing."""
         waits = self.waits
         if waits is None or self._said or now - waits[2] < SAY_WAITING_S:
             return
@@ -107,7 +117,7 @@ class BlockReader:
 
 
 def _pump(data: bytes, source: int, target: int) -> None:
-    """Copy ``data``, and what comes from ``source`` until its end, to ``target``, and close both."""
+    """Copy ``data`` and then everything from ``source`` to ``target``, and close both."""
     try:
         while data := data or os.read(source, 1 << 16):
             data = data[os.write(target, data) :]

@@ -156,8 +156,8 @@ class Checkpointer:
     def first_of_generation(self, generation: int, first: int) -> int:
         """Continue a running job in a new generation; return its first block.
 
-        This is ``first`` or a later one. A new incarnation would begin with the job's current state,
-        unless an earlier incarnation had already reached this generation.
+        This is ``first`` or a later one. A new incarnation would begin with the job's current
+        state, unless an earlier incarnation had already reached this generation.
         """
         if any(number == generation for number, _ in (*self._stored, *self._damaged)):
             return self.begin(generation, first)

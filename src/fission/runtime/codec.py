@@ -1,8 +1,9 @@
-"""Values <-> the payloads of blocks, for one pipe.
+"""Conversion between values and the payloads of blocks, for one pipe.
 
-A pipe that leaves `read`, `write` and `read_wrapper` as FISSION has them takes the fast way: no file objects, and for pickles the
-big buffers of a value (numpy arrays) stay out of the pickle. Any other pipe writes into and reads from a file in memory. A
-block's payload is then what `write` gives, or what a `read_wrapper` of the user's makes of that: it is what the other end reads.
+A pipe that does not override `read`, `write` and `read_wrapper` takes the fast path: it needs no
+file objects, and the large buffers of a pickled value (numpy arrays) stay out of the pickle. Any
+other pipe writes to and reads from a file in memory. The payload of a block is then the output of
+`write`, or the result of the user's `read_wrapper` on that output: it is what the other end reads.
 """
 
 from __future__ import annotations
@@ -23,22 +24,25 @@ Decoder: TypeAlias = Callable[[Any], Any]
 ColumnDecoder: TypeAlias = "Callable[[list[Any]], Iterable[Any]]"
 Refusal: TypeAlias = Callable[[BaseException], Exception]
 
-#: Buffers of this many bytes and more travel beside the pickle, uncopied by it. From the issue "big blocks at memory speed".
+#: Buffers of at least this many bytes travel beside the pickle, which does not copy them. From the issue "big blocks at
+#: memory speed".
 OUT_OF_BAND_BYTES = 64 << 10
-_READS_BYTES = (BasePipe, ReadJSONMixIn)  # whose `read` gives the block as it is
+_READS_BYTES = (BasePipe, ReadJSONMixIn)  # their `read` returns the block unchanged
 _WRITES_BYTES = (BasePipe, WriteJSONMixIn)
 _FRAMES = (BasePipe, ReadJSONMixIn, ReadPickleMixIn)
 
 
 def encoder(pipe: BasePipe, *, plain: bool = False, lend: Callable[[Any], Lease | None] | None = None) -> Encoder:
-    """Return the function that turns a value into the payload of a block, or into [payload, buffer, ...], or [payload, lease, ...].
+    """Return the function that turns a value into the payload of a block.
 
-    It raises whatever the pipe's `pack` and `write` raise, and ValueError for a block of the wrong length.
+    The function returns the payload, [payload, buffer, ...] or [payload, lease, ...]. It raises any
+    exception of the pipe's `pack` and `write`, and ValueError for a block of the wrong length.
 
     Args:
-        pipe: which pipe.
-        plain: an executable reads or writes the other end.
-        lend: copies a big buffer into shared memory, or returns None; by default there is none.
+        pipe: pipe that carries the blocks.
+        plain: whether an executable reads or writes the other end.
+        lend: function that copies a large buffer into shared memory, or returns None; by default
+            there is no shared memory.
     """
     pack = None if _same(pipe, "pack", BasePipe) else pipe.pack
     if _owner(pipe, "read_wrapper") in _FRAMES:
@@ -53,9 +57,10 @@ def decoder(pipe: BasePipe, refusal: Refusal) -> Decoder:
     """Return the function that turns a payload into the value that `run` gets.
 
     Args:
-        pipe: which pipe.
-        refusal: makes what is raised of what the pipe's `read` and `unpack`, or the value's class, raise, of any kind. (Never that
-            itself: a StopIteration would silently end the loop that decodes, a GeneratorExit the generator around it.)
+        pipe: pipe that carries the blocks.
+        refusal: function that makes the exception to raise from any exception of the pipe's `read`
+            and `unpack`, or of the value's class. The original must not be raised: a StopIteration
+            would silently end the decoding loop, a GeneratorExit the generator around it.
     """
     unpack = None if _same(pipe, "unpack", BasePipe) else pipe.unpack
     if _pickles(pipe):
@@ -67,9 +72,14 @@ def decoder(pipe: BasePipe, refusal: Refusal) -> Decoder:
 
 
 def column_decoder(pipe: BasePipe, decode: Decoder) -> ColumnDecoder:
-    """Return the function that turns the payloads of some compute blocks into values, ``decode`` being what `decoder` gave.
+    """Return the function that turns the payloads of several compute blocks into values.
 
-    Each is read at the latest when it is asked for; one that cannot be read raises then.
+    Each payload is decoded when its value is asked for, or earlier. A payload that cannot be
+    decoded raises when its value is asked for.
+
+    Args:
+        pipe: pipe that carries the blocks.
+        decode: function that `decoder` returned for the pipe.
     """
     lazily = functools.partial(map, decode)
     if not (_pickles(pipe) and _same(pipe, "unpack", BasePipe)):
@@ -77,16 +87,16 @@ def column_decoder(pipe: BasePipe, decode: Decoder) -> ColumnDecoder:
     loads = pickle.loads
 
     def column_of(payloads: list[Any]) -> Iterable[Any]:
-        # all at once is quicker by a call for each; not so for blocks with buffers, which are to be kept only while they must
+        # decoding all at once saves a call for each block; blocks with buffers are decoded lazily, to free the buffers early
         if type(payloads[0]) is list:
             return lazily(payloads)
         try:
             values = list(map(loads, payloads))
         except Stopped:
             raise
-        except BaseException:  # the blocks before the one that cannot be read are still to be worked off
+        except BaseException:  # the blocks before the unreadable one must still be processed
             return lazily(payloads)
-        # a StopIteration that a value's class raises ends `map` in silence: the block must raise when its turn comes
+        # a StopIteration raised by a value's class ends `map` silently: the block must raise when its turn comes
         return values if len(values) == len(payloads) else lazily(payloads)
 
     return column_of
@@ -126,7 +136,7 @@ def _pickler(pack: Callable[[Any], Any] | None, *, in_band: bool, lend: Callable
         try:
             view = buffer.raw()
         except BufferError:
-            return True  # not contiguous: only the pickle itself can hold it
+            return True  # not contiguous: only the pickle itself can contain it
         if view.nbytes < OUT_OF_BAND_BYTES:
             return True
         views.append(view)
@@ -135,7 +145,7 @@ def _pickler(pack: Callable[[Any], Any] | None, *, in_band: bool, lend: Callable
     def encode(value: Any) -> bytes | list[Any]:
         try:
             payload = dumps(value, 5, buffer_callback=collect)
-            if not views:  # nearly always: nothing else is done then
+            if not views:  # the usual case
                 return payload
             return [payload, *_kept(views, lend)]
         finally:
@@ -146,7 +156,10 @@ def _pickler(pack: Callable[[Any], Any] | None, *, in_band: bool, lend: Callable
 
 
 def _kept(views: list[memoryview], lend: Callable[[Any], Lease | None] | None) -> list[Any]:
-    """Copies of buffers: the block waits in the window, and the job may go on writing into its arrays. All shared, or none."""
+    """Copy buffers, because the block waits in the window while the job may write to its arrays.
+
+    Either all copies are in shared memory, or none.
+    """
     if lend is not None:
         leases = []
         for view in views:
@@ -163,7 +176,7 @@ def _unpickler(unpack: Callable[[Any], Any] | None, refusal: Refusal) -> Decoder
     loads = pickle.loads
 
     def decode(payload: Any) -> Any:
-        try:  # here and not around it: one call less for each block of the commonest pipe
+        try:  # inside, instead of using `_guarded`: saves a call for each block of the most frequent kind of pipe
             if type(payload) is not list:
                 return loads(payload)
             return loads(payload[0], buffers=[memoryview(buffer).toreadonly() for buffer in payload[1:]])
@@ -194,7 +207,7 @@ def _bytes_encoder(pipe: BasePipe) -> Encoder:
 
 
 def _length(pipe: BasePipe) -> int | None:
-    """Bytes that the other end takes as one block; None where that is not BLOCK_SIZE."""
+    """Return the bytes that the other end reads as one block; None if they are not BLOCK_SIZE."""
     fixed = isinstance(pipe.BLOCK_SIZE, int) and _owner(pipe, "read") is BasePipe and _owner(pipe, "write") is not WriteJSONMixIn
     return int(pipe.BLOCK_SIZE) if fixed else None
 
@@ -202,10 +215,10 @@ def _length(pipe: BasePipe) -> int | None:
 def _file_encoder(pipe: BasePipe) -> Encoder:
     pack, write, size = pipe.pack, pipe.write, _length(pipe)
     framed = None if _owner(pipe, "read_wrapper") in _FRAMES else _framed(pipe)
-    file = BlockFile()  # the same for all blocks: `write` may keep what it has made of the file
+    file = BlockFile()  # the same for all blocks: `write` may keep an object that it has made from the file
 
     def encode(value: Any) -> bytes:
-        file.take()  # a `write` that raised may have left something
+        file.take()  # discard the remains of a `write` that raised
         write(file, pack(value))
         packed = file.take()
         if framed is not None:
@@ -218,7 +231,7 @@ def _file_encoder(pipe: BasePipe) -> Encoder:
 
 
 def _framed(pipe: BasePipe) -> Callable[[bytes], bytes]:
-    """Return the function that has a `read_wrapper` of the user's make a block of what `write` gave."""
+    """Return the function that applies the user's `read_wrapper` to the output of `write`."""
     read_wrapper, file = pipe.read_wrapper, BlockFile()
 
     def framed(written: bytes) -> bytes:
@@ -232,9 +245,10 @@ def _framed(pipe: BasePipe) -> Callable[[bytes], bytes]:
 
 
 def _file_reader(pipe: BasePipe) -> Callable[[Any], Any]:
-    """Return the function that has `read` read a payload. A new file for each, for a value may go on reading from its file.
+    """Return the function that has `read` read a payload.
 
-    Except for a pipe that has kept its first file, or something that reads from it: it gets all blocks through that.
+    Each payload has a new file, because a value may continue to read from its file. A pipe that has
+    kept its first file, or an object that reads from it, gets all blocks through that file instead.
     """
     read = pipe.read
     kept: BlockFile | None = None

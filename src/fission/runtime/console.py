@@ -5,19 +5,23 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable
 
-#: Lines after which the client is told at the latest that they were taken. Arbitrary, a fraction of what it lets be under way.
+#: Largest number of lines taken without notifying the client. Arbitrary: a fraction of the lines that it allows in transit.
 TELL_LINES = 100
 
 
 class Console:
-    """What was typed for one job.
+    """The lines typed for one job.
 
     Attributes:
         waiting: whether the job waits for a line.
     """
 
     def __init__(self, told: Callable[[int], None]) -> None:
-        """Args: told: called with how many lines were taken in all, so that more may come."""
+        """Begin without lines.
+
+        Args:
+            told: function called with the total number of lines taken, so that more can be sent.
+        """
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._told_of = told
         self._taken = self._told = 0
@@ -40,7 +44,10 @@ class Console:
         self._lines.put(line)
 
     def add_piece(self, piece: str, *, first: bool, last: bool) -> None:
-        """Hand over a piece of a long line. A line whose first pieces went to an earlier incarnation is dropped."""
+        """Hand over a piece of a long line.
+
+        A line whose first pieces went to an earlier incarnation is dropped.
+        """
         if first:
             self._pieces = []
         if self._pieces is None:

@@ -1,7 +1,8 @@
-"""What happened on the pipes of one incarnation of a job, as it reports to the client: about once a second, and at its end.
+"""Statistics of one incarnation's pipes, reported to the client about once a second and at the end.
 
-What is numbered is reported with the number reached in each generation: the client takes the highest one of all incarnations, since a
-new one processes some blocks again. Everything else counts what this incarnation has met, and the client adds that up.
+Numbered things are reported with the number reached in each generation. The client takes the highest
+number of all incarnations, because a new incarnation processes some blocks again. All other counts
+cover this incarnation only, and the client adds them up.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from fission.protocol.messages.job_to_client import InputTotals, JobCounts, Outp
 from fission.protocol.output import Output
 from fission.runtime.inputs_shell import InputsShell
 
-#: Seconds between two reports. Arbitrary: what a killed process had counted since the last one is unknown.
+#: Seconds between two reports. Arbitrary: the counts of a killed process since its last report are lost.
 REPORT_S = 1.0
 
 
@@ -21,23 +22,24 @@ class Counter:
     """The counts of one incarnation.
 
     Attributes:
-        done_before: the last compute block of older generations.
+        done_before: last compute block of each older generation.
     """
 
     def __init__(self, inputs: InputsShell, outputs: Sequence[Output], lender: SharedWriter | None, *, numbers_itself: bool) -> None:
         """Begin at zero.
 
         Args:
-            inputs: of the job.
-            outputs: of the job.
-            lender: of shared memory.
-            numbers_itself: whether the numbers of its outputs are those of its compute blocks, as a source's are.
+            inputs: shell around the job's inputs.
+            outputs: state machines of the job's outputs.
+            lender: shared memory of the job; None if there is none.
+            numbers_itself: whether the job's compute blocks have the numbers of its output blocks, as
+                in a source.
         """
         self._inputs, self._outputs, self._lender, self._numbers_itself = inputs, outputs, lender, numbers_itself
         self.done_before: dict[int, int] = {}
 
     def switch(self) -> None:
-        """The generation is about to change."""
+        """Record the last compute block of this generation, which is about to end."""
         self.done_before[self._inputs.rule.generation] = self.done
 
     def tick(self, now: float) -> bool:
@@ -52,12 +54,12 @@ class Counter:
 
     @property
     def done(self) -> int:
-        """The last compute block of this generation."""
-        # the loop of the commonest source does not stop to say so
+        """The last compute block of this generation that is done."""
+        # the loop of a plain source does not record it, for speed
         return max([self._inputs.rule.done, *(output.last[1] for output in self._outputs if self._numbers_itself)])
 
     def counts(self) -> JobCounts:
-        """Any thread: return them."""
+        """Any thread: return the counts."""
         inputs = self._inputs.machine.counts()
         return JobCounts(
             compute_blocks={**self.done_before, self._inputs.rule.generation: self.done},

@@ -1,8 +1,10 @@
-"""The loop of an ExecutableJob: compute blocks into its program, blocks out of it.
+"""The loop of an ExecutableJob: feed compute blocks to its program, and send the program's blocks.
 
-With a RATIO, an input is released when what came of it is released (`fission.protocol.relay`), so that a new incarnation can feed a new
-program from the first unreleased block. Without one (RATIO = None), and without outputs, a block is done when the program has read it.
-A job whose user has declared no RATIO begins with 1, and continues without one if its program shows that it does otherwise.
+With a RATIO, an input is released when the resulting outputs are released
+(`fission.protocol.relay`), so that a new incarnation can feed a new program from the first
+unreleased block. With RATIO = None, or without outputs, a block is done when the program has read
+it. A job that declares no RATIO begins with 1, and continues as with None if its program proves to
+behave otherwise.
 """
 
 from __future__ import annotations
@@ -24,27 +26,28 @@ from fission.runtime import codec, report
 from fission.runtime.executable_outputs import GENERATION, ExecutableOutputs
 from fission.runtime.program import Intake, Program
 
-#: Seconds between looks at what comes while an executable reads nothing, where it may read its inputs in any order. Arbitrary.
+#: Seconds between checks for messages while an executable, which may read its inputs in any order, reads nothing. Arbitrary.
 ROOM_S = 0.1
-#: Seconds that a program may take to answer what it was given before numbering begins again; then it is ended and started anew. Arbitrary.
+#: Seconds that a program may take to answer its blocks before numbering begins again; after that it is restarted. Arbitrary.
 DRAIN_S = 1.0
 
 
 class ExecutableHost(ExecutableOutputs):
-    """Runs one ExecutableJob on an exchange: feeding, numbering, end."""
+    """Runs one ExecutableJob on an exchange: feeds its program, numbers blocks and ends the job."""
 
     def run(self) -> str:
         """Run the executable to its end; return the outcome.
 
         Raises:
-            ExecutableError: it cannot be started, its exit code is not 0, or what it wrote is no block of its pipe.
-            RatioError: it gave more or fewer blocks than its RATIO, which was declared, promises.
+            ExecutableError: the executable cannot be started, its exit code is not 0, or its output
+                is not a block of its pipe.
+            RatioError: the executable gave more or fewer blocks than its declared RATIO promises.
         """
         try:
             self._program = Program(self._job, self._bundle.folder, self)
             if self._job._fission_is_source:
                 self._numbered.set()
-            self._exchange.start()  # before the executable, whose first block may come at once
+            self._exchange.start()  # before the executable, whose first block may arrive at once
             self._program.start()
             if self._job._fission_is_source:
                 self._exchange.begun = True
@@ -58,10 +61,10 @@ class ExecutableHost(ExecutableOutputs):
                 self._program.stop()
                 self._program.remove_pipes()
 
-    # what may be released
+    # releases
 
     def _answer_pressed(self, program: Program) -> None:
-        """A producer waits for room: say how far this job and all after it have worked off what they were sent."""
+        """Report the progress of this job, and of all jobs after it, to waiting producers."""
         exchange, relay = self._exchange, self._relay
         done = exchange.rule.done
         idle = all(intake.all_read for intake in program.intakes)
@@ -71,8 +74,8 @@ class ExecutableHost(ExecutableOutputs):
             return
         exchange.pressed = False
         with self._lock:
-            # what it holds in buffers of its own it may give only when there is more; but one that may keep it for good is given no more
-            # than a window has
+            # a program may need more input before it flushes its own buffers, so blocks in them count as done; but a program that
+            # may keep them for good gets no more than a window
             if idle and watch.buffers and watch.declared:
                 done = relay.passed
             number = min((exchange.worked_off(output) for output in exchange.machines if not output.closed), default=CLOSED)
@@ -110,16 +113,16 @@ class ExecutableHost(ExecutableOutputs):
             elif (beginning := aligner.beginning) is not None:
                 self._begin(aligner, beginning)
             elif aligner.next > self._passed + 1:
-                self._leave_out(program, aligner.next - 1)  # those after the last one do not exist
+                self._leave_out(program, aligner.next - 1)  # the blocks after the last one do not exist
             elif inputs.finished or exchange.unwanted:
                 return
             else:
                 if inputs.exhausted:
-                    self._end_inputs()  # not at the end: what waits for the executable may be what keeps the other inputs from ending
+                    self._end_inputs()  # before the end: blocks that wait for the executable may keep the other inputs from ending
                 exchange.receive()
 
     def _begin(self, aligner: Aligner, beginning: int) -> None:
-        """The inputs are open, for the first time, in a new generation, or further on than they were."""
+        """Begin where the inputs open: the first time, in a new generation, or at a later block."""
         exchange = self._exchange
         if self._passed:
             self._drain()
@@ -147,7 +150,10 @@ class ExecutableHost(ExecutableOutputs):
         return beginning if ratio is None else (beginning - 1) * ratio.numerator // ratio.denominator + 1
 
     def _begin_outputs(self, beginning: int) -> None:
-        """Nothing says which output block belongs to which input: number on after what the consumers have had of earlier incarnations."""
+        """Number the outputs after the blocks that the consumers had from earlier incarnations.
+
+        Without a RATIO, the input block of an output block is unknown.
+        """
         exchange, job = self._exchange, self._job
         again = self._bundle.incarnation > 1 and not exchange.begun
         exchange.begin(beginning, 1)
@@ -167,7 +173,10 @@ class ExecutableHost(ExecutableOutputs):
             exchange.say(JobWarning(text=text))
 
     def _drain(self) -> None:
-        """Before numbering begins again, the program must have answered what it was given; one that holds blocks back is started anew."""
+        """Wait until the program has answered all its blocks, because numbering begins again.
+
+        A program that holds blocks back is restarted.
+        """
         program, relay = self._program, self._relay
         if relay is None or program is None:
             return
@@ -201,9 +210,10 @@ class ExecutableHost(ExecutableOutputs):
         self._exchange.release()
 
     def _feed_as_it_comes(self, program: Program) -> None:
-        """All inputs are ASYNC: nothing says when a compute block begins, so it gets every block, once, as it comes.
+        """Feed every block of the inputs, which are all ASYNC, once, when it arrives.
 
-        Neither the default nor a stored value: how often it wants them is unknown, and a named pipe would be full of them.
+        The start of a compute block is unknown here. Defaults and retained values are not fed: how
+        often the program wants them is unknown, and they would fill a named pipe.
         """
         exchange = self._exchange
         inputs = [(pipe, exchange.inputs.optional[pipe.id], one) for pipe, one in zip(self._job.inputs, program.intakes, strict=True)]
@@ -217,7 +227,7 @@ class ExecutableHost(ExecutableOutputs):
             inputs = [entry for entry in inputs if not entry[1].finished]
             if any(values.waiting >= pipe.BLOCK_COUNT for pipe, values, _ in inputs):
                 exchange.drain_inputs()
-                self._room.wait(ROOM_S)  # until it has read some of what waits for it
+                self._room.wait(ROOM_S)  # until the program has read some of the waiting blocks
                 self._room.clear()
             elif inputs:
                 exchange.receive()
@@ -226,7 +236,7 @@ class ExecutableHost(ExecutableOutputs):
     def _write(self, program: Program, batch: Batch) -> None:
         columns = {index: column for column, index in enumerate(self._sync)}
         watch, relay, bundle = self._watch, self._relay, self._bundle
-        looks = watch is None or not watch.declared  # only then it matters what the program has read
+        looks = watch is None or not watch.declared  # only then does the program's reading progress matter
         if looks and watch and relay and gives_otherwise(relay, held=watch.held(bundle.window_blocks, bundle.window_bytes)):
             self._give_up_ratio()
         for position, number in enumerate(batch.numbers):
@@ -265,8 +275,8 @@ class ExecutableHost(ExecutableOutputs):
             with contextlib.suppress(queue.Full):
                 target.queue.put(item, timeout=ROOM_S)
                 return
-            # also while it is busy: a producer that waits for room must get its answer, and in a circle of jobs the program may wait for
-            # room in an output whose consumer waits for this job to take what it sends
+            # do this even while the program is busy: a producer that waits for room must get its answer, and in a circle of jobs the
+            # program may wait for room in an output whose consumer waits for this job to take its blocks
             self._exchange.drain_inputs()
             if self._exchange.pressed and self._program is not None:
                 self._answer_pressed(self._program)
@@ -289,7 +299,8 @@ class ExecutableHost(ExecutableOutputs):
                     self._answer_pressed(program)
         program.join_outputs()
         if self._reads:
-            # the pipes keep what a killed program has not read: all before that was read, and a new one must not answer it again
+            # the pipes still hold the bytes that a killed program has not read: it has read all earlier blocks, which a new program
+            # must not answer again
             self.has_read()
             self._exchange.release(force=True)
         self._raise_failure(program)

@@ -1,4 +1,4 @@
-"""The outputs of an ExecutableJob: blocks get their numbers, and with them it is known which inputs may be released."""
+"""The outputs of an ExecutableJob: the numbers of blocks decide which inputs may be released."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from fission.runtime.ratio_watch import RatioWatch
 
 log = logging.getLogger("fission.runtime")
 
-#: What a job has kept for its new incarnations when its program does not give one block for one.
+#: The value that a job retains for its new incarnations when its program does not give one block for one.
 VARIES = b"varies"
-#: Compute blocks that one generation may have at most, for numbers that grow from generation to generation.
+#: Largest number of compute blocks in one generation, so that block numbers can grow across generations.
 GENERATION = 1 << 56
 
 
 class ExecutableOutputs:
-    """What the program's threads do with its blocks, and the state that they share with the job's loop."""
+    """The work of the program's threads on its blocks, and the state shared with the job's loop."""
 
     def __init__(self, job: ExecutableJob, exchange: Exchange, bundle: JobBundle) -> None:
         self._job = job
@@ -41,17 +41,17 @@ class ExecutableOutputs:
         self._lock = threading.Lock()
         waits = bool(job.inputs) and not job._fission_is_source
         if not declares_ratio(job) and any(pipe.id in bundle.kept for pipe in job.outputs):
-            ratio = None  # an earlier incarnation has found out
+            ratio = None  # an earlier incarnation has found that the ratio varies
         self._relay = Relay(ratio, len(job.outputs)) if waits and job.outputs and ratio is not None else None
-        self._asked = False  # the client is to keep that there is no relay
-        self._varied = threading.Event()  # there was a relay, and is none any longer
-        self._read = 0  # as far as is known, for `_comes_early`
-        self._base = 0  # what the intakes' numbers have more than compute blocks
-        self._reads = waits and self._relay is None  # what was read is done with
+        self._asked = False  # the client was asked to retain that there is no relay
+        self._varied = threading.Event()  # the relay was given up
+        self._read = 0  # last compute block known to be read, for `_comes_early`
+        self._base = 0  # offset of the intakes' numbers from those of compute blocks
+        self._reads = waits and self._relay is None  # a block is done when the program has read it
         self._sync = [index for index, pipe in enumerate(job.inputs) if not pipe.ASYNC]
         self._inputs_ended = False
-        self._passed = 0  # compute blocks up to here were given to the program, or left out
-        self._failure: BaseException | None = None  # of a thread, the first one
+        self._passed = 0  # the last compute block that was fed to the program, or skipped
+        self._failure: BaseException | None = None  # the first failure of a thread
         self._ended = threading.Event()
         self._room = threading.Event()  # an intake's queue has room again
         self._watch = RatioWatch(job, self._relay, lambda text: exchange.say(JobWarning(text=text))) if self._relay else None
@@ -62,12 +62,12 @@ class ExecutableOutputs:
     # called by the program's threads
 
     def ended(self) -> None:
-        """The process has ended."""
+        """Handle the end of the process."""
         self._ended.set()
         self._exchange.wake()
 
     def has_read(self) -> None:
-        """The program may have read more of its inputs."""
+        """Check the inputs: the program may have read more of them."""
         self._room.set()
         if not self._reads or self._program is None:
             return
@@ -78,7 +78,7 @@ class ExecutableOutputs:
         self._exchange.release()
 
     def read_output(self, index: int, reader: Any) -> None:
-        """Take what comes on an output until its end."""
+        """Read the blocks of an output until its end."""
         pipe, output = self._job.outputs[index], self._exchange.outputs[index]
         try:
             self._read_blocks(index, pipe, output, reader)
@@ -88,7 +88,7 @@ class ExecutableOutputs:
             log.debug("%s: %s", pipe, str(why) or "end")
         except RatioError as why:
             self._fail(why)
-        except BaseException as why:  # read_wrapper may be the user's; nothing else would report what ends this thread
+        except BaseException as why:  # read_wrapper may be user code, and nothing else would report an error that ends this thread
             error = ExecutableError(
                 f"{self._job._fission_name}, output {index + 1}: what {self._job.EXECUTABLE} wrote is no block of {pipe}: {error_text(why)}"
             )
@@ -129,7 +129,7 @@ class ExecutableOutputs:
             self._exchange.release()
 
     def _number(self, index: int) -> int | None:
-        """The number of the block that has come on an output; None if it only follows the one before it."""
+        """Return the number of the block that arrived; None if it just follows its predecessor."""
         watch = self._watch
         if watch is None or self._varied.is_set():
             return None
@@ -148,7 +148,10 @@ class ExecutableOutputs:
         return number
 
     def _comes_early(self, relay: Relay, index: int) -> bool:
-        """Whether the block on an output comes before the program has read what it would come of. With the lock held."""
+        """Return whether a block on an output arrives before the program has read its input.
+
+        Call it with the lock held.
+        """
         if relay.needs(index) > self._read and self._program is not None:
             self._read = max(self._program.intakes[one].read_at_most() for one in self._sync) - self._base
         return gives_otherwise(relay, output=index, read=self._read)
@@ -156,7 +159,10 @@ class ExecutableOutputs:
     # a program that does not give one block for one, although its job has no RATIO
 
     def _give_up_ratio(self) -> None:
-        """Any thread: go on as with RATIO = None, when new incarnations are certain to do so, too. Idempotent."""
+        """Any thread: continue as with RATIO = None, once new incarnations are sure to do so too.
+
+        Idempotent.
+        """
         with self._lock:
             asked, self._asked = self._asked, True
         if not asked and self._watch is not None:
@@ -164,7 +170,7 @@ class ExecutableOutputs:
             self._exchange.stored.remember(self._job.outputs[0].id, VARIES, self._vary)
 
     def _vary(self) -> None:
-        """Any thread: blocks follow the last ones that had numbers, and inputs are released as they are read."""
+        """Any thread: number blocks on from the last one, and release inputs as they are read."""
         with self._lock:
             self._relay, self._reads = None, True
         self._numbered.set()
@@ -172,20 +178,24 @@ class ExecutableOutputs:
         self.has_read()
         self._exchange.wake()
 
-    # what may be released
+    # releases
 
     def _releasable(self, released: int) -> int:
-        """Any thread: the compute block up to which inputs may go when all output blocks up to ``released`` are released."""
+        """Any thread: return the last compute block whose inputs may be released.
+
+        Args:
+            released: number up to which all output blocks are released.
+        """
         with self._lock:
             done = self._exchange.rule.done
             return done if self._relay is None else min(done, self._relay.release(released))
 
 
 def _block(pipe: Any, reader: Any) -> bytes:
-    """The next block; none at the end."""
+    """Return the next block; empty at the end."""
     try:
         return bytes(pipe.read_wrapper(reader))
     except SystemExit:
-        if reader.ended:  # pipes written for the first FISSION exit there
+        if reader.ended:  # pipes written for the first FISSION exit at the end
             return b""
         raise

@@ -1,4 +1,4 @@
-"""Heads between numbers, which travel, and what a job with HEAD sees and sets."""
+"""Conversion of heads between the numbers that travel and the objects that a job with HEAD uses."""
 
 from __future__ import annotations
 
@@ -13,16 +13,21 @@ from fission.errors import ValueFitError
 
 
 class HeadsIn:
-    """The heads of one job's inputs, as its pipes' `read_head` has them where it is overridden."""
+    """The heads of one job's inputs, read with the pipes' `read_head` if it is overridden."""
 
     def __init__(self, job: BaseJob, size: int) -> None:
-        """Args: job: which one; its pipes learn the size. size: of a head, in bytes."""
+        """Set the size of heads in the job's pipes.
+
+        Args:
+            job: job that the heads belong to.
+            size: size of a head in bytes.
+        """
         set_head_sizes(job, size)
         self._size = size
         self._readers = _overridden(job.inputs, "read_head")
 
     def shown(self, heads: Sequence[Any]) -> list[Any]:
-        """One entry an input: a number gives a Head, a list of numbers a list of them."""
+        """Return one entry per input: a Head for a number, a list of Heads for a list of numbers."""
         size = self._size
         if self._readers is None:
             return [[Head(int(head), size) for head in entry] if isinstance(entry, list) else Head(int(entry), size) for entry in heads]
@@ -38,16 +43,20 @@ class HeadsIn:
 
 
 class HeadsOut:
-    """The heads of one job's outputs, as its pipes' `write_head` has them where it is overridden."""
+    """The heads of one job's outputs, written with the pipes' `write_head` if it is overridden."""
 
     def __init__(self, job: BaseJob, size: int) -> None:
-        """Args: as for `HeadsIn`."""
+        """Set the size of heads; the arguments are those of `HeadsIn`."""
         set_head_sizes(job, size)
         self._job, self._size = job, size
         self._writers = _overridden(job.outputs, "write_head")
 
     def sent(self, heads: list[int]) -> list[int]:
-        """One number an output. Raises ValueFitError."""
+        """Return one number per output.
+
+        Raises:
+            ValueFitError: `write_head` wrote the wrong number of bytes.
+        """
         if self._writers is None:
             return heads
         return [self._written(index, head) for index, head in enumerate(heads)]
@@ -73,6 +82,6 @@ def set_head_sizes(job: BaseJob, size: int) -> None:
 
 
 def _overridden(pipes: Sequence[BasePipe], method: str) -> list[Callable[..., Any] | None] | None:
-    """The method of each pipe that has one of its own, else None for it; None if no pipe has."""
+    """Return the overridden method of each pipe, or None for a pipe without; None if no pipe has one."""
     own = [getattr(pipe, method) if getattr(type(pipe), method) is not getattr(BasePipe, method) else None for pipe in pipes]
     return own if any(own) else None

@@ -1,7 +1,7 @@
 """The fork server of a node: forks the processes of its jobs.
 
-A request brings a `job_payload` and three descriptors: standard output, standard error, report. Only the job's own process unpickles the
-bundle.
+A request contains a `job_payload` and three descriptors: standard output, standard error, report.
+Only the job's own process unpickles the bundle.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ def main(arguments: list[str], fork: Callable[[], int] = os.fork) -> int:
     """Serve the socket with descriptor ``arguments[0]``.
 
     Args:
-        arguments: the descriptor; the run's folder, which is removed at the end; import string of a function that is called at the
-            end, and its argument; seconds between pulses; its title; modules to load.
-        fork: makes a job's process.
+        arguments: descriptor; folder of the run, which is removed at the end; import string of a
+            function that is called at the end, and its argument; seconds between pulses; title of
+            the process; modules to load.
+        fork: function that forks a job's process.
     """
     channel = socket.socket(fileno=int(arguments[0]))
     set_title(arguments[5])
@@ -37,12 +38,12 @@ def main(arguments: list[str], fork: Callable[[], int] = os.fork) -> int:
     server = ForkServer(
         channel,
         _become_job,
-        mark=f"{arguments[1]}:{os.getpid()}:",  # as the engine knows it, which looks for what is left when this process was killed
+        mark=f"{arguments[1]}:{os.getpid()}:",  # known to the engine, which searches for leftover processes if this process was killed
         descriptors=DESCRIPTORS,
         pulse_interval_s=float(arguments[4]),
         fork=fork,
     )
-    if server.serve():  # else the engine lives, and the next fork server needs the folder
+    if server.serve():  # otherwise the engine still runs, and the next fork server needs the folder
         shutil.rmtree(arguments[1], ignore_errors=True)
         if arguments[2]:
             module, _, name = arguments[2].partition(":")

@@ -146,7 +146,7 @@ class JobPipes(ABC):
         return SendWindow(self._bundle.window_blocks, self._bundle.window_bytes, needed=self._needed[pipe])
 
     def start(self) -> None:
-        """Open all links, start the control thread and send the hello; from now on, the job runs."""
+        """Open all links, start the control thread and send the hello: now the job runs."""
         for output in self.outputs:
             output.open(self._bundle.generation if self._is_source else 0)
         if self._is_source:
@@ -258,7 +258,7 @@ class JobPipes(ABC):
                     output.press()
 
     def advance(self, number: int) -> None:
-        """Record all compute blocks up to ``number`` as processed by this job; release its inputs."""
+        """Record compute blocks up to ``number`` as processed by this job; release its inputs."""
         self.rule.done = number
         self.release()
 
@@ -367,7 +367,7 @@ class JobPipes(ABC):
             output.closed = True
 
     def close(self, linger: float) -> None:
-        """Stop the control thread and give the links back."""
+        """Stop the control thread and close the links."""
         self.control.stop()
         self._links.close(linger)
 

@@ -1,4 +1,8 @@
-"""What the ASYNC inputs of a job store, across its lives: waited for when one begins, and handed to the client when no producer has it."""
+"""The retained values of a job's ASYNC inputs, across its incarnations.
+
+A new incarnation waits for them when it begins. A value that no producer keeps is handed to the
+client.
+"""
 
 from __future__ import annotations
 
@@ -9,33 +13,40 @@ from fission.protocol.messages.job_to_client import JobToClient, RetainValue
 from fission.protocol.optional import OptionalInput
 from fission.runtime.specs import packed_group
 
-#: Seconds that a new life waits for what the producers of its ASYNC inputs have kept for it. Arbitrary: far above what they need to send
-#: it, and little in a failover in which they died too.
+#: Seconds that a new incarnation waits for the values that the producers of its ASYNC inputs keep for it. Arbitrary: far longer
+#: than sending them takes, and short compared with a failover in which the producers died too.
 REPLAY_S = 0.5
 
 
 class OptionalInputs:
-    """The stored values of one life of a job."""
+    """The retained values of one incarnation of a job."""
 
     def __init__(self, inputs: Mapping[int, OptionalInput], say: Callable[[JobToClient, bytes], None] | None) -> None:
-        """Args: inputs: the ASYNC ones, by pipe. say: sends a word to the client; None: there is none, and nothing outlives this life."""
+        """Prepare; `start` begins the wait.
+
+        Args:
+            inputs: ASYNC inputs, by pipe.
+            say: function that sends a message to the client; None without a client, in which case
+                nothing outlives this incarnation.
+        """
         self._inputs = inputs
         self._say = say
-        self._asked: dict[int, tuple[int, Any]] = {}  # by pipe: (number, group) that the client was asked to keep
+        self._asked: dict[int, tuple[int, Any]] = {}  # by pipe: the (number, group) that the client was asked to retain
         self._remembered: dict[int, tuple[bytes, Callable[[], None]]] = {}  # by output pipe
-        self._until = 0.0  # the moment up to which values of earlier lives are waited for; 0: not any more
+        self._until = 0.0  # end of the wait for values of earlier incarnations; 0 when the wait is over
 
     def start(self, now: float) -> float:
-        """This life starts; return the moment at which `tick` is to be called, infinity if it need not."""
+        """Start the incarnation; return the moment of the first `tick`, infinity if it needs none."""
         if not self._arrived:
             self._until = now + REPLAY_S
         return self._until or float("inf")
 
     @property
     def settling(self) -> bool:
-        """Whether values that an earlier life was given have not come again: `run` would get the default instead.
+        """Whether values that an earlier incarnation received have not been replayed yet.
 
-        It is not waited for longer than `REPLAY_S`: their producer may be gone, too.
+        Without them, `run` would get the default instead. The wait is limited to `REPLAY_S`, because
+        the producer may be gone too.
         """
         if self._until and self._arrived:
             self._until = 0.0
@@ -46,7 +57,7 @@ class OptionalInputs:
         return all(one.settled for one in self._inputs.values())
 
     def tick(self, now: float) -> bool:
-        """Whether the waiting is given up now."""
+        """Return whether the wait is given up now."""
         if not self._until or now < self._until:
             return False
         self._until = 0.0
@@ -58,7 +69,10 @@ class OptionalInputs:
         return self._until or float("inf")
 
     def hand_over(self) -> None:
-        """Any thread: what an input stores, and its producer can keep no longer, goes to the client, for a new life of this job."""
+        """Any thread: hand retained values that their producer can no longer keep to the client.
+
+        The client keeps them for a new incarnation of this job.
+        """
         for pipe, one in self._inputs.items():
             group = one.to_keep
             number, asked = self._asked.get(pipe, (0, None))
@@ -71,12 +85,15 @@ class OptionalInputs:
                 self._say(RetainValue(pipe=pipe, number=number + 1), packed_group(group))
 
     def remember(self, pipe: int, content: bytes, then: Callable[[], None]) -> None:
-        """Any thread: have the client keep something for new incarnations of this job, which find it in `JobBundle.kept`.
+        """Any thread: have the client retain data for new incarnations of this job.
+
+        They find it in `JobBundle.kept`.
 
         Args:
-            pipe: an output, so that it has the name of no ASYNC input.
-            content: what is kept.
-            then: called by the control thread, or at once if there is no client, when it is kept; perhaps more than once.
+            pipe: id of an output, so that it differs from the ids of all ASYNC inputs.
+            content: data to retain.
+            then: function that the control thread calls when the data is retained, perhaps more
+                than once; called at once if there is no client.
         """
         if self._say is None:
             then()
@@ -85,7 +102,7 @@ class OptionalInputs:
         self._say(RetainValue(pipe=pipe, number=1), content)
 
     def say_again(self) -> None:
-        """Control thread: the client was away, and may have missed what it was asked to keep."""
+        """Control thread: repeat all requests, because the client was away and may have missed some."""
         for pipe, (content, _) in list(self._remembered.items()):
             if self._say is not None:
                 self._say(RetainValue(pipe=pipe, number=1), content)
@@ -95,7 +112,11 @@ class OptionalInputs:
                 self._say(RetainValue(pipe=pipe, number=number), packed_group(group))
 
     def on_kept(self, pipe: int, number: int) -> None:
-        """Control thread: the client keeps what it was asked to. Raises KeyError if it was not."""
+        """Control thread: record that the client retains a value.
+
+        Raises:
+            KeyError: the client was not asked to.
+        """
         if pipe in self._remembered:
             self._remembered[pipe][1]()
             return

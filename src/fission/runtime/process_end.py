@@ -1,8 +1,9 @@
-"""How a job's process leaves: the one place where it ends after `run_job`.
+"""The exit of a job's process: the only place where it ends after `run_job`.
 
-Python itself would wait at its exit for every thread, executor, queue and `atexit` function of the user's, for as long as they like.
-Here each of them gets its share of a second, what the job has opened is closed, and the process is gone. By then the job's report is
-written; what the job must do for certain belongs into its `teardown`.
+At its exit, Python would wait without limit for all threads, executors, queues and `atexit`
+functions of the user. Here, each of them gets a fraction of a second; then everything that the job
+has opened is closed, and the process ends. The job's report is already written. Work that the job
+must do for certain belongs in its `teardown`.
 """
 
 from __future__ import annotations
@@ -23,34 +24,37 @@ from typing import Any, NoReturn
 from fission.errors import error_text, value_text
 from fission.posix import descendants
 
-#: Seconds that each step may take before it is left alone: flushing files, twice; releasing what the job held; threads and executors;
-#: `atexit`; finalizers. Arbitrary; all together are below the second within which a process must be gone.
+#: Seconds that each step may take before it is abandoned: flushing files, twice; releasing the job's objects; threads and
+#: executors; `atexit`; finalizers. Arbitrary: together they are below the second within which a process must be gone.
 FLUSH_S, RELEASE_S, THREADS_S, ATEXIT_S, COLLECT_S = 0.1, 0.15, 0.25, 0.15, 0.15
-#: Seconds that a step which computes has beyond that, and seconds between looks whether it does. Arbitrary.
+#: Extra seconds for a step that is computing, and seconds between checks whether it is. Arbitrary.
 SLOW_S, LOOK_S = 2.0, 0.2
-#: Seconds for pipes and sockets that the job has written to, whose readers may read no more. Arbitrary.
+#: Seconds for pipes and sockets that the job has written to, whose readers may no longer read. Arbitrary.
 STREAMS_S = 0.1
-#: Seconds for files: what was written must get there, and a device may be slow.
+#: Seconds for files: the data must reach them, and a device may be slow.
 FILES_S = 5.0
-#: The roots of io's classes in C: unlike the abstract ones they look at nothing of the user's, and cost little for every object there is.
+#: The roots of io's classes in C: unlike the abstract classes, they run no user code, and checking every object against them is cheap.
 _FILE, _RAW = io.IOBase.__mro__[1], io.RawIOBase.__mro__[1]
-#: Seconds after which the kernel ends the process, if code that holds the interpreter's lock lets nothing else run. Arbitrary, above all
-#: of the others together, also on a busy machine: nothing is closed then.
+#: Seconds after which the kernel ends the process, in case code that holds the interpreter's lock lets nothing else run; nothing
+#: is closed then. Arbitrary: above the sum of all others, even on a busy machine.
 KERNEL_S = 10.0
 
 
 def leave(code: int, held: list[Any], *, folders: Sequence[str] = (), warn: bool = False) -> NoReturn:
-    """Close what Python would close at its exit, each step in bounded time, and end this process. Main thread.
+    """Main thread: close what Python would close at its exit, and end this process.
+
+    Each step has a time limit.
 
     Args:
-        code: the exit code.
-        held: the job, and the exception that has ended it; the caller has no other references, so that their finalizers run here.
-        folders: modules from there are the user's; what they hold is finalized too.
-        warn: whether standard error names what was not over in time.
+        code: exit code of the process.
+        held: job and the exception that ended it; the caller has no other references, so that their
+            finalizers run here.
+        folders: folders of the user's modules, whose objects are finalized too.
+        warn: whether to name the steps that exceeded their limit on standard error.
     """
     _kernel_ends_after(KERNEL_S)
     late = []
-    _bounded(_flush, FLUSH_S)  # a file in a circle of references would be closed before what is in its wrapper has been written
+    _bounded(_flush, FLUSH_S)  # a file in a reference cycle would be closed before the data in its wrapper is written
     if not _bounded(held.clear, RELEASE_S):
         late.append("a finalizer of the job (__del__, finally)")
     if not _bounded(_end_threads, THREADS_S):
@@ -68,7 +72,7 @@ def leave(code: int, held: list[Any], *, folders: Sequence[str] = (), warn: bool
 
 
 def close_files() -> None:
-    """Close all open files, pipes and sockets of Python, what was written to them first, and flush standard output and error."""
+    """Write out and close Python's open files, pipes and sockets; flush standard output and error."""
     files, streams = _written_to()
     _bounded(lambda: _close(streams), STREAMS_S)
     _bounded(lambda: _close(files), FILES_S)
@@ -81,25 +85,26 @@ def _kernel_ends_after(seconds: float) -> None:
 
 
 def _bounded(step: Callable[[], Any], seconds: float) -> bool:
-    """Do a step in a thread of its own; return whether it was over, or had raised, within that time.
+    """Do a step in its own thread; return whether it returned or raised within that time.
 
-    On a busy machine a step may only be slow: one that computes has more time, one that sleeps or waits has not.
+    A step that is computing gets more time, because it may only be slow on a busy machine; a step
+    that sleeps or waits does not.
     """
     over, clocks = threading.Event(), []
 
     def work() -> None:
         try:
-            if hasattr(time, "pthread_getcpuclockid"):  # Linux has it
+            if hasattr(time, "pthread_getcpuclockid"):  # available on Linux
                 clocks.append(time.pthread_getcpuclockid(threading.get_ident()))
             step()
-        except BaseException:  # the user's, and the end goes its way
+        except BaseException:  # an error of user code must not stop the exit
             sys.excepthook(*sys.exc_info())
         finally:
             over.set()
 
     try:
         threading.Thread(target=work, name="fission-end", daemon=True).start()
-    except RuntimeError:  # no thread can be started: nothing is left that could bound it
+    except RuntimeError:  # no thread can be started, so the step's time cannot be limited
         return False
     deadline = time.monotonic() + seconds + SLOW_S
     if over.wait(seconds):
@@ -114,7 +119,7 @@ def _bounded(step: Callable[[], Any], seconds: float) -> bool:
 
 
 def _used(clock: int) -> float:
-    """Seconds on a processor of the thread with this clock; it may have ended."""
+    """Return the CPU seconds of the thread with this clock; -1 if the thread has ended."""
     try:
         return time.clock_gettime(clock)
     except OSError:
@@ -122,7 +127,7 @@ def _used(clock: int) -> float:
 
 
 def _end_threads() -> None:
-    """As Python's exit does first: executors are asked to end, then all threads that are not daemons are waited for."""
+    """Ask executors to end and wait for all non-daemon threads, as Python's exit does first."""
     threading._shutdown()  # type: ignore[attr-defined]
 
 
@@ -131,7 +136,10 @@ def _held_by() -> Iterable[threading.Thread]:
 
 
 def _collect(folders: Sequence[str]) -> None:
-    """Finalize what the job and the user's modules hold: their `__del__` runs while all that they use is still there."""
+    """Finalize the objects of the job and the user's modules.
+
+    Their `__del__` runs while everything that it uses still exists.
+    """
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if isinstance(file, str) and _below(file, folders):
@@ -146,14 +154,17 @@ def _below(file: str, folders: Sequence[str]) -> bool:
 
 
 def _written_to() -> tuple[list[Any], list[Any]]:
-    """Open files that something was written to, or may have been, and pipes and sockets; the wrappers before what they wrap."""
+    """Return the open files that may have been written to, and the open pipes and sockets.
+
+    In both lists, wrappers come before the objects that they wrap.
+    """
     found: tuple[list[Any], list[Any]] = ([], [])
     for thing in gc.get_objects():
         if issubclass(type(thing), _FILE) and not issubclass(type(thing), _RAW):
             try:
                 if not thing.closed and (descriptor := thing.fileno()) > 2:
                     found[not stat.S_ISREG(os.fstat(descriptor).st_mode)].append(thing)
-            except BaseException:  # it is in memory only, or its class has other ideas: nothing of it can get lost
+            except BaseException:  # a file in memory, or a class that behaves differently: no data can be lost
                 continue
     for entries in found:
         entries.sort(key=_depth)
@@ -167,9 +178,9 @@ def _depth(thing: Any) -> int:
 
 
 def _flush() -> None:
-    """Write what wrappers and buffers of files still have."""
+    """Write the data that is still in wrappers and buffers of files."""
     for thing in _written_to()[0]:
-        with contextlib.suppress(BaseException):  # closing it meets the same error, and reports it
+        with contextlib.suppress(BaseException):  # closing the file raises the same error, and reports it
             thing.flush()
 
 
@@ -177,7 +188,7 @@ def _close(things: Iterable[Any]) -> None:
     for thing in things:
         try:
             thing.close()
-        except BaseException as why:  # a full disk, a reader that is gone: the others are closed all the same
+        except BaseException as why:  # for example a full disk or a missing reader: the others must still be closed
             sys.stderr.write(f"warning: closing {_named(thing)} failed: {error_text(why)}\n")
 
 

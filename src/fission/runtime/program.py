@@ -1,7 +1,7 @@
-"""One start of an executable: its process, its named pipes or descriptors, and a thread for each of them.
+"""One run of an executable: its process, its named pipes or descriptors, and a thread for each.
 
-Each pipe has a thread of its own, because the executable may read and write its pipes in any order and a named pipe blocks.
-The executable is started without a shell, in the job's folder, in the job's process group.
+Each pipe has its own thread, because the executable may read and write its pipes in any order, and
+a named pipe blocks. The executable starts without a shell, in the job's folder and process group.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from fission.errors import ExecutableError, NodeFault
 from fission.runtime.block_reader import SAY_WAITING_S, BlockReader
 from fission.runtime.program_start import cannot_start
 
-#: Blocks that wait for a slow executable beside its pipe's own 64 KiB; arbitrary, the window is what holds the rest.
+#: Blocks that wait for a slow executable besides the 64 KiB in its pipe. Arbitrary: the window holds the rest.
 QUEUE_BLOCKS = 4
-#: Seconds between attempts to wake threads that wait for an executable that has ended. Arbitrary.
+#: Seconds between attempts to wake threads that wait for an ended executable. Arbitrary.
 OPEN_AGAIN_S = 0.005
 #: Seconds between SIGTERM and SIGKILL when a job is stopped; the client's grace is longer. Arbitrary.
 TERM_S = 0.5
-#: Seconds between looks at what the program has read of the bytes that wait in its pipes. Arbitrary.
+#: Seconds between checks of how many bytes the program has read from its pipes. Arbitrary.
 LOOK_S = 0.05
-#: The same for the last blocks, before the program is given their end. Arbitrary.
+#: The same for the last blocks, before the end of the pipe. Arbitrary.
 UNREAD_S = 0.005
 
 
 class Owner(Protocol):
-    """What a program reports to. All methods but `ended` are called by the threads of single pipes."""
+    """The object that a program reports to. The pipes' threads call all methods but `ended`."""
 
     def read_output(self, index: int, reader: BlockReader) -> None:
-        """Take what comes on an output until its end; does not raise."""
+        """Read an output until its end; never raises."""
         ...
 
     def has_read(self) -> None:
-        """The program may have read more of its inputs."""
+        """Check the inputs: the program may have read more of them."""
         ...
 
     def ended(self) -> None:
-        """The process has ended."""
+        """Handle the end of the process."""
         ...
 
 
@@ -57,10 +57,11 @@ class Intake:
     """One input of the program.
 
     Attributes:
-        queue: (bytes, compute block that ends with them or 0); None ends the input.
-        shut: the program has closed its end.
-        closed: nothing more is written.
-        ended: the program had read everything when it was given the end.
+        queue: entries (bytes, number of the compute block that ends with them, or 0); None ends the
+            input.
+        shut: whether the program has closed its end.
+        closed: whether writing is over.
+        ended: whether the program had read everything before its input was closed.
     """
 
     def __init__(self) -> None:
@@ -69,13 +70,16 @@ class Intake:
         self.descriptor = -1
         self.lock = threading.Lock()
         self._written = 0
-        self._ends: deque[tuple[int, int]] = deque()  # (bytes up to the end of a compute block, its number)
+        self._ends: deque[tuple[int, int]] = deque()  # (total bytes up to the end of a compute block, its number)
         self._read = self._last = 0
-        self._writing = 0  # bytes with those that are being written
+        self._writing = 0  # total bytes written, including the current write
         self._waits = threading.Event()
 
     def take(self) -> tuple[bytes, int] | None:
-        """The writing thread: return what is to be written next; None at the end. What was taken before is written."""
+        """Writing thread: return the next entry to write; None at the end.
+
+        The previous entry has been written completely.
+        """
         self._waits.set()
         try:
             return self.queue.get()
@@ -83,11 +87,15 @@ class Intake:
             self._waits.clear()
 
     def refuse(self, number: int) -> None:
-        """The program has closed its end and does not want this one either."""
+        """Count a block as read, because the program has closed its end and refuses it."""
         self._read = self._last = number or self._read
 
     def write(self, data: bytes, number: int) -> None:
-        """Write one block. Blocks while the pipe is full. Raises BrokenPipeError: the program reads no more."""
+        """Write one block. Blocks while the pipe is full.
+
+        Raises:
+            BrokenPipeError: the program no longer reads.
+        """
         view = memoryview(data)
         if number:
             with self.lock:
@@ -102,16 +110,16 @@ class Intake:
 
     @property
     def unread(self) -> int:
-        """Bytes that were written and that the program has not read."""
+        """The number of bytes that were written and that the program has not read."""
         if self.shut or self.descriptor < 0:
             return 0
         try:
             return int(struct.unpack("i", fcntl.ioctl(self.descriptor, termios.FIONREAD, b"\0\0\0\0"))[0])
         except OSError:
-            return 0  # not on this system: what was written counts as read
+            return 0  # the system cannot report it: all bytes written count as read
 
     def read_upto(self) -> int:
-        """The last compute block that the program has read whole; 0 before the first."""
+        """Return the last compute block that the program has read in full; 0 before the first."""
         with self.lock:
             if not self.closed:
                 self._look()
@@ -123,14 +131,15 @@ class Intake:
             self._read = self._ends.popleft()[1]
 
     def read_at_most(self) -> int:
-        """As `read_upto`, but with what may have been read while it is written.
+        """Return the last compute block that the program may have read, even while it is written.
 
-        Whether it answers before it has read, must not depend on when this process's threads run.
+        The judgement whether a program answers before it has read must not depend on the scheduling
+        of this process's threads.
         """
-        unread = self.unread  # before the lock: what is written later only makes it more
+        unread = self.unread  # before the lock: later writes only increase it
         with self.lock:
             if self.closed or self.shut:
-                return self._last  # nothing is known of it
+                return self._last  # the pipe can no longer be inspected
             taken = self._writing - unread
             upto = self._read
             for end, number in self._ends:
@@ -141,11 +150,14 @@ class Intake:
 
     @property
     def all_read(self) -> bool:
-        """Whether the program has read everything that it was given."""
+        """Whether the program has read everything that was queued for it."""
         return self._waits.is_set() and self.queue.empty() and not self.unread
 
     def close(self) -> None:
-        """Close the descriptor: the program sees the end. What it has not read by now counts as not read."""
+        """Close the descriptor, so that the program sees the end.
+
+        Bytes that it has not read by now count as unread.
+        """
         with self.lock:
             if self.descriptor >= 0:
                 self._look()
@@ -154,23 +166,29 @@ class Intake:
 
 
 class Program:
-    """Starts an executable once, feeds it and hands over what it gives.
+    """Starts an executable once, feeds it and hands over its output.
 
     Attributes:
-        intakes: in the order of the job's inputs.
-        over: set when the process has ended.
+        intakes: inputs of the program, in the order of the job's inputs.
+        over: event set when the process has ended.
     """
 
     def __init__(self, job: ExecutableJob, folder: str, owner: Owner) -> None:
-        """Make the pipes. Args: job: whose executable. folder: it runs there. owner: is notified of what happens."""
+        """Make the pipes.
+
+        Args:
+            job: job of the executable.
+            folder: path of the working directory.
+            owner: object that the program reports to.
+        """
         self._job, self._folder, self._owner = job, folder, owner
         self.intakes = [Intake() for _ in job.inputs]
         self.over = threading.Event()
         self._paths: list[str] = []
         self._theirs: list[int] = []  # descriptors that the executable inherits
-        self._ours: list[Callable[[], int]] = []  # open our end, inputs first
+        self._ours: list[Callable[[], int]] = []  # functions that open our ends, inputs first
         self._readers: list[BlockReader] = []
-        self._unopened: set[int] = set()  # pipes whose threads have not got our end yet
+        self._unopened: set[int] = set()  # pipes whose threads have not opened our end yet
         self._outputs: list[threading.Thread] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._failure: BaseException | None = None
@@ -179,14 +197,14 @@ class Program:
         make = self._make_fifo if job._fission_passes == "paths" else self._make_descriptors
         inputs = [make(pipe.id, True) for pipe in job.inputs]
         outputs = [make(pipe.id, False) for pipe in job.outputs]
-        # a user's attribute `command` is no method
+        # a user's attribute `command` may hide the method
         given: object = job.command
         command = job.command if callable(given) else MethodType(ExecutableJob.command, job)
         self.command = command(inputs, outputs)
 
     @property
     def exit_code(self) -> int:
-        """As in `subprocess`; 0 while it runs."""
+        """The exit code as in `subprocess`; 0 while the process runs."""
         return (self._process.returncode or 0) if self._process else 0
 
     def _make_fifo(self, pipe: int, is_input: bool) -> str:
@@ -209,7 +227,11 @@ class Program:
         return str(theirs)
 
     def start(self) -> None:
-        """Start the process and the threads. Raises ExecutableError: it cannot be started."""
+        """Start the process and the threads.
+
+        Raises:
+            ExecutableError: the executable cannot be started.
+        """
         threading.Thread(target=self._begin, name="fission-start", daemon=True).start()
         self._started.wait()
         if self._failure is not None:
@@ -228,15 +250,15 @@ class Program:
         threading.Thread(target=self._watch, name="fission-watch", daemon=True).start()
 
     def _begin(self) -> None:
-        # in a thread: the order to stop, which is raised in the main thread, must not come between the program's first step and the
-        # moment at which it is known here, or it would never receive SIGTERM
+        # in a thread: a stop is raised in the main thread, and must not come between the start of the process and the assignment
+        # here, or the process would never receive SIGTERM
         self._starting = True
         command = self.command
         try:
             self._process = subprocess.Popen(command, cwd=self._folder, stdin=subprocess.DEVNULL, pass_fds=self._theirs)
         except OSError as why:
             self._failure = ExecutableError(f"{self._job._fission_name}: cannot start {command[0]}: {cannot_start(why)}")
-        except BaseException as why:  # what the command has may be the user's
+        except BaseException as why:  # the command may contain user objects, which can raise anything
             self._failure = why
         finally:
             self._started.set()
@@ -256,8 +278,8 @@ class Program:
                     reader.say_waiting(time.monotonic())
         self.over.set()
         self._owner.ended()
-        # a thread that waits for the executable to open a named pipe would wait for ever: open the other end for it; and for a thread that
-        # only now begins to wait, so again and again
+        # a thread that waits for the executable to open a named pipe would wait for ever: open the other end for it. Repeat this,
+        # because a thread may begin to wait only now
         while self._unopened and any(map(os.path.exists, self._paths)):
             for path in self._paths:
                 for mode in (os.O_RDONLY, os.O_WRONLY):
@@ -277,13 +299,14 @@ class Program:
             while (item := intake.take()) is not None:
                 intake.write(*item)
                 self._owner.has_read()
-            # not before: what is unread cannot be seen through a closed pipe, and a program that ends now has read enough
+            # do not close earlier: a closed pipe does not show its unread bytes, and a program that ends now has read enough
             while intake.unread and not self.over.wait(UNREAD_S):
                 pass
             intake.ended = not self.over.is_set()
-            self._owner.has_read()  # the last blocks too: they count as done before the program can end
+            self._owner.has_read()  # for the last blocks: they must count as done before the program can end
         except BrokenPipeError:
-            # it reads no more: take what comes, so that its other pipes go on. One that was killed has not chosen to stop reading
+            # the program no longer reads this input: discard its blocks, so that the other pipes continue. A killed program, in
+            # contrast, did not choose to stop reading
             if not self.over.wait(TERM_S):
                 intake.shut = True
                 self._owner.has_read()
@@ -305,7 +328,7 @@ class Program:
             os.close(descriptor)
 
     def join_outputs(self) -> None:
-        """Block until all that it wrote was taken: the process has ended."""
+        """Block until all output is read. Call it when the process has ended."""
         for intake in self.intakes:
             with contextlib.suppress(queue.Full):
                 intake.queue.put_nowait(None)
@@ -313,7 +336,7 @@ class Program:
             thread.join()
 
     def stop(self) -> None:
-        """End the process if it still runs: SIGTERM, then SIGKILL. Any thread."""
+        """Any thread: end the process if it still runs, with SIGTERM, then SIGKILL."""
         if self._starting:
             self._started.wait()
         process = self._process

@@ -1,4 +1,4 @@
-"""Why an executable cannot be started, in words."""
+"""Explanations why an executable cannot be started."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 
 
 def cannot_start(why: OSError) -> str:
-    """Return why the system does not start a program, and what to do."""
+    """Return why the system cannot start a program, and what to do."""
     hints = {
         errno.ENOENT: "there is no such file in the job's folder or on PATH, or the program named in its first line is missing",
         errno.EACCES: "it is not executable; chmod +x it",

@@ -173,7 +173,7 @@ class PythonHost:
         return self._keeper is not None and self._keeper.settling
 
     def _renumber(self) -> None:
-        """Number from 1 again: the client has begun a new generation in this part of the network."""
+        """Number from 1 again: the client began a new generation in this part of the network."""
         self._generation = self._exchange.reset_to
         self._exchange.switch(self._generation)
         self._number = 0
@@ -378,7 +378,7 @@ class PythonHost:
         return None
 
     def _leave_out(self, number: int) -> None:
-        """Release the skipped compute blocks before this one, without waiting for the next block."""
+        """Release the skipped compute blocks before this one without waiting for the next one."""
         self._expect(number)
         for output in self._outputs:
             output.seek(number)

@@ -1,4 +1,4 @@
-"""How a job's process is stopped, and how it dies with the process that started it."""
+"""Stopping a job's process, and ending it when its parent process dies."""
 
 from __future__ import annotations
 
@@ -17,38 +17,41 @@ from fission.posix.signals import SignalWatcher
 from fission.runtime import process_end
 from fission.runtime.exchange import Exchange
 
-#: Seconds after which a stop is said again to a main thread that has not noticed it. Arbitrary, a fraction of the grace.
+#: Seconds after which a stop is repeated for a main thread that has not noticed it. Arbitrary: a fraction of the grace period.
 AGAIN_S = 0.02
-#: Seconds that a job whose other threads have failed has for its ``finally`` blocks. Arbitrary, as the client's grace.
+#: Seconds for a job's ``finally`` blocks after one of its other threads has failed. Arbitrary: the same as the client's grace period.
 FAIL_S = 1.0
 
 
 class Stopper:
     """Turns SIGTERM into `Stopped`, once, so that the user's `finally` blocks are not interrupted.
 
-    A thread repeats the signal until the main thread has seen it (`SignalWatcher` says why).
+    A thread repeats the signal until the main thread has seen it (`SignalWatcher` explains why).
 
     Attributes:
-        stopping: whether SIGTERM has come.
-        failure: what another thread of this process has failed with; SIGTERM came from here then.
+        stopping: whether SIGTERM has arrived.
+        failure: error of another thread of this process, which then sent SIGTERM itself; None
+            without one.
     """
 
     def __init__(self) -> None:
         self.stopping = False
         self.failure: Exception | None = None
         self._left = False
-        self._requested = False  # SIGTERM has come, which the main thread may not have seen yet
+        self._requested = False  # SIGTERM has arrived, but the main thread may not have seen it yet
         self._gone = threading.Event()
         self._main = threading.get_ident()
         self._job: BaseJob | None = None
         self._exchange: Exchange | None = None
 
     def install(self, life_descriptor: int) -> None:
-        """Take SIGTERM, and watch the process that started this one. SIGINT belongs to the client, who decides for all jobs.
+        """Handle SIGTERM, and watch the parent process.
+
+        SIGINT is ignored: it is handled by the client, which decides for all jobs.
 
         Args:
-            life_descriptor: end of a pipe that is closed when the process that started this one dies; this one dies then too,
-                with everything in its process group.
+            life_descriptor: end of a pipe that closes when the parent process dies; this process
+                then dies too, with its whole process group.
         """
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._on_signal)
@@ -63,18 +66,21 @@ class Stopper:
         watcher.start()
 
     def guard(self, job: BaseJob, exchange: Exchange) -> None:
-        """What the job returns after SIGTERM, because its code has swallowed `Stopped`, does not go out, and its loop ends then."""
+        """Discard the results of a job whose code swallows `Stopped`, and end its loop.
+
+        This concerns the results that it returns after SIGTERM.
+        """
         self._job, self._exchange = job, exchange
 
     def leave(self) -> None:
-        """There is nothing left to interrupt: from now on the signal does nothing."""
+        """Ignore the signal from now on, because there is nothing left to interrupt."""
         self._left = True
         self._job = self._exchange = None
         self._gone.set()
 
     @contextlib.contextmanager
     def limit(self, seconds: float, last_words: Callable[[], None]) -> Iterator[None]:
-        """Call ``last_words`` and end the process if what is done inside takes longer."""
+        """Call ``last_words`` and end the process if the body takes longer than ``seconds``."""
         over = threading.Event()
 
         def watch() -> None:
@@ -92,7 +98,8 @@ class Stopper:
     def fail(self, error: Exception, last_words: Callable[[], None]) -> None:
         """Another thread, at its end: stop the job because of this error.
 
-        Its ``finally`` blocks run; if that takes too long, or it takes SIGTERM itself, ``last_words`` is called and the process ends.
+        The job's ``finally`` blocks run. If they take too long, or the job handles SIGTERM itself,
+        ``last_words`` is called and the process ends.
         """
         self.failure = error
         os.kill(os.getpid(), signal.SIGTERM)
@@ -120,12 +127,12 @@ class Stopper:
 
     @property
     def _repeats(self) -> bool:
-        """Whether SIGTERM has come and is still to be seen; not if the job takes SIGTERM itself."""
+        """Whether SIGTERM has arrived unseen. False if the job handles SIGTERM itself."""
         return self._requested and not (self.stopping or self._left) and signal.getsignal(signal.SIGTERM) == self._on_signal
 
 
 def _die() -> None:
-    """End at once, with what this job has started, in whatever session it is."""
+    """End at once, with all processes that this job has started, in any session."""
     descendants.kill_descendants(os.getpid(), os.environ.get(descendants.MARK, ""))
     if os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)
@@ -133,6 +140,9 @@ def _die() -> None:
 
 
 def _as_if_never() -> None:
-    """In a process that the job forks: the signal is not ours, and must not reach the job through the descriptor that both have."""
+    """Restore the default of SIGTERM in a process that the job forks.
+
+    There, the signal must not reach the job through the descriptor that both processes share.
+    """
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,8 +1,9 @@
-"""What others may see of a running job: copies of what goes by on an output (taps), and how it gets on (measures).
+"""Observation of a running job: copies of an output's messages (taps), and its progress (measures).
 
-Nothing of it costs anything while nobody looks. A tap is put between an output and its links when it is asked for, and taken away
-behind it. It never waits: it copies while its looker has given it credit (bytes), and what goes by without credit goes by unseen. The
-job's thread only notes a message that was sent; the control thread sends the copies to the client as words, many at a time.
+Both cost nothing while there is no viewer. A tap is inserted between an output and its links on
+request, and removed afterwards. It never waits: it copies messages while its viewer has given it
+credit (bytes), and does not copy messages sent without credit. The job's thread only records a sent
+message; the control thread sends the copies to the client as messages, many at a time.
 """
 
 from __future__ import annotations
@@ -24,34 +25,43 @@ from fission.runtime.output_shell import OutputShell
 
 log = logging.getLogger("fission.runtime")
 
-#: Longest time that a copy waits for others, in seconds; arbitrary, below what a person notices.
+#: Longest time that a copy waits for others, in seconds. Arbitrary: below what a person notices.
 GATHER_S = 0.02
-#: A batch is sent when it has so many bytes; arbitrary, as a message of small blocks.
+#: Bytes at which a batch is sent. Arbitrary: the size of a message of small blocks.
 GATHER_BYTES = 64 << 10
-#: Seconds after which nobody looks any more who has not asked again.
+#: Seconds after which a viewer that has not asked again counts as gone.
 MEASURED_S = 10.0
 
 
 class Tap:
-    """One looker at one output. `saw` is called with the output's lock held, the rest by the control thread."""
+    """One viewer of one output.
+
+    `saw` is called with the output's lock held; the control thread calls the other methods.
+    """
 
     def __init__(self, number: int, credit: int, *, payload: bool, share: float, arm: Callable[[float], None]) -> None:
-        """Args: number: its name. credit: bytes that may be copied. payload: whether more than numbers is wanted. share: of the job's
-        time that copies out of shared memory may take. arm: asks for a call of `take` at a moment.
+        """Prepare the tap.
+
+        Args:
+            number: id of the tap.
+            credit: number of bytes that may be copied.
+            payload: whether payloads are copied, or only the numbers of blocks.
+            share: share of the job's time that copies out of shared memory may take.
+            arm: function that requests a call of `take` at a moment.
         """
         self.number = number
         self._credit = self._full = credit
-        self._shut = False  # something did not fit: all goes by until there is more credit, at the least cost
+        self._shut = False  # a message did not fit: skip all messages, at the least cost, until there is more credit
         self._payload = payload
         self._share = share
         self._arm = arm
         self._gathered: list[tuple[float, list[Buffer]]] = []
         self._size = 0
         self._not_before = 0.0
-        self._epoch = time.time() - perf_counter()  # times of one tap do not step when the wall clock is set
+        self._epoch = time.time() - perf_counter()  # fixed, so that the times of a tap do not jump when the wall clock is set
 
     def saw(self, message: Any) -> None:
-        """A message was sent."""
+        """Copy a message that was sent, if the credit allows it."""
         if self._shut:
             return
         first = message[0]
@@ -74,7 +84,7 @@ class Tap:
         self._arm(now if self._size >= GATHER_BYTES else now + GATHER_S)
 
     def _too_big(self, size: int) -> bool:
-        # one message may be bigger than all credit: where nothing is under way, it goes
+        # a single message may exceed the full credit: it is copied if no other copy is in transit
         self._shut = size > self._credit < self._full
         return self._shut
 
@@ -92,19 +102,19 @@ class Tap:
         return copy
 
     def take(self, output: OutputShell) -> list[tuple[float, list[Buffer]]]:
-        """What was copied since."""
+        """Return the copies made since the last call."""
         with output.lock:
             found, self._gathered, self._size = self._gathered, [], 0
         return found
 
     def more(self, credit: int) -> None:
-        """The looker has room again."""
+        """Add credit, because the viewer has room again."""
         self._credit += credit
         self._shut = False
 
 
 class Meter:
-    """How long blocks of one output are under way: one at a time, from its sending to its release."""
+    """Measures the time from sending to release, for one block of an output at a time."""
 
     def __init__(self, output: OutputShell) -> None:
         self.output = output
@@ -113,14 +123,14 @@ class Meter:
         self.blocks = 0
 
     def saw(self, message: Any) -> None:
-        """A message was sent."""
+        """Start a measurement with a message that was sent, if none is running."""
         if self._waits is None:
             kind, generation, sqn, count = frames.header_of(message[0])
             if kind == frames.DATA:
                 self._waits = (generation, sqn + count - 1, perf_counter())
 
     def released(self) -> None:
-        """The consumer has let go of something."""
+        """End the measurement if the consumer has released the measured block."""
         waits = self._waits
         if waits is None:
             return
@@ -134,10 +144,10 @@ class Meter:
 
 
 class WatchedExchange(Exchange):
-    """An `Exchange` that others can look at.
+    """An `Exchange` that can be observed.
 
     Attributes:
-        commands: what the control thread does on further commands, by their class.
+        commands: handlers of further commands, by class, called by the control thread.
     """
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
@@ -154,7 +164,7 @@ class WatchedExchange(Exchange):
         }
 
     def tick(self, now: float) -> float:
-        """As that of an exchange; besides, send what taps have gathered."""
+        """Do as `Exchange.tick`, and send the copies that taps have gathered."""
         due = super().tick(now)
         for output, tap in list(self._taps.values()):
             batch = tap.take(output)
@@ -182,7 +192,7 @@ class WatchedExchange(Exchange):
             act(message)
 
     def close(self, linger: float) -> None:
-        """Send what taps have gathered, stop the control thread and give the links back."""
+        """Send the copies that taps have gathered, stop the control thread and close the links."""
         if self._taps:
             self.control.stop()
             self.tick(NEVER)
@@ -226,7 +236,7 @@ class WatchedExchange(Exchange):
             JobMeasured(
                 key=question.key,
                 at=now,
-                # a source's loop does not say while it runs how far it is
+                # the loop of a source does not record its progress while it runs
                 blocks=max([self.rule.done, *(output.sent for output in self.machines if self._is_source)]),
                 inputs={pipe: InputMeasures(done=done) for pipe, done in self._inputs_done().items()},
                 outputs={output.pipe: self._output(output) for output in self.machines},
@@ -238,7 +248,10 @@ class WatchedExchange(Exchange):
         )
 
     def _inputs_done(self) -> dict[int, int]:
-        """Of each input, the blocks that are worked off. What has arrived would tell less: it comes in hundreds, and waits."""
+        """Return the number of blocks processed on each input.
+
+        The number that has arrived would say less: blocks arrive by the hundred, and wait.
+        """
         done = {pipe: one.received for pipe, one in self.inputs.optional.items()}
         if self.inputs.aligner is not None:
             done |= self.inputs.aligner.worked_off(self.rule.done, whole=False)
@@ -249,8 +262,8 @@ class WatchedExchange(Exchange):
         return OutputMeasures(sent=output.sent, queue=output.queue, dropped=output.dropped, way_s=meter.seconds, way_blocks=meter.blocks)
 
     def _usage(self) -> tuple[float, int]:
-        """Seconds of processor time and bytes of memory of this process and those that it has started."""
-        import psutil  # only where somebody looks
+        """Return CPU seconds and bytes of memory of this process and all its descendants."""
+        import psutil  # imported only when there is a viewer
 
         self._process = self._process or psutil.Process()
         seconds, memory = 0.0, 0
@@ -258,7 +271,7 @@ class WatchedExchange(Exchange):
             try:
                 times = process.cpu_times()
                 memory += process.memory_info().rss
-            except psutil.Error:  # it has just ended
+            except psutil.Error:  # the process has just ended
                 continue
             seconds += times.user + times.system
         return seconds, memory
