@@ -1,6 +1,7 @@
-"""The nodes' logs of a network, copied to the client.
+"""Copies the nodes' logs of a network to the client.
 
-Each file has the name of its node. A link with the name that MARVELO gave it, ``fission-192-168-4-2.log``, is beside it.
+Each file has the name of its node. Beside it is a link with the name that MARVELO gave it,
+``fission-192-168-4-2.log``.
 """
 
 from __future__ import annotations
@@ -30,18 +31,22 @@ from fission.project.config import LoadedNetwork
 from fission.protocol.messages.client_to_viewer import LogsCollected
 from fission.protocol.messages.viewer_to_client import CollectLogs
 
-#: Folder in the network's one.
+#: Folder of the logs in the network's folder.
 COLLECTION = "collection"
 
 
 def collect(loaded: LoadedNetwork, say: Callable[[str], None]) -> dict[str, Path]:
-    """Copy the logs into ``NETWORK/collection``, which is emptied first; return the file of each node that had one. Blocks.
+    """Copy the logs into ``NETWORK/collection``, which is emptied first. Blocks.
 
-    A file is named after its node, ``kitchen.log``; a link to it as MARVELO named it, by the address: ``fission-192-168-4-2.log``.
+    A file is named after its node, ``kitchen.log``. A link to it has MARVELO's name for it, after
+    the address: ``fission-192-168-4-2.log``.
 
     Args:
         loaded: the network.
-        say: told what the user should know.
+        say: called with texts for the user.
+
+    Returns:
+        The file of each node that had a log.
 
     Raises:
         UserError: the network has no nodes, CLIENT_IP is not this machine's, or there are no keys.
@@ -51,7 +56,7 @@ def collect(loaded: LoadedNetwork, say: Callable[[str], None]) -> dict[str, Path
         with Viewer(loaded.folder) as looker:
             answer = looker.ask(CollectLogs(), LogsCollected)
             logs, ips = answer.logs, answer.ips
-    except UserError:  # it does not run
+    except UserError:  # the network is not running
         logs, ips = _from_nodes(loaded, say)
     folder = loaded.folder / COLLECTION
     shutil.rmtree(folder, ignore_errors=True)
@@ -71,12 +76,15 @@ def collect(loaded: LoadedNetwork, say: Callable[[str], None]) -> dict[str, Path
 
 
 def marvelo_name(address: str) -> str:
-    """The name that MARVELO gave the log of the node with this address, as it stands in NODES."""
+    """Return MARVELO's name for the log of the node with this address, as written in NODES."""
     return f"fission-{re.sub(r'[^A-Za-z0-9_-]', '-', address)}.log"
 
 
 def _configured(loaded: LoadedNetwork) -> dict[str, str]:
-    """Node -> its address as in the config, the client's own last: a node on the same machine goes first."""
+    """Return the address of each node as in the config.
+
+    The client comes last: a node on the same machine takes precedence.
+    """
     named = {node.name: node.ip for node in loaded.config.nodes if not isinstance(node, MultiNode)}
     return {**named, CLIENT: loaded.config.client_ip or "127.0.0.1"}
 
@@ -109,7 +117,7 @@ def _from_nodes(loaded: LoadedNetwork, say: Callable[[str], None]) -> tuple[dict
 
 
 async def _ask(engine: Engine, roster: Roster, network: str, say: Callable[[str], None]) -> tuple[dict[str, str], dict[str, str]]:
-    """Log and address of each node that is there, by its name."""
+    """Return the log and the address of each connected node, by name."""
     await engine.open()
     try:
         expected = {node.name for node in roster.expected()}

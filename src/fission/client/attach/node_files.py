@@ -1,4 +1,4 @@
-"""A network's nodes without a run: who is there now, and the files that they keep of it."""
+"""A network's nodes without a run: which of them are present, and their files of it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Outcome:
     """The result of a request to all nodes.
 
     Attributes:
-        done: node -> bytes that were sent, or removed.
-        failed: node -> why not; also of expected nodes that are not there.
-        troubles: what else the user should know of services that have connected.
+        done: node -> bytes sent or removed.
+        failed: node -> reason for the failure; includes absent expected nodes.
+        troubles: other texts for the user, about services that have connected.
     """
 
     done: dict[str, int] = field(default_factory=dict)
@@ -36,14 +36,14 @@ class Outcome:
 
 @dataclass
 class PresentNodes:
-    """The nodes that are there.
+    """The nodes that are present.
 
     Attributes:
-        visit: asks them.
-        nodes: that are there.
+        visit: sends requests to the nodes.
+        nodes: the present nodes.
         expected: nodes that NODES names, in its order.
         missing: expected node -> what to do about it; empty where `troubles` says it.
-        troubles: what the user should know of services that have connected and cannot be had.
+        troubles: texts for the user, about services that have connected but cannot be used.
     """
 
     visit: Visit
@@ -59,7 +59,7 @@ async def connected_nodes(loaded: LoadedNetwork, *, measure: bool = False) -> As
 
     Args:
         loaded: the network, which is not running.
-        measure: whether the nodes measure how busy they are meanwhile.
+        measure: whether the nodes measure their load meanwhile.
 
     Raises:
         UserError: CLIENT_IP is not this machine's, or there are no keys.
@@ -93,11 +93,13 @@ async def connected_nodes(loaded: LoadedNetwork, *, measure: bool = False) -> As
 
 
 def send_data(loaded: LoadedNetwork) -> Outcome:
-    """Send the project's code and the DEPENDENCIES of its jobs to every node that is there, once for each content. Blocks.
+    """Send the project's code and the DEPENDENCIES of its jobs to every present node. Blocks.
+
+    Identical content is sent once.
 
     Raises:
-        UserError: NODES names no other machine, the network is running, CLIENT_IP is not this machine's, there are no keys, or a
-            file cannot be read.
+        UserError: NODES names no other machine, the network is running, CLIENT_IP is not this
+            machine's, there are no keys, or a file cannot be read.
         EngineError: an address is in use.
     """
     archives = all_archives(loaded.network, Archives(loaded))
@@ -112,7 +114,12 @@ def send_data(loaded: LoadedNetwork) -> Outcome:
 
 
 def remove_data(loaded: LoadedNetwork) -> Outcome:
-    """Remove what the nodes have of a network: code, DEPENDENCIES, folders of jobs, logs. Blocks. Raises as `send_data`."""
+    """Remove a network from its nodes: code, DEPENDENCIES, folders of jobs, logs. Blocks.
+
+    Raises:
+        UserError: as `send_data`.
+        EngineError: as `send_data`.
+    """
     return _to_all(loaded, lambda visit, node: visit.remove(node, loaded.name))
 
 

@@ -1,4 +1,7 @@
-"""Where the jobs of a network would go now: the real placement with the nodes that are there, and nothing is started."""
+"""Where the jobs of a network would go now: the real placement on the present nodes.
+
+Nothing is started.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from fission.protocol.link_quality import NodeLink
 from fission.protocol.messages.client_to_viewer import JobsLocated, NodeRow, RunStatus
 from fission.protocol.messages.viewer_to_client import InspectRun, LocateJobs
 
-#: Node that has measured -> other node -> the link.
+#: Measuring node -> other node -> the link.
 Links: TypeAlias = "Mapping[str, Mapping[str, NodeLink]]"
 
 
@@ -31,8 +34,9 @@ class JobPlacement:
 
     Attributes:
         node: name of the node; None: no node can take the job.
-        reason: why there, or why nowhere: for each node its name and the cause.
-        now: the node on which the job runs now; None if the network is not running.
+        reason: why it goes there; without a node, the name of each node and why it cannot take the
+            job.
+        now: node on which the job runs now; None if the network is not running.
     """
 
     node: str | None
@@ -42,14 +46,16 @@ class JobPlacement:
 
 @dataclass
 class Allocation:
-    """The outcome.
+    """The placement of all jobs.
 
     Attributes:
-        running: whether the network is running, so that what its own jobs take is part of what the nodes have measured.
-        nodes: that are there, as placement sees them, each with the names of the jobs that would go there.
-        missing: expected node that is not there -> what to do about it; empty where ``warnings`` says it.
-        places: by job id.
-        warnings: what the user should know.
+        running: whether the network is running, so that the nodes' measurements include the load
+            of its own jobs.
+        nodes: the present nodes as placement sees them, each with the names of the jobs that would
+            go there.
+        missing: absent expected node -> what to do about it; empty where ``warnings`` says it.
+        places: placement of each job, by id.
+        warnings: texts for the user.
     """
 
     running: bool
@@ -65,10 +71,11 @@ class Allocation:
 
 
 def allocate(loaded: LoadedNetwork) -> Allocation:
-    """Find out where the jobs of a network would go if it were started now. Blocks, some seconds if a node is not there.
+    """Return where the jobs of a network would go if it were started now.
 
-    The nodes are asked by the client of the network if it is running, else by this process. With NODES empty or naming only this machine,
-    all jobs go to the client.
+    Blocks, for some seconds if a node is absent. The client of a running network queries the nodes;
+    otherwise this process does. If NODES is empty or names only this machine, all jobs go to the
+    client.
 
     Raises:
         UserError: CLIENT_IP is not this machine's, or there are no keys.
@@ -91,7 +98,11 @@ def _here(network: Network) -> NodeInfo:
 
 
 def _of_running(loaded: LoadedNetwork) -> tuple[list[NodeInfo], list[NodeInfo], dict[int, str], Links] | None:
-    """The nodes that a running network has, those that it misses, where its jobs are, and the links; None: it is not running."""
+    """Return the state of a running network; None: it is not running.
+
+    Returns:
+        The nodes that are up, the nodes that are down, the node of each job, and the links.
+    """
     try:
         with Viewer(loaded.folder) as looker:
             rows = looker.ask(InspectRun(), RunStatus).nodes
@@ -134,7 +145,11 @@ def _qualities(ips: Sequence[str]) -> Mapping[str, int]:
 
 
 def _in_order(nodes: Sequence[NodeInfo], expected: Sequence[NodeInfo]) -> list[NodeInfo]:
-    """In the order of a run: the client, NODES as they are written, then those of patterns as they came."""
+    """Return the nodes in the order of a run.
+
+    The client comes first, then NODES as written, then the nodes of patterns in the order of
+    arrival.
+    """
     order = {info.name: index for index, info in enumerate(expected)}
     return [nodes[0], *sorted(nodes[1:], key=lambda node: order.get(node.name, len(order)))]
 
@@ -142,7 +157,15 @@ def _in_order(nodes: Sequence[NodeInfo], expected: Sequence[NodeInfo]) -> list[N
 def _placed(
     network: Network, nodes: Sequence[NodeInfo], absent: Sequence[NodeInfo], now: Mapping[int, str], links: Links | None = None
 ) -> Allocation:
-    """Place all jobs as supervision does at the start of a run. ``links``: by the node that has measured, and the other node."""
+    """Place all jobs as supervision does at the start of a run.
+
+    Args:
+        network: the network whose jobs are placed.
+        nodes: the present nodes.
+        absent: expected nodes that are absent.
+        now: node on which each job runs now, by id.
+        links: links by the measuring node and the other node.
+    """
     warnings: list[str] = []
     dry_run = DryRun(network, nodes, warnings.append, absent=absent, links=links)
     launches = {launch.job: launch for launch in dry_run.start()}

@@ -1,7 +1,7 @@
-"""A network under supervision without a single process: where its jobs would go, and where they would go next.
+"""A network under supervision without processes: initial placement, and placement after losses.
 
-`allocate` and ``check --survive`` ask the `Supervisor` that runs networks, with the `Nodes` of a run, so that all count places the same
-way.
+`allocate` and ``check --survive`` use the `Supervisor` that runs networks, with the `Nodes` of a
+run, so that all place jobs in the same way.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class DryRun:
         absent: Sequence[NodeInfo] = (),
         links: Mapping[str, Mapping[str, NodeLink]] | None = None,
     ) -> None:
-        """Prepare.
+        """Prepare the dry run.
 
         Args:
-            network: whose jobs are placed.
-            nodes: that are up, with what they have measured.
+            network: the network whose jobs are placed.
+            nodes: nodes that are up, with their measurements.
             warn: called with what is wrong with a job's `preference`.
-            absent: nodes that are expected and not there.
-            links: what each node has measured, by its name and that of the other node.
+            absent: expected nodes that are absent.
+            links: links by the measuring node and the other node.
         """
         self._jobs = {number: job._fission_name for number, job in network.jobs.items()}
         self._up = [node.name for node in nodes]

@@ -1,4 +1,4 @@
-"""The engines of runs: this machine's, and the one that reaches the nodes of a network."""
+"""Makes the engines of runs: this machine's, and the one that reaches the nodes of a network."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ from fission.service.versions import versions
 
 log = logging.getLogger("fission.client")
 
-#: What every job's process needs; the fork server loads it once.
+#: Modules that every job's process needs; the fork server loads them once.
 PRELOAD = ("fission.adapters.zmq_links", "fission.adapters.shared_memory", "fission.adapters.shared_views", "fission.runtime.job_process")
-#: What a fork server calls with the run's prefix of shared memory when this process dies.
+#: Function that a fork server calls with the run's prefix of shared memory when this process dies.
 SWEEP = "fission.adapters.shared_memory:sweep"
-#: Seconds that nodes have to answer before the network starts without them; arbitrary. Their services look for the client every second.
+#: Seconds that nodes have to answer before the network starts without them; arbitrary. Their services look for the
+#: client every second.
 GATHER_S = 5.0
 
 
@@ -40,8 +41,8 @@ def local_engine(loaded: LoadedNetwork, run_folder: str, shared_prefix: str, nam
     Args:
         loaded: the network.
         run_folder: temporary folder of the run.
-        shared_prefix: of the run's names in shared memory.
-        names: of its virtual nodes.
+        shared_prefix: prefix of the run's names in shared memory.
+        names: names of its virtual nodes.
     """
     nodes = [NodeName(name) for name in names]
     return LocalEngine(run_folder, nodes, PRELOAD, loaded.config.pulse_interval, (SWEEP, shared_prefix), loaded.name)
@@ -60,10 +61,10 @@ def cluster_engine(
     Args:
         loaded: the network; CLIENT_IP is set.
         run: identity of the run.
-        keys: of the network; None: nothing is encrypted.
+        keys: keys of the network; None: nothing is encrypted.
         roster: recognises the nodes.
-        archives_of: the archives that a job needs.
-        pre_copy: the archives that every node gets when it joins.
+        archives_of: returns the archives that a job needs.
+        pre_copy: returns the archives that every node gets when it joins.
     """
     config, ip = loaded.config, client_address(loaded)
     parameters = RunParameters(
@@ -93,12 +94,19 @@ def cluster_engine(
 
 
 def network_keys(loaded: LoadedNetwork) -> Keys | None:
-    """Return the keys that encrypt the network; None: SECURITY is off. Raises UserError: there are no keys."""
+    """Return the keys that encrypt the network; None: SECURITY is off.
+
+    Raises:
+        UserError: there are no keys.
+    """
     return load_keys(default_folder()) if loaded.config.security else None
 
 
 def guard_of(keys: Keys | None) -> Callable[[Any], Any]:
-    """Return what bounds strangers at the sockets of a ZeroMQ context, and encrypts them if there are keys."""
+    """Return a function that guards the sockets of a ZeroMQ context.
+
+    The guard bounds strangers, and encrypts if there are keys.
+    """
     return lambda context: Guard(context, keys, log)
 
 

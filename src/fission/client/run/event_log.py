@@ -1,4 +1,4 @@
-"""The event log of a run: one JSON object a line (`fission.client.run.resume_state` reads it)."""
+"""The event log of a run: one JSON object per line, read by `fission.client.run.resume_state`."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ log = logging.getLogger("fission.client")
 
 #: The event log in a run's folder.
 EVENTS = "events.jsonl"
-#: Seconds until writing is tried again after it has failed; arbitrary.
+#: Seconds until a failed write is tried again; arbitrary.
 RETRY_S = 1.0
-#: Seconds after a warning in which there is no other one; arbitrary.
+#: Seconds without another warning after a warning; arbitrary.
 QUIET_S = 60.0
 
 
 class EventLog:
-    """Writes one. An entry survives the death of the client when `write` returns, and a power cut when `sync` does.
+    """Writes the event log of a run.
 
-    What cannot be written waits, and is written as soon as it can be.
+    An entry survives the death of the client once `write` returns, and a power cut once `sync`
+    returns. What cannot be written waits, and is written as soon as possible.
     """
 
     def __init__(self, report: Callable[[str, str], None] = lambda kind, text: None) -> None:
-        """Begin to count time; what is written before `open` is not kept.
+        """Begin to count time; entries written before `open` are dropped.
 
         Args:
-            report: called with ("warning" or "notice", text) when writing fails, and when it succeeds again.
+            report: called with ("warning" or "notice", text) when writing fails, and when it
+                succeeds again.
         """
         self.began = time.monotonic()
         self._report = report
@@ -45,11 +47,11 @@ class EventLog:
         self._after_sync: list[Callable[[], None]] = []
 
     def open(self, folder: Path) -> None:
-        """Continue the log in a run's folder, or begin it; a torn end is removed. Does nothing when it is open.
+        """Continue the log in a run's folder, or begin it; a torn end is removed. Idempotent.
 
         Raises:
             DamagedFileError: there is damage between whole lines.
-            OSError: it cannot be opened.
+            OSError: the log cannot be opened.
         """
         if self._appender is not None:
             return
@@ -58,7 +60,7 @@ class EventLog:
         self._appender = durable.Appender(self._path, keep_bytes)
 
     def close(self) -> None:
-        """Write what waits, if possible, and then no more."""
+        """Write what waits, if possible, and close the log."""
         if self._appender is not None:
             self.sync()
             if self._retry is not None:
@@ -67,7 +69,7 @@ class EventLog:
             self._appender = None
 
     def write(self, what: Any) -> None:
-        """Add an entry: a dict with ``what``, or a dataclass; the passing of time is none."""
+        """Add an entry: a dict with ``what``, or a dataclass. Ticks are not logged."""
         if self._appender is not None and not isinstance(what, supervision.Tick):
             told = what if isinstance(what, dict) else {"what": type(what).__name__, **dataclasses.asdict(what)}
             self._appender.add(durable.seal({"s": round(time.monotonic() - self.began, 4), **told}))
@@ -75,10 +77,11 @@ class EventLog:
                 self._flush(to_device=False)
 
     def sync(self, then: Callable[[], None] | None = None) -> None:
-        """Have the disk take all entries; blocks while it does.
+        """Sync all entries to the disk; blocks while it does.
 
         Args:
-            then: called when it has them: now, or later if it takes nothing at the moment.
+            then: called once the entries are on the disk: now, or later if the disk cannot be
+                written at present.
         """
         if then is not None:
             self._after_sync.append(then)

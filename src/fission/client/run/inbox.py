@@ -1,4 +1,4 @@
-"""Everything that happens to a run, in one queue: the events of its engine, and the messages of its jobs."""
+"""Everything that happens to a run, in one queue: its engine's events and its jobs' messages."""
 
 from __future__ import annotations
 
@@ -21,12 +21,18 @@ class Inbox:
     """The queue of one run.
 
     Attributes:
-        receivers: what takes messages of further classes. Those change nothing and bypass the queue; only messages of a job's newest
-            incarnation are taken.
+        receivers: handlers of additional message classes. They change nothing and bypass the queue;
+            they get messages of a job's newest incarnation only.
     """
 
     def __init__(self, engine: Engine, desk: ZmqJobTransport, incarnation: Callable[[int], int]) -> None:
-        """Args: engine, desk: where things come from. incarnation: the newest incarnation of a job."""
+        """Prepare the queue.
+
+        Args:
+            engine: source of events.
+            desk: source of messages.
+            incarnation: returns the newest incarnation of a job.
+        """
         self._engine, self._desk, self._incarnation = engine, desk, incarnation
         self._queue: asyncio.Queue[EngineEvent | JobMessage] = asyncio.Queue()
         self._feeders: list[asyncio.Task[None]] = []
@@ -39,17 +45,17 @@ class Inbox:
         return self
 
     async def __aexit__(self, *failed: object) -> None:
-        """Listen no more."""
+        """Stop listening."""
         tasks: list[asyncio.Future[Any]] = [*self._feeders, *([self._next] if self._next is not None else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def next(self, patience_s: float | None) -> EngineEvent | JobMessage | None:
-        """Return what happened next; None if nothing did for so long."""
+        """Return what happens next; None if nothing happens within ``patience_s`` seconds."""
         if self._next is None:
             self._next = asyncio.ensure_future(self._queue.get())
-        # not wait_for, which would swallow the order to end that comes together with an event (Python below 3.12)
+        # not wait_for: it swallows a cancellation that arrives together with an event (Python below 3.12)
         await asyncio.wait({self._next}, timeout=patience_s)
         if not self._next.done():
             return None
@@ -70,12 +76,16 @@ class Inbox:
                     continue
                 if found.incarnation == self._incarnation(found.job):
                     receive(found)
-                await asyncio.sleep(0)  # there may be many: pulses must not wait for them
+                await asyncio.sleep(0)  # there may be many, and pulses must not wait for them
             except RemoteProtocolError as why:
                 log.warning("dropped a malformed message: %s", why)
 
     def _decode(self, message: Sequence[frames.Buffer]) -> JobMessage:
-        """Return the message of an incarnation that exists. Raises RemoteProtocolError: it is anything else."""
+        """Decode a message of an existing incarnation.
+
+        Raises:
+            RemoteProtocolError: the message is anything else.
+        """
         found = frames.decode(message)
         if not isinstance(found, JobMessage):
             raise RemoteProtocolError(f"a {type(found).__name__} does not belong on the client's link")

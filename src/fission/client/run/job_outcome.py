@@ -9,12 +9,12 @@ from importlib.metadata import PackageNotFoundError, version
 from fission.ports import JobExited
 from fission.posix.exit_status import how_ended
 
-#: How Python says that a module cannot be imported.
+#: Python's message for a module that cannot be imported.
 MISSING_MODULE = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
 
 
 def unreported(status: int) -> str:
-    """Return the error of a job whose process ended with an exit status and without reporting why."""
+    """Return the error of a job whose process ended with an exit status but without a report."""
     hint = " without reporting an error; a job ends by finish(), not by exit()" if status >= 0 else ""
     return f"its process {how_ended(status)}{hint}"
 
@@ -28,10 +28,10 @@ def outcome_of(event: JobExited, *, stopping: bool, node: str, local: bool) -> t
     """Return (outcome, error, compute block) of a process that has ended.
 
     Args:
-        event: its end.
+        event: end of the process.
         stopping: whether the network is being stopped.
-        node: on which it ran.
-        local: whether that is the client's own node.
+        node: name of its node.
+        local: whether the node is the client's own.
     """
     outcome = str(event.report.get("outcome") or "failed")
     if outcome == "stopped" and not stopping:
@@ -39,13 +39,16 @@ def outcome_of(event: JobExited, *, stopping: bool, node: str, local: bool) -> t
     if outcome != "failed":
         return outcome, None, None
     error = str(event.report.get("error") or unreported(event.code))
-    # a process that was killed has not failed at a block
+    # a killed process has not failed at a block
     block = int(event.report.get("block") or 0) if event.report else None
     return outcome, error if local else located(error, node), block
 
 
 def located(error: str, node: str) -> str:
-    """Return the error of a job with what to do where its node, which is another machine, lacks something that this one has."""
+    """Return the error of a job with a remedy if a module is missing on its node.
+
+    The remedy applies where the node is another machine and lacks something that this one has.
+    """
     missing = MISSING_MODULE.search(error)
     if missing is None:
         return error

@@ -1,4 +1,7 @@
-"""What the user is shown of each job: its warnings, its end, and its failures, which `FailureReports` holds back."""
+"""What the user sees of each job: its warnings, its end and its failures.
+
+`FailureReports` holds back the failures.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,19 @@ log = logging.getLogger("fission.client")
 
 
 class JobReports:
-    """The jobs of one run.
+    """Reports on the jobs of one run.
 
     Attributes:
-        failures: those that are held back.
+        failures: failures that are held back.
     """
 
     def __init__(self, names: Mapping[int, str], on_console: Callable[[str, int, int], None]) -> None:
-        """Args: names: of the jobs by id. on_console: called with ("ended", job, 0) of each job that ends without a failure."""
+        """Begin without reports.
+
+        Args:
+            names: names of the jobs, by id.
+            on_console: called with ("ended", job, 0) for each job that ends without a failure.
+        """
         self._names, self._on_console = names, on_console
         self._warned: set[tuple[int, str | None]] = set()  # job and subject of warnings that are shown once
         self.failures = FailureReports()
@@ -35,7 +43,15 @@ class JobReports:
             observer.warning(f"{self._names[job]}: {warning.text}")
 
     def ended(self, job: int, outcome: str, error: str | None, now: float, observer: Observer) -> None:
-        """The newest life of a job has ended; ``error`` is what it failed with, None: it did not."""
+        """Report the end of a job's newest incarnation.
+
+        Args:
+            job: id of the job.
+            outcome: its outcome, as in `JobSummary`.
+            error: the error with which it failed; None: it did not fail.
+            now: current moment.
+            observer: notified of the end.
+        """
         name = self._names[job]
         if error is not None and outcome == "failed":
             log.error("%s failed: %s", name, error)
@@ -49,7 +65,7 @@ class JobReports:
             observer.warning(f"{name} returned None and has outputs: it has ended, and the jobs after it are not notified")
 
     def end(self, exit_code: int, reason: str, error: str, observer: Observer) -> None:
-        """The network is over: report what was held back, and at the very end the failure that is the reason, if one is."""
+        """Report what was held back, and last the failure that ended the network, if any."""
         name = failed_job(reason)
         number = next((job for job, known in self._names.items() if known == name), 0)
         self.failures.end(name, number, error if exit_code == EXIT_FAILED else "", observer)

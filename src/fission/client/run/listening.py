@@ -1,4 +1,7 @@
-"""Where the client of a network listens for its nodes: the address that CLIENT_IP means, and the ports from PORT on."""
+"""Where the client of a network listens for its nodes.
+
+CLIENT_IP gives the address, and the ports begin at PORT.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,18 @@ from fission.core.addresses import host_port, is_ip
 from fission.errors import EngineError, UserError
 from fission.project.config import LoadedNetwork
 
-#: What listens there: (kind of socket, port minus PORT).
+#: The sockets that listen there: (kind of socket, port minus PORT).
 SOCKETS = ((socket.SOCK_STREAM, 0), (socket.SOCK_DGRAM, 0), (socket.SOCK_STREAM, 1), (socket.SOCK_STREAM, 2))
 #: Commands of a network that listen for nodes.
 COMMANDS = ("run", "collect", "allocate", "senddata", "removedata")
 
 
 def client_address(loaded: LoadedNetwork) -> str:
-    """Return the address that CLIENT_IP means: the nodes are given it, and the client listens there.
+    """Return the address that CLIENT_IP means: the client listens there, and gives it to its nodes.
 
     Raises:
-        UserError: CLIENT_IP is not set, is not known, or means no address of this machine that another one could reach.
+        UserError: CLIENT_IP is not set, is not known, or means no address of this machine that
+            another machine could reach.
     """
     host = loaded.config.client_ip
     where = f"{loaded.name}/config.py"
@@ -49,7 +53,7 @@ def client_address(loaded: LoadedNetwork) -> str:
 
 
 def _unusable(ip: str) -> str:
-    """Why it is no address of this machine; empty: it is one."""
+    """Return why an address is not this machine's; empty: it is."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.bind((ip, 0))
@@ -61,10 +65,10 @@ def _unusable(ip: str) -> str:
 
 
 def check_ports(loaded: LoadedNetwork, ip: str) -> None:
-    """Find out before anything is started whether the ports can be had.
+    """Check before anything is started that the ports are free.
 
     Raises:
-        EngineError: one of them is in use; names the network that uses it, if that can be seen.
+        EngineError: a port is in use; the text names the network that uses it, if it can be found.
     """
     port = loaded.config.port
     for kind, offset in SOCKETS:
@@ -88,7 +92,7 @@ def check_ports(loaded: LoadedNetwork, ip: str) -> None:
 
 
 def _user_of(ip: str, port: int) -> str:
-    """Which process has a port, in words; empty if that cannot be seen (it is another user's)."""
+    """Return the process that uses a port, in words; empty if unknown (it is another user's)."""
     with contextlib.suppress(psutil.Error, OSError, RuntimeError):
         for one in psutil.net_connections("inet"):
             here = one.laddr and one.laddr.port == port and one.laddr.ip in (ip, "0.0.0.0", "::")

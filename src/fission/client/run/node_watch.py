@@ -1,4 +1,4 @@
-"""Which nodes are up: liveness, with what the kernel, the engine and the clocks of this machine say about nodes."""
+"""Which nodes are up: liveness combined with this machine's kernel, engine and clocks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class NodeWatch:
     """The nodes of one run."""
 
     def __init__(self, pulse_interval_s: float, engine: Engine, own: Callable[[str], bool]) -> None:
-        """Prepare.
+        """Begin without nodes.
 
         Args:
             pulse_interval_s: seconds between two pulses of a node.
             engine: hosts the jobs.
-            own: whether a node is the client's own.
+            own: returns whether a node is the client's own.
         """
         self._liveness = liveness.Liveness(pulse_interval_s)
         self._engine, self._own = engine, own
@@ -28,20 +28,20 @@ class NodeWatch:
         self._gone: dict[tuple[str, int], NodeGone] = {}  # by name and incarnation
 
     def up(self, node: str) -> bool:
-        """Whether a node can be used."""
+        """Return whether a node can be used."""
         return self._liveness.state(node) is liveness.LivenessState.UP
 
     def quality(self, node: str) -> int:
-        """The share of the node's pulses that arrive, 0 to 255."""
+        """Return the share of the node's pulses that arrive, 0 to 255."""
         return self._liveness.tq(node, time.monotonic())
 
     @property
     def due(self) -> float | None:
-        """The moment at which `tick` is to be called at the latest; None if nothing depends on time."""
+        """The moment by which `tick` must be called; None if nothing depends on time."""
         return self._liveness.next_deadline()
 
     def expect(self, node: str) -> None:
-        """A node belongs to the network."""
+        """Add a node to the network."""
         if self._engine.stopped(NodeName(node)) is None:
             watch = liveness.Watch.PULSES
         else:
@@ -49,16 +49,16 @@ class NodeWatch:
         self._handle(liveness.Expect(node, watch))
 
     def pulse(self, node: str, incarnation: int) -> list[NodeUp | NodeLost]:
-        """A pulse has come; return what that means."""
+        """Handle a pulse; return the resulting changes."""
         return self._handle(liveness.Pulse(node, incarnation))
 
     def gone(self, event: NodeGone) -> list[NodeUp | NodeLost]:
-        """A node's service has ended; return what that means."""
+        """Handle the end of a node's service; return the resulting changes."""
         self._gone[event.name, event.incarnation] = event
         return self._handle(liveness.Left(event.name, event.incarnation))
 
     def tick(self) -> list[NodeUp | NodeLost]:
-        """Time has passed; return what that means."""
+        """Handle the passing of time; return the resulting changes."""
         return self._handle(liveness.LivenessTick())
 
     def _handle(self, event: liveness.Event) -> list[NodeUp | NodeLost]:

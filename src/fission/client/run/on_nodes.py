@@ -47,9 +47,9 @@ from fission.project.foresight import check_descriptors
 
 log = logging.getLogger("fission.client")
 
-#: Seconds between two measurements of the links' quality; arbitrary, batman-adv itself sends its messages every second.
+#: Seconds between two measurements of the links' quality; arbitrary: batman-adv itself sends its messages every second.
 QUALITIES_S = 1.0
-#: In the run's folder; nodes know the run by what is in it.
+#: In the run's folder: the file with the identity by which nodes know the run.
 IDENTITY = "run.json"
 
 
@@ -62,24 +62,31 @@ def run(
     resume: bool = False,
     output: Path | None = None,
 ) -> Summary:
-    """Run the network on its NODES until it ends, fails, ``duration`` is over or a signal comes. Blocks.
+    """Run the network on its NODES until it ends, fails, times out or a signal arrives. Blocks.
 
-    Local jobs run on this machine, in ``NETWORK/runs/DATE-N/<job id>``, where ``NETWORK/local`` is a link to; so do all, if NODES names
-    no other machine. Afterwards no process, socket or shared memory of the run is left, here or on a node. Must be called in the main
-    thread, because it takes SIGINT and SIGTERM meanwhile.
+    Local jobs run on this machine, in ``NETWORK/runs/DATE-N/<job id>``, to which ``NETWORK/local``
+    links. All jobs do if NODES names no other machine. No process, socket or shared memory of the
+    run remains afterwards, here or on a node. Call it in the main thread: it handles SIGINT and
+    SIGTERM while it runs.
 
     Args:
         loaded: the network, not loaded for a simulation.
-        duration: seconds after all jobs were started after which it is stopped, which counts as a success; None: no limit.
-        observer: told what happens.
+        duration: seconds after the start of all jobs after which the network is stopped, which
+            counts as success; None: no limit.
+        observer: notified of what happens.
         stdin: whether standard input may feed the network's InteractiveJob, if it has exactly one.
-        output: file that standard output and standard error are; it is moved into the folder of the run. None: they are no such file.
-        resume: go on with the last run, whose client was killed: with its snapshots, its jobs that still live, and its sinks' files.
+        resume: continue the last run, whose client was killed, with its snapshots, its running jobs
+            and the files of its sinks.
+        output: file behind standard output and standard error, which is moved into the folder of
+            the run. None: there is no such file.
+
+    Returns:
+        The summary of the run.
 
     Raises:
-        DefinitionError: something of a job cannot be sent to its process; nothing was started.
-        UserError: the network runs already, its folder cannot be made anew, CLIENT_IP is not this machine's, there are no keys, or too few
-            files may be open.
+        DefinitionError: a part of a job cannot be sent to its process; nothing was started.
+        UserError: the network is already running, its folder cannot be recreated, CLIENT_IP is not
+            this machine's, there are no keys, or the limit on open files is too low.
         EngineError: processes cannot be started, or an address is in use.
     """
     here = only_here(loaded.config.nodes) and loaded.config.cluster is None
@@ -88,7 +95,7 @@ def run(
     if here:
         observer.notice(_why_here(loaded))
     else:
-        client_address(loaded)  # what is wrong with it is said before anything else happens
+        client_address(loaded)  # reports what is wrong with it before anything else happens
     check_descriptors(loaded)
     raise_limit()
     with LoopSignals() as signals, alone(loaded):
@@ -113,13 +120,14 @@ def _why_here(loaded: LoadedNetwork) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """What a new run and one that is resumed begin with.
+    """What a new or resumed run begins with.
 
     Attributes:
         loaded: the network.
-        folder: of the run.
-        identity: by which nodes know the run.
-        output: file that standard output and standard error are, if it belongs into the folder of the run.
+        folder: folder of the run.
+        identity: identity by which nodes know the run.
+        output: file behind standard output and standard error, if it belongs in the folder of the
+            run.
         resume: whether the run is resumed.
     """
 
@@ -130,18 +138,22 @@ class _Start:
     resume: bool
 
     def state(self) -> tuple[ResumeState | None, tuple[str, ...]]:
-        """Return what the run that is resumed had reached, None for a new run; and warnings."""
+        """Return the state of the run to resume, None for a new run; and warnings."""
         if not self.resume:
             return None, ()
         state = read_history(self.folder, plans(self.loaded.network, self.loaded.config.restarts))
         jobs = [job for job in self.loaded.network.jobs if job not in state.story.finished]
         check_stored(FileCheckpoints(self.folder / CHECKPOINTS), jobs, state.stored)
-        self._keep_output()  # before there are processes that have the same standard output
+        self._keep_output()  # before there are processes with the same standard output
         torn = f"{self.folder / EVENTS}: its last {state.torn_bytes} bytes are an entry that was not written to its end"
         return state, (torn,) if state.torn_bytes else ()
 
     def make_folders(self) -> None:
-        """Make the folder of the run ready. Raises UserError: it cannot be written."""
+        """Prepare the folder of the run.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
         if not self.resume:
             run_folders.make_run(self.folder, self._fill)
             self._keep_output()
@@ -181,7 +193,7 @@ def _identity(folder: Path) -> str:
 
 
 def _plan_here(start: _Start, run_folder: str, stdin: bool) -> RunPlan:
-    """NODES names no other machine: all jobs run on this one, without any service."""
+    """Return the plan for NODES without another machine: all jobs run here, without any service."""
     loaded, network = start.loaded, start.loaded.network
     addresses = Addresses(run_folder, run_prefix())
     groups = tuple(dict.fromkeys((*groups_of(network), "ALL")))
@@ -202,7 +214,7 @@ def _plan_here(start: _Start, run_folder: str, stdin: bool) -> RunPlan:
 
 
 def _plan_on_nodes(start: _Start, run_folder: str, stdin: bool, keys: Keys | None, observer: Observer) -> RunPlan:
-    """Local jobs run here, all others on the nodes."""
+    """Return the plan for other machines: local jobs run here, all others on the nodes."""
     loaded, network, config = start.loaded, start.loaded.network, start.loaded.config
     roster, archives = Roster(config.nodes), Archives(loaded)
     ip = client_address(loaded)

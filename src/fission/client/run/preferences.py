@@ -1,4 +1,7 @@
-"""`preference` of users' jobs, which the client calls while it places a job: bounded, for it stands in the client's own loop."""
+"""`preference` of users' jobs, called with a time limit.
+
+The client calls it in its own loop while it places a job.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,14 @@ PREFERENCE_S = 0.5
 
 
 def bounded(name: str, preference: Callable[[list[NodeInfo]], object], warn: Callable[[str], None]) -> Callable[[list[NodeInfo]], object]:
-    """Return a `preference` that always returns soon: None, after a warning, when the job's own does not return in time or raises.
+    """Return a `preference` that always returns soon.
 
-    One that did not return is not called again: its thread cannot be ended.
+    It returns None, after a warning, when the job's own does not return in time or raises. A
+    `preference` that did not return is not called again: its thread cannot be ended.
 
     Args:
-        name: of the job.
-        preference: the job's.
+        name: name of the job.
+        preference: `preference` of the job.
         warn: called with each warning.
     """
     given_up = False
@@ -34,7 +38,7 @@ def bounded(name: str, preference: Callable[[list[NodeInfo]], object], warn: Cal
         def call() -> None:
             try:
                 outcome.append(preference(infos))
-            except BaseException as why:  # SystemExit among them: it must not end the client
+            except BaseException as why:  # includes SystemExit, which must not end the client
                 outcome.append(why)
 
         context = contextvars.copy_context()

@@ -1,4 +1,4 @@
-"""NODES of the config and the machines that answer: who is who."""
+"""Matches the machines that answer with the NODES of the config."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fission.ports import NodeName
 
 
 def only_here(nodes: Sequence[BaseNode]) -> bool:
-    """Whether NODES name no other machine: the network runs on this one, without any service."""
+    """Return whether NODES names no other machine: the network runs here, without a service."""
     return all(not isinstance(node, MultiNode) and node.ip in LOCALHOST for node in nodes)
 
 
@@ -24,20 +24,29 @@ class Roster:
     """The nodes of one config."""
 
     def __init__(self, nodes: Sequence[BaseNode]) -> None:
-        """Args: nodes: as in the config. Host names are looked up, which may block."""
+        """Look up the host names of the nodes, which may block.
+
+        Args:
+            nodes: nodes as in the config.
+        """
         self._nodes = nodes
         self._named = [node for node in nodes if not isinstance(node, MultiNode)]
         self._ips = {node.ip: _addresses(node.ip) for node in self._named}
 
     def expected(self) -> list[NodeInfo]:
-        """The nodes that are known by their own names; they have no room until they answer."""
+        """Return the nodes known by their own names; they have no room until they answer."""
         return [NodeInfo(node.name, node.ip, node.groups, max_jobs=0) for node in self._named]
 
     def recognise(self, ip: str, name: str) -> Identity | str:
-        """Return who the machine with that address is, whose service calls it ``name``; a text says why it is none of the nodes.
+        """Return the identity of a machine; a text says why it is not one of the nodes.
 
-        Its address counts first, then its name: with another address it is still the node that NODES call so, and the one whose host
-        name NODES have. Host names are looked up again, which may block.
+        Its address takes precedence over its name. With another address it is still the node of
+        that name in NODES, or the one with that host name. Host names are looked up again, which
+        may block.
+
+        Args:
+            ip: address of the machine.
+            name: name that its service reports.
         """
         ip = canonical(ip)
         node = self._by_address(ip) or self._by_name(name)
@@ -50,7 +59,7 @@ class Roster:
         return f"neither its address nor its name ({name}) is in NODES"
 
     def absence(self, name: str) -> str:
-        """Why a node cannot be there, as far as this machine knows; empty: it knows no reason."""
+        """Return why a node cannot be present, as far as known here; empty: no known reason."""
         node = next((one for one in self._named if one.name == name), None)
         if node is None:
             return ""
@@ -87,7 +96,7 @@ def _addresses(host: str) -> set[str]:
 def _no_way_to(ip: str) -> str:
     try:
         with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((ip, 9))  # of a datagram socket: nothing is sent
+            probe.connect((ip, 9))  # a datagram socket: nothing is sent
     except OSError as why:
         if why.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL):
             return str(why.strerror).lower()

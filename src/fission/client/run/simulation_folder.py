@@ -1,7 +1,8 @@
-"""A simulation in another folder than ``NETWORK/simulation``: where it is, and what of the folder belongs to it.
+"""A simulation in another folder than ``NETWORK/simulation``: its place and its files.
 
-The folder is the user's and may hold anything else, so that only what a simulation makes there is removed before the next one. Its place
-is written into the network's lock file, where other terminals find it.
+The folder is the user's and may hold anything else, so only what a simulation makes there is
+removed before the next one. Its place is written into the network's lock file, where other
+terminals find it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from fission.errors import UserError
 
 #: Held by the client that runs the network; only its owner can open it, so no other user can lock it.
 LOCK_FILE = ".fission-lock"
-#: In a folder of the user's in which a simulation works; it may be the network's folder.
+#: In a user's folder in which a simulation works; it may be the network's folder.
 FOLDER_LOCK = ".fission-simulation"
 #: In every folder of a simulation; says which job has which number. The old MARVELO writes it too.
 INFO_FILE = "info.txt"
@@ -27,15 +28,26 @@ OWN_FOLDERS = (".checkpoints", "fifo")
 
 
 def note(descriptor: int, folder: Path | None) -> None:
-    """Write into the open lock file of a network where its simulation is; None: in the usual place."""
-    with contextlib.suppress(OSError):  # other terminals do not find it then; the simulation does not need it
+    """Write the place of a simulation into the open lock file of its network.
+
+    Args:
+        descriptor: descriptor of the lock file.
+        folder: folder of the simulation; None: the usual place.
+    """
+    with contextlib.suppress(OSError):  # other terminals then do not find it; the simulation does not need it
         os.ftruncate(descriptor, 0)
         if folder is not None:
             os.pwrite(descriptor, os.fsencode(folder), 0)
 
 
 def noted(network: Path) -> Path | None:
-    """Return the folder of the last simulation of the network in a folder; None if it was in the usual place, or there was none."""
+    """Return the folder of a network's last simulation.
+
+    None if it was in the usual place, or there was none.
+
+    Args:
+        network: the network's folder.
+    """
     try:
         text = (network / LOCK_FILE).read_bytes()
     except OSError:
@@ -45,14 +57,15 @@ def noted(network: Path) -> Path | None:
 
 @contextlib.contextmanager
 def held(folder: Path, jobs: Iterable[int]) -> Iterator[None]:
-    """Make the folder ready for a simulation, and keep those of other networks out of it inside the with-block.
+    """Prepare the folder for a simulation, and keep other networks out of it inside the with-block.
 
     Args:
-        folder: absolute. What is in it stays, except what an earlier simulation has made there.
-        jobs: the numbers of the network's jobs.
+        folder: absolute path. Its content stays, except what an earlier simulation has made there.
+        jobs: ids of the network's jobs.
 
     Raises:
-        UserError: it cannot be used, it is used already, or it has folders of the user's where those of the jobs would be.
+        UserError: the folder cannot be used, is in use, or has folders of the user where those of
+            the jobs would be.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Jobs that make no progress: what the user sees of them, and the end of those that are stalled."""
+"""Jobs that make no progress: what the user sees of them, and the end of stalled ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fission.ports import Engine, NodeName
 from fission.protocol.messages.job_to_client import CountsReport
 from fission.protocol.progress import Progress, Stand
 
-#: Seconds without progress from which it is shown; arbitrary, above the second between two sayings of a job.
+#: Seconds without progress after which it is shown; arbitrary, above the second between two reports of a job.
 SHOWN_S = 3.0
 
 
@@ -19,24 +19,30 @@ class StalledJobs:
     """The jobs of one run that make no progress.
 
     Attributes:
-        progress: the machine.
+        progress: tracks the progress of each job.
     """
 
     def __init__(self, network: Network, engine: Engine, processes: JobProcesses) -> None:
-        """Args: network: that runs. engine: knows the processes. processes: the newest incarnations."""
+        """Begin to track progress.
+
+        Args:
+            network: the running network.
+            engine: knows the processes.
+            processes: the newest incarnations.
+        """
         self.progress = Progress({number: job.STALL_TIMEOUT for number, job in network.jobs.items()})
         self._engine, self._processes = engine, processes
         self._stalls: dict[tuple[int, int], str] = {}
 
     def heard(self, job: int, report: CountsReport) -> None:
-        """A job has reported what it has counted."""
+        """Take the counts that a job has reported."""
         counts = report.counts
         sent = [pipe.sent for pipe in counts.outputs.values()]
         received = [pipe.received for pipe in counts.inputs.values()]
         self.progress.heard(job, repr((counts.compute_blocks, sent, received)), report.doing, time.monotonic())
 
     async def shown(self) -> dict[int, dict[str, Any]]:
-        """Return the jobs that make no progress, by id: ``seconds`` and ``reason`` in words."""
+        """Return the jobs that make no progress, by id: ``seconds``, ``reason`` in words."""
         found = {}
         for job, incarnation, node in self._processes.newest():
             stand = self.progress.stand(job, time.monotonic())
@@ -45,7 +51,7 @@ class StalledJobs:
         return found
 
     async def end_stalled(self) -> None:
-        """Kill the processes that are stalled; their ends are events."""
+        """Kill the stalled processes; their ends arrive as events."""
         stalled = set(self.progress.stalled(time.monotonic()))
         for job, incarnation, node in self._processes.newest():
             stand = self.progress.stand(job, time.monotonic())
@@ -55,7 +61,7 @@ class StalledJobs:
                 await self._engine.stop(job, incarnation, NodeName(node), grace=0)
 
     def stalled(self, job: int, incarnation: int) -> str:
-        """Return why an incarnation was ended here, as the error of its failure; empty if it was not."""
+        """Return why an incarnation was killed here, as its error; empty if it was not."""
         return self._stalls.pop((job, incarnation), "")
 
     async def _reason(self, stand: Stand, job: int, incarnation: int, node: str) -> str:

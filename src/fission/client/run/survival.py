@@ -1,6 +1,6 @@
-"""What a network would do without some of its nodes: whether every job would find a place.
+"""What a network does without some of its nodes: whether every job still has a place.
 
-It asks the `Supervisor` of a run, by a `DryRun`, so that both count places in the same way.
+It uses the `Supervisor` of a run, through a `DryRun`, so that both place jobs in the same way.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Loss:
     """What happens without some nodes.
 
     Attributes:
-        nodes: that are lost; none: the network as it begins.
-        moved: job -> node, of the jobs that had lost their place and find another.
-        unplaced: job -> why no node can take it, each as a text.
+        nodes: names of the lost nodes; empty: the network as it begins.
+        moved: job -> new node, for jobs that lost their place.
+        unplaced: job -> why no node can take it, as text.
     """
 
     nodes: tuple[str, ...]
@@ -36,14 +36,15 @@ class Loss:
 
 
 def survival(network: Network, *, jobs_per_node: int, pairs: bool = False) -> Iterator[Loss]:
-    """Yield the network as it begins and what happens when each single node is lost, and with ``pairs`` each two of them.
+    """Yield what happens to the network without some of its nodes.
 
-    Nodes count as idle and equally well connected.
+    The first result is the network as it begins. One result follows for each lost node, and with
+    ``pairs`` one for each two. Nodes count as idle and equally well connected.
 
     Args:
-        network: with its nodes.
-        jobs_per_node: what nodes take that do not say it by max_jobs.
-        pairs: whether two nodes at once are lost, too.
+        network: the network with its nodes.
+        jobs_per_node: number of jobs that a node without max_jobs takes.
+        pairs: whether two nodes are also lost at once.
 
     Raises:
         UserError: there are no nodes, or a job's `preference` fails.
@@ -58,7 +59,10 @@ def survival(network: Network, *, jobs_per_node: int, pairs: bool = False) -> It
 
 
 def planned(network: Network) -> dict[int, str]:
-    """Job -> node, where jobs go when all NODES are there, idle and equally well connected; empty without NODES."""
+    """Return where jobs go when all NODES are present, idle and equally well connected.
+
+    The result is job -> node; empty without NODES.
+    """
     if not network.nodes:
         return {}
     moved = next(survival(network, jobs_per_node=len(network.jobs))).moved
@@ -66,7 +70,7 @@ def planned(network: Network) -> dict[int, str]:
 
 
 def guessed(network: Network) -> list[str]:
-    """What `survival` cannot know of the nodes, as sentences."""
+    """Return what `survival` cannot know of the nodes, as sentences."""
     texts = []
     unsaid = [node.name for node in network.nodes if node.max_jobs is None]
     if unsaid:

@@ -1,21 +1,24 @@
-"""How long the client's machine was suspended: the clock that the decisions are made by does not count that time."""
+"""Measures how long the client's machine was suspended.
+
+The clock behind the decisions does not count that time.
+"""
 
 from __future__ import annotations
 
 import time
 
-#: Seconds from which a suspension counts; arbitrary, far above what two readings of clocks can differ by.
+#: Seconds from which a suspension counts; arbitrary, far above the difference between two readings of the clocks.
 LEAST_S = 0.05
 
 
 def _suspended_s() -> float:
-    """Seconds for which this machine was suspended since it was started; 0 where the system does not say."""
+    """Return the seconds for which this machine was suspended since its start; 0 if unknown."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)  # Linux
     return 0.0 if boot is None else time.clock_gettime(boot) - time.monotonic()
 
 
 class Suspension:
-    """Notices suspensions of this machine."""
+    """Detects suspensions of this machine."""
 
     def __init__(self) -> None:
         """Count from now."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fission.ports import Observer
 
-#: Terminal programs that are tried, in this order; all take ``-e`` and a command.
+#: Terminal programs to try, in this order; all take ``-e`` and a command.
 TERMINALS = ("x-terminal-emulator", "lxterminal", "xterm")
 #: Seconds that all windows together have to close before they are killed; arbitrary, within the 2 s of Ctrl-C.
 CLOSE_S = 0.3
@@ -22,12 +22,17 @@ class Windows:
     """The windows of one run; each runs a command of FISSION."""
 
     def __init__(self, root: Path, observer: Observer) -> None:
-        """Args: root: the project's folder. observer: told if a window cannot be opened."""
+        """Begin without windows.
+
+        Args:
+            root: the project's folder.
+            observer: notified if a window cannot be opened.
+        """
         self._root, self._observer = root, observer
         self._open: list[subprocess.Popen[bytes]] = []
 
     def open(self, *words: str) -> bool:
-        """Open a window with ``fission WORDS``; return whether there is one now."""
+        """Open a window with ``fission WORDS``; return whether it opened."""
         if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             return False
         terminal = next((found for name in TERMINALS if (found := shutil.which(name))), None)
@@ -42,7 +47,7 @@ class Windows:
         return True
 
     def close(self) -> None:
-        """Close them all. Blocks for up to `CLOSE_S`. Calling it twice is right."""
+        """Close all windows. Blocks for up to `CLOSE_S`. Idempotent."""
         for window in self._open:
             window.terminate()
         deadline = time.monotonic() + CLOSE_S
