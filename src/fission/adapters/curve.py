@@ -1,14 +1,19 @@
-"""Encryption and admission for ZeroMQ's sockets: CURVE with one key pair for the network, and nobody else's key is admitted.
+"""Encryption and admission for ZeroMQ's sockets: CURVE with one key pair for the network.
 
-With or without keys, who has not completed a handshake gets little: a few seconds (`fission.protocol.doorkeeper`), few connections, and no
-frame above the size that the socket's owner has set (ZMQ_MAXMSGSIZE), of which nothing is read.
+No other key is admitted.
 
-A peer that does not know the network's public key fails before ZeroMQ asks anybody; one that knows it, but has another pair, fails when the
-guard is asked (ZAP, ZeroMQ's protocol for that). A socket that is guarded cannot be reached while no guard answers. Both are refused in
-the handshake: nothing that they sent is delivered.
+With or without keys, a peer that has not completed a handshake gets little: a few seconds
+(`fission.protocol.doorkeeper`), few connections, and no frame above the size set by the socket's
+owner (ZMQ_MAXMSGSIZE); nothing of a larger frame is read.
 
-pyzmq has an answerer for ZAP. It takes a thread with an asyncio loop, in every job's process, does not tell its callback whose
-address it is, and does not hear of peers that fail before; so one plain thread here does both.
+A peer without the network's public key fails before ZeroMQ asks for admission. A peer that has that
+key but another pair fails when ZeroMQ asks the guard, over its protocol ZAP. A guarded socket
+cannot be reached while no guard answers. Both peers are refused in the handshake: nothing that they
+sent is delivered.
+
+pyzmq has a ZAP authenticator. It needs a thread with an asyncio loop in every job's process, does
+not give its callback the peer's address, and does not learn of peers that fail earlier; one plain
+thread here does both.
 """
 
 from __future__ import annotations
@@ -31,7 +36,7 @@ from zmq.utils.monitor import parse_monitor_message
 from fission.errors import EngineError
 from fission.protocol.doorkeeper import PATIENCE_S, Doorkeeper
 
-#: Seconds between two warnings of the same address; arbitrary: a peer that is refused tries again some times a second.
+#: Seconds between two warnings about the same address; arbitrary: a refused peer retries several times a second.
 QUIET_S = 10.0
 #: Addresses whose last warning is remembered; arbitrary, more than a local network has.
 MAX_ADDRESSES = 4096
@@ -39,17 +44,17 @@ _ZAP = "inproc://zeromq.zap.01"
 _DOMAIN = b"fission"
 _WRONG_KEYS = "its keys are not this network's; copy the folder of keys to it"
 _PLAIN = "it does not encrypt; set SECURITY there as it is here (pipelines: --keys)"
-# Who does not encrypt may notice first that this side does, and hang up; it does not try again.
+# A peer that does not encrypt may be first to notice the difference and disconnect; it does not retry.
 _GONE = "it hung up before it had shown this network's keys; does it encrypt?"
 _OPEN_PLAIN, _OPEN_GONE = "it encrypts, and SECURITY is off here", "it hung up, or said nothing, before it had greeted"
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 _EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | _FAILED | zmq.EVENT_DISCONNECTED | zmq.EVENT_MONITOR_STOPPED
-#: Where Linux tells how many bytes a connection has received: `struct tcp_info`, <linux/tcp.h>.
+#: Position of a connection's count of received bytes on Linux: `struct tcp_info`, <linux/tcp.h>.
 _RECEIVED, _INFO_BYTES = 128, 136
 
 
 class CurvePair(Protocol):
-    """What is needed of the network's keys: ZeroMQ's text form, 40 bytes each."""
+    """The part of the network's keys that CURVE needs, in ZeroMQ's text form, 40 bytes each."""
 
     @property
     def public(self) -> bytes:
@@ -57,27 +62,29 @@ class CurvePair(Protocol):
 
     @property
     def secret(self) -> bytes:
-        """The key to it."""
+        """The secret key of the pair."""
 
 
 class Guard:
-    """Makes sockets of one ZeroMQ context talk only to who has the network's keys. For sockets of asyncio contexts, too.
+    """Restricts the sockets of one ZeroMQ context to peers with the network's keys.
 
-    Methods may be called from any thread. `close` it before the context is terminated; what it guards may be closed before or after.
+    Sockets of asyncio contexts are supported. All methods are thread-safe. `close` the guard before
+    the context is terminated; guarded sockets may be closed before or after it.
     """
 
     def __init__(
         self, context: zmq.Context[Any], keys: CurvePair | None, log: logging.Logger, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Costs nothing before the first `listen`, which starts a thread.
+        """Prepare at no cost; the first `listen` starts a thread.
 
         Args:
-            context: a context has one guard at most.
-            keys: the network's; None: everybody is admitted, and nothing encrypted, but strangers are bounded all the same.
-            log: gets a warning for each peer that is refused, at most one per address in `QUIET_S`.
-            clock: monotonic seconds.
+            context: ZeroMQ context, which can have at most one guard.
+            keys: keys of the network; None admits all peers and encrypts nothing, but still limits
+                strangers.
+            log: logger for refused peers, with at most one warning per address in `QUIET_S`.
+            clock: function that returns monotonic seconds.
         """
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(context)  # plain sockets, whatever the context makes
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(context)  # plain sockets, whatever kind the context creates
         self._keys = keys
         self._lock = threading.Lock()
         self._fresh: queue.SimpleQueue[_Ear] = queue.SimpleQueue()
@@ -89,9 +96,9 @@ class Guard:
         self._guarded: weakref.WeakSet[zmq.Socket[Any]] = weakref.WeakSet()
 
     def listen(self, socket: zmq.Socket[Any]) -> None:
-        """To be called before the socket's `bind`: only peers with the network's keys can connect to it from then on.
+        """Admit only peers with the network's keys to a socket. Call it before `bind`.
 
-        Holds for all of its addresses, but for ``inproc://``.
+        It applies to all addresses of the socket except ``inproc://``.
 
         Raises:
             EngineError: the guard is closed, or the context has another one.
@@ -112,18 +119,21 @@ class Guard:
             self._wake_up()
 
     def speak(self, socket: zmq.Socket[Any]) -> None:
-        """To be called before the socket's `connect`: it sends only to who has the network's keys."""
+        """Make a socket send only to holders of the network's keys. Call it before `connect`."""
         if self._keys is not None:
             self._own(socket, self._keys)
             socket.setsockopt(zmq.CURVE_SERVERKEY, self._keys.public)
 
     def close(self) -> None:
-        """End the thread. Who connects to a guarded socket after this is refused; connections that are there stay. Twice is right."""
+        """End the thread. Idempotent.
+
+        Later connections to a guarded socket are refused; existing ones stay.
+        """
         with self._lock:
             if not self._closed:
-                # or ZeroMQ's own thread waits for somebody to listen, at the next event
+                # otherwise ZeroMQ's own thread would wait at the next event until it is read
                 for socket in list(self._guarded):
-                    with contextlib.suppress(zmq.ZMQError):  # it is closed
+                    with contextlib.suppress(zmq.ZMQError):  # it is already closed
                         socket.disable_monitor()
             self._closed = True
             self._wake_up()
@@ -160,7 +170,7 @@ class Guard:
             with contextlib.suppress(zmq.ZMQError):  # the context has ended
                 self._wake.send(b"", zmq.NOBLOCK)
 
-    # -- in the thread ------------------------------------------------------------------------------------------------
+    # -- in the guard's thread --------------------------------------------------------------------------------------------
 
     def _work(self, zap: zmq.Socket[bytes], wake: zmq.Socket[bytes]) -> None:
         ears: dict[zmq.Socket[bytes], _Ear] = {}
@@ -172,24 +182,24 @@ class Guard:
                 ready = dict(poller.poll())
                 if wake in ready:
                     wake.recv()
-                while not self._fresh.empty():  # its word may come later than the first peer's question
+                while not self._fresh.empty():  # the wake-up may arrive later than the first peer's request
                     ear = self._fresh.get()
                     ears[ear.socket] = ear
                     poller.register(ear.socket, zmq.POLLIN)
-                for socket in list(ears):  # all of them before ZAP: while it waits for that, a peer's connection is still open
+                for socket in list(ears):  # all of them before ZAP: while ZAP waits for an answer, a peer's connection is still open
                     if not ears[socket].hear(self._log):
                         poller.unregister(socket)
                         ears.pop(socket).socket.close(0)
                 if zap in ready:
                     zap.send_multipart(self._judge(zap.recv_multipart()))
         except zmq.ZMQError:
-            pass  # the context is terminated under us; it waits for the sockets
+            pass  # the context is being terminated and waits for the sockets
         finally:
             while not self._fresh.empty():
                 ear = self._fresh.get()
                 ears[ear.socket] = ear
             with contextlib.suppress(zmq.ZMQError):  # the context has ended
-                zap.unbind(_ZAP)  # at once; closing takes its time, and who asks meanwhile waits for an answer that never comes
+                zap.unbind(_ZAP)  # at once: closing takes time, and a request in the meantime would never get an answer
             with self._lock:
                 self._closed = True
                 for socket in filter(None, (zap, wake, self._wake, *ears)):
@@ -197,18 +207,23 @@ class Guard:
                 self._wake = None
 
     def _judge(self, request: list[bytes]) -> list[bytes]:
-        """The answer to a request of ZAP: version, id, domain, address, routing id, mechanism, credentials."""
+        """Return the answer to a ZAP request.
+
+        A request consists of version, id, domain, address, routing id, mechanism and credentials.
+        """
         version, number = request[0], request[1]
         ours = len(request) == 7 and request[5] == b"CURVE" and self._keys is not None and z85.encode(request[6]) == self._keys.public
         return [version, number, b"200" if ours else b"400", b"" if ours else b"unknown key", b"", b""]
 
 
 class _Ear:
-    """Hears what happens at one listening socket.
+    """Receives the events of one listening socket.
 
-    ZeroMQ names a connection by its file descriptor when it is accepted and when it has ended, and tells failures without a name; of one
-    connection, failure and end come right after each other. Whose address a descriptor has can only be asked while the connection is there,
-    which is certain where ZAP is asked: there it waits for the guard. Others may be gone too soon, and stay unknown.
+    ZeroMQ identifies a connection by its file descriptor when it is accepted and when it has ended,
+    and reports failures without it; the failure and the end of a connection directly follow each
+    other. The address of a descriptor can only be queried while the connection exists. That is
+    certain where ZAP is used, because the connection waits for the guard. Other connections may end
+    too early, and their addresses stay unknown.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, *, encrypts: bool) -> None:
@@ -222,7 +237,7 @@ class _Ear:
         self._endpoint = b""
 
     def hear(self, log: _RefusalLog) -> bool:
-        """Takes what has happened so far; False after the last event."""
+        """Handle the events so far; return False after the last event."""
         while self.socket.poll(0):
             if not self._take(log):
                 return False
@@ -257,7 +272,7 @@ class _Ear:
 
 @contextlib.contextmanager
 def _connection(descriptor: int, endpoint: bytes) -> Iterator[sockets.socket | None]:
-    """A connection of ZeroMQ's; None if it has ended already, and the number may be another's."""
+    """Yield a ZeroMQ connection; None if it has ended and its descriptor may belong to another."""
     borrowed, ours = None, False
     try:
         with contextlib.suppress(OSError, IndexError):
@@ -270,7 +285,7 @@ def _connection(descriptor: int, endpoint: bytes) -> Iterator[sockets.socket | N
 
 
 def _peer(descriptor: int, endpoint: bytes) -> str:
-    """The address at the other end of a connection; empty if it has ended."""
+    """Return the peer's address of a connection; empty if the connection has ended."""
     with _connection(descriptor, endpoint) as connection:
         try:
             return "" if connection is None else str(connection.getpeername()[0])
@@ -279,7 +294,7 @@ def _peer(descriptor: int, endpoint: bytes) -> str:
 
 
 def _received(descriptor: int, endpoint: bytes) -> int:
-    """Bytes that have come over a connection; 0 if the system does not tell."""
+    """Return the bytes received over a connection; 0 if the system does not report them."""
     with _connection(descriptor, endpoint) as connection:
         try:
             info = b"" if connection is None else connection.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_INFO, _INFO_BYTES)
@@ -289,19 +304,19 @@ def _received(descriptor: int, endpoint: bytes) -> int:
 
 
 def _hang_up(descriptor: int, endpoint: bytes) -> None:
-    """End a connection of ZeroMQ's, which gives its descriptor back then."""
+    """Shut down a ZeroMQ connection, which then releases its descriptor."""
     with _connection(descriptor, endpoint) as connection, contextlib.suppress(OSError):
         if connection is not None:
             connection.shutdown(sockets.SHUT_RDWR)
 
 
 class _RefusalLog:
-    """Warnings of refused peers, not more than one per address in `QUIET_S`."""
+    """Warnings about refused peers, at most one per address in `QUIET_S`."""
 
     def __init__(self, log: logging.Logger, clock: Callable[[], float]) -> None:
         self._log = log
         self._clock = clock
-        self._last: dict[str, tuple[float, int]] = {}  # when, and how often since
+        self._last: dict[str, tuple[float, int]] = {}  # time of the last warning, and refusals since
 
     def refused(self, peer: str, endpoint: str, why: str) -> None:
         now = self._clock()

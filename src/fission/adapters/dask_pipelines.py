@@ -1,8 +1,9 @@
 """Pipelines' jobs as Dask tasks: the scheduler inside the Router, and a worker process of a Broker.
 
-A job is one task, restricted by a resource ``fission:NAME`` to the processes that have its worker. Dask never runs a task again by itself:
-the first lost process ends it (`allowed-failures` 0), and an ended task is released in the same round of the event loop, so that no
-result that dies with its process is computed a second time. The report of a task fits into the message of its end.
+A job is one task, restricted by a resource ``fission:NAME`` to the processes that have its worker.
+Dask never reruns a task on its own: the first lost process ends it (`allowed-failures` 0), and an
+ended task is released in the same iteration of the event loop, so that a result that dies with its
+process is not computed a second time. The report of a task fits into the message of its end.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ from fission.protocol.messages.pipelines.worker_to_router import JobFailure
 from fission.protocol.pipeline_records import RESULT_LIMIT, Task, TaskEnd
 
 RESOURCE = "fission:"
-#: Resource of all worker processes of one Broker: no task asks for it; it names their Broker.
+#: Resource of all worker processes of one Broker; no task requests it: it identifies their Broker.
 BROKER = "fission-broker:"
 #: Resource of the worker processes whose Broker has a tag.
 TAG = "fission-tag:"
 PLUGIN = "fission-jobs"
 #: Name of a task's result in its metadata.
 RESULT = "fission-result"
-#: Amount of a resource in each process: more than all jobs can take. Arbitrary.
+#: Amount of a resource in each process: more than all jobs can use. Arbitrary.
 PLENTY = 1e12
-#: Maximum number of a traceback's characters that travel with the end of a task; Dask cuts at 10,000.
+#: Maximum number of a traceback's characters in the message of a task's end; Dask cuts at 10,000.
 TEXT = 7000
 
 SETTINGS: dict[str, Any] = {
@@ -47,7 +48,7 @@ SETTINGS: dict[str, Any] = {
     "distributed.admin.large-graph-warning-threshold": "1 GiB",
     "distributed.comm.retry.count": 0,
     "distributed.worker.memory.terminate": False,
-    # Dask's web pages are not shown, so they need not be loaded
+    # Dask's web pages are not shown and need not be loaded
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
 }
@@ -60,7 +61,7 @@ def _quiet() -> None:
 
 
 class JobError(Exception):
-    """A job has failed in its process; its repr reaches the scheduler."""
+    """A job has failed in its process; its repr is sent to the scheduler."""
 
     def __init__(self, error: str, traceback: str) -> None:
         super().__init__(error, traceback)
@@ -70,7 +71,7 @@ class JobError(Exception):
 
 
 def run_job(body: str) -> None:
-    """Run a job; the task of Dask.
+    """Run a job; the body of the Dask task.
 
     Raises:
         JobError: the job has failed.
@@ -85,14 +86,17 @@ def run_job(body: str) -> None:
 
 
 class _Scheduler(Scheduler):
-    """Without Dask's web pages, which would not ask for keys."""
+    """A scheduler without Dask's web pages, which would not require keys."""
 
     def start_http_server(self, *args: Any, **options: Any) -> None:
         """Called by Dask."""
 
 
 class DaskCluster:
-    """`fission.pipelines.ports.Cluster`: a scheduler in this event loop. Call `open` first, `close` at the end."""
+    """`fission.pipelines.ports.Cluster` with a scheduler in this event loop.
+
+    Call `open` first and `close` at the end.
+    """
 
     def __init__(self, on_ends: Callable[[Sequence[TaskEnd]], None]) -> None:
         """Prepare; `open` starts the scheduler.
@@ -112,9 +116,9 @@ class DaskCluster:
         """Listen for worker processes and return the port.
 
         Args:
-            host: address of an interface; 0.0.0.0 for all.
-            port: of the scheduler; 0: any free port.
-            security: a `distributed.Security`; None: no encryption.
+            host: address of an interface; 0.0.0.0 means all.
+            port: port of the scheduler; 0 chooses a free one.
+            security: a `distributed.Security`; None disables encryption.
 
         Raises:
             OSError: the port is in use.
@@ -123,31 +127,31 @@ class DaskCluster:
         _quiet()
         protocol = "tls" if security is not None else "tcp"
         self._scheduler = _Scheduler(
-            host=[None, host],  # type: ignore[arg-type]  # one for each protocol, as distributed.comm.addressing has it
+            host=[None, host],  # type: ignore[arg-type]  # one per protocol, as in distributed.comm.addressing
             port=[0, port],  # type: ignore[arg-type]
             protocol=["inproc", protocol],  # type: ignore[arg-type]
             security=security,
             dashboard=False,
         )
         with warnings.catch_warnings():
-            # To name its in-process address Dask asks which interface reaches the internet. In a closed network there is none.
+            # To name its in-process address Dask asks which interface reaches the internet. A closed network has none.
             warnings.filterwarnings("ignore", message="Couldn't detect a suitable IP address", category=RuntimeWarning)
             await self._scheduler
         self._ends = _Ends(self)
         self._scheduler.add_plugin(self._ends, name="fission-pipelines")
         addresses = [listener.contact_address for listener in self._scheduler.listeners]
         inproc = next(one for one in addresses if one.startswith("inproc"))
-        client: Any = Client  # untyped there
+        client: Any = Client  # the original is untyped
         self._client = client(inproc, asynchronous=True, set_as_default=False)
         await self._client
         return int(next(one for one in addresses if one.startswith(protocol)).rpartition(":")[2])
 
     async def close(self) -> None:
-        """End the scheduler; the worker processes notice."""
+        """Stop the scheduler; the worker processes notice."""
         for task in self._background:
             task.cancel()
         self._tasks.clear()
-        with contextlib.suppress(Exception):  # whatever Dask raises about its own end
+        with contextlib.suppress(Exception):  # errors of Dask's shutdown have no consequences
             await asyncio.wait_for(self._client.close(timeout=0.1), 0.3)
         with contextlib.suppress(Exception):
             await asyncio.wait_for(self._scheduler.close(reason="the Router ends"), 0.5)
@@ -202,14 +206,18 @@ class DaskCluster:
 
     def lost(self, addresses: Iterable[str]) -> None:
         for address in addresses:
-            if address not in self._scheduler.workers:  # gone already, or only claimed to be one
+            if address not in self._scheduler.workers:  # already gone, or only claimed to be a process
                 continue
             removal = asyncio.ensure_future(self._scheduler.remove_worker(address, stimulus_id="fission-lost"))
             self._background.add(removal)
             removal.add_done_callback(self._background.discard)
 
     def ended(self, ends: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-        """Take ended tasks from the scheduler: (key, fields of their `TaskEnd`); release their keys and report them."""
+        """Handle ended tasks: release their keys and report them.
+
+        Args:
+            ends: for each task, its key and the fields of its `TaskEnd`.
+        """
         found = []
         for key, how in ends:
             task, future = self._tasks.pop(key, (None, None))
@@ -226,13 +234,13 @@ class DaskCluster:
         return key in self._tasks
 
     def name_of(self, address: str) -> str:
-        """Return the name of a worker process, for people."""
+        """Return the display name of a worker process."""
         worker = self._scheduler.workers.get(address)
         return str(worker.name) if worker is not None else address
 
 
 class _Ends(SchedulerPlugin):
-    """Collects the ends of tasks of one round of the event loop."""
+    """Collects the tasks that end in one iteration of the event loop."""
 
     def __init__(self, cluster: DaskCluster) -> None:
         self._cluster = cluster
@@ -242,7 +250,7 @@ class _Ends(SchedulerPlugin):
         if finish not in ("memory", "erred") or not self._cluster.is_task(key):
             return
         if not self._waiting:
-            # later in this round: the scheduler is in the middle of its own transitions
+            # later in this iteration: the scheduler is in the middle of its own transitions
             asyncio.get_running_loop().call_soon(self._report)
         self._waiting.append((key, self._how(finish, kwargs)))
 
@@ -261,13 +269,13 @@ class _Ends(SchedulerPlugin):
             return how | {"kind": "lost"}
         try:
             failure: JobFailure = convert(decode_object(details["exception_text"].encode(errors="replace")), JobFailure)
-        except RemoteProtocolError:  # an error of Dask: the task could not even begin
+        except RemoteProtocolError:  # an error of Dask: the task could not even start
             failure = JobFailure(details["exception_text"], details.get("traceback_text", ""))
         return how | {"kind": "raised", "error": failure.error, "traceback": failure.traceback}
 
 
 class _Jobs(WorkerPlugin):
-    """Hands jobs to the function that runs them."""
+    """Passes jobs to the function that runs them."""
 
     name = PLUGIN
 
@@ -287,19 +295,19 @@ async def serve(
     tags: Iterable[str] = (),
     security: Any = None,
 ) -> None:
-    """Be a worker process until the scheduler is gone.
+    """Serve as a worker process until the scheduler is gone.
 
     Args:
-        scheduler: its address.
-        name: of the process, for people.
+        scheduler: address of the scheduler.
+        name: display name of the process.
         broker: id of the Broker.
         workers: names of the workers that this process has.
-        run: called with the body of each job, in one of Dask's threads; returns None, JSON of a result,
-            or (error, traceback).
+        run: called with the body of each job in one of Dask's threads; returns None, a result as
+            JSON, or (error, traceback).
         ready: called with the address of the process when it accepts jobs.
         leaves: called right before the process ends because it has lost its scheduler.
-        tags: of the Broker.
-        security: a `distributed.Security`; None: no encryption.
+        tags: tags of the Broker.
+        security: a `distributed.Security`; None disables encryption.
     """
     dask.config.set(SETTINGS)
     _quiet()
@@ -325,9 +333,10 @@ async def serve(
 
 
 class _Worker(Worker):
-    """Ends its process at once when it ends: a job may still run in its thread, and nothing that it does counts from then on.
+    """A worker that ends its process at once when it ends.
 
-    It has none of Dask's web pages.
+    A job may still run in its thread, and its work no longer counts. The worker has none of Dask's
+    web pages.
     """
 
     #: Called right before the process ends.

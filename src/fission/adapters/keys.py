@@ -1,14 +1,15 @@
-"""The keys of a network: one folder of small files, made once and copied to each machine that takes part.
+"""The keys of a network: one folder of small files, made once and copied to each machine.
 
-=============  ==========================================================================================
-curve.public   the key pair of ZeroMQ's CURVE, in its text form (z85); all machines have the same one, so who
-curve.secret   has it is one of us
-pulse.key      32 random bytes as hex digits, for datagrams
-ca.pem         the certificate that vouches for node.pem, and for nothing else: its key is thrown away
-node.pem       the certificate of the client and of every node for TLS, and its key
-node.key
-check          a digest of the others, written last: a copy that lacks something or mixes two sets is found
-=============  ==========================================================================================
+=============
+==========================================================================================
+curve.public   the key pair of ZeroMQ's CURVE, in its text form (z85); all machines have the same
+one, and curve.secret   its holders are members of the network pulse.key      32 random bytes as hex
+digits, for datagrams ca.pem         the certificate that signs node.pem and nothing else: its
+private key is discarded node.pem       the TLS certificate of the client and of every node, and its
+private key node.key
+check          a digest of the other files, written last: reveals incomplete copies and mixed sets
+=============
+==========================================================================================
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from shlex import quote
 from fission.errors import UserError
 from fission.ownership import check, tree_stranger
 
-#: Where the keys are, if it is not `default_folder`.
+#: Environment variable with the folder of the keys, if it is not `default_folder`.
 VARIABLE = "FISSION_KEYS"
-PULSE_KEY_BYTES = 32  # what ChaCha20 takes
-#: Boards without a clock of their own believe for a while that it is 1970.
+PULSE_KEY_BYTES = 32  # size of a ChaCha20 key
+#: Boards without a real-time clock start in 1970 and run on that date for a while.
 VALID_FROM = datetime(1970, 1, 1, tzinfo=timezone.utc)
-VALID_DAYS = 20 * 365  # arbitrary: longer than a board lives
-#: The keys may be made on a machine whose clock is wrong as well; when these lines were written.
+VALID_DAYS = 20 * 365  # arbitrary: longer than a board lasts
+#: The clock of the machine that makes the keys may be wrong as well; the date of this line.
 AT_LEAST_NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 _FILES = ("curve.public", "curve.secret", "pulse.key", "ca.pem", "node.pem", "node.key")
 _CHECK = "check"
@@ -41,14 +42,17 @@ _MAX_BYTES = 1 << 16  # of one file; arbitrary, a certificate has less than a th
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys of one network, as they lie in a folder.
+    """The keys of one network, as stored in a folder.
 
     Attributes:
-        folder: where they were read from.
-        public, secret: CURVE keys in ZeroMQ's text form, 40 bytes each.
+        folder: folder from which the keys were read.
+        public: public CURVE key in ZeroMQ's text form, 40 bytes.
+        secret: secret CURVE key in ZeroMQ's text form, 40 bytes.
         pulse: 32 bytes for the authentication of datagrams.
-        ca_file, cert_file, key_file: PEM files for TLS; the same for client and nodes.
-        name: 16 hex digits that tell these keys from others; no secret.
+        ca_file: PEM file of the signing certificate.
+        cert_file: PEM file of the certificate, the same for client and nodes.
+        key_file: PEM file of the certificate's private key, the same for client and nodes.
+        name: 16 hex digits that distinguish these keys from others; not secret.
     """
 
     folder: Path
@@ -65,11 +69,12 @@ def home(purpose: str, cure: str) -> Path:
     """Return the home folder of the user that runs this process.
 
     Args:
-        purpose: what it is needed for, for the message.
-        cure: how to do without it, for the message.
+        purpose: purpose of the folder, for the message.
+        cure: alternative to a home folder, for the message.
 
     Raises:
-        UserError: HOME is not set and the user is not in the system's list of users, as with a container's numeric uid.
+        UserError: HOME is not set and the user is not in the system's list of users, as with a
+            container's numeric uid.
     """
     try:
         return Path.home()
@@ -78,11 +83,11 @@ def home(purpose: str, cure: str) -> Path:
 
 
 class NoKeysError(UserError):
-    """There are no keys at all in a folder."""
+    """A folder contains no keys at all."""
 
 
 def default_folder() -> Path:
-    """The folder in the environment's FISSION_KEYS, else ``~/.fission/keys``."""
+    """Return the folder in the environment variable FISSION_KEYS, else ``~/.fission/keys``."""
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named).expanduser()
@@ -90,15 +95,16 @@ def default_folder() -> Path:
 
 
 def make_keys(folder: Path, *, renew: bool = False, now: datetime | None = None) -> Keys:
-    """Make new keys: the folder with mode 0700, its files with 0600. Nobody can read them at any moment.
+    """Make new keys: the folder with mode 0700, its files with 0600 from the start.
 
     Args:
-        folder: is made, with what lies above it, if it is not there.
-        renew: replace keys that are there.
-        now: what time it is; by default the machine's clock.
+        folder: folder for the keys; missing folders are created with their parents.
+        renew: whether to replace existing keys.
+        now: current time; None uses the machine's clock.
 
     Raises:
-        UserError: there are keys already and `renew` is false, the folder cannot be written, or a library is missing.
+        UserError: keys exist and `renew` is false, the folder cannot be written, or a library is
+            missing.
     """
     there = [name for name in (*_FILES, _CHECK) if os.path.lexists(folder / name)]
     if there and not renew:
@@ -108,11 +114,11 @@ def make_keys(folder: Path, *, renew: bool = False, now: datetime | None = None)
     texts[_CHECK] = _digest(texts) + b"\n"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)  # it may have been there
+        folder.chmod(0o700)  # it may have existed with another mode
         _write(folder, texts, replace=renew)
     except FileExistsError:
         if folder.is_dir():
-            raise UserError(_exists(folder)) from None  # somebody else makes keys at this moment
+            raise UserError(_exists(folder)) from None  # another process is making keys at the same time
         raise UserError(f"{folder} must be a folder for keys, but is a file; move it, or name another folder") from None
     except OSError as why:
         raise UserError(f"cannot write keys into {folder}: {why.strerror}; make it writable, or name another folder") from None
@@ -123,7 +129,8 @@ def load_keys(folder: Path) -> Keys:
     """Read the keys of a network.
 
     Raises:
-        UserError: they are not there, not all there, damaged, or others than their owner may read them; says what to do.
+        UserError: the keys are missing, incomplete, damaged, or accessible to users other than
+            their owner; the message says what to do.
     """
     texts: dict[str, bytes] = {}
     try:
@@ -157,7 +164,7 @@ def load_keys(folder: Path) -> Keys:
         ca_file=folder / "ca.pem",
         cert_file=folder / "node.pem",
         key_file=folder / "node.key",
-        name=_digest({"ca.pem": texts["ca.pem"]}).decode()[:16],  # of what is shown to everybody anyway
+        name=_digest({"ca.pem": texts["ca.pem"]}).decode()[:16],  # of the certificate, which is public anyway
     )
 
 
@@ -172,7 +179,10 @@ def _get(folder: Path, *, renew: bool) -> str:
 
 
 def _too_open(path: Path) -> bool:
-    """Whether others may read a file; a folder only must not be theirs to change, its files are looked at one by one."""
+    """Return whether other users can read a file or change a folder.
+
+    Readable folders are allowed because their files are checked one by one.
+    """
     mode = path.stat().st_mode
     return bool(mode & (stat.S_IWGRP | stat.S_IWOTH if stat.S_ISDIR(mode) else _OTHERS))
 
@@ -187,7 +197,10 @@ def _digest(texts: Mapping[str, bytes]) -> bytes:
 
 
 def _write(folder: Path, texts: Mapping[str, bytes], *, replace: bool) -> None:
-    """First all files under other names, so that a full disk leaves what was there; then each takes its place, the digest last."""
+    """Write all files under temporary names, then move each into place, the digest last.
+
+    A full disk thus leaves the existing files intact.
+    """
     fresh = {name: folder / f".{name}.{os.getpid()}" for name in texts}
     try:
         for name, path in fresh.items():
@@ -199,7 +212,7 @@ def _write(folder: Path, texts: Mapping[str, bytes], *, replace: bool) -> None:
             if replace:
                 os.replace(path, folder / name)
             else:
-                os.link(path, folder / name)  # fails where there is one
+                os.link(path, folder / name)  # fails if the file exists
     finally:
         for path in fresh.values():
             path.unlink(missing_ok=True)
@@ -217,7 +230,10 @@ def _curve_texts() -> dict[str, bytes]:
 
 
 def _tls_texts(now: datetime) -> dict[str, bytes]:
-    """A certificate for everybody, and the one that vouches for it, whose key is not kept: nobody can make a third one."""
+    """Make one certificate for all machines, and the one that signs it.
+
+    The signing key is discarded: a third certificate cannot be made.
+    """
     try:
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes
@@ -234,7 +250,7 @@ def _tls_texts(now: datetime) -> dict[str, bytes]:
         public, authority = key.public_key(), name == above
         builder = x509.CertificateBuilder(named(above), named(name), public, x509.random_serial_number())
         builder = builder.not_valid_before(VALID_FROM).not_valid_after(max(now, AT_LEAST_NOW) + timedelta(days=VALID_DAYS))
-        # What OpenSSL asks for when it is strict; the names do not matter, peers are known by addresses.
+        # Extensions that a strict OpenSSL requires; the names do not matter, peers are identified by addresses.
         may_sign = x509.KeyUsage(not authority, False, False, False, False, authority, authority, False, False)
         builder = builder.add_extension(x509.BasicConstraints(authority, 0 if authority else None), critical=True)
         builder = builder.add_extension(may_sign, critical=True)

@@ -1,4 +1,4 @@
-"""Documents of values in a database, through SQLAlchemy: what `fission.pipelines.stores.SQLStore` stands on."""
+"""Documents of values in a database, through SQLAlchemy; `fission.pipelines.stores` uses it."""
 
 from __future__ import annotations
 
@@ -37,18 +37,24 @@ RESULTS = Table(
 MONITORING = Table(
     "fission_monitoring", META, Column("id", BIG, primary_key=True, autoincrement=True), Column("timestamp", Float), Column("data", Text)
 )
-#: Rows of monitoring that are kept; arbitrary.
+#: Number of monitoring rows to keep; arbitrary.
 KEPT = 10_000
 
 
 class SqlResults:
-    """Values of documents by name, and the ids of the jobs that have brought theirs. For one process; several may share a database."""
+    """Values of documents by name, and the ids of the jobs that have delivered theirs.
+
+    Belongs to one process; several processes may share a database.
+    """
 
     def __init__(self, place: str) -> None:
-        """Args: place: path of an SQLite file, or a URL as SQLAlchemy takes it.
+        """Open the database.
+
+        Args:
+            place: path of an SQLite file, or a URL in SQLAlchemy's syntax.
 
         Raises:
-            UserError: it cannot be opened.
+            UserError: the database cannot be opened.
         """
         try:
             url = make_url(place) if "://" in place else URL.create("sqlite", database=os.path.abspath(place))
@@ -74,18 +80,21 @@ class SqlResults:
             try:
                 META.create_all(self._engine)
                 return
-            except SQLAlchemyError as error:  # several processes begin at once: only one can make a table, and then it is there
+            except SQLAlchemyError as error:  # several processes start at once: only one can make a table, and then it exists
                 log.debug("another attempt to make the tables: %s", error)
         META.create_all(self._engine)
 
     def values(self, document: str) -> dict[str, Any]:
-        """All values of a document."""
+        """Return all values of a document."""
         with self._engine.connect() as connection:
             rows = connection.execute(select(VALUES.c.name, VALUES.c.value).where(VALUES.c.document == document))
             return {row.name: json.loads(row.value) for row in rows}
 
     def put(self, document: str, worker: str, job_id: str, values: Mapping[str, Any]) -> bool:
-        """Keep values, as one; False: this job has brought its values before, and nothing has changed."""
+        """Store a job's values atomically; return False if the job has already delivered values.
+
+        Nothing changes in that case.
+        """
         with self._engine.begin() as connection:
             new = self._insert(RESULTS).on_conflict_do_nothing().values(job_id=job_id, document=document, worker=worker)
             if connection.execute(new.returning(RESULTS.c.job_id)).first() is None:
@@ -94,26 +103,26 @@ class SqlResults:
             if rows:
                 insert = self._insert(VALUES)
                 changes = {"value": insert.excluded.value, "worker": insert.excluded.worker}
-                # in one order everywhere, or two processes could wait for each other
+                # the same order everywhere, or two processes could deadlock
                 ordered = sorted(rows, key=lambda row: row["name"])
                 connection.execute(insert.on_conflict_do_update(index_elements=["document", "name"], set_=changes), ordered)
         return True
 
     def put_monitoring(self, timestamp: float, data: str) -> None:
-        """Keep a row of monitoring; the oldest beyond `KEPT` are gone."""
+        """Store a row of monitoring; rows beyond the newest `KEPT` are deleted."""
         with self._engine.begin() as connection:
             connection.execute(MONITORING.insert().values(timestamp=timestamp, data=data))
             newest = connection.execute(select(func.max(MONITORING.c.id))).scalar() or 0
             connection.execute(delete(MONITORING).where(MONITORING.c.id <= newest - KEPT))
 
     def monitoring(self, limit: int) -> list[Any]:
-        """The newest rows of monitoring, newest first."""
+        """Return the newest rows of monitoring, newest first."""
         with self._engine.connect() as connection:
             rows = connection.execute(select(MONITORING.c.data).order_by(MONITORING.c.id.desc()).limit(limit))
             return [json.loads(row.data) for row in rows]
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._engine.dispose()
 
 

@@ -1,4 +1,4 @@
-"""What the Router keeps, in SQLite or PostgreSQL."""
+"""The Router's store in SQLite or PostgreSQL."""
 
 from fission.adapters.sqlalchemy_store.store import SqlPipelines
 

@@ -1,8 +1,9 @@
-"""Opening the Router's database: its tables, whether it is whole, and that only one Router has it.
+"""Opening the Router's database: its tables, its integrity, and the lock for a single Router.
 
-One Router at a time: a lock on a file beside the database (released by the system when its holder dies), or an advisory lock of the
-server (released with the connection). The table ``fission_routers`` counts the Routers that have opened it: one that was cut off from
-its server can tell whether another one has worked meanwhile.
+The lock is on a file beside the database (the system releases it when its holder dies), or an
+advisory lock of the server (released with the connection). The table ``fission_routers`` counts the
+Routers that have opened the database: a Router that was cut off from its server can tell whether
+another one has worked in the meantime.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from fission.errors import UserError
 from fission.ports.pipeline_store import StoreAway, StoreLost
 
 META = MetaData()
-BIG = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up only a plain INTEGER
+BIG = BigInteger().with_variant(Integer(), "sqlite")  # SQLite auto-increments only a plain INTEGER
 PIPELINES = Table(
     "fission_pipelines",
     META,
@@ -80,17 +81,17 @@ WORKERS = Table("fission_workers", META, Column("name", String(200), primary_key
 ROUTERS = Table(
     "fission_routers", META, Column("id", Integer, primary_key=True, autoincrement=False), Column("starts", BIG, nullable=False)
 )
-#: Columns that databases of earlier versions do not have.
+#: Columns that are missing in databases of earlier versions.
 ADDED = (PIPELINES.c.priority, PIPELINES.c.checksum, JOBS.c.result)
-#: The server's lock of the one Router; arbitrary.
+#: Key of the server's lock for the single Router; arbitrary.
 LOCK = 0x66697373
-#: Seconds in which the server notices that the last Router's connection is gone; arbitrary.
+#: Seconds for the server to notice that the last Router's connection is gone; arbitrary.
 LOCK_WAIT_S = 5.0
-#: Milliseconds that a locked SQLite file is waited for: at the start, and while the Router runs and others wait for it.
+#: Milliseconds to wait for a locked SQLite file: at the start, and while the Router runs and others wait for it.
 BUSY_MS, BUSY_RUNNING_MS = 5000, 500
-#: Bytes of an SQLite database at least.
+#: Minimum size of an SQLite database in bytes.
 SMALLEST = 512
-#: A server that is gone without a word is noticed in about ten seconds.
+#: Settings that reveal a silent loss of the server within about ten seconds.
 SERVER = {
     "connect_timeout": "3",
     "keepalives_idle": "4",
@@ -101,29 +102,32 @@ SERVER = {
 
 
 def checksum(pipeline: str, body: str) -> int:
-    """What is kept beside a pipeline's body, so that a flipped bit in it is noticed."""
+    """Return the checksum that is stored with a pipeline's body and reveals a flipped bit."""
     return zlib.crc32(f"{pipeline} {body}".encode())
 
 
 def reason_of(error: SQLAlchemyError) -> str:
-    """The database's own words, one line."""
+    """Return the database's own error message, one line."""
     lines = str(getattr(error, "orig", None) or error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
 
 
 def is_garbled(error: SQLAlchemyError) -> bool:
-    """Whether SQLite met what it cannot have written."""
+    """Return whether SQLite met data that it cannot have written."""
     return (type(error) is DatabaseError) or "decode" in reason_of(error)
 
 
 class Database:
-    """A place where pipelines are kept, and the right to be its only Router."""
+    """The database of the pipelines, and the right to be its only Router."""
 
     def __init__(self, place: str) -> None:
-        """Args: place: path of an SQLite file, or a URL.
+        """Prepare; `open` connects.
+
+        Args:
+            place: path of an SQLite file, or a URL.
 
         Raises:
-            UserError: it cannot be one.
+            UserError: the place is invalid.
         """
         self._url = _url(place)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
@@ -136,10 +140,10 @@ class Database:
         self._emptied = False
 
     def open(self) -> Connection:
-        """A connection to it, with all tables; this Router has it from now on.
+        """Claim the database for this Router, make missing tables and return a connection.
 
         Raises:
-            UserError: it cannot be used, is damaged, or another Router has it.
+            UserError: the database cannot be used, is damaged, or belongs to another Router.
         """
         if self._path is not None:
             self._lock_beside(self._path)
@@ -173,12 +177,12 @@ class Database:
         return connection
 
     def open_again(self) -> Connection:
-        """Another connection, after the last one has broken.
+        """Return a new connection after the last one has broken.
 
         Raises:
-            SQLAlchemyError: it is still away.
-            StoreAway: the server has not noticed yet that our last connection is gone.
-            StoreLost: it is no longer the same, or another Router has used it.
+            SQLAlchemyError: the database is still unavailable.
+            StoreAway: the server has not yet noticed that the last connection is gone.
+            StoreLost: the database has been replaced, or another Router has used it.
         """
         if self._path is not None:
             with contextlib.suppress(OSError):
@@ -200,7 +204,7 @@ class Database:
         return connection
 
     def damaged(self, reason: str) -> str:
-        """What to say when the file is not what it was."""
+        """Return the message for a damaged file."""
         return (
             f"{self._shown}, where the Router keeps its pipelines, is damaged: {reason}; restore a copy, save what can be read with "
             f"`sqlite3 {self._shown} .recover`, or move it away together with {self._shown}-wal and {self._shown}-shm to begin with an "
@@ -208,7 +212,7 @@ class Database:
         )
 
     def close(self) -> None:
-        """Give the place back; idempotent."""
+        """Close the database and release its lock. Idempotent."""
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
@@ -229,7 +233,7 @@ class Database:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             used, there = Path(f"{path}.lock").exists(), path.exists()
-            self._emptied = used and there and path.stat().st_size < SMALLEST  # SQLite takes an empty file for a new database
+            self._emptied = used and there and path.stat().st_size < SMALLEST  # SQLite treats an empty file as a new database
             self._lock_file = open(f"{path}.lock", "w")  # noqa: SIM115 - held as long as the store is open
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -240,7 +244,13 @@ class Database:
             raise UserError(f"{path}, where the Router keeps its pipelines, cannot be used: {error.strerror}; name another file") from None
 
     def _check_whole(self, connection: Connection) -> None:
-        """SQLite notices damage only where it reads; a Router reads what is old much later."""
+        """Check the whole file.
+
+        SQLite notices damage only where it reads, and a Router reads old data much later.
+
+        Raises:
+            UserError: the file is damaged.
+        """
         if self._emptied:
             raise UserError(self.damaged(f"it is empty, but a Router has used it before, as {self._shown}.lock shows"))
         said = list(connection.execute(text("PRAGMA integrity_check(1)")).scalars())

@@ -1,11 +1,13 @@
-"""What the Router keeps, in SQLite (one file, WAL) or PostgreSQL (by URL), through SQLAlchemy.
+"""The Router's store in SQLite (one file, WAL) or PostgreSQL (by URL), through SQLAlchemy.
 
-SQLite syncs with every commit (`synchronous=FULL`), so what is committed outlives a power cut too. PostgreSQL does as its server is set.
-How a database is opened, checked and locked for one Router is in `opening`.
+SQLite syncs with every commit (`synchronous=FULL`), so committed data also survives a power cut.
+PostgreSQL follows its server's settings. `opening` opens, checks and locks the database for one
+Router.
 
-A database may go away while the Router runs: its server restarts, its disk is full, another program locks the file. Then every call raises
-`StoreAway`; what was written since the last commit is remembered as statements and written again by `recover`. All of them may be
-executed twice, because the answer to a commit can get lost.
+A database may become unavailable while the Router runs: its server restarts, its disk is full,
+another program locks the file. Every call then raises `StoreAway`; the statements since the last
+commit are remembered, and `recover` executes them again. Each of them may be executed twice,
+because the answer to a commit can get lost.
 """
 
 from __future__ import annotations
@@ -23,9 +25,9 @@ from fission.errors import UserError
 from fission.ports.pipeline_store import StoreAway, StoreLost
 from fission.protocol.pipeline_records import ENDED, EndRecord, JobRecord, NewPipeline, PipelineRow
 
-#: Names in one statement; SQLite before 3.32 takes 999.
+#: Names in one statement; SQLite before 3.32 accepts 999.
 MANY = 500
-#: What a database says while it is away.
+#: Errors that a database raises while it is unavailable.
 AWAY = (OperationalError, InterfaceError, InternalError)
 _END = (
     update(PIPELINES)
@@ -44,13 +46,13 @@ class SqlPipelines:
     """`fission.pipelines.ports.PipelineStore` in a database."""
 
     def __init__(self, place: str) -> None:
-        """Opens it, and makes the tables that are not there.
+        """Open the database, and create missing tables.
 
         Args:
-            place: path of an SQLite file, or a URL as SQLAlchemy takes it.
+            place: path of an SQLite file, or a URL in SQLAlchemy's syntax.
 
         Raises:
-            UserError: it cannot be opened, is damaged, or another Router has it.
+            UserError: the database cannot be opened, is damaged, or belongs to another Router.
         """
         self._database = Database(place)
         self._connection: Connection | None = None
@@ -91,7 +93,7 @@ class SqlPipelines:
         return done
 
     def _trouble(self, error: SQLAlchemyError | UnicodeDecodeError) -> Exception:
-        """What to raise for it; the transaction is over in any case."""
+        """Return the exception for a database error; the transaction has ended in any case."""
         if isinstance(error, UnicodeDecodeError):
             return StoreLost(self._database.damaged(str(error)))
         if self._database.is_sqlite and is_garbled(error):
@@ -99,7 +101,7 @@ class SqlPipelines:
         if isinstance(error, AWAY) or (isinstance(error, DBAPIError) and error.connection_invalidated):
             self._away = reason_of(error)
             return StoreAway(self._away)
-        with contextlib.suppress(SQLAlchemyError):  # values that it does not take: the rest of the transaction is as it was
+        with contextlib.suppress(SQLAlchemyError):  # the database rejects these values: the rest of the transaction is restored
             self._db.rollback()
             self._write_again()
         return ValueError(f"the database refuses it: {reason_of(error)}")
@@ -142,7 +144,7 @@ class SqlPipelines:
 
     def starting_with(self, letters: str, limit: int) -> list[str]:
         wanted = select(PIPELINES.c.id).where(PIPELINES.c.id.startswith(letters, autoescape=True)).order_by(PIPELINES.c.order.desc())
-        found = (name for name in self._read(wanted).scalars() if name.startswith(letters))  # SQLite's LIKE takes a for A
+        found = (name for name in self._read(wanted).scalars() if name.startswith(letters))  # SQLite's LIKE ignores case
         return [name for _, name in zip(range(limit), found, strict=False)]
 
     def waiting(self) -> list[tuple[str, int]]:
@@ -167,7 +169,7 @@ class SqlPipelines:
     def record(self, jobs: Sequence[JobRecord]) -> None:
         if not jobs:
             return
-        newest = {(job.pipeline, job.job): job for job in jobs}  # PostgreSQL refuses one row twice in a statement
+        newest = {(job.pipeline, job.job): job for job in jobs}  # PostgreSQL rejects the same row twice in a statement
         names = [column.name for column in JOBS.columns]
         insert = self._insert(JOBS)
         insert = insert.on_conflict_do_update(
@@ -222,7 +224,7 @@ class SqlPipelines:
 
     def reopen(self, pipeline: str) -> bool:
         over = update(PIPELINES).where(PIPELINES.c.id == pipeline, PIPELINES.c.state.in_(list(ENDED)))
-        # its number stays: the largest one must never come back
+        # the number stays: the largest one must never be reused
         changed = self._write(over.values(state="waiting", ended=None, duration=None, error=None))
         if not changed.rowcount:
             return False
@@ -257,7 +259,7 @@ class SqlPipelines:
 
 
 def _plain(value: Any) -> Any:
-    """PostgreSQL keeps no text with a NUL in it; halves of surrogate pairs fit no encoding."""
+    """Escape what PostgreSQL cannot store: NUL, and lone surrogates, which have no encoding."""
     return value.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
