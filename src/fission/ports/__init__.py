@@ -1,7 +1,8 @@
-"""The interfaces between the decisions and the outside world, and what crosses them.
+"""The interfaces between the decisions and the outside world, and the values that cross them.
 
-A job's process is handed a `Links`; the client is handed an `Engine` and an `Observer`. Every interface has a real
-implementation and an in-memory one under `fission.adapters`, held to one conformance suite.
+A job's process receives a `Links`; the client receives an `Engine` and an `Observer`. Every
+interface has a real implementation and an in-memory one in `fission.adapters`, and both pass the
+same conformance suite.
 """
 
 from __future__ import annotations

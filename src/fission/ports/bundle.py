@@ -1,4 +1,4 @@
-"""What a job's process is handed, and what its node needs for it."""
+"""What a job's process receives, and what its node needs for it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from fission.ports.names import JobId, PipeId
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """Where one incarnation of a job listens, and the addresses of its neighbours.
+    """The addresses of one incarnation of a job and of its neighbours.
+
+    The address of a neighbour is empty while it is unknown; a command to wire the pipe will follow.
 
     Attributes:
         data: address at which it receives data messages.
         control: address at which it receives releases and commands.
-        outputs: per output pipe the ``data`` address of its consumer.
-        inputs: per input pipe the ``control`` address of its producer.
+        outputs: ``data`` address of the consumer, by output pipe.
+        inputs: ``control`` address of the producer, by input pipe.
         client: address of the client; empty if there is none to report to.
-        run_folder: stands for the ``@`` in ``ipc://@/...``, of the addresses above and of later ones.
+        run_folder: folder that replaces the ``@`` in ``ipc://@/...``, in these and later addresses.
         ip: address of this machine at which it listens for other machines too; empty: it does not.
-        keys: folder with the network's keys, with which everything between machines is encrypted; empty: it is not.
-
-    An address of a neighbour may be empty: it is not known yet, a command to wire the pipe will follow.
+        keys: folder with the network's keys, which encrypt all traffic between machines; empty: no
+            encryption.
     """
 
     data: str
@@ -39,16 +40,19 @@ class Wiring:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What only the node knows of where an incarnation of a job works.
+    """The properties of an incarnation's place that only the node knows.
 
     Attributes:
         folder: the job's own folder, its working directory; exists.
-        sys_path: folders to put in front of ``sys.path``.
+        sys_path: folders to prepend to ``sys.path``.
         log_file: file that the runtime's log is appended to; empty for none.
-        run_folder, ip, keys: as in `Wiring`.
-        client: as in `Wiring`; empty: as the bundle has it.
-        shared_prefix: of the names of this node in shared memory.
-        snapshot_folder: where snapshots that the job asks for appear; empty: the client's own files are on this machine.
+        run_folder: as in `Wiring`.
+        ip: as in `Wiring`.
+        keys: as in `Wiring`.
+        client: as in `Wiring`; empty: as in the bundle.
+        shared_prefix: prefix of this node's names in shared memory.
+        snapshot_folder: folder for the snapshots that the job requests; empty: the client's own
+            files are on this machine.
     """
 
     folder: str
@@ -67,38 +71,49 @@ class JobBundle:
     """Everything that a job's process needs to start.
 
     Attributes:
-        job_id: of the job.
-        name: of the job, as shown: class and id.
-        incarnation: of the job, from 1.
+        job_id: id of the job.
+        name: name of the job in messages: class and id.
+        incarnation: incarnation of the job, from 1.
         folder: the job's own folder, its working directory; exists.
-        sys_path: folders to put in front of ``sys.path``, the project first.
+        sys_path: folders to prepend to ``sys.path``, the project first.
         log_file: file that the runtime's log is appended to; empty for none.
-        log_level: name of a level of `logging`.
-        links: import string ``module:factory``; the factory is called with the wiring and gives the `Links`.
-        wiring: addresses.
-        feedback: ASYNC input pipes that are part of a circle of jobs, or whose producer and consumer depend on each other in other ways.
-        max_queues: MAX_QUEUE of the consumer, by output pipe, where it is not 0.
-        needed: blocks that must fit into the window of an output pipe, by pipe; where it is missing, twice its BLOCK_COUNT.
-        plain: output and input pipes whose blocks must be as `pipe.write` writes them, because an executable is at an end.
-        head_size: of heads, in bytes.
+        log_level: name of a `logging` level.
+        links: import string ``module:factory``; the factory takes the wiring and returns the
+            `Links`.
+        wiring: addresses of the job and its neighbours.
+        feedback: ASYNC input pipes that are part of a circle of jobs, or whose producer and
+            consumer depend on each other in other ways.
+        max_queues: MAX_QUEUE of the consumer, by output pipe; only where it is not 0.
+        needed: number of blocks that must fit into the window, by output pipe; where it is missing,
+            twice the pipe's BLOCK_COUNT.
+        plain: output and input pipes whose blocks must have the format of `pipe.write`, because one
+            end is an executable.
+        head_size: size of heads in bytes.
         window_blocks: limit of a link's window in blocks.
         window_bytes: limit of a link's window in bytes.
-        pickled_job: the job; only the job's own process unpickles it.
-        generation: of the numbering with which a source begins; older blocks are no longer under way.
+        pickled_job: the pickled job; only the job's own process unpickles it.
+        generation: generation in which a source begins to number; older blocks are no longer in
+            transit.
         closed: output pipes whose consumer has finished.
-        snapshots: (generation, block) of every snapshot of earlier incarnations that is stored.
-        snapshot_folder: folder of their files, named ``GENERATION.BLOCK``: records of `fission.durable`.
-        snapshots_far: they are not on this machine: the job asks for the one that it needs, and its state appears there as a file.
-        damaged: what is wrong with snapshots that were stored and cannot be used, by generation and block.
-        shared: import strings of the `SharedWriter` and of the `SharedReader`; empty where there is no shared memory.
-        shared_prefix: of the names of the run in shared memory.
+        snapshots: (generation, block) of every stored snapshot of earlier incarnations.
+        snapshot_folder: folder of the snapshot files ``GENERATION.BLOCK``, records of
+            `fission.durable`.
+        snapshots_far: whether the snapshots are on another machine: the job requests the one that
+            it needs, and its state appears in the folder as a file.
+        damaged: defect of each stored snapshot that cannot be used, by generation and block.
+        shared: import strings of the `SharedWriter` and the `SharedReader`; empty without shared
+            memory.
+        shared_prefix: prefix of the run's names in shared memory.
         consumers: incarnation of the consumer, by output pipe.
-        handed_on: by job, for each output that blocks in its shared memory may be handed on to, the number among its readers.
-        network: its name, as `ps` shows it.
-        behind: readers of this job's shared memory behind its outputs.
-        guard: import strings of what reads a folder of keys, and of what encrypts the links between machines with them.
-        kept: under an ASYNC input pipe, what an earlier incarnation was given last and its producer no longer has
-            (`fission.runtime.specs`); under an output pipe, what an earlier incarnation wants its successors to know.
+        handed_on: by job, for each output that blocks in its shared memory may be handed on to, the
+            number among its readers.
+        network: name of the network, as `ps` shows it.
+        behind: number of readers of this job's shared memory after its outputs.
+        guard: import strings of the function that reads a folder of keys and of the one that
+            encrypts the links between machines with them.
+        kept: by ASYNC input pipe, the blocks that an earlier incarnation was given last and that
+            the producer no longer has (`fission.runtime.specs`); by output pipe, the information
+            that an earlier incarnation left for its successors.
     """
 
     job_id: JobId
@@ -134,7 +149,7 @@ class JobBundle:
     snapshots_far: bool = False
 
     def at(self, place: Place) -> JobBundle:
-        """Return the bundle as it holds at a place of which the client knows nothing."""
+        """Return the bundle adapted to a place that the client does not know."""
         wiring = replace(self.wiring, run_folder=place.run_folder, ip=place.ip, keys=place.keys, client=place.client or self.wiring.client)
         return replace(
             self,
@@ -149,17 +164,22 @@ class JobBundle:
 
 
 def job_payload(pickled: bytes, place: Place | None) -> bytes:
-    """Return what a fork server hands to a job's process: the place as JSON, a newline, the bundle.
+    """Return the payload that a fork server passes to a job's process.
+
+    It is the place as JSON, a newline, and the bundle.
 
     Args:
-        pickled: the `JobBundle`.
-        place: where the job works; None: the bundle says so.
+        pickled: the pickled `JobBundle`.
+        place: the job's place; None: as in the bundle.
     """
     return json.dumps(None if place is None else asdict(place)).encode() + b"\n" + pickled
 
 
 def bundle_of(payload: bytes) -> JobBundle:
-    """Return the bundle, at its place. For the job's own process: the user's classes are imported."""
+    """Return the bundle from a payload, adapted to its place.
+
+    Call it only in the job's own process: it imports the user's classes.
+    """
     line = payload.index(b"\n")
     place = json.loads(payload[:line])
     bundle: JobBundle = pickle.loads(memoryview(payload)[line + 1 :])
@@ -168,11 +188,11 @@ def bundle_of(payload: bytes) -> JobBundle:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Files that a job needs on its node, packed; they travel there once.
+    """A packed set of files that a job needs on its node; sent there once.
 
     Attributes:
-        digest: of the content, hex digits; the same files have the same one.
-        content: a compressed tar file.
+        digest: hash of the content in hex digits; the same files have the same digest.
+        content: compressed tar file.
     """
 
     digest: str
@@ -181,7 +201,10 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class JobArchives:
-    """What goes to a node before a job: the project's code, and the job's DEPENDENCIES if it has a directory of them."""
+    """The archives that a node receives before a job.
+
+    They hold the project's code and, if the job has a directory of them, its DEPENDENCIES.
+    """
 
     code: Archive
     dependencies: Archive | None = None

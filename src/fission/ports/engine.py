@@ -1,4 +1,4 @@
-"""Where jobs run: what the client asks of an engine, and what it hears."""
+"""Where jobs run: what the client requests from an engine, and the events that it receives."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from fission.protocol.link_quality import NodeLink
 
 @dataclass(frozen=True, slots=True)
 class EngineNode:
-    """A node as its engine sees it."""
+    """A node as its engine knows it."""
 
     name: NodeName
     ip: str = ""
     jobs: frozenset[JobId] = frozenset()
 
 
-#: Outcome in the report of a `JobExited` whose cause is the node's and not the job's: its disk is full, the job's folder cannot be
-#: prepared, no process can be forked there. Its ``error`` is the cause in words, without the node's name. Such a job is placed on
-#: another node at once, which counts for none of its RESTARTS, and the node is left out for a while.
+#: Outcome in the report of a `JobExited` that the node caused and not the job: its disk is full, the
+#: job's folder cannot be prepared, no process can be forked there. The report's ``error`` is the cause
+#: in words, without the node's name. Such a job is placed on another node at once, without counting
+#: against its RESTARTS, and the node is avoided for a while.
 NODE_FAULT = "node fault"
 
 
 @dataclass(frozen=True, slots=True)
 class JobOutput:
-    """A job wrote lines to its standard output or error.
+    """A job has written lines to its standard output or error.
 
     Attributes:
         stream: "stdout" or "stderr".
-        lines: without their newlines.
+        lines: the lines without their newlines.
     """
 
     job_id: JobId
@@ -46,8 +47,9 @@ class JobExited:
 
     Attributes:
         code: its exit code; negative: the signal that killed it.
-        report: what the job's process wrote at its end (see `fission.runtime.report`); empty if it could not. An engine whose node
-            cannot start the job, or cannot keep it, reports ``{"outcome": NODE_FAULT, "error": cause}``.
+        report: report that the job's process wrote at its end (see `fission.runtime.report`); empty
+            if it could not. An engine whose node cannot start or keep the job reports ``{"outcome":
+            NODE_FAULT, "error": cause}``.
     """
 
     job_id: JobId
@@ -57,7 +59,7 @@ class JobExited:
 
     @property
     def node_fault(self) -> str:
-        """The cause in words, if it is the node's; else empty."""
+        """The cause in words, if the node caused the exit; otherwise empty."""
         return str(self.report.get("error") or "no cause given") if self.report.get("outcome") == NODE_FAULT else ""
 
 
@@ -66,8 +68,9 @@ class NodePulse:
     """A node is alive.
 
     Attributes:
-        incarnation: of the node, from 1: it grows with each lease of its service.
-        means: what of `core.nodes.NodeInfo` it has measured, by the names there; may be empty.
+        incarnation: incarnation of the node, from 1; it grows with each lease of its service.
+        means: values of `core.nodes.NodeInfo` that the node has measured, by field name; may be
+            empty.
     """
 
     name: NodeName
@@ -80,8 +83,8 @@ class LinksMeasured:
     """A node has measured its links to other nodes.
 
     Attributes:
-        name: of the node that has measured.
-        links: by the name of the node at the other end.
+        name: name of the node that has measured.
+        links: measurements by name of the node at the other end.
     """
 
     name: NodeName
@@ -90,10 +93,12 @@ class LinksMeasured:
 
 @dataclass(frozen=True, slots=True)
 class NodeJoined:
-    """A node that the client did not know is there, or a known one with other properties; its first pulse follows.
+    """A node has joined that the client did not know, or a known one with other properties.
+
+    Its first pulse follows.
 
     Attributes:
-        lives: (job, incarnation) of what still runs there of this run of the network.
+        lives: (job, incarnation) of each process of this run that still runs there.
     """
 
     name: NodeName
@@ -106,18 +111,20 @@ class NodeJoined:
 
 @dataclass(frozen=True, slots=True)
 class EngineNotice:
-    """Something that the user should know."""
+    """Information for the user."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class NodeGone:
-    """A node's service has ended, or what carried its connection saw it end; its jobs are dead or will stop by themselves.
+    """A node's service has ended, or the transport has detected the end of its connection.
+
+    Its jobs are dead or will stop by themselves.
 
     Attributes:
-        reason: why it was judged so.
-        on_purpose: whether its service was stopped in order: such a node has left, and is not lost.
+        reason: reason for this judgement.
+        on_purpose: whether its service was stopped in order; such a node has left and is not lost.
     """
 
     name: NodeName
@@ -132,12 +139,17 @@ EngineEvent: TypeAlias = "JobOutput | JobExited | NodeJoined | NodePulse | Links
 class Engine(Protocol):
     """Hosts job processes on nodes. All calls come from one asyncio loop.
 
-    A second kind of cluster needs one class with these methods, held to ``tests/conformance/engine.py``; the client asks no engine for
-    its class. Every method that names a node raises InternalError if there never was such a node.
+    Another kind of cluster needs one class with these methods that passes
+    ``tests/conformance/engine.py``; the client never checks the class of an engine. Every method
+    that takes the name of a node raises InternalError if that node never existed.
     """
 
     async def open(self) -> None:
-        """Start what is needed; afterwards `nodes` has entries. Raises EngineError."""
+        """Start the engine; afterwards `nodes` has entries.
+
+        Raises:
+            EngineError: the engine cannot start.
+        """
         ...
 
     def nodes(self) -> Mapping[NodeName, EngineNode]:
@@ -145,11 +157,13 @@ class Engine(Protocol):
         ...
 
     def events(self) -> AsyncIterator[EngineEvent]:
-        """Yield what happens, in order, until `close`. Only one caller."""
+        """Yield events in order until `close`. There must be only one caller."""
         ...
 
     async def launch(self, job: JobBundle, node: NodeName) -> None:
-        """Order a node to start a job; return when the order is given. Its end is an event, even if it could not start.
+        """Order a node to start a job; return when the order is given.
+
+        The job's end is an event, even if it could not start.
 
         Raises:
             EngineError: the node is gone.
@@ -157,52 +171,83 @@ class Engine(Protocol):
         ...
 
     async def bring(self, job: JobId, incarnation: int, node: NodeName, name: str, pieces: Iterator[bytes]) -> None:
-        """Bring a snapshot to an incarnation that asked for it, as a file in its `Place.snapshot_folder`; return before it is there.
+        """Send a snapshot to the incarnation that requested it; return before it has arrived.
+
+        It appears as a file in the incarnation's `Place.snapshot_folder`.
 
         Args:
-            job: its id.
-            incarnation: that asked.
-            node: where it runs.
-            name: of the file.
-            pieces: of the file's content; an exception that it raises is reported to the job, which cannot continue then.
+            job: id of the job.
+            incarnation: incarnation that requested it.
+            node: node where the incarnation runs.
+            name: name of the file.
+            pieces: the file's content in pieces; an exception that the iterator raises is reported
+                to the job, which then cannot continue.
         """
         ...
 
     async def stop(self, job: JobId, incarnation: int, node: NodeName, *, grace: Seconds) -> None:
-        """Ask an incarnation of a job to stop (its ``finally`` blocks run); kill it after ``grace`` seconds. Its end is an event."""
+        """Ask an incarnation of a job to stop, and kill it after a while. Its end is an event.
+
+        The job's ``finally`` blocks run.
+
+        Args:
+            job: id of the job.
+            incarnation: incarnation that must stop.
+            node: node where it runs.
+            grace: seconds until it is killed.
+        """
         ...
 
     def stopped(self, node: NodeName) -> bool | None:
-        """Return whether the kernel has stopped the node's process; None: it runs on another machine, so only its pulses can say."""
+        """Return whether the kernel has stopped the node's process.
+
+        None: it runs on another machine, so only its pulses can tell.
+        """
         ...
 
     def absence(self, node: NodeName) -> str:
-        """Return what to do about a node that is not up, in one line; empty: the user has been notified already. May block."""
+        """Return what to do about a node that is not up, in one line. May block.
+
+        Empty: the user has already been notified.
+        """
         ...
 
     async def look(self, job: JobId, incarnation: int, node: NodeName) -> str:
-        """Return why the kernel does not let a job's process run, as "stopped by a signal"; empty: it does, or that is unknown."""
+        """Return why the kernel does not let a job's process run, as "stopped by a signal".
+
+        Empty: it lets it run, or the reason is unknown.
+        """
         ...
 
     async def lost(self, node: NodeName) -> None:
-        """Drop the orders that wait for a node: the client has judged it dead."""
+        """Drop the orders that wait for a node that the client has judged dead."""
         ...
 
     async def follow(self, on: bool) -> None:
-        """Begin or cease to report what jobs write on other machines as `JobOutput`; what they write on this one always is."""
+        """Start or stop reporting the output of jobs on other machines as `JobOutput`.
+
+        The output of jobs on this machine is always reported.
+        """
         ...
 
     async def logs(self, network: str) -> Mapping[NodeName, str]:
-        """Return the log of a network's jobs from each node that keeps one of its own; instead of it the error of a node that fails."""
+        """Return the log of a network's jobs from each node that keeps its own.
+
+        For a node that fails, the value is its error.
+        """
         ...
 
     async def dismiss(self) -> None:
-        """End the run on all nodes that can be reached: they stop what is left of it, and are free for other networks.
+        """End the run on all reachable nodes. Idempotent.
 
-        Idempotent. Only `close` may follow.
+        The nodes stop whatever is left of the run, and are then free for other networks. Only
+        `close` may follow.
         """
         ...
 
     async def close(self) -> None:
-        """Kill what still runs and free everything: no process of this engine is left. Idempotent."""
+        """Kill everything that still runs and free all resources. Idempotent.
+
+        No process of this engine remains.
+        """
         ...

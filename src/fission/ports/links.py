@@ -1,4 +1,4 @@
-"""How messages go from job to job."""
+"""How messages travel from job to job."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from fission.protocol.frames import Buffer
 class Links(Protocol):
     """One job's ends of all its pipes.
 
-    Guarantees: messages of one pipe arrive whole and in the order in which they were sent; sending never blocks (what bounds
-    the traffic is the window) and works before the other end exists. `receive` belongs to the job's main thread, `control` to
-    its control thread; `send` may be called by one thread at a time for each pipe, everything else by any thread.
+    Guarantees: messages of one pipe arrive whole and in the order in which they were sent. Sending
+    never blocks (the window bounds the traffic) and works before the other end exists. `receive`
+    belongs to the job's main thread, `control` to its control thread. `send` may be called by one
+    thread at a time for each pipe, everything else by any thread.
     """
 
     def send(self, pipe: PipeId, frames: Sequence[Buffer]) -> None:
@@ -22,11 +23,14 @@ class Links(Protocol):
         ...
 
     def receive(self, *, wait: bool = True) -> list[Buffer] | None:
-        """Return the next data message of any input pipe; None if none is there (``wait=False``) or `wake` was called."""
+        """Return the next data message of any input pipe.
+
+        None if there is none (with ``wait=False``) or `wake` was called.
+        """
         ...
 
     def wake(self) -> None:
-        """Make a `receive` that waits, or the next one, return None."""
+        """Make the current or the next `receive` return None."""
         ...
 
     def answer(self, pipe: PipeId, frame: Buffer) -> None:
@@ -34,34 +38,47 @@ class Links(Protocol):
         ...
 
     def tell(self, frame: Buffer) -> None:
-        """Send a word to the client, if there is one to tell."""
+        """Send a message to the client, if there is a client to report to."""
         ...
 
     def control(self, timeout: Seconds | None) -> list[Buffer] | None:
-        """Return the next release or command for this job; None after ``timeout`` seconds (None: no limit) or `wake_control`.
+        """Return the next release or command for this job.
 
-        Where connections can break, the links themselves give the commands ``rewire`` (one did) and ``again`` (the one to the client did).
-        May return None early.
+        None after ``timeout`` seconds (None: no limit) or after `wake_control`; may return None
+        early. Where connections can break, the links themselves issue the commands ``rewire`` (a
+        connection broke) and ``again`` (the connection to the client broke).
         """
         ...
 
     def wake_control(self) -> None:
-        """Make a `control` that waits, or the next one, return None."""
+        """Make the current or the next `control` return None."""
         ...
 
     def redirect(self, pipe: PipeId, address: str) -> None:
-        """From now on an output's consumer, or an input's producer, is reached there; empty: at the same address, by a new connection."""
+        """Use a new address for the consumer of an output or the producer of an input from now on.
+
+        Empty: the same address, by a new connection.
+        """
         ...
 
     def reach_client(self, address: str) -> None:
-        """From now on the client is reached there; when it is, `control` says so with the command "again"."""
+        """Use a new address for the client from now on.
+
+        When the client is reached, `control` returns the command "again".
+        """
         ...
 
     @property
     def addresses(self) -> Mapping[str, str]:
-        """Where other machines reach this end: ``data`` and ``control``; empty if they cannot."""
+        """Addresses of this end for other machines, by ``data`` and ``control``.
+
+        Empty if other machines cannot reach it.
+        """
         ...
 
     def close(self, linger: Seconds) -> None:
-        """Give everything back; what was sent still goes out for up to ``linger`` seconds. Calling it twice is right."""
+        """Free all resources. Idempotent.
+
+        Messages that were sent still go out for up to ``linger`` seconds.
+        """
         ...

@@ -1,4 +1,4 @@
-"""Words that all interfaces use."""
+"""Types that all interfaces use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store of pipelines raises when its database does not take part."""
+"""The errors of a pipeline store whose database is unavailable."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ from fission.errors import FissionError
 
 
 class StoreAway(FissionError):
-    """The Router's database does not take part at the moment: its server restarts, its disk is full, it is locked. It may be back."""
+    """The Router's database is temporarily unavailable, and may recover.
+
+    Its server restarts, its disk is full, or it is locked.
+    """
 
 
 class StoreLost(FissionError):
-    """The Router cannot continue with its database: it is damaged, gone, or another Router has it. What was accepted is in it."""
+    """The Router cannot continue with its database.
+
+    It is damaged, missing, or in use by another Router. Everything that was accepted is in it.
+    """

@@ -1,4 +1,4 @@
-"""Big buffers in the shared memory of a machine."""
+"""Large buffers in the shared memory of a machine."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from fission.ports.names import JobId
 
 
 class Lease(Protocol):
-    """A big buffer in shared memory, there for its readers for as long as somebody keeps the lease.
+    """A large buffer in shared memory; its readers can read it as long as the lease is held.
 
     Attributes:
-        nbytes: its length.
-        readers: outputs that it was lent for.
+        nbytes: length of the buffer in bytes.
+        readers: outputs that it was lent to.
     """
 
     nbytes: int
@@ -21,33 +21,42 @@ class Lease(Protocol):
 
     @property
     def handed_on(self) -> bool:
-        """Whether it is in the memory of another job, which this one got it from."""
+        """Whether the buffer is in the memory of another job, from which this job received it."""
         ...
 
     def view(self) -> memoryview:
-        """Return the buffer itself; it is as it was lent for as long as somebody keeps the lease."""
+        """Return the buffer itself; it does not change as long as the lease is held."""
         ...
 
     def pack(self, reader: int) -> bytes:
-        """Return what travels to a reader instead of the buffer."""
+        """Return the descriptor that a reader is sent instead of the buffer."""
         ...
 
 
 class SharedWriter(Protocol):
-    """The producer's side of shared memory for big buffers; its readers are its outputs, numbered from 0."""
+    """The producer's side of shared memory for large buffers.
+
+    Its readers are its outputs, numbered from 0.
+    """
 
     refused: int
 
     def lend(self, buffer: Any, readers: Sequence[int] | None = None) -> Lease | None:
-        """Copy a buffer for some readers (by default all); None if there is no room, so that it must go another way."""
+        """Copy a buffer for some readers (by default all).
+
+        None if there is no room; the buffer must then be sent in another way.
+        """
         ...
 
     def forget_reader(self, reader: int, incarnation: int) -> None:
-        """A reader lives its ``incarnation``: what older lives of it hold does not count any more."""
+        """Ignore the buffers that older incarnations of a reader hold.
+
+        ``incarnation`` is the reader's current one.
+        """
         ...
 
     def close(self) -> None:
-        """Give the memory back; what readers hold stays theirs."""
+        """Free the memory; readers keep the buffers that they hold."""
         ...
 
 
@@ -56,30 +65,40 @@ class Taken(Protocol):
 
     @property
     def producer(self) -> JobId:
-        """The job that has put it there."""
+        """The job that has put the block there."""
         ...
 
     @property
     def taken_for(self) -> Any:
-        """What `SharedReader.get` was told."""
+        """The value of ``taken_for`` that `SharedReader.get` was given."""
         ...
 
     def lease(self, numbers: Mapping[int, int]) -> Lease:
-        """Hand it on to some outputs; ``numbers``: of each of them, as the producer numbers its readers."""
+        """Hand the block on to some outputs.
+
+        ``numbers`` has the producer's reader number of each of these outputs.
+        """
         ...
 
 
 class SharedReader(Protocol):
-    """The consumer's side of it."""
+    """The consumer's side of shared memory for large buffers."""
 
     def get(self, descriptor: Any, taken_for: Any = None) -> memoryview:
-        """Return the buffer, read-only; it is there as long as anything refers to it. Raises RemoteProtocolError."""
+        """Return the buffer, read-only; it remains valid as long as anything refers to it.
+
+        Raises:
+            RemoteProtocolError: the descriptor is invalid, or its buffer is gone.
+        """
         ...
 
     def taken(self, buffer: memoryview) -> Taken | None:
-        """Return what a buffer is the whole of, if it is one that `get` has given."""
+        """Return the block that a buffer is the whole of.
+
+        None if it is not a whole buffer that `get` has returned.
+        """
         ...
 
     def close(self) -> None:
-        """Give back what nobody refers to."""
+        """Free the buffers that are not referenced."""
         ...

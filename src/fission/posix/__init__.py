@@ -1,1 +1,1 @@
-"""What FISSION needs of POSIX systems, once each: fork servers, signals, descendants of a process."""
+"""The POSIX services that FISSION uses: fork servers, signals, descendants of a process."""

@@ -1,7 +1,8 @@
-"""Processes that have come down from one, found through /proc: its children, their children, and what has left both behind.
+"""The descendants of a process, found through /proc, including those that have detached from it.
 
-A process that makes itself a daemon leaves its process group, its session and its parents. It keeps its environment, so every job's
-process sets `MARK` there; what it starts inherits it. Where there is no /proc, nothing is found.
+A process that becomes a daemon leaves its process group, its session and its parents. It keeps its
+environment, so every job's process sets `MARK` there, and the processes that it starts inherit it.
+Without /proc, nothing is found.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ import signal
 import sys
 from collections.abc import Iterable
 
-#: Name of the environment variable that says which job's process has started a process.
+#: Environment variable that identifies the job's process that has started a process.
 MARK = "FISSION_PROCESS"
 _PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
-#: Rounds after which killing ends; arbitrary: each one meets what was started while the one before it killed.
+#: Maximum number of rounds of killing; arbitrary. Each round finds the processes that were started
+#: during the previous one.
 MOST_ROUNDS = 10
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of whatever its descendants leave behind, where the system has a way for that."""
+    """Make this process the parent of its descendants' orphans, where the system supports it."""
     if sys.platform == "linux":
         import ctypes
 
@@ -28,12 +30,12 @@ def adopt_orphans() -> None:
 
 
 def children_of(parent: int) -> list[int]:
-    """Processes whose parent is this one, those that have ended and were not waited for among them."""
+    """Return the children of a process, including those that have ended and were not waited for."""
     return [process for process, above in _parents().items() if above == parent]
 
 
 def descendants_of(ancestor: int) -> list[int]:
-    """Children, their children, and so on, each after its parent."""
+    """Return children, their children, and so on, each after its parent."""
     below: dict[int, list[int]] = {}
     for process, above in _parents().items():
         below.setdefault(above, []).append(process)
@@ -45,7 +47,10 @@ def descendants_of(ancestor: int) -> list[int]:
 
 
 def mark_of(process: int) -> str:
-    """What `MARK` was in the environment of a process when its program began; empty if it was not there or cannot be read."""
+    """Return the value that `MARK` had in a process's environment when its program began.
+
+    Empty if it was not set or cannot be read.
+    """
     with contextlib.suppress(OSError), open(f"/proc/{process}/environ", "rb") as file:
         for entry in file.read().split(b"\0"):
             name, _, value = entry.partition(b"=")
@@ -55,12 +60,12 @@ def mark_of(process: int) -> str:
 
 
 def marked(prefix: str) -> list[int]:
-    """Processes whose mark begins so, but for this one."""
+    """Return the processes whose mark begins with ``prefix``, except for this one."""
     return [process for process in _parents() if process != os.getpid() and mark_of(process).startswith(prefix)]
 
 
 def kill(processes: Iterable[int]) -> bool:
-    """Kill processes at once; return whether there was one that could be killed."""
+    """Kill processes immediately; return whether at least one could be killed."""
     killed = False
     for process in processes:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -70,7 +75,10 @@ def kill(processes: Iterable[int]) -> bool:
 
 
 def kill_descendants(ancestor: int, prefix: str = "") -> None:
-    """Kill all that has come down from a process, but for itself, and all whose mark begins with ``prefix``."""
+    """Kill all descendants of a process, and all processes whose mark begins with ``prefix``.
+
+    The process itself is not killed.
+    """
     for _ in range(MOST_ROUNDS):
         living = [process for process in descendants_of(ancestor) if not _ended(process)]
         if prefix:
@@ -83,7 +91,7 @@ def _parents() -> dict[int, int]:
     found: dict[int, int] = {}
     try:
         names = os.listdir("/proc")
-    except OSError:  # there is none, or this process has no free descriptor now
+    except OSError:  # there is no /proc, or this process has no free descriptor
         return found
     for folder in filter(str.isdigit, names):
         if (fields := _fields(int(folder))) is not None:
@@ -97,7 +105,7 @@ def _ended(process: int) -> bool:
 
 
 def _fields(process: int) -> list[bytes] | None:
-    # pid (name) state parent ...; the name may have anything in it. No file: it has ended meanwhile
+    # pid (name) state parent ...; the name may contain anything. Without a file the process has ended
     with contextlib.suppress(OSError), open(f"/proc/{process}/stat", "rb") as file:
         return file.read().rpartition(b")")[2].split()
     return None

@@ -1,19 +1,22 @@
-"""The fork server: a process with one thread and everything loaded that forks others in milliseconds, on request.
+"""The fork server: a single-threaded process with everything loaded that forks others on request.
 
-It serves one stream socket: requests (`client_to_fork_server`) come in, reports (`fork_server_to_client`) go out. It never looks into
-the payload of a request, so no code of the user runs in it. When the socket ends, because the client is gone, or on SIGTERM, it kills
-every child, with all that children have started and left behind, and ends.
+A fork takes milliseconds. The server serves one stream socket: requests (`client_to_fork_server`)
+come in, reports (`fork_server_to_client`) go out. It never reads the payload of a request, so it
+runs no user code. When the socket ends because the client is gone, or on SIGTERM, it kills every
+child, with all that the children have started and left over, and ends.
 
-What a child leaves behind in sessions of its own (daemons) is found in one of two ways (Linux):
+Processes that a child leaves over in sessions of their own (daemons) are found in one of two ways
+(Linux):
 
-- With a *mark*, every child is a process group of its own and has the mark in its environment (`fission.posix.descendants`). The server
-  adopts the orphans of its children; those of a child that has ended are killed. What has given up its environment too is killed when
-  no child is left.
-- Without one, every child is expected to adopt its own orphans (`adopt_orphans`), so that the server only ever meets those of dead
-  children, and kills them.
+- With a *mark*, every child is a process group of its own and has the mark in its environment
+  (`fission.posix.descendants`). The server adopts the orphans of its children and kills those of a
+  child that has ended. A process that has also given up its environment is killed when no child is
+  left.
+- Without a mark, every child is expected to adopt its own orphans (`adopt_orphans`), so that the
+  server only ever adopts those of dead children, and kills them.
 
-The server survives a system that refuses something for a while: a child for which there is no process, memory or descriptor is reported
-as refused.
+The server survives temporary shortages of the system: a child for which there is no process, memory
+or descriptor is reported as refused.
 """
 
 from __future__ import annotations
@@ -47,22 +50,22 @@ from fission.protocol.messages.fork_server_to_client import (
 )
 from fission.protocol.splitter import Splitter
 
-#: Most bytes that are read at once; arbitrary.
+#: Maximum number of bytes per read; arbitrary.
 READ_BYTES = 1 << 20
-#: Errors by which the system says that it lacks something now, and seconds until it is asked again; arbitrary.
+#: Errors by which the system reports a temporary shortage, and seconds until the next attempt; arbitrary.
 SCARCE, SCARCE_S = frozenset({errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS, errno.EMFILE, errno.ENFILE}), 0.05
-#: Most descriptors of one request; arbitrary.
+#: Maximum number of descriptors in one request; arbitrary.
 MOST_DESCRIPTORS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """What a forked child knows of itself.
+    """The information that a forked child has about itself.
 
     Attributes:
-        key: of the request.
-        payload: of the request.
-        descriptors: that came with the request.
+        key: key of the request.
+        payload: payload of the request.
+        descriptors: descriptors that came with the request.
         server: process id of the fork server.
         life: end of a pipe that is closed when the server dies.
     """
@@ -87,15 +90,16 @@ class ForkServer:
         pulse_interval_s: float = math.inf,
         fork: Callable[[], int] = os.fork,
     ) -> None:
-        """Prepare; `serve` begins.
+        """Prepare the server; `serve` runs it.
 
         Args:
-            channel: to the client.
+            channel: stream socket to the client.
             live: called in each child, which ends when it returns.
-            mark: the beginning of the children's marks, which their process ids follow; empty: children adopt their orphans.
-            descriptors: number of them that come with each request to fork.
+            mark: prefix of the children's marks, followed by their process ids; empty: children
+                adopt their orphans.
+            descriptors: number of descriptors that come with each request to fork.
             pulse_interval_s: seconds between two reports that the server is alive.
-            fork: makes a child's process.
+            fork: function that makes a child's process.
         """
         self._channel, self._live = channel, live
         self._mark, self._pulse_interval_s, self._fork = mark, pulse_interval_s, fork
@@ -103,7 +107,7 @@ class ForkServer:
         self._descriptors = _Descriptors(descriptors)
         self._requests: deque[bytes] = deque()
         self._children: dict[int, tuple[int, ...]] = {}  # keys by process id
-        self._ended_marks: set[str] = set()  # of children that have ended, while something of theirs may live
+        self._ended_marks: set[str] = set()  # marks of ended children whose descendants may still run
         self._life, self._life_write = os.pipe()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -113,13 +117,16 @@ class ForkServer:
         self._selector.register(self._wake_read, selectors.EVENT_READ)
 
     def serve(self) -> bool:
-        """Serve, and leave no child behind. Return whether the socket has ended; False: SIGTERM has come."""
+        """Serve until the end, and leave no child running.
+
+        Return whether the socket has ended; False: SIGTERM has arrived.
+        """
         descendants.adopt_orphans()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the client, which ends this process
-        for number in (signal.SIGCHLD, signal.SIGTERM):  # they are read from the descriptor: a handler that raises may do so anywhere
+        for number in (signal.SIGCHLD, signal.SIGTERM):  # read from the descriptor: a handler could raise anywhere
             signal.signal(number, lambda number, frame: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        gc.freeze()  # what is loaded stays shared with the children
+        gc.freeze()  # keeps the loaded modules shared with the children
         try:
             self._report(ForkServerReady())
             return self._serve()
@@ -127,7 +134,7 @@ class ForkServer:
             self._kill_all()
 
     def close(self) -> None:
-        """Close what `__init__` has opened."""
+        """Close everything that `__init__` has opened."""
         self._selector.close()
         self._descriptors.close()
         _close_all((self._life, self._life_write, self._wake_read, self._wake_write))
@@ -154,16 +161,16 @@ class ForkServer:
     # requests
 
     def _read(self) -> bool:
-        """Take what the client has sent; return False if it is gone."""
+        """Read what the client has sent; return False if it is gone."""
         space = socket.CMSG_SPACE(MOST_DESCRIPTORS * array.array("i").itemsize)
         try:
             data, ancillary, flags, _ = self._channel.recvmsg(READ_BYTES, space)
         except ConnectionResetError:
-            return False  # the client went away before it had read all reports
+            return False  # the client left before it had read all reports
         except (MemoryError, OSError) as why:
             if isinstance(why, OSError) and why.errno not in SCARCE:
                 raise
-            time.sleep(SCARCE_S)  # nothing was read: it is still there when there is memory
+            time.sleep(SCARCE_S)  # nothing was read: the data stay in the socket until there is memory
             return True
         numbers: list[int] = []
         for level, kind, content in ancillary:
@@ -178,18 +185,21 @@ class ForkServer:
         return bool(data)
 
     def _messages(self, data: bytes) -> list[bytes]:
-        """The messages that are whole now; waits for memory where there is none, because a stream cannot lose a part."""
+        """Return the messages that are complete now.
+
+        It waits for memory where there is none, because a stream must not lose a part.
+        """
         while True:
             before = self._splitter.pending
             try:
                 return self._splitter.feed(data)
             except MemoryError:
                 if self._splitter.pending != before:
-                    data = b""  # it was taken, and only the messages could not be made
+                    data = b""  # the data were taken; only the messages could not be made
                 time.sleep(SCARCE_S)
 
     def _obey_next(self) -> None:
-        request, payload = decoded_request(self._requests.popleft())  # the child keeps no second copy of a large payload
+        request, payload = decoded_request(self._requests.popleft())  # popped: the child keeps no second copy of a large payload
         if isinstance(request, ForkChild):
             self._fork_child(request.key, payload)
             return
@@ -211,13 +221,13 @@ class ForkServer:
             return
         if self._mark:
             with contextlib.suppress(OSError):
-                os.setpgid(process, process)  # here too: a signal for the group may come before the child has made it
+                os.setpgid(process, process)  # here too: a signal for the group may come before the child has created it
         _close_all(descriptors)
         self._children[process] = key
         self._report(ChildForked(key=key, process=process))
 
     def _become(self, child: Child) -> None:
-        """In the child: leave everything of the server behind."""
+        """Release everything of the server, in the child, and run it."""
         self._children.clear()
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM):
@@ -239,9 +249,9 @@ class ForkServer:
         orphans = False
         while (found := _ended_child()) is not None:
             process, status = found
-            orphans = True  # also if it was one: what it had started is ours now
+            orphans = True  # also if it was an orphan: this process has adopted what it started
             if process in self._children:
-                _kill_group(process)  # what the child has started and left behind
+                _kill_group(process)  # processes that the child has started and left over
                 self._ended_marks.add(f"{self._mark}{process}")
                 ended.append(ChildEnded(key=self._children.pop(process), process=process, code=os.waitstatus_to_exitcode(status)))
         if orphans:
@@ -250,7 +260,10 @@ class ForkServer:
             self._report(report)
 
     def _kill_orphans(self) -> None:
-        """Kill what children that have ended have left behind in sessions of its own; without any child, all that is left."""
+        """Kill what ended children have left over in sessions of their own.
+
+        Without any child, kill everything that is left.
+        """
         found = set()
         for process in descendants.children_of(os.getpid()):
             if process in self._children:
@@ -258,7 +271,7 @@ class ForkServer:
             mark = descendants.mark_of(process) if self._mark else ""
             if (mark in self._ended_marks or not self._mark or not self._children) and descendants.kill([process]):
                 found.add(mark)
-        self._ended_marks &= found  # their ends will show whether they had started more
+        self._ended_marks &= found  # when these have ended, a further round shows whether they started more
 
     def _kill_all(self) -> None:
         for process in list(self._children):
@@ -269,20 +282,27 @@ class ForkServer:
             _wait_for(orphans)
 
     def _report(self, report: AnyReport) -> None:
-        with contextlib.suppress(OSError):  # the client is gone: its end of the socket is met next
+        with contextlib.suppress(OSError):  # the client is gone: the next read meets the end of the socket
             self._channel.sendall(Splitter.join(FORK_SERVER_TO_CLIENT.encode(report)))
 
 
 class _Descriptors:
-    """Descriptors that have come for children, in order; a set of which the system has refused some is missing as a whole."""
+    """Descriptors received for children, in order.
+
+    If the system has refused part of a set, the whole set is missing.
+    """
 
     def __init__(self, number: int) -> None:
-        """Args: number: of descriptors in a set."""
+        """Prepare for sets of descriptors.
+
+        Args:
+            number: number of descriptors in a set.
+        """
         self._number = number
         self._sets: deque[list[int] | None] = deque()
 
     def add(self, numbers: list[int], *, cut: bool) -> None:
-        if cut or len(numbers) != self._number:  # this process may have no more descriptors: what has come of this set is useless
+        if cut or len(numbers) != self._number:  # this process may have run out of descriptors: a partial set is useless
             _close_all(numbers)
             self._sets.append(None)
         else:

@@ -1,8 +1,9 @@
 """A fork server that is forked from the process that uses it.
 
-What that process has defined, in its main script too, is there in all children. The server ends with its client, and every child with
-the server, however they die. Each child adopts what it starts, so that nothing of it is left when the child is dead. Only when the
-server itself is killed by SIGKILL, daemons of its children survive.
+Everything that this process has defined, also in its main script, exists in all children. The
+server ends with its client, and every child with the server, however they die. Each child adopts
+what it starts, so that nothing remains when the child is dead. Daemons of its children survive only
+if the server itself is killed by SIGKILL.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from fission.protocol.splitter import Splitter
 
 
 class ForkServerProcess:
-    """The client's end. For one thread."""
+    """The client's end. Use it from one thread only."""
 
     def __init__(self, prepare: Callable[[], None], live: Callable[[int, bytes], None]) -> None:
         """Fork the server; this process must not have threads yet.
 
         Args:
-            prepare: called once in the server: load what all children need.
-            live: called in each child with the number and the payload that `fork` was given; the child ends when it returns.
+            prepare: called once in the server to load what all children need.
+            live: called in each child with the number and the payload that `fork` was given; the
+                child ends when it returns.
         """
         self._socket, theirs = socket.socketpair()
         client = os.getpid()
@@ -42,21 +44,21 @@ class ForkServerProcess:
         self._splitter = Splitter()
 
     def fileno(self) -> int:
-        """Return the descriptor that is readable when there are reports."""
+        """Return the descriptor that becomes readable when there are reports."""
         return self._socket.fileno()
 
     def fork(self, number: int, payload: bytes) -> None:
-        """Ask for a child.
+        """Request a child.
 
         Args:
-            number: its key is ``(number,)``.
-            payload: for the child.
+            number: number of the child; its key is ``(number,)``.
+            payload: payload for the child.
         """
-        with contextlib.suppress(OSError):  # the server is gone, which `reports` says
+        with contextlib.suppress(OSError):  # the server is gone, which `reports` shows
             self._socket.sendall(Splitter.join(encoded_request(ForkChild(key=(number,)), payload)))
 
     def reports(self) -> list[AnyReport] | None:
-        """Return what the server has reported since the last call; None: the server is gone."""
+        """Return the server's reports since the last call; None: the server is gone."""
         found: list[AnyReport] = []
         try:
             while data := self._socket.recv(65536):
@@ -81,7 +83,7 @@ class ForkServerProcess:
 def _serve(
     mine: socket.socket, theirs: socket.socket, client: int, prepare: Callable[[], None], live: Callable[[int, bytes], None]
 ) -> None:
-    if os.getppid() != client:  # it is dead; later, the end of the socket says so, and there is time to end the children
+    if os.getppid() != client:  # the client is dead; later, the end of the socket shows that, in time to end the children
         os._exit(1)
     theirs.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Forked processes that never return into the code that they were forked from, and that die with their parent."""
+"""Forked processes that never return to their parent's code, and that die with their parent."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 def forked(body: Callable[[], object], fork: Callable[[], int] = os.fork) -> int:
     """Fork a process that calls ``body`` and ends; return its process id.
 
-    SIGINT and SIGTERM are blocked there until ``body`` has set its own handlers and calls `unblock_ending_signals`: the parent's
-    handlers may raise, which would lead back into the parent's code.
+    SIGINT and SIGTERM are blocked there until ``body`` has set its own handlers and calls
+    `unblock_ending_signals`: the parent's handlers may raise, which would lead back into the
+    parent's code.
 
     Args:
-        body: runs in the forked process; its return, SystemExit or exception ends the process.
-        fork: makes the process.
+        body: called in the forked process; its return, SystemExit or exception ends the process.
+        fork: function that makes the process.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
@@ -36,15 +37,19 @@ def forked(body: Callable[[], object], fork: Callable[[], int] = os.fork) -> int
 
 
 def unblock_ending_signals() -> None:
-    """Receive SIGINT and SIGTERM again: for a forked process whose own handlers, which raise nothing, are set."""
+    """Receive SIGINT and SIGTERM again.
+
+    Call it in a forked process once its own handlers, which must not raise, are set.
+    """
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the system kill this forked process when its parent dies, in whatever way (Linux).
+    """Have the system kill this forked process when its parent dies in any way (Linux).
 
     Args:
-        parent: process id of the process that forked this one. If it is dead already, this process ends at once.
+        parent: process id of the process that forked this one. If it is already dead, this process
+            ends at once.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

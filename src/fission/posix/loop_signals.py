@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM of a process that must clean up for longer than its event loop lives."""
+"""SIGINT and SIGTERM for a process whose clean-up outlasts its event loop."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from typing import Any
 
 from fission.posix.signals import ENDING, SignalWatcher
 
-#: Seconds after which a signal that the loop has not taken means that the loop is stuck; with the kill of the jobs it stays below the
-#: 2 s that Ctrl-C may take (SPEC section 1).
+#: Seconds after which a signal that the loop has not processed means that the loop is stuck. With the
+#: kill of the jobs it stays below the 2 s that Ctrl-C may take (SPEC section 1).
 STUCK_S = 1.0
 
 
 class LoopSignals:
-    """Takes the two signals inside a with-block of the main thread and puts back what was there before at its end.
+    """Handles the two signals inside a with-block of the main thread, then restores the handlers.
 
-    Those that come before `deliver` wait for it; those after `forget` are dropped: what is left to do then is short and must be
-    done. There is no moment at which a signal has its default effect, which would leave processes and files behind. (The
-    handlers of asyncio live only as long as the loop, so they are not used.)
+    Signals that come before `deliver` wait for it. Signals after `forget` are dropped: the
+    remaining work is short and must be done. At no moment do the signals have their default effect,
+    which would leave processes and files over. (The handlers of asyncio exist only as long as the
+    loop, so they are not used.)
 
-    A loop that is stuck for `STUCK_S`, as in a write to a pipe that is not read, meets a KeyboardInterrupt where it is.
+    A loop that is stuck for `STUCK_S`, for example in a write to a pipe that is not read, gets a
+    KeyboardInterrupt at its current position.
     """
 
     def __init__(self) -> None:
@@ -38,7 +40,7 @@ class LoopSignals:
         self._stuck = False
         self._before: dict[int, Any] = {}
         self._main = threading.get_ident()
-        # Python runs the handler between two of its instructions; a loop that was just about to wait has none, and is woken
+        # Python runs handlers between its instructions; a loop that is about to wait executes none and must be woken
         self._watcher = SignalWatcher(
             "fission-signals", woken=lambda numbers: self._wake_loop(), timeout=self._until_stuck, timed_out=self._interrupt_if_stuck
         )
@@ -55,12 +57,15 @@ class LoopSignals:
         self._watcher.stop()
 
     def deliver(self, loop: asyncio.AbstractEventLoop, act: Callable[[int], None]) -> None:
-        """Call ``act`` in the loop with the number of each signal, of those that have come already too."""
+        """Call ``act`` in the loop with the number of each signal.
+
+        Signals that have already come are included.
+        """
         self._loop, self._act = loop, act
         loop.call_soon(self._take)
 
     def forget(self) -> None:
-        """Drop what comes from now on."""
+        """Drop the waiting signals and all later ones."""
         self._forgotten = True
         self._pending.clear()
 
@@ -73,12 +78,12 @@ class LoopSignals:
         if not self._pending:
             self._since = time.monotonic()
         self._pending.append(number)
-        self._watcher.wake()  # it may have looked for something pending too early
+        self._watcher.wake()  # it may have checked for pending signals too early
         self._wake_loop()
 
     def _wake_loop(self) -> None:
         if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # it is closed
+            with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._take)
 
     def _take(self) -> None:

@@ -1,8 +1,10 @@
-"""How FISSION's processes take signals.
+"""How FISSION's processes handle signals.
 
-- `SignalWatcher` notices signals while the main thread is in a call that blocks: below `LoopSignals`, the command line and jobs.
-- `fission.posix.loop_signals.LoopSignals`: SIGINT and SIGTERM of a client, for longer than its event loop lives.
-- `ending_signals_call`: SIGINT and SIGTERM of a daemon, for as long as its event loop lives.
+- `SignalWatcher` detects signals while the main thread is in a blocking call; `LoopSignals`, the
+  command line and jobs use it.
+- `fission.posix.loop_signals.LoopSignals`: SIGINT and SIGTERM of a client, beyond the lifetime of
+  its event loop.
+- `ending_signals_call`: SIGINT and SIGTERM of a daemon, for the lifetime of its event loop.
 - `sigterm_raises`: SIGTERM of a daemon without an event loop.
 """
 
@@ -22,15 +24,16 @@ if TYPE_CHECKING:
 
 #: The signals that ask a process to end.
 ENDING = (signal.SIGINT, signal.SIGTERM)
-#: Ends the watching thread; the other bytes are numbers of signals.
+#: Byte that ends the watching thread; other bytes are numbers of signals.
 _QUIT = b"\xff"
 
 
 class SignalWatcher:
     """A thread that is woken by every signal of this process that Python handles.
 
-    Python runs handlers between its own instructions. A signal that comes while the main thread is on its way into a call that blocks
-    finds nothing to interrupt, and would be handled only after the call. The thread can interrupt the call by another signal.
+    Python runs handlers between its own instructions. A signal that comes while the main thread is
+    about to enter a blocking call finds nothing to interrupt, and would be handled only after the
+    call. The thread can interrupt the call by another signal.
     """
 
     def __init__(
@@ -42,20 +45,22 @@ class SignalWatcher:
         timed_out: Callable[[], None],
         also: Mapping[int, Callable[[], None]] | None = None,
     ) -> None:
-        """Prepare; `start` begins. All functions are called in the thread.
+        """Prepare the watcher; `start` starts its thread. All functions are called in that thread.
 
         Args:
-            name: of the thread.
-            woken: called with what has come, the number of a signal in each byte, or what `wake` was given.
-            timeout: returns the seconds after which `timed_out` is called if nothing comes; None: never.
-            timed_out: called then.
-            also: called when the descriptor that is their key is readable.
+            name: name of the thread.
+            woken: called with the bytes that have arrived: the number of a signal in each byte, or
+                the zero byte of `wake`.
+            timeout: returns the seconds after which `timed_out` is called if nothing arrives; None:
+                never.
+            timed_out: called after that time.
+            also: functions by descriptor, called when the descriptor is readable.
         """
         self._name, self._woken, self._timeout, self._timed_out = name, woken, timeout, timed_out
         self._also = dict(also or {})
 
     def start(self) -> None:
-        """Start the thread. To be called in the main thread."""
+        """Start the thread. Call it in the main thread."""
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         self._thread = threading.Thread(target=self._watch, name=self._name, daemon=True)
@@ -68,7 +73,7 @@ class SignalWatcher:
             os.write(self._write, b"\0")
 
     def stop(self) -> None:
-        """End the thread. To be called in the main thread."""
+        """Stop the thread. Call it in the main thread."""
         signal.set_wakeup_fd(self._wakeup_before)
         os.set_blocking(self._write, True)
         os.write(self._write, _QUIT)
@@ -94,7 +99,10 @@ class SignalWatcher:
 
 @contextlib.contextmanager
 def ending_signals_call(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> Iterator[None]:
-    """Have SIGINT and SIGTERM call a function in the running loop inside a with-block. Does nothing outside of the main thread."""
+    """Have SIGINT and SIGTERM call a function in the running loop inside a with-block.
+
+    Does nothing outside the main thread.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -109,7 +117,10 @@ def ending_signals_call(loop: asyncio.AbstractEventLoop, function: Callable[[], 
 
 @contextlib.contextmanager
 def sigterm_raises(error: type[BaseException]) -> Iterator[None]:
-    """Have SIGTERM raise an error in the main thread inside a with-block. Does nothing outside of the main thread."""
+    """Have SIGTERM raise an error in the main thread inside a with-block.
+
+    Does nothing outside the main thread.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

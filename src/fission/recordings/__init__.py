@@ -1,7 +1,8 @@
-"""Recordings: files with the blocks that went by on pipes. docs/recordings.md describes the format.
+"""Recordings: files of the blocks that passed through pipes.
 
-A recording is written from front to end, in entries that each have a checksum, so whatever ends the writing (Ctrl-C, a full disk, a
-power cut), what was written whole can be read.
+docs/recordings.md describes the format. A recording is written sequentially, in entries that each
+have a checksum. However writing ends (Ctrl-C, a full disk, a power cut), every entry that was
+written completely can be read.
 
 ```
 from fission.recordings import read_recording

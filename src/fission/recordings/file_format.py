@@ -1,4 +1,7 @@
-"""The file format of recordings, as docs/recordings.md describes it: a start, then entries that each have a checksum."""
+"""The file format of recordings: a start, then entries that each have a checksum.
+
+docs/recordings.md describes it.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,18 @@ HAS_HEADS = 1
 IS_PARTS = 2
 IS_END = 4
 
-START = struct.Struct("<8sII")  # magic, version, bytes of the JSON text behind it
+START = struct.Struct("<8sII")  # magic, version, length in bytes of the JSON text that follows
 ENTRY = struct.Struct("<II")  # bytes of the body, its CRC-32
 BODY = struct.Struct("<dIIQIB")  # time, pipe, generation, number of the first block, blocks, flags
 _SWAP = sys.byteorder == "big"
 
 
 def decoded_body(body: bytes) -> tuple[float, int, int, int, list[Any], list[int] | None, dict[str, Any] | None]:
-    """Return time, pipe, generation, number of the first block, payloads, heads, and what the last entry of a file says."""
+    """Return the content of an entry.
+
+    It consists of time, pipe, generation, number of the first block, payloads, heads, and the JSON
+    of a file's last entry.
+    """
     when, pipe, generation, sqn, count, flags = BODY.unpack_from(body)
     position = BODY.size
     heads: list[int] | None = None
@@ -43,7 +50,7 @@ def decoded_body(body: bytes) -> tuple[float, int, int, int, list[Any], list[int
 
 
 def packed_numbers(values: Iterable[int]) -> bytes:
-    """Return numbers as the file has them: 32 bits each, little-endian."""
+    """Return numbers in the file's encoding: 32 bits each, little-endian."""
     numbers = array("I", values)
     if _SWAP:
         numbers.byteswap()

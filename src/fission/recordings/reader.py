@@ -23,12 +23,12 @@ class Block:
     """One block of a recording.
 
     Attributes:
-        pipe: its id.
-        sqn: its number on the pipe, from 1.
-        head: as a number.
-        time: when it went by, in seconds since the epoch.
-        generation: of the numbering.
-        payload: its bytes; for a value with big buffers a list, the pickle first.
+        pipe: id of the pipe.
+        sqn: number of the block on the pipe, from 1.
+        head: head, as a number.
+        time: time at which the block passed, in seconds since the epoch.
+        generation: generation of the numbering.
+        payload: bytes of the block; for a value with large buffers a list, with the pickle first.
     """
 
     pipe: int
@@ -41,17 +41,26 @@ class Block:
 
     @property
     def value(self) -> Any:
-        """As `run` would get it. Raises BlockError: it cannot be read, or the pipe's class is not there."""
+        """The value that `run` would receive.
+
+        Raises:
+            BlockError: the value cannot be read, or the pipe's class is not available.
+        """
         return self._read(self.pipe)(self.payload)
 
 
 class Recording:
-    """A recording that is read, block by block: iterate over it. Only one entry is in memory at a time.
+    """A recording that is open for reading: iterate over it to get its blocks.
+
+    Only one entry is in memory at a time.
 
     Attributes:
-        header: what was noted when it began: ``network``, ``began`` (seconds since the epoch), ``pipes`` (id -> class and sizes).
-        problem: why it is not whole, in words; empty if it is, or as long as its end was not met.
-        missed: by pipe, how many blocks went by unseen while it was recorded; known at its end.
+        header: data from the start of the recording: ``network``, ``began`` (seconds since the
+            epoch), ``pipes`` (id -> class and sizes).
+        problem: why the recording is incomplete, in words; empty if it is complete, or until its
+            end is reached.
+        missed: by pipe, the number of blocks that passed unseen during recording; known once the
+            end is reached.
     """
 
     def __init__(self, path: str | os.PathLike[str], pipes: Mapping[int, BasePipe] | None = None) -> None:
@@ -65,7 +74,7 @@ class Recording:
 
     @property
     def pipes(self) -> list[int]:
-        """The ids of the pipes that were recorded."""
+        """The ids of the recorded pipes."""
         return [int(number) for number in self.header["pipes"]]
 
     def __iter__(self) -> Iterator[Block]:
@@ -74,7 +83,10 @@ class Recording:
                 yield Block(pipe, sqn + index, heads[index] if heads else 0, time_, generation, payload, self._reader)
 
     def entries(self) -> Iterator[tuple[float, int, int, int, list[Any], list[int] | None]]:
-        """(time, pipe, generation, number of the first, payloads, heads) of blocks that went by together."""
+        """Yield (time, pipe, generation, number of the first, payloads, heads) for each entry.
+
+        The blocks of an entry passed together.
+        """
         self.problem = ""
         with self._open() as file:
             self._start(file)
@@ -86,7 +98,7 @@ class Recording:
                 if end is not None:
                     self.missed = {int(pipe): count for pipe, count in end["missed"].items()}
                     return
-                yield tuple(rest)  # type: ignore[misc]  # it has these
+                yield tuple(rest)  # type: ignore[misc]  # it has these elements
         self.problem = f"{self.path} was not ended: its writer was killed, or still writes"
 
     def _open(self) -> BinaryIO:
@@ -132,11 +144,12 @@ def read_recording(path: str | os.PathLike[str], pipes: Mapping[int, BasePipe] |
     """Open a recording to iterate over its blocks.
 
     Args:
-        path: of the file.
-        pipes: by id, those of a loaded network; without them, blocks are read by the classes that the recording names.
+        path: path of the file.
+        pipes: pipes of a loaded network, by id; without them, blocks are read by the classes that
+            the recording names.
 
     Raises:
-        UserError: there is no such file, it is no recording, or one of another version.
+        UserError: the file does not exist, is not a recording, or has another version.
     """
     return Recording(path, pipes)
 
@@ -146,7 +159,10 @@ def _left(file: BinaryIO) -> int:
 
 
 def _made(number: int, described: Mapping[str, Any]) -> BasePipe:
-    """The pipe that a recording describes. Its `__init__`, which may want anything, is not called."""
+    """Return the pipe that a recording describes.
+
+    Its `__init__` is not called, because it may require any arguments.
+    """
     module, _, name = str(described["class"]).rpartition(".")
     try:
         kind = getattr(importlib.import_module(module), name)

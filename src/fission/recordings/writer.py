@@ -16,23 +16,30 @@ from fission.core.base import BasePipe
 from fission.errors import UserError
 from fission.recordings.file_format import BODY, ENTRY, HAS_HEADS, IS_END, IS_PARTS, MAGIC, START, VERSION, packed_numbers
 
-#: Bytes that wait before they are handed to the operating system, and seconds after which they are anyhow; arbitrary.
+#: Bytes that are buffered before they are passed to the operating system, and seconds after which they
+#: are passed in any case; arbitrary.
 FLUSH_BYTES, FLUSH_S = 1 << 20, 0.5
 
 
 class Recorder:
-    """Writes a recording. A context manager: `close` at its end.
+    """Writes a recording. It is a context manager that calls `close` at its end.
 
     Attributes:
-        blocks: written so far.
-        size: of the file, in bytes.
+        blocks: number of blocks written so far.
+        size: size of the file in bytes.
     """
 
     def __init__(self, path: str | os.PathLike[str], network: str, pipes: Iterable[BasePipe], *, overwrite: bool = False) -> None:
-        """Begin a file.
+        """Create the file.
+
+        Args:
+            path: path of the file.
+            network: name of the recorded network.
+            pipes: pipes that are recorded.
+            overwrite: whether an existing file is overwritten.
 
         Raises:
-            UserError: it exists and is not to be overwritten, or cannot be written.
+            UserError: the file exists and must not be overwritten, or cannot be written.
         """
         self.path = Path(path)
         self.blocks = 0
@@ -60,16 +67,17 @@ class Recorder:
         self.close()
 
     def write(self, when: float, pipe: int, generation: int, sqn: int, payloads: Sequence[Any], heads: Sequence[int] | None = None) -> None:
-        """Add blocks ``sqn`` and following of a pipe.
+        """Write blocks of a pipe, numbered from ``sqn``.
 
         Raises:
-            OSError: the disk is full, say; what was written before is whole, and nothing can be added.
+            OSError: writing failed, for example because the disk is full. Earlier entries are
+                complete, and nothing further can be written.
         """
-        when = self._newest[pipe] = max(when, self._newest.get(pipe, when))  # a clock that is set does not make the times run backwards
+        when = self._newest[pipe] = max(when, self._newest.get(pipe, when))  # times never decrease, even if the clock is set
         small: list[Any] = []
         first = sqn
         for index, payload in enumerate(payloads):
-            if type(payload) is list:  # it has an entry of its own
+            if type(payload) is list:  # it gets an entry of its own
                 self._small(when, pipe, generation, first, small, heads[first - sqn :] if heads else None)
                 self._entry(when, pipe, generation, sqn + index, 1, IS_PARTS, payload, heads[index : index + 1] if heads else None)
                 small, first = [], sqn + index + 1
@@ -81,7 +89,14 @@ class Recorder:
             self._flush()
 
     def close(self, missed: Mapping[int, int] | None = None) -> None:
-        """End the recording, with how many blocks of each pipe went by unseen. Calling it twice is right. Raises OSError."""
+        """End the recording. Idempotent.
+
+        Args:
+            missed: number of blocks of each pipe that passed unseen.
+
+        Raises:
+            OSError: the end cannot be written.
+        """
         if self._file.closed:
             return
         try:
@@ -124,7 +139,7 @@ class Recorder:
         self.size += len(data)
 
     def _cut(self, written: bytes) -> None:
-        """Take back the half of an entry that is at the end of the file."""
+        """Remove the partial entry at the end of the file."""
         whole = 0
         while self.size and whole + ENTRY.size <= len(written):
             end = whole + ENTRY.size + ENTRY.unpack_from(written, whole)[0]
