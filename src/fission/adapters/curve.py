@@ -6,10 +6,10 @@ With or without keys, a peer that has not completed a handshake gets little: a f
 (`fission.protocol.doorkeeper`), few connections, and no frame above the size set by the socket's
 owner (ZMQ_MAXMSGSIZE); nothing of a larger frame is read.
 
-A peer without the network's public key fails before ZeroMQ asks for admission. A peer that has that
-key but another pair fails when ZeroMQ asks the guard, over its protocol ZAP. A guarded socket
-cannot be reached while no guard answers. Both peers are refused in the handshake: nothing that they
-sent is delivered.
+A peer without the network's public key fails before ZeroMQ asks the guard. A peer that has that key
+but another pair fails when ZeroMQ asks the guard, through ZAP, its protocol for that. A guarded
+socket cannot be reached while no guard answers. Both peers are refused in the handshake: nothing
+that they sent is delivered.
 
 pyzmq has a ZAP authenticator. It needs a thread with an asyncio loop in every job's process, does
 not give its callback the peer's address, and does not learn of peers that fail earlier; one plain
@@ -44,7 +44,7 @@ _ZAP = "inproc://zeromq.zap.01"
 _DOMAIN = b"fission"
 _WRONG_KEYS = "its keys are not this network's; copy the folder of keys to it"
 _PLAIN = "it does not encrypt; set SECURITY there as it is here (pipelines: --keys)"
-# A peer that does not encrypt may be first to notice the difference and disconnect; it does not retry.
+# A peer that does not encrypt may be the first to notice the difference and disconnect; it does not retry.
 _GONE = "it hung up before it had shown this network's keys; does it encrypt?"
 _OPEN_PLAIN, _OPEN_GONE = "it encrypts, and SECURITY is off here", "it hung up, or said nothing, before it had greeted"
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL

@@ -139,4 +139,4 @@ class Datagrams(asyncio.DatagramProtocol, Generic[Received, Sent]):
             log.warning("dropped a pulse from %s: it was not made with this network's keys", ip)
 
     def error_received(self, exc: Exception) -> None:
-        """Ignore an earlier datagram that could not be delivered; the silence shows it."""
+        """Ignore that an earlier datagram could not be delivered; the silence will show it."""

@@ -12,7 +12,7 @@ from fission.ports import JobId, PipeId
 
 log = logging.getLogger("fission.client")
 
-#: Names of snapshots and retained values; other files belong to other programs.
+#: Names of snapshots and retained values; files with other names do not belong to the store.
 _SNAPSHOT = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
 _KEPT = re.compile(r"kept-(\d+)", re.ASCII)
 

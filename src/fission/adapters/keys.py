@@ -1,15 +1,14 @@
 """The keys of a network: one folder of small files, made once and copied to each machine.
 
-=============
-==========================================================================================
+=============  ====================================================================================
 curve.public   the key pair of ZeroMQ's CURVE, in its text form (z85); all machines have the same
-one, and curve.secret   its holders are members of the network pulse.key      32 random bytes as hex
-digits, for datagrams ca.pem         the certificate that signs node.pem and nothing else: its
-private key is discarded node.pem       the TLS certificate of the client and of every node, and its
-private key node.key
-check          a digest of the other files, written last: reveals incomplete copies and mixed sets
-=============
-==========================================================================================
+curve.secret   one, and its holders are members of the network
+pulse.key      32 random bytes as hex digits, for datagrams
+ca.pem         the certificate that signs node.pem and nothing else: its private key is discarded
+node.pem       the TLS certificate of the client and of every node
+node.key       the private key of node.pem
+check          a digest of the others, written last: reveals incomplete copies and mixed sets
+=============  ====================================================================================
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ PULSE_KEY_BYTES = 32  # size of a ChaCha20 key
 #: Boards without a real-time clock start in 1970 and run on that date for a while.
 VALID_FROM = datetime(1970, 1, 1, tzinfo=timezone.utc)
 VALID_DAYS = 20 * 365  # arbitrary: longer than a board lasts
-#: The clock of the machine that makes the keys may be wrong as well; the date of this line.
+#: The clock of the machine that makes the keys may be wrong as well; the date on which this line was written.
 AT_LEAST_NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 _FILES = ("curve.public", "curve.secret", "pulse.key", "ca.pem", "node.pem", "node.key")
 _CHECK = "check"

@@ -1,4 +1,4 @@
-"""The load of this machine: means of processor, memory, disk and swap over three seconds."""
+"""The load of this machine: means of processor, memory, disk and swap over the last 3 s."""
 
 from __future__ import annotations
 

@@ -7,9 +7,9 @@ do not coordinate, so each datagram gets its own key: the BLAKE2b hash of a rand
 shared key. The nonce is the counter, which is public but cannot be changed.
 
 A context is what both sides know without sending it: direction, sender, receiver and run
-(`context_of` in fission.protocol.replay). All of it is authenticated. A short digest of it comes
-first and shows a receiver at once which datagrams are not for it: a recorded datagram is of no use
-in another direction, for another receiver or in another run.
+(`context_of` in fission.protocol.replay). All of it is authenticated, so a recorded datagram is of
+no use in another direction, for another receiver or in another run. A short digest of the context
+comes first; by it a receiver recognises at once what is not for it.
 
 Without keys (SECURITY = False): ``b"\x00" context(8) sender(8) counter(8) length(2) payload``,
 which anyone can make.

@@ -47,7 +47,7 @@ SEGMENT_BYTES = 64 << 20
 LIMIT_BYTES = 1 << 30
 #: Released slots that a `put` checks for readers that still hold them. Measured: 0.15 us each.
 PROBES = 16
-#: Number of puts of that size that do not ask again after the system has refused memory. Arbitrary: a refusal costs as much as a copy.
+#: Number of puts that do not ask again for a size that the system has refused. Arbitrary: a refusal costs as much as a copy.
 REFUSED_PUTS = 64
 
 log = logging.getLogger("fission.shared_memory")
@@ -286,7 +286,7 @@ class Arena:
             self._returned.append((stamp, reader))
 
     def forget_reader(self, reader: int, incarnation: int) -> None:
-        """Void what incarnations of a reader before ``incarnation`` hold.
+        """Void the marks of a reader's incarnations before ``incarnation``.
 
         Outdated notifications have no effect.
         """
@@ -376,7 +376,7 @@ class Arena:
         return [max(1, life) for life in memoryview(words).cast("I")]
 
     def _grow(self, need: int) -> bool:
-        """Reserve as little more memory as suffices; return whether that succeeded."""
+        """Reserve the additional memory that a slot needs; return whether that succeeded."""
         if self._refusals and need >= self._refused_size:
             self._refusals -= 1
             return False
@@ -431,7 +431,7 @@ def run_prefix() -> str:
 def mark() -> str:
     """Return the prefix shared by the names of all runs of this temporary directory.
 
-    It separates the runs of a user who has an own temporary directory from those of others.
+    A user with a private temporary directory can thus tell these runs from all others.
     """
     return f"fission-{zlib.crc32(os.fsencode(tempfile.gettempdir())) & 0xFFFF:04x}"
 

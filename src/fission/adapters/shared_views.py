@@ -6,8 +6,8 @@ it) refers to the hold. The hold therefore goes last, and clears the mark that s
 that the slot is in use. `fission.protocol.shared_blocks` describes the layout and the marks,
 `fission.adapters.shared_memory` the producer.
 
-Setting and clearing a mark are single stores whose order relies on the interpreter lock; they do
-not work in a Python without one.
+Setting and clearing a mark are single stores whose order relies on the interpreter lock: the scheme
+does not work in a Python without one.
 
 A reader that returns a buffer unchanged may forward its descriptor: `Views.taken` finds the block,
 `TakenView.lease` lends it. The downstream reader marks the producer's slot itself, in a place of

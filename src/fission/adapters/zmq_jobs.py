@@ -21,7 +21,7 @@ RECONNECT_MS = 5
 
 
 class ZmqJobTransport:
-    """Receives the messages of all jobs at one address and sends commands to their addresses.
+    """Receives all jobs' messages at one address, and sends commands to their control addresses.
 
     Belongs to one asyncio loop.
     """

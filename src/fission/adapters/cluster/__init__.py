@@ -1,4 +1,4 @@
 """Nodes on other machines.
 
-Dask hosts the connections and carries orders, ZeroMQ carries the nodes' reports, UDP their pulses.
+Dask connects the nodes and carries orders, ZeroMQ carries the nodes' reports, UDP their pulses.
 """

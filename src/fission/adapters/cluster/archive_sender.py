@@ -43,7 +43,7 @@ class ArchiveSender:
         await end_all([*self._sending, *self._bringing.values()])
 
     async def bring(self, member: Member, archive: Archive) -> None:
-        """Send an archive in advance; a failure is logged, and a job's need repeats the attempt."""
+        """Send an archive in advance; a failure is logged, and retried when a job needs it."""
         try:
             error = await self.install(member, archive)
         except EngineError as why:

@@ -11,7 +11,7 @@ from distributed import Scheduler, Worker
 
 from fission.adapters.cluster.bounds import bound
 
-#: Settings by measurement on an idle service: what they disable is most of its cost.
+#: Measured on an idle service: what these settings disable is most of its cost.
 QUIET = {
     # no user tasks run in these workers: there is nothing to sample, steal or copy
     "distributed.worker.profile.enabled": False,

@@ -1,4 +1,4 @@
-"""The client's side of Dask: an own or existing scheduler, and orders to the nodes' services."""
+"""The client's side of Dask: a new or an existing scheduler, and orders to the nodes' services."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class DaskScheduler:
         """Prepare; `open` starts or joins the scheduler.
 
         Args:
-            ip: address on which the own scheduler listens.
-            port: port on which the own scheduler listens.
+            ip: address on which a new scheduler listens.
+            port: port on which a new scheduler listens.
             cluster: address of an existing scheduler; None starts one in this process.
             tls: encryption of the connections; None disables encryption.
             on_warning: called with Dask's warnings, including those about refused peers.
@@ -102,7 +102,7 @@ class DaskScheduler:
             self._looking = asyncio.ensure_future(self._look(on_worker, gone))
 
     async def close(self) -> None:
-        """Stop the own scheduler, or leave the existing one. Idempotent."""
+        """Stop this process's scheduler, or leave the existing one. Idempotent."""
         if self._closed:
             return
         self._closed = True

@@ -40,7 +40,9 @@ class Visited:
     """A node that has answered.
 
     Attributes:
-        name, groups, max_jobs: name, groups and largest number of jobs, as in placement.
+        name: name of the node, for placement.
+        groups: groups that contain the node, for placement.
+        max_jobs: largest number of jobs, for placement.
         ip: address of the node.
         means: measured means, named as in `core.nodes.NodeInfo`.
         worker: Dask's address of the worker.
@@ -74,7 +76,10 @@ class Visit:
         Args:
             who: directory of the nodes.
             versions: versions of Python, fission and Dask.
-            ip, port, cluster, tls: connection settings, as in `DaskScheduler`.
+            ip: address on which a new scheduler listens.
+            port: port on which a new scheduler listens.
+            cluster: address of an existing scheduler; None starts one in this process.
+            tls: encryption of the connections; None disables encryption.
             keys: folder of the network's keys, used in messages; empty if nothing is encrypted.
             root: REMOTE_ROOT; empty leaves it to the services.
         """

@@ -28,8 +28,8 @@ KNOCK_S = 5.0
 GREETING_BYTES = 8
 _OTHER_KEYS = "its keys are not this node's, or it does not encrypt"
 _SILENT = "it does not greet as a client does; is its SECURITY what this service was started with?"
-#: Dask's timeout for connecting. Within it Dask retries, with pauses that double up to the timeout: half of it makes a node
-#: find its client sooner. Arbitrary, but a lost packet of the handshake costs 1 s.
+#: Dask's timeout for connecting. Within it Dask retries, with pauses that double up to the timeout: half the time
+#: makes a node find its client sooner. Arbitrary, but a lost packet of the handshake costs 1 s.
 CONNECT = "2s"
 #: Orders that may run at once: each is a coroutine that waits until a job has ended.
 ORDERS = 10_000
