@@ -26,7 +26,9 @@ class OptionalArguments:
         self._default = None if default is None else pipe.unpack(default)
 
     def take(self) -> tuple[Any, Any]:
-        """Return (value, head as a number) for the next compute block; two lists if BLOCK_COUNT > 1.
+        """Return (value, head as a number) for the next compute block.
+
+        With BLOCK_COUNT > 1, both are lists.
 
         Raises:
             BlockError: the block cannot be read.

@@ -34,7 +34,7 @@ class BlockReader:
         self.waits: tuple[int, int, float] | None = None
 
     def read(self, size: int = -1) -> bytes:
-        """Return ``size`` bytes, fewer only at the end; all bytes up to the end if it is negative."""
+        """Return up to ``size`` bytes, fewer only at the end."""
         while size < 0 or len(self._data) < size:
             if not self._fill(size):
                 break
@@ -43,7 +43,7 @@ class BlockReader:
     def readline(self, size: int = -1) -> bytes:
         """Return the bytes up to and including the next newline.
 
-        The newline is missing only at the end, or when ``size`` bytes (if not negative) are reached.
+        The newline is missing only at the end, or if ``size`` bytes (unless negative) are reached.
         """
         searched = 0
         while (end := self._data.find(b"\n", searched) + 1) == 0 and not 0 <= size <= len(self._data):

@@ -1,8 +1,8 @@
 """Statistics of one incarnation's pipes, reported to the client about once a second and at the end.
 
-Numbered things are reported with the number reached in each generation. The client takes the highest
-number of all incarnations, because a new incarnation processes some blocks again. All other counts
-cover this incarnation only, and the client adds them up.
+Numbered things are reported with the number reached in each generation. The client takes the
+highest number of all incarnations, because a new incarnation processes some blocks again. All other
+counts cover this incarnation only, and the client adds them up.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Counter:
             inputs: shell around the job's inputs.
             outputs: state machines of the job's outputs.
             lender: shared memory of the job; None if there is none.
-            numbers_itself: whether the job's compute blocks have the numbers of its output blocks, as
-                in a source.
+            numbers_itself: whether the job's compute blocks have the numbers of its output blocks,
+                as in a source.
         """
         self._inputs, self._outputs, self._lender, self._numbers_itself = inputs, outputs, lender, numbers_itself
         self.done_before: dict[int, int] = {}

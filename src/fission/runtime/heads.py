@@ -27,7 +27,7 @@ class HeadsIn:
         self._readers = _overridden(job.inputs, "read_head")
 
     def shown(self, heads: Sequence[Any]) -> list[Any]:
-        """Return one entry per input: a Head for a number, a list of Heads for a list of numbers."""
+        """Return one entry per input: a Head for a number, a list of Heads for a list."""
         size = self._size
         if self._readers is None:
             return [[Head(int(head), size) for head in entry] if isinstance(entry, list) else Head(int(entry), size) for entry in heads]
@@ -82,6 +82,6 @@ def set_head_sizes(job: BaseJob, size: int) -> None:
 
 
 def _overridden(pipes: Sequence[BasePipe], method: str) -> list[Callable[..., Any] | None] | None:
-    """Return the overridden method of each pipe, or None for a pipe without; None if no pipe has one."""
+    """Return each pipe's overridden method, or None for a pipe without; None if no pipe has one."""
     own = [getattr(pipe, method) if getattr(type(pipe), method) is not getattr(BasePipe, method) else None for pipe in pipes]
     return own if any(own) else None

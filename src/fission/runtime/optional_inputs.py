@@ -36,7 +36,7 @@ class OptionalInputs:
         self._until = 0.0  # end of the wait for values of earlier incarnations; 0 when the wait is over
 
     def start(self, now: float) -> float:
-        """Start the incarnation; return the moment of the first `tick`, infinity if it needs none."""
+        """Start the incarnation; return the moment of the next `tick`, infinity if none is due."""
         if not self._arrived:
             self._until = now + REPLAY_S
         return self._until or float("inf")
@@ -45,8 +45,8 @@ class OptionalInputs:
     def settling(self) -> bool:
         """Whether values that an earlier incarnation received have not been replayed yet.
 
-        Without them, `run` would get the default instead. The wait is limited to `REPLAY_S`, because
-        the producer may be gone too.
+        Without them, `run` would get the default instead. The wait is limited to `REPLAY_S`,
+        because the producer may be gone too.
         """
         if self._until and self._arrived:
             self._until = 0.0
@@ -102,7 +102,7 @@ class OptionalInputs:
         self._say(RetainValue(pipe=pipe, number=1), content)
 
     def say_again(self) -> None:
-        """Control thread: repeat all requests, because the client was away and may have missed some."""
+        """Control thread: repeat all requests; the client was away and may have missed some."""
         for pipe, (content, _) in list(self._remembered.items()):
             if self._say is not None:
                 self._say(RetainValue(pipe=pipe, number=1), content)

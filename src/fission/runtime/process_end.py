@@ -72,7 +72,7 @@ def leave(code: int, held: list[Any], *, folders: Sequence[str] = (), warn: bool
 
 
 def close_files() -> None:
-    """Write out and close Python's open files, pipes and sockets; flush standard output and error."""
+    """Write out and close all open files, pipes and sockets; flush standard output and error."""
     files, streams = _written_to()
     _bounded(lambda: _close(streams), STREAMS_S)
     _bounded(lambda: _close(files), FILES_S)

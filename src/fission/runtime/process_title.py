@@ -1,4 +1,4 @@
-"""The title that `ps` and `top` show for a FISSION process, instead of its interpreter's command line."""
+"""The title that `ps` and `top` show for a FISSION process in place of its command line."""
 
 from __future__ import annotations
 

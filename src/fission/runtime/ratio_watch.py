@@ -1,4 +1,7 @@
-"""Whether a program keeps the RATIO of its job, and what is said if it does not: an error if it was declared, else a warning."""
+"""Check whether a program keeps the RATIO of its job.
+
+A violation is an error if the RATIO was declared, otherwise a warning.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +13,28 @@ from fission.core.jobs import ExecutableJob
 from fission.errors import RatioError
 from fission.protocol.relay import Relay
 
-#: Bytes that a program may have read and not answered without being suspected; what a program's own buffers hold. Arbitrary: eight
-#: times the largest buffer that is common.
+#: Bytes that a program may have read but not answered without being suspected: they fit in the program's own buffers. Arbitrary:
+#: eight times the largest common buffer.
 BUFFERED_BYTES = 1 << 20
-#: Seconds that a program with a full window may neither read nor write until it is said, and until it has broken its RATIO. Arbitrary.
+#: Seconds for which a program with a full window may neither read nor write: until a warning, and until it counts as having broken
+#: its RATIO. Arbitrary.
 SUSPECT_S, BROKEN_S = 5.0, 30.0
 
 
 class RatioWatch:
-    """Compares what a program was given with what it gave.
+    """Compares a program's output with its input.
 
     Attributes:
-        declared: whether the user has set RATIO: a program that breaks it has failed.
+        declared: whether the user has set RATIO, so that a program that breaks it has failed.
     """
 
     def __init__(self, job: ExecutableJob, relay: Relay, warn: Callable[[str], None]) -> None:
         """Begin to watch.
 
         Args:
-            job: whose program.
-            relay: has the numbers.
-            warn: is called once with a text when the program is suspected.
+            job: job of the program.
+            relay: state machine with the block numbers.
+            warn: function called once with a text when the program is suspected.
         """
         self._job, self._relay, self._warn = job, relay, warn
         self.declared = declares_ratio(job)
@@ -39,36 +43,47 @@ class RatioWatch:
         self._warned = False
 
     def begin(self) -> None:
-        """The program was given nothing yet."""
+        """Begin again with a program that has not been fed yet."""
         self._bytes = 0
 
     def fed(self, size: int) -> None:
-        """The program is about to be given so many bytes."""
+        """Record that ``size`` bytes are about to be fed to the program."""
         self._bytes += size
 
     def moved(self) -> None:
-        """Any thread: the program has written something."""
+        """Any thread: record that the program has written something."""
         self._moved_at = monotonic()
 
     @property
     def buffers(self) -> bool:
-        """Whether what it has not answered may be in buffers of its own, which it empties only when it is given more."""
+        """Whether the unanswered blocks may be in the program's own buffers.
+
+        A program may empty these only when it gets more input.
+        """
         relay = self._relay
         return not relay.owed or self._bytes * relay.owed // max(1, relay.fed) <= BUFFERED_BYTES
 
     def held(self, blocks: int, size: int) -> float:
-        """Return how many windows of so many blocks and bytes it was given and has not answered."""
+        """Return how many windows of this size the unanswered blocks would fill.
+
+        Args:
+            blocks: number of blocks in a window.
+            size: number of bytes in a window.
+        """
         owed = self._relay.owed
         return max(owed / blocks, self._bytes * owed / max(1, self._relay.fed) / size)
 
     def idle_s(self) -> float:
-        """Return the seconds between the first of these calls since the program has written anything and this one."""
+        """Return the seconds since the first call of this method after the last output."""
         if self._idle_at <= self._moved_at:
             self._idle_at = monotonic()
         return monotonic() - self._idle_at
 
     def say_otherwise(self) -> None:
-        """Warn, once, that a program whose job declares no RATIO does not give one block for one, and say what becomes of it."""
+        """Warn once that a program without a declared RATIO does not give one block for one.
+
+        The warning includes the consequences.
+        """
         if self._warned:
             return
         self._warned = True
@@ -79,9 +94,14 @@ class RatioWatch:
         )
 
     def look(self, owed: int, *, full: bool) -> RatioError | None:
-        """A producer waits, and the program has read everything and gives nothing: it is slow, holds output back or breaks its RATIO.
+        """Judge a program that has read everything and gives nothing, while a producer waits.
 
-        ``full``: nothing more may be given to it, so it would stand still for ever; return the error that says so in the end.
+        The program is slow, holds output back or breaks its RATIO. Returns None, or finally the
+        error of a program that is ``full``.
+
+        Args:
+            owed: number of compute blocks that the program has not answered.
+            full: whether the program may get no more input, and would therefore hang for ever.
         """
         silent = monotonic() - self._moved_at
         if silent < SUSPECT_S:
@@ -99,12 +119,12 @@ class RatioWatch:
         return None
 
     def surplus(self, output: int) -> RatioError:
-        """The error of a program that gave a block too many."""
+        """Return the error of a program that gave a block too many."""
         pipe = self._job.outputs[output].id
         return RatioError(f"{self._job._fission_name} gave a block on pipe {pipe} too many: until then it {self._counts}. {self._remedy}")
 
     def too_few(self) -> RatioError:
-        """The error of a program that ended with blocks owed."""
+        """Return the error of a program that ended before answering all blocks."""
         return RatioError(f"{self._job._fission_name} gave too few blocks: it {self._counts} until its inputs ended. {self._remedy}")
 
     @property

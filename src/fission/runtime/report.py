@@ -1,4 +1,7 @@
-"""What a job's process says at its end: an outcome, an error for the user, and counts; one JSON object on a descriptor."""
+"""The final report of a job's process: an outcome, an error for the user, and counts.
+
+It is one JSON object, written to a descriptor.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,23 @@ import msgspec
 from fission.errors import FissionError
 from fission.protocol.messages.job_to_client import JobCounts
 
-FINISHED = "finished"  # it ended as it should, downstream knows
-ENDED = "ended"  # `run` returned None: it ended without telling downstream
-STOPPED = "stopped"  # it was told to stop
-FAILED = "failed"  # its code raised, or its executable failed
+FINISHED = "finished"  # normal end, and downstream jobs are notified
+ENDED = "ended"  # `run` returned None: ended without notifying downstream jobs
+STOPPED = "stopped"  # ended by a stop
+FAILED = "failed"  # the job's code raised, or its executable failed
 
-#: Most bytes of an error text as JSON; a pipe holds 64 KiB before a write blocks, and nobody reads while the process lives.
+#: Largest error text in bytes of JSON: a pipe holds 64 KiB before a write blocks, and the client does not read it while the
+#: process runs.
 MAX_ERROR = 40_000
 _OWN = str(Path(__file__).resolve().parent.parent) + os.sep
 _PYTHON = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 
 
 def failure_text(error: BaseException) -> str:
-    """Return what the user is told about the error that ended a job.
+    """Return the text shown to the user for the error that ended a job.
 
-    An error of ours is its text, with the user's frames behind it where their code is what failed; any other is a traceback with the
-    user's frames.
+    For an error of FISSION, it is the text of the error, followed by the user's frames if user code
+    failed. For any other error, it is a traceback with the user's frames.
     """
     error = _as_raised(error)
     if isinstance(error, FissionError) and not _has_user_frames(error):
@@ -41,7 +45,10 @@ def failure_text(error: BaseException) -> str:
 
 
 def _as_raised(error: BaseException) -> BaseException:
-    """The user's StopIteration, where it left one of our generators and Python made a RuntimeError of it there."""
+    """Return the user's StopIteration if Python turned it into a RuntimeError, else the error.
+
+    Python does so when a StopIteration leaves one of FISSION's generators.
+    """
     cause = error.__cause__
     if type(error) is not RuntimeError or not isinstance(cause, (StopIteration, StopAsyncIteration)):
         return error
@@ -50,9 +57,10 @@ def _as_raised(error: BaseException) -> BaseException:
 
 
 def user_traceback(error: BaseException) -> str:
-    """Return the error as a Python traceback cut to the user's frames and what they called.
+    """Return the error as a Python traceback, reduced to the user's frames and their callees.
 
-    Frames of FISSION are left out, and those of Python's own modules which it called. Without any frame it is the error alone.
+    Frames of FISSION, and of Python's own modules that it called, are omitted. If no frame is left,
+    the text is the error alone.
     """
     told = traceback.TracebackException.from_exception(error)
     _cut(told, set())
@@ -62,7 +70,7 @@ def user_traceback(error: BaseException) -> str:
 
 
 def _joined(told: traceback.TracebackException) -> bool:
-    """Whether other exceptions belong to it, so that all are shown with their headings."""
+    """Return whether other exceptions belong to this one, so that all are shown with headings."""
     return bool(told.__cause__ or (told.__context__ and not told.__suppress_context__) or getattr(told, "exceptions", None))
 
 
@@ -80,7 +88,7 @@ def _cut(told: traceback.TracebackException, seen: set[int]) -> None:
         if theirs and not _importing(frame):
             shown.append(frame)
     told.stack = traceback.StackSummary.from_list(shown)
-    # 3.11: the members of an exception group
+    # Python 3.11: also the members of an exception group
     for other in (told.__cause__, told.__context__, *(getattr(told, "exceptions", None) or ())):
         if other is not None:
             _cut(other, seen)
@@ -91,7 +99,7 @@ def _is_own(frame: traceback.FrameSummary) -> bool:
 
 
 def _is_users(frame: traceback.FrameSummary) -> bool:
-    """Whether the user wrote it or installed it: it is neither of FISSION nor of Python itself."""
+    """Return whether a frame is in user or third-party code, not in FISSION or Python itself."""
     if frame.filename.startswith("<frozen ") or _is_own(frame):
         return False
     file = os.path.abspath(frame.filename)
@@ -105,15 +113,17 @@ def _importing(frame: traceback.FrameSummary) -> bool:
 def write_report(
     descriptor: int, outcome: str, error: str = "", counts: JobCounts | None = None, block: int = 0, hopeless: bool = False
 ) -> None:
-    """Write the report and close the descriptor. Never raises: at the end of a process nobody could take it.
+    """Write the report and close the descriptor.
+
+    Never raises: at the end of a process, no code is left to handle an exception.
 
     Args:
-        descriptor: of the pipe to the client.
-        outcome: one of the above.
-        error: what the user is told of a failure.
-        counts: what happened on the job's pipes.
-        block: the compute block at which it failed; 0 if it had not begun.
-        hopeless: whether a new life would fail too.
+        descriptor: descriptor of the pipe to the client.
+        outcome: one of the outcomes above.
+        error: text of a failure, for the user.
+        counts: statistics of the job's pipes.
+        block: compute block at which the job failed; 0 if it had not begun.
+        hopeless: whether a new incarnation would fail too.
     """
     known = {} if counts is None else msgspec.to_builtins(counts, str_keys=True)
     told = {"outcome": outcome, "error": _shortened(error), "counts": known, "block": block, "hopeless": hopeless}
@@ -125,7 +135,7 @@ def write_report(
 
 
 def _shortened(text: str) -> str:
-    """Beginning and end of a text that is too long; as JSON a character may have twelve bytes."""
+    """Shorten a long text to its beginning and end; in JSON, a character can take twelve bytes."""
     half = len(text) // 2
     shorter = text
     while (size := len(json.dumps(shorter))) > MAX_ERROR:
@@ -135,7 +145,10 @@ def _shortened(text: str) -> str:
 
 
 def read_report(text: bytes) -> dict[str, Any]:
-    """Return what `write_report` wrote; an empty dict if the process died before it could, or in the middle."""
+    """Return the report written by `write_report`; an empty dict if it is missing or incomplete.
+
+    This happens if the process died before or while it wrote the report.
+    """
     try:
         found = json.loads(text)
     except ValueError:

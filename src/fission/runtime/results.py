@@ -1,4 +1,4 @@
-"""What `run` of a PythonJob returns, as its outputs need it."""
+"""Conversion of the results of a PythonJob's `run` to payloads and heads for its outputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fission.runtime import codec
 from fission.runtime.exchange import Exchange
 from fission.runtime.heads import HeadsOut
 
-#: Attributes of a pipe that say nothing about its encoding.
+#: Attributes of a pipe that do not affect its encoding.
 _OF_ONE_PIPE = frozenset({"id", "created_at", "source", "destination"})
 
 
@@ -23,7 +23,7 @@ class ResultsOut:
     """Packs values and heads for all outputs of one job.
 
     Attributes:
-        encoders: one an output.
+        encoders: one encoder per output.
     """
 
     def __init__(self, job: PythonJob, exchange: Exchange, bundle: JobBundle) -> None:
@@ -36,12 +36,16 @@ class ResultsOut:
             codec.encoder(pipe, plain=pipe.id in bundle.plain, lend=lend and functools.partial(lend, readers=(index,)))
             for index, pipe in enumerate(job.outputs)
         ]
-        # one value for all outputs is encoded once where all pipes do it alike
+        # a single value for all outputs is encoded once if all pipes encode it the same way
         kinds = {(type(pipe), pipe.id in bundle.plain, _settings(pipe)) for pipe in job.outputs}
         self._for_all = codec.encoder(job.outputs[0], plain=job.outputs[0].id in bundle.plain, lend=lend) if len(kinds) == 1 else None
 
     def payloads(self, result: Any) -> list[Any]:
-        """One payload an output. Raises ValueFitError."""
+        """Return one payload per output.
+
+        Raises:
+            ValueFitError: the result does not fit the outputs.
+        """
         count = len(self.encoders)
         if type(result) is tuple:
             if len(result) != count:
@@ -60,7 +64,14 @@ class ResultsOut:
         return [self._encode(index, result) for index in range(count)]
 
     def misfit(self, index: int, value: Any, why: BaseException, number: int | None = None) -> ValueFitError:
-        """What to raise when a value does not fit an output; ``number`` is its compute block, by default the one that is worked on."""
+        """Return the error to raise for a value that does not fit an output.
+
+        Args:
+            index: index of the output.
+            value: value that does not fit.
+            why: error of the encoder.
+            number: compute block of the value; by default the current one.
+        """
         number = self._inputs.rule.done + 1 if number is None else number
         return ValueFitError(
             f"{self._job._fission_name}, output {index + 1}: a value of type {type(value).__name__} does not fit "
@@ -77,7 +88,11 @@ class ResultsOut:
             raise self.misfit(index, value, why) from why
 
     def heads(self, reduced: int) -> list[int]:
-        """One head an output, as the job wants them, with the bits of ``reduced``. Raises ValueFitError."""
+        """Return one head per output, as set by the job, with the bits of ``reduced`` added.
+
+        Raises:
+            ValueFitError: the job has set a wrong number of heads, or an invalid head.
+        """
         job = self._job
         if not job.HEAD:
             return [reduced] * len(self.encoders)
@@ -101,5 +116,5 @@ class ResultsOut:
 
 
 def _settings(pipe: BasePipe) -> bytes:
-    """What a pipe was given: two of one class that differ in it may encode differently."""
+    """Return the settings of a pipe; pipes of one class that differ in them may differ in encoding."""
     return pickle.dumps({name: value for name, value in pipe.__getstate__().items() if name not in _OF_ONE_PIPE}, 5)

@@ -1,9 +1,9 @@
-"""How far a sink is: which compute block it begins with, and up to which one its producers may rely on its file.
+"""The position of a sink: its first compute block, and the last one that is safe in its file.
 
-A sink on `FileSinkJob` has a `SinkFile`. The job's main thread records there which compute block `run` has finished; the control
-thread syncs the file, many blocks at a time, and what is synced may be released. Any other sink is asked to make repeated
-blocks harmless, for which `PythonJob.position` and `block_number` are there; one that looks at neither gets a warning when it
-is restarted.
+A sink derived from `FileSinkJob` has a `SinkFile`. The job's main thread records each compute block
+that `run` has finished in it. The control thread syncs the file, many blocks at a time, and synced
+blocks may be released. Any other sink should make repeated blocks harmless with the help of
+`PythonJob.position` and `block_number`; one that uses neither gets a warning when it is restarted.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from fission.core.sink_file import BEYOND, SinkFile
 from fission.errors import SinkFileError
 from fission.runtime.control import NEVER
 
-#: Recorded blocks are synced after this many seconds at the latest. Arbitrary: ten syncs a second wear out no flash card, and
-#: no window fills in that time but those for which `SinkSync.due` hurries.
+#: Largest number of seconds before recorded blocks are synced. Arbitrary: ten syncs a second wear out no flash card, and the only
+#: windows that fill in that time are those for which `SinkSync.due` hurries.
 SYNC_AFTER_S = 0.1
 
 _NAMES = ("position", "block_number")
@@ -28,26 +28,36 @@ class SinkSync:
     """The file of one incarnation of a sink."""
 
     def __init__(self, job: PythonJob, file: SinkFile, warn: Callable[[str], None]) -> None:
-        """Args: job: whose. file: open. warn: shows a text to the user."""
+        """Prepare.
+
+        Args:
+            job: job of the sink.
+            file: open file of the sink.
+            warn: function that shows a text to the user.
+        """
         self._job = job
         self._file = file
-        self._since = NEVER  # since when there is something to be synced
+        self._since = NEVER  # the moment since which unsynced blocks wait
         file.on_full_disk = warn
 
     def first_number(self, generation: int) -> int:
-        """Return the compute block of this generation after the last one in the file; `BEYOND` if the file has newer generations."""
+        """Return the compute block of this generation that follows the last one in the file.
+
+        It is `BEYOND` if the file has newer generations.
+        """
         return self._file.first_number(generation)
 
     def begin(self, generation: int, first: int, *, restarted: bool) -> None:
-        """The next compute block is this one.
+        """Set the next compute block.
 
         Args:
-            generation: of its numbering.
-            first: its number.
-            restarted: the job had an earlier incarnation, which may have had the blocks before it.
+            generation: generation of the block's numbering.
+            first: number of the block.
+            restarted: whether the job had an earlier incarnation, which may have had the blocks
+                before this one.
 
         Raises:
-            SinkFileError: the file has less than was acknowledged.
+            SinkFileError: blocks that were acknowledged are missing from the file.
         """
         file = self._file
         if first >= BEYOND:
@@ -69,26 +79,33 @@ class SinkSync:
         file.begin(generation, first)
 
     def record(self, generation: int, number: int) -> None:
-        """Main thread: `run` has returned for this compute block."""
+        """Main thread: record that `run` has returned for this compute block."""
         self._file.record(generation, number)
 
     def flush(self) -> None:
-        """Main thread: some compute blocks were recorded, and no other one has arrived."""
+        """Main thread: flush the file, because no further compute block has arrived."""
         self._file.flush()
 
     def acknowledgeable(self, generation: int) -> float:
-        """Return the compute block of this generation up to which the file is on the device."""
+        """Return the last compute block of this generation that is on the device."""
         synced = self._file.synced
         if synced.generation != generation:
             return NEVER if synced.generation > generation else 0
         return synced.number
 
     def covers(self, generation: int) -> bool:
-        """Whether all of an older generation is on the device."""
+        """Return whether all blocks of an older generation are on the device."""
         return self._file.synced.generation > generation or not self._file.dirty
 
     def due(self, now: float, *, hurry: bool) -> float:
-        """Main thread: return when the control thread is to look, `NEVER` if there is nothing to sync; ``hurry``: at once."""
+        """Main thread: return the moment at which the control thread must sync.
+
+        It is `NEVER` if there is nothing to sync.
+
+        Args:
+            now: current moment in seconds.
+            hurry: whether to sync at once.
+        """
         if not self._file.dirty:
             return NEVER
         if hurry:
@@ -99,7 +116,9 @@ class SinkSync:
         return self._since + SYNC_AFTER_S
 
     def tick(self, now: float) -> tuple[bool, float]:
-        """Control thread: sync if it is time. Return whether more may be released, and when to look again.
+        """Control thread: sync if it is due.
+
+        Returns whether more may be released, and the moment of the next call.
 
         Raises:
             SinkFileError: the device has failed.
@@ -116,11 +135,11 @@ class SinkSync:
         return True, NEVER
 
     def finish(self) -> None:
-        """Main thread: nothing follows; return when all of the file is on the device."""
+        """Main thread: block until the whole file is on the device; nothing follows."""
         self._guarded(self._file.sync_all)
 
     def keep_from(self, generation: int, number: int) -> None:
-        """A new incarnation may return to the end of this compute block."""
+        """Keep what a new incarnation needs to return to the end of this compute block."""
         self._file.keep_from = (generation, number)
 
     def _guarded(self, sync: Callable[[], None]) -> None:
@@ -141,11 +160,11 @@ def make_sink_sync(job: PythonJob, warn: Callable[[str], None]) -> SinkSync | No
 
 
 def repetition_warning(job: PythonJob, first: int) -> str:
-    """Return what to tell the user of a sink that was restarted; empty if there is nothing to tell.
+    """Return the warning to the user about a restarted sink; empty if there is none.
 
     Args:
-        job: any.
-        first: the compute block with which it begins.
+        job: job of any kind.
+        first: compute block that the job begins with.
     """
     if (
         job.outputs
@@ -163,7 +182,7 @@ def repetition_warning(job: PythonJob, first: int) -> str:
 
 
 def _names_in(kind: type[Any]) -> list[tuple[str, ...]]:
-    """The names that the methods of a user's class use."""
+    """Return the names that the methods of a user's class use."""
     own = (cls for cls in kind.__mro__ if not cls.__module__.startswith("fission.core."))
     codes = (getattr(value, "__code__", None) for cls in own for value in vars(cls).values())
     return [code.co_names for code in codes if code is not None]

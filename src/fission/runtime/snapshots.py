@@ -1,8 +1,8 @@
-"""The stored snapshots of a job, for a new incarnation of it: read where they are when they are needed, or asked for.
+"""Access of a new incarnation to the stored snapshots of its job.
 
-On the client's machine a job reads the client's own file. On any other one it asks for the one that it needs, and the client's engine
-brings it in pieces, as a file that appears when it is whole. So what was stored may be as large as a disk, and none but the needed one
-travels.
+On the client's machine, a job reads the client's own file. On any other machine, it requests the
+snapshot that it needs, and the client's engine transfers it in pieces, as a file that appears when
+it is complete. The stored snapshots may therefore fill a disk, but only the required one travels.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from fission.errors import SnapshotError
 from fission.ports import JobBundle
 from fission.protocol.messages.job_to_client import JobToClient, SnapshotNeeded
 
-#: Seconds between two looks for what is on its way, and after which it is asked for again if nothing more has come. Arbitrary.
+#: Seconds between two checks for a snapshot in transit, and seconds without progress after which it is requested again. Arbitrary.
 LOOK_S, AGAIN_S = 0.02, 5.0
-#: Ends of the names of files: what has not come whole yet, and why it will not come.
+#: Suffixes of file names: an incomplete snapshot, and the reason why a snapshot will not arrive.
 PART, LOST = ".part", ".lost"
 
 
 def reader(bundle: JobBundle, say: Callable[[JobToClient, bytes], None]) -> Callable[[int, int], bytes]:
-    """Return what gives the state of a snapshot, by generation and block; it raises SnapshotError if there is none."""
+    """Return the function that returns the state of a snapshot, by generation and block.
+
+    The function raises SnapshotError if there is no such snapshot.
+    """
 
     def read(generation: int, block: int) -> bytes:
         path = Path(bundle.snapshot_folder, f"{generation}.{block}")
@@ -41,7 +44,11 @@ def reader(bundle: JobBundle, say: Callable[[JobToClient, bytes], None]) -> Call
 
 
 def _wait(path: Path, ask: Callable[[], None]) -> None:
-    """Wait until a file is there, asking for it again if it does not grow. Raises SnapshotError: it will not come."""
+    """Wait until a file exists; request it again if it does not grow.
+
+    Raises:
+        SnapshotError: the file will not arrive.
+    """
     part, lost = path.with_name(path.name + PART), path.with_name(path.name + LOST)
     size, again_at = -1, 0.0
     while not path.exists():

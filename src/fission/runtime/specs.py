@@ -1,4 +1,4 @@
-"""A job's pipes as the protocol machines see them."""
+"""Descriptions of a job's pipes for the protocol's state machines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fission.protocol.optional import OptionalSpec
 
 
 def input_spec(pipe: Any, max_queue: int) -> InputSpec:
-    """Return what the aligner needs to know of a non-ASYNC input pipe, dummies included."""
+    """Return the description of a non-ASYNC input pipe for the aligner, including its dummies."""
     dummy: Callable[[], Any] | None = getattr(pipe, "get_dummy", None)
     if dummy is not None:
         return InputSpec(pipe.id, pipe.BLOCK_COUNT, max_queue, _checked_dummy(pipe, dummy))
@@ -31,7 +31,7 @@ def _checked_dummy(pipe: Any, dummy: Callable[[], Any]) -> Callable[[], bytes]:
             payload = dummy()
         except Stopped:
             raise
-        except BaseException as why:  # get_dummy is the user's
+        except BaseException as why:  # get_dummy is user code
             text = f"{pipe}: a block is lost, and get_dummy, which stands for it, failed: {error_text(why)}"
             raise BlockError(text) from why
         fault = dummy_fault(pipe, payload)
@@ -43,7 +43,7 @@ def _checked_dummy(pipe: Any, dummy: Callable[[], Any]) -> Callable[[], bytes]:
 
 
 def optional_spec(pipe: Any, bundle: JobBundle) -> OptionalSpec:
-    """Return what an ASYNC input needs to know of its pipe."""
+    """Return the description of an ASYNC input's pipe."""
     kept = bundle.kept.get(pipe.id)
     return OptionalSpec(
         pipe.id,
@@ -58,7 +58,7 @@ def optional_spec(pipe: Any, bundle: JobBundle) -> OptionalSpec:
 
 
 def packed_group(group: tuple[list[Any], list[int]]) -> bytes:
-    """Return what an earlier life wants kept of an ASYNC input, as `optional_spec` takes it."""
+    """Pack a retained value of an ASYNC input in the form that `optional_spec` expects."""
     payloads, heads = group
     whole = [payload if type(payload) is bytes else [bytes(part) for part in payload] for payload in payloads]
     return pickle.dumps((tuple(whole), tuple(heads)), 5)

@@ -1,6 +1,7 @@
-"""What a job's pipes are run with: a clock, a control thread, and where snapshots are read.
+"""The environment of a job's pipes: a clock, a control thread, and a source of snapshots.
 
-A process has the defaults. What plays many jobs in one thread (the simulated cluster, `fission_network`) hands in its own.
+A process uses the defaults. Code that runs many jobs in one thread (the simulated cluster,
+`fission_network`) supplies its own.
 """
 
 from __future__ import annotations
@@ -19,20 +20,20 @@ log = logging.getLogger("fission.runtime")
 
 
 def log_malformed(text: str) -> None:
-    """Log what was wrong with a control message."""
+    """Log the fault of a dropped control message."""
     log.warning("dropped a malformed control message: %s", text)
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Everything that a job's pipes take from the process that they are in.
+    """Everything that a job's pipes take from their process.
 
     Attributes:
-        clock: gives the time in seconds.
-        control: makes what serves the pipes while the job computes.
-        waits: whether `put` may wait for room; if not, the caller asks for room first.
-        snapshots: gives what reads the snapshots of a job, by generation and block.
-        malformed: called with what was wrong with a control message that was dropped.
+        clock: function that returns the time in seconds.
+        control: function that makes the object which serves the pipes while the job computes.
+        waits: whether `put` may wait for room; if False, the caller checks for room first.
+        snapshots: function that makes the reader of a job's snapshots, by generation and block.
+        malformed: function called with the fault of a dropped control message.
     """
 
     clock: Callable[[], float] = perf_counter
@@ -42,5 +43,5 @@ class Surroundings:
     malformed: Callable[[str], None] = log_malformed
 
 
-#: Of a job's own process.
+#: The surroundings in a job's own process.
 PROCESS = Surroundings()
