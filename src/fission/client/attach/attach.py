@@ -24,7 +24,7 @@ from fission.protocol.messages.viewer_to_client import FollowRun, InspectRun, Me
 
 #: Seconds that a client has to end after the request to stop: the grace of its jobs, and the cleaning up. Arbitrary.
 STOP_S = 15.0
-#: Seconds until a client in the background must answer requests. Arbitrary: loading a project may take its time on a
+#: Seconds until a client in the background must answer requests. Arbitrary: loading a project may take long on a
 #: board.
 START_S = 60.0
 #: Seconds between two checks for it; arbitrary.

@@ -1,4 +1,4 @@
-"""A network's nodes without a run: which of them are present, and their files of it."""
+"""A network's nodes without a run: which are present, and which files of it they keep."""
 
 from __future__ import annotations
 

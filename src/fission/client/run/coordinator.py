@@ -312,7 +312,7 @@ class Coordinator:
         new = self.known_nodes.joined(event)
         self._resuming.joined(event.lives)
         for job, life in event.lives:
-            if life < self.incarnation(job):  # moved by an earlier client, which may have ended before it stopped this one
+            if life < self.incarnation(job):  # moved by an earlier client, which may have ended before it stopped this incarnation
                 await self._engine.stop(job, life, NodeName(event.name), grace=0)
         self._log.write(event)
         if new:
@@ -512,9 +512,9 @@ class Coordinator:
                 self.observer.warning(error if error.startswith("no place for ") else f"{reason}: {error}")
 
     def end(self) -> None:
-        """Report what was held back, and last the failure that ended the run.
+        """Report the failures held back, then the one that ended the run, if any.
 
-        The jobs are stopped. There may be no such failure.
+        The jobs are stopped.
         """
         code, reason, error = self.result or (0, "", "")
         self._reports.end(code, reason, error, self.observer)

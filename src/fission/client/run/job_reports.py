@@ -65,7 +65,7 @@ class JobReports:
             observer.warning(f"{name} returned None and has outputs: it has ended, and the jobs after it are not notified")
 
     def end(self, exit_code: int, reason: str, error: str, observer: Observer) -> None:
-        """Report what was held back, and last the failure that ended the network, if any."""
+        """Report the failures held back, then the one that ended the network, if any."""
         name = failed_job(reason)
         number = next((job for job, known in self._names.items() if known == name), 0)
         self.failures.end(name, number, error if exit_code == EXIT_FAILED else "", observer)

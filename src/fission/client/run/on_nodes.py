@@ -62,7 +62,7 @@ def run(
     resume: bool = False,
     output: Path | None = None,
 ) -> Summary:
-    """Run the network on its NODES until it ends, fails, times out or a signal arrives. Blocks.
+    """Run the network on its NODES until it ends or fails, time is up or a signal arrives. Blocks.
 
     Local jobs run on this machine, in ``NETWORK/runs/DATE-N/<job id>``, to which ``NETWORK/local``
     links. All jobs do if NODES names no other machine. No process, socket or shared memory of the

@@ -40,7 +40,7 @@ def simulate(
     chaos: Chaos | None = None,
     folder: Path | None = None,
 ) -> Summary:
-    """Run the network on this machine until it ends, fails, times out or a signal arrives.
+    """Run the network on this machine until it ends or fails, time is up or a signal arrives.
 
     Blocks. Each job gets a process and the empty folder ``NETWORK/simulation/<job id>`` (or
     ``FOLDER/<job id>``) with its DEPENDENCIES. No process, socket or shared memory remains

@@ -29,8 +29,8 @@ from fission.protocol.supervision_messages import JobState
 
 #: Seconds to wait for the jobs' answers. Arbitrary: a job answers within milliseconds unless its machine is stuck.
 MEASURE_S = 2.0
-#: Seconds of silence after which no more copies are expected of a job whose process has ended; arbitrary, within the 2
-#: s of Ctrl-C.
+#: Seconds of silence after which no more copies are expected of a job whose process has ended; arbitrary, within
+#: the 2 s of Ctrl-C.
 LAST_S = 0.25
 #: Maximum bytes of copies in flight to one viewer, for each pipe. Arbitrary bound of the client's memory.
 MOST_CREDIT = 64 << 20
@@ -89,7 +89,7 @@ class Taps:
         requests.answer(LocateJobs, self._locate)
 
     def ended(self, job: int) -> None:
-        """Note the end of a job: a viewer of nothing else has seen everything."""
+        """Note the end of a job: viewers that follow only this job have seen everything."""
         for tap in self._taps.values():
             if tap.job == job:
                 tap.end_when_silent()
