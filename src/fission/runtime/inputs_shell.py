@@ -117,7 +117,7 @@ class InputsShell:
             raise MemoryGone(f"blocks from {message.sqn} on of pipe {message.pipe} cannot be read any more: {why}") from None
 
     def take(self) -> Batch | None:
-        """As `Inputs.take`."""
+        """Return the next batch, as `Inputs.take` does."""
         if not self.machine.eager:
             return self.machine.take()
         with self._lock:
@@ -127,21 +127,21 @@ class InputsShell:
 
     @property
     def finished(self) -> bool:
-        """As `Inputs.finished`."""
+        """The value of `Inputs.finished`."""
         return self.machine.finished
 
     @property
     def final(self) -> bool:
-        """As `Inputs.final`."""
+        """The value of `Inputs.final`."""
         return self.machine.final
 
     @property
     def exhausted(self) -> bool:
-        """As `Inputs.exhausted`."""
+        """The value of `Inputs.exhausted`."""
         return self.machine.exhausted
 
     def switch(self, generation: int, *, keeps: bool) -> None:
-        """As `Inputs.switch`."""
+        """Call `Inputs.switch` with the lock held, and send its answers."""
         self._locked(lambda: self.machine.switch(generation, keeps=keeps))
 
     def wire(self, pipe: int, address: str, incarnation: int) -> None:
@@ -153,7 +153,7 @@ class InputsShell:
             self._perform()
 
     def release(self, done: int, generation: int, *, force: bool = False) -> bool:
-        """As `Inputs.release`."""
+        """Call `Inputs.release` with the lock held, and send its answers."""
         with self._lock:
             left = self.machine.release(done, generation, force=force)
             if self.machine.answers:
@@ -161,27 +161,27 @@ class InputsShell:
             return left
 
     def pending_release(self, done: int, generation: int) -> bool:
-        """As `Inputs.pending_release`."""
+        """Return the result of `Inputs.pending_release`, without taking the lock."""
         return self.machine.pending_release(done, generation)
 
     def release_generation(self, generation: int) -> None:
-        """As `Inputs.release_generation`."""
+        """Call `Inputs.release_generation` with the lock held, and send its answers."""
         self._locked(lambda: self.machine.release_generation(generation))
 
     def close(self) -> None:
-        """As `Inputs.close`."""
+        """Call `Inputs.close` with the lock held, and send its answers."""
         self._locked(self.machine.close)
 
     def close_optional(self) -> None:
-        """As `Inputs.close_optional`."""
+        """Call `Inputs.close_optional` with the lock held, and send its answers."""
         self._locked(self.machine.close_optional)
 
     def say_starved(self, through: int, done: int) -> None:
-        """As `Inputs.say_starved`."""
+        """Call `Inputs.say_starved` with the lock held, and send its answers."""
         self._locked(lambda: self.machine.say_starved(through, done))
 
     def say_had(self) -> None:
-        """As `Inputs.say_had`."""
+        """Call `Inputs.say_had` with the lock held, and send its answers."""
         self._locked(self.machine.say_had)
 
     def _locked(self, act: Callable[[], None]) -> None:

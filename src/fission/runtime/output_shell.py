@@ -122,36 +122,36 @@ class OutputShell:
             self._perform()
 
     def begin(self, number: int) -> None:
-        """As `ReplayBuffer.begin`."""
+        """Call `ReplayBuffer.begin` with the lock held, and send its messages."""
         with self._lock:
             self.machine.begin(number)
             self._perform()
 
     def press(self) -> None:
-        """As `ReplayBuffer.press`."""
+        """Call `ReplayBuffer.press` with the lock held, and send its messages."""
         with self._lock:
             self.machine.press()
             self._perform()
 
     def restart(self, generation: int, window: SendWindow[Any]) -> None:
-        """As `ReplayBuffer.restart`."""
+        """Call `ReplayBuffer.restart` with the lock held, and send its messages."""
         with self._lock:
             self.machine.restart(generation, window)
             self._perform()
 
     def go_on_after(self, had: int, given: int) -> None:
-        """As `ReplayBuffer.go_on_after`."""
+        """Call `ReplayBuffer.go_on_after` with the lock held."""
         with self._lock:
             self.machine.go_on_after(had, given)
 
     def end(self, *, more: bool = False) -> None:
-        """As `ReplayBuffer.end`."""
+        """Call `ReplayBuffer.end` with the lock held, and send its messages."""
         with self._lock:
             self.machine.end(more=more)
             self._perform()
 
     def finalize(self) -> None:
-        """As `ReplayBuffer.finalize`."""
+        """Call `ReplayBuffer.finalize` with the lock held, and send its messages."""
         with self._lock:
             self.machine.finalize()
             self._perform()
@@ -197,14 +197,14 @@ class OutputShell:
             return blocks
 
     def on_release(self, message: Release) -> None:
-        """As `ReplayBuffer.on_release`."""
+        """Call `ReplayBuffer.on_release` with the lock held, send messages and wake waiting threads."""
         with self._changed:
             self.machine.on_release(message)
             self._perform()
             self._changed.notify_all()
 
     def on_starved(self, message: Starved) -> None:
-        """As `ReplayBuffer.on_starved`."""
+        """Call `ReplayBuffer.on_starved` with the lock held, and wake waiting threads."""
         with self._changed:
             self.machine.on_starved(message)
             self._changed.notify_all()
@@ -216,7 +216,7 @@ class OutputShell:
             self._changed.notify_all()
 
     def lift(self, generation: int) -> None:
-        """As `ReplayBuffer.lift`."""
+        """Call `ReplayBuffer.lift` with the lock held, and wake waiting threads."""
         with self._changed:
             self.machine.lift(generation)
             self._changed.notify_all()

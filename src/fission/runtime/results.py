@@ -116,5 +116,5 @@ class ResultsOut:
 
 
 def _settings(pipe: BasePipe) -> bytes:
-    """Return the settings of a pipe; pipes of one class that differ in them may differ in encoding."""
+    """Return a pipe's settings; pipes of one class that differ in them may encode differently."""
     return pickle.dumps({name: value for name, value in pipe.__getstate__().items() if name not in _OF_ONE_PIPE}, 5)
