@@ -26,7 +26,7 @@ class Console:
         self._told_of = told
         self._taken = self._told = 0
         self.waiting = False
-        self._pieces: list[str] | None = None  # pieces of a long line; None if its first one is missing
+        self._pieces: list[str] | None = None  # pieces of a long line; None if no line has begun
 
     def readline(self) -> str | None:
         """Block until there is a line; None when the console has ended."""

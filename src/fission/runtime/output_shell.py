@@ -197,7 +197,7 @@ class OutputShell:
             return blocks
 
     def on_release(self, message: Release) -> None:
-        """Call `ReplayBuffer.on_release` with the lock held, send messages and wake waiting threads."""
+        """Call `ReplayBuffer.on_release` with the lock held, send messages and wake waiters."""
         with self._changed:
             self.machine.on_release(message)
             self._perform()
