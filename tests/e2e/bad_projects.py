@@ -1,4 +1,4 @@
-"""What the tests of bad input share: projects with a bad job of tests/faults/, and the run of one that fails."""
+"""Shared parts of the tests of bad input: projects with a bad job of tests/faults/, and a run."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tests.e2e.support import finish, network
 from tests.waiting import CommandLine, Finished
 
 FAULTS = Path(__file__).parent.parent / "faults"
-#: Beside every bad job, so that there is something to lose: jobs 1 and 2.
+#: Runs beside every bad job, as something to lose: jobs 1 and 2.
 GOOD = 'Count(outputs=[PicklePipe(1), PicklePipe(2)]), CSVSinkJob("kept.csv", inputs=[PicklePipe(2)]),'
 #: A network without a fault.
 RIGHT = GOOD + "Show(inputs=[PicklePipe(1)])"
 
 
 def bad_project(fission: CommandLine, fault: str, listed: str, files: Mapping[str, str] | None = None, config: str = "") -> Path:
-    """A project whose network net has the jobs of a file of tests/faults/ as net.bad."""
+    """Create a project whose network net has the jobs of a file of tests/faults/ as net.bad."""
     text = (FAULTS / f"{fault}.py").read_text(encoding="utf-8") if fault else ""
     return fission.project(network("", listed, extra=f"from net.bad import *\n{config}") | {"net/bad.py": text} | dict(files or {}))
 
@@ -27,7 +27,7 @@ def folder(fission: CommandLine, *path: str) -> Path:
 
 
 def simulate(fission: CommandLine, exit_code: int) -> Finished:
-    """Simulates net to its end, which leaves nothing behind and shows nothing of our own code."""
+    """Simulate net to its end; check that it leaves nothing and shows none of our own code."""
     client = fission.start("net", "simulate", env={"PYTHONFAULTHANDLER": None})
     client.end_input()
     done = finish(client, fission.root, exit_code)
@@ -37,7 +37,7 @@ def simulate(fission: CommandLine, exit_code: int) -> Finished:
 
 
 def through(job: str, pipe: str = "PicklePipe(3)", *, last: str = "Show") -> str:
-    """A job between the good source and one that shows what comes."""
+    """Return a job between the good source and a job that shows its output."""
     return f"{job}(inputs=[PicklePipe(1)], outputs=[{pipe}]), {last}(inputs=[{pipe}])"
 
 
@@ -51,7 +51,7 @@ class Program(ExecutableJob):
 def program(
     fission: CommandLine, text: str | bytes | None, *, mode: int = 0o755, executable: str = "./program", pipe: str = "PicklePipe(3)"
 ) -> None:
-    """A project whose job 3 is an executable with this text."""
+    """Create a project whose job 3 is an executable with this text."""
     bad_project(fission, "", f"{GOOD} {through('Program', pipe)}", {"net/source/other.txt": ""}, EXECUTABLE.format(executable=executable))
     if text is not None:
         path = fission.root / "net/source/program"

@@ -1,8 +1,9 @@
-"""What the failover tests share: a run in this process whose faults come when something has happened, and the jobs.
+"""Shared parts of the failover tests: an in-process run with scripted faults, and the jobs.
 
-`Stage.run` simulates a project of the fixture ``fission`` with real processes. Instead of faults at moments of a clock, the run has
-a *script*: a coroutine beside the run, in the client's loop, that waits for what happens and does the faults, by the FaultInjector and the
-engine that ``--kill``, ``--cut`` and ``--chaos`` use::
+`Stage.run` simulates a project of the fixture ``fission`` with real processes. Instead of faults
+at fixed times, the run has a *script*: a coroutine beside the run, in the client's loop, that waits
+for events and causes faults, through the FaultInjector and the engine that ``--kill``, ``--cut``
+and ``--chaos`` use::
 
     async def script(stage: Stage) -> None:
         await stage.rows(50)                      # the sink's file has 50 rows
@@ -11,7 +12,7 @@ engine that ``--kill``, ``--cut`` and ``--chaos`` use::
 
     ran = Stage(fission).run(script, nodes=2)
 
-Afterwards nothing may be left: processes, files, shared memory, descriptors of this process.
+Afterwards nothing may remain: processes, files, shared memory, descriptors of this process.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ from fission.project.config import load
 from tests.e2e.support import COMMON_JOBS, GONE_S, IMPORTS, network, remains, rows
 from tests.waiting import CommandLine, eventually
 
-#: What a script may wait for one thing. Arbitrary: far above what a busy machine needs, below what pytest allows a test.
+#: Maximum wait of a script. Arbitrary: far above a busy machine's needs, below pytest's limit.
 WAIT_S = 25.0
 
-#: RESTARTS for tests that kill on and on; with the window each failure counts as the first one, so restarts come at once.
+#: RESTARTS for repeated kills; the window makes each failure count as the first: no back-off.
 OFTEN = "RESTARTS = 1000\nRESTART_WINDOW = 0.001\n"
-#: The same, and no node is lost because a busy machine keeps its pulses back: for tests of deaths that are seen without them.
+#: The same with patient pulses: a busy machine loses no node. For deaths seen without pulses.
 PATIENT = OFTEN + "PULSE_INTERVAL = 2\n"
 
 JOBS = """
@@ -147,7 +148,7 @@ Double(inputs=[JSONPipe(2)], outputs=[PicklePipe(3)]),
 Total(inputs=[PicklePipe(3)], outputs=[PicklePipe(4)]),
 CSVSinkJob("result.csv", inputs=[PicklePipe(4)]),
 """
-#: A source, two ways with another BLOCK_COUNT each, a stateful join, a sink; ids 1 to 5.
+#: A source, two ways with different BLOCK_COUNTs, a stateful join, a sink; ids 1 to 5.
 DIAMOND = """
 Numbers({limit}, outputs=[PicklePipe(1), Twos(2)]),
 Double(inputs=[PicklePipe(1)], outputs=[Twos(3)]),
@@ -158,7 +159,7 @@ CSVSinkJob("result.csv", inputs=[PicklePipe(5)]),
 
 
 def project_of(listed: str, jobs: str = "", extra: str = OFTEN) -> dict[str, str]:
-    """The files of a network of these jobs."""
+    """Return the files of a network of these jobs."""
     files = network(jobs, listed, extra=extra) | RELAY
     path = "net/jobs/jobs.py"
     files[path] = IMPORTS + JOBS + files[path].removeprefix(IMPORTS)
@@ -167,15 +168,19 @@ def project_of(listed: str, jobs: str = "", extra: str = OFTEN) -> dict[str, str
 
 
 def gated(listed: str, upto: int = 0) -> str:
-    """The same jobs, with a source that does not end before the script calls `Stage.let_end`: faults always find the network running.
+    """Return the same jobs, with a source that ends only after `Stage.let_end`.
 
-    ``upto``: it does not go beyond this number before `Stage.let_go`.
+    Faults thus always meet a running network.
+
+    Args:
+        listed: the entries of JOBS.
+        upto: number that the source does not pass before `Stage.let_go`.
     """
     return listed.replace("Numbers({limit}", f"Gated({{limit}}, upto={upto}")
 
 
 def chain_rows(limit: int) -> list[int]:
-    """What the chain's sink must get."""
+    """Return what the chain's sink must receive."""
     total, found = 0, []
     for number in range(1, limit + 1):
         total += 2 * number
@@ -184,7 +189,7 @@ def chain_rows(limit: int) -> list[int]:
 
 
 def diamond_rows(limit: int) -> list[int]:
-    """What the diamond's sink must get."""
+    """Return what the diamond's sink must receive."""
     total, found = 0, []
     for first in range(1, limit, 2):
         total += 3 * (first + first + 1)
@@ -193,13 +198,13 @@ def diamond_rows(limit: int) -> list[int]:
 
 
 def csv_of(values: Sequence[Any], pipe: int) -> bytes:
-    """A CSVSinkJob's file with one column."""
+    """Return a CSVSinkJob's file with one column."""
     return f"pipe_{pipe}\r\n".encode() + b"".join(f"{value}\r\n".encode() for value in values)
 
 
 @dataclass
 class Ran:
-    """A run that is over. `told` are the lines of the console: (kind, text)."""
+    """A completed run. `told` has the lines of the console: (kind, text)."""
 
     summary: Summary
     told: list[tuple[str, str]]
@@ -246,7 +251,7 @@ class _Teller(Observer):
 
 @dataclass
 class Stage:
-    """One run and what its script may do."""
+    """One run, and the actions of its script."""
 
     fission: CommandLine
     sink: int = 5
@@ -277,7 +282,7 @@ class Stage:
         return max(0, len(rows(self.result)) - 1)
 
     async def until(self, predicate: Callable[[], Any], what: str, deadline_s: float = WAIT_S) -> Any:
-        """Wait for it; an AssertionError ends the run and fails the test."""
+        """Wait until the predicate holds; an AssertionError ends the run and fails the test."""
         deadline = time.monotonic() + deadline_s
         while not (found := predicate()):
             if time.monotonic() > deadline:
@@ -289,12 +294,12 @@ class Stage:
         await self.until(lambda: self.row_count() >= count, f"{count} rows")
 
     def node_of(self, job: int) -> str:
-        """The node that has the newest life of a job; empty while none has."""
+        """Return the node with the newest incarnation of a job; empty if there is none."""
         lives = [(life, name) for name, node in self.engine.virtual_nodes.items() for (number, life) in node.running if number == job]
         return max(lives)[1] if lives else ""
 
     def lives(self, job: int) -> list[int]:
-        """The lives of a job whose processes the engine knows to run, wherever they are."""
+        """Return the incarnations of a job whose processes the engine knows to run, on any node."""
         return sorted(life for node in self.engine.virtual_nodes.values() for (number, life) in node.running if number == job)
 
     def pid_of(self, job: int) -> int:
@@ -307,21 +312,21 @@ class Stage:
         return max(found)[1] if found else 0
 
     async def running(self, *jobs: int) -> None:
-        """Wait until a process of each of these jobs is there."""
+        """Wait until each of these jobs has a process."""
         await self.until(lambda: all(self.pid_of(job) for job in jobs), f"processes of {jobs}")
 
     def let_go(self, upto: int) -> None:
-        """The source of a `gated` network may go on up to this number."""
+        """Let the source of a `gated` network continue up to this number."""
         fresh = self.folder(1) / "go-new"
         fresh.write_text(str(upto))
         fresh.replace(self.folder(1) / "go")
 
     def let_end(self) -> None:
-        """The source of a `gated` network may give all its numbers."""
+        """Let the source of a `gated` network send all its numbers."""
         self.let_go(1_000_000)
 
     def kill_program(self, job: int) -> bool:
-        """Kill what an ExecutableJob has started; return whether there was something."""
+        """Kill what an ExecutableJob has started; return whether there was anything."""
         try:
             found = psutil.Process(self.pid_of(job)).children() if self.pid_of(job) else []
             for process in found:
@@ -341,13 +346,13 @@ class Stage:
         await self.engine.revive(NodeName(node))
 
     async def fault(self, kind: str, target: str, duration_s: float = 0.0) -> None:
-        """As the options do it; with its duration."""
+        """Cause a fault as the options do; return after its duration."""
         await self.injector.inject(InjectedFault(kind, target, 0.0, duration_s))
 
     # the run
 
     def run(self, script: Callable[[Stage], Awaitable[None]] | None = None, nodes: int = 0, *, chaos: Chaos | None = None) -> Ran:
-        """Run the network net of the fixture's project to its end; the script's errors are this method's."""
+        """Run the network net of the fixture's project to its end; raise the script's errors."""
         stage, errors = self, []
 
         class Scripted(FaultInjector):
@@ -359,7 +364,7 @@ class Stage:
                     await super().run(faults, chaos)
                 except Exception as why:
                     errors.append(why)
-                    os.kill(os.getpid(), signal.SIGINT)  # the run is of no use any more
+                    os.kill(os.getpid(), signal.SIGINT)  # the run has become useless
                     raise
 
         before = descriptors()
@@ -377,13 +382,16 @@ class Stage:
 
 
 def random_faults(rng: random.Random, faults: int, rows: int, jobs: int = 5, nodes: int = 3) -> Callable[[Stage], Awaitable[None]]:
-    """A script: jobs and nodes killed, nodes and processes stopped and woken up, several at a time, before the sink has ``rows`` rows."""
+    """Return a script of random faults before the sink has ``rows`` rows.
+
+    It kills jobs and nodes, and stops and resumes nodes and processes, several at a time.
+    """
 
     async def script(stage: Stage) -> None:
         running: set[asyncio.Task[None]] = set()
         for number in range(faults):
             due = rows * number // (faults + 4)
-            # at a random moment, at the latest when so much has come through that all faults find their place
+            # at a random moment, but early enough for all faults to fit into the run
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(stage.rows(due), rng.uniform(0.0, 0.35))
             kind = rng.choice(["kill job", "kill job", "kill node", "cut", "stop"])
@@ -400,7 +408,10 @@ def random_faults(rng: random.Random, faults: int, rows: int, jobs: int = 5, nod
 
 
 def killed_at_once(pairs: Sequence[tuple[int, int]]) -> Callable[[Stage], Awaitable[None]]:
-    """A script for a `gated` network: two jobs are killed at once, one pair after the other, each when the sink has 40 rows more."""
+    """Return a script for a `gated` network: kill two jobs at once, one pair after the other.
+
+    The next pair follows when the sink has 40 more rows.
+    """
 
     async def script(stage: Stage) -> None:
         for number, pair in enumerate(pairs):
@@ -415,7 +426,7 @@ def killed_at_once(pairs: Sequence[tuple[int, int]]) -> Callable[[Stage], Awaita
 
 
 async def stop_process(pid: int, seconds: float) -> None:
-    """SIGSTOP, then SIGCONT."""
+    """Send SIGSTOP, then SIGCONT."""
     if pid:
         try:
             os.kill(pid, signal.SIGSTOP)
@@ -428,23 +439,23 @@ async def stop_process(pid: int, seconds: float) -> None:
 
 
 def descriptors() -> set[str]:
-    """The open descriptors of this process and what they are; sockets and pipes by their inode."""
+    """Return this process's open descriptors and their targets; sockets and pipes by inode."""
     found = set()
     for number in os.listdir("/proc/self/fd"):
         try:
             found.add(f"{number} {os.readlink(f'/proc/self/fd/{number}')}")
-        except FileNotFoundError:  # the one that lists
+        except FileNotFoundError:  # the descriptor of the listing itself
             continue
     return found
 
 
 def events(root: Path) -> list[dict[str, Any]]:
-    """The run's event log."""
+    """Return the run's event log."""
     return [json.loads(line) for line in (root / "net/simulation/events.jsonl").read_text().splitlines()]
 
 
 def job_process(client: int, job: int) -> psutil.Process | None:
-    """The process of a job of a client, by the folder that it works in."""
+    """Return the process of a client's job, found by its working folder."""
     for process in psutil.Process(client).children(recursive=True):
         try:
             if Path(process.cwd()).name == str(job) and process.status() != psutil.STATUS_ZOMBIE:
@@ -455,6 +466,6 @@ def job_process(client: int, job: int) -> psutil.Process | None:
 
 
 def seeded(seed: int) -> random.Random:
-    """A generator whose seed a failing test shows."""
+    """Return a random generator whose seed a failing test shows."""
     print(f"seed {seed}")  # noqa: T201 - pytest shows it with a failure
     return random.Random(seed)

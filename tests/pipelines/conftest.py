@@ -11,13 +11,13 @@ from tests.pipelines.postgres import Postgres
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Daemons of this test's own."""
+    """Daemons of the test's own."""
     with Cluster(tmp_path) as found:
         yield found
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """A PostgreSQL server of this run's own."""
+    """A PostgreSQL server of the run's own."""
     with Postgres(tmp_path_factory.mktemp("pg")) as server:
         yield server

@@ -1,7 +1,8 @@
-"""Real daemons for tests: a Router, Brokers and Pipeliners in processes of their own, which can be killed and started again.
+"""Real daemons for tests: a Router, Brokers and Pipeliners as processes that tests can kill.
 
-``Cluster(tmp_path)`` writes a module of workers and a store into the folder and starts daemons there. Every job leaves a line in
-``runs.jsonl`` when it begins (``begin``), when it has done its work (``end``) and when the store has saved its result (``save``).
+``Cluster(tmp_path)`` writes a module of workers and a store into the folder and starts daemons
+there; they can be started again. Every job appends a line to ``runs.jsonl`` when it begins
+(``begin``), when its work is done (``end``) and when the store has saved its result (``save``).
 """
 
 from __future__ import annotations
@@ -321,13 +322,13 @@ if __name__ == "__main__":
 
 
 def whole_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file of JSON lines that may be written to: the last line counts when its end is there."""
+    """Return the objects of a JSON lines file in use; an incomplete last line does not count."""
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 class Daemon:
-    """A daemon's process, and what it has said."""
+    """A daemon's process and its output."""
 
     def __init__(self, kind: str, process: subprocess.Popen[bytes], log: Path) -> None:
         self.kind = kind
@@ -339,14 +340,14 @@ class Daemon:
         return self.log.read_text()
 
     def kill(self) -> None:
-        """SIGKILL for it, and for nothing else: what it has started must end by itself."""
+        """Send SIGKILL to the daemon alone: processes that it started must end by themselves."""
         children = psutil.Process(self.process.pid).children(recursive=True)
         self.process.kill()
         self.process.wait()
         eventually(lambda: not any(is_running(child.pid) for child in children), 5, f"the end of the {self.kind}'s processes")
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """Ends it in order; its exit code."""
+        """End it with a signal; return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
@@ -358,14 +359,14 @@ class Daemon:
 
 
 class Cluster:
-    """See the head of this file. A context manager."""
+    """A context manager; see the head of this file."""
 
     def __init__(
         self, folder: Path, *, prefix: Mapping[str, list[str]] | None = None, host: str = "127.0.0.1", keys: Path | None = None
     ) -> None:
         self.folder = folder
         self.host = host
-        self.keys = keys  # of everybody, if nothing else is said
+        self.keys = keys  # default keys of all daemons
         self.prefix = prefix or {}  # words before a daemon's command, by its place
         self.ports = free_ports(2)
         self.runs_file = folder / "runs.jsonl"
@@ -394,7 +395,7 @@ class Cluster:
         return f"tcp://{self.host}:{self.ports[1]}"
 
     def start(self, kind: str, place: str = "", **arguments: Any) -> Daemon:
-        """Start a daemon; *place* names where, if there are several hosts."""
+        """Start a daemon; *place* names its host, if there are several."""
         if kind == "Router":
             given = {"api": [self.host, self.ports[0]], "broadcast": [self.host, self.ports[1]], "config": self.config}
             given["state"] = str(self.folder / "state.sqlite")
@@ -417,13 +418,13 @@ class Cluster:
         return daemon
 
     def all(self, **broker: Any) -> tuple[Daemon, Daemon, Daemon]:
-        """Router, Broker and Pipeliner, ready."""
+        """Start a Router, a Broker and a Pipeliner; return them when they are ready."""
         found = self.start("Router"), self.start("Broker", **broker), self.start("Pipeliner")
         self.ready(broker.get("number_of_workers", 2))
         return found
 
     def ready(self, processes: int = 2, pipeliners: int = 1) -> dict[str, Any]:
-        """Waits for so many worker processes and Pipeliners."""
+        """Wait for this many worker processes and Pipeliners."""
 
         def there() -> dict[str, Any] | None:
             with contextlib.suppress(Exception):
@@ -454,7 +455,7 @@ class Cluster:
         return PipelineManager(self.api, self.broadcast, **{"keys": self.keys, "timeout": 60, **arguments})
 
     def runs(self, what: str | None = None, worker: str | None = None) -> list[dict[str, Any]]:
-        """What the jobs have noted."""
+        """Return the lines that the jobs have recorded."""
         found = whole_lines(self.runs_file)
         return [one for one in found if what in (None, one["what"]) and worker in (None, one["worker"])]
 

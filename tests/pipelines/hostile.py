@@ -1,4 +1,4 @@
-"""Hostile messages: random bytes, right messages with bytes changed, and right messages with parts replaced by something nasty."""
+"""Hostile messages: random bytes, valid messages with changed bytes or with nasty parts."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ KILL = {"jobs": ["x-0", "y-1"]}
 
 
 def hostile(rng: Random, right: Sequence[dict[str, Any]], number: int) -> Iterator[bytes]:
-    """So many hostile messages, made of the right ones."""
+    """Yield this many hostile messages, made from the valid ones."""
     for _ in range(number):
         kind = rng.random()
         if kind < 0.08:
@@ -141,7 +141,7 @@ def _parts_changed(rng: Random, right: dict[str, Any]) -> bytes:
         elif choice < 0.3 and isinstance(holder, list):
             holder += [copy.deepcopy(holder[way[-1]])] * rng.choice([1, 40])
         elif choice < 0.4 and isinstance(holder, dict):
-            holder[str(rng.choice(NASTY))] = copy.deepcopy(rng.choice(NASTY))  # or it would grow with the messages
+            holder[str(rng.choice(NASTY))] = copy.deepcopy(rng.choice(NASTY))  # a copy, or it would grow with the messages
         else:
             holder[way[-1]] = copy.deepcopy(rng.choice(NASTY))
     data = json.dumps(message)

@@ -1,6 +1,7 @@
-"""Hosts in network namespaces: each has an address of its own on one wire, and can be cut off. Needs root and `ip`.
+"""Hosts in network namespaces: each has its own address on one wire, and can be cut off.
 
-A host is a namespace; a switch, in one more namespace, joins them. What a killed run left behind is removed by the next one.
+They need root and `ip`. A host is a namespace; a switch, in one more namespace, joins them. The
+next run removes what a killed run left.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _numbers = itertools.count(1)
 
 
 class Hosts:
-    """So many hosts, 10.77.N.1 and on. A context manager."""
+    """Hosts with the addresses 10.77.N.1, 10.77.N.2 and so on. A context manager."""
 
     def __init__(self, number: int) -> None:
         if shutil.which("ip") is None or os.geteuid() != 0:
@@ -61,20 +62,20 @@ class Hosts:
         return f"10.77.0.{host + 1}"
 
     def inside(self, host: int) -> list[str]:
-        """Words before a command that is to run on this host."""
+        """Return the words before a command that make it run on this host."""
         return ["ip", "netns", "exec", self.names[host]]
 
     def cut(self, host: int) -> None:
-        """From now on nothing gets to this host or from it; nobody is told."""
+        """Drop all traffic to and from this host from now on, without any notification."""
         _ip("-n", self._switch, "link", "set", f"port{host}", "down")
 
     def join(self, host: int) -> None:
-        """The wire is there again."""
+        """Reconnect the wire."""
         _ip("-n", self._switch, "link", "set", f"port{host}", "up")
 
 
 def remove_left_overs() -> None:
-    """Namespaces of runs that are no more."""
+    """Remove the namespaces of runs that no longer exist."""
     folder = Path("/run/netns")
     for name in os.listdir(folder) if folder.is_dir() else []:
         words = name.split("-")

@@ -1,4 +1,7 @@
-"""A real PostgreSQL for tests, in a folder of its own, on a port of loopback. It refuses to run as root, so root hands it to nobody."""
+"""A real PostgreSQL for tests, in its own folder, on a port of loopback.
+
+It refuses to run as root, so root starts it as the user "nobody".
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,10 @@ from tests.waiting import eventually
 
 
 def programs() -> Path:
-    """The folder with initdb and postgres.
+    """Return the folder with initdb and postgres.
 
     Raises:
-        AssertionError: there is none; says what to install.
+        AssertionError: there is none; the text names what to install.
     """
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     plain = shutil.which("initdb")
@@ -29,11 +32,11 @@ def programs() -> Path:
 
 
 class Postgres:
-    """A server. A context manager."""
+    """A PostgreSQL server. A context manager."""
 
     def __init__(self, folder: Path) -> None:
         self._bin = programs()
-        # not below pytest's folders: those are closed to other users
+        # not below pytest's folders, which are closed to other users
         self._folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
         self._log = folder / "postgres.log"
         self._user = "nobody" if os.geteuid() == 0 else None
@@ -70,7 +73,7 @@ class Postgres:
         eventually(self._answers, 40, lambda: f"PostgreSQL\n{self._log.read_text()}")
 
     def stop(self, number: int = signal.SIGINT) -> None:
-        """Stop the server at once, whoever is connected."""
+        """Stop the server at once, even with open connections."""
         self._process.send_signal(number)
         self._process.wait(40)
 
@@ -89,7 +92,7 @@ class Postgres:
         return f"postgresql://tester@127.0.0.1:{self.port}/{name}"
 
     def database(self) -> str:
-        """The URL of a fresh database."""
+        """Create a fresh database and return its URL."""
         self._databases += 1
         name = f"d{self._databases}"
         with psycopg.connect(self._address("postgres"), autocommit=True) as connection:

@@ -1,8 +1,9 @@
-"""A small world around the Router's decisions: the real desk, the real Pipeliners' decisions, and modelled processes, all in one thread.
+"""A small world around the Router's decisions, in one thread.
 
-Pipelines are added, cancelled and run again, Pipeliners ask, lose requests and answers, and die, processes begin, finish, raise and die,
-Brokers report late, the Router starts again, in random order. After every step `World.check` looks for what must never be. `World.heal`
-then lets everything come to its end.
+The desk and the Pipeliners' decisions are real, the processes are modelled. In random order,
+pipelines are added, cancelled and run again; Pipeliners ask, lose requests and answers, and die;
+processes begin, finish, raise and die; Brokers report late; the Router restarts. After every step
+`World.check` looks for forbidden states. `World.heal` then lets everything end.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ Key = tuple[str, int, int]
 
 
 class Tasks:
-    """The cluster: which tasks there are, and which process runs which."""
+    """The cluster: which tasks exist, and which process runs which task."""
 
     def __init__(self) -> None:
         self.tasks: dict[Key, Task] = {}
-        self.running: dict[str, Key] = {}  # by process; a task that was forgotten may still run
+        self.running: dict[str, Key] = {}  # by process; a forgotten task may still run
         self.ordered: set[Key] = set()
         self.may_run: Callable[[Task], None] = lambda task: None
 
@@ -74,8 +75,8 @@ class World:
         self.store = SqlPipelines(":memory:")
         self.pipelines: dict[str, Pipeline] = {}
         self.finished: set[tuple[str, int]] = set()
-        self.faults: dict[tuple[str, int], int] = {}  # since the pipeline was run again
-        self.reports: list[dict[str, Any]] = []  # of the Broker, that have not come yet
+        self.faults: dict[tuple[str, int], int] = {}  # since the pipeline was last started
+        self.reports: list[dict[str, Any]] = []  # reports of the Broker that have not arrived yet
         self.log: list[str] = []
         self.pipeliners: list[dict[str, Any]] = []
         self.begin_router()
@@ -87,7 +88,10 @@ class World:
     # the actors
 
     def begin_router(self) -> None:
-        """A Router begins with what is in the store; all processes begin anew, and none of their reports comes."""
+        """Start a Router with the store's content.
+
+        All processes restart, and none of their reports arrives.
+        """
         logger = logging.Logger("Router")
         handler = logging.Handler()
         handler.emit = lambda record: self.log.append(record.getMessage())  # type: ignore[method-assign]
@@ -125,7 +129,7 @@ class World:
     def pulse(self) -> None:
         self.ask(command="pulse", broker="b", workers=["A"], processes=list(PROCESSES))
 
-    # what happens
+    # events
 
     def add(self) -> None:
         size, name = self.rng.randint(1, 4), f"x{len(self.pipelines)}"
@@ -161,8 +165,8 @@ class World:
         if one["asked"] and self.rng.random() < 0.7:
             return
         message = encode(one["is"].request())
-        one["asked"], one["answers"] = True, []  # whoever asks again does so over a new connection
-        if self.rng.random() < 0.9:  # else the request gets lost
+        one["asked"], one["answers"] = True, []  # repeated requests use a new connection
+        if self.rng.random() < 0.9:  # otherwise the request is lost
             self.desk.message(message, one["answers"].append)
             self.desk.flush()
 
@@ -171,7 +175,7 @@ class World:
         if not one["answers"]:
             return
         body, one["answers"] = one["answers"][0], []
-        if self.rng.random() < 0.9:  # else the answer gets lost
+        if self.rng.random() < 0.9:  # otherwise the answer is lost
             message = convert(decode_object(body), ExchangeReply)
             if isinstance(message, UnknownPipeliner) or message.number == one["is"].request().number:
                 one["is"].answered(message)
@@ -208,7 +212,10 @@ class World:
             self.die(*self.rng.choice(list(self.cluster.running.items())))
 
     def die(self, process: str, key: Key) -> None:
-        """The Broker's report and Dask's news come in any order, or the report never."""
+        """Kill a process.
+
+        The Broker's report and Dask's event come in any order, or no report comes.
+        """
         pipeline, job, attempt = key
         del self.cluster.running[process]
         report = {"command": "process ended", "broker": "b", "process": process, "dead": True, "error": "died"}
@@ -251,7 +258,7 @@ class World:
                 self.rng.choice(self.STEPS)(self)
             self.check()
 
-    # what must be
+    # invariants
 
     def check(self) -> None:
         state = self.desk.state
@@ -269,7 +276,7 @@ class World:
             assert active.holder in state.sessions or pipeline in waiting, f"{pipeline} is nobody's"
 
     def heal(self) -> None:
-        """No more faults: everything comes to its end, and the right one."""
+        """Stop the faults: everything must end, and with the right result."""
         for _ in range(60):
             for one in self.pipeliners:
                 one["answers"].clear()

@@ -1,11 +1,12 @@
 """The simulated cluster on the command line.
 
     python -m tests.stateful.cluster_sim --seeds 1000            seeds 0 to 999
-    python -m tests.stateful.cluster_sim --first 17 --seeds 1    seed 17 alone, with its story
-    python -m tests.stateful.cluster_sim --broken no-mark        with a rule that is broken on purpose; see sim_broken
+    python -m tests.stateful.cluster_sim --first 17 --seeds 1    seed 17 alone, with its history
+    python -m tests.stateful.cluster_sim --broken no-mark        with a broken rule; see sim_broken
 
-A seed is a random network, random delays and random faults; what must hold is at the head of `sim_cluster.Cluster.check`. Ends with 1
-if a seed fails; each one prints the command that repeats it.
+A seed is a random network with random delays and random faults; the head of
+`sim_cluster.Cluster.check` lists the invariants. The exit code is 1 if a seed fails; each failing
+seed prints the command that repeats it.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from functools import partial
 from tests.stateful.sim_broken import BROKEN
 from tests.stateful.sim_cluster import run_seed
 
-#: Failing seeds that are told at length; arbitrary.
+#: Failing seeds that are reported in full; arbitrary.
 TOLD = 5
 
 
 def outcome(seed: int, *, broken: str = "", faults: bool = True) -> str:
-    """What was wrong with a seed, with its story; empty if nothing was."""
+    """Return what was wrong with a seed, with its history; empty if nothing was."""
     with BROKEN[broken]() if broken else contextlib.nullcontext():
         cluster, wrong = run_seed(seed, faults=faults)
     if wrong is None:

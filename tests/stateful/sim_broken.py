@@ -1,4 +1,7 @@
-"""Rules that are broken on purpose: each of these must make seeds of the simulated cluster fail, or the simulation proves nothing."""
+"""Rules broken on purpose: each must make seeds of the simulated cluster fail.
+
+Otherwise the simulation proves nothing.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def _replace(where: Any, **members: Any) -> AbstractContextManager[None]:
 
 
 def no_deduplication() -> AbstractContextManager[None]:
-    """Blocks that were there before count again."""
+    """Count duplicate blocks again."""
 
     def accept(self: Receiver, incarnation: int, generation: int, first: int, count: int) -> int:
         if not self.current(incarnation, generation):
@@ -46,7 +49,7 @@ def no_deduplication() -> AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def no_fencing() -> Iterator[None]:
-    """What comes from an older life is as good as what comes from the newest."""
+    """Accept messages of older incarnations like those of the newest."""
     wire = Inputs.wire
 
     def open_any(self: Receiver, incarnation: int, generation: int, mark: int) -> Arrival:
@@ -72,18 +75,18 @@ def no_fencing() -> Iterator[None]:
 
 
 def early_release() -> AbstractContextManager[None]:
-    """Inputs are released when `run` has returned, whether the outputs are or not."""
+    """Release inputs when `run` has returned, whether the outputs are released or not."""
     return _replace(ReleaseRule, finished_upto=lambda self: self.done)
 
 
 def unstable_checkpoint() -> AbstractContextManager[None]:
-    """A snapshot that is stored counts as stable, whether the outputs up to it are released or not."""
+    """Count a stored snapshot as stable, whether the outputs up to it are released or not."""
     settle = Checkpoints.settle
     return _replace(Checkpoints, settle=lambda self, released: settle(self, 1 << 40))
 
 
 def no_mark() -> AbstractContextManager[None]:
-    """A link opens without saying what was released."""
+    """Open links without the released mark."""
     from fission.protocol import frames
 
     def opening(self: Output, generation: int, window: Any) -> bytes:
@@ -93,7 +96,7 @@ def no_mark() -> AbstractContextManager[None]:
 
 
 def newest_snapshot() -> AbstractContextManager[None]:
-    """A life begins with the newest snapshot there is, instead of the oldest that fits."""
+    """Start an incarnation with the newest snapshot, not with the oldest that fits."""
 
     def to_restore(stored: Any, first: int) -> int | None:
         return max((block for block in stored if block >= first - 1), default=None)
@@ -102,13 +105,13 @@ def newest_snapshot() -> AbstractContextManager[None]:
 
 
 def no_generation_file() -> AbstractContextManager[None]:
-    """A sink does not remember where a generation began in its file."""
+    """Let a sink forget where a generation began in its file."""
 
     return _replace(SinkFile, first_number=lambda self, generation: self.position.number + 1 if not generation else 1)
 
 
 def rows_are_numbers() -> AbstractContextManager[None]:
-    """A sink takes the rows of its file for the numbers of blocks, whatever was left out."""
+    """Let a sink take the rows of its file for block numbers, whatever was left out."""
     begin, record = SinkFile.begin, SinkFile.record
     return _replace(
         SinkFile,
@@ -118,18 +121,18 @@ def rows_are_numbers() -> AbstractContextManager[None]:
 
 
 def release_before_sync() -> AbstractContextManager[None]:
-    """A sink releases what is in its file, whether the device has it or not."""
+    """Let a sink release what is in its file, whether the device has it or not."""
     return _replace(SinkSync, acknowledgeable=lambda self, generation: float("inf"))
 
 
 def a_torn_block_counts() -> AbstractContextManager[None]:
-    """A sink takes all of its file for whole blocks."""
+    """Let a sink count all of its file as whole blocks."""
     cut = SinkFile._cut
     return _replace(SinkFile, _cut=lambda self, size: cut(self, max(size, self._written)))
 
 
 def stored_value_released() -> AbstractContextManager[None]:
-    """The value that an ASYNC input stores is released when it is taken."""
+    """Release the retained value of an ASYNC input when it is taken."""
     take = OptionalInput.take
 
     def take_and_release(self: OptionalInput) -> tuple[Any, Any]:
@@ -142,7 +145,7 @@ def stored_value_released() -> AbstractContextManager[None]:
 
 
 def no_waiting_for_values() -> AbstractContextManager[None]:
-    """A new life does not wait for what its ASYNC inputs had."""
+    """Start an incarnation before it has the retained values of its ASYNC inputs."""
     return _replace(OptionalInputs, settling=False)
 
 

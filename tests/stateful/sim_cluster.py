@@ -1,7 +1,8 @@
-"""The simulated cluster: the client with its supervision, nodes, lives of jobs and faults, in one thread, by one seed.
+"""The simulated cluster: client with supervision, nodes, incarnations and faults, by one seed.
 
-Real are: the client's `Coordinator` with supervision, liveness and placement, and for every life of a job its `Exchange` (outlets, inlets,
-aligner, keeper) and its `PythonHost`. In place of processes, sockets, threads and clocks: `sim_net`.
+It runs in one thread. Real parts are the client's `Coordinator` with supervision, liveness and
+placement, and for every incarnation of a job its `Exchange` (outputs, inputs, aligner, checkpoints)
+and its `PythonHost`. `sim_net` replaces processes, sockets, threads and clocks.
 """
 
 from __future__ import annotations
@@ -41,25 +42,26 @@ from tests.stateful.sim_net import Net, SimLinks, Timeline
 
 PULSE_S = 0.1
 CLIENT = "client"
-#: Seconds in which a dead node is found, its jobs placed, started and wired, all delays at their longest: 5 pulses and one on the way,
-#: the longest back-off of a job that fails often, start, network, and a node that has refused it and is the only one.
+#: Seconds to detect a dead node and to place, start and wire its jobs, at maximum delays: 5 pulses
+#: and one on the way, the longest back-off of a job that fails often, start, network, and an only
+#: node that has refused the job.
 RECOVERY_S = 6 * PULSE_S + 1.6 + 1.5 + AVOID_S
-#: How likely a node refuses an order to start a job, once a run.
+#: Probability, once a run, that a node refuses an order to start a job.
 REFUSES = 0.05
-#: Seconds after the last fault in which the network must have ended; far more than its work takes.
+#: Seconds from the last fault to the end of the network; far more than its work takes.
 END_S = 60.0
 
 
 class Wrong(AssertionError):
-    """What the simulation has found."""
+    """A finding of the simulation."""
 
 
 class Crash(BaseException):
-    """A process is killed at this point of its code."""
+    """The process is killed at this point of its code."""
 
 
 class SimControl:
-    """In place of the control thread: its ticks are events."""
+    """A stand-in for the control thread: its ticks are events."""
 
     def __init__(self, links: SimLinks, served: Any) -> None:
         self._life = links.life
@@ -76,12 +78,12 @@ class SimControl:
 
 
 def malformed(text: str) -> None:
-    """A control message was dropped: that is a finding."""
+    """Report a dropped control message: that is a finding."""
     raise Wrong(text)
 
 
 class Life:
-    """One life of a job: a process."""
+    """One incarnation of a job: a process."""
 
     def __init__(self, cluster: Cluster, bundle: JobBundle, node: str) -> None:
         self.cluster, self.bundle, self.node = cluster, bundle, node
@@ -89,11 +91,11 @@ class Life:
         self.state = "ordered"  # then "runs", "over"
         self.phase = "turns"
         self.frozen = False
-        self.doom = ""  # what happens at the next point of its code that fits
+        self.doom = ""  # what happens at the next suitable point of its code
         self.links = SimLinks(bundle.wiring, cluster.net, self)
         self.folder = cluster.folder / str(self.job)
         self.stepping = self.planned = self.missed = False
-        self.listens = False  # its control thread
+        self.listens = False  # whether its control thread runs
         self.control_box: deque[list[Any]] = deque()
         self.later: deque[Callable[[], None]] = deque()  # while frozen
         self._tick_at = float("inf")
@@ -138,7 +140,7 @@ class Life:
             self.later.popleft()()
 
     def kill(self) -> None:
-        """As SIGKILL does it."""
+        """Kill it as SIGKILL does."""
         if self.state == "over":
             return
         self.cluster.tell(f"{self} dies")
@@ -158,7 +160,7 @@ class Life:
         self.later.clear()
 
     def take(self, address: str, message: list[Any]) -> None:
-        """A message has arrived."""
+        """Take a message that has arrived."""
         if self.state != "runs":
             return
         if address == self.bundle.wiring.data:
@@ -177,7 +179,10 @@ class Life:
             self.go_on()
 
     def _in_control(self, work: Callable[[], Any]) -> Any:
-        """The control thread is at work; if the process dies there, it dies in the middle of what its main thread does, too."""
+        """Do the control thread's work.
+
+        If the process dies there, its main thread dies in the middle of its work, too.
+        """
         if self.stepping:
             return work()
         try:
@@ -207,10 +212,10 @@ class Life:
         if due < float("inf"):
             self.tick_at(due)
 
-    # what it does
+    # its actions
 
     def go_on(self) -> None:
-        """Its main thread may have something to do."""
+        """Let its main thread work, if it has anything to do."""
         if self.stepping:
             self.missed = True
         elif not self.planned and self.state == "runs":
@@ -304,7 +309,7 @@ class Life:
         self.cluster.exited(self, 1, {"outcome": "failed", "error": error, "block": block, "counts": self.exchange.counter.counts()})
 
     def _limit(self) -> int:
-        """Compute blocks that can be done now without waiting for room; 0 if it waits for room already."""
+        """Return how many compute blocks fit without waiting for room; 0 if it waits already."""
         room = 5
         for output in self.exchange.machines:
             if type(output) is Output and not (output.closed or output.unlimited):
@@ -314,7 +319,7 @@ class Life:
     # points of its code at which the simulation may step in
 
     def interrupt(self, *, inside: bool = False) -> None:
-        """In `run`, or ``inside`` a send, where locks are held."""
+        """Maybe step in: in `run`, or ``inside`` a send, where locks are held."""
         if self.state != "runs":
             return
         if self.doom == ("inside" if inside else "run"):
@@ -331,9 +336,11 @@ class Life:
                     wire.arrive()
 
     def sees(self, pipe: Any, value: Any) -> None:
-        """``run`` was given ``value`` by an ASYNC input: once it has been given one, no life of the job is given the default.
+        """Check the ``value`` that ``run`` received from an ASYNC input.
 
-        A new life may be given some values again, whose releases had not left; within a life they never go back.
+        After the first value no incarnation of the job receives the default again. A new
+        incarnation may repeat some values, whose releases had not left; within an incarnation they
+        never go back.
         """
         story = self.cluster.story
         if not story.exact or not pipe.OPTIONAL_STORE:
@@ -345,7 +352,7 @@ class Life:
         before, life = self.cluster.seen.get(pipe.id, (0, 0))
         now = self.cluster.client.incarnation(producer.id)
         lost = before and not number and now == life and not self.cluster.others_hurt
-        # what the client had kept may be newer than what a producer begins with that died at the same time
+        # the client's value may be newer than the first one of a producer that died at the same time
         back = number < self.given.get(pipe.id, 0) and pipe.id not in self.bundle.kept
         if lost or back:
             raise Wrong(f"{self} is given value {number} of pipe {pipe.id}, and was given {max(before, self.given.get(pipe.id, 0))} before")
@@ -353,7 +360,7 @@ class Life:
         self.given[pipe.id] = number
 
     def sends(self, pipe: int, message: list[Any]) -> None:
-        """A block goes out: sources' are written down."""
+        """Record a block that a source sends; it must not differ from an earlier one."""
         if self.cluster.story.exact or not self.cluster.story.network.jobs[self.job].is_source:
             return
         data = frames.decode(message)
@@ -389,7 +396,7 @@ class Engine:
         self._cluster.order_kill(node, job, incarnation)
 
     def stopped(self, node: NodeName) -> None:
-        """Each node is a machine of its own."""
+        """Return None: each node is a machine of its own."""
 
     async def look(self, job: int, incarnation: int, node: NodeName) -> str:
         return ""
@@ -399,7 +406,7 @@ class Engine:
 
 
 class Desk:
-    """The client's end of the talk with its jobs."""
+    """The client's end of the messages with its jobs."""
 
     node = CLIENT
 
@@ -465,7 +472,7 @@ class Cluster:
     def __init__(self, seed: int, folder: Path, *, faults: bool = True) -> None:
         self.seed, self.folder = seed, folder
         self.rng = random.Random(seed)
-        # what a node refuses has numbers of its own, so that seeds stay the stories that they were
+        # refusals have their own random numbers, so that earlier seeds keep their histories
         self._refusals = random.Random(-1 - seed)
         self._refused: set[str] = set()
         self.story = ResumedNetwork(random.Random(seed * 7919 + 1))
@@ -473,8 +480,8 @@ class Cluster:
         self.net = Net(self.time, self.rng)
         self.paces = self.rng.choice([[0.002, 0.01], [0.01, 0.02, 0.04], [0.0005, 0.02]])
         self.happened: list[str] = []
-        self.seen: dict[int, tuple[int, int]] = {}  # by ASYNC pipe, (number, producer's life) of the value that was given last
-        self.others_hurt = False  # whether anything but a job's process was at fault so far
+        self.seen: dict[int, tuple[int, int]] = {}  # by ASYNC pipe, (number, producer's incarnation) of the value that was given last
+        self.others_hurt = False  # whether anything except a job's process has failed so far
         self._numbers: dict[int, dict[int, int]] = {}
         self.sent: dict[int, dict[int, dict[int, int]]] = {}
         self.nodes = {name: Node(name) for name in [*map(str, range(1, self.rng.randint(2, 4) + 1)), CLIENT]}
@@ -489,7 +496,7 @@ class Cluster:
         self._make_client()
 
     def tell(self, text: str) -> None:
-        """For the story of a failing seed."""
+        """Record a line for the history of a failing seed."""
         self.happened.append(f"{self.time.now:8.4f} {text}")
 
     # the client
@@ -534,7 +541,7 @@ class Cluster:
         raise Wrong("the client waits in the middle of its work")
 
     def to_client(self, event: Any) -> None:
-        """Something reaches the client; it may be busy."""
+        """Deliver an event to the client, which may be busy."""
         self._waiting.append(event)
         self.time.at(self._pause_until, self._serve)
 
@@ -564,7 +571,7 @@ class Cluster:
     # nodes
 
     def _report(self, node: Node, event: Any, spread: float = 0.005) -> None:
-        """A node tells the client something; in order, if no cut is between them."""
+        """Send a node's event to the client; in order, if no cut is between them."""
         life = node.incarnation
         moment = max(self._last_event.get(node.name, 0.0), self.time.now + self.rng.uniform(0, spread))
         self._last_event[node.name] = moment
@@ -583,7 +590,7 @@ class Cluster:
             self._report(node, NodePulse(NodeName(node.name), node.incarnation))
 
     def order(self, name: str, bundle: JobBundle) -> None:
-        """The client starts a life of a job on a node."""
+        """Let the client start an incarnation of a job on a node."""
         node = self.nodes[name]
         life = Life(self, bundle, name)
         self.tell(f"{life} is ordered")
@@ -609,7 +616,7 @@ class Cluster:
         self.time.after(self.rng.uniform(0, 0.005), launch)
 
     def order_kill(self, name: str, job: int, incarnation: int) -> None:
-        """The client has an old life on a node stopped."""
+        """Let the client stop an old incarnation on a node."""
         node = self.nodes[name]
 
         def kill() -> None:
@@ -624,7 +631,7 @@ class Cluster:
         self.time.after(self.rng.uniform(0, 0.05), kill)
 
     def exited(self, life: Life, code: int, report: dict[str, Any]) -> None:
-        """A process has ended; its node says so."""
+        """Report the exit of a process, from its node."""
         node = self.nodes[life.node]
         if report.get("outcome") == "finished":
             self.tell(f"{life} finishes")
@@ -636,7 +643,7 @@ class Cluster:
     def _plan_faults(self) -> None:
         rng = self.rng
         virtual = [name for name in self.nodes if name != CLIENT]
-        # what is lost in front of a new life's first block has no dummy: those with losses die more often
+        # losses before a new incarnation's first block have no dummy: kill jobs with losses more often
         targets = [*self.story.network.jobs, *(3 * [job.id for job in self.story.sinks() if job.MAX_QUEUE])]
         until = rng.choice([0.3, 1.0, 3.0])
         kinds = ["job"] if rng.random() < 0.3 else ["job"] * 6 + ["node", "node", "freeze", "freeze", "cut", "cut", "client"]
@@ -662,9 +669,11 @@ class Cluster:
         self.tell(f"FAULT {text}")
 
     def is_safe(self, job: int, pipe: Any, producer: int, incarnation: int, number: int) -> bool:
-        """Whether somebody besides the consumer has a value: this life of its producer has sent it, or the client keeps one.
+        """Return whether anything besides the consumer has a value.
 
-        Where the producer has died after it was sent, and the consumer dies before the client was told, both have died at once.
+        That is this incarnation of its producer, which has sent it, or the client, which retains
+        one. If the producer has died after sending, and the consumer dies before the client was
+        notified, both have died at once.
         """
         if pipe.id in self.store.kept(job):
             return True
@@ -672,7 +681,7 @@ class Cluster:
         return any(out.pipe == pipe.id and out.window.next > number for life in lives for out in life.exchange.machines)
 
     def number_of(self, pipe: Any, value: int) -> int:
-        """Which block of a pipe that is."""
+        """Return the number of the block of a pipe that has this value."""
         if pipe.id not in self._numbers:
             column = Reference(self.story, faultless(self.story)).column(pipe)
             self._numbers[pipe.id] = {value: number for number, value in column.items()}
@@ -684,7 +693,7 @@ class Cluster:
                 self._fault(f"{life} is to die: {how}", job=True)
                 life.doom = how
                 if how != "between":
-                    # it may wait for something that it never gets: then it dies where it waits
+                    # it may wait for something that never comes; then it dies where it waits
                     self.time.after(0.2, lambda life=life: self._hasten(life))  # type: ignore[misc]
                 life.go_on()
 
@@ -744,7 +753,7 @@ class Cluster:
             self._fault(f"node {name} is reached again")
             self.net.cut.discard(name)
             for wire in list(self.net.wires.values()):
-                # what waited for so long that its sender or receiver was replaced may be lost, or come late
+                # messages that waited until their sender or receiver was replaced may be lost, or arrive late
                 if wire.held and self._replaced(wire) and self.rng.random() < 0.5:
                     wire.dead = True
                     wire.under_way.clear()
@@ -763,7 +772,7 @@ class Cluster:
     # the run
 
     def run(self) -> None:
-        """Let everything happen, and look whether it is right."""
+        """Let everything happen, and check it."""
         with self._fakes():
             for node in self.nodes.values():
                 self.time.after(self.rng.uniform(0, PULSE_S), lambda node=node: self._pulse(node))  # type: ignore[misc]
@@ -796,12 +805,12 @@ class Cluster:
                 raise Wrong(f"{job.name} is {state.name} {RECOVERY_S:.1f} s after the last fault")
 
     def _snapshot_reader(self, bundle: JobBundle, say: Any) -> Callable[[int, int], bytes]:
-        """In place of files of snapshots."""
+        """Return a stand-in for the files of snapshots."""
 
         def read(generation: int, block: int) -> bytes:
             stored = self.store.snapshots[bundle.job_id]
             if (generation, block) not in stored and bundle.incarnation < self.client.incarnation(bundle.job_id):
-                raise Crash  # it starts late, and its successor needs that one no more: its failure is fenced
+                raise Crash  # it starts late, and its successor no longer needs the snapshot: its failure is fenced
             return stored[generation, block]
 
         return read
@@ -850,7 +859,7 @@ class Cluster:
             raise Wrong(f"{job.name} {difference(got, wanted)}")
 
     def _check_with_losses(self, job: FileSink, rows: list[Any]) -> None:
-        """Each compute block once, in order; what is lost is a dummy, and is counted."""
+        """Check that each compute block is there once, in order; a loss is a dummy, and counts."""
         reference = Reference(self.story, faultless(self.story))
         columns = [(reference.column(self._known(pipe)), pipe) for pipe in job.inputs if not pipe.ASYNC]
         last = dummies = 0
@@ -864,7 +873,7 @@ class Cluster:
                     if column.get(at) == one:
                         continue
                     here += 1
-                    # a dummy: of the pipe, or a block that was before it
+                    # a dummy: the pipe's, or an earlier block
                     if one != -1 if isinstance(pipe, DummyPipe) else one not in [column.get(before) for before in range(1, at)]:
                         raise Wrong(f"{job.name}: block {at} of pipe {pipe.id} is {one}, neither {column.get(at)} nor a dummy")
             if job.HEAD and bool(flags & 0x80) != bool(here):
@@ -904,7 +913,7 @@ class Cluster:
                 raise Wrong(f"{job.name}: block {number} of generation {generation} is corrupted")
 
     def picture(self) -> str:
-        """Where everybody is."""
+        """Return the states of all parts."""
         lines = []
         for number, job in self.story.network.jobs.items():
             supervisor = self.client._supervisor
@@ -944,7 +953,7 @@ class _Told(Observer):
 
 
 def difference(got: list[Any], wanted: list[Any]) -> str:
-    """The first place where two files differ."""
+    """Return the first difference between two files."""
     for index, (one, other) in enumerate(zip(got, wanted, strict=False)):
         if one != other:
             return f"differs at row {index}: {one}, not {other} ({len(got)} rows of {len(wanted)})"
@@ -952,7 +961,7 @@ def difference(got: list[Any], wanted: list[Any]) -> str:
 
 
 def run_seed(seed: int, *, faults: bool = True, folder: Path | None = None) -> tuple[Cluster | None, Exception | None]:
-    """Run one seed; return the cluster and what was wrong."""
+    """Run one seed; return the cluster and the error, if any."""
     place = Path(tempfile.mkdtemp(prefix="cluster-sim-")) if folder is None else folder
     cluster = None
     try:
