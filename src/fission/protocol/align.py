@@ -1,16 +1,20 @@
-"""Blocks of several inputs -> compute blocks.
+"""Aligns the blocks of several inputs to compute blocks.
 
 Rules
-    Compute block k is made of the blocks (k-1)c+1 to kc of every input, c being that input's BLOCK_COUNT.
-    Numbering begins at the largest mark of the inputs (`beginning`, `begin`): what lies before was finished by an earlier life,
-    also when the input with that mark has left for a newer generation. So within a generation it never begins further back.
-    A block that is missing for good (a gap, or dropped by MAX_QUEUE) becomes a dummy: `InputSpec.dummy` if there is one, else
-    the previous block of that input again, with the corrupted bit in its head; without a previous block the compute block is
-    left out. After the end of an input, blocks of the others that can no longer be matched are dropped.
-    A generation is worked off before the next one begins, and the next one begins when all inputs have it. An input whose end is final
-    is in every later generation too, without a block.
+    Compute block k consists of blocks (k-1)c+1 to kc of every input, where c is that input's
+    BLOCK_COUNT.
+    Numbering begins after the largest mark (low watermark) of the inputs (`beginning`, `begin`): an
+    earlier incarnation has finished everything up to it. The mark still counts when its input has
+    moved on to a newer generation, so numbering never begins further back within a generation.
+    A block that is permanently missing (a gap, or dropped by MAX_QUEUE) is replaced by a dummy:
+    `InputSpec.dummy` if there is one, else the previous block of that input again, with the
+    corrupted bit in its head. Without a previous block, the compute block is left out.
+    After an input has ended, blocks of the others that can no longer be matched are dropped.
+    A generation is worked off before the next one begins, and the next one begins when all inputs
+    have reached it. An input whose end is final is in every later generation too, without blocks.
 
-What comes from an older life, twice, or before the beginning is dropped and counted. Payloads are opaque here.
+Duplicates, blocks of older incarnations and blocks before the beginning are dropped and counted.
+Payloads are opaque here.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from fission.protocol.frames import CLOSED, Data, End, Open
 from fission.protocol.inputs import LOST, Input, InputCounts, InputSpec, Stage
 from fission.protocol.window import Arrival, Receiver
 
-#: Most compute blocks in one batch; arbitrary, bounds the memory that a huge gap takes when it is turned into dummies.
+#: Maximum number of compute blocks in a batch. Arbitrary; bounds the memory that the dummies for a huge gap take.
 MAX_BATCH = 1024
 
 
@@ -32,10 +36,12 @@ class Batch(NamedTuple):
     """Consecutive compute blocks.
 
     Attributes:
-        generation: of their numbering; when it differs from the batch before, numbering has started again.
-        numbers: the compute blocks' numbers, ascending; a list only where some were left out.
-        columns: per input, per compute block: its payload, or the list of its payloads where BLOCK_COUNT > 1.
-        heads: the same for the heads (numbers); None if all are 0.
+        generation: generation of the numbering; if it differs from that of the previous batch,
+            numbering has restarted.
+        numbers: numbers of the compute blocks, ascending; a list only where some were left out.
+        columns: payload per input and compute block, or the list of its payloads where
+            BLOCK_COUNT > 1.
+        heads: heads, as numbers, in the same layout as ``columns``; None if all are 0.
     """
 
     generation: int
@@ -45,17 +51,27 @@ class Batch(NamedTuple):
 
 
 class Aligner:
-    """The machine that turns what arrives on the non-ASYNC inputs of one job into compute blocks.
+    """State machine that turns the messages of one job's non-ASYNC inputs into compute blocks.
 
-    Feed it with `open`, `data` and `end` as messages arrive; when `beginning` is a number, call `begin`; then `take`.
+    Call `open`, `data` and `end` as messages arrive. When `beginning` is a number, call `begin`,
+    then `take`.
 
     Attributes:
-        generation: of the numbering that is worked on.
-        next: the next compute block; 0 while numbering has not begun.
+        generation: generation of the current numbering.
+        next: number of the next compute block; 0 while numbering has not begun.
     """
 
     def __init__(self, specs: Sequence[InputSpec], head_size: int = 1) -> None:
-        """Args: specs: the inputs, in the order of the job; at least one. head_size: of the heads, in bytes."""
+        """Create the state machine, before any message.
+
+        Args:
+            specs: inputs, in the order of the job; at least one.
+            head_size: size of the heads, in bytes.
+
+        Raises:
+            LocalProtocolError: there is no input, two have the same pipe, or a limit is out of
+                range.
+        """
         if not specs or len({spec.pipe for spec in specs}) != len(specs):
             raise LocalProtocolError("an aligner needs at least one input, each of another pipe")
         if any(spec.block_count < 1 or spec.max_queue < 0 for spec in specs):
@@ -65,14 +81,18 @@ class Aligner:
         self._only = self._inputs[0] if len(specs) == 1 and specs[0].block_count == 1 else None
         self._corrupted = bit_mask(CORRUPTED, head_size)
         self._final = CLOSED  # the last compute block that the inputs which have ended allow
-        self._changing = False  # whether an input has a generation that is not worked on yet
+        self._changing = False  # whether an input has reached a generation that is not current yet
         self.generation = 0
         self.next = 0
 
-    # what arrives
+    # messages
 
     def open(self, message: Open) -> Arrival:
-        """A producer's first word. Raises RemoteProtocolError for a pipe that is no input."""
+        """Process the first message of a producer.
+
+        Raises:
+            RemoteProtocolError: the pipe is not an input of this job.
+        """
         one = self._input(message.pipe)
         arrival = one.receiver.open(message.incarnation, message.generation, message.mark)
         if arrival is Arrival.STALE or arrival is Arrival.KNOWN or one.receiver.generation < self.generation:
@@ -82,20 +102,24 @@ class Aligner:
                 one.counts.unmatched += one.coming.waiting()
             if arrival is Arrival.NEW_GENERATION or one.coming is None:
                 if one.stage.last is None:
-                    one.stage.last = one.stage.high  # the link is in order: nothing follows in the numbering that is worked on
+                    one.stage.last = one.stage.high  # the link keeps order: nothing follows in the current numbering
                     self._find_final()
                 one.coming = Stage()
                 self._changing = True
         one.newest.high = one.receiver.high
         one.newest.mark = one.receiver.mark or 0
         if self.next and one.coming is None and self._first(one) > self.next:
-            self.next = 0  # an earlier life of this job had finished these: it begins again, further on
+            self.next = 0  # an earlier incarnation of this job has finished these blocks: begin again, further on
         if not self.next:
             self._switch()
         return arrival
 
     def data(self, message: Data) -> int:
-        """Blocks have arrived; return how many are new. Raises RemoteProtocolError for a pipe that is no input."""
+        """Accept the blocks of a message and return how many are new.
+
+        Raises:
+            RemoteProtocolError: the pipe is not an input of this job.
+        """
         pipe, incarnation, generation, first, payloads, heads = message
         one = self._by_pipe.get(pipe) or self._input(pipe)
         receiver, stage = one.receiver, one.stage
@@ -107,7 +131,7 @@ class Aligner:
             and one.coming is None
             and self._final == CLOSED
             and not one.spec.max_queue
-        ):  # as nearly always, and quickly: what follows does the same
+        ):  # fast path for nearly all messages: the code below gives the same result
             receiver.high = stage.high = first + len(payloads) - 1
             one.counts.received += len(payloads)
             stage.segments.append((first, payloads, heads))
@@ -135,7 +159,11 @@ class Aligner:
         return len(payloads)
 
     def end(self, message: End) -> bool:
-        """A pipe has ended; return whether that counts. Raises RemoteProtocolError for a pipe that is no input."""
+        """Process the end of a pipe and return whether it counts.
+
+        Raises:
+            RemoteProtocolError: the pipe is not an input of this job.
+        """
         one = self._input(message.pipe)
         if not one.receiver.end(message.incarnation, message.generation, message.last, final=message.final, more=message.more):
             return False
@@ -148,24 +176,26 @@ class Aligner:
             self._switch()
         return True
 
-    # what goes on
+    # compute blocks
 
     @property
     def beginning(self) -> int | None:
-        """The compute block with which the job may begin; None if it has begun or an input was not opened yet.
+        """The first compute block that the job may begin with.
 
-        While only some inputs have a newer generation, the older one is to be begun all the same: what the others have of it can have
-        no partners, and is let go.
+        None if the job has begun or an input has not been opened yet. While only some inputs have a
+        newer generation, the job still begins the older one: the blocks that the other inputs have
+        of it cannot be matched, and are dropped.
         """
         if self.next or any(one.receiver.mark is None for one in self._inputs):
             return None
         return max(self._first(one) for one in self._inputs)
 
     def begin(self, first: int) -> None:
-        """Begin with compute block ``first``; everything before it is dropped.
+        """Begin with compute block ``first`` and drop everything before it.
 
         Raises:
-            LocalProtocolError: the job has begun, cannot yet, or ``first`` lies before `beginning`.
+            LocalProtocolError: the job has begun, cannot begin yet, or ``first`` is before
+                `beginning`.
         """
         beginning = self.beginning
         if beginning is None or first < beginning:
@@ -175,14 +205,15 @@ class Aligner:
             one.begin_at(self._position(one), receiving=one.receiver.generation == self.generation)
 
     def take(self, limit: int = MAX_BATCH) -> Batch | None:
-        """Return the compute blocks that are complete, at most ``limit``; None if there are none.
+        """Return the complete compute blocks, at most ``limit``; None if there are none.
 
-        None can also mean that a new generation has come: `next` is 0 then, and `beginning` is a number.
+        None can also mean that a new generation has begun: then `next` is 0 and `beginning` is a
+        number.
         """
         batch = None
         if self._only is not None and self.next:
             if self._only.stage.high < self.next and self._final == CLOSED and not self._changing:
-                return None  # it is the usual case that nothing waits, and quickly known where there is one input
+                return None  # fast path: usually nothing waits, and with one input that is cheap to find out
             batch = self._message(self._only, limit)
         while self.next and batch is None:
             count = min(limit, self._complete())
@@ -195,12 +226,12 @@ class Aligner:
 
     @property
     def flowing(self) -> bool:
-        """Whether the job has begun, no input has ended, and none has another generation than the one that is worked on."""
+        """Whether the job has begun, no input has ended, and all are in the current generation."""
         return self.next > 0 and self._final == CLOSED and not self._changing
 
     @property
     def finished(self) -> bool:
-        """Whether all inputs have ended and every compute block that they hold was taken."""
+        """Whether all inputs have ended and all of their compute blocks have been taken."""
         return (
             bool(self.next)
             and self._worked_off()
@@ -209,23 +240,29 @@ class Aligner:
 
     @property
     def exhausted(self) -> bool:
-        """Whether no further compute block can come in this generation, because an input has ended or left it; others may go on."""
+        """Whether no further compute block can come in this generation.
+
+        True when an input has ended or left the generation; the other inputs may continue.
+        """
         return bool(self.next) and self._worked_off()
 
     @property
     def changing(self) -> bool:
-        """Whether an input has a generation that is not worked on yet."""
+        """Whether an input has reached a generation that is not the current one yet."""
         return self._changing
 
     @property
     def receivers(self) -> list[Receiver]:
-        """What is known of each producer."""
+        """The receiver of each input, with what is known of its producer."""
         return [one.receiver for one in self._inputs]
 
     def releasable(self, done: int, generation: int) -> list[tuple[int, int]]:
-        """Return per input (pipe, sqn up to which its blocks may be released) when compute blocks up to ``done`` are done with.
+        """Return what may be released when the job is done with compute blocks up to ``done``.
 
-        Nothing if ``generation`` is not the one that is worked on: ``done`` counts in another numbering then.
+        Returns:
+            One (pipe, sqn up to which its blocks may be released) per input. Empty if
+            ``generation`` is not the current one, because ``done`` then counts in another
+            numbering.
         """
         if generation != self.generation:
             return []
@@ -234,9 +271,10 @@ class Aligner:
         return [(one.spec.pipe, done * one.spec.block_count) for one in self._inputs]
 
     def worked_off(self, through: int, *, whole: bool) -> list[tuple[int, int]]:
-        """Return per input (pipe, sqn up to which its blocks are in compute blocks up to ``through``).
+        """Return the blocks that are in compute blocks up to ``through``, as (pipe, sqn) per input.
 
-        With ``whole`` they are all that there are, and blocks that begin one which is not complete count too.
+        With ``whole`` there are no further compute blocks, and the blocks of an incomplete one
+        count too.
         """
         found = []
         for one in self._inputs:
@@ -245,39 +283,48 @@ class Aligner:
         return found
 
     def receiver(self, pipe: int) -> Receiver:
-        """What is known of the producer of a pipe."""
+        """Return the receiver of a pipe, with what is known of its producer."""
         return self._input(pipe).receiver
 
     def opened(self, message: Open) -> bool:
-        """Whether this life of the producer has said in this generation where it stands before: then somebody waits for a release."""
+        """Whether this incarnation of the producer has opened this generation before.
+
+        If so, a producer waits for a release.
+        """
         receiver = self._input(message.pipe).receiver
         return receiver.current(message.incarnation, message.generation)
 
     def lacks(self, message: Data) -> bool:
-        """Whether a message that was not taken would bring new blocks of the producer's newest life and generation."""
+        """Whether a message that was not accepted has new blocks.
+
+        Only blocks of the producer's newest incarnation and generation count.
+        """
         receiver = self._input(message.pipe).receiver
         last = message.sqn + len(message.payloads) - 1
         return receiver.current(message.incarnation, message.generation) and last > receiver.high
 
     def announce(self, pipe: int, incarnation: int) -> None:
-        """A producer has a new life: whatever comes from older ones is dropped from now on."""
+        """Register a new incarnation of a producer; from now on, drop messages of older ones."""
         self._input(pipe).receiver.announce(incarnation)
 
     def waiting(self, pipe: int) -> int:
-        """Blocks of that input that have arrived and were not taken."""
+        """Return the number of blocks of an input that have arrived and have not been taken."""
         one = self._input(pipe)
         return one.stage.waiting() + (one.coming.waiting() if one.coming else 0)
 
     def left_over(self) -> dict[int, int]:
-        """Blocks behind the last whole compute block of inputs that have ended, by pipe; only those with some."""
+        """Return the blocks after the last whole compute block, as a number by pipe.
+
+        Only inputs that have ended and have such blocks are included.
+        """
         rest = {one.spec.pipe: one.stage.last % one.spec.block_count for one in self._inputs if one.stage.last is not None}
         return {pipe: blocks for pipe, blocks in rest.items() if blocks}
 
     def counts(self) -> dict[int, InputCounts]:
-        """What happened so far, by pipe."""
+        """Return the counters of the inputs, by pipe."""
         return {one.spec.pipe: one.counts for one in self._inputs}
 
-    # inner workings
+    # private methods
 
     def _input(self, pipe: int) -> Input:
         try:
@@ -289,8 +336,8 @@ class Aligner:
         return (self.next - 1) * one.spec.block_count + 1
 
     def _first(self, one: Input) -> int:
-        # the stage's mark, not the receiver's: an input that has a newer generation does not take back what was finished in this one;
-        # a mark within a compute block is where a new life of the producer began: this job had finished the whole block
+        # the stage's mark, not the receiver's: an input in a newer generation does not take back what was finished in this one;
+        # a mark within a compute block is where a new incarnation of the producer began: this job had finished the whole block
         return -(-one.stage.mark // one.spec.block_count) + 1
 
     def _find_final(self) -> None:
@@ -311,7 +358,7 @@ class Aligner:
         return count
 
     def _newest_of_all(self) -> int | None:
-        """The generation that all inputs have reached or left behind, if that is a new one."""
+        """Return the generation that all inputs have reached or passed, if it is a new one."""
         if any(one.receiver.mark is None for one in self._inputs):
             return None
         reached = [one.receiver.generation for one in self._inputs if not one.receiver.final]
@@ -330,7 +377,7 @@ class Aligner:
             if one.receiver.generation == generation:
                 one.stage, one.coming = one.coming or Stage(), None
             else:
-                one.stage = Stage(last=0)  # it has ended for good, or has nothing of this generation but of a later one
+                one.stage = Stage(last=0)  # its end is final, or it has blocks of a later generation only
                 if one.receiver.generation < generation:
                     one.counts.unmatched += one.coming.waiting() if one.coming else 0
                     one.coming = None
@@ -338,7 +385,10 @@ class Aligner:
         self._find_final()
 
     def _message(self, one: Input, limit: int) -> Batch | None:
-        """The commonest batch, for speed: the next message of the only input as it is, if it has no heads. `_batch` gives the same."""
+        """Return the next message of the only input unchanged, if it has no heads.
+
+        Fast path for the most frequent batch; `_batch` gives the same result.
+        """
         if not one.stage.segments:
             return None
         first, payloads, heads = one.stage.segments[0]
@@ -351,7 +401,7 @@ class Aligner:
         return Batch(self.generation, range(first, following), [payloads], None)
 
     def _batch(self, count: int) -> Batch | None:
-        """Take that many compute blocks; None if all of them are left out."""
+        """Take ``count`` compute blocks; return None if all of them are left out."""
         numbers = range(self.next, self.next + count)
         columns: list[list[Any]] = []
         heads: list[list[Any]] = []

@@ -1,6 +1,7 @@
-"""A job's end of all its input pipes: aligns what arrives, and releases what is done.
+"""A job's end of all its input pipes: aligns incoming blocks and releases finished ones.
 
-No lock, no link: what is to be answered gathers in `Inputs.answers`, in order, and the caller sends it after each call.
+It has no lock and no link. Answers collect in `Inputs.answers`, in order; the caller sends them
+after each call.
 """
 
 from __future__ import annotations
@@ -21,15 +22,18 @@ from fission.protocol.window import Arrival
 class Inputs:
     """All inputs of one job.
 
-    `data`, `take` and `switch` belong to the job's main thread, which needs no lock for `data`; everything else to the caller's lock.
+    Only the job's main thread calls `data`, `take` and `switch`; it needs no lock for `data`.
+    Everything else requires the caller's lock.
 
     Attributes:
-        aligner: makes compute blocks of the non-ASYNC inputs; None if there are none.
-        answers: (pipe, message) that the caller is to send to the producer of that pipe, and then to remove.
-        optional: the ASYNC inputs, by pipe.
+        aligner: aligner of the non-ASYNC inputs; None if there are none.
+        answers: (pipe, message) pairs; the caller sends each to the producer of the pipe and
+            removes it.
+        optional: ASYNC inputs, by pipe.
         rule: decides what is released, and when.
-        bytes_in: payload bytes that arrived.
-        pressed: a producer has said again where its blocks begin: a producer waits for a release. For the reader to set back.
+        bytes_in: number of payload bytes that have arrived.
+        pressed: whether a producer has repeated its `Open`, because a producer waits for a release;
+            the reader resets it.
     """
 
     def __init__(
@@ -42,15 +46,15 @@ class Inputs:
         window_blocks: int,
         window_bytes: int,
     ) -> None:
-        """Begin before the first message.
+        """Create the inputs, before the first message.
 
         Args:
-            specs: the non-ASYNC inputs, in the order of the job.
-            optional: the ASYNC inputs.
-            incarnation: of this job.
-            head_size: of heads, in bytes.
-            window_blocks: size of the producers' windows.
-            window_bytes: the same in bytes.
+            specs: non-ASYNC inputs, in the order of the job.
+            optional: ASYNC inputs.
+            incarnation: incarnation of this job.
+            head_size: size of a head, in bytes.
+            window_blocks: size of the producers' windows, in blocks.
+            window_bytes: size of the producers' windows, in bytes.
         """
         self.aligner = Aligner(specs, head_size) if specs else None
         self.optional = {spec.pipe: OptionalInput(spec) for spec in optional}
@@ -61,18 +65,22 @@ class Inputs:
         self.answers: list[tuple[int, bytes]] = []
         self._block_counts = {spec.pipe: spec.block_count for spec in specs}
         self._pipes = [spec.pipe for spec in specs] + [spec.pipe for spec in optional]
-        # with MAX_QUEUE the producer must hear at once what was taken: it sends only what its consumer keeps up with
+        # with MAX_QUEUE the producer must learn at once what was taken: it sends only what its consumer keeps up with
         self.eager = {spec.pipe for spec in specs if spec.max_queue}
         self._behind: dict[int, set[int]] = {}
         self._closed = False
         self._closed_pipes: set[int] = set()
-        self._opened_by: dict[int, int] = {}  # the producer's incarnation, by pipe, whose `Open` was answered
+        self._opened_by: dict[int, int] = {}  # incarnation of the producer whose `Open` was answered, by pipe
 
     def data(self, message: Data, size: int) -> int:
-        """Blocks of so many bytes have arrived; return how many are new.
+        """Accept the blocks of a message and return how many are new.
+
+        Args:
+            message: the message.
+            size: size of its blocks, in bytes.
 
         Raises:
-            RemoteProtocolError: they are for a pipe that is not an input of this job.
+            RemoteProtocolError: the pipe is not an input of this job.
         """
         target: Any = self.aligner
         if target is None or self.optional:
@@ -83,14 +91,15 @@ class Inputs:
         return new
 
     def repeated(self, pipe: int) -> None:
-        """All blocks of a message had been there before: say again what is released."""
+        """Repeat the release of a pipe: all blocks of a message were duplicates."""
         self.rule.forget(pipe)
 
     def opened_or_ended(self, message: Message) -> None:
-        """A producer has said where its blocks begin or end.
+        """Process a producer's `Open` or `End`.
 
         Raises:
-            RemoteProtocolError: it is another message, or for a pipe that is not an input of this job.
+            RemoteProtocolError: the message is of another kind, or the pipe is not an input of this
+                job.
         """
         if not isinstance(message, (Open, End)):
             raise RemoteProtocolError(f"a {type(message).__name__} does not belong here")
@@ -100,22 +109,30 @@ class Inputs:
             return
         target.end(message)
         if message.final:
-            self.rule.forget(message.pipe)  # what was released for this generation is now so for all
+            self.rule.forget(message.pipe)  # releases of this generation now apply to all generations
 
     def compute_block_of(self, message: Data, sqn: int) -> tuple[int, int] | None:
-        """Return (generation, compute block) to which a block of a message belongs; None: it came by an ASYNC pipe."""
+        """Return (generation, compute block) of a block; None if it came through an ASYNC pipe.
+
+        Args:
+            message: the message that has the block.
+            sqn: sqn of the block.
+        """
         count = self._block_counts.get(message.pipe, 0)
         return (message.generation, (sqn - 1) // count + 1) if count else None
 
     def lacks(self, message: Data) -> bool:
-        """Whether this job needs blocks of a message that cannot be read: nothing was done with them yet."""
+        """Whether this job still needs blocks of a message that cannot be read."""
         return not self._closed and self.aligner is not None and self.aligner.lacks(message)
 
     def works_on(self, taken_for: tuple[int, int] | None) -> bool:
-        """Whether a buffer belongs to the compute block that the job works on: one that is done with may be released at any time.
+        """Whether a buffer belongs to a compute block that the job is not done with.
+
+        Other buffers may be released at any time.
 
         Args:
-            taken_for: its generation and compute block; None: it came by an ASYNC pipe.
+            taken_for: generation and compute block of the buffer; None if it came through an ASYNC
+                pipe.
         """
         return taken_for is not None and taken_for[0] == self.rule.generation and taken_for[1] > self.rule.done
 
@@ -138,14 +155,14 @@ class Inputs:
             self._answer_open(message.pipe)
         behind = target.receiver.generation if optional else self.rule.generation
         if arrival is Arrival.STALE and message.generation < behind and (optional or message.generation not in self.rule.older):
-            # a new life of the producer begins with a generation that this job has behind it, and was not there when it said so
+            # a new incarnation of the producer begins with a generation that this job has let go of before the producer existed
             self._let_go(message.pipe, message.generation)
         if optional and arrival is Arrival.NEW_GENERATION:
-            # its values stay in the buffer; the numbers that they had are of no use any more
+            # its values stay in the buffer; their old numbers are no longer used
             self._let_go(message.pipe, older)
 
     def take(self) -> Batch | None:
-        """Return the compute blocks that are complete; None if there are none."""
+        """Return the complete compute blocks; None if there are none."""
         if self.aligner is None:
             return None
         if not self.eager:
@@ -158,33 +175,43 @@ class Inputs:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing can come any more: all non-ASYNC inputs are worked off, or all ASYNC ones if there are no others."""
+        """Whether nothing can come any longer.
+
+        True when all non-ASYNC inputs are worked off, or all ASYNC ones if there are no others.
+        """
         if self.aligner is not None:
             return self.aligner.finished
         return bool(self.optional) and all(one.finished for one in self.optional.values())
 
     @property
     def final(self) -> bool:
-        """Whether besides no producer can begin a new generation any more."""
+        """Whether the inputs are `finished` and no producer can begin a new generation."""
         if not self.finished:
             return False
         receivers = [one.receiver for one in self.optional.values()] if self.aligner is None else self.aligner.receivers
         return all(receiver.final for receiver in receivers)
 
     def switch(self, generation: int, *, keeps: bool) -> None:
-        """The job's loop continues in a new generation, which its aligner has already. Args: as `ReleaseRule.switch`."""
+        """Continue in a new generation, which the aligner has already begun.
+
+        Args:
+            generation: as in `ReleaseRule.switch`.
+            keeps: as in `ReleaseRule.switch`.
+        """
         self.rule.switch(generation, keeps=keeps)
 
     @property
     def exhausted(self) -> bool:
-        """Whether no compute block can come any more, although some inputs may still go on."""
+        """Whether no compute block can come any longer, although some inputs may still continue."""
         return self.aligner is not None and self.aligner.exhausted
 
     def wire(self, pipe: int, incarnation: int) -> None:
-        """The producer has a new incarnation; older ones no longer count. Answers go to it from now on.
+        """Register a new incarnation of a producer; older ones no longer count.
+
+        Answers go to the new incarnation from now on.
 
         Raises:
-            RemoteProtocolError: this job has no such input.
+            RemoteProtocolError: the pipe is not an input of this job.
         """
         self.check(pipe)
         if pipe in self.optional:
@@ -192,26 +219,33 @@ class Inputs:
         elif self.aligner is not None:
             self.aligner.announce(pipe, incarnation)
         self.rule.forget(pipe)
-        for generation in self._behind.pop(pipe, ()):  # said to where the old life was
+        for generation in self._behind.pop(pipe, ()):  # the first time, this was sent to the old incarnation
             self._send(pipe, CLOSED, 0, generation)
-        if pipe in self._closed_pipes:  # the new life does not know
+        if pipe in self._closed_pipes:  # the new incarnation does not know
             self._send(pipe, CLOSED, CLOSED)
-        if self._opened_by.get(pipe) == incarnation:  # the answer went to where the old life was
+        if self._opened_by.get(pipe) == incarnation:  # the answer was sent to the old incarnation
             self._answer_open(pipe)
 
     def check(self, pipe: int) -> None:
-        """Raise RemoteProtocolError if this job has no such input."""
+        """Check that a pipe is an input of this job.
+
+        Raises:
+            RemoteProtocolError: the pipe is not an input of this job.
+        """
         if pipe not in self._pipes:
             raise RemoteProtocolError(f"pipe {pipe} is neither an input nor an output of this job")
 
     def pending_release(self, done: int, generation: int) -> bool:
-        """Whether there is something that `release` with ``force`` would send."""
+        """Whether `release` with ``force`` would send something."""
         return self.rule.pending(self._releasable(done, generation))
 
     def release(self, done: int, generation: int, *, force: bool = False) -> bool:
-        """Release the inputs of compute blocks up to ``done`` of a generation, where enough has gathered or ``force`` says so.
+        """Release the inputs of compute blocks up to ``done`` of a generation.
 
-        Return whether something is left that could be released.
+        Releases are sent where enough has accumulated; with ``force``, all of them are sent.
+
+        Returns:
+            Whether something is left that could be released.
         """
         if self._closed:
             return False
@@ -222,24 +256,24 @@ class Inputs:
         return left
 
     def release_generation(self, generation: int) -> None:
-        """Let go of everything of an older generation: nothing that came from it is kept by this job's outputs any more."""
+        """Release an older generation as a whole, once this job's outputs keep nothing of it."""
         for pipe in self._pipes:
             if pipe not in self.optional and not self._closed:
                 self._let_go(pipe, generation)
 
     def _let_go(self, pipe: int, generation: int) -> None:
-        # it may go to where an old life of the producer was, although the new one has spoken already: `wire` says it again
+        # it may go to an old incarnation of the producer, although the new one has opened already: `wire` repeats it
         self._behind.setdefault(pipe, set()).add(generation)
         self._send(pipe, CLOSED, 0, generation)
 
     def close(self) -> None:
-        """Tell all producers that this job needs nothing any more."""
+        """Notify all producers that this job needs nothing more."""
         if not self._closed:
             self._closed = True
             self._close(self._pipes)
 
     def close_optional(self) -> None:
-        """Tell the producers of the ASYNC inputs that this job needs nothing from them any more."""
+        """Notify the producers of the ASYNC inputs that this job needs nothing more from them."""
         self._close(list(self.optional))
 
     def _close(self, pipes: Sequence[int]) -> None:
@@ -248,19 +282,27 @@ class Inputs:
             self._send(pipe, CLOSED, CLOSED)
 
     def say_starved(self, through: int, done: int) -> None:
-        """Tell the producers: compute blocks up to ``through`` are worked off to the end, up to ``done`` by this job."""
+        """Report to the producers how far compute blocks are worked off.
+
+        Args:
+            through: last compute block that this job and all jobs after it have worked off.
+            done: last compute block that this job has worked off.
+        """
         if self.aligner is None:
             return
         for pipe, upto in self.aligner.worked_off(through, whole=through == done):
             self.answers.append((pipe, frames.encode_starved(Starved(pipe, self._incarnation, self.rule.generation, upto))))
 
     def exhaust(self, *, exhausted: bool) -> None:
-        """The job's loop takes nothing more in this generation, or does again: ASYNC inputs must not wait for it then."""
+        """Set whether the job's loop takes nothing more in this generation.
+
+        If so, ASYNC inputs must not wait for it.
+        """
         for one in self.optional.values():
             one.hold(not exhausted)
 
     def counts(self) -> dict[int, InputCounts]:
-        """What happened so far, by pipe."""
+        """Return the counters of the inputs, by pipe."""
         counts = self.aligner.counts() if self.aligner else {}
         for pipe, one in self.optional.items():
             counts[pipe] = InputCounts(received=one.received, duplicates=one.receiver.duplicates, dropped=one.dropped)
@@ -268,16 +310,22 @@ class Inputs:
 
     def _releasable(self, done: int, generation: int) -> list[tuple[int, int]]:
         found = self.aligner.releasable(done, generation) if self.aligner else []
-        # one that has ended needs nothing any more, so its producer (a console, say) can end long before this job does
+        # an input that has ended needs nothing any longer, so its producer (such as a console) can end long before this job does
         return found + [(pipe, CLOSED if one.over else one.releasable) for pipe, one in self.optional.items()]
 
     def _answer_open(self, pipe: int) -> None:
-        # an ordinary release will not do: it counts what is done with, and the new incarnation numbers on after what is here
+        # an ordinary release is not enough: it counts finished blocks, but the new incarnation continues after the blocks that are here
         if pipe in self.optional or (self.aligner is not None and self.aligner.next):
             self.say_had(pipe)
 
     def say_had(self, only: int | None = None) -> None:
-        """Tell the producers (or that of one pipe) how far this job has their blocks: a new incarnation may not know."""
+        """Report to the producers up to which sqn this job has their blocks.
+
+        A new incarnation of a producer may not know.
+
+        Args:
+            only: the only pipe whose producer is notified; None for all.
+        """
         aligner = self.aligner
         receivers = {} if aligner is None else {pipe: aligner.receiver(pipe) for pipe in self._block_counts}
         if only in self.optional:
