@@ -1,8 +1,9 @@
-"""When a job with CHECKPOINT takes a snapshot, and what it may release.
+"""Decides when a job with CHECKPOINT takes a snapshot, and what it may release.
 
-A snapshot after compute block c is *stored* when the client has confirmed it, and *stable* when besides all outputs up to c are
-released. Inputs are released only up to the last stable snapshot: a new life can begin behind it. A snapshot is taken at the
-latest when half of an input window is in use, so that a small window cannot stop the flow.
+A snapshot after compute block c is *stored* when the client has confirmed it. It is *stable* when,
+in addition, all outputs up to c are released. Inputs are released only up to the last stable
+snapshot, because a new incarnation can begin after it. A snapshot is taken at the latest when half
+of an input window is in use, so that a small window cannot stop the flow.
 """
 
 from __future__ import annotations
@@ -12,19 +13,20 @@ from datetime import timedelta
 
 
 class Checkpoints:
-    """The snapshots of one life of a job.
+    """Snapshots of one incarnation of a job.
 
     Attributes:
-        stable: the block of the last stable snapshot; inputs up to it may be released.
-        taken: the block of the last snapshot that was taken.
+        stable: compute block of the last stable snapshot; inputs up to it may be released.
+        taken: compute block of the last snapshot that was taken.
     """
 
     def __init__(self, every: int | timedelta, pressed_after: int) -> None:
-        """Begin at block 0; `begin` says otherwise.
+        """Begin at block 0; `begin` sets another block.
 
         Args:
-            every: CHECKPOINT of the job.
-            pressed_after: compute blocks without a stable snapshot after which one is taken in any case.
+            every: CHECKPOINT of the job, as a number of compute blocks or a time.
+            pressed_after: number of compute blocks without a stable snapshot after which one is
+                taken in any case.
         """
         self._every_blocks = every if isinstance(every, int) else 0
         self._every_s = every.total_seconds() if isinstance(every, timedelta) else 0.0
@@ -35,15 +37,25 @@ class Checkpoints:
         self.taken = 0
 
     def begin(self, block: int, now: float, stored: Sequence[int] = ()) -> None:
-        """This life begins behind ``block``, from a snapshot that is stable, or from nothing; earlier lives had some ``stored``."""
+        """Begin this incarnation after ``block``, from a stable snapshot or without one.
+
+        Args:
+            block: compute block of that snapshot.
+            now: current time, in seconds.
+            stored: compute blocks of the snapshots that earlier incarnations have stored.
+        """
         self._stored = [one for one in stored if one > block]
         self.stable = self.taken = block
         self._taken_at = now
 
     def due(self, block: int, now: float, *, pressed: bool = False) -> bool:
-        """Whether a snapshot is to be taken now, behind compute block ``block``; if so, it counts as taken.
+        """Decide whether a snapshot must be taken now; if so, it counts as taken.
 
-        ``pressed`` says that a producer waits for room, or that no block follows: then there must be one of everything so far.
+        Args:
+            block: compute block that the snapshot would follow.
+            now: current time, in seconds.
+            pressed: whether a producer waits for room, or no block follows; a snapshot must then
+                cover everything so far.
         """
         if pressed:
             due = block > self.taken
@@ -57,12 +69,16 @@ class Checkpoints:
         return due
 
     def on_stored(self, block: int) -> None:
-        """The client has confirmed the snapshot behind ``block``."""
+        """Register that the client has confirmed the snapshot after ``block``."""
         if block > self.stable:
             self._stored.append(block)
 
     def settle(self, released: int) -> bool:
-        """All outputs up to ``released`` are released; return whether a newer snapshot is stable now."""
+        """Register that all outputs up to ``released`` are released.
+
+        Returns:
+            Whether a newer snapshot is stable now.
+        """
         ready = [block for block in self._stored if block <= released]
         if not ready:
             return False
@@ -72,8 +88,14 @@ class Checkpoints:
 
 
 def to_restore(stored: Sequence[int], first: int) -> int | None:
-    """Return the snapshot with which a life begins whose inputs can begin at ``first``: the smallest that is not before the last
-    finished block; None if there is none: at the first block the job begins as it was made, and at a later one nothing may follow.
+    """Return the snapshot from which an incarnation begins; None if there is none.
+
+    It is the oldest snapshot that is not before the last finished block. Without one, a job that
+    begins at the first block begins in its initial state; at a later block, none may follow.
+
+    Args:
+        stored: compute blocks of the stored snapshots.
+        first: first compute block that the inputs can begin with.
     """
     fitting = [block for block in stored if block >= first - 1]
     return min(fitting, default=None)

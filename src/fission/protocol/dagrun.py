@@ -1,16 +1,19 @@
-"""One pipeline's machine: which of its jobs may run, and when the pipeline has ended.
+"""State machine of a pipeline: decides which jobs may run, and when the pipeline has ended.
 
 Theory of operation
-    There is one machine for each job (`DagJobState`), and one table for all of them, `TRANSITIONS`. A missing entry is an
-    illegal event: it raises and changes nothing. A job runs when all jobs that it comes after are finished. A job that raises
-    runs again while it has retries left; a job whose process was lost with its host runs again without using one up. Jobs after
-    a failed job are skipped; all other branches continue. The pipeline has ended when no job waits or runs; `CompletePipeline`
-    is returned exactly once.
-    Each instruction to run a job has the number of an attempt. Of an old attempt (the job was judged lost, but continued where it
-    could not be seen) only success counts: the job is finished then, and never runs again.
+    Each job has its own state (`DagJobState`), and all jobs share one table, `TRANSITIONS`. An
+    event without an entry is illegal: it raises and changes nothing.
+    A job runs when all jobs that it comes after are finished. A job that raises runs again while it
+    has retries left. A job whose process was lost with its host runs again without using a retry.
+    Jobs after a failed job are skipped; all other branches continue. The pipeline has ended when no
+    job waits or runs; `CompletePipeline` is returned exactly once.
+    Each instruction to run a job has the number of an attempt. An old attempt belongs to a job that
+    was judged lost, but continued unseen. Only its success counts: the job is then finished, and
+    never runs again.
 
 Known gaps
-    The machine knows nothing of leases, Brokers or time. Its caller answers each `StartAttempt` with at least one event.
+    The state machine knows nothing of leases, Brokers or time. Its caller answers each
+    `StartAttempt` with at least one event.
 """
 
 from __future__ import annotations
@@ -39,11 +42,11 @@ WAITING, RUNNING, FINISHED, FAILED, SKIPPED, CANCELLED = DagJobState
 
 @dataclass(frozen=True, slots=True)
 class DagJobPlan:
-    """What the machine knows of a job.
+    """What the state machine needs to know of a job.
 
     Attributes:
         after: numbers of the jobs that must be finished first.
-        retries: how often it may raise and run again.
+        retries: number of times that the job may run again after it has raised.
     """
 
     after: frozenset[int] = frozenset()
@@ -55,11 +58,11 @@ class RecordedJob:
     """What an earlier lease of the pipeline has recorded of a job.
 
     Attributes:
-        tries: how often it ended, well or not.
-        finished: whether it is finished.
-        failed: whether it has failed for good.
-        attempt: the attempt that runs now; 0: none.
-        error: what it raised last.
+        tries: number of attempts that have ended, with success or not.
+        finished: whether the job is finished.
+        failed: whether the job has failed for good.
+        attempt: number of the attempt that runs now; 0 if there is none.
+        error: error that the job raised last.
     """
 
     tries: int = 0
@@ -89,7 +92,9 @@ class JobFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRaised:
-    """The job raised, exceeded its timeout, or killed its process; ``hopeless``: a retry would do the same."""
+    """The job raised, exceeded its timeout, or killed its process; ``hopeless``: a retry would do
+    the same.
+    """
 
     job: int
     attempt: int
@@ -158,8 +163,8 @@ class CompletePipeline:
 
     Attributes:
         state: FINISHED, FAILED or CANCELLED.
-        failed: the job that failed first; -1: none.
-        error: what that job raised.
+        failed: number of the job that failed first; -1 if there is none.
+        error: error that this job raised.
     """
 
     state: DagJobState
@@ -176,12 +181,14 @@ class _Job:
     state: DagJobState = WAITING
     attempt: int = 0
     failures: int = 0
-    missing: int = 0  # of the jobs that it comes after, how many are not finished
+    missing: int = 0  # number of unfinished jobs that it comes after
     before: list[int] = field(default_factory=list)
 
 
 class DagRun:
-    """Decides for one pipeline. Call `begin` once, then `handle` with each event.
+    """State machine of one pipeline.
+
+    Call `begin` once, then `handle` with each event.
 
     Attributes:
         over: whether `CompletePipeline` was returned; later events change nothing.
@@ -189,15 +196,15 @@ class DagRun:
     """
 
     def __init__(self, plans: Sequence[DagJobPlan], known: Mapping[int, RecordedJob] | None = None, attempts_before: int = 0) -> None:
-        """Create the machine of a pipeline.
+        """Create the state machine of a pipeline.
 
         Args:
             plans: all jobs; they must not form a cycle.
-            known: what is recorded of the jobs, by number.
-            attempts_before: attempts up to this number belong to earlier leases; new attempts get larger numbers.
+            known: records of the jobs, by number.
+            attempts_before: last attempt number of earlier leases; new attempts get larger numbers.
 
         Raises:
-            LocalProtocolError: a job comes after one that does not exist, or *known* has one that does not exist.
+            LocalProtocolError: ``plans`` or ``known`` refers to a job that does not exist.
         """
         self._jobs = [_Job(plan) for plan in plans]
         self._attempts_before = attempts_before
@@ -228,10 +235,10 @@ class DagRun:
     # events
 
     def begin(self) -> list[Instruction]:
-        """Return the first instructions: to run all jobs that can run, given what is recorded.
+        """Return the first instructions: start all jobs that can run, given the records.
 
         Raises:
-            LocalProtocolError: it was called before.
+            LocalProtocolError: the pipeline has already begun.
         """
         if self._begun:
             raise LocalProtocolError("a pipeline begins once")
@@ -257,10 +264,11 @@ class DagRun:
         return instructions + self._end()
 
     def handle(self, event: Event) -> list[Instruction]:
-        """Take an event and return what must be done.
+        """Process an event and return the instructions that follow from it.
 
         Raises:
-            LocalProtocolError: the event is impossible in the state of the job; nothing has changed.
+            LocalProtocolError: the pipeline has not begun, the job or attempt does not exist, or
+                the event is illegal in the state of the job. Nothing has changed then.
         """
         if not self._begun:
             raise LocalProtocolError("the pipeline has not begun")
@@ -272,7 +280,7 @@ class DagRun:
         if not 1 <= event.attempt <= max(job.attempt, self._attempts_before):
             raise LocalProtocolError(f"job {event.job} has no attempt {event.attempt}: it has had {job.attempt}")
         if job.state not in (RUNNING, WAITING):
-            return []  # another attempt has ended it before
+            return []  # the job has already ended, by another attempt
         instructions: list[Instruction] = []
         if isinstance(event, JobFinished):
             instructions += [self._start(number) for number in self._finish(event.job)]
@@ -314,7 +322,7 @@ class DagRun:
         return StartAttempt(job=number, attempt=job.attempt)
 
     def _finish(self, number: int) -> list[int]:
-        """Finish the job; return the jobs that can run now."""
+        """Mark a job as finished; return the jobs that can run now."""
         self._move(number, JobFinished)
         ready = []
         for other in self._jobs[number].before:

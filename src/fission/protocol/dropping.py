@@ -1,4 +1,4 @@
-"""An output whose consumer has a MAX_QUEUE."""
+"""Output whose consumer has a MAX_QUEUE."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from fission.protocol.window import SendWindow
 
 
 class DroppingOutput(Output):
-    """An output whose consumer has a MAX_QUEUE: the producer never waits; when too many blocks wait, the oldest is dropped.
+    """Output whose consumer has a MAX_QUEUE.
 
-    At most ``max_queue`` blocks (rounded up to two compute blocks) are in flight; as many more wait here, unsent.
+    The producer never waits; when too many blocks wait, the oldest is dropped. At most
+    ``max_queue`` blocks, but at least two compute blocks, are in flight. About as many more wait
+    here, unsent.
     """
 
     def __init__(self, *args: Any, max_queue: int, needed: int, **keywords: Any) -> None:
-        """Prepare; `open` sends the first message.
+        """Create the output; `open` sends the first message.
 
         Args:
-            args: as `Output`.
-            max_queue: of the consumer, in blocks.
-            needed: its BLOCK_COUNT.
-            keywords: as `Output`.
+            args: as in `Output`.
+            max_queue: MAX_QUEUE of the consumer, in blocks.
+            needed: BLOCK_COUNT of the consumer.
+            keywords: as in `Output`.
         """
         super().__init__(*args, **keywords)
         self._limit = max(max_queue, 2 * needed)
@@ -33,7 +35,7 @@ class DroppingOutput(Output):
         self._lost = 0
 
     def add(self, payload: bytes | list[Any], head: int, now: float) -> float:
-        """Number a block and send it if its consumer keeps up; the arguments are those of `Output.add`."""
+        """Number a block and send it if the consumer keeps up; arguments as in `Output.add`."""
         if self.closed:
             return 0.0
         self._waiting.append((self._number, payload, head))
@@ -47,27 +49,27 @@ class DroppingOutput(Output):
         return 0.0
 
     def begin(self, number: int) -> None:
-        """This incarnation begins with block ``number``."""
+        """Begin this incarnation with block ``number``."""
         super().begin(number)
         self._number = max(self._number, number)
 
     def restart(self, generation: int, window: SendWindow[list[Buffer]]) -> None:
-        """Number from 1 again; what waits is sent first, as the old numbering has it."""
+        """Number from 1 again, after sending the waiting blocks with their old numbers."""
         self._send_waiting(everything=True)
         super().restart(generation, window)
         self._number = window.next
 
     @property
     def may_continue(self) -> bool:
-        """It never waits."""
+        """Always true: the producer never waits."""
         return True
 
     def seek(self, number: int) -> None:
-        """The next block put will have this number; those in between do not exist."""
+        """Give the next block this number; blocks in between do not exist."""
         self._number = max(self._number, number)
 
     def end(self, *, more: bool = False) -> None:
-        """Send all that waits, whatever the limit, and tell the consumer that nothing follows."""
+        """Send all waiting blocks, regardless of the limit, and notify the consumer of the end."""
         if self.ended and self._more == more:
             return
         self._send_waiting(everything=True)
@@ -77,21 +79,21 @@ class DroppingOutput(Output):
 
     @property
     def last_number(self) -> int:
-        """The number of the last block that was put."""
+        """Number of the last block that was put."""
         return self._number - 1
 
     @property
     def dropped(self) -> int:
-        """Blocks that were given up because too many waited."""
+        """Number of blocks dropped because too many waited."""
         return self._lost
 
     @property
     def queue(self) -> int:
-        """Blocks that are not released."""
+        """Number of unreleased blocks."""
         return super().queue + len(self._waiting)
 
     def on_release(self, message: Release) -> None:
-        """The consumer has taken or released blocks: send what waits for it."""
+        """Send waiting blocks, after the consumer has taken or released some."""
         super().on_release(message)
         if self.closed:
             self._waiting.clear()

@@ -1,27 +1,37 @@
-"""Bytes <-> messages: the only codec of what jobs say to each other.
+"""The wire format: converts the messages of jobs to bytes and back.
 
-A *message* is a list of frames (one transport unit, never split by the transport). Its first frame starts with a header of
-fixed size; the layout, little-endian:
+This is the only codec of what jobs send to each other.
 
-    version u8 | kind u8 | flags u16 | pipe u32 | incarnation u32 | generation u32 | sqn u64 | count u32 | extra u64
+A *message* is a list of frames: one unit of the transport, which never splits it. The first frame
+starts with a header of fixed size. The layout, little-endian:
 
-    DATA     sqn = first block, count = blocks. Behind the header: ``count`` heads (u32 each, only with HAS_HEADS), then the
-             lengths (u32 each) and the payloads of the blocks, in order. With OUT_OF_BAND the blocks have ``extra`` buffers in
-             all: before the lengths stands, if there are several blocks, how many each has (u32 each), behind the length of
-             each payload stand those of its buffers, and every buffer is a frame of its own. With SHARED the buffers are in
-             shared memory, and behind each payload stand its descriptors instead.
-    OPEN     sqn = the producer's mark: its blocks up to here are released. First message of every life of a producer.
-    END      sqn = the last block of the pipe; nothing follows. extra = 1: nor in any later generation; 2: but a later generation does;
-             0: so far.
-    RELEASE  sqn = released up to here, extra = taken into compute blocks up to here. From consumer to producer. With HAD it answers an
-             OPEN, and extra = the last block that the consumer has of all lives of the producer.
-    STARVED  sqn = of this pipe, everything up to here was worked off to the end of all ways. From consumer to producer.
-    COMMAND  after the header: one message of `fission.protocol.messages.client_to_job` of ``count`` bytes. From the client to a job.
-    REPORT   after the header: one message of `fission.protocol.messages.job_to_client` of ``count`` bytes, and ``extra`` bytes that
-             belong to it. From incarnation ``incarnation`` of job ``pipe`` to the client.
+    version u8 | kind u8 | flags u16 | pipe u32 | incarnation u32 | generation u32
+    | sqn u64 | count u32 | extra u64
 
-Decoding is strict: unknown versions, kinds or flags, lengths that do not add up and trailing bytes are a
-`RemoteProtocolError`, and garbage never gives any other error. Nothing of a payload is looked at here.
+    DATA     sqn = first block, count = number of blocks. After the header: ``count`` heads (u32
+             each, only with HAS_HEADS), then the lengths (u32 each) and the payloads of the blocks,
+             in order. With OUT_OF_BAND, the blocks have ``extra`` buffers in all, and every buffer
+             is a frame of its own. The length of each payload is followed by those of its buffers.
+             If there are several blocks, the number of buffers of each (u32 each) precedes the
+             lengths. With SHARED, the buffers are in shared memory, and each payload is followed by
+             its descriptors instead.
+    OPEN     sqn = the producer's mark (low watermark): its blocks up to here are released. The
+             first message of every incarnation of a producer.
+    END      sqn = the last block of the pipe; no block follows. extra = 1: nor in any later
+             generation; 2: a later generation follows; 0: not known yet.
+    RELEASE  sqn = released (acknowledged) up to here, extra = taken into compute blocks up to here.
+             From consumer to producer. With HAD it answers an OPEN, and extra = the last block that
+             the consumer has of all incarnations of the producer.
+    STARVED  sqn = all jobs after this pipe have worked off its blocks up to here. From consumer to
+             producer.
+    COMMAND  After the header: one message of `fission.protocol.messages.client_to_job`, of
+             ``count`` bytes. From the client to a job.
+    REPORT   After the header: one message of `fission.protocol.messages.job_to_client`, of
+             ``count`` bytes, and ``extra`` bytes that belong to it. From incarnation
+             ``incarnation`` of job ``pipe`` to the client.
+
+Decoding is strict: unknown versions, kinds or flags, lengths that do not add up and trailing bytes
+raise `RemoteProtocolError`; malformed input never raises any other error. Payloads are opaque here.
 """
 
 from __future__ import annotations
@@ -49,29 +59,32 @@ OUT_OF_BAND = 2
 SHARED = 4
 HAD = 8
 
-#: "Everything, for ever": a release of this number tells the producer that its consumer needs nothing any more.
+#: "Everything, for ever": a release of this number notifies the producer that its consumer needs nothing more.
 CLOSED = 2**63 - 1
-#: Most blocks in one message; arbitrary, far above what one coalesced message holds.
+#: Maximum number of blocks in a message. Arbitrary; far above what a coalesced message holds.
 MAX_BLOCKS = 1 << 16
-#: Most out-of-band buffers of one block; arbitrary, bounds the work for a malformed header.
+#: Maximum number of buffers in a message. Arbitrary; bounds the work for a malformed header.
 MAX_BUFFERS = 1 << 16
-#: Largest payload or buffer in bytes: the lengths are 32 bit.
+#: Maximum size of a payload or buffer, in bytes: lengths have 32 bits.
 MAX_LENGTH = 2**32 - 1
 
 _HEADER = struct.Struct("<BBHIIIQIQ")
 _HEADER_AND_LENGTH = struct.Struct("<BBHIIIQIQI")
 _SWAP = sys.byteorder == "big"
-# looked up once, for the commonest message
+# looked up once, because decoding the most frequent message needs them
 _unpack_one_block, _ONE_BLOCK, _make_tuple = _HEADER_AND_LENGTH.unpack_from, _HEADER_AND_LENGTH.size, tuple.__new__
 
 
 class Data(NamedTuple):
-    """Blocks ``sqn`` to ``sqn + len(payloads) - 1`` of a pipe. A named tuple: made in half the time of a frozen dataclass.
+    """Blocks ``sqn`` to ``sqn + len(payloads) - 1`` of a pipe.
+
+    A named tuple, because creating one takes half the time of a frozen dataclass.
 
     Attributes:
-        payloads: one entry a block: its bytes, or for a block with out-of-band buffers the list [payload, buffer, ...], or
-            [payload, `Descriptor`, ...] where they are in shared memory.
-        heads: one number a block, or None if all are 0.
+        payloads: one entry per block: its bytes; [payload, buffer, ...] for a block with
+            out-of-band buffers; or [payload, `Descriptor`, ...] if the buffers are in shared
+            memory.
+        heads: one number per block; None if all are 0.
     """
 
     pipe: int
@@ -84,7 +97,10 @@ class Data(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A producer's first word: its blocks up to ``mark`` are released, the next one may be ``mark + 1``."""
+    """First message of a producer: blocks up to ``mark`` are released.
+
+    The next block may be ``mark + 1``.
+    """
 
     pipe: int
     incarnation: int
@@ -94,7 +110,13 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The pipe has ended with block ``last`` (0: it never had one); ``final``: in later generations too; ``more``: one follows."""
+    """End of a pipe.
+
+    Attributes:
+        last: the last block; 0 if the pipe never had one.
+        final: whether the pipe has ended in later generations too.
+        more: whether a later generation follows.
+    """
 
     pipe: int
     incarnation: int
@@ -106,10 +128,18 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The consumer never needs blocks up to ``released`` again (`CLOSED`: none of this generation) and has taken up to ``taken``.
+    """Release (acknowledgement) of blocks, from a consumer to its producer.
 
-    ``incarnation`` is the consumer's, ``generation`` that of the numbering; with `CLOSED` in both numbers it counts for all generations.
-    With ``had`` it answers an `Open`: ``taken`` is the last block that it has of earlier incarnations of the producer.
+    With `CLOSED` as ``released`` and ``taken``, it counts for all generations.
+
+    Attributes:
+        incarnation: incarnation of the consumer.
+        generation: generation of the numbering.
+        released: the consumer never needs blocks up to this sqn again; `CLOSED`: none of this
+            generation.
+        taken: blocks up to this sqn are taken into compute blocks.
+        had: whether it answers an `Open`; ``taken`` is then the last block that the consumer has of
+            earlier incarnations of the producer.
     """
 
     pipe: int
@@ -122,7 +152,10 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Starved:
-    """The consumer, and everybody behind it, has nothing left to do of what it was sent up to ``upto``; ``incarnation`` is its own."""
+    """Report that the consumer and all jobs after it have worked off the blocks up to ``upto``.
+
+    ``incarnation`` is the consumer's.
+    """
 
     pipe: int
     incarnation: int
@@ -132,14 +165,14 @@ class Starved:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A message of the client to a job."""
+    """Message from the client to a job."""
 
     message: ClientToJob
 
 
 @dataclass(frozen=True, slots=True)
 class JobMessage:
-    """A message of an incarnation of a job to the client, and bytes that belong to it."""
+    """Message from an incarnation of a job to the client, with bytes that belong to it."""
 
     job: int
     incarnation: int
@@ -151,10 +184,10 @@ Message: TypeAlias = "Data | Open | End | Release | Starved | Command | JobMessa
 
 
 def encode_data(pipe: int, incarnation: int, generation: int, sqn: int, payloads: Sequence[Buffer], heads: Sequence[int] | None) -> bytes:
-    """Return one frame with the blocks ``sqn`` and following.
+    """Return one frame with the blocks from ``sqn`` on.
 
     Raises:
-        LocalProtocolError: no block, too many, or one that is too long.
+        LocalProtocolError: there is no block, there are too many, or one is too long.
     """
     count = len(payloads)
     try:
@@ -178,10 +211,13 @@ def encode_data(pipe: int, incarnation: int, generation: int, sqn: int, payloads
 def encode_big(
     pipe: int, incarnation: int, generation: int, sqn: int, blocks: Sequence[Sequence[Buffer]], heads: Sequence[int] | None
 ) -> list[Buffer]:
-    """Return the frames of blocks with out-of-band buffers: each of ``blocks`` is its payload and its buffers, which are not copied.
+    """Return the frames of blocks with out-of-band buffers, without copying the buffers.
+
+    Each of ``blocks`` consists of its payload and its buffers.
 
     Raises:
-        LocalProtocolError: no block, too many of them or of their buffers, or something that is too long.
+        LocalProtocolError: there is no block, there are too many blocks or buffers, or one is too
+            long.
     """
     start = _start_parts(OUT_OF_BAND, (pipe, incarnation, generation, sqn), blocks, heads)
     return [b"".join((start, *(block[0] for block in blocks))), *(buffer for block in blocks for buffer in block[1:])]
@@ -190,17 +226,19 @@ def encode_big(
 def encode_shared(
     pipe: int, incarnation: int, generation: int, sqn: int, blocks: Sequence[Sequence[bytes]], heads: Sequence[int] | None
 ) -> bytes:
-    """Return the one frame of blocks whose buffers are in shared memory: each of ``blocks`` is its payload and its packed descriptors.
+    """Return the only frame of blocks whose buffers are in shared memory.
+
+    Each of ``blocks`` consists of its payload and its packed descriptors.
 
     Raises:
-        LocalProtocolError: as `encode_big`.
+        LocalProtocolError: as in `encode_big`.
     """
     start = _start_parts(SHARED, (pipe, incarnation, generation, sqn), blocks, heads)
     return b"".join((start, *(part for block in blocks for part in block)))
 
 
 def _start_parts(flags: int, place: tuple[int, int, int, int], blocks: Sequence[Sequence[Buffer]], heads: Sequence[int] | None) -> bytes:
-    """What stands before the payloads of blocks with buffers."""
+    """Return what precedes the payloads of blocks with buffers."""
     count = len(blocks)
     extra = sum(map(len, blocks)) - count
     if not 0 < count <= MAX_BLOCKS or extra > MAX_BUFFERS:
@@ -217,32 +255,32 @@ def _start_parts(flags: int, place: tuple[int, int, int, int], blocks: Sequence[
 
 
 def encode_open(message: Open) -> bytes:
-    """Return the one frame of an `Open`."""
+    """Return the frame of an `Open`."""
     return _small(OPEN, message.pipe, message.incarnation, message.generation, message.mark, 0)
 
 
 def encode_end(message: End) -> bytes:
-    """Return the one frame of an `End`."""
+    """Return the frame of an `End`."""
     kind = 1 if message.final else 2 if message.more else 0
     return _small(END, message.pipe, message.incarnation, message.generation, message.last, kind)
 
 
 def encode_release(message: Release) -> bytes:
-    """Return the one frame of a `Release`."""
+    """Return the frame of a `Release`."""
     flags = HAD if message.had else 0
     return _small(RELEASE, message.pipe, message.incarnation, message.generation, message.released, message.taken, flags)
 
 
 def encode_starved(message: Starved) -> bytes:
-    """Return the one frame of a `Starved`."""
+    """Return the frame of a `Starved`."""
     return _small(STARVED, message.pipe, message.incarnation, message.generation, message.upto, 0)
 
 
 def encode_command(message: ClientToJob) -> bytes:
-    """Return the one frame of a `Command`.
+    """Return the frame of a `Command`.
 
     Raises:
-        LocalProtocolError: it is too long.
+        LocalProtocolError: the message is too long.
     """
     try:
         text = client_to_job.CODEC.encode(message)
@@ -252,10 +290,10 @@ def encode_command(message: ClientToJob) -> bytes:
 
 
 def encode_job_message(message: JobMessage) -> bytes:
-    """Return the one frame of a `JobMessage`.
+    """Return the frame of a `JobMessage`.
 
     Raises:
-        LocalProtocolError: something is too long, or a number out of range.
+        LocalProtocolError: the message is too long, or a number is out of range.
     """
     try:
         text = job_to_client.CODEC.encode(message.message)
@@ -268,27 +306,34 @@ def encode_job_message(message: JobMessage) -> bytes:
 
 
 def announces_more(first: Buffer) -> bool:
-    """Whether a message whose first frame this is may have further ones; for transports that ask for each of them."""
+    """Whether further frames may follow ``first``, the first frame of a message.
+
+    For transports that request each frame separately.
+    """
     return len(first) > 2 and bool(first[2] & OUT_OF_BAND)
 
 
 def header_of(first: Buffer) -> tuple[int, int, int, int]:
-    """Return kind, generation, number of the first block and number of blocks, from the first frame of a message."""
+    """Return kind, generation, sqn of the first block and number of blocks of a message.
+
+    Args:
+        first: first frame of the message.
+    """
     _, kind, _, _, _, generation, sqn, count, _ = _HEADER.unpack_from(first)
     return kind, generation, sqn, count
 
 
 def decode(frames: Sequence[Buffer]) -> Message:
-    """Return the message that the frames are.
+    """Decode the frames of a message.
 
     Raises:
-        RemoteProtocolError: they are none.
+        RemoteProtocolError: the frames are not a valid message.
     """
     if not frames:
         raise RemoteProtocolError("a message has at least one frame; got none")
     first = frames[0]
     if len(frames) == 1 and len(first) >= _ONE_BLOCK:
-        # one small block, the commonest message of a link that is not busy: the general way below does the same
+        # fast path for one small block, the most frequent message of a link that is not busy: the code below gives the same result
         version, kind, flags, pipe, incarnation, generation, sqn, count, extra, length = _unpack_one_block(first)
         whole = length == len(first) - _ONE_BLOCK
         if kind == DATA and version == VERSION and count == 1 and not flags and not extra and 1 <= sqn < CLOSED and whole:
@@ -364,7 +409,7 @@ def _decode_data(
 
 
 def _decode_parts(frames: Sequence[Buffer], position: int, count: int, extra: int, *, shared: bool) -> list[list[Any]]:
-    """The blocks of a message whose blocks have buffers: [payload, buffer or descriptor, ...] each."""
+    """Decode blocks with buffers; return [payload, buffer or descriptor, ...] per block."""
     first, further = frames[0], iter(frames[1:])
     numbers = [extra]
     if count > 1:
@@ -391,7 +436,10 @@ def _decode_parts(frames: Sequence[Buffer], position: int, count: int, extra: in
 
 
 def _rest(first: Buffer, position: int, lengths: list[int]) -> BytesIO:
-    """What stands behind all numbers, from where pieces of these lengths are read: many small ones in a third of the time of slices."""
+    """Return a reader of what follows the numbers, after a check that the lengths add up to it.
+
+    Reading many small payloads from it takes a third of the time of slicing.
+    """
     if position + sum(lengths) != len(first):
         raise RemoteProtocolError(f"{position + sum(lengths)} bytes were announced; got {len(first)}")
     rest = BytesIO(first)

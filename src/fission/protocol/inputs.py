@@ -1,7 +1,8 @@
-"""What has arrived on one non-ASYNC input and was not yet taken into compute blocks.
+"""Blocks that have arrived on one non-ASYNC input and are not yet taken into compute blocks.
 
-Blocks are kept as they came, in *segments* of consecutive ones, so that a message which is exactly what a batch needs is handed
-on as it is. What is missing between segments is missing for good: the link is in order, and each number arrives once.
+Blocks stay in *segments*: runs of consecutive blocks, unchanged as they arrived. A message that is
+exactly what a batch needs is therefore passed on without a copy. Blocks missing between segments
+never arrive later: the link keeps order, and each number arrives once.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class _Lost:
         return "LOST"
 
 
-#: Stands for a block that is missing for good in what `Input.pull` returns.
+#: Placeholder for a permanently missing block in what `Input.pull` returns.
 LOST = _Lost()
 
 
@@ -28,10 +29,10 @@ class InputSpec:
     """One non-ASYNC input.
 
     Args:
-        pipe: its id.
-        block_count: blocks of it in one compute block, from 1.
-        max_queue: when more blocks than this wait, the oldest is dropped; 0 = never.
-        dummy: makes the payload of a dummy; None = the previous block again.
+        pipe: id of the pipe.
+        block_count: number of its blocks in one compute block, from 1.
+        max_queue: number of blocks that may wait before the oldest is dropped; 0 for no limit.
+        dummy: creates the payload of a dummy; None to repeat the previous block.
     """
 
     pipe: int
@@ -42,18 +43,22 @@ class InputSpec:
 
 @dataclass(slots=True)
 class InputCounts:
-    """What happened on one input, in blocks.
+    """Counters of one input, in blocks.
 
-    Every block that arrives is `duplicates` or `received`, and every received one was delivered, is waiting, or is one of `dropped`
-    and `unmatched`. What compute blocks hold is delivered blocks and `dummies`.
+    Every arriving block counts as `duplicates` or `received`. Every received block was delivered,
+    is waiting, or counts as `dropped` or `unmatched`. Compute blocks hold delivered blocks and
+    `dummies`.
 
     Attributes:
-        received: arrived for the first time, from the life that counts, and not before the beginning.
-        duplicates: came again, from an older life, or before the beginning: an earlier life of the job had finished those.
-        lost: numbers of compute blocks that never arrived.
-        dropped: given up because of MAX_QUEUE.
-        dummies: delivered instead of what was lost or dropped.
-        unmatched: dropped because no other input can have their partners, or a compute block was left out.
+        received: blocks that arrived for the first time, from the current incarnation, and not
+            before the beginning.
+        duplicates: blocks that arrived again, from an older incarnation, or before the beginning,
+            where an earlier incarnation of the job had finished them.
+        lost: blocks of compute blocks that never arrived.
+        dropped: blocks dropped because of MAX_QUEUE.
+        dummies: dummies delivered instead of lost or dropped blocks.
+        unmatched: blocks dropped because no other input can match them, or because their compute
+            block was left out.
     """
 
     received: int = 0
@@ -66,14 +71,15 @@ class InputCounts:
 
 @dataclass(slots=True)
 class Stage:
-    """What one input has of one generation.
+    """Blocks of one input and one generation.
 
     Attributes:
-        segments: (first number, payloads, heads or None), ascending, without overlap.
-        high: the last number that arrived or is known to be missing.
-        mark: the producer's newest mark in this generation; 0 before it has said one.
-        last: the number of the last block, once that is known.
-        dropped: numbers that MAX_QUEUE took out of the segments and that were not yet met as a gap.
+        segments: (first number, payloads, heads or None) tuples, ascending, without overlap.
+        high: last number that has arrived or is known to be missing.
+        mark: newest mark of the producer in this generation; 0 before its first.
+        last: number of the last block; None while it is unknown.
+        dropped: numbers that MAX_QUEUE has removed from the segments and that `met` has not counted
+            yet.
     """
 
     segments: deque[tuple[int, list[Any], list[int] | None]] = field(default_factory=deque)
@@ -83,11 +89,11 @@ class Stage:
     dropped: deque[range] = field(default_factory=deque)
 
     def waiting(self) -> int:
-        """Blocks in the segments."""
+        """Return the number of blocks in the segments."""
         return sum(len(payloads) for _, payloads, _ in self.segments)
 
     def drop(self, excess: int) -> None:
-        """Take so many blocks away, the oldest ones."""
+        """Remove the ``excess`` oldest blocks."""
         while excess > 0:
             first, payloads, heads = self.segments.popleft()
             cut = min(excess, len(payloads))
@@ -98,7 +104,12 @@ class Stage:
             self.dropped.append(range(start, first + cut))
 
     def met(self, start: int, stop: int) -> int:
-        """Return how many of these numbers were dropped; forget them and all before."""
+        """Return how many of the numbers were dropped; forget these and all before.
+
+        Args:
+            start: first number.
+            stop: number after the last one.
+        """
         count = 0
         while self.dropped and self.dropped[0].start < stop:
             one = self.dropped.popleft()
@@ -109,12 +120,12 @@ class Stage:
 
 
 class Input:
-    """One non-ASYNC input: its link's life, what waits, what happened.
+    """One non-ASYNC input: the state of its link, its waiting blocks and its counters.
 
     Attributes:
-        stage: of the generation that is worked on.
-        coming: of the newest generation, if that is another one.
-        previous: the payload in front of the next position, for a dummy.
+        stage: stage of the current generation.
+        coming: stage of the newest generation, if that is not the current one.
+        previous: payload before the next position, for a dummy.
     """
 
     def __init__(self, spec: InputSpec) -> None:
@@ -127,11 +138,17 @@ class Input:
 
     @property
     def newest(self) -> Stage:
-        """Where what arrives goes."""
+        """The stage that takes arriving blocks."""
         return self.coming or self.stage
 
     def begin_at(self, position: int, *, receiving: bool) -> None:
-        """Let go of everything before ``position``: what is there and, if the receiver still counts in this generation, what may come."""
+        """Drop everything before ``position``.
+
+        Args:
+            position: number of the first block to keep.
+            receiving: whether the receiver is in this generation; if so, later arrivals are dropped
+                too.
+        """
         segments = self.stage.segments
         forgotten = 0
         while segments and segments[0][0] < position:
@@ -150,14 +167,18 @@ class Input:
         self.stage.high = self.receiver.high
 
     def limit(self) -> None:
-        """Drop what MAX_QUEUE does not allow; one compute block always may wait."""
+        """Drop what exceeds MAX_QUEUE; one compute block may always wait."""
         excess = self.newest.waiting() - max(self.spec.max_queue, self.spec.block_count)
         if excess > 0:
             self.newest.drop(excess)
             self.counts.dropped += excess
 
     def pull(self, position: int, count: int) -> tuple[list[Any], list[int] | None, list[int]]:
-        """Take blocks ``position`` and following: (payloads, heads or None if all are 0, indexes of those that are `LOST`)."""
+        """Take ``count`` blocks from ``position`` on.
+
+        Returns:
+            Payloads, heads (None if all are 0), and indexes of the blocks that are `LOST`.
+        """
         segments = self.stage.segments
         if segments and segments[0][0] == position and len(segments[0][1]) == count:
             _, payloads, heads = segments.popleft()
@@ -187,7 +208,7 @@ class Input:
         return found, found_heads if some_heads or lost else None, lost
 
     def fill(self, items: list[Any], lost: list[int]) -> None:
-        """Put dummies where blocks are lost; those that cannot have one stay `LOST`."""
+        """Put dummies in place of lost blocks; a block without a possible dummy stays `LOST`."""
         for index in lost:
             if self.spec.dummy is not None:
                 items[index] = self.spec.dummy()

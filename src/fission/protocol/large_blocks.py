@@ -1,4 +1,4 @@
-"""Messages with big blocks: their buffers travel out of band, or stay in shared memory."""
+"""Messages with large blocks: their buffers are sent out of band, or stay in shared memory."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fission.protocol.frames import Buffer
 
 
 class LentBuffer(Protocol):
-    """A buffer in shared memory, as far as messages need it: `fission.ports.Lease` is one.
+    """Interface that messages need of a buffer in shared memory; `fission.ports.Lease` has it.
 
     Attributes:
-        nbytes: its length.
-        readers: the outputs that it was lent for.
+        nbytes: size of the buffer, in bytes.
+        readers: outputs that the buffer was lent for.
     """
 
     nbytes: int
@@ -22,7 +22,7 @@ class LentBuffer(Protocol):
 
     @property
     def handed_on(self) -> bool:
-        """Whether it is in the memory of another job, which this one got it from."""
+        """Whether it is in the memory of another job, from which this one has received it."""
         ...
 
     def view(self) -> memoryview:
@@ -30,16 +30,17 @@ class LentBuffer(Protocol):
         ...
 
     def pack(self, reader: int) -> bytes:
-        """Return what travels to a reader instead of the buffer."""
+        """Return the descriptor that is sent to a reader instead of the buffer."""
         ...
 
 
 class Leased(list[Buffer]):
-    """A message whose buffers are in shared memory, for as long as this object keeps their leases.
+    """Message whose buffers are in shared memory; this object keeps their leases.
 
     Attributes:
-        leases: of its buffers.
-        handed_on: whether one of them is in another job's memory, which may be gone for a new incarnation of the consumer.
+        leases: leases of its buffers.
+        handed_on: whether one of the buffers is in another job's memory, which may be gone when a
+            new incarnation of the consumer needs it.
     """
 
     def __init__(self, message: list[Buffer], leases: list[LentBuffer], again: Callable[[], list[Buffer]]) -> None:
@@ -49,25 +50,26 @@ class Leased(list[Buffer]):
         self.handed_on = any(lease.handed_on for lease in leases)
 
     def for_afar(self) -> list[Buffer]:
-        """The same message for a consumer on another machine."""
+        """Return the same message for a consumer on another machine."""
         return Leased(self._again(), self.leases, self._again)
 
 
 def is_leased(payload: Any) -> bool:
-    """Whether a payload, as the codec gives it, has its buffers in shared memory."""
+    """Whether the buffers of a payload, as the codec returns it, are in shared memory."""
     return type(payload) is list and len(payload) > 1 and hasattr(payload[1], "pack")
 
 
 def big_message(
     place: tuple[int, int, int, int], reader: int | None, blocks: list[list[Any]], heads: list[int] | None
 ) -> tuple[list[Buffer], int]:
-    """Return (message, bytes of the blocks).
+    """Return the message of large blocks, and the size of the blocks in bytes.
 
     Args:
-        place: pipe, incarnation, generation and number of the first block.
-        reader: number of the consumer among the readers of this job's shared memory; None: it is on another machine.
-        blocks: [payload, buffer, ...] each, or [payload, lease, ...] each.
-        heads: of the blocks; None: all are 0.
+        place: pipe, incarnation, generation, and sqn of the first block.
+        reader: number of the consumer among the readers of this job's shared memory; None if the
+            consumer is on another machine.
+        blocks: one [payload, buffer, ...] or [payload, lease, ...] per block.
+        heads: heads of the blocks; None if all are 0.
     """
     if not is_leased(blocks[0]):
         return frames.encode_big(*place, blocks, heads), sum(memoryview(part).nbytes for block in blocks for part in block)
@@ -76,7 +78,7 @@ def big_message(
     def far() -> list[Buffer]:
         return frames.encode_big(*place, [[payload, *(lease.view() for lease in own)] for payload, *own in blocks], heads)
 
-    # a consumer that has come to this machine since the buffers were lent cannot read them
+    # a consumer that moved to this machine after the buffers were lent cannot read them
     if reader is not None and all(reader in lease.readers for lease in leases):
         packed = [[payload, *(lease.pack(reader) for lease in own)] for payload, *own in blocks]
         message: list[Buffer] = [frames.encode_shared(*place, packed, heads)]

@@ -1,17 +1,21 @@
-"""The quality of the ways from one node to the others, from small probes that are answered at once.
+"""Measures the quality of the links from one node to its peers with small probes.
 
-A node probes its peers in turn, one probe at a time. A probe is lost until its answer comes, however late that is, but counts only when it
-is `LOST_S` old or answered. Of the last `WINDOW` probes to a peer:
+A node probes its peers in turn, one probe at a time; a peer answers at once. A probe is lost until
+its answer arrives, however late, but counts only when it is answered or `LOST_S` old. Over the last
+`WINDOW` probes to a peer:
 
     quality = 255 * sqrt(answered / counted) * min(1, RTT_FREE_S / smallest round trip)
 
-A probe and its answer take both directions, so the square root is the share that one direction lets through, comparable with the share of
-pulses that arrive (`fission.protocol.liveness`). The smallest round trip is the line's: a busy machine makes single ones long.
+A probe and its answer travel in both directions, so the square root is the share that one direction
+lets through. It is comparable with the share of pulses that arrive (`fission.protocol.liveness`).
+The smallest round trip is that of the link itself; single round trips are longer when a machine is
+busy.
 
-Nothing is measured before the first answer of any peer: where no probe has ever come back, a firewall may let none pass.
+Nothing is measured before any peer has answered: a firewall may block all probes.
 
-**Bounds.** At most one probe in `FAST_GAP_S`, while a peer is new, then one in `GAP_S`, whatever the number of peers; each peer at most one
-in `PEER_GAP_S`. A node answers what it is sent, so it sends twice that on average.
+**Bounds.** At most one probe per `FAST_GAP_S` while a peer is new, then one per `GAP_S`, regardless
+of the number of peers; each peer gets at most one per `PEER_GAP_S`. A node answers the probes that
+it receives, so on average it sends twice as many messages.
 """
 
 from __future__ import annotations
@@ -21,19 +25,19 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-#: Probes that the quality looks back on; arbitrary: at `PEER_GAP_S` 7.5 s.
+#: Number of probes that the quality covers. Arbitrary: 7.5 s at `PEER_GAP_S`.
 WINDOW = 30
-#: Probes to a peer that count before its way is measured, and that are sent faster; arbitrary.
+#: Number of probes to a peer that must count before its link is measured; they are sent faster. Arbitrary.
 FIRST = 8
-#: Seconds after which a probe counts as lost until its answer comes; arbitrary, above the round trips of a mesh.
+#: Seconds after which a probe counts as lost until its answer arrives. Arbitrary: above the round trips of a mesh.
 LOST_S = 0.3
-#: Seconds between two probes, of whatever peers; arbitrary: with answers about 5 kB a second and node.
+#: Seconds between two probes to any peers. Arbitrary: with answers about 5 kB/s per node.
 GAP_S = 0.05
-#: The same while a peer is new.
+#: Seconds between two probes while a peer is new.
 FAST_GAP_S = 0.02
 #: Seconds between two probes to one peer.
 PEER_GAP_S = 0.25
-#: Seconds of round trip that cost nothing; arbitrary, above those of wired and wireless local networks.
+#: Round trip without effect on the quality, in seconds. Arbitrary: above those of wired and wireless local networks.
 RTT_FREE_S = 0.02
 MAX_QUALITY = 255
 
@@ -43,8 +47,8 @@ class Peer:
     """Another node.
 
     Attributes:
-        name: of the node.
-        lease: identity of its service's lease; what was measured in another one does not count.
+        name: name of the node.
+        lease: identity of its service's lease; measurements of another lease do not count.
     """
 
     name: str
@@ -53,11 +57,11 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class NodeLink:
-    """The way from one node to another.
+    """Link from one node to another.
 
     Attributes:
-        quality: 0 to 255.
-        rtt_s: the smallest round trip of the last probes, seconds; None: none was answered lately.
+        quality: quality of the link, 0 to 255.
+        rtt_s: smallest round trip of the last probes, in seconds; None if none was answered.
     """
 
     quality: int
@@ -78,7 +82,7 @@ class _Way:
 
 
 class LinkProber:
-    """The probes of one node. ``now`` is in monotonic seconds and never goes back."""
+    """Prober of one node. ``now`` is in monotonic seconds and never goes back."""
 
     def __init__(self) -> None:
         """Begin without peers."""
@@ -87,15 +91,18 @@ class LinkProber:
         self._heard = False  # whether any peer has ever answered
 
     def set_peers(self, peers: Iterable[Peer]) -> None:
-        """These are the peers from now on; what is known of those that stay is kept."""
+        """Set the peers; measurements of peers that stay are kept."""
         self._ways = {peer: self._ways.get(peer) or _Way() for peer in peers}
 
     def wait_s(self, now: float) -> float:
-        """Seconds until `probe` may give the next one."""
+        """Return the seconds until `probe` may return the next probe."""
         return max(0.0, self._next_at - now)
 
     def probe(self, now: float) -> tuple[Peer, int] | None:
-        """Return the peer that gets a probe now, and the probe's number; None: none is due. No burst follows a pause."""
+        """Return the peer to probe now and the number of the probe; None if no probe is due.
+
+        No burst follows a pause.
+        """
         if not self._ways or now < self._next_at:
             return None
         fresh = min(way.sent for way in self._ways.values()) < FIRST
@@ -107,11 +114,11 @@ class LinkProber:
 
     @staticmethod
     def _turn(way: _Way, fresh: bool) -> tuple[float, float]:
-        """New peers get their first probes before others; then the one that waits for longest."""
+        """Sort key: new peers get their first probes before others; then the longest wait wins."""
         return (way.sent if fresh else 0, way.probes[-1].sent_at if way.probes else -math.inf)
 
     def answer(self, lease: str, number: int, now: float) -> None:
-        """The answer of a peer to one of the probes has come; others are ignored."""
+        """Register the answer of a peer to a probe; unknown answers are ignored."""
         for peer, way in self._ways.items():
             if peer.lease == lease:
                 for probe in way.probes:
@@ -120,7 +127,7 @@ class LinkProber:
                         self._heard = True
 
     def links(self, now: float) -> dict[str, NodeLink]:
-        """What is measured, by the names of the peers."""
+        """Return the measured links, by name of the peer."""
         if not self._heard:
             return {}
         found = {peer.name: _link(way, now) for peer, way in self._ways.items()}
@@ -140,11 +147,13 @@ def _link(way: _Way, now: float) -> NodeLink | None:
 
 
 def merged(probed: Mapping[str, NodeLink], qualities: Mapping[str, int]) -> dict[str, NodeLink]:
-    """Links with the qualities that something better than probes has measured, such as the mesh itself; round trips stay.
+    """Return probed links with qualities from a better source than probes, such as the mesh itself.
+
+    Round trips stay.
 
     Args:
-        probed: by name of the node, from `LinkProber.links`.
-        qualities: by name of the node, 0 to 255.
+        probed: links from `LinkProber.links`, by name of the node.
+        qualities: better qualities, 0 to 255, by name of the node.
     """
     rtts = {name: link.rtt_s for name, link in probed.items()}
     return {**probed, **{name: NodeLink(quality, rtts.get(name)) for name, quality in qualities.items()}}

@@ -1,33 +1,47 @@
-"""Pulses -> node up, node lost.
+"""Failure detector of nodes: decides from pulses (heartbeats) which nodes are up or lost.
 
 Rules
-    A node is expected, then up with its first pulse, and lost when its silence is longer than `misses` pulse intervals, when its
-    service says that it leaves, or when a new incarnation of its service speaks. Lost nodes that pulse again are up again.
-    Silence is judged only by `LivenessTick`: lost at the first tick with ``now > last pulse + misses * interval``. A shorter silence
-    changes nothing, and a pulse that is handed in before that tick saves the node.
-    A pulse of an older incarnation is dropped and counted.
+    A node is expected at first, and up with its first pulse. It is lost when its silence exceeds
+    `misses` pulse intervals, when its service leaves, or when a new incarnation of its service
+    sends a pulse. A lost node that sends pulses again is up again.
+    Only `LivenessTick` judges silence: a node is lost at the first tick with
+    ``now > last pulse + misses * interval``. A shorter silence changes nothing, and a pulse that is
+    handed in before that tick saves the node.
+    Pulses of an older incarnation are dropped and counted.
 
-One pulse does not bring a lost node back: it may have waited in a buffer since before the loss, and so may a burst of them, which
-comes at once. Two of them that come at least half an interval apart do, unless the silence between them is a loss again. A new
-life needs no such proof.
+Late pulses
+    One pulse does not bring a lost node back, because it may have waited in a buffer since before
+    the loss. Neither does a burst of pulses that arrive at once. Two pulses at least half an
+    interval apart do, unless the silence between them is a loss again. A new incarnation needs no
+    such proof.
 
-The client may be what was stopped. With a node up, `next_deadline` asks for a tick at the latest one interval after the last event. If
-more than two intervals pass without any event, the client was away: it was stopped, or its loop was overloaded. An absence that its clock
-does not show, because the machine was suspended, is handed in as `Away`. No node is judged by the silence of an absence: its pulses may
-still wait to be read, or to be sent. For every node that is up silence counts anew from the client's return. That happens at most `misses`
-times in one silence, so a client that is always late still finds its dead nodes. No node that pulses is lost by a shorter absence either,
-if the shell keeps its rule: hand in the pulses that have arrived before the tick.
+Absence of the client
+    The client itself may have been stopped. While a node is up, `next_deadline` requests a tick at
+    most one interval after the last event. If more than two intervals pass without any event, the
+    client was away: it was stopped, or its loop was overloaded. An absence that its clock does not
+    show, because the machine was suspended, is handed in as `Away`.
+    Silence during an absence counts against no node: its pulses may still wait to be read or sent.
+    For every node that is up, silence counts from the client's return. This happens at most
+    `misses` times in one silence, so a client that is always late still detects its dead nodes.
+    A shorter absence causes no loss of a node that sends pulses, provided that the shell hands in
+    the pulses that have arrived before the tick.
 
-A node of the client's own machine is not judged by silence (`Watch`): where many processes share few processors, silence says only that
-the node had to wait. The kernel reports its death (`Left`), and knows whether its process is stopped: a silent one is asked about with
-`Look`, and lost when the shell answers with `NodeStopped`. The client's own node is lost by its end alone:
-no other node could take its place.
+Nodes of the client's machine
+    A node on the client's own machine is not judged by silence (`Watch`): where many processes
+    share few processors, silence only shows that the node had to wait. The kernel reports its death
+    (`Left`) and knows whether its process is stopped: `Look` asks about a silent node, and the node
+    is lost when the shell answers with `NodeStopped`. The client's own node is lost by its end
+    alone, because no other node can replace it.
 
-TQ, the quality of the way to a node where nothing measures it: the share of the last 20 expected pulses that arrived in time, times
-255. One pulse is expected every interval; a gap of less than n and a half intervals means n - 1 missing ones. What comes within
-half an interval after another pulse is late or doubled, and counts for nothing. An absence of the client counts for nothing either.
+TQ
+    The quality of the link to a node, used where nothing measures it: the share of the last 20
+    expected pulses that arrived in time, times 255. One pulse is expected every interval; a gap of
+    less than n and a half intervals means n - 1 missing pulses. A pulse within half an interval
+    after another one is late or duplicated, and does not count. Absences of the client do not count
+    either.
 
-Times are seconds of the client's own monotonic clock; a pulse is stamped where the events are handed in, by one thread.
+Times are in seconds of the client's own monotonic clock. One thread hands in the events and stamps
+the pulses.
 """
 
 from __future__ import annotations
@@ -83,26 +97,26 @@ __all__ = [
     "Watch",
 ]
 
-#: Pulses that a node may miss. SPEC: "A node that misses 5 pulses is lost".
+#: Number of pulses that a node may miss. SPEC: "A node that misses 5 pulses is lost".
 MISSES = 5
-#: Expected pulses that TQ looks back on. Arbitrary: at the default interval of 0.1 s two seconds, near the 3 s of a node's other means.
+#: Number of expected pulses that TQ covers. Arbitrary: 2 s at the default interval of 0.1 s, near the 3 s of a node's other means.
 TQ_PULSES = 20
-#: Changes of state that a node's history keeps, for error messages. Arbitrary.
+#: Number of state changes that a node's history keeps for error messages. Arbitrary.
 HISTORY_EVENTS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class NodeStatistics:
-    """What is known of one node.
+    """Statistics of one node.
 
     Attributes:
-        state: as above.
-        incarnation: its newest life that spoke; 0 before the first.
+        state: what the client knows of the node.
+        incarnation: newest incarnation that sent anything; 0 before the first.
         silence_s: seconds since its last pulse; None before the first.
-        tq: 0 to 255, see the head of this file; 0 before the first pulse.
-        pulses: that counted, in all.
-        stale: pulses and leaves of older lives, which were dropped.
-        losses: how often it was lost.
+        tq: quality of the link, 0 to 255 (see the head of this file); 0 before the first pulse.
+        pulses: number of pulses that counted.
+        stale: number of dropped pulses and leaves of older incarnations.
+        losses: number of times that the node was lost.
     """
 
     state: LivenessState
@@ -119,11 +133,11 @@ class _Node:
     state: LivenessState
     watch: Watch = Watch.PULSES
     incarnation: int = 0
-    last: float = 0.0  # when the last pulse came
-    silent_until: float = 0.0  # the last moment at which its silence is all right
+    last: float = 0.0  # time of the last pulse
+    silent_until: float = 0.0  # last time at which its silence is acceptable
     excuses: int = 0  # absences of the client in this silence
-    back_since: float | None = None  # the first of the pulses that came since it was lost; None in every other state
-    counted: float | None = None  # the moment that the next expected pulse is counted from; None before the first
+    back_since: float | None = None  # time of the first pulse since it was lost; None in every other state
+    counted: float | None = None  # time from which the next expected pulse is counted; None before the first
     heard: deque[bool] = field(default_factory=lambda: deque(maxlen=TQ_PULSES))
     pulses: int = 0
     stale: int = 0
@@ -132,32 +146,42 @@ class _Node:
 
 
 class Liveness:
-    """The machine that decides which nodes are up.
+    """State machine that decides which nodes are up.
 
-    Hand in each event with the time; perform the instructions in their order; hand in a `LivenessTick` at `next_deadline`, after
-    whatever else has arrived by then. It may be handed in earlier and as often as one likes.
+    Hand in each event with the time, and perform the instructions in order. Hand in a
+    `LivenessTick` at `next_deadline`, after everything else that has arrived by then. Earlier and
+    repeated ticks are harmless.
     """
 
     def __init__(self, pulse_interval_s: float, misses: int = MISSES) -> None:
-        """Args: pulse_interval_s: seconds between two pulses of a node. misses: how many of them it may miss."""
+        """Create the state machine, without nodes.
+
+        Args:
+            pulse_interval_s: interval between two pulses of a node, in seconds.
+            misses: number of pulses that a node may miss.
+
+        Raises:
+            LocalProtocolError: the interval is not positive, or ``misses`` is below 1.
+        """
         if not 0 < pulse_interval_s < math.inf or misses < 1:
             raise LocalProtocolError(f"the pulse interval must be positive, misses at least 1; got {pulse_interval_s!r} s and {misses!r}")
         self._interval = pulse_interval_s
         self._misses = misses
         self._allowed = misses * pulse_interval_s
         self._nodes: dict[str, _Node] = {}
-        self._now = -math.inf  # of the last event
+        self._now = -math.inf  # time of the last event
 
     def handle(self, event: Event, now: float) -> list[Instruction]:
-        """Take in what happened; return what is to be done about it.
+        """Process an event and return the instructions that follow from it.
 
         Args:
-            event: it.
-            now: seconds, monotonic; not before that of the event before.
+            event: the event.
+            now: current time, in monotonic seconds; not before that of the previous event.
 
         Raises:
-            LocalProtocolError: a node that was not expected, or is expected a second time; an incarnation below 1; time that
-                goes back. Nothing has changed then.
+            LocalProtocolError: the node was not expected, or is expected a second time; the kernel
+                does not judge it; its incarnation is below 1; or time goes back. Nothing has
+                changed then.
         """
         if not self._now <= now < math.inf:
             raise LocalProtocolError(f"time must not go back or end: {event} at {now!r} after {self._now!r}")
@@ -191,9 +215,10 @@ class Liveness:
         return self._left(event, node, now) if isinstance(event, Left) else self._pulse(event, node, now)
 
     def next_deadline(self) -> float | None:
-        """When the next `LivenessTick` is due; None while no node is up whose silence matters.
+        """Return the time of the next `LivenessTick`.
 
-        A tick at exactly that moment makes it a later one, or None.
+        None while no node is up whose silence matters. A tick at exactly that time moves the
+        deadline to a later one, or to None.
         """
         up = [node for node in self._nodes.values() if node.state is LivenessState.UP and node.watch is not Watch.END]
         if not up:
@@ -202,11 +227,19 @@ class Liveness:
         return min(self._now + self._interval, *(math.nextafter(node.silent_until, math.inf) for node in up))
 
     def state(self, node: str) -> LivenessState:
-        """Return what it is. Raises LocalProtocolError if it was never expected."""
+        """Return the state of a node.
+
+        Raises:
+            LocalProtocolError: the node was never expected.
+        """
         return self._known(node).state
 
     def tq(self, node: str, now: float) -> int:
-        """Return the quality of the way to it, 0 to 255; 0 before its first pulse. Raises LocalProtocolError as `state`."""
+        """Return the quality of the link to a node, 0 to 255; 0 before its first pulse.
+
+        Raises:
+            LocalProtocolError: the node was never expected.
+        """
         known = self._known(node)
         if known.counted is None:
             return 0
@@ -214,7 +247,7 @@ class Liveness:
         return round(255 * sum(heard) / len(heard))
 
     def statistics(self, now: float) -> dict[str, NodeStatistics]:
-        """Return what is known, by the nodes' names, in the order in which they were expected."""
+        """Return the statistics by node name, in the order in which the nodes were expected."""
         return {
             name: NodeStatistics(
                 state=node.state,
@@ -240,11 +273,14 @@ class Liveness:
         return now > self._now + 2 * self._interval
 
     def _comes_back(self, node: _Node, now: float) -> bool:
-        """Whether this pulse of a lost node and those since it was lost show that it lives."""
+        """Whether the pulses since the loss of a node, with this one, show that it is up."""
         return node.back_since is not None and now <= node.last + self._allowed and now >= node.back_since + self._interval / 2
 
     def _missing(self, node: _Node, now: float) -> int:
-        """Expected pulses that have not come, at most as many as TQ looks back on; the one that may be about to come is none of them."""
+        """Return the number of missing pulses, at most as many as TQ covers.
+
+        A pulse that may still arrive in time is not missing.
+        """
         gap = 0.0 if node.counted is None else (now - node.counted) / self._interval
         return min(TQ_PULSES, max(0, math.floor(gap + 0.5) - 1))
 
@@ -256,7 +292,7 @@ class Liveness:
         self._now = now
 
     def _excuse(self, now: float) -> None:
-        """The client was away: silence counts from now on."""
+        """Count silence from now on, after an absence of the client."""
         for node in self._nodes.values():
             if node.state is LivenessState.UP:
                 node.counted = now
@@ -292,7 +328,7 @@ class Liveness:
         return [Lost(event.node, old_life, silence, began), up]
 
     def _count(self, node: _Node, now: float) -> None:
-        """A pulse for TQ."""
+        """Count a pulse for TQ."""
         if node.counted is not None and now < node.counted + self._interval / 2:
             return
         node.heard.extend([False] * self._missing(node, now))
@@ -301,9 +337,9 @@ class Liveness:
 
     def _left(self, event: Left, node: _Node, now: float) -> list[Instruction]:
         state = self._next_state(event.node, node, Left)
-        node.back_since = None  # what comes from now on must show that it is no late pulse
+        node.back_since = None  # later pulses must show that they are not late ones
         lost: list[Instruction] = [self._lose(event.node, node, state, Left, now, "it left")] if node.state is LivenessState.UP else []
-        node.incarnation = event.incarnation  # may be newer: a life that never pulsed
+        node.incarnation = event.incarnation  # may be newer: an incarnation that never sent a pulse
         return lost
 
     def _silent(self, name: str, node: _Node, now: float) -> Instruction:

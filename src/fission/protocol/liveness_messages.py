@@ -1,4 +1,7 @@
-"""What liveness is handed, what it orders, and the states of a node, with its table (`fission.protocol.liveness`)."""
+"""Events, instructions and states of the failure detector of nodes, with its transition table.
+
+The state machine is in `fission.protocol.liveness`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import TypeAlias
 
 
 class LivenessState(Enum):
-    """What the client holds of a node."""
+    """What the client knows of a node."""
 
     EXPECTED = "no pulse so far"
     UP = "jobs can be placed there"
@@ -20,7 +23,7 @@ class LivenessState(Enum):
 
 
 class Watch(Enum):
-    """What shows that a node is dead, besides its end."""
+    """What shows, besides its end, that a node is dead."""
 
     PULSES = "their absence: it is another machine"
     KERNEL = "its process is stopped: it is a part of this machine"
@@ -29,7 +32,9 @@ class Watch(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Expect:
-    """The node belongs to the network: it is in NODES, or a MultiNode has admitted it. ``watch`` says how it is watched."""
+    """The node belongs to the network: it is in NODES, or a MultiNode has admitted it. ``watch``
+    says how it is watched.
+    """
 
     node: str
     watch: Watch = Watch.PULSES
@@ -37,7 +42,9 @@ class Expect:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """A pulse of a life of the node's service; ``incarnation`` counts its lives, from 1 or by any numbers that grow."""
+    """A pulse of a life of the node's service; ``incarnation`` counts its lives, from 1 or by any
+    numbers that grow.
+    """
 
     node: str
     incarnation: int
@@ -45,7 +52,9 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """This life of the node's service has ended: it said so, or what carried its connection saw it end."""
+    """This life of the node's service has ended: it said so, or what carried its connection saw
+    it end.
+    """
 
     node: str
     incarnation: int
@@ -60,7 +69,10 @@ class NodeStopped:
 
 @dataclass(frozen=True, slots=True)
 class Away:
-    """The client did not run for so many seconds, which its clock has not counted: its machine was suspended."""
+    """The client did not run for some seconds that its clock has not counted.
+
+    Its machine was suspended.
+    """
 
     seconds: float
 
@@ -73,7 +85,7 @@ class LivenessTick:
 Event: TypeAlias = Expect | Pulse | Left | NodeStopped | Away | LivenessTick
 
 
-# what an event turns out to be for a node; with Expect, Pulse, Left and NodeStopped the events of the table
+# what an event means for a node; together with Expect, Pulse, Left and NodeStopped, these are the events of the table
 
 
 class NewIncarnation:
@@ -90,17 +102,17 @@ class Return:
 
 NodeEvent: TypeAlias = type[Expect] | type[Pulse] | type[Left] | type[NodeStopped] | type[NewIncarnation] | type[Silence] | type[Return]
 
-#: The machine. What is not in it is illegal. None: not known.
+#: The state machine. A transition that is not listed is illegal. None: the node is not known.
 TRANSITIONS: Mapping[tuple[LivenessState | None, NodeEvent], LivenessState] = {
     (None, Expect): LivenessState.EXPECTED,
     (LivenessState.EXPECTED, Pulse): LivenessState.UP,
-    (LivenessState.EXPECTED, Left): LivenessState.EXPECTED,  # it joined and left again before a pulse came
+    (LivenessState.EXPECTED, Left): LivenessState.EXPECTED,  # it joined and left before it sent a pulse
     (LivenessState.UP, Pulse): LivenessState.UP,
-    (LivenessState.UP, NewIncarnation): LivenessState.UP,  # two instructions: the old life is lost, the new one is up
+    (LivenessState.UP, NewIncarnation): LivenessState.UP,  # two instructions: the old incarnation is lost, the new one is up
     (LivenessState.UP, Left): LivenessState.LOST,
     (LivenessState.UP, Silence): LivenessState.LOST,
     (LivenessState.UP, NodeStopped): LivenessState.LOST,
-    (LivenessState.LOST, Pulse): LivenessState.LOST,  # may be a late one
+    (LivenessState.LOST, Pulse): LivenessState.LOST,  # may be a late pulse
     (LivenessState.LOST, Return): LivenessState.UP,
     (LivenessState.LOST, NewIncarnation): LivenessState.UP,
     (LivenessState.LOST, Left): LivenessState.LOST,
@@ -112,7 +124,11 @@ TRANSITIONS: Mapping[tuple[LivenessState | None, NodeEvent], LivenessState] = {
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """The node can be used. ``returned``: it was lost before, so what its old processes still do must be stopped."""
+    """The node can be used.
+
+    Attributes:
+        returned: whether it was lost before; its old processes must then be stopped.
+    """
 
     node: str
     incarnation: int
@@ -122,7 +138,11 @@ class Up:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """This life of the node is to be used no more; ``silence_s``: seconds since its last pulse."""
+    """This incarnation of the node must not be used any longer.
+
+    Attributes:
+        silence_s: seconds since its last pulse.
+    """
 
     node: str
     incarnation: int
@@ -132,7 +152,10 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Ask the kernel for the process of a silent node of this machine; if it is stopped, hand in `NodeStopped`, at once."""
+    """Ask the kernel about the process of a silent node of this machine.
+
+    If the process is stopped, hand in `NodeStopped` at once.
+    """
 
     node: str
 

@@ -1,20 +1,25 @@
-"""What the service of a node decides: whom it serves, which incarnations of jobs may run, which ends it still has to report, and when
-jobs are orphans.
+"""The decisions of a node's service.
+
+It decides which client the node serves, which incarnations of jobs may run, which exit reports are
+outstanding, and when jobs are orphans.
 
 Rules
-    A node serves one run of one network at a time: it has at most one *lease*. Another run is refused while the client of the present
-    one is heard, and takes its place when that has not been heard for ``QUIET_PULSES`` pulse intervals; the jobs of the old run are
-    stopped then.
-    The same run may claim the node as often as it likes: after a broken connection, or because its client was started again. Its
-    jobs continue.
-    An incarnation of a job is started only for the present run, and only if no newer one was started here; an older one is stopped.
-    The end of an incarnation is reported until the client has acknowledged it.
-    Leases are numbered from 1: each lasts from the moment at which a free node is claimed until it is free again. Exit reports are
-    numbered from 1 within a lease. What was reported in one lease means nothing in another, also of the same run: the jobs of the one
-    are gone in the other.
-    Nothing heard of the client for `orphan_timeout_s`: all jobs of the run are stopped, and the node is free.
+    A node serves one run of one network at a time: it has at most one *lease*.
+    Another run is refused while the client of the current run sends messages. When that client has
+    been silent for ``QUIET_PULSES`` pulse intervals, another run may take the node; the jobs of the
+    old run are then stopped.
+    The same run may claim the node any number of times: after a broken connection, or because its
+    client was restarted. Its jobs continue.
+    An incarnation of a job is started only for the current run, and only if no newer one was
+    started here; an older one is stopped.
+    The end of an incarnation is reported until the client has acknowledged the report.
+    Leases are numbered from 1. Each begins when a free node is claimed, and ends when it is free
+    again. Exit reports are numbered from 1 within a lease. Reports of one lease mean nothing in
+    another, even of the same run, because the jobs do not outlive the lease.
+    When the client has been silent for `orphan_timeout_s`, all jobs of the run are stopped, and the
+    node is free.
 
-Times are seconds of the node's own monotonic clock.
+Times are in seconds of the node's own monotonic clock.
 """
 
 from __future__ import annotations
@@ -27,9 +32,9 @@ from typing import Any, TypeAlias
 from fission.errors import LocalProtocolError
 from fission.protocol.messages.node_to_client import ExitReport
 
-#: Pulse intervals after which a client that is not heard may be replaced by another one. As a node's: SPEC section 6.
+#: Pulse intervals of silence after which another client may replace the current one. The same as for a node: SPEC section 6.
 QUIET_PULSES = 5
-#: Seconds after which an exit report that was not acknowledged is sent again; arbitrary.
+#: Seconds after which an unacknowledged exit report is sent again. Arbitrary.
 AGAIN_S = 0.5
 
 
@@ -54,7 +59,7 @@ class Dismissed:
 
 Event: TypeAlias = "type[Claimed] | type[Orphaned] | type[Dismissed]"
 
-#: The machine. What is not in it is illegal.
+#: The state machine. A transition that is not listed is illegal.
 TRANSITIONS: Mapping[tuple[LeaseState, Event], LeaseState] = {
     (LeaseState.FREE, Claimed): LeaseState.SERVING,
     (LeaseState.SERVING, Claimed): LeaseState.SERVING,
@@ -65,7 +70,7 @@ TRANSITIONS: Mapping[tuple[LeaseState, Event], LeaseState] = {
 
 @dataclass(frozen=True, slots=True)
 class IncarnationToStop:
-    """An incarnation of a job that must be killed."""
+    """Incarnation of a job that must be killed."""
 
     job: int
     incarnation: int
@@ -79,14 +84,14 @@ class _Unacknowledged:
 
 @dataclass
 class NodeLease:
-    """Decides for one node.
+    """The lease of one node, and the decisions of the node's service.
 
     Attributes:
         service: identity of the service's process.
-        state: see `LeaseState`.
-        run: identity of the present run; empty if there is none.
-        network: its name.
-        number: of the present lease, or of the last one; 0 before the first.
+        state: whether the node has a run.
+        run: identity of the current run; empty if there is none.
+        network: name of the current run's network; empty if there is none.
+        number: number of the current lease, or of the last one; 0 before the first.
         running: (job, incarnation) of every job that was started and has not ended.
     """
 
@@ -105,20 +110,26 @@ class NodeLease:
 
     @property
     def id(self) -> str:
-        """By what the client knows the service as long as its jobs live: the lease after this one has another identity."""
+        """Identity by which the client knows the service while its jobs run.
+
+        The next lease has another identity.
+        """
         return f"{self.service}.{self.number}"
 
     def claim(
         self, run: str, network: str, now: float, *, interval_s: float, orphan_timeout_s: float
     ) -> tuple[str, list[IncarnationToStop]]:
-        """A client wants the node. Return why it cannot have it (empty: it has), and what must be stopped.
+        """Claim the node for the run of a client.
 
         Args:
-            run: identity of its run.
-            network: name of its network.
-            now: seconds.
-            interval_s: between two pulses.
-            orphan_timeout_s: seconds without the client after which its jobs are stopped.
+            run: identity of the client's run.
+            network: name of the client's network.
+            now: current time, in seconds.
+            interval_s: interval between two pulses, in seconds.
+            orphan_timeout_s: silence of the client after which its jobs are stopped, in seconds.
+
+        Returns:
+            Reason for the refusal (empty if the claim succeeds), and incarnations to stop.
         """
         stops: list[IncarnationToStop] = []
         if run != self.run and (taken := self.taken(now)):
@@ -132,23 +143,27 @@ class NodeLease:
         return "", stops
 
     def taken(self, now: float) -> str:
-        """Why another run could not have the node now, because the client of the present one is heard; empty: it could."""
+        """Return why another run cannot claim the node now; empty if it can.
+
+        It cannot while the client of the current run sends messages.
+        """
         if self.state is LeaseState.SERVING and now - self._heard < self._quiet_s:
             return f"it serves the network {self.network} of another client"
         return ""
 
     def heard(self, run: str, now: float) -> None:
-        """A message of a client has come; that of another run changes nothing."""
+        """Register a message of a client; one of another run changes nothing."""
         if run == self.run:
             self._heard = now
 
     def launch(self, run: str, job: int, incarnation: int) -> tuple[str, bool, list[IncarnationToStop]]:
         """Decide whether an incarnation is started.
 
-        The order may come twice, because its answer got lost; the second one changes nothing.
+        The order may arrive twice, because its answer was lost; the second one changes nothing.
 
         Returns:
-            Why it must not be (empty: all is well), whether it must be started now, and what must be stopped first.
+            Reason for the refusal (empty if the order is accepted), whether the incarnation must be
+            started now, and incarnations to stop first.
         """
         if self.state is LeaseState.FREE or run != self.run:
             return "the node does not serve this run", False, []
@@ -163,14 +178,14 @@ class NodeLease:
         return "", True, stops
 
     def ended(self, job: int, incarnation: int, code: int, report: Mapping[str, Any], now: float) -> ExitReport | None:
-        """An incarnation has ended. Return what to report to the client; None: nothing.
+        """Register the end of an incarnation; return the report for the client, or None.
 
         Args:
-            job: its id.
-            incarnation: of the job.
+            job: id of the job.
+            incarnation: incarnation of the job.
             code: exit code of its process.
-            report: what the process wrote at its end.
-            now: seconds.
+            report: report that the process wrote at its end.
+            now: current time, in seconds.
         """
         known = (job, incarnation) in self.running
         self.running.discard((job, incarnation))
@@ -184,7 +199,7 @@ class NodeLease:
         return found
 
     def acknowledge(self, run: str, number: int) -> None:
-        """The client of a run has received all exit reports up to this number."""
+        """Register that the client of a run has received all exit reports up to ``number``."""
         if run == self.run:
             self._unacknowledged = [entry for entry in self._unacknowledged if entry.report.number > number]
 
@@ -194,16 +209,20 @@ class NodeLease:
         return min((entry.report.number for entry in self._unacknowledged), default=self._count + 1) - 1
 
     def dismiss(self) -> list[IncarnationToStop]:
-        """The run is over, or replaced: forget it. Return what must be stopped.
+        """Forget the run, which has ended or is replaced; return the incarnations to stop.
 
         Raises:
-            LocalProtocolError: there is none.
+            LocalProtocolError: the node has no run.
         """
         self._move(Dismissed)
         return self._forget()
 
     def tick(self, now: float) -> tuple[list[ExitReport], list[IncarnationToStop]]:
-        """Time has passed. Return what is reported again, and what must be stopped because its client is gone."""
+        """Check the deadlines.
+
+        Returns:
+            Exit reports to send again, and incarnations to stop because their client is gone.
+        """
         if self.state is LeaseState.SERVING and now - self._heard > self._orphan_timeout_s:
             self._move(Orphaned)
             return [], self._forget()

@@ -1,14 +1,19 @@
 """ASYNC inputs: what `run` gets from an input that it never waits for.
 
-Every compute block takes one value (BLOCK_COUNT of them) from the buffer, oldest first. With an empty buffer it gets the last
-value again if the pipe stores, else the default. A full buffer loses its oldest value, or the newest, which is the one that
-has just come. Payloads are opaque here.
+Every compute block takes one value (BLOCK_COUNT of them) from the buffer, oldest first. With an
+empty buffer it gets the last value again if the pipe stores, else the default. A full buffer drops
+its oldest value, or the newest, which is the one that has just arrived. Payloads are opaque here.
 
-A pipe that stores *keeps* the group that it gave last: it is not released before the next one is taken, so that the producer's window
-has it for a new life of this job. What the window cannot keep, because the pipe has ended, is for the client to keep (`to_keep`).
-With `feedback` a release must not wait for `run`: such a pipe keeps the *newest* group that has come, whether it was given or not, and when
-it has ended, that goes to the client before it is released, although older groups still wait here.
-A new life of the producer has nothing of what the older ones sent before it has come to it again: the client keeps it until then, too.
+A pipe that stores *retains* the group that it delivered last: the group is not released before the
+next one is taken, so that the producer's window can replay it to a new incarnation of this job. If
+the window cannot keep it, because the pipe has ended, the client does (`to_keep`).
+
+With `feedback`, a release must not wait for `run`. Such a pipe retains the *newest* group that has
+arrived, whether it was delivered or not. When the pipe has ended, that group goes to the client
+before it is released, although older groups still wait here.
+
+A new incarnation of the producer does not have the blocks of older incarnations until it has
+produced them again. Until then the client keeps the group, too.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ class _Default:
         return "DEFAULT"
 
 
-#: Stands for the pipe's OPTIONAL_DEFAULT in what `OptionalInput.take` returns.
+#: Placeholder for the pipe's OPTIONAL_DEFAULT in what `OptionalInput.take` returns.
 DEFAULT = _Default()
 
 
@@ -37,17 +42,19 @@ class OptionalSpec:
     """One ASYNC input.
 
     Args:
-        pipe: its id.
-        block_count: blocks of it that `run` gets at once, from 1.
-        store: whether the last value is given again while there is no new one.
-        buffer_size: most values that wait; 0 = no limit.
-        delete_mode: which one is deleted when the buffer is full: "oldest" or "newest".
-        feedback: whether the pipe is part of a circle of jobs, or its ends are joined through non-ASYNC pipes. Its blocks are released
-            as they arrive then: a release that waits for a later compute block would wait for itself. If it stores, the newest
-            group is released when the next one has arrived, or somebody else keeps it.
-        again: whether this is not the job's first life. Its first group may be the one that was given last, which does not count
-            against ``buffer_size``.
-        kept: (payloads, heads) of the group that was given last by an earlier life, if its producer has it no more.
+        pipe: id of the pipe.
+        block_count: number of blocks that `run` gets at once, from 1.
+        store: whether the last value is delivered again while there is no new one.
+        buffer_size: maximum number of waiting values; 0 for no limit.
+        delete_mode: value to delete when the buffer is full: "oldest" or "newest".
+        feedback: whether the pipe is part of a circle of jobs, or its ends are connected through
+            non-ASYNC pipes. If so, blocks are released as they arrive: a release that waits for a
+            later compute block would wait for itself. If the pipe stores, the newest group is
+            released when the next one has arrived or the client keeps it.
+        again: whether this is a later incarnation of the job. Its first group may be the one that
+            was delivered last, which does not count against ``buffer_size``.
+        kept: (payloads, heads) of the group that an earlier incarnation delivered last, if its
+            producer no longer has it.
     """
 
     pipe: int
@@ -64,10 +71,11 @@ class OptionalInput:
     """The buffer of one ASYNC input.
 
     Attributes:
-        receiver: the life and numbering of its producer.
-        received: blocks that were new, in all.
-        dropped: values that were deleted because the buffer was full.
-        settled: whether everything that its producer had for a new life of this job has arrived: it repeats its first word behind that.
+        receiver: incarnation and numbering of the producer.
+        received: number of new blocks in all.
+        dropped: number of values deleted because the buffer was full.
+        settled: whether everything that the producer replays to a new incarnation of this job has
+            arrived; the producer repeats its `Open` after it.
     """
 
     def __init__(self, spec: OptionalSpec) -> None:
@@ -82,25 +90,25 @@ class OptionalInput:
         self._buffer: deque[tuple[int, Any, int]] = deque()
         self._default = self._given([DEFAULT] * spec.block_count, [0] * spec.block_count)
         self._last = self._default if spec.kept is None else self._given(*map(list, spec.kept))
-        # with `store`, what a new life must be able to have: the first number of the group that was taken last (0: none, or of an
-        # older generation); with feedback the newest group, whether it was taken or not
+        # with `store`, what a new incarnation must be able to get: the first number of the group that was taken last (0: none, or of
+        # an older generation); with feedback the newest group, whether it was taken or not
         self._taken = 0
         self._newest: deque[tuple[int, Any, int]] = deque(maxlen=spec.block_count)
         self._first = spec.again and spec.store
-        # what must not get lost, and which of those somebody else keeps: each is set by one thread only
+        # the group that must not get lost, and the one that the client keeps: each is set by one thread only
         self._group: tuple[list[Any], list[int]] | None = None
         self._elsewhere: tuple[list[Any], list[int]] | None = None
-        # plain numbers, because another thread reads them: what may be released while the group above is kept here, and when it is not
+        # plain numbers, because another thread reads them: what may be released while the group above is retained here, and otherwise
         self._upto = self._free = 0
-        self._floor = 0  # with feedback: what could be released before the newest block came, whose group may begin in that
-        self._before = 0  # up to this number, blocks came from older lives of the producer
+        self._floor = 0  # with feedback: what could be released before the newest message came; the newest group may begin in that
+        self._before = 0  # blocks up to this number came from older incarnations of the producer
         self._pressed = False
 
     def _given(self, payloads: list[Any], heads: list[Any]) -> tuple[Any, Any]:
         return (payloads[0], heads[0]) if self.spec.block_count == 1 else (payloads, heads)
 
     def announce(self, incarnation: int) -> None:
-        """Any thread: the producer has this life now; older ones do not count any more."""
+        """Register a new incarnation of the producer; older ones no longer count. Any thread."""
         if incarnation > self.receiver.incarnation:
             self.receiver.announce(incarnation)
             self._before = self.receiver.high
@@ -110,7 +118,10 @@ class OptionalInput:
         return [one[1] for one in blocks], [one[2] for one in blocks]
 
     def open(self, message: Open) -> Arrival:
-        """A producer's first word; a new generation starts the numbering again and keeps the values."""
+        """Process the `Open` of a producer.
+
+        A new generation restarts the numbering; the buffered values stay.
+        """
         life, had = self.receiver.incarnation, self.receiver.high
         arrival = self.receiver.open(message.incarnation, message.generation, message.mark)
         if self.receiver.incarnation > life:
@@ -126,7 +137,7 @@ class OptionalInput:
         return arrival
 
     def data(self, message: Data) -> int:
-        """Blocks have arrived; return how many are new."""
+        """Accept the blocks of a message and return how many are new."""
         had = self.receiver.accept(message.incarnation, message.generation, message.sqn, len(message.payloads))
         limit = max(self.spec.buffer_size, self.spec.block_count) if self.spec.buffer_size else 0
         if limit and self._first:
@@ -149,14 +160,20 @@ class OptionalInput:
         return len(message.payloads) - had
 
     def end(self, message: End) -> bool:
-        """The pipe has ended; return whether that counts. What is buffered can still be taken."""
+        """Process the end of the pipe and return whether it counts.
+
+        Buffered values can still be taken.
+        """
         counts = self.receiver.end(message.incarnation, message.generation, message.last, final=message.final, more=message.more)
         self.settled = self.settled or counts
         self._find_releasable()
         return counts
 
     def take(self) -> tuple[Any, Any]:
-        """Return (payload, head) for the next compute block, `DEFAULT` standing for the default; lists where BLOCK_COUNT > 1."""
+        """Return (payload, head) for the next compute block; lists if BLOCK_COUNT > 1.
+
+        `DEFAULT` stands for the default.
+        """
         count = self.spec.block_count
         if len(self._buffer) < count:
             return self._last if self.spec.store else self._default
@@ -171,7 +188,7 @@ class OptionalInput:
 
     @property
     def waiting(self) -> int:
-        """Values in the buffer."""
+        """Number of values in the buffer."""
         return len(self._buffer)
 
     @property
@@ -181,9 +198,11 @@ class OptionalInput:
 
     @property
     def to_keep(self) -> tuple[list[Any], list[int]] | None:
-        """(payloads, heads) of the group that is kept, if its producer cannot keep it any more and nobody else does (`kept`).
+        """The retained group, as (payloads, heads), if the client must keep it; else None.
 
-        It cannot, either, where its window is full of blocks that were deleted here, and says so again and again.
+        The client must keep it if the producer no longer can and the client does not yet (`kept`).
+        A producer whose window is full of blocks that were deleted here cannot keep it either; it
+        repeats its `Open` meanwhile.
         """
         if self.spec.feedback:
             first = self._newest[0][0] if len(self._newest) == self.spec.block_count else 0
@@ -196,22 +215,28 @@ class OptionalInput:
 
     @property
     def releasable(self) -> int:
-        """Any thread: the sqn up to which its blocks may be released."""
+        """Sqn up to which its blocks may be released. Any thread."""
         group = self._group
         return self._free if group is None or group is self._elsewhere else self._upto
 
     @property
     def over(self) -> bool:
-        """Whether it is `finished`, and its producer need not keep what it gave last."""
+        """Whether it is `finished` and its producer need not keep the last delivered group."""
         return self.finished and self.to_keep is None
 
     def kept(self, group: tuple[list[Any], list[int]]) -> None:
-        """Control thread, or before it has started: ``group``, which was `to_keep`, is kept by somebody else."""
+        """Register that the client keeps ``group``, which was `to_keep`.
+
+        Only for the control thread, or before that has started.
+        """
         if self._group is group:
             self._elsewhere = group
 
     def hold(self, holds: bool) -> None:
-        """Whether anything is kept from being released; what is stored is, until somebody else keeps it, in any case."""
+        """Set whether waiting blocks are withheld from release.
+
+        A retained group is withheld in any case, until the client keeps it.
+        """
         self._holds = holds
         self._find_releasable()
 
@@ -225,7 +250,7 @@ class OptionalInput:
             upto = base = high
             if self._newest and self.spec.store:
                 upto = max(self._newest[0][0] - 1, self._floor)
-                # not beyond the end: the producer may wait for the release before this job can take anything
+                # unless the pipe has ended: then the producer may wait for the release before this job can take anything
                 base = upto if len(self._newest) < self.spec.block_count and self.receiver.last is None else high
         self._free = max(0, base)
         self._upto = max(0, upto)

@@ -1,7 +1,8 @@
-"""What was lost and does not run again yet, and what the user hears of it.
+"""Tracks outages until their jobs run again, and decides what is reported to the user.
 
-One `Failover` is reported for each outage, when all that it took runs again. An outage that lasts is reported before that, by one
-`Notify`: at once if some of its jobs have to wait for a place, else after `ANNOUNCE_S`.
+One `Failover` is reported for each outage, when all of its jobs run again. An outage that lasts is
+announced before that by one `Notify`: at once if some of its jobs have to wait for a place, else
+after `ANNOUNCE_S`.
 """
 
 from __future__ import annotations
@@ -11,26 +12,28 @@ from dataclasses import dataclass, field
 
 from fission.protocol.supervision_messages import Failover, Instruction, Notify
 
-#: Seconds that a failover is not reported because a producer has not said how much it sent again; arbitrary.
+#: Seconds for which the report of a failover waits until producers have reported how much they replayed. Arbitrary.
 REPLAYED_S = 1.0
-#: Seconds after which an outage is reported although its jobs do not run yet. Arbitrary: most have ended by then, and are one line.
+#: Seconds after which an outage is announced although its jobs do not run yet. Arbitrary: most have ended by then, and take one line.
 ANNOUNCE_S = 1.0
 
 
 @dataclass(slots=True)
 class Outage:
-    """Something that was lost.
+    """An outage: the loss of a node or of jobs.
 
     Attributes:
-        what, why: as `Failover` has them.
-        since: the moment of the loss.
-        moving: node on which each job was that does not run again yet, by id.
-        moves: where its jobs went, as texts, each with how often.
-        on_purpose: whether it is no failure.
-        replayed: blocks that producers sent again.
-        ready_at: when all its jobs ran again.
-        replays: how many producers have not said what they sent again, by job and incarnation.
-        announced: whether the user knows of it.
+        what: as in `Failover`.
+        why: as in `Failover`.
+        since: time of the loss, in seconds.
+        moving: previous node of each job that does not run again yet, by id.
+        on_purpose: whether the loss is intended, and therefore not a failure.
+        moves: moves of its jobs, as texts, each with the number of times.
+        replayed: number of blocks that producers have replayed.
+        ready_at: time at which all its jobs ran again, in seconds; None before that.
+        replays: number of producers that have not reported what they replayed, by job and
+            incarnation.
+        announced: whether the user has been notified of it.
     """
 
     what: str
@@ -46,26 +49,30 @@ class Outage:
 
 
 class Outages:
-    """All outages of a network that are not over.
+    """All current outages of a network.
 
     Attributes:
-        failovers: those that are over, in order.
+        failovers: failovers of past outages, in order.
     """
 
     def __init__(self, name: Callable[[int], str]) -> None:
-        """Args: name: of a job."""
+        """Begin without outages.
+
+        Args:
+            name: returns the name of a job.
+        """
         self._name = name
         self._outages: list[Outage] = []
         self.failovers: list[Failover] = []
 
     @property
     def due(self) -> list[float]:
-        """Moments at which something is to be reported."""
+        """Times at which something must be reported."""
         ready = [one.ready_at + REPLAYED_S for one in self._outages if one.ready_at is not None]
         return ready + [one.since + ANNOUNCE_S for one in self._outages if one.moving and not one.announced]
 
     def begin(self, outage: Outage) -> None:
-        """Something was lost."""
+        """Register an outage."""
         self._outages.append(outage)
 
     def taken(self, job: int) -> bool:
@@ -73,7 +80,7 @@ class Outages:
         return any(job in one.moving for one in self._outages)
 
     def moved(self, job: int, node: str) -> None:
-        """A place was found for a job."""
+        """Register that a place was found for a job."""
         for one in self._outages:
             if job in one.moving:
                 name = self._name(job)
@@ -81,18 +88,18 @@ class Outages:
                 one.moves[text] = one.moves.get(text, 0) + 1
 
     def runs(self, job: int) -> None:
-        """A job runs again, or has ended for good."""
+        """Register that a job runs again, or has ended for good."""
         for one in self._outages:
             one.moving.pop(job, None)
 
     def expect_replays(self, job: int, incarnation: int, producers: int) -> None:
-        """So many producers will say what they sent again to this incarnation."""
+        """Register how many producers will report what they have replayed to an incarnation."""
         for one in self._outages:
             if job in one.moving and producers:
                 one.replays[job, incarnation] = producers
 
     def replayed(self, job: int, incarnation: int, blocks: int) -> None:
-        """A producer has said how much it sent again."""
+        """Register the number of blocks that a producer has replayed."""
         for one in self._outages:
             key = (job, incarnation)
             if key in one.replays:
@@ -102,13 +109,13 @@ class Outages:
                     del one.replays[key]
 
     def report(self, now: float, waiting: Collection[int], alive: Callable[[int, int], bool], *, over: bool) -> list[Instruction]:
-        """Return what the user is to hear now.
+        """Return what must be reported to the user now.
 
         Args:
-            now: the moment.
+            now: current time, in seconds.
             waiting: jobs that have no place.
-            alive: whether an incarnation of a job is the one that runs.
-            over: whether the network is.
+            alive: returns whether an incarnation of a job is the one that runs.
+            over: whether the network has ended.
         """
         found: list[Instruction] = []
         for one in list(self._outages):

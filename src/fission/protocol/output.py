@@ -1,8 +1,8 @@
 """A job's end of one output pipe: numbers blocks and coalesces them.
 
-When blocks follow each other within `HOLD_S`, the link counts as busy: they are held back and travel together. A block that
-comes after a longer pause is sent at once. What is held when the job falls silent is sent by `Output.tick` within `HELD_AT_MOST_S`; a
-job that is about to wait calls `flush`.
+When blocks follow each other within `HOLD_S`, the link counts as busy: they are held back and sent
+in one message. A block that comes after a longer pause is sent at once. If the job falls silent,
+`Output.tick` sends what is held within `HELD_AT_MOST_S`; a job that is about to wait calls `flush`.
 """
 
 from __future__ import annotations
@@ -24,31 +24,34 @@ from fission.protocol.pacing import (
 from fission.protocol.replay_buffer import ReplayBuffer
 from fission.protocol.window import SendWindow
 
-#: Kinds of blocks that travel together; one that travels alone is a kind of its own, its place among the others.
+#: Kinds of blocks that share a message. A block that is sent alone is a kind of its own: its index among the others.
 SMALL, SHARED = -1, -2
 
 
 class Output(ReplayBuffer):
-    """One output. The caller appends to ``pending`` and calls `look`, or calls `add`, which does both for any kind of block.
+    """One output.
+
+    The caller appends to ``pending`` and calls `look`, or calls `add`, which does both for any kind
+    of block.
 
     Attributes:
-        heads: of what is pending; None: all are 0.
-        size: bytes that are pending.
-        hold_until: the moment up to which the link counts as busy.
-        behind: whether the consumer lags so much that only full messages are sent.
-        blocked_s: seconds spent waiting for room, without the current wait.
-        blocked_since: the moment at which the current wait began; 0: there is none.
+        heads: heads of the pending blocks; None if all are 0.
+        size: size of the pending blocks, in bytes.
+        hold_until: time up to which the link counts as busy, in seconds.
+        behind: whether the consumer lags so far that only full messages are sent.
+        blocked_s: time spent waiting for room, in seconds, without the current wait.
+        blocked_since: time at which the current wait began, in seconds; 0 if the job does not wait.
     """
 
     def __init__(self, pipe: int, incarnation: int, window: SendWindow[list[Buffer]], *, reader: int = 0, repeats: bool = False) -> None:
-        """Prepare; `open` sends the first message.
+        """Create the output; `open` sends the first message.
 
         Args:
-            pipe: as `ReplayBuffer`.
-            incarnation: the same.
-            window: the same.
-            reader: number of its consumer among the readers of this job's shared memory.
-            repeats: as `ReplayBuffer`.
+            pipe: as in `ReplayBuffer`.
+            incarnation: as in `ReplayBuffer`.
+            window: as in `ReplayBuffer`.
+            reader: number of the consumer among the readers of this job's shared memory.
+            repeats: as in `ReplayBuffer`.
         """
         super().__init__(pipe, incarnation, window, repeats=repeats)
         self.blocked_s = self.blocked_since = 0.0
@@ -60,15 +63,15 @@ class Output(ReplayBuffer):
         self._some_big = False
         self._held_since = 0.0
         self._held = False
-        self._busy = False  # there are blocks in what is outgoing
+        self._busy = False  # whether outgoing messages contain blocks
 
     def add(self, payload: bytes | list[Any], head: int, now: float) -> float:
-        """Put a block; return as `look`.
+        """Put a block; return the same as `look`.
 
         Args:
             payload: the block, or [payload, buffer, ...], or [payload, lease, ...].
-            head: its head as a number.
-            now: the time.
+            head: head of the block, as a number.
+            now: current time, in seconds.
         """
         self.pending.append(payload)
         self.size += len(payload) if isinstance(payload, bytes) else self._weight(payload)
@@ -80,7 +83,11 @@ class Output(ReplayBuffer):
         return self.look(now)
 
     def look(self, now: float) -> float:
-        """More is pending: hold it, or send it. Return the moment at which `tick` is to be called because of that; 0: none."""
+        """Hold or send the pending blocks, after one was added.
+
+        Returns:
+            Time at which `tick` must be called because of it; 0 if it need not be.
+        """
         count = len(self.pending)
         if 0 < count < self.allow and self.size < COALESCE_BYTES and (self.behind or now < self.hold_until):
             return self._hold(now) if count == 1 else 0.0
@@ -88,32 +95,36 @@ class Output(ReplayBuffer):
         return 0.0
 
     def after_send(self, now: float) -> float:
-        """What was outgoing was sent. Return the moment at which `tick` is to be called; 0: none."""
+        """Register that the outgoing messages were sent.
+
+        Returns:
+            Time at which `tick` must be called; 0 if it need not be.
+        """
         if self._busy:
             self._busy, self.hold_until = False, now + HOLD_S
-        # the job may have put a block meanwhile, in the belief that it is held with the others
+        # the job may have put a block meanwhile, which it assumes to be held with the others
         return self._hold(now) if self.pending else 0.0
 
     def blocked(self, now: float) -> None:
-        """The job begins to wait for room."""
+        """Register that the job begins to wait for room."""
         self.blocked_since = now
 
     def unblocked(self, now: float) -> None:
-        """The wait has ended."""
+        """Register the end of the wait."""
         self.blocked_s += now - self.blocked_since
         self.blocked_since = 0.0
 
     def seek(self, number: int) -> None:
-        """The next block put will have this number; those in between do not exist."""
+        """Give the next block this number; blocks in between do not exist."""
         if number - 1 != self.last_number:
             self.flush()
             self.window.skip(number)
 
     def tick(self, now: float) -> float:
-        """Send what was held too long; return the moment of the next look, infinity if there is none."""
+        """Send blocks that were held too long; return the time of the next call, or infinity."""
         held, self._held = self._held, False
         if not self.pending:
-            # what was held since the last look was sent by the job itself, which is busy then: one more look is cheaper than to be woken up
+            # the job itself has sent the held blocks, so it is busy: one more call is cheaper than a wake-up
             return now + HELD_AT_MOST_S if held else float("inf")
         due = self._held_since + HELD_AT_MOST_S
         if now >= due:
@@ -127,11 +138,11 @@ class Output(ReplayBuffer):
         return now + HELD_AT_MOST_S
 
     def flush(self) -> None:
-        """Number and send what is pending."""
+        """Number and send the pending blocks."""
         blocks, heads = self.pending[:], self.heads
         if not blocks:
             return
-        # before the window numbers them: `seek` must not meet them in both places
+        # before the window numbers them: `seek` must not find them in both places
         del self.pending[: len(blocks)]
         self.heads, self.size = None, 0
         if self.closed:
@@ -155,19 +166,27 @@ class Output(ReplayBuffer):
         self._find_allowed()
         self.behind = window.next - 1 - window.released >= BEHIND_BLOCKS or window.used >= window.size // BEHIND_SHARE
 
-    # blocks with big buffers
+    # blocks with large buffers
 
     def _weight(self, payload: list[Any]) -> int:
-        """What such a block counts for: in shared memory, all that may be held together is a share of the window; else it goes at once."""
+        """Return the bytes that a block with large buffers counts for.
+
+        In shared memory, the blocks held together are limited to a share of the window. Other
+        blocks are sent at once.
+        """
         if not (self.near and is_leased(payload)):
             return COALESCE_BYTES
         size: int = sum(lease.nbytes for lease in payload[1:])
         return -(-size * COALESCE_BYTES * COALESCE_SHARE // self.window.size)
 
     def _send_in_runs(self, blocks: list[Any], heads: list[int] | None) -> None:
-        """Send blocks of which some are big: those in shared memory travel together, as small ones do, and each other one alone."""
+        """Send blocks of which some are large.
+
+        Consecutive blocks in shared memory share a message, as small ones do; each other large
+        block has its own.
+        """
         first = 0
-        if self.near and all(map(is_leased, blocks)):  # as nearly always, and quickly: what follows does the same
+        if self.near and all(map(is_leased, blocks)):  # fast path for nearly all calls: the code below gives the same result
             message, size = big_message(self._place, self._reader, blocks, heads)
             self._send(message, len(blocks), size)
             return
