@@ -1,4 +1,7 @@
-"""What every `fission.ports.Engine` guarantees. Subclass `EngineConformance` with a fixture ``site`` that gives a `Site`."""
+"""The guarantees of every `fission.ports.Engine`.
+
+Subclass `EngineConformance` with a fixture ``site`` that returns a `Site`.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,13 @@ from tests.conformance.engine_jobs import Script
 from tests.e2e.failover import descriptors
 from tests.waiting import eventually, is_running
 
-#: Seconds that anything may take; arbitrary, far above what a busy machine needs, below what pytest allows a test.
+#: Limit in seconds of any action; arbitrary: far above a busy machine's needs, below pytest's limit.
 DEADLINE_S = 20.0
 ROOT = Path(__file__).resolve().parents[2]
 FIRST, SECOND = NodeName("1"), NodeName("2")
 
 FOREVER = "import os, time\nprint('pid', os.getpid(), flush=True)\nwhile True: time.sleep(0.01)"
-#: Does not hear that it is to stop: it does not listen, and the interpreter is in a C call that keeps it.
+#: Ignores requests to stop: it does not listen, and a C call blocks the interpreter.
 DEAF = """
 import ctypes, os, signal
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -52,34 +55,34 @@ finally:
 
 
 class Site(ABC):
-    """Where an engine is tried: makes it and does to its nodes what happens to nodes."""
+    """The place of a tested engine: creates it, and does to its nodes what happens to nodes."""
 
     pulse_interval_s = 0.1
 
     @abstractmethod
     def engine(self) -> Engine:
-        """A new engine with the nodes `FIRST` and `SECOND`, not opened."""
+        """Return a new engine with the nodes `FIRST` and `SECOND`, not opened."""
 
     @abstractmethod
     def freeze(self, node: NodeName) -> None:
-        """The node stands still, with its jobs."""
+        """Freeze a node with its jobs."""
 
     @abstractmethod
     def thaw(self, node: NodeName) -> None:
-        """It goes on."""
+        """Let a frozen node continue."""
 
     @abstractmethod
     def lose(self, node: NodeName) -> None:
-        """It loses its power."""
+        """Cut the power of a node."""
 
     @property
     @abstractmethod
     def folder(self) -> Path:
-        """A folder that its nodes see."""
+        """Return a folder that its nodes can access."""
 
 
 class Trial:
-    """An open engine in the running loop, and all that it has told."""
+    """An open engine in the running loop, and all its events."""
 
     def __init__(self, site: Site, engine: Engine) -> None:
         self.site, self.engine = site, engine
@@ -96,7 +99,7 @@ class Trial:
                 self._news.notify_all()
 
     async def until(self, found: Callable[[], Any], what: str) -> Any:
-        """Wait until what was told makes it true; return what it found."""
+        """Wait until events make ``found`` true; return its result."""
         async with self._news:
             try:
                 await asyncio.wait_for(self._news.wait_for(found), DEADLINE_S)
@@ -150,7 +153,7 @@ class Trial:
         return found[-1]
 
     async def pid(self, job: int, lives: int = 1) -> int:
-        """The process of a job that prints it; with ``lives`` that of so many lives."""
+        """Return the process id that a job has printed, after ``lives`` of its incarnations did."""
         pids = lambda: [int(line.split()[1]) for line in self.lines(job) if line.startswith("pid ")]  # noqa: E731
         await self.until(lambda: len(pids()) >= lives, f"the process of job {job}")
         return pids()[-1]
@@ -164,18 +167,18 @@ async def gone(pid: int) -> None:
 
 
 class EngineConformance:
-    """The suite."""
+    """The conformance suite."""
 
     @pytest.fixture(autouse=True)
     def _no_descriptor_is_left(self) -> Any:
         before = descriptors()
         yield
-        # a connection of Dask's that broke off in its handshake is in a cycle of references, and ends with it
+        # a Dask connection that broke in its handshake is in a reference cycle, and ends with it
         eventually(lambda: gc.collect() >= 0 and not descriptors() - before, DEADLINE_S, lambda: f"an end of {descriptors() - before}")
 
     @pytest.fixture
     def play(self, site: Site) -> Callable[[Callable[[Trial], Awaitable[None]]], None]:
-        """Runs a story with an open engine, and closes it."""
+        """Return a function that runs a test coroutine with an open engine, which it closes."""
 
         async def main(story: Callable[[Trial], Awaitable[None]]) -> None:
             engine = site.engine()
@@ -208,7 +211,7 @@ class EngineConformance:
             seen = len(trial.pulses(FIRST))
             await trial.until(lambda: len(trial.pulses(FIRST)) >= seen + 8, "eight pulses")
             times = trial.pulses(FIRST)[seen : seen + 8]
-            # a busy machine makes them late, nothing makes them early but those that were late before
+            # a busy machine delays events; they come early only after earlier ones were late
             assert times[-1] - times[0] >= 6 * site.pulse_interval_s
             assert sorted(after - before for before, after in pairwise(times))[3] <= 3 * site.pulse_interval_s
 
@@ -282,7 +285,7 @@ class EngineConformance:
             event = await trial.exit(job)
             assert (event.code, event.report["outcome"]) == (0, "stopped")
             assert "cleaned up" in trial.lines(job)
-            await trial.engine.stop(job, 1, FIRST, grace=0)  # of what has ended: nothing happens
+            await trial.engine.stop(job, 1, FIRST, grace=0)  # it has ended: nothing happens
 
         play(story)
 
@@ -304,7 +307,7 @@ class EngineConformance:
             pid = await trial.pid(job)
             await trial.engine.stop(job, 2, FIRST, grace=0)
             await trial.engine.stop(job, 1, SECOND, grace=0)
-            other = await trial.launch("job.finish()")  # its end comes after all that was ordered before
+            other = await trial.launch("job.finish()")  # its end comes after all earlier orders
             await trial.exit(other)
             assert is_running(pid)
             assert not trial.exits(job)
@@ -318,7 +321,7 @@ class EngineConformance:
 
         play(story)
 
-    # nodes that are lost or stand still
+    # lost and frozen nodes
 
     def test_a_node_that_is_lost_takes_its_jobs_with_it_and_no_others(self, play: Any, site: Site) -> None:
         async def story(trial: Trial) -> None:
@@ -343,7 +346,7 @@ class EngineConformance:
 
     @pytest.mark.parametrize("ballast", [0, 4 << 20], ids=["small", "big"])
     def test_a_launch_on_a_node_that_stands_still_waits_there(self, play: Any, site: Site, ballast: int) -> None:
-        """Whoever orders it does not: nothing else would go on meanwhile."""
+        """The caller does not wait: otherwise nothing else would continue."""
 
         async def story(trial: Trial) -> None:
             site.freeze(FIRST)
@@ -376,7 +379,7 @@ class EngineConformance:
 
         play(story)
 
-    # the run's end, output and logs
+    # end of the run, output and logs
 
     def test_dismiss_ends_all_jobs_and_the_nodes_stay(self, play: Any) -> None:
         async def story(trial: Trial) -> None:
@@ -417,7 +420,7 @@ class EngineConformance:
             assert await trial.engine.look(job, 1, FIRST) == ""
             assert await trial.engine.look(99, 1, FIRST) == ""
             assert isinstance(trial.engine.absence(FIRST), str)
-            await trial.engine.lost(SECOND)  # drops orders that wait; the other node's jobs run on
+            await trial.engine.lost(SECOND)  # drops waiting orders; the other node's jobs continue
             assert not trial.exits(job)
 
         play(story)
@@ -454,7 +457,7 @@ class EngineConformance:
             for _ in range(5):
                 engine = site.engine()
                 await engine.open()
-                await engine.launch(Trial(site, engine).bundle(FOREVER, 1, 1, 0), FIRST)  # it may not even have started
+                await engine.launch(Trial(site, engine).bundle(FOREVER, 1, 1, 0), FIRST)  # it may not have started
                 await engine.close()
 
         asyncio.run(main())

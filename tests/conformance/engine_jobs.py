@@ -8,11 +8,11 @@ from fission.core.jobs import PythonJob
 
 
 class Script(PythonJob):
-    """Runs a piece of code, in which ``job`` is itself; `job.finish()` ends it.
+    """Runs a piece of code, in which ``job`` is the job itself; `job.finish()` ends it.
 
     Args:
-        code: Python.
-        ballast: bytes that it carries along.
+        code: Python code.
+        ballast: size of the bytes that it carries.
     """
 
     def __init__(self, code: str, ballast: int = 0) -> None:

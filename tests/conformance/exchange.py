@@ -1,7 +1,9 @@
-"""What a job's pipes guarantee over any `Links`: windows, coalescing, ends, drops, heads, big blocks, circles.
+"""The guarantees of a job's pipes over any `Links`.
 
-Subclass the suites with a fixture ``place`` that gives a `Place`. In `LineConformance` the test itself plays the loops and control
-threads of a producer and a consumer, one step after the other; whole jobs in threads of their own are in networks.py.
+They cover windows, coalescing, ends, drops, heads, large blocks and circles. Subclass the suites
+with a fixture ``place`` that returns a `Place`. In `LineConformance` the test itself plays the
+loops and control threads of a producer and a consumer, step by step; networks.py has whole jobs in
+their own threads.
 """
 
 from __future__ import annotations
@@ -32,11 +34,11 @@ KIB = 1 << 10
 
 
 class Spy:
-    """Links that remember the data messages which were sent through them.
+    """Links that record the data messages sent through them.
 
     Attributes:
         sent: the messages, decoded.
-        on_send: called with each of them before it goes.
+        on_send: called with each of them before it is sent.
     """
 
     def __init__(self, links: Links) -> None:
@@ -77,17 +79,19 @@ class Spy:
 
     @property
     def blocks(self) -> list[int]:
-        """How many blocks each data message had."""
+        """Return the number of blocks in each data message."""
         return [len(message.payloads) for message in self.sent if isinstance(message, Data)]
 
 
 class Line:
-    """A producer's outlet and a consumer's inlets, joined by the links of a place; the test takes each step.
+    """A producer's output and a consumer's inputs, joined by the links of a place.
+
+    The test takes each step.
 
     Attributes:
-        got: what the consumer has taken: (number, payload or list of payloads, head or list of heads).
-        armed: the moments at which the producer's control thread was asked to look.
-        most: the most blocks that were unreleased when a message went out.
+        got: taken by the consumer: (number, payload or list of payloads, head or list of heads).
+        armed: times at which the producer's control thread was asked to check.
+        most: maximum number of unreleased blocks when a message was sent.
     """
 
     def __init__(
@@ -128,13 +132,13 @@ class Line:
             self.most = max(self.most, last - self.output.machine.released)
 
     def feed(self) -> None:
-        """The consumer takes the next message; waits for it."""
+        """Let the consumer wait for the next message and take it."""
         message = self.links.receive()
         assert message is not None, f"no message within {DEADLINE_S:g} s"
         self.inputs.feed(message)
 
     def take(self) -> None:
-        """The consumer computes what is complete."""
+        """Let the consumer compute the complete compute blocks."""
         aligner = self.inputs.aligner
         assert aligner is not None
         if aligner.beginning is not None:
@@ -146,7 +150,7 @@ class Line:
             self.inputs.rule.done = batch.numbers[-1]
 
     def receive(self, count: int) -> list[Any]:
-        """The consumer feeds and computes until it has so many compute blocks in all; returns their payloads."""
+        """Feed the consumer until it has this many compute blocks in all; return their payloads."""
         self.take()
         while len(self.got) < count:
             self.feed()
@@ -154,7 +158,7 @@ class Line:
         return [payload for _, payload, _ in self.got]
 
     def receive_all(self) -> list[Any]:
-        """The same to the end of the pipe."""
+        """Do the same up to the end of the pipe."""
         self.take()
         while not self.inputs.finished:
             self.feed()
@@ -162,12 +166,12 @@ class Line:
         return [payload for _, payload, _ in self.got]
 
     def release(self, upto: int) -> None:
-        """The consumer releases, and the producer hears of it."""
+        """Release blocks as the consumer, and let the producer receive it."""
         self.inputs.release(upto, 0, force=True)
         self.serve()
 
     def serve(self) -> None:
-        """The producer's control thread takes one message; waits for it."""
+        """Let the producer's control thread wait for one message and take it."""
         message = self.spy.control(DEADLINE_S)
         assert message is not None, f"no release within {DEADLINE_S:g} s"
         answer = frames.decode(message)
@@ -175,7 +179,10 @@ class Line:
         self.output.on_release(answer)
 
     def serve_until(self, task: Task[Any]) -> None:
-        """The control threads until the producer's task has ended, while the consumer takes everything; then what is held goes out."""
+        """Run the control threads until the producer's task has ended, then send what is held back.
+
+        The consumer takes everything in between.
+        """
         while task.running:
             message = self.links.receive(wait=False)
             if message is not None:
@@ -193,7 +200,7 @@ class Line:
 
 
 class Clock:
-    """The producer's time, moved by the test."""
+    """The producer's time, which the test advances."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -223,7 +230,11 @@ class LineConformance:
     # windows
 
     def put_in_thread(self, place: Place, line: Line, count: int, block: Callable[[int], Any] = payload) -> tuple[Task[None], list[int]]:
-        """A producer that puts blocks 1 to ``count`` as fast as it may: (its thread, the numbers whose put has returned)."""
+        """Put blocks 1 to ``count`` as fast as possible, in a thread.
+
+        Returns:
+            The thread, and the numbers of the blocks whose put has returned.
+        """
         returned: list[int] = []
 
         def put_all() -> None:
@@ -237,7 +248,7 @@ class LineConformance:
         line = Line(place, blocks=8)
         task, returned = self.put_in_thread(place, line, 20)
         eventually(lambda: line.output.machine.sent == 8, DEADLINE_S, "a full window")
-        # the put that fills the window is the one that waits
+        # the put that fills the window waits
         assert (len(returned), line.output.machine.queue) == (7, 8)
         assert line.receive(8) == payloads(1, 8)
         for released, sent in ((3, 11), (4, 12), (8, 16)):
@@ -321,7 +332,7 @@ class LineConformance:
         for number in range(2, 12):
             line.output.put(payload(number))
         assert line.spy.blocks == [1]
-        assert line.armed == [held + HELD_AT_MOST_S]  # the control thread is woken up once
+        assert line.armed == [held + HELD_AT_MOST_S]  # the control thread is woken once
         assert line.output.tick(held + HELD_AT_MOST_S / 2) == held + HELD_AT_MOST_S
         assert line.spy.blocks == [1]
         assert line.output.tick(held + HELD_AT_MOST_S) == float("inf")
@@ -358,7 +369,7 @@ class LineConformance:
         assert line.spy.blocks[3:] == [4, 4]
 
     def test_the_last_room_is_used_at_once(self, place: Place, clock: Clock) -> None:
-        """What fills the window is never held back: its release is what the producer waits for."""
+        """What fills the window is never held back: the producer waits for its release."""
         line = Line(place, clock=clock, blocks=4)
         task, _ = self.put_in_thread(place, line, 4)
         eventually(lambda: line.spy.blocks == [1, 3], DEADLINE_S, "all four blocks")
@@ -366,7 +377,7 @@ class LineConformance:
         line.release(4)
         task.result()
 
-    # what a block has
+    # parts of a block
 
     def test_heads_travel_with_their_blocks(self, place: Place, clock: Clock) -> None:
         line = Line(place, clock=clock, blocks=4096)
@@ -389,7 +400,7 @@ class LineConformance:
         sizes = [0, 1, 64 * KIB, 3 << 20]
         line.output.put(payload(1))
         for size in sizes:
-            line.output.put(b"small")  # held back, and sent before the big one
+            line.output.put(b"small")  # held back, and sent before the large block
             line.output.put([b"big", b"x" * size, b"y" * size])
         found = line.receive(1 + 2 * len(sizes))
         assert [one if type(one) is bytes else [bytes(part) for part in one] for one in found] == [
@@ -466,7 +477,7 @@ class LineConformance:
         task, returned = self.put_in_thread(place, line, 1000)
         task.result()
         assert len(returned) == line.output.machine.sent == 1000
-        # three are under way, three wait here
+        # three are sent and unreleased, three wait here
         assert line.spy.blocks == [1, 1, 1]
         assert line.output.machine.dropped == 994
         assert line.output.machine.queue == 6
@@ -489,7 +500,7 @@ class LineConformance:
         line.receive(2)
         while line.output.machine.taken < 2:
             line.serve()
-        # two that waited are under way now; 3 and 4 were dropped, and nothing was released meanwhile
+        # two that waited are sent now; 3 and 4 were dropped, and nothing was released in between
         assert line.output.machine.released == 0
         while len(line.got) < 6:
             line.receive(len(line.got) + 1)
@@ -539,7 +550,7 @@ class LineConformance:
             line.feed()
         assert not line.inputs.pending_release(0, 0)
         one.take()
-        assert not line.inputs.pending_release(0, 0)  # what it stores is for a new life of the job, too
+        assert not line.inputs.pending_release(0, 0)  # a new incarnation of the job needs the value that it retains, too
         one.take()
         line.release(0)
         assert line.output.machine.released == 1

@@ -1,4 +1,7 @@
-"""What every `fission.ports.Links` guarantees. Subclass `LinksConformance` with a fixture ``place`` that gives a `Place`."""
+"""The guarantees of every `fission.ports.Links`.
+
+Subclass `LinksConformance` with a fixture ``place`` that returns a `Place`.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def release(pipe: int, number: int) -> bytes:
 
 
 def received(links: Links) -> Data:
-    """The next data message; waits for it."""
+    """Wait for the next data message and return it."""
     found = links.receive()
     assert found is not None, f"no message within {DEADLINE_S:g} s, or woken up"
     message = frames.decode(found)
@@ -41,7 +44,7 @@ def received(links: Links) -> Data:
 
 
 def controlled(links: Links) -> Release:
-    """The next control message; waits for it."""
+    """Wait for the next control message and return it."""
     found = links.control(DEADLINE_S)
     assert found is not None, f"no control message within {DEADLINE_S:g} s, or woken up"
     message = frames.decode(found)
@@ -50,7 +53,10 @@ def controlled(links: Links) -> Release:
 
 
 def listens(place: Place, data: str, control: str) -> Links:
-    """Links at addresses that have just become free; with a context that is shared, ZeroMQ gives them back in a thread of its own."""
+    """Return links at addresses that have just become free.
+
+    With a shared context, ZeroMQ frees them in a thread of its own.
+    """
 
     def listen() -> Links | None:
         with contextlib.suppress(EngineError):
@@ -61,7 +67,7 @@ def listens(place: Place, data: str, control: str) -> Links:
 
 
 class Ends:
-    """The addresses of a pipe 1 from a producer to a consumer; each end is made when it is asked for."""
+    """The addresses of pipe 1 from a producer to a consumer; each end is created on request."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -75,9 +81,9 @@ class Ends:
 
 
 class LinksConformance:
-    """The suite."""
+    """The conformance suite."""
 
-    # what is sent arrives
+    # messages that were sent arrive
 
     def test_messages_keep_their_order(self, place: Place) -> None:
         ends = Ends(place)
@@ -107,7 +113,7 @@ class LinksConformance:
         assert [controlled(producer).released for _ in range(10)] == list(range(1, 11))
 
     def test_sending_never_blocks(self, place: Place) -> None:
-        """What bounds the traffic is the window, also when nobody takes anything."""
+        """The window bounds the traffic, even without a reader."""
         ends = Ends(place)
         producer, consumer = ends.producer(), ends.consumer()
         rounds = 20_000
@@ -285,7 +291,7 @@ class LinksConformance:
         assert found == {thread: list(range(1, MANY + 1)) for thread in found}
 
     def test_main_thread_and_control_thread_do_not_meet(self, place: Place) -> None:
-        """One job as it works: one thread receives and sends, the other one takes releases and answers."""
+        """A job at work: one thread receives and sends, the other takes releases and answers."""
         data = [place.address(), place.address()]
         control = [place.address(), place.address()]
         first = place.links(data[0], control[0], {1: data[1]}, {2: control[1]})
@@ -327,7 +333,7 @@ class LinksConformance:
         assert received(consumer).sqn == 1
         elsewhere = place.address()
         producer.redirect(1, elsewhere)
-        producer.send(1, block(1, 2))  # before somebody listens there
+        producer.send(1, block(1, 2))  # before any job listens there
         other = place.links(data=elsewhere)
         producer.send(1, block(1, 3))
         assert [received(other).sqn, received(other).sqn] == [2, 3]
@@ -416,7 +422,7 @@ class LinksConformance:
             place.links(data=ends.data, control=free)
         with pytest.raises(EngineError, match="cannot listen at"):
             place.links(data=free, control=ends.control)
-        # the first owners have not noticed, and what the failed ones had is free again
+        # the first owners have not noticed, and the addresses of the failed links are free again
         producer.send(1, block(1, 1))
         assert received(consumer).sqn == 1
         consumer.answer(1, release(1, 1))

@@ -1,6 +1,6 @@
-"""Whole jobs over any `Links`, each in threads of its own: nothing stands still, nothing is lost, whatever the windows are.
+"""Whole jobs over any `Links`, each in its own threads: no stall and no loss with any window.
 
-Subclass `NetworkConformance` with a fixture ``place`` that gives a `Place`.
+Subclass `NetworkConformance` with a fixture ``place`` that returns a `Place`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KIB = 1 << 10
 
 
 class Network:
-    """Jobs of one network that run in threads of this process, joined by the links of a place."""
+    """Jobs of one network in threads of this process, joined by the links of a place."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Network:
             self._hosts[job.id] = PythonHost(job, self.exchanges[job.id], bundle)  # type: ignore[arg-type]  # all are PythonJobs
 
     def make(self, job: BaseJob, bundle: JobBundle, links: Links) -> Exchange:
-        """The exchange of a job."""
+        """Return the exchange of a job."""
         return Exchange(job, bundle, links)
 
     @staticmethod
@@ -84,7 +84,7 @@ class Network:
         )
 
     def run(self) -> dict[int, InputCounts]:
-        """Runs to the end; every job must finish. Returns what happened on the pipes."""
+        """Run to the end, where every job must finish; return the counts of the pipes."""
 
         def live(number: int) -> str:
             try:
@@ -103,7 +103,7 @@ class Network:
         return {pipe: counts for exchange in self.exchanges.values() for pipe, counts in exchange.inputs.machine.counts().items()}
 
     def _give_up(self) -> None:
-        """The test has failed: let the threads end."""
+        """Let the threads end after the test has failed."""
         for exchange in self.exchanges.values():
             exchange.abandon()
             exchange.console.add(None)
@@ -117,7 +117,7 @@ class Network:
 
 
 class Source(PythonJob):
-    """Gives the values of an iterable."""
+    """Sends the values of an iterable."""
 
     def __init__(self, values: Any, outputs: list[Any]) -> None:
         super().__init__(outputs=outputs)
@@ -128,14 +128,14 @@ class Source(PythonJob):
 
 
 class Forward(PythonJob):
-    """Gives what it gets; one input."""
+    """Sends what it receives; has one input."""
 
     def run(self, value: Any) -> Any:
         return (value,) * len(self.outputs)
 
 
 class Sink(PythonJob):
-    """Keeps what it gets."""
+    """Keeps what it receives."""
 
     def __init__(self, inputs: list[Any]) -> None:
         super().__init__(inputs=inputs)
@@ -146,7 +146,7 @@ class Sink(PythonJob):
 
 
 class NetworkConformance:
-    """Whole jobs in threads: nothing stands still, whatever the windows are."""
+    """Whole jobs in threads: no stall with any window."""
 
     @pytest.fixture(autouse=True)
     def _registry(self) -> Iterator[None]:
@@ -183,14 +183,14 @@ class NetworkConformance:
         assert sink.got == [(number, number) for number in range(1000)]
 
     def test_an_input_that_ends_early_does_not_stop_the_others(self, place: Place) -> None:
-        """What can have no partner is taken, counted and released."""
+        """Blocks that can have no partner are taken, counted and released."""
         sink = Sink([PicklePipe(1), PicklePipe(2)])
         counts = Network(place, [Source(range(3), [PicklePipe(1)]), Source(range(300), [PicklePipe(2)]), sink], blocks=8).run()
         assert sink.got == [(0, 0), (1, 1), (2, 2)]
         assert counts == {1: InputCounts(received=3), 2: InputCounts(received=300, unmatched=297)}
 
     def test_a_job_that_finishes_early_does_not_stop_the_others(self, place: Place) -> None:
-        """One way of a diamond ends, and its source must go on for the other one."""
+        """One way of a diamond ends, and its source must continue for the other one."""
 
         class Three(PythonJob):
             def run(self, value: int) -> int:
@@ -210,7 +210,7 @@ class NetworkConformance:
         assert sink.got == [(0, 0), (1, 1), (2, 2)]
 
     def test_a_job_whose_compute_blocks_are_over_tells_it_at_once(self, place: Place) -> None:
-        """Not when all its inputs have ended: the last join waits for it, and so does the long source for the last join."""
+        """The end of all its inputs is too late: the last join waits, and the long source with it."""
 
         class Join(PythonJob):
             def run(self, first: int, second: int) -> int:
@@ -246,12 +246,12 @@ class NetworkConformance:
         Network(place, [Source(range(60), [pipes[1]]), gain, middle, sink], blocks=2, feedback=[4]).run()
         assert sink.got == list(range(60))
         assert len(gain.fed_back) == 60
-        # what comes back is what went out before, in order; -1 and repetitions where it was not there in time
+        # the values fed back were sent before, in order; -1 and repetitions where they were late
         assert gain.fed_back == sorted(gain.fed_back)
         assert gain.fed_back[0] == -1
 
     def test_an_async_input_that_drops_does_not_wait_for_the_job(self, place: Place) -> None:
-        """Its producer goes on while the job waits for another input."""
+        """Its producer continues while the job waits for another input."""
 
         class Short(OptionalPicklePipe):
             OPTIONAL_BUFFER_SIZE = 2
@@ -298,7 +298,7 @@ class NetworkConformance:
         assert counts.dummies > 450
 
     def test_a_job_that_waits_ends_when_nobody_needs_it(self, place: Place) -> None:
-        """Also when nothing comes in any more that would let it look."""
+        """This holds even if no further block lets it check."""
 
         class First(Sink):
             def run(self, *values: Any) -> None:
@@ -318,7 +318,10 @@ class NetworkConformance:
     # releases, step by step: the test plays the job's loop
 
     def one_block_further(self, place: Place) -> tuple[Exchange, Links]:
-        """A job that has taken and sent one block, but not yet said that it is done; and its producer's links."""
+        """Return a job in the middle of a block, and its producer's links.
+
+        The job has taken and sent one block, but not yet reported that it is done.
+        """
         pipes = [PicklePipe(1), PicklePipe(2)]
         jobs = [Source([], [pipes[0]]), Forward(inputs=[pipes[0]], outputs=[pipes[1]]), Sink([pipes[1]])]
         exchanges = Network(place, jobs).exchanges
@@ -354,7 +357,7 @@ class NetworkConformance:
         assert self.released(producer) == 1
 
     def test_a_release_that_overtakes_the_job_is_passed_on(self, place: Place) -> None:
-        """The consumer may be done with a block before its producer's loop has said that it is."""
+        """The consumer may finish a block before its producer's loop has reported it."""
         middle, producer = self.one_block_further(place)
         middle.control.start()
         middle.on_message(self.OUTPUT_RELEASED)
@@ -363,7 +366,7 @@ class NetworkConformance:
         middle.control.stop()
 
     def test_a_wake_up_is_not_lost(self, place: Place) -> None:
-        """Not to the look that comes before the wait."""
+        """The check before the wait must not consume it."""
         pipe = PicklePipe(1)
         network = Network(place, [Source([], [pipe]), Sink([pipe])])
         exchange = network.exchanges[2]
@@ -385,5 +388,5 @@ class NetworkConformance:
             producer.outputs[0].put(b"x")
             producer.outputs[0].flush()
             while not place.start(consumer.receive).result():
-                pass  # woken up
+                pass  # it was woken
         assert consumer.inputs.machine.counts()[1].received == 100

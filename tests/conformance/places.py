@@ -1,4 +1,4 @@
-"""Where the conformance suites get their links from: one `Place` for each way to join jobs."""
+"""The links of the conformance suites: one `Place` for each way to join jobs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from fission.ports import Links, Wiring
 
 T = TypeVar("T")
 
-#: Seconds that anything may take; arbitrary, far above what a busy machine needs, below what pytest allows a test.
+#: Limit in seconds of any action; arbitrary: far above a busy machine's needs, below pytest's limit.
 DEADLINE_S = 20.0
 
 
 class Task(Generic[T]):
-    """A function that runs in a thread of its own."""
+    """A function that runs in its own thread."""
 
     def __init__(self, function: Callable[[], T]) -> None:
         self._function = function
@@ -46,7 +46,7 @@ class Task(Generic[T]):
         return self._thread.is_alive()
 
     def result(self, deadline_s: float = DEADLINE_S) -> T:
-        """What the function returned, or raises what it raised. Fails if it takes longer than the deadline."""
+        """Return or raise what the function did; fail if it exceeds the deadline."""
         self._thread.join(deadline_s)
         if self.running:
             raise AssertionError(f"not ended within {deadline_s:g} s: {self._function}")
@@ -56,12 +56,13 @@ class Task(Generic[T]):
 
 
 class Place(ABC):
-    """One way to join jobs, for one test. `close` ends what was made here; the test fails if a thread does not end.
+    """One way to join jobs, for one test.
 
-    A reader that still waits when the deadline is over is woken up and gets None instead of its message.
+    `close` ends what was created here; the test fails if a thread does not end. A reader that still
+    waits at the deadline is woken and gets None instead of its message.
 
     Attributes:
-        overdue: whether that has happened.
+        overdue: whether a reader was woken at the deadline.
     """
 
     def __init__(self, deadline_s: float = DEADLINE_S) -> None:
@@ -74,26 +75,26 @@ class Place(ABC):
 
     @abstractmethod
     def address(self) -> str:
-        """An address that nobody uses."""
+        """Return an unused address."""
 
     @abstractmethod
     def make(self, wiring: Wiring) -> Links:
-        """What is tested."""
+        """Create the links to test."""
 
     @abstractmethod
     def leftovers(self) -> list[str]:
-        """What closed links have left behind; empty if all is well."""
+        """Return what closed links have left; empty if nothing."""
 
     def links(
         self, data: str = "", control: str = "", outputs: Mapping[int, str] | None = None, inputs: Mapping[int, str] | None = None
     ) -> Links:
-        """Links with this wiring; addresses of their own where none are given."""
+        """Return links with this wiring; addresses that are not given are new."""
         made = self.make(Wiring(data or self.address(), control or self.address(), outputs or {}, inputs or {}))
         self._made.append(made)
         return made
 
     def start(self, function: Callable[[], T]) -> Task[T]:
-        """Runs the function in a thread."""
+        """Run the function in a thread."""
         task = Task(function)
         self._tasks.append(task)
         return task
@@ -114,7 +115,7 @@ class Place(ABC):
             self._watchdog.join()
 
     def close(self) -> None:
-        """End everything, and fail if something is left. Call it once."""
+        """End everything, and fail if anything remains. Call it once."""
         self.end_tasks()
         self.close_links()
         assert not self.leftovers()
@@ -145,7 +146,10 @@ class MemoryPlace(Place):
 
 
 class IpcPlace(Place):
-    """ZeroMQ over sockets in a temporary directory, each end with a context of its own, as between processes."""
+    """ZeroMQ over sockets in a temporary directory, each end with its own context.
+
+    Processes are joined in the same way.
+    """
 
     def __init__(self, deadline_s: float = DEADLINE_S) -> None:
         super().__init__(deadline_s)
@@ -187,7 +191,7 @@ class InprocPlace(Place):
 
     def close(self) -> None:
         super().close()
-        Task(self._context.term).result()  # waits for every socket that was not closed
+        Task(self._context.term).result()  # waits for every socket that is still open
 
 
 class TcpPlace(Place):
@@ -195,7 +199,7 @@ class TcpPlace(Place):
 
     def __init__(self, deadline_s: float = DEADLINE_S) -> None:
         super().__init__(deadline_s)
-        # Linux has 16 million addresses of its own: on this one nobody else takes ports between our choice and our use.
+        # Linux has 16 million loopback addresses: on this one no other program takes ports before we do
         self._given: set[str] = set()
         low = os.getpid() % 250 + 2
         self._host = f"127.{os.getpid() // 250 % 250 + 1}.{id(self) // 4096 % 250}.{low}" if sys.platform == "linux" else "127.0.0.1"
@@ -203,7 +207,7 @@ class TcpPlace(Place):
     def address(self) -> str:
         with create_server((self._host, 0)) as server:
             address = f"tcp://{self._host}:{server.getsockname()[1]}"
-        if address in self._given:  # it is free, but whom it was given to has not come yet
+        if address in self._given:  # it is free, but its owner has not opened it yet
             return self.address()
         self._given.add(address)
         return address

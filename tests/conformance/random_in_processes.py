@@ -1,4 +1,4 @@
-"""Random networks as `fission NETWORK simulate` runs them: each job in a process of its own, and some of them are killed."""
+"""Random networks under `fission NETWORK simulate`: one process for each job, some are killed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from fission.project.config import load
 from tests.conformance import random_jobs
 from tests.conformance.random_networks import PROGRAM_SINK, PROGRAMS, Node, Plan, calculated, judge
 
-#: Seconds that a network may take; far more than any needs, also where nine share two processors.
+#: Limit in seconds of a network; far more than any needs, even if nine share two CPUs.
 DEADLINE_S = 90.0
-#: Seconds of a source between two blocks, so that kills find the network at work.
+#: Pause in seconds of a source between two blocks, so that kills find the network at work.
 PACE_S = 0.002
 
 CONFIG = """
@@ -43,7 +43,7 @@ JOBS = build([node(values) for values in json.loads({nodes!r})], PROGRAMS, FileE
 
 
 def write(plan: Plan, root: Path) -> None:
-    """The files of a project with this network."""
+    """Write the files of a project with this network."""
     nodes = json.dumps([{**vars(node), "scale": str(node.scale)} for node in plan.nodes])
     programs = json.dumps({name: (script, ratio and str(ratio)) for name, (script, ratio) in PROGRAMS.items()})
     folder = root / "net"
@@ -55,7 +55,7 @@ def write(plan: Plan, root: Path) -> None:
 
 
 class Killer(FaultInjector):
-    """Kills jobs of a network, and programs of executables, at random moments."""
+    """Kills jobs of a network, and programs of executables, at random times."""
 
     plan: Plan
 
@@ -94,7 +94,10 @@ def run(plan: Plan, *, kills: bool = False) -> str:
 
 
 def judged(node: Node, path: Path, wanted: list[Any]) -> str:
-    """What is wrong with a sink's file. A new life may have seen rows again that an earlier one had written, each as it was."""
+    """Return what is wrong with a sink's file.
+
+    A new incarnation may receive rows again that an earlier one had written, unchanged.
+    """
     text = path.read_text() if path.exists() else ""
     rows = [json.loads(line) for line in text.split("\n")[:-1]]
     wanted = json.loads(json.dumps(wanted))
@@ -105,7 +108,7 @@ def judged(node: Node, path: Path, wanted: list[Any]) -> str:
         if following < len(wanted) and row == wanted[following]:
             following += 1
         elif row in wanted[:following]:
-            following = wanted.index(row) + 1  # a new life begins again with what was not released
+            following = wanted.index(row) + 1  # a new incarnation begins with unreleased rows
         else:
             return f"row {row} does not follow row {following} of {len(wanted)}"
     return "" if following == len(wanted) else f"{following} rows instead of {len(wanted)}"

@@ -1,4 +1,7 @@
-"""Random networks in threads of this process: real hosts, exchanges and programs, queues in place of sockets, a client that stores."""
+"""Random networks in threads of this process.
+
+Hosts, exchanges and programs are real; queues replace sockets, and a small client stores snapshots.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ from tests.conformance.random_jobs import End, build
 from tests.conformance.random_networks import PROGRAM_SINK, PROGRAMS, Plan, calculated, judge
 
 CLIENT = "client"
-#: Seconds that a network may take; far more than any needs, also where nine share two processors.
+#: Limit in seconds of a network; far more than any needs, even if nine share two CPUs.
 DEADLINE_S = 60.0
 
 
@@ -67,7 +70,7 @@ class Client:
 
 
 class Running:
-    """One network while it runs."""
+    """One running network."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan, self._folder = plan, folder
@@ -91,7 +94,7 @@ class Running:
             wiring = Wiring(self._data[job.id], self._control[job.id], outputs, inputs, CLIENT)
             bundle = self._bundle(job, wiring, str(own))
             links = self.place.links(self._data[job.id], self._control[job.id], outputs, inputs)
-            links._wiring = wiring  # type: ignore[attr-defined]  # a place's links know no client
+            links._wiring = wiring  # a place's links have no client
             self.exchanges[job.id] = Exchange(job, bundle, links)
             self.hosts[job.id] = (ExecutableHost if isinstance(job, ExecutableJob) else PythonHost)(job, self.exchanges[job.id], bundle)  # type: ignore[arg-type]
 
@@ -142,7 +145,7 @@ class Running:
             if any(tasks[number].running for number in required):
                 stuck = "stands still:\n" + self.states(tasks)
             self._end(tasks)
-            if stuck:  # before the outcomes: a program that was ended from outside has failed
+            if stuck:  # before the outcomes: a program killed from outside has failed
                 return stuck
             outcomes = {number: tasks[number].result(1.0) for number in required if not tasks[number].running}
         finally:
@@ -161,7 +164,7 @@ class Running:
         return ""
 
     def _end(self, tasks: dict[int, Any]) -> None:
-        """Let the threads end that still run."""
+        """Let the remaining threads end."""
         for number, task in tasks.items():
             if not task.running:
                 continue
@@ -183,7 +186,7 @@ class Running:
             task._thread.join(5.0)
 
     def states(self, tasks: dict[int, Any]) -> str:
-        """What each of these jobs waits for, and its windows."""
+        """Return what each of these jobs waits for, and its windows."""
         lines = []
         for number in (number for number, task in tasks.items() if task.running):
             exchange = self.exchanges[number]
@@ -212,7 +215,7 @@ class Running:
 
 @contextmanager
 def running(plan: Plan) -> Iterator[Running]:
-    """A network, and its end."""
+    """Run a block with a network, and end the network."""
     with tempfile.TemporaryDirectory(prefix="random-") as folder:
         network = Running(plan, Path(folder))
         try:

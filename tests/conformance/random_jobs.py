@@ -1,4 +1,4 @@
-"""The jobs and pipes of random networks; also a module of the projects in which these run as real processes."""
+"""Jobs and pipes of random networks; also a module of the projects that run them as processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CORRUPTED = 0x80
 
 
 class Big(PicklePipe):
-    """Carries a big buffer beside each value."""
+    """Carries a large buffer beside each value."""
 
     PADDING = 0
 
@@ -26,7 +26,7 @@ class Big(PicklePipe):
 
 
 class Line(JSONPipe):
-    """One line: a value, and what fills it up. A pair of values where a program has pasted two lines."""
+    """One line: a value and filler, or a pair of values where a program has pasted two lines."""
 
     PADDING = 0
 
@@ -41,13 +41,13 @@ class Line(JSONPipe):
 
 
 class Side(OptionalPicklePipe):
-    """Nobody waits for it."""
+    """An optional pipe: no job waits for it."""
 
     OPTIONAL_BUFFER_SIZE = 3
 
 
 class Numbers(PythonJob):
-    """A source; with CHECKPOINT a new life goes on counting."""
+    """A source; with CHECKPOINT a new incarnation continues to count."""
 
     def __init__(self, index: int, length: int, checkpoint: int | None, outputs: list[Any], pace: float = 0.0) -> None:
         super().__init__(outputs=outputs)
@@ -78,7 +78,7 @@ class Generates(Numbers):
 
 
 class Step(PythonJob):
-    """Gives what it gets from the inputs that it waits for, and finishes after a number of compute blocks."""
+    """Sends the values of its non-ASYNC inputs, and finishes after a number of compute blocks."""
 
     def __init__(self, index: int, length: int | None, checkpoint: int | None, inputs: list[Any], outputs: list[Any]) -> None:
         super().__init__(inputs=inputs, outputs=outputs)
@@ -102,7 +102,7 @@ class Step(PythonJob):
 
 
 class End(Step):
-    """Keeps what it gets, but for dummies."""
+    """Keeps what it receives, except dummies."""
 
     HEAD = True
 
@@ -118,7 +118,10 @@ class End(Step):
 
 
 class FileEnd(End):
-    """Writes each row into a file that its new lives continue: it may see blocks again that it had."""
+    """Writes each row into a file that its new incarnations continue.
+
+    It may receive blocks again that it had.
+    """
 
     def run(self, *values: Any) -> None:
         super().run(*values)
@@ -146,7 +149,7 @@ class Program(ExecutableJob):
 
 
 def build(nodes: Any, programs: Any, sink: type[End], pace: float = 0.0) -> list[Any]:
-    """The jobs of a plan, in its order."""
+    """Return the jobs of a plan, in its order."""
     numbers = iter(range(1, 10_000))
     ins: list[list[Any]] = [[] for _ in nodes]
     outs: list[list[Any]] = [[] for _ in nodes]

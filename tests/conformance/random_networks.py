@@ -1,12 +1,13 @@
-"""Random networks of everything that the documents offer, checked against a plain calculation.
+"""Random networks of all documented features, checked against a plain calculation.
 
-    python -m tests.conformance.random_networks --seeds 300              seeds 0 to 299, jobs in threads of this process
+    python -m tests.conformance.random_networks --seeds 300              seeds 0 to 299, in threads
     python -m tests.conformance.random_networks --first 17 --seeds 1     seed 17 alone
-    python -m tests.conformance.random_networks --real --kills           in real processes, some of which are killed
+    python -m tests.conformance.random_networks --real --kills           in processes, with kills
 
-A seed is a network: Python jobs and programs, BLOCK_COUNT, CHECKPOINT, ASYNC, MAX_QUEUE, RATIO, big and small blocks, ways that part and
-meet again, jobs that finish early, windows of any size. Ends with 1 if a seed fails; each one prints the network, what every job
-was waiting for, and the command that repeats it.
+A seed is a network: Python jobs and programs, BLOCK_COUNT, CHECKPOINT, ASYNC, MAX_QUEUE, RATIO,
+large and small blocks, ways that part and meet again, jobs that finish early, windows of any size.
+The exit code is 1 if a seed fails; each failing seed prints the network, what every job was waiting
+for, and the command that repeats it.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-#: Programs: what they give, as a function of all lines that they read, and blocks out for one in.
+#: Programs: their output as a function of all lines that they read, and output blocks for one input.
 PROGRAMS: dict[str, tuple[str, Fraction | None]] = {
     "cat": ("cat <$2", Fraction(1)),
     "half": ("stdbuf -oL sed -n '2~2p' <$2", Fraction(1, 2)),
     "twice": ("stdbuf -oL sed p <$2", Fraction(2)),
     "paste": ("stdbuf -oL paste -d, $2 $4", Fraction(1)),
-    # this one holds 4 KiB of its output back until there is more, so it needs windows that are larger
+    # holds 4 KiB of its output back until there is more, so it needs larger windows
     "sed": ("sed '' <$2", Fraction(1)),
-    # gives one for one without saying so
+    # sends one for one without declaring it
     "varies": ("cat <$2", None),
 }
 HOLDS_BACK = {"sed"}
@@ -45,12 +46,13 @@ class Node:
 
     Attributes:
         kind: "source", "generator", "python", "sink", or the name of a program.
-        inputs: (index of the producer, BLOCK_COUNT).
+        inputs: (index of the producer, BLOCK_COUNT) of each input.
         optional: indexes of the producers of ASYNC inputs.
-        scale: source blocks in one block of its outputs.
-        length: values that a source gives; compute blocks after which any other finishes by itself, None: never.
-        big: bytes in each block of its outputs beside the value.
-        checkpoint, max_queue: the attributes of the job.
+        scale: number of source blocks in one block of its outputs.
+        length: number of values of a source; for other jobs, compute blocks after which the job
+            finishes by itself, None: never.
+        big: extra bytes in each block of its outputs, beside the value.
+        checkpoint, max_queue: attributes of the job.
     """
 
     kind: str
@@ -76,8 +78,8 @@ class Plan:
     """A network.
 
     Attributes:
-        nodes: producers before consumers.
-        blocks, size: windows, where jobs run in threads.
+        nodes: its jobs, producers before consumers.
+        blocks, size: limits of windows, where jobs run in threads.
     """
 
     seed: int
@@ -95,10 +97,10 @@ class Plan:
 
 
 def plan(seed: int, *, kills: bool = False) -> Plan:
-    """The network of a seed; with ``kills`` nothing that may lose blocks then."""
+    """Return the network of a seed; with ``kills`` one in which kills lose no blocks."""
     rng = random.Random(seed)
     small = rng.random() < 0.6
-    # small windows let a block through with every pressure, ten times a second
+    # in a small window, each block passes only with pressure, ten times a second
     blocks, size = (rng.choice([1, 2, 8, 64]), rng.choice([200_000, 1 << 20])) if small else (4096, 32 << 20)
     units = rng.choice([2, 6, 12]) if small else rng.choice([12, 60, 200])
     nodes: list[Node] = []
@@ -180,7 +182,7 @@ def _add_optional(rng: random.Random, nodes: list[Node]) -> None:
 
 
 def calculated(nodes: Sequence[Node]) -> list[list[Any]]:
-    """What each node gives, or, if it is a sink, gets."""
+    """Return what each node sends or, if it is a sink, receives."""
     found: list[list[Any]] = []
     for index, node in enumerate(nodes):
         if not node.inputs:
@@ -215,14 +217,14 @@ def _given(node: Node, blocks: list[Any]) -> list[Any]:
 
 
 def judge(node: Node, got: list[Any], wanted: list[Any]) -> str:
-    """What is wrong with what a sink got; empty if nothing is."""
+    """Return what is wrong with the content of a sink; empty if nothing is."""
     if not node.max_queue:
         if got == wanted:
             return ""
         first = next((place for place, pair in enumerate(zip(got, wanted, strict=False)) if pair[0] != pair[1]), min(len(got), len(wanted)))
         return f"{len(got)} rows instead of {len(wanted)}; they differ from row {first}: {got[first:][:1]} instead of {wanted[first:][:1]}"
     rest = iter(wanted)
-    strange = next((row for row in got if row not in rest), None)  # each is searched for behind the one before it
+    strange = next((row for row in got if row not in rest), None)  # each is searched after the one before it
     return "" if strange is None else f"row {strange} was never sent, or comes too late"
 
 
@@ -230,7 +232,7 @@ def judge(node: Node, got: list[Any], wanted: list[Any]) -> str:
 
 
 def outcome(seed: int, *, real: bool = False, kills: bool = False) -> str:
-    """What was wrong with a seed, with its network; empty if nothing was."""
+    """Return what was wrong with a seed, with its network; empty if nothing was."""
     from tests.conformance import random_in_processes, random_in_threads
 
     drawn = plan(seed, kills=kills)

@@ -1,4 +1,7 @@
-"""The engine of several machines, held to the suite: its nodes are services of this machine, each at an address of its own."""
+"""The conformance suite for the engine of several machines.
+
+Its nodes are services of this machine, each at its own address.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ IPS = {FIRST: "127.0.0.11", SECOND: "127.0.0.12"}
 
 
 class Anybody:
-    """Takes every service for a node of its own name."""
+    """Accepts every service as a node of the service's own name."""
 
     def recognise(self, ip: str, name: str) -> Identity | str:
         return Identity(NodeName(name), ("ALL",), None)
@@ -47,7 +50,7 @@ class Anybody:
 
 
 class ReadyEngine(DaskEngine):
-    """Open when both nodes are there, and its end is the end of the run."""
+    """An engine that is open when both nodes are there, and whose end is the end of the run."""
 
     async def open(self) -> None:
         await super().open()
@@ -60,7 +63,7 @@ class ReadyEngine(DaskEngine):
 
     async def close(self) -> None:
         if self._claimer.opened.is_set() and not self._closed:
-            with contextlib.suppress(asyncio.TimeoutError):  # a node may stand still
+            with contextlib.suppress(asyncio.TimeoutError):  # a node may be frozen
                 await asyncio.wait_for(self.dismiss(), 1)
         await super().close()
 
@@ -137,7 +140,7 @@ class ServiceSite(Site):
         return self._folder / "net"
 
     def close(self) -> None:
-        """The services end in order."""
+        """End the services in order."""
         for node, service in self._services.items():
             if service.poll() is None:
                 self.thaw(node)
@@ -147,7 +150,7 @@ class ServiceSite(Site):
 
 
 def _free(port: int) -> bool:
-    """Whether the ports of a client are free; they lie below those that the kernel gives to whoever asks for any."""
+    """Return whether a client's ports are free; they are below those that the kernel assigns."""
     with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
         for number in (port, port + 1, port + 2):
             stack.enter_context(socket.socket()).bind((CLIENT, number))
@@ -170,14 +173,14 @@ def site(tmp_path: Path) -> Iterator[ServiceSite]:
     made = ServiceSite(tmp_path)
     yield made
     made.close()
-    # what a machine without power has left: its sockets and its shared memory are gone with it, its folder is not
+    # remains of a machine without power: its sockets and its shared memory are gone, its folder is not
     for name in os.listdir(os.environ["TMPDIR"]):
         if name.startswith("fission-"):
             shutil.rmtree(Path(os.environ["TMPDIR"]) / name)
 
 
 class TestDaskEngine(EngineConformance):
-    """The suite, but for one thing: what happens on a machine that stands still while the run ends happens when it goes on."""
+    """The suite with one exception: a machine frozen at the end of the run catches up later."""
 
     @pytest.mark.parametrize("still", [False, True], ids=["all runs", "a node stands still"])
     def test_close_leaves_nothing(self, site: ServiceSite, still: bool) -> None:  # type: ignore[override]

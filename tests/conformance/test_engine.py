@@ -1,4 +1,7 @@
-"""The engine of this machine, held to the suite; and what only it can do: its nodes are killed, stopped and come back on order."""
+"""The conformance suite for the engine of this machine, and its own features.
+
+Its nodes can be killed, stopped and revived on request.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,7 @@ class TestLocalEngine(EngineConformance):
                 await engine.revive(FIRST)
                 await trial.until(lambda: NodePulse(FIRST, life) in trial.events, "its pulse")  # noqa: B023
                 assert FIRST in engine.nodes()
-            await engine.revive(FIRST)  # of one that is up: nothing happens
+            await engine.revive(FIRST)  # a node that is up: nothing happens
             assert (await trial.exit(await trial.launch("job.finish()"))).code == 0
 
         play(story)
@@ -80,7 +83,7 @@ class TestLocalEngine(EngineConformance):
             os.kill(pid, signal.SIGSTOP)
             while await engine.look(job, 1, FIRST) != "stopped by a signal":  # pytest's timeout is the deadline
                 await asyncio.sleep(0.01)
-            assert engine.stopped(FIRST) is False  # the node is not what is stopped
+            assert engine.stopped(FIRST) is False  # the node itself is not stopped
             os.kill(pid, signal.SIGCONT)
             site.freeze(FIRST)
             await trial.until(lambda: engine.stopped(FIRST), "the node is stopped")

@@ -98,7 +98,7 @@ CAUGHT = [
 def test_a_broken_exchange_is_caught(monkeypatch: pytest.MonkeyPatch, name: str, broken: type, test: str) -> None:
     monkeypatch.setattr(exchange, name, broken)
     monkeypatch.setattr(exchange, "DEADLINE_S", 0.2)
-    place = MemoryPlace(deadline_s=0.2)  # who waits for what never comes gets None then
+    place = MemoryPlace(deadline_s=0.2)  # a reader that waits in vain gets None then
     function = getattr(LineConformance(), test)
     arguments = (place, exchange.Clock()) if "clock" in inspect.signature(function).parameters else (place,)
     try:

@@ -1,4 +1,4 @@
-"""Every implementation of `fission.ports.Links` under the one suite."""
+"""One suite for every implementation of `fission.ports.Links`."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_broken_links_are_caught(broken: type[MemoryLinks], test: Callable[[Link
         def make(self, wiring: Wiring) -> Links:
             return broken(wiring, self._network)
 
-    place = BrokenPlace(deadline_s=0.2)  # who waits for what never comes gets None then
+    place = BrokenPlace(deadline_s=0.2)  # a reader that waits in vain gets None then
     try:
         with pytest.raises((AssertionError, RuntimeError, ProtocolError, pytest.fail.Exception)):
             test(LinksConformance(), place)

@@ -1,4 +1,4 @@
-"""Seeds of random networks of everything that the documents offer: see `tests.conformance.random_networks`."""
+"""Seeds of random networks of all documented features: see `tests.conformance.random_networks`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("own_modules")
 
 @pytest.fixture
 def own_modules() -> Any:
-    """What a project's network has imported is not what the next one means by it."""
+    """Forget the modules that a project's network has imported: the next one has others."""
     import sys
 
     before, path = set(sys.modules), list(sys.path)
@@ -38,7 +38,7 @@ def own_modules() -> Any:
 
 
 def chunks(quick: int, seeds: int) -> list[Any]:
-    """The first seeds of chunks; those of the quick round first."""
+    """Return the first seeds of chunks; those of the quick round first."""
     return [pytest.param(first, marks=[] if first < quick else SOAK) for first in range(0, seeds, CHUNK)]
 
 
@@ -61,26 +61,29 @@ def test_a_seed_is_the_same_network_each_time() -> None:
     assert str(plan(7)) == str(plan(7)) != str(plan(8))
 
 
-# -- rules that are broken on purpose: seeds stand still, and say where
+# -- rules that are broken on purpose: seeds stall, and say where
 
 
 def no_periods() -> AbstractContextManager[Any]:
-    """A window need not hold what a join gathers on one way until the other has its groups."""
+    """Let windows be too small for a join.
+
+    It gathers blocks on one way until the other has its groups.
+    """
     return mock.patch.object(rates, "_periods", return_value={})
 
 
 def deaf_programs() -> AbstractContextManager[Any]:
-    """An executable's host does not answer pressure."""
+    """Let an executable's host ignore pressure."""
     return mock.patch.object(ExecutableHost, "_answer_pressed", return_value=None)
 
 
 def no_pressure() -> AbstractContextManager[Any]:
-    """Pressure is not passed on."""
+    """Do not pass pressure on."""
     return mock.patch.object(OutputShell, "press", return_value=None)
 
 
 def released_as_read() -> AbstractContextManager[Any]:
-    """The inputs of a job that holds snapshots back are never released but by its end."""
+    """Release the inputs of a job that holds snapshots back only at its end."""
     return mock.patch.object(ReleaseRule, "finished_upto", return_value=0)
 
 
@@ -98,7 +101,10 @@ def test_a_broken_rule_makes_a_seed_stand_still(broken: Callable[[], AbstractCon
 
 
 def lumps() -> Plan:
-    """One way gathers three blocks and gives six, the other brings them one by one, and they are big."""
+    """Return a network in which one way gathers three blocks and sends six.
+
+    The other way passes large blocks one by one.
+    """
     source = Node("source", [], [], Fraction(1), 24, 80_000, None, 0)
     twice = Node("twice", [(0, 3)], [], Fraction(1, 2), None, 80_000, None, 0)
     join = Node("python", [(0, 1), (1, 2)], [], Fraction(1), None, 0, None, 0)

@@ -1,7 +1,9 @@
-"""Random networks of jobs in threads, with the smallest windows that may do: each sink gets what a plain calculation gives.
+"""Random networks of jobs in threads, with the smallest possible windows, by plain calculation.
 
-Ways that part and meet again, several sources of different lengths, jobs that finish early, BLOCK_COUNTs, small and big blocks: none
-of it may make the jobs wait for each other. Over memory, because what is looked for is in the jobs and not in the wires.
+Ways that part and meet again, several sources of different lengths, jobs that finish early,
+BLOCK_COUNTs, small and large blocks: none of these may make the jobs wait for each other, and each
+sink must receive what a plain calculation gives. The links are in memory, because the tests look
+for faults in the jobs and not in the transport.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ from fission.runtime.codec import OUT_OF_BAND_BYTES
 from tests.conformance.networks import Network, Sink, Source
 from tests.conformance.places import MemoryPlace
 
-#: Source blocks in one compute block of a job; each divides the next, so all BLOCK_COUNTs are whole numbers and all rates fit.
+#: Source blocks in one compute block of a job; each divides the next, so all rates fit.
 SCALES = (1, 2, 6)
 
 
 class Big(PicklePipe):
-    """Carries one big buffer beside each value."""
+    """Carries one large buffer beside each value."""
 
     def pack(self, value: Any) -> Any:
         return value, bytearray(OUT_OF_BAND_BYTES)
@@ -42,9 +44,10 @@ class Node:
     """One job of a plan.
 
     Attributes:
-        inputs: indexes of the nodes it takes from, each by a pipe of its own.
-        scale: source blocks in one of its compute blocks.
-        length: compute blocks after which it finishes by itself; None = never. Of a source: how many values it gives.
+        inputs: indexes of the nodes that feed it, each through its own pipe.
+        scale: number of source blocks in one of its compute blocks.
+        length: number of values of a source; for other jobs, compute blocks after which the job
+            finishes by itself, None: never.
         big: whether its outputs are `Big`.
     """
 
@@ -67,7 +70,7 @@ def plans(draw: st.DrawFn) -> list[Node]:
 
 
 def calculated(nodes: list[Node]) -> list[list[Any]]:
-    """What each node gives, or, where nobody takes from it, gets."""
+    """Return what each node sends or, if it has no outputs, receives."""
     found: list[list[Any]] = []
     for index, node in enumerate(nodes):
         if not node.inputs:
@@ -84,7 +87,7 @@ def calculated(nodes: list[Node]) -> list[list[Any]]:
 
 
 class Step(PythonJob):
-    """Gives what it gets, and finishes when it is told to."""
+    """Sends what it receives, and finishes after its length."""
 
     def __init__(self, index: int, length: int | None, inputs: list[Any], outputs: list[Any]) -> None:
         super().__init__(inputs=inputs, outputs=outputs)
@@ -99,7 +102,7 @@ class Step(PythonJob):
 
 
 class End(Sink):
-    """Keeps what it gets, and finishes when it is told to."""
+    """Keeps what it receives, and finishes after its length."""
 
     def __init__(self, index: int, length: int | None, inputs: list[Any]) -> None:
         super().__init__(inputs)
@@ -114,9 +117,11 @@ class End(Sink):
 
 
 def needed(nodes: list[Node]) -> int:
-    """Blocks that the most demanding pipe must hold: what its consumer takes at once, for as many compute blocks as it must hold back.
+    """Return the number of blocks that the most demanding pipe must hold.
 
-    A job holds back its inputs until its outputs are released, and those are when the next job has a whole compute block.
+    That is what its consumer takes at once, for as many compute blocks as it must hold back. A job
+    holds back its inputs until its outputs are released, which happens when the next job has a
+    whole compute block.
     """
     held = [1] * len(nodes)
     most = 1

@@ -1,6 +1,6 @@
 """A small world around the Router's decisions, in one thread.
 
-The desk and the Pipeliners' decisions are real, the processes are modelled. In random order,
+`RouterApi` and the Pipeliners' decisions are real, the processes are modelled. In random order,
 pipelines are added, cancelled and run again; Pipeliners ask, lose requests and answers, and die;
 processes begin, finish, raise and die; Brokers report late; the Router restarts. After every step
 `World.check` looks for forbidden states. `World.heal` then lets everything end.

@@ -1,4 +1,7 @@
-"""Random networks for the simulated cluster, and what their sinks must hold: computed from the jobs alone, without any protocol."""
+"""Random networks for the simulated cluster, and the expected content of their sinks.
+
+The expectation is computed from the jobs alone, without any protocol.
+"""
 
 from __future__ import annotations
 
@@ -18,41 +21,44 @@ from fission.core.pipes import OptionalPicklePipe, PicklePipe
 from fission.core.registry import current
 from fission.core.sink_file import JOURNAL, RECORD_BYTES, read_journal
 
-#: Of the file of every `FileSink`, in its folder.
+#: Name of the file of every `FileSink`, in its folder.
 SINK_PATH = "rows"
 
 
 def mix(*parts: Any) -> int:
-    """A number that tells all its parts apart."""
+    """Return a number that depends on each of the parts."""
     return zlib.crc32(repr(parts).encode())
 
 
 def spread(value: int, count: int) -> Any:
-    """What a job returns: another value for every output."""
+    """Return a job's results: a different value for every output."""
     return value if count == 1 else tuple(mix(value, index) for index in range(count))
 
 
 class DummyPipe(PicklePipe):
-    """A pipe whose lost blocks show: they are numbers that nobody sends."""
+    """A pipe whose lost blocks are visible: dummies are numbers that no job sends."""
 
     def get_dummy(self) -> bytes:
         return pickle.dumps(-1)
 
 
 class SimJob(PythonJob):
-    """What all jobs here have: a hook into the simulation, where things happen in the middle of `run`."""
+    """The base of all jobs here: a hook into the simulation, which acts in the middle of `run`."""
 
     _fission_life: Any = None
 
     def looks(self, values: Any) -> None:
-        """What the ASYNC inputs give."""
+        """Show the values of the ASYNC inputs to the simulation."""
         for value, pipe in zip(values, self.inputs, strict=True):
             if pipe.ASYNC:
                 self._fission_life.sees(pipe, value)
 
 
 class Source(SimJob):
-    """Numbers from a counter; with CHECKPOINT a new life goes on counting, without one it begins again."""
+    """Numbers from a counter.
+
+    With CHECKPOINT a new incarnation continues to count, without one it starts over.
+    """
 
     def __init__(self, blocks: int, checkpoint: int | None, outputs: list[Any]) -> None:
         super().__init__(outputs=outputs)
@@ -69,7 +75,7 @@ class Source(SimJob):
 
 
 class Gauge(SimJob):
-    """A source that nobody can look into: a generator."""
+    """A source without a visible state: a generator."""
 
     def __init__(self, blocks: int, outputs: list[Any]) -> None:
         super().__init__(outputs=outputs)
@@ -82,7 +88,10 @@ class Gauge(SimJob):
 
 
 class Connector(SimJob):
-    """Mixes its inputs; with ``stateful`` also everything that it has ever seen; stops by itself behind ``limit`` blocks if not 0."""
+    """Mixes its inputs; with ``stateful`` also all earlier ones.
+
+    Finishes after ``limit`` blocks unless the limit is 0.
+    """
 
     def __init__(self, inputs: list[Any], outputs: list[Any], checkpoint: int | None, stateful: bool, limit: int) -> None:
         super().__init__(inputs=inputs, outputs=outputs)
@@ -102,9 +111,9 @@ class Connector(SimJob):
 
 
 class FileSink(FileSinkJob, SimJob):
-    """Writes a row a compute block into a file that survives its lives."""
+    """Writes a row for each compute block into a file that survives its incarnations."""
 
-    SYNC = False  # there is no device; `SimSinks.lose_power` plays one
+    SYNC = False  # there is no device; `lose_power` stands in for it
 
     def __init__(self, inputs: list[Any], heads: bool, max_queue: int) -> None:
         super().__init__(SINK_PATH, inputs=inputs)
@@ -128,7 +137,7 @@ class FileSink(FileSinkJob, SimJob):
 
 
 def rows_in(folder: Path) -> list[Any]:
-    """The rows of the file of a `FileSink` in its folder."""
+    """Return the rows of the file of a `FileSink` in its folder."""
     rows = []
     try:
         with open(folder / SINK_PATH, "rb") as file:
@@ -140,7 +149,7 @@ def rows_in(folder: Path) -> list[Any]:
 
 
 def lose_power(folder: Path, rng: random.Random) -> None:
-    """The device of a `FileSink` has what was synced, and by chance some of the rest."""
+    """Keep what was synced to the device of a `FileSink`, and by chance some of the rest."""
     journal = folder / JOURNAL
     try:
         content = journal.read_bytes()
@@ -154,7 +163,7 @@ def lose_power(folder: Path, rng: random.Random) -> None:
 
 
 class Watcher(LocalJob, SimJob):
-    """Looks on through ASYNC pipes."""
+    """Observes through ASYNC pipes."""
 
     def run(self, *values: Any) -> None:
         self.looks(values)
@@ -162,7 +171,7 @@ class Watcher(LocalJob, SimJob):
 
 
 def source_value(job: int, count: int, incarnation: int) -> int:
-    """What a source sends."""
+    """Return a value of a source."""
     return mix("source", job, count, incarnation)
 
 
@@ -170,7 +179,8 @@ class ResumedNetwork:
     """A random network and everything that is drawn for it.
 
     Attributes:
-        exact: whether all sources resume, so that a sink's file must equal the one of a run without faults.
+        exact: whether all sources resume, so that a sink's file must equal the file of a run
+            without faults.
     """
 
     def __init__(self, rng: random.Random) -> None:
@@ -206,7 +216,7 @@ class ResumedNetwork:
 
     @staticmethod
     def _rate(rates: list[int]) -> list[int]:
-        """Rates at which a job can take all of these, with BLOCK_COUNT 1 to 4; the highest first."""
+        """Return the rates that fit all of these with BLOCK_COUNT 1 to 4; the highest first."""
         return [rate for rate in range(max(rates), 0, -1) if all(one % rate == 0 and one // rate <= 4 for one in rates)]
 
     def _build(self, shape: list[tuple[str, list[tuple[int, int]], int]], units: int) -> None:
@@ -221,7 +231,7 @@ class ResumedNetwork:
                 outs[producer].append(pipe)
         watched: list[Any] = []
         while rng.random() < 0.25:
-            # from anywhere to anywhere: circles among them
+            # from any job to any job, circles included
             producer = rng.randrange(len(shape))
             takers = [index for index, (kind, _, _) in enumerate(shape) if kind != "source" and index != producer]
             if shape[producer][0] == "sink":
@@ -239,7 +249,7 @@ class ResumedNetwork:
                 ins[taker].insert(rng.randint(0, len(ins[taker])), pipe)
         rare = None
         if rng.random() < 0.3:
-            # a source that falls silent: what it said last must stay
+            # a source that falls silent: its last value must stay
             rare = OptionalPicklePipe(self._next())
             ins[rng.choice([index for index, (kind, _, _) in enumerate(shape) if kind != "source"])].append(rare)
         unlucky = rng.random() < 0.1  # sources of different lengths: joins end with the shortest
@@ -257,7 +267,7 @@ class ResumedNetwork:
                 limit = rng.randint(1, rate * units) if checkpoint and self.exact and rng.random() < 0.1 else 0
                 Connector(ins[index], outs[index], checkpoint, checkpoint is not None and self.exact, limit)
             else:
-                # with MAX_QUEUE it loses blocks, and compute blocks that have no dummies are left out
+                # with MAX_QUEUE it loses blocks, and compute blocks without dummies are left out
                 loses = self.exact and rng.random() < 0.2
                 FileSink(ins[index], not self.exact or rng.random() < 0.2, rng.choice([1, 1, 2, 5]) if loses else 0)
         if watched:
@@ -270,7 +280,7 @@ class ResumedNetwork:
         return self._pipe
 
     def sinks(self) -> list[FileSink]:
-        """Those with files."""
+        """Return the sinks that write files."""
         return [job for job in self.network.jobs.values() if isinstance(job, FileSink)]
 
     def __str__(self) -> str:
@@ -287,18 +297,21 @@ class ResumedNetwork:
 
 
 class Reference:
-    """What the sinks must hold: the jobs' arithmetic on what the sources have sent, ``sent``: by pipe, then by number."""
+    """The expected content of the sinks: the jobs' arithmetic on the values of the sources.
+
+    ``sent`` has these values, by pipe, then by number.
+    """
 
     def __init__(self, story: ResumedNetwork, sent: dict[int, dict[int, int]]) -> None:
         self._story, self._sent = story, sent
         self._columns = lru_cache(maxsize=None)(self._make)
 
     def column(self, pipe: Any) -> dict[int, int]:
-        """The pipe's blocks, as far as they can be known, by number."""
+        """Return the pipe's blocks by number, as far as they can be known."""
         return self._columns(pipe)
 
     def rows(self, job: Any) -> dict[int, list[Any]]:
-        """What a job gets from its non-ASYNC inputs, by compute block."""
+        """Return the non-ASYNC inputs of a job by compute block."""
         needed = [(self.column(pipe), pipe.BLOCK_COUNT) for pipe in job.inputs if not pipe.ASYNC]
         last = min((max(column, default=0) // count for column, count in needed), default=0)
         found: dict[int, list[Any]] = {}
@@ -328,7 +341,7 @@ class Reference:
 
 
 def faultless(story: ResumedNetwork) -> dict[int, dict[int, int]]:
-    """What resumable sources send, by pipe."""
+    """Return the values that resumable sources send, by pipe."""
     sent: dict[int, dict[int, int]] = {}
     for job in story.network.jobs.values():
         if isinstance(job, Source):

@@ -1,4 +1,4 @@
-"""The simulated cluster's time, and what is between its processes: events in order of their moments, wires that delay and lose."""
+"""Time and transport of the simulated cluster: ordered events, and wires that delay and lose."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Timeline:
-    """The manual clock: what is to happen, by its moment."""
+    """The manual clock: future events by time."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -19,20 +19,20 @@ class Timeline:
         self._count = 0
 
     def clock(self) -> float:
-        """In place of `time.monotonic` and `time.perf_counter`."""
+        """Replace `time.monotonic` and `time.perf_counter`."""
         return self.now
 
     def at(self, moment: float, what: Callable[[], None]) -> None:
-        """Do this then; in the order of the calls at the same moment."""
+        """Call a function at a time; at the same time, in the order of the calls."""
         self._count += 1
         heapq.heappush(self._heap, (max(moment, self.now), self._count, what))
 
     def after(self, seconds: float, what: Callable[[], None]) -> None:
-        """Do this so much later."""
+        """Call a function after a delay."""
         self.at(self.now + seconds, what)
 
     def step(self) -> bool:
-        """Let the next thing happen."""
+        """Run the next event; return False if there is none."""
         if not self._heap:
             return False
         self.now, _, what = heapq.heappop(self._heap)
@@ -42,7 +42,10 @@ class Timeline:
 
 
 class Wire:
-    """What one life (or the client) sends to one address: in order, delayed; what is lost is lost from some message on for ever."""
+    """The messages from one incarnation (or the client) to one address: in order, with delays.
+
+    A loss affects all messages from some point on.
+    """
 
     def __init__(self, net: Net, sender: Any, address: str) -> None:
         self._net, self.sender, self.address = net, sender, address
@@ -52,7 +55,7 @@ class Wire:
         self.held = False
 
     def send(self, message: Any) -> None:
-        """Put a message on its way."""
+        """Send a message."""
         if self.dead:
             return
         net = self._net
@@ -61,7 +64,7 @@ class Wire:
         net.time.at(self._last, self.arrive)
 
     def arrive(self) -> None:
-        """The oldest message is there, if somebody is."""
+        """Deliver the oldest message, if a receiver is there."""
         if not self.under_way or self.dead:
             return
         receiver = self._net.receivers.get(self.address)
@@ -69,19 +72,22 @@ class Wire:
             self.dead = True
             self.under_way.clear()
         elif receiver is None or self._net.parted(self.sender, receiver):
-            self.held = True  # until it listens, or the network is whole again
+            self.held = True  # until it listens, or the cut is over
         else:
             receiver.take(self.address, self.under_way.popleft())
 
     def resume(self) -> None:
-        """What kept messages waiting is over."""
+        """Deliver the messages that were held."""
         if self.held:
             self.held = False
             for _ in range(len(self.under_way)):
                 self._net.time.after(0, self.arrive)
 
     def lose(self, rng: random.Random) -> None:
-        """The sender is dead, or a cut has lasted too long: some of what is under way still comes, unless it had not left."""
+        """Lose messages: the sender is dead, or a cut has lasted too long.
+
+        Some messages under way still arrive, unless they had not left.
+        """
         keep = 0 if self.held else rng.randint(0, len(self.under_way))
         while len(self.under_way) > keep:
             self.under_way.pop()
@@ -91,7 +97,7 @@ class Wire:
 
 
 class Net:
-    """All wires."""
+    """All wires of the cluster."""
 
     def __init__(self, time: Timeline, rng: random.Random) -> None:
         self.time, self._rng = time, rng
@@ -102,50 +108,50 @@ class Net:
         self._slow = rng.choice([0.0005, 0.003, 0.01])
 
     def delay(self) -> float:
-        """How long a message takes."""
+        """Return the delay of one message in seconds."""
         if self._rng.random() < 0.01:
             return self._rng.uniform(0, 0.1)
         return self._rng.uniform(0, self._slow)
 
     def wire(self, sender: Any, address: str) -> Wire:
-        """The wire from there to there; the same as before."""
+        """Return the wire from a sender to an address, always the same one."""
         key = (sender, address)
         if key not in self.wires:
             self.wires[key] = Wire(self, sender, address)
         return self.wires[key]
 
     def parted(self, one: Any, other: Any) -> bool:
-        """Whether a cut is between the two."""
+        """Return whether a cut is between the two."""
         return one.node != other.node and (one.node in self.cut or other.node in self.cut)
 
     def listen(self, address: str, receiver: Any) -> None:
-        """Somebody is there now."""
+        """Register a receiver at an address."""
         self.receivers[address] = receiver
         for wire in list(self.wires.values()):
             if wire.address == address:
                 wire.resume()
 
     def leave(self, address: str) -> None:
-        """Nobody will ever be there again."""
+        """Close an address for good."""
         self.receivers.pop(address, None)
         self.gone.add(address)
 
     def of(self, sender: Any) -> list[Wire]:
-        """All wires that somebody sends on."""
+        """Return all wires of a sender."""
         return [wire for (who, _), wire in self.wires.items() if who is sender]
 
     def to(self, address: str) -> list[Wire]:
-        """All wires that lead there."""
+        """Return all wires to an address."""
         return [wire for (_, where), wire in self.wires.items() if where == address]
 
     def heal(self) -> None:
-        """A cut is over."""
+        """End a cut."""
         for wire in list(self.wires.values()):
             wire.resume()
 
 
 class SimLinks:
-    """`fission.ports.Links` of one life."""
+    """`fission.ports.Links` of one incarnation."""
 
     def __init__(self, wiring: Any, net: Net, life: Any) -> None:
         self.wiring, self._net, self.life = wiring, net, life

@@ -1,4 +1,4 @@
-"""Seeds of the simulated cluster, and that it notices rules that are broken on purpose."""
+"""Seeds of the simulated cluster, which must notice rules that are broken on purpose."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from tests.stateful.cluster_sim import main, outcome
 from tests.stateful.sim_broken import BROKEN
 
 CHUNK = 25
-#: Seeds that are looked at for one that a broken rule makes fail.
+#: Seeds that are searched for one that a broken rule makes fail.
 LOOKED_AT = 400
-#: The seeds of a rule that shows in one of some hundred; the first one is near one that does.
+#: Seeds for a rule that one in several hundred shows; the range begins near one that does.
 RARE = {"no-waiting-for-values": range(450, 1250)}
 
 
@@ -22,7 +22,10 @@ def test_nothing_is_lost_nor_twice_whatever_happens(first: int) -> None:
 
 
 def test_blocks_without_partners_do_not_ask_for_a_snapshot() -> None:
-    """A source without CHECKPOINT has ended, another one begins a generation, which has no compute block of the job that joins them."""
+    """A source without CHECKPOINT has ended, and another one begins a generation.
+
+    That generation has no compute block of the job that joins them.
+    """
     assert not (wrong := outcome(185)), wrong
 
 
@@ -32,9 +35,9 @@ def test_without_faults_everything_comes_to_its_end() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("broken", sorted(BROKEN.keys() - {"no-generation-file"}))  # that one shows in one of 200 seeds
+@pytest.mark.parametrize("broken", sorted(BROKEN.keys() - {"no-generation-file"}))  # it shows in one of 200 seeds
 def test_a_broken_rule_makes_seeds_fail(broken: str) -> None:
-    # a seed that fails with the rules as designed, too, says nothing about this one
+    # a seed that fails with intact rules, too, says nothing about this rule
     assert any(outcome(seed, broken=broken) and not outcome(seed) for seed in RARE.get(broken, range(LOOKED_AT)))
 
 
