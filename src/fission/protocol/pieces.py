@@ -1,9 +1,13 @@
-"""Messages between machines in small pieces, so that a listener can refuse every frame that is larger: who has not shown the network's
-keys yet cannot make a receiver hold more than one piece.
+"""Messages between machines in small pieces, so that a listener can refuse every larger frame.
 
-A message whose frames all fit travels as it is. Otherwise its first part is a header as of `fission.protocol.frames`, of the kind PIECES,
-with ``count`` frames and ``extra`` bytes in all; the further parts are the frames' lengths (u64 each) and then the frames' bytes,
-`PIECE_BYTES` in each, the last one of each shorter. The header has the flag of messages with further frames.
+A peer that has not yet proved that it holds the network's keys therefore cannot make a receiver
+hold more than one piece.
+
+A message whose frames are all small enough is sent unchanged. Otherwise its first part is a header
+as in `fission.protocol.frames`, of the kind PIECES, with ``count`` frames and ``extra`` bytes in
+total. The further parts are the lengths of the frames (u64 each) and then the bytes of the frames,
+`PIECE_BYTES` in each part; the last part of each is shorter. The header has the flag of messages
+with further frames.
 """
 
 from __future__ import annotations
@@ -13,18 +17,19 @@ from collections.abc import Iterator, Sequence
 
 from fission.protocol.frames import MAX_BUFFERS, OUT_OF_BAND, VERSION, Buffer
 
-#: Bytes of a part: the memory that a stranger can take with one connection. Arbitrary: to encrypt it costs ten times what its way costs.
+#: Bytes of a part: the memory that an unauthenticated peer can occupy with one connection. Arbitrary:
+#: encryption of a part costs ten times as much as its transmission.
 PIECE_BYTES = 16 << 10
-#: Largest frame that is taken from another machine; encryption adds some bytes.
+#: Largest frame in bytes that is accepted from another machine; encryption adds some bytes.
 MAX_PART_BYTES = PIECE_BYTES + 1024
 PIECES = 8
 _HEADER = struct.Struct("<BBHIIIQIQ")
-#: Frames of one message: what is in front of all buffers, and they.
+#: Maximum number of frames in one message: the one before all buffers, and the buffers.
 MAX_FRAMES = MAX_BUFFERS + 1
 
 
 def split(frames: Sequence[Buffer]) -> list[Buffer]:
-    """Return the parts of a message: its frames themselves, if all are small."""
+    """Return the parts of a message; if all its frames are small, the frames themselves."""
     views = [memoryview(frame).cast("B") for frame in frames]
     if all(len(view) <= PIECE_BYTES for view in views):
         return list(frames)
@@ -35,14 +40,15 @@ def split(frames: Sequence[Buffer]) -> list[Buffer]:
 
 
 def is_split(first: Buffer) -> bool:
-    """Whether a message whose first part this is has to be joined."""
+    """Whether the message that begins with this part must be joined."""
     return len(first) == _HEADER.size and first[1] == PIECES and first[0] == VERSION
 
 
 def joined(parts: Sequence[Buffer]) -> list[Buffer]:
-    """Return the frames of a message that came in parts.
+    """Return the frames of a message from its parts.
 
-    One that was not split is returned as it is; so are parts that do not add up, which `fission.protocol.frames.decode` refuses.
+    A message that was not split is returned unchanged. So are parts that do not add up;
+    `fission.protocol.frames.decode` refuses them.
     """
     if not parts or not is_split(parts[0]):
         return list(parts)
@@ -57,7 +63,7 @@ def joined(parts: Sequence[Buffer]) -> list[Buffer]:
 
 
 def _take(parts: Iterator[Buffer], length: int) -> bytes | None:
-    """The next frame, of so many bytes; None if the parts end elsewhere."""
+    """Return the next frame, of ``length`` bytes; None if the parts end elsewhere."""
     found, rest = [], length
     while rest > 0:
         part = next(parts, b"")

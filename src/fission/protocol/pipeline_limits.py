@@ -1,15 +1,18 @@
-"""Limits of what users and peers may submit. Each is far above what pipelines need, and far below what breaks a reader."""
+"""Limits on the input of users and peers.
+
+Each is far above what pipelines need, and far below what breaks a reader.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-#: Maximum length of a worker's name in characters. Arbitrary; the databases have columns of this size.
+#: Maximum length of a worker's name in characters. Arbitrary; the database columns have this size.
 NAME_LENGTH = 200
 #: Maximum number of nested lists and dicts in the data of a pipeline or job; Python's JSON breaks at about 900.
 DATA_DEPTH = 100
-#: The same for a whole message: data begin up to ten levels below its top.
+#: The same limit for a whole message: its data begin up to ten levels below the top.
 MESSAGE_DEPTH = DATA_DEPTH + 20
 #: Priorities are integers from -LARGEST_PRIORITY to LARGEST_PRIORITY. Arbitrary.
 LARGEST_PRIORITY = 1000
@@ -21,12 +24,18 @@ CONTAINERS = (Mapping, list, tuple)
 
 
 def is_name(value: object) -> bool:
-    """Return whether *value* can name a worker: printable, without spaces, not empty. Its length is not checked."""
+    """Return whether *value* can name a worker: printable, without spaces, not empty.
+
+    Its length is not checked.
+    """
     return isinstance(value, str) and value != "" and value.isprintable() and not any(map(str.isspace, value))
 
 
 def deeper_than(limit: int, value: Any) -> bool:
-    """Return whether *value* has more than *limit* levels of lists and dicts; never recurses, and ends for cycles, too."""
+    """Return whether *value* has more than *limit* levels of lists and dicts.
+
+    It never recurses, and terminates for cycles, too.
+    """
     level: list[Any] = [value]
     for _ in range(limit):
         inner: list[Any] = []

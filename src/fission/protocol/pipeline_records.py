@@ -1,4 +1,7 @@
-"""Records of pipelines and their jobs, for the Router, its store and the cluster that runs the jobs."""
+"""Records of pipelines and their jobs.
+
+The Router, its store and the cluster that runs the jobs use them.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,23 @@ from dataclasses import dataclass
 
 from fission.protocol.messages.pipelines.router_to_client import JobResult
 
-#: States of a pipeline, as they are kept and shown.
+#: States of a pipeline, as stored and shown.
 WAITING, RUNNING, FINISHED, FAILED, CANCELLED = "waiting", "running", "finished", "failed", "cancelled"
 ENDED = frozenset({FINISHED, FAILED, CANCELLED})
-#: Characters of the JSON of what the last jobs of a pipeline returned, at most; arbitrary: what is larger belongs into the store.
+#: Maximum length in characters of the JSON of a result of a pipeline's last jobs. Arbitrary: larger
+#: results belong in the store.
 RESULT_LIMIT = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class NewPipeline:
-    """A pipeline that is accepted now.
+    """A pipeline that is being accepted.
 
     Attributes:
-        pipeline: its id.
+        pipeline: id of the pipeline.
         body: JSON of `Pipeline.serialize`.
-        accepted: seconds since the epoch.
-        priority: those with a larger one run earlier.
+        accepted: time of acceptance, in seconds since the epoch.
+        priority: priority; pipelines with a larger one run earlier.
     """
 
     pipeline: str
@@ -32,17 +36,18 @@ class NewPipeline:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """What is kept of a job that was run to an end.
+    """The stored outcome of a job that has run to its end.
 
     Attributes:
-        pipeline, job: which; the job by its number.
-        state: "finished"; "raised": it may be run again; "failed": for good.
-        tries: how often it was run to an end.
-        duration: seconds of its last run.
-        node: where that was.
-        error: one line of the last bad end; empty if it was good.
-        traceback: of it.
-        result: JSON of what its worker returned, if no job comes after it; empty: nothing, or it is too large.
+        pipeline, job: id of the pipeline, and number of the job in it.
+        state: "finished"; "raised": it may be run again; "failed": it is not run again.
+        tries: number of runs that reached an end.
+        duration: duration of the last run in seconds.
+        node: node of the last run.
+        error: one line about the last failure; empty if the last run succeeded.
+        traceback: traceback of that failure.
+        result: JSON of the worker's return value, if no job comes after this one; empty: there is
+            none, or it is too large.
     """
 
     pipeline: str
@@ -58,16 +63,16 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class EndRecord:
-    """How a pipeline ended.
+    """The end of a pipeline.
 
     Attributes:
-        pipeline: which.
+        pipeline: id of the pipeline.
         state: one of `ENDED`.
-        at: seconds since the epoch.
+        at: time of the end, in seconds since the epoch.
         duration: seconds since it was accepted.
-        number: grows with every end; a retried pipeline gets another one.
+        number: sequence number that grows with every end; a retried pipeline gets a new one.
         error: JSON of the failure that users see; empty: none.
-        results: what the last jobs returned; stored with the jobs.
+        results: return values of the last jobs; stored with the jobs.
     """
 
     pipeline: str
@@ -81,15 +86,15 @@ class EndRecord:
 
 @dataclass(frozen=True, slots=True)
 class PipelineRow:
-    """A pipeline as it is kept.
+    """A stored pipeline.
 
     Attributes:
-        pipeline: its id.
-        order: grows in the order of acceptance.
+        pipeline: id of the pipeline.
+        order: number that grows in the order of acceptance.
         body: JSON of `Pipeline.serialize`.
-        accepted: seconds since the epoch.
-        end: None while it is not over.
-        priority: those with a larger one run earlier.
+        accepted: time of acceptance, in seconds since the epoch.
+        end: its end; None until it has ended.
+        priority: priority; pipelines with a larger one run earlier.
     """
 
     pipeline: str
@@ -105,12 +110,13 @@ class Task:
     """A job that must run now.
 
     Attributes:
-        pipeline, job, attempt: which.
-        worker: name of its worker.
+        pipeline, job, attempt: id of the pipeline, number of the job in it, and number of the
+            attempt.
+        worker: name of the job's worker.
         body: JSON of the `JobOrder` for the worker process.
-        priority: among the tasks that wait for a process, those with a larger one run earlier.
-        tag: that the process's Broker must have; empty: any.
-        timeout: seconds that it may take; None: no limit.
+        priority: priority among the tasks that wait for a process; larger ones run earlier.
+        tag: tag that the process's Broker must have; empty: any.
+        timeout: time limit in seconds; None: no limit.
     """
 
     pipeline: str
@@ -125,16 +131,17 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class TaskEnd:
-    """How a task ended.
+    """The end of a task.
 
     Attributes:
-        pipeline, job, attempt: which.
-        kind: "finished"; "raised"; "lost": with its process, whatever the reason.
+        pipeline, job, attempt: id of the pipeline, number of the job in it, and number of the
+            attempt.
+        kind: "finished"; "raised"; "lost": the task's process was lost, for any reason.
         node: host and process.
-        duration: seconds.
-        error, traceback: of what was raised.
-        process: address of the process that was lost.
-        result: JSON of what its worker returned; empty: nothing is stored of it.
+        duration: duration in seconds.
+        error, traceback: error that was raised, and its traceback.
+        process: address of the lost process.
+        result: JSON of the worker's return value; empty: none is stored.
     """
 
     pipeline: str

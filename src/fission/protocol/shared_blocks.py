@@ -1,21 +1,27 @@
-"""Blocks in memory that processes of one host share: what a descriptor is, how a segment is laid out, which memory is free.
+"""Blocks in memory that the processes of a host share: descriptors, segment layout, free memory.
 
-A *segment* is a piece of memory with a name. It begins with a table of one *entry* a slot, apart from the data, so that whatever a
-process writes too late, it writes into the table:
+A *segment* is a named piece of memory. It begins with a table of one *entry* per slot, apart from
+the data, so that a late write of any process goes into the table:
 
-    entry 0      magic u64 | bytes of an entry u32 | number of entries u32 | for each reader its newest life, u32
+    entry 0      magic u64 | bytes of an entry u32 | number of entries u32
+                 | for each reader its newest incarnation, u32
     entry 1 ...  stamp u64 | for each reader `LIVES` marks, u32 each
 
-The *stamp* says which buffer the slot holds, 0 for none. A reader's *mark* says that it holds the slot: it is the reader's incarnation,
-at the place ``incarnation % LIVES``, and is cleared only by the life that set it. So a process that was stopped, replaced and wakes up
-cannot clear its successor's marks. Numbers are in the machine's own byte order: a segment never leaves its host.
+The *stamp* says which buffer the slot holds, 0 for none. A reader's *mark* says that it holds the
+slot: it is the reader's incarnation, at the place ``incarnation % LIVES``, and only the incarnation
+that set it clears it. A process that was stopped and replaced and then wakes up therefore cannot
+clear its successor's marks. Numbers are in the machine's own byte order: a segment never leaves its
+host.
 
-Readers are those that the producer sends its blocks to, and behind them those that a block may be *handed on* to: a job that returns
-a buffer as it was given it sends the descriptor on instead of a copy. The producer knows the lives of the former; the latter write
-their newest life into entry 0. Nobody needs to tell the producer of what was handed on: it uses no slot again before the job in
-between has released it, which waits for the release of what it has handed on.
+Readers are the jobs that the producer sends its blocks to and, after them, the jobs that a block
+may be *handed on* to: a job that returns a buffer unchanged sends the descriptor on instead of a
+copy. The producer knows the incarnations of the former; the latter write their newest incarnation
+into entry 0. The producer need not be notified of buffers that were handed on: it does not reuse a
+slot before the job in between has released it, and that job waits for the release of what it has
+handed on.
 
-Names are ``PREFIX-JOB.INCARNATION-NUMBER``, the prefix is ``fission-TOKEN`` with a token that only one run has.
+Names are ``PREFIX-JOB.INCARNATION-NUMBER``; the prefix is ``fission-TOKEN``, with a token that is
+unique to the run.
 """
 
 from __future__ import annotations
@@ -31,20 +37,23 @@ from fission.errors import LocalProtocolError, RemoteProtocolError
 if TYPE_CHECKING:
     from fission.protocol.frames import Buffer
 
-#: Marks that a reader has in an entry, one for each of its last lives. Arbitrary: one could do but for a process that is stopped
-#: between the look at its mark and the clearing of it, and wakes up some lives later.
+#: Number of a reader's marks in an entry, one for each of its last incarnations. Arbitrary: one would be
+#: enough, except for a process that is stopped between checking its mark and clearing it, and wakes up
+#: some incarnations later.
 LIVES = 4
-#: Slots begin at, and are made of, so many bytes. A page of most machines: memory is had in pages, and copies into them are quickest.
+#: Slots begin at, and consist of, multiples of this many bytes. A page of most machines: memory comes in
+#: pages, and copies into them are fastest.
 ALIGNMENT = 4096
-#: What the table of a segment is laid out for: buffers of this many bytes fill it. From the issue, "64 KB and more".
+#: Buffer size in bytes that a segment's table is designed for: buffers of this size fill it. From the
+#: issue, "64 KB and more".
 SMALLEST_BYTES = 64 << 10
 #: Largest incarnation: a mark has 32 bits.
 MAX_INCARNATION = 2**32 - 1
-#: Bytes of a stamp, and of a mark.
+#: Sizes of a stamp and of a mark in bytes.
 STAMP_BYTES, MARK_BYTES = 8, 4
 
 _CACHE_LINE = 64
-_make_tuple = tuple.__new__  # a named tuple in half the time
+_make_tuple = tuple.__new__  # makes a named tuple in half the time
 _MAGIC = 0x31_4D48_5353_4946  # "FISSHM1", read as a number
 _HEAD = struct.Struct("=QII")
 _WIRE = struct.Struct("<BBHIQQQ")
@@ -56,24 +65,27 @@ _SWEPT = re.compile(rf"{_PREFIX}(?:{_JOB}(?:\.\d{{1,10}})?)?", re.ASCII)
 
 
 class BlockGone(RemoteProtocolError):
-    """The memory behind a descriptor holds that block no longer: a duplicate of a released block, or one of an older life.
+    """The memory of a descriptor no longer holds the block.
 
-    The message with the descriptor is to be dropped. Nothing was lost by that if the producer itself has sent it; what another job
-    has handed on may be lacking.
+    The descriptor belongs to a duplicate of a released block, or to a block of an older
+    incarnation. The receiver must drop the message with the descriptor. If the producer itself has
+    sent it, nothing is lost by that; a block that another job has handed on may be missing.
     """
 
 
 class Descriptor(NamedTuple):
-    """Where a buffer is.
+    """The location of a buffer.
 
     Attributes:
         segment: name of the segment.
-        slot: its entry in the segment's table.
-        offset: of the first byte in the segment.
-        length: in bytes.
-        stamp: what the slot's entry says as long as the slot holds this buffer; unique among the producer's.
-        reader: for which of the producer's readers this descriptor is.
-        handed_on: who sends it is not the producer, and nobody will send the block again because the producer has a new life.
+        slot: the slot's entry in the segment's table.
+        offset: position of the first byte in the segment.
+        length: length in bytes.
+        stamp: value of the slot's entry as long as the slot holds this buffer; unique among the
+            producer's buffers.
+        reader: number of the reader that this descriptor is for, among the producer's readers.
+        handed_on: whether the sender is not the producer; a new incarnation of the producer then
+            does not cause the block to be sent again.
     """
 
     segment: str
@@ -85,7 +97,11 @@ class Descriptor(NamedTuple):
     handed_on: bool = False
 
     def pack(self, reader: int | None = None) -> bytes:
-        """Return the descriptor as it travels, about 60 bytes; for another reader if one is given."""
+        """Return the encoded descriptor, about 60 bytes.
+
+        Args:
+            reader: other reader that it is for; None: the descriptor's own.
+        """
         segment, slot, offset, length, stamp, own, handed_on = self
         name = segment.encode()
         kind = _HANDED_ON if handed_on else _OWN
@@ -93,10 +109,10 @@ class Descriptor(NamedTuple):
 
     @staticmethod
     def unpack(data: Buffer) -> Descriptor:
-        """Return the descriptor that `pack` gave.
+        """Return the descriptor that `pack` encoded.
 
         Raises:
-            RemoteProtocolError: the bytes are none.
+            RemoteProtocolError: the bytes are not a descriptor.
         """
         if len(data) < _WIRE.size:
             raise RemoteProtocolError(f"a descriptor has at least {_WIRE.size} bytes; got {len(data)}")
@@ -118,10 +134,10 @@ class Descriptor(NamedTuple):
 
 
 def owner_name(prefix: str, job: int) -> str:
-    """Return what the names of all segments of a job begin with.
+    """Return the beginning of the names of all segments of a job.
 
     Raises:
-        LocalProtocolError: the prefix or the job's id is none.
+        LocalProtocolError: the prefix or the job's id is invalid.
     """
     name = f"{prefix}-{job}"
     if not re.fullmatch(_PREFIX + _JOB, name, re.ASCII):
@@ -130,27 +146,30 @@ def owner_name(prefix: str, job: int) -> str:
 
 
 def owner_job(owner: str) -> int:
-    """Return the job of such a name."""
+    """Return the job id in such a name."""
     return int(owner.rpartition("-")[2])
 
 
 def segment_name(owner: str, incarnation: int, number: int) -> str:
-    """Return a segment's name."""
+    """Return the name of a segment."""
     return f"{owner}.{incarnation}-{number}"
 
 
-@functools.lru_cache(maxsize=256)  # it is asked for with every block
+@functools.lru_cache(maxsize=256)  # called for every block
 def parse_name(name: str) -> tuple[str, int] | None:
-    """Return owner and incarnation of a segment; None if that is no segment's name."""
+    """Return the owner and the incarnation in a segment's name; None if it is not one."""
     match = _NAME.fullmatch(name)
     return (match[1], int(match[2])) if match else None
 
 
 def is_below(name: str, prefix: str) -> bool:
-    """Whether a name is a segment's of that run (``fission-TOKEN``), job (``-JOB`` behind it) or life (``.INCARNATION`` behind it).
+    """Whether a name is that of a segment of a run, a job or an incarnation.
+
+    ``prefix`` is ``fission-TOKEN`` for a run, followed by ``-JOB`` for a job and by
+    ``.INCARNATION`` for an incarnation of it.
 
     Raises:
-        LocalProtocolError: the prefix is none of them.
+        LocalProtocolError: the prefix is none of these.
     """
     if not _SWEPT.fullmatch(prefix):
         raise LocalProtocolError(f"names of shared memory begin with fission- and a token; got {prefix!r}")
@@ -161,42 +180,52 @@ def is_below(name: str, prefix: str) -> bool:
 
 
 def slot_bytes(length: int) -> int:
-    """Return the size of the slot for a buffer. There are only eight sizes from one power of two to the next."""
+    """Return the size of the slot for a buffer.
+
+    There are only eight sizes from one power of two to the next.
+    """
     step = max(ALIGNMENT, 1 << max(0, (length - 1).bit_length() - 4))
     return -(-length // step) * step
 
 
 def entry_bytes(readers: int) -> int:
-    """Return the size of a table's entries for so many readers: whole cache lines, so that no two slots share one."""
+    """Return the size of a table's entries for a number of readers.
+
+    Entries are whole cache lines, so that no two slots share one.
+    """
     return -(-(STAMP_BYTES + LIVES * MARK_BYTES * readers) // _CACHE_LINE) * _CACHE_LINE
 
 
 def table_bytes(segment_bytes: int, entry: int) -> int:
-    """Return the size of the table of a segment."""
+    """Return the size of a segment's table in bytes."""
     entries = max(ALIGNMENT // _CACHE_LINE, segment_bytes // SMALLEST_BYTES)
     return -(-entries * entry // ALIGNMENT) * ALIGNMENT
 
 
 def mark_offset(reader: int, incarnation: int) -> int:
-    """Return where in an entry a reader's mark is, in bytes."""
+    """Return the offset of a reader's mark in an entry, in bytes."""
     return STAMP_BYTES + MARK_BYTES * (reader * LIVES + incarnation % LIVES)
 
 
 def incarnation_offset(reader: int) -> int:
-    """Return where in entry 0 the newest life of a reader is, in bytes."""
+    """Return the offset of a reader's newest incarnation in entry 0, in bytes."""
     return _HEAD.size + MARK_BYTES * reader
 
 
 def pack_head(entry: int, table: int) -> bytes:
-    """Return a segment's first bytes."""
+    """Return the first bytes of a segment."""
     return _HEAD.pack(_MAGIC, entry, table // entry)
 
 
 def unpack_head(head: Buffer, size: int) -> tuple[int, int]:
-    """Return the sizes of an entry and of the table of a segment of ``size`` bytes that begins like this.
+    """Return the sizes of an entry and of the table of a segment, from its first bytes.
+
+    Args:
+        head: first bytes of the segment.
+        size: size of the segment in bytes.
 
     Raises:
-        RemoteProtocolError: no segment begins like this.
+        RemoteProtocolError: a segment does not begin with these bytes.
     """
     if len(head) >= _HEAD.size:
         magic, entry, entries = _HEAD.unpack_from(head)
@@ -209,15 +238,16 @@ def unpack_head(head: Buffer, size: int) -> tuple[int, int]:
 
 
 class Extents:
-    """The free bytes of a segment, in as few pieces as there can be."""
+    """The free bytes of a segment, in as few pieces as possible."""
 
     def __init__(self) -> None:
-        self._free: list[tuple[int, int]] = []  # (start, size), ordered, no two of them touch
+        self._free: list[tuple[int, int]] = []  # (start, size), in order; no two of them touch
 
     def take(self, need: int) -> int | None:
-        """Return the start of ``need`` free bytes, now taken; None if there are none.
+        """Take ``need`` bytes and return their start; None if there is no such free piece.
 
-        The lowest: what was used last is still in the processor's caches, and few pages are ever touched.
+        The lowest piece is taken: recently used memory is still in the processor's caches, and only
+        few pages are ever touched.
         """
         for index, (start, size) in enumerate(self._free):
             if size >= need:
@@ -226,7 +256,7 @@ class Extents:
         return None
 
     def give(self, start: int, size: int) -> None:
-        """Make bytes free. They must not be."""
+        """Free bytes, which must not be free already."""
         free = self._free
         index = bisect(free, (start, 0))
         if index < len(free) and start + size == free[index][0]:
@@ -238,5 +268,5 @@ class Extents:
         free.insert(index, (start, size))
 
     def free_before(self, end: int) -> int:
-        """Return how many bytes right before ``end`` are free."""
+        """Return the number of free bytes directly before ``end``."""
         return self._free[-1][1] if self._free and sum(self._free[-1]) == end else 0

@@ -1,4 +1,4 @@
-"""Messages on a byte stream: a length of 32 bit in front of each."""
+"""Messages on a byte stream, each preceded by its length as a 32-bit number."""
 
 from __future__ import annotations
 
@@ -7,39 +7,44 @@ import struct
 from fission.errors import LocalProtocolError, RemoteProtocolError
 from fission.protocol.frames import MAX_LENGTH, Buffer
 
-#: Largest message on a byte stream in bytes; arbitrary, holds any job bundle.
+#: Largest message on a byte stream in bytes. Arbitrary: large enough for any job bundle.
 MAX_STREAM_MESSAGE = 1 << 30
 
 _LENGTH = struct.Struct("<I")
 
 
 class Splitter:
-    """Cuts a byte stream into the messages that `join` put into it, however the stream was split on its way.
+    """Cuts a byte stream, however fragmented, into the messages that `join` put into it.
 
-    Used where the transport keeps no boundaries (the channel between a fork server and its client). After an error the stream is
-    lost: every further call raises it again.
+    It is used where the transport preserves no message boundaries (the channel between a fork
+    server and its client). After an error the stream is unusable: every further call raises the
+    error again.
     """
 
     def __init__(self, limit: int = MAX_STREAM_MESSAGE) -> None:
-        """Args: limit: the largest message that is accepted, in bytes."""
+        """Begin with an empty stream.
+
+        Args:
+            limit: largest accepted message in bytes.
+        """
         self._limit = limit
         self._rest = bytearray()
         self._broken = ""
 
     @staticmethod
     def join(message: Buffer) -> bytes:
-        """Return the message as it goes onto the stream."""
+        """Return the message in the format of the stream."""
         if len(message) > MAX_LENGTH:
             raise LocalProtocolError(f"a message on a stream has at most {MAX_LENGTH} bytes; got {len(message)}")
         return _LENGTH.pack(len(message)) + message
 
     @property
     def pending(self) -> int:
-        """Bytes of a message that has not arrived whole; 0 is where a stream may end."""
+        """Number of bytes of an incomplete message; 0 where a stream may end."""
         return len(self._rest)
 
     def feed(self, data: Buffer) -> list[bytes]:
-        """Take what arrived, in order; return the messages that are whole now.
+        """Take the received bytes, in order; return the messages that are complete now.
 
         Raises:
             RemoteProtocolError: a message longer than the limit was announced.

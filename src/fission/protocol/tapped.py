@@ -1,7 +1,8 @@
-"""What a tap on a pipe sends: messages of the pipe as they went by, each with its time, many in one batch.
+"""What a tap on a pipe sends: batches of the messages that passed, each with its time.
 
-Batch: for each message a time (seconds since the epoch, double), the number of its frames (u32), then each frame as a length (u32) and
-its bytes; little endian. A message is what `frames` says, or its header alone where only numbers were asked for.
+A batch has for each message a time (seconds since the epoch, double), the number of its frames
+(u32), then each frame as a length (u32) and its bytes; little-endian. The format of a message is
+that of `frames`, or its header alone if only numbers were requested.
 """
 
 from __future__ import annotations
@@ -18,28 +19,29 @@ from fission.protocol.frames import Buffer
 
 _MESSAGE = struct.Struct("<dI")
 _LENGTH = struct.Struct("<I")
-HEADER_BYTES = struct.calcsize("<BBHIIIQIQ")  # of a message; see frames
+HEADER_BYTES = struct.calcsize("<BBHIIIQIQ")  # size of a message's header; see frames
 
-#: Seconds by which the clock of a producer may seem to differ from ours before its times are moved to ours. Arbitrary: more than a batch
-#: may be late, less than a clock that was set is wrong.
+#: Maximum apparent difference in seconds between a producer's clock and ours before its times are moved
+#: to ours. Arbitrary: more than the delay of a batch, less than the error of a clock that was set.
 LATE_S = 60.0
-HEADER_SIZE = _MESSAGE.size + _LENGTH.size + HEADER_BYTES  # of such a message in a batch
+HEADER_SIZE = _MESSAGE.size + _LENGTH.size + HEADER_BYTES  # size of a header-only message in a batch
 
 
 def size_of(message: Iterable[Buffer]) -> int:
-    """Bytes that a message takes in a batch."""
+    """Return the size of a message in a batch, in bytes."""
     return _MESSAGE.size + sum(_LENGTH.size + memoryview(frame).nbytes for frame in message)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Blocks that went by in one message.
+    """Blocks that passed in one message.
 
     Attributes:
-        time: when, in seconds since the epoch.
-        generation, sqn: of the first of them; the others follow.
-        count: how many.
-        payloads, heads: of each; None and all 0 where only numbers were asked for.
+        time: time at which they passed, in seconds since the epoch.
+        generation, sqn: generation and number of the first block; the others follow.
+        count: number of blocks.
+        payloads, heads: payload and head of each block; None and all 0 if only numbers were
+            requested.
     """
 
     time: float
@@ -51,7 +53,7 @@ class Seen:
 
 
 def encode(messages: Iterable[tuple[float, list[Buffer]]]) -> bytes:
-    """Return a batch."""
+    """Return a batch of messages with their times."""
     parts: list[Buffer] = []
     for time, message in messages:
         parts.append(_MESSAGE.pack(time, len(message)))
@@ -61,7 +63,11 @@ def encode(messages: Iterable[tuple[float, list[Buffer]]]) -> bytes:
 
 
 def decode(batch: Buffer) -> Iterator[tuple[float, list[Buffer]]]:
-    """The messages of a batch, with their times. Raises RemoteProtocolError: it is none."""
+    """Yield the messages of a batch with their times.
+
+    Raises:
+        RemoteProtocolError: the bytes are not a batch.
+    """
     view, position = memoryview(batch), 0
     while position < len(view):
         try:
@@ -81,33 +87,34 @@ def decode(batch: Buffer) -> Iterator[tuple[float, list[Buffer]]]:
 
 
 class Timeline:
-    """Times of taps, from the clocks of other machines and other incarnations, on one clock that never steps.
+    """Maps the times of taps to one monotonic clock.
 
-    The times of one pipe never run backwards.
+    The times come from the clocks of other machines and other incarnations. The times of one pipe
+    never run backwards.
     """
 
     def __init__(self, epoch_s: float, now_s: float) -> None:
-        """Begin.
+        """Begin at the current time.
 
         Args:
-            epoch_s: time now, in seconds since the epoch.
-            now_s: the same moment on a clock that never steps.
+            epoch_s: current time, in seconds since the epoch.
+            now_s: the same moment on a monotonic clock.
         """
         self._epoch_s = epoch_s - now_s
         self._offsets: dict[int, float] = {}
         self._last: dict[int, float] = {}
 
     def at(self, pipe: int, stamp: float, now_s: float) -> float:
-        """Return when blocks went by that have arrived at a moment.
+        """Return the time at which received blocks passed.
 
         Args:
-            pipe: that they went by on.
-            stamp: what the clock of their producer said, in seconds since the epoch.
-            now_s: moment of the arrival, on the clock that never steps.
+            pipe: pipe on which they passed.
+            stamp: time on the producer's clock, in seconds since the epoch.
+            now_s: time of arrival on the monotonic clock.
         """
         here = self._epoch_s + now_s
         offset = self._offsets.get(pipe, 0.0)
-        if not abs(here - stamp - offset) <= LATE_S:  # the clock of the producer is another one, or was set
+        if not abs(here - stamp - offset) <= LATE_S:  # the producer's clock differs, or was set
             offset = here - stamp if math.isfinite(stamp) else 0.0
             self._offsets[pipe] = offset
         at = stamp + offset if math.isfinite(stamp) else here
@@ -116,12 +123,14 @@ class Timeline:
 
 
 class Follower:
-    """What one reader of a tap has had: it drops what is sent again to a new life of the consumer, and notices gaps.
+    """Tracks the blocks that one reader of a tap has received.
+
+    It drops blocks that are sent again to a new incarnation of the consumer, and detects gaps.
 
     Attributes:
-        missed: blocks that went by unseen, between those that were seen.
-        restarts: how often numbering began again.
-        ended: whether the producer has said that nothing follows.
+        missed: number of blocks that passed unseen between those that were seen.
+        restarts: number of times that numbering restarted.
+        ended: whether the producer has announced that nothing follows.
     """
 
     def __init__(self) -> None:
@@ -132,7 +141,11 @@ class Follower:
         self._high = 0
 
     def take(self, time: float, message: list[Buffer]) -> Seen | None:
-        """Take a message; None if it has no block that is new. Raises RemoteProtocolError: it is none."""
+        """Process a message; return its new blocks, or None if it has none.
+
+        Raises:
+            RemoteProtocolError: the message is malformed.
+        """
         seen = _data(time, message)
         if seen is None:
             decoded = frames.decode(message)
@@ -153,7 +166,7 @@ class Follower:
 
 
 def _data(time: float, message: list[Buffer]) -> Seen | None:
-    """The blocks of a data message, or of a header of one; None for other messages."""
+    """Return the blocks of a data message, or of the header of one; None for other messages."""
     first = message[0]
     if len(first) < HEADER_BYTES:
         raise RemoteProtocolError(f"a message starts with a header of {HEADER_BYTES} bytes; got {len(first)}")

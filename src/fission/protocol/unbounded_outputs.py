@@ -1,4 +1,7 @@
-"""ASYNC outputs without a limit: their producer never waits for their consumer, and is told of when that takes much memory."""
+"""ASYNC outputs without a limit.
+
+Their producer never waits for their consumer, but is warned when waiting blocks take much memory.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +21,22 @@ class UnboundedOutputs:
     """
 
     def __init__(self, job: BaseJob) -> None:
-        """Args: job: whose outputs."""
-        # a console may wait, and must: whatever is written into it faster than it is taken waits in front of it
+        """Find the unbounded outputs of a job.
+
+        Args:
+            job: job that has the outputs.
+        """
+        # a console may wait, and must: input that is written faster than it is taken waits in front of it
         outputs = () if isinstance(job, InteractiveJob) else job.outputs
         self._names = {pipe.id: str(pipe) for pipe in outputs if pipe.ASYNC and not pipe.OPTIONAL_BUFFER_SIZE}
         self.pipes = frozenset(self._names)
         self._told: set[int] = set()
 
     def look(self, outputs: Sequence[Output]) -> list[str]:
-        """Return a warning for each pipe on which more blocks wait than any other pipe would let wait; once for each."""
+        """Return a warning for each pipe with too many waiting blocks, once per pipe.
+
+        Too many are more than any other pipe would let wait.
+        """
         crowded = [one for one in outputs if one.pipe in self.pipes - self._told and one.queue > WINDOW_BLOCKS]
         self._told.update(one.pipe for one in crowded)
         return [

@@ -1,4 +1,7 @@
-"""The pipelines that wait for a Pipeliner: each is there at most once, the most urgent first, the oldest first among equals."""
+"""The queue of pipelines that wait for a Pipeliner.
+
+Each is in it at most once. The most urgent comes first; among equals, the oldest.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from collections.abc import Iterator
 
 
 class WaitingQueue:
-    """A priority queue of names that can be removed from its middle; every operation costs O(log n).
+    """A priority queue of names that supports removal from its middle.
 
-    A name keeps its turn: one that was taken and comes back (its Pipeliner has died) is served before all that came after it.
+    Every operation costs O(log n). A name keeps its turn: one that was taken and returns (because
+    its Pipeliner has died) is served before all that came after it.
     """
 
     def __init__(self) -> None:
@@ -27,18 +31,19 @@ class WaitingQueue:
         return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
-        """The names in the order in which `first` gives them."""
+        """Iterate over the names in the order in which `first` returns them."""
         return (name for _, _, name in sorted((*entry, name) for name, entry in self._entries.items()))
 
     def add(self, name: str, priority: int = 0, turn: int | None = None) -> int:
-        """Let *name* wait; one that waits already keeps its place.
+        """Add *name* to the queue; a name that already waits keeps its place.
 
         Args:
-            priority: a larger one is served earlier.
-            turn: what an earlier `add` of this name returned; None: it is the newest.
+            name: name to add.
+            priority: priority of the name; a larger one is served earlier.
+            turn: turn that an earlier `add` of this name returned; None: it is the newest.
 
         Returns:
-            Its turn.
+            The turn of the name.
         """
         known = self._entries.get(name)
         if known is not None:
@@ -52,13 +57,13 @@ class WaitingQueue:
         return turn
 
     def remove(self, name: str) -> None:
-        """Let it wait no longer; a name that does not wait changes nothing."""
+        """Remove a name from the queue; a name that does not wait is ignored."""
         self._entries.pop(name, None)
-        if len(self._heap) > 2 * len(self._entries) + 64:  # what was removed is dropped from the heap in passing
+        if len(self._heap) > 2 * len(self._entries) + 64:  # purge removed names from the heap occasionally
             self._heap = sorted((*entry, kept) for kept, entry in self._entries.items())
 
     def first(self, number: int) -> list[str]:
-        """The *number* names that are served next; they stay until `remove`."""
+        """Return the *number* names that are served next, without removing them."""
         found: list[tuple[int, int, str]] = []
         while self._heap and len(found) < number:
             entry = heapq.heappop(self._heap)
