@@ -20,7 +20,7 @@ Pairs: TypeAlias = tuple[tuple[str, Any], ...]
 class Job(model.Job):
     """One call of a worker.
 
-    Jobs of the same worker are equal, whatever their data; `fission.pipelines.Job` compares data too.
+    Jobs of the same worker are equal, with any data; `fission.pipelines.Job` compares data too.
 
     Attributes:
         worker_name, data, retries, timeout, tag: as in `fission.pipelines.Job`.

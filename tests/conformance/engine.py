@@ -346,7 +346,7 @@ class EngineConformance:
 
     @pytest.mark.parametrize("ballast", [0, 4 << 20], ids=["small", "big"])
     def test_a_launch_on_a_node_that_stands_still_waits_there(self, play: Any, site: Site, ballast: int) -> None:
-        """The caller does not wait: otherwise nothing else would continue."""
+        """The caller does not wait; otherwise it could do nothing in the meantime."""
 
         async def story(trial: Trial) -> None:
             site.freeze(FIRST)

@@ -210,7 +210,7 @@ class NetworkConformance:
         assert sink.got == [(0, 0), (1, 1), (2, 2)]
 
     def test_a_job_whose_compute_blocks_are_over_tells_it_at_once(self, place: Place) -> None:
-        """The end of all its inputs is too late: the last join waits, and the long source with it."""
+        """The end of all inputs is too late: the last join waits, and the long source with it."""
 
         class Join(PythonJob):
             def run(self, first: int, second: int) -> int:

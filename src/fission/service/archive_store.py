@@ -62,7 +62,7 @@ class ArchiveStore:
     def verified(self, digest: str) -> Path:
         """Return the path of an archive's files, ready to run.
 
-        The first call reads their content, and so does each call after a file appears changed.
+        The first call reads their content, and so does each call after a file looks changed.
 
         Raises:
             UserError: the files are not what was sent.

@@ -139,7 +139,7 @@ class NodeService:
         await self._worker.run()
 
     async def _follow_way(self) -> None:
-        """Find the client; follow changes of its address and this machine's. Runs until cancelled."""
+        """Find the client; follow changes of its address and this machine's until cancelled."""
         options, said_at = self._options, -math.inf
         while True:
             try:

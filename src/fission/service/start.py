@@ -46,7 +46,9 @@ def serve(
     keys_folder: Path | None,
     insecure: bool,
 ) -> int:
-    """Run the service until SIGINT or SIGTERM; return its exit code. Blocks; logs to standard error.
+    """Run the service until SIGINT or SIGTERM; return its exit code.
+
+    Blocks, and logs to standard error.
 
     Args:
         client, port: address of the client's scheduler. The service waits while the name is unknown

@@ -61,7 +61,7 @@ Event: TypeAlias = "Printed | Exited | Data | End | Release | JobMessage"
 
 
 def claim_folder(base: Path, job: BaseJob) -> tuple[Path, int]:
-    """Create the empty folder ``base/<job id>``, and keep other processes from using it.
+    """Create or empty the folder ``base/<job id>``, and keep other processes from using it.
 
     If another process uses it already, the folder is ``base/<job id>-2`` and so on.
 
@@ -113,7 +113,7 @@ class JobStage:
 
         Args:
             job: the job, of which a copy runs; it is not changed.
-            base: parent of the job's folder, which is created anew.
+            base: parent of the job's folder, which is emptied first.
             head_size: size of heads in bytes.
             window_blocks: limit of each output's window.
             needed: blocks of an output that must fit into its window.
