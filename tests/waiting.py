@@ -1,6 +1,6 @@
 """Waiting and the command line in tests: wait for events, never for time to pass.
 
-**Waiting.** ``eventually(predicate, deadline_s, what)`` for anything that has no event to wait for::
+**Waiting.** ``eventually(predicate, deadline_s, what)`` for anything without an event to wait for::
 
     eventually(lambda: (folder / "fission.log").exists(), 5, "the log file")
 

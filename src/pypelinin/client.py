@@ -136,7 +136,7 @@ class Client:
     # broadcasts
 
     def broadcast_subscribe(self, subscribe_to: str | bytes) -> None:
-        """Receive broadcasts with this prefix, such as ``pipeline finished: id=...`` or ``new job``.
+        """Receive broadcasts with a prefix, such as ``pipeline finished: id=...`` or ``new job``.
 
         Raises:
             RuntimeError: the broadcast is not connected.
