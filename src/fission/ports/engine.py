@@ -20,10 +20,10 @@ class EngineNode:
     jobs: frozenset[JobId] = frozenset()
 
 
-#: Outcome in the report of a `JobExited` that the node caused and not the job: its disk is full, the
-#: job's folder cannot be prepared, no process can be forked there. The report's ``error`` is the cause
-#: in words, without the node's name. Such a job is placed on another node at once, without counting
-#: against its RESTARTS, and the node is avoided for a while.
+#: Outcome in the report of a `JobExited` that the node caused and not the job: its disk is full,
+#: the job's folder cannot be prepared, no process can be forked there. The report's ``error`` is
+#: the cause in words, without the node's name. Such a job is placed on another node at once,
+#: without counting against its RESTARTS, and the node is avoided for a while.
 NODE_FAULT = "node fault"
 
 

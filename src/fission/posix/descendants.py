@@ -105,7 +105,8 @@ def _ended(process: int) -> bool:
 
 
 def _fields(process: int) -> list[bytes] | None:
-    # pid (name) state parent ...; the name may contain anything. Without a file the process has ended
+    # pid (name) state parent ...; the name may contain anything. Without a file the process has
+    # ended
     with contextlib.suppress(OSError), open(f"/proc/{process}/stat", "rb") as file:
         return file.read().rpartition(b")")[2].split()
     return None

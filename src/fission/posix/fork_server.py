@@ -1,11 +1,11 @@
 """The fork server: a single-threaded process with everything loaded that forks others on request.
 
 A fork takes milliseconds. The server serves one stream socket: requests (`client_to_fork_server`)
-come in, reports (`fork_server_to_client`) go out. It never reads the payload of a request, so it
+come in, reports (`fork_server_to_client`) go out. It never inspects a request's payload, so it
 runs no user code. When the socket ends because the client is gone, or on SIGTERM, it kills every
-child, with all that the children have started and left over, and ends.
+child, with all that the children have started and left behind, and ends.
 
-Processes that a child leaves over in sessions of their own (daemons) are found in one of two ways
+Processes that a child leaves behind in sessions of their own (daemons) are found in one of two ways
 (Linux):
 
 - With a *mark*, every child is a process group of its own and has the mark in its environment
@@ -52,7 +52,8 @@ from fission.protocol.splitter import Splitter
 
 #: Maximum number of bytes per read; arbitrary.
 READ_BYTES = 1 << 20
-#: Errors by which the system reports a temporary shortage, and seconds until the next attempt; arbitrary.
+#: Errors by which the system reports a temporary shortage, and seconds until the next attempt;
+#: arbitrary.
 SCARCE, SCARCE_S = frozenset({errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS, errno.EMFILE, errno.ENFILE}), 0.05
 #: Maximum number of descriptors in one request; arbitrary.
 MOST_DESCRIPTORS = 8
@@ -251,7 +252,7 @@ class ForkServer:
             process, status = found
             orphans = True  # also if it was an orphan: this process has adopted what it started
             if process in self._children:
-                _kill_group(process)  # processes that the child has started and left over
+                _kill_group(process)  # processes that the child has started and left behind
                 self._ended_marks.add(f"{self._mark}{process}")
                 ended.append(ChildEnded(key=self._children.pop(process), process=process, code=os.waitstatus_to_exitcode(status)))
         if orphans:
@@ -260,7 +261,7 @@ class ForkServer:
             self._report(report)
 
     def _kill_orphans(self) -> None:
-        """Kill what ended children have left over in sessions of their own.
+        """Kill what ended children have left behind in sessions of their own.
 
         Without any child, kill everything that is left.
         """

@@ -14,8 +14,8 @@ from typing import Any
 
 from fission.posix.signals import ENDING, SignalWatcher
 
-#: Seconds after which a signal that the loop has not processed means that the loop is stuck. With the
-#: kill of the jobs it stays below the 2 s that Ctrl-C may take (SPEC section 1).
+#: Seconds after which a signal that the loop has not processed means that the loop is stuck. With
+#: the kill of the jobs it stays below the 2 s that Ctrl-C may take (SPEC section 1).
 STUCK_S = 1.0
 
 
@@ -24,7 +24,7 @@ class LoopSignals:
 
     Signals that come before `deliver` wait for it. Signals after `forget` are dropped: the
     remaining work is short and must be done. At no moment do the signals have their default effect,
-    which would leave processes and files over. (The handlers of asyncio exist only as long as the
+    which would leave processes and files behind. (The handlers of asyncio exist only as long as the
     loop, so they are not used.)
 
     A loop that is stuck for `STUCK_S`, for example in a write to a pipe that is not read, gets a
@@ -40,7 +40,8 @@ class LoopSignals:
         self._stuck = False
         self._before: dict[int, Any] = {}
         self._main = threading.get_ident()
-        # Python runs handlers between its instructions; a loop that is about to wait executes none and must be woken
+        # Python runs handlers between its instructions; a loop that is about to wait executes none
+        # and must be woken
         self._watcher = SignalWatcher(
             "fission-signals", woken=lambda numbers: self._wake_loop(), timeout=self._until_stuck, timed_out=self._interrupt_if_stuck
         )

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 
 from fission.protocol.frames import MAX_BUFFERS, OUT_OF_BAND, VERSION, Buffer
 
-#: Bytes of a part: the memory that an unauthenticated peer can occupy with one connection. Arbitrary:
-#: encryption of a part costs ten times as much as its transmission.
+#: Bytes of a part: the memory that an unauthenticated peer can occupy with one connection.
+#: Arbitrary: encryption of a part costs ten times as much as its transmission.
 PIECE_BYTES = 16 << 10
 #: Largest frame in bytes that is accepted from another machine; encryption adds some bytes.
 MAX_PART_BYTES = PIECE_BYTES + 1024

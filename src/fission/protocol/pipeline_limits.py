@@ -10,7 +10,8 @@ from typing import Any
 
 #: Maximum length of a worker's name in characters. Arbitrary; the database columns have this size.
 NAME_LENGTH = 200
-#: Maximum number of nested lists and dicts in the data of a pipeline or job; Python's JSON breaks at about 900.
+#: Maximum number of nested lists and dicts in the data of a pipeline or job; Python's JSON breaks
+#: at about 900.
 DATA_DEPTH = 100
 #: The same limit for a whole message: its data begin up to ten levels below the top.
 MESSAGE_DEPTH = DATA_DEPTH + 20

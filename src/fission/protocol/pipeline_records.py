@@ -12,8 +12,8 @@ from fission.protocol.messages.pipelines.router_to_client import JobResult
 #: States of a pipeline, as stored and shown.
 WAITING, RUNNING, FINISHED, FAILED, CANCELLED = "waiting", "running", "finished", "failed", "cancelled"
 ENDED = frozenset({FINISHED, FAILED, CANCELLED})
-#: Maximum length in characters of the JSON of a result of a pipeline's last jobs. Arbitrary: larger
-#: results belong in the store.
+#: Maximum length in characters of the JSON of the results of a pipeline's last jobs. Arbitrary:
+#: larger results belong in the store.
 RESULT_LIMIT = 64 * 1024
 
 

@@ -35,8 +35,8 @@ from fission.core.nodes import NodeInfo
 from fission.errors import AllocationError, DefinitionError, LocalProtocolError, error_text, value_text
 
 Preference = Callable[[list[NodeInfo]], object]
-#: Measured link qualities: name of a node -> name of another node -> quality of the link from the first
-#: to the second, 0 to 255.
+#: Measured link qualities: name of a node -> name of another node -> quality of the link from the
+#: first to the second, 0 to 255.
 LinkQualities = Mapping[str, Mapping[str, int]]
 NO_LINKS: LinkQualities = MappingProxyType({})
 #: Quality of the link from a node to itself.

@@ -20,12 +20,12 @@ from fractions import Fraction
 
 from fission.errors import LocalProtocolError
 
-#: Seconds for which a program that was given a full window may read all of it and write nothing, before
-#: it counts as one that gives less than one block for one. Arbitrary: the stream stalls for this long,
-#: once; long for a program, short for a viewer.
+#: Seconds for which a program that was given a full window may read all of it and write nothing,
+#: before it counts as one that gives less than one block for one. Arbitrary: the stream stalls for
+#: this long, once; long for a program, short for a viewer.
 SILENT_S = 2.0
-#: Maximum number of full windows of blocks that the program may owe. A producer that waits gives it one
-#: window; arbitrary above that.
+#: Maximum number of full windows of blocks that the program may owe. A producer that waits gives it
+#: one window; arbitrary above that.
 HELD_WINDOWS = 2
 
 
@@ -167,6 +167,7 @@ def gives_otherwise(
         read: compute block up to which the program may have read its inputs by then.
     """
     if output is not None:
-        # a block that comes before its input was read does not result from it; waiting longer would release unread inputs
+        # a block that comes before its input was read does not result from it; to wait until no
+        # input is left would release unread ones
         return relay.needs(output) > read
     return relay.owed > 0 and (over or silent >= SILENT_S or held > HELD_WINDOWS)

@@ -36,7 +36,8 @@ from fission.protocol.frames import CLOSED
 #: A release is sent when it covers this share of a window, so that a producer never waits for a
 #: release that is due. Measured with 1 MB blocks: a third gives 6 % more blocks/s than a quarter.
 RELEASE_SHARE = 3
-#: Seconds after which a smaller share is released. Arbitrary: windows fill more slowly on an idle link.
+#: Seconds after which a smaller share is released. Arbitrary: windows fill more slowly on an idle
+#: link.
 RELEASE_AFTER_S = 0.02
 #: A deadline that never comes; also no limit.
 NEVER = float("inf")

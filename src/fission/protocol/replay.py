@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-#: Range below the largest number in which numbers may still come. Arbitrary: more than a network path
-#: that reorders packets holds back.
+#: Range below the largest number in which numbers may still come. Arbitrary: more than a network
+#: path that reorders packets holds back.
 WINDOW = 64
-#: Maximum number of remembered senders. Arbitrary: each service of a node is one. Without keys, senders
-#: can be forged.
+#: Maximum number of remembered senders. Arbitrary: each service of a node is one. Without keys,
+#: senders can be forged.
 MAX_SENDERS = 1024
 _MASK = (1 << WINDOW) - 1
 

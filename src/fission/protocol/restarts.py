@@ -22,10 +22,11 @@ from dataclasses import dataclass
 
 #: Seconds before the second restart; the first one comes at once. Arbitrary.
 FIRST_BACK_OFF_S = 0.1
-#: Longest back-off of a job with limited restarts; a longer one would outlast RESTART_WINDOW. Arbitrary.
+#: Longest back-off of a job with limited restarts; a longer one would outlast RESTART_WINDOW.
+#: Arbitrary.
 CAP_S = 1.6
-#: Longest back-off of a job with RESTARTS = None. Arbitrary: a resource that was away for minutes is
-#: noticed soon after its return, and a restart every ten seconds costs nothing.
+#: Longest back-off of a job with RESTARTS = None. Arbitrary: a resource that was away for minutes
+#: is noticed soon after its return, and a restart every ten seconds costs nothing.
 ENDLESS_CAP_S = 10.0
 #: Shortest and longest time in seconds for which a node that refused a job is avoided; arbitrary.
 AVOID_S, AVOID_CAP_S = 1.0, 60.0

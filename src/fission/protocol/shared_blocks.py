@@ -37,15 +37,15 @@ from fission.errors import LocalProtocolError, RemoteProtocolError
 if TYPE_CHECKING:
     from fission.protocol.frames import Buffer
 
-#: Number of a reader's marks in an entry, one for each of its last incarnations. Arbitrary: one would be
-#: enough, except for a process that is stopped between checking its mark and clearing it, and wakes up
-#: some incarnations later.
+#: Number of a reader's marks in an entry, one for each of its last incarnations. Arbitrary: one
+#: would be enough, except for a process that is stopped between checking its mark and clearing it,
+#: and wakes up some incarnations later.
 LIVES = 4
-#: Slots begin at, and consist of, multiples of this many bytes. A page of most machines: memory comes in
-#: pages, and copies into them are fastest.
+#: Slots begin at, and consist of, multiples of this many bytes. A page of most machines: memory
+#: comes in pages, and copies into them are fastest.
 ALIGNMENT = 4096
-#: Buffer size in bytes that a segment's table is designed for: buffers of this size fill it. From the
-#: issue, "64 KB and more".
+#: Buffer size in bytes that a segment's table is designed for: buffers of this size fill it. From
+#: the issue, "64 KB and more".
 SMALLEST_BYTES = 64 << 10
 #: Largest incarnation: a mark has 32 bits.
 MAX_INCARNATION = 2**32 - 1

@@ -139,7 +139,8 @@ class Tick:
 Event: TypeAlias = "NodeUp | NodeLost | JobReady | JobEnded | JobRefused | Replayed | Tick"
 
 
-# the meaning of an event for one job; these, JobReady, JobRefused and NodeLost are the table's events
+# the meaning of an event for one job; these, JobReady, JobRefused and NodeLost are the table's
+# events
 
 
 class Placed:

@@ -21,8 +21,9 @@ _MESSAGE = struct.Struct("<dI")
 _LENGTH = struct.Struct("<I")
 HEADER_BYTES = struct.calcsize("<BBHIIIQIQ")  # size of a message's header; see frames
 
-#: Maximum apparent difference in seconds between a producer's clock and ours before its times are moved
-#: to ours. Arbitrary: more than the delay of a batch, less than the error of a clock that was set.
+#: Maximum apparent difference in seconds between a producer's clock and ours before its times are
+#: moved to ours. Arbitrary: more than the delay of a batch, less than the error of a clock that was
+#: set.
 LATE_S = 60.0
 HEADER_SIZE = _MESSAGE.size + _LENGTH.size + HEADER_BYTES  # size of a header-only message in a batch
 

@@ -26,7 +26,8 @@ class UnboundedOutputs:
         Args:
             job: job that has the outputs.
         """
-        # a console may wait, and must: input that is written faster than it is taken waits in front of it
+        # a console may wait, and must: input that is written faster than it is taken waits in front
+        # of it
         outputs = () if isinstance(job, InteractiveJob) else job.outputs
         self._names = {pipe.id: str(pipe) for pipe in outputs if pipe.ASYNC and not pipe.OPTIONAL_BUFFER_SIZE}
         self.pipes = frozenset(self._names)

@@ -21,15 +21,16 @@ from fission.protocol.frames import CLOSED
 
 Item = TypeVar("Item")
 
-#: Maximum number of unreleased blocks on one link. Arbitrary: at 400,000 blocks/s this is 10 ms, several
-#: times what a release takes from the sink back through a chain of jobs, and a window of small blocks
-#: stays near 1 MB.
+#: Maximum number of unreleased blocks on one link. Arbitrary: at 400,000 blocks/s this is 10 ms,
+#: several times what a release takes from the sink back through a chain of jobs, and a window of
+#: small blocks stays near 1 MB.
 WINDOW_BLOCKS = 4096
 #: Maximum number of unreleased bytes on one link. Arbitrary: 32 blocks of 1 MB.
 WINDOW_BYTES = 32 << 20
 
 
-#: Maximum number of times that a grant is doubled. Arbitrary: 32 times the minimum that the paths need.
+#: Maximum number of times that a grant is doubled. Arbitrary: 32 times the minimum that the paths
+#: need.
 GRANT_DOUBLINGS = 5
 #: Replaces either limit: no limit, for an ASYNC pipe on which any number of blocks may wait.
 NO_LIMIT = 1 << 62

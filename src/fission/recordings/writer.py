@@ -16,8 +16,8 @@ from fission.core.base import BasePipe
 from fission.errors import UserError
 from fission.recordings.file_format import BODY, ENTRY, HAS_HEADS, IS_END, IS_PARTS, MAGIC, START, VERSION, packed_numbers
 
-#: Bytes that are buffered before they are passed to the operating system, and seconds after which they
-#: are passed in any case; arbitrary.
+#: Bytes that are buffered before they are passed to the operating system, and seconds after which
+#: they are passed in any case; arbitrary.
 FLUSH_BYTES, FLUSH_S = 1 << 20, 0.5
 
 
