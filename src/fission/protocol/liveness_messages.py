@@ -42,9 +42,7 @@ class Expect:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """A pulse of a life of the node's service; ``incarnation`` counts its lives, from 1 or by any
-    numbers that grow.
-    """
+    """A pulse of one incarnation of the node's service; newer incarnations have greater numbers."""
 
     node: str
     incarnation: int
@@ -52,9 +50,7 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """This life of the node's service has ended: it said so, or what carried its connection saw
-    it end.
-    """
+    """This incarnation of the node's service has ended: the service or its connection reported it."""
 
     node: str
     incarnation: int
@@ -89,7 +85,7 @@ Event: TypeAlias = Expect | Pulse | Left | NodeStopped | Away | LivenessTick
 
 
 class NewIncarnation:
-    """A pulse of a life that is newer than the known one."""
+    """A pulse of an incarnation that is newer than the known one."""
 
 
 class Silence:

@@ -78,9 +78,7 @@ class NodeUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeLost:
-    """A node is judged dead; ``reason`` says why. ``on_purpose``: its service was stopped in order,
-    so it has left.
-    """
+    """A node counts as dead; ``reason`` says why. ``on_purpose``: its service was stopped in order."""
 
     node: str
     reason: str
@@ -89,7 +87,7 @@ class NodeLost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobReady:
-    """A job's process has said hello."""
+    """The job's process has reported that it runs."""
 
     job: int
     incarnation: int
@@ -113,9 +111,7 @@ class JobEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRefused:
-    """The job's node could not start it, or could not keep it, for a reason of its own: ``cause``,
-    as "No space left on device".
-    """
+    """The node could not start or keep the job; ``cause`` says why: "No space left on device"."""
 
     job: int
     incarnation: int
@@ -144,19 +140,19 @@ Event: TypeAlias = "NodeUp | NodeLost | JobReady | JobEnded | JobRefused | Repla
 
 
 class Placed:
-    """A node was found for it, and its process ordered there."""
+    """The job has a node, and its process was ordered there."""
 
 
 class Finished:
-    """Its process has ended as it should."""
+    """The process has ended with success."""
 
 
 class Failed:
-    """Its process has ended in another way."""
+    """The process has ended with a failure."""
 
 
 class Retry:
-    """The time of its back-off is over."""
+    """The back-off time has passed."""
 
 
 JobEvent: TypeAlias = "type[Placed] | type[JobReady] | type[JobRefused] | type[Finished] | type[Failed] | type[Retry] | type[NodeLost]"
