@@ -227,7 +227,7 @@ class TrustsOnlyKnownLives(Arena):
     def _is_held(self, slot: Any) -> bool:
         words = memoryview(slot.segment.memory).cast("I")
         first = (slot.entry * self._entry_bytes + STAMP_BYTES) // MARK_BYTES
-        return any(life in words[first + LIVES * index : first + LIVES * index + LIVES] for index, life in enumerate(self._readers))
+        return any(life in words[first + LIVES * index : first + LIVES * index + LIVES] for index, life in enumerate(self.readers))
 
 
 class CountsTheDead(Arena):

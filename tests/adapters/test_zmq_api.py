@@ -94,7 +94,7 @@ def test_listeners_hear_their_topics() -> None:
         def heard() -> list[tuple[str, bytes]]:
             server.say("kill", b"not this")
             server.say("ended", b"this")
-            return listener.hear(0.05)
+            return listener.receive(0.05)
 
         assert set(eventually(heard, 10, "a broadcast")) == {("ended", b"this")}
         listener.close()
@@ -111,7 +111,7 @@ def test_both_addresses_can_be_protected(caplog: pytest.LogCaptureFixture) -> No
 
         def heard(by: Listener) -> list[tuple[str, bytes]]:
             server.say("ended", b"this")
-            return by.hear(0.05)
+            return by.receive(0.05)
 
         assert eventually(lambda: heard(listener), 10, "a broadcast")
         for other, reason in ((None, "give the keys that it was started with"), (a_pair(), "its keys are others than those given here")):

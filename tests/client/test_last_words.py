@@ -7,6 +7,7 @@ from typing import Any
 from unittest import mock
 
 from fission.client.serve import taps
+from fission.protocol.messages.viewer_to_client import TapPipes
 
 
 class Gathers:
@@ -24,8 +25,7 @@ def test_a_tap_ends_behind_the_last_words_and_not_before() -> None:
 
     async def main() -> list[bytes]:
         run: Any = mock.Mock()
-        connection: Any = None
-        tap = taps._Tap(1, 2, 3, {}, connection, run)
+        tap = taps._Tap(1, 2, 3, TapPipes(pipes=(3,), credit=1), run)
         sender: Any = Gathers()
         tap.sender = sender
         loop = asyncio.get_running_loop()

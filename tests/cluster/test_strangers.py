@@ -276,7 +276,7 @@ def test_hostile_messages(cluster: MakeSite, secure: bool, count: int) -> None:
     site.rows(STEADY)
     processes = everybody(site, psutil.Process(client.process.pid))
     keys, random = load_keys(site.keys) if secure else None, Random(count)
-    messages = [parts for parts in itertools.islice(hostile(random), count) if max(map(len, parts), default=0) > 0]
+    messages = [parts for parts in itertools.islice(hostile(random, wrong=True), count) if max(map(len, parts), default=0) > 0]
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     ports = listening(processes)
     try:

@@ -60,7 +60,7 @@ class WakesBoth(MemoryLinks):
 
 class SharesAddresses(MemoryLinks):
     def __init__(self, wiring: Wiring, network: MemoryNetwork) -> None:
-        network._listening.clear()
+        network.listening.clear()
         super().__init__(wiring, network)
 
 

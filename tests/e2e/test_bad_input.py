@@ -80,7 +80,7 @@ REFUSALS = [
         "Locked",
         "PicklePipe(1)",
         "Locked 2: its attribute guard (lock) cannot be sent to the job's process",
-        "make it in setup",
+        "create it in setup",
     ),
     ("cannot_be_sent", "Show", "LockedPipe(1)", "Show 2: LockedPipe 1 cannot be sent", "attribute guard (lock)", "__getstate__"),
     ("cannot_be_sent", "Inner", "PicklePipe(1)", "Inner 2: its class make_class.<locals>.Inner is defined inside a function", "top level"),

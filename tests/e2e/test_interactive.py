@@ -362,7 +362,7 @@ def start_python(fission: CommandLine, script: str) -> Running:
         [sys.executable, script], cwd=fission.root, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
     )
     client = Running((script,), process, None)
-    fission._running.append(client)
+    fission.commands.append(client)
     return client
 
 

@@ -4,6 +4,7 @@ JSON.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from fission.errors import RemoteProtocolError
 from fission.protocol import frames
 from fission.protocol.frames import DATA, HAS_HEADS, OUT_OF_BAND, SHARED
 from fission.protocol.messages import client_to_job, job_to_client
@@ -31,8 +33,8 @@ def deep(depth: int) -> bytes:
     return b'{"type":' + b"[" * depth + b"]" * depth + b"}"
 
 
-def valid(random: Random) -> list[bytes]:
-    """The frames of a right message of any kind, of pipes and jobs that there are not."""
+def valid(random: Random, *, wrong: bool = False) -> list[bytes]:
+    """The frames of a right message of any kind, of pipes and jobs that there are not. ``wrong``: as `json_message`."""
     pipe, kind = 10**6 + random.randrange(10), random.randrange(8)
     if kind == 0:
         return [
@@ -53,16 +55,19 @@ def valid(random: Random) -> list[bytes]:
         return [frames.encode_end(frames.End(pipe, 1, 0, 5))]
     if kind == 6:
         job, incarnation = random.choice((0, 1, 2, 3, 10**6)), random.choice((0, 1, 10**6))
-        return [_envelope(frames.REPORT, json_message(random, job_to_client.CODEC), job, incarnation)]
-    return [_envelope(frames.COMMAND, json_message(random, client_to_job.CODEC))]
+        return [_envelope(frames.REPORT, json_message(random, job_to_client.CODEC, wrong=wrong), job, incarnation)]
+    return [_envelope(frames.COMMAND, json_message(random, client_to_job.CODEC, wrong=wrong))]
 
 
 def _envelope(kind: int, text: bytes, job: int = 0, incarnation: int = 0) -> bytes:
     return _HEADER.pack(frames.VERSION, kind, 0, job, incarnation, 0, 0, len(text), 0) + text
 
 
-def json_message(random: Random, codec: Codec[Any]) -> bytes:
-    """A message of a direction as JSON, of pipes and jobs that there are not; some of its members may be odd, or missing."""
+def json_message(random: Random, codec: Codec[Any], *, wrong: bool = False) -> bytes:
+    """A message of a direction as JSON, of pipes and jobs that there are not; some of its members may be odd, or missing.
+
+    ``wrong``: never one that a receiver would follow.
+    """
     message = random.choice(codec.types)
     body: dict[str, Any] = {DISCRIMINATOR: random.choice((message.__struct_config__.tag,) * 9 + ("no such",))}
     odd = random.random() < 0.5
@@ -72,7 +77,22 @@ def json_message(random: Random, codec: Codec[Any]) -> bytes:
             body[field.encode_name] = plausible(random, inspect.type_info(field.type))
         elif how > 0.1:
             body[field.encode_name] = random.choice(ODD)
+    if wrong and not _is_for_a_foreign_pipe(body) and _fits(codec, body):
+        body["surplus"] = 1
     return json.dumps(body).encode()
+
+
+def _is_for_a_foreign_pipe(body: dict[str, Any]) -> bool:
+    pipe = body.get("pipe", 0)
+    return isinstance(pipe, int) and pipe >= 10**6
+
+
+def _fits(codec: Codec[Any], body: dict[str, Any]) -> bool:
+    """Whether a receiver would follow this message: a peer with the keys can send correct messages, which prove nothing."""
+    with contextlib.suppress(RemoteProtocolError):
+        codec.decode(json.dumps(body).encode())
+        return True
+    return False
 
 
 def plausible(random: Random, kind: Any) -> Any:
@@ -116,8 +136,8 @@ def mutated(random: Random, parts: list[bytes]) -> list[bytes]:
     return [*parts[:index], bytes(one), *parts[index + 1 :]]
 
 
-def hostile(random: Random) -> Iterator[list[bytes]]:
-    """Messages without end."""
+def hostile(random: Random, *, wrong: bool = False) -> Iterator[list[bytes]]:
+    """Messages without end. ``wrong``: as `json_message`."""
     while True:
         kind = random.randrange(12)
         if kind == 0:
@@ -137,9 +157,9 @@ def hostile(random: Random) -> Iterator[list[bytes]]:
             run = {"run": random.choice(("x", None, 5)), "what": random.choice(("output", "exited", 7)), "life": random.choice(ODD)}
             yield [json.dumps({**run, random.choice(("job", "lines", "code", "report")): random.choice(ODD)}).encode()]
         elif kind < 7:
-            yield valid(random)
+            yield valid(random, wrong=wrong)
         else:
-            parts = valid(random)
+            parts = valid(random, wrong=wrong)
             for _ in range(random.randrange(1, 4)):
                 parts = mutated(random, parts)
             yield parts
