@@ -29,6 +29,7 @@ import multiprocessing.resource_tracker
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -96,6 +97,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    # tests send SIGHUP to commands, which would inherit that nohup ignores it
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # pytest's own folders (tmp_path) stay where users find them after a failure
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     own = tempfile.mkdtemp(prefix="t-")
