@@ -59,7 +59,10 @@ def listening(processes: list[psutil.Process]) -> dict[tuple[str, int], psutil.P
     found = {}
     for process in processes:
         with contextlib.suppress(OSError):
-            sockets = {os.readlink(path) for path in Path(f"/proc/{process.pid}/fd").iterdir()}
+            sockets = set()
+            for path in Path(f"/proc/{process.pid}/fd").iterdir():
+                with contextlib.suppress(OSError):  # closed since it was listed
+                    sockets.add(os.readlink(path))
             for kind in ("tcp", "tcp6"):
                 for line in Path(f"/proc/{process.pid}/net/{kind}").read_text().splitlines()[1:]:
                     words = line.split()

@@ -203,7 +203,7 @@ class Running:
             lines.append(text)
             frame = sys._current_frames().get(tasks[number]._thread.ident or 0)
             called = [one for one in traceback.extract_stack(frame) if "/fission/" in one.filename] if frame is not None else []
-            lines.append("    in " + " < ".join(f"{one.name} {Path(one.filename).name}:{one.lineno}" for one in reversed(called[-5:])))
+            lines.append("    in " + " < ".join(f"{one.name} {Path(one.filename).name}:{one.lineno}" for one in reversed(called[-8:])))
             for output in exchange.machines:
                 window = output.window
                 lines.append(

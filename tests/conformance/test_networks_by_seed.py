@@ -119,7 +119,7 @@ def test_a_window_holds_a_period_of_ways_that_meet_again() -> None:
 
 
 def test_a_network_that_stands_still_says_who_waits(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(random_in_threads.run, "__defaults__", (2.0,))
+    monkeypatch.setattr(random_in_threads.run, "__defaults__", (5.0,))
     with released_as_read():
         assert main(["--first", "7", "--seeds", "1"]) == 1
     told = capsys.readouterr().out

@@ -82,7 +82,7 @@ def test_daemons_with_other_keys_are_refused(guarded: Cluster, strange: Path, ki
     eventually(lambda: "Entering main loop" in router.said, 30, "the Router")
     for keys, reason in ((str(strange), "its keys are others than those given here"), (None, "give the keys that it was started with")):
         daemon = guarded.start(kind, keys=keys)
-        assert daemon.process.wait(40) == 1
+        assert daemon.process.wait(60) == 1
         assert f"DaemonError: the Router at {guarded.api} cannot be talked to" in daemon.said
         assert reason in daemon.said
     assert "WARNING - refused a connection from 127.0.0.1 to" in router.said
