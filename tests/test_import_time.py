@@ -48,3 +48,10 @@ def test_import_loads_nothing_heavy(module: str) -> None:
     loaded = fresh(f"import sys; bare = set(sys.modules); import {module}; print(*sorted(set(sys.modules) - bare))").split()
     assert module in loaded
     assert not [name for name in HEAVY if name in loaded]
+
+
+def test_simulate_needs_no_extra() -> None:
+    """What `make demo` runs is installed without extras."""
+    extras = ("distributed", "dask", "cryptography", "sqlalchemy", "yaml", "matplotlib", "numpy", "ptpython", "pytest")
+    code = f"import sys\nfor name in {extras}: sys.modules[name] = None\nimport fission.client, fission.cli.commands.simulate"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""Makes the engines of runs: this machine's, and the one that reaches the nodes of a network."""
+"""Makes the engine that reaches the nodes of a network; needs the extra ``cluster``."""
 
 from __future__ import annotations
 
@@ -13,39 +13,21 @@ from fission.adapters.cluster.worker import security
 from fission.adapters.curve import Guard
 from fission.adapters.datagrams import Datagrams
 from fission.adapters.keys import Keys, default_folder, load_keys
-from fission.adapters.local_engine import LocalEngine
 from fission.adapters.sealing import Seals
 from fission.client.run.listening import client_address
 from fission.client.run.roster import Roster
 from fission.core.addresses import host_port
 from fission.core.network import Network
-from fission.ports import Archive, Engine, JobArchives, NodeName
+from fission.ports import Archive, Engine, JobArchives
 from fission.project.archives import Archives
 from fission.project.config import LoadedNetwork
 from fission.service.versions import versions
 
 log = logging.getLogger("fission.client")
 
-#: Modules that every job's process needs; the fork server loads them once.
-PRELOAD = ("fission.adapters.zmq_links", "fission.adapters.shared_memory", "fission.adapters.shared_views", "fission.runtime.job_process")
-#: Function that a fork server calls with the run's prefix of shared memory when this process dies.
-SWEEP = "fission.adapters.shared_memory:sweep"
 #: Seconds that nodes have to answer before the network starts without them; arbitrary. Their services look for the
 #: client every second.
 GATHER_S = 5.0
-
-
-def local_engine(loaded: LoadedNetwork, run_folder: str, shared_prefix: str, names: Sequence[str]) -> LocalEngine:
-    """Return the engine of this machine.
-
-    Args:
-        loaded: the network.
-        run_folder: temporary folder of the run.
-        shared_prefix: prefix of the run's names in shared memory.
-        names: names of its virtual nodes.
-    """
-    nodes = [NodeName(name) for name in names]
-    return LocalEngine(run_folder, nodes, PRELOAD, loaded.config.pulse_interval, (SWEEP, shared_prefix), loaded.name)
 
 
 def cluster_engine(

@@ -24,10 +24,11 @@ from fission.client.run.checkpoint_service import check_stored
 from fission.client.run.combined_engine import CombinedEngine
 from fission.client.run.coordinator import Coordinator
 from fission.client.run.endings import OUTPUT_FILE
-from fission.client.run.engines import GATHER_S, all_archives, cluster_engine, guard_of, local_engine, network_keys
+from fission.client.run.engines import GATHER_S, all_archives, cluster_engine, guard_of, network_keys
 from fission.client.run.event_log import EVENTS
 from fission.client.run.folders import alone, fill_folder
 from fission.client.run.listening import check_ports, client_address
+from fission.client.run.local_engine import local_engine
 from fission.client.run.network_run import CHECKPOINTS, NetworkRun
 from fission.client.run.plan import RunPlan
 from fission.client.run.resume_state import CURE, ResumeState, read_history
