@@ -1,0 +1,132 @@
+"""Two trees of the source against each other: each benchmark runs in both, in pairs, and the ratios of neighbours count.
+
+Each benchmark is that of its own tree, run by the tree's own interpreter if it has one (.venv), else by this one. A benchmark with options
+of its own is one quoted word. Neighbours take turns in who is first. The speed is new/old for rates and old/new for times, so more is
+always better; the median over the pairs must reach `--least`. The new tree is the one that this program is of.
+
+    git worktree add --detach /tmp/old COMMIT
+    python -m benchmarks.compare /tmp/old small_blocks latency "failover --faults 5 --runs 2" [--pairs 5] [--least 0.97] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.chain import arguments, show
+
+NEW_TREE = Path(__file__).resolve().parent.parent
+#: Seconds after which a run of one benchmark is given up.
+LIMIT_S = 1800.0
+#: A figure is read from the first of these that a row has.
+FIGURES = ("fission", "all")
+#: Figures of which more is better; of all others, which are times, less is.
+RATES = ("/s", "per_s")
+
+
+class Tree:
+    """A checkout of the repository, with the interpreter that runs its benchmarks.
+
+    Args:
+        root: the folder with `src` and `benchmarks`.
+
+    Raises:
+        SystemExit: it is no such folder, or its interpreter imports fission from elsewhere.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        own = self.root / ".venv/bin/python"
+        self._interpreter = str(own) if own.exists() else sys.executable
+        self._environment = os.environ | {"PYTHONPATH": str(self.root / "src")}
+        if not (self.root / "benchmarks").is_dir():
+            raise SystemExit(f"Error: {root} is wrong: it must be a tree with the folder benchmarks; check it out with `git worktree add`")
+        found = self._python("-c", "import fission; print(fission.__file__)").strip()
+        if not Path(found).is_relative_to(self.root):
+            raise SystemExit(f"Error: the interpreter of {root} is wrong: it must import fission from there, but imports {found}")
+
+    def _python(self, *words: str) -> str:
+        """Run the interpreter in the tree; return what it printed."""
+        done = subprocess.run(
+            [self._interpreter, *words], cwd=self.root, env=self._environment, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=LIMIT_S, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise SystemExit(f"Error: {shlex.join(words)} failed in {self.root}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def run(self, benchmark: str) -> dict[str, tuple[float, bool]]:
+        """Run a benchmark once; return of each case its figure, and whether more of it is better."""
+        name, *options = shlex.split(benchmark)
+        if "--runs" not in options:
+            options += ["--runs", "1"]
+        with tempfile.TemporaryDirectory() as folder:
+            result = Path(folder) / "result.json"
+            self._python("-m", f"benchmarks.{name}", *options, "--json", str(result))
+            rows = json.loads(result.read_text())["rows"]
+        found = {}
+        for row in rows:
+            key = next((key for key in FIGURES if isinstance(row.get(key), int | float)), None)
+            if key is not None:
+                found[str(row["case"])] = float(row[key]), str(row.get("figure", "")).endswith(RATES)
+        return found
+
+
+def speeds(old: Tree, new: Tree, benchmark: str, pairs: int, least: float) -> list[dict[str, Any]]:
+    """Run a benchmark so many times in both trees; return a row for each case that both have."""
+    found: dict[str, list[tuple[float, float, bool]]] = {}
+    for number in range(pairs):
+        turn = (old, new) if number % 2 == 0 else (new, old)
+        results = {tree: tree.run(benchmark) for tree in turn}
+        print(f"{benchmark}: pair {number + 1} of {pairs}", file=sys.stderr)
+        for case, (after, more_is_better) in results[new].items():
+            if case in results[old]:
+                found.setdefault(case, []).append((results[old][case][0], after, more_is_better))
+    if not found:
+        raise SystemExit(f"Error: {benchmark} has no case that is in both trees with a figure; compare other benchmarks")
+    rows = []
+    for case, values in found.items():
+        ratios = sorted(after / before if more_is_better else before / after for before, after, more_is_better in values)
+        speed = statistics.median(ratios)
+        rows.append(
+            {
+                "benchmark": shlex.split(benchmark)[0],
+                "case": case,
+                "old": statistics.median(before for before, _, _ in values),
+                "new": statistics.median(after for _, after, _ in values),
+                "new/old": round(statistics.median(after / before for before, after, _ in values), 3),
+                "speed": round(speed, 3),
+                "least": round(ratios[0], 3),
+                "most": round(ratios[-1], 3),
+                "verdict": "" if speed >= least else f"WORSE than {least:g}",
+            }
+        )
+    return rows
+
+
+def main() -> int:
+    """Print the table and write the JSON; 1 if a case became slower."""
+    parser = arguments(__doc__)
+    parser.add_argument("old_tree", type=Path, help="the tree before the change")
+    parser.add_argument("benchmarks", nargs="+", help="names of programs in benchmarks/, each with options of its own in one quoted word")
+    parser.add_argument("--new-tree", type=Path, default=NEW_TREE, help="the tree after it; the one of this program unless given")
+    parser.add_argument("--pairs", type=int, default=5, help="runs of each benchmark in each tree")
+    parser.add_argument("--least", type=float, default=0.97, help="the least speed that passes")
+    options = parser.parse_args()
+    options.runs = options.pairs
+    old, new = Tree(options.old_tree), Tree(options.new_tree)
+    print(f"old: {old.root}\nnew: {new.root}\n{options.pairs} pairs; medians; speed: more is better, with the least and most of all pairs")
+    rows = [row for benchmark in options.benchmarks for row in speeds(old, new, benchmark, options.pairs, options.least)]
+    show(rows, ["benchmark", "case", "old", "new", "new/old", "speed", "least", "most", "verdict"], options)
+    return 1 if any(row["verdict"] for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
