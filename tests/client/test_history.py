@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from fission import durable
-from fission.client.run import event_log
 from fission.client.run.event_log import EVENTS, EventLog
 from fission.client.run.resume_state import ResumeState, read_history
 from fission.errors import UserError
@@ -123,12 +122,10 @@ def test_what_another_version_wrote_is_refused(tmp_path: Path, entry: dict[str, 
 
 @pytest.mark.parametrize("error", DISK_ERRORS)
 @pytest.mark.parametrize("nth", range(1, 9))
-def test_what_cannot_be_written_is_written_later(tmp_path: Path, error: str, nth: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_log, "RETRY_S", 0.001)
-
+def test_what_cannot_be_written_is_written_later(tmp_path: Path, error: str, nth: int) -> None:
     async def run() -> None:
         told: list[tuple[str, str]] = []
-        log = EventLog(lambda *report: told.append(report))
+        log = EventLog(lambda *report: told.append(report), retry_s=0.001)
         log.open(tmp_path)
         synced = asyncio.Event()
         fault = FailNth(nth, getattr(errno, error), times=3, half=True)

@@ -10,7 +10,6 @@ import pytest
 
 from fission import durable
 from fission.adapters.file_checkpoints import FileCheckpoints
-from fission.client.run import checkpoint_service
 from fission.client.run.checkpoint_service import CheckpointService, check_stored
 from fission.errors import SnapshotError, UserError
 from fission.protocol.messages.client_to_job import CheckpointStored, ClientToJob, RepeatReports, ValueStored
@@ -25,15 +24,16 @@ VALUE = (4, RetainValue(pipe=7, number=1), b"value")
 @pytest.mark.parametrize("error", DISK_ERRORS)
 @pytest.mark.parametrize("nth", range(1, 10))
 def test_it_is_asked_for_again_until_it_is_written(
-    tmp_path: Path, request_: tuple[int, SaveSnapshot | RetainValue, bytes], error: str, nth: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, request_: tuple[int, SaveSnapshot | RetainValue, bytes], error: str, nth: int
 ) -> None:
-    monkeypatch.setattr(checkpoint_service, "FIRST_RETRY_S", 0.001)
-
     async def run() -> None:
         commands: asyncio.Queue[tuple[int, ClientToJob]] = asyncio.Queue()
         reports: list[tuple[str, str]] = []
         keeper = CheckpointService(
-            FileCheckpoints(tmp_path), lambda *command: commands.put_nowait(command), lambda *told: reports.append(told)
+            FileCheckpoints(tmp_path),
+            lambda *command: commands.put_nowait(command),
+            lambda *told: reports.append(told),
+            first_retry_s=0.001,
         )
         fault = FailNth(nth, getattr(errno, error), times=2)
         with durable.interpose(fault):

@@ -26,8 +26,8 @@ def fill_without_start(folder: Path) -> None:
     durable.write_whole(folder / EVENTS, durable.seal({"what": "Run"}))
 
 
-def make(network: Path, *, start: bool = True, keep: int | None = None) -> Path:
-    folder = run_folders.new_run(network, lambda text: None)
+def make(network: Path, *, start: bool = True, keep: int | None = None, date: str | None = None) -> Path:
+    folder = run_folders.new_run(network, lambda text: None, date)
     run_folders.make_run(folder, fill if start else fill_without_start)
     run_folders.remove_old(network, keep, folder)
     return folder
@@ -123,9 +123,8 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, error: int) -> None:
     assert os.readlink(tmp_path / "local") == f"runs/{folder.name}"
 
 
-def test_the_clock_does_not_decide_what_is_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clock_does_not_decide_what_is_newest(tmp_path: Path) -> None:
     for date in ("2026-11-29", "1970-01-01", "2030-01-01", "2000-01-01"):
-        monkeypatch.setattr(run_folders.time, "strftime", lambda form, date=date: date)
-        newest = make(tmp_path, keep=2)
+        newest = make(tmp_path, keep=2, date=date)
     assert [path.name for path in run_folders.runs(tmp_path)] == ["2000-01-01-4", "2030-01-01-3"]
     assert run_folders.to_resume(tmp_path) == newest

@@ -6,13 +6,12 @@ import asyncio
 import json
 import random
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from fission.client import simulate
-from fission.client.run.faults import Chaos, FaultInjector, InjectedFault
+from fission.client.run.coordinator import Coordinator
+from fission.client.run.plan import Companion
 from fission.project.config import load
 from tests.conformance import random_jobs
 from tests.conformance.random_networks import PROGRAM_SINK, PROGRAMS, Node, Plan, calculated, judge
@@ -54,19 +53,18 @@ def write(plan: Plan, root: Path) -> None:
     (folder / "config.py").write_text(CONFIG.format(programs=programs, nodes=nodes, pace=PACE_S))
 
 
-class Killer(FaultInjector):
-    """Kills jobs of a network, and programs of executables, at random times."""
+def killer(plan: Plan) -> Companion:
+    """Return a companion that kills jobs of a network, and programs of executables, at random times."""
 
-    plan: Plan
-
-    async def run(self, faults: Sequence[InjectedFault], chaos: Chaos | None) -> None:
-        rng = random.Random(f"kills {self.plan.seed}")
-        engine: Any = self._engine
+    async def kill(coordinator: Coordinator) -> None:
+        rng = random.Random(f"kills {plan.seed}")
+        engine: Any = coordinator.engine
         for _ in range(rng.randint(2, 5)):
             await asyncio.sleep(rng.uniform(0.1, 0.6))
-            for index in rng.sample(range(len(self.plan.nodes)), min(rng.choice([1, 1, 2]), len(self.plan.nodes))):
+            for index in rng.sample(range(len(plan.nodes)), min(rng.choice([1, 1, 2]), len(plan.nodes))):
                 engine.kill_job(index + 1)
-        await super().run(faults, chaos)
+
+    return kill
 
 
 def run(plan: Plan, *, kills: bool = False) -> str:
@@ -74,9 +72,8 @@ def run(plan: Plan, *, kills: bool = False) -> str:
     with tempfile.TemporaryDirectory(prefix="random-") as name:
         root = Path(name)
         write(plan, root)
-        killer = type("Kills", (Killer,), {"plan": plan}) if kills else FaultInjector
-        with mock.patch("fission.client.run.simulate.FaultInjector", killer):
-            summary = simulate(load(root, "net", simulation=True), stdin=False, duration=DEADLINE_S)
+        companions = [killer(plan)] if kills else []
+        summary = simulate(load(root, "net", simulation=True), stdin=False, duration=DEADLINE_S, companions=companions)
         story = "\n".join(summary.lines())
         if (summary.exit_code, summary.reason) != (0, "finished"):
             return f"{summary.reason} (exit code {summary.exit_code})\n{story}\n" + "\n".join(str(one) for one in summary.failures)

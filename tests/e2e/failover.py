@@ -29,11 +29,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import psutil
 
 from fission.client import simulate
+from fission.client.run.coordinator import Coordinator
 from fission.client.run.faults import Chaos, FaultInjector, InjectedFault
 from fission.client.run.summary import Summary
 from fission.ports import NodeName, Observer
@@ -257,6 +257,7 @@ class Stage:
     sink: int = 5
     injector: FaultInjector = field(init=False)
     engine: Any = field(init=False)
+    coordinator: Coordinator = field(init=False)
 
     def __post_init__(self) -> None:
         self._teller = _Teller()
@@ -355,22 +356,22 @@ class Stage:
         """Run the network net of the fixture's project to its end; raise the script's errors."""
         stage, errors = self, []
 
-        class Scripted(FaultInjector):
-            async def run(self, faults: Sequence[InjectedFault], chaos: Chaos | None) -> None:
-                stage.injector, stage.engine = self, self._engine
-                try:
-                    if script is not None:
-                        await script(stage)
-                    await super().run(faults, chaos)
-                except Exception as why:
-                    errors.append(why)
-                    os.kill(os.getpid(), signal.SIGINT)  # the run has become useless
-                    raise
+        async def scripted(coordinator: Coordinator) -> None:
+            stage.coordinator, stage.engine = coordinator, coordinator.engine
+            names, jobs = [str(number) for number in range(1, nodes + 1)], sorted(coordinator.jobs)
+            stage.injector = FaultInjector(stage.engine, coordinator.observer, names, jobs)
+            try:
+                if script is not None:
+                    await script(stage)
+                await stage.injector.run((), chaos)
+            except Exception as why:
+                errors.append(why)
+                os.kill(os.getpid(), signal.SIGINT)  # the run has become useless
+                raise
 
         before = descriptors()
-        with mock.patch("fission.client.run.simulate.FaultInjector", Scripted):
-            loaded = load(self.fission.root, "net", simulation=True)
-            summary = simulate(loaded, observer=self._teller, stdin=False, nodes=nodes, chaos=chaos, duration=40)
+        loaded = load(self.fission.root, "net", simulation=True)
+        summary = simulate(loaded, observer=self._teller, stdin=False, nodes=nodes, duration=40, companions=[scripted])
         ran = Ran(summary, self.told, self.result, self.fission.root)
         if errors:
             raise AssertionError(f"{errors[0]}\n{ran}") from errors[0]

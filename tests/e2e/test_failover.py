@@ -6,12 +6,10 @@ import json
 import re
 import textwrap
 from typing import Any
-from unittest import mock
 
 import pytest
 
 from fission.client.run import local_engine
-from fission.client.run.coordinator import Coordinator
 from fission.protocol.messages.client_to_job import WirePipe
 from tests.e2e.failover import (
     CHAIN,
@@ -831,22 +829,15 @@ def test_a_control_thread_that_fails_ends_its_job(fission: CommandLine, takes_si
     CSVSinkJob("result.csv", inputs=[PicklePipe(2)]),
     """
     fission.project(project_of(listed, jobs, extra=PATIENT))
-    coordinators: list[Coordinator] = []
-
-    class Seen(Coordinator):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            coordinators.append(self)
 
     async def script(stage: Stage) -> None:
         await stage.rows(30)
-        coordinators[0].command(2, WirePipe(pipe=1, address="", near=True, peer=1, incarnation=1))
+        stage.coordinator.command(2, WirePipe(pipe=1, address="", near=True, peer=1, incarnation=1))
         await stage.until(lambda: stage.failovers, "a failover")
         await stage.rows(stage.row_count() + 30)
         (stage.folder(1) / "stop").touch()
 
-    with mock.patch("fission.client.run.network_run.Coordinator", Seen):
-        ran = Stage(fission, sink=3).run(script)
+    ran = Stage(fission, sink=3).run(script)
     assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
     values = column(ran.result)
     assert values == list(range(1, len(values) + 1))

@@ -20,10 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
-from fission.client.run import coordinator as coordinator_module
-from fission.client.run import node_watch as node_watch_module
 from fission.client.run.bundles import Addresses, Bundles, plans
 from fission.client.run.coordinator import Coordinator
 from fission.core.nodes import NodeInfo
@@ -525,6 +522,7 @@ class Cluster:
             restart_window_s=1.0,
             allocation_timeout_s=60.0,
             on_console=lambda what, job, lines: None,
+            clock=self.time.clock,
         )
         loaded: Any = SimpleNamespace(name="net", network=network, root=self.folder, config=SimpleNamespace(head_size=1))
         bundles = SmallBundles(loaded, str(self.folder), addresses, self.client.incarnation)
@@ -773,7 +771,7 @@ class Cluster:
 
     def run(self) -> None:
         """Let everything happen, and check it."""
-        with self._fakes():
+        with self._quiet():
             for node in self.nodes.values():
                 self.time.after(self.rng.uniform(0, PULSE_S), lambda node=node: self._pulse(node))  # type: ignore[misc]
             for node in self.nodes.values():
@@ -816,22 +814,15 @@ class Cluster:
         return read
 
     @contextlib.contextmanager
-    def _fakes(self) -> Iterator[None]:
-        clock = self.time.clock
-        here = os.getcwd()
-        fakes = [
-            (coordinator_module, "time", SimpleNamespace(monotonic=clock)),
-            (node_watch_module, "time", SimpleNamespace(monotonic=clock)),
-            (coordinator_module, "log", logging.getLogger("simulated")),
-        ]
-        with contextlib.ExitStack() as stack:
-            for where, name, fake in fakes:
-                stack.enter_context(mock.patch.object(where, name, fake))
-            level = logging.root.manager.disable
-            logging.disable(logging.CRITICAL)
-            stack.callback(logging.disable, level)
-            stack.callback(os.chdir, here)
+    def _quiet(self) -> Iterator[None]:
+        """Log nothing, and return to this folder at the end."""
+        here, level = os.getcwd(), logging.root.manager.disable
+        logging.disable(logging.CRITICAL)
+        try:
             yield
+        finally:
+            logging.disable(level)
+            os.chdir(here)
 
     # the oracle
 

@@ -36,6 +36,9 @@ class CheckpointService:
         command: Callable[[int, ClientToJob], None],
         report: Callable[[str, str], None],
         note_first: Callable[[int, Callable[[], None]], None] = lambda job, then: then(),
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        first_retry_s: float = FIRST_RETRY_S,
     ) -> None:
         """Begin with nothing waiting.
 
@@ -46,6 +49,8 @@ class CheckpointService:
                 succeeds again.
             note_first: called with a job whose first snapshot of this client was stored, and a
                 function to call once this is noted.
+            clock: returns the time in seconds.
+            first_retry_s: seconds until jobs are asked again for the first time.
         """
         self._noted: set[int] = set()
         self._note_first = note_first
@@ -55,7 +60,8 @@ class CheckpointService:
         self._damaged: dict[int, dict[tuple[int, int], str]] = {}
         self._waiting: set[int] = set()  # jobs with something that could not be written
         self._retry: asyncio.TimerHandle | None = None
-        self._retry_s = FIRST_RETRY_S
+        self._clock = clock
+        self._first_retry_s = self._retry_s = first_retry_s
         self._failing = False  # whether a failure was reported and has not been resolved
         self._quiet_until = 0.0
 
@@ -118,7 +124,7 @@ class CheckpointService:
             self._note_first(job, confirm)
 
     def _failed(self, job: int, why: OSError) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if now >= self._quiet_until:
             self._quiet_until = now + QUIET_S
             self._failing = True
@@ -135,7 +141,7 @@ class CheckpointService:
             self._retry_s = min(2 * self._retry_s, MOST_RETRY_S)
 
     def _succeeded(self) -> None:
-        self._retry_s = FIRST_RETRY_S
+        self._retry_s = self._first_retry_s
         if self._failing:
             self._failing = False
             self._report("notice", "snapshots can be written again")

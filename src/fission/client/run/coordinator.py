@@ -81,6 +81,7 @@ class Coordinator:
         result: (exit code, reason, error) once supervision has decided that the network is over.
         over: set together with ``result``.
         all_started: set once every job has been started.
+        engine: hosts the jobs.
         known_nodes: the nodes of the run.
         counters: the counts of its jobs.
         processes: the processes of its jobs.
@@ -105,6 +106,7 @@ class Coordinator:
         on_console: Callable[[str, int, int], None],
         gather_s: float | None = None,
         history: ResumeState | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare the run; `run` begins it.
 
@@ -125,30 +127,32 @@ class Coordinator:
             gather_s: seconds after which the network starts without the missing nodes; None: it
                 needs all of them.
             history: state of the run to resume; None: this is a new run.
+            clock: returns the time in seconds; every decision about time uses it.
         """
         self._network = network
+        self._clock = clock
         self._gather_s = gather_s
         self._link_until: float | None = None  # when the start stops waiting for links
-        self._engine = engine
+        self.engine = engine
         self.observer = observer
         self._addresses = addresses
         self._on_console = on_console
         self._names = {number: job._fission_name for number, job in network.jobs.items()}
         warn = lambda text: self.observer.warning(text)  # noqa: E731
         self.known_nodes = Nodes(network, nodes, several=gather_s is not None, tq=lambda node: self._nodes.quality(node), warn=warn)
-        self._nodes = NodeWatch(pulse_interval_s, engine, self.known_nodes.local)
+        self._nodes = NodeWatch(pulse_interval_s, engine, self.known_nodes.local, clock)
         self._supervisor = Supervisor(
             plans, self.known_nodes.view(), restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s
         )
         self._lines = JobChannel(network, self._supervisor, desk, addresses)
         self.processes = JobProcesses(self.incarnation)
-        self._stalled_jobs = StalledJobs(network, engine, self.processes)
+        self._stalled_jobs = StalledJobs(network, engine, self.processes, clock)
         self._inbox = Inbox(engine, desk, self.incarnation)
         self.receivers = self._inbox.receivers
         self._reports = JobReports(self._names, on_console)
         self._bundles: Bundles | None = None
-        self._log = EventLog(self._report)
-        self._keeper = CheckpointService(store, self.command, self._report, self._note_stored)
+        self._log = EventLog(self._report, clock)
+        self._keeper = CheckpointService(store, self.command, self._report, self._note_stored, clock)
         self._started = False
         self.stopping = False
         self.error: Exception | None = None
@@ -176,8 +180,8 @@ class Coordinator:
                 self._lines.send_ends(job)
             elif how is Found.RUNNING:
                 self.processes.started(job, incarnation, self._supervisor.life(job)[1])
-                self._stalled_jobs.progress.started(job, time.monotonic())
-                self._stalled_jobs.progress.ready(job, time.monotonic())
+                self._stalled_jobs.progress.started(job, self._clock())
+                self._stalled_jobs.progress.ready(job, self._clock())
                 # the earlier client may have had another address
                 self.command(job, ReachClient(address=self._addresses.client_for(self._supervisor.life(job)[1])))
             elif how is Found.ENDED:
@@ -185,7 +189,7 @@ class Coordinator:
             else:
                 missing.append(job)
         self._supervisor.see(self.known_nodes.view())
-        await self._perform(self._supervisor.start(time.monotonic(), missing))
+        await self._perform(self._supervisor.start(self._clock(), missing))
         self._look_started()
 
     def summaries(self) -> Mapping[int, JobSummary]:
@@ -267,7 +271,7 @@ class Coordinator:
             for moment in (self._supervisor.due, self._nodes.due, self._reports.failures.due, self._stalled_jobs.progress.due, starts)
             if moment is not None
         ]
-        return max(0.0, min(moments) - time.monotonic()) if moments else None
+        return max(0.0, min(moments) - self._clock()) if moments else None
 
     # events
 
@@ -302,7 +306,7 @@ class Coordinator:
             await self._on_nodes(self._nodes.gone(event))
 
     async def _tick(self) -> None:
-        self._reports.failures.tick(time.monotonic(), self.observer)
+        self._reports.failures.tick(self._clock(), self.observer)
         await self._stalled_jobs.end_stalled()
         await self._on_nodes(self._nodes.tick())
         if self._started:
@@ -313,7 +317,7 @@ class Coordinator:
         self._resuming.joined(event.lives)
         for job, life in event.lives:
             if life < self.incarnation(job):  # moved by an earlier client, which may have ended before it stopped this incarnation
-                await self._engine.stop(job, life, NodeName(event.name), grace=0)
+                await self.engine.stop(job, life, NodeName(event.name), grace=0)
         self._log.write(event)
         if new:
             self._nodes.expect(event.name)
@@ -324,7 +328,7 @@ class Coordinator:
                 there = [job for job in self._lines.ends if self._supervisor.alive(job) and self._supervisor.life(job)[1] == change.node]
                 for job in there:
                     await self._end_for(job, self._supervisor.life(job)[0])
-                await self._engine.lost(NodeName(change.node))
+                await self.engine.lost(NodeName(change.node))
             await self._supervise(change)
         if not self._started and (all(map(self.up, self.known_nodes)) or self._gathered()) and self._linked():
             self._started = True
@@ -334,18 +338,18 @@ class Coordinator:
 
     def _absences(self) -> dict[str, str]:
         """Return each node that is not up, with what to do about it."""
-        return {name: self._engine.absence(NodeName(name)) for name in self.known_nodes if not self.up(name)}
+        return {name: self.engine.absence(NodeName(name)) for name in self.known_nodes if not self.up(name)}
 
     def _linked(self) -> bool:
         """Return whether the nodes have measured the links between them, or had time to."""
         if self._gather_s is None or self.known_nodes.all_linked:
             return True
         if self._link_until is None:
-            self._link_until = time.monotonic() + LINK_S
-        return time.monotonic() >= self._link_until
+            self._link_until = self._clock() + LINK_S
+        return self._clock() >= self._link_until
 
     def _gathered(self) -> bool:
-        return self._gather_s is not None and time.monotonic() >= self._log.began + self._gather_s
+        return self._gather_s is not None and self._clock() >= self._log.began + self._gather_s
 
     async def _on_message(self, job: int, incarnation: int, message: JobToClient, payload: bytes) -> None:
         if isinstance(message, CountsReport | WorkDone):
@@ -370,14 +374,14 @@ class Coordinator:
             case SnapshotNeeded():
                 name = f"{message.generation}.{message.block}"
                 pieces = self._keeper.pieces(job, message.generation, message.block)
-                await self._engine.bring(job, incarnation, NodeName(self._supervisor.life(job)[1]), name, pieces)
+                await self.engine.bring(job, incarnation, NodeName(self._supervisor.life(job)[1]), name, pieces)
             case SaveSnapshot() | SnapshotStable() | RetainValue():
                 self._keeper.take(job, message, payload)
             case _:
                 log.warning("%s sent a %s, which no part of the client takes", self._names.get(job), type(message).__name__)
 
     async def _on_hello(self, job: int, incarnation: int, hello: JobHello) -> None:
-        now = time.monotonic()
+        now = self._clock()
         self._log.write({"what": "Hello", "job": job, "incarnation": incarnation, "process": hello.process, "addresses": hello.addresses})
         self._lines.said_hello(job, incarnation, hello.addresses)
         self.processes.said_hello(job, incarnation, hello.process)
@@ -416,7 +420,7 @@ class Coordinator:
             self._stalled_jobs.progress.ended(event.job_id)
             summary = self.jobs[event.job_id]
             summary.outcome = "killed" if self.stopping and not event.report and event.code else outcome
-            self._reports.ended(event.job_id, summary.outcome, error, time.monotonic(), self.observer)
+            self._reports.ended(event.job_id, summary.outcome, error, self._clock(), self.observer)
         self.processes.ended(event.job_id, event.incarnation)
         if ended and not self.stopping:
             await self._end_for(event.job_id, event.incarnation)
@@ -437,7 +441,7 @@ class Coordinator:
     async def _supervise(self, event: supervision.Event) -> None:
         self._log.write(event)
         self._supervisor.see(self.known_nodes.view())
-        await self._perform(self._supervisor.handle(event, time.monotonic()))
+        await self._perform(self._supervisor.handle(event, self._clock()))
 
     async def _perform(self, instructions: Sequence[supervision.Instruction]) -> None:
         for instruction in instructions:
@@ -456,7 +460,7 @@ class Coordinator:
             elif isinstance(instruction, supervision.Reset):
                 self.command(instruction.job, ResetGeneration(generation=instruction.generation))
             elif isinstance(instruction, supervision.Kill):
-                await self._engine.stop(instruction.job, instruction.incarnation, NodeName(instruction.node), grace=0)
+                await self.engine.stop(instruction.job, instruction.incarnation, NodeName(instruction.node), grace=0)
             elif isinstance(instruction, supervision.Failover):
                 log.warning("%s", instruction)
                 self.observer.failover(str(instruction))
@@ -481,9 +485,9 @@ class Coordinator:
             self._on_console("new life", order.job, 0)
         self._lines.wire_later(order.job, bundle)
         self.processes.started(order.job, order.incarnation, order.node)
-        self._stalled_jobs.progress.started(order.job, time.monotonic())
+        self._stalled_jobs.progress.started(order.job, self._clock())
         try:
-            await self._engine.launch(bundle, NodeName(order.node))
+            await self.engine.launch(bundle, NodeName(order.node))
         except EngineError as why:
             log.warning("%s", why)  # the node is gone, which arrives as an event
         for pipe, producer in self._lines.producers(order.job).items():

@@ -30,14 +30,23 @@ class EventLog:
     returns. What cannot be written waits, and is written as soon as possible.
     """
 
-    def __init__(self, report: Callable[[str, str], None] = lambda kind, text: None) -> None:
+    def __init__(
+        self,
+        report: Callable[[str, str], None] = lambda kind, text: None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        retry_s: float = RETRY_S,
+    ) -> None:
         """Begin to count time; entries written before `open` are dropped.
 
         Args:
             report: called with ("warning" or "notice", text) when writing fails, and when it
                 succeeds again.
+            clock: returns the time in seconds.
+            retry_s: seconds until a failed write is tried again.
         """
-        self.began = time.monotonic()
+        self._clock, self._retry_s = clock, retry_s
+        self.began = clock()
         self._report = report
         self._appender: durable.Appender | None = None
         self._path = Path()
@@ -72,7 +81,7 @@ class EventLog:
         """Add an entry: a dict with ``what``, or a dataclass. Ticks are not logged."""
         if self._appender is not None and not isinstance(what, supervision.Tick):
             told = what if isinstance(what, dict) else {"what": type(what).__name__, **dataclasses.asdict(what)}
-            self._appender.add(durable.seal({"s": round(time.monotonic() - self.began, 4), **told}))
+            self._appender.add(durable.seal({"s": round(self._clock() - self.began, 4), **told}))
             if not self._failing:
                 self._flush(to_device=False)
 
@@ -107,14 +116,14 @@ class EventLog:
     def _failed(self, why: OSError) -> None:
         self._failing = True
         log.warning("the event log cannot be written: %s", why)
-        now = time.monotonic()
+        now = self._clock()
         if now >= self._quiet_until:
             self._quiet_until = now + QUIET_S
             self._reported = True
             text = f"{self._path} cannot be written: {why.strerror or why}; the network runs on"
             self._report("warning", f"{text}, but until it can be written, it cannot be resumed: free space on this disk, or mend it")
         if self._retry is None:
-            self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._try_again)
+            self._retry = asyncio.get_running_loop().call_later(self._retry_s, self._try_again)
 
     def _try_again(self) -> None:
         self._retry = None

@@ -14,16 +14,19 @@ from fission.protocol.supervision import NodeLost, NodeUp
 class NodeWatch:
     """The nodes of one run."""
 
-    def __init__(self, pulse_interval_s: float, engine: Engine, own: Callable[[str], bool]) -> None:
+    def __init__(
+        self, pulse_interval_s: float, engine: Engine, own: Callable[[str], bool], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Begin without nodes.
 
         Args:
             pulse_interval_s: seconds between two pulses of a node.
             engine: hosts the jobs.
             own: returns whether a node is the client's own.
+            clock: returns the time in seconds.
         """
         self._liveness = liveness.Liveness(pulse_interval_s)
-        self._engine, self._own = engine, own
+        self._engine, self._own, self._clock = engine, own, clock
         self._suspended = Suspension()
         self._gone: dict[tuple[str, int], NodeGone] = {}  # by name and incarnation
 
@@ -33,7 +36,7 @@ class NodeWatch:
 
     def quality(self, node: str) -> int:
         """Return the share of the node's pulses that arrive, 0 to 255."""
-        return self._liveness.tq(node, time.monotonic())
+        return self._liveness.tq(node, self._clock())
 
     @property
     def due(self) -> float | None:
@@ -62,7 +65,7 @@ class NodeWatch:
         return self._handle(liveness.LivenessTick())
 
     def _handle(self, event: liveness.Event) -> list[NodeUp | NodeLost]:
-        now = time.monotonic()
+        now = self._clock()
         instructions = []
         if away_s := self._suspended.passed():
             instructions += self._liveness.handle(liveness.Away(away_s), now)

@@ -70,7 +70,7 @@ def current(network: Path) -> Path:
     return next(iter(runs(network)), local)  # a file system without links has runs only
 
 
-def new_run(network: Path, notice: Callable[[str], None]) -> Path:
+def new_run(network: Path, notice: Callable[[str], None], date: str | None = None) -> Path:
     """Return the folder of the next run, which does not exist yet.
 
     A folder ``local`` of an older version becomes one of the runs.
@@ -78,12 +78,13 @@ def new_run(network: Path, notice: Callable[[str], None]) -> Path:
     Args:
         network: the network's folder.
         notice: called with texts for the user.
+        date: the date in the folder's name; None: today.
 
     Raises:
         UserError: something is in the way.
     """
     _adopt(network, notice)
-    return _next(network)
+    return _next(network, date)
 
 
 def make_run(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -167,7 +168,7 @@ def remove_old(network: Path, keep: int | None, current: Path) -> None:
         shutil.rmtree(run, ignore_errors=True)
 
 
-def _next(network: Path) -> Path:
+def _next(network: Path, date: str | None = None) -> Path:
     known = runs(network)
     number = int(_NAME.fullmatch(known[0].name)[1]) + 1 if known else 1  # type: ignore[index]  # runs() matches them
-    return network / RUNS / f"{time.strftime('%Y-%m-%d')}-{number}"
+    return network / RUNS / f"{date or time.strftime('%Y-%m-%d')}-{number}"

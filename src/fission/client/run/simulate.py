@@ -16,7 +16,7 @@ from fission.client.run.faults import Chaos, FaultInjector, InjectedFault, check
 from fission.client.run.folders import alone, fill_folder, make_folders
 from fission.client.run.local_engine import local_engine
 from fission.client.run.network_run import NetworkRun
-from fission.client.run.plan import RunPlan
+from fission.client.run.plan import Companion, RunPlan
 from fission.client.run.simulation_folder import held
 from fission.client.run.summary import Summary
 from fission.core.checks import CLIENT
@@ -39,6 +39,7 @@ def simulate(
     faults: Sequence[InjectedFault] = (),
     chaos: Chaos | None = None,
     folder: Path | None = None,
+    companions: Sequence[Companion] = (),
 ) -> Summary:
     """Run the network on this machine until it ends or fails, time is up or a signal arrives.
 
@@ -59,6 +60,7 @@ def simulate(
         folder: work folder of the jobs in place of ``NETWORK/simulation``. The default folder is
             emptied; in this one only the jobs' folders and the files of an earlier simulation are
             removed.
+        companions: more coroutines that run beside the network.
 
     Returns:
         The summary of the run.
@@ -97,7 +99,7 @@ def simulate(
                 addresses=addresses,
                 stdin=stdin,
                 shown_jobs=frozenset(jobs),
-                companions=(lambda coordinator: FaultInjector(engine, coordinator.observer, names, jobs).run(faults, chaos),),
+                companions=(lambda coordinator: FaultInjector(engine, coordinator.observer, names, jobs).run(faults, chaos), *companions),
             )
             return asyncio.run(NetworkRun(plan, observer or Observer()).main(duration, signals))
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from fission.client.run.processes import JobProcesses
@@ -22,16 +23,17 @@ class StalledJobs:
         progress: tracks the progress of each job.
     """
 
-    def __init__(self, network: Network, engine: Engine, processes: JobProcesses) -> None:
+    def __init__(self, network: Network, engine: Engine, processes: JobProcesses, clock: Callable[[], float] = time.monotonic) -> None:
         """Begin to track progress.
 
         Args:
             network: the running network.
             engine: knows the processes.
             processes: the newest incarnations.
+            clock: returns the time in seconds.
         """
         self.progress = Progress({number: job.STALL_TIMEOUT for number, job in network.jobs.items()})
-        self._engine, self._processes = engine, processes
+        self._engine, self._processes, self._clock = engine, processes, clock
         self._stalls: dict[tuple[int, int], str] = {}
 
     def heard(self, job: int, report: CountsReport) -> None:
@@ -39,22 +41,22 @@ class StalledJobs:
         counts = report.counts
         sent = [pipe.sent for pipe in counts.outputs.values()]
         received = [pipe.received for pipe in counts.inputs.values()]
-        self.progress.heard(job, repr((counts.compute_blocks, sent, received)), report.doing, time.monotonic())
+        self.progress.heard(job, repr((counts.compute_blocks, sent, received)), report.doing, self._clock())
 
     async def shown(self) -> dict[int, dict[str, Any]]:
         """Return the jobs that make no progress, by id: ``seconds``, ``reason`` in words."""
         found = {}
         for job, incarnation, node in self._processes.newest():
-            stand = self.progress.stand(job, time.monotonic())
+            stand = self.progress.stand(job, self._clock())
             if stand is not None and stand.seconds >= SHOWN_S:
                 found[job] = {"seconds": round(stand.seconds, 1), "reason": await self._reason(stand, job, incarnation, node)}
         return found
 
     async def end_stalled(self) -> None:
         """Kill the stalled processes; their ends arrive as events."""
-        stalled = set(self.progress.stalled(time.monotonic()))
+        stalled = set(self.progress.stalled(self._clock()))
         for job, incarnation, node in self._processes.newest():
-            stand = self.progress.stand(job, time.monotonic())
+            stand = self.progress.stand(job, self._clock())
             if job in stalled and stand is not None:
                 reason = await self._reason(stand, job, incarnation, node)
                 self._stalls[job, incarnation] = f"no progress for {stand.seconds:.1f} s: {reason} (STALL_TIMEOUT)"
