@@ -38,7 +38,7 @@ SECTIONS: dict[str, list[Term]] = {
         Term("network", "dataflow graph, topology, job graph", "Jobs joined by pipes, loaded from a `config.py`.", "Network"),
         Term("job", "operator, vertex, actor", "A Python class or an executable that turns input blocks into output blocks.", "BaseJob"),
         Term("pipe", "edge, channel, stream", "A one-way connection between two jobs with a format for its blocks.", "BasePipe"),
-        Term("block", "record, message, element", "One value that a job sends through a pipe.", "encode_data"),
+        Term("block", "record, message, element", "One value that a job sends through a pipe.", "Data"),
         Term("compute block", "aligned input tuple, micro-batch", "The blocks of all inputs that one call of `run` works on.", "Aligner"),
         Term("source", "source, producer", "A job without inputs.", "Network"),
         Term("sink", "sink, consumer", "A job without outputs; the file sinks keep each block exactly once.", "FileSinkJob"),

@@ -13,7 +13,7 @@ from fission.pipelines import model
 from fission.pipelines.errors import PipelineError
 from fission.pipelines.pypelinin_form import is_pypelinin_form, read_pipeline
 
-Data: TypeAlias = "Mapping[str, Any] | None"
+JobData: TypeAlias = "Mapping[str, Any] | None"
 Pairs: TypeAlias = tuple[tuple[str, Any], ...]
 
 
@@ -28,7 +28,7 @@ class Job(model.Job):
     """
 
     def __init__(
-        self, worker_name: str, data: Data = None, retries: int = 0, timeout: float | None = None, *, tag: str | None = None
+        self, worker_name: str, data: JobData = None, retries: int = 0, timeout: float | None = None, *, tag: str | None = None
     ) -> None:
         """Create a job; the arguments are the attributes of `fission.pipelines.Job`.
 
@@ -64,7 +64,7 @@ class Pipeline(model.Pipeline):
         sent_jobs: for the notes of a Pipeliner; empty at first.
     """
 
-    def __init__(self, pipeline: Any, data: Data = None, *, priority: int = 0) -> None:
+    def __init__(self, pipeline: Any, data: JobData = None, *, priority: int = 0) -> None:
         """Create a pipeline from its graph.
 
         Args:
@@ -146,7 +146,7 @@ class Pipeline(model.Pipeline):
 class PipelineForPipeliner(Pipeline):
     """A pipeline that records which of its jobs are finished, for a custom Pipeliner."""
 
-    def __init__(self, pipeline: Any, data: Data = None, *, priority: int = 0) -> None:
+    def __init__(self, pipeline: Any, data: JobData = None, *, priority: int = 0) -> None:
         """Create a pipeline; the arguments are those of `Pipeline`."""
         super().__init__(pipeline, data, priority=priority)
         del self.__dict__["finished"]  # a method here, as published

@@ -18,8 +18,9 @@ from fission.ports import Links
 from fission.protocol import frames
 from fission.protocol.dropping import DroppingOutput
 from fission.protocol.endpoint_inputs import Inputs
-from fission.protocol.frames import CLOSED, Buffer, Data, Message, Release
+from fission.protocol.frames import Buffer
 from fission.protocol.inputs import InputCounts, InputSpec
+from fission.protocol.link_messages import CLOSED, Data, Message, Release
 from fission.protocol.optional import OptionalSpec
 from fission.protocol.output import Output
 from fission.protocol.pacing import COALESCE_BLOCKS, COALESCE_BYTES, HELD_AT_MOST_S, HOLD_S

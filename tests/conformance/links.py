@@ -15,7 +15,8 @@ import pytest
 from fission.errors import EngineError, InternalError
 from fission.ports import Links
 from fission.protocol import frames
-from fission.protocol.frames import Buffer, Data, Message, Release
+from fission.protocol.frames import Buffer
+from fission.protocol.link_messages import Data, Message, Release
 from tests.conformance.places import DEADLINE_S, Place
 from tests.waiting import eventually
 

@@ -16,8 +16,8 @@ from fission.core.jobs import PythonJob
 from fission.core.pipes import BytesPipe, OptionalPicklePipe, PicklePipe
 from fission.ports import JobBundle, Links, Wiring
 from fission.protocol import frames
-from fission.protocol.frames import Release
 from fission.protocol.inputs import InputCounts
+from fission.protocol.link_messages import Release
 from fission.runtime import report
 from fission.runtime.exchange import Exchange
 from fission.runtime.job_process import LINGER_S

@@ -22,7 +22,7 @@ from fission.core.jobs import ExecutableJob
 from fission.core.network import Network
 from fission.ports import JobBundle, Wiring
 from fission.protocol import frames
-from fission.protocol.frames import JobMessage
+from fission.protocol.link_messages import JobMessage
 from fission.protocol.messages.client_to_job import AcknowledgeEnd, CheckpointStored, ClientToJob, ValueStored
 from fission.protocol.messages.job_to_client import RetainValue, SaveSnapshot, WorkDone
 from fission.runtime import report

@@ -17,6 +17,7 @@ from msgspec import inspect
 from fission.errors import RemoteProtocolError
 from fission.protocol import frames
 from fission.protocol.frames import DATA, HAS_HEADS, OUT_OF_BAND, SHARED
+from fission.protocol.link_messages import End, Open, Release
 from fission.protocol.messages import client_to_job, job_to_client
 from fission.protocol.messages.codec import DISCRIMINATOR, Codec
 from fission.protocol.pieces import PIECE_BYTES, split
@@ -48,11 +49,11 @@ def valid(random: Random, *, wrong: bool = False) -> list[bytes]:
     if kind == 2:
         return [bytes(part) for part in split([random.randbytes(PIECE_BYTES + 5), b"x"])]
     if kind == 3:
-        return [frames.encode_release(frames.Release(pipe, 1, 0, 5, 7, had=bool(pipe % 2)))]
+        return [frames.encode_release(Release(pipe, 1, 0, 5, 7, had=bool(pipe % 2)))]
     if kind == 4:
-        return [frames.encode_open(frames.Open(pipe, 1, 0, 5))]
+        return [frames.encode_open(Open(pipe, 1, 0, 5))]
     if kind == 5:
-        return [frames.encode_end(frames.End(pipe, 1, 0, 5))]
+        return [frames.encode_end(End(pipe, 1, 0, 5))]
     if kind == 6:
         job, incarnation = random.choice((0, 1, 2, 3, 10**6)), random.choice((0, 1, 10**6))
         return [_envelope(frames.REPORT, json_message(random, job_to_client.CODEC, wrong=wrong), job, incarnation)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from fission.protocol.frames import CLOSED, Data, End, Open
 from fission.protocol.inputs import InputCounts, InputSpec
+from fission.protocol.link_messages import CLOSED, Data, End, Open
 from fission.protocol.window import Arrival
 
 CORRUPTED = 0x80  # the first bit of a head of one byte

@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fission.errors import LocalProtocolError, RemoteProtocolError
 from fission.protocol.align import MAX_BATCH, Aligner, Batch
-from fission.protocol.frames import Data, End, Message, Open
 from fission.protocol.inputs import LOST, Input, InputCounts, InputSpec
+from fission.protocol.link_messages import Data, End, Message, Open
 from fission.protocol.window import Arrival, Receiver
 from tests.protocol.caught import assert_caught, assert_machine_catches
 from tests.protocol.models import CORRUPTED, AlignModel, ComputeBlock

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from fission.errors import LocalProtocolError, RemoteProtocolError
 from fission.protocol import frames
-from fission.protocol.frames import CLOSED, Buffer, Command, Data, End, JobMessage, Message, Open, Release, Starved
+from fission.protocol.frames import Buffer
+from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessage, Message, Open, Release, Starved
 from fission.protocol.messages.client_to_job import CODEC, CloseOutput, InputLine
 from fission.protocol.messages.codec import MAX_BYTES
 from fission.protocol.messages.job_to_client import JobWarning, SaveSnapshot

@@ -12,7 +12,8 @@ import pytest
 from fission.adapters.datagrams import Datagrams
 from fission.adapters.sealing import Seals
 from fission.errors import RemoteProtocolError
-from fission.protocol.frames import Command, JobMessage, decode
+from fission.protocol.frames import decode
+from fission.protocol.link_messages import Command, JobMessage
 from fission.protocol.messages.client_to_node import ECHOES, PulseEcho
 from fission.protocol.messages.node_to_client import PULSES
 from fission.protocol.pieces import joined

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fission.errors import LocalProtocolError
-from fission.protocol.frames import Data, End, Open
+from fission.protocol.link_messages import Data, End, Open
 from fission.protocol.optional import DEFAULT, OptionalInput, OptionalSpec
 from fission.protocol.window import Arrival, Receiver
 from tests.protocol.caught import assert_machine_catches

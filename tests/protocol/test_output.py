@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fission.protocol import frames
 from fission.protocol.dropping import DroppingOutput
-from fission.protocol.frames import CLOSED, Buffer, Data, End, Message, Open, Release, Starved
+from fission.protocol.frames import Buffer
+from fission.protocol.link_messages import CLOSED, Data, End, Message, Open, Release, Starved
 from fission.protocol.output import Output
 from fission.protocol.pacing import HELD_AT_MOST_S, HOLD_S
 from fission.protocol.window import SendWindow

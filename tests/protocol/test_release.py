@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fission.protocol.frames import CLOSED
+from fission.protocol.link_messages import CLOSED
 from fission.protocol.release import NEVER, RELEASE_AFTER_S, RELEASE_SHARE, ReleaseRule, taken_with
 from tests.protocol.caught import assert_caught
 

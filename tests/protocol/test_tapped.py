@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fission.errors import RemoteProtocolError
 from fission.protocol import frames, tapped
+from fission.protocol.link_messages import End, Open
 from fission.protocol.tapped import Follower, Seen
 
 
@@ -68,9 +69,9 @@ def test_what_was_had_is_dropped_and_gaps_are_counted() -> None:
 
 def test_opens_and_ends() -> None:
     follower = Follower()
-    assert follower.take(1.0, [frames.encode_open(frames.Open(7, 1, 0, 4))]) is None
+    assert follower.take(1.0, [frames.encode_open(Open(7, 1, 0, 4))]) is None
     assert not follower.ended
-    assert follower.take(1.0, [frames.encode_end(frames.End(7, 1, 0, 4))]) is None
+    assert follower.take(1.0, [frames.encode_end(End(7, 1, 0, 4))]) is None
     assert follower.ended
 
 

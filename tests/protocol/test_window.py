@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fission.errors import LocalProtocolError
-from fission.protocol.frames import CLOSED
+from fission.protocol.link_messages import CLOSED
 from fission.protocol.window import Arrival, Receiver, SendWindow, Sent
 from tests.protocol.caught import assert_machine_catches
 from tests.protocol.models import ReceiverModel

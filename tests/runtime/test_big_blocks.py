@@ -14,9 +14,10 @@ from fission.adapters.shared_views import Views
 from fission.protocol import frames
 from fission.protocol import output as output_module
 from fission.protocol.endpoint_inputs import Inputs
-from fission.protocol.frames import Buffer, Data, Release
+from fission.protocol.frames import Buffer
 from fission.protocol.inputs import InputSpec
 from fission.protocol.large_blocks import Leased, big_message
+from fission.protocol.link_messages import Data, Release
 from fission.protocol.output import Output
 from fission.protocol.pacing import BEHIND_SHARE, COALESCE_BYTES, COALESCE_SHARE, HOLD_S
 from fission.protocol.window import SendWindow

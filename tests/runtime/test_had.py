@@ -10,7 +10,8 @@ import pytest
 from fission.protocol import frames
 from fission.protocol.align import InputSpec
 from fission.protocol.endpoint_inputs import Inputs
-from fission.protocol.frames import Buffer, Open, Release
+from fission.protocol.frames import Buffer
+from fission.protocol.link_messages import Open, Release
 from fission.protocol.output import Output
 from fission.protocol.window import SendWindow
 from fission.runtime.inputs_shell import InputsShell

@@ -21,8 +21,8 @@ from fission.core.pipes import PicklePipe
 from fission.ports import JobBundle
 from fission.protocol import frames
 from fission.protocol.endpoint_inputs import Inputs
-from fission.protocol.frames import Data, Release
 from fission.protocol.inputs import InputSpec
+from fission.protocol.link_messages import Data, Open, Release
 from fission.protocol.output import Output
 from fission.protocol.window import SendWindow
 from fission.runtime.exchange import Exchange
@@ -377,7 +377,7 @@ def test_a_producers_own_memory_that_is_gone_is_none(row: Row) -> None:
 def test_gone_memory_of_an_older_life_of_the_sender_is_none(row: Row, newer: dict[str, int]) -> None:
     """Its next life has sent the block again, or will."""
     inputs = row.last()
-    inputs.feed([frames.encode_open(frames.Open(2, **{"incarnation": 1, "generation": 0, **newer}, mark=0))])
+    inputs.feed([frames.encode_open(Open(2, **{"incarnation": 1, "generation": 0, **newer}, mark=0))])
     sweep(row.prefix)
     assert row.arrive(inputs) == []
 

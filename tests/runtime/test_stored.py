@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fission.protocol.frames import Data, End, Open
+from fission.protocol.link_messages import Data, End, Open
 from fission.protocol.messages.job_to_client import JobToClient, RetainValue
 from fission.protocol.optional import OptionalInput, OptionalSpec
 from fission.runtime.optional_inputs import OptionalInputs

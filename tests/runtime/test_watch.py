@@ -15,7 +15,7 @@ from fission.core.jobs import PythonJob
 from fission.core.pipes import PicklePipe
 from fission.ports import JobBundle, Wiring
 from fission.protocol import frames, tapped
-from fission.protocol.frames import JobMessage, Release
+from fission.protocol.link_messages import JobMessage, Release
 from fission.protocol.messages.client_to_job import (
     CheckpointStored,
     ClientToJob,

@@ -88,9 +88,10 @@ def unstable_checkpoint() -> AbstractContextManager[None]:
 def no_mark() -> AbstractContextManager[None]:
     """Open links without the released mark."""
     from fission.protocol import frames
+    from fission.protocol.link_messages import Open
 
     def opening(self: Output, generation: int, window: Any) -> bytes:
-        return frames.encode_open(frames.Open(self.pipe, self._incarnation, generation, 0))
+        return frames.encode_open(Open(self.pipe, self._incarnation, generation, 0))
 
     return _replace(Output, _opening=opening)
 

@@ -26,7 +26,7 @@ from fission.client.run.coordinator import Coordinator
 from fission.core.nodes import NodeInfo
 from fission.ports import NODE_FAULT, JobBundle, JobExited, NodeGone, NodeName, NodePulse, Observer
 from fission.protocol import frames
-from fission.protocol.frames import Data, JobMessage
+from fission.protocol.link_messages import Data, JobMessage
 from fission.protocol.output import Output
 from fission.protocol.pacing import CIRCLE_POLL_S, PRESS_S
 from fission.protocol.restarts import AVOID_S

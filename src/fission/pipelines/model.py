@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from fission.pipelines.errors import PipelineError
 from fission.protocol.pipeline_limits import DATA_DEPTH, LARGEST_PRIORITY, LONGEST_S, MOST_RETRIES, NAME_LENGTH, deeper_than, is_name
 
-Data: TypeAlias = "Mapping[str, Any] | None"
+JobData: TypeAlias = "Mapping[str, Any] | None"
 
 
 class Worker:
@@ -47,7 +47,7 @@ class Job:
     """
 
     def __init__(
-        self, worker_name: str, data: Data = None, retries: int = 0, timeout: float | None = None, *, tag: str | None = None
+        self, worker_name: str, data: JobData = None, retries: int = 0, timeout: float | None = None, *, tag: str | None = None
     ) -> None:
         """Create a job.
 
@@ -172,7 +172,7 @@ class Pipeline:
             ``job id``; None: no job has failed.
     """
 
-    def __init__(self, pipeline: Any, data: Data = None, *, priority: int = 0) -> None:
+    def __init__(self, pipeline: Any, data: JobData = None, *, priority: int = 0) -> None:
         """Create a pipeline from its graph.
 
         Args:

@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 from fission.core.head import CORRUPTED, bit_mask
 from fission.errors import LocalProtocolError, RemoteProtocolError
-from fission.protocol.frames import CLOSED, Data, End, Open
 from fission.protocol.inputs import LOST, Input, InputCounts, InputSpec, Stage
+from fission.protocol.link_messages import CLOSED, Data, End, Open
 from fission.protocol.window import Arrival, Receiver
 
 #: Maximum number of compute blocks in a batch. Arbitrary; bounds the memory that the dummies for a huge gap take.

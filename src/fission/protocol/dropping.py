@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from fission.protocol.frames import Buffer, Release
+from fission.protocol.frames import Buffer
+from fission.protocol.link_messages import Release
 from fission.protocol.output import Output
 from fission.protocol.window import SendWindow
 

@@ -1,4 +1,4 @@
-"""The wire format: converts the messages of jobs to bytes and back.
+"""The wire format: converts the messages of `fission.protocol.link_messages` to bytes and back.
 
 This is the only codec of what jobs send to each other.
 
@@ -40,14 +40,13 @@ import struct
 import sys
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from fission.errors import LocalProtocolError, RemoteProtocolError
+from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessage, Message, Open, Release, Starved
 from fission.protocol.messages import client_to_job, job_to_client
 from fission.protocol.messages.client_to_job import ClientToJob
-from fission.protocol.messages.job_to_client import JobToClient
 from fission.protocol.shared_blocks import Descriptor
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
@@ -59,8 +58,6 @@ OUT_OF_BAND = 2
 SHARED = 4
 HAD = 8
 
-#: "Everything, for ever": a release of this number notifies the producer that its consumer needs nothing more.
-CLOSED = 2**63 - 1
 #: Maximum number of blocks in a message. Arbitrary; far above what a coalesced message holds.
 MAX_BLOCKS = 1 << 16
 #: Maximum number of buffers in a message. Arbitrary; bounds the work for a malformed header.
@@ -73,114 +70,6 @@ _HEADER_AND_LENGTH = struct.Struct("<BBHIIIQIQI")
 _SWAP = sys.byteorder == "big"
 # looked up once, because decoding the most frequent message needs them
 _unpack_one_block, _ONE_BLOCK, _make_tuple = _HEADER_AND_LENGTH.unpack_from, _HEADER_AND_LENGTH.size, tuple.__new__
-
-
-class Data(NamedTuple):
-    """Blocks ``sqn`` to ``sqn + len(payloads) - 1`` of a pipe.
-
-    A named tuple, because creating one takes half the time of a frozen dataclass.
-
-    Attributes:
-        payloads: one entry per block: its bytes; [payload, buffer, ...] for a block with
-            out-of-band buffers; or [payload, `Descriptor`, ...] if the buffers are in shared
-            memory.
-        heads: one number per block; None if all are 0.
-    """
-
-    pipe: int
-    incarnation: int
-    generation: int
-    sqn: int
-    payloads: list[Any]
-    heads: list[int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """First message of a producer: blocks up to ``mark`` are released.
-
-    The next block may be ``mark + 1``.
-    """
-
-    pipe: int
-    incarnation: int
-    generation: int
-    mark: int
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """End of a pipe.
-
-    Attributes:
-        last: the last block; 0 if the pipe never had one.
-        final: whether the pipe has ended in later generations too.
-        more: whether a later generation follows.
-    """
-
-    pipe: int
-    incarnation: int
-    generation: int
-    last: int
-    final: bool = False
-    more: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """Release (acknowledgement) of blocks, from a consumer to its producer.
-
-    With `CLOSED` as ``released`` and ``taken``, it counts for all generations.
-
-    Attributes:
-        incarnation: incarnation of the consumer.
-        generation: generation of the numbering.
-        released: the consumer never needs blocks up to this sqn again; `CLOSED`: none of this
-            generation.
-        taken: blocks up to this sqn are taken into compute blocks.
-        had: whether it answers an `Open`; ``taken`` is then the last block that the consumer has of
-            earlier incarnations of the producer.
-    """
-
-    pipe: int
-    incarnation: int
-    generation: int
-    released: int
-    taken: int
-    had: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Starved:
-    """Report that the consumer and all jobs after it have worked off the blocks up to ``upto``.
-
-    ``incarnation`` is the consumer's.
-    """
-
-    pipe: int
-    incarnation: int
-    generation: int
-    upto: int
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """Message from the client to a job."""
-
-    message: ClientToJob
-
-
-@dataclass(frozen=True, slots=True)
-class JobMessage:
-    """Message from an incarnation of a job to the client, with bytes that belong to it."""
-
-    job: int
-    incarnation: int
-    message: JobToClient
-    payload: bytes = b""
-
-
-Message: TypeAlias = "Data | Open | End | Release | Starved | Command | JobMessage"
 
 
 def encode_data(pipe: int, incarnation: int, generation: int, sqn: int, payloads: Sequence[Buffer], heads: Sequence[int] | None) -> bytes:

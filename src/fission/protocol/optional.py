@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fission.errors import LocalProtocolError
-from fission.protocol.frames import Data, End, Open
+from fission.protocol.link_messages import Data, End, Open
 from fission.protocol.window import Arrival, Receiver
 
 

@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from fission.protocol.frames import CLOSED
+from fission.protocol.link_messages import CLOSED
 
 #: A release is sent when it covers this share of a window, so that a producer never waits for a
 #: release that is due. Measured with 1 MB blocks: a third gives 6 % more blocks/s than a quarter.

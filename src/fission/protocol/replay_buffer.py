@@ -14,8 +14,9 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from fission.protocol import frames
-from fission.protocol.frames import CLOSED, Buffer, End, Open, Release, Starved
+from fission.protocol.frames import Buffer
 from fission.protocol.large_blocks import Leased
+from fission.protocol.link_messages import CLOSED, End, Open, Release, Starved
 from fission.protocol.pacing import COALESCE_BLOCKS
 from fission.protocol.window import SendWindow
 

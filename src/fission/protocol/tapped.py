@@ -16,6 +16,7 @@ from typing import Any
 from fission.errors import RemoteProtocolError
 from fission.protocol import frames
 from fission.protocol.frames import Buffer
+from fission.protocol.link_messages import Data, End
 
 _MESSAGE = struct.Struct("<dI")
 _LENGTH = struct.Struct("<I")
@@ -150,7 +151,7 @@ class Follower:
         seen = _data(time, message)
         if seen is None:
             decoded = frames.decode(message)
-            self.ended = isinstance(decoded, frames.End) and not decoded.more
+            self.ended = isinstance(decoded, End) and not decoded.more
             return None
         if self._generation is None or seen.generation > self._generation:
             self.restarts += self._generation is not None
@@ -177,6 +178,6 @@ def _data(time: float, message: list[Buffer]) -> Seen | None:
     if len(first) == HEADER_BYTES:
         return Seen(time, generation, sqn, count)
     decoded = frames.decode(message)
-    if not isinstance(decoded, frames.Data):
+    if not isinstance(decoded, Data):
         return None
     return Seen(time, generation, sqn, count, decoded.payloads, decoded.heads)

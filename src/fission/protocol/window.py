@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from fission.errors import LocalProtocolError
-from fission.protocol.frames import CLOSED
+from fission.protocol.link_messages import CLOSED
 
 Item = TypeVar("Item")
 

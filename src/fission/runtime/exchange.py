@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fission.errors import RemoteProtocolError
 from fission.protocol import frames
-from fission.protocol.frames import Command, Release, Starved
+from fission.protocol.link_messages import Command, Release, Starved
 from fission.protocol.messages.client_to_job import (
     AcknowledgeEnd,
     CheckpointStored,

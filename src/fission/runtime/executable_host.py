@@ -18,7 +18,7 @@ from fission.core.executable_job import output_ratio
 from fission.errors import ExecutableError
 from fission.posix.exit_status import how_program_failed
 from fission.protocol.align import Aligner, Batch
-from fission.protocol.frames import CLOSED
+from fission.protocol.link_messages import CLOSED
 from fission.protocol.messages.job_to_client import JobWarning
 from fission.protocol.optional import DEFAULT
 from fission.protocol.relay import gives_otherwise

@@ -16,7 +16,7 @@ from fission.ports import Links, SharedReader
 from fission.protocol import frames
 from fission.protocol.align import Batch
 from fission.protocol.endpoint_inputs import Inputs
-from fission.protocol.frames import Data
+from fission.protocol.link_messages import Data
 from fission.protocol.shared_blocks import BlockGone, Descriptor
 
 log = logging.getLogger("fission.runtime")

@@ -14,7 +14,7 @@ from fission.ports import JobBundle, Lease, Links, SharedReader, SharedWriter
 from fission.protocol import frames
 from fission.protocol.dropping import DroppingOutput
 from fission.protocol.endpoint_inputs import Inputs
-from fission.protocol.frames import JobMessage
+from fission.protocol.link_messages import JobMessage
 from fission.protocol.messages.job_to_client import JobHello, JobToClient, JobWarning, LinesTaken, WorkDone
 from fission.protocol.output import Output
 from fission.protocol.pacing import IDLE_S, PRESS_S

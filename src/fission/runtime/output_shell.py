@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from fission.ports import Links
-from fission.protocol.frames import Release, Starved
+from fission.protocol.link_messages import Release, Starved
 from fission.protocol.output import Output
 from fission.protocol.pacing import CIRCLE_POLL_S, COALESCE_BYTES, PRESS_S
 from fission.protocol.window import SendWindow

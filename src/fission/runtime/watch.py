@@ -15,7 +15,8 @@ from time import perf_counter
 from typing import Any
 
 from fission.protocol import frames, tapped
-from fission.protocol.frames import Buffer, Data, Release
+from fission.protocol.frames import Buffer
+from fission.protocol.link_messages import Data, Release
 from fission.protocol.messages.client_to_job import ClientToJob, CloseTap, ExtendTap, MeasureJob, OpenTap
 from fission.protocol.messages.job_to_client import InputMeasures, JobMeasured, OutputMeasures, TapCopies
 from fission.protocol.output import Output

@@ -16,7 +16,7 @@ from fission.core.jobs import InteractiveJob, PythonJob
 from fission.errors import DefinitionError, JobFailed, ValueFitError, error_text
 from fission.posix.exit_status import how_ended
 from fission.project.names import shown
-from fission.protocol.frames import CLOSED, Data, JobMessage
+from fission.protocol.link_messages import CLOSED, Data, JobMessage
 from fission.protocol.messages.client_to_job import EndOfInput, InputLine, RunBlock
 from fission.protocol.messages.job_to_client import BlockRan, JobWarning
 from fission.runtime import codec

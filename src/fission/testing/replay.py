@@ -11,7 +11,7 @@ from typing import Any
 from fission.core.base import BaseJob
 from fission.errors import JobFailed, UserError
 from fission.posix.exit_status import how_ended
-from fission.protocol.frames import CLOSED, Data, Release
+from fission.protocol.link_messages import CLOSED, Data, Release
 from fission.protocol.window import WINDOW_BLOCKS
 from fission.recordings import Recording
 from fission.testing.stage import Exited, JobStage, Printed

@@ -31,7 +31,7 @@ from fission.ports import JobBundle, Wiring
 from fission.project.finding import find_project
 from fission.project.shipping import copy_dependencies, pickled
 from fission.protocol import frames
-from fission.protocol.frames import Data, End, JobMessage, Release
+from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessage, Open, Release, Starved
 from fission.protocol.messages.client_to_job import AcknowledgeEnd, CheckpointStored, ClientToJob
 from fission.protocol.messages.job_to_client import SaveSnapshot, WorkDone
 from fission.runtime.report import read_report
@@ -214,7 +214,7 @@ class JobStage:
 
     def open(self, pipe: int, mark: int, generation: int = 0) -> None:
         """Open an input; its first block is the one after ``mark``."""
-        self._neighbours.send([frames.encode_open(frames.Open(pipe, 1, generation, mark))])
+        self._neighbours.send([frames.encode_open(Open(pipe, 1, generation, mark))])
 
     def send(self, pipe: int, number: int, payloads: Sequence[Any], heads: Sequence[int] | None = None, generation: int = 0) -> None:
         """Send consecutive blocks of an input, from ``number`` on.
@@ -234,8 +234,8 @@ class JobStage:
         self._neighbours.send([frames.encode_end(End(pipe, 1, generation, last, final=True))])
 
     def release(self, pipe: int, upto: int, generation: int = 0) -> None:
-        """Release the blocks of an output up to a number (`frames.CLOSED`: all, for good)."""
-        taken = upto if upto == frames.CLOSED else 0
+        """Release the blocks of an output up to a number (`CLOSED`: all, for good)."""
+        taken = upto if upto == CLOSED else 0
         self._neighbours.command(frames.encode_release(Release(pipe, 1, generation, upto, taken)))
 
     def command(self, message: ClientToJob) -> None:
@@ -297,10 +297,10 @@ class JobStage:
             elif isinstance(decoded.message, SaveSnapshot):
                 self.command(CheckpointStored(generation=decoded.message.generation, block=decoded.message.block))
         elif isinstance(decoded, End):
-            self.release(decoded.pipe, frames.CLOSED, decoded.generation)
-        elif isinstance(decoded, frames.Open | frames.Starved):
+            self.release(decoded.pipe, CLOSED, decoded.generation)
+        elif isinstance(decoded, Open | Starved):
             return
-        elif isinstance(decoded, frames.Command):
+        elif isinstance(decoded, Command):
             raise RemoteProtocolError("a job that runs alone sends no commands")
         self._events.append(decoded)
 

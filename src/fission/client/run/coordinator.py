@@ -48,7 +48,7 @@ from fission.ports import (
     Observer,
 )
 from fission.protocol import supervision
-from fission.protocol.frames import JobMessage
+from fission.protocol.link_messages import JobMessage
 from fission.protocol.messages.client_to_job import AcknowledgeEnd, ClientToJob, CloseOutput, ReachClient, ResetGeneration
 from fission.protocol.messages.job_to_client import (
     BlocksReplayed,

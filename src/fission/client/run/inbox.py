@@ -11,7 +11,7 @@ from fission.adapters.zmq_jobs import ZmqJobTransport
 from fission.errors import RemoteProtocolError
 from fission.ports import Engine, EngineEvent
 from fission.protocol import frames
-from fission.protocol.frames import JobMessage
+from fission.protocol.link_messages import JobMessage
 from fission.protocol.messages.job_to_client import JobToClient
 
 log = logging.getLogger("fission.client")

@@ -13,6 +13,7 @@ from fission.client.run.bundles import Addresses
 from fission.core.network import Network
 from fission.ports import JobBundle
 from fission.protocol import frames, supervision
+from fission.protocol.link_messages import End, Open
 from fission.protocol.messages.client_to_job import ClientToJob, WirePipe
 from fission.protocol.supervision import Supervisor
 
@@ -130,7 +131,7 @@ class JobChannel:
 
         def send() -> None:
             address = self._addresses.data(consumer, incarnation)
-            for frame in (frames.encode_open(frames.Open(pipe, *life)), frames.encode_end(frames.End(pipe, *life, final=True))):
+            for frame in (frames.encode_open(Open(pipe, *life)), frames.encode_end(End(pipe, *life, final=True))):
                 self._desk.send(address, frame)
 
         self._when_known(consumer, incarnation, send)

@@ -20,7 +20,7 @@ from fission.client.serve.control_server import Connection, ControlServer
 from fission.core.network import Network
 from fission.errors import UnknownNameError, UserError
 from fission.project.names import did_you_mean
-from fission.protocol.frames import JobMessage
+from fission.protocol.link_messages import JobMessage
 from fission.protocol.messages.client_to_job import ClientToJob, CloseTap, ExtendTap, MeasureJob, OpenTap
 from fission.protocol.messages.client_to_viewer import JobRow, JobsLocated, JobsMeasured, JobStandstill, MeasuredJob, PipeRow, PipesTapped
 from fission.protocol.messages.job_to_client import JobMeasured, JobToClient, TapCopies

@@ -1,4 +1,4 @@
-"""The commands of the client to one job's process: `fission.protocol.frames.Command` carries one of them.
+"""The commands of the client to one job, each in a `fission.protocol.link_messages.Command`.
 
 `RewirePipe` and `RepeatReports` also come from the job's own links, when a connection broke. `RunBlock` comes from the emulator of a job.
 """

@@ -1,4 +1,4 @@
-"""The reports of one job's process to the client: `fission.protocol.frames.JobMessage` carries one of them with its job and a payload.
+"""The reports of one job to the client, each in a `fission.protocol.link_messages.JobMessage` with the job and a payload.
 
 The payload is opaque bytes after the JSON: a snapshot, a retained value, or copies for a tap. `BlockRan` goes to the emulator of a job.
 """
