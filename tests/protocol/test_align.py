@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fission.errors import LocalProtocolError, RemoteProtocolError
-from fission.protocol.align import MAX_BATCH, Aligner, Batch
+from fission.protocol.align import MAX_BATCH, Aligner
+from fission.protocol.batches import Batch
 from fission.protocol.inputs import LOST, Input, InputCounts, InputSpec
 from fission.protocol.link_messages import Data, End, Message, Open
 from fission.protocol.window import Arrival, Receiver

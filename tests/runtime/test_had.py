@@ -8,9 +8,9 @@ from itertools import permutations
 import pytest
 
 from fission.protocol import frames
-from fission.protocol.align import InputSpec
 from fission.protocol.endpoint_inputs import Inputs
 from fission.protocol.frames import Buffer
+from fission.protocol.inputs import InputSpec
 from fission.protocol.link_messages import Open, Release
 from fission.protocol.output import Output
 from fission.protocol.window import SendWindow

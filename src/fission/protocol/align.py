@@ -6,9 +6,8 @@ Rules
     Numbering begins after the largest mark (low watermark) of the inputs (`beginning`, `begin`): an
     earlier incarnation has finished everything up to it. The mark still counts when its input has
     moved on to a newer generation, so numbering never begins further back within a generation.
-    A block that is permanently missing (a gap, or dropped by MAX_QUEUE) is replaced by a dummy:
-    `InputSpec.dummy` if there is one, else the previous block of that input again, with the
-    corrupted bit in its head. Without a previous block, the compute block is left out.
+    A block that is permanently missing (a gap, or dropped by MAX_QUEUE) is replaced by a dummy, or
+    the compute block is left out; see `fission.protocol.batches`.
     After an input has ended, blocks of the others that can no longer be matched are dropped.
     A generation is worked off before the next one begins, and the next one begins when all inputs
     have reached it. An input whose end is final is in every later generation too, without blocks.
@@ -20,34 +19,16 @@ Payloads are opaque here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 from fission.core.head import CORRUPTED, bit_mask
 from fission.errors import LocalProtocolError, RemoteProtocolError
-from fission.protocol.inputs import LOST, Input, InputCounts, InputSpec, Stage
+from fission.protocol.batches import Batch, build
+from fission.protocol.inputs import Input, InputCounts, InputSpec, Stage
 from fission.protocol.link_messages import CLOSED, Data, End, Open
 from fission.protocol.window import Arrival, Receiver
 
 #: Maximum number of compute blocks in a batch. Arbitrary; bounds the memory that the dummies for a huge gap take.
 MAX_BATCH = 1024
-
-
-class Batch(NamedTuple):
-    """Consecutive compute blocks.
-
-    Attributes:
-        generation: generation of the numbering; if it differs from that of the previous batch,
-            numbering has restarted.
-        numbers: numbers of the compute blocks, ascending; a list only where some were left out.
-        columns: payload per input and compute block, or the list of its payloads where
-            BLOCK_COUNT > 1.
-        heads: heads, as numbers, in the same layout as ``columns``; None if all are 0.
-    """
-
-    generation: int
-    numbers: range | list[int]
-    columns: list[list[Any]]
-    heads: list[list[Any]] | None
 
 
 class Aligner:
@@ -202,7 +183,7 @@ class Aligner:
             raise LocalProtocolError(f"a job begins once, at {beginning} or behind it; got {first}")
         self.next = first
         for one in self._inputs:
-            one.begin_at(self._position(one), receiving=one.receiver.generation == self.generation)
+            one.begin_at(one.position(self.next), receiving=one.receiver.generation == self.generation)
 
     def take(self, limit: int = MAX_BATCH) -> Batch | None:
         """Return the complete compute blocks, at most ``limit``; None if there are none.
@@ -221,7 +202,8 @@ class Aligner:
                 if self._changing:
                     self._switch()
                 break
-            batch = self._batch(count)
+            batch = build(self._inputs, self.generation, self.next, count, self._corrupted)
+            self.next += count
         return batch
 
     @property
@@ -332,9 +314,6 @@ class Aligner:
         except KeyError:
             raise RemoteProtocolError(f"pipe {pipe} is no input of this job; its inputs are {sorted(self._by_pipe)}") from None
 
-    def _position(self, one: Input) -> int:
-        return (self.next - 1) * one.spec.block_count + 1
-
     def _first(self, one: Input) -> int:
         # the stage's mark, not the receiver's: an input in a newer generation does not take back what was finished in this one;
         # a mark within a compute block is where a new incarnation of the producer began: this job had finished the whole block
@@ -350,7 +329,7 @@ class Aligner:
     def _complete(self) -> int:
         count = self._final - self.next + 1
         for one in self._inputs:
-            count = min(count, (one.stage.high - self._position(one) + 1) // one.spec.block_count)
+            count = min(count, (one.stage.high - one.position(self.next) + 1) // one.spec.block_count)
         if count <= 0 and self._worked_off():
             for one in self._inputs:
                 one.counts.unmatched += one.stage.waiting()
@@ -387,7 +366,7 @@ class Aligner:
     def _message(self, one: Input, limit: int) -> Batch | None:
         """Return the next message of the only input unchanged, if it has no heads.
 
-        Fast path for the most frequent batch; `_batch` gives the same result.
+        Fast path for the most frequent batch; `build` gives the same result.
         """
         if not one.stage.segments:
             return None
@@ -399,56 +378,3 @@ class Aligner:
         one.previous = payloads[-1]
         self.next = following
         return Batch(self.generation, range(first, following), [payloads], None)
-
-    def _batch(self, count: int) -> Batch | None:
-        """Take ``count`` compute blocks; return None if all of them are left out."""
-        numbers = range(self.next, self.next + count)
-        columns: list[list[Any]] = []
-        heads: list[list[Any]] = []
-        some_heads = False
-        lost: list[tuple[Input, list[int]]] = []
-        left_out: set[int] = set()
-        for one in self._inputs:
-            size = one.spec.block_count
-            items, item_heads, lost_at = one.pull(self._position(one), count * size)
-            if lost_at and item_heads is not None:
-                one.fill(items, lost_at)
-                for index in lost_at:
-                    item_heads[index] = self._corrupted
-                    if items[index] is LOST:
-                        left_out.add(index // size)
-                lost.append((one, lost_at))
-            one.previous = items[-1]
-            some_heads = some_heads or item_heads is not None
-            item_heads = item_heads or [0] * len(items)
-            columns.append(items if size == 1 else _groups(items, size))
-            heads.append(item_heads if size == 1 else _groups(item_heads, size))
-        self.next += count
-        for one, lost_at in lost:
-            one.counts.dummies += len(lost_at)
-        if left_out:
-            self._count_left_out(left_out, dict(lost))
-            return self._without(left_out, numbers, columns, heads)
-        return Batch(self.generation, numbers, columns, heads if some_heads else None)
-
-    def _count_left_out(self, left_out: set[int], lost: dict[Input, list[int]]) -> None:
-        for one in self._inputs:
-            size = one.spec.block_count
-            no_dummies = sum(index // size in left_out for index in lost.get(one, ()))
-            one.counts.dummies -= no_dummies
-            one.counts.unmatched += len(left_out) * size - no_dummies
-
-    def _without(self, left_out: set[int], numbers: range, columns: list[list[Any]], heads: list[list[Any]]) -> Batch | None:
-        keep = [index for index in range(len(numbers)) if index not in left_out]
-        if not keep:
-            return None
-        return Batch(
-            self.generation,
-            [numbers[index] for index in keep],
-            [[column[index] for index in keep] for column in columns],
-            [[column[index] for index in keep] for column in heads],
-        )
-
-
-def _groups(items: list[Any], size: int) -> list[Any]:
-    return [items[start : start + size] for start in range(0, len(items), size)]

@@ -11,7 +11,8 @@ from typing import Any
 
 from fission.errors import RemoteProtocolError
 from fission.protocol import frames
-from fission.protocol.align import Aligner, Batch
+from fission.protocol.align import Aligner
+from fission.protocol.batches import Batch
 from fission.protocol.inputs import InputCounts, InputSpec
 from fission.protocol.link_messages import CLOSED, Data, End, Message, Open, Release, Starved
 from fission.protocol.optional import OptionalInput, OptionalSpec

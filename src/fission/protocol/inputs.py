@@ -141,6 +141,10 @@ class Input:
         """The stage that takes arriving blocks."""
         return self.coming or self.stage
 
+    def position(self, compute_block: int) -> int:
+        """Return the number of its first block in a compute block."""
+        return (compute_block - 1) * self.spec.block_count + 1
+
     def begin_at(self, position: int, *, receiving: bool) -> None:
         """Drop everything before ``position``.
 

@@ -17,7 +17,8 @@ from typing import Any
 from fission.core.executable_job import output_ratio
 from fission.errors import ExecutableError
 from fission.posix.exit_status import how_program_failed
-from fission.protocol.align import Aligner, Batch
+from fission.protocol.align import Aligner
+from fission.protocol.batches import Batch
 from fission.protocol.link_messages import CLOSED
 from fission.protocol.messages.job_to_client import JobWarning
 from fission.protocol.optional import DEFAULT

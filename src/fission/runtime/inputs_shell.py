@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from fission.errors import RemoteProtocolError
 from fission.ports import Links, SharedReader
 from fission.protocol import frames
-from fission.protocol.align import Batch
+from fission.protocol.batches import Batch
 from fission.protocol.endpoint_inputs import Inputs
 from fission.protocol.link_messages import Data
 from fission.protocol.shared_blocks import BlockGone, Descriptor

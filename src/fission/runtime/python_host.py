@@ -13,7 +13,8 @@ from fission.core.jobs import PythonJob
 from fission.core.sink_file import BEYOND
 from fission.errors import Stopped
 from fission.ports import JobBundle
-from fission.protocol.align import Aligner, Batch
+from fission.protocol.align import Aligner
+from fission.protocol.batches import Batch
 from fission.protocol.messages.job_to_client import JobWarning
 from fission.runtime import report
 from fission.runtime.arguments import ArgumentsIn

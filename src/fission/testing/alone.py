@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from fission.core.jobs import PythonJob
 from fission.ports import JobBundle
-from fission.protocol.align import Batch
+from fission.protocol.batches import Batch
 from fission.protocol.messages.client_to_job import RunBlock
 from fission.protocol.messages.job_to_client import BlockRan
 from fission.runtime.exchange import Exchange
