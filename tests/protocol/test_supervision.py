@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from fission.errors import EXIT_FAILED, EXIT_NO_PLACE, EXIT_OK, AllocationError, LocalProtocolError
 from fission.protocol.outages import ANNOUNCE_S
 from fission.protocol.restarts import AVOID_CAP_S, AVOID_S, ENDLESS_CAP_S, FIRST_BACK_OFF_S, RestartPolicy
-from fission.protocol.supervised_job import SupervisedJob
+from fission.protocol.supervised_job import SupervisedJob, SupervisedJobs
 from fission.protocol.supervision import (
     TRANSITIONS,
     Close,
@@ -60,13 +60,25 @@ class Places:
     def __init__(self, room: int) -> None:
         self.room = room
 
-    def place(self, job: int, taken: Mapping[str, frozenset[int]], avoided: Mapping[str, str]) -> tuple[str, str]:
+    def round(self, taken: Mapping[str, Collection[int]], avoided: Mapping[str, str]) -> Round:
         assert not taken.keys() & avoided.keys()
-        assert all(job not in jobs for jobs in taken.values())
-        free = [node for node, jobs in taken.items() if len(jobs) < self.room]
+        return Round(self.room, {node: set(jobs) for node, jobs in taken.items()})
+
+
+class Round:
+    """One round of `Places`."""
+
+    def __init__(self, room: int, taken: dict[str, set[int]]) -> None:
+        self.room, self.taken = room, taken
+
+    def place(self, job: int) -> tuple[str, str]:
+        assert all(job not in jobs for jobs in self.taken.values())
+        free = [node for node, jobs in self.taken.items() if len(jobs) < self.room]
         if not free:
             raise AllocationError(f"no place for Job {job}: all full")
-        return min(free, key=lambda node: (len(taken[node]), node)), "fewest jobs"
+        node = min(free, key=lambda node: (len(self.taken[node]), node))
+        self.taken[node].add(job)
+        return node, "fewest jobs"
 
 
 def supervised(plans: Sequence[JobPlan], *nodes: str, room: int = 9, make: type[Supervisor] = Supervisor) -> Supervisor:
@@ -390,7 +402,9 @@ def test_an_impossible_event_raises_and_changes_nothing(event: Any) -> None:
         one.handle(event, 1.0)
     assert inside(one) == before
     if getattr(event, "job", 0) == 2:
-        assert all(line in str(caught.value) for line in ("Placed: STARTING, life 1, node b", "JobReady: RUNNING, life 1, node b"))
+        assert all(
+            line in str(caught.value) for line in ("Placed: STARTING, incarnation 1, node b", "JobReady: RUNNING, incarnation 1, node b")
+        )
     assert one.handle(NodeLost(node="b", reason="later"), 2.0)
 
 
@@ -398,15 +412,16 @@ def test_an_impossible_event_raises_and_changes_nothing(event: Any) -> None:
 @pytest.mark.parametrize("event", dict.fromkeys(event for _, event in TRANSITIONS), ids=lambda event: event.__name__)
 def test_the_table_alone_says_what_may_happen(state: JobState, event: Any) -> None:
     job = SupervisedJob(plan(2), RestartPolicy(3, WINDOW_S), state)
+    jobs = SupervisedJobs([job])
     job.history.append("what was before")
     before = list(job.history)
     if (state, event) in TRANSITIONS:
-        job.move(event, 1.0)
+        jobs.move(job, event, 1.0)
         assert job.state is TRANSITIONS[state, event]
         assert job.history[-1].startswith(f"1.000 {event.__name__}: {job.state.name}")
         return
     with pytest.raises(LocalProtocolError, match=rf"Job 2 is {state.name}: {event.__name__} is illegal") as caught:
-        job.move(event, 1.0)
+        jobs.move(job, event, 1.0)
     assert "what was before" in str(caught.value)
     assert job.state is state
     assert list(job.history) == before
@@ -622,6 +637,15 @@ class SupervisorMachine(RuleBasedStateMachine):
                 assert self.one.life(job)[1] == self.places[job]
 
     @invariant()
+    def jobs_are_found_by_state_and_by_node(self) -> None:
+        jobs = self.one._jobs
+        for state in JobState:
+            assert jobs.within(state) == [one for one in jobs if one.state is state]
+        for node in {one.node for one in jobs} - {""}:
+            assert set(jobs.on(node)) == {one.plan.job for one in jobs if one.node == node and one.state is not JobState.FINISHED}
+        assert jobs.all_finished is all(one.state is JobState.FINISHED for one in jobs if one.plan.required)
+
+    @invariant()
     def no_job_is_forgotten(self) -> None:
         if self.one.over or not self.begun:
             return
@@ -682,6 +706,12 @@ class LeavesJobsOnLostNodes(Supervisor):
         self._up.remove(event.node)
 
 
+class ForgetsToLeave(Supervisor):
+    def _settle(self, now: float) -> list[Instruction]:
+        self._jobs._leave = lambda one: None  # type: ignore[method-assign]
+        return super()._settle(now)
+
+
 class RestartsForEver(Supervisor):
     def _on_failed(self, one: Any, event: JobEnded, error: str, now: float) -> list[Instruction]:
         one.policy._recent.clear()
@@ -700,7 +730,7 @@ class RefusalsAreForgotten(Supervisor):
 
 
 @pytest.mark.parametrize(
-    "broken", [RefusalsAreForgotten, ForgetsToFence, WiresNobody, LeavesJobsOnLostNodes, RestartsForEver, NoNewGeneration]
+    "broken", [RefusalsAreForgotten, ForgetsToFence, WiresNobody, LeavesJobsOnLostNodes, ForgetsToLeave, RestartsForEver, NoNewGeneration]
 )
 def test_a_broken_supervisor_is_caught(broken: type[Supervisor]) -> None:
     assert_machine_catches(type("Broken", (SupervisorMachine,), {"make": broken}), steps=25)

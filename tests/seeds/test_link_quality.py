@@ -24,7 +24,7 @@ from fission.cli.nodes_table import link_lines
 from fission.core.nodes import NodeInfo
 from fission.protocol.link_quality import FIRST, GAP_S, PEER_GAP_S, LinkProber, NodeLink, Peer, merged
 from fission.protocol.messages.client_to_node import PeerNode
-from fission.protocol.placement import JobNeeds, LinkQualities, NodeView, judged, place
+from fission.protocol.placement import JobNeeds, LinkQualities, NodeView, PlacementRound, place
 from fission.service.link_meter import LinkMeter
 from tests.cluster.conftest import cluster, hosts  # noqa: F401
 from tests.cluster.support import Site
@@ -72,6 +72,11 @@ def check_rule(rule: Judged) -> None:
         found = rule(beside(*neighbours), nodes[:3], nodes, links)
         assert [view.name for view in found] == ["a", "b", "c"]
         assert [view.info.TQ for view in found] == wanted, (neighbours, links)
+
+
+def judged(job: JobNeeds, candidates: Sequence[NodeView], nodes: Sequence[NodeView], links: LinkQualities) -> list[NodeView]:
+    """Return the candidates as `PlacementRound.judged` sees them."""
+    return PlacementRound(nodes, links).judged(job, [view.name for view in candidates])
 
 
 def test_a_candidate_is_judged_by_the_mean_of_the_links_from_the_nodes_of_its_neighbours() -> None:

@@ -7,7 +7,8 @@ Rules, for a job without a place
        nodes:
        a. the node that the job's `preference` returns, if it returns one;
        b. for a job that has neighbours (jobs at the other ends of its pipes) on nodes that are up:
-          the best `score`, with TQ of the links from its neighbours' nodes (see `judged`);
+          the best `score`, with TQ of the links from its neighbours' nodes
+          (see `PlacementRound.judged`);
        c. otherwise the node with the fewest jobs.
        A tie goes to the first one in NODES.
     3. Otherwise none, with a reason for each node.
@@ -15,8 +16,9 @@ Rules, for a job without a place
 The client is one of the nodes, in group "LOCAL". Jobs and nodes are in group "ALL" by default. The
 rules treat neither specially.
 
-The functions are pure: the same arguments give the same answer, except for effects of a job's
-`preference`.
+A decision is pure: the same nodes, links and jobs give the same answer, except for effects of a
+job's `preference`. Jobs are placed in rounds (`PlacementRound`): what all decisions at one moment
+have in common is computed once, so that a thousand nodes and ten thousand jobs take seconds.
 
 Known gap: jobs are placed one by one, and a job that has a place is never moved. A job that could
 run anywhere may take the last place that a later job needs; raise the later job's PRIORITY, or
@@ -25,123 +27,26 @@ narrow the GROUPS of the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
-from fission.core.base_job import BaseJob
-from fission.core.base_node import group_names
 from fission.core.nodes import NodeInfo
 from fission.errors import AllocationError, DefinitionError, LocalProtocolError, error_text, value_text
+from fission.protocol.placement_inputs import NO_LINKS, OWN_QUALITY, JobNeeds, LinkQualities, NodeView, Preference
 
-Preference = Callable[[list[NodeInfo]], object]
-#: Measured link qualities: name of a node -> name of another node -> quality of the link from the
-#: first to the second, 0 to 255.
-LinkQualities = Mapping[str, Mapping[str, int]]
-NO_LINKS: LinkQualities = MappingProxyType({})
-#: Quality of the link from a node to itself.
-OWN_QUALITY = 255
-
-
-@dataclass(frozen=True, slots=True)
-class NodeView:
-    """A node at the moment of a decision.
-
-    Attributes:
-        info: name, address, groups, jobs, limit and measurements. ``info.jobs`` must be the
-            client's own record of what it has placed there, not what the node has reported: places
-            are counted by it.
-        up: whether the node can be used.
-        down: why it cannot, in words (``lost``, ``not there yet``), as AllocationError shows it.
-    """
-
-    info: NodeInfo
-    up: bool = True
-    down: str = "down"
-
-    @property
-    def name(self) -> str:
-        """Name of the node in messages; unique."""
-        return self.info.name
-
-    @property
-    def ip(self) -> str:
-        """Address of the node; virtual nodes may share one."""
-        return self.info.ip
-
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """Names of the node's groups."""
-        return self.info.groups
-
-    @property
-    def jobs(self) -> tuple[str, ...]:
-        """Names of the jobs that have their place there."""
-        return self.info.jobs
-
-    @property
-    def max_jobs(self) -> int:
-        """Maximum number of jobs."""
-        return self.info.max_jobs
-
-    @property
-    def free(self) -> int:
-        """Number of further jobs that the node can take; never below 0."""
-        return max(0, self.max_jobs - len(self.jobs))
-
-    @property
-    def obstacle(self) -> str:
-        """Why no job can be placed there now; empty if one can."""
-        if not self.up:
-            return self.down
-        return "" if self.free else f"full ({len(self.jobs)}/{self.max_jobs} jobs)"
-
-
-@dataclass(frozen=True, slots=True)
-class JobNeeds:
-    """What a job requires of its place.
-
-    Attributes:
-        name: name such as ``JoinJob 5``; unique.
-        id: tie-breaker between jobs of the same priority; the lower one goes first.
-        groups: names of groups, most preferred first; empty: ``default_node`` or nothing.
-        default_node: address or name of the node that is tried first.
-        priority: precedence; higher goes first.
-        preference: user code. It is passed a new list of the NodeInfo of the eligible nodes (at
-            least one, in the order of NODES) and returns one of them, or None for no preference.
-        neighbours: names of the jobs at the other ends of the job's pipes.
-    """
-
-    name: str
-    id: int
-    groups: tuple[str, ...] = ("ALL",)
-    default_node: str | None = None
-    priority: int = 0
-    preference: Preference | None = None
-    neighbours: frozenset[str] = field(default=frozenset())
-
-    @classmethod
-    def of(cls, job: BaseJob) -> JobNeeds:
-        """Return the needs of a job of a network.
-
-        Raises:
-            DefinitionError: its `preference` is not a method.
-        """
-        preference = getattr(job, "preference", None)
-        if preference is not None and not callable(preference):
-            raise DefinitionError(
-                f"{job._fission_name}: preference must be a method, preference(self, node_infos), not {value_text(preference)}"
-            )
-        ends = [*(pipe.source for pipe in job.inputs), *(pipe.destination for pipe in job.outputs)]
-        return cls(
-            name=job._fission_name,
-            id=job._fission_id,
-            groups=group_names(job.GROUPS),
-            default_node=job.DEFAULT_NODE,
-            priority=job.PRIORITY,
-            preference=preference,
-            neighbours=frozenset(end._fission_name for end in ends if end is not None and end is not job),
-        )
+__all__ = [
+    "Choice",
+    "ClusterView",
+    "JobNeeds",
+    "JobRound",
+    "LinkQualities",
+    "NodeView",
+    "PlacementRound",
+    "Preference",
+    "Refusal",
+    "place",
+    "score",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,75 +91,39 @@ class ClusterView:
     joined: frozenset[str]
     links: LinkQualities = field(default_factory=dict)
 
-    def place(self, job: int, taken: Mapping[str, frozenset[int]], avoided: Mapping[str, str]) -> tuple[str, str]:
-        """Choose a node for a job; return its name and the reason.
-
-        See `fission.protocol.supervision.PlacementView`.
-        """
+    def round(self, taken: Mapping[str, Collection[int]], avoided: Mapping[str, str]) -> JobRound:
+        """Begin to place jobs; see `fission.protocol.supervision.PlacementView`."""
         views = []
         for node in self.nodes:
-            names = tuple(self.needs[other].name for other in sorted(taken.get(node.name, ())))
+            names = tuple([self.needs[other].name for other in sorted(taken.get(node.name, ()))])
             down = "lost" if node.name in self.joined else "not there: no service answers"
             if node.name in avoided:
                 down = f"left out for a while, because a job could not start there: {avoided[node.name]}"
-            views.append(NodeView(replace(node, jobs=names), up=node.name in taken, down=down))
-        choice = place(self.needs[job], views, self.links)
+            views.append(NodeView(node if node.jobs == names else replace(node, jobs=names), up=node.name in taken, down=down))
+        return JobRound(PlacementRound(views, self.links), self.needs)
+
+
+class JobRound:
+    """A `PlacementRound` of the jobs of a network, by id."""
+
+    def __init__(self, nodes: PlacementRound, needs: Mapping[int, JobNeeds]) -> None:
+        self._round, self._needs = nodes, needs
+
+    def place(self, job: int) -> tuple[str, str]:
+        """Choose a node for a job; see `fission.protocol.supervision.Round`."""
+        choice = self._round.place(self._needs[job])
         return choice.node, choice.reason
 
 
 def place(job: JobNeeds, nodes: Sequence[NodeView], links: LinkQualities = NO_LINKS) -> Choice:
-    """Choose the node for a job.
+    """Choose the node for a single job, as `PlacementRound.place` does.
 
     Args:
         job: job that has no place on a node that is up.
         nodes: all nodes, in the order of NODES.
         links: link qualities that the nodes have measured; any of them may be missing.
-
-    Raises:
-        AllocationError: no node can take the job; the text names the job and gives a reason for
-            each node.
-        DefinitionError: its `preference` returned something other than one of the given NodeInfo or
-            None.
-        LocalProtocolError: two nodes have the same name, or the job has a place.
-        Exception: any exception that its `preference` raises, unchanged.
     """
-    outcome = _decide(job, nodes, links)
-    if isinstance(outcome, Refusal):
-        raise AllocationError(str(outcome))
-    return outcome
-
-
-def judged(job: JobNeeds, candidates: Sequence[NodeView], nodes: Sequence[NodeView], links: LinkQualities) -> list[NodeView]:
-    """Return the candidates with the TQ that counts for this job: the mean over its links.
-
-    These are the links from the nodes of its neighbours. The link from a node to itself has the
-    best quality. A link that is not measured counts as measured in the opposite direction; failing
-    that, it counts as the client sees the candidate. If none of these links is measured, the
-    candidates are returned unchanged.
-
-    Args:
-        job: job that needs a place.
-        candidates: some of ``nodes``.
-        nodes: all nodes.
-        links: link qualities that the nodes have measured.
-    """
-    origins = [node.name for node in nodes if node.up and not job.neighbours.isdisjoint(node.jobs)]
-    ways = {node.name: [_measured(origin, node.name, links) for origin in origins] for node in candidates}
-    if all(quality is None for found in ways.values() for quality in found):
-        return list(candidates)
-    return [replace(node, info=replace(node.info, TQ=_mean_quality(node, origins, ways[node.name]))) for node in candidates]
-
-
-def _measured(origin: str, candidate: str, links: LinkQualities) -> int | None:
-    there = links.get(origin, {}).get(candidate)
-    return links.get(candidate, {}).get(origin) if there is None else there
-
-
-def _mean_quality(node: NodeView, origins: Sequence[str], ways: Sequence[int | None]) -> int:
-    qualities = [
-        OWN_QUALITY if origin == node.name else node.info.TQ if way is None else way for origin, way in zip(origins, ways, strict=True)
-    ]
-    return round(sum(qualities) / len(qualities))
+    return PlacementRound(nodes, links).place(job)
 
 
 def score(node: NodeView) -> float:
@@ -264,77 +133,237 @@ def score(node: NodeView) -> float:
     measurement out of its range counts as the nearest end of the range, and one that is not a
     number as the worst: a single bad measurement must not stop a network.
     """
-    info = node.info
-    link = _within(info.TQ / 255 * 100)
-    return (link + _within(info.cpu) + _within(100 - info.swap)) / 3 * node.free
+    return _points(node.info.TQ, *_capacity(node), node.free)
+
+
+def _points(quality: float, processor: float, memory: float, free: int) -> float:
+    return (_within(quality / 255 * 100) + processor + memory) / 3 * free
+
+
+def _capacity(node: NodeView) -> tuple[float, float]:
+    """Return processor and memory of a node in percent, within their ranges."""
+    return _within(node.info.cpu), _within(100 - node.info.swap)
 
 
 def _within(percent: float) -> float:
     return min(max(percent, 0.0), 100.0) if percent == percent else 0.0
 
 
-def _decide(job: JobNeeds, nodes: Sequence[NodeView], links: LinkQualities) -> Choice | Refusal:
-    _check(job, nodes)
-    note = ""
-    if job.default_node is not None:
-        meant = [node for node in nodes if _is_default(job, node)]
-        for node in meant:
-            if not node.obstacle:
-                return Choice(job.name, node.name, "default node")
-        note = f" (default node {job.default_node}: {meant[0].obstacle if meant else 'none of the nodes'})"
-    for group in job.groups:
-        usable = [node for node in nodes if group in node.groups and not node.obstacle]
-        if usable:
-            node, reason = _best(job, judged(job, usable, nodes, links), nodes)
-            return Choice(job.name, node.name, f"group {group}: {reason}{note}")
-    return Refusal(job.name, tuple((node.name, _why_not(job, node)) for node in nodes))
+class PlacementRound:
+    """Places jobs, one after the other, on the nodes of one moment.
 
+    A job that was placed counts for the jobs after it.
+    """
 
-def _check(job: JobNeeds, nodes: Sequence[NodeView]) -> None:
-    names = [node.name for node in nodes]
-    if len(set(names)) != len(names):
-        raise LocalProtocolError(f"each node needs a name of its own; got {', '.join(names)}")
-    for node in nodes:
-        if node.up and job.name in node.jobs:
+    def __init__(self, nodes: Sequence[NodeView], links: LinkQualities = NO_LINKS) -> None:
+        """Begin a round.
+
+        Args:
+            nodes: all nodes, in the order of NODES.
+            links: link qualities that the nodes have measured; any of them may be missing.
+
+        Raises:
+            LocalProtocolError: two nodes have the same name.
+        """
+        names = [node.name for node in nodes]
+        if len(set(names)) != len(names):
+            raise LocalProtocolError(f"each node needs a name of its own; got {', '.join(names)}")
+        self._nodes = list(nodes)
+        self._place_of = {job: index for index, node in enumerate(nodes) if node.up for job in node.jobs}
+        self._links = links
+        self._by_address: dict[str, list[int]] = {}
+        for index, node in enumerate(nodes):
+            for address in {node.name, node.ip}:
+                self._by_address.setdefault(address, []).append(index)
+        self._usable: dict[str, list[int]] = {}  # by group, when it was first needed: nodes that can take a job
+        self._loads = [len(node.jobs) for node in nodes]
+        self._scores: list[float] = []  # as the client sees the nodes; empty until it is needed
+        self._capacities: list[tuple[float, float]] = []
+        self._percent = _Percentages()
+        self._ways: dict[int, _Ways] = {}  # by node
+
+    def place(self, job: JobNeeds) -> Choice:
+        """Choose the node for a job; the job has its place there from now on.
+
+        Args:
+            job: job that has no place on a node that is up.
+
+        Raises:
+            AllocationError: no node can take the job; the text names the job and gives a reason for
+                each node.
+            DefinitionError: its `preference` raised, or returned something other than one of the
+                given NodeInfo or None.
+            LocalProtocolError: the job has a place.
+        """
+        if job.name in self._place_of:
+            node = self._nodes[self._place_of[job.name]]
             raise LocalProtocolError(f"{job.name} has its place on {node.name}, which is up; only a job without a place can be placed")
+        index, reason = self._decide(job)
+        self._take(index, job)
+        return Choice(job.name, self._nodes[index].name, reason)
+
+    def _decide(self, job: JobNeeds) -> tuple[int, str]:
+        note = ""
+        if job.default_node is not None:
+            meant = self._by_address.get(job.default_node, [])
+            for index in meant:
+                if not self._nodes[index].obstacle:
+                    return index, "default node"
+            note = f" (default node {job.default_node}: {self._nodes[meant[0]].obstacle if meant else 'none of the nodes'})"
+        for group in job.groups:
+            usable = self._usable_of(group)
+            if usable:
+                index, reason = self._best(job, usable)
+                return index, f"group {group}: {reason}{note}"
+        raise AllocationError(str(Refusal(job.name, tuple((node.name, _why_not(job, node)) for node in self._nodes))))
+
+    def _usable_of(self, group: str) -> list[int]:
+        found = self._usable.get(group)
+        if found is None:
+            found = self._usable[group] = [index for index, node in enumerate(self._nodes) if group in node.groups and not node.obstacle]
+        return found
+
+    def _take(self, index: int, job: JobNeeds) -> None:
+        """Give a job its place, and update what depends on the node's jobs."""
+        node = self._nodes[index]
+        node = self._nodes[index] = replace(node, info=replace(node.info, jobs=(*node.jobs, job.name)))
+        self._place_of[job.name] = index
+        self._loads[index] += 1
+        if self._scores:
+            self._scores[index] = score(node)
+        if node.obstacle:
+            for usable in self._usable.values():
+                if index in usable:
+                    usable.remove(index)
+
+    def _best(self, job: JobNeeds, usable: Sequence[int]) -> tuple[int, str]:
+        origins = sorted({self._place_of[name] for name in job.neighbours if name in self._place_of})
+        qualities = self._qualities(origins, usable) if origins and self._links else None
+        if job.preference is not None:
+            preferred = _preferred(job.name, job.preference, self._judged(usable, qualities))
+            if preferred is not None:
+                return usable[preferred], "preference of the job"
+        if len(usable) == 1:
+            return usable[0], "the only node with room"
+        # min and max keep the first one on a tie
+        if not origins:
+            best = min(usable, key=self._loads.__getitem__)
+            return best, f"fewest jobs ({self._loads[best]}) of {len(usable)} nodes"
+        scores = self._scored(usable, qualities)
+        best = max(range(len(usable)), key=scores.__getitem__)
+        return usable[best], f"best score {scores[best]:.1f} of {len(usable)} nodes"
+
+    def _scored(self, usable: Sequence[int], qualities: Sequence[int] | None) -> list[float]:
+        """Return the score of each of the nodes, with the given qualities of their links."""
+        if not self._scores:
+            self._scores = [score(node) for node in self._nodes]
+            self._capacities = [_capacity(node) for node in self._nodes]
+        if qualities is None:
+            return [self._scores[index] for index in usable]
+        nodes, capacities, percent = self._nodes, self._capacities, self._percent
+        return [
+            # `_points`, written out: with many nodes this line takes most of the time
+            (percent[quality] + capacities[index][0] + capacities[index][1]) / 3 * (nodes[index].info.max_jobs - self._loads[index])
+            for index, quality in zip(usable, qualities, strict=True)
+        ]
+
+    # links
+
+    def judged(self, job: JobNeeds, candidates: Sequence[str]) -> list[NodeView]:
+        """Return nodes with the TQ that counts for a job: the mean over its links.
+
+        These are the links from the nodes of its neighbours. The link from a node to itself has the
+        best quality. A link that is not measured counts as measured in the opposite direction;
+        failing that, it counts as the client sees the candidate. If none of these links is
+        measured, the candidates are returned unchanged.
+
+        Args:
+            job: job that needs a place.
+            candidates: names of some of the nodes.
+        """
+        origins = sorted({self._place_of[name] for name in job.neighbours if name in self._place_of})
+        index = {node.name: number for number, node in enumerate(self._nodes)}
+        usable = [index[name] for name in candidates]
+        return self._judged(usable, self._qualities(origins, usable) if origins else None)
+
+    def _judged(self, usable: Sequence[int], qualities: Sequence[int] | None) -> list[NodeView]:
+        nodes = [self._nodes[index] for index in usable]
+        if qualities is None:
+            return nodes
+        return [replace(node, info=replace(node.info, TQ=quality)) for node, quality in zip(nodes, qualities, strict=True)]
+
+    def _qualities(self, origins: Sequence[int], usable: Sequence[int]) -> list[int] | None:
+        """Return the mean quality of the links from some nodes to each candidate.
+
+        None if none of these links is measured.
+        """
+        ways = [self._ways_from(origin) for origin in origins]
+        if all(one.measured.isdisjoint(usable) for one in ways):
+            return None
+        if len(ways) == 1:
+            return [ways[0].qualities[index] for index in usable]
+        return [round(sum([one.qualities[index] for one in ways]) / len(ways)) for index in usable]
+
+    def _ways_from(self, origin: int) -> _Ways:
+        found = self._ways.get(origin)
+        if found is None:
+            found = self._ways[origin] = _ways(origin, self._nodes, self._links)
+        return found
 
 
-def _is_default(job: JobNeeds, node: NodeView) -> bool:
-    return job.default_node is not None and job.default_node in (node.name, node.ip)
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """The links from one node.
+
+    Attributes:
+        qualities: quality of the link to each node, in the order of NODES.
+        measured: indices of the nodes to which, or from which, the link is measured.
+    """
+
+    qualities: list[int]
+    measured: frozenset[int]
 
 
-def _best(job: JobNeeds, usable: Sequence[NodeView], nodes: Sequence[NodeView]) -> tuple[NodeView, str]:
-    if job.preference is not None:
-        preferred = _preferred(job.name, job.preference, usable)
-        if preferred is not None:
-            return preferred, "preference of the job"
-    if len(usable) == 1:
-        return usable[0], "the only node with room"
-    # min and max keep the first one on a tie
-    if any(node.up and not job.neighbours.isdisjoint(node.jobs) for node in nodes):
-        best = max(usable, key=score)
-        return best, f"best score {score(best):.1f} of {len(usable)} nodes"
-    best = min(usable, key=lambda node: len(node.jobs))
-    return best, f"fewest jobs ({len(best.jobs)}) of {len(usable)} nodes"
+def _ways(origin: int, nodes: Sequence[NodeView], links: LinkQualities) -> _Ways:
+    name = nodes[origin].name
+    there = links.get(name, {})
+    qualities, measured = [], set()
+    for index, node in enumerate(nodes):
+        quality = there.get(node.name)
+        if quality is None:
+            quality = links.get(node.name, {}).get(name)
+        if quality is not None:
+            measured.add(index)
+        qualities.append(OWN_QUALITY if index == origin else node.info.TQ if quality is None else quality)
+    return _Ways(qualities, frozenset(measured))
 
 
-def _preferred(job: str, preference: Preference, usable: Sequence[NodeView]) -> NodeView | None:
+class _Percentages(dict[float, float]):
+    """The link part of `score` by quality, each computed once."""
+
+    def __missing__(self, quality: float) -> float:
+        self[quality] = percent = _within(quality / 255 * 100)
+        return percent
+
+
+def _preferred(job: str, preference: Preference, usable: Sequence[NodeView]) -> int | None:
+    """Return the index of the node that the job's `preference` returns; None for no preference."""
     try:
         answer = preference([node.info for node in usable])
     except BaseException as why:  # any kind: a StopIteration or SystemExit would end more than this decision
         raise DefinitionError(f"{job}: preference failed: {error_text(why)}") from why
     if answer is None:
         return None
-    for node in usable:
+    for index, node in enumerate(usable):
         if isinstance(answer, NodeInfo) and (answer is node.info or answer == node.info):
-            return node
+            return index
     given = ", ".join(node.name for node in usable)
     got = f"the one of {answer.name!r}" if isinstance(answer, NodeInfo) else value_text(answer)
     raise DefinitionError(f"{job}: preference must return one of the NodeInfo that it was given ({given}), or None; it returned {got}")
 
 
 def _why_not(job: JobNeeds, node: NodeView) -> str:
-    if _is_default(job, node) or any(group in node.groups for group in job.groups):
+    if job.default_node in (node.name, node.ip) or any(group in node.groups for group in job.groups):
         return node.obstacle
     return " and ".join(_misfits(job))
 

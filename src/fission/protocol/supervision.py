@@ -22,7 +22,7 @@ from typing import Protocol
 from fission.errors import EXIT_FAILED, EXIT_NO_PLACE, EXIT_OK, AllocationError, LocalProtocolError
 from fission.protocol.outages import Outage, Outages
 from fission.protocol.restarts import AvoidedNodes, RestartPolicy
-from fission.protocol.supervised_job import SupervisedJob
+from fission.protocol.supervised_job import SupervisedJob, SupervisedJobs
 from fission.protocol.supervision_messages import (
     TRANSITIONS,
     Close,
@@ -78,6 +78,7 @@ __all__ = [
     "Reset",
     "ResumedNetwork",
     "Retry",
+    "Round",
     "Supervisor",
     "Tick",
     "Wire",
@@ -89,22 +90,30 @@ PENDING, STARTING, RUNNING, FAILED, FINISHED = JobState
 CURE = "start a lost node again, list another one in NODES, or raise max_jobs of one that is full"
 
 
-class PlacementView(Protocol):
-    """The nodes and links at one moment.
+class Round(Protocol):
+    """Places jobs one after the other; each one counts for those after it."""
 
-    Placing a job by it changes nothing (see `fission.protocol.placement.ClusterView`).
-    """
-
-    def place(self, job: int, taken: Mapping[str, frozenset[int]], avoided: Mapping[str, str]) -> tuple[str, str]:
+    def place(self, job: int) -> tuple[str, str]:
         """Return a job's node and the reason for the choice.
-
-        Args:
-            job: id of the job.
-            taken: usable nodes, each with its jobs.
-            avoided: nodes that are avoided for now, each with the cause.
 
         Raises:
             AllocationError: no node can take the job.
+        """
+        ...
+
+
+class PlacementView(Protocol):
+    """The nodes and links at one moment.
+
+    Placing jobs by it changes nothing (see `fission.protocol.placement.ClusterView`).
+    """
+
+    def round(self, taken: Mapping[str, Collection[int]], avoided: Mapping[str, str]) -> Round:
+        """Begin to place jobs.
+
+        Args:
+            taken: usable nodes, each with the ids of its jobs.
+            avoided: nodes that are avoided for now, each with the cause.
         """
         ...
 
@@ -129,7 +138,7 @@ class Supervisor:
             restart_window_s: RESTART_WINDOW of the config, in seconds.
             allocation_timeout_s: ALLOCATION_TIMEOUT of the config, in seconds.
         """
-        self._jobs = {plan.job: SupervisedJob(plan, RestartPolicy(plan.restarts, restart_window_s)) for plan in plans}
+        self._jobs = SupervisedJobs(SupervisedJob(plan, RestartPolicy(plan.restarts, restart_window_s)) for plan in plans)
         self._view = view
         self._allocation_timeout_s = allocation_timeout_s
         self._up: list[str] = []
@@ -166,8 +175,8 @@ class Supervisor:
     @property
     def due(self) -> float | None:
         """The latest time for the next `Tick`; None if nothing depends on time."""
-        moments = [one.retry_at for one in self._jobs.values() if one.state is FAILED]
-        moments += [one.waiting_since + self._allocation_timeout_s for one in self._jobs.values() if one.state is PENDING]
+        moments = [one.retry_at for one in self._jobs.within(FAILED)]
+        moments += [one.waiting_since + self._allocation_timeout_s for one in self._jobs.within(PENDING)]
         if (again := self._avoided.due(self._up, self._now)) is not None and self._pending():
             moments.append(again)
         moments += self._outages.due
@@ -182,10 +191,7 @@ class Supervisor:
         """
         self._generations = dict(network.generations)
         for job, (incarnation, node) in network.lives.items():
-            one = self._jobs[job]
-            one.state = FINISHED if job in network.finished else RUNNING
-            one.incarnation, one.node, one.total_restarts = incarnation, node, incarnation - 1
-            one.history.append(f"life {incarnation} on node {node}: {one.state.name}, before the client came back")
+            self._jobs.restore(self._jobs[job], incarnation, node, finished=job in network.finished)
 
     def start(self, now: float, missing: Collection[int] = ()) -> list[Instruction]:
         """Place and launch every job that does not run.
@@ -204,11 +210,11 @@ class Supervisor:
             died = "1 job has" if len(lost) == 1 else f"{len(lost)} jobs have"
             self._outages.begin(Outage("the client was away", f"{died} died meanwhile", now, moving))
         for one in lost:
-            one.move(NodeLost, now)
-            one.node = ""
-        for one in self._jobs.values():
+            self._jobs.move(one, NodeLost, now)
+            self._jobs.put(one, "")
+        for one in self._jobs:
             one.waiting_since = now
-        there = [one for one in self._jobs.values() if one.state is RUNNING]
+        there = self._jobs.within(RUNNING)
         return [order for one in there for order in self._once_more(one)] + self._settle(now)
 
     def see(self, view: PlacementView) -> None:
@@ -242,7 +248,7 @@ class Supervisor:
                 return []
             if isinstance(event, JobReady):
                 if one.state is STARTING:  # a hello may be repeated
-                    one.move(JobReady, now)
+                    self._jobs.move(one, JobReady, now)
                     one.ready_at = now
                     self._avoided.ready(one.node, one.ordered_at)
                     self._outages.runs(event.job)
@@ -264,32 +270,33 @@ class Supervisor:
         if event.node not in self._up:
             raise LocalProtocolError(f"node {event.node} is not up")
         self._up.remove(event.node)
-        lost = [one for one in self._jobs.values() if one.node == event.node and one.state not in (PENDING, FINISHED)]
+        there = [self._jobs[job] for job in sorted(self._jobs.on(event.node))]
+        lost = [one for one in there if one.state is not PENDING]
         self._old_lives[event.node] = [(one.plan.job, one.incarnation) for one in lost if one.alive]
         what = f"node {event.node} {'has left' if event.on_purpose else 'is lost'}"
         self._outages.begin(Outage(what, event.reason, now, {one.plan.job: event.node for one in lost}, event.on_purpose))
         for one in lost:
-            one.move(NodeLost, now)
+            self._jobs.move(one, NodeLost, now)
             one.waiting_since = now
-            one.node = ""
+            self._jobs.put(one, "")
 
     def _on_refused(self, one: SupervisedJob, cause: str, now: float) -> None:
         node = one.node
-        one.move(JobRefused, now)
+        self._jobs.move(one, JobRefused, now)
         self._avoided.refused(node, cause, now)
         if not self._outages.taken(one.plan.job):
             self._outages.begin(Outage(f"{one.plan.name} could not start on node {node}", cause, now, {one.plan.job: node}))
             one.waiting_since = now
-        one.node = ""
+        self._jobs.put(one, "")
 
     def _on_finished(self, one: SupervisedJob, now: float) -> list[Instruction]:
-        one.move(Finished, now)
+        self._jobs.move(one, Finished, now)
         self._outages.runs(one.plan.job)
         producers = ((pipe, peer) for pipe, peer in one.plan.inputs.items() if self._jobs[peer].alive)
         return [Close(job=peer, pipe=pipe) for pipe, peer in producers]
 
     def _on_failed(self, one: SupervisedJob, event: JobEnded, error: str, now: float) -> list[Instruction]:
-        one.move(Failed, now)
+        self._jobs.move(one, Failed, now)
         ran_s = 0.0 if one.ready_at is None else now - one.ready_at
         end = one.policy.failed(error, event.block, now, hopeless=event.hopeless, ran_s=ran_s)
         if end:
@@ -306,12 +313,12 @@ class Supervisor:
 
     def _settle(self, now: float) -> list[Instruction]:
         out: list[Instruction] = []
-        if all(one.state is FINISHED for one in self._jobs.values() if one.plan.required):
+        if self._jobs.all_finished:
             self.over = True
             return [*self._report(now), Finish(exit_code=EXIT_OK, reason="finished")]
-        for one in self._jobs.values():
-            if one.state is FAILED and now >= one.retry_at:
-                one.move(Retry, now)
+        for one in self._jobs.within(FAILED):
+            if now >= one.retry_at:
+                self._jobs.move(one, Retry, now)
                 one.waiting_since = now
         launched = self._place_pending(now)
         out += self._orders(launched)
@@ -323,8 +330,7 @@ class Supervisor:
 
     def _pending(self) -> list[SupervisedJob]:
         """Return the jobs without a place; the first one gets the next place."""
-        waiting = (one for one in self._jobs.values() if one.state is PENDING)
-        return sorted(waiting, key=lambda one: (-one.plan.priority, one.plan.job))
+        return sorted(self._jobs.within(PENDING), key=lambda one: (-one.plan.priority, one.plan.job))
 
     def _waiting(self, now: float) -> list[Instruction]:
         """Report the jobs that wait for a place, whenever there is a new one."""
@@ -345,25 +351,27 @@ class Supervisor:
         return "; ".join(f"no place for {', '.join(names)}: {why}" for why, names in together.items())
 
     def _place_pending(self, now: float) -> list[SupervisedJob]:
+        pending = self._pending()
+        if not pending:
+            return []
         launched = []
         avoided = self._avoided.now(now)
-        for one in self._pending():
-            # a job that died on a healthy node keeps its place there
-            placed = [other for other in self._jobs.values() if other is not one and other.state is not FINISHED]
-            usable = [node for node in self._up if node not in avoided]
-            taken = {node: frozenset(other.plan.job for other in placed if other.node == node) for node in usable}
-            if one.node in usable:
+        taken = {node: self._jobs.on(node) for node in self._up if node not in avoided}
+        places = self._view.round(taken, avoided)
+        for one in pending:
+            if one.node in taken:
                 one.reason = ""  # a job that died on a healthy node is restarted there
             else:
                 try:
-                    one.node, one.reason = self._view.place(one.plan.job, taken, avoided)
+                    node, one.reason = places.place(one.plan.job)
                 except AllocationError as why:
                     self.reasons[one.plan.job] = str(why)
                     continue
+                self._jobs.put(one, node)
             one.incarnation += 1
             one.ordered_at, one.ready_at = now, None
             one.total_restarts += one.incarnation > 1
-            one.move(Placed, now)
+            self._jobs.move(one, Placed, now)
             launched.append(one)
             self._outages.moved(one.plan.job, one.node)
         return launched
@@ -392,8 +400,8 @@ class Supervisor:
         generation = self._generations[part] = self._generations.get(part, 0) + 1
         return [
             Reset(job=one.plan.job, generation=generation)
-            for one in self._jobs.values()
-            if one.plan.part == part and one.alive and one.plan.job not in new
+            for one in self._jobs.within(STARTING, RUNNING)
+            if one.plan.part == part and one.plan.job not in new
         ]
 
     def _once_more(self, one: SupervisedJob) -> list[Instruction]:
