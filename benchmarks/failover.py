@@ -1,9 +1,9 @@
-"""How long the sink goes without a new block when something is lost, at 200 blocks/s.
+"""Measures how long the sink waits for a new block after a job or node is lost, at 200 blocks/s.
 
-Every fault is the gap between two arrivals at the sink: a job that is killed, a virtual node that is killed, one that stands still for
-ever. The last one cannot be known before five pulses are missed. All blocks must have come, each once. The parts of the gap are of the
-run's event log, to some milliseconds: until the loss is known, until the job has a place, until its new life has said hello, until its
-first new block is at the sink. Over several hosts: hosts_failover.
+Every fault makes one gap between two arrivals at the sink. The faults: a job is killed, a virtual node is killed, a virtual node is
+frozen forever. The last one cannot be detected before five pulses are missed. Every block must arrive exactly once. The parts of a gap
+are taken from the run's event log, to a few milliseconds: until the loss is detected, until the job is placed, until its new incarnation
+has sent its first message, until its first new block is at the sink. For several hosts see hosts_failover.
 
     python -m benchmarks.failover [--faults 20] [--runs 5] [--rate 200] [--json FILE]
 """
@@ -27,16 +27,16 @@ from benchmarks.fault_times import PARTS, timed_events, times
 PROJECT = Path(__file__).resolve().parent / "networks"
 #: Seconds between two faults of one run; the network has long recovered by then.
 APART_S = 1.0
-#: Seconds after which the first one comes: everything runs by then.
+#: Seconds until the first fault; everything runs by then.
 FIRST_S = 1.5
 PULSE_INTERVAL_S = 0.1
-#: What a job may take to be back (issue "Nothing lost, nothing twice").
+#: Longest allowed time until a job is back, in seconds.
 JOB_S = 0.150
 NODE_S = 5 * PULSE_INTERVAL_S + JOB_S
 
 
 def gaps(options: list[str], faults: int, rate: float, lost: str) -> list[dict[str, float]]:
-    """Run the network with these faults; return of each the seconds of each of PARTS, "all" being the gap between two arrivals."""
+    """Run the network with these faults; return the seconds of PARTS for each fault; "all" is the gap between two arrivals."""
     count = int((FIRST_S + (faults + 1) * APART_S) * rate)
     environment = os.environ | {"FISSION_BENCH": json.dumps({"count": count, "rate": rate})}
     done = subprocess.run(
@@ -49,11 +49,11 @@ def gaps(options: list[str], faults: int, rate: float, lost: str) -> list[dict[s
     arrivals = [float(line.split()[0]) for line in lines]
     blocks = [tuple(map(int, line.split()[1:])) for line in lines]
     if blocks != [(number, number * (number + 1) // 2) for number in range(1, count + 1)]:
-        raise RuntimeError(f"{len(blocks)} blocks came instead of 1 to {count}, each once")
+        raise RuntimeError(f"{len(blocks)} blocks arrived; expected 1 to {count}, each once")
     failovers = [one for one in json.loads(done.stdout)["failovers"] if re.search(lost, one["what"]) and one["moves"]]
     if len(failovers) != faults:
         raise RuntimeError(f"{len(failovers)} failovers instead of {faults}: {failovers}")
-    # the source's own restart is no part of it: the job that is lost stands behind it, so each fault makes one gap
+    # the source's own restart does not count: the lost job is downstream of it, so each fault makes one gap
     found = sorted(sorted(pairwise(arrivals), key=lambda gap: gap[0] - gap[1])[:faults])
     events = timed_events(PROJECT / "failover/simulation/events.jsonl")
     following = [before for before, _ in found[1:]] + [float("inf")]
@@ -61,13 +61,13 @@ def gaps(options: list[str], faults: int, rate: float, lost: str) -> list[dict[s
 
 
 def job_killed(options: argparse.Namespace) -> list[dict[str, float]]:
-    """One run, in which the stateful job is killed again and again."""
+    """Return the gaps of one run in which the stateful job is killed repeatedly."""
     kills = [f"--kill=job:2@{FIRST_S + number * APART_S}" for number in range(options.faults)]
     return gaps(["--nodes", "2", *kills], options.faults, options.rate, "Total 2 died")
 
 
 def node_killed(options: argparse.Namespace) -> list[dict[str, float]]:
-    """One run for each node: it dies with the stateful job on it."""
+    """Return the gaps of several runs; in each, the stateful job's node dies."""
     found = []
     for _ in range(options.runs):
         found += gaps(["--nodes", "2", f"--kill=2@{FIRST_S}"], 1, options.rate, "node 2 is lost")
@@ -75,7 +75,7 @@ def node_killed(options: argparse.Namespace) -> list[dict[str, float]]:
 
 
 def node_cut(options: argparse.Namespace) -> list[dict[str, float]]:
-    """The same with a node that stands still for ever: only its silence tells."""
+    """Return the gaps after a node is frozen forever: only its silence shows the loss."""
     found = []
     for _ in range(options.runs):
         found += gaps(["--nodes", "2", f"--cut=2@{FIRST_S}+1000"], 1, options.rate, "node 2 is lost")
@@ -83,12 +83,12 @@ def node_cut(options: argparse.Namespace) -> list[dict[str, float]]:
 
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return one row a case."""
+    """Return one row for each case."""
     rows = []
     for name, case, wanted in (
         ("job killed", job_killed, JOB_S),
         ("virtual node killed", node_killed, NODE_S),
-        ("virtual node stands still for ever", node_cut, NODE_S),
+        ("virtual node frozen forever", node_cut, NODE_S),
     ):
         found = case(options)
         medians = {part: round(statistics.median(one[part] for one in found) * 1e3) for part in PARTS}

@@ -1,4 +1,4 @@
-"""What became of a fault, and when: from the event log of a run and from what its sink noted."""
+"""The times of a fault's phases, from the event log of a run and the arrivals that its sink recorded."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-#: Until the loss is known, until the job has a place, until its new life has said hello, until its first new block is at the sink.
+#: Until the loss is detected, the job is placed, its new incarnation has sent its first message, its first new block is at the sink.
 PARTS = ("detection", "placement", "start", "first block", "all")
 #: The stateful job, which is lost.
 TOTAL = 2
 
 
 def timed_events(path: Path) -> list[dict[str, Any]]:
-    """An event log with moments of the clock of the day: it counts from its run's beginning, and its last entry is as old as the file."""
+    """Return an event log with wall-clock times: it counts from the start of its run, and its last entry is as old as the file."""
     while True:
         changed = path.stat().st_mtime if path.exists() else 0.0
         entries = [json.loads(line) for line in path.read_text().splitlines()] if changed else []

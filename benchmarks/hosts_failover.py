@@ -1,9 +1,9 @@
-"""How long the sink goes without a new block over three hosts: a killed job, a killed service, a pulled cable.
+"""Measures how long the sink waits for a new block on three hosts: a killed job, a killed service, a pulled cable.
 
-A source on the first host at 200 blocks/s, a stateful job on one of the other two, which is lost again and again, a sink with the client.
-Each fault is one row of times: until the loss is known, until the job has a place, until its new life has said hello, until its
-first new block is at the sink. The first three are of the run's event log, the last one is what the sink notes. All blocks must have
-come, each once. Needs root: see tests/cluster/hosts.py.
+The source is on the first host and sends 200 blocks/s. The stateful job is on one of the other two and is lost repeatedly; the sink is
+on the client's host. Each fault gives one row of times: until the loss is detected, until the job is placed, until its new incarnation
+has sent its first message, until its first new block is at the sink. The first three come from the run's event log, the last one from
+the sink. Every block must arrive exactly once. Needs root: see tests/cluster/hosts.py.
 
     python -m benchmarks.hosts_failover [--runs 10] [--rate 200] [--json FILE]
 """
@@ -74,14 +74,14 @@ class Run:
         until(lambda: len(self.arrivals()) > before + STEADY_ROWS, "blocks flow")
 
     def fault(self, do: Callable[[Machines, str], None], undo: Callable[[Machines, str], None] | None) -> None:
-        """One fault where the stateful job is, and its end."""
+        """Cause a fault on the host of the stateful job, and undo it."""
         self.steady()
         machines = self._machines
         launches = [event for event in machines.events() if event["what"] == "Launch" and event["job"] == TOTAL]
         name = launches[-1]["node"]
         self._moments.append(time.time())
         do(machines, name)
-        until(lambda: self._launches() > len(launches), f"a new life after {do.__name__}")
+        until(lambda: self._launches() > len(launches), f"a new incarnation after {do.__name__}")
         self.steady()
         if undo is not None:
             ups = self._ups(name)

@@ -68,18 +68,18 @@ def rate(seconds: float) -> tuple[float, float]:
 
 @contextlib.contextmanager
 def looked_at(kind: str) -> Iterator[None]:
-    """Somebody looks at pipe 1."""
+    """Tap pipe 1 for the duration of the block."""
     if kind == "never reads":
         with Watch(NETWORK, [1]):
             yield
         return
     command = [sys.executable, "manage.py", "chain", kind.split()[0], "1"]
-    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as looker:
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as viewer:
         try:
-            time.sleep(0.7)  # until it looks
+            time.sleep(0.7)  # until it is connected
             yield
         finally:
-            looker.send_signal(signal.SIGINT)
+            viewer.send_signal(signal.SIGINT)
 
 
 def main() -> int:

@@ -40,7 +40,7 @@ WORDS = {
     "baggage": "archives",
     "rosters?": "nodes",
     "lookers?": "viewer",
-    "audiences?": "viewers, subscribers",
+    "(?<!intended )audiences?": "viewers, subscribers",  # a trove classifier of packages
     "seats?": "subscription",
     "(door)?keepers?": "checkpointer, guard",
     "stor(y|ies)": "history, report, what happened",

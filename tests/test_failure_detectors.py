@@ -12,7 +12,7 @@ import pytest
 
 from fission.adapters.cluster import engine
 from fission.pipelines import router_state
-from fission.protocol import doorkeeper, link_quality, liveness, node_lease, progress, relay
+from fission.protocol import connection_limit, link_quality, liveness, node_lease, progress, relay
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,7 +29,7 @@ LIMITS = {
     "silent job": f"{progress.SILENT_S:g} s (shown",
     "program without output": f"{relay.SILENT_S:g} s, then",
     "link quality": f"{link_quality.LOST_S:g} s",
-    "unfinished handshake": f"{doorkeeper.PATIENCE_S:g} s, {doorkeeper.MOST_STRANGERS} at a time",
+    "unfinished handshake": f"{connection_limit.PATIENCE_S:g} s, {connection_limit.MOST_STRANGERS} at a time",
     "absent client": "2 pulses",
     "Broker or Pipeliner": f"{router_state.SILENCE_S:g} s",
 }

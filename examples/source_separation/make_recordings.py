@@ -32,7 +32,7 @@ VOICES = (
         "en-us+f3",
         165,
         60,
-        "Please bring four boxes of green apples down to the old harbour, and tell nobody there that the ship has already left.",
+        "Please bring four boxes of green apples down to the old harbour, and tell no one there that the ship has already left.",
     ),
 )
 # Row: microphone, column: voice. Each microphone is nearer to one of the voices.

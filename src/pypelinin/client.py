@@ -86,7 +86,7 @@ class Client:
         try:
             protect = protect_with(self._client_keys)
             if protect is not None:
-                protect(self.context).speak(socket)
+                protect(self.context).encrypt(socket)
             socket.connect(address)
         except BaseException:
             socket.close()

@@ -71,7 +71,7 @@ class Side:
         socket = self.socket(zmq.PUSH)
         socket.setsockopt(zmq.RECONNECT_IVL, 20)
         if self.guard:
-            self.guard.speak(socket)
+            self.guard.encrypt(socket)
         for name, value in options.items():
             setattr(socket, name, value)
         socket.connect(address)
@@ -153,7 +153,7 @@ def test_nothing_is_said_to_a_stranger(side: Callable[..., Side], keys: Pair | N
     ear, address = stranger.hear()
     monitored = here.socket(zmq.PUSH)
     assert here.guard is not None
-    here.guard.speak(monitored)
+    here.guard.encrypt(monitored)
     events = here.events(monitored)
     monitored.connect(address)
     monitored.send(b"secret")
@@ -212,7 +212,7 @@ def test_sockets_of_an_asyncio_context() -> None:
             stranger.say(address, b"let me in")
             socket = there.socket(zmq.PUSH)
             assert there.guard is not None
-            there.guard.speak(socket)
+            there.guard.encrypt(socket)
             socket.connect(address)
             await socket.send(b"hello")
             assert await asyncio.wait_for(ear.recv(), DEADLINE_S) == b"hello"
@@ -264,7 +264,7 @@ def test_without_a_guard_nobody_gets_in(side: Callable[..., Side]) -> None:
     assert late.guard is not None
     for _ in range(3):  # more than once: nothing waits inside ZeroMQ for a listener that is gone
         socket = late.socket(zmq.PUSH)
-        late.guard.speak(socket)
+        late.guard.encrypt(socket)
         events = late.events(socket)
         socket.connect(address)
         assert events.poll(DEADLINE_S * 1000)

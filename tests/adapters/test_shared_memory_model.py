@@ -20,7 +20,7 @@ from fission.adapters.shared_memory import Arena, run_prefix
 from fission.adapters.shared_views import Views
 from fission.errors import LocalProtocolError
 from fission.protocol import shared_blocks
-from fission.protocol.shared_blocks import ALIGNMENT, LIVES, MARK_BYTES, STAMP_BYTES, BlockGone, Descriptor
+from fission.protocol.shared_blocks import ALIGNMENT, INCARNATIONS, MARK_BYTES, STAMP_BYTES, BlockGone, Descriptor
 from tests.protocol.seeds import expect_caught, run_seeds
 
 READERS = 2
@@ -227,7 +227,10 @@ class TrustsOnlyKnownLives(Arena):
     def _is_held(self, slot: Any) -> bool:
         words = memoryview(slot.segment.memory).cast("I")
         first = (slot.entry * self._entry_bytes + STAMP_BYTES) // MARK_BYTES
-        return any(life in words[first + LIVES * index : first + LIVES * index + LIVES] for index, life in enumerate(self.readers))
+        return any(
+            life in words[first + INCARNATIONS * index : first + INCARNATIONS * index + INCARNATIONS]
+            for index, life in enumerate(self.readers)
+        )
 
 
 class CountsTheDead(Arena):
@@ -267,6 +270,6 @@ def test_one_mark_for_all_lives_is_caught(monkeypatch: pytest.MonkeyPatch) -> No
         if hold.mark is not None:
             hold.mark[0][hold.mark[1]] = 0
 
-    monkeypatch.setattr(shared_blocks, "mark_offset", lambda reader, incarnation: STAMP_BYTES + MARK_BYTES * reader * LIVES)
+    monkeypatch.setattr(shared_blocks, "mark_offset", lambda reader, incarnation: STAMP_BYTES + MARK_BYTES * reader * INCARNATIONS)
     monkeypatch.setattr(shared_views._Hold, "__del__", clear)
     expect_caught(random_walk, 50)

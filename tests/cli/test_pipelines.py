@@ -195,7 +195,7 @@ def test_no_router(fission: CommandLine, folder: Path, words: list[str]) -> None
         (["up", "--workers", "workers", "--store", "store.Store", "--keys", "nowhere"], "there are no keys in "),
         (["list", "--keys", "nowhere"], "there are no keys in "),
         (["submit", "nothing.yaml"], "nothing.yaml cannot be read: No such file or directory"),
-        (["list", "--api", "here"], "'here' is no address of a Router"),
+        (["list", "--api", "here"], "'here' is not the address of a Router"),
     ],
 )
 def test_wrong_use(fission: CommandLine, folder: Path, words: list[str], message: str) -> None:

@@ -19,7 +19,7 @@ class Silent:
         await asyncio.Event().wait()
         yield
 
-    async def words(self) -> AsyncIterator[Any]:
+    async def messages(self) -> AsyncIterator[Any]:
         await asyncio.Event().wait()
         yield
 

@@ -134,7 +134,7 @@ def test_send_to_a_job_that_is_no_console(fission: CommandLine, job: str) -> Non
     client = simulate(fission)
     client.wait_for("Show 2 started", stream="stderr")
     done = fission.run("net", "send", job, "--line", "x", exit_code=2)
-    assert f"Error: job {job} is no InteractiveJob of net; there are: 1 (InteractiveJob 1)" in done.stderr
+    assert f"Error: job {job} is not an InteractiveJob of net; there are: 1 (InteractiveJob 1)" in done.stderr
     assert "Traceback" not in done.stderr
     stop(client, fission.root)
 
@@ -155,7 +155,7 @@ def test_send_to_a_network_without_consoles(fission: CommandLine) -> None:
     client = simulate(fission)
     client.wait_for("got 1")
     done = fission.run("net", "send", "1", "--line", "x", exit_code=2)
-    assert done.stderr == "Error: job 1 is no InteractiveJob of net; it has none\n"
+    assert done.stderr == "Error: job 1 is not an InteractiveJob of net; it has none\n"
     stop(client, fission.root)
 
 

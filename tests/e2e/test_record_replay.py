@@ -251,7 +251,7 @@ def test_bad_replays(chain: CommandLine) -> None:
         ("chain.rec", "--job", "Dubble"): "there is no job 'Dubble' in net; did you mean 'Double'?",
         ("chain.rec", "--job", "1"): "Go 1 is a source: nothing can be fed to it",
         ("none.rec", "--job", "2"): "none.rec cannot be read: No such file",
-        ("manage.py", "--job", "2"): "manage.py is no recording of FISSION",
+        ("manage.py", "--job", "2"): "manage.py is not a FISSION recording",
         ("chain.rec", "--job", "2", "--speed", "fast"): "must be a number above 0",
         ("chain.rec", "--job", "2", "--out", "chain.rec"): "chain.rec exists already",
     }

@@ -119,9 +119,9 @@ def test_routers(arguments: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("address", ["127.0.0.1:5555", "tcp://nowhere", "http://127.0.0.1:5555"])
 def test_addresses_that_cannot_be(address: str) -> None:
-    with pytest.raises(DaemonError, match=r"is no address of a Router: .*; it must be like tcp://HOST:5555"):
+    with pytest.raises(DaemonError, match=r"is not the address of a Router: .*; it must be like tcp://HOST:5555"):
         PipelineManager(address, BROADCAST)
-    with pytest.raises(DaemonError, match="is no address of a Router"):
+    with pytest.raises(DaemonError, match="is not the address of a Router"):
         Pipeliner(address, BROADCAST).start()
 
 

@@ -65,7 +65,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match=r"nothing.yaml cannot be read: No such file or directory"):
         read_pipelines(tmp_path / "nothing.yaml")
     (tmp_path / "p.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(PipelineError, match="it is no UTF-8 text"):
+    with pytest.raises(PipelineError, match="it is not UTF-8 text"):
         read_pipelines(tmp_path / "p.yaml")
     with pytest.raises(PipelineError, match="is not JSON"):
         read_pipelines(written(tmp_path, "graph: {A: B}", "p.json"))

@@ -137,7 +137,7 @@ def test_a_second_router_is_refused(place: str, monkeypatch: pytest.MonkeyPatch)
         ("/proc/none/state.sqlite", "where the Router keeps its pipelines, cannot be used: .*; name another file"),
         ("postgresql://nobody@127.0.0.1:1/none", "cannot be used: connection failed"),
         ("mysql://host/name", "keeps its pipelines in SQLite or PostgreSQL, not in mysql"),
-        ("://", "is no URL of a database"),
+        ("://", "is not the URL of a database"),
     ],
 )
 def test_a_place_that_cannot_be_used(place: str, message: str) -> None:

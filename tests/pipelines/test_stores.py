@@ -134,7 +134,7 @@ def test_monitoring_is_kept(store: Any, made_of: tuple[str, str]) -> None:
     ("place", "message"),
     [
         ("postgresql://nobody@127.0.0.1:1/none", "cannot be used as a store: connection failed"),
-        ("://", "is no URL of a database"),
+        ("://", "is not the URL of a database"),
         ("/proc/none/file.sqlite", "cannot be used as a store: unable to open database file"),
     ],
 )

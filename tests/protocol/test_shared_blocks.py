@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fission.errors import LocalProtocolError, RemoteProtocolError
 from fission.protocol import shared_blocks
-from fission.protocol.shared_blocks import ALIGNMENT, LIVES, MARK_BYTES, MAX_INCARNATION, STAMP_BYTES, Descriptor, Extents
+from fission.protocol.shared_blocks import ALIGNMENT, INCARNATIONS, MARK_BYTES, MAX_INCARNATION, STAMP_BYTES, Descriptor, Extents
 from tests.protocol.caught import assert_caught
 
 BIG = st.integers(1, 2**64 - 1)
@@ -137,7 +137,7 @@ def test_slots_are_whole_pages_and_waste_little(length: int) -> None:
 @given(st.integers(1, 300), st.integers(1, MAX_INCARNATION))
 def test_marks_have_places_of_their_own(readers: int, incarnation: int) -> None:
     entry = shared_blocks.entry_bytes(readers)
-    lives = range(incarnation, min(incarnation + LIVES, MAX_INCARNATION + 1))
+    lives = range(incarnation, min(incarnation + INCARNATIONS, MAX_INCARNATION + 1))
     places = [shared_blocks.mark_offset(reader, life) for reader in range(readers) for life in lives]
     assert len(set(places)) == len(places)
     assert min(places) >= STAMP_BYTES

@@ -220,7 +220,7 @@ def test_one_that_is_still_written(path: Path) -> None:
 
 BAD = {
     "cannot be read: No such file": None,
-    "is no recording of FISSION": b"RIFF....WAVEfmt ",
+    "is not a FISSION recording": b"RIFF....WAVEfmt ",
     "is a recording of version 9, and this FISSION reads version 1": file_format.START.pack(file_format.MAGIC, 9, 2) + b"{}",
     "was damaged, or cut off before its first block": file_format.START.pack(file_format.MAGIC, 1, 200) + b'{"network": "net"',
 }

@@ -84,7 +84,7 @@ def test_send(fission: CommandLine, room: Start) -> None:
         view.wait_for(f"[Beamformer 4] beam word{number}")
     for word, message in WRONG:
         assert fission.run("room", "send", word, "--line", "x", exit_code=2).stderr == f"Error: {message}\n"
-    assert "is no InteractiveJob of room" in fission.run("room", "send", "Beamformer", "--line", "x", exit_code=2).stderr
+    assert "is not an InteractiveJob of room" in fission.run("room", "send", "Beamformer", "--line", "x", exit_code=2).stderr
     view.interrupt()
     view.wait(exit_code=130)
 
@@ -149,7 +149,7 @@ def test_a_given_name_is_what_commands_show_and_take(fission: CommandLine) -> No
     view.wait_for("[Beam] beam")
     view.interrupt()
     view.wait(exit_code=130)
-    assert "job 2 is no InteractiveJob of room" in fission.run("room", "send", "left mic", "--line", "x", exit_code=2).stderr
+    assert "job 2 is not an InteractiveJob of room" in fission.run("room", "send", "left mic", "--line", "x", exit_code=2).stderr
     fission.run("room", "send", "Gain", "--line", "loud", exit_code=0)
     client.wait_for("[Beam] beam loud")
     assert "Jobs: Gain, left mic, " in fission.run("room", "debug", "--job", "Bass", exit_code=2).stderr

@@ -58,7 +58,7 @@ class Sink(LocalJob, PythonJob):
         if self.first is None:
             self.first = now
         if self.count >= ENDLESS:
-            return  # whoever looks at it counts
+            return  # the viewer counts
         self.delays.append(now - value[0])
         if len(self.delays) == self.count:
             self.write()

@@ -1,4 +1,4 @@
-"""A source that stamps its blocks, a job to lose, and a sink that notes when each block came."""
+"""A source that numbers its blocks, a job to lose, and a sink that records when each block arrives."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fission.core.jobs import LocalJob, PythonJob
 
 
 class Source(PythonJob):
-    """Sends ``count`` blocks, ``rate`` a second; a new life goes on where the old one was."""
+    """Sends ``count`` blocks, ``rate`` a second; a new incarnation continues where the old one was."""
 
     CHECKPOINT = 50
 
@@ -28,7 +28,7 @@ class Source(PythonJob):
         self.number = state
 
     def run(self):
-        # time that was lost is not made up for: the gap shall be the failover's, not that of a source that hurries
+        # lost time is not made up for: the gap must be the failover's, not that of a source that catches up
         self.due = max(self.due + 1 / self.rate, time.time())
         time.sleep(max(0.0, self.due - time.time()))
         self.number += 1
@@ -38,7 +38,7 @@ class Source(PythonJob):
 
 
 class Total(PythonJob):
-    """The job that is lost: it has state."""
+    """The stateful job, which is lost."""
 
     CHECKPOINT = 50
 
@@ -52,11 +52,11 @@ class Total(PythonJob):
 
 
 class Sink(LocalJob, PythonJob):
-    """Writes the moment at which each block came, and the block, into arrivals.txt."""
+    """Writes each block's time of arrival, and the block, into arrivals.txt."""
 
     def setup(self, *args, **keywords):
         super().setup(*args, **keywords)
-        self._fission_file = open("arrivals.txt", "a")  # noqa: SIM115 - open as long as the job lives
+        self._fission_file = open("arrivals.txt", "a")  # noqa: SIM115 - open as long as the job runs
 
     def run(self, number, total):
         self._fission_file.write(f"{time.time()} {number} {total}\n")

@@ -125,7 +125,7 @@ class Batman:
         self._log = log
         self._arp = arp
         self._run = run
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def qualities(self, ips: Collection[str]) -> Mapping[str, int]:
         """Map the IP addresses of machines in the mesh to the quality of their route, 0 to 255.
@@ -158,10 +158,10 @@ class Batman:
             return self._run(words)
         except (OSError, subprocess.SubprocessError) as why:
             # A machine that batctl cannot translate is an error to batctl too, but nothing new.
-            told = " ".join(words[:2])
-            if told not in self._told:
-                self._told.add(told)
-                self._log.info("no quality of the mesh from %s: %s", told, _reason(why))
+            command = " ".join(words[:2])
+            if command not in self._reported:
+                self._reported.add(command)
+                self._log.info("no quality of the mesh from %s: %s", command, _reason(why))
             return ""
 
 

@@ -3,7 +3,7 @@
 No other key is admitted.
 
 With or without keys, a peer that has not completed a handshake gets little: a few seconds
-(`fission.protocol.doorkeeper`), few connections, and no frame above the size set by the socket's
+(`fission.protocol.connection_limit`), few connections, and no frame above the size set by the socket's
 owner (ZMQ_MAXMSGSIZE); nothing of a larger frame is read.
 
 A peer without the network's public key fails before ZeroMQ asks the guard. A peer that has that key
@@ -34,7 +34,7 @@ from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
 from fission.errors import EngineError
-from fission.protocol.doorkeeper import PATIENCE_S, Doorkeeper
+from fission.protocol.connection_limit import PATIENCE_S, ConnectionLimit
 
 #: Seconds between two warnings about the same address; arbitrary: a refused peer retries several times a second.
 QUIET_S = 10.0
@@ -87,7 +87,7 @@ class Guard:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(context)  # plain sockets, whatever kind the context creates
         self._keys = keys
         self._lock = threading.Lock()
-        self._fresh: queue.SimpleQueue[_Ear] = queue.SimpleQueue()
+        self._fresh: queue.SimpleQueue[_Monitor] = queue.SimpleQueue()
         self._log = _RefusalLog(log, clock)
         self._wake: zmq.Socket[bytes] | None = None
         self._thread: threading.Thread | None = None
@@ -115,10 +115,10 @@ class Guard:
             address = f"inproc://fission-guard-{id(self)}-{self._listeners}"
             socket.monitor(address, _EVENTS)
             self._guarded.add(socket)
-            self._fresh.put(_Ear(self._context, address, encrypts=self._keys is not None))
+            self._fresh.put(_Monitor(self._context, address, encrypts=self._keys is not None))
             self._wake_up()
 
-    def speak(self, socket: zmq.Socket[Any]) -> None:
+    def encrypt(self, socket: zmq.Socket[Any]) -> None:
         """Make a socket send only to holders of the network's keys. Call it before `connect`."""
         if self._keys is not None:
             self._own(socket, self._keys)
@@ -150,19 +150,19 @@ class Guard:
             raise EngineError("this guard is closed, it cannot guard another socket")
         if self._thread is not None:
             return
-        zap, ear, wake = self._context.socket(zmq.REP), self._context.socket(zmq.PAIR), self._context.socket(zmq.PAIR)
-        for socket in (zap, ear, wake):
+        zap, woken, wake = self._context.socket(zmq.REP), self._context.socket(zmq.PAIR), self._context.socket(zmq.PAIR)
+        for socket in (zap, woken, wake):
             socket.setsockopt(zmq.LINGER, 0)
         try:
             zap.bind(_ZAP)
         except zmq.ZMQError as why:
-            for socket in (zap, ear, wake):
+            for socket in (zap, woken, wake):
                 socket.close()
             raise EngineError(f"this ZeroMQ context has a guard already: {why}") from None
-        ear.bind(f"inproc://fission-guard-{id(self)}")
+        woken.bind(f"inproc://fission-guard-{id(self)}")
         wake.connect(f"inproc://fission-guard-{id(self)}")
         self._wake = wake
-        self._thread = threading.Thread(target=self._work, args=(zap, ear), name="fission-guard", daemon=True)
+        self._thread = threading.Thread(target=self._work, args=(zap, woken), name="fission-guard", daemon=True)
         self._thread.start()
 
     def _wake_up(self) -> None:
@@ -173,7 +173,7 @@ class Guard:
     # -- in the guard's thread --------------------------------------------------------------------------------------------
 
     def _work(self, zap: zmq.Socket[bytes], wake: zmq.Socket[bytes]) -> None:
-        ears: dict[zmq.Socket[bytes], _Ear] = {}
+        monitors: dict[zmq.Socket[bytes], _Monitor] = {}
         poller = zmq.Poller()
         poller.register(zap, zmq.POLLIN)
         poller.register(wake, zmq.POLLIN)
@@ -183,26 +183,26 @@ class Guard:
                 if wake in ready:
                     wake.recv()
                 while not self._fresh.empty():  # the wake-up may arrive later than the first peer's request
-                    ear = self._fresh.get()
-                    ears[ear.socket] = ear
-                    poller.register(ear.socket, zmq.POLLIN)
-                for socket in list(ears):  # all of them before ZAP: while ZAP waits for an answer, a peer's connection is still open
-                    if not ears[socket].hear(self._log):
+                    monitor = self._fresh.get()
+                    monitors[monitor.socket] = monitor
+                    poller.register(monitor.socket, zmq.POLLIN)
+                for socket in list(monitors):  # all of them before ZAP: while ZAP waits for an answer, a peer's connection is still open
+                    if not monitors[socket].read(self._log):
                         poller.unregister(socket)
-                        ears.pop(socket).socket.close(0)
+                        monitors.pop(socket).socket.close(0)
                 if zap in ready:
                     zap.send_multipart(self._judge(zap.recv_multipart()))
         except zmq.ZMQError:
             pass  # the context is being terminated and waits for the sockets
         finally:
             while not self._fresh.empty():
-                ear = self._fresh.get()
-                ears[ear.socket] = ear
+                monitor = self._fresh.get()
+                monitors[monitor.socket] = monitor
             with contextlib.suppress(zmq.ZMQError):  # the context has ended
                 zap.unbind(_ZAP)  # at once: closing takes time, and a request in the meantime would never get an answer
             with self._lock:
                 self._closed = True
-                for socket in filter(None, (zap, wake, self._wake, *ears)):
+                for socket in filter(None, (zap, wake, self._wake, *monitors)):
                     socket.close(0)
                 self._wake = None
 
@@ -216,7 +216,7 @@ class Guard:
         return [version, number, b"200" if ours else b"400", b"" if ours else b"unknown key", b"", b""]
 
 
-class _Ear:
+class _Monitor:
     """Receives the events of one listening socket.
 
     ZeroMQ identifies a connection by its file descriptor when it is accepted and when it has ended,
@@ -233,15 +233,15 @@ class _Ear:
         self.socket.connect(address)
         self._peers: dict[int, str] = {}  # by file descriptor
         self._failure = ""
-        self._door = Doorkeeper()
+        self._limit = ConnectionLimit()
         self._endpoint = b""
 
-    def hear(self, log: _RefusalLog) -> bool:
+    def read(self, log: _RefusalLog) -> bool:
         """Handle the events so far; return False after the last event."""
         while self.socket.poll(0):
             if not self._take(log):
                 return False
-        for descriptor in self._door.surplus(lambda one: _received(one, self._endpoint), time.monotonic()):
+        for descriptor in self._limit.surplus(lambda one: _received(one, self._endpoint), time.monotonic()):
             _hang_up(descriptor, self._endpoint)
         return True
 
@@ -251,9 +251,9 @@ class _Ear:
         if kind == zmq.EVENT_ACCEPTED:
             self._endpoint = event["endpoint"]
             self._peers[value] = _peer(value, event["endpoint"])
-            self._door.accepted(value, time.monotonic())
+            self._limit.accepted(value, time.monotonic())
         elif kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-            self._door.greeted(time.monotonic())
+            self._limit.greeted(time.monotonic())
         elif kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH or value == zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC:
             self._failure = _WRONG_KEYS
         elif kind == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
@@ -263,7 +263,7 @@ class _Ear:
             self._failure = self._gone
         elif kind == zmq.EVENT_DISCONNECTED:
             peer = self._peers.pop(value, "")
-            self._door.ended(value)
+            self._limit.ended(value)
             if self._failure:
                 log.refused(peer, event["endpoint"].decode(errors="replace"), self._failure)
             self._failure = ""

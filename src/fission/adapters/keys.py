@@ -138,8 +138,8 @@ def load_keys(folder: Path) -> Keys:
         places = (folder, *(folder / name for name in (*_FILES, _CHECK)))
         opened = [path for path in places if path.exists() and _too_open(path)]
         if opened:
-            mend = f"chmod -R go= {quote(str(folder))}"
-            raise UserError(f"others than its owner can read or change {opened[0]}, which must be secret: {mend}")
+            remedy = f"chmod -R go= {quote(str(folder))}"
+            raise UserError(f"others than its owner can read or change {opened[0]}, which must be secret: {remedy}")
         check(folder, "the folder of keys", "make another one for keys, below folders that are yours or root's")
         if clause := tree_stranger(folder):
             raise UserError(f"the keys in {folder} must belong to the user who runs this, or to root, but {clause}")

@@ -37,7 +37,7 @@ from typing import Any
 
 from fission.errors import LocalProtocolError
 from fission.protocol import shared_blocks
-from fission.protocol.shared_blocks import ALIGNMENT, LIVES, MAX_INCARNATION, STAMP_BYTES, Descriptor, Extents
+from fission.protocol.shared_blocks import ALIGNMENT, INCARNATIONS, MAX_INCARNATION, STAMP_BYTES, Descriptor, Extents
 
 #: Folder of the segments, memory on every Linux. Other systems have no such folder; there all buffers use sockets.
 FOLDER = "/dev/shm"
@@ -363,17 +363,17 @@ class Arena:
             return False
         words = memoryview(marks).cast("I")
         # an incarnation that the producer has not heard of yet counts, an older one does not
-        lives = [*self.readers, *self._lives_behind(slot.segment)]
-        return any(max(words[LIVES * index : LIVES * index + LIVES]) >= life for index, life in enumerate(lives))
+        newest = [*self.readers, *self._downstream_incarnations(slot.segment)]
+        return any(max(words[INCARNATIONS * index : INCARNATIONS * (index + 1)]) >= incarnation for index, incarnation in enumerate(newest))
 
-    def _lives_behind(self, segment: _Segment) -> list[int]:
+    def _downstream_incarnations(self, segment: _Segment) -> list[int]:
         """Return the newest incarnations of the downstream readers that have read in a segment.
 
         An incarnation of 1 stands for readers that have not.
         """
         first = len(self.readers)
         words = segment.memory[shared_blocks.incarnation_offset(first) : shared_blocks.incarnation_offset(first + self._behind)]
-        return [max(1, life) for life in memoryview(words).cast("I")]
+        return [max(1, incarnation) for incarnation in memoryview(words).cast("I")]
 
     def _grow(self, need: int) -> bool:
         """Reserve the additional memory that a slot needs; return whether that succeeded."""

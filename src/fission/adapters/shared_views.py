@@ -161,9 +161,9 @@ class Views:
             raise RemoteProtocolError(f"a segment of {len(memory)} bytes, {stamps.nbytes} of them a table, does not hold {descriptor}")
         place = (entry + place) // MARK_BYTES
         stamped = entry // STAMP_BYTES
-        life = shared_blocks.incarnation_offset(reader) // MARK_BYTES
-        if marks[life] < self._incarnation:
-            marks[life] = self._incarnation
+        newest = shared_blocks.incarnation_offset(reader) // MARK_BYTES
+        if marks[newest] < self._incarnation:
+            marks[newest] = self._incarnation
         if stamps[stamped] == stamp:
             if marks[place] == self._incarnation:
                 # two holds would share a mark, and the first to end would clear it; an unreleased block needs no mark
@@ -206,28 +206,28 @@ class Views:
         parsed = shared_blocks.parse_name(name)
         if parsed is None:
             raise RemoteProtocolError(f"a segment's name is PREFIX-JOB.INCARNATION-NUMBER; got {name!r}")
-        owner, life = parsed
-        if life < self._oldest.get(owner, {}).get(reader, 0):
-            raise BlockGone(f"{name} is of a life of its producer that is over")
+        owner, incarnation = parsed
+        if incarnation < self._oldest.get(owner, {}).get(reader, 0):
+            raise BlockGone(f"{name} belongs to an earlier incarnation of its producer")
         try:
             mapped = _map(os.path.join(self._folder, name))
         except FileNotFoundError:
             # an incarnation's blocks are taken all or none: a refused one before a taken one would count as lost
-            self._forget_before(owner, reader, life + 1)
+            self._forget_before(owner, reader, incarnation + 1)
             raise BlockGone(f"{name} was removed") from None
         except OSError as why:
             raise EngineError(f"the shared memory {name} cannot be mapped: {why}") from None
-        self._forget_before(owner, reader, life)
+        self._forget_before(owner, reader, incarnation)
         self._mapped[name] = mapped
         return mapped
 
-    def _forget_before(self, owner: str, reader: int, life: int) -> None:
-        lives = self._oldest.setdefault(owner, {})
-        lives[reader] = life
+    def _forget_before(self, owner: str, reader: int, incarnation: int) -> None:
+        oldest = self._oldest.setdefault(owner, {})
+        oldest[reader] = incarnation
         for name in list(self._mapped):
             parsed = shared_blocks.parse_name(name)
             # the producer has removed the segments of its incarnation before the previous one: at most two are kept here
-            if parsed and parsed[0] == owner and parsed[1] < max(min(lives.values()), max(lives.values()) - 1):
+            if parsed and parsed[0] == owner and parsed[1] < max(min(oldest.values()), max(oldest.values()) - 1):
                 del self._mapped[name]
 
 
@@ -236,7 +236,7 @@ def _map(path: str) -> _Mapped:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or not status.st_size:
-            raise RemoteProtocolError(f"{path} is no segment of this user")
+            raise RemoteProtocolError(f"{path} is not a segment of this user")
         memory = mmap.mmap(descriptor, status.st_size)
     finally:
         os.close(descriptor)

@@ -60,7 +60,8 @@ class SqlResults:
             url = make_url(place) if "://" in place else URL.create("sqlite", database=os.path.abspath(place))
         except ArgumentError:
             raise UserError(
-                "the store's place must be postgresql://USER:PASSWORD@HOST:PORT/NAME or a file's path, is no URL of a database"
+                "the store's place is not the URL of a database: "
+                "it must be postgresql://USER:PASSWORD@HOST:PORT/NAME, or the path of an SQLite file"
             ) from None
         if url.drivername == "postgresql":
             url = url.set(drivername="postgresql+psycopg")

@@ -31,7 +31,7 @@ class SocketGuard(Protocol):
     def listen(self, socket: zmq.Socket[Any]) -> None:
         """Protect a socket. Call it before `bind`."""
 
-    def speak(self, socket: zmq.Socket[Any]) -> None:
+    def encrypt(self, socket: zmq.Socket[Any]) -> None:
         """Protect a socket. Call it before `connect`."""
 
     def close(self) -> None:
@@ -287,7 +287,7 @@ def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, keys: Protect | 
     socket.setsockopt(zmq.RECONNECT_IVL, 50)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
     if keys is not None:
-        keys(context).speak(socket)  # a client's guard has no thread to end
+        keys(context).encrypt(socket)  # a client's guard has no thread to end
     return socket
 
 
@@ -295,4 +295,4 @@ def _connect(socket: zmq.Socket[bytes], address: str) -> None:
     try:
         socket.connect(address)
     except zmq.ZMQError as error:
-        raise UserError(f"{address!r} is no address of a Router: {error.strerror}; it must be like tcp://HOST:5555") from None
+        raise UserError(f"{address!r} is not the address of a Router: {error.strerror}; it must be like tcp://HOST:5555") from None

@@ -39,82 +39,82 @@ class ZmqJobTransport:
         """
         self._context = zmq.asyncio.Context()
         self._plain: zmq.Context[zmq.Socket[bytes]] = zmq.Context(self._context)
-        self._mouths: dict[str, zmq.Socket[bytes]] = {}
+        self._senders: dict[str, zmq.Socket[bytes]] = {}
         self._closed = False
-        self._far_ear: Any = None
+        self._far_receiver: Any = None
         self._guard = guard(self._context) if guard is not None else None
-        self._ear = self._context.socket(zmq.PULL)
-        self._ear.setsockopt(zmq.RCVHWM, 0)
-        self._ear.setsockopt(zmq.LINGER, 0)
-        self._ear.bind(address)
+        self._receiver = self._context.socket(zmq.PULL)
+        self._receiver.setsockopt(zmq.RCVHWM, 0)
+        self._receiver.setsockopt(zmq.LINGER, 0)
+        self._receiver.bind(address)
         if far_address:
-            self._far_ear = self._context.socket(zmq.PULL)
-            self._far_ear.setsockopt(zmq.RCVHWM, 0)
-            self._far_ear.setsockopt(zmq.LINGER, 0)
-            self._far_ear.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
+            self._far_receiver = self._context.socket(zmq.PULL)
+            self._far_receiver.setsockopt(zmq.RCVHWM, 0)
+            self._far_receiver.setsockopt(zmq.LINGER, 0)
+            self._far_receiver.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
             if self._guard is not None:
-                self._guard.listen(self._far_ear)
-            self._far_ear.setsockopt(zmq.IPV6, "[" in far_address)
+                self._guard.listen(self._far_receiver)
+            self._far_receiver.setsockopt(zmq.IPV6, "[" in far_address)
             try:
-                self._far_ear.bind(far_address)
+                self._far_receiver.bind(far_address)
             except zmq.ZMQError as why:
                 self.close()
                 raise EngineError(f"cannot listen at {far_address}: {why}") from None
 
-    async def words(self) -> AsyncIterator[list[Buffer]]:
+    async def messages(self) -> AsyncIterator[list[Buffer]]:
         """Yield the jobs' messages in the order of arrival until `close`. Only one caller."""
         poller = zmq.asyncio.Poller()
-        ears = [ear for ear in (self._ear, self._far_ear) if ear is not None]
-        for ear in ears:
-            poller.register(ear, zmq.POLLIN)
+        receivers = [receiver for receiver in (self._receiver, self._far_receiver) if receiver is not None]
+        for receiver in receivers:
+            poller.register(receiver, zmq.POLLIN)
         while not self._closed:
             try:
-                if len(ears) == 1:
-                    yield joined(await self._ear.recv_multipart())
+                if len(receivers) == 1:
+                    yield joined(await self._receiver.recv_multipart())
                     continue
-                for ear, _ in await poller.poll():
-                    yield joined(await ear.recv_multipart())
+                for receiver, _ in await poller.poll():
+                    yield joined(await receiver.recv_multipart())
             except zmq.ZMQError:
                 return  # closed while waiting
 
     def send(self, address: str, frame: Buffer) -> None:
         """Send a command; never blocks. A job that has not started yet receives it once it has."""
-        mouth = self._mouths.get(address)
-        if mouth is None:
-            mouth = self._plain.socket(zmq.PUSH)
-            mouth.setsockopt(zmq.SNDHWM, 0)
-            mouth.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
-            mouth.setsockopt(zmq.LINGER, 0)
+        sender = self._senders.get(address)
+        if sender is None:
+            sender = self._plain.socket(zmq.PUSH)
+            sender.setsockopt(zmq.SNDHWM, 0)
+            sender.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+            sender.setsockopt(zmq.LINGER, 0)
             if address.startswith("tcp://") and self._guard is not None:
-                self._guard.speak(mouth)
-            mouth.setsockopt(zmq.IPV6, "[" in address)
+                self._guard.encrypt(sender)
+            sender.setsockopt(zmq.IPV6, "[" in address)
             try:
-                mouth.connect(address)
+                sender.connect(address)
             except zmq.ZMQError as why:  # a message with an invalid address, from a broken job or, without keys, from a stranger
-                mouth.close(0)  # an open socket would block the end of the context forever
-                log.warning("dropped a command to %.100r, which is no address: %s", address, why)
+                sender.close(0)  # an open socket would block the end of the context forever
+                log.warning("dropped a command to %.100r, which is not an address: %s", address, why)
                 return
-            self._mouths[address] = mouth
+            self._senders[address] = sender
         with contextlib.suppress(zmq.Again):  # no process listens there, or it refuses us
-            mouth.send_multipart(split([frame]) if address.startswith("tcp://") else [frame], zmq.NOBLOCK)
+            sender.send_multipart(split([frame]) if address.startswith("tcp://") else [frame], zmq.NOBLOCK)
 
     def forget(self, address: str) -> None:
         """Close the socket to an address where no process listens."""
-        mouth = self._mouths.pop(address, None)
-        if mouth is not None:
-            mouth.close(0)
+        sender = self._senders.pop(address, None)
+        if sender is not None:
+            sender.close(0)
 
     def close(self) -> None:
         """Close the sockets. Idempotent."""
         if self._closed:
             return
         self._closed = True
-        for mouth in self._mouths.values():
-            mouth.close(0)
-        self._mouths.clear()
-        self._ear.close(0)
-        if self._far_ear is not None:
-            self._far_ear.close(0)
+        for sender in self._senders.values():
+            sender.close(0)
+        self._senders.clear()
+        self._receiver.close(0)
+        if self._far_receiver is not None:
+            self._far_receiver.close(0)
         if self._guard is not None:
             self._guard.close()
         self._context.term()

@@ -139,7 +139,7 @@ class ZmqLinks:
     def _prepare_far(self, socket: zmq.Socket[bytes]) -> None:
         socket.setsockopt(zmq.CONNECT_TIMEOUT, CONNECT_MS)
         if self._guard is not None:
-            self._guard.speak(socket)
+            self._guard.encrypt(socket)
 
     def _connect(self, socket: zmq.Socket[bytes], address: str) -> None:
         socket.setsockopt(zmq.IPV6, "[" in address)

@@ -42,7 +42,7 @@ def read_pipelines(path: Path) -> list[Pipeline]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise PipelineError(f"{path} cannot be read: {reason}") from None
     content, twice = _json(path, text) if path.suffix == ".json" else _yaml(path, text)
     documents = content if isinstance(content, list) else [content]

@@ -74,5 +74,5 @@ def read_secret(text: str) -> tuple[str, str]:
     try:
         return name, Path(place).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise DaemonError(f"--store-secret {name}: the file {place} cannot be read: {reason}") from None

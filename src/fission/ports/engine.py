@@ -98,7 +98,7 @@ class NodeJoined:
     Its first pulse follows.
 
     Attributes:
-        lives: (job, incarnation) of each process of this run that still runs there.
+        running: (job, incarnation) of each process of this run that still runs there.
     """
 
     name: NodeName
@@ -106,7 +106,7 @@ class NodeJoined:
     groups: tuple[str, ...]
     max_jobs: int
     incarnation: int = 1
-    lives: tuple[tuple[JobId, int], ...] = ()
+    running: tuple[tuple[JobId, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

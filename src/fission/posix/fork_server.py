@@ -68,14 +68,14 @@ class Child:
         payload: payload of the request.
         descriptors: descriptors that came with the request.
         server: process id of the fork server.
-        life: end of a pipe that is closed when the server dies.
+        server_alive: end of a pipe that is closed when the server dies.
     """
 
     key: tuple[int, ...]
     payload: bytes
     descriptors: list[int]
     server: int
-    life: int
+    server_alive: int
 
 
 class ForkServer:
@@ -84,7 +84,7 @@ class ForkServer:
     def __init__(
         self,
         channel: socket.socket,
-        live: Callable[[Child], object],
+        run_child: Callable[[Child], object],
         *,
         mark: str = "",
         descriptors: int = 0,
@@ -95,21 +95,21 @@ class ForkServer:
 
         Args:
             channel: stream socket to the client.
-            live: called in each child, which ends when it returns.
+            run_child: called in each child, which ends when it returns.
             mark: prefix of the children's marks, followed by their process ids; empty: children
                 adopt their orphans.
             descriptors: number of descriptors that come with each request to fork.
             pulse_interval_s: seconds between two reports that the server is alive.
             fork: function that makes a child's process.
         """
-        self._channel, self._live = channel, live
+        self._channel, self._run_child = channel, run_child
         self._mark, self._pulse_interval_s, self._fork = mark, pulse_interval_s, fork
         self._splitter = Splitter()
         self._descriptors = _Descriptors(descriptors)
         self._requests: deque[bytes] = deque()
         self._children: dict[int, tuple[int, ...]] = {}  # keys by process id
         self._ended_marks: set[str] = set()  # marks of ended children whose descendants may still run
-        self._life, self._life_write = os.pipe()
+        self._alive_read, self._alive_write = os.pipe()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -138,7 +138,7 @@ class ForkServer:
         """Close everything that `__init__` has opened."""
         self._selector.close()
         self._descriptors.close()
-        _close_all((self._life, self._life_write, self._wake_read, self._wake_write))
+        _close_all((self._alive_read, self._alive_write, self._wake_read, self._wake_write))
 
     def _serve(self) -> bool:
         pulse_at = time.monotonic() if self._pulse_interval_s < math.inf else math.inf
@@ -215,7 +215,7 @@ class ForkServer:
             return
         server = os.getpid()
         try:
-            process = forked(lambda: self._become(Child(key, payload, descriptors, server, self._life)), self._fork)
+            process = forked(lambda: self._become(Child(key, payload, descriptors, server, self._alive_read)), self._fork)
         except (OSError, MemoryError) as why:
             _close_all(descriptors)
             self._report(ForkRefused(key=key, cause=f"the system makes no new process: {error_text(why)}"))
@@ -238,10 +238,10 @@ class ForkServer:
             os.environ[descendants.MARK] = f"{self._mark}{os.getpid()}"
         self._selector.close()
         self._channel.close()
-        _close_all((self._life_write, self._wake_read, self._wake_write))
+        _close_all((self._alive_write, self._wake_read, self._wake_write))
         self._descriptors.close()
         unblock_ending_signals()
-        self._live(child)
+        self._run_child(child)
 
     # ends
 

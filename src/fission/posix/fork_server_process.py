@@ -26,19 +26,19 @@ from fission.protocol.splitter import Splitter
 class ForkServerProcess:
     """The client's end. Use it from one thread only."""
 
-    def __init__(self, prepare: Callable[[], None], live: Callable[[int, bytes], None]) -> None:
+    def __init__(self, prepare: Callable[[], None], run_child: Callable[[int, bytes], None]) -> None:
         """Fork the server; this process must not have threads yet.
 
         Args:
             prepare: called once in the server to load what all children need.
-            live: called in each child with the number and the payload that `fork` was given; the
+            run_child: called in each child with the number and the payload that `fork` was given; the
                 child ends when it returns.
         """
         self._socket, theirs = socket.socketpair()
         client = os.getpid()
         sys.stdout.flush()
         sys.stderr.flush()
-        self.pid = forked(lambda: _serve(theirs, self._socket, client, prepare, live))
+        self.pid = forked(lambda: _serve(theirs, self._socket, client, prepare, run_child))
         theirs.close()
         self._socket.setblocking(False)
         self._splitter = Splitter()
@@ -81,7 +81,7 @@ class ForkServerProcess:
 
 
 def _serve(
-    mine: socket.socket, theirs: socket.socket, client: int, prepare: Callable[[], None], live: Callable[[int, bytes], None]
+    mine: socket.socket, theirs: socket.socket, client: int, prepare: Callable[[], None], run_child: Callable[[int, bytes], None]
 ) -> None:
     if os.getppid() != client:  # the client is dead; later, the end of the socket shows that, in time to end the children
         os._exit(1)
@@ -90,11 +90,11 @@ def _serve(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # there is nothing to end before there are children
     unblock_ending_signals()
     prepare()
-    ForkServer(mine, lambda child: _live(child, live)).serve()
+    ForkServer(mine, lambda child: _run_child(child, run_child)).serve()
 
 
-def _live(child: Child, live: Callable[[int, bytes], None]) -> None:
+def _run_child(child: Child, run_child: Callable[[int, bytes], None]) -> None:
     die_with_parent(child.server)
     adopt_orphans()
-    os.close(child.life)
-    live(child.key[0], child.payload)
+    os.close(child.server_alive)
+    run_child(child.key[0], child.payload)

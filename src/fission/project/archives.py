@@ -38,7 +38,7 @@ class Archives:
         self._loaded = loaded
         self._folders: dict[Path, Archive] = {}
 
-    def baggage(self, job: int) -> JobArchives:
+    def of_job(self, job: int) -> JobArchives:
         """Return the archives that a job needs on its node.
 
         Raises UserError: a file cannot be read.

@@ -5,12 +5,12 @@ the data, so that a late write of any process goes into the table:
 
     entry 0      magic u64 | bytes of an entry u32 | number of entries u32
                  | for each reader its newest incarnation, u32
-    entry 1 ...  stamp u64 | for each reader `LIVES` marks, u32 each
+    entry 1 ...  stamp u64 | for each reader `INCARNATIONS` marks, u32 each
 
 The *stamp* says which buffer the slot holds, 0 for none. A reader's *mark* says that it holds the
-slot: it is the reader's incarnation, at the place ``incarnation % LIVES``, and only the incarnation
-that set it clears it. A process that was stopped and replaced and then wakes up therefore cannot
-clear its successor's marks. Numbers are in the machine's own byte order: a segment never leaves its
+slot: it is the reader's incarnation, at the place ``incarnation % INCARNATIONS``, and only the
+incarnation that set it clears it. A process that was stopped and replaced and then wakes up
+therefore cannot clear its successor's marks. Numbers are in the machine's own byte order: a segment never leaves its
 host.
 
 Readers are the jobs that the producer sends its blocks to and, after them, the jobs that a block
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 #: Number of a reader's marks in an entry, one for each of its last incarnations. Arbitrary: one
 #: would be enough, except for a process that is stopped between checking its mark and clearing it,
 #: and wakes up some incarnations later.
-LIVES = 4
+INCARNATIONS = 4
 #: Slots begin at, and consist of, multiples of this many bytes. A page of most machines: memory
 #: comes in pages, and copies into them are fastest.
 ALIGNMENT = 4096
@@ -193,7 +193,7 @@ def entry_bytes(readers: int) -> int:
 
     Entries are whole cache lines, so that no two slots share one.
     """
-    return -(-(STAMP_BYTES + LIVES * MARK_BYTES * readers) // _CACHE_LINE) * _CACHE_LINE
+    return -(-(STAMP_BYTES + INCARNATIONS * MARK_BYTES * readers) // _CACHE_LINE) * _CACHE_LINE
 
 
 def table_bytes(segment_bytes: int, entry: int) -> int:
@@ -204,7 +204,7 @@ def table_bytes(segment_bytes: int, entry: int) -> int:
 
 def mark_offset(reader: int, incarnation: int) -> int:
     """Return the offset of a reader's mark in an entry, in bytes."""
-    return STAMP_BYTES + MARK_BYTES * (reader * LIVES + incarnation % LIVES)
+    return STAMP_BYTES + MARK_BYTES * (reader * INCARNATIONS + incarnation % INCARNATIONS)
 
 
 def incarnation_offset(reader: int) -> int:

@@ -110,7 +110,7 @@ class Recording:
     def _start(self, file: BinaryIO) -> dict[str, Any]:
         start = file.read(START.size)
         if len(start) < START.size or not start.startswith(MAGIC):
-            raise UserError(f"{self.path} is no recording of FISSION: it does not begin as one")
+            raise UserError(f"{self.path} is not a FISSION recording: its header is missing")
         _, version, size = START.unpack(start)
         if version != VERSION:
             raise UserError(f"{self.path} is a recording of version {version}, and this FISSION reads version {VERSION}; use one that fits")

@@ -54,7 +54,7 @@ def main(arguments: list[str], fork: Callable[[], int] = os.fork) -> int:
 def _become_job(child: Child) -> None:
     stdout, stderr, report = child.descriptors
     job_process.take_over_output(stdout, stderr)
-    job_process.become_job(bundle_of(child.payload), report, child.life)
+    job_process.become_job(bundle_of(child.payload), report, child.server_alive)
 
 
 if __name__ == "__main__":

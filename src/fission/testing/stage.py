@@ -194,9 +194,9 @@ class JobStage:
             self._launch()
 
     def _launch(self) -> None:
-        self._process, self._report, life = _start(self._bundle, _modules(self._job))
+        self._process, self._report, alive = _start(self._bundle, _modules(self._job))
         self._processes.append(self._process)
-        self._descriptors += [self._report, life]
+        self._descriptors += [self._report, alive]
         self._streams = {self._descriptor("stdout"): "stdout", self._descriptor("stderr"): "stderr"}
         for descriptor in self._streams:
             os.set_blocking(descriptor, False)
@@ -339,8 +339,8 @@ def _modules(job: BaseJob) -> list[tuple[str, str]]:
 
 def _start(bundle: JobBundle, modules: list[tuple[str, str]]) -> tuple[subprocess.Popen[bytes], int, int]:
     report_read, report_write = os.pipe()
-    life_read, life_write = os.pipe()
-    command = [sys.executable, "-m", "fission.testing.alone", str(report_write), str(life_read)]
+    alive_read, alive_write = os.pipe()
+    command = [sys.executable, "-m", "fission.testing.alone", str(report_write), str(alive_read)]
     source = str(Path(__file__).resolve().parent.parent.parent)
     path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
     try:
@@ -349,22 +349,22 @@ def _start(bundle: JobBundle, modules: list[tuple[str, str]]) -> tuple[subproces
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pass_fds=(report_write, life_read),
+            pass_fds=(report_write, alive_read),
             env={**os.environ, "PYTHONPATH": path},
             start_new_session=True,
         )
     except OSError as why:
-        for descriptor in (report_read, life_write):
+        for descriptor in (report_read, alive_write):
             os.close(descriptor)
         raise EngineError(f"{bundle.name}: its process cannot be started: {why}") from None
     finally:
         os.close(report_write)
-        os.close(life_read)
+        os.close(alive_read)
     assert process.stdin is not None  # guaranteed by PIPE
     with contextlib.suppress(BrokenPipeError):  # it has died, which becomes an event
         process.stdin.write(pickle.dumps((bundle, modules), 5))
         process.stdin.close()
-    return process, report_read, life_write
+    return process, report_read, alive_write
 
 
 def _give_up(processes: list[subprocess.Popen[bytes]], neighbours: ZmqNeighbours, run_folder: str, descriptors: list[int]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tornado.iostream import StreamClosedError
 
-from fission.protocol.doorkeeper import MOST_STRANGERS, PATIENCE_S
+from fission.protocol.connection_limit import MOST_STRANGERS, PATIENCE_S
 
 #: Bytes of a peer's first message, which names its versions; arbitrary, a hundred times what Dask sends.
 FIRST_BYTES = 64 << 10

@@ -35,7 +35,7 @@ class ReportSender:
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
         self._socket.setsockopt(zmq.LINGER, 0)
         if self._guard is not None:
-            self._guard.speak(self._socket)
+            self._guard.encrypt(self._socket)
         self._socket.setsockopt(zmq.IPV6, "[" in address)
         self._socket.connect(address)
 

@@ -307,8 +307,8 @@ def _url(place: str) -> URL:
         url = make_url(place)
     except ArgumentError:
         raise UserError(
-            "the place where the Router keeps its pipelines is no URL of a database: it must be postgresql://USER:PASSWORD@HOST:PORT/NAME, "
-            "or the path of an SQLite file"
+            "the place where the Router keeps its pipelines is not the URL of a database: "
+            "it must be postgresql://USER:PASSWORD@HOST:PORT/NAME, or the path of an SQLite file"
         ) from None
     if url.get_backend_name() not in ("sqlite", "postgresql"):
         shown = url.render_as_string(hide_password=True)

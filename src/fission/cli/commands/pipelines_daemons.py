@@ -296,7 +296,7 @@ def _executable(text: str) -> tuple[str, Any]:
     try:
         return name, json.loads(value)
     except ValueError as error:
-        raise UserError(f"--executable {name} must be NAME=COMMAND or NAME=JSON, but is no JSON: {error}") from None
+        raise UserError(f"--executable {name} must be NAME=COMMAND or NAME=JSON, but is not valid JSON: {error}") from None
 
 
 def _here() -> None:

@@ -110,7 +110,7 @@ def _from_nodes(loaded: LoadedNetwork, say: Callable[[str], None]) -> tuple[dict
     roster = Roster(loaded.config.nodes)
     folder = make_run_folder()
     try:
-        engine = cluster_engine(loaded, secrets.token_hex(8), keys, roster, Archives(loaded).baggage)
+        engine = cluster_engine(loaded, secrets.token_hex(8), keys, roster, Archives(loaded).of_job)
         return asyncio.run(_ask(engine, roster, loaded.name, say))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

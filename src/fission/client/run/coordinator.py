@@ -314,8 +314,8 @@ class Coordinator:
 
     async def _on_joined(self, event: NodeJoined) -> None:
         new = self.known_nodes.joined(event)
-        self._resuming.joined(event.lives)
-        for job, life in event.lives:
+        self._resuming.joined(event.running)
+        for job, life in event.running:
             if life < self.incarnation(job):  # moved by an earlier client, which may have ended before it stopped this incarnation
                 await self.engine.stop(job, life, NodeName(event.name), grace=0)
         self._log.write(event)

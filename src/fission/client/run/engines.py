@@ -96,6 +96,6 @@ def all_archives(network: Network, archives: Archives) -> list[Archive]:
     """Return the archives that the jobs of a network need, each once."""
     found: dict[str, Archive] = {}
     for job in network.jobs:
-        needed = archives.baggage(job)
+        needed = archives.of_job(job)
         found |= {archive.digest: archive for archive in (needed.code, needed.dependencies) if archive is not None}
     return list(found.values())

@@ -67,7 +67,7 @@ class Inbox:
             self._queue.put_nowait(event)
 
     async def _feed_messages(self) -> None:
-        async for message in self._desk.words():
+        async for message in self._desk.messages():
             try:
                 found = self._decode(message)
                 receive = self.receivers.get(type(found.message))

@@ -225,7 +225,7 @@ def _plan_on_nodes(start: _Start, run_folder: str, stdin: bool, keys: Keys | Non
     addresses = HostAddresses(run_folder, run_prefix(), remote_address, CLIENT)
     pre_copy = (lambda: all_archives(network, archives)) if config.pre_copy else tuple
     local = local_engine(loaded, run_folder, addresses.shared_prefix, [CLIENT])
-    remote = cluster_engine(loaded, start.identity, keys, roster, archives.baggage, pre_copy)
+    remote = cluster_engine(loaded, start.identity, keys, roster, archives.of_job, pre_copy)
     place = Place("", (), "", run_folder, ip, "" if keys is None else str(keys.folder))
     state, warnings = start.state()
     expected = roster.expected()

@@ -212,7 +212,7 @@ class Consoles:
         if job not in self._jobs:
             names = ", ".join(f"{number} ({known._fission_name})" for number, known in self._jobs.items())
             rest = f"there are: {names}" if names else "it has none"
-            raise UserError(f"job {job} is no InteractiveJob of {self._loaded.name}; {rest}")
+            raise UserError(f"job {job} is not an InteractiveJob of {self._loaded.name}; {rest}")
         if self._under_way[job].over:
             raise UserError(f"{self._jobs[job]._fission_name} has ended")
         return self._under_way[job]

@@ -24,7 +24,7 @@ MOST_STRANGERS = 64
 LEAST_HANDSHAKE = 80
 
 
-class Doorkeeper:
+class ConnectionLimit:
     """Connection limits of one listening socket."""
 
     def __init__(self, most: int = MOST_STRANGERS, patience_s: float = PATIENCE_S) -> None:
