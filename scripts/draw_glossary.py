@@ -1,7 +1,7 @@
 """Draws docs/glossary.md from the table in this file.
 
-    .venv/bin/python scripts/draw_glossary.py            writes the page
-    .venv/bin/python scripts/draw_glossary.py --check    exits with 1 if the page is not what the table gives
+    .venv/bin/python -m scripts.draw_glossary            writes the page
+    .venv/bin/python -m scripts.draw_glossary --check    exits with 1 if the page differs
 
 A term names a class, function or constant; the page links to the file that defines it, wherever that is.
 """
@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "glossary.md"
+from scripts.drawn_page import ROOT, page_path, write_or_check
+
+PAGE = page_path("glossary.md")
 
 HEAD = """\
 # Glossary
@@ -165,13 +166,7 @@ def page() -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the page, or check it; return the exit code."""
-    if arguments == ["--check"]:
-        return 0 if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page() else 1
-    if arguments:
-        sys.stderr.write(f"{__doc__}\n")
-        return 2
-    PAGE.write_text(page(), encoding="utf-8")
-    return 0
+    return write_or_check(PAGE, page(), arguments, __doc__)
 
 
 if __name__ == "__main__":

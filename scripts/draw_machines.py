@@ -1,10 +1,11 @@
 """Draws the diagrams of docs/machines.md from the transition tables, so that they cannot differ from the code.
 
-    .venv/bin/python scripts/draw_machines.py            writes the page
-    .venv/bin/python scripts/draw_machines.py --check    ends with 1 if the page is not what the tables give
+    .venv/bin/python -m scripts.draw_machines            writes the page
+    .venv/bin/python -m scripts.draw_machines --check    exits with 1 if the page differs
 
-A machine is a line in `MACHINES`. Its table is a mapping ``{(state, event): state}``: states are members of an Enum, whose values say
-what they mean; events are classes, whose docstrings do; None as a state is where a thing begins. A state without a way out is an end.
+A machine is a line in `MACHINES`. Its table is a mapping ``{(state, event): state}``. States are members of an Enum, whose values
+explain them; events are classes, whose docstrings explain them. None is the state before the first event. A state without an arrow to
+another one is final.
 """
 
 from __future__ import annotations
@@ -13,23 +14,24 @@ import sys
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NamedTuple
 
-PAGE = Path(__file__).parent.parent / "docs" / "machines.md"
+from scripts.drawn_page import cell, first_paragraph, page_path, write_or_check
+
+PAGE = page_path("machines.md")
 
 HEAD = """\
 # The machines
 
-What can happen to a thing, and what comes of it. Drawn from the transition tables by `scripts/draw_machines.py`; an event that has no
-arrow in a state is illegal there: it raises and changes nothing.
+The states of nodes, jobs and services, and the events that change them. Drawn from the transition tables by `scripts/draw_machines.py`.
+An event without an arrow in a state is illegal there: it raises an error and changes nothing.
 """
 
 Table = Mapping[tuple["Enum | None", type], Enum]
 
 
 class Machine(NamedTuple):
-    """A section of the page: its title, where the table is, and the state in which a thing begins if the table has no None."""
+    """A section of the page: its title, module and name of the table, and the initial state if the table has no None."""
 
     title: str
     module: str
@@ -46,7 +48,7 @@ MACHINES = [
 
 
 def mermaid(table: Table, initial: Enum | None = None) -> str:
-    """The table as a state diagram: one arrow for all events that lead from one state to another, in the order of the table."""
+    """Return the table as a state diagram: one arrow for all events between two states, in the order of the table."""
     arrows: dict[tuple[str, str], list[str]] = {}
     if initial is not None:
         arrows["[*]", initial.name] = []
@@ -61,7 +63,7 @@ def mermaid(table: Table, initial: Enum | None = None) -> str:
 
 
 def section(title: str, table: Table, initial: Enum | None = None) -> str:
-    """A title, the diagram, and what its words mean."""
+    """Return a title, the diagram, and tables of its states and events."""
     events = dict.fromkeys(event for _, event in table)
     return "\n".join(
         [
@@ -69,13 +71,13 @@ def section(title: str, table: Table, initial: Enum | None = None) -> str:
             f"```mermaid\n{mermaid(table, initial)}\n```\n",
             *_legend("State", ((state.name, str(state.value)) for state in _states(table))),
             "",
-            *_legend("Event", ((event.__name__, _first_paragraph(event)) for event in events)),
+            *_legend("Event", ((event.__name__, first_paragraph(event.__doc__)) for event in events)),
         ]
     )
 
 
 def page() -> str:
-    """The whole page, as it must be in docs/."""
+    """Return the whole page, as it must be in docs/."""
     sections = []
     for machine in MACHINES:
         table: Any = getattr(import_module(machine.module), machine.table)
@@ -92,23 +94,12 @@ def _legend(kind: str, rows: Iterator[tuple[str, str]]) -> Iterator[str]:
     yield f"| {kind} | |"
     yield "|---|---|"
     for name, text in rows:
-        yield f"| {name} | {text.replace('|', chr(92) + '|')} |"
-
-
-def _first_paragraph(event: type) -> str:
-    return " ".join((event.__doc__ or "").split("\n\n")[0].split()).replace("``", "`")
+        yield f"| {name} | {cell(text)} |"
 
 
 def main(arguments: list[str]) -> int:
     """Write the page, or check it; return the exit code."""
-    if arguments == ["--check"]:
-        return 0 if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page() else 1
-    if arguments:
-        sys.stderr.write(f"{__doc__}\n")
-        return 2
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page(), encoding="utf-8")
-    return 0
+    return write_or_check(PAGE, page(), arguments, __doc__)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Draws docs/messages.md from the classes of the messages, so that the page cannot differ from the code.
 
-    .venv/bin/python scripts/draw_messages.py            writes the page
-    .venv/bin/python scripts/draw_messages.py --check    ends with 1 if the page is not what the classes give
+    .venv/bin/python -m scripts.draw_messages            writes the page
+    .venv/bin/python -m scripts.draw_messages --check    exits with 1 if the page differs
 
 A direction is a module of `fission.protocol.messages.directions.DIRECTIONS`: the first paragraph of its docstring introduces its table.
 """
@@ -9,28 +9,34 @@ A direction is a module of `fission.protocol.messages.directions.DIRECTIONS`: th
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import typing
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from fission.protocol.messages.codec import DISCRIMINATOR, Codec
 from fission.protocol.messages.directions import DIRECTIONS, codecs_of
+from scripts.drawn_page import cell, first_paragraph, page_path, write_or_check
 
-PAGE = Path(__file__).parent.parent / "docs" / "messages.md"
+PAGE = page_path("messages.md")
 
 HEAD = f"""\
 # The messages
 
-What the processes of FISSION say to each other. Drawn from the classes by `scripts/draw_messages.py`. Each message is one JSON object; its
+The messages between the processes of FISSION. Drawn from the classes by `scripts/draw_messages.py`. Each message is one JSON object; its
 member `{DISCRIMINATOR}` names its class, unless its section says otherwise. Decoding is strict: an unknown type, an unknown, missing or
 mistyped member, or a message above the size limit of its direction raises `RemoteProtocolError`; the receiver drops the message and
-continues. `Whole` is an integer from 0 to 2^63 - 1; from and to a Router, one from -2^53 to 2^53. Members with a default may be left out.
+continues. `Whole` is an integer from 0 to 2^63 - 1; from and to a Router, one from -2^53 to 2^53. Members that are
+optional or have a default may be left out.
 """
+
+_NONE = re.compile(r"\bNone\b")
+_LIMITED = re.compile(r"`Annotated\[(\w+), msgspec\.Meta\((.*)\)\]`")
+_LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below", "max_length": "length at most"}
 
 
 def page() -> str:
@@ -42,7 +48,7 @@ def section(direction: str) -> str:
     """Return the section of one direction: what it is, and the tables of its codecs."""
     codecs = codecs_of(direction)
     heading = direction.rpartition(".")[2].replace("_", " ")
-    parts = [f"## {heading[:1].upper()}{heading[1:]}\n", f"{_paragraph(import_module(direction).__doc__)}\n"]
+    parts = [f"## {heading[:1].upper()}{heading[1:]}\n", f"{first_paragraph(import_module(direction).__doc__)}\n"]
     for codec in codecs:
         parts += [f"### {codec.name[:1].upper()}{codec.name[1:]}\n"] if len(codecs) > 1 else []
         parts += [f"At most {codec.max_bytes} bytes.\n", table(codec), ""]
@@ -88,23 +94,41 @@ def _row(title: str, kind: type[msgspec.Struct]) -> str:
     meanings = members(kind)
     cells = []
     for field in msgspec.structs.fields(kind):
-        default = "" if field.required else f", default `{_default(field)}`"
-        cells.append(f"`{field.encode_name}` ({_type(kind, field.name)}{default}): {meanings[field.name]}")
-    return f"| {title} | {_cell(_paragraph(kind.__doc__))} | {_cell('<br>'.join(cells))} |"
+        written = _type(kind, field.name)
+        if written == "None":
+            cells.append(f"`{field.encode_name}`: always `null`")
+            continue
+        optional = "UNSET" in written or (not field.required and field.default is msgspec.UNSET)
+        default = "" if field.required else ", optional" if optional else f", default `{_default(field)}`"
+        cells.append(f"`{field.encode_name}` ({_described(written)}{default}): {_NONE.sub('null', meanings[field.name])}")
+    return f"| {title} | {cell(first_paragraph(kind.__doc__))} | {cell('<br>'.join(cells))} |"
 
 
 def _type(kind: type, name: str) -> str:
+    """Return the annotation of a field, as it is written."""
     written = (inspect.get_annotations(base) for base in kind.__mro__)
-    return f"`{next(each[name] for each in written if name in each)}`"
+    return str(next(each[name] for each in written if name in each))
 
 
-def _default(field: Any) -> Any:
+def _described(annotation: str) -> str:
+    """Return an annotation as the page shows it: null for None, limits in words."""
+    kinds = [kind for kind in re.split(r" \| (?![^\[]*\])", annotation) if kind != "msgspec.UnsetType"]
+    return " or ".join("`null`" if kind == "None" else _LIMITED.sub(_in_words, f"`{kind}`") for kind in kinds)
+
+
+def _in_words(limited: re.Match[str]) -> str:
+    kind, limits = limited.groups()
+    return ", ".join([f"`{kind}`", *(f"{_LIMITS[name]} {value}" for name, value in re.findall(r"(\w+)=([^,]+)", limits))])
+
+
+def _default(field: Any) -> str:
+    """Return the default of a field, as JSON has it."""
     value = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
-    return '""' if value == "" else value
+    return msgspec.json.encode(value).decode()
 
 
 def _parts(kind: type) -> Iterator[type[msgspec.Struct]]:
-    """All parts of a class, and theirs, in the order of its fields."""
+    """Yield all parts of a class, and theirs, in the order of its fields."""
     for hint in typing.get_type_hints(kind).values():
         for found in _within(hint):
             yield found
@@ -118,24 +142,9 @@ def _within(hint: Any) -> Iterator[type[msgspec.Struct]]:
         yield from _within(argument)
 
 
-def _paragraph(doc: str | None) -> str:
-    return " ".join(inspect.cleandoc(doc or "").split("\n\n")[0].split()).replace("``", "`")
-
-
-def _cell(text: str) -> str:
-    return text.replace("``", "`").replace("|", "\\|")
-
-
 def main(arguments: list[str]) -> int:
     """Write the page, or check it; return the exit code."""
-    if arguments == ["--check"]:
-        return 0 if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page() else 1
-    if arguments:
-        sys.stderr.write(f"{__doc__}\n")
-        return 2
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page(), encoding="utf-8")
-    return 0
+    return write_or_check(PAGE, page(), arguments, __doc__)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 from scripts.draw_glossary import PAGE, ROOT, SECTIONS, Term, file_of, main, page
 
 TERMS = [term for terms in SECTIONS.values() for term in terms]
-REDRAW = "a definition has moved: .venv/bin/python scripts/draw_glossary.py"
+REDRAW = "a definition has moved: .venv/bin/python -m scripts.draw_glossary"
 
 
 def test_the_page_is_current() -> None:

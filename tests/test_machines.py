@@ -43,7 +43,7 @@ TABLE: Table = {
 
 
 def test_the_page_is_what_the_tables_give() -> None:
-    redraw = "the tables have changed: .venv/bin/python scripts/draw_machines.py"
+    redraw = "the tables have changed: .venv/bin/python -m scripts.draw_machines"
     assert PAGE.read_text(encoding="utf-8") == page(), redraw
     assert main(["--check"]) == 0
 

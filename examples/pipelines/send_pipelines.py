@@ -20,7 +20,7 @@ def main(urls, api="tcp://localhost:5555", broadcast="tcp://localhost:5556"):
             manager.start(Pipeline(GRAPH, data={"filename": str(file)}))
         while manager.finished_pipelines < manager.started_pipelines:
             manager.update(0.5)
-            print(f"{manager.finished_pipelines} of {manager.started_pipelines} pipelines are over")
+            print(f"{manager.finished_pipelines} of {manager.started_pipelines} pipelines have ended")
         for pipeline in manager.pipelines:
             if pipeline.error:
                 print(f"{pipeline.data['filename']}: {pipeline.error['worker']}: {pipeline.error['error']}")

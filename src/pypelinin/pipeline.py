@@ -163,7 +163,7 @@ class PipelineForPipeliner(Pipeline):
         if number is None:
             raise PipelineError(f"a job that is finished must be in the pipeline {self!r}, but {job!r} is not")
         if number in self._finished_numbers:
-            raise RuntimeError(f"a job is finished once, but {job!r} was noted as finished before")
+            raise RuntimeError(f"a job must be reported as finished once, but {job!r} was reported before")
         self._finished_numbers.add(number)
 
     def finished_job(self, job: Job) -> bool:

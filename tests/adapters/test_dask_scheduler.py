@@ -33,7 +33,7 @@ ANSWERS: dict[str, Any] = {
     "text": "text",
 }
 ERRORS = {
-    "of another order": "it answers with OrderDone, which must be LogTail",
+    "of another order": "its answer must be LogTail, but is OrderDone",
     "malformed": "malformed message",
     "older": "of another version of FISSION",
     "older refusal": "the node does not know the order 'log'",

@@ -352,14 +352,14 @@ def test_thousands_of_steps() -> None:
 class SeesOnlyItsOwn(Arena):
     """What readers behind its own hold does not count."""
 
-    def _lives_behind(self, segment: Any) -> list[int]:
+    def _downstream_incarnations(self, segment: Any) -> list[int]:
         return [shared_blocks.MAX_INCARNATION] * self._behind
 
 
 class CountsTheDead(Arena):
     """What a former life of a reader behind held is never free."""
 
-    def _lives_behind(self, segment: Any) -> list[int]:
+    def _downstream_incarnations(self, segment: Any) -> list[int]:
         return [1] * self._behind
 
 

@@ -81,7 +81,7 @@ def test_certificates_are_valid_for_boards_without_a_clock_and_long_enough(tmp_p
 
 def test_keys_are_not_replaced_by_mistake(folder: Path) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(UserError, match=f"there are keys in {folder} already.*--renew"):
+    with pytest.raises(UserError, match=f"{folder} already has keys; .*--renew"):
         make_keys(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     renewed = make_keys(folder, renew=True)
@@ -163,7 +163,7 @@ def test_damaged(folder: Path, tmp_path: Path, name: str, harm: str) -> None:
 @pytest.mark.parametrize("bits", [0o640, 0o604, 0o620, 0o601])
 def test_readable_by_others(folder: Path, name: str, bits: int) -> None:
     (folder / name).chmod(bits)
-    with pytest.raises(UserError, match=rf"{folder / name}, which must be secret: chmod -R go= {folder}"):
+    with pytest.raises(UserError, match=rf"^{folder / name} must be secret, but .*; run: chmod -R go= {folder}"):
         load_keys(folder)
 
 

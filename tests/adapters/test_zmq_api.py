@@ -114,7 +114,7 @@ def test_both_addresses_can_be_protected(caplog: pytest.LogCaptureFixture) -> No
             return by.receive(0.05)
 
         assert eventually(lambda: heard(listener), 10, "a broadcast")
-        for other, reason in ((None, "give the keys that it was started with"), (a_pair(), "its keys are others than those given here")):
+        for other, reason in ((None, "give the keys that it was started with"), (a_pair(), "its keys differ from those given here")):
             with closing(ApiClient(api, other)) as stranger, closing(Listener(broadcast, ["ended"], other)) as eavesdropper:
                 assert stranger.request(b"x", 1.0) is None
                 assert reason in stranger.refusal
@@ -127,7 +127,7 @@ def test_both_addresses_can_be_protected(caplog: pytest.LogCaptureFixture) -> No
 def test_keys_for_a_server_without_any() -> None:
     with serving(bytes.upper) as (api, _, _), closing(ApiClient(api, a_pair())) as client:
         assert client.request(b"x", 1.0, again=0.5) is None
-        assert "or it has none: give both the same folder" in client.refusal
+        assert "or it has none; give both the same folder" in client.refusal
 
 
 def test_who_was_refused_forgets_it_when_nobody_is_there_any_more() -> None:

@@ -73,7 +73,7 @@ def test_keys(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "call it keys" not in told.out
     again = cli("keys")
     assert (again.code, again.out) == (2, "")
-    assert again.err.endswith(f"to replace them, on every node too: fission keys --dir {tmp_path}/named/keys --renew\n")
+    assert again.err.endswith(f"to replace them, here and on every node: fission keys --dir {tmp_path}/named/keys --renew\n")
     assert cli("keys", "--renew").out != told.out
     other = cli("keys", "--dir", "a b", "--json")
     assert json.loads(other.out)["folder"] == str(tmp_path / "a b")

@@ -54,7 +54,7 @@ def up(fission: CommandLine, folder: Path) -> Iterator[Running]:
 def test_up_send_list_show_retry_cancel(fission: CommandLine, up: Running, folder: Path) -> None:
     assert re.search(r"Ready at .*: 2 worker processes with A, B, Bad, .* Ctrl-C ends\.", up.stderr)
     sent = fission.run("pipelines", "send", "p.yaml", exit_code=1)
-    assert re.fullmatch(r"2 of 2 pipelines are over after \d+\.\d\d s, 1 failed\n", sent.stdout)
+    assert re.fullmatch(r"2 of 2 pipelines have ended after \d+\.\d\d s, 1 failed\n", sent.stdout)
     assert re.search(r"Failed: [0-9a-f]{32}, Bad: ValueError: cannot do None\nTraceback", sent.stderr)
     result = json.loads(fission.run("pipelines", "send", "p.yaml", "--json", exit_code=1).stdout)
     assert (result["started"], result["finished"], result["failed"]) == (2, 1, 1)
@@ -77,7 +77,7 @@ def test_up_send_list_show_retry_cancel(fission: CommandLine, up: Running, folde
     name = fission.run("pipelines", "submit", "w.yaml", exit_code=0).stdout.strip()
     eventually(lambda: "Wait" in (folder / "runs.jsonl").read_text(), 10, "a running job")
     not_yet = fission.run("pipelines", "send", "w.yaml", "--for", "0.2", exit_code=1)
-    assert not_yet.stdout.startswith("0 of 1 pipelines are over")
+    assert not_yet.stdout.startswith("0 of 1 pipelines have ended")
     cancelled = json.loads(fission.run("pipelines", "cancel", name, "--json", exit_code=0).stdout)
     assert cancelled == {"pipelines": [{"id": name}], "done": "cancel"}
     again = fission.run("pipelines", "cancel", name, exit_code=2)
@@ -161,11 +161,11 @@ def test_up_with_keys(fission: CommandLine, folder: Path) -> None:
         assert f"pipeline {name}" in fission.run("pipelines", command, name, "--keys", "ours", exit_code=2).stderr
     for words in (["send", "good.yaml"], ["list"]):
         refused = fission.run("pipelines", *words, "--timeout", "2", exit_code=1).stderr
-        assert "cannot be talked to: it hangs up on who does not encrypt: give the keys" in refused
+        assert "cannot be reached: it refuses unencrypted connections; give the keys" in refused
         refused = fission.run("pipelines", *words, "--timeout", "2", "--keys", "others", exit_code=1).stderr
-        assert "cannot be talked to: its keys are others than those given here" in refused
+        assert "cannot be reached: its keys differ from those given here" in refused
     broker = ["broker", "--workers", "workers", "--store", "store.Store", "--keys", "others"]
-    assert "its keys are others than those given here" in fission.run("pipelines", *broker, exit_code=2, deadline_s=40).stderr
+    assert "its keys differ from those given here" in fission.run("pipelines", *broker, exit_code=2, deadline_s=40).stderr
     running.wait_for("WARNING - refused a connection from 127.0.0.1 to", stream="stderr")
     running.interrupt()
     assert "Traceback" not in running.wait(exit_code=130).stderr
@@ -186,8 +186,8 @@ def test_no_router(fission: CommandLine, folder: Path, words: list[str]) -> None
     ("words", "message"),
     [
         (["upp"], "there is no command 'upp'; did you mean 'up'?"),
-        (["router", "--api", "localhost"], "--api must be like tcp://HOST:PORT, is 'localhost'"),
-        (["router", "--store-arg", "x"], "--store-arg must be NAME=VALUE, is 'x'"),
+        (["router", "--api", "localhost"], "--api must be like tcp://HOST:PORT, but is 'localhost'"),
+        (["router", "--store-arg", "x"], "--store-arg must be NAME=VALUE, but is 'x'"),
         (["broker", "--workers", "nothing", "--store", "store.Store"], "there is no module 'nothing' with workers"),
         (["broker", "--workers", "workers", "--store", "store.Stor"], "store has no class 'Stor'; it has Store"),
         (["broker", "--workers", "store", "--store", "store.Store"], "must have an __all__ that names its workers"),
@@ -239,10 +239,9 @@ def test_completion_of_a_shell(fission: CommandLine, words: list[str]) -> None:
 def test_secrets_on_the_command_line(fission: CommandLine, folder: Path) -> None:
     given = ["--store-arg", "password=hunter2", "--store-arg", "url=postgresql://me:hunter3@host/name"]
     refused = fission.run("pipelines", "router", *given, exit_code=2)
-    assert "Warning: --store-arg password has a secret, which `ps` shows" in refused.stderr
+    assert "Warning: --store-arg password contains a secret, which `ps` shows" in refused.stderr
     assert (
-        "config['store'] has what looks like a secret (password, url), and a Router without keys gives it to anyone who asks"
-        in refused.stderr
+        "config['store'] seems to contain a secret (password, url), which a Router without keys gives to every client" in refused.stderr
     )
     assert "hunter" not in refused.stderr + refused.stdout
     broker = ["pipelines", "broker", "--workers", "workers", "--store", "store.Store"]

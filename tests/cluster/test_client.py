@@ -88,7 +88,7 @@ def test_a_client_that_stays_away(cluster: MakeSite) -> None:
     site.rows(STEADY)
     killed(site, client)
     for node in site.nodes.values():
-        node.logged("the client was not heard for too long: its jobs are stopped")
+        node.logged("no message from the client for too long: its jobs are stopped")
     site.no_jobs_left()
     client = site.start("--resume")
     site.rows(site.row_count() + STEADY)

@@ -103,7 +103,7 @@ def test_a_cut_cable(cluster: MakeSite) -> None:
     victim.host.link(False)
     site.happened("NodeLost", node=victim.name)
     site.more_rows(STEADY)
-    victim.logged("the client was not heard for too long: its jobs are stopped")
+    victim.logged("no message from the client for too long: its jobs are stopped")
     done = site.finish(client, chain_rows)
     assert f"Failover: node {victim.name} is lost: 5 pulses missed" in done.stderr
 
@@ -174,7 +174,7 @@ def test_two_nodes_lost_at_once(cluster: MakeSite) -> None:
     site.more_rows(STEADY)
     assert {site.node_of(job) for job in (1, 2, 3, 4)} == {"n3"}
     for number in (1, 2):
-        site[number].logged("the client was not heard for too long")
+        site[number].logged("no message from the client for too long")
     site.finish(client, diamond_rows, pipe=5)
 
 

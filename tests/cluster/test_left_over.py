@@ -39,7 +39,7 @@ def kill_the_client(site: Site, client: Running) -> None:
     client.process.send_signal(signal.SIGKILL)
     client.wait(exit_code=-signal.SIGKILL)
     for node in site.nodes.values():
-        node.logged("the client was not heard for too long: its jobs are stopped")
+        node.logged("no message from the client for too long: its jobs are stopped")
 
 
 def close_the_clients_output(site: Site, client: Running) -> None:
@@ -111,7 +111,7 @@ def test_a_client_that_returns_after_orphan_timeout(cluster: MakeSite, leave: Ca
         site.happened("JobReady", job=job, incarnation=2)
     site.more_rows(STEADY)
     back = leave(site, client)
-    node.logged("the client was not heard for too long: its jobs are stopped")
+    node.logged("no message from the client for too long: its jobs are stopped")
     eventually(lambda: not node.jobs(), 5, "its jobs are gone")
     time_out = time.monotonic() + 1
     eventually(lambda: time.monotonic() > time_out, 2, "a second passes")

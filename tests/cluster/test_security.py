@@ -67,7 +67,7 @@ def test_a_node_without_keys(cluster: MakeSite, tmp_path: Path) -> None:
     site[2].start("--insecure")
     client = site.run(CHAIN.format(limit=0))
     site.rows(STEADY)
-    site[2].logged("it does not greet as a client does")
+    site[2].logged("its handshake is not a client's")
     site.finish(client, chain_rows)
     assert "n2" not in {entry["name"] for entry in site.events("NodeJoined")}
 

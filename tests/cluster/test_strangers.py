@@ -175,7 +175,7 @@ def test_reflected_datagrams(cluster: MakeSite, mirror: Callable[[Site], Mirror]
     client.process.kill()
     client.process.wait(10)
     before = stranger.sent
-    site[1].logged("the client was not heard for too long")
+    site[1].logged("no message from the client for too long")
     site.no_jobs_left()
     assert stranger.sent > before + 10
 

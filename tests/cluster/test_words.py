@@ -14,7 +14,7 @@ from tests.e2e.failover import CHAIN, chain_rows
 
 MakeSite = Callable[..., Site]
 STEADY = 30
-RESTART = "on it, try: sudo service fission restart"
+RESTART = "restart its service: sudo service fission restart"
 #: What Dask says of itself, which means nothing to users.
 DASK = ("stimulus", "heartbeat", "gather", "distributed", "Dask:", "rescheduling", "tcp://10.", "tls://10.")
 
@@ -60,7 +60,7 @@ def test_dask_is_not_heard_when_nodes_and_clients_die(cluster: MakeSite) -> None
     quiet((site.local / "fission.log").read_text())
     client.process.send_signal(signal.SIGKILL)
     client.wait(exit_code=-signal.SIGKILL)
-    site[1].logged("the client was not heard for too long: its jobs are stopped")
+    site[1].logged("no message from the client for too long: its jobs are stopped")
     quiet("".join(node.log for node in site.nodes.values()))
 
 

@@ -132,7 +132,7 @@ def test_snapshot_names_what_cannot_be_pickled(tmp_path: Path) -> None:
     with open(tmp_path / "x", "w") as job.file, pytest.raises(ValueFitError) as raised:
         job.snapshot()
     text = str(raised.value)
-    assert text.startswith("Job 1 cannot be snapshot: its attribute file (TextIOWrapper) cannot be pickled: ")
+    assert text.startswith("Job 1 has a state that cannot be saved: its attribute file (TextIOWrapper) cannot be pickled: ")
     assert text.endswith("override snapshot and restore to keep the state that matters")
 
 

@@ -196,7 +196,7 @@ def circle(*last: BasePipe) -> None:
 
 def test_a_circle() -> None:
     assert one_fault(lambda: circle(PicklePipe(4))) == (
-        "config.py:12: the jobs wait for each other in a circle: Job 2 -> pipe 2 -> Other 3 -> pipe 3 -> Job 4 -> pipe 4 -> Job 2; "
+        "config.py:12: the jobs wait for each other in a cycle: Job 2 -> pipe 2 -> Other 3 -> pipe 3 -> Job 4 -> pipe 4 -> Job 2; "
         "make one of its pipes optional (ASYNC)"
     )
 
@@ -716,8 +716,8 @@ def test_a_join_of_rates_that_do_not_fit() -> None:
 
     assert network(build).check() == []
     assert network(build).warnings() == [
-        "Other 3: pipe 1 brings 5 times as many compute blocks as pipe 3, so it runs ahead until its queue is full, and stops the job "
-        "before it; choose the BLOCK_COUNT of both so that they fit (now 1 and 1), or take them in two jobs"
+        "Other 3: pipe 1 brings 5 times as many compute blocks as pipe 3, so it runs ahead until its queue is full, and then "
+        "blocks its producer; choose values of BLOCK_COUNT that match (now 1 and 1), or take them in two jobs"
     ]
 
 

@@ -232,7 +232,7 @@ def test_json_lines_that_end_early(method: str) -> None:
 
 
 def test_json_of_what_json_cannot_say() -> None:
-    with pytest.raises(ValueFitError, match="JSONPipe 1 takes what JSON can say: it has no word for object"):
+    with pytest.raises(ValueFitError, match="JSONPipe 1 takes only what JSON can represent: JSON has no type for object"):
         JSONPipe(1).pack(object())
     with pytest.raises(ValueError, match="Expecting"):
         JSONPipe(1).unpack(b"nonsense\n")

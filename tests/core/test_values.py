@@ -268,12 +268,12 @@ REFUSED = {
     "None key": ({None: 2}, "the key None is of type NoneType"),
     "tuple key": ({(1, 2): 2}, r"the key \(1, 2\) is of type tuple"),
     "array": (np.arange(3), r"a ndarray is not a list; send value.tolist\(\)"),
-    "bytes": ([b"x"], r"at \[0\], it has no word for bytes"),
-    "set": ({1}, "it has no word for set"),
-    "complex": (1j, "it has no word for complex"),
+    "bytes": ([b"x"], r"at \[0\], JSON has no type for bytes"),
+    "set": ({1}, "JSON has no type for set"),
+    "complex": (1j, "JSON has no type for complex"),
     "longdouble": (np.longdouble(1), "more digits"),
-    "datetime64": (np.datetime64("2026"), "a datetime64 is not a list|no word for datetime64"),
-    "object": (object(), "it has no word for object"),
+    "datetime64": (np.datetime64("2026"), "a datetime64 is not a list|no type for datetime64"),
+    "object": (object(), "JSON has no type for object"),
     "5,000 digits": (10**5000, "Exceeds the limit"),
 }
 
@@ -281,7 +281,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_json_refuses_what_it_has_no_word_for(json_pipe: JSONPipe, name: str) -> None:
     value, text = REFUSED[name]
-    with pytest.raises(ValueFitError, match=rf"JSONPipe 1 takes what JSON can say: .*(?:{text})"):
+    with pytest.raises(ValueFitError, match=rf"JSONPipe 1 takes only what JSON can represent: .*(?:{text})"):
         json_pipe.pack(value)
 
 
@@ -292,7 +292,7 @@ def test_json_refuses_what_contains_itself_or_is_too_deep(json_pipe: JSONPipe) -
     for _ in range(100_000):
         deep = [deep]
     for one in (value, deep):
-        with pytest.raises(ValueFitError, match=r"JSONPipe 1 takes what JSON can say: it .*nested too deeply"):
+        with pytest.raises(ValueFitError, match=r"JSONPipe 1 takes only what JSON can represent: it .*nested too deeply"):
             json_pipe.pack(one)
 
 

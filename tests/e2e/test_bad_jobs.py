@@ -103,7 +103,10 @@ FAILURES = [
         "unfitting_value",
         through("ReturnsSet", "JSONPipe(3)"),
         "ReturnsSet 3",
-        ("ReturnsSet 3, output 1: a value of type set does not fit JSONPipe 3", "JSON can say: it has no word for set; send numbers, text"),
+        (
+            "ReturnsSet 3, output 1: a value of type set does not fit JSONPipe 3",
+            "JSON can represent: JSON has no type for set; send numbers, text",
+        ),
     ),
     Failure(
         "unfitting_value",

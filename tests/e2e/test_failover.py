@@ -493,7 +493,7 @@ def test_a_snapshot_that_cannot_be_pickled(fission: CommandLine) -> None:
     ran = Stage(fission).run()
     assert ran.summary.exit_code == 1
     assert len(ran.failed) == 1
-    assert "Locked 4 cannot be snapshot: its attribute guard (lock) cannot be pickled" in ran.failed[0]
+    assert "Locked 4 has a state that cannot be saved: its attribute guard (lock) cannot be pickled" in ran.failed[0]
     assert "override snapshot and restore" in ran.failed[0]
     assert ran.restarts(4) == 0
     assert column(ran.result) == [2 * number for number in range(1, len(rows(ran.result)))]

@@ -225,7 +225,7 @@ def test_a_looker_that_never_reads_stops_nothing(fission: CommandLine) -> None:
 
     eventually(gap, 20, "that the looker goes on, behind what it has missed")
     echo.interrupt()
-    assert "blocks passed unseen" in echo.wait(exit_code=130).stderr
+    assert "blocks were missed" in echo.wait(exit_code=130).stderr
     stop(client, fission.root)
 
 

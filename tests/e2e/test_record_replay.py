@@ -107,7 +107,7 @@ def test_a_million_blocks_recorded_and_replayed_are_equal(fission: CommandLine) 
     assert re.fullmatch(r"recorded 2000000 blocks into chain\.rec, \d+\.\d MB\n", done.stdout), done
     recording = fission.root / "chain.rec"
     done = fission.run("net", "replay", "chain.rec", "--job", "2", "--speed", "max", "--out", "new.rec", exit_code=0, deadline_s=90)
-    assert f"Double 2: {limit} blocks went in, {limit} came out into new.rec" in done.stderr
+    assert f"Double 2: {limit} blocks were fed in, {limit} output blocks were recorded into new.rec" in done.stderr
     expected = blocks(recording, 2)
     assert [sqn for sqn, _, _ in expected] == list(range(1, limit + 1))
     assert blocks(fission.root / "new.rec", 2) == expected
@@ -144,8 +144,8 @@ def test_killed_in_the_middle_what_is_whole_is_read(fission: CommandLine) -> Non
     recorder.wait(exit_code=-9)
     stop(client, fission.root)
     done = fission.run("net", "replay", "some.rec", "--job", "Quiet", "--speed", "max", exit_code=0)
-    assert "Warning: some.rec was not ended: its writer was killed, or still writes" in done.stderr
-    assert int(re.search(r"Quiet 2: (\d+) blocks went in", done.stderr)[1]) > 10
+    assert "Warning: some.rec has no end: its writer was killed, or is still writing" in done.stderr
+    assert int(re.search(r"Quiet 2: (\d+) blocks were fed in", done.stderr)[1]) > 10
 
 
 def test_a_file_that_may_not_grow(fission: CommandLine) -> None:
@@ -159,7 +159,7 @@ def test_a_file_that_may_not_grow(fission: CommandLine) -> None:
     assert 2_000_000 < path.stat().st_size <= 3_000_000
     recording = read_recording(path)
     assert sum(1 for _ in recording) > 50_000
-    assert "was not ended" in recording.problem
+    assert "has no end" in recording.problem
     stop(client, fission.root)
 
 
@@ -267,8 +267,8 @@ def test_bad_replays(chain: CommandLine) -> None:
     for cut in (header + 20, len(data) - 1):
         (chain.root / "cut.rec").write_bytes(data[:cut])
         done = chain.run("net", "replay", "cut.rec", "--job", "2", exit_code=0)
-        assert re.search(r"Warning: cut\.rec is cut off at byte \d+; what is before that is whole", done.stderr)
-        assert f"Double 2: {0 if cut < len(data) - 1 else 20} blocks went in" in done.stderr
+        assert re.search(r"Warning: cut\.rec is cut off at byte \d+; the blocks before that are intact", done.stderr)
+        assert f"Double 2: {0 if cut < len(data) - 1 else 20} blocks were fed in" in done.stderr
 
 
 def test_a_recording_without_what_the_job_waits_for(chain: CommandLine) -> None:

@@ -55,7 +55,9 @@ def test_a_fork_that_fails_is_a_fault_of_the_node(tmp_path: Path) -> None:
     """Two of three jobs cannot start, and say why; the fork server lives on and starts the third."""
     ended = run_on_engine([lingering.Ends("finish") for _ in range(3)], tmp_path, program=FAILING_FORK)
     refused = [one for one in ended if one.report["outcome"] == NODE_FAULT]
-    assert [one.report["error"] for one in refused] == ["the system makes no new process: OSError: [Errno 12] Cannot allocate memory"] * 2
+    assert [one.report["error"] for one in refused] == [
+        "the system cannot create a process: OSError: [Errno 12] Cannot allocate memory"
+    ] * 2
     assert [one.report["outcome"] for one in ended if one not in refused] == ["finished"]
 
 
@@ -179,7 +181,7 @@ def test_a_network_waits_until_there_is_memory(fission: CommandLine, tmp_path: P
     done = fission.run("net", "simulate", env={"PYTHONPATH": str(tmp_path / "early")}, exit_code=0)
     assert time.monotonic() - began > 2.0
     assert column(fission.root / "net/simulation/2/out.csv") == list(range(1, 51)), done
-    assert "the system makes no new process: OSError: [Errno 12] Cannot allocate memory" in done.stdout + done.stderr
+    assert "the system cannot create a process: OSError: [Errno 12] Cannot allocate memory" in done.stdout + done.stderr
 
 
 class Splits(Splitter):

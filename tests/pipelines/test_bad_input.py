@@ -34,10 +34,10 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], s
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("class A: pass", "must have an __all__ that names its workers, has None: __all__ = ['MyWorker']"),
-        ("__all__ = []", "must have an __all__ that names its workers, has []"),
-        ("__all__ = 'A'", "must have an __all__ that names its workers, has 'A'"),
-        ("__all__ = ['A']", "names 'A', which must be a class with requires and process(data), is None"),
+        ("class A: pass", "must have an __all__ that names its workers, but has None: __all__ = ['MyWorker']"),
+        ("__all__ = []", "must have an __all__ that names its workers, but has []"),
+        ("__all__ = 'A'", "must have an __all__ that names its workers, but has 'A'"),
+        ("__all__ = ['A']", "names 'A', which must be a class with requires and process(data), but is None"),
         ("__all__ = ['A']\nclass A: pass", "names 'A', which must be a class with requires and process(data)"),
         ("__all__ = ['a']\ndef a(data): pass", "names 'a', which must be a class"),
         ("import nothing_of_that_name", "cannot be imported: No module named 'nothing_of_that_name'"),
@@ -59,14 +59,14 @@ def test_modules_of_workers(module: Callable[[str], str], text: str, message: st
 def test_a_module_that_is_not_there() -> None:
     with pytest.raises(DaemonError, match="there is no module 'no_such_workers' with workers: it must be in the current folder"):
         load_workers("no_such_workers")
-    with pytest.raises(DaemonError, match="workers must be the name of a module, is 3"):
+    with pytest.raises(DaemonError, match="workers must be the name of a module, but is 3"):
         load_workers(3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Store", "must be named as MODULE.CLASS, is 'Store'"),
+        ("Store", "must be named as MODULE.CLASS, but is 'Store'"),
         ("no_such_module.Store", "cannot be imported: ModuleNotFoundError"),
         ("fission.pipelines.stores.Stor", "has no class 'Stor'; it has Store, FileStore, SQLStore"),
     ],

@@ -149,7 +149,7 @@ def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
 def test_values_that_a_database_refuses_break_nothing_else(postgres: Postgres) -> None:
     store = SqlPipelines(postgres.database())
     store.add([NewPipeline("a", "{}", 1.0)])
-    with pytest.raises(ValueError, match="the database refuses it"):
+    with pytest.raises(ValueError, match="the database rejected it"):
         store.add([NewPipeline("x" * 65, "{}", 1.0)])
     store.commit()
     assert store.waiting() == [("a", 0)]

@@ -37,21 +37,21 @@ def test_one_worker_twice(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("[]", "p.yaml has no pipeline"),
-        ("3", "p.yaml: a pipeline must have a graph, is 3"),
+        ("3", "p.yaml: a pipeline must have a graph, but is 3"),
         ("grph: {A: B}", "must have a graph"),
         ("graph: {A: B}\ndta: {}", "a pipeline has no 'dta'; did you mean 'data'?"),
-        ("graph: {A: B}\njobs: {C: {retries: 1}}", "jobs says something of 'C', which is not in the graph"),
+        ("graph: {A: B}\njobs: {C: {retries: 1}}", "jobs has settings of 'C', which is not in the graph"),
         ("graph: {A: B}\njobs: {A: {retry: 1}}", "A has no 'retry'; did you mean 'retries'?"),
-        ("graph: {A: B}\njobs: {A: 3}", "what is said of A must be names and values"),
-        ("graph: {A: B}\njobs: [A]", "jobs must say something by name"),
-        ("graph: {A: {B: C}}", "must consist of names of jobs, has {'B': 'C'}"),
-        ("graph: [A, B]", "a graph must be names with what comes after them, or a list of pairs"),
+        ("graph: {A: B}\njobs: {A: 3}", "the settings of A must be names and values"),
+        ("graph: {A: B}\njobs: [A]", "jobs must map names of jobs to their settings"),
+        ("graph: {A: {B: C}}", "must consist of names of jobs, but has {'B': 'C'}"),
+        ("graph: [A, B]", "a graph must map jobs to the jobs after them, or be a list of pairs"),
         ("graph: {A: B, B: A}", "no starter"),
-        ("- graph: {A: B}\n- graph: {A: B, B: C, C: B}", "p.yaml, pipeline 2: the pipeline has a circle"),
-        ("graph: {A: B}\ndata: 3", "data must be a dict or None, is 3"),
-        ("graph: {A: B}\ndata: {when: 2020-01-01}", "must be of what JSON has"),
+        ("- graph: {A: B}\n- graph: {A: B, B: C, C: B}", "p.yaml, pipeline 2: the pipeline has a cycle"),
+        ("graph: {A: B}\ndata: 3", "data must be a dict or None, but is 3"),
+        ("graph: {A: B}\ndata: {when: 2020-01-01}", "must be JSON values"),
         ("graph: {A: B", "is neither JSON nor YAML"),
-        ("graph: {'no name': B}", "must be the name of a class, is 'no name'"),
+        ("graph: {'no name': B}", "must be the name of a class, but is 'no name'"),
         ("!!python/object/apply:os.system ['true']", "is neither JSON nor YAML"),
     ],
 )
@@ -91,14 +91,14 @@ TWICE_JSON = [
 def test_a_key_that_is_there_twice_is_refused_with_both_lines(tmp_path: Path, text: str, key: str, first: int, second: int) -> None:
     with pytest.raises(PipelineError) as found:
         read_pipelines(written(tmp_path, text))
-    assert f"p.yaml:{second}: the key '{key}' is there twice, in lines {first} and {second}: leave one" in str(found.value)
+    assert f"p.yaml:{second}: the key '{key}' appears twice, in lines {first} and {second}; remove one" in str(found.value)
 
 
 @pytest.mark.parametrize(("text", "key", "first", "second"), TWICE_JSON)
 def test_the_same_in_json(tmp_path: Path, text: str, key: str, first: int, second: int) -> None:
     with pytest.raises(PipelineError) as found:
         read_pipelines(written(tmp_path, text, "p.json"))
-    assert f"p.json:{second}: the key '{key}' is there twice, in lines {first} and {second}: leave one" in str(found.value)
+    assert f"p.json:{second}: the key '{key}' appears twice, in lines {first} and {second}; remove one" in str(found.value)
 
 
 def test_a_key_that_is_there_once_in_several_places(tmp_path: Path) -> None:
@@ -127,15 +127,15 @@ def test_all_faults_of_a_file_are_reported_together(tmp_path: Path) -> None:
     said = str(found.value)
     for fault in (
         "pipeline 1: a pipeline has no 'dta'; did you mean 'data'?",
-        "pipeline 1: a graph must consist of names of jobs, has 3",
+        "pipeline 1: a graph must consist of names of jobs, but has 3",
         "pipeline 1: A has no 'retry'",
         "pipeline 1: A: retries must be",
         "pipeline 1: A: timeout must be",
-        "pipeline 1: a pipeline's data must be a dict or None, is 3",
+        "pipeline 1: a pipeline's data must be a dict or None, but is 3",
         "pipeline 2: the pipeline has no starter",
-        "pipeline 3: a pipeline must have a graph, is 3",
-        "the key 'graph' is there twice, in lines 9 and 10",
-        "the key 'x' is there twice, in lines 11 and 11",
+        "pipeline 3: a pipeline must have a graph, but is 3",
+        "the key 'graph' appears twice, in lines 9 and 10",
+        "the key 'x' appears twice, in lines 11 and 11",
     ):
         assert fault in said, said
     assert len(said.splitlines()) == 11, said

@@ -62,7 +62,7 @@ def test_only_who_has_the_keys_takes_part(guarded: Cluster, strange: Path) -> No
         manager.start_all(pipelines)
         assert manager.wait(30), guarded.story()
         assert (manager.finished_pipelines, manager.failed_pipelines) == (5, 0)
-    for keys, reason in ((None, "give the keys that it was started with"), (strange, "its keys are others than those given here")):
+    for keys, reason in ((None, "give the keys that it was started with"), (strange, "its keys differ from those given here")):
         with guarded.manager(keys=keys, timeout=2) as manager, pytest.raises(KeysRefused, match=reason):
             manager.start(Pipeline({Job("A"): None}))
     assert len(guarded.runs("save")) == 20
@@ -80,10 +80,10 @@ def test_only_who_has_the_keys_takes_part(guarded: Cluster, strange: Path) -> No
 def test_daemons_with_other_keys_are_refused(guarded: Cluster, strange: Path, kind: str) -> None:
     router = guarded.start("Router")
     eventually(lambda: "Entering main loop" in router.said, 30, "the Router")
-    for keys, reason in ((str(strange), "its keys are others than those given here"), (None, "give the keys that it was started with")):
+    for keys, reason in ((str(strange), "its keys differ from those given here"), (None, "give the keys that it was started with")):
         daemon = guarded.start(kind, keys=keys)
         assert daemon.process.wait(60) == 1
-        assert f"DaemonError: the Router at {guarded.api} cannot be talked to" in daemon.said
+        assert f"DaemonError: the Router at {guarded.api} cannot be reached" in daemon.said
         assert reason in daemon.said
     assert "WARNING - refused a connection from 127.0.0.1 to" in router.said
     status = guarded.ask(command="status")
@@ -102,7 +102,7 @@ def test_a_router_that_comes_back_with_other_keys(guarded: Cluster, strange: Pat
     router.kill()
     other = guarded.start("Router", keys=str(strange))
     for daemon in (broker, pipeliner):
-        eventually(lambda daemon=daemon: "its keys are others than those given here" in daemon.said, 40, "a warning")
+        eventually(lambda daemon=daemon: "its keys differ from those given here" in daemon.said, 40, "a warning")
         assert daemon.process.poll() is None, "who has worked waits for the right one"
     other.kill()
     guarded.start("Router")
@@ -130,4 +130,4 @@ def test_the_error_is_a_router_out_of_reach_and_survives_pickling() -> None:
     error = pickle.loads(pickle.dumps(KeysRefused(API, 2.0, "because")))
     assert isinstance(error, RouterUnreachable)
     assert (error.address, error.seconds, error.reason) == (API, 2.0, "because")
-    assert str(error) == f"the Router at {API} cannot be talked to: because"
+    assert str(error) == f"the Router at {API} cannot be reached: because"

@@ -118,7 +118,7 @@ def test_a_frozen_pipeliner_loses_its_lease_and_does_no_harm_later(cluster: Clus
         pipeliner.process.send_signal(signal.SIGSTOP)
         try:
             cluster.start("Pipeliner")
-            eventually(lambda: "pipelines go to others" in cluster.daemons[0].said, 20, cluster.story)
+            eventually(lambda: "pipelines are reassigned" in cluster.daemons[0].said, 20, cluster.story)
             (tmp_path / "gate").touch()
             assert manager.wait(20), cluster.story()
         finally:

@@ -52,17 +52,17 @@ def test_the_ways_to_write_a_graph(graph: Any, starters: str, arrows: str) -> No
 
 
 BAD = [
-    ({"test": 123}, "must consist of Job objects, has|must be Job objects"),
-    ({Job("A"): 123}, "must be Job objects, or a tuple or list of them, is 123"),
-    ({Job("A"): ["B"]}, r"must consist of Job objects, has 'B': Job\('B'\)"),
+    ({"test": 123}, "must consist of Job objects, but has|must be Job objects"),
+    ({Job("A"): 123}, "must be Job objects, or a tuple or list of them, but is 123"),
+    ({Job("A"): ["B"]}, r"must consist of Job objects, but has 'B': Job\('B'\)"),
     ([(Job("A"), Job("B"), Job("C"))], "an edge must be a pair"),
-    ([(None, Job("B"))], "must consist of Job objects, has None"),
+    ([(None, Job("B"))], "must consist of Job objects, but has None"),
     (Job("A"), "must be a dict of jobs, or a list of edges"),
     ({}, "must have at least one job"),
     ([], "must have at least one job"),
     ({Job("A"): Job("A")}, "no starter: every job comes after another one"),
     ({Job("A"): Job("B"), Job("B"): Job("A")}, "no starter"),
-    ({Job("A"): Job("B"), Job("B"): Job("C"), Job("C"): Job("B")}, "has a circle: (B -> C -> B|C -> B -> C)"),
+    ({Job("A"): Job("B"), Job("B"): Job("C"), Job("C"): Job("B")}, "has a cycle: (B -> C -> B|C -> B -> C)"),
 ]
 
 
@@ -74,12 +74,12 @@ def test_bad_graphs(graph: Any, message: str) -> None:
 
 
 BAD_DATA = [
-    (3, "a pipeline's data must be a dict or None, is 3"),
-    ({"x": object()}, "must be of what JSON has"),
-    ({"x": float("nan")}, "must be of what JSON has"),
-    ({1: 2}, "must have only str as keys, has 1"),
-    ({"x": [{None: 2}]}, "must have only str as keys, has None"),
-    ({"x": b"bytes"}, "must be of what JSON has"),
+    (3, "a pipeline's data must be a dict or None, but is 3"),
+    ({"x": object()}, "must be JSON values"),
+    ({"x": float("nan")}, "must be JSON values"),
+    ({1: 2}, "must have only str as keys, but has 1"),
+    ({"x": [{None: 2}]}, "must have only str as keys, but has None"),
+    ({"x": b"bytes"}, "must be JSON values"),
 ]
 
 
@@ -102,16 +102,16 @@ def test_data_that_contain_themselves() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"worker_name": 3}, "must be the name of a class, is 3"),
-        ({"worker_name": ""}, "must be the name of a class, is ''"),
+        ({"worker_name": 3}, "must be the name of a class, but is 3"),
+        ({"worker_name": ""}, "must be the name of a class, but is ''"),
         ({"worker_name": "not a name"}, "must be the name of a class"),
-        ({"worker_name": "A" * 300}, "must have at most 200 characters, has 300: AAA"),
+        ({"worker_name": "A" * 300}, "must have at most 200 characters, but has 300: AAA"),
         ({"worker_name": "A", "retries": 10**400}, "retries must be a whole number from 0 to 1000000"),
         ({"worker_name": "A", "timeout": 10**400}, "timeout must be a number of seconds"),
-        ({"worker_name": "A", "retries": -1}, "A: retries must be a whole number from 0 to 1000000, is -1"),
+        ({"worker_name": "A", "retries": -1}, "A: retries must be a whole number from 0 to 1000000, but is -1"),
         ({"worker_name": "A", "retries": True}, "retries must be a whole number"),
         ({"worker_name": "A", "retries": 1.5}, "retries must be a whole number"),
-        ({"worker_name": "A", "timeout": 0}, "timeout must be a number of seconds above 0, at most 1e.09, or None, is 0"),
+        ({"worker_name": "A", "timeout": 0}, "timeout must be a number of seconds above 0, at most 1e.09, or None, but is 0"),
         ({"worker_name": "A", "timeout": float("inf")}, "timeout must be a number"),
         ({"worker_name": "A", "timeout": "3"}, "timeout must be a number"),
     ],
@@ -194,7 +194,7 @@ def test_a_worker_without_process() -> None:
     class Lazy(Worker):
         pass
 
-    with pytest.raises(NotImplementedError, match="Lazy has no process"):
+    with pytest.raises(NotImplementedError, match="Lazy must define process"):
         Lazy().process({})
 
 

@@ -59,7 +59,7 @@ def test_a_server_that_restarts_is_waited_for(own_server: Postgres, cluster: Clu
         eventually(lambda: cluster.runs("begin", "Wait"), 40, cluster.story)
         postgres.stop()
         try:
-            eventually(lambda: "database is away" in router.said, 20, cluster.story)
+            eventually(lambda: "database is unavailable" in router.said, 20, cluster.story)
             gate.touch()  # its end must wait for the database
         finally:
             postgres.start()
@@ -69,7 +69,7 @@ def test_a_server_that_restarts_is_waited_for(own_server: Postgres, cluster: Clu
         assert held.finished
         assert late.finished
     assert router.process.poll() is None
-    assert "database is back" in router.said
+    assert "database is available again" in router.said
     runs = [one["job"] for one in cluster.runs("begin")]
     assert len(runs) == len(set(runs)) == 3 + 450 + 1, "the jobs did not notice"
 

@@ -43,7 +43,7 @@ def test_where_secrets_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_router_without_keys_takes_no_secrets() -> None:
     for store in ({"password": SECRET}, {"url": f"postgresql://me:{SECRET}@host/name"}):
-        with pytest.raises(DaemonError, match="a Router without keys gives it to anyone who asks: give it to the Brokers") as found:
+        with pytest.raises(DaemonError, match="which a Router without keys gives to every client: give it to the Brokers") as found:
             Router(("*", 5555), ("*", 5556), {"store": store})
         assert SECRET not in str(found.value)
 

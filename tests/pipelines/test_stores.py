@@ -114,7 +114,7 @@ def test_what_is_wrong_is_told(store: Any) -> None:
         store.retrieve(info("A", ["text"], "p-0"))
     with pytest.raises(TypeError, match=r"A\.process must return a dict"):
         store.save(info("A", [], "p-0", worker_result=3))
-    with pytest.raises(KeyError, match="must name its document, are None"):
+    with pytest.raises(KeyError, match="must name its document, but are None"):
         store.retrieve({**info("A", [], "p-0"), "data": None})
     with pytest.raises(TypeError):
         store.save(info("A", [], "p-0", worker_result={"x": object()}))

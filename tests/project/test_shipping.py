@@ -269,7 +269,7 @@ def write_program(root: Path, text: bytes, mode: int = 0o755) -> Path:
         (b"", "{path} is empty"),
         (b"print('hello')\n", "{path} is text without a first line like #!/bin/sh or #!/usr/bin/env python3"),
         (b"\xef\xbb\xbf#!/bin/sh\n", "{path} is text without a first line like #!/bin/sh or #!/usr/bin/env python3"),  # a byte order mark
-        (b"#!/bin/sh\r\nexit\r\n", "{path} has the line ends of Windows; convert it: sed -i 's/\\r$//' {path}"),
+        (b"#!/bin/sh\r\nexit\r\n", "{path} has Windows line endings; convert it: sed -i 's/\\r$//' {path}"),
         (b"#!\n", "{path} names no program after the #! of its first line"),
         (b"#!/no/such/shell -x\n", "the first line of {path} names /no/such/shell, which does not exist"),
         (b"#!/usr/bin/env pyhton9\n", "the first line of {path} names pyhton9, which is not on PATH"),

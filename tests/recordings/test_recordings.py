@@ -139,7 +139,7 @@ def test_every_place_where_it_can_be_cut(path: Path) -> None:
         try:
             recording = read_recording(path)
         except UserError as why:
-            assert "no recording of FISSION" in str(why) or "damaged, or cut off before its first block" in str(why)  # noqa: PT017 - either
+            assert "not a FISSION recording" in str(why) or "damaged, or cut off before its first block" in str(why)  # noqa: PT017 - either
             continue
         found = [(block.sqn, block.payload) for block in recording]
         assert found == blocks[: len(found)]
@@ -212,7 +212,7 @@ def test_one_that_is_still_written(path: Path) -> None:
     recorder._flush()
     recording = read_recording(path)
     assert [block.sqn for block in recording] == [1]
-    assert "was not ended: its writer was killed, or still writes" in recording.problem
+    assert "has no end: its writer was killed, or is still writing" in recording.problem
     recorder.close()
     assert [block.sqn for block in recording] == [1]
     assert recording.problem == ""
@@ -281,7 +281,7 @@ def test_a_full_disk_leaves_what_is_whole(path: Path, room: int) -> None:
     found = [block.sqn for block in recording]
     assert found == list(range(1, len(found) + 1))
     assert room // 160 <= len(found) <= room // 140
-    assert "was not ended" in recording.problem  # whole, but for its end
+    assert "has no end" in recording.problem  # whole, but for its end
     assert recorder.size == path.stat().st_size
 
 

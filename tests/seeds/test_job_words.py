@@ -94,7 +94,7 @@ def test_record_and_replay(fission: CommandLine, room: Start) -> None:
     fission.run("room", "record", "2", "3", "--out", "some.rec", "--count", "4", exit_code=0)
     for word in WORDS:
         done = fission.run("room", "replay", "some.rec", "--job", word, "--speed", "max", exit_code=0)
-        assert "Beamformer 4: 4 blocks went in" in done.stderr
+        assert "Beamformer 4: 4 blocks were fed in" in done.stderr
     for word, message in WRONG:
         assert f"Error: {message}\n" in fission.run("room", "replay", "some.rec", "--job", word, exit_code=2).stderr
 

@@ -258,7 +258,7 @@ def test_a_finished_job_is_noted_once_and_must_be_there() -> None:
     pipeline = PipelineForPipeliner({Job("A"): Job("B")}, data={"n": 1})
     assert pipeline.finished() is False
     pipeline.add_finished_job(Job("A"))
-    with pytest.raises(RuntimeError, match="was noted as finished before"):
+    with pytest.raises(RuntimeError, match="was reported before"):
         pipeline.add_finished_job(Job("A"))
     with pytest.raises(ValueError, match="must be in the pipeline"):
         pipeline.add_finished_job(Job("Z"))

@@ -179,7 +179,7 @@ def test_workers_of_several_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.syspath_prepend(str(tmp_path))
     assert set(load_all_workers(["first_w12", "second_w12", "first_w12"], {})) == {"One", "Two"}
     assert set(load_all_workers("first_w12", {"Three": "cat"})) == {"One", "Three"}
-    with pytest.raises(DaemonError, match="'One' must be there once, but is in module 'first_w12' and module 'third_w12'"):
+    with pytest.raises(DaemonError, match="'One' must be defined once, but is in module 'first_w12' and module 'third_w12'"):
         load_all_workers(["first_w12", "third_w12"], {})
     with pytest.raises(DaemonError) as caught:
         load_all_workers(["none_w12", "nor_w12"], {"Bad": ""})

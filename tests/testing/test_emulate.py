@@ -71,7 +71,7 @@ BAD_VALUES = [
     (jobs.WritesTooLittle, 1, "read_wrapper needs more than the 3 bytes that were written for a value of type int"),
     (jobs.ReadsTooMuch, 1, "read_wrapper must return the bytes of the block unchanged"),
     (jobs.LeavesSome, 1, "read must read the whole block, but left 2 of its 4 bytes"),
-    (JSONPipe, {1, 2}, "JSONPipe 1 takes what JSON can say: it has no word for set"),
+    (JSONPipe, {1, 2}, "JSONPipe 1 takes only what JSON can represent: JSON has no type for set"),
     (PicklePipe, lambda: 1, "write refuses a value of type function"),
 ]
 

@@ -161,7 +161,7 @@ class Batman:
             command = " ".join(words[:2])
             if command not in self._reported:
                 self._reported.add(command)
-                self._log.info("no quality of the mesh from %s: %s", command, _reason(why))
+                self._log.info("no mesh quality from %s: %s", command, _reason(why))
             return ""
 
 

@@ -45,8 +45,8 @@ _DOMAIN = b"fission"
 _WRONG_KEYS = "its keys are not this network's; copy the folder of keys to it"
 _PLAIN = "it does not encrypt; set SECURITY there as it is here (pipelines: --keys)"
 # A peer that does not encrypt may be the first to notice the difference and disconnect; it does not retry.
-_GONE = "it hung up before it had shown this network's keys; does it encrypt?"
-_OPEN_PLAIN, _OPEN_GONE = "it encrypts, and SECURITY is off here", "it hung up, or said nothing, before it had greeted"
+_GONE = "it disconnected before it had authenticated; check that it encrypts (SECURITY, pipelines: --keys)"
+_OPEN_PLAIN, _OPEN_GONE = "it encrypts, and SECURITY is off here", "it disconnected, or sent nothing, before the handshake"
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 _EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | _FAILED | zmq.EVENT_DISCONNECTED | zmq.EVENT_MONITOR_STOPPED
 #: Position of a connection's count of received bytes on Linux: `struct tcp_info`, <linux/tcp.h>.
@@ -147,7 +147,7 @@ class Guard:
 
     def _start(self) -> None:
         if self._closed:
-            raise EngineError("this guard is closed, it cannot guard another socket")
+            raise EngineError("this guard is closed and cannot guard another socket")
         if self._thread is not None:
             return
         zap, woken, wake = self._context.socket(zmq.REP), self._context.socket(zmq.PAIR), self._context.socket(zmq.PAIR)
@@ -158,7 +158,7 @@ class Guard:
         except zmq.ZMQError as why:
             for socket in (zap, woken, wake):
                 socket.close()
-            raise EngineError(f"this ZeroMQ context has a guard already: {why}") from None
+            raise EngineError(f"this ZeroMQ context already has a guard: {why}") from None
         woken.bind(f"inproc://fission-guard-{id(self)}")
         wake.connect(f"inproc://fission-guard-{id(self)}")
         self._wake = wake
@@ -258,7 +258,7 @@ class _Monitor:
             self._failure = _WRONG_KEYS
         elif kind == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
             plain = value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
-            self._failure = self._mismatch if plain else "it does not speak as a peer of a network should"
+            self._failure = self._mismatch if plain else "it does not follow FISSION's protocol"
         elif kind == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
             self._failure = self._gone
         elif kind == zmq.EVENT_DISCONNECTED:
@@ -324,7 +324,7 @@ class _RefusalLog:
         if now - when < QUIET_S:
             self._last[peer] = (when, since + 1)
             return
-        more = f" ({since} times more since the last warning)" if since else ""
+        more = f" ({since} more refusals since the last warning)" if since else ""
         self._log.warning("refused a connection from %s to %s: %s%s", peer or "an unknown address", endpoint, why, more)
         self._last[peer] = (now, 0)
         if len(self._last) > MAX_ADDRESSES:

@@ -139,7 +139,7 @@ def load_keys(folder: Path) -> Keys:
         opened = [path for path in places if path.exists() and _too_open(path)]
         if opened:
             remedy = f"chmod -R go= {quote(str(folder))}"
-            raise UserError(f"others than its owner can read or change {opened[0]}, which must be secret: {remedy}")
+            raise UserError(f"{opened[0]} must be secret, but users other than its owner can read or change it; run: {remedy}")
         check(folder, "the folder of keys", "make another one for keys, below folders that are yours or root's")
         if clause := tree_stranger(folder):
             raise UserError(f"the keys in {folder} must belong to the user who runs this, or to root, but {clause}")
@@ -168,7 +168,7 @@ def load_keys(folder: Path) -> Keys:
 
 
 def _exists(folder: Path) -> str:
-    return f"there are keys in {folder} already; to replace them, on every node too: fission keys --dir {quote(str(folder))} --renew"
+    return f"{folder} already has keys; to replace them, here and on every node: fission keys --dir {quote(str(folder))} --renew"
 
 
 def _get(folder: Path, *, renew: bool) -> str:

@@ -221,7 +221,7 @@ class Arena:
         self._warned = False
         self._closed = not (os.path.isdir(folder) and hasattr(os, "posix_fallocate"))
         if self._closed:
-            log.info("there is no %s: big blocks go the slow way", folder)
+            log.info("there is no %s; large blocks use sockets", folder)
 
     @property
     def committed(self) -> int:
@@ -406,7 +406,7 @@ class Arena:
     def _warn(self, why: str) -> None:
         if not self._warned:
             self._warned = True
-            log.warning("no room in shared memory; big blocks go the slow way until there is some: %s", why)
+            log.warning("shared memory is full; large blocks use sockets until space frees up: %s", why)
 
     def _sweep_older(self) -> None:
         """Remove segments of incarnations before the previous one.

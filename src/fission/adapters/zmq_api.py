@@ -18,8 +18,8 @@ HANG_UP = 64 * 1024 * 1024
 WAITING = 10_000
 #: Number of consecutive aborted attempts after which a server counts as refusing this client: a single one may be a dying server.
 BROKEN_OFF = 2
-_ENCRYPTS = "it hangs up on who does not encrypt: give the keys that it was started with (--keys DIR, in Python keys=)"
-_OTHER_KEYS = "its keys are others than those given here, or it has none: give both the same folder (--keys DIR, in Python keys=)"
+_ENCRYPTS = "it refuses unencrypted connections; give the keys that it was started with (--keys DIR, in Python keys=)"
+_OTHER_KEYS = "its keys differ from those given here, or it has none; give both the same folder (--keys DIR, in Python keys=)"
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 # EVENT_CLOSED is an attempt to connect that reached no server.
 _EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_CLOSED | _FAILED

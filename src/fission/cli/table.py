@@ -32,7 +32,7 @@ class Entry:
         """Import the command."""
         command = importlib.import_module(f"fission.cli.commands.{self.name}").command
         if not isinstance(command, click.Command):
-            raise TypeError(f"fission.cli.commands.{self.name}.command must be a click command, is {command!r}")
+            raise TypeError(f"fission.cli.commands.{self.name}.command must be a click command, but is {command!r}")
         return command
 
 

@@ -159,7 +159,7 @@ def _circle_faults(network: Network) -> Iterator[Fault]:
     for circle in _circles(network):
         way = "".join(f"{job._fission_name} -> pipe {pipe.id} -> " for job, pipe in circle)
         yield Fault(
-            f"the jobs wait for each other in a circle: {way}{circle[0][0]._fission_name}; make one of its pipes optional (ASYNC)",
+            f"the jobs wait for each other in a cycle: {way}{circle[0][0]._fission_name}; make one of its pipes optional (ASYNC)",
             circle[0][0]._fission_place,
         )
 

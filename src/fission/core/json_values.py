@@ -28,13 +28,13 @@ def encoded(pipe: str, value: Any) -> bytes:
         except RecursionError:
             fault = "it contains itself, or is nested too deeply"
         if fault:
-            raise ValueFitError(f"{pipe} takes what JSON can say: {fault}")
+            raise ValueFitError(f"{pipe} takes only what JSON can represent: {fault}")
     try:
         return _encode(value).encode() + b"\n"
     except RecursionError:
-        raise ValueFitError(f"{pipe} takes what JSON can say: it is nested too deeply") from None
+        raise ValueFitError(f"{pipe} takes only what JSON can represent: it is nested too deeply") from None
     except ValueError as why:  # an integer of more digits than Python converts
-        raise ValueFitError(f"{pipe} takes what JSON can say: {why}") from None
+        raise ValueFitError(f"{pipe} takes only what JSON can represent: {why}") from None
 
 
 def _number(value: Any) -> Any:
@@ -89,8 +89,8 @@ def _fault_of_number(value: Any, place: str) -> str:
     if hasattr(value, "tolist"):
         return f"{_at(place)}a {type(value).__name__} is not a list; send value.tolist(), or use a PicklePipe"
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return f"{_at(place)}it has no word for {type(value).__name__}; send text, or use a BytesPipe or a PicklePipe"
-    return f"{_at(place)}it has no word for {type(value).__name__}; send numbers, text, lists and dicts, or use a PicklePipe"
+        return f"{_at(place)}JSON has no type for {type(value).__name__}; send text, or use a BytesPipe or a PicklePipe"
+    return f"{_at(place)}JSON has no type for {type(value).__name__}; send numbers, text, lists and dicts, or use a PicklePipe"
 
 
 def _not_finite(value: float, place: str) -> str:

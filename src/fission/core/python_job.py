@@ -149,7 +149,7 @@ class PythonJob(BaseJob):
                 if refusal is not None:
                     what = f"its attribute {name} ({type(value).__name__})"
                     raise ValueFitError(
-                        f"{self._fission_name} cannot be snapshot: {what} cannot be pickled: {error_text(refusal)}; "
+                        f"{self._fission_name} has a state that cannot be saved: {what} cannot be pickled: {error_text(refusal)}; "
                         "override snapshot and restore to keep the state that matters"
                     )
         return state

@@ -43,7 +43,7 @@ def rate_warnings(network: Network) -> list[str]:
                 warnings.append(
                     f"{job._fission_name}: pipe {fast.id} brings {_number(times)} times as many compute blocks as pipe "
                     f"{slow.id}, so it runs ahead "
-                    f"until its queue is full, and stops the job before it; choose the BLOCK_COUNT of both so that they fit "
+                    f"until its queue is full, and then blocks its producer; choose values of BLOCK_COUNT that match "
                     f"(now {fast.BLOCK_COUNT} and {slow.BLOCK_COUNT}), or take them in two jobs"
                 )
             first = first or pipe

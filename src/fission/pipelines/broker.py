@@ -224,7 +224,7 @@ class Broker:
             self.logger.error("The Router: %s", error)
             return
         if router != self._router:
-            self.logger.info("The Router was started again: so are the worker processes")
+            self.logger.info("The Router was restarted; restarting the worker processes")
             self._name = uuid.uuid4().hex
             self._ask_configuration(client)
         elif not self._there:

@@ -67,7 +67,7 @@ class BrokerRegistry:
             self._store.remember_workers(sorted(fresh))
             self.workers |= fresh
         if message.broker not in self.brokers:
-            self._log.info("Broker %s is here: %s", message.broker, ", ".join(sorted(workers)))
+            self._log.info("Broker %s has connected: %s", message.broker, ", ".join(sorted(workers)))
         self.brokers[message.broker] = BrokerView(now, workers, processes)
         if self._first_seen is None:
             self._first_seen = now
@@ -113,7 +113,7 @@ class BrokerRegistry:
 
     def _gone(self, name: str, why: str, now: float) -> list[TaskEnd]:
         broker = self.brokers.pop(name)
-        self._log.info("Broker %s is gone: %s", name, why)
+        self._log.info("Broker %s has left: %s", name, why)
         processes = broker.processes | self._cluster.processes_of(name)  # it may have died before it reported the newest
         self._cluster.lost(processes)
         released = []

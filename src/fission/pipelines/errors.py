@@ -56,7 +56,7 @@ class KeysRefused(RouterUnreachable):
         self.args = (address, seconds, reason)
 
     def __str__(self) -> str:
-        return f"the Router at {self.address} cannot be talked to: {self.reason}"
+        return f"the Router at {self.address} cannot be reached: {self.reason}"
 
 
 class RouterAnswer(FissionError):

@@ -208,19 +208,19 @@ def executable_worker(name: str, said: str | Sequence[str] | Mapping[str, Any]) 
     command, requires = settings.get("command"), settings.get("requires", ())
     timeout, max_output = settings.get("timeout"), settings.get("max_output", MAX_OUTPUT)
     if not is_name(name):
-        faults.append(f"an executable's name must be a worker's name without spaces, is {name!r}")
+        faults.append(f"an executable's name must be a worker's name without spaces, but is {name!r}")
     try:
         words = shlex.split(command) if isinstance(command, str) else list(command or ())
     except (TypeError, ValueError):
         words = []
     if not words or not all(isinstance(word, str) and word for word in words):
-        faults.append(f"the command of {what} must be a program with its arguments, is {command!r}: './count --fast'")
+        faults.append(f"the command of {what} must be a program with its arguments, but is {command!r}: './count --fast'")
     if isinstance(requires, str) or not isinstance(requires, Sequence) or not all(isinstance(one, str) for one in requires):
-        faults.append(f"requires of {what} must be a list of names, is {requires!r}")
+        faults.append(f"requires of {what} must be a list of names, but is {requires!r}")
     if timeout is not None and (not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not timeout > 0):
-        faults.append(f"timeout of {what} must be a number of seconds above 0, is {timeout!r}")
+        faults.append(f"timeout of {what} must be a number of seconds above 0, but is {timeout!r}")
     if not isinstance(max_output, int) or isinstance(max_output, bool) or max_output < 1:
-        faults.append(f"max_output of {what} must be a number of bytes from 1 on, is {max_output!r}")
+        faults.append(f"max_output of {what} must be a number of bytes of at least 1, but is {max_output!r}")
     if faults:
         raise DaemonError("\n".join(faults))
     body = {"command": words, "requires": tuple(requires), "timeout": timeout, "max_output": max_output}

@@ -48,7 +48,7 @@ def read_pipelines(path: Path) -> list[Pipeline]:
     documents = content if isinstance(content, list) else [content]
     if not documents:
         raise PipelineError(f"{path} has no pipeline")
-    faults = [f"{path}:{second}: the key {key!r} is there twice, in lines {first} and {second}: leave one" for key, first, second in twice]
+    faults = [f"{path}:{second}: the key {key!r} appears twice, in lines {first} and {second}; remove one" for key, first, second in twice]
     found = []
     for number, document in enumerate(documents, 1):
         which = f", pipeline {number}" if len(documents) > 1 else ""
@@ -80,7 +80,7 @@ def _yaml(path: Path, text: str) -> tuple[Any, list[tuple[str, int, int]]]:
 def _pipeline(document: Any) -> tuple[Pipeline | None, list[str]]:
     """Return the pipeline, or all its faults."""
     if not isinstance(document, Mapping) or "graph" not in document:
-        return None, [f"a pipeline must have a graph, is {shown(document)}: {{graph: {{A: [B, C]}}, data: {{...}}}}"]
+        return None, [f"a pipeline must have a graph, but is {shown(document)}: {{graph: {{A: [B, C]}}, data: {{...}}}}"]
     faults = [
         f"a pipeline has no {name!r}{did_you_mean(str(name), FIELDS) or '; it has ' + ', '.join(sorted(FIELDS))}"
         for name in document
@@ -88,14 +88,14 @@ def _pipeline(document: Any) -> tuple[Pipeline | None, list[str]]:
     ]
     said = document.get("jobs") or {}
     if not isinstance(said, Mapping):
-        faults.append(f"jobs must say something by name, is {shown(said)}: {{A: {{retries: 2}}}}")
+        faults.append(f"jobs must map names of jobs to their settings, but is {shown(said)}: {{A: {{retries: 2}}}}")
         said = {}
     edges, wrong = _edges(document["graph"])
     faults += wrong
     names = dict.fromkeys(name for edge in edges for name in edge if name is not None)
     if not wrong:
         faults += [
-            f"jobs says something of {name!r}, which is not in the graph{did_you_mean(str(name), names)}"
+            f"jobs has settings of {name!r}, which is not in the graph{did_you_mean(str(name), names)}"
             for name in said
             if name not in names
         ]
@@ -130,19 +130,19 @@ def _edges(graph: Any) -> tuple[list[tuple[str, str | None]], list[str]]:
     elif isinstance(graph, list) and all(isinstance(edge, list) and len(edge) == 2 for edge in graph):
         pairs = [(before, after) for before, after in graph]
     else:
-        return [], [f"a graph must be names with what comes after them, or a list of pairs, is {shown(graph)}"]
+        return [], [f"a graph must map jobs to the jobs after them, or be a list of pairs, but is {shown(graph)}"]
     bad = [
         *(before for before, _ in pairs if not isinstance(before, str)),
         *(one for _, one in pairs if not isinstance(one, (str, type(None)))),
     ]
     return [edge for edge in pairs if edge[0] not in bad and edge[1] not in bad], [
-        f"a graph must consist of names of jobs, has {text}" for text in dict.fromkeys(map(shown, bad))
+        f"a graph must consist of names of jobs, but has {text}" for text in dict.fromkeys(map(shown, bad))
     ]
 
 
 def _job(name: str, said: Any) -> Job:
     if not isinstance(said, Mapping):
-        raise PipelineError(f"what is said of {name} must be names and values, is {shown(said)}")
+        raise PipelineError(f"the settings of {name} must be names and values, but are {shown(said)}")
     faults = list(_unknown(name, said))
     worker = said.get("worker", name)
     if _try(lambda: Job(worker), faults) is not None:  # each setting alone, so that all faults are found

@@ -26,7 +26,7 @@ def load_workers(name: str) -> tuple[ModuleType, dict[str, type]]:
             workers.
     """
     if not isinstance(name, str):
-        raise DaemonError(f"workers must be the name of a module, is {name!r}: 'workers'")
+        raise DaemonError(f"workers must be the name of a module, but is {name!r}: 'workers'")
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -39,13 +39,13 @@ def load_workers(name: str) -> tuple[ModuleType, dict[str, type]]:
     names = getattr(module, "__all__", None)
     if not isinstance(names, (list, tuple)) or not names:
         raise DaemonError(
-            f"the workers' module {name!r} must have an __all__ that names its workers, has {names!r}: __all__ = ['MyWorker']"
+            f"the workers' module {name!r} must have an __all__ that names its workers, but has {names!r}: __all__ = ['MyWorker']"
         )
     found = {}
     for one in names:
         worker = getattr(module, one, None)
         if not isinstance(worker, type) or not callable(getattr(worker, "process", None)):
-            raise DaemonError(f"{name}.__all__ names {one!r}, which must be a class with requires and process(data), is {worker!r}")
+            raise DaemonError(f"{name}.__all__ names {one!r}, which must be a class with requires and process(data), but is {worker!r}")
         found[one] = worker
     return module, found
 
@@ -63,7 +63,7 @@ def load_all_workers(workers: Any, executables: Mapping[str, Any]) -> dict[str, 
     modules = [workers] if isinstance(workers, str) else workers
     if not isinstance(modules, (list, tuple)) or not (modules or executables):
         raise DaemonError(
-            f"workers must be the name of a module or a list of them, is {workers!r}: 'workers', or ['workers', 'more_workers']"
+            f"workers must be the name of a module or a list of them, but is {workers!r}: 'workers', or ['workers', 'more_workers']"
         )
     found: dict[str, type] = {}
     sources: dict[str, str] = {}
@@ -71,7 +71,7 @@ def load_all_workers(workers: Any, executables: Mapping[str, Any]) -> dict[str, 
 
     def add(name: str, worker: type, source: str) -> None:
         if found.setdefault(name, worker) is not worker:
-            faults.append(f"worker {name!r} must be there once, but is in {sources[name]} and {source}: rename one")
+            faults.append(f"worker {name!r} must be defined once, but is in {sources[name]} and {source}: rename one")
         sources.setdefault(name, source)
 
     for module in dict.fromkeys(map(str, modules)) if all(isinstance(one, str) for one in modules) else modules:
@@ -98,7 +98,7 @@ def load_class(name: str) -> Any:
     """
     module_name, _, class_name = name.rpartition(".")
     if not module_name:
-        raise DaemonError(f"a StoreClass must be named as MODULE.CLASS, is {name!r}: file_store.SimpleFileStore")
+        raise DaemonError(f"a StoreClass must be named as MODULE.CLASS, but is {name!r}: file_store.SimpleFileStore")
     try:
         module = importlib.import_module(module_name)
     except Exception as error:

@@ -32,7 +32,7 @@ class Worker:
         Returns:
             What the store's `save` gets: anything that it can store.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no process(self, data): write it")
+        raise NotImplementedError(f"{type(self).__name__} must define process(self, data)")
 
 
 class Job:
@@ -105,7 +105,7 @@ class Job:
         """
         fields = fields_of(information, "a job", {"worker_name", "data", "retries", "timeout", "tag"})
         if "worker_name" not in fields:
-            raise PipelineError(f"a job must have a worker_name, is {_shown(information)}")
+            raise PipelineError(f"a job must have a worker_name, but is {_shown(information)}")
         data = fields.get("data")
         if data is not None and not isinstance(data, Mapping):
             data = fields_of(data, "a job's data", None)
@@ -114,26 +114,26 @@ class Job:
 
 def _check_job(worker_name: Any, retries: Any, timeout: Any, tag: Any) -> None:
     if not is_name(worker_name):
-        raise PipelineError(f"a job's worker name must be the name of a class, is {_shown(worker_name)}; a name has no spaces")
+        raise PipelineError(f"a job's worker name must be the name of a class, but is {_shown(worker_name)}; a name has no spaces")
     if len(worker_name) > NAME_LENGTH:
         raise PipelineError(
-            f"a job's worker name must have at most {NAME_LENGTH} characters, has {len(worker_name)}: {worker_name[:40]}..."
+            f"a job's worker name must have at most {NAME_LENGTH} characters, but has {len(worker_name)}: {worker_name[:40]}..."
         )
     if not isinstance(retries, int) or isinstance(retries, bool) or not 0 <= retries <= MOST_RETRIES:
-        raise PipelineError(f"{worker_name}: retries must be a whole number from 0 to {MOST_RETRIES}, is {_shown(retries)}")
+        raise PipelineError(f"{worker_name}: retries must be a whole number from 0 to {MOST_RETRIES}, but is {_shown(retries)}")
     number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
     if timeout is not None and not (number and 0 < timeout <= LONGEST_S):
         raise PipelineError(
-            f"{worker_name}: timeout must be a number of seconds above 0, at most {LONGEST_S:g}, or None, is {_shown(timeout)}"
+            f"{worker_name}: timeout must be a number of seconds above 0, at most {LONGEST_S:g}, or None, but is {_shown(timeout)}"
         )
     if tag is not None and (not is_name(tag) or len(tag) > NAME_LENGTH):
-        raise PipelineError(f"{worker_name}: tag must be a name without spaces, of at most {NAME_LENGTH} characters, is {_shown(tag)}")
+        raise PipelineError(f"{worker_name}: tag must be a name without spaces, of at most {NAME_LENGTH} characters, but is {_shown(tag)}")
 
 
 def _check_priority(priority: Any) -> None:
     if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > LARGEST_PRIORITY:
         raise PipelineError(
-            f"a pipeline's priority must be a whole number from {-LARGEST_PRIORITY} to {LARGEST_PRIORITY}, is {_shown(priority)}"
+            f"a pipeline's priority must be a whole number from {-LARGEST_PRIORITY} to {LARGEST_PRIORITY}, but is {_shown(priority)}"
         )
 
 
@@ -191,7 +191,7 @@ class Pipeline:
         edges = list(edges_of(pipeline))
         written = dict.fromkeys(job for edge in edges for job in edge if job is not None)
         if not written:
-            raise PipelineError("a pipeline must have at least one job, has none: Pipeline({Job('A'): Job('B')})")
+            raise PipelineError("a pipeline must have at least one job, but has none: Pipeline({Job('A'): Job('B')})")
         numbers = {job: number for number, job in enumerate(written)}
         self._written = tuple(written)
         self._edges = [(numbers[before], None if after is None else numbers[after]) for before, after in edges]
@@ -207,7 +207,7 @@ class Pipeline:
             TopologicalSorter(dict(enumerate(self._after))).prepare()
         except CycleError as error:
             circle = " -> ".join(self.jobs[number].worker_name for number in reversed(error.args[1]))
-            raise PipelineError(f"the pipeline has a circle: {circle}; no job of it could be the first") from None
+            raise PipelineError(f"the pipeline has a cycle: {circle}; none of its jobs could be the first") from None
         self.starters = tuple(job for number, job in enumerate(self.jobs) if number not in behind)
         self.id: str | None = None
         self.started_at: float | None = None
@@ -270,13 +270,13 @@ class Pipeline:
 
         def at(number: Any) -> Job:
             if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < len(jobs):
-                raise PipelineError(f"an edge must name jobs by their numbers, 0 to {len(jobs) - 1}, has {_shown(number)}")
+                raise PipelineError(f"an edge must name jobs by their numbers, 0 to {len(jobs) - 1}, but has {_shown(number)}")
             return jobs[number]
 
         edges = []
         for edge in _list(fields.get("graph"), "a pipeline's graph"):
             if not isinstance(edge, (list, tuple)) or len(edge) != 2:
-                raise PipelineError(f"an edge must be two numbers of jobs, or one and null, is {_shown(edge)}")
+                raise PipelineError(f"an edge must be two numbers of jobs, or one and null, but is {_shown(edge)}")
             edges.append((at(edge[0]), None if edge[1] is None else at(edge[1])))
         return cls(edges, fields.get("data"), priority=fields.get("priority", 0))
 
@@ -317,16 +317,16 @@ def checked_data(data: Any, what: str) -> dict[str, Any] | None:
     if data is None:
         return None
     if not isinstance(data, Mapping):
-        raise PipelineError(f"{what} must be a dict or None, is {_shown(data)}")
+        raise PipelineError(f"{what} must be a dict or None, but is {_shown(data)}")
     if deeper_than(DATA_DEPTH, data):
-        raise PipelineError(f"{what} must be nested at most {DATA_DEPTH} levels deep, are deeper")
+        raise PipelineError(f"{what} must be nested at most {DATA_DEPTH} levels deep, but are deeper")
     try:
         text = json.dumps(dict(data), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise PipelineError(f"{what} must be of what JSON has (dict, list, str, numbers, True, False, None): {error}") from None
+        raise PipelineError(f"{what} must be JSON values (dict, list, str, numbers, True, False, None): {error}") from None
     found: dict[str, Any] = json.loads(text)
     for bad in _non_text_keys(data):
-        raise PipelineError(f"{what} must have only str as keys, has {bad!r}")
+        raise PipelineError(f"{what} must have only str as keys, but has {bad!r}")
     return found
 
 
@@ -348,28 +348,28 @@ def edges_of(graph: Any) -> Iterable[tuple[Job, Job | None]]:
     """
     if isinstance(graph, Mapping):
         for keys, values in graph.items():
-            behind = [values] if isinstance(values, Job) or values is None else _list(values, "what comes behind a job") or [None]
+            behind = [values] if isinstance(values, Job) or values is None else _list(values, "the jobs after a job") or [None]
             for key in [keys] if isinstance(keys, Job) else _list(keys, "a pipeline's key"):
                 for value in behind:
                     yield _job(key), None if value is None else _job(value)
         return
     if not isinstance(graph, (list, tuple)):
-        raise PipelineError(f"a pipeline must be a dict of jobs, or a list of edges (job, job), is {_shown(graph)}")
+        raise PipelineError(f"a pipeline must be a dict of jobs, or a list of edges (job, job), but is {_shown(graph)}")
     for edge in graph:
         if not isinstance(edge, (list, tuple)) or len(edge) != 2:
-            raise PipelineError(f"an edge must be a pair (job, job or None), is {_shown(edge)}")
+            raise PipelineError(f"an edge must be a pair (job, job or None), but is {_shown(edge)}")
         yield _job(edge[0]), None if edge[1] is None else _job(edge[1])
 
 
 def _job(thing: Any) -> Job:
     if not isinstance(thing, Job):
-        raise PipelineError(f"a pipeline must consist of Job objects, has {_shown(thing)}: Job({_shown(str(thing))})")
+        raise PipelineError(f"a pipeline must consist of Job objects, but has {_shown(thing)}: Job({_shown(str(thing))})")
     return thing
 
 
 def _list(thing: Any, what: str) -> Sequence[Any]:
     if not isinstance(thing, (list, tuple)):
-        raise PipelineError(f"{what} must be Job objects, or a tuple or list of them, is {_shown(thing)}")
+        raise PipelineError(f"{what} must be Job objects, or a tuple or list of them, but is {_shown(thing)}")
     return thing
 
 
@@ -377,9 +377,9 @@ def _pairs(thing: Any, what: str) -> list[tuple[str, Any]]:
     try:
         pairs = [(name, value) for name, value in thing]
     except (TypeError, ValueError):
-        raise PipelineError(f"{what} must be a dict, is {_shown(thing)}") from None
+        raise PipelineError(f"{what} must be a dict, but is {_shown(thing)}") from None
     if not all(isinstance(name, str) for name, _ in pairs):
-        raise PipelineError(f"{what} must have only str as names, is {_shown(thing)}")
+        raise PipelineError(f"{what} must have only str as names, but is {_shown(thing)}")
     return pairs
 
 
@@ -398,5 +398,5 @@ def fields_of(information: Any, what: str, names: set[str] | None) -> dict[str, 
     if names is None:
         return fields
     if unknown := sorted(str(name) for name in fields.keys() - names):
-        raise PipelineError(f"{what} has {', '.join(sorted(names))}; {unknown[0]!r} is none of them")
+        raise PipelineError(f"{what} has the members {', '.join(sorted(names))}; {unknown[0]!r} is not one of them")
     return fields

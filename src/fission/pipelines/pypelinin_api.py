@@ -137,7 +137,7 @@ class PypelininApi:
 
     def _get_job(self, message: GetJob, now: float) -> RouterReply:
         if not self._state.others:
-            self._log.info("A broker that is not FISSION's is here")
+            self._log.info("A broker other than FISSION's has connected")
             self._state.others = True
         workers: Sequence[str] | None = None if message.workers is msgspec.UNSET else message.workers
         while True:

@@ -78,8 +78,8 @@ class Router:
         self._keys = read_keys(keys)
         if self._keys is None and (names := secrets_in(self._config["store"])):
             raise DaemonError(
-                f"config['store'] has what looks like a secret ({', '.join(names)}), and a Router without keys gives it to anyone who "
-                f"asks: give it to the Brokers instead ({HOW}), or use keys (fission keys)"
+                f"config['store'] seems to contain a secret ({', '.join(names)}), which a Router without keys gives to every "
+                f"client: give it to the Brokers instead ({HOW}), or use keys (fission keys)"
             )
         self.logger = logger if logger is not None else quiet_logger(logger_name)
         self._failure: Exception | None = None
@@ -167,11 +167,11 @@ class Router:
     def store_away(self, reason: str) -> None:
         """Log that the database is away. Call it once for each reason."""
         shown = self._shown[0].upper() + self._shown[1:]
-        self.logger.error("%s is away: %s; the Router waits for it, running jobs continue", shown, reason)
+        self.logger.error("%s is unavailable: %s; the Router waits for it; running jobs continue", shown, reason)
 
     def store_back(self) -> None:
         """Log that the database is back; nothing is lost."""
-        self.logger.info("%s is back", self._shown[0].upper() + self._shown[1:])
+        self.logger.info("%s is available again", self._shown[0].upper() + self._shown[1:])
 
 
 class _Pump:

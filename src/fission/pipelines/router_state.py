@@ -93,7 +93,7 @@ class RouterState:
                 return
             session = self.sessions[name] = PipelinerSession(now)
             if name != self.own:
-                self._log.info("Pipeliner %s is here", name)
+                self._log.info("Pipeliner %s has connected", name)
         session.seen = now
         if number == session.number:  # its request or our answer got lost
             if session.parked is None and session.last is not None:
@@ -182,7 +182,7 @@ class RouterState:
 
     def _void(self, name: str, why: str) -> None:
         session = self.sessions.pop(name)
-        self._log.info("Pipeliner %s is gone: %s; %d pipelines go to others", name, why, len(session.holds))
+        self._log.info("Pipeliner %s has left: %s; %d pipelines are reassigned", name, why, len(session.holds))
         for pipeline in session.holds:
             active = self.active[pipeline]
             active.holder = ""
@@ -342,7 +342,7 @@ class RouterState:
             if session.parked is None and now - session.seen > SILENCE_S:
                 self._void(name, f"silent for {SILENCE_S:g} s")
             elif session.parked is not None and now - session.parked_at > SILENCE_S + PULSE_S:
-                self._void(name, "it takes no answer")
+                self._void(name, "it does not read its answers")
         self._released(self.registry.tick(now))
         if self.registry.complete(now) and not self.others:
             self._fail_unknown(now)

@@ -66,7 +66,7 @@ def read_secret(text: str) -> tuple[str, str]:
     name, equals, source = text.partition("=")
     kind, colon, place = source.partition(":")
     if not (name and equals and colon and place) or kind not in ("file", "env"):
-        raise DaemonError(f"--store-secret must be NAME=file:PATH or NAME=env:VARIABLE, is {name}={HIDDEN if source else ''}")
+        raise DaemonError(f"--store-secret must be NAME=file:PATH or NAME=env:VARIABLE, but is {name}={HIDDEN if source else ''}")
     if kind == "env":
         if place not in os.environ:
             raise DaemonError(f"--store-secret {name}: the environment has no variable {place}: set it")

@@ -182,7 +182,7 @@ def _is_document(content: Any) -> bool:
 def _document(info: Mapping[str, Any]) -> str:
     data = info["data"]
     if not isinstance(data, Mapping) or not isinstance(data.get("document"), str) or not data["document"]:
-        raise KeyError(f"the pipeline's data must name its document, are {data!r}: Pipeline(..., data={{'document': 'page-1'}})")
+        raise KeyError(f"the pipeline's data must name its document, but are {data!r}: Pipeline(..., data={{'document': 'page-1'}})")
     found: str = data["document"]
     return found
 

@@ -218,7 +218,7 @@ class ForkServer:
             process = forked(lambda: self._become(Child(key, payload, descriptors, server, self._alive_read)), self._fork)
         except (OSError, MemoryError) as why:
             _close_all(descriptors)
-            self._report(ForkRefused(key=key, cause=f"the system makes no new process: {error_text(why)}"))
+            self._report(ForkRefused(key=key, cause=f"the system cannot create a process: {error_text(why)}"))
             return
         if self._mark:
             with contextlib.suppress(OSError):

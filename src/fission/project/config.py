@@ -299,7 +299,7 @@ class _Loader:
                 call = f"; create one: {entry.__name__}(...)" if isinstance(entry, type) and issubclass(entry, BaseJob) else ""
                 self.fault(f"entry {number} of JOBS must be a job, but is {shown(entry)}{call}", "JOBS")
             elif any(entry is job for job in jobs):
-                self.fault(f"{entry._fission_name} is twice in JOBS; list each job once", "JOBS")
+                self.fault(f"{entry._fission_name} is listed twice in JOBS; list it once", "JOBS")
             elif self.registry.jobs.get(entry._fission_id) is not entry:
                 made = f"{entry._fission_name} was created by a module that is loaded only once ({entry._fission_place})"
                 text = f"{made}; create it in {self.file}"

@@ -190,7 +190,7 @@ def _no_program(path: Path, here: bool) -> str:
         # every binary format has a zero byte in its header
         return "" if b"\0" in beginning else f"{path} is text without a first line like #!/bin/sh or #!/usr/bin/env python3"
     if line.endswith(b"\r"):
-        return f"{path} has the line ends of Windows; convert it: sed -i 's/\\r$//' {path}"
+        return f"{path} has Windows line endings; convert it: sed -i 's/\\r$//' {path}"
     words = os.fsdecode(line[2:]).split()
     if not words:
         return f"{path} names no program after the #! of its first line"

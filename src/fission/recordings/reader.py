@@ -99,7 +99,7 @@ class Recording:
                     self.missed = {int(pipe): count for pipe, count in end["missed"].items()}
                     return
                 yield tuple(rest)  # type: ignore[misc]  # it has these elements
-        self.problem = f"{self.path} was not ended: its writer was killed, or still writes"
+        self.problem = f"{self.path} has no end: its writer was killed, or is still writing"
 
     def _open(self) -> BinaryIO:
         try:
@@ -130,7 +130,7 @@ class Recording:
         if len(body) == size and zlib.crc32(body) == checksum and size >= BODY.size:
             return body
         what = "is cut off" if len(start) < ENTRY.size or len(body) < size else "is damaged"
-        self.problem = f"{self.path} {what} at byte {at}; what is before that is whole"
+        self.problem = f"{self.path} {what} at byte {at}; the blocks before that are intact"
         return None
 
     def _reader(self, number: int) -> Any:

@@ -73,13 +73,13 @@ class ArchiveStore:
             if not clause:
                 looks = _looks(folder)
                 if self._verified.get(digest) != looks:
-                    clause = "" if digest_of(folder) == digest else "their content is not what the client has sent"
+                    clause = "" if digest_of(folder) == digest else "their content differs from what the client sent"
                     self._verified[digest] = looks
         except OSError as why:
             clause = f"they cannot be read: {_reason(why)}"
         if clause:
             self._verified.pop(digest, None)
-            raise UserError(f"the files in {folder} are not safe to use: {clause}; remove {folder}, they are sent again then")
+            raise UserError(f"the files in {folder} are not safe to use: {clause}; remove {folder}; the client then sends them again")
         return folder
 
     def add(self, digest: str, start: int, size: int, piece: bytes) -> bool:
@@ -129,7 +129,7 @@ class ArchiveStore:
             if anew and dependencies:
                 shutil.copytree(self.verified(dependencies), folder, dirs_exist_ok=True, symlinks=True)
         except (OSError, shutil.Error) as why:
-            raise UserError(f"{folder}, where job {job} is to work, cannot be made: {_reason(why)}") from None
+            raise UserError(f"{folder}, the folder of job {job}, cannot be created: {_reason(why)}") from None
         return folder
 
     def remove(self, network: str, *, archives: bool) -> int:
@@ -201,7 +201,7 @@ def take_snapshot(folder: Path, name: str, start: int, piece: bytes, state: str)
         if state == "whole":
             part.rename(folder / name)
     except OSError as why:
-        raise UserError(f"{folder}, where a snapshot of {name} comes, cannot be written on this node: {_reason(why)}") from None
+        raise UserError(f"{folder}, the folder for snapshots of {name}, cannot be written on this node: {_reason(why)}") from None
 
 
 def _extract(tar: tarfile.TarFile, folder: Path) -> None:

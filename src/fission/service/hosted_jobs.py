@@ -98,7 +98,7 @@ class HostedJobs:
             elif isinstance(event, JobOutput):
                 self._client.report_output(event)
             elif isinstance(event, NodeGone):
-                log.error("the fork server died, and its jobs with it; a new one starts")
+                log.error("the fork server died, and its jobs with it; starting a new one")
                 for job, incarnation in sorted(self._lease.running):
                     self._ended(job, incarnation, -9, {})
                 await self._engine.revive(HERE)

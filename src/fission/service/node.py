@@ -148,7 +148,7 @@ class NodeService:
             except EngineError as why:
                 if time.monotonic() - said_at >= SAY_AGAIN_S:
                     said_at = time.monotonic()
-                    log.warning("node %s waits for a way to the client at %s: %s", options.name, options.client, why)
+                    log.warning("node %s waits for a route to the client at %s: %s", options.name, options.client, why)
             await asyncio.sleep(LOOK_S)
 
     async def _take_way(self, way: Way) -> None:
@@ -162,7 +162,7 @@ class NodeService:
             return
         if before is None or way.own != before.own:
             if before is not None:
-                log.warning("this machine's address is %s now, and was %s: its jobs are stopped, and start anew", way.own, before.own)
+                log.warning("this machine's address changed from %s to %s: its jobs are stopped and started again", before.own, way.own)
                 await self._leave()  # the addresses at which its jobs listen no longer exist
                 self._client.hang_up()  # its connection uses the old address, where nothing arrives
             self._links.close()
@@ -269,7 +269,7 @@ class NodeService:
     # the lease
 
     def _free(self) -> None:
-        log.info("serves no network")
+        log.info("no longer serves a network")
         self._links.serve("", "")
         self._client.freed()
         self._jobs.end_lease()
@@ -277,7 +277,7 @@ class NodeService:
     async def _pulse(self) -> None:
         while True:
             stops = await self._client.run()
-            log.warning("the client was not heard for too long: its jobs are stopped")
+            log.warning("no message from the client for too long: its jobs are stopped")
             await self._jobs.kill(stops)
             self._free()
             # a client that was stopped or cut off must notice at once that its jobs are gone, and may claim the node again

@@ -90,7 +90,7 @@ def _look(client: str, port: int, own: str | None) -> Way:
         same = [one for one in wanted if (":" in one) == (":" in address[0])]
         if same:
             return Way(str(address[0]), same[0])
-        reason = f"--ip {own} is of another kind (IPv4, IPv6) than the client's address {address[0]}"
+        reason = f"--ip {own} is of a different kind (IPv4, IPv6) from the client's address {address[0]}"
     raise EngineError(reason)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ from scripts.draw_messages import PAGE, main, members, page, title
 
 
 def test_the_page_is_what_the_classes_give() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "the messages have changed: .venv/bin/python scripts/draw_messages.py"
+    assert PAGE.read_text(encoding="utf-8") == page(), "the messages have changed: .venv/bin/python -m scripts.draw_messages"
     assert main(["--check"]) == 0
 
 
@@ -25,6 +26,12 @@ def test_every_message_and_every_field_is_explained(direction: str) -> None:
         assert f"\n| {title(kind)} | " in page()
         assert list(members(kind)) == [field.name for field in msgspec.structs.fields(kind)], kind
         assert all(members(kind).values()), kind
+
+
+def test_types_and_values_are_those_of_json() -> None:
+    """No word of Python or msgspec is on the page, and a member that is always null says so."""
+    assert [line for line in page().splitlines() if re.search(r"\b(None|True|False|UNSET|msgspec|Annotated)\b", line)] == []
+    assert "| `worker`: always `null` |" in page()
 
 
 def test_a_page_that_differs_is_found_and_drawn_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

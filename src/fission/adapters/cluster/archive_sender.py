@@ -49,7 +49,7 @@ class ArchiveSender:
         except EngineError as why:
             error = str(why)
         if error:
-            log.warning("node %s got nothing in advance: %s", member.name, error)
+            log.warning("node %s received no files in advance: %s", member.name, error)
 
     async def install(self, member: Member, archive: Archive) -> str:
         """Send an archive to a node once; return when the node has it.
@@ -96,7 +96,7 @@ class ArchiveSender:
             except EngineError as why:
                 answer = OrderRefused(error=str(why))
             if isinstance(answer, OrderRefused):
-                log.warning("node %s did not take a snapshot of job %s: %s", member.name, order.job, answer.error)
+                log.warning("node %s did not store a snapshot of job %s: %s", member.name, order.job, answer.error)
                 return
             start += len(piece)
 

@@ -17,7 +17,7 @@ MAX_ADDRESSES = 1024
 class ArrivalState(Enum):
     """State of a service that has not joined."""
 
-    CONNECTED = "it has connected, and is being asked who it is"
+    CONNECTED = "it has connected, and is being identified"
     REFUSED = "it cannot be used, and the user has been notified of the reason"
     OTHER_KEYS = "its connections could not be encrypted"
 
@@ -73,4 +73,4 @@ class Arrivals:
                 return f"node {node} is still starting; it takes part as soon as it is ready" if state is ArrivalState.CONNECTED else ""
         if reason := self._who.absence(node):
             return f"node {node} is not there: {reason}"
-        return f"node {node} does not answer; on it, try: sudo service fission restart"
+        return f"node {node} does not answer; restart its service: sudo service fission restart"

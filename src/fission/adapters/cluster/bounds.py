@@ -45,7 +45,7 @@ def bound(listener: Any) -> None:
         except StreamClosedError:
             pass
         except Exception as why:  # a stranger's bytes may cause any error
-            log.debug("hung up on %s, which does not speak as Dask does: %s: %s", address[0], type(why).__name__, why)
+            log.debug("closed the connection from %s, which does not follow Dask's protocol: %s: %s", address[0], type(why).__name__, why)
             stream.close()
         finally:
             patience.cancel()

@@ -84,5 +84,5 @@ class Register:
         if older.gone or older.service != newer.service:
             return ""
         if older.ip != newer.ip:
-            return f"its address is {newer.ip} now, and was {older.ip}"
-        return f"it did not hear this client for {self._orphan_timeout_s:g} s (ORPHAN_TIMEOUT), and has stopped its jobs"
+            return f"its address changed from {older.ip} to {newer.ip}"
+        return f"it received nothing from this client for {self._orphan_timeout_s:g} s (ORPHAN_TIMEOUT) and stopped its jobs"

@@ -193,7 +193,7 @@ def _expected(envelope: object, expected: type[Expected]) -> Expected | OrderRef
         return OrderRefused(error=str(why))
     if isinstance(answer, (expected, OrderRefused)):
         return answer
-    return OrderRefused(error=f"it answers with {type(answer).__name__}, which must be {expected.__name__}")
+    return OrderRefused(error=f"its answer must be {expected.__name__}, but is {type(answer).__name__}")
 
 
 async def _cancelled(client: Any, future: Any) -> None:

@@ -27,7 +27,7 @@ KNOCK_S = 5.0
 #: Bytes with which Dask's listeners greet a peer that connects: the length of what follows.
 GREETING_BYTES = 8
 _OTHER_KEYS = "its keys are not this node's, or it does not encrypt"
-_SILENT = "it does not greet as a client does; is its SECURITY what this service was started with?"
+_SILENT = "its handshake is not a client's; check that its SECURITY matches this service's keys"
 #: Dask's timeout for connecting. Within it Dask retries, with pauses that double up to the timeout: half the time
 #: makes a node find its client sooner. Arbitrary, but a lost packet of the handshake costs 1 s.
 CONNECT = "2s"

@@ -166,8 +166,8 @@ class LocalEngine:
             EngineError: the node did not accept the order.
         """
         if len(bundle) > MOST_BUNDLE:
-            text = f"the job has {len(bundle)} bytes when it is pickled, with all its attributes; it must have at most {MOST_BUNDLE}"
-            report = {"outcome": "failed", "hopeless": True, "error": f"{text}: load what is large in setup"}
+            text = f"the pickled job, with all its attributes, must have at most {MOST_BUNDLE} bytes, but has {len(bundle)}"
+            report = {"outcome": "failed", "hopeless": True, "error": f"{text}; load large data in setup"}
             self._events.put_nowait(JobExited(job, incarnation, 1, report))
             return
         there = self._node(node)
@@ -182,7 +182,7 @@ class LocalEngine:
             there.send(Splitter.join(request), theirs)
         except OSError as why:
             self._forget(running)
-            raise EngineError(f"node {node} took no order to start job {job}: {why}") from None
+            raise EngineError(f"node {node} did not accept the order to start job {job}: {why}") from None
         there.running[job, incarnation] = running
         for stream in running.streams:
             asyncio.get_running_loop().add_reader(stream.descriptor, self._on_output, stream)
@@ -260,7 +260,7 @@ class LocalEngine:
                 try:
                     self._nodes[name] = self._start_fork_server(name)
                 except OSError as why:  # no memory, no descriptors: the cause of the previous loss may persist for a while
-                    log.warning("node %s: its fork server did not start: %s; it is tried again", name, why)
+                    log.warning("node %s: its fork server did not start: %s; retrying", name, why)
                     await asyncio.sleep(REVIVE_AGAIN_S)
                     continue
                 self._gone.append(before)
@@ -351,7 +351,7 @@ class LocalEngine:
     def _on_lost(self, node: Node) -> None:
         node.hang_up()
         if not node.ready.done():
-            node.ready.set_exception(OSError("it ended while it started; its message is above"))
+            node.ready.set_exception(OSError("it ended during its start; see its message above"))
             if node.incarnation > 1:
                 node.ready.exception()  # no caller awaits the start of a revived node
         node.lost = True

@@ -208,7 +208,7 @@ class Database:
         return (
             f"{self._shown}, where the Router keeps its pipelines, is damaged: {reason}; restore a copy, save what can be read with "
             f"`sqlite3 {self._shown} .recover`, or move it away together with {self._shown}-wal and {self._shown}-shm to begin with an "
-            "empty one (what was not finished must then be handed in again)"
+            "empty one (pipelines that had not finished must then be submitted again)"
         )
 
     def close(self) -> None:
@@ -263,7 +263,7 @@ class Database:
         try:
             for row in connection.execute(wanted, execution_options={"yield_per": 500}):
                 if row.checksum not in (None, checksum(row.id, row.body)):
-                    raise UserError(self.damaged(f"what it has of pipeline {row.id} is not what was accepted"))
+                    raise UserError(self.damaged(f"its record of pipeline {row.id} differs from what was accepted"))
         except SQLAlchemyError as error:
             if is_garbled(error):
                 raise UserError(self.damaged(reason_of(error))) from None

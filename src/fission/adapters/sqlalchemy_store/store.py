@@ -104,7 +104,7 @@ class SqlPipelines:
         with contextlib.suppress(SQLAlchemyError):  # the database rejects these values: the rest of the transaction is restored
             self._db.rollback()
             self._write_again()
-        return ValueError(f"the database refuses it: {reason_of(error)}")
+        return ValueError(f"the database rejected it: {reason_of(error)}")
 
     def _write_again(self) -> None:
         for statement, values in self._uncommitted:

@@ -60,7 +60,7 @@ def command(session: Session, pipe: str, count: int | None, as_json: bool) -> No
         finally:
             missed = watch.followers[found.id].missed
             if missed:
-                click.echo(f"{missed} blocks passed unseen", err=True)
+                click.echo(f"{missed} blocks were missed", err=True)
 
 
 def _shown(value: object) -> str:

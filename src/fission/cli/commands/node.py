@@ -25,7 +25,7 @@ SHALLOWEST = 3
 @click.option("--port", type=click.IntRange(1, 65535), default=8786, show_default=True, help="PORT of their configs.")
 @click.option("--ip", metavar="IP", help="Address at which others reach this machine. Default: the one on the way to the client.")
 @click.option("--name", help="Name of this node in messages. Default: its host name.")
-@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Number of jobs that it takes. Default: its number of CPUs.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Maximum number of jobs on this node. Default: its number of CPUs.")
 @click.option(
     "--root",
     type=click.Path(path_type=Path),
@@ -38,7 +38,7 @@ SHALLOWEST = 3
 @click.option(
     "--insecure",
     is_flag=True,
-    help="No encryption, for networks with SECURITY = False. Everyone who can reach this port can run code here.",
+    help="No encryption, for networks with SECURITY = False. Anyone who can reach this port can run code here.",
 )
 def command(
     client: str,

@@ -11,16 +11,16 @@ from fission.errors import EXIT_USAGE
 
 #: Subcommand: (module in fission.cli.commands, name there, one line of help).
 PARTS = {
-    "up": ("pipelines_daemons", "up", "Router, Broker and Pipeliner on this machine, until Ctrl-C."),
-    "router": ("pipelines_daemons", "router", "The Router alone."),
-    "broker": ("pipelines_daemons", "broker", "A Broker alone."),
-    "pipeliner": ("pipelines_daemons", "pipeliner", "A Pipeliner alone."),
-    "submit": ("pipelines_clients", "submit", "Hand in the pipelines of a file."),
-    "send": ("pipelines_clients", "send", "Hand them in and wait for their end, with a progress bar."),
-    "list": ("pipelines_clients", "list_", "The newest pipelines."),
-    "show": ("pipelines_clients", "show", "One pipeline and each of its jobs."),
-    "retry": ("pipelines_clients", "retry", "Run what is left of a failed or cancelled pipeline."),
-    "cancel": ("pipelines_clients", "cancel", "End a pipeline before its end."),
+    "up": ("pipelines_daemons", "up", "Run a Router, a Broker and a Pipeliner on this machine until Ctrl-C."),
+    "router": ("pipelines_daemons", "router", "Run only a Router."),
+    "broker": ("pipelines_daemons", "broker", "Run only a Broker."),
+    "pipeliner": ("pipelines_daemons", "pipeliner", "Run only a Pipeliner."),
+    "submit": ("pipelines_clients", "submit", "Submit the pipelines of a file."),
+    "send": ("pipelines_clients", "send", "Submit pipelines and wait for their end, with a progress bar."),
+    "list": ("pipelines_clients", "list_", "List the newest pipelines."),
+    "show": ("pipelines_clients", "show", "Show a pipeline and its jobs."),
+    "retry": ("pipelines_clients", "retry", "Run the rest of a failed or cancelled pipeline."),
+    "cancel": ("pipelines_clients", "cancel", "Cancel a pipeline."),
 }
 
 
@@ -36,7 +36,7 @@ class Pipelines(click.Group):
         module, attribute, _ = PARTS[name]
         command = getattr(importlib.import_module(f"fission.cli.commands.{module}"), attribute)
         if not isinstance(command, click.Command):
-            raise TypeError(f"{module}.{attribute} must be a click command, is {command!r}")
+            raise TypeError(f"{module}.{attribute} must be a click command, but is {command!r}")
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fission.protocol.messages.pipelines.wire import RouterReply, RouterRequest
 
 timeout_option = click.option(
-    "--timeout", type=float, default=10.0, show_default=True, metavar="SECONDS", help="Wait at most so long for the Router."
+    "--timeout", type=float, default=10.0, show_default=True, metavar="SECONDS", help="Longest time to wait for the Router."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to standard output.")
 #: Seconds between two lines of `send` where there is no terminal for its bar.
@@ -106,7 +106,7 @@ def _echo_json(pipelines: Sequence[Mapping[str, Any]], **more: Any) -> None:
     name="send", epilog=example("fission pipelines send pipelines.yaml", "fission pipelines send pipelines.yaml --for 60 --json")
 )
 @file_argument
-@click.option("--for", "duration", type=float, metavar="SECONDS", help="Wait at most so long for their end. [default: no limit]")
+@click.option("--for", "duration", type=float, metavar="SECONDS", help="Longest time to wait for their end. [default: no limit]")
 @priority_option
 @api_option
 @broadcast_option
@@ -138,7 +138,7 @@ def send(
             click.secho("Failed: ", fg="red", bold=True, nl=False, err=True)
             click.echo(f"{pipeline.id}, {error.get('worker')}: {error.get('error')}\n{error.get('traceback', '')}".rstrip(), err=True)
         number = sum(one.finished for one in pipelines)
-        click.echo(f"{number} of {len(pipelines)} pipelines are over after {seconds:.2f} s, {len(failed)} failed")
+        click.echo(f"{number} of {len(pipelines)} pipelines have ended after {seconds:.2f} s, {len(failed)} failed")
     return EXIT_OK if over and not failed else EXIT_FAILED
 
 
@@ -165,7 +165,7 @@ def _wait(manager: PipelineManager, number: int, duration: float | None) -> bool
             progress.update(task, completed=manager.finished_pipelines)
             if not console.is_terminal and time.monotonic() - said >= SAY_S:
                 said = time.monotonic()
-                click.echo(f"{manager.finished_pipelines} of {number} pipelines are over after {said - begin:.0f} s", err=True)
+                click.echo(f"{manager.finished_pipelines} of {number} pipelines have ended after {said - begin:.0f} s", err=True)
     return True
 
 

@@ -257,7 +257,7 @@ def _warn_of_secrets(arguments: Iterable[str]) -> None:
 
     for name in secrets_in(dict(map(_argument, arguments))):
         click.echo(
-            f"Warning: --store-arg {name} has a secret, which `ps` shows to all users of this machine; give it with "
+            f"Warning: --store-arg {name} contains a secret, which `ps` shows to all users of this machine; pass it with "
             f"--store-secret {name}=file:PATH or --store-secret {name}=env:VARIABLE",
             err=True,
         )
@@ -273,14 +273,14 @@ def _host_port(address: str, option: str) -> tuple[str, int]:
     protocol, _, rest = address.partition("://")
     host, _, port = rest.rpartition(":")
     if protocol != "tcp" or not host or not port.isdecimal():
-        raise UserError(f"{option} must be like tcp://HOST:PORT, is {address!r}")
+        raise UserError(f"{option} must be like tcp://HOST:PORT, but is {address!r}")
     return host, int(port)
 
 
 def _argument(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise UserError(f"--store-arg must be NAME=VALUE, is {text.partition('=')[0]!r}")
+        raise UserError(f"--store-arg must be NAME=VALUE, but is {text.partition('=')[0]!r}")
     try:
         return name, json.loads(value)
     except ValueError:
@@ -290,7 +290,7 @@ def _argument(text: str) -> tuple[str, Any]:
 def _executable(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise UserError(f"--executable must be NAME=COMMAND, is {text!r}: Count='./count --fast'")
+        raise UserError(f"--executable must be NAME=COMMAND, but is {text!r}: Count='./count --fast'")
     if not value.lstrip().startswith("{"):
         return name, value
     try:

@@ -70,7 +70,7 @@ def _report(recorder: object, missed: dict[int, int], full: str, as_json: bool) 
         click.echo(json.dumps({"file": str(path), "blocks": blocks, "bytes": size, "missed": missed, "error": full}))
         return
     unseen = sum(missed.values())
-    more = f"; {unseen} passed unseen" if unseen else ""
+    more = f"; {unseen} were missed" if unseen else ""
     click.echo(f"recorded {blocks} blocks into {path}, {size / 1e6:.1f} MB{more}")
     if full:
         click.secho("Error: ", fg="red", bold=True, nl=False, err=True)

@@ -83,8 +83,8 @@ def command(
         if recording.problem:
             click.secho("Warning: ", fg="yellow", bold=True, nl=False, err=True)
             click.echo(recording.problem, err=True)
-    sent = f", {recorder.blocks} came out into {out}" if recorder else ""
-    click.echo(f"{found._fission_name}: {replay.fed} blocks went in{sent}", err=True)
+    sent = f", {recorder.blocks} output blocks were recorded into {out}" if recorder else ""
+    click.echo(f"{found._fission_name}: {replay.fed} blocks were fed in{sent}", err=True)
 
 
 def _notice(text: str) -> None:
