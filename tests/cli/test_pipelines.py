@@ -240,9 +240,7 @@ def test_secrets_on_the_command_line(fission: CommandLine, folder: Path) -> None
     given = ["--store-arg", "password=hunter2", "--store-arg", "url=postgresql://me:hunter3@host/name"]
     refused = fission.run("pipelines", "router", *given, exit_code=2)
     assert "Warning: --store-arg password contains a secret, which `ps` shows" in refused.stderr
-    assert (
-        "config['store'] seems to contain a secret (password, url), which a Router without keys gives to every client" in refused.stderr
-    )
+    assert "config['store'] seems to contain a secret (password, url), which a Router without keys gives to every client" in refused.stderr
     assert "hunter" not in refused.stderr + refused.stdout
     broker = ["pipelines", "broker", "--workers", "workers", "--store", "store.Store"]
     for secret, message in (

@@ -151,7 +151,9 @@ def test_jobs_that_are_no_jobs(tmp_path: Path, line: str, text: str) -> None:
 
 
 def test_a_job_twice_in_the_list(tmp_path: Path) -> None:
-    assert "SourceJob 1 is listed twice in JOBS" in one_fault(tmp_path, f"{HEAD}job = SourceJob(outputs=[PicklePipe(1)])\nJOBS = [job, job]\n")
+    assert "SourceJob 1 is listed twice in JOBS" in one_fault(
+        tmp_path, f"{HEAD}job = SourceJob(outputs=[PicklePipe(1)])\nJOBS = [job, job]\n"
+    )
 
 
 @pytest.mark.parametrize(
