@@ -1,6 +1,7 @@
 """The layers of DESIGN.md, section 3: a file imports only from its own folder or lower floors.
 
-Imports within a folder must not form a circle. The imports are read from the source with ast, so
+Imports must not form a circle, neither between modules nor between the rooms (folders) of a floor.
+The imports are read from the source with ast, so
 those inside functions count too. Imports under TYPE_CHECKING count as well, except for circles: a
 job has pipes and a pipe has jobs, and only their types know each other. A module's name in a
 string, which is how a job's process learns its adapters, is not an import.
@@ -46,6 +47,10 @@ FLOORS = {
 }
 # Stricter than the floors: runtime receives its adapters.
 NOT_INTO = {"runtime": {"adapters"}}
+# The rooms of the client, in their order: each imports only from earlier ones.
+CLIENT_ROOMS = ("folders", "reports", "serve", "run", "attach", "dry_run")
+# Messages check their fields with limits that modules beside them define.
+USES_ITS_PARENT = {"fission.protocol.messages", "fission.protocol.messages.pipelines"}
 # Sans-IO: `now` and the random number generator are arguments.
 IO_MODULES = frozenset(
     "asyncio concurrent ctypes fcntl glob http logging mmap multiprocessing os pathlib queue random sched select selectors "
@@ -103,6 +108,7 @@ def broken_rules(source: Path) -> list[str]:
     modules = modules_of(source)
     problems = []
     inside: dict[str, set[str]] = {module: set() for module in modules}
+    rooms: dict[str, set[str]] = {}
     for module, path in modules.items():
         here = home(module)
         if here not in FLOORS:
@@ -119,8 +125,13 @@ def broken_rules(source: Path) -> list[str]:
                 continue
             there = home(imported)
             if here == there:
+                room, from_room = room_of(module, modules), room_of(imported, modules)
                 if not only_types:
                     inside[module].add(imported)
+                    if room != from_room and not (room in USES_ITS_PARENT and room.startswith(f"{from_room}.")):
+                        rooms.setdefault(room, set()).add(from_room)
+                if here == "client" and later_room(module, imported):
+                    problems.append(f"{place}, a later room; the order is {', '.join(CLIENT_ROOMS)}")
                 if here == "adapters" and module.split(".")[2:3] != imported.split(".")[2:3]:
                     problems.append(f"{place}, but no adapter imports another")
             elif there not in FLOORS:
@@ -129,7 +140,19 @@ def broken_rules(source: Path) -> list[str]:
                 problems.append(f"{place}: floor {FLOORS[here]:g} imports only from lower floors, {there} is on floor {FLOORS[there]:g}")
             elif there in NOT_INTO.get(here, ()):
                 problems.append(f"{place}, but {here} is handed its {there}")
-    return list(dict.fromkeys(problems)) + [f"circle: {' -> '.join(circle)}" for circle in circles(inside)]
+    found = circles(inside) or circles(rooms)
+    return list(dict.fromkeys(problems)) + [f"circle: {' -> '.join(circle)}" for circle in found]
+
+
+def room_of(module: str, modules: dict[str, Path]) -> str:
+    """Return the package that contains a module; a package is its own."""
+    return module if module not in modules or modules[module].name == "__init__.py" else module.rpartition(".")[0]
+
+
+def later_room(module: str, imported: str) -> bool:
+    """Return whether a module of the client imports from a later room than its own."""
+    own, other = module.split(".")[2:3], imported.split(".")[2:3]
+    return bool(own and other) and own != other and CLIENT_ROOMS.index(own[0]) < CLIENT_ROOMS.index(other[0])
 
 
 def circles(graph: dict[str, set[str]]) -> list[list[str]]:
@@ -169,7 +192,9 @@ BROKEN = [
     ("runtime/host.py", "from ..adapters.zmq_links import Z", "runtime is handed its adapters"),
     ("runtime/host.py", "from ..project import config", "runtime.host imports fission.project.config: floor 5"),
     ("project/config.py", "from ..runtime.host import x", "project.config imports fission.runtime.host: floor 5"),
-    ("client.py", "from fission.cli import main", "floor 6 imports only from lower floors, cli is on floor 8"),
+    ("client/run/run.py", "from .jobs.a import X", "circle: fission.client.run -> fission.client.run.jobs -> fission.client.run"),
+    ("client/serve/taps.py", "def f():\n    from fission.client.run.run import X", "a later room; the order is folders"),
+    ("client/__init__.py", "from fission.cli import main", "floor 6 imports only from lower floors, cli is on floor 8"),
     ("attic/old.py", "", "attic is on no floor"),
     ("core/jobs.py", "from fission.attic import old", "imports fission.attic, which is on no floor"),
 ]
@@ -205,7 +230,14 @@ def write_good_tree(root: Path) -> None:
         "adapters/memory_links.py": "from fission.ports import Links",
         "runtime/host.py": "from ..ports import Links\nADAPTER = 'fission.adapters.zmq_links'",
         "project/config.py": "import fission.core.jobs",
-        "client.py": "from .adapters.zmq_links import Z\nfrom .project.config import C",
+        "client/__init__.py": "from ..adapters.zmq_links import Z\nfrom ..project.config import C\nfrom .run.run import R",
+        "client/run/__init__.py": "",
+        "client/run/run.py": "from fission.client.serve.taps import T\nfrom fission.client.run.plan import P",
+        "client/run/plan.py": "",
+        "client/run/jobs/__init__.py": "",
+        "client/run/jobs/a.py": "from fission.client.run.plan import P",
+        "client/serve/__init__.py": "",
+        "client/serve/taps.py": "",
         "cli/main.py": "import fission\nfrom ..client import simulate",
         "project/templates/config.py": "from fission.cli import nothing",
     }

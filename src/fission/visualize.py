@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fission.cli.pictures import desktop, open_file, render
 from fission.client.attach.follow import placement
-from fission.client.run.survival import planned
+from fission.client.dry_run.survival import planned
 from fission.core.network import Network
 from fission.errors import UserError
 from fission.project.drawing import dot, picture_of

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from fission.client.run.bundles import GUARD
+from fission.client.run.jobs.bundles import GUARD
 from fission.errors import EngineError, InternalError
 from fission.ports import Engine, EngineEvent, JobBundle, JobExited, JobOutput, NodeGone, NodeName, NodePulse, Wiring
 from tests.conformance.engine_jobs import Script

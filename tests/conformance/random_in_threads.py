@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fission.adapters.memory_links import MemoryNetwork
-from fission.client.run.bundles import waits_for_itself
+from fission.client.run.jobs.bundles import waits_for_itself
 from fission.core.base import collecting
 from fission.core.jobs import ExecutableJob
 from fission.core.network import Network

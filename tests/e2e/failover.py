@@ -33,9 +33,9 @@ from typing import Any
 import psutil
 
 from fission.client import simulate
+from fission.client.reports.summary import Summary
 from fission.client.run.coordinator import Coordinator
 from fission.client.run.faults import Chaos, FaultInjector, InjectedFault
-from fission.client.run.summary import Summary
 from fission.ports import NodeName, Observer
 from fission.project.config import load
 from tests.e2e.support import COMMON_JOBS, GONE_S, IMPORTS, network, remains, rows

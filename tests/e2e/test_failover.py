@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fission.client.run import local_engine
+from fission.client.run.engines import local
 from fission.protocol.messages.client_to_job import WirePipe
 from tests.e2e.failover import (
     CHAIN,
@@ -224,12 +224,12 @@ def test_a_node_that_is_cut_off_wakes_up_as_a_zombie(fission: CommandLine) -> No
 @pytest.mark.parametrize("nodes", [0, 2])
 def test_a_busy_machine_is_no_dead_node(fission: CommandLine, nodes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where many processes share the processors: after its first one no node's pulse is in time. Nothing is lost for that."""
-    engine = local_engine.LocalEngine
+    engine = local.LocalEngine
 
     def with_late_pulses(run_folder: str, names: Any, preload: Any, pulse_interval_s: float, *rest: Any, **named: Any) -> Any:
         return engine(run_folder, names, preload, 1000.0, *rest, **named)
 
-    monkeypatch.setattr(local_engine, "LocalEngine", with_late_pulses)
+    monkeypatch.setattr(local, "LocalEngine", with_late_pulses)
     limit = 700
     fission.project(project_of(DIAMOND.format(limit=limit)))
     ran = Stage(fission).run(nodes=nodes)

@@ -12,7 +12,7 @@ import pytest
 
 from fission.adapters.shared_memory import Arena, run_prefix, sweep
 from fission.adapters.shared_views import Views
-from fission.client.run.bundles import HANDED_ON_TO, _handed_on, readers
+from fission.client.run.jobs.bundles import HANDED_ON_TO, _handed_on, readers
 from fission.core.base import BaseJob, collecting
 from fission.core.jobs import PythonJob
 from fission.core.network import Network as Graph

@@ -21,8 +21,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from fission.client.run.bundles import Addresses, Bundles, plans
 from fission.client.run.coordinator import Coordinator
+from fission.client.run.jobs.bundles import Addresses, Bundles, plans
 from fission.core.nodes import NodeInfo
 from fission.ports import NODE_FAULT, JobBundle, JobExited, NodeGone, NodeName, NodePulse, Observer
 from fission.protocol import frames

@@ -34,7 +34,7 @@ def picture(session: Session, *, plan: bool = False) -> Any:
         UserError: with `plan`, a job's `preference` fails.
     """
     from fission.client.attach.follow import placement
-    from fission.client.run.survival import planned
+    from fission.client.dry_run.survival import planned
     from fission.project.drawing import picture_of
 
     loaded, _, faults = load_incomplete_network(session)

@@ -31,7 +31,7 @@ def command(session: Session, as_json: bool) -> int:
     The nodes are asked for their load. If the network is running, its client is asked, and the jobs' present nodes are shown too. The exit
     code is 3 if a job would have no place. The option --survive of `check` shows the effect of losing a node.
     """
-    from fission.client.run.allocation import allocate
+    from fission.client.dry_run.allocation import allocate
 
     loaded = load_network(session)
     found = allocate(loaded)

@@ -55,7 +55,7 @@ def command(session: Session, survive: bool, pairs: bool, jobs_per_node: int, as
     counts = {"jobs": len(network.jobs), "pipes": len(network.pipes), "nodes": len(loaded.config.nodes)}
     losses = _losses(network, jobs_per_node, pairs) if survive else []
     if survive:
-        from fission.client.run.survival import guessed
+        from fission.client.dry_run.survival import guessed
 
         warnings += guessed(network)
     if as_json:
@@ -74,7 +74,7 @@ def command(session: Session, survive: bool, pairs: bool, jobs_per_node: int, as
 
 
 def _losses(network: Any, jobs_per_node: int, pairs: bool) -> list[Any]:
-    from fission.client.run.survival import survival
+    from fission.client.dry_run.survival import survival
 
     return list(survival(network, jobs_per_node=jobs_per_node, pairs=pairs))
 

@@ -60,8 +60,8 @@ def command(session: Session, duration: float | None, resume: bool, detach: bool
 
 def _detach(session: Session, duration: float | None, resume: bool, as_json: bool) -> int:
     from fission.client.attach.attach import start_in_background
-    from fission.client.run.endings import OUTPUT_FILE
-    from fission.client.run.run_folders import LOCAL
+    from fission.client.folders.endings import OUTPUT_FILE
+    from fission.client.folders.run_folders import LOCAL
 
     words = [sys.executable, str(session.root / "manage.py"), session.network, "run"]
     words += ["--for", str(duration)] if duration is not None else []

@@ -38,7 +38,7 @@ def command(session: Session, as_json: bool) -> None:
     """
     from fission.client.attach.attach import status
     from fission.client.attach.follow import rates
-    from fission.client.run.endings import NotRunningError, to_json
+    from fission.client.folders.endings import NotRunningError, to_json
 
     interrupts.loaded()
     folder = folder_of(session)

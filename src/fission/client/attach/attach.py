@@ -13,7 +13,7 @@ from typing import Any
 
 from fission import durable
 from fission.client.attach.follow import as_json
-from fission.client.run.endings import OUTPUT_FILE, pid_of
+from fission.client.folders.endings import pid_of
 from fission.client.serve.broadcast import retell
 from fission.client.serve.control_server import RUNNING_FILE, Viewer, looked_at
 from fission.errors import EXIT_FAILED, EXIT_OK, EngineError, UnknownNameError, UserError
@@ -152,34 +152,6 @@ def start_in_background(command: Sequence[str], folder: Path) -> int:
             output.unlink(missing_ok=True)  # the client has moved it into the folder of its run
     process.terminate()
     raise EngineError(f"the client could not be asked for {START_S:g} s; it was stopped")
-
-
-def keep_output(output: Path, folder: Path) -> None:
-    """Collect the output of this process and its children in one file in the folder of the run.
-
-    This includes earlier and later output.
-
-    Args:
-        output: the file behind standard output and standard error; it is moved.
-        folder: folder of the run; the output of an earlier client of the same run stays in front.
-
-    Raises:
-        OSError: the file cannot be moved.
-    """
-    target = folder / OUTPUT_FILE
-    if not target.exists():
-        durable.rename(output, target)
-        return
-    sys.stdout.flush()
-    sys.stderr.flush()
-    descriptor = os.open(target, os.O_WRONLY | os.O_APPEND)
-    try:
-        durable.write_all(descriptor, durable.read_whole(output), target)
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
-    finally:
-        os.close(descriptor)
-    output.unlink(missing_ok=True)
 
 
 def _alive(process: int) -> bool:

@@ -17,10 +17,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fission.adapters.run_folder import make_run_folder
-from fission.client.run.engines import GATHER_S, cluster_engine, network_keys
-from fission.client.run.listening import check_ports, client_address
-from fission.client.run.roster import Roster, only_here
-from fission.client.run.run_folders import current
+from fission.client.folders.run_folders import current
+from fission.client.run.engines.cluster import GATHER_S, cluster_engine, network_keys
+from fission.client.run.engines.listening import check_ports, client_address
+from fission.client.run.nodes.configured_nodes import ConfiguredNodes, only_here
 from fission.client.serve.control_server import Viewer
 from fission.core.checks import CLIENT
 from fission.core.nodes import MultiNode
@@ -107,20 +107,22 @@ def _from_nodes(loaded: LoadedNetwork, say: Callable[[str], None]) -> tuple[dict
         return {}, {}
     keys = network_keys(loaded)
     check_ports(loaded, client_address(loaded))
-    roster = Roster(loaded.config.nodes)
+    configured = ConfiguredNodes(loaded.config.nodes)
     folder = make_run_folder()
     try:
-        engine = cluster_engine(loaded, secrets.token_hex(8), keys, roster, Archives(loaded).of_job)
-        return asyncio.run(_ask(engine, roster, loaded.name, say))
+        engine = cluster_engine(loaded, secrets.token_hex(8), keys, configured, Archives(loaded).of_job)
+        return asyncio.run(_ask(engine, configured, loaded.name, say))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _ask(engine: Engine, roster: Roster, network: str, say: Callable[[str], None]) -> tuple[dict[str, str], dict[str, str]]:
+async def _ask(
+    engine: Engine, configured: ConfiguredNodes, network: str, say: Callable[[str], None]
+) -> tuple[dict[str, str], dict[str, str]]:
     """Return the log and the address of each connected node, by name."""
     await engine.open()
     try:
-        expected = {node.name for node in roster.expected()}
+        expected = {node.name for node in configured.expected()}
         deadline = time.monotonic() + GATHER_S
         while time.monotonic() < deadline and not (expected and expected <= set(engine.nodes())):
             await asyncio.sleep(0.05)

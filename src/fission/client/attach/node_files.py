@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from fission.adapters.cluster.visit import Visit, Visited
 from fission.adapters.cluster.worker import security
-from fission.client.run.engines import GATHER_S, all_archives, network_keys
-from fission.client.run.listening import check_ports, client_address
-from fission.client.run.roster import Roster, only_here
+from fission.client.run.engines.cluster import GATHER_S, all_archives, network_keys
+from fission.client.run.engines.listening import check_ports, client_address
+from fission.client.run.nodes.configured_nodes import ConfiguredNodes, only_here
 from fission.core.nodes import NodeInfo
 from fission.errors import UserError
 from fission.project.archives import Archives
@@ -68,9 +68,9 @@ async def connected_nodes(loaded: LoadedNetwork, *, measure: bool = False) -> As
     ip = client_address(loaded)
     keys = network_keys(loaded)
     check_ports(loaded, ip)
-    roster = Roster(loaded.config.nodes)
+    configured = ConfiguredNodes(loaded.config.nodes)
     visit = Visit(
-        roster,
+        configured,
         versions(),
         ip=ip,
         port=loaded.config.port,
@@ -81,7 +81,7 @@ async def connected_nodes(loaded: LoadedNetwork, *, measure: bool = False) -> As
     )
     await visit.open()
     try:
-        expected = roster.expected()
+        expected = configured.expected()
         nodes = await visit.gather([node.name for node in expected], GATHER_S)
         if measure and nodes:
             nodes = await visit.measure()

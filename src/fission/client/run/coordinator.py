@@ -14,21 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from fission.adapters.zmq_jobs import ZmqJobTransport
-from fission.client.run.bundles import Addresses, Bundles
-from fission.client.run.checkpoint_service import CheckpointService
-from fission.client.run.counters import Counters, restarted_pipes
-from fission.client.run.event_log import EventLog
+from fission.client.reports.job_outcome import outcome_of
+from fission.client.reports.job_reports import JobReports
+from fission.client.reports.summary import JobSummary
 from fission.client.run.inbox import Inbox
-from fission.client.run.job_channel import JobChannel
-from fission.client.run.job_outcome import outcome_of
-from fission.client.run.job_reports import JobReports
-from fission.client.run.node_watch import NodeWatch
-from fission.client.run.nodes import Nodes
-from fission.client.run.processes import JobProcesses
-from fission.client.run.resume_state import ResumeState
-from fission.client.run.resuming import Found, Resuming
-from fission.client.run.stalled_jobs import StalledJobs
-from fission.client.run.summary import JobSummary
+from fission.client.run.jobs.bundles import Addresses, Bundles
+from fission.client.run.jobs.counters import Counters, restarted_pipes
+from fission.client.run.jobs.job_channel import JobChannel
+from fission.client.run.jobs.processes import JobProcesses
+from fission.client.run.jobs.stalled_jobs import StalledJobs
+from fission.client.run.nodes.node_watch import NodeWatch
+from fission.client.run.nodes.nodes import Nodes
+from fission.client.run.storage.checkpoint_service import CheckpointService
+from fission.client.run.storage.event_log import EventLog
+from fission.client.run.storage.resume_state import ResumeState
+from fission.client.run.storage.resuming import Found, Resuming
 from fission.core.network import Network
 from fission.core.nodes import NodeInfo
 from fission.durable import DamagedFileError

@@ -21,13 +21,13 @@ from fission.adapters.file_checkpoints import FileCheckpoints
 from fission.adapters.machine import Means
 from fission.adapters.shared_memory import sweep
 from fission.adapters.zmq_jobs import ZmqJobTransport
-from fission.client.run.bundles import Bundles, plans
+from fission.client.folders.endings import ENDING_FILE, write_ending
+from fission.client.folders.work_folder import end_log, start_log
+from fission.client.reports.job_outcome import failed_job
+from fission.client.reports.summary import Summary
 from fission.client.run.coordinator import Coordinator
-from fission.client.run.endings import ENDING_FILE, write_ending
-from fission.client.run.folders import end_log, start_log
-from fission.client.run.job_outcome import failed_job
+from fission.client.run.jobs.bundles import Bundles, plans
 from fission.client.run.plan import RunPlan
-from fission.client.run.summary import Summary
 from fission.client.serve.broadcast import Broadcast
 from fission.client.serve.consoles import Consoles
 from fission.client.serve.control_server import RUNNING_FILE, Connection, ControlServer

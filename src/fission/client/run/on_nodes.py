@@ -17,24 +17,23 @@ from fission.adapters.file_checkpoints import FileCheckpoints
 from fission.adapters.keys import Keys
 from fission.adapters.run_folder import make_run_folder
 from fission.adapters.shared_memory import run_prefix
-from fission.client.attach.attach import keep_output
-from fission.client.run import run_folders
-from fission.client.run.bundles import Addresses, HostAddresses, groups_of, plans
-from fission.client.run.checkpoint_service import check_stored
-from fission.client.run.combined_engine import CombinedEngine
+from fission.client.folders import run_folders
+from fission.client.folders.endings import OUTPUT_FILE, keep_output
+from fission.client.folders.run_folders import EVENTS
+from fission.client.folders.work_folder import alone, fill_folder
+from fission.client.reports.summary import Summary
 from fission.client.run.coordinator import Coordinator
-from fission.client.run.endings import OUTPUT_FILE
-from fission.client.run.engines import GATHER_S, all_archives, cluster_engine, guard_of, network_keys
-from fission.client.run.event_log import EVENTS
-from fission.client.run.folders import alone, fill_folder
-from fission.client.run.listening import check_ports, client_address
-from fission.client.run.local_engine import local_engine
+from fission.client.run.engines.cluster import GATHER_S, all_archives, cluster_engine, guard_of, network_keys
+from fission.client.run.engines.combined import CombinedEngine
+from fission.client.run.engines.listening import check_ports, client_address
+from fission.client.run.engines.local import local_engine
+from fission.client.run.jobs.bundles import Addresses, HostAddresses, groups_of, plans
 from fission.client.run.network_run import CHECKPOINTS, NetworkRun
+from fission.client.run.nodes.configured_nodes import ConfiguredNodes, only_here
 from fission.client.run.plan import RunPlan
-from fission.client.run.resume_state import CURE, ResumeState, read_history
-from fission.client.run.roster import Roster, only_here
-from fission.client.run.summary import Summary
-from fission.client.run.windows import Windows
+from fission.client.run.storage.checkpoint_service import check_stored
+from fission.client.run.storage.resume_state import CURE, ResumeState, read_history
+from fission.client.serve.windows import Windows
 from fission.core.addresses import host_port
 from fission.core.base import group_names
 from fission.core.checks import CLIENT
@@ -217,7 +216,7 @@ def _plan_here(start: _Start, run_folder: str, stdin: bool) -> RunPlan:
 def _plan_on_nodes(start: _Start, run_folder: str, stdin: bool, keys: Keys | None, observer: Observer) -> RunPlan:
     """Return the plan for other machines: local jobs run here, all others on the nodes."""
     loaded, network, config = start.loaded, start.loaded.network, start.loaded.config
-    roster, archives = Roster(config.nodes), Archives(loaded)
+    configured, archives = ConfiguredNodes(config.nodes), Archives(loaded)
     ip = client_address(loaded)
     if keys is None:
         observer.warning("SECURITY = False: nothing is encrypted, and everyone who reaches the nodes can run code on them")
@@ -225,10 +224,10 @@ def _plan_on_nodes(start: _Start, run_folder: str, stdin: bool, keys: Keys | Non
     addresses = HostAddresses(run_folder, run_prefix(), remote_address, CLIENT)
     pre_copy = (lambda: all_archives(network, archives)) if config.pre_copy else tuple
     local = local_engine(loaded, run_folder, addresses.shared_prefix, [CLIENT])
-    remote = cluster_engine(loaded, start.identity, keys, roster, archives.of_job, pre_copy)
+    remote = cluster_engine(loaded, start.identity, keys, configured, archives.of_job, pre_copy)
     place = Place("", (), "", run_folder, ip, "" if keys is None else str(keys.folder))
     state, warnings = start.state()
-    expected = roster.expected()
+    expected = configured.expected()
     return RunPlan(
         loaded=loaded,
         folder=start.folder,

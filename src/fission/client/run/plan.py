@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from fission.client.run.bundles import Addresses
-from fission.client.run.resume_state import ResumeState
-from fission.client.run.windows import Windows
+from fission.client.run.jobs.bundles import Addresses
+from fission.client.run.storage.resume_state import ResumeState
+from fission.client.serve.windows import Windows
 from fission.core.nodes import NodeInfo
 from fission.ports import Engine
 from fission.project.config import LoadedNetwork

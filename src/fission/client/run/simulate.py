@@ -11,14 +11,14 @@ from pathlib import Path
 from fission.adapters.descriptors import raise_limit
 from fission.adapters.run_folder import make_run_folder
 from fission.adapters.shared_memory import run_prefix
-from fission.client.run.bundles import Addresses, groups_of
+from fission.client.folders.simulation_folder import held
+from fission.client.folders.work_folder import alone, fill_folder, make_folders
+from fission.client.reports.summary import Summary
+from fission.client.run.engines.local import local_engine
 from fission.client.run.faults import Chaos, FaultInjector, InjectedFault, check_faults
-from fission.client.run.folders import alone, fill_folder, make_folders
-from fission.client.run.local_engine import local_engine
+from fission.client.run.jobs.bundles import Addresses, groups_of
 from fission.client.run.network_run import NetworkRun
 from fission.client.run.plan import Companion, RunPlan
-from fission.client.run.simulation_folder import held
-from fission.client.run.summary import Summary
 from fission.core.checks import CLIENT
 from fission.core.network import Network
 from fission.core.nodes import NodeInfo

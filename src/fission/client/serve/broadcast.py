@@ -11,7 +11,7 @@ import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from fission.client.run.summary import Summary
+from fission.client.reports.summary import Summary
 from fission.client.serve.control_server import Connection, ControlServer
 from fission.core.nodes import NodeInfo
 from fission.errors import UnknownNameError

@@ -13,9 +13,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from fission.client.run.windows import Windows
 from fission.client.serve.control_server import Connection, ControlServer, Viewer
 from fission.client.serve.lines_in_flight import LinesInFlight
+from fission.client.serve.windows import Windows
 from fission.core.jobs import InteractiveJob
 from fission.errors import UserError
 from fission.ports import Observer

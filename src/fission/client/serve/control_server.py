@@ -22,9 +22,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from fission.client.run.endings import not_running
-from fission.client.run.run_folders import current
-from fission.client.run.simulation_folder import noted
+from fission.client.folders.endings import not_running
+from fission.client.folders.run_folders import current
+from fission.client.folders.simulation_folder import noted
 from fission.errors import EXIT_FAILED, FissionError, RemoteProtocolError, UserError
 from fission.protocol.messages import client_to_viewer, viewer_to_client
 from fission.protocol.messages.client_to_viewer import ClientToViewer, ViewerRefused

@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from fission.client.run.processes import JobProcesses
 from fission.client.serve.control_server import Connection, ControlServer
 from fission.core.network import Network
 from fission.errors import UnknownNameError, UserError
@@ -41,6 +40,16 @@ SHARE = 0.02
 _PIPE = struct.Struct("<I")
 
 
+class TappedProcesses(Protocol):
+    """What taps need of the processes of a run; its `JobProcesses`."""
+
+    def newest(self) -> list[tuple[int, int, str]]:
+        """Return (job, incarnation, node) of every newest incarnation whose process runs."""
+
+    def id_of(self, job: int) -> int | None:
+        """Return the process id of a job's newest incarnation on its node; None: unknown."""
+
+
 class TappedRun(Protocol):
     """What taps need of a run; the client's `Coordinator`."""
 
@@ -57,7 +66,7 @@ class TappedRun(Protocol):
         """Return the jobs that make no progress: ``seconds``, ``reason``."""
 
     @property
-    def processes(self) -> JobProcesses:
+    def processes(self) -> TappedProcesses:
         """The processes of its jobs."""
 
     @property

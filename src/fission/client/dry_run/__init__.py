@@ -1,0 +1,1 @@
+"""Placement without processes: `allocate` and ``check --survive``. Nothing is started."""

@@ -1,0 +1,1 @@
+"""Makes the engines that start processes: on this machine, on the nodes, or both as one."""
