@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from itertools import groupby
 
@@ -239,3 +240,71 @@ def test_what_a_decimator_gave_before_it_is_known_is_not_lost(passes: list[bool]
             relay.begin(relay.first_from(released + 1))
             waiting = []
     assert set(arrived) == {number for number, one in enumerate(passes, 1) if one}
+
+
+# -- runs of blocks against one block after the other
+
+RUNS = st.lists(
+    st.one_of(
+        st.tuples(st.just("feed"), st.integers(1, 9)),
+        st.tuples(st.just("skip"), st.integers(1, 3)),
+        st.tuples(st.just("give"), st.integers(1, 9)),
+        st.tuples(st.just("release"), st.integers(0, 9)),
+    ),
+    max_size=40,
+)
+
+
+def play_runs(kind: type[Relay], ratio: Fraction, steps: list[tuple[str, int]], behind: int) -> None:
+    """Two relays get the same blocks, one of them in runs; the program may have read all but the last ``behind`` of them."""
+    single, several = Relay(ratio, 1), kind(ratio, 1)
+    for what, count in steps:
+        if what == "feed":
+            numbers = range(single.passed + 1, single.passed + 1 + count)
+            for number in numbers:
+                single.feed(number)
+            several.feed_run(numbers)
+        elif what == "skip":
+            single.skip(single.passed + count)
+            several.skip(several.passed + count)
+        elif what == "give":
+            read, wanted = single.passed - behind, []
+            while len(wanted) < count and single.needs(0) <= read and (number := single.give(0)) is not None:
+                wanted.append(number)
+            assert several.give_run(0, count, read) == wanted
+        else:
+            assert single.release(count) == several.release(count)
+        for name in ("passed", "given", "fed", "answered", "owed"):
+            assert getattr(single, name) == getattr(several, name), name
+
+
+@given(st.sampled_from(RATIOS), RUNS, st.integers(0, 3))
+def test_a_run_is_one_block_after_the_other(ratio: Fraction, steps: list[tuple[str, int]], behind: int) -> None:
+    play_runs(Relay, ratio, steps, behind)
+
+
+def test_a_run_is_refused_as_a_whole_like_its_first_block() -> None:
+    relay = Relay(Fraction(1), 1)
+    relay.feed_run([3, 4])
+    with pytest.raises(LocalProtocolError, match="compute block 4 is not after 4"):
+        relay.feed_run([4, 5])
+    assert (relay.passed, relay.fed) == (4, 2)
+
+
+class GivesWhatWasNotRead(Relay):
+    def give_run(self, output: int, most: int, read: float = math.inf) -> list[int]:
+        return super().give_run(output, most)
+
+
+class ForgetsWhatWasReleased(Relay):
+    def give_run(self, output: int, most: int, read: float = math.inf) -> list[int]:
+        self._gone, gone = 0, self._gone
+        try:
+            return super().give_run(output, most, read)
+        finally:
+            self._gone = gone
+
+
+@pytest.mark.parametrize("broken", [GivesWhatWasNotRead, ForgetsWhatWasReleased])
+def test_broken_runs_are_caught(broken: type[Relay]) -> None:
+    assert_caught(lambda drawn: play_runs(broken, *drawn), st.tuples(st.sampled_from(RATIOS), RUNS, st.integers(0, 3)))

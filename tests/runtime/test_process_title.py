@@ -31,11 +31,14 @@ def test_processes_can_be_told_apart(tmp_path: Path) -> None:
 
     def during(engine: LocalEngine, found: dict[int, Ended]) -> bool:
         if all("now" in one.lines["stdout"] for one in found.values()):
+            started = shown(int(found[1].lines["stdout"][0].split()[1]))
+            if not started[0]:
+                return False  # it has forked, and its new command line is not there yet
             node = engine._nodes[HERE]
             seen["fork server"] = shown(node.process.pid)
             for running in node.running.values():
                 seen[f"job {running.job}"] = shown(running.process)
-            seen["started"] = shown(int(found[1].lines["stdout"][0].split()[1]))
+            seen["started"] = started
         return bool(seen)
 
     run_on_engine([lingering.Leaves("session", "wait"), lingering.Leaves("forked", "wait")], tmp_path, during=during, title="net")

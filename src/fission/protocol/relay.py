@@ -15,8 +15,11 @@ There is no I/O and no lock here: the caller has one.
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Sequence
 from fractions import Fraction
+from itertools import islice
 
 from fission.errors import LocalProtocolError
 
@@ -82,6 +85,16 @@ class Relay:
         self.fed += 1
         self.passed = number
 
+    def feed_run(self, numbers: Sequence[int]) -> None:
+        """Do as `feed` for each of these compute blocks, which are in ascending order."""
+        if self._gives != 1 or self._takes != 1 or numbers[0] <= self.passed:
+            for number in numbers:
+                self.feed(number)
+            return
+        self._groups.extend(zip(numbers, numbers, strict=True))
+        self.fed += len(numbers)
+        self.passed = numbers[-1]
+
     def skip(self, number: int) -> None:
         """Record that compute blocks up to ``number`` that were not given do not exist."""
         self.passed = max(self.passed, number)
@@ -96,6 +109,22 @@ class Relay:
             return None
         self.given[output] += 1
         return self._groups[group - self._gone][1] + position
+
+    def give_run(self, output: int, most: int, read: float = math.inf) -> list[int]:
+        """Record up to ``most`` blocks on an output; return their numbers.
+
+        It stops before a block that belongs to no group that the program was given, or that
+        `needs` a compute block after ``read``.
+        """
+        if self._gives == self._takes == 1:
+            start = self.given[output] - self._gone
+            numbers = [first for number, first in islice(self._groups, start, start + most) if number <= read]
+            self.given[output] += len(numbers)
+            return numbers
+        numbers = []
+        while len(numbers) < most and self.needs(output) <= read and (number := self.give(output)) is not None:
+            numbers.append(number)
+        return numbers
 
     def needs(self, output: int) -> int:
         """Return the compute block that the program must have read to complete its next block.

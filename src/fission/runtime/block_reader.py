@@ -6,13 +6,15 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 log = logging.getLogger("fission.runtime")
 
 #: Seconds after which the log reports that the rest of a block is still missing. Arbitrary.
 SAY_WAITING_S = 5.0
+#: Size in bytes from which a block is read without the reader's own buffer. Arbitrary: what a pipe holds.
+LARGE_BYTES = 1 << 16
 
 
 class BlockReader:
@@ -22,6 +24,7 @@ class BlockReader:
         ended: whether reading has reached the end of the stream.
         waits: (bytes available, bytes wanted, start of the wait by `time.monotonic`) during a wait;
             otherwise None.
+        before_wait: function called before each read from the descriptor, which may block.
     """
 
     def __init__(self, descriptor: int, owner: str) -> None:
@@ -32,13 +35,32 @@ class BlockReader:
         self._pumped: int | None = None  # descriptor to read from after a call of `fileno`
         self.ended = False
         self.waits: tuple[int, int, float] | None = None
+        self.before_wait: Callable[[], None] = lambda: None
 
     def read(self, size: int = -1) -> bytes:
         """Return up to ``size`` bytes, fewer only at the end."""
+        if size >= LARGE_BYTES and self._pumped is None:
+            return self._read_large(size)
         while size < 0 or len(self._data) < size:
             if not self._fill(size):
                 break
         return self._take(len(self._data) if size < 0 else size)
+
+    def read_blocks(self, size: int) -> list[bytes]:
+        """Return all whole blocks of ``size`` bytes that are there, at least one.
+
+        It returns none at the end; an incomplete block is left for `read`.
+        """
+        if size >= LARGE_BYTES:
+            block = self.read(size)
+            if len(block) < size:
+                self._data[:0] = block
+            return [block] if len(block) == size else []
+        while len(self._data) < size:
+            if not self._fill(size):
+                return []
+        data = self._take(len(self._data) - len(self._data) % size)
+        return [data] if len(data) == size else [data[start : start + size] for start in range(0, len(data), size)]
 
     def readline(self, size: int = -1) -> bytes:
         """Return the bytes up to and including the next newline.
@@ -69,6 +91,11 @@ class BlockReader:
             self._fill(-1)
         return bytes(self._data)
 
+    @property
+    def shared(self) -> bool:
+        """Whether `fileno` was called, so that others read from the descriptor too."""
+        return self._pumped is not None
+
     def fileno(self) -> int:
         """Return a descriptor that provides everything not read yet.
 
@@ -90,6 +117,7 @@ class BlockReader:
         return iter(self.readline, b"")
 
     def _fill(self, wanted: int) -> bool:
+        self.before_wait()
         self.waits = (len(self._data), wanted, time.monotonic())
         if self._pumped is None:
             chunk = b"" if self.ended else os.read(self._descriptor, 1 << 16)
@@ -99,6 +127,20 @@ class BlockReader:
         self._data += chunk
         self.ended = not chunk
         return bool(chunk)
+
+    def _read_large(self, size: int) -> bytes:
+        """Do as `read`, and copy the bytes only once."""
+        buffer = bytearray(size)
+        view, there = memoryview(buffer), min(size, len(self._data))
+        view[:there] = self._take(there)
+        while there < size and not self.ended:
+            self.before_wait()
+            self.waits = (there, size, time.monotonic())
+            count = os.readv(self._descriptor, [view[there:]])
+            self.waits, self._said = None, False
+            there += count
+            self.ended = not count
+        return bytes(view[:there])
 
     def _take(self, size: int) -> bytes:
         found = bytes(self._data[:size])

@@ -25,7 +25,7 @@ from fission.protocol.optional import DEFAULT
 from fission.protocol.relay import gives_otherwise
 from fission.runtime import codec, report
 from fission.runtime.executable_outputs import GENERATION, ExecutableOutputs
-from fission.runtime.program import Intake, Program
+from fission.runtime.program import BATCH_BYTES, Blocks, Intake, Program
 
 #: Seconds between checks for messages while an executable, which may read its inputs in any order, reads nothing. Arbitrary.
 ROOM_S = 0.1
@@ -222,7 +222,7 @@ class ExecutableHost(ExecutableOutputs):
             for pipe, values, intake in inputs:
                 while values.waiting >= pipe.BLOCK_COUNT and not intake.queue.full():
                     for payload, head in _pairs(*values.take(), pipe.BLOCK_COUNT):
-                        self._put(intake, self._bytes(pipe, payload, head))
+                        self._put(intake, Blocks([self._bytes(pipe, payload, head)]))
                 if values.finished:
                     self._put(intake, None)
             inputs = [entry for entry in inputs if not entry[1].finished]
@@ -240,11 +240,15 @@ class ExecutableHost(ExecutableOutputs):
         looks = watch is None or not watch.declared  # only then does the program's reading progress matter
         if looks and watch and relay and gives_otherwise(relay, held=watch.held(bundle.window_blocks, bundle.window_bytes)):
             self._give_up_ratio()
+        if self._plain_input:
+            self._write_column(program, batch, looks)
+            return
+        gathered, size = [Blocks() for _ in program.intakes], 0
         for position, number in enumerate(batch.numbers):
             with self._lock:
                 self._passed = number
-                if self._relay is not None:
-                    self._relay.feed(number)
+                if relay is not None:
+                    relay.feed(number)
             for index, pipe in enumerate(self._job.inputs):
                 if index in columns:
                     column = columns[index]
@@ -254,14 +258,40 @@ class ExecutableHost(ExecutableOutputs):
                 parts = _pairs(payload, head, pipe.BLOCK_COUNT)
                 for place, (part, part_head) in enumerate(parts, 1):
                     data = self._bytes(pipe, part, part_head)
-                    if self._watch is not None:
-                        self._watch.fed(len(data))
-                    counts = looks and place == len(parts) and index in columns
-                    self._put(program.intakes[index], data, self._base + number if counts else 0)
-            if self._exchange.pressed:
-                self._answer_pressed(program)
-            if self._ended.is_set():
+                    size += len(data)
+                    gathered[index].data.append(data)
+                    if looks:
+                        gathered[index].numbers.append(self._base + number if place == len(parts) and index in columns else 0)
+            if size >= BATCH_BYTES or position == len(batch.numbers) - 1:
+                if watch is not None:
+                    watch.fed(size)
+                for intake, blocks in zip(program.intakes, gathered, strict=True):
+                    self._put(intake, blocks)
+                gathered, size = [Blocks() for _ in program.intakes], 0
+                if self._after_put():
+                    return
+
+    def _write_column(self, program: Program, batch: Batch, looks: bool) -> None:
+        """Do as `_write` for the only input of a job, many blocks at a time."""
+        column, numbers = batch.columns[0], batch.numbers
+        step = max(1, BATCH_BYTES * len(column) // max(1, sum(map(len, column))))
+        for start in range(0, len(column), step):
+            data, some = column[start : start + step], numbers[start : start + step]
+            with self._lock:
+                self._passed = some[-1]
+                if self._relay is not None:
+                    self._relay.feed_run(some)
+            if self._watch is not None:
+                self._watch.fed(sum(map(len, data)))
+            self._put(program.intakes[0], Blocks(data, [self._base + number for number in some] if looks else []))
+            if self._after_put():
                 return
+
+    def _after_put(self) -> bool:
+        """Answer producers that wait for room; return whether the program has ended."""
+        if self._exchange.pressed and self._program is not None:
+            self._answer_pressed(self._program)
+        return self._ended.is_set()
 
     def _bytes(self, pipe: Any, payload: Any, head: int) -> bytes:
         if payload is DEFAULT:
@@ -270,11 +300,10 @@ class ExecutableHost(ExecutableOutputs):
             payload = codec.encoder(pipe, plain=True)(value)
         return head.to_bytes(self._head_size, "big") + payload if self._job.HEAD else bytes(payload)
 
-    def _put(self, target: Intake, data: bytes | None, number: int = 0) -> None:
-        item = None if data is None else (data, number)
+    def _put(self, target: Intake, blocks: Blocks | None) -> None:
         while not self._ended.is_set():
             with contextlib.suppress(queue.Full):
-                target.queue.put(item, timeout=ROOM_S)
+                target.queue.put(blocks, timeout=ROOM_S)
                 return
             # do this even while the program is busy: a producer that waits for room must get its answer, and in a circle of jobs the
             # program may wait for room in an output whose consumer waits for this job to take its blocks

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from typing import Any
 
-from fission.core.base_pipe import TruncatedBlock
+from fission.core.base_pipe import BasePipe, TruncatedBlock
 from fission.core.executable_job import declares_ratio, output_ratio
 from fission.core.head import RESET, bit_mask
 from fission.core.jobs import ExecutableJob
@@ -49,6 +50,7 @@ class ExecutableOutputs:
         self._base = 0  # offset of the intakes' numbers from those of compute blocks
         self._reads = waits and self._relay is None  # a block is done when the program has read it
         self._sync = [index for index, pipe in enumerate(job.inputs) if not pipe.ASYNC]
+        self._plain_input = len(job.inputs) == len(self._sync) == 1 and job.inputs[0].BLOCK_COUNT == 1 and not job.HEAD
         self._inputs_ended = False
         self._passed = 0  # the last compute block that was fed to the program, or skipped
         self._failure: BaseException | None = None  # the first failure of a thread
@@ -94,6 +96,8 @@ class ExecutableOutputs:
             )
             error.__cause__ = why
             self._fail(error)
+        finally:
+            self._pass_on(output)
 
     def _fail(self, error: BaseException) -> None:
         self._failure = self._failure or error
@@ -102,7 +106,12 @@ class ExecutableOutputs:
 
     def _read_blocks(self, index: int, pipe: Any, output: OutputShell, reader: Any) -> None:
         reset = bit_mask(RESET, self._head_size) if self._job._fission_is_source else 0  # of its first block
-        while True:
+        reader.before_wait = lambda: self._pass_on(output)
+        size = 0 if self._job.HEAD else pipe_size(pipe)
+        while size and (payloads := reader.read_blocks(size)):
+            self._put_run(index, output, payloads, reset)
+            reset = 0
+        while True:  # for blocks of a fixed size, the end, with an error for a truncated block
             head = 0
             if self._job.HEAD:
                 start = reader.read(self._head_size)
@@ -112,49 +121,68 @@ class ExecutableOutputs:
             payload = _block(pipe, reader)
             if not payload:
                 return
-            head, reset = head | reset, 0
-            number = self._number(index)
-            if number is None:
-                self._numbered.wait()
-                output.put(payload, head)
-                output.flush()
-                continue
-            if not output.closed:
-                output.seek(number)
-                output.put(payload, head)
-                output.flush()
-            with self._lock:
-                if self._relay is not None:
-                    self._exchange.rule.done = self._relay.answered
-            self._exchange.release()
+            self._put_run(index, output, [payload], head | reset)
+            reset = 0
+            if reader.shared:
+                self._pass_on(output)  # the pipe reads from the descriptor itself, and does not say when it waits
 
-    def _number(self, index: int) -> int | None:
-        """Return the number of the block that arrived; None if it just follows its predecessor."""
+    def _put_run(self, index: int, output: OutputShell, payloads: list[bytes], head: int) -> None:
+        """Send blocks of the program; the first one has ``head``, the others have none."""
+        sent, following = 0, None
+        while sent < len(payloads):
+            numbers = self._numbers(index, len(payloads) - sent)
+            some = payloads[sent : sent + len(numbers)] if numbers else payloads[sent:]
+            if not numbers:
+                self._numbered.wait()
+            for position, payload in enumerate(some):
+                if numbers:
+                    if output.closed:
+                        break
+                    if numbers[position] != following:
+                        output.seek(numbers[position])
+                    following = numbers[position] + 1
+                output.put(payload, head)
+                head = 0
+            sent += len(some)
+
+    def _pass_on(self, output: OutputShell) -> None:
+        """Send the blocks held back, because the program may write nothing further for a while."""
+        output.flush()
+        if not self._job.inputs:
+            return
+        with self._lock:
+            if self._relay is not None:
+                self._exchange.rule.done = self._relay.answered
+        self._exchange.release()
+
+    def _numbers(self, index: int, most: int) -> list[int]:
+        """Return the numbers of the next blocks that arrived; none if they follow their predecessor.
+
+        Args:
+            index: output that they arrived on.
+            most: how many have arrived, at least one; the result may have fewer numbers.
+        """
         watch = self._watch
         if watch is None or self._varied.is_set():
-            return None
+            return []
         watch.moved()
         with self._lock:
             relay = self._relay
             if relay is None:
-                return None
-            early = not watch.declared and self._comes_early(relay, index)
-            number = None if early else relay.give(index)
-        if number is None:
+                return []
+            numbers = relay.give_run(index, most, math.inf if watch.declared else self._read)
+            if not numbers and not watch.declared:
+                # a block that comes before its input was read does not result from it: look at how much has been read by now
+                if self._program is not None:
+                    self._read = max(self._program.intakes[one].read_at_most() for one in self._sync) - self._base
+                if not gives_otherwise(relay, output=index, read=self._read):
+                    numbers = relay.give_run(index, most, self._read)
+        if not numbers:
             if watch.declared:
                 raise watch.surplus(index)
             self._give_up_ratio()
             self._varied.wait()
-        return number
-
-    def _comes_early(self, relay: Relay, index: int) -> bool:
-        """Return whether a block on an output arrives before the program has read its input.
-
-        Call it with the lock held.
-        """
-        if relay.needs(index) > self._read and self._program is not None:
-            self._read = max(self._program.intakes[one].read_at_most() for one in self._sync) - self._base
-        return gives_otherwise(relay, output=index, read=self._read)
+        return numbers
 
     # a program that does not give one block for one, although its job has no RATIO
 
@@ -199,3 +227,9 @@ def _block(pipe: Any, reader: Any) -> bytes:
         if reader.ended:  # pipes written for the first FISSION exit at the end
             return b""
         raise
+
+
+def pipe_size(pipe: Any) -> int:
+    """Return the bytes of every block of a pipe, or 0 if only its class can find their ends."""
+    fixed = type(pipe).read is BasePipe.read and type(pipe).read_wrapper is BasePipe.read_wrapper and isinstance(pipe.BLOCK_SIZE, int)
+    return pipe.BLOCK_SIZE if fixed else 0

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import queue
+import select
 import struct
 import subprocess
 import termios
@@ -17,6 +18,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import accumulate
 from types import MethodType
 from typing import Protocol
 
@@ -25,8 +28,10 @@ from fission.errors import ExecutableError, NodeFault
 from fission.runtime.block_reader import SAY_WAITING_S, BlockReader
 from fission.runtime.program_start import cannot_start
 
-#: Blocks that wait for a slow executable besides the 64 KiB in its pipe. Arbitrary: the window holds the rest.
-QUEUE_BLOCKS = 4
+#: Batches of blocks that wait for a slow executable besides what is in its pipe. Arbitrary: the window holds the rest.
+QUEUE_BATCHES = 4
+#: Size in bytes at which a batch is complete. Arbitrary: as much as a pipe takes at once.
+BATCH_BYTES = 64 << 10
 #: Seconds between attempts to wake threads that wait for an ended executable. Arbitrary.
 OPEN_AGAIN_S = 0.005
 #: Seconds between SIGTERM and SIGKILL when a job is stopped; the client's grace is longer. Arbitrary.
@@ -53,19 +58,32 @@ class Owner(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Blocks:
+    """Consecutive blocks of one input.
+
+    Attributes:
+        data: bytes of each block.
+        numbers: for each block, the number of the compute block that ends with it, or 0; empty if
+            the program's reading progress does not matter.
+    """
+
+    data: list[bytes] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+
+
 class Intake:
     """One input of the program.
 
     Attributes:
-        queue: entries (bytes, number of the compute block that ends with them, or 0); None ends the
-            input.
+        queue: batches of blocks; None ends the input.
         shut: whether the program has closed its end.
         closed: whether writing is over.
         ended: whether the program had read everything before its input was closed.
     """
 
     def __init__(self) -> None:
-        self.queue: queue.Queue[tuple[bytes, int] | None] = queue.Queue(QUEUE_BLOCKS)
+        self.queue: queue.Queue[Blocks | None] = queue.Queue(QUEUE_BATCHES)
         self.shut = self.closed = self.ended = False
         self.descriptor = -1
         self.lock = threading.Lock()
@@ -74,11 +92,18 @@ class Intake:
         self._read = self._last = 0
         self._writing = 0  # total bytes written, including the current write
         self._waits = threading.Event()
+        self._room = select.poll()
 
-    def take(self) -> tuple[bytes, int] | None:
-        """Writing thread: return the next entry to write; None at the end.
+    def open(self, descriptor: int) -> None:
+        """Writing thread: write to this descriptor from now on."""
+        os.set_blocking(descriptor, False)  # a write that blocks would hide how much of it the program has read
+        self._room.register(descriptor, select.POLLOUT)
+        self.descriptor = descriptor
 
-        The previous entry has been written completely.
+    def take(self) -> Blocks | None:
+        """Writing thread: return the next blocks to write; None at the end.
+
+        The previous ones have been written completely.
         """
         self._waits.set()
         try:
@@ -86,24 +111,31 @@ class Intake:
         finally:
             self._waits.clear()
 
-    def refuse(self, number: int) -> None:
-        """Count a block as read, because the program has closed its end and refuses it."""
-        self._read = self._last = number or self._read
+    def refuse(self, blocks: Blocks) -> None:
+        """Count blocks as read, because the program has closed its end and refuses them."""
+        self._read = self._last = max(blocks.numbers, default=0) or self._read
 
-    def write(self, data: bytes, number: int) -> None:
-        """Write one block. Blocks while the pipe is full.
+    def write(self, blocks: Blocks) -> None:
+        """Write blocks. Waits while the pipe is full.
 
         Raises:
             BrokenPipeError: the program no longer reads.
         """
-        view = memoryview(data)
-        if number:
-            with self.lock:
-                self._ends.append((self._written + len(data), number))
-                self._last = number
-        self._writing = self._written + len(data)
+        sizes = [len(data) for data in blocks.data]
+        with self.lock:
+            if blocks.numbers:
+                ends = accumulate(sizes, initial=self._written)
+                next(ends)
+                self._ends += [(end, number) for end, number in zip(ends, blocks.numbers, strict=True) if number]
+                self._last = max(self._last, *blocks.numbers)
+            self._writing = self._written + sum(sizes)
+        view = memoryview(blocks.data[0] if len(blocks.data) == 1 else b"".join(blocks.data))
         while view:
-            count = os.write(self.descriptor, view)
+            try:
+                count = os.write(self.descriptor, view)
+            except BlockingIOError:
+                self._room.poll()
+                continue
             with self.lock:
                 self._written += count
             view = view[count:]
@@ -294,10 +326,10 @@ class Program:
 
     def _write_input(self, index: int) -> None:
         intake = self.intakes[index]
-        intake.descriptor = self._open(index)
+        intake.open(self._open(index))
         try:
             while (item := intake.take()) is not None:
-                intake.write(*item)
+                intake.write(item)
                 self._owner.has_read()
             # do not close earlier: a closed pipe does not show its unread bytes, and a program that ends now has read enough
             while intake.unread and not self.over.wait(UNREAD_S):
@@ -312,7 +344,7 @@ class Program:
                 self._owner.has_read()
             while (item := intake.take()) is not None:
                 if intake.shut:
-                    intake.refuse(item[1])
+                    intake.refuse(item)
                     self._owner.has_read()
         finally:
             intake.close()
