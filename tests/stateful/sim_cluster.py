@@ -527,7 +527,7 @@ class Cluster:
         loaded: Any = SimpleNamespace(name="net", network=network, root=self.folder, config=SimpleNamespace(head_size=1))
         bundles = SmallBundles(loaded, str(self.folder), addresses, self.client.incarnation)
         bundles.blocks = self.story.window
-        self.client._bundles = bundles
+        self.bundles = bundles
         self.net.listen(addresses.client, self.desk)
 
     def _do(self, work: Any) -> None:
@@ -545,11 +545,11 @@ class Cluster:
 
     def _serve(self) -> None:
         while self._waiting and self.time.now >= self._pause_until and self.client.result is None:
-            self._do(self.client._take(self._waiting.popleft()))
+            self._do(self.client.take(self._waiting.popleft()))
 
     def _plan_tick(self) -> None:
-        patience = self.client._patience()
-        moment = float("inf") if patience is None else self.time.now + patience
+        due = self.client.next_deadline()
+        moment = float("inf") if due is None else max(self.time.now, due)
         if moment != self._tick_at:
             self._tick_at = moment
             if moment < float("inf"):
@@ -564,7 +564,7 @@ class Cluster:
         self._serve()
         if moment == self._tick_at:
             self._tick_at = float("inf")
-            self._do(self.client._tick())
+            self._do(self.client.tick())
 
     # nodes
 
@@ -774,8 +774,7 @@ class Cluster:
         with self._quiet():
             for node in self.nodes.values():
                 self.time.after(self.rng.uniform(0, PULSE_S), lambda node=node: self._pulse(node))  # type: ignore[misc]
-            for node in self.nodes.values():
-                self.client._nodes.expect(node.name)
+            self.client.begin(self.bundles)
             if self._faults:
                 self._plan_faults()
             while self.client.result is None:
@@ -798,7 +797,7 @@ class Cluster:
 
     def _all_run(self) -> None:
         for number, job in self.story.network.jobs.items():
-            state = self.client._supervisor.state(number)
+            state = self.client.supervisor.state(number)
             if state not in (JobState.RUNNING, JobState.FINISHED):
                 raise Wrong(f"{job.name} is {state.name} {RECOVERY_S:.1f} s after the last fault")
 
@@ -907,7 +906,7 @@ class Cluster:
         """Return the states of all parts."""
         lines = []
         for number, job in self.story.network.jobs.items():
-            supervisor = self.client._supervisor
+            supervisor = self.client.supervisor
             incarnation, node = supervisor.life(number)
             lines.append(f"  {job.name}: {supervisor.state(number).name}, life {incarnation} on {node}")
             for life in self.lives:

@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from fission.adapters.zmq_jobs import ZmqJobTransport
-from fission.client.reports.job_outcome import outcome_of
 from fission.client.reports.job_reports import JobReports
 from fission.client.reports.summary import JobSummary
 from fission.client.run.inbox import Inbox
+from fission.client.run.job_ends import JobEnds
 from fission.client.run.jobs.bundles import Addresses, Bundles
 from fission.client.run.jobs.counters import Counters, restarted_pipes
 from fission.client.run.jobs.job_channel import JobChannel
 from fission.client.run.jobs.processes import JobProcesses
 from fission.client.run.jobs.stalled_jobs import StalledJobs
+from fission.client.run.launcher import Launcher
+from fission.client.run.nodes.gathering import Gathering
 from fission.client.run.nodes.node_watch import NodeWatch
 from fission.client.run.nodes.nodes import Nodes
 from fission.client.run.storage.checkpoint_service import CheckpointService
@@ -32,7 +34,7 @@ from fission.client.run.storage.resuming import Found, Resuming
 from fission.core.network import Network
 from fission.core.nodes import NodeInfo
 from fission.durable import DamagedFileError
-from fission.errors import EXIT_FAILED, EngineError, UserError
+from fission.errors import EXIT_FAILED, UserError
 from fission.ports import (
     CheckpointStore,
     Engine,
@@ -62,15 +64,10 @@ from fission.protocol.messages.job_to_client import (
     SnapshotNeeded,
     SnapshotStable,
     WorkDone,
-    read_counts,
 )
-from fission.protocol.supervision import JobEnded, JobReady, JobRefused, JobState, NodeLost, NodeUp, Replayed, Supervisor
+from fission.protocol.supervision import JobReady, JobState, NodeLost, NodeUp, Replayed, Supervisor
 
 log = logging.getLogger("fission.client")
-
-
-#: Seconds that the start waits for the nodes to measure the links between them. Arbitrary: about what eight nodes need.
-LINK_S = 2.0
 
 
 class Coordinator:
@@ -82,6 +79,7 @@ class Coordinator:
         over: set together with ``result``.
         all_started: set once every job has been started.
         engine: hosts the jobs.
+        supervisor: decides what happens to the jobs; read it, but feed it through this class.
         known_nodes: the nodes of the run.
         counters: the counts of its jobs.
         processes: the processes of its jobs.
@@ -129,10 +127,7 @@ class Coordinator:
             history: state of the run to resume; None: this is a new run.
             clock: returns the time in seconds; every decision about time uses it.
         """
-        self._network = network
         self._clock = clock
-        self._gather_s = gather_s
-        self._link_until: float | None = None  # when the start stops waiting for links
         self.engine = engine
         self.observer = observer
         self._addresses = addresses
@@ -141,10 +136,11 @@ class Coordinator:
         warn = lambda text: self.observer.warning(text)  # noqa: E731
         self.known_nodes = Nodes(network, nodes, several=gather_s is not None, tq=lambda node: self._nodes.quality(node), warn=warn)
         self._nodes = NodeWatch(pulse_interval_s, engine, self.known_nodes.local, clock)
-        self._supervisor = Supervisor(
+        self._gathering = Gathering(self.known_nodes, self._nodes, gather_s, clock)
+        self.supervisor = Supervisor(
             plans, self.known_nodes.view(), restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s
         )
-        self._lines = JobChannel(network, self._supervisor, desk, addresses)
+        self._lines = JobChannel(network, self.supervisor, desk, addresses)
         self.processes = JobProcesses(self.incarnation)
         self._stalled_jobs = StalledJobs(network, engine, self.processes, clock)
         self._inbox = Inbox(engine, desk, self.incarnation)
@@ -153,17 +149,30 @@ class Coordinator:
         self._bundles: Bundles | None = None
         self._log = EventLog(self._report, clock)
         self._keeper = CheckpointService(store, self.command, self._report, self._note_stored, clock)
-        self._started = False
         self.stopping = False
         self.error: Exception | None = None
         self.counters = Counters(self._names, restarted_pipes(network, plans), resumed=history is not None)
         self.jobs = self.counters.jobs
+        self._launcher = Launcher(
+            network, engine, self.supervisor, self._lines, self._keeper, self.processes, self._stalled_jobs, on_console, clock
+        )
+        self._job_ends = JobEnds(
+            self._names,
+            self.supervisor,
+            self.known_nodes,
+            self._lines,
+            self.counters,
+            self.processes,
+            self._stalled_jobs,
+            self._reports,
+            clock,
+        )
         self.result: tuple[int, str, str] | None = None
         self.over = asyncio.Event()
         self.all_started = asyncio.Event()
         self.on_launch: Callable[[int], None] = lambda job: None
         self._resuming = Resuming(history)
-        self._resuming.restore(self._supervisor, addresses, self._lines, self.jobs)
+        self._resuming.restore(self.supervisor, addresses, self._lines, self.jobs)
 
     def _report(self, kind: str, text: str) -> None:
         (self.observer.warning if kind == "warning" else self.observer.notice)(text)
@@ -175,21 +184,21 @@ class Coordinator:
     async def _start(self) -> None:
         """Launch the jobs that should run and do not, now that the nodes are up."""
         missing = []
-        for job, incarnation, how in self._resuming.found(self._supervisor, self._lines):
+        for job, incarnation, how in self._resuming.found(self.supervisor, self._lines):
             if how is Found.FINISHED:
                 self._lines.send_ends(job)
             elif how is Found.RUNNING:
-                self.processes.started(job, incarnation, self._supervisor.life(job)[1])
+                self.processes.started(job, incarnation, self.supervisor.life(job)[1])
                 self._stalled_jobs.progress.started(job, self._clock())
                 self._stalled_jobs.progress.ready(job, self._clock())
                 # the earlier client may have had another address
-                self.command(job, ReachClient(address=self._addresses.client_for(self._supervisor.life(job)[1])))
+                self.command(job, ReachClient(address=self._addresses.client_for(self.supervisor.life(job)[1])))
             elif how is Found.ENDED:
-                await self._end_for(job, incarnation)
+                await self._supervise(self._job_ends.died_early(job, incarnation))
             else:
                 missing.append(job)
-        self._supervisor.see(self.known_nodes.view())
-        await self._perform(self._supervisor.start(self._clock(), missing))
+        self.supervisor.see(self.known_nodes.view())
+        await self._perform(self.supervisor.start(self._clock(), missing))
         self._look_started()
 
     def summaries(self) -> Mapping[int, JobSummary]:
@@ -199,14 +208,14 @@ class Coordinator:
     @property
     def failovers(self) -> list[supervision.Failover]:
         """All failovers so far."""
-        return self._supervisor.failovers
+        return self.supervisor.failovers
 
     def nodes(self) -> list[NodeInfo]:
         """Return every known node with the names of its jobs.
 
         Nodes that were never up have no room.
         """
-        return self.known_nodes.infos(lambda node: [job for job in sorted(self._names) if self._supervisor.life(job)[1] == node])
+        return self.known_nodes.infos(lambda node: [job for job in sorted(self._names) if self.supervisor.life(job)[1] == node])
 
     async def standing(self) -> Mapping[int, Mapping[str, Any]]:
         """Return the jobs that make no progress, by id.
@@ -222,11 +231,11 @@ class Coordinator:
 
     def incarnation(self, job: int) -> int:
         """Return the newest incarnation of a job; 0 if it has none yet."""
-        return self._supervisor.life(job)[0]
+        return self.supervisor.life(job)[0]
 
     def state(self, job: int) -> JobState:
         """Return the state of a job."""
-        return self._supervisor.state(job)
+        return self.supervisor.state(job)
 
     def open_log(self, folder: Path) -> None:
         """Continue the event log in a run's folder, or begin it.
@@ -239,16 +248,25 @@ class Coordinator:
         except (DamagedFileError, OSError) as why:
             raise UserError(f"the event log of the run cannot be written: {why}") from None
 
+    def begin(self, bundles: Bundles) -> None:
+        """Expect the nodes; jobs can be launched from now on.
+
+        Args:
+            bundles: makes what the jobs' processes receive.
+        """
+        self._bundles = bundles
+        for name in self.known_nodes:
+            self._nodes.expect(name)
+
     async def run(self, bundles: Bundles) -> None:
         """Handle events until cancelled. Call `open_log` first."""
-        self._bundles = bundles
         try:
             async with self._inbox:
-                for name in self.known_nodes:
-                    self._nodes.expect(name)
+                self.begin(bundles)
                 while True:
-                    event = await self._inbox.next(self._patience())
-                    await self._guarded(self._tick() if event is None else self._take(event))
+                    due = self.next_deadline()
+                    event = await self._inbox.next(None if due is None else max(0.0, due - self._clock()))
+                    await self._guarded(self.tick() if event is None else self.take(event))
         finally:
             self._keeper.close()
             self._log.close()
@@ -262,20 +280,21 @@ class Coordinator:
             self.observer = Observer()
             self._decide(1, "the client failed", "")
 
-    def _patience(self) -> float | None:
-        starts = None
-        if self._gather_s is not None and not self._started:
-            starts = self._log.began + self._gather_s if self._link_until is None else self._link_until
-        moments = [
-            moment
-            for moment in (self._supervisor.due, self._nodes.due, self._reports.failures.due, self._stalled_jobs.progress.due, starts)
-            if moment is not None
-        ]
-        return max(0.0, min(moments) - self._clock()) if moments else None
+    def next_deadline(self) -> float | None:
+        """Return the moment by which `tick` must be called; None if nothing depends on time."""
+        parts = (
+            self.supervisor.due,
+            self._nodes.due,
+            self._reports.failures.due,
+            self._stalled_jobs.progress.due,
+            self._gathering.due,
+        )
+        return min((moment for moment in parts if moment is not None), default=None)
 
     # events
 
-    async def _take(self, event: EngineEvent | JobMessage) -> None:
+    async def take(self, event: EngineEvent | JobMessage) -> None:
+        """Handle an event of the engine or a message of a job."""
         if isinstance(event, JobOutput | JobExited) and event.job_id not in self._names:
             log.warning("dropped what a node says of a job %s, which there is not", event.job_id)
         elif isinstance(event, JobOutput):
@@ -284,7 +303,9 @@ class Coordinator:
         elif isinstance(event, JobMessage):
             await self._on_message(event.job, event.incarnation, event.message, event.payload)
         elif isinstance(event, JobExited):
-            await self._on_exited(event)
+            end = self._job_ends.exited(event, stopping=self.stopping, observer=self.observer)
+            if end is not None:
+                await self._supervise(end)
         elif isinstance(event, NodePulse):
             if event.means:
                 self.known_nodes.measured(event.name, event.means)
@@ -305,11 +326,12 @@ class Coordinator:
                 return
             await self._on_nodes(self._nodes.gone(event))
 
-    async def _tick(self) -> None:
+    async def tick(self) -> None:
+        """Handle the passing of time."""
         self._reports.failures.tick(self._clock(), self.observer)
         await self._stalled_jobs.end_stalled()
         await self._on_nodes(self._nodes.tick())
-        if self._started:
+        if self._gathering.started:
             await self._supervise(supervision.Tick())
 
     async def _on_joined(self, event: NodeJoined) -> None:
@@ -325,36 +347,25 @@ class Coordinator:
     async def _on_nodes(self, changes: Sequence[NodeUp | NodeLost]) -> None:
         for change in changes:
             if isinstance(change, NodeLost):
-                there = [job for job in self._lines.ends if self._supervisor.alive(job) and self._supervisor.life(job)[1] == change.node]
+                there = [job for job in self._lines.ends if self.supervisor.alive(job) and self.supervisor.life(job)[1] == change.node]
                 for job in there:
-                    await self._end_for(job, self._supervisor.life(job)[0])
+                    await self._supervise(self._job_ends.died_early(job, self.supervisor.life(job)[0]))
                 await self.engine.lost(NodeName(change.node))
             await self._supervise(change)
-        if not self._started and (all(map(self.up, self.known_nodes)) or self._gathered()) and self._linked():
-            self._started = True
-            here = all(map(self.up, self.known_nodes))
-            self.observer.nodes_ready(self.nodes(), {} if here else await asyncio.to_thread(self._absences))
+        if self._gathering.may_start():
+            self._gathering.started = True
+            missing = self._gathering.missing()
+            self.observer.nodes_ready(self.nodes(), await asyncio.to_thread(self._absences, missing) if missing else {})
             await self._start()
 
-    def _absences(self) -> dict[str, str]:
-        """Return each node that is not up, with what to do about it."""
-        return {name: self.engine.absence(NodeName(name)) for name in self.known_nodes if not self.up(name)}
-
-    def _linked(self) -> bool:
-        """Return whether the nodes have measured the links between them, or had time to."""
-        if self._gather_s is None or self.known_nodes.all_linked:
-            return True
-        if self._link_until is None:
-            self._link_until = self._clock() + LINK_S
-        return self._clock() >= self._link_until
-
-    def _gathered(self) -> bool:
-        return self._gather_s is not None and self._clock() >= self._log.began + self._gather_s
+    def _absences(self, missing: Sequence[str]) -> dict[str, str]:
+        """Return each missing node with what to do about it."""
+        return {name: self.engine.absence(NodeName(name)) for name in missing}
 
     async def _on_message(self, job: int, incarnation: int, message: JobToClient, payload: bytes) -> None:
         if isinstance(message, CountsReport | WorkDone):
             self.counters.report(job, incarnation, message.counts, final=isinstance(message, WorkDone))
-        if incarnation != self._supervisor.life(job)[0]:
+        if incarnation != self.supervisor.life(job)[0]:
             return  # fenced: its job has a newer incarnation
         match message:
             case CountsReport():
@@ -374,7 +385,7 @@ class Coordinator:
             case SnapshotNeeded():
                 name = f"{message.generation}.{message.block}"
                 pieces = self._keeper.pieces(job, message.generation, message.block)
-                await self.engine.bring(job, incarnation, NodeName(self._supervisor.life(job)[1]), name, pieces)
+                await self.engine.bring(job, incarnation, NodeName(self.supervisor.life(job)[1]), name, pieces)
             case SaveSnapshot() | SnapshotStable() | RetainValue():
                 self._keeper.take(job, message, payload)
             case _:
@@ -390,58 +401,19 @@ class Coordinator:
         await self._supervise(JobReady(job=job, incarnation=incarnation))
 
     def _on_work_done(self, job: int, incarnation: int, message: WorkDone) -> None:
-        if not self._supervisor.alive(job):
+        if not self.supervisor.alive(job):
             return  # given up with its node and waiting for a place: its next incarnation ends by itself
         # all its work is done and released, so nothing that happens to its process from here on is a failure
         self._lines.ends[job] = {pipe: (incarnation, *last) for pipe, last in message.ends.items()}
         self._log.write({"what": "Ended", "job": job, "ends": self._lines.ends[job]})
         self._log.sync(lambda: self.command(job, AcknowledgeEnd()))
 
-    async def _on_exited(self, event: JobExited) -> None:
-        newest = event.incarnation == self._supervisor.life(event.job_id)[0]
-        if event.node_fault:
-            log.warning("%s could not start or go on: %s", self._names[event.job_id], event.node_fault)
-            self.counters.report(event.job_id, event.incarnation, read_counts(event.report.get("counts")), final=True)
-            self.processes.ended(event.job_id, event.incarnation)
-            if newest:
-                self._stalled_jobs.progress.ended(event.job_id)
-            if not self.stopping:
-                await self._supervise(JobRefused(job=event.job_id, incarnation=event.incarnation, cause=event.node_fault))
-            return
-        self.counters.report(event.job_id, event.incarnation, read_counts(event.report.get("counts")), final=True)
-        node = self._supervisor.life(event.job_id)[1]
-        outcome, error, block = outcome_of(event, stopping=self.stopping, node=node, local=self.known_nodes.local(node))
-        if not event.report and (stalled := self._stalled_jobs.stalled(event.job_id, event.incarnation)):
-            error = stalled
-        ended = newest and event.job_id in self._lines.ends and outcome == "failed"
-        if ended:
-            outcome, error = "finished", None
-        if newest:
-            self._stalled_jobs.progress.ended(event.job_id)
-            summary = self.jobs[event.job_id]
-            summary.outcome = "killed" if self.stopping and not event.report and event.code else outcome
-            self._reports.ended(event.job_id, summary.outcome, error, self._clock(), self.observer)
-        self.processes.ended(event.job_id, event.incarnation)
-        if ended and not self.stopping:
-            await self._end_for(event.job_id, event.incarnation)
-        elif not self.stopping:
-            hopeless = bool(event.report.get("hopeless"))
-            await self._supervise(JobEnded(job=event.job_id, incarnation=event.incarnation, error=error, block=block, hopeless=hopeless))
-
-    async def _end_for(self, job: int, incarnation: int) -> None:
-        """End a job whose process died early: notify its consumers in its place.
-
-        The job had reported its end, but its consumers had not noted it yet.
-        """
-        self._lines.send_ends(job)
-        await self._supervise(JobEnded(job=job, incarnation=incarnation))
-
     # instructions
 
     async def _supervise(self, event: supervision.Event) -> None:
         self._log.write(event)
-        self._supervisor.see(self.known_nodes.view())
-        await self._perform(self._supervisor.handle(event, self._clock()))
+        self.supervisor.see(self.known_nodes.view())
+        await self._perform(self.supervisor.handle(event, self._clock()))
 
     async def _perform(self, instructions: Sequence[supervision.Instruction]) -> None:
         for instruction in instructions:
@@ -473,32 +445,14 @@ class Coordinator:
     async def _launch(self, order: supervision.Launch) -> None:
         if self._bundles is None:
             return
-        job = self._network.jobs[order.job]
-        if order.reason:
-            log.info("%s -> node %s: %s", job._fission_name, order.node, order.reason)
-        consumers = self._lines.consumers(order.job)
-        finished = {pipe for pipe, consumer in consumers.items() if self._supervisor.state(consumer) is JobState.FINISHED}
-        kept = self._keeper.kept(order.job)
-        self._lines.placed(order.job, order.incarnation, order.node)
-        bundle = self._bundles.bundle(order.job, order.incarnation, order.generation, frozenset(finished), *kept, order.node)
-        if order.incarnation > 1:
-            self._on_console("new life", order.job, 0)
-        self._lines.wire_later(order.job, bundle)
-        self.processes.started(order.job, order.incarnation, order.node)
-        self._stalled_jobs.progress.started(order.job, self._clock())
-        try:
-            await self.engine.launch(bundle, NodeName(order.node))
-        except EngineError as why:
-            log.warning("%s", why)  # the node is gone, which arrives as an event
-        for pipe, producer in self._lines.producers(order.job).items():
-            if self._supervisor.state(producer) is JobState.FINISHED:
-                self._lines.send_end(producer, pipe, order.job)
+        await self._launcher.launch(order, self._bundles)
         self._look_started()
         self.jobs[order.job].restarts = order.incarnation - 1
         self.on_launch(order.job)
+        name = self._names[order.job]
         if order.incarnation == 1:
-            self.observer.job_started(job._fission_name, job._fission_id)
-        self.observer.job_placed(job._fission_name, job._fission_id, order.node)
+            self.observer.job_started(name, order.job)
+        self.observer.job_placed(name, order.job, order.node)
 
     def _look_started(self) -> None:
         if all(self.incarnation(job) for job in self._names):
