@@ -10,23 +10,24 @@ import os
 import pickle
 import subprocess
 import sys
-import time
 from typing import Any
 
 import zmq
 
-from benchmarks.chain import SMALL
 from benchmarks.machines import Machines
+from benchmarks.networks.chain.meter import DEFAULTS, Meter, blocks
+from benchmarks.peers import queue_length
 
 #: Seconds after which a run that shows no result is given up.
 LIMIT_S = 120.0
 PORT = 7100
 
 
-def _socket(kind: int, server: bool) -> Any:
+def _socket(kind: int, server: bool, order: dict[str, Any]) -> Any:
     public, secret = os.environ["FISSION_BENCH_CURVE"].encode().split()
     socket = zmq.Context.instance().socket(kind)
     socket.curve_publickey, socket.curve_secretkey = public, secret
+    socket.sndhwm = socket.rcvhwm = queue_length(order)
     if server:
         socket.curve_server = True
     else:
@@ -34,65 +35,72 @@ def _socket(kind: int, server: bool) -> Any:
     return socket
 
 
-def _listening(ip: str) -> Any:
-    socket = _socket(zmq.PULL, True)
+def _listening(ip: str, order: dict[str, Any]) -> Any:
+    socket = _socket(zmq.PULL, True, order)
     socket.bind(f"tcp://{ip}:{PORT}")
     print("ready", flush=True)
     return socket
 
 
-def _speaking(ip: str) -> Any:
-    socket = _socket(zmq.PUSH, False)
+def _sending(ip: str, order: dict[str, Any]) -> Any:
+    socket = _socket(zmq.PUSH, False, order)
     socket.connect(f"tcp://{ip}:{PORT}")
     return socket
 
 
-def source(target: str, count: str, size: str) -> None:
-    """Send blocks [time, payload] as fast as they go."""
-    payload = SMALL if int(size) == len(SMALL) else os.urandom(int(size))
-    sender = _speaking(target)
-    for _ in range(int(count)):
-        sender.send(pickle.dumps([time.time(), payload], 5))
-    sender.close(-1)
-    zmq.Context.instance().term()
+def source(order: dict[str, Any], target: str) -> None:
+    """Send what networks/chain/meter.py says, until killed."""
+    sender = _sending(target, order)
+    for block in blocks(order):
+        sender.send(pickle.dumps(block, 5))
+    sys.stdin.read()
 
 
-def forward(ip: str, target: str) -> None:
-    """Hand on, until killed."""
-    receiver, sender = _listening(ip), _speaking(target)
+def forward(order: dict[str, Any], ip: str, target: str) -> None:
+    """Forward blocks until killed."""
+    receiver, sender = _listening(ip, order), _sending(target, order)
     while True:
         sender.send(pickle.dumps(pickle.loads(receiver.recv()), 5))
 
 
-def sink(ip: str, count: str) -> None:
-    """Take them all; print blocks/s."""
-    receiver = _listening(ip)
-    first = 0.0
-    for _ in range(int(count)):
-        pickle.loads(receiver.recv())
-        first = first or time.time()
-    print(json.dumps({"blocks_per_s": int(count) / (time.time() - first)}), flush=True)
+def sink(order: dict[str, Any], ip: str) -> None:
+    """Receive all blocks; print what the meter says."""
+    receiver = _listening(ip, order)
+    take = Meter(order).take
+    while (result := take(pickle.loads(receiver.recv()))) is None:
+        pass
+    print(json.dumps(result), flush=True)
 
 
-def bare_hosts(machines: Machines, count: int, size: int) -> dict[str, float]:
-    """The source on the first host, a hop on the second, the sink on this machine; return blocks/s."""
+def bare_hosts(machines: Machines, order: dict[str, Any]) -> dict[str, float]:
+    """The source on the first host, a hop on the second, the sink on this machine; return what the meter says.
+
+    Args:
+        machines: three of them.
+        order: what networks/chain/meter.py lists.
+    """
+    order = DEFAULTS | order
     public, secret = zmq.curve_keypair()
     options: Any = {
         "env": {**os.environ, "FISSION_BENCH_CURVE": f"{public.decode()} {secret.decode()}"},
+        "stdin": subprocess.PIPE,
         "stdout": subprocess.PIPE,
         "text": True,
     }
     one, two = machines.hosts[0], machines.hosts[1]
-    command = [sys.executable, "-m", "benchmarks.bare_hosts"]
     client_ip = machines.hosts.client_ip
-    last = subprocess.Popen([*command, "sink", client_ip, str(count)], **options)
+
+    def command(end: str, *words: str) -> list[str]:
+        return [sys.executable, "-m", "benchmarks.bare_hosts", end, json.dumps(order), *words]
+
+    last = subprocess.Popen(command("sink", client_ip), **options)
     processes = [last]
     try:
         last.stdout.readline()
-        middle = two.run([*command, "forward", two.ip, client_ip], **options)
+        middle = two.run(command("forward", two.ip, client_ip), **options)
         processes.append(middle)
         middle.stdout.readline()
-        processes.append(one.run([*command, "source", two.ip, str(count), str(size)], **options))
+        processes.append(one.run(command("source", two.ip), **options))
         result: dict[str, float] = json.loads(last.communicate(timeout=LIMIT_S)[0])
     finally:
         for process in processes:
@@ -102,4 +110,4 @@ def bare_hosts(machines: Machines, count: int, size: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    {"source": source, "forward": forward, "sink": sink}[sys.argv[1]](*sys.argv[2:])
+    {"source": source, "forward": forward, "sink": sink}[sys.argv[1]](json.loads(sys.argv[2]), *sys.argv[3:])

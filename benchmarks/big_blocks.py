@@ -1,9 +1,10 @@
-"""Numpy arrays of 1 MB over two hops through shared memory: at least 8 times the bare chain, whose blocks go through sockets.
+"""Numpy arrays of 1 MB over two hops through shared memory, each byte read at the sink; the other chains send them through sockets, or as
+ezmsg through shared memory.
 
 The second row is how far that is from the speed of memory: the chain copies each block twice, in two processes, and the copies
 that one process alone makes in the same time are what it is compared with. The aim is half of that.
 
-    python -m benchmarks.big_blocks [--runs 5] [--blocks 6000] [--bare-blocks 600] [--json FILE]
+    python -m benchmarks.big_blocks [--runs 3] [--seconds 2] [--json FILE]
 """
 
 from __future__ import annotations
@@ -12,41 +13,38 @@ import os
 import sys
 import time
 
-from benchmarks.bare_chain import bare_chain
-from benchmarks.chain import MB, arguments, fission_chain, paired, show
+from benchmarks.chain import COLUMNS, MB, against_peers, arguments, fission_chain, paired, show
+from benchmarks.peers import here
 
 #: Buffers that are copied into in turn; as many as a window holds.
 BUFFERS = 32
 
 
-def memory_copies(count: int) -> dict[str, float]:
-    """Copy 1 MB so many times; return copies a second."""
+def memory_copies(seconds: float) -> dict[str, float]:
+    """Copy 1 MB again and again; return copies a second."""
     source = os.urandom(MB)
     targets = [bytearray(source) for _ in range(BUFFERS)]
     started = time.perf_counter()
-    for number in range(count):
+    number = 0
+    while time.perf_counter() - started < seconds:
         memoryview(targets[number % BUFFERS])[:] = source
-    return {"blocks_per_s": count / (time.perf_counter() - started)}
+        number += 1
+    return {"blocks_per_s": number / (time.perf_counter() - started)}
 
 
 def main() -> int:
     """Print the table and write the JSON."""
-    parser = arguments(__doc__)
-    parser.add_argument("--blocks", type=int, default=6000)
-    parser.add_argument("--bare-blocks", type=int, default=600, help="blocks for the bare chain, which is slower")
+    parser = arguments(__doc__, runs=3)
+    parser.add_argument("--seconds", type=float, default=2.0, help="seconds for which the source of each chain sends")
     options = parser.parse_args()
-    payload = os.urandom(MB)
-
-    def mine() -> dict[str, float]:
-        return fission_chain(options.blocks, size=MB, numpy=True)
-
-    against_bare = paired(mine, lambda: bare_chain(options.bare_blocks, payload), "blocks_per_s", options.runs)
-    against_memory = paired(mine, lambda: memory_copies(options.blocks), "blocks_per_s", options.runs)
-    rows = [
-        {"case": "1 MB numpy, against the bare chain", **against_bare, "wanted": ">= 8"},
-        {"case": "1 MB numpy, against copies in memory", **against_memory, "wanted": "aim 0.5"},
-    ]
-    show(rows, ["case", "figure", "fission", "against", "ratio", "wanted"], options)
+    order = {"seconds": options.seconds, "size": MB, "kind": "numpy"}
+    figures = {"blocks_per_s": ">= 3 to careful"}
+    rows = against_peers(
+        "1 MB numpy, read at the sink", order | {"read": "read"}, figures, options.runs, here(("bare", "careful", "ezmsg"))
+    )
+    memory = paired(lambda: fission_chain(order), lambda: memory_copies(options.seconds), "blocks_per_s", options.runs)
+    rows.append({"case": "1 MB numpy, against copies in memory", **memory, "wanted": "aim 0.5"})
+    show(rows, [*COLUMNS, "against", "ratio"], options)
     return 0
 
 

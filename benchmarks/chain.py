@@ -13,24 +13,30 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.networks.chain.meter import DEFAULTS
+from benchmarks.peers import PEERS, merged
+
 PROJECT = Path(__file__).resolve().parent / "networks"
 MB = 1_000_000
-#: Payload of a small block.
-SMALL = b"12345678"
 
 
-def fission_chain(count: int, **order: Any) -> dict[str, float]:
-    """Run the chain network by the command line, as a user does; return what its sink wrote, and the start in seconds.
+def fission_chain(order: dict[str, Any]) -> dict[str, float]:
+    """Run the chain network by the command line, as a user does.
 
     Args:
-        count: blocks.
-        order: further entries of FISSION_BENCH; see networks/chain/config.py.
+        order: what networks/chain/meter.py and networks/chain/config.py list.
+
+    Returns:
+        what `benchmarks.peers.merged` returns, and `start_s`, seconds to the first block.
+
+    Raises:
+        RuntimeError: the network failed, or lost blocks.
     """
     started = time.time()
-    with subprocess.Popen(command(), **surroundings(count, **order)) as process:
+    with subprocess.Popen(command(), **surroundings(order)) as process:
         if process.wait(timeout=600):
             raise RuntimeError(f"the chain network ended with exit code {process.returncode}")
-    result = outcome(order.get("hops", 2))
+    result = outcome(order)
     return result | {"start_s": result["first_block_at"] - started}
 
 
@@ -39,17 +45,55 @@ def command() -> list[str]:
     return [sys.executable, "manage.py", "chain", "simulate"]
 
 
-def surroundings(count: int, **order: Any) -> dict[str, Any]:
-    """Keywords for `subprocess.Popen` to run it with such an order."""
+def surroundings(order: dict[str, Any]) -> dict[str, Any]:
+    """Keywords for `subprocess.Popen` to run a network with such an order."""
     quiet: Any = subprocess.DEVNULL
-    environment = os.environ | {"FISSION_BENCH": json.dumps({"count": count, **order})}
+    environment = os.environ | {"FISSION_BENCH": json.dumps(order)}
     return {"cwd": PROJECT, "env": environment, "stdin": quiet, "stdout": quiet, "stderr": quiet}
 
 
-def outcome(hops: int) -> dict[str, float]:
-    """What the sink of the last run wrote."""
-    result: dict[str, float] = json.loads((PROJECT / "chain" / "simulation" / str(hops + 1) / "result.json").read_text())
-    return result
+def outcome(order: dict[str, Any], folder: Path = PROJECT / "chain" / "simulation") -> dict[str, float]:
+    """What the jobs of the last run of the chain wrote."""
+    hops, sinks = order.get("hops", 2), order.get("sinks", 1)
+    results = [json.loads((folder / str(hops + 1 + number) / "result.json").read_text()) for number in range(sinks)]
+    cpu = [json.loads((folder / str(job) / "cpu.json").read_text()) for job in range(1, hops + sinks + 1)]
+    return merged(results, cpu, hops)
+
+
+def against_peers(
+    case: str, order: dict[str, Any], figures: dict[str, str], runs: int, peers: tuple[str, ...] = ("bare", "careful", "ezmsg")
+) -> list[dict[str, Any]]:
+    """Run the chain network and its peers in turn; return a row for each figure.
+
+    Args:
+        case: the name of the rows.
+        order: of the chain network; the peers get what networks/chain/meter.py lists.
+        figures: what is compared, with what is wanted of it.
+        runs: how often each runs.
+        peers: names of PEERS.
+
+    Returns:
+        rows with the medians of the network and of each peer, and as "to PEER" the medians of the ratios of neighbours.
+    """
+    common = {key: value for key, value in order.items() if key in DEFAULTS}
+    rounds = [{"fission": fission_chain(order)} | {peer: PEERS[peer](common) for peer in peers} for _ in range(runs)]
+    rows = []
+    for figure, wanted in figures.items():
+        row: dict[str, Any] = {"case": case, "figure": figure}
+        for name in ("fission", *peers):
+            row[name] = _rounded(statistics.median(one[name][figure] for one in rounds))
+        for peer in peers:
+            row[f"to {peer}"] = round(statistics.median(one["fission"][figure] / one[peer][figure] for one in rounds), 2)
+        rows.append(row | {"wanted": wanted})
+    return rows
+
+
+#: The columns of `against_peers`.
+COLUMNS = ("case", "figure", "fission", "bare", "careful", "ezmsg", "to bare", "to careful", "to ezmsg", "wanted")
+
+
+def _rounded(value: float) -> float:
+    return round(value) if value >= 100 else round(value, 2)
 
 
 def paired(

@@ -1,11 +1,13 @@
 """Two trees of the source against each other: each benchmark runs in both, in pairs, and the ratios of neighbours count.
 
-Each benchmark is that of its own tree, run by the tree's own interpreter if it has one (.venv), else by this one. A benchmark with options
-of its own is one quoted word. Neighbours take turns in who is first. The speed is new/old for rates and old/new for times, so more is
-always better; the median over the pairs must reach `--least`. The new tree is the one that this program is of.
+Both trees are measured by the benchmarks of the new one, so that a change of the yardstick is no change of speed; only the files of
+INTERNALS, which use names from inside FISSION, are those of each tree. `--own-benchmarks` takes all of them from each tree. A tree's own
+interpreter runs them if it has one (.venv), else this one. A benchmark with options of its own is one quoted word. Neighbours take turns
+in who is first. The speed is new/old for rates and old/new for times, so more is always better; the median over the pairs must reach
+`--least`. The new tree is the one that this program is of.
 
     git worktree add --detach /tmp/old COMMIT
-    python -m benchmarks.compare /tmp/old small_blocks latency "failover --faults 5 --runs 2" [--pairs 5] [--least 0.97] [--json FILE]
+    python -m benchmarks.compare /tmp/old small_blocks latency "failover --faults 5" [--pairs 5] [--least 0.97] [--json FILE]
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -23,6 +26,8 @@ from typing import Any
 from benchmarks.chain import arguments, show
 
 NEW_TREE = Path(__file__).resolve().parent.parent
+#: Files of benchmarks/ that use names from inside FISSION.
+INTERNALS = ("fault_times.py", "networks/chain/windowless.py")
 #: Seconds after which a run of one benchmark is given up.
 LIMIT_S = 1800.0
 #: A figure is read from the first of these that a row has.
@@ -36,18 +41,25 @@ class Tree:
 
     Args:
         root: the folder with `src` and `benchmarks`.
+        workplace: an empty folder, for the benchmarks that are run.
+        yardstick: the tree whose benchmarks are run.
 
     Raises:
-        SystemExit: it is no such folder, or its interpreter imports fission from elsewhere.
+        SystemExit: it has no benchmarks, or its interpreter imports fission from elsewhere.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
+    def __init__(self, root: Path, workplace: Path, yardstick: Path) -> None:
+        self.root, self._workplace = root.resolve(), workplace
         own = self.root / ".venv/bin/python"
         self._interpreter = str(own) if own.exists() else sys.executable
         self._environment = os.environ | {"PYTHONPATH": str(self.root / "src")}
         if not (self.root / "benchmarks").is_dir():
             raise SystemExit(f"Error: {root} is wrong: it must be a tree with the folder benchmarks; check it out with `git worktree add`")
+        ignored = shutil.ignore_patterns("__pycache__", "simulation", "local", "runs", "results")
+        shutil.copytree(yardstick / "benchmarks", workplace / "benchmarks", ignore=ignored)
+        for name in INTERNALS:
+            if (self.root / "benchmarks" / name).exists():
+                shutil.copy(self.root / "benchmarks" / name, workplace / "benchmarks" / name)
         found = self._python("-c", "import fission; print(fission.__file__)").strip()
         if not Path(found).is_relative_to(self.root):
             raise SystemExit(f"Error: the interpreter of {root} is wrong: it must import fission from there, but imports {found}")
@@ -55,7 +67,7 @@ class Tree:
     def _python(self, *words: str) -> str:
         """Run the interpreter in the tree; return what it printed."""
         done = subprocess.run(
-            [self._interpreter, *words], cwd=self.root, env=self._environment, stdin=subprocess.DEVNULL,
+            [self._interpreter, *words], cwd=self._workplace, env=self._environment, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=LIMIT_S, check=False,
         )  # fmt: skip
         if done.returncode:
@@ -119,11 +131,16 @@ def main() -> int:
     parser.add_argument("--new-tree", type=Path, default=NEW_TREE, help="the tree after it; the one of this program unless given")
     parser.add_argument("--pairs", type=int, default=5, help="runs of each benchmark in each tree")
     parser.add_argument("--least", type=float, default=0.97, help="the least speed that passes")
+    parser.add_argument("--own-benchmarks", action="store_true", help="measure each tree with its own benchmarks")
     options = parser.parse_args()
     options.runs = options.pairs
-    old, new = Tree(options.old_tree), Tree(options.new_tree)
-    print(f"old: {old.root}\nnew: {new.root}\n{options.pairs} pairs; medians; speed: more is better, with the least and most of all pairs")
-    rows = [row for benchmark in options.benchmarks for row in speeds(old, new, benchmark, options.pairs, options.least)]
+    with tempfile.TemporaryDirectory(prefix="fission-benchmark-") as folder:
+        old, new = (
+            Tree(root, Path(folder, name), root if options.own_benchmarks else options.new_tree)
+            for root, name in ((options.old_tree, "old"), (options.new_tree, "new"))
+        )
+        print(f"old: {old.root}\nnew: {new.root}\n{options.pairs} pairs; medians; speed: more is better, with the least and most of all")
+        rows = [row for benchmark in options.benchmarks for row in speeds(old, new, benchmark, options.pairs, options.least)]
     show(rows, ["benchmark", "case", "old", "new", "new/old", "speed", "least", "most", "verdict"], options)
     return 1 if any(row["verdict"] for row in rows) else 0
 

@@ -27,7 +27,7 @@ LEAST_SAMPLES = 20
 def samples(blocks: int, every: float) -> dict[str, list[int]]:
     """Run the chain; return the resident bytes of each of its processes over time, from the first block on."""
     found: dict[int, list[int]] = {}
-    with subprocess.Popen(command(), **surroundings(blocks, keep=False)) as process:
+    with subprocess.Popen(command(), **surroundings({"count": blocks, "keep": False})) as process:
         client = psutil.Process(process.pid)
         while process.poll() is None:
             for one in [client, *client.children(recursive=True)]:
@@ -38,8 +38,8 @@ def samples(blocks: int, every: float) -> dict[str, list[int]]:
             time.sleep(every)
     if process.returncode:
         raise RuntimeError(f"the chain network ended with exit code {process.returncode}")
-    if outcome(2)["count"] != blocks:
-        raise RuntimeError(f"{outcome(2)['count']} blocks came instead of {blocks}")
+    if outcome({})["count"] != blocks:
+        raise RuntimeError(f"{outcome({})['count']} blocks came instead of {blocks}")
     lasting = {pid: taken for pid, taken in found.items() if len(taken) >= LEAST_SAMPLES}
     if len(lasting) < 4:
         raise RuntimeError("the run was too short to say anything: give it more --blocks")

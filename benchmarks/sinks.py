@@ -17,7 +17,7 @@ from benchmarks.chain import PROJECT, arguments, paired, show, surroundings
 
 def sink(count: int, **order: Any) -> dict[str, float]:
     """Run the network; return what its sink wrote."""
-    with subprocess.Popen([sys.executable, "manage.py", "sink", "simulate"], **surroundings(count, **order)) as process:
+    with subprocess.Popen([sys.executable, "manage.py", "sink", "simulate"], **surroundings({"count": count} | order)) as process:
         if process.wait(timeout=600):
             raise RuntimeError(f"the network ended with exit code {process.returncode}")
     result: dict[str, float] = json.loads((PROJECT / "sink/simulation/2/result.json").read_text())

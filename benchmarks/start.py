@@ -19,7 +19,7 @@ FEW, MANY = 3, 8
 def main() -> int:
     """Print the table and write the JSON."""
     options = arguments(__doc__).parse_args()
-    runs = [(fission_chain(10, hops=FEW - 1), fission_chain(10, hops=MANY - 1)) for _ in range(options.runs)]
+    runs = [[fission_chain({"count": 10, "hops": jobs - 1}) for jobs in (FEW, MANY)] for _ in range(options.runs)]
     few = statistics.median(one["start_s"] for one, _ in runs)
     many = statistics.median(other["start_s"] for _, other in runs)
     further = statistics.median((other["start_s"] - one["start_s"]) / (MANY - FEW) for one, other in runs)

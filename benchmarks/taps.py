@@ -21,7 +21,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from fission.client.attach.follow import Watch, measure, rates
+from benchmarks.networks.chain.meter import ENDLESS
+from fission.client.attach.follow import WatchedPipes, measure, rates
 from fission.errors import UserError
 
 PROJECT = Path(__file__).resolve().parent / "networks"
@@ -33,7 +34,7 @@ KINDS = ("never reads", "echo reads", "hz reads")
 @contextlib.contextmanager
 def running() -> Iterator[None]:
     """The chain, without an end."""
-    order = {"count": 10**9, "size": 8, "rate": 0, "hops": 2, "numpy": False}
+    order = {"count": ENDLESS}
     environment = os.environ | {"FISSION_BENCH": json.dumps(order)}
     command = [sys.executable, "manage.py", "chain", "simulate"]
     with subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as client:
@@ -70,7 +71,7 @@ def rate(seconds: float) -> tuple[float, float]:
 def looked_at(kind: str) -> Iterator[None]:
     """Tap pipe 1 for the duration of the block."""
     if kind == "never reads":
-        with Watch(NETWORK, [1]):
+        with WatchedPipes(NETWORK, [1]):
             yield
         return
     command = [sys.executable, "manage.py", "chain", kind.split()[0], "1"]

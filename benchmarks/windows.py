@@ -18,7 +18,8 @@ def main() -> int:
     parser = arguments(__doc__)
     parser.add_argument("--blocks", type=int, default=500_000)
     options = parser.parse_args()
-    row = paired(lambda: fission_chain(options.blocks), lambda: fission_chain(options.blocks, windows=False), "blocks_per_s", options.runs)
+    order = {"count": options.blocks}
+    row = paired(lambda: fission_chain(order), lambda: fission_chain(order | {"windows": False}), "blocks_per_s", options.runs)
     case = {"case": "small blocks, against no windows", **row, "wanted": ">= 0.9"}
     show([case], ["case", "figure", "fission", "against", "ratio", "wanted"], options)
     return 0

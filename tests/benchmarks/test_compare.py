@@ -17,7 +17,7 @@ import json, sys
 from pathlib import Path
 import fission
 target = Path(sys.argv[sys.argv.index("--json") + 1])
-with open(Path(__file__).parent / "calls", "a") as file:
+with open(CALLS, "a") as file:
     file.write(" ".join(sys.argv[1:-1]) + "\\n")
 target.write_text(json.dumps({"rows": fission.ROWS}))
 """
@@ -27,7 +27,7 @@ def tree(folder: Path, rows: list[dict[str, Any]]) -> Path:
     """A tree with one benchmark, whose result comes from the fission of that tree."""
     (folder / "benchmarks").mkdir(parents=True)
     (folder / "benchmarks/__init__.py").touch()
-    (folder / "benchmarks/known.py").write_text(BENCHMARK)
+    (folder / "benchmarks/known.py").write_text(BENCHMARK.replace("CALLS", repr(str(folder / "calls"))))
     (folder / "src/fission").mkdir(parents=True)
     (folder / "src/fission/__init__.py").write_text(f"ROWS = {rows!r}\n")
     return folder
@@ -53,8 +53,32 @@ def test_the_speed_is_above_one_where_the_new_tree_is_faster(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     rows = {row["case"]: row for row in json.loads(result.read_text())["rows"]}
     assert [(rows[case]["new/old"], rows[case]["speed"]) for case in ("rate", "delay")] == [(1.5, 1.5), (0.5, 2.0)]
-    assert (old / "benchmarks/calls").read_text() == 2 * "--blocks 3 --runs 1 --json\n"
-    assert (new / "benchmarks/calls").read_text() == 2 * "--blocks 3 --runs 1 --json\n"
+    assert not (old / "calls").exists()  # the new tree's benchmark measured both
+    assert (new / "calls").read_text() == 4 * "--blocks 3 --runs 1 --json\n"
+
+
+def test_each_tree_can_be_measured_by_its_own_benchmarks(tmp_path: Path) -> None:
+    old, new = (tree(tmp_path / name, [{"case": "a", "figure": "p50_us", "fission": 1}]) for name in ("old", "new"))
+
+    done = compare(str(old), "known", "--new-tree", str(new), "--pairs", "1", "--own-benchmarks")
+
+    assert done.returncode == 0, done.stderr
+    assert (old / "calls").read_text() == (new / "calls").read_text() == "--runs 1 --json\n"
+
+
+def test_files_that_use_internals_are_those_of_each_tree(tmp_path: Path) -> None:
+    rows = [{"case": "a", "figure": "p50_us", "fission": 1}]
+    old, new = (tree(tmp_path / name, rows) for name in ("old", "new"))
+    for root, figure in ((old, 2), (new, 4)):
+        (root / "benchmarks/fault_times.py").write_text(f"FIGURE = {figure}\n")
+    own = "from benchmarks.fault_times import FIGURE\nfission.ROWS[0]['fission'] = FIGURE\ntarget ="
+    (new / "benchmarks/known.py").write_text((new / "benchmarks/known.py").read_text().replace("target =", own))
+
+    done = compare(str(old), "known", "--new-tree", str(new), "--pairs", "1", "--least", "0.4", "--json", str(tmp_path / "result"))
+
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads((tmp_path / "result").read_text())["rows"]
+    assert (row["old"], row["new"], row["speed"]) == (2, 4, 0.5)
 
 
 @pytest.mark.parametrize(("figure", "before", "after"), [("blocks_per_s", 100, 96), ("p50_us", 96, 100)])

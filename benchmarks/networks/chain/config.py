@@ -1,35 +1,46 @@
-"""A chain of jobs, as the environment variable FISSION_BENCH says: JSON with count, and some of
+"""A chain of jobs, as the environment variable FISSION_BENCH says: JSON with what chain/meter.py lists, and some of
 
-size (bytes of a payload), rate (blocks a second, 0 = as fast as they go), hops, numpy (payloads are arrays), keep (the sink
-keeps all delays; else it only counts), windows (false: links without windows and releases), hosts (the machines to run on),
-apart (the source on the host of the group FIRST, the hops on that of SECOND).
+pipe (pickle, bytes, length, own_pickle), checkpoint (CHECKPOINT of the jobs between) and state (bytes of a snapshot of theirs), in_place
+(jobs that change an array compute it where the next one reads it), windows (false: links without windows and releases), hosts (the
+machines to run on), apart (the source on the host of the group FIRST, the hops on that of SECOND).
 """
 
 import json
 import os
 
-from chain.jobs import CountingSink, Forward, Sink, Source
+from chain import jobs, meter, pipes
 from fission.core.nodes import BaseNode
-from fission.core.pipes import PicklePipe
+from fission.core.pipes import BytesPipe, PicklePipe
 
 LOG_LEVEL = "WARNING"
 
-_order = {"count": 1000, "size": 8, "rate": 0, "hops": 2, "numpy": False, "keep": True, "windows": True}
-_order |= json.loads(os.environ.get("FISSION_BENCH", "{}"))
+_order = meter.DEFAULTS | {"pipe": "pickle"} | json.loads(os.environ.get("FISSION_BENCH", "{}"))
 if "hosts" in _order:
     CLIENT_IP = _order["hosts"]["client_ip"]
     NODES = [type("Host", (BaseNode,), {"GROUPS": groups})(ip, name) for ip, name, groups in _order["hosts"]["nodes"]]
     PULSE_INTERVAL = 0.1
     if _order.get("apart"):
-        Source.GROUPS, Forward.GROUPS = "FIRST", "SECOND"
-_payload = b"12345678" if _order["size"] == 8 else os.urandom(_order["size"])
-if _order["numpy"]:
-    import numpy
+        jobs.Source.GROUPS, jobs.Forward.GROUPS = "FIRST", "SECOND"
 
-    _payload = numpy.frombuffer(_payload, numpy.uint8).copy()
 
+def _pipe(number):
+    if _order["pipe"] == "bytes":
+        return BytesPipe(number, _order["size"])
+    return {"pickle": PicklePipe, "length": pipes.LengthPipe, "own_pickle": pipes.OwnPicklePipe}[_order["pipe"]](number)
+
+
+def _between(hop):
+    ends = {"inputs": [_pipe(hop)], "outputs": [_pipe(hop + 1)]}
+    if _order.get("checkpoint"):
+        return jobs.Stateful(_order["checkpoint"], _order["state"], **ends)
+    if _order["work"] == "double":
+        return (jobs.DoubleInPlace if _order.get("in_place") else jobs.Double)(**ends)
+    return jobs.Forward(**ends)
+
+
+_sinks, _last = _order["sinks"], _order["hops"]
 JOBS = [
-    Source(_order["count"], _payload, _order["rate"], outputs=[PicklePipe(1)]),
-    *[Forward(inputs=[PicklePipe(hop)], outputs=[PicklePipe(hop + 1)]) for hop in range(1, _order["hops"])],
-    (Sink if _order["keep"] else CountingSink)(_order["count"], inputs=[PicklePipe(_order["hops"])]),
+    jobs.Source(_order, outputs=[_pipe(1)] if _last > 1 else [_pipe(number) for number in range(1, _sinks + 1)]),
+    *[_between(hop) for hop in range(1, _last)],
+    *[jobs.Sink(_order, inputs=[_pipe(_last + number)]) for number in range(_sinks)],
 ]

@@ -1,97 +1,95 @@
-"""A chain that measures itself: the source stamps each block, the sink writes what it saw into result.json."""
+"""A chain that measures itself: the source stamps each block, the sinks write what they saw into result.json, and each job its
+processor time into cpu.json."""
 
 from __future__ import annotations
 
 import json
 import os
-import resource
-import statistics
 import time
 
 from chain import windowless
+from chain.meter import Meter, blocks, double, write_json
 from fission.core.jobs import LocalJob, PythonJob
 
-#: So many blocks never end; what each was delayed is not kept then.
-ENDLESS = 10**9
-
 # here, because each job's process loads this file before it makes its links
-if "windows" in os.environ.get("FISSION_BENCH", "") and not json.loads(os.environ["FISSION_BENCH"])["windows"]:
+if "windows" in os.environ.get("FISSION_BENCH", "") and not json.loads(os.environ["FISSION_BENCH"]).get("windows", True):
     windowless.install()
 
 
-class Source(PythonJob):
-    """Sends ``count`` blocks [time, payload], as fast as they go or ``rate`` a second."""
+class Measured(PythonJob):
+    """Writes the processor seconds of its process, with all of its threads, from setup to teardown."""
 
-    def __init__(self, count, payload, rate, **keywords):
+    def setup(self, *args, **keywords):
+        super().setup(*args, **keywords)
+        self.cpu_before = time.process_time()
+
+    def teardown(self):
+        write_json("cpu.json", time.process_time() - self.cpu_before)
+
+
+class Source(Measured):
+    """Sends what chain/meter.py says."""
+
+    def __init__(self, order, **keywords):
         super().__init__(**keywords)
-        self.count, self.payload, self.rate = count, payload, rate
+        self.order = order
 
     def run(self):
-        payload, now = self.payload, time.time
-        due = time.perf_counter()
-        for _ in range(self.count):
-            yield [now(), payload]
-            if self.rate:
-                due += 1 / self.rate
-                time.sleep(max(0.0, due - time.perf_counter()))
+        yield from blocks(self.order)
 
 
-class Forward(PythonJob):
+class Forward(Measured):
     def run(self, value):
         return value
 
 
-class Sink(LocalJob, PythonJob):
-    """Notes the delay of each block; at the last one writes rate, median and 99th percentile."""
+class Double(Measured):
+    """Changes each array."""
 
-    def __init__(self, count, **keywords):
+    def run(self, value):
+        return double(value)
+
+
+class DoubleInPlace(Measured):
+    """Changes each array; the result is computed where the next job reads it."""
+
+    def run(self, value):
+        import numpy
+
+        stamp, values = value
+        if type(values) is int:
+            return value
+        result = self.new_array(values.shape, values.dtype)
+        numpy.multiply(values, 2.0, out=result)
+        return [stamp, result]
+
+
+class Stateful(Forward):
+    """Has state, so many bytes of it."""
+
+    def __init__(self, every, state, **keywords):
         super().__init__(**keywords)
-        self.count = count
+        self.CHECKPOINT, self.state = every, bytes(state)
+
+    def snapshot(self):
+        return self.state
+
+    def restore(self, state):
+        self.state = state
+
+
+class Sink(LocalJob, Measured):
+    """Writes rate, median and 99th percentile at the last block."""
+
+    def __init__(self, order, **keywords):
+        super().__init__(**keywords)
+        self.order = order
 
     def setup(self, *args, **keywords):
         super().setup(*args, **keywords)
-        self.delays = []
-        self.first = None
+        self.take = Meter(self.order).take
 
     def run(self, value):
-        now = time.time()
-        if self.first is None:
-            self.first = now
-        if self.count >= ENDLESS:
-            return  # the viewer counts
-        self.delays.append(now - value[0])
-        if len(self.delays) == self.count:
-            self.write()
-
-    def write(self):
-        delays = sorted(self.delays)
-        result = {
-            "count": self.count,
-            "blocks_per_s": self.count / (time.time() - self.first),
-            "p50_us": statistics.median(delays) * 1e6,
-            "p99_us": delays[int(len(delays) * 0.99)] * 1e6,
-            "first_block_at": self.first,
-            "resident_bytes": _resident(),
-            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        }
-        with open("result.json", "w") as file:
-            json.dump(result, file)
-
-
-class CountingSink(Sink):
-    """Keeps nothing but the delay of the last block."""
-
-    came = 0
-
-    def run(self, value):
-        self.came += 1
-        if self.first is None:
-            self.first = time.time()
-        if self.came == self.count:
-            self.delays = [time.time() - value[0]]
-            self.write()
-
-
-def _resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
+        result = self.take(value)
+        if result is not None:
+            write_json("result.json", result)

@@ -1,0 +1,52 @@
+"""Each benchmark runs end to end with tiny numbers, and its JSON has the rows that its table has."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BRIEF = ["--runs", "1", "--seconds", "0.05"]
+
+
+def rows_of(tmp_path: Path, program: str, *options: str) -> list[dict[str, Any]]:
+    """Run a benchmark; return the rows of its JSON."""
+    result = tmp_path / f"{program}.json"
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{program}", *options, "--json", str(result)],
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=110, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+    rows: list[dict[str, Any]] = json.loads(result.read_text())["rows"]
+    for row in rows:
+        assert str(row["case"]) in done.stdout
+    return rows
+
+
+def test_every_program_can_be_imported() -> None:
+    names = sorted(f"benchmarks.{file.stem}" for file in (ROOT / "benchmarks").glob("*.py") if file.stem != "__main__")
+    code = f"import importlib\nfor name in {names!r}: importlib.import_module(name)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_small_blocks_are_compared_with_all_three_peers(tmp_path: Path) -> None:
+    pickled, raw = rows_of(tmp_path, "small_blocks", *BRIEF)
+
+    assert all(pickled[f"to {peer}"] > 0 for peer in ("bare", "careful", "ezmsg"))
+    assert raw["to bare"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_windows_of_a_chain_can_be_taken_away(tmp_path: Path) -> None:
+    (row,) = rows_of(tmp_path, "windows", "--runs", "1", "--blocks", "1000")
+
+    assert row["ratio"] > 0
