@@ -59,7 +59,7 @@ WORDS = {
     # phrases
     "whoever": "the role: the client, the user, the sender",
     "whomever": "the role",
-    "nobody": "no client, no job, no process ...",
+    '(?<!user )(?!(?<=")nobody")nobody': "no client, no job, no process ...",  # "nobody" alone is an account of the system
     "somebody": "the role: a job, a user, another program",
     "told": "reported, notified, sent, was given",
     "(?<!lives )untold": "not reported",

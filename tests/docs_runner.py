@@ -253,7 +253,7 @@ class Page:
                 start_new_session=True,
             )
 
-        def story(why: str) -> str:
+        def report(why: str) -> str:
             return f"line {block.line}: $ {command}\n{why}\n--- stated\n" + "\n".join(expected) + f"\n--- output\n{output.read_text()}"
 
         def lines() -> list[str]:
@@ -263,8 +263,8 @@ class Page:
             def there() -> bool:
                 return fits([*stated, "..."], lines(), any_order=any_order)
 
-            eventually(lambda: there() or process.poll() is not None, limit, lambda: story("its stated output"))
-            assert process.poll() is None, story(f"ended too early, with exit code {process.returncode}")
+            eventually(lambda: there() or process.poll() is not None, limit, lambda: report("its stated output"))
+            assert process.poll() is None, report(f"ended too early, with exit code {process.returncode}")
 
         limit, any_order = float(options.get("limit", LIMIT_S)), "any-order" in options
         if "background" in options:
@@ -289,9 +289,9 @@ class Page:
                 os.killpg(process.pid, signal.SIGINT)
             allowed.add(130)
         code = _end(process, limit)
-        assert code is not None, story(f"not ended within {limit:g} s")
-        assert code in allowed, story(f"exit code {code}")
-        assert not expected or fits(expected, lines(), any_order=any_order), story("the output differs")
+        assert code is not None, report(f"not ended within {limit:g} s")
+        assert code in allowed, report(f"exit code {code}")
+        assert not expected or fits(expected, lines(), any_order=any_order), report("the output differs")
 
 
 def _end(process: subprocess.Popen[bytes], limit_s: float) -> int | None:

@@ -18,7 +18,7 @@ class State(Enum):
 
 
 class Call:
-    """Somebody calls,
+    """The neighbour calls,
     ``loudly``.
 
     More about it.
@@ -77,7 +77,7 @@ def test_states_and_events_are_explained_by_their_own_words() -> None:
     text = section("A hen", TABLE)
     assert text.startswith("## A hen\n\n```mermaid\nstateDiagram-v2\n")
     assert "\n| AWAKE | does this \\| that |\n" in text
-    assert "\n| Call | Somebody calls, `loudly`. |\n| Light | The sun rises. |\n| Fox |" in text
+    assert "\n| Call | The neighbour calls, `loudly`. |\n| Light | The sun rises. |\n| Fox |" in text
 
 
 def test_a_page_that_differs_is_found_and_drawn_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +90,6 @@ def test_a_page_that_differs_is_found_and_drawn_anew(tmp_path: Path, monkeypatch
     assert main(["--check"]) == 1
 
 
-def test_wrong_use_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_use_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--chekc"]) == 2
     assert "--check" in capsys.readouterr().err

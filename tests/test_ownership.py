@@ -113,8 +113,8 @@ def test_a_new_root_in_a_shared_folder_is_ours(shared: Path) -> None:
     assert as_other(lambda: os.mkdir("fission/root/.archives/x"), shared) == 1
 
 
-def add(stock: ArchiveStore, archive: Archive) -> None:
-    assert stock.add(archive.digest, 0, len(archive.content), archive.content)
+def add(store: ArchiveStore, archive: Archive) -> None:
+    assert store.add(archive.digest, 0, len(archive.content), archive.content)
 
 
 #: Changes to an archive after its arrival.
@@ -133,29 +133,29 @@ SWAPS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("used", [False, True], ids=["before its first use", "between two uses"])
 @pytest.mark.parametrize("name", SWAPS)
 def test_an_archive_that_was_changed_is_refused(shared: Path, tmp_path: Path, name: str, used: bool) -> None:
-    stock = ArchiveStore(shared / "root")
-    stock.prepare()
+    store = ArchiveStore(shared / "root")
+    store.prepare()
     archive = packed(tmp_path / "files", {"job.py": "good", "tool.sh": "exit 0"})
-    add(stock, archive)
+    add(store, archive)
     if used:
-        assert stock.verified(archive.digest).is_dir()
-    SWAPS[name](stock.archive(archive.digest))
+        assert store.verified(archive.digest).is_dir()
+    SWAPS[name](store.archive(archive.digest))
     for _ in range(2):
         with pytest.raises(UserError, match="are not safe to use"):
-            stock.verified(archive.digest)
+            store.verified(archive.digest)
         with pytest.raises(UserError, match="are not safe to use"):
-            stock.job_folder("net", 1, archive.digest, anew=True)
+            store.job_folder("net", 1, archive.digest, anew=True)
 
 
 def test_an_archive_that_arrives_changed_is_refused(tmp_path: Path) -> None:
-    stock = ArchiveStore(tmp_path / "root")
-    stock.prepare()
+    store = ArchiveStore(tmp_path / "root")
+    store.prepare()
     good, other = packed(tmp_path / "a", {"job.py": "good"}), packed(tmp_path / "b", {"job.py": "evil"})
     with pytest.raises(UserError, match="has arrived damaged"):
-        stock.add(good.digest, 0, len(other.content), other.content)
-    assert not stock.archive(good.digest).exists()
+        store.add(good.digest, 0, len(other.content), other.content)
+    assert not store.archive(good.digest).exists()
     with pytest.raises(UserError, match="must be hex digits"):
-        stock.add("../../../etc", 0, 1, b"x")
+        store.add("../../../etc", 0, 1, b"x")
 
 
 def test_a_tree_has_the_digest_of_its_archive(tmp_path: Path) -> None:
@@ -173,13 +173,13 @@ def test_a_tree_has_the_digest_of_its_archive(tmp_path: Path) -> None:
     (folder / os.fsdecode(b"odd \xff")).write_text("")
     names = ["deep/er/data", "tool", "link", "twin", os.fsdecode(b"odd \xff")]
     archive = pack([(name, folder / name) for name in names])
-    stock = ArchiveStore(tmp_path / "root")
-    stock.prepare()
-    add(stock, archive)
-    (stock.archive(archive.digest) / "__pycache__").mkdir()
-    (stock.archive(archive.digest) / "__pycache__" / "x.pyc").write_text("")
-    assert digest_of(stock.archive(archive.digest)) == archive.digest
-    assert stock.verified(archive.digest) == stock.archive(archive.digest)
+    store = ArchiveStore(tmp_path / "root")
+    store.prepare()
+    add(store, archive)
+    (store.archive(archive.digest) / "__pycache__").mkdir()
+    (store.archive(archive.digest) / "__pycache__" / "x.pyc").write_text("")
+    assert digest_of(store.archive(archive.digest)) == archive.digest
+    assert store.verified(archive.digest) == store.archive(archive.digest)
 
 
 def test_keys_of_another_user_are_refused(shared: Path) -> None:

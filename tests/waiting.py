@@ -184,7 +184,7 @@ class Running:
                 left = deadline - time.monotonic()
                 if left <= 0 or not self._open:
                     why = f"not within {deadline_s:g} s" if self._open else "the command ended without it"
-                    raise AssertionError(f"{why}: {count} x {what!r} on {stream}\n{self._story()}")
+                    raise AssertionError(f"{why}: {count} x {what!r} on {stream}\n{self._report()}")
                 self._news.wait(left)
 
     # -- input ----------------------------------------------------------------------------------------
@@ -233,12 +233,12 @@ class Running:
         try:
             self.process.wait(deadline_s)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"not ended within {deadline_s:g} s\n{self._story()}") from None
+            raise AssertionError(f"not ended within {deadline_s:g} s\n{self._report()}") from None
         for reader in self._readers:
             # a process that outlives the client and holds its output open is a leak, and must not hang the test
             reader.join(max(0.5, deadline - time.monotonic()))
             if reader.is_alive():
-                raise AssertionError(f"it ended, but another process still holds its output open\n{self._story()}")
+                raise AssertionError(f"it ended, but another process still holds its output open\n{self._report()}")
         return Finished(self.args, self.process.returncode, self.stdout, self.stderr).expect(exit_code)
 
     def close(self) -> None:
@@ -295,7 +295,7 @@ class Running:
         self._readers.append(reader)
         reader.start()
 
-    def _story(self) -> str:
+    def _report(self) -> str:
         code = self.process.poll()
         state = "still runs" if code is None else f"exit code {code}"
         return f"$ fission {' '.join(self.args)}\n{state}\n--- stdout\n{self.stdout}\n--- stderr\n{self.stderr}"

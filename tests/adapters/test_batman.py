@@ -49,7 +49,7 @@ BATMAN_V = f"""\
  * {A}    0.340s (       87.4)  {A} [     wlan0]
  * {B}    0.340s (        1.0)  {A} [     wlan0]
 """
-NOBODY = f"""\
+NO_NEIGHBOURS = f"""\
 [B.A.T.M.A.N. adv 2013.4.0, MainIF/MAC: wlan0/{D} (bat0 BATMAN_IV)]
   Originator      last-seen (#/255)           Nexthop [outgoingIF]:   Potential nexthops ...
 No batman nodes in range ...
@@ -71,7 +71,7 @@ def test_without_header() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [BATMAN_V, NOBODY, "", f" * {A}    0.860s   (256) {A} [     wlan0]", "Error - interface bat0 is not present"]
+    "text", [BATMAN_V, NO_NEIGHBOURS, "", f" * {A}    0.860s   (256) {A} [     wlan0]", "Error - interface bat0 is not present"]
 )
 def test_no_qualities(text: str) -> None:
     assert parse_originators(text) == {}
@@ -167,7 +167,7 @@ def test_a_machine_outside_of_the_mesh(arp: Path) -> None:
         subprocess.TimeoutExpired(["batctl"], 2.0),
     ],
 )
-def test_trouble_is_told_once(arp: Path, caplog: pytest.LogCaptureFixture, trouble: Exception) -> None:
+def test_trouble_is_reported_once(arp: Path, caplog: pytest.LogCaptureFixture, trouble: Exception) -> None:
     caplog.set_level(logging.INFO, "mesh")
     asker = Batman(logging.getLogger("mesh"), Machine(trouble), arp)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""The guard of sockets: who has the network's keys gets through, nobody else does, and the log says who tried."""
+"""The guard of sockets: only holders of the network's keys get through, and the log names the addresses that were refused."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Side:
         return self.sockets[-1]
 
     def events(self, socket: Any) -> Any:
-        """Where it can be heard that the socket's connections end."""
+        """Return a socket that receives an event when a connection of `socket` ends."""
         self.sockets.append(socket.get_monitor_socket(zmq.EVENT_DISCONNECTED))
         return self.sockets[-1]
 
@@ -75,7 +75,7 @@ class Side:
         for name, value in options.items():
             setattr(socket, name, value)
         socket.connect(address)
-        with contextlib.suppress(zmq.Again):  # it may be refused already, then there is nobody to send to
+        with contextlib.suppress(zmq.Again):  # it may be refused already, then there is no peer to send to
             socket.send(text, zmq.NOBLOCK)
         return socket
 
@@ -127,12 +127,12 @@ STRANGERS = {
 def test_a_stranger_is_refused_and_the_log_says_so(side: Callable[..., Side], who: str) -> None:
     keys, options, why = STRANGERS[who]
     here, friend, stranger = side(OURS), side(OURS), side(keys)
-    ear, address = here.hear()
+    receiver, address = here.hear()
     stranger.say(address, b"let me in", **options)
     eventually(lambda: here.warnings, DEADLINE_S, "a warning")
     friend.say(address, b"hello")
-    assert received(ear) == b"hello"
-    assert received(ear, 0) is None
+    assert received(receiver) == b"hello"
+    assert received(receiver, 0) is None
     froms = ["127.0.0.1"] if "curve_serverkey" in options else ["127.0.0.1", "an unknown address"]
     texts = [f"refused a connection from {peer} to {address}: {reason}" for peer in froms for reason in why]
     assert not [warning for warning in here.warnings if not warning.startswith(tuple(texts))]
@@ -141,16 +141,16 @@ def test_a_stranger_is_refused_and_the_log_says_so(side: Callable[..., Side], wh
 
 def test_a_public_key_without_its_secret_one_is_of_no_use(side: Callable[..., Side]) -> None:
     here, stranger = side(OURS), side(NEARLY)
-    ear, address = here.hear()
+    receiver, address = here.hear()
     stranger.say(address, b"let me in")
     eventually(lambda: here.warnings, DEADLINE_S, "a warning")
-    assert received(ear, 0) is None
+    assert received(receiver, 0) is None
 
 
 @pytest.mark.parametrize("keys", [None, OTHERS])
 def test_nothing_is_said_to_a_stranger(side: Callable[..., Side], keys: Pair | None) -> None:
     here, stranger = side(OURS), side(keys)
-    ear, address = stranger.hear()
+    receiver, address = stranger.hear()
     monitored = here.socket(zmq.PUSH)
     assert here.guard is not None
     here.guard.encrypt(monitored)
@@ -158,7 +158,7 @@ def test_nothing_is_said_to_a_stranger(side: Callable[..., Side], keys: Pair | N
     monitored.connect(address)
     monitored.send(b"secret")
     assert events.poll(DEADLINE_S * 1000)
-    assert received(ear, 0) is None
+    assert received(receiver, 0) is None
 
 
 @pytest.mark.parametrize("noise", [b"", b"GET / HTTP/1.0\r\n\r\n", bytes(10_000), b"\xff" * 10_000, os.urandom(10_000)])
@@ -166,13 +166,13 @@ def test_noise_does_no_harm(side: Callable[..., Side], noise: bytes) -> None:
     import socket as sockets
 
     here, friend = side(OURS), side(OURS)
-    ear, address = here.hear()
+    receiver, address = here.hear()
     for _ in range(20):
         with sockets.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=DEADLINE_S) as plain:
             plain.sendall(noise)
     friend.say(address, b"hello")
-    assert received(ear) == b"hello"
-    assert received(ear, 0) is None
+    assert received(receiver) == b"hello"
+    assert received(receiver, 0) is None
 
 
 def test_one_warning_for_an_address_that_tries_on_and_on(side: Callable[..., Side]) -> None:
@@ -196,26 +196,26 @@ def test_one_warning_for_an_address_that_tries_on_and_on(side: Callable[..., Sid
 
 def test_inside_a_process_nothing_is_asked(side: Callable[..., Side]) -> None:
     here = side(OURS)
-    ear, _ = here.hear()
-    ear.bind("inproc://inside")
+    receiver, _ = here.hear()
+    receiver.bind("inproc://inside")
     waker = here.socket(zmq.PUSH)
     waker.connect("inproc://inside")
     waker.send(b"wake")
-    assert received(ear) == b"wake"
+    assert received(receiver) == b"wake"
 
 
 def test_sockets_of_an_asyncio_context() -> None:
     async def everything() -> None:
         here, there, stranger = Side(OURS, zmq.asyncio.Context()), Side(OURS, zmq.asyncio.Context()), Side(OTHERS)
         try:
-            ear, address = here.hear()
+            receiver, address = here.hear()
             stranger.say(address, b"let me in")
             socket = there.socket(zmq.PUSH)
             assert there.guard is not None
             there.guard.encrypt(socket)
             socket.connect(address)
             await socket.send(b"hello")
-            assert await asyncio.wait_for(ear.recv(), DEADLINE_S) == b"hello"
+            assert await asyncio.wait_for(receiver.recv(), DEADLINE_S) == b"hello"
         finally:
             for one in (here, there, stranger):
                 one.close()
@@ -229,10 +229,10 @@ def guards() -> list[threading.Thread]:
 
 def test_who_only_speaks_needs_no_thread(side: Callable[..., Side]) -> None:
     here, there = side(OURS), side(OURS)
-    ear, address = here.hear()
+    receiver, address = here.hear()
     assert len(guards()) == 1
     there.say(address, b"hello")
-    assert received(ear) == b"hello"
+    assert received(receiver) == b"hello"
     assert len(guards()) == 1
     here.close()
     assert guards() == []
@@ -254,11 +254,11 @@ def test_a_context_has_one_guard(side: Callable[..., Side]) -> None:
         here.hear()
 
 
-def test_without_a_guard_nobody_gets_in(side: Callable[..., Side]) -> None:
+def test_without_a_guard_no_new_peer_gets_in(side: Callable[..., Side]) -> None:
     here, friend, late = side(OURS), side(OURS), side(OURS)
-    ear, address = here.hear()
+    receiver, address = here.hear()
     known = friend.say(address, b"one")
-    assert received(ear) == b"one"
+    assert received(receiver) == b"one"
     assert here.guard is not None
     here.guard.close()
     assert late.guard is not None
@@ -269,8 +269,8 @@ def test_without_a_guard_nobody_gets_in(side: Callable[..., Side]) -> None:
         socket.connect(address)
         assert events.poll(DEADLINE_S * 1000)
     known.send(b"two")
-    assert received(ear) == b"two"
-    assert received(ear, 0) is None
+    assert received(receiver) == b"two"
+    assert received(receiver, 0) is None
 
 
 ORDERS = list(itertools.permutations(["socket", "guard", "context"]))
@@ -279,12 +279,12 @@ ORDERS = list(itertools.permutations(["socket", "guard", "context"]))
 @pytest.mark.parametrize("order", ORDERS, ids="-".join)
 def test_it_ends_in_any_order(order: tuple[str, ...]) -> None:
     here, there = Side(OURS), Side(OURS)
-    ear, address = here.hear()
+    receiver, address = here.hear()
     there.say(address, b"hello")
-    assert received(ear) == b"hello"
+    assert received(receiver) == b"hello"
     assert here.guard is not None
     term = threading.Thread(target=here.context.term)
-    ends = {"socket": lambda: ear.close(0), "guard": here.guard.close, "context": term.start}
+    ends = {"socket": lambda: receiver.close(0), "guard": here.guard.close, "context": term.start}
     for name in order:
         ends[name]()
     term.join(DEADLINE_S)
@@ -298,11 +298,11 @@ def test_sockets_that_come_and_go_leave_nothing(side: Callable[..., Side]) -> No
     here.hear()
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
-        ear, address = here.hear()
+        receiver, address = here.hear()
         speaker = friend.say(address, b"hello")
-        assert received(ear) == b"hello"
+        assert received(receiver) == b"hello"
         speaker.close()
-        ear.close(0)
+        receiver.close(0)
     eventually(lambda: len(os.listdir("/proc/self/fd")) <= before + 10, DEADLINE_S, "the descriptors of closed sockets are given back")
 
 
@@ -344,9 +344,9 @@ def test_without_keys_everybody_gets_through_who_does_not_encrypt(side: Callable
 
 @pytest.mark.parametrize("keys", [OURS, None], ids=["keys", "no keys"])
 def test_a_thousand_idle_connections_leave_a_few(side: Callable[..., Side], keys: Pair | None) -> None:
-    """The oldest are closed, descriptors are given back, and who belongs there gets through all the time."""
+    """The oldest are closed, their descriptors are given back, and holders of the keys get through all the time."""
     here, friend = side(keys), side(keys)
-    log = logging.Logger("crowd")
+    log = logging.Logger("many")
     guard = here.guard or Guard(here.context, None, log)
     socket = here.socket(zmq.PULL)
     guard.listen(socket)

@@ -41,8 +41,8 @@ ERRORS = {
 }
 
 
-def with_worker(folder: Path, story: Callable[[DaskScheduler, Worker, list[Order]], Coroutine[Any, Any, None]]) -> None:
-    """Run a story with a scheduler and a worker whose service keeps its orders, and answers those with a log only."""
+def with_worker(folder: Path, scenario: Callable[[DaskScheduler, Worker, list[Order]], Coroutine[Any, Any, None]]) -> None:
+    """Run a coroutine with a scheduler and a worker whose service records its orders, and answers only `ReadLog`."""
 
     async def main() -> None:
         orders: list[Order] = []
@@ -63,7 +63,7 @@ def with_worker(folder: Path, story: Callable[[DaskScheduler, Worker, list[Order
             async with Worker(
                 address, nthreads=10, host=IP, dashboard=False, memory_limit=0, local_directory=folder, plugins=(plugin,)
             ) as one:
-                await asyncio.wait_for(story(scheduler, one, orders), DEADLINE_S)
+                await asyncio.wait_for(scenario(scheduler, one, orders), DEADLINE_S)
         finally:
             await scheduler.close()
 
@@ -71,30 +71,30 @@ def with_worker(folder: Path, story: Callable[[DaskScheduler, Worker, list[Order
 
 
 def test_an_answer(tmp_path: Path) -> None:
-    async def story(scheduler: DaskScheduler, worker: Worker, orders: list[Order]) -> None:
+    async def scenario(scheduler: DaskScheduler, worker: Worker, orders: list[Order]) -> None:
         assert await scheduler.ask(worker.address, ReadLog(network="room"), LogTail) == LogTail(text="room")
         assert await scheduler.ask(worker.address, WAITS, OrderDone, wait=0.05) == OrderRefused(error="no answer for 0.05 s")
 
-    with_worker(tmp_path, story)
+    with_worker(tmp_path, scenario)
 
 
-def test_answers_that_are_none(tmp_path: Path) -> None:
-    """What is malformed, or of another version, or does not answer the order, is a refusal, and nothing is raised."""
+def test_wrong_answers_are_refusals(tmp_path: Path) -> None:
+    """An answer that is malformed, of another version, or of the wrong type is a refusal; nothing is raised."""
 
-    async def story(scheduler: DaskScheduler, worker: Worker, orders: list[Order]) -> None:
+    async def scenario(scheduler: DaskScheduler, worker: Worker, orders: list[Order]) -> None:
         for name, error in ERRORS.items():
             found = await scheduler.ask(worker.address, ReadLog(network=name), LogTail)
             assert isinstance(found, OrderRefused), name
             assert error in found.error
 
-    with_worker(tmp_path, story)
+    with_worker(tmp_path, scenario)
 
 
 @pytest.mark.parametrize("arrived", [False, True])
 def test_a_worker_that_goes_while_it_is_asked(tmp_path: Path, arrived: bool) -> None:
-    """Also where the scheduler hears of the order when the worker is gone already: Dask would keep it for ever."""
+    """This holds even if the scheduler receives the order after the worker has gone: Dask would keep it for ever."""
 
-    async def story(scheduler: DaskScheduler, worker: Worker, orders: list[Order]) -> None:
+    async def scenario(scheduler: DaskScheduler, worker: Worker, orders: list[Order]) -> None:
         asking = asyncio.ensure_future(scheduler.ask(worker.address, WAITS, OrderDone, wait=None))
         await asyncio.sleep(0)  # it is submitted, and Dask has not sent it yet
         while arrived and not orders:
@@ -105,13 +105,13 @@ def test_a_worker_that_goes_while_it_is_asked(tmp_path: Path, arrived: bool) -> 
         with pytest.raises(EngineError, match="not connected"):
             await scheduler.ask(worker.address, ReadLog(network="room"), LogTail, wait=None)
 
-    with_worker(tmp_path, story)
+    with_worker(tmp_path, scenario)
 
 
 def test_an_archive_that_was_on_its_way_is_sent_again(tmp_path: Path) -> None:
-    """Whoever waits for it hears of the broken connection, and does not blame the node."""
+    """All that wait for it get the error of the broken connection; the node is not blamed."""
 
-    async def story(scheduler: DaskScheduler, worker: Worker, orders: list[Order]) -> None:
+    async def scenario(scheduler: DaskScheduler, worker: Worker, orders: list[Order]) -> None:
         sender, member = ArchiveSender(scheduler), Member(NodeName("n"), IP, "service", "lease", 1, 1, worker=worker.address)
         archive = Archive("digest", b"content")
         waiting = [asyncio.ensure_future(sender.install(member, archive)) for _ in range(2)]
@@ -124,4 +124,4 @@ def test_an_archive_that_was_on_its_way_is_sent_again(tmp_path: Path) -> None:
         assert member.archives == {}
         await sender.close()
 
-    with_worker(tmp_path, story)
+    with_worker(tmp_path, scenario)

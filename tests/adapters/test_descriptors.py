@@ -1,4 +1,4 @@
-"""Open files: the limit is raised, the network's need is told, what must be written can be, and a node's means do not fail."""
+"""Open files: the limit is raised, the network's need is reported, what must be written can be, and a node's own files can be opened."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from tests.waiting import CommandLine
 
 
 def in_process(code: str) -> str:
-    """What a program of its own prints."""
+    """Return what a separate program prints."""
     command = [sys.executable, "-c", textwrap.dedent(code)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
 
 
 @pytest.mark.parametrize(("soft", "hard", "then"), [(256, 4096, 4096), (4096, 4096, 4096), (100, 100, 100)])
 def test_the_soft_limit_becomes_the_hard_one(soft: int, hard: int, then: int) -> None:
-    told = in_process(f"""
+    printed = in_process(f"""
         import resource
         from fission.adapters.descriptors import attainable, raise_limit
         resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
         before = attainable()
         print(before, raise_limit(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     """)
-    assert told == f"{then} {then} {then}"
+    assert printed == f"{then} {then} {then}"
 
 
 def test_it_is_not_raised_without_bound() -> None:
@@ -44,7 +44,7 @@ def test_it_is_not_raised_without_bound() -> None:
 
 
 def test_the_reserve_can_be_used_when_nothing_else_is_left() -> None:
-    told = in_process("""
+    printed = in_process("""
         import os, resource
         from fission.adapters.descriptors import Reserve
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
@@ -59,7 +59,7 @@ def test_the_reserve_can_be_used_when_nothing_else_is_left() -> None:
         files = [open(os.devnull) for _ in range(8)]
         print(len(files))
     """)
-    assert told == "8"
+    assert printed == "8"
     assert needed(31) < comfortable(31)
 
 

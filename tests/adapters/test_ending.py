@@ -1,4 +1,4 @@
-"""Tasks are told to end until they do."""
+"""Tasks are cancelled until they end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from unittest import mock
 from fission.adapters.cluster import ending
 
 
-def test_a_task_that_swallows_the_order_is_told_again() -> None:
+def test_a_task_that_swallows_its_cancellation_is_cancelled_again() -> None:
     async def main() -> int:
         swallowed = 0
 

@@ -114,7 +114,7 @@ def test_the_one_behind_holds_the_memory_whatever_becomes_of_the_one_between(are
     assert used_again(one, descriptor)
 
 
-def test_what_a_dead_one_behind_held_is_free_when_its_next_life_reads(arena: MakeArena) -> None:
+def test_what_a_dead_reader_behind_held_is_free_when_its_next_incarnation_reads(arena: MakeArena) -> None:
     one, middle, last = arena(behind=1), Views(1), Views(1)
     descriptors = [put(one, b"x" * PAGE) for _ in range(2)]
     first, second = (handed_on(middle, middle.get(descriptor)) for descriptor in descriptors)
@@ -126,7 +126,7 @@ def test_what_a_dead_one_behind_held_is_free_when_its_next_life_reads(arena: Mak
     assert held.nbytes == PAGE
 
 
-def test_an_older_life_that_wakes_up_changes_nothing(arena: MakeArena) -> None:
+def test_an_older_incarnation_that_wakes_up_changes_nothing(arena: MakeArena) -> None:
     one, middle = arena(behind=1), Views(1)
     descriptor = put(one, b"x" * PAGE)
     on = handed_on(middle, middle.get(descriptor))
@@ -148,7 +148,7 @@ def test_a_released_block_is_gone_for_the_one_behind_too(arena: MakeArena) -> No
 
 
 def test_ways_of_different_length_do_not_end_each_other(arena: MakeArena, prefix: str) -> None:
-    """The newer life of a producer, met on one way, does not hide what comes of its older one on another way."""
+    """The newer incarnation of a producer, met on one path, does not hide blocks of its older one on another path."""
     older, newer, middle, last = arena(behind=1), arena(behind=1, incarnation=2), Views(1), Views(1)
     on = handed_on(middle, middle.get(put(older, b"o" * PAGE)))
     assert last.get(put(newer, b"n" * PAGE)) == b"n" * PAGE
@@ -156,12 +156,12 @@ def test_ways_of_different_length_do_not_end_each_other(arena: MakeArena, prefix
     assert set(last._mapped) == {f"{prefix}-1.1-0", f"{prefix}-1.2-0"}
 
 
-def test_no_more_than_two_lives_of_a_producer_stay_mapped(arena: MakeArena, prefix: str) -> None:
+def test_no_more_than_two_incarnations_of_a_producer_stay_mapped(arena: MakeArena, prefix: str) -> None:
     last = Views(1)
-    for life in range(1, 6):
-        one, middle = arena(behind=1, incarnation=life), Views(1)
+    for incarnation in range(1, 6):
+        one, middle = arena(behind=1, incarnation=incarnation), Views(1)
         descriptor = put(one, b"o" * PAGE)
-        if life == 1:
+        if incarnation == 1:
             last.get(handed_on(middle, middle.get(descriptor)))
         last.get(descriptor)
     assert set(last._mapped) == {f"{prefix}-1.4-0", f"{prefix}-1.5-0"}
@@ -191,7 +191,7 @@ class Block:
 
 @dataclass(eq=False)
 class Held:
-    """Something that a life of a reader has made from a block's memory."""
+    """A view that an incarnation of a reader has made of a block's memory."""
 
     views: Views
     view: memoryview | None
@@ -199,7 +199,7 @@ class Held:
 
 
 class Row(RuleBasedStateMachine):
-    """The three, and what lives of the two readers hold. A life may go on for a while when the next one has begun."""
+    """A producer, two readers in a row, and what incarnations of the readers hold; an old one may run while the next has begun."""
 
     arena_kind: ClassVar[type[Arena]] = Arena
     views_kind: ClassVar[type[Views]] = Views
@@ -211,7 +211,7 @@ class Row(RuleBasedStateMachine):
         super().__init__()
         size = (1 + PAGES) * PAGE
         self.arena = self.arena_kind(run_prefix(), 1, 1, [1], behind=1, limit=size, segment_bytes=size)
-        self.lives = [1, 1]
+        self.incarnations = [1, 1]
         self.views: list[Views] = [self.views_kind(1), self.views_kind(1)]
         self.known: list[Block] = []
         self.held: list[Held] = []
@@ -232,7 +232,7 @@ class Row(RuleBasedStateMachine):
 
     @rule(target=holds, block=blocks)
     def hand_on(self, block: Block) -> Any:
-        """The middle takes a block, for the first time or in a new life, and hands it on; it may hold it for longer."""
+        """The middle takes a block, for the first time or in a new incarnation, and hands it on; it may hold it for longer."""
         if not block.between:
             return multiple()
         view = self.views[0].get(block.descriptor)
@@ -274,12 +274,12 @@ class Row(RuleBasedStateMachine):
             self.arena.release(block.descriptor)
 
     @rule(reader=st.integers(0, 1))
-    def new_life(self, reader: int) -> None:
-        """Nobody tells the producer of a new life of the last one."""
-        self.lives[reader] += 1
-        self.views[reader] = self.views_kind(self.lives[reader])
+    def new_incarnation(self, reader: int) -> None:
+        """The producer is not notified of a new incarnation of the last reader."""
+        self.incarnations[reader] += 1
+        self.views[reader] = self.views_kind(self.incarnations[reader])
         if reader == 0:
-            self.arena.forget_reader(0, self.lives[0])
+            self.arena.forget_reader(0, self.incarnations[0])
 
     @invariant()
     def what_is_held_stays(self) -> None:
@@ -303,7 +303,7 @@ class Row(RuleBasedStateMachine):
             self.release(block)
         block = self.put(1)
         assert isinstance(block, Block)
-        # the newest lives of both have read by now
+        # the newest incarnations of both have read by now
         self.views[1].get(handed_on(self.views[0], self.views[0].get(block.descriptor)))
         self.release(block)
         assert self.arena.put(bytes(PAGES * PAGE)) is not None
@@ -335,7 +335,7 @@ def random_walk(random: Random, machine: type[Row] = Row, steps: int = 600) -> N
             elif choice < 97:
                 run.release(block)
             else:
-                run.new_life(random.randrange(2))
+                run.new_incarnation(random.randrange(2))
             run.what_is_held_stays()
     finally:
         holds.clear()
@@ -357,14 +357,14 @@ class SeesOnlyItsOwn(Arena):
 
 
 class CountsTheDead(Arena):
-    """What a former life of a reader behind held is never free."""
+    """What a former incarnation of a reader behind held is never free."""
 
     def _downstream_incarnations(self, segment: Any) -> list[int]:
         return [1] * self._behind
 
 
-class NeverSaysThatItReads(Views):
-    """Leaves no word of its life."""
+class NeverMarksThatItReads(Views):
+    """Leaves no mark of its incarnation."""
 
     def get(self, descriptor: Descriptor, taken_for: Any = None) -> memoryview:
         marks = (self._mapped.get(descriptor.segment) or self._map(descriptor.segment, descriptor.reader)).marks
@@ -390,5 +390,5 @@ def test_a_middle_that_does_not_wait_for_the_one_behind_is_caught() -> None:
     expect_caught(_walk(waits=False), 12)
 
 
-def test_lives_that_do_not_say_that_they_read_are_caught() -> None:
-    expect_caught(_walk(views_kind=NeverSaysThatItReads), 12)
+def test_incarnations_that_do_not_mark_that_they_read_are_caught() -> None:
+    expect_caught(_walk(views_kind=NeverMarksThatItReads), 12)

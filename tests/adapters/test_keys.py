@@ -1,4 +1,4 @@
-"""The network's keys: made so that nobody else can read them, refused when they are not whole or not secret."""
+"""The network's keys: made so that only their owner can read them, refused when they are incomplete or not secret."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_full_disk_leaves_what_was_there(folder: Path, monkeypatch: pytest.Mon
     assert not [path for path in place.iterdir() if path.name not in NAMES]
 
 
-def test_of_two_who_make_keys_at_once_one_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_processes_that_make_keys_at_once_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place, real = tmp_path / "keys", keys._tls_texts
 
     def slow(now: datetime) -> dict[str, bytes]:
@@ -182,11 +182,11 @@ def test_a_copy_is_as_good(folder: Path, tmp_path: Path) -> None:
 
 
 def test_default_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HOME", "/home/user")
     monkeypatch.delenv("FISSION_KEYS", raising=False)
-    assert default_folder() == Path("/home/somebody/.fission/keys")
+    assert default_folder() == Path("/home/user/.fission/keys")
     monkeypatch.setenv("FISSION_KEYS", "~/lab")
-    assert default_folder() == Path("/home/somebody/lab")
+    assert default_folder() == Path("/home/user/lab")
 
 
 # -- TLS of Dask

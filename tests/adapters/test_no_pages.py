@@ -34,12 +34,12 @@ async def answer(port: int) -> bytes:
         writer.close()
 
 
-def run(story: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(story, 30))
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(scenario, 30))
 
 
 def test_of_a_network(tmp_path: Path) -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         before = listening()
         (port,) = free_ports(1)
         scheduler = DaskScheduler(IP, port, None, None)
@@ -54,11 +54,11 @@ def test_of_a_network(tmp_path: Path) -> None:
         finally:
             await scheduler.close()
 
-    run(story())
+    run(scenario())
 
 
 def test_of_pipelines(tmp_path: Path) -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         before = listening()
         cluster = DaskCluster(lambda ends: None)
         port = await cluster.open(IP)
@@ -68,5 +68,5 @@ def test_of_pipelines(tmp_path: Path) -> None:
         finally:
             await cluster.close()
 
-    run(story())
+    run(scenario())
     assert "start_http_server" in vars(_Worker)  # whose end is its process's

@@ -1,4 +1,4 @@
-"""Datagrams that nobody else can make: opened if they are as they were sealed, else not, whatever they are."""
+"""Datagrams that only holders of the keys can make: opened if they are as they were sealed, refused otherwise."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def test_the_limit_gives_none_and_one_warning(arena: MakeArena, caplog: pytest.L
     assert put(one, b"y").offset == descriptors[2].offset
 
 
-def test_no_folder_is_no_fault(prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_folder_is_not_a_fault(prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     one = Arena(prefix, 1, 1, [1], folder=str(tmp_path / "missing"))
     assert one.put(b"x") is None
     assert one.refused == 1
@@ -132,7 +132,7 @@ def test_no_folder_is_no_fault(prefix: str, tmp_path: Path, caplog: pytest.LogCa
     assert sweep(prefix, folder=str(tmp_path / "missing")) == 0
 
 
-def test_a_system_without_reserving_is_no_fault(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_without_reserving_is_not_a_fault(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "posix_fallocate")
     assert Arena(prefix, 1, 1, [1]).put(b"x") is None
     assert names(prefix) == []
@@ -158,10 +158,10 @@ def test_the_system_is_not_asked_at_every_put(arena: MakeArena, prefix: str, mon
 
 
 def test_a_name_that_is_taken_gives_the_slow_way(arena: MakeArena, prefix: str, caplog: pytest.LogCaptureFixture) -> None:
-    Path(FOLDER, f"{prefix}-1.1-0").write_bytes(b"somebody else's")
+    Path(FOLDER, f"{prefix}-1.1-0").write_bytes(b"another program's")
     assert arena().put(b"x") is None
     assert "File exists" in caplog.text
-    assert Path(FOLDER, f"{prefix}-1.1-0").read_bytes() == b"somebody else's"
+    assert Path(FOLDER, f"{prefix}-1.1-0").read_bytes() == b"another program's"
 
 
 # -- what must not be -------------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def test_files_are_the_users_alone(arena: MakeArena) -> None:
     assert stat.S_IMODE(os.stat(f"{FOLDER}/{descriptor.segment}").st_mode) == 0o600
 
 
-def test_sweep_removes_what_it_is_told(arena: MakeArena, prefix: str) -> None:
+def test_sweep_removes_what_it_is_given(arena: MakeArena, prefix: str) -> None:
     for job, incarnation in ((1, 1), (1, 2), (2, 1), (12, 1)):
         put(arena(job=job, incarnation=incarnation), b"x")
     Path(FOLDER, f"{prefix}-notes").touch()

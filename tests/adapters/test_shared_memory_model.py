@@ -1,7 +1,7 @@
 """Arena and views against a model, in any order of sending, taking, releasing, letting go and dying.
 
-The model: a block can be taken until it was released, and whatever a reader's newest life has taken keeps its content until it lets go;
-when everything was released and let go, all memory is free.
+The model: a block can be taken until it is released; what a reader's newest incarnation has taken keeps its content until it
+lets go; when everything has been released and let go, all memory is free.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Block:
 
 @dataclass(eq=False)
 class Held:
-    """Something that a life of a reader has made from a block's memory."""
+    """A view that an incarnation of a reader has made of a block's memory."""
 
     reader: int
     incarnation: int
@@ -64,7 +64,7 @@ class SharedMemory(RuleBasedStateMachine):
         super().__init__()
         size = (1 + PAGES) * ALIGNMENT  # one page is the table
         self.arena = self.arena_kind(run_prefix(), 1, 1, [1] * READERS, limit=size, segment_bytes=size)
-        self.lives = [1] * READERS
+        self.incarnations = [1] * READERS
         self.views: list[Views] = [self.views_kind(1) for _ in range(READERS)]
         self.known: list[Block] = []
         self.held: list[Held] = []
@@ -97,7 +97,7 @@ class SharedMemory(RuleBasedStateMachine):
         if reader not in block.waiting:
             return multiple()  # taken too late, which no reader does; the view goes at once
         assert view == block.content
-        self.held.append(Held(reader, self.lives[reader], view[start:], block.content[start:]))
+        self.held.append(Held(reader, self.incarnations[reader], view[start:], block.content[start:]))
         return self.held[-1]
 
     @rule(held=consumes(holds))
@@ -111,22 +111,22 @@ class SharedMemory(RuleBasedStateMachine):
             self.arena.release(block.descriptor._replace(reader=reader))
             block.waiting.discard(reader)
 
-    @rule(reader=st.integers(0, READERS - 1), told=st.booleans())
-    def new_life(self, reader: int, told: bool) -> None:
-        """The older life may go on for a while, and let go of what it holds at any time."""
-        self.lives[reader] += 1
-        self.views[reader] = self.views_kind(self.lives[reader])
-        if told:
+    @rule(reader=st.integers(0, READERS - 1), notified=st.booleans())
+    def new_incarnation(self, reader: int, notified: bool) -> None:
+        """The older incarnation may run for a while, and let go of what it holds at any time."""
+        self.incarnations[reader] += 1
+        self.views[reader] = self.views_kind(self.incarnations[reader])
+        if notified:
             self.tell(reader)
 
     @rule(reader=st.integers(0, READERS - 1))
     def tell(self, reader: int) -> None:
-        self.arena.forget_reader(reader, self.lives[reader])
+        self.arena.forget_reader(reader, self.incarnations[reader])
 
     @invariant()
     def what_is_held_stays(self) -> None:
         for held in self.held:
-            if held.incarnation == self.lives[held.reader]:
+            if held.incarnation == self.incarnations[held.reader]:
                 assert held.view == held.content
 
     @invariant()
@@ -148,7 +148,7 @@ class SharedMemory(RuleBasedStateMachine):
 
     def everything_is_free_in_the_end(self) -> None:
         for held in self.held:
-            if held.incarnation == self.lives[held.reader]:
+            if held.incarnation == self.incarnations[held.reader]:
                 held.view = None
         for block in self.known:
             for reader in block.waiting:
@@ -181,7 +181,7 @@ def random_walk(random: Random, machine: type[SharedMemory] = SharedMemory, step
             elif choice < 95 and run.known:
                 run.release(random.choice(run.known), reader)
             elif choice < 98:
-                run.new_life(reader, random.random() < 0.7)
+                run.new_incarnation(reader, random.random() < 0.7)
             else:
                 run.tell(reader)
             run.what_is_held_stays()
@@ -206,7 +206,7 @@ class IgnoresMarks(Arena):
 
 
 class IgnoresReleases(Arena):
-    """Uses memory again that nobody holds at the moment."""
+    """Uses memory again that no reader holds at the moment."""
 
     def put(self, buffer: Any, readers: Any = None) -> Descriptor | None:
         self._returned.extend((stamp, reader) for stamp in self._slots for reader in range(READERS))
@@ -221,20 +221,20 @@ class OneReleaseIsEnough(Arena):
             super().release(descriptor._replace(reader=reader))
 
 
-class TrustsOnlyKnownLives(Arena):
-    """Takes a life that it has not heard of for one that is over."""
+class TrustsOnlyKnownIncarnations(Arena):
+    """Takes an incarnation that it does not know for one that is over."""
 
     def _is_held(self, slot: Any) -> bool:
         words = memoryview(slot.segment.memory).cast("I")
         first = (slot.entry * self._entry_bytes + STAMP_BYTES) // MARK_BYTES
         return any(
-            life in words[first + INCARNATIONS * index : first + INCARNATIONS * index + INCARNATIONS]
-            for index, life in enumerate(self.readers)
+            incarnation in words[first + INCARNATIONS * index : first + INCARNATIONS * index + INCARNATIONS]
+            for index, incarnation in enumerate(self.readers)
         )
 
 
 class CountsTheDead(Arena):
-    """Never forgets what a life that is over has held."""
+    """Never forgets what an incarnation that is over has held."""
 
     def forget_reader(self, reader: int, incarnation: int) -> None:
         pass
@@ -250,7 +250,7 @@ class SharesMarks(Views):
         return super().get(descriptor)
 
 
-@pytest.mark.parametrize("kind", [IgnoresMarks, IgnoresReleases, OneReleaseIsEnough, TrustsOnlyKnownLives, CountsTheDead])
+@pytest.mark.parametrize("kind", [IgnoresMarks, IgnoresReleases, OneReleaseIsEnough, TrustsOnlyKnownIncarnations, CountsTheDead])
 def test_broken_arenas_are_caught(kind: type[Arena]) -> None:
     class Broken(SharedMemory):
         arena_kind = kind
@@ -265,7 +265,7 @@ def test_a_mark_for_two_holds_is_caught() -> None:
     expect_caught(lambda random: random_walk(random, Broken), 50)
 
 
-def test_one_mark_for_all_lives_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_mark_for_all_incarnations_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     def clear(hold: Any) -> None:
         if hold.mark is not None:
             hold.mark[0][hold.mark[1]] = 0

@@ -94,7 +94,7 @@ def remote() -> Iterator[Callable[[], Remote]]:
 
 @pytest.fixture
 def two_readers(prefix: str) -> Iterator[Arena]:
-    """An arena with two readers in their first lives, and room for eight buffers of 1 MB."""
+    """An arena with two readers in their first incarnations, and room for eight buffers of 1 MB."""
     one = Arena(prefix, 1, 1, [1, 1], limit=8 * MB + 64 * ALIGNMENT, segment_bytes=16 * MB)
     yield one
     one.close()
@@ -142,7 +142,7 @@ def test_arrays_are_read_only_at_the_other_side(two_readers: Arena, remote: Call
 
 
 @pytest.mark.slow
-def test_what_a_killed_reader_held_waits_for_its_next_life(two_readers: Arena, remote: Callable[[], Remote]) -> None:
+def test_what_a_killed_reader_held_waits_for_its_next_incarnation(two_readers: Arena, remote: Callable[[], Remote]) -> None:
     first, second = remote(), remote()
     released, unreleased = put(two_readers, b"r" * MB, readers=[0]), put(two_readers, b"u" * MB, readers=[0])
     for block in (released, unreleased):
@@ -165,7 +165,7 @@ def test_what_a_killed_reader_held_waits_for_its_next_life(two_readers: Arena, r
 
 
 @pytest.mark.slow
-def test_a_stopped_reader_that_wakes_up_harms_nobody(two_readers: Arena, remote: Callable[[], Remote]) -> None:
+def test_a_stopped_reader_that_wakes_up_does_no_harm(two_readers: Arena, remote: Callable[[], Remote]) -> None:
     zombie, successor = remote(), remote()
     block = put(two_readers, b"b" * MB, readers=[0])
     zombie.do(TAKE, incarnation=1, packed=block.pack())
@@ -290,11 +290,11 @@ for number, block in enumerate(blocks):
 arena.release(blocks[1])
 assert arena.put(bytes(90_000)) is not None
 free = os.statvfs(folder)
-with open(folder + "/somebody", "wb") as file:
+with open(folder + "/other", "wb") as file:
     file.write(bytes(free.f_bavail * free.f_bsize))
 other = Arena("fission-full", 2, 1, [1], folder=folder)
 assert other.put(bytes(70_000)) is None
-assert sorted(os.listdir(folder)) == ["fission-full-1.1-0", "somebody"], os.listdir(folder)
+assert sorted(os.listdir(folder)) == ["fission-full-1.1-0", "other"], os.listdir(folder)
 arena.close()
 views.close()
 assert all(other.put(bytes(70_000)) is None for _ in range(64)) and other.put(bytes(70_000)) is not None

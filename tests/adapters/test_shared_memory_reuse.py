@@ -1,4 +1,4 @@
-"""When the memory of a buffer is used again: at the later of its release and the end of the last view, through lives and deaths."""
+"""When the memory of a buffer is used again: at the later of its release and the end of the last view, across incarnations."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_collected_and_then_released(arena: MakeArena) -> None:
     view = views.get(descriptor)
     del view
     assert not used_again(one, descriptor)
-    assert views.get(descriptor) == b"o" * PAGE  # as for the consumer's next life
+    assert views.get(descriptor) == b"o" * PAGE  # as for the consumer's next incarnation
     one.release(descriptor)
     one.release(descriptor)
     assert used_again(one, descriptor)
@@ -124,7 +124,7 @@ def test_every_reader_counts(arena: MakeArena) -> None:
     assert used_again(one, everybody)
 
 
-def test_a_lease_is_released_by_whoever_lets_go_last(arena: MakeArena) -> None:
+def test_a_lease_is_released_by_the_last_that_lets_go(arena: MakeArena) -> None:
     one = arena(readers=[1, 1])
     lease = one.lend(b"o" * PAGE)
     assert lease is not None
@@ -197,10 +197,10 @@ def test_pieces_become_room_for_something_big(arena: MakeArena) -> None:
     assert one.committed == 17 * PAGE
 
 
-# -- lives ------------------------------------------------------------------------------------------------------------
+# -- incarnations -----------------------------------------------------------------------------------------------------
 
 
-def test_what_a_dead_reader_held_is_free_when_its_next_life_is_known(arena: MakeArena) -> None:
+def test_what_a_dead_reader_held_is_free_when_its_next_incarnation_is_known(arena: MakeArena) -> None:
     one, views = arena(readers=[5]), Views(5)
     descriptor = put(one, b"o" * PAGE)
     view = views.get(descriptor)
@@ -222,14 +222,14 @@ def test_what_is_sent_again_is_still_there(arena: MakeArena) -> None:
     view = Views(2).get(descriptor)
     assert view == gone
     one.release(descriptor)
-    del gone  # the older life wakes up, and lets go of what its successor holds
+    del gone  # the older incarnation wakes up, and lets go of what its successor holds
     assert not used_again(one, descriptor)
     assert view == b"o" * PAGE
     del view
     assert used_again(one, descriptor)
 
 
-def test_a_life_that_the_producer_has_not_heard_of_counts(arena: MakeArena) -> None:
+def test_an_incarnation_that_the_producer_does_not_know_counts(arena: MakeArena) -> None:
     one = arena()
     descriptor = put(one, b"o" * PAGE)
     view = Views(3).get(descriptor)
@@ -259,7 +259,7 @@ def test_a_released_block_is_gone(arena: MakeArena) -> None:
     assert used_again(one, other)
 
 
-def test_a_producers_newer_life_ends_the_older_one(arena: MakeArena) -> None:
+def test_a_producers_newer_incarnation_ends_the_older_one(arena: MakeArena) -> None:
     views = Views(1)
     old, new = arena(incarnation=1), arena(incarnation=2)
     before, unseen, after = put(old, b"1"), put(old, b"2"), put(new, b"3")
@@ -273,7 +273,7 @@ def test_a_producers_newer_life_ends_the_older_one(arena: MakeArena) -> None:
     assert views.get(put(other_job, b"4")) == b"4"
 
 
-def test_a_life_is_taken_all_or_none(arena: MakeArena, prefix: str) -> None:
+def test_an_incarnation_is_taken_all_or_none(arena: MakeArena, prefix: str) -> None:
     one, views = arena(limit=100, segment_bytes=8 * PAGE), Views(1)
     blocks = [put(one, bytes([number]) * 4 * PAGE) for number in range(2)]
     assert len({block.segment for block in blocks}) == 2
@@ -284,10 +284,10 @@ def test_a_life_is_taken_all_or_none(arena: MakeArena, prefix: str) -> None:
             views.get(block)
 
 
-def test_a_life_removes_what_the_last_but_one_has_left(arena: MakeArena, prefix: str) -> None:
-    lives = [1, 2, 3, 10]
-    for index, incarnation in enumerate(lives):
+def test_an_incarnation_removes_what_the_last_but_one_has_left(arena: MakeArena, prefix: str) -> None:
+    incarnations = [1, 2, 3, 10]
+    for index, incarnation in enumerate(incarnations):
         for job in (1, 11):
             put(arena(incarnation=incarnation, job=job), b"x")
             for_job = {int(name.split(".")[1].split("-")[0]) for name in names(f"{prefix}-{job}.")}
-            assert for_job == {life for life in lives[: index + 1] if life >= incarnation - 1}
+            assert for_job == {incarnation for incarnation in incarnations[: index + 1] if incarnation >= incarnation - 1}

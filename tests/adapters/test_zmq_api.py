@@ -22,7 +22,7 @@ Answer = Callable[[bytes], bytes | None]
 
 @dataclass
 class Pair:
-    """CURVE keys; their secret is no part of what a failed test shows."""
+    """CURVE keys; a failed test does not show their secret."""
 
     public: bytes
     secret: bytes = field(repr=False)
@@ -81,7 +81,7 @@ def test_a_request_without_an_answer_is_sent_again() -> None:
         client.close()
 
 
-def test_no_server_is_no_answer_in_time() -> None:
+def test_without_a_server_there_is_no_answer() -> None:
     client = ApiClient("tcp://127.0.0.1:9")
     assert client.request(b"x", 0.05, again=0.02) is None
     client.close()
@@ -130,7 +130,7 @@ def test_keys_for_a_server_without_any() -> None:
         assert "or it has none; give both the same folder" in client.refusal
 
 
-def test_who_was_refused_forgets_it_when_nobody_is_there_any_more() -> None:
+def test_a_refused_client_forgets_the_refusal_when_no_server_is_there() -> None:
     addresses = [f"tcp://127.0.0.1:{port}" for port in free_ports(2)]
     with closing(ApiClient(addresses[0])) as client:
         with serving(bytes.upper, a_pair(), addresses):

@@ -98,7 +98,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             del sys.modules[name]
 
 
-class Told:
+class Outcome:
     """Exit code and output of one command."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
@@ -106,12 +106,12 @@ class Told:
 
 
 @pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Told]:
+def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Runs one command line in this process."""
 
-    def run(*args: str, **options: Any) -> Told:
+    def run(*args: str, **options: Any) -> Outcome:
         capsys.readouterr()
         code = main(list(args), **options)
-        return Told(code, *capsys.readouterr())
+        return Outcome(code, *capsys.readouterr())
 
     return run

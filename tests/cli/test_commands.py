@@ -17,9 +17,9 @@ from fission.errors import AllocationError, EngineError, InternalError, JobFaile
 from fission.ports import Observer
 from fission.project.scaffold import COMMAND_NAMES
 from fission.project.settings import LOG_LEVELS
-from tests.cli.conftest import CONFIG, FakeClient, Told
+from tests.cli.conftest import CONFIG, FakeClient, Outcome
 
-Cli = Callable[..., Told]
+Cli = Callable[..., Outcome]
 
 
 def test_every_command_is_reserved_loads_and_shows_an_example() -> None:
@@ -37,10 +37,10 @@ def test_help_everywhere_without_a_project(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], option: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    told = cli(*words, option)
-    assert (told.code, told.err) == (0, "")
-    assert "Usage: fission" in told.out
-    assert "Examples:\n    fission " in told.out
+    outcome = cli(*words, option)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "Usage: fission" in outcome.out
+    assert "Examples:\n    fission " in outcome.out
 
 
 def test_help_of_a_command_without_a_network(cli: Cli) -> None:
@@ -48,16 +48,16 @@ def test_help_of_a_command_without_a_network(cli: Cli) -> None:
 
 
 def test_version(cli: Cli) -> None:
-    told = cli("--version")
-    assert told.code == 0
-    assert told.out.startswith("fission 0.")
+    outcome = cli("--version")
+    assert outcome.code == 0
+    assert outcome.out.startswith("fission 0.")
 
 
 def test_words_missing(cli: Cli) -> None:
     for words in ((), ("net",)):
-        told = cli(*words)
-        assert told.code == 2
-        assert "Usage: fission" in told.err
+        outcome = cli(*words)
+        assert outcome.code == 2
+        assert "Usage: fission" in outcome.err
 
 
 # -- keys
@@ -66,15 +66,15 @@ def test_words_missing(cli: Cli) -> None:
 def test_keys(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FISSION_KEYS", str(tmp_path / "named" / "keys"))
-    told = cli("keys")
-    assert (told.code, told.err) == (0, "")
-    assert f"in {tmp_path}/named/keys." in told.out
-    assert f"scp -pr {tmp_path}/named/keys USER@NODE:.fission/" in told.out
-    assert "call it keys" not in told.out
+    outcome = cli("keys")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert f"in {tmp_path}/named/keys." in outcome.out
+    assert f"scp -pr {tmp_path}/named/keys USER@NODE:.fission/" in outcome.out
+    assert "call it keys" not in outcome.out
     again = cli("keys")
     assert (again.code, again.out) == (2, "")
     assert again.err.endswith(f"to replace them, here and on every node: fission keys --dir {tmp_path}/named/keys --renew\n")
-    assert cli("keys", "--renew").out != told.out
+    assert cli("keys", "--renew").out != outcome.out
     other = cli("keys", "--dir", "a b", "--json")
     assert json.loads(other.out)["folder"] == str(tmp_path / "a b")
     assert "secret" not in other.out.replace("curve.secret", "")
@@ -83,10 +83,10 @@ def test_keys(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_keys_without_the_library(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cryptography", None)
-    told = cli("keys", "--dir", str(tmp_path / "keys"))
-    assert (told.code, told.out) == (2, "")
+    outcome = cli("keys", "--dir", str(tmp_path / "keys"))
+    assert (outcome.code, outcome.out) == (2, "")
     how = "install it: python3 -m pip install cryptography"
-    assert told.err == f"Error: making keys needs the package cryptography, which is not installed; {how}\n"
+    assert outcome.err == f"Error: making keys needs the package cryptography, which is not installed; {how}\n"
     assert not (tmp_path / "keys").exists()
 
 
@@ -96,8 +96,8 @@ def test_keys_without_the_library(cli: Cli, tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize("words", [("startproject", "my_project"), ("my_project", "startproject")])
 def test_start_in_both_orders(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, str]) -> None:
     monkeypatch.chdir(tmp_path)
-    told = cli(*words)
-    assert (told.code, told.err) == (0, "")
+    outcome = cli(*words)
+    assert (outcome.code, outcome.err) == (0, "")
     assert (tmp_path / "my_project" / "shared" / "jobs" / "jobs.py").is_file()
     monkeypatch.chdir(tmp_path / "my_project")
     assert cli("net", "startnetwork").code == 0
@@ -109,31 +109,31 @@ def test_start_in_both_orders(cli: Cli, tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_fresh_network_says_what_to_do_next(cli: Cli, root: Path) -> None:
     cli("fresh", "startnetwork")
-    told = cli("fresh", "check")
-    assert told.code == 2
-    assert "JOBS is empty; put at least one job into it" in told.err
-    assert told.err.startswith("Error: fresh/config.py:")
-    assert told.err.count("\n") == 1
+    outcome = cli("fresh", "check")
+    assert outcome.code == 2
+    assert "JOBS is empty; put at least one job into it" in outcome.err
+    assert outcome.err.startswith("Error: fresh/config.py:")
+    assert outcome.err.count("\n") == 1
 
 
 def test_bad_names(cli: Cli, root: Path) -> None:
     for words in (("startproject", "1x"), ("my-net", "startnetwork"), ("json", "startnetwork")):
-        told = cli(*words)
-        assert (told.code, told.out) == (2, "")
-        assert told.err.startswith("Error: ")
+        outcome = cli(*words)
+        assert (outcome.code, outcome.out) == (2, "")
+        assert outcome.err.startswith("Error: ")
 
 
 def test_a_project_inside_a_project_is_warned_of(cli: Cli, root: Path) -> None:
-    told = cli("startproject", "inner")
-    assert told.code == 0
-    assert told.err == f"Warning: inner is inside the project {root}; to add a network to that project: fission NAME startnetwork\n"
+    outcome = cli("startproject", "inner")
+    assert outcome.code == 0
+    assert outcome.err == f"Warning: inner is inside the project {root}; to add a network to that project: fission NAME startnetwork\n"
     assert (root / "inner" / "manage.py").is_file()
 
 
 def test_what_to_do_next_can_be_typed(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    told = cli("startproject", "weather")
-    assert told.out == "Made the project weather. Next: cd weather; fission my_network startnetwork\n"
+    outcome = cli("startproject", "weather")
+    assert outcome.out == "Made the project weather. Next: cd weather; fission my_network startnetwork\n"
 
 
 # -- list and help
@@ -150,9 +150,9 @@ def test_list_of_an_empty_project_says_what_to_do(cli: Cli, tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     cli("startproject", "empty")
     monkeypatch.chdir(tmp_path / "empty")
-    told = cli("list")
-    assert (told.code, told.out) == (0, "")
-    assert told.err == f"{tmp_path}/empty has no network yet; make one with: fission NAME startnetwork\n"
+    outcome = cli("list")
+    assert (outcome.code, outcome.out) == (0, "")
+    assert outcome.err == f"{tmp_path}/empty has no network yet; make one with: fission NAME startnetwork\n"
 
 
 @pytest.mark.parametrize("name", ["", "simulate", "keys", "startproject"])
@@ -168,53 +168,53 @@ def test_help_is_the_option(cli: Cli, root: Path, name: str) -> None:
 @pytest.mark.parametrize("before", [(), ("help",)], ids=["alone", "after help"])
 @pytest.mark.parametrize(("word", "meant"), [("lst", "list"), ("nett", "net"), ("simulat", "simulate")])
 def test_a_lone_word_that_names_nothing(cli: Cli, root: Path, word: str, meant: str, before: tuple[str, ...]) -> None:
-    told = cli(*before, word)
-    assert (told.code, told.out) == (2, "")
-    assert told.err.startswith(f"Error: {word!r} is neither a network of {root} nor a command; did you mean {meant!r}? Networks: net.")
-    assert told.err.count("\n") == 1
+    outcome = cli(*before, word)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"Error: {word!r} is neither a network of {root} nor a command; did you mean {meant!r}? Networks: net.")
+    assert outcome.err.count("\n") == 1
 
 
 def test_unknown_network(cli: Cli, root: Path, client: FakeClient) -> None:
     for command in ("check", "simulate", "send"):
-        told = cli("nett", command)
-        assert (told.code, told.out) == (2, "")
-        assert told.err == f"Error: there is no network 'nett' in {root}; did you mean 'net'? Networks: net\n"
+        outcome = cli("nett", command)
+        assert (outcome.code, outcome.out) == (2, "")
+        assert outcome.err == f"Error: there is no network 'nett' in {root}; did you mean 'net'? Networks: net\n"
     assert client.calls == []
 
 
 def test_unknown_command(cli: Cli, root: Path) -> None:
-    told = cli("net", "simulat")
-    assert (told.code, told.out) == (2, "")
-    assert told.err.startswith(
+    outcome = cli("net", "simulat")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(
         "Error: there is no command 'simulat'; did you mean 'simulate'? Commands: startproject, list, help, pipelines, startnetwork, "
     )
 
 
 def test_both_unknown(cli: Cli, root: Path) -> None:
-    told = cli("ent", "chekc")
-    assert told.code == 2
-    assert "did you mean 'check'?" in told.err
-    assert "did you mean 'net'?" in told.err
+    outcome = cli("ent", "chekc")
+    assert outcome.code == 2
+    assert "did you mean 'check'?" in outcome.err
+    assert "did you mean 'net'?" in outcome.err
 
 
 def test_the_command_before_the_network(cli: Cli, root: Path) -> None:
-    told = cli("simulate", "net")
-    assert told.code == 2
-    assert told.err == "Error: 'simulate' is a command of a network; put the network first: fission net simulate\n"
+    outcome = cli("simulate", "net")
+    assert outcome.code == 2
+    assert outcome.err == "Error: 'simulate' is a command of a network; put the network first: fission net simulate\n"
 
 
 def test_unknown_option(cli: Cli, root: Path) -> None:
-    told = cli("net", "check", "--jsn")
-    assert told.code == 2
-    assert "--json" in told.err
+    outcome = cli("net", "check", "--jsn")
+    assert outcome.code == 2
+    assert "--json" in outcome.err
 
 
 def test_outside_of_a_project(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for words in (("net", "check"), ("net", "startnetwork")):
-        told = cli(*words)
-        assert told.code == 2
-        assert "there is no project here" in told.err
+        outcome = cli(*words)
+        assert outcome.code == 2
+        assert "there is no project here" in outcome.err
     assert "there is no command 'chekc'" in cli("net", "chekc").err
 
 
@@ -227,8 +227,8 @@ def test_a_project_elsewhere(cli: Cli, root: Path, tmp_path_factory: pytest.Temp
 
 
 def test_check(cli: Cli, root: Path) -> None:
-    told = cli("net", "check")
-    assert (told.code, told.out, told.err) == (0, "net: OK (2 jobs, 1 pipe, 0 nodes)\n", "")
+    outcome = cli("net", "check")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "net: OK (2 jobs, 1 pipe, 0 nodes)\n", "")
     assert json.loads(cli("net", "check", "--json").out) == {
         "network": "net",
         "ok": True,
@@ -243,15 +243,15 @@ def test_check(cli: Cli, root: Path) -> None:
 def test_check_tells_all_faults(cli: Cli, root: Path) -> None:
     with (root / "net" / "config.py").open("a") as file:
         file.write("LOG_LEVEL = 'x'\nPORT = 0\n")
-    told = cli("net", "check")
-    assert (told.code, told.out) == (2, "")
-    assert [line.split(": ")[:3] for line in told.err.splitlines()] == [
+    outcome = cli("net", "check")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert [line.split(": ")[:3] for line in outcome.err.splitlines()] == [
         ["Error", "net/config.py:16", f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}, but is 'x' (str)"],
         ["Error", "net/config.py:17", "PORT must be a port number from 1 to 65535, but is 0 (int)"],
     ]
-    told = cli("net", "check", "--json")
-    assert (told.code, told.err) == (2, "")
-    found = json.loads(told.out)
+    outcome = cli("net", "check", "--json")
+    assert (outcome.code, outcome.err) == (2, "")
+    found = json.loads(outcome.out)
     assert found["ok"] is False
     assert [fault["where"] for fault in found["faults"]] == ["net/config.py:16", "net/config.py:17"]
 
@@ -260,8 +260,8 @@ def test_check_shows_warnings(cli: Cli, root: Path, monkeypatch: pytest.MonkeyPa
     from fission.core.network import Network
 
     monkeypatch.setattr(Network, "warnings", lambda self: ["pipe 1 runs ahead"])
-    told = cli("net", "check")
-    assert (told.code, told.err) == (0, "Warning: pipe 1 runs ahead\n")
+    outcome = cli("net", "check")
+    assert (outcome.code, outcome.err) == (0, "Warning: pipe 1 runs ahead\n")
     assert json.loads(cli("net", "check", "--json").out)["warnings"] == ["pipe 1 runs ahead"]
 
 
@@ -270,8 +270,8 @@ def test_check_shows_warnings(cli: Cli, root: Path, monkeypatch: pytest.MonkeyPa
 
 def test_simulate(cli: Cli, root: Path, client: FakeClient) -> None:
     client.behave = lambda observer: observer.job_output("SinkJob 2", 2, "stdout", "1")
-    told = cli("net", "simulate")
-    assert (told.code, told.out, told.err) == (0, "[SinkJob 2] 1\n2 jobs finished\n", "")
+    outcome = cli("net", "simulate")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "[SinkJob 2] 1\n2 jobs finished\n", "")
     assert cli("net", "simulate", "--for", "2.5").code == 0
     assert client.calls == [("net", None), ("net", 2.5)]
 
@@ -279,15 +279,15 @@ def test_simulate(cli: Cli, root: Path, client: FakeClient) -> None:
 def test_simulate_as_json(cli: Cli, root: Path, client: FakeClient) -> None:
     client.behave = lambda observer: observer.job_output("SinkJob 2", 2, "stdout", "1")
     client.summary.exit_code = 1
-    told = cli("net", "simulate", "--json")
-    assert (told.code, json.loads(told.out), told.err) == (1, {"jobs": 2}, "[SinkJob 2] 1\n")
+    outcome = cli("net", "simulate", "--json")
+    assert (outcome.code, json.loads(outcome.out), outcome.err) == (1, {"jobs": 2}, "[SinkJob 2] 1\n")
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
 def test_for_must_be_a_time(cli: Cli, root: Path, client: FakeClient, seconds: str) -> None:
-    told = cli("net", "simulate", "--for", seconds)
-    assert told.code == 2
-    assert "--for" in told.err
+    outcome = cli("net", "simulate", "--for", seconds)
+    assert outcome.code == 2
+    assert "--for" in outcome.err
     assert client.calls == []
 
 
@@ -300,10 +300,10 @@ def test_simulate_does_not_need_nodes(cli: Cli, root: Path, client: FakeClient) 
 
 def test_a_wrong_config_starts_nothing(cli: Cli, root: Path, client: FakeClient) -> None:
     (root / "net" / "config.py").write_text("import nothing_of_that_name\n")
-    told = cli("net", "simulate")
-    assert told.code == 2
-    assert "net/config.py:1: ModuleNotFoundError: No module named 'nothing_of_that_name'" in told.err
-    assert "Traceback" not in told.err
+    outcome = cli("net", "simulate")
+    assert outcome.code == 2
+    assert "net/config.py:1: ModuleNotFoundError: No module named 'nothing_of_that_name'" in outcome.err
+    assert "Traceback" not in outcome.err
     assert client.calls == []
 
 
@@ -331,20 +331,20 @@ def test_exceptions_become_messages_and_exit_codes(
     cli: Cli, root: Path, client: FakeClient, error: BaseException, code: int, text: str
 ) -> None:
     client.behave = raiser(error)
-    told = cli("net", "simulate")
-    assert told.code == code
-    assert told.err == text or (isinstance(error, click.UsageError) and told.err.endswith(text))
-    assert "Traceback" not in told.err
+    outcome = cli("net", "simulate")
+    assert outcome.code == code
+    assert outcome.err == text or (isinstance(error, click.UsageError) and outcome.err.endswith(text))
+    assert "Traceback" not in outcome.err
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("division by zero"), InternalError("a state that must not occur")])
 def test_a_bug_of_ours_says_so(cli: Cli, root: Path, client: FakeClient, error: Exception) -> None:
     client.behave = raiser(error)
-    told = cli("net", "simulate")
-    assert (told.code, told.out) == (1, "")
-    assert told.err.splitlines()[0] == "This is a bug in FISSION; please report it with the text below."
-    assert "Traceback" in told.err
-    assert str(error) in told.err.splitlines()[-1]
+    outcome = cli("net", "simulate")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.splitlines()[0] == "This is a bug in FISSION; please report it with the text below."
+    assert "Traceback" in outcome.err
+    assert str(error) in outcome.err.splitlines()[-1]
 
 
 # -- send

@@ -48,7 +48,7 @@ def test_emulate(fission: CommandLine) -> None:
     assert "'.emulate/2'" in out
 
 
-def test_mistakes_are_told_without_a_traceback_of_ours(fission: CommandLine) -> None:
+def test_mistakes_are_reported_without_a_traceback_of_ours(fission: CommandLine) -> None:
     fission.project(network(JOBS, LISTED))
     done = fission.run("net", "interactive", stdin="emulate(7)\nemulate(JOBS[2])({})\n1/0\n", exit_code=0)
     assert "DefinitionError: the argument of emulate must be a job or a pipe, but is 7 (int)" in done.stderr

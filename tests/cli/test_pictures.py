@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.cli.conftest import Told
+from tests.cli.conftest import Outcome
 from tests.waiting import CommandLine
 
 CONFIG = """\
@@ -46,7 +46,7 @@ ARROWS = {
     (3, 4, "103 PicklePipe", False),
 }
 SVG = "{http://www.w3.org/2000/svg}"
-Cli = Callable[..., Told]
+Cli = Callable[..., Outcome]
 
 
 @pytest.fixture(autouse=True)

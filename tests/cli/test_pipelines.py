@@ -24,7 +24,7 @@ FILE = """
 
 @pytest.fixture
 def folder(fission: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A current folder with workers and a store, and addresses that nobody else uses."""
+    """A current folder with workers and a store, and addresses that no other process uses."""
     here = tmp_path / "here"
     here.mkdir()
     for name, text in {"workers.py": WORKERS, "store.py": STORE, "p.yaml": FILE}.items():
@@ -127,7 +127,7 @@ def test_ctrl_c_while_waiting(fission: CommandLine, up: Running, folder: Path) -
     client.interrupt()
     client.wait(exit_code=130)
     (folder / "gate").touch()
-    eventually(lambda: "finished" in fission.run("pipelines", "list").stdout, 10, "the pipeline goes on")
+    eventually(lambda: "finished" in fission.run("pipelines", "list").stdout, 10, "the pipeline continues")
 
 
 @pytest.mark.slow

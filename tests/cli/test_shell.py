@@ -12,12 +12,12 @@ import pytest
 
 import fission as package
 from fission.cli.table import COMMANDS
-from tests.cli.conftest import Told
+from tests.cli.conftest import Outcome
 from tests.e2e.support import network
 from tests.waiting import CommandLine, Running
 
 LISTED = "Endless(outputs=[PicklePipe(101)]), Show(inputs=[PicklePipe(101)])"
-Cli = Callable[..., Told]
+Cli = Callable[..., Outcome]
 
 
 def shell(fission: CommandLine) -> Running:

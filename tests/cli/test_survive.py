@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Told
+from tests.cli.conftest import Outcome
 
 CONFIG = """\
 from fission.core.jobs import CSVSinkJob, PythonJob
@@ -40,7 +40,7 @@ JOBS = [
 NODES = [{nodes}]
 """
 THREE = "Mic('10.0.0.1', 'a'), Mic('10.0.0.2', 'b'), Board('10.0.0.3', 'c')"
-Cli = Callable[..., Told]
+Cli = Callable[..., Outcome]
 
 
 def write(root: Path, nodes: str = THREE, room: int = 2, priority: int = 0, extra: str = "") -> None:

@@ -7,7 +7,7 @@
         node = network[0].run(["fission", "node", "--client", network.client_ip])    # a subprocess.Popen, in a session of its own
         network[0].link(False)                         # pull the cable; a process sees nothing but silence
         network[0].interrupt(0.3, "host")              # ip link set eth0 down there, and up again: a process sees no way out
-        network[1].lose(10, "out")                     # percent of packets, on one way or both; nobody is told
+        network[1].lose(10, "out")                     # percent of packets, in one direction or both; no process is notified
         network[1].limit(256)                          # kbit/s
         network[1].heal()                              # as it was
         network[2].kill()                              # power loss: nothing says goodbye
@@ -99,7 +99,7 @@ class Host:
         self.ipv6 = f"fd77:{network.number + 1:x}::{index + 1:x}"
         self._inside("ip", "address", "add", f"{self.ipv6}/64", "dev", "eth0", "nodad")
         self._inside("ip", "link", "set", "eth0", "up")
-        # Where lost packets go: a switch without cables. Dropped by iptables on their way out, the sender would be told (EPERM).
+        # Where lost packets go: a switch without cables. If iptables dropped them on their way out, the sender would get EPERM.
         self._inside("ip", "link", "add", "nowhere", "type", "bridge")
         self._inside("ip", "link", "set", "nowhere", "arp", "off", "up")
         self._inside("ip", "route", "add", "default", "dev", "nowhere", "table", "77")
@@ -116,15 +116,15 @@ class Host:
         return process
 
     def pids(self) -> list[int]:
-        """Every process that runs there, whoever started it."""
+        """Return the ids of all processes that run there, whatever started them."""
         return [int(word) for word in call("ip", "netns", "pids", self.name).split()]
 
     def link(self, up: bool, end: str = "switch") -> None:
         """Plug the cable in, or pull it. Plugged in, it works at once.
 
         Args:
-            end: whose interface is set down or up by ``ip link set``. Of "switch" the processes of the host see nothing but silence.
-                Of "host", its eth0, they are told: until it is up again there is no route.
+            end: whose interface is set down or up by ``ip link set``. With "switch" the processes of the host see nothing but
+                silence. With "host", its eth0, they get an error: until it is up again there is no route.
         """
         if end not in {"switch", "host"}:
             raise ValueError(f"end must be switch or host, is {end!r}")
@@ -168,7 +168,7 @@ class Host:
         return int(self._of_cable("statistics/rx_packets"))
 
     def lose(self, percent: float, direction: str = "both", peer: Host | None = None) -> None:
-        """Lose packets at random on their way in, out, or both. Nobody is told. Replaces an earlier loss; 0 ends it.
+        """Lose packets at random on their way in, out, or both, without an error. Replaces an earlier loss; 0 ends it.
 
         Args:
             peer: lose only what goes to this host or comes from it (IPv4).
@@ -225,8 +225,8 @@ class Host:
         return call("ip", "netns", "exec", self.name, *words)
 
 
-class Ear:
-    """Hears when datagrams (UDP) come from a host to the client. A context manager."""
+class Listener:
+    """Observes when datagrams (UDP) come from a host to the client. A context manager."""
 
     def __init__(self, host: Host) -> None:
         number = struct.unpack("!I", socket.inet_aton(host.ip))[0]
@@ -245,7 +245,7 @@ class Ear:
         seconds, nanoseconds = struct.unpack("ll", ancillary[0][2])
         return float(seconds + nanoseconds / 1e9)
 
-    def __enter__(self) -> Ear:
+    def __enter__(self) -> Listener:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -293,7 +293,7 @@ class Hosts(Sequence[Host]):
     def close(self) -> None:
         """Everything goes: processes, namespaces, links."""
         if self._claim.fileno() == -1:
-            return  # closed already; the number may be somebody else's by now
+            return  # closed already; the number may belong to another process by now
         try:
             for host in self._hosts:
                 host.close()
@@ -303,7 +303,7 @@ class Hosts(Sequence[Host]):
 
 
 def claim(number: int) -> socket.socket | None:
-    """The right to a number as long as the socket is open; None if somebody has it."""
+    """Claim a number for as long as the socket is open; return None if another process has it."""
     right = socket.socket(socket.AF_UNIX)
     try:
         right.bind(f"\0fission-hosts-{number}")

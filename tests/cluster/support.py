@@ -37,23 +37,23 @@ from tests.waiting import CommandLine, Finished, Running, environment_with, even
 
 T = TypeVar("T")
 
-#: Ends when it is told: a run takes as long as its test needs. Arguments as of `Numbers`, but for the first: the file that tells it.
-TOLD = """
-class Told(Numbers):
+#: Ends when a file exists: a run takes as long as its test needs. Arguments as of `Numbers`, but for the first: the file.
+ENDS_BY_FILE = """
+class EndsByFile(Numbers):
     def __init__(self, path, *args, **kwargs):
         super().__init__(0, *args, **kwargs)
         self.path = path
     def run(self):
         if self.number % 10 == 9 and os.path.exists(self.path):
             try:
-                os.symlink(str(self.number + 1), self.path + ".number")  # the first one who sees it says where the end is, to all lives
+                os.symlink(str(self.number + 1), self.path + ".number")  # the first incarnation that sees it fixes the end for all
             except FileExistsError:
                 pass
             if self.number + 1 >= int(os.readlink(self.path + ".number")):
                 self.finish()
         return super().run()
 
-class Forgets(Told):
+class Forgets(EndsByFile):
     CHECKPOINT = None
 """
 
@@ -90,7 +90,7 @@ class Node:
 
     @property
     def log(self) -> str:
-        """What the service has logged, in all its lives."""
+        """What all incarnations of the service have logged."""
         with contextlib.suppress(FileNotFoundError):
             return self.log_file.read_text(encoding="utf-8")
         return ""
@@ -192,11 +192,11 @@ class Site:
     def project(self, listed: str, jobs: str = "", extra: str = "", files: dict[str, str] | None = None, name: str = "project") -> None:
         """Make the project of the network ``net``; ``extra``: further lines of its config, which count.
 
-        `Numbers` of 0 go on until `finish` is called.
+        `Numbers` of 0 run until `finish` is called.
         """
-        for source, told in (("Numbers", "Told"), ("Forgets", "Forgets")):
-            listed = listed.replace(f"{source}(0", f"{told}({str(self.end)!r}")
-        jobs = TOLD + textwrap.dedent(jobs)
+        for source, ending in (("Numbers", "EndsByFile"), ("Forgets", "Forgets")):
+            listed = listed.replace(f"{source}(0", f"{ending}({str(self.end)!r}")
+        jobs = ENDS_BY_FILE + textwrap.dedent(jobs)
         self.fission.project({**project_of(listed, jobs, f"{OFTEN}{self.config}\n{extra}\n"), **(files or {})}, name)
 
     @property
@@ -228,17 +228,17 @@ class Site:
             return [entry for entry in entries if not what or entry["what"] == what]
         return []
 
-    def lives(self) -> dict[int, tuple[int, str]]:
-        """(incarnation, node) of the newest life of each job."""
+    def incarnations(self) -> dict[int, tuple[int, str]]:
+        """Return (incarnation, node) of the newest incarnation of each job."""
         return {entry["job"]: (entry["incarnation"], entry["node"]) for entry in self.events("Launch")}
 
     def node_of(self, job: int) -> str:
-        """The node that has the newest life of a job; waits for the first one."""
-        return self.until(lambda: self.lives().get(job), f"a launch of job {job}")[1]
+        """Return the node of the newest incarnation of a job; wait for the first one."""
+        return self.until(lambda: self.incarnations().get(job), f"a launch of job {job}")[1]
 
     def until(self, predicate: Callable[[], T], what: str, deadline_s: float = WAIT_S) -> T:
         """Wait until it is true; the error shows the logs."""
-        return eventually(predicate, deadline_s, lambda: f"{what}\n{self.story()}")
+        return eventually(predicate, deadline_s, lambda: f"{what}\n{self.logs()}")
 
     def happened(self, what: str, count: int = 1, deadline_s: float = WAIT_S, **members: Any) -> list[dict[str, Any]]:
         """Wait for so many entries of the event log."""
@@ -279,7 +279,7 @@ class Site:
         try:
             return client.wait(WAIT_S + 15, exit_code=exit_code)
         except AssertionError as why:
-            raise AssertionError(f"{why}\n{self.story()}") from None
+            raise AssertionError(f"{why}\n{self.logs()}") from None
 
     def finish(self, client: Running, expected: Callable[[int], Sequence[Any]], *, pipe: int = 4, sink: int = 5) -> Finished:
         """Wait for the end of the client, exit code 0.
@@ -292,9 +292,9 @@ class Site:
         done = self.wait(client)
         found = self.result(sink).read_bytes()
         wanted = csv_of(expected(self.blocks()), pipe)
-        assert found == wanted, f"{_difference(found, wanted)}\n{done}\n{self.story()}"
+        assert found == wanted, f"{_difference(found, wanted)}\n{done}\n{self.logs()}"
         self.no_jobs_left()
-        assert "Traceback" not in "".join(node.log for node in self.nodes.values()), self.story()
+        assert "Traceback" not in "".join(node.log for node in self.nodes.values()), self.logs()
         return done
 
     def blocks(self) -> int:
@@ -306,7 +306,7 @@ class Site:
         left = lambda: {name: jobs for name in names or self.nodes if (jobs := self.nodes[name].jobs())}  # noqa: E731
         self.until(lambda: not left(), f"no job's process is left: {left()}", GONE_S)
 
-    def story(self) -> str:
+    def logs(self) -> str:
         """All logs."""
         parts = [f"--- {node.name}\n{node.log[-3000:]}" for node in self.nodes.values()]
         for node in self.nodes.values():
@@ -316,8 +316,8 @@ class Site:
             parts.append(f"--- the sink's file\n...{self.result().read_text()[-100:]}")
         with contextlib.suppress(OSError):
             parts.append("--- fission.log\n" + (self.local / "fission.log").read_text(encoding="utf-8")[-3000:])
-        told = [json.dumps(one) for one in self.events() if one["what"] not in ("Hello", "Wire", "Ended", "Replayed")]
-        parts.append("--- events\n" + "\n".join(told[-60:]))
+        events = [json.dumps(one) for one in self.events() if one["what"] not in ("Hello", "Wire", "Ended", "Replayed")]
+        parts.append("--- events\n" + "\n".join(events[-60:]))
         parts += [f"--- client\n{client.stdout[-1500:]}{client.stderr[-3000:]}" for client in self.fission.commands[-2:]]
         return "\n".join(parts)
 

@@ -42,7 +42,7 @@ def silence(ip: str, port: int, count: int) -> None:
 
 
 def _answers(ip: str, port: int, count: int, *expected: type[Exception]) -> list[float]:
-    """When they came. ``expected``: what the sender may be told."""
+    """Return when the answers came; ``expected``: exceptions that the sender may get."""
     talk = socket.socket(type=socket.SOCK_DGRAM)
     talk.setblocking(False)
     answers = []
@@ -51,7 +51,7 @@ def _answers(ip: str, port: int, count: int, *expected: type[Exception]) -> list
     while time.monotonic() < end:
         if sent < count:
             with contextlib.suppress(*expected):
-                talk.sendto(b"%d" % sent, (ip, port))  # raises if the sender were told of a loss
+                talk.sendto(b"%d" % sent, (ip, port))  # raises if the sender gets an error of a loss
             sent += 1
         while select.select([talk], [], [], 0.001)[0]:
             talk.recv(2048)

@@ -92,7 +92,7 @@ def test_a_node_whose_address_changes(cluster: MakeSite, named: bool) -> None:
     assert [entry["ip"] for entry in site.events("NodeJoined")] == [old, new]
     assert len({entry["name"] for entry in site.events("NodeJoined")}) == 1
     site.more_rows(STEADY)
-    if named:  # also after it was started anew, whose address nobody has seen before
+    if named:  # also after it was restarted with an address that is new to all
         node.stop()
         node.host.readdress(f"{new[: new.rindex('.')]}.78")
         node.start()
@@ -169,7 +169,7 @@ def test_a_service_that_starts_before_the_network(
 @pytest.mark.slow
 @pytest.mark.soak
 def test_a_client_that_is_resumed_at_another_address(cluster: MakeSite, hosts_file: Callable[[Host], Path]) -> None:
-    """Its name means another address now: the services find it there, and so do the jobs, which go on."""
+    """Its name means another address now: the services find it there, and so do the jobs, which continue."""
     site = cluster(1, start=False)
     hosts = hosts_file(site[1].host)
     second = site.network.client_ip[: site.network.client_ip.rindex(".")] + ".201"
@@ -188,7 +188,7 @@ def test_a_client_that_is_resumed_at_another_address(cluster: MakeSite, hosts_fi
     config.write_text(f"{config.read_text()}\nCLIENT_IP = {second!r}\n")
     client = site.start("--resume")
     site.rows(site.row_count() + STEADY)
-    assert all(life == 1 for job, (life, _) in site.lives().items() if job != 5)
+    assert all(incarnation == 1 for job, (incarnation, _) in site.incarnations().items() if job != 5)
     site.finish(client, chain_rows)
 
 

@@ -1,4 +1,4 @@
-"""The client may die: what runs goes on without it, and another client goes on where it was."""
+"""The client may die: the jobs run without it, and another client continues where it stopped."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def killed(site: Site, client: Running) -> None:
 
 
 def test_a_killed_client_is_resumed(cluster: MakeSite) -> None:
-    """The jobs on the nodes do not notice; the sink, which was the client's own, goes on behind what its file holds."""
+    """The jobs on the nodes do not notice; the sink, which ran on the client, continues after what its file holds."""
     site = cluster(2)
     client = site.run(CHAIN.format(limit=0))
     site.rows(STEADY)
@@ -34,7 +34,7 @@ def test_a_killed_client_is_resumed(cluster: MakeSite) -> None:
     client = site.start("--resume")
     site.rows(count + STEADY)
     assert {node.name: node.jobs() for node in site.nodes.values()} == here
-    assert all(life == 1 for job, (life, _) in site.lives().items() if job != 5)
+    assert all(incarnation == 1 for job, (incarnation, _) in site.incarnations().items() if job != 5)
     site.finish(client, chain_rows)
 
 
@@ -58,12 +58,12 @@ def test_a_client_that_is_killed_while_jobs_start(cluster: MakeSite) -> None:
     gate.unlink()
     client = site.start("--resume")
     site.rows(STEADY)
-    assert all(life == 1 for job, (life, _) in site.lives().items() if job != 5)
+    assert all(incarnation == 1 for job, (incarnation, _) in site.incarnations().items() if job != 5)
     site.finish(client, chain_rows)
 
 
 @pytest.mark.soak
-def test_a_node_that_was_away_with_its_client_stops_the_lives_that_do_not_count(cluster: MakeSite) -> None:
+def test_a_node_that_was_away_with_its_client_stops_the_superseded_incarnations(cluster: MakeSite) -> None:
     """It was lost and its jobs were moved; the client died, and the next one, which never saw it die, meets it with its old jobs."""
     site = cluster(2)
     client = site.run(CHAIN.format(limit=0))
@@ -76,13 +76,13 @@ def test_a_node_that_was_away_with_its_client_stops_the_lives_that_do_not_count(
     killed(site, client)
     victim.host.heal()
     client = site.start("--resume")
-    site.until(lambda: not victim.jobs() & old, f"the old lives of {old} are stopped")
+    site.until(lambda: not victim.jobs() & old, f"the old incarnations of {old} are stopped")
     site.more_rows(STEADY)
     site.finish(client, chain_rows)
 
 
 def test_a_client_that_stays_away(cluster: MakeSite) -> None:
-    """The jobs stop by themselves, the nodes are free; a later client goes on with the snapshots."""
+    """The jobs stop by themselves, the nodes are free; a later client continues with the snapshots."""
     site = cluster(2)
     client = site.run(CHAIN.format(limit=0), extra="ORPHAN_TIMEOUT = 2")
     site.rows(STEADY)
@@ -92,7 +92,7 @@ def test_a_client_that_stays_away(cluster: MakeSite) -> None:
     site.no_jobs_left()
     client = site.start("--resume")
     site.rows(site.row_count() + STEADY)
-    assert all(life == 2 for life, _ in site.lives().values())
+    assert all(incarnation == 2 for incarnation, _ in site.incarnations().values())
     site.finish(client, chain_rows)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cluster.hosts import Ear
+from tests.cluster.hosts import Listener
 from tests.cluster.support import Site
 from tests.e2e.failover import CHAIN, DIAMOND, chain_rows, diamond_rows
 from tests.e2e.support import column
@@ -24,7 +24,7 @@ STEADY = 60
 
 
 def test_a_killed_service(cluster: MakeSite) -> None:
-    """Of the node of the source; its jobs go on elsewhere."""
+    """The service of the source's node is killed; its jobs restart elsewhere."""
     site = cluster(3)
     client = site.run(CHAIN.format(limit=0))
     site.rows(STEADY)
@@ -52,7 +52,7 @@ def test_killed_processes_of_jobs(cluster: MakeSite) -> None:
     assert site.lost_nodes() == []
 
 
-def test_a_node_that_stands_still_and_goes_on_is_fenced(cluster: MakeSite) -> None:
+def test_a_node_that_freezes_and_continues_is_fenced(cluster: MakeSite) -> None:
     """Its processes do not know that they were replaced; nothing that they do counts, and they are stopped."""
     site = cluster(2)
     client = site.run(CHAIN.format(limit=0))
@@ -65,7 +65,7 @@ def test_a_node_that_stands_still_and_goes_on_is_fenced(cluster: MakeSite) -> No
     site.more_rows(STEADY)
     victim.signal(signal.SIGCONT)
     site.happened("NodeUp", 2, node=victim.name)
-    site.until(lambda: not victim.jobs() & old, f"the old lives of {old} are stopped")
+    site.until(lambda: not victim.jobs() & old, f"the old incarnations of {old} are stopped")
     site.more_rows(STEADY)
     site.finish(client, chain_rows)
 
@@ -74,24 +74,24 @@ def test_a_node_that_stands_still_and_goes_on_is_fenced(cluster: MakeSite) -> No
 
 
 @pytest.mark.parametrize("end", ["switch", "host"])
-def test_a_short_break_is_no_failover(cluster: MakeSite, end: str) -> None:
-    """``ip link set ... down`` for 0.3 s, at the default PULSE_INTERVAL. Right behind a pulse: the next three get lost, not four."""
+def test_a_short_break_is_not_a_failover(cluster: MakeSite, end: str) -> None:
+    """``ip link set ... down`` for 0.3 s, at the default PULSE_INTERVAL. Right after a pulse: the next three get lost, not four."""
     site = cluster(2)
     client = site.run(CHAIN.format(limit=0), extra="PULSE_INTERVAL = 0.1")
     site.rows(STEADY)
     for number in (1, 2):
         host = site[number].host
-        with Ear(host) as ear:
-            heard = [ear.wait()]
+        with Listener(host) as listener:
+            heard = [listener.wait()]
             host.interrupt(0.3, end)  # sees to it that nothing comes out
             back = time.time()
             while heard[-1] < back:
-                heard.append(ear.wait())
+                heard.append(listener.wait())
         assert max(after - before for before, after in itertools.pairwise(heard)) > 0.3, "the client was without pulses"
         site.more_rows(STEADY)
     site.finish(client, chain_rows)
     assert site.lost_nodes() == []
-    assert all(life == 1 for life, _ in site.lives().values())
+    assert all(incarnation == 1 for incarnation, _ in site.incarnations().values())
 
 
 def test_a_cut_cable(cluster: MakeSite) -> None:
@@ -117,7 +117,7 @@ def test_a_node_that_returns_is_used_again(cluster: MakeSite) -> None:
     eventually(_after(1.5), 3, "two seconds without a cable")
     site[1].host.link(True)
     site.happened("NodeUp", 2, node="n1")
-    site.until(lambda: not site[1].jobs(), "its old lives are stopped")
+    site.until(lambda: not site[1].jobs(), "its old incarnations are stopped")
     site[2].kill()
     site.happened("NodeLost", node="n2")
     site.more_rows(STEADY)
@@ -244,7 +244,7 @@ def test_the_summary_tells_what_a_source_took_with_it(cluster: MakeSite) -> None
         node.host.limit(8_000)
     client = site.run(listed, jobs)
     site.rows(10, sink=3)
-    eventually(_after(2.5), 5, "what the source has sent is told each second")
+    eventually(_after(2.5), 5, "what the source has sent is reported each second")
     victim = site.nodes[site.node_of(1)]
     victim.kill()
     site.end.touch()
@@ -290,7 +290,7 @@ def test_too_few_places(cluster: MakeSite) -> None:
     victim.kill()
     done = client.wait(exit_code=3)
     site.no_jobs_left()
-    assert site.lives()[4] == (2, other)
+    assert site.incarnations()[4] == (2, other)
     assert "no place for" in done.stdout
     assert f"{victim.name}: lost" in done.stderr
     assert f"{other}: has no room" in done.stderr or f"{other}: full" in done.stderr, done.stderr

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import hosts as module
-from tests.cluster.hosts import Ear, Host, Hosts, claim, links, namespaces, sweep
+from tests.cluster.hosts import Host, Hosts, Listener, claim, links, namespaces, sweep
 from tests.waiting import eventually, is_running
 
 MakeHosts = Callable[[int], Hosts]
@@ -89,7 +89,7 @@ def test_an_interrupted_link_works_again_at_once(pair: tuple[Host, Host], end: s
         assert 0.3 <= float(out) < 0.6, number
 
 
-def test_who_takes_its_own_link_down_is_told(pair: tuple[Host, Host]) -> None:
+def test_a_sender_that_takes_its_own_link_down_gets_an_error(pair: tuple[Host, Host]) -> None:
     one, two = pair
     answer_at(one)
     two.link(False, "host")
@@ -107,13 +107,13 @@ def test_a_wrong_end(pair: tuple[Host, Host]) -> None:
 
 def test_what_comes_from_a_host_is_heard(pair: tuple[Host, Host]) -> None:
     one, two = pair
-    with Ear(two) as ear:
+    with Listener(two) as listener:
         assert ask(None, "udp", two, 5) == 5
         assert ask(one, "udp", two, 5) == 5  # not the client's
         ask(None, "tcp", two, 1000)  # no datagrams
         begin = time.time()
         assert ask(None, "udp", two, 1) == 1
-        times = [ear.wait() for _ in range(6)]
+        times = [listener.wait() for _ in range(6)]
     assert times == sorted(times)
     assert times[4] < begin < times[5] < time.time()
 
@@ -132,7 +132,7 @@ def test_some_packets_are_lost(pair: tuple[Host, Host], direction: str, ways: in
 
 
 @pytest.mark.parametrize("direction", ["in", "out"])
-def test_all_packets_of_one_way_are_lost_and_the_sender_is_not_told(pair: tuple[Host, Host], direction: str) -> None:
+def test_all_packets_of_one_direction_are_lost_and_the_sender_gets_no_error(pair: tuple[Host, Host], direction: str) -> None:
     one, two = pair
     answer_at(one)
     two.lose(100, direction)
@@ -219,7 +219,7 @@ def test_what_a_killed_run_left_goes_with_the_next_one(hosts: MakeHosts) -> None
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as run:
         assert run.stdout is not None
         number, sleeper = map(int, run.stdout.readline().split())
-        sweep()  # it lives, so nothing is taken from it
+        sweep()  # its process runs, so nothing of it is removed
         theirs = {name for name, its in namespaces().items() if its == number}
         assert len(theirs) == 2
         assert number in links().values()

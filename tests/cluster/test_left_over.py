@@ -84,7 +84,7 @@ def test_what_killed_jobs_left_disturbs_no_later_run(cluster: MakeSite, end: Cal
         site.rows(STEADY)
         done = site.finish(client, chain_rows)
         assert "in use" not in done.stdout + done.stderr
-        assert all(life == 1 for life, _ in site.lives().values()), "no job had to be started twice"
+        assert all(incarnation == 1 for incarnation, _ in site.incarnations().values()), "no job had to be started twice"
 
 
 def stop_the_client(site: Site, client: Running) -> Callable[[], None]:
@@ -101,7 +101,7 @@ def cut_the_node_off(site: Site, client: Running) -> Callable[[], None]:
 
 @pytest.mark.parametrize("leave", [stop_the_client, pytest.param(cut_the_node_off, marks=LONG)])
 def test_a_client_that_returns_after_orphan_timeout(cluster: MakeSite, leave: Callable[[Site, Running], Callable[[], None]]) -> None:
-    """The node has told ends of jobs before, and its jobs have stopped. Ends are heard, and jobs that die are started again."""
+    """The node has reported ends of jobs before, and its jobs have stopped. Ends are received, and jobs that die are restarted."""
     site = cluster(1)
     client = site.run(CHAIN.format(limit=0), extra="ORPHAN_TIMEOUT = 2\nALLOCATION_TIMEOUT = 60")
     site.rows(STEADY)
@@ -118,9 +118,9 @@ def test_a_client_that_returns_after_orphan_timeout(cluster: MakeSite, leave: Ca
     back()
     site.happened("NodeUp", 2, node=node.name)
     for job in (1, 4):
-        life, _ = site.until(lambda: found if (found := site.lives()[job])[0] > 1 else None, f"job {job} is ordered again")  # noqa: B023
-        site.happened("JobReady", job=job, incarnation=life)
+        incarnation, _ = site.until(lambda: found if (found := site.incarnations()[job])[0] > 1 else None, f"job {job} is ordered again")  # noqa: B023
+        site.happened("JobReady", job=job, incarnation=incarnation)
         site.until(lambda: node.job(job), f"the process of job {job}").kill()  # type: ignore[union-attr]  # noqa: B023
-        site.happened("JobReady", job=job, incarnation=life + 1)
+        site.happened("JobReady", job=job, incarnation=incarnation + 1)
         site.more_rows(STEADY)
     site.finish(client, chain_rows)

@@ -12,7 +12,7 @@ from tests.e2e.failover import CHAIN, chain_rows
 
 MakeSite = Callable[..., Site]
 STEADY = 60
-#: Bytes that a service which serves nobody may have resident (issue: at most 90 MB).
+#: Bytes that an idle service may have resident (issue: at most 90 MB).
 IDLE_BYTES = 90e6
 
 TALKS = """
@@ -37,7 +37,7 @@ def test_status_and_top_know_all_nodes_and_jobs(cluster: MakeSite) -> None:
     assert f"node {lost[0]} is lost" in status["failovers"][0]
     top = json.loads(site.fission.run("net", "top", "--once", "--json", exit_code=0, env=site.env).stdout)
     for report in (status, top):
-        assert {row["id"]: row["node"] for row in report["jobs"]} == {job: node for job, (_, node) in site.lives().items()}
+        assert {row["id"]: row["node"] for row in report["jobs"]} == {job: node for job, (_, node) in site.incarnations().items()}
     site.finish(client, chain_rows)
 
 
@@ -94,7 +94,7 @@ def test_collect_brings_the_logs_of_all_nodes(cluster: MakeSite) -> None:
         for node, ip in (*((name, node.ip) for name, node in site.nodes.items()), ("client", site.network.client_ip)):
             as_marvelo = site.fission.root / "net" / "collection" / f"fission-{ip.replace('.', '-')}.log"
             assert as_marvelo.read_text() == (site.fission.root / found[node]).read_text()
-        for job, (_, node) in site.lives().items():
+        for job, (_, node) in site.incarnations().items():
             text = (site.fission.root / found[node]).read_text()
             assert f" {job} starts, life 1" in text, (node, text)
 

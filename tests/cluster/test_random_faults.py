@@ -56,7 +56,7 @@ class Storm:
         print(f"{len(self.done)}: {what}")  # noqa: T201 - pytest shows it with a failure
 
     def pause(self, least: float = 0.1, most: float = 2.5) -> float:
-        """A length of time; passes while somebody waits for it."""
+        """Return a random length of time, in seconds."""
         return self.rng.uniform(least, most)
 
     def wait(self, seconds: float) -> None:
@@ -88,7 +88,7 @@ class Storm:
 
     def still(self) -> None:
         node, seconds = self.host(), self.pause()
-        self.tell(f"{node.name} stands still for {seconds:.1f} s")
+        self.tell(f"{node.name} frozen for {seconds:.1f} s")
         node.signal(signal.SIGSTOP)
         self.wait(seconds)
         node.signal(signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""Who has not the network's keys is refused, and nothing of it is taken."""
+"""Peers without the network's keys are refused, and nothing of theirs is taken."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PORT = 8786
 
 
 class Bomb:
-    """Whoever unpickles it makes a file."""
+    """Makes a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -51,7 +51,7 @@ def test_a_node_with_other_keys_is_refused(cluster: MakeSite, tmp_path: Path) ->
     site[2].logged("its keys are not this node's")
     site.until(lambda: site[2].ip in log_of(site), "a line of the client's log that names the stranger")
     done = site.finish(client, chain_rows)
-    assert {node for _, node in site.lives().values()} == {"n1", "client"}
+    assert {node for _, node in site.incarnations().values()} == {"n1", "client"}
     assert "n2" not in {entry["name"] for entry in site.events("NodeJoined")}
     assert "Traceback" not in done.stderr
 
@@ -93,7 +93,7 @@ def test_without_security_it_works_and_warns(cluster: MakeSite) -> None:
 
 @pytest.mark.parametrize("encrypts", [False, True], ids=["plain", "other keys"])
 def test_strangers_messages_are_dropped(cluster: MakeSite, tmp_path: Path, encrypts: bool) -> None:
-    """To the ports for words, for nodes' words, for pulses, and to a job's; nothing is unpickled, nobody is disturbed."""
+    """They go to the ports for jobs, nodes and pulses, and to a job's ports; nothing is unpickled, no job is disturbed."""
     site = cluster(2)
     client = site.run(CHAIN.format(limit=0))
     site.rows(STEADY)
@@ -106,18 +106,18 @@ def test_strangers_messages_are_dropped(cluster: MakeSite, tmp_path: Path, encry
     assert len(addresses) > 4
     exited = ExitReport(run="x", lease="y", number=1, job=1, incarnation=1, code=0)
     messages = [pickle.dumps(Bomb(boom)), b"", b"\0" * 100, REPORTS.encode(exited)]
-    context, mouths = zmq.Context(), []
+    context, senders = zmq.Context(), []
     try:
         for address in addresses:
-            mouth = context.socket(zmq.PUSH)
-            mouths.append(mouth)
-            mouth.setsockopt(zmq.LINGER, 0)
+            sender = context.socket(zmq.PUSH)
+            senders.append(sender)
+            sender.setsockopt(zmq.LINGER, 0)
             if keys is not None:
-                mouth.curve_publickey, mouth.curve_secretkey, mouth.curve_serverkey = keys.public, keys.secret, keys.public
-            mouth.connect(address)
+                sender.curve_publickey, sender.curve_secretkey, sender.curve_serverkey = keys.public, keys.secret, keys.public
+            sender.connect(address)
             for message in messages:
                 with contextlib.suppress(zmq.Again):  # the handshake has failed already
-                    mouth.send(message, zmq.NOBLOCK)
+                    sender.send(message, zmq.NOBLOCK)
         with socket.socket(type=socket.SOCK_DGRAM) as datagrams:
             run = json.loads((site.local / "run.json").read_text())["run"]
             pulse = LeasePulse(lease=f"{b'stranger'.hex()}.1", number=10**9, echoed=0)
@@ -130,9 +130,9 @@ def test_strangers_messages_are_dropped(cluster: MakeSite, tmp_path: Path, encry
             eventually(lambda: "refused a connection from" in log_of(site), 10, "a line about connections in the client's log")
             site.more_rows(STEADY)
     finally:
-        for mouth in mouths:
-            mouth.close(0)
+        for sender in senders:
+            sender.close(0)
         context.term()
     site.finish(client, chain_rows)
     assert not boom.exists()
-    assert all(life == 1 for life, _ in site.lives().values())
+    assert all(incarnation == 1 for incarnation, _ in site.incarnations().values())

@@ -119,7 +119,7 @@ def test_a_root_that_cannot_be_written(cluster: MakeSite, tmp_path: Path) -> Non
     done = site.finish(client, chain_rows)
     assert done.stderr.count("Not a directory") == 2
     assert "--root" in done.stderr
-    assert {node for _, node in site.lives().values()} == {"n1", "client"}
+    assert {node for _, node in site.incarnations().values()} == {"n1", "client"}
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def read_only(root: Path) -> str:
 
 
 def in_the_way(root: Path) -> str:
-    """Something of somebody else's is where the network's folder must be."""
+    """A file of another user is where the network's folder must be."""
     (root / "net").touch()
     return "cannot be made"
 
@@ -171,7 +171,7 @@ def test_a_node_whose_disk_fails_is_left_for_another_one(cluster: MakeSite, tmp_
         site[2].start()
         site.rows(30)
         done = site.finish(client, chain_rows)
-        assert site.lives()[2][1] == "n2", "the job whose files are big"
+        assert site.incarnations()[2][1] == "n2", "the job whose files are big"
         assert "n1" in done.stderr
         assert cause in done.stderr
         assert "this node" not in done.stderr
@@ -194,7 +194,7 @@ def test_other_versions_are_refused(cluster: MakeSite, tmp_path: Path) -> None:
     client.wait_for(text, stream="stderr")
     site.rows(30)
     site.finish(client, chain_rows)
-    assert {node for _, node in site.lives().values()} == {"n1", "client"}
+    assert {node for _, node in site.incarnations().values()} == {"n1", "client"}
 
 
 def test_a_machine_that_is_not_in_nodes_is_left_alone(cluster: MakeSite) -> None:
@@ -203,11 +203,11 @@ def test_a_machine_that_is_not_in_nodes_is_left_alone(cluster: MakeSite) -> None
     client.wait_for(f"node n2 ({site[2].ip}) is left alone: neither its address nor its name (n2) is in NODES", stream="stderr")
     site.rows(30)
     site.finish(client, chain_rows)
-    assert {node for _, node in site.lives().values()} == {"n1", "client"}
+    assert {node for _, node in site.incarnations().values()} == {"n1", "client"}
 
 
 def test_a_network_that_runs_already(cluster: MakeSite) -> None:
-    """A network runs once at a time; who starts it again disturbs nobody."""
+    """A network runs once at a time; a second start disturbs no job."""
     site = cluster(1)
     client = site.run(CHAIN.format(limit=0))
     site.rows(30)
@@ -216,7 +216,7 @@ def test_a_network_that_runs_already(cluster: MakeSite) -> None:
     site.finish(client, chain_rows)
 
 
-def test_nobody_answers(cluster: MakeSite) -> None:
+def test_no_node_answers(cluster: MakeSite) -> None:
     site = cluster(2, start=False)
     client = site.run(CHAIN.format(limit=0), extra="ALLOCATION_TIMEOUT = 0.3")
     done = client.wait(20, exit_code=3)
@@ -269,7 +269,7 @@ def test_a_second_network_at_the_same_port(cluster: MakeSite) -> None:
 
 @pytest.mark.parametrize("option", [("--client", "192.168.4.256"), ("--ip", "fe80::1%eth0"), ("--client", "a b")])
 def test_a_service_with_a_wrong_address(fission: CommandLine, option: tuple[str, str]) -> None:
-    """A mistake is no reason to wait for ever."""
+    """The service reports the mistake instead of waiting for ever."""
     words = ["--client", "127.0.0.1", "--insecure", *option]
     done = fission.run("node", *words, exit_code=2)
     assert f"{option[0]} must be an IPv4 address, an IPv6 address or a host name, but is {option[1]!r}" in done.stderr

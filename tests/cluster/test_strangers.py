@@ -74,7 +74,7 @@ def listening(processes: list[psutil.Process]) -> dict[tuple[str, int], psutil.P
 
 
 def said(address: tuple[str, int], request: bytes, encrypted: bool) -> bytes:
-    """What somebody answers to a request."""
+    """Return what the server at an address answers to a request."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
@@ -114,22 +114,22 @@ class Mirror(threading.Thread):
         self.recorded: list[bytes] = []
         self.sent = 0
         self.node: tuple[str, int] | None = None
-        self._ear = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
-        self._ear.bind((site.network.switch, 0x0800))
-        self._ear.settimeout(0.05)
+        self._listener = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+        self._listener.bind((site.network.switch, 0x0800))
+        self._listener.settimeout(0.05)
 
     def run(self) -> None:
-        mouth = socket.socket(type=socket.SOCK_DGRAM)
-        mouth.bind((self.client_ip, 0))
-        own = mouth.getsockname()[1]
-        with self._ear, mouth:
+        sender = socket.socket(type=socket.SOCK_DGRAM)
+        sender.bind((self.client_ip, 0))
+        own = sender.getsockname()[1]
+        with self._listener, sender:
             while not self.over.is_set():
                 with contextlib.suppress(TimeoutError):
-                    self._hear(self._ear.recv(2048), own)
+                    self._hear(self._listener.recv(2048), own)
                 if self.node is not None:
                     for datagram in [*self.recorded[-3:], *self.recorded[:20]]:
-                        mouth.sendto(datagram, self.node)
-                        mouth.sendto(datagram, (self.client_ip, PORT))
+                        sender.sendto(datagram, self.node)
+                        sender.sendto(datagram, (self.client_ip, PORT))
                         self.sent += 1
 
     def _hear(self, packet: bytes, own: int) -> None:
@@ -161,7 +161,7 @@ def mirror() -> Iterator[Callable[[Site], Mirror]]:
 
 @pytest.mark.parametrize("secure", [True, False], ids=["secure", "insecure"])
 def test_reflected_datagrams(cluster: MakeSite, mirror: Callable[[Site], Mirror], secure: bool) -> None:
-    """While the client lives, they disturb nobody; when it is dead, they do not keep its jobs alive."""
+    """While the client runs, they disturb no job; when it is dead, they do not keep its jobs alive."""
     site = cluster(1, start=False, secure=secure)
     site[1].start(*([] if secure else ["--insecure"]))
     client = site.run(CHAIN.format(limit=0), extra="ORPHAN_TIMEOUT = 3")
@@ -188,7 +188,7 @@ def zmtp(mechanism: bytes, size: int) -> bytes:
     return GREETING + mechanism.ljust(20, b"\0") + b"\0" * 32 + b"\x06" + struct.pack("!Q", size)
 
 
-#: What announces 2 GB: to ZeroMQ as a command of either mechanism, to Dask, and to whoever else takes bytes.
+#: What announces 2 GB: to ZeroMQ as a command of either mechanism, to Dask, and to any other reader of bytes.
 GIANTS = [zmtp(b"CURVE", 2 << 30), zmtp(b"NULL", 2 << 30), struct.pack("<Q", 2 << 30), struct.pack("!Q", 2 << 30)]
 #: As much as is taken.
 ALLOWED = [zmtp(b"CURVE", 16 << 10), zmtp(b"NULL", 16 << 10)]
@@ -207,7 +207,7 @@ def connect(address: tuple[str, int], first: bytes = b"") -> socket.socket:
 
 @pytest.mark.parametrize("secure", [True, False], ids=["secure", "insecure"])
 def test_a_stranger_takes_neither_descriptors_nor_memory(cluster: MakeSite, secure: bool) -> None:
-    """A thousand idle connections to each open port, and 2 GB announced to each: with 1024 descriptors everything goes on."""
+    """A thousand idle connections to each open port, and 2 GB announced to each: with 1024 descriptors everything continues."""
     site = cluster(1, start=False, secure=secure)
     site[1].start(*([] if secure else ["--insecure"]))
     client = site.run(CHAIN.format(limit=0))
@@ -246,25 +246,25 @@ def test_a_stranger_takes_neither_descriptors_nor_memory(cluster: MakeSite, secu
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert all(process.is_running() for process in processes)
     site.finish(client, chain_rows)
-    assert all(life == 1 for life, _ in site.lives().values())
+    assert all(incarnation == 1 for incarnation, _ in site.incarnations().values())
 
 
 def send(context: zmq.Context[zmq.Socket[bytes]], keys: Keys | None, address: tuple[str, int], messages: list[list[bytes]]) -> None:
     """Say all of that to a port."""
-    mouth = context.socket(zmq.PUSH)
-    mouth.setsockopt(zmq.LINGER, 2000)
-    mouth.setsockopt(zmq.SNDHWM, 0)
+    sender = context.socket(zmq.PUSH)
+    sender.setsockopt(zmq.LINGER, 2000)
+    sender.setsockopt(zmq.SNDHWM, 0)
     if keys is not None:
-        mouth.curve_publickey, mouth.curve_secretkey, mouth.curve_serverkey = keys.public, keys.secret, keys.public
-    mouth.connect(f"tcp://{address[0]}:{address[1]}")
+        sender.curve_publickey, sender.curve_secretkey, sender.curve_serverkey = keys.public, keys.secret, keys.public
+    sender.connect(f"tcp://{address[0]}:{address[1]}")
     for parts in messages:
-        mouth.send_multipart(split(parts) if max(map(len, parts)) > PIECE_BYTES else parts)
-    mouth.close()
+        sender.send_multipart(split(parts) if max(map(len, parts)) > PIECE_BYTES else parts)
+    sender.close()
 
 
 #: For each port, in the quick round and in the long one. Among many more there are always some that are right by chance: a forged
-#: hello with an address, the end of a stream. Those cannot be told from the job's own where the sender has the keys, or there are none;
-#: the decoders alone get 10^5 in tests/protocol/test_fuzz.py.
+#: hello with an address, the end of a stream. Those cannot be distinguished from the job's own where the sender has the keys,
+#: or there are none; the decoders alone get 10^5 in tests/protocol/test_fuzz.py.
 MESSAGES = [400, pytest.param(2_000, marks=[pytest.mark.slow, pytest.mark.soak])]
 
 
@@ -272,7 +272,7 @@ MESSAGES = [400, pytest.param(2_000, marks=[pytest.mark.slow, pytest.mark.soak])
 @pytest.mark.parametrize("secure", [True, False], ids=["keys", "no keys"])
 @pytest.mark.timeout(240)
 def test_hostile_messages(cluster: MakeSite, secure: bool, count: int) -> None:
-    """To every port there is, as who has the keys if there are any, and as who has not: nothing ends, and the result is right."""
+    """They go to every port, with the keys if there are any, and without: nothing ends, and the result is right."""
     site = cluster(1, start=False, secure=secure)
     site[1].start(*([] if secure else ["--insecure"]))
     client = site.run(CHAIN.format(limit=0))
@@ -295,7 +295,7 @@ def test_hostile_messages(cluster: MakeSite, secure: bool, count: int) -> None:
         context.term()
     site.more_rows(2 * STEADY)
     ended = [process for process in processes if not process.is_running()]
-    assert not ended, f"{ended}\n{site.story()}"
+    assert not ended, f"{ended}\n{site.logs()}"
     done = site.finish(client, chain_rows)
     assert "Traceback" not in done.stderr
-    assert all(life == 1 for life, _ in site.lives().values())
+    assert all(incarnation == 1 for incarnation, _ in site.incarnations().values())

@@ -104,29 +104,29 @@ class Trial:
             try:
                 await asyncio.wait_for(self._news.wait_for(found), DEADLINE_S)
             except asyncio.TimeoutError:
-                told = "\n".join(str(event) for event in self.events if not isinstance(event, NodePulse))
-                raise AssertionError(f"not within {DEADLINE_S:g} s: {what}\n{told}") from None
+                events = "\n".join(str(event) for event in self.events if not isinstance(event, NodePulse))
+                raise AssertionError(f"not within {DEADLINE_S:g} s: {what}\n{events}") from None
         return found()
 
-    async def launch(self, code: str, node: NodeName = FIRST, *, job: int = 0, life: int = 1, ballast: int = 0) -> int:
+    async def launch(self, code: str, node: NodeName = FIRST, *, job: int = 0, incarnation: int = 1, ballast: int = 0) -> int:
         """Start a job that runs this code; return its id."""
         number = job or next(self._ids)
-        await self.engine.launch(self.bundle(code, number, life, ballast), node)
+        await self.engine.launch(self.bundle(code, number, incarnation, ballast), node)
         return number
 
-    def bundle(self, code: str, job: int, life: int, ballast: int) -> JobBundle:
+    def bundle(self, code: str, job: int, incarnation: int, ballast: int) -> JobBundle:
         folder = self.site.folder / str(job)
         folder.mkdir(parents=True, exist_ok=True)
         return JobBundle(
             job_id=job,
             name=f"Script {job}",
-            incarnation=life,
+            incarnation=incarnation,
             folder=str(folder),
             sys_path=(str(ROOT),),
             log_file="",
             log_level="ERROR",
             links="fission.adapters.zmq_links:ZmqLinks",
-            wiring=Wiring(f"ipc://{folder}/{life}.data", f"ipc://{folder}/{life}.control", {}, {}),
+            wiring=Wiring(f"ipc://{folder}/{incarnation}.data", f"ipc://{folder}/{incarnation}.control", {}, {}),
             feedback=frozenset(),
             max_queues={},
             plain=frozenset(),
@@ -152,10 +152,10 @@ class Trial:
         found: list[JobExited] = await self.until(lambda: self.exits(job), f"the end of job {job}")
         return found[-1]
 
-    async def pid(self, job: int, lives: int = 1) -> int:
+    async def pid(self, job: int, incarnations: int = 1) -> int:
         """Return the process id that a job has printed, after ``lives`` of its incarnations did."""
         pids = lambda: [int(line.split()[1]) for line in self.lines(job) if line.startswith("pid ")]  # noqa: E731
-        await self.until(lambda: len(pids()) >= lives, f"the process of job {job}")
+        await self.until(lambda: len(pids()) >= incarnations, f"the process of job {job}")
         return pids()[-1]
 
     def pulses(self, node: NodeName) -> list[float]:
@@ -180,32 +180,32 @@ class EngineConformance:
     def play(self, site: Site) -> Callable[[Callable[[Trial], Awaitable[None]]], None]:
         """Return a function that runs a test coroutine with an open engine, which it closes."""
 
-        async def main(story: Callable[[Trial], Awaitable[None]]) -> None:
+        async def main(scenario: Callable[[Trial], Awaitable[None]]) -> None:
             engine = site.engine()
             await engine.open()
             trial = Trial(site, engine)
             follower = asyncio.create_task(trial.follow())
             try:
-                await story(trial)
+                await scenario(trial)
             finally:
                 await engine.close()
                 follower.cancel()
                 await asyncio.gather(follower, return_exceptions=True)
 
-        return lambda story: asyncio.run(main(story))
+        return lambda scenario: asyncio.run(main(scenario))
 
     # nodes
 
     def test_an_open_engine_has_its_nodes_and_they_pulse(self, play: Any) -> None:
-        async def story(trial: Trial) -> None:
+        async def scenario(trial: Trial) -> None:
             assert sorted(trial.engine.nodes()) == [FIRST, SECOND]
             assert all(node.jobs == frozenset() for node in trial.engine.nodes().values())
             await trial.until(lambda: trial.pulses(FIRST) and trial.pulses(SECOND), "a pulse of each")
 
-        play(story)
+        play(scenario)
 
     def test_pulses_come_at_the_interval_whatever_the_jobs_do(self, play: Any, site: Site) -> None:
-        async def story(trial: Trial) -> None:
+        async def scenario(trial: Trial) -> None:
             job = await trial.launch(DEAF)
             await trial.pid(job)
             seen = len(trial.pulses(FIRST))
@@ -215,10 +215,10 @@ class EngineConformance:
             assert times[-1] - times[0] >= 6 * site.pulse_interval_s
             assert sorted(after - before for before, after in pairwise(times))[3] <= 3 * site.pulse_interval_s
 
-        play(story)
+        play(scenario)
 
     def test_nodes_say_which_jobs_they_have(self, play: Any) -> None:
-        async def story(trial: Trial) -> None:
+        async def scenario(trial: Trial) -> None:
             job = await trial.launch(FOREVER, SECOND)
             await trial.pid(job)
             assert trial.engine.nodes()[SECOND].jobs == {job}
@@ -227,12 +227,12 @@ class EngineConformance:
             await trial.exit(job)
             assert trial.engine.nodes()[SECOND].jobs == frozenset()
 
-        play(story)
+        play(scenario)
 
     # jobs and their ends
 
     def test_all_output_comes_before_the_exit(self, play: Any) -> None:
-        async def story(trial: Trial) -> None:
+        async def scenario(trial: Trial) -> None:
             jobs = [await trial.launch(TALKS, node) for node in (FIRST, SECOND)]
             for job in jobs:
                 event = await trial.exit(job)
@@ -242,7 +242,7 @@ class EngineConformance:
                 assert trial.lines(job) == [f"line {number}" for number in range(5000)] + ["rest"]
                 assert trial.lines(job, "stderr") == ["bad"]
 
-        play(story)
+        play(scenario)
 
     @pytest.mark.parametrize(
         ("code", "exit_code", "outcome"),
@@ -254,31 +254,31 @@ class EngineConformance:
         ],
     )
     def test_exit_codes_and_reports(self, play: Any, code: str, exit_code: int, outcome: str | None) -> None:
-        async def story(trial: Trial) -> None:
+        async def scenario(trial: Trial) -> None:
             event = await trial.exit(await trial.launch(code))
             assert event.code == exit_code
             assert event.report.get("outcome") == outcome
             assert ("so not" in event.report.get("error", "")) is (outcome == "failed")
 
-        play(story)
+        play(scenario)
 
-    def test_two_lives_of_a_job_are_told_apart(self, play: Any) -> None:
-        async def story(trial: Trial) -> None:
-            await trial.launch(FOREVER, FIRST, job=5, life=1)
+    def test_two_incarnations_of_a_job_are_distinguished(self, play: Any) -> None:
+        async def scenario(trial: Trial) -> None:
+            await trial.launch(FOREVER, FIRST, job=5, incarnation=1)
             old = await trial.pid(5)
-            await trial.launch(FOREVER, SECOND, job=5, life=2)
-            new = await trial.pid(5, lives=2)
+            await trial.launch(FOREVER, SECOND, job=5, incarnation=2)
+            new = await trial.pid(5, incarnations=2)
             await trial.engine.stop(5, 1, FIRST, grace=0)
             assert (await trial.exit(5)).incarnation == 1
             await gone(old)
             assert is_running(new)
 
-        play(story)
+        play(scenario)
 
     # stop
 
     def test_stop_lets_a_job_clean_up(self, play: Any) -> None:
-        async def story(trial: Trial) -> None:
+        async def scenario(trial: Trial) -> None:
             job = await trial.launch(CLEANS_UP)
             await trial.pid(job)
             await trial.engine.stop(job, 1, FIRST, grace=DEADLINE_S)
@@ -287,10 +287,10 @@ class EngineConformance:
             assert "cleaned up" in trial.lines(job)
             await trial.engine.stop(job, 1, FIRST, grace=0)  # it has ended: nothing happens
 
-        play(story)
+        play(scenario)
 
     def test_what_does_not_stop_is_killed_after_the_grace(self, play: Any) -> None:
-        async def story(trial: Trial) -> None:
+        async def scenario(trial: Trial) -> None:
             job = await trial.launch(DEAF)
             await trial.pid(job)
             began = time.monotonic()
@@ -299,10 +299,10 @@ class EngineConformance:
             assert (event.code, event.report) == (-9, {})
             assert 0.2 <= time.monotonic() - began < 5
 
-        play(story)
+        play(scenario)
 
-    def test_stop_of_another_life_or_another_node_changes_nothing(self, play: Any) -> None:
-        async def story(trial: Trial) -> None:
+    def test_stop_of_another_incarnation_or_another_node_changes_nothing(self, play: Any) -> None:
+        async def scenario(trial: Trial) -> None:
             job = await trial.launch(FOREVER)
             pid = await trial.pid(job)
             await trial.engine.stop(job, 2, FIRST, grace=0)
@@ -312,19 +312,19 @@ class EngineConformance:
             assert is_running(pid)
             assert not trial.exits(job)
 
-        play(story)
+        play(scenario)
 
     def test_a_node_that_does_not_exist(self, play: Any) -> None:
-        async def story(trial: Trial) -> None:
+        async def scenario(trial: Trial) -> None:
             with pytest.raises(InternalError, match="no node 9"):
                 await trial.launch(FOREVER, NodeName("9"))
 
-        play(story)
+        play(scenario)
 
     # lost and frozen nodes
 
     def test_a_node_that_is_lost_takes_its_jobs_with_it_and_no_others(self, play: Any, site: Site) -> None:
-        async def story(trial: Trial) -> None:
+        async def scenario(trial: Trial) -> None:
             lost, kept = await trial.launch(FOREVER, FIRST), await trial.launch(FOREVER, SECOND)
             pids = [await trial.pid(lost), await trial.pid(kept)]
             site.lose(FIRST)
@@ -342,13 +342,13 @@ class EngineConformance:
             await trial.until(lambda: len(trial.pulses(SECOND)) > seen + 2, "pulses of the other")
             assert not trial.exits(kept)
 
-        play(story)
+        play(scenario)
 
     @pytest.mark.parametrize("ballast", [0, 4 << 20], ids=["small", "big"])
-    def test_a_launch_on_a_node_that_stands_still_waits_there(self, play: Any, site: Site, ballast: int) -> None:
+    def test_a_launch_on_a_frozen_node_waits_there(self, play: Any, site: Site, ballast: int) -> None:
         """The caller does not wait; otherwise it could do nothing in the meantime."""
 
-        async def story(trial: Trial) -> None:
+        async def scenario(trial: Trial) -> None:
             site.freeze(FIRST)
             jobs = []
             for _ in range(3):
@@ -361,12 +361,12 @@ class EngineConformance:
                 assert (await trial.exit(job)).report["outcome"] == "finished"
                 assert trial.lines(job) == ["here"]
 
-        play(story)
+        play(scenario)
 
-    def test_jobs_on_a_node_that_stands_still_stand_still_and_go_on(self, play: Any, site: Site) -> None:
+    def test_jobs_on_a_frozen_node_freeze_and_continue_with_it(self, play: Any, site: Site) -> None:
         code = "import os, time\nprint('pid', os.getpid(), flush=True)\nwhile not os.path.exists('go'): time.sleep(0.01)\njob.finish()"
 
-        async def story(trial: Trial) -> None:
+        async def scenario(trial: Trial) -> None:
             job = await trial.launch(code)
             await trial.pid(job)
             site.freeze(FIRST)
@@ -377,12 +377,12 @@ class EngineConformance:
             site.thaw(FIRST)
             assert (await trial.exit(job)).report["outcome"] == "finished"
 
-        play(story)
+        play(scenario)
 
     # end of the run, output and logs
 
     def test_dismiss_ends_all_jobs_and_the_nodes_stay(self, play: Any) -> None:
-        async def story(trial: Trial) -> None:
+        async def scenario(trial: Trial) -> None:
             jobs = [await trial.launch(FOREVER, FIRST), await trial.launch(DEAF, SECOND)]
             pids = [await trial.pid(job) for job in jobs]
             await trial.engine.dismiss()
@@ -391,29 +391,29 @@ class EngineConformance:
                 await gone(pid)
             assert sorted(trial.engine.nodes()) == [FIRST, SECOND]  # free for another run
 
-        play(story)
+        play(scenario)
 
     def test_output_that_is_followed_is_reported(self, play: Any) -> None:
-        async def story(trial: Trial) -> None:
+        async def scenario(trial: Trial) -> None:
             await trial.engine.follow(False)
             await trial.engine.follow(True)
             job = await trial.launch(TALKS)
             await trial.exit(job)
             assert trial.lines(job)[-1] == "rest"
 
-        play(story)
+        play(scenario)
 
     def test_logs_are_of_nodes_that_keep_one(self, play: Any) -> None:
-        async def story(trial: Trial) -> None:
+        async def scenario(trial: Trial) -> None:
             await trial.exit(await trial.launch("job.finish()"))
             logs = await trial.engine.logs("net")
             assert set(logs) <= set(trial.engine.nodes())
             assert all(isinstance(text, str) for text in logs.values())
 
-        play(story)
+        play(scenario)
 
     def test_what_is_said_of_nodes_and_processes(self, play: Any) -> None:
-        async def story(trial: Trial) -> None:
+        async def scenario(trial: Trial) -> None:
             job = await trial.launch(FOREVER)
             await trial.pid(job)
             assert trial.engine.stopped(FIRST) in (False, None)
@@ -423,12 +423,12 @@ class EngineConformance:
             await trial.engine.lost(SECOND)  # drops waiting orders; the other node's jobs continue
             assert not trial.exits(job)
 
-        play(story)
+        play(scenario)
 
     # close
 
-    @pytest.mark.parametrize("still", [False, True], ids=["all runs", "a node stands still"])
-    def test_close_leaves_nothing(self, site: Site, still: bool) -> None:
+    @pytest.mark.parametrize("frozen", [False, True], ids=["all runs", "a node is frozen"])
+    def test_close_leaves_nothing(self, site: Site, frozen: bool) -> None:
         async def main() -> list[int]:
             engine = site.engine()
             await engine.open()
@@ -437,7 +437,7 @@ class EngineConformance:
             codes = (FOREVER, DEAF, FOREVER, f"import subprocess\nsubprocess.Popen(['sleep', '1000'])\n{FOREVER}")
             jobs = [await trial.launch(code, (FIRST, SECOND)[index % 2]) for index, code in enumerate(codes)]
             pids = [await trial.pid(job) for job in jobs]
-            if still:
+            if frozen:
                 site.freeze(FIRST)
                 await trial.launch(FOREVER, FIRST, ballast=4 << 20)
             await engine.close()

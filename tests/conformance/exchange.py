@@ -264,7 +264,7 @@ class LineConformance:
         assert line.most == 8
         assert line.output.machine.blocked_s > 0
 
-    def test_a_release_of_nothing_new_lets_nobody_go_on(self, place: Place) -> None:
+    def test_a_release_of_nothing_new_lets_no_producer_continue(self, place: Place) -> None:
         line = Line(place, blocks=4)
         task, returned = self.put_in_thread(place, line, 6)
         eventually(lambda: line.output.machine.sent == 4, DEADLINE_S, "a full window")
@@ -424,7 +424,7 @@ class LineConformance:
 
     # the end
 
-    def test_the_end_is_told_and_answered(self, place: Place) -> None:
+    def test_the_end_is_sent_and_answered(self, place: Place) -> None:
         line = Line(place)
         for number in (1, 2, 3):
             line.output.put(payload(number))
@@ -463,7 +463,7 @@ class LineConformance:
         assert line.spy.blocks == [1]
         assert line.output.machine.sent == 1
 
-    def test_a_producer_that_waits_for_room_goes_on_when_nobody_needs_its_blocks(self, place: Place) -> None:
+    def test_a_producer_that_waits_for_room_continues_when_no_consumer_needs_its_blocks(self, place: Place) -> None:
         line = Line(place, blocks=2)
         task, _ = self.put_in_thread(place, line, 10)
         eventually(lambda: line.output.machine.sent == 2, DEADLINE_S, "a full window")

@@ -381,7 +381,7 @@ class LinksConformance:
         place.start(partial(producer.close, DEADLINE_S)).result()
         assert [received(consumer).sqn for _ in range(MANY)] == list(range(1, MANY + 1))
 
-    def test_what_nobody_takes_does_not_hold_up_the_end(self, place: Place) -> None:
+    def test_blocks_that_no_consumer_takes_do_not_delay_the_end(self, place: Place) -> None:
         ends = Ends(place)
         producer = ends.producer()
         for number in range(1, MANY + 1):

@@ -227,7 +227,7 @@ class NetworkConformance:
         Network(place, jobs, blocks=8).run()
         assert sink.got == [(0, 0), (1, 2), (2, 4)]
 
-    def test_a_circle_through_an_async_pipe_does_not_stand_still(self, place: Place) -> None:
+    def test_a_circle_through_an_async_pipe_does_not_stall(self, place: Place) -> None:
         class Feedback(OptionalPicklePipe):
             OPTIONAL_DEFAULT = -1
 
@@ -297,7 +297,7 @@ class NetworkConformance:
         assert counts.dummies == 500 - len(real) == counts.lost + counts.dropped
         assert counts.dummies > 450
 
-    def test_a_job_that_waits_ends_when_nobody_needs_it(self, place: Place) -> None:
+    def test_a_job_that_waits_ends_when_no_job_needs_it(self, place: Place) -> None:
         """This holds even if no further block lets it check."""
 
         class First(Sink):
@@ -307,7 +307,7 @@ class NetworkConformance:
 
         def values() -> Iterator[int]:
             yield 1
-            eventually(lambda: network.exchanges[source.id].unwanted, DEADLINE_S / 2, "the word that nobody needs more")
+            eventually(lambda: network.exchanges[source.id].unwanted, DEADLINE_S / 2, "the message that no consumer needs more")
 
         pipes = [PicklePipe(1), PicklePipe(2)]
         source, sink = Source(values(), [pipes[0]]), First([pipes[1]])

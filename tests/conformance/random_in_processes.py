@@ -74,9 +74,9 @@ def run(plan: Plan, *, kills: bool = False) -> str:
         write(plan, root)
         companions = [killer(plan)] if kills else []
         summary = simulate(load(root, "net", simulation=True), stdin=False, duration=DEADLINE_S, companions=companions)
-        story = "\n".join(summary.lines())
+        lines = "\n".join(summary.lines())
         if (summary.exit_code, summary.reason) != (0, "finished"):
-            return f"{summary.reason} (exit code {summary.exit_code})\n{story}\n" + "\n".join(str(one) for one in summary.failures)
+            return f"{summary.reason} (exit code {summary.exit_code})\n{lines}\n" + "\n".join(str(one) for one in summary.failures)
         wanted = calculated(plan.nodes)
         for index, node in enumerate(plan.nodes):
             if node.kind == PROGRAM_SINK:
@@ -84,9 +84,9 @@ def run(plan: Plan, *, kills: bool = False) -> str:
                 got = [json.loads(f"[{line}]") for line in path.read_text().splitlines()]
                 values = [[value for value, _ in line] if len(line) > 1 else line[0][0] for line in got]
                 if wrong := judge(node, values, json.loads(json.dumps(wanted[index]))):
-                    return f"job {index + 1}: {wrong}\n{story}"
+                    return f"job {index + 1}: {wrong}\n{lines}"
             if node.kind == "sink" and (wrong := judged(node, root / f"net/simulation/{index + 1}/rows.jsonl", wanted[index])):
-                return f"job {index + 1}: {wrong}\n{story}"
+                return f"job {index + 1}: {wrong}\n{lines}"
         return ""
 
 

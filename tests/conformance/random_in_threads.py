@@ -143,7 +143,7 @@ class Running:
             for number in required:
                 tasks[number]._thread.join(max(0.0, deadline - time.monotonic()))
             if any(tasks[number].running for number in required):
-                stuck = "stands still:\n" + self.states(tasks)
+                stuck = "stalled:\n" + self.states(tasks)
             self._end(tasks)
             if stuck:  # before the outcomes: a program killed from outside has failed
                 return stuck

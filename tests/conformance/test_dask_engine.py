@@ -182,8 +182,8 @@ def site(tmp_path: Path) -> Iterator[ServiceSite]:
 class TestDaskEngine(EngineConformance):
     """The suite with one exception: a machine frozen at the end of the run catches up later."""
 
-    @pytest.mark.parametrize("still", [False, True], ids=["all runs", "a node stands still"])
-    def test_close_leaves_nothing(self, site: ServiceSite, still: bool) -> None:  # type: ignore[override]
+    @pytest.mark.parametrize("frozen", [False, True], ids=["all runs", "a node is frozen"])
+    def test_close_leaves_nothing(self, site: ServiceSite, frozen: bool) -> None:  # type: ignore[override]
         async def main() -> list[int]:
             engine = site.engine()
             await engine.open()
@@ -191,7 +191,7 @@ class TestDaskEngine(EngineConformance):
             follower = asyncio.create_task(trial.follow())
             jobs = [await trial.launch(FOREVER, (FIRST, SECOND)[index % 2]) for index in range(4)]
             pids = [await trial.pid(job) for job in jobs]
-            if still:
+            if frozen:
                 site.freeze(FIRST)
             await engine.close()
             await engine.close()
@@ -200,15 +200,15 @@ class TestDaskEngine(EngineConformance):
             return pids
 
         pids = asyncio.run(main())
-        if still:
+        if frozen:
             site.thaw(FIRST)
         for pid in pids:
             asyncio.run(asyncio.wait_for(gone(pid), 2 * DEADLINE_S))
 
     def test_the_jobs_of_a_killed_service_die_with_it(self, play: Any, site: ServiceSite) -> None:
-        async def story(trial: Trial) -> None:
+        async def scenario(trial: Trial) -> None:
             pid = await trial.pid(await trial.launch(FOREVER))
             site._services[FIRST].send_signal(signal.SIGKILL)
             await gone(pid)
 
-        play(story)
+        play(scenario)

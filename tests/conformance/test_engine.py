@@ -53,28 +53,28 @@ def site(tmp_path: Path) -> LocalSite:
 class TestLocalEngine(EngineConformance):
     """The suite, and more."""
 
-    def test_a_node_that_comes_back_is_a_new_life_of_it(self, play: Any, site: LocalSite) -> None:
-        async def story(trial: Trial) -> None:
+    def test_a_node_that_comes_back_is_a_new_incarnation_of_it(self, play: Any, site: LocalSite) -> None:
+        async def scenario(trial: Trial) -> None:
             engine = site.made[-1]
-            for life in range(2, 8):
+            for incarnation in range(2, 8):
                 job = await trial.launch(FOREVER)
                 pid = await trial.pid(job)
                 site.lose(FIRST)
                 losses = lambda: [event for event in trial.events if isinstance(event, NodeGone)]  # noqa: E731
-                await trial.until(lambda: len(losses()) == life - 1, "the loss")  # noqa: B023
-                assert losses()[-1].incarnation == life - 1
+                await trial.until(lambda: len(losses()) == incarnation - 1, "the loss")  # noqa: B023
+                assert losses()[-1].incarnation == incarnation - 1
                 assert not engine.kill_node(FIRST)  # it is dead already
                 await gone(pid)
                 await engine.revive(FIRST)
-                await trial.until(lambda: NodePulse(FIRST, life) in trial.events, "its pulse")  # noqa: B023
+                await trial.until(lambda: NodePulse(FIRST, incarnation) in trial.events, "its pulse")  # noqa: B023
                 assert FIRST in engine.nodes()
             await engine.revive(FIRST)  # a node that is up: nothing happens
             assert (await trial.exit(await trial.launch("job.finish()"))).code == 0
 
-        play(story)
+        play(scenario)
 
     def test_the_kernel_says_whether_a_node_and_a_job_are_stopped(self, play: Any, site: LocalSite) -> None:
-        async def story(trial: Trial) -> None:
+        async def scenario(trial: Trial) -> None:
             engine = site.made[-1]
             job = await trial.launch(FOREVER)
             pid = await trial.pid(job)
@@ -89,29 +89,29 @@ class TestLocalEngine(EngineConformance):
             await trial.until(lambda: engine.stopped(FIRST), "the node is stopped")
             assert engine.stopped(SECOND) is False
             site.thaw(FIRST)
-            await trial.until(lambda: not engine.stopped(FIRST), "it goes on")
+            await trial.until(lambda: not engine.stopped(FIRST), "it continues")
             assert await engine.look(99, 1, FIRST) == ""
 
-        play(story)
+        play(scenario)
 
-    def test_kill_job_kills_each_life_of_it(self, play: Any, site: LocalSite) -> None:
-        async def story(trial: Trial) -> None:
+    def test_kill_job_kills_each_incarnation_of_it(self, play: Any, site: LocalSite) -> None:
+        async def scenario(trial: Trial) -> None:
             engine = site.made[-1]
             assert not engine.kill_job(5)
-            await trial.launch(FOREVER, FIRST, job=5, life=1)
+            await trial.launch(FOREVER, FIRST, job=5, incarnation=1)
             first = await trial.pid(5)
-            await trial.launch(FOREVER, SECOND, job=5, life=2)
-            second = await trial.pid(5, lives=2)
+            await trial.launch(FOREVER, SECOND, job=5, incarnation=2)
+            second = await trial.pid(5, incarnations=2)
             assert engine.kill_job(5)
             await trial.until(lambda: len(trial.exits(5)) == 2, "both ends")
             assert [event.code for event in trial.exits(5)] == [-9, -9]
             await gone(first)
             await gone(second)
 
-        play(story)
+        play(scenario)
 
     def test_a_node_dies_while_a_launch_waits_for_it(self, play: Any, site: LocalSite) -> None:
-        async def story(trial: Trial) -> None:
+        async def scenario(trial: Trial) -> None:
             site.freeze(FIRST)
             await trial.launch(FOREVER, FIRST, ballast=4 << 20)
             site.lose(FIRST)
@@ -119,4 +119,4 @@ class TestLocalEngine(EngineConformance):
             await asyncio.wait_for(site.made[-1].revive(FIRST), 10)
             assert (await trial.exit(await trial.launch("job.finish()"))).code == 0
 
-        play(story)
+        play(scenario)

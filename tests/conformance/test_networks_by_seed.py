@@ -87,17 +87,17 @@ def released_as_read() -> AbstractContextManager[Any]:
     return mock.patch.object(ReleaseRule, "finished_upto", return_value=0)
 
 
-def stands_still(seed: int) -> bool:
-    return "stands still" in random_in_threads.run(plan(seed), 4.0)
+def stalls(seed: int) -> bool:
+    return "stalled" in random_in_threads.run(plan(seed), 4.0)
 
 
 @pytest.mark.slow
 @pytest.mark.soak
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("broken", [deaf_programs, no_pressure, released_as_read])
-def test_a_broken_rule_makes_a_seed_stand_still(broken: Callable[[], AbstractContextManager[Any]]) -> None:
+def test_a_broken_rule_makes_a_seed_stall(broken: Callable[[], AbstractContextManager[Any]]) -> None:
     with broken():
-        assert any(stands_still(seed) for seed in range(40))
+        assert any(stalls(seed) for seed in range(40))
 
 
 def lumps() -> Plan:
@@ -115,17 +115,17 @@ def lumps() -> Plan:
 def test_a_window_holds_a_period_of_ways_that_meet_again() -> None:
     assert not random_in_threads.run(lumps())
     with no_periods():
-        assert "stands still" in random_in_threads.run(lumps(), 2.0)
+        assert "stalled" in random_in_threads.run(lumps(), 2.0)
 
 
-def test_a_network_that_stands_still_says_who_waits(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stalled_network_says_which_jobs_wait(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(random_in_threads.run, "__defaults__", (5.0,))
     with released_as_read():
         assert main(["--first", "7", "--seeds", "1"]) == 1
-    told = capsys.readouterr().out
-    assert "stands still" in told
-    assert "in _wait_for_room" in told or "in wait_released" in told
-    assert "again: python -m tests.conformance.random_networks --first 7 --seeds 1" in told
+    printed = capsys.readouterr().out
+    assert "stalled" in printed
+    assert "in _wait_for_room" in printed or "in wait_released" in printed
+    assert "again: python -m tests.conformance.random_networks --first 7 --seeds 1" in printed
 
 
 # -- the two networks that were found first
@@ -209,7 +209,7 @@ FOUND = {
 
 
 @pytest.mark.parametrize("name", FOUND)
-def test_what_once_stood_still(fission: CommandLine, name: str) -> None:
+def test_networks_that_once_stalled_finish(fission: CommandLine, name: str) -> None:
     listed, sink, wanted = FOUND[name]
     fission.project(network(BIG, listed))
     client = fission.start("net", "simulate")

@@ -77,7 +77,7 @@ def test_shifts_and_inversion_stay_in_size(head: Head, places: int) -> None:
     assert len(head << places) == len(head >> places) == len(~head) == len(head)
 
 
-def test_a_huge_shift_is_no_huge_number() -> None:
+def test_a_huge_shift_does_not_make_a_huge_number() -> None:
     assert Head(255) << 10**12 == 0
 
 

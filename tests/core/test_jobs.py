@@ -250,8 +250,8 @@ def sink(path: Path, *numbers: int, cls: Callable[..., CSVSinkJob] = CSVSinkJob,
     return cls(path, inputs=pipes(*numbers), **kwargs)
 
 
-def life(job: CSVSinkJob, *blocks: tuple[Any, ...]) -> None:
-    """One life of the job: set up, fed, gone."""
+def run_to_end(job: CSVSinkJob, *blocks: tuple[Any, ...]) -> None:
+    """Set the job up, give it the blocks and tear it down."""
     job.setup()
     with closing(job._fission_sink_file):  # type: ignore[type-var]
         for block in blocks:
@@ -266,7 +266,7 @@ def rows(path: Path) -> list[list[str]]:
 def test_csv_sink(tmp_path: Path) -> None:
     path = tmp_path / "new" / "deep" / "join.csv"
     job = sink(path, 201, 202)
-    life(job, (1, "a"), (2.5, "b,c\nd"))
+    run_to_end(job, (1, "a"), (2.5, "b,c\nd"))
     assert rows(path) == [["pipe_201", "pipe_202"], ["1", "a"], ["2.5", "b,c\nd"]]
 
 
@@ -282,7 +282,7 @@ def test_csv_sink_flushes_each_row(tmp_path: Path) -> None:
 
 def test_csv_sink_names_its_columns(tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
-    life(sink(path, 1, 2, col_pattern="{job.id}/{pipe.id}"))
+    run_to_end(sink(path, 1, 2, col_pattern="{job.id}/{pipe.id}"))
     assert rows(path) == [["1/1", "1/2"]]
 
 
@@ -292,19 +292,19 @@ FIELDS = st.text(st.characters(exclude_categories=[], exclude_characters="\0" if
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(FIELDS, FIELDS), max_size=5), st.data())
-def test_csv_sink_goes_on_behind_its_last_complete_row(
+def test_a_csv_sink_continues_after_its_last_complete_row(
     tmp_path_factory: pytest.TempPathFactory, blocks: list[Any], data: st.DataObject
 ) -> None:
     path = tmp_path_factory.mktemp("csv") / "x.csv"
-    life(sink(path, 1, 2), *blocks)
+    run_to_end(sink(path, 1, 2), *blocks)
     whole = path.read_bytes()
     assert rows(path)[1:] == [list(block) for block in blocks]
     path.write_bytes(whole[: data.draw(st.integers(0, len(whole)))])
-    life(sink(path, 1, 2))
+    run_to_end(sink(path, 1, 2))
     written = len(rows(path)) - 1
     assert whole.startswith(path.read_bytes())
     assert written <= len(blocks)
-    life(sink(path, 1, 2), *blocks[written:])
+    run_to_end(sink(path, 1, 2), *blocks[written:])
     assert path.read_bytes() == whole
 
 
@@ -312,9 +312,9 @@ def test_csv_sink_finds_quotes_across_pieces(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("fission.core.record_jobs._PIECE", 3)
     blocks = [('a"\n"b', "x"), ("\n\n", '""'), ("é\n", "")]
     path = tmp_path / "x.csv"
-    life(sink(path, 1, 2), *blocks)
+    run_to_end(sink(path, 1, 2), *blocks)
     path.write_bytes(path.read_bytes() + b'"half\n')
-    life(sink(path, 1, 2), ("end", ""))
+    run_to_end(sink(path, 1, 2), ("end", ""))
     assert rows(path)[1:] == [list(block) for block in [*blocks, ("end", "")]]
 
 
@@ -337,11 +337,11 @@ def test_logging_sink_has_a_row_for_each_record(tmp_path: Path) -> None:
         return LoggingSinkJob(path, inputs=[PicklePipe(1), Three(2)])
 
     path = tmp_path / "log.csv"
-    life(make(), (["a", 1], [["b", 2], ("c", 3), "d"]))
+    run_to_end(make(), (["a", 1], [["b", 2], ("c", 3), "d"]))
     whole = path.read_bytes()
     assert rows(path) == [list(LOG_COLUMNS), ["a", "1"], ["b", "2"], ["c", "3"], ["d"]]
     path.write_bytes(whole + b"c,")
-    life(make())
+    run_to_end(make())
     assert path.read_bytes() == whole
     theirs = ("job", "pid", "state", "cpu_percent", "memory_percent", "time in", "time out")
     assert (*theirs, "process", "core_percent") == LOG_COLUMNS, "ours come after MARVELO's"

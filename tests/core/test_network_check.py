@@ -530,7 +530,7 @@ def test_a_bare_executable_job() -> None:
     assert one_fault(ExecutableJob) == f"config.py:12: ExecutableJob 1: EXECUTABLE must be {COMMAND}, but is None"
 
 
-def test_an_executable_that_writes_blocks_nobody_can_frame() -> None:
+def test_an_executable_that_writes_blocks_without_a_framing() -> None:
     class Lines(BasePipe):
         BLOCK_SIZE = "LINES"
 

@@ -161,7 +161,7 @@ def test_nothing_is_executed() -> None:
         (b"T\xff\xff\xff\xff.", r"opcode b'T' before byte 5 has the length -1"),
     ],
 )
-def test_what_is_no_pickle(block: bytes, text: str) -> None:
+def test_a_damaged_pickle_is_refused(block: bytes, text: str) -> None:
     with pytest.raises(ValueFitError, match=text):
         PicklePipe(1).read_wrapper(io.BytesIO(block))
 

@@ -217,7 +217,7 @@ def test_ends_are_known_at_once() -> None:
         ([PicklePipe], "Job 1: outputs must be a list of pipes, but has <class"),
     ],
 )
-def test_what_is_no_list_of_pipes(wrong: object, text: str) -> None:
+def test_pipes_that_are_not_a_list_are_refused(wrong: object, text: str) -> None:
     with collecting() as registry:
         job = Job(outputs=wrong)
     assert job.outputs == []

@@ -201,7 +201,7 @@ def test_damage_in_the_journal_loses_nothing_acknowledged() -> None:
 @pytest.mark.parametrize("part", [None, 2], ids=["", "half of it was written"])
 def test_a_full_disk_makes_it_wait(monkeypatch: pytest.MonkeyPatch, path: Path, number: int, part: int | None) -> None:
     monkeypatch.setattr(sink_file, "FULL_DISK_S", 0.001)
-    told: list[str] = []
+    warnings: list[str] = []
     tries: list[int] = []
     full = threading.Event()
 
@@ -214,7 +214,7 @@ def test_a_full_disk_makes_it_wait(monkeypatch: pytest.MonkeyPatch, path: Path, 
         return None
 
     with opened() as file, durable.interpose(hook):
-        file.on_full_disk = told.append
+        file.on_full_disk = warnings.append
         write(file, b"first")
         full.set()
         thread = threading.Thread(target=write, args=(file, b"second"))
@@ -224,8 +224,8 @@ def test_a_full_disk_makes_it_wait(monkeypatch: pytest.MonkeyPatch, path: Path, 
         thread.join()
         write(file, b"third")
     assert FILE.read_bytes() == b"firstsecondthird"
-    assert len(told) == 1
-    assert f"the disk of {FILE.absolute()} is full: the job waits, and nothing is lost" in told[0]
+    assert len(warnings) == 1
+    assert f"the disk of {FILE.absolute()} is full: the job waits, and nothing is lost" in warnings[0]
     with opened() as file:
         assert file.first_number(0) == 4
 

@@ -115,7 +115,7 @@ def test_a_changed_bit_in_a_sealed_line_is_found() -> None:
 
 
 @pytest.mark.parametrize("end", [b'{"s": 1.234, "what": "JobEn', b"\0" * 300, bytes(range(256)), b"\n\n\n", b"\n"])
-def test_torn_end_of_lines_is_no_damage(tmp_path: Path, end: bytes) -> None:
+def test_a_torn_last_line_is_not_damage(tmp_path: Path, end: bytes) -> None:
     path = tmp_path / "lines"
     whole = b"".join(map(durable.seal, ENTRIES))
     path.write_bytes(whole + end)

@@ -1,4 +1,4 @@
-"""A log on a disk that takes nothing leaves out lines, says how many, and disturbs nobody."""
+"""A log on a full disk leaves out lines, says how many, and disturbs no job."""
 
 from __future__ import annotations
 

@@ -66,11 +66,11 @@ class Numbers(PythonJob):
         return self.number
 
 class Forgetful(Numbers):
-    '''The same, but a new life begins at 1.'''
+    '''The same, but a new incarnation begins at 1.'''
     CHECKPOINT = None
 
 class Gated(Numbers):
-    '''Goes on up to a number, the last but one if there is no other, until a file "go" in its folder has a greater one.'''
+    '''Runs up to a number, the last but one by default, until a file "go" in its folder has a greater one.'''
     def __init__(self, limit, *args, upto=None, **kwargs):
         super().__init__(limit, *args, **kwargs)
         self.upto = upto or limit - 1
@@ -204,49 +204,49 @@ def csv_of(values: Sequence[Any], pipe: int) -> bytes:
 
 @dataclass
 class Ran:
-    """A completed run. `told` has the lines of the console: (kind, text)."""
+    """A completed run. `console` has the lines of the console: (kind, text)."""
 
     summary: Summary
-    told: list[tuple[str, str]]
+    console: list[tuple[str, str]]
     result: Path
     root: Path
 
     @property
     def failovers(self) -> list[str]:
-        return [text for kind, text in self.told if kind == "failover"]
+        return [text for kind, text in self.console if kind == "failover"]
 
     @property
     def failed(self) -> list[str]:
-        return [text for kind, text in self.told if kind == "failed"]
+        return [text for kind, text in self.console if kind == "failed"]
 
     def printed(self, job: int) -> list[str]:
-        return [text for kind, text in self.told if kind == f"output {job}"]
+        return [text for kind, text in self.console if kind == f"output {job}"]
 
     def restarts(self, job: int) -> int:
         return self.summary.jobs[job].restarts
 
     def __str__(self) -> str:
-        return "\n".join([*(f"{kind}: {text}" for kind, text in self.told), *self.summary.lines()])
+        return "\n".join([*(f"{kind}: {text}" for kind, text in self.console), *self.summary.lines()])
 
 
-class _Teller(Observer):
+class _Recorder(Observer):
     def __init__(self) -> None:
-        self.told: list[tuple[str, str]] = []
+        self.console: list[tuple[str, str]] = []
 
     def job_output(self, job: str, job_id: int, stream: str, line: str) -> None:
-        self.told.append((f"output {job_id}", line))
+        self.console.append((f"output {job_id}", line))
 
     def job_failed(self, job: str, job_id: int, report: str) -> None:
-        self.told.append(("failed", f"{job}: {report}"))
+        self.console.append(("failed", f"{job}: {report}"))
 
     def failover(self, text: str) -> None:
-        self.told.append(("failover", text))
+        self.console.append(("failover", text))
 
     def notice(self, text: str) -> None:
-        self.told.append(("notice", text))
+        self.console.append(("notice", text))
 
     def warning(self, text: str) -> None:
-        self.told.append(("warning", text))
+        self.console.append(("warning", text))
 
 
 @dataclass
@@ -260,17 +260,17 @@ class Stage:
     coordinator: Coordinator = field(init=False)
 
     def __post_init__(self) -> None:
-        self._teller = _Teller()
+        self._recorder = _Recorder()
 
     # for the script
 
     @property
-    def told(self) -> list[tuple[str, str]]:
-        return self._teller.told
+    def console(self) -> list[tuple[str, str]]:
+        return self._recorder.console
 
     @property
     def failovers(self) -> list[str]:
-        return [text for kind, text in self.told if kind == "failover"]
+        return [text for kind, text in self.console if kind == "failover"]
 
     def folder(self, job: int) -> Path:
         return self.fission.root / "net" / "simulation" / str(job)
@@ -287,7 +287,7 @@ class Stage:
         deadline = time.monotonic() + deadline_s
         while not (found := predicate()):
             if time.monotonic() > deadline:
-                raise AssertionError(f"not within {deadline_s:g} s: {what}\n" + "\n".join(map(str, self.told)))
+                raise AssertionError(f"not within {deadline_s:g} s: {what}\n" + "\n".join(map(str, self.console)))
             await asyncio.sleep(0.004)
         return found
 
@@ -296,18 +296,23 @@ class Stage:
 
     def node_of(self, job: int) -> str:
         """Return the node with the newest incarnation of a job; empty if there is none."""
-        lives = [(life, name) for name, node in self.engine.virtual_nodes.items() for (number, life) in node.running if number == job]
-        return max(lives)[1] if lives else ""
+        incarnations = [
+            (incarnation, name)
+            for name, node in self.engine.virtual_nodes.items()
+            for (number, incarnation) in node.running
+            if number == job
+        ]
+        return max(incarnations)[1] if incarnations else ""
 
-    def lives(self, job: int) -> list[int]:
+    def incarnations(self, job: int) -> list[int]:
         """Return the incarnations of a job whose processes the engine knows to run, on any node."""
-        return sorted(life for node in self.engine.virtual_nodes.values() for (number, life) in node.running if number == job)
+        return sorted(incarnation for node in self.engine.virtual_nodes.values() for (number, incarnation) in node.running if number == job)
 
     def pid_of(self, job: int) -> int:
         found = [
-            (life, running.process)
+            (incarnation, running.process)
             for node in self.engine.virtual_nodes.values()
-            for (number, life), running in node.running.items()
+            for (number, incarnation), running in node.running.items()
             if number == job
         ]
         return max(found)[1] if found else 0
@@ -371,8 +376,8 @@ class Stage:
 
         before = descriptors()
         loaded = load(self.fission.root, "net", simulation=True)
-        summary = simulate(loaded, observer=self._teller, stdin=False, nodes=nodes, duration=40, companions=[scripted])
-        ran = Ran(summary, self.told, self.result, self.fission.root)
+        summary = simulate(loaded, observer=self._recorder, stdin=False, nodes=nodes, duration=40, companions=[scripted])
+        ran = Ran(summary, self.console, self.result, self.fission.root)
         if errors:
             raise AssertionError(f"{errors[0]}\n{ran}") from errors[0]
         root = self.fission.root

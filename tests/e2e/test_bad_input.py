@@ -1,4 +1,4 @@
-"""Everything that users get wrong before a network starts, with the real command line: what is told, exit code 2, and nothing is touched.
+"""Everything that users get wrong before a network starts, with the real command line: the message, exit code 2, and nothing is touched.
 
 What goes wrong while it runs is in test_bad_jobs.py.
 """
@@ -21,14 +21,14 @@ from tests.waiting import CommandLine, eventually
 SOURCE = str(Path(package.__path__[0]).parent)
 
 
-def check_refusal(fission: CommandLine, *told: str, command: tuple[str, ...] = ("net", "simulate")) -> str:
-    """Simulates net, which is refused before anything starts: the last results stay. Gives what is told."""
+def check_refusal(fission: CommandLine, *texts: str, command: tuple[str, ...] = ("net", "simulate")) -> str:
+    """Simulate net, which is refused before anything starts: the last results stay. Return what it prints to stderr."""
     folder(fission, "2").mkdir(parents=True)
     folder(fission, "2", "kept.csv").write_text("results")
     done = fission.run(*command, exit_code=2)
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
-    for text in told:
+    for text in texts:
         assert text in done.stderr, done
     assert [path.name for path in folder(fission).rglob("*")] == ["2", "kept.csv"]
     assert folder(fission, "2", "kept.csv").read_text() == "results"
@@ -88,14 +88,14 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "job", "pipe", "told"), [(*case[:3], case[3:]) for case in REFUSALS], ids=lambda value: str(value)[:30])
-def test_a_bad_definition_is_refused(fission: CommandLine, fault: str, job: str, pipe: str, told: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("fault", "job", "pipe", "texts"), [(*case[:3], case[3:]) for case in REFUSALS], ids=lambda value: str(value)[:30])
+def test_a_bad_definition_is_refused(fission: CommandLine, fault: str, job: str, pipe: str, texts: tuple[str, ...]) -> None:
     bad_project(fission, fault, f"Count(outputs=[{pipe}]), {job}(inputs=[{pipe}])")
-    check_refusal(fission, *told)
+    check_refusal(fission, *texts)
 
 
 @pytest.mark.parametrize(
-    ("text", "mode", "executable", "told"),
+    ("text", "mode", "executable", "message"),
     [
         (None, 0, "./program", "EXECUTABLE './program' is missing: there is no file "),
         ("#!/bin/sh\n", 0o644, "./program", "EXECUTABLE './program' is not executable; run: chmod +x "),
@@ -108,10 +108,10 @@ def test_a_bad_definition_is_refused(fission: CommandLine, fault: str, job: str,
         ("#!/usr/bin/env -S pyhton9 -u\n", 0o755, "./program", "names pyhton9, which is not on PATH"),
     ],
 )
-def test_an_executable_that_cannot_be_started(fission: CommandLine, text: str | None, mode: int, executable: str, told: str) -> None:
+def test_an_executable_that_cannot_be_started(fission: CommandLine, text: str | None, mode: int, executable: str, message: str) -> None:
     program(fission, text, mode=mode, executable=executable)
     check_refusal(
-        fission, "net/config.py:", f"Program 3: {told.split(' ', 1)[0]}" if told.startswith("EXECUTABLE") else "Program 3: ", told
+        fission, "net/config.py:", f"Program 3: {message.split(' ', 1)[0]}" if message.startswith("EXECUTABLE") else "Program 3: ", message
     )
 
 
@@ -166,7 +166,7 @@ def test_names_that_are_not_there(fission: CommandLine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         (
             "import a_module_that_is_missing",
@@ -177,9 +177,9 @@ def test_names_that_are_not_there(fission: CommandLine) -> None:
         ("exit()", "SystemExit"),
     ],
 )
-def test_a_config_that_cannot_be_run(fission: CommandLine, line: str, told: str) -> None:
+def test_a_config_that_cannot_be_run(fission: CommandLine, line: str, message: str) -> None:
     bad_project(fission, "", RIGHT, config=line)
-    check_refusal(fission, f"Error: net/config.py:3: {told}")
+    check_refusal(fission, f"Error: net/config.py:3: {message}")
 
 
 def test_xml_with_an_entity(fission: CommandLine) -> None:
@@ -231,7 +231,7 @@ def test_something_is_where_the_run_works(fission: CommandLine, kind: str) -> No
 
 
 @pytest.mark.parametrize("words", [("startproject", "other"), ("other", "startnetwork")])
-def test_something_is_where_a_project_or_network_is_to_be_made(fission: CommandLine, words: tuple[str, ...]) -> None:
+def test_a_file_is_where_a_project_or_network_must_be_made(fission: CommandLine, words: tuple[str, ...]) -> None:
     bad_project(fission, "", RIGHT)
     (fission.root / "other").write_text("mine")
     done = fission.run(*words, exit_code=2)
@@ -239,7 +239,7 @@ def test_something_is_where_a_project_or_network_is_to_be_made(fission: CommandL
     assert (fission.root / "other").read_text() == "mine"
 
 
-def test_a_log_file_that_cannot_be_written_is_told_and_no_more(fission: CommandLine) -> None:
+def test_a_log_file_that_cannot_be_written_is_only_a_warning(fission: CommandLine) -> None:
     bad_project(fission, "", RIGHT, config='LOG_FILE = "no/such/folder.log"')
     done = simulate(fission, 0)
     assert re.search(
@@ -271,7 +271,7 @@ def test_a_network_that_runs_already(fission: CommandLine) -> None:
     assert "the network net is running already, and a second run would use the same folders; stop the first one" in second.stderr
     assert second.stdout == ""
     seen = len(rows(kept))
-    eventually(lambda: len(rows(kept)) > seen, 10, "more rows: the first run goes on")
+    eventually(lambda: len(rows(kept)) > seen, 10, "more rows: the first run continues")
     stop(first, fission.root)
     values = column(kept)
     assert values == list(range(1, len(values) + 1))
@@ -297,7 +297,7 @@ def shell(fission: CommandLine, script: str) -> subprocess.CompletedProcess[str]
 
 
 def test_the_reader_of_all_output_goes_away(fission: CommandLine) -> None:
-    """``2>&1 | head -1``: nothing can be told any more, and everything is cleaned up."""
+    """``2>&1 | head -1``: nothing can be printed any longer, and everything is cleaned up."""
     bad_project(fission, "", "Endless(outputs=[PicklePipe(1)]), Show(inputs=[PicklePipe(1)])")
     done = shell(fission, "fission net simulate 2>&1 | head -1; echo ${PIPESTATUS[0]}")
     assert (done.stdout, done.stderr) == ("Endless 1 started\n1\n", "")

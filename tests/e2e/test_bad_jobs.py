@@ -1,4 +1,4 @@
-"""Jobs that fail while the network runs: what is told of them, exit code 1, and every file that was written stays whole.
+"""Jobs that fail while the network runs: what is reported of them, exit code 1, and every file that was written stays whole.
 
 Each bad behaviour is a file of small jobs in tests/faults/.
 """
@@ -18,20 +18,20 @@ from tests.waiting import CommandLine, Finished
 
 @dataclass(frozen=True)
 class Failure:
-    """A bad job and what is told of it.
+    """A bad job and what is reported of it.
 
     Args:
         fault: file in tests/faults/.
-        jobs: the entries of JOBS behind the good ones; the first has id 3 and reads pipe 1, unless it is a source.
-        job: who fails.
-        told: texts that are told of it.
+        jobs: the entries of JOBS after the good ones; the first has id 3 and reads pipe 1, unless it is a source.
+        job: the job that fails.
+        texts: texts that the report contains.
         frames: the functions of the user that are shown, outermost first; none: no traceback at all.
     """
 
     fault: str
     jobs: str
     job: str
-    told: tuple[str, ...]
+    texts: tuple[str, ...]
     frames: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -75,7 +75,7 @@ FAILURES = [
         "unpicklable_value",
         through("ReturnsReluctant"),
         "ReturnsReluctant 3",
-        ("ReturnsReluctant 3, output 1: a value of type Reluctant does not fit PicklePipe 3: ValueError: nobody pickles me",),
+        ("ReturnsReluctant 3, output 1: a value of type Reluctant does not fit PicklePipe 3: ValueError: cannot be pickled",),
         ("__reduce__",),
     ),
     Failure(
@@ -202,7 +202,7 @@ FAILURES = [
     Failure("odd_exceptions", beside("Exhausted"), "Exhausted 4", ("StopIteration",), ("run",)),
     Failure("odd_exceptions", through("Endless"), "Endless 3", ("RecursionError", "[Previous line repeated "), ("run", "run", "run")),
     Failure("odd_exceptions", through("SaysMuch"), "SaysMuch 3", ("ValueError: \u4e2d\u4e2d", "characters left out", "\u4e2d\n"), ("run",)),
-    Failure("odd_exceptions", through("SaysWhatIsNoText"), "SaysWhatIsNoText 3", ("ValueError: half a \\udcff",), ("run",)),
+    Failure("odd_exceptions", through("SaysUnprintableText"), "SaysUnprintableText 3", ("ValueError: half a \\udcff",), ("run",)),
     Failure("odd_exceptions", through("RaisesSpeechless"), "RaisesSpeechless 3", ("net.bad.Speechless: ",), ("run",)),
     Failure(
         "",
@@ -225,15 +225,15 @@ FAILURES = [
 def test_a_bad_job_ends_the_network(fission: CommandLine, failure: Failure) -> None:
     bad_project(fission, failure.fault, f"{GOOD} {failure.jobs}")
     done = simulate(fission, 1)
-    check_failure(fission, done, failure.job, failure.told, failure.frames)
+    check_failure(fission, done, failure.job, failure.texts, failure.frames)
 
 
-def check_failure(fission: CommandLine, done: Finished, job: str, told: tuple[str, ...], frames: tuple[str, ...]) -> None:
-    """What is told of a failed network, and that the good jobs' file is whole."""
+def check_failure(fission: CommandLine, done: Finished, job: str, texts: tuple[str, ...], frames: tuple[str, ...]) -> None:
+    """Check what is reported of a failed network, and that the good jobs' file is whole."""
     assert f"net: {job} failed after " in done.stdout, done
     assert re.search(rf"^  {job} +failed", done.stdout, re.MULTILINE), done
     begin = done.stderr.index(f"{job} failed:\n")
-    for text in told:
+    for text in texts:
         assert text in done.stderr[begin:], done
     shown = re.findall(r'^ +File "(.*)", line \d+, in (\S+)$', done.stderr, re.MULTILINE)
     assert [function for _, function in shown] == list(frames), done
@@ -262,24 +262,24 @@ def test_rows_of_blocks_before_the_failure_stay(fission: CommandLine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pipe", "told", "frames"),
+    ("pipe", "message", "frames"),
     [
         ("FailingDummyPipe", "a block is lost, and get_dummy, which stands for it, failed: FileNotFoundError", ("get_dummy",)),
         ("ShortDummyPipe", "a block is lost; get_dummy must return 4 bytes (BLOCK_SIZE), but returned 0", ()),
     ],
 )
-def test_a_dummy_that_cannot_be_made(fission: CommandLine, pipe: str, told: str, frames: tuple[str, ...]) -> None:
+def test_a_dummy_that_cannot_be_made(fission: CommandLine, pipe: str, message: str, frames: tuple[str, ...]) -> None:
     listed = f"SendsMany(outputs=[{pipe}(1, 4)]), Loses(inputs=[{pipe}(1, 4)]),"
     bad_project(fission, "wrong_dummy", listed)
     done = simulate(fission, 1)
-    check_failure(fission, done, "Loses 2", (f"{pipe} 1: {told}",), frames)
+    check_failure(fission, done, "Loses 2", (f"{pipe} 1: {message}",), frames)
 
 
 # -- executables ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("text", "pipe", "job", "told"),
+    ("text", "pipe", "job", "message"),
     [
         (b"\x7fELF\0 not really", "PicklePipe(3)", "Program 3", "Program 3: cannot start ./program: it is no program for this machine"),
         ("#!/bin/sh\necho oh no >&2\nexit 3\n", "PicklePipe(3)", "Program 3", "./program exited with code 3 (0 means finished)"),
@@ -300,17 +300,17 @@ def test_a_dummy_that_cannot_be_made(fission: CommandLine, pipe: str, told: str,
     ],
     ids=["no program", "exit code", "not found", "killed", "no pickle", "no JSON"],
 )
-def test_an_executable_that_fails(fission: CommandLine, text: str | bytes, pipe: str, job: str, told: str) -> None:
+def test_an_executable_that_fails(fission: CommandLine, text: str | bytes, pipe: str, job: str, message: str) -> None:
     program(fission, text, pipe=pipe)
     done = simulate(fission, 1)
-    check_failure(fission, done, job, (told,), ())
+    check_failure(fission, done, job, (message,), ())
     if "oh no" in str(text):
-        assert set(printed(done.stderr, "Program 3")) == {"oh no"}  # once for each of its lives
+        assert set(printed(done.stderr, "Program 3")) == {"oh no"}  # once for each of its incarnations
 
 
 @pytest.mark.parametrize("kind", ["StopIteration", "SystemExit", "BaseException"])
 def test_what_read_wrapper_raises_ends_no_thread_in_silence(fission: CommandLine, kind: str) -> None:
-    """It is called in a thread of its own: the program would wait for ever for someone who reads."""
+    """It is called in a thread of its own: the program would wait for ever for a reader."""
     pipe = f"""
 from fission.core.pipes import JSONPipe
 
@@ -328,8 +328,8 @@ class WrapperPipe(JSONPipe):
     bad_project(fission, "", listed, files, EXECUTABLE.format(executable="./program"))
     (fission.root / "net/source/program").chmod(0o755)
     done = simulate(fission, 1)
-    told = f"Program 3, output 1: what ./program wrote is no block of WrapperPipe 3: {kind}"
-    check_failure(fission, done, "Program 3", (told,), ("read_wrapper",))
+    message = f"Program 3, output 1: what ./program wrote is no block of WrapperPipe 3: {kind}"
+    check_failure(fission, done, "Program 3", (message,), ("read_wrapper",))
 
 
 @pytest.mark.parametrize("kind", ["StopIteration", "SystemExit", "GeneratorExit"])
@@ -343,7 +343,7 @@ def test_what_a_constructor_raises_is_a_fault_in_its_file(fission: CommandLine, 
 
 
 def test_an_executable_that_is_quick_loses_nothing(fission: CommandLine) -> None:
-    """Its first block may be there before the next job has begun; what it left of an unfinished one is told in the log."""
+    """Its first block may be there before the next job has begun; what it left of an unfinished one is reported in the log."""
     program(fission, "#!/bin/sh\nprintf 12345678901 > $4\n", pipe="BytesPipe(3, 4)")
     done = simulate(fission, 0)
     assert printed(done.stdout, "Show 4") == ["got b'1234'", "got b'5678'"]

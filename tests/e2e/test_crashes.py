@@ -41,7 +41,7 @@ CSVSinkJob("source.csv", inputs=[PicklePipe(9)]),
 def start_chain(fission: CommandLine) -> tuple[Running, int]:
     """A network at work, and the process of its second job."""
     files = network(RELAY_JOBS, CHAIN) | RELAY
-    # what is told here is how a network ends, and not how it goes on
+    # these tests show how a network ends, not how it continues
     fission.project(files | {"net/config.py": f"{files['net/config.py']}\nRESTARTS = 0\n"})
     client = fission.start("net", "simulate")
     pid = int(client.wait_for(re.compile(r"Family 2\] pid \d+")).split()[-1])
@@ -137,7 +137,7 @@ def left(root: Path) -> list[str]:
 
 
 def test_after_a_killed_client_the_next_run_is_as_any(fission: CommandLine) -> None:
-    """Also with a console: what the dead one had left in the network's folder misleads nobody."""
+    """This holds with a console, too: what the dead client left in the network's folder misleads no command."""
     fission.project(network("", "InteractiveJob(outputs=[PicklePipe(1)]), Show(inputs=[PicklePipe(1)])"))
     client = fission.start("net", "simulate")
     client.send_line("one")
@@ -158,7 +158,7 @@ def test_the_fork_server_is_killed(fission: CommandLine) -> None:
     """The client reports it and ends; the jobs, and what they had started in their groups, die with their parent."""
     client, _ = start_chain(fission)
     (server,) = psutil.Process(client.pid).children()
-    # what has left the job's process group is nobody's then but the system's: in this test it is taken away by hand
+    # a process that has left the job's process group is then the system's: this test kills it by hand
     stray = [child for child in server.children(recursive=True) if child.name() == "sleep" and os.getsid(child.pid) == child.pid]
     assert len(stray) == 1
     server.kill()

@@ -64,16 +64,16 @@ def test_every_write_fails_once(fission: CommandLine, first: int) -> None:
         done = subprocess.run(
             command, cwd=root, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
         )
-        story = f"operation {nth}, {error}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        told = json.loads(done.stdout.splitlines()[-1])
-        assert "Traceback" not in done.stderr, story
+        report = f"operation {nth}, {error}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        printed = json.loads(done.stdout.splitlines()[-1])
+        assert "Traceback" not in done.stderr, report
         if done.returncode == 0:
-            assert column(root / "net" / "local" / "2" / "n.csv") == list(range(1, 61)), story
-            assert "net: finished after" in done.stdout, story
+            assert column(root / "net" / "local" / "2" / "n.csv") == list(range(1, 61)), report
+            assert "net: finished after" in done.stdout, report
         else:
-            assert done.returncode == 2, story
-            assert f"Error: {root}/net/" in done.stderr or "Error: the event log" in done.stderr, story
-            assert "started" not in done.stderr, story
-        if not told["failed"]:
+            assert done.returncode == 2, report
+            assert f"Error: {root}/net/" in done.stderr or "Error: the event log" in done.stderr, report
+            assert "started" not in done.stderr, report
+        if not printed["failed"]:
             return  # there are not so many
     pytest.fail(f"there are more operations than {OPERATIONS}: raise the number")

@@ -42,14 +42,14 @@ parser = argparse.ArgumentParser()
 parser.add_argument("-i", action="append")
 parser.add_argument("-o", action="append")
 parser.add_argument("--head", type=int, default=0)
-told = parser.parse_args()
-source, target = open(told.i[0], "rb"), open(told.o[0], "wb")
+options = parser.parse_args()
+source, target = open(options.i[0], "rb"), open(options.o[0], "wb")
 while True:
-    head = source.read(told.head)
+    head = source.read(options.head)
     block = source.read(4)
     if len(block) < 4:
         break
-    if told.head:
+    if options.head:
         print("head", head.hex(), flush=True)
     target.write(head + block[::-1])
     target.flush()
@@ -330,7 +330,7 @@ def test_an_optional_input_of_an_executable(fission: CommandLine) -> None:
 def test_exit_code_3_is_a_failure_of_the_job(fission: CommandLine) -> None:
     script = "read line <$2\necho got $line\necho no more >&2\nexit 3\n"
     done = simulate(fission, CHAIN.format(pipe="JSONPipe", job="Script"), sh=script, exit_code=1)
-    assert set(printed(done.stdout, "Script 2")) == {"got 1"}  # each of its lives is given the block again
+    assert set(printed(done.stdout, "Script 2")) == {"got 1"}  # each of its incarnations is given the block again
     assert set(printed(done.stderr, "Script 2")) == {"no more"}
     assert "Script 2 failed:\n" in done.stderr
     assert "exited with code 3" in done.stderr
@@ -369,7 +369,7 @@ def test_an_executable_that_ends_early_and_well_finishes_the_job(fission: Comman
 
 @pytest.mark.parametrize("job", ["Script", "Descriptors"])
 def test_an_executable_that_never_opens_its_pipes(fission: CommandLine, job: str) -> None:
-    """It ends well without a look at them: nobody waits for it in the open of a named pipe."""
+    """It ends well without opening them: no thread waits for it in the open of a named pipe."""
     listed = (
         f"Endless(outputs=[JSONPipe(1)]), {job}(inputs=[JSONPipe(1)], outputs=[JSONPipe(2)]), CSVSinkJob('r.csv', inputs=[JSONPipe(2)])"
     )
@@ -415,8 +415,8 @@ def test_executables_are_stopped_by_ctrl_c(fission: CommandLine) -> None:
     assert "[Polite 4] goodbye" in done.stdout
 
 
-def test_a_sink_that_has_enough_ends_an_executable_that_would_go_on(fission: CommandLine) -> None:
-    """Whatever code it ends with then: nobody wants it any more."""
+def test_a_sink_that_has_enough_ends_an_executable_that_would_continue(fission: CommandLine) -> None:
+    """Its exit code does not matter then: no job needs its blocks any longer."""
     jobs = """
     class Enough(PythonJob):
         def run(self, value):
@@ -504,7 +504,7 @@ class _Exchange:
     unwanted = pressed = False
 
     def __init__(self) -> None:
-        self.outputs = [_Outlet()]
+        self.outputs = [_Output()]
         self.rule = ReleaseRule(window_blocks=1, window_bytes=1)
         self.woken = threading.Event()
 
@@ -518,7 +518,7 @@ class _Exchange:
         self.woken.set()
 
 
-class _Outlet:
+class _Output:
     closed = False
 
     def __init__(self) -> None:
@@ -538,7 +538,7 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_log_says_how_much_of_a_block_is_awaited(short_patience: None, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    """An executable that ignores the framing cannot be told from a slow one, so the log says what is there and what is not."""
+    """An executable that ignores the framing looks like a slow one, so the log says how much of a block is there."""
     reading, writing = os.pipe()
     with open(reading, "rb", buffering=0) as source, open(writing, "wb", buffering=0) as target:
         reader = block_reader.BlockReader(source.fileno(), "BytesPipe 2 from ./slow")
@@ -614,28 +614,28 @@ def test_the_watch_over_a_running_executable_says_it(short_patience: None, caplo
     assert exchange.woken.is_set()
 
 
-def test_an_executable_that_is_told_to_stop_while_it_starts_can_say_goodbye(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """It runs already, and the call that starts it has not returned, when the order comes."""
+def test_an_executable_that_must_stop_while_it_starts_can_say_goodbye(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It runs already, but the call that starts it has not returned, when the order comes."""
 
     class Polite(MARVELOJob):
         EXECUTABLE = "sh"
         PARAMETERS = "-c 'trap \"echo goodbye >said; exit 0\" TERM; echo >runs; while :; do sleep 0.01; done'"
 
-    class Told(BaseException):
+    class Stopped(BaseException):
         pass
 
-    told = threading.Event()
+    notified = threading.Event()
 
     def tell(number: int, frame: object) -> None:
-        told.set()
-        raise Told
+        notified.set()
+        raise Stopped
 
     def popen(*arguments: Any, **keywords: Any) -> Any:
         process = subprocess.Popen(*arguments, **keywords)
         started.append(process)
         eventually((tmp_path / "runs").exists, 10, "its first step")
         os.kill(os.getpid(), signal.SIGUSR1)
-        told.wait(10)
+        notified.wait(10)
         return process
 
     started: list[subprocess.Popen[bytes]] = []
@@ -647,7 +647,7 @@ def test_an_executable_that_is_told_to_stop_while_it_starts_can_say_goodbye(monk
     monkeypatch.setattr(program, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": popen}))
     before = signal.signal(signal.SIGUSR1, tell)
     try:
-        with pytest.raises(Told):
+        with pytest.raises(Stopped):
             host.run()
         assert (tmp_path / "said").read_text() == "goodbye\n"
     finally:

@@ -82,11 +82,11 @@ def test_chaos_by_the_command_line(fission: CommandLine) -> None:
     summary = json.loads(done.stdout)
     lines = [line for line in done.stderr.splitlines() if line.startswith("Failover: ")]
     assert len(summary["failovers"]) >= len(lines) > 0  # repeats are thinned out on the console
-    told = [f"Failover: {failover['what']}: {failover['why']}; " for failover in summary["failovers"]]
+    expected = [f"Failover: {failover['what']}: {failover['why']}; " for failover in summary["failovers"]]
     for line in lines:
         assert FAILOVER.match(line.removeprefix("Failover: ")), line
-        assert line.startswith(tuple(told))
-    assert all(any(line.startswith(start) for line in lines) for start in told)
+        assert line.startswith(tuple(expected))
+    assert all(any(line.startswith(start) for line in lines) for start in expected)
     assert sum(job["restarts"] for job in summary["jobs"].values()) > 0
     assert any(failover["moves"] for failover in summary["failovers"])
 
@@ -114,12 +114,12 @@ def test_a_job_that_is_killed_again_and_again(fission: CommandLine, job: int) ->
     for line in ran.failovers:
         assert line.startswith(f"{name} died: its process was killed by signal 9 (SIGKILL); {name} again on client; ")
     assert len(ran.failovers) == ran.restarts(job) == kills
-    assert sum(ran.restarts(other) for other in range(1, 6)) == kills  # nobody else was started again
+    assert sum(ran.restarts(other) for other in range(1, 6)) == kills  # no other job was started again
     assert ran.failed == []  # a job that is killed has no error of its own to show
-    told = "\n".join(ran.summary.lines())
-    assert f"{kills} restarts" in told
-    assert f"{name} again on client; " in told
-    assert f"; {kills} times, the slowest is given" in told
+    text = "\n".join(ran.summary.lines())
+    assert f"{kills} restarts" in text
+    assert f"{name} again on client; " in text
+    assert f"; {kills} times, the slowest is given" in text
 
 
 def test_two_neighbours_that_are_killed_at_once(fission: CommandLine) -> None:
@@ -161,10 +161,10 @@ def test_the_node_of_a_job_is_killed_and_comes_back(fission: CommandLine, job: i
         for number in range(kills):
             await stage.rows(number * limit // 2 // (kills + 2) + rng.randint(0, 20))
             node = await stage.until(lambda: stage.node_of(job), "its node")
-            life = stage.lives(job)[-1]
+            incarnation = stage.incarnations(job)[-1]
             assert stage.kill_node(node)
             await stage.revive(node)
-            await stage.until(lambda: len(stage.failovers) > number and stage.lives(job) > [life], "its new life")  # noqa: B023
+            await stage.until(lambda: len(stage.failovers) > number and stage.incarnations(job) > [incarnation], "its new incarnation")  # noqa: B023
         stage.let_end()
 
     ran = Stage(fission).run(script, nodes=2)
@@ -193,11 +193,11 @@ def test_two_nodes_at_once(fission: CommandLine) -> None:
 
     ran = Stage(fission).run(script, nodes=3)
     check(ran, diamond_rows(limit), 5)
-    assert 5 <= len(ran.failovers) <= 8  # one that dies again before its first pulse was not back, and is no further failover
+    assert 5 <= len(ran.failovers) <= 8  # a node that dies again before its first pulse was not back, and does not count again
 
 
 def test_a_node_that_is_cut_off_wakes_up_as_a_zombie(fission: CommandLine) -> None:
-    """Longer than five pulses: its jobs go on elsewhere, and its old processes, which know nothing, are fenced and killed."""
+    """Cut off for longer than five pulses: its jobs restart elsewhere; its old processes, which know nothing, are fenced and killed."""
     limit = 1200
     fission.project(project_of(DIAMOND.format(limit=limit)))
 
@@ -206,14 +206,17 @@ def test_a_node_that_is_cut_off_wakes_up_as_a_zombie(fission: CommandLine) -> No
             await stage.rows(number * 100 + 20)
             node = await stage.until(lambda: stage.node_of(4), "the join's node")
             jobs = sorted(stage.engine.nodes()[node].jobs)
-            old = {job: stage.lives(job)[-1] for job in jobs}
+            old = {job: stage.incarnations(job)[-1] for job in jobs}
             stage.engine.freeze(node)
             await stage.until(lambda: len(stage.failovers) == number + 1, "the failover")  # noqa: B023
-            assert all(old[job] in stage.lives(job) for job in jobs)  # it still stands there
+            assert all(old[job] in stage.incarnations(job) for job in jobs)  # it is still frozen there
             before = stage.row_count()
-            await stage.rows(before + 20)  # the network goes on
+            await stage.rows(before + 20)  # the network continues
             stage.engine.thaw(node)
-            await stage.until(lambda: all(stage.lives(job) == [life + 1] for job, life in old.items()), "the end of the zombies")  # noqa: B023
+            await stage.until(
+                lambda: all(stage.incarnations(job) == [newest + 1] for job, newest in old.items()),  # noqa: B023
+                "the end of the zombies",
+            )
 
     ran = Stage(fission).run(script, nodes=2)
     check(ran, diamond_rows(limit), 5)
@@ -222,8 +225,8 @@ def test_a_node_that_is_cut_off_wakes_up_as_a_zombie(fission: CommandLine) -> No
 
 
 @pytest.mark.parametrize("nodes", [0, 2])
-def test_a_busy_machine_is_no_dead_node(fission: CommandLine, nodes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where many processes share the processors: after its first one no node's pulse is in time. Nothing is lost for that."""
+def test_a_busy_machine_is_not_a_dead_node(fission: CommandLine, nodes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine with many processes: no node's pulse but its first is in time. No node is lost for that."""
     engine = local.LocalEngine
 
     def with_late_pulses(run_folder: str, names: Any, preload: Any, pulse_interval_s: float, *rest: Any, **named: Any) -> Any:
@@ -252,8 +255,8 @@ def test_a_zombie_that_never_wakes_up(fission: CommandLine) -> None:
     assert len(ran.failovers) == 1
 
 
-def test_a_job_that_is_to_start_on_a_node_that_stands_still(fission: CommandLine) -> None:
-    """A node is lost while the other one stands still and nobody knows it yet; what is to start there is big."""
+def test_a_job_that_must_start_on_a_frozen_node(fission: CommandLine) -> None:
+    """A node is lost while the other one is frozen, which the client does not know yet; the job that must start there is large."""
     limit = 600
     listed = DIAMOND.format(limit=limit).replace("Join(", "Big(")
     jobs = """
@@ -277,11 +280,11 @@ def test_a_job_that_is_to_start_on_a_node_that_stands_still(fission: CommandLine
     check(Stage(fission).run(script, nodes=2), diamond_rows(limit), 5)
 
 
-# -- what is no failure -----------------------------------------------------------------------------------------------
+# -- what is not a failure -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("what", ["node", "job"])
-def test_what_stands_still_for_four_pulses_is_not_lost(fission: CommandLine, what: str) -> None:
+def test_what_is_frozen_for_four_pulses_is_not_lost(fission: CommandLine, what: str) -> None:
     limit, interval = 400, 0.3
     fission.project(project_of(DIAMOND.format(limit=limit), extra=f"{OFTEN}PULSE_INTERVAL = {interval}\n"))
 
@@ -299,7 +302,7 @@ def test_what_stands_still_for_four_pulses_is_not_lost(fission: CommandLine, wha
     assert all(ran.restarts(job) == 0 for job in range(1, 6))
 
 
-def test_a_long_call_that_holds_the_interpreter_is_no_failure(fission: CommandLine) -> None:
+def test_a_long_call_that_holds_the_interpreter_is_not_a_failure(fission: CommandLine) -> None:
     jobs = """
     class Long(PythonJob):
         def run(self, value):
@@ -405,7 +408,7 @@ def split(values: list[int]) -> list[list[int]]:
 
 
 def test_the_other_sources_of_its_part_number_again_too(fission: CommandLine) -> None:
-    """They go on with their values; a join meets what has the same numbers in the new generation."""
+    """They continue with their values; a join aligns blocks with the same numbers in the new generation."""
     listed = """
     Forgetful(200, outputs=[PicklePipe(1)]),
     Numbers(600, outputs=[PicklePipe(2)]),
@@ -474,13 +477,13 @@ def test_checkpoints_by_time_and_own_snapshots(fission: CommandLine, stateful: s
     ran = Stage(fission).run(script)
     check(ran, chain_rows(limit), 4)
     if stateful == "Own":
-        # a life that is killed before it has come to that says nothing, nor does one that begins before the first snapshot
+        # an incarnation that is killed before it gets there prints nothing, nor does one that begins before the first snapshot
         assert set(ran.printed(4)) == {"restored ['sum']"}
         assert len(ran.printed(4)) <= kills
 
 
 def test_a_snapshot_that_cannot_be_pickled(fission: CommandLine) -> None:
-    """It is told at once and clearly, before anything is lost."""
+    """It is reported at once and clearly, before anything is lost."""
     jobs = """
     class Locked(PythonJob):
         CHECKPOINT = 5
@@ -545,7 +548,7 @@ def check_word(ran: Ran) -> None:
 
 
 def test_the_value_of_an_async_input_outlives_a_producer_that_has_ended(fission: CommandLine) -> None:
-    """Nobody has the block any more when the consumer gets a new life: the client has kept it."""
+    """No job has the block any longer when the consumer gets a new incarnation: the client has retained it."""
     ends = """
     class Once(PythonJob):
         def run(self):
@@ -559,7 +562,7 @@ def test_the_value_of_an_async_input_outlives_a_producer_that_has_ended(fission:
 
     async def script(stage: Stage) -> None:
         await stage.until(lambda: rows(stage.result)[-1:] == [["word"]], "the word")
-        await stage.until(lambda: not stage.lives(2), "the producer's end")
+        await stage.until(lambda: not stage.incarnations(2), "the producer's end")
         for number in range(3):
             before = stage.row_count()
             await stage.until(lambda: stage.kill_job(3), "its process")
@@ -576,7 +579,7 @@ def test_the_value_of_an_async_input_outlives_a_producer_that_has_ended(fission:
 
 
 def test_restarts_that_are_used_up_end_the_network(fission: CommandLine) -> None:
-    """A source is killed in each life, with longer and longer pauses between them."""
+    """A source is killed in each incarnation, with longer and longer pauses between them."""
     jobs = """
     class Fails(PythonJob):
         def run(self):
@@ -626,13 +629,13 @@ def test_twice_the_same_failure_ends_the_network_and_its_traceback_is_the_last_t
 FURTHER = {
     "generator": """
         def run(self):
-            yield from range(10 * self.life)
-            if self.life < 4: raise OSError('no microphone')""",
+            yield from range(10 * self.incarnation)
+            if self.incarnation < 4: raise OSError('no microphone')""",
     "run": """
         def run(self):
             self.number += 1
-            if self.number == 10 * self.life:
-                if self.life < 4: raise OSError('no microphone')
+            if self.number == 10 * self.incarnation:
+                if self.incarnation < 4: raise OSError('no microphone')
                 self.finish()
             return self.number""",
 }
@@ -641,13 +644,13 @@ FURTHER = {
 @pytest.mark.parametrize(("kind", "head"), [("generator", False), ("generator", True), ("run", False), ("executable", False)])
 def test_the_same_failure_further_on_is_another_one_for_sources_too(fission: CommandLine, kind: str, head: bool) -> None:
     """A microphone may fail in the same way once a week."""
-    count = "n=$(cat ../lives 2>/dev/null || echo 0); n=$((n + 1)); echo $n >../lives\n"
+    count = "n=$(cat ../incarnations 2>/dev/null || echo 0); n=$((n + 1)); echo $n >../incarnations\n"
     script = count + "i=0; while [ $i -lt $((10 * n)) ]; do i=$((i + 1)); echo $i; done >$2; [ $n -ge 4 ]\n"
     setup = f"""
         HEAD = {head}
         def setup(self):
             self.number = 0
-            self.life = int(subprocess.check_output(['sh', '-c', {count + "echo $n"!r}]))"""
+            self.incarnation = int(subprocess.check_output(['sh', '-c', {count + "echo $n"!r}]))"""
     python = f"class Fails(PythonJob):{textwrap.indent(textwrap.dedent(setup + FURTHER.get(kind, '')), '    ')}\n"
     program = "class Fails(ExecutableJob):\n    EXECUTABLE = 'sh'\n    PARAMETERS = 'script.sh'\n    DEPENDENCIES = 'net/source'\n"
     listed = "Fails(outputs=[JSONPipe(1)]), Total(inputs=[JSONPipe(1)])"
@@ -685,14 +688,14 @@ def test_with_restarts_none_a_job_outlives_whatever_is_away_for_a_while(fission:
 
 
 @pytest.mark.parametrize(
-    ("code", "restarts", "told"),
+    ("code", "restarts", "message"),
     [
         ("if value == 7: raise ValueError('seven')", 1, "ValueError: seven"),
         ("if value == 7: return lambda: 7", 0, "does not fit PicklePipe 2"),
     ],
     ids=["the same failure at the same block", "what never fits"],
 )
-def test_failures_that_would_come_again_end_the_network_at_once(fission: CommandLine, code: str, restarts: int, told: str) -> None:
+def test_failures_that_would_come_again_end_the_network_at_once(fission: CommandLine, code: str, restarts: int, message: str) -> None:
     jobs = f"""
     class Fails(PythonJob):
         def run(self, value):
@@ -710,7 +713,7 @@ def test_failures_that_would_come_again_end_the_network_at_once(fission: Command
     assert summary["jobs"]["2"]["restarts"] == restarts
     assert summary["jobs"]["2"]["outcome"] == "failed"
     assert summary["exit_code"] == 1
-    assert told in summary["failures"][0]["error"]
+    assert message in summary["failures"][0]["error"]
     assert done.stderr.count("Fails 2 failed:\n") == 1
     values = column(fission.root / "net/simulation/3/result.csv")  # the end is at once: the last ones may have been on their way
     assert values == [1, 2, 3, 4, 5, 6][: len(values)]
@@ -732,9 +735,9 @@ def test_no_place_is_left(fission: CommandLine, how: str) -> None:
     ran = Stage(fission).run(script, nodes=2)
     assert ran.summary.exit_code == 3, ran
     assert "no place for Numbers 1" in ran.summary.reason
-    waits, *_, text = [text for kind, text in ran.told if kind == "warning"]
+    waits, *_, text = [text for kind, text in ran.console if kind == "warning"]
     assert re.match(r"node \d is lost: .*; not running yet: ", waits)
-    assert any("(ALLOCATION_TIMEOUT), then the network ends; start a lost node again" in text for kind, text in ran.told)
+    assert any("(ALLOCATION_TIMEOUT), then the network ends; start a lost node again" in text for kind, text in ran.console)
     assert ran.summary.failures[0].report in text
     for part in ("Numbers 1", "Double 2", "AddPair 3", "Join 4", "1: lost", "2: lost"):
         assert part in text, text
@@ -764,8 +767,8 @@ def test_a_node_that_comes_back_in_time_ends_the_waiting(fission: CommandLine) -
     assert any("-> 2" in line for line in ran.failovers)
 
 
-def test_a_csv_file_goes_on_behind_blocks_that_were_left_out(fission: CommandLine) -> None:
-    """A sink that cannot keep up loses blocks; those at the beginning of a life have no dummy, and so no row."""
+def test_a_csv_file_continues_after_blocks_that_were_left_out(fission: CommandLine) -> None:
+    """A sink that cannot keep up loses blocks; those at the beginning of an incarnation have no dummy, and so no row."""
     jobs = """
     class SlowSink(CSVSinkJob):
         MAX_QUEUE = 4
@@ -804,7 +807,7 @@ def test_a_csv_file_goes_on_behind_blocks_that_were_left_out(fission: CommandLin
 
 @pytest.mark.parametrize("takes_signals", [False, True], ids=["", "takes SIGTERM itself"])
 def test_a_control_thread_that_fails_ends_its_job(fission: CommandLine, takes_signals: bool) -> None:
-    """A fault of ours while it carries out an order: the job says so and is started anew, instead of standing still."""
+    """A fault of ours while it carries out an order: the job reports it and is restarted, instead of stalling."""
     setup = "signal.signal(signal.SIGTERM, lambda *_: None)" if takes_signals else "pass"
     jobs = f"""
     import signal
@@ -842,25 +845,25 @@ def test_a_control_thread_that_fails_ends_its_job(fission: CommandLine, takes_si
     values = column(ran.result)
     assert values == list(range(1, len(values) + 1))
     assert ran.restarts(2) == 1
-    (told,) = ran.failed or [str(ran)]
-    assert "Deaf 2: the thread that serves its pipes failed: " in told
+    (report,) = ran.failed or [str(ran)]
+    assert "Deaf 2: the thread that serves its pipes failed: " in report
 
 
 # -- counts -----------------------------------------------------------------------------------------------------------
 
 
-def test_counts_are_of_all_lives(fission: CommandLine) -> None:
-    """Numbers go on over the lives; what a life met adds up; what went out again is told for its pipe."""
+def test_counts_are_of_all_incarnations(fission: CommandLine) -> None:
+    """Numbers continue across incarnations; events of each incarnation add up; replayed blocks are counted for their pipe."""
     jobs = """
     class Stumbles(PythonJob):
         def setup(self, *args, **kwargs):
-            self.lives = len(os.listdir("."))
-            open(f"life {self.lives}", "w").close()
+            self.incarnations = len(os.listdir("."))
+            open(f"incarnation {self.incarnations}", "w").close()
             self.values = 0
         def run(self, value):
             self.values += 1
-            if self.lives < 3 and self.values == 30:
-                raise ValueError(f"life {self.lives} ends")
+            if self.incarnations < 3 and self.values == 30:
+                raise ValueError(f"incarnation {self.incarnations} ends")
             return value
     """
     listed = """
@@ -881,7 +884,7 @@ def test_counts_are_of_all_lives(fission: CommandLine) -> None:
         assert jobs_of[number]["lives_untold"] == 0
     assert jobs_of["1"]["outputs"]["1"]["sent"] == jobs_of["2"]["outputs"]["2"]["sent"] == 200
     received = jobs_of["2"]["inputs"]["1"]["received"]
-    assert 200 < received <= 200 + replayed  # each life has some of them anew
+    assert 200 < received <= 200 + replayed  # each incarnation receives some of them again
     assert f"{replayed} replayed" in "\n".join(ran.summary.lines())
 
 

@@ -24,7 +24,7 @@ InteractiveJob(outputs=[PicklePipe(2)]),
 Show(inputs=[PicklePipe(1)]),
 Show(inputs=[PicklePipe(2)]),
 """
-#: A network that goes on without its console, as version 4 of the tutorial: the console feeds an optional pipe.
+#: A network that runs without its console, as version 4 of the tutorial: the console feeds an optional pipe.
 GAIN = """
 class Gain(PythonJob):
     def run(self, gain, value):
@@ -83,7 +83,7 @@ def test_each_line_is_sent_as_it_comes(fission: CommandLine) -> None:
 
 
 def test_send_can_end_the_console(fission: CommandLine) -> None:
-    """All that such a network lives by is typed, so the end of the console ends it."""
+    """All input of such a network is typed, so the end of the console ends it."""
     fission.project(network("", ONE_CONSOLE))
     client = simulate(fission)
     client.wait_for("Show 2 started", stream="stderr")
@@ -129,7 +129,7 @@ def test_many_senders_at_once(fission: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("job", ["2", "99"])
-def test_send_to_a_job_that_is_no_console(fission: CommandLine, job: str) -> None:
+def test_send_to_a_job_that_is_not_a_console(fission: CommandLine, job: str) -> None:
     fission.project(network("", ONE_CONSOLE))
     client = simulate(fission)
     client.wait_for("Show 2 started", stream="stderr")
@@ -141,10 +141,10 @@ def test_send_to_a_job_that_is_no_console(fission: CommandLine, job: str) -> Non
 
 def test_send_to_a_network_that_does_not_run(fission: CommandLine) -> None:
     fission.project(network("", ONE_CONSOLE))
-    for told in ("start it in another terminal: fission net simulate", "start it again: fission net simulate"):
+    for hint in ("start it in another terminal: fission net simulate", "start it again: fission net simulate"):
         done = fission.run("net", "send", "1", "--line", "a line", exit_code=2)
         assert done.stderr.startswith("Error: the network net is not running on this machine; ")
-        assert told in done.stderr
+        assert hint in done.stderr
         client = simulate(fission)
         client.wait_for("Show 2 started", stream="stderr")
         stop(client, fission.root)
@@ -217,8 +217,8 @@ def test_standard_input_is_the_console_if_there_is_one(fission: CommandLine) -> 
 
 
 @pytest.mark.parametrize("kind", ["PicklePipe", "OptionalPicklePipe"])
-def test_who_writes_faster_than_the_job_takes_must_wait(fission: CommandLine, kind: str) -> None:
-    """As `yes | fission net simulate`: neither the client nor the job gathers what nobody takes, and nothing of it is lost."""
+def test_a_writer_that_is_faster_than_the_job_must_wait(fission: CommandLine, kind: str) -> None:
+    """As `yes | fission net simulate`: neither the client nor the job collects lines that are not taken, and no line is lost."""
     jobs = """
     class Held(PythonJob):
         def setup(self, *args, **kwargs):
@@ -330,16 +330,16 @@ def test_send_reaches_a_console_that_reads_standard_input_too(fission: CommandLi
 def test_two_consoles_leave_standard_input_alone(fission: CommandLine) -> None:
     fission.project(network("", TWO_CONSOLES))
     client = simulate(fission)
-    client.send_line("for nobody")
+    client.send_line("for none")
     client.wait_for("fission net send 2", stream="stderr")
     fission.run("net", "send", "2", "--line", "for the second", exit_code=0)
     client.wait_for("Show 4] got for the second")
     done = stop(client, fission.root)
-    assert "for nobody" not in done.stdout
+    assert "for none" not in done.stdout
 
 
 def test_with_no_standard_input_send_is_the_way(fission: CommandLine) -> None:
-    """As under a service manager or nohup: /dev/null is nobody's console, and its end is not the network's."""
+    """As under a service manager or nohup: /dev/null is not a console, and its end does not end the network."""
     fission.project(network("", ONE_CONSOLE))
     script = (
         "import os, sys; os.dup2(os.open('/dev/null', os.O_RDONLY), 0); "

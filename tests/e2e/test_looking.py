@@ -116,7 +116,7 @@ def test_echo_follows_a_failover(fission: CommandLine) -> None:
         os.kill(pid, signal.SIGKILL)
     client.wait_for("Failover", stream="stderr")
     seen = len(echo.stdout.splitlines())
-    eventually(lambda: len(echo.stdout.splitlines()) > seen + 20, 10, "blocks of the new life")
+    eventually(lambda: len(echo.stdout.splitlines()) > seen + 20, 10, "blocks of the new incarnation")
     numbers = [int(line.partition("#")[2].partition(":")[0]) for line in echo.stdout.splitlines() if line.startswith("102 #")]
     assert numbers == sorted(set(numbers))  # none twice
     stop(client, fission.root)
@@ -186,23 +186,23 @@ def test_top_in_a_terminal(fission: CommandLine) -> None:
     assert "the network has ended" in other.wait(exit_code=0).stdout
 
 
-def test_many_lookers_at_once(fission: CommandLine) -> None:
+def test_many_viewers_at_once(fission: CommandLine) -> None:
     client = simulate(fission)
-    lookers = [
+    viewers = [
         fission.start("net", *words) for words in (("echo", "101"), ("echo", "101"), ("hz", "101"), ("echo", "102"), ("top", "--json"))
     ]
-    for looker in lookers:
-        looker.wait_for("10" if looker.args[1] != "top" else "Endless")
+    for viewer in viewers:
+        viewer.wait_for("10" if viewer.args[1] != "top" else "Endless")
     done = stop(client, fission.root)
     assert "Warning" not in done.stderr
-    for looker in lookers:
-        looker.wait()
+    for viewer in viewers:
+        viewer.wait()
 
 
 @pytest.mark.slow
 @pytest.mark.soak
-def test_a_looker_that_never_reads_stops_nothing(fission: CommandLine) -> None:
-    """It stands still with its hands full: the network goes on, and its memory does not grow with what goes by."""
+def test_a_viewer_that_never_reads_stops_nothing(fission: CommandLine) -> None:
+    """It is frozen with its buffers full: the network continues, and its memory does not grow with the blocks that pass."""
     listed = """
     Fast(outputs=[PicklePipe(1)]), Pass(inputs=[PicklePipe(1)], outputs=[PicklePipe(3)]), Quiet(inputs=[PicklePipe(3)]),
     Endless(outputs=[PicklePipe(2)]), CSVSinkJob("numbers.csv", inputs=[PicklePipe(2)]),
@@ -213,7 +213,7 @@ def test_a_looker_that_never_reads_stops_nothing(fission: CommandLine) -> None:
     os.kill(echo.pid, signal.SIGSTOP)
     numbers = fission.root / "net/simulation/5/numbers.csv"
     so_far = len(column(numbers))
-    eventually(lambda: len(column(numbers)) > so_far + 100, 20, "that the network goes on")
+    eventually(lambda: len(column(numbers)) > so_far + 100, 20, "that the network continues")
     before, after = (json.loads(looked(fission, "top", "--once", "--json", "--interval", "0.5"))["jobs"][0] for _ in range(2))
     assert after["blocks"] > before["blocks"] + 1000
     assert after["memory"] < before["memory"] + (30 << 20)
@@ -223,7 +223,7 @@ def test_a_looker_that_never_reads_stops_nothing(fission: CommandLine) -> None:
         numbers = [int(number) for number in re.findall(r"^1 #(\d+): \d+$", echo.stdout, re.MULTILINE)]
         return numbers[-1] - numbers[0] > len(numbers)
 
-    eventually(gap, 20, "that the looker goes on, behind what it has missed")
+    eventually(gap, 20, "that the viewer continues after what it has missed")
     echo.interrupt()
     assert "blocks were missed" in echo.wait(exit_code=130).stderr
     stop(client, fission.root)

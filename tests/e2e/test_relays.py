@@ -131,7 +131,7 @@ def test_what_a_program_without_a_ratio_loses_is_counted_to_the_block(fission: C
     assert LIMIT - len(found) == lost, ran
     assert f"{lost} lost" in "\n".join(ran.summary.lines())
     if lost:
-        assert any(kind == "warning" and "RATIO = None" in text and "the rest is lost" in text for kind, text in ran.told), ran
+        assert any(kind == "warning" and "RATIO = None" in text and "the rest is lost" in text for kind, text in ran.console), ran
 
 
 @pytest.mark.parametrize("kill", ["program", "job"])
@@ -192,19 +192,19 @@ ODD = "class Odd(Program):\n    {}\n"
 
 
 def test_a_program_that_gives_more_than_it_promises_is_named(fission: CommandLine) -> None:
-    told = wrong(fission, ODD.format("RATIO = 1"), TWICE)
-    assert "Odd 2 gave a block on pipe 2 too many" in told
-    assert "set RATIO to what the program does" in told
-    assert told.count("Odd 2 failed") == 1  # a new incarnation would do the same
+    text = wrong(fission, ODD.format("RATIO = 1"), TWICE)
+    assert "Odd 2 gave a block on pipe 2 too many" in text
+    assert "set RATIO to what the program does" in text
+    assert text.count("Odd 2 failed") == 1  # a new incarnation would do the same
 
 
 def test_a_program_that_gives_less_than_it_promises_is_named(fission: CommandLine) -> None:
-    told = wrong(fission, ODD.format("RATIO = 1"), THIRD)
-    assert "Odd 2 gave too few blocks: it was given 3000 compute blocks and gave 1000 on pipe 2" in told
-    assert "RATIO = 1" in told or "RATIO is 1" in told
+    text = wrong(fission, ODD.format("RATIO = 1"), THIRD)
+    assert "Odd 2 gave too few blocks: it was given 3000 compute blocks and gave 1000 on pipe 2" in text
+    assert "RATIO = 1" in text or "RATIO is 1" in text
 
 
-def test_a_program_that_swallows_more_than_a_window_does_not_stand_still(fission: CommandLine) -> None:
+def test_a_program_that_swallows_more_than_a_window_does_not_stall(fission: CommandLine) -> None:
     """A stream without end: no end of the inputs would show it."""
     job = """
 class Odd(Program):

@@ -1,4 +1,4 @@
-"""A client that was killed, and what another one goes on with."""
+"""A client that was killed, and what another one continues with."""
 
 from __future__ import annotations
 

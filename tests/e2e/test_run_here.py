@@ -51,7 +51,7 @@ NAMES = ("Numbers 1", "Say 2", "Sum 3", "CSVSinkJob 4")
 
 
 class Site:
-    """A project with a network that goes on until `end` is called."""
+    """A project with a network that runs until `end` is called."""
 
     def __init__(self, fission: CommandLine, extra: str = "") -> None:
         self.fission = fission
@@ -158,9 +158,9 @@ def test_damaged_files_are_refused_by_name_and_change_nothing(site: Site) -> Non
     snapshots = {path: path.read_bytes() for path in (folder / ".checkpoints" / "3").iterdir()}
     before = site.sums()
 
-    def refused(told: str) -> None:
+    def refused(message: str) -> None:
         done = site.fission.run("net", "run", "--resume", exit_code=2)
-        assert told in done.stderr, done.stderr
+        assert message in done.stderr, done.stderr
         assert "Traceback" not in done.stderr
         assert "without --resume" in done.stderr
         assert site.sums() == before
@@ -227,17 +227,17 @@ def test_in_the_background(site: Site) -> None:
     started = site.fission.run("net", "run", "--detach", exit_code=0)
     assert "net runs in the background, process " in started.stdout
     process = int(started.stdout.partition("process ")[2].split(";")[0])
-    looker = site.fission.start("net", "attach")
-    looker.wait_for("following net; Ctrl-C ends this view, not the network", stream="stderr")
-    looker.wait_for("number ", stream="stdout")
-    looker.wait_for("Numbers 1 started", stream="stderr")
+    viewer = site.fission.start("net", "attach")
+    viewer.wait_for("following net; Ctrl-C ends this view, not the network", stream="stderr")
+    viewer.wait_for("number ", stream="stdout")
+    viewer.wait_for("Numbers 1 started", stream="stderr")
     other = site.fission.start("net", "attach")
     other.wait_for("number ")
     other.interrupt()
     other.wait(exit_code=130)
-    os.kill(process, 0)  # who only looked has not ended it
+    os.kill(process, 0)  # the viewer's end did not end it
     site.end()
-    done = looker.wait(exit_code=0)
+    done = viewer.wait(exit_code=0)
     assert "net: finished after" in done.stdout
     site.gone()
     site.check()
@@ -311,10 +311,10 @@ def test_after_a_kill_the_way_back_is_named_and_the_output_continues_in_the_same
 def test_stop_and_status(site: Site) -> None:
     client = site.fission.start("net", "run")
     site.flows()
-    told = json.loads(site.fission.run("net", "status", "--json", exit_code=0).stdout)
-    assert [node["name"] for node in told["nodes"]] == ["client"]
-    assert told["nodes"][0]["up"]
-    assert [(job["name"], job["state"], job["node"]) for job in told["jobs"]] == [(name, "running", "client") for name in NAMES]
+    status = json.loads(site.fission.run("net", "status", "--json", exit_code=0).stdout)
+    assert [node["name"] for node in status["nodes"]] == ["client"]
+    assert status["nodes"][0]["up"]
+    assert [(job["name"], job["state"], job["node"]) for job in status["jobs"]] == [(name, "running", "client") for name in NAMES]
     text = site.fission.run("net", "status", exit_code=0).stdout
     assert "NODE" in text
     assert "Sum 3" in text
@@ -326,8 +326,8 @@ def test_stop_and_status(site: Site) -> None:
     site.check()
 
 
-def lookers() -> int:
-    """Connections to clients of this test run."""
+def viewers() -> int:
+    """Return the number of connections to clients of this test run."""
     lines = Path("/proc/net/unix").read_text().splitlines()
     return sum(line.endswith("/requests") and os.environ["TMPDIR"] in line and line.split()[5] == "03" for line in lines)
 
@@ -337,7 +337,7 @@ def test_debug_shows_one_job_or_all_and_knows_them(site: Site) -> None:
     site.flows()
     assert "there is no job 9" in site.fission.run("net", "debug", "--job", "9", exit_code=2).stderr
     shows_nothing = site.fission.start("net", "debug", "--job", "3")
-    eventually(lambda: lookers() == 1, 20, "it is connected")
+    eventually(lambda: viewers() == 1, 20, "it is connected")
     shows: Running = site.fission.start("net", "debug", "--job", "2")
     shows.wait_for("[Say 2] number ", count=3)
     assert shows_nothing.stdout == ""
@@ -361,13 +361,13 @@ ELSEWHERE = "from fission.core.nodes import BaseNode\nNODES = [BaseNode('127.0.0
 
 
 @pytest.mark.parametrize(
-    ("extra", "told"),
+    ("extra", "message"),
     [("", "CLIENT_IP must be this machine's address"), ("CLIENT_IP = '203.0.113.7'\n", "203.0.113.7 is not")],
     ids=["none", "another's"],
 )
-def test_an_address_is_needed_for_other_machines(fission: CommandLine, extra: str, told: str) -> None:
+def test_an_address_is_needed_for_other_machines(fission: CommandLine, extra: str, message: str) -> None:
     site = Site(fission, extra=ELSEWHERE + extra)
-    assert told in site.fission.run("net", "run", exit_code=2).stderr
+    assert message in site.fission.run("net", "run", exit_code=2).stderr
 
 
 def test_the_time_of_for_begins_when_all_jobs_were_started(fission: CommandLine) -> None:

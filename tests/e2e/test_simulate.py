@@ -210,7 +210,7 @@ def test_for_seconds(fission: CommandLine) -> None:
     assert printed(out, "Show 2")[0] == "got 1"
 
 
-def test_for_is_no_minimum(fission: CommandLine) -> None:
+def test_for_is_not_a_minimum(fission: CommandLine) -> None:
     fission.project(network("", COUNT_TO_SHOW))
     out, _ = simulate(fission, "--for", "600")
     assert "net: finished after 0." in out
@@ -297,7 +297,7 @@ def test_a_source_ends_the_network(fission: CommandLine, head: bool, way: str) -
 @pytest.mark.parametrize("head", [False, True], ids=["without HEAD", "with HEAD"])
 @pytest.mark.parametrize("source", ["Endless", "Tuples", "Calls", "Twice"])
 def test_finish_in_a_sink_ends_what_feeds_it(fission: CommandLine, head: bool, source: str) -> None:
-    """Whatever kind of source it is: it learns that nobody wants its blocks."""
+    """Every kind of source learns that no consumer needs its blocks."""
     second = ", PicklePipe(8)" if source == "Twice" else ""
     jobs = f"""
     class Tuples(Endless):
@@ -375,7 +375,7 @@ def test_finish_of_one_of_two_consumers_leaves_the_other_at_work(fission: Comman
     assert column(folder(fission, "3/result.csv")) == list(range(1, 1001))
 
 
-def test_none_ends_a_job_with_a_warning_and_tells_nobody_downstream(fission: CommandLine) -> None:
+def test_none_ends_a_job_with_a_warning_and_sends_nothing_downstream(fission: CommandLine) -> None:
     jobs = """
     class Stops(PythonJob):
         def run(self, value):
@@ -405,7 +405,7 @@ def test_none_of_a_sink_is_nothing_special(fission: CommandLine) -> None:
 
 
 def test_system_exit_and_exit_codes_of_jobs(fission: CommandLine) -> None:
-    """A job ends by finish(), not by exit(): what it owes downstream would be lost without a word."""
+    """A job ends by finish(), not by exit(): what it owes downstream would be lost silently."""
     jobs = """
     class Exits(PythonJob):
         def run(self, value):
@@ -449,14 +449,14 @@ def test_exception_of_a_job(fission: CommandLine) -> None:
     fission.project(network(FAILS, FAILING))
     out, err = simulate(fission, exit_code=1)
     assert "Fails 2 failed:" in err
-    told = err[err.index("Fails 2 failed:") :]
-    frames = re.findall(r'^  File "(.*)", line \d+, in (\w+)$', told, re.MULTILINE)
+    shown = err[err.index("Fails 2 failed:") :]
+    frames = re.findall(r'^  File "(.*)", line \d+, in (\w+)$', shown, re.MULTILINE)
     assert {Path(file).name for file, _ in frames} == {"jobs.py"}
     assert [function for _, function in frames] == ["deeper", "run", "deeper"]
-    assert "KeyError: 'missing'" in told
-    assert "ValueError: no such thing" in told
-    assert "fission/runtime" not in told
-    assert told.count("Fails 2 failed:") == 1
+    assert "KeyError: 'missing'" in shown
+    assert "ValueError: no such thing" in shown
+    assert "fission/runtime" not in shown
+    assert shown.count("Fails 2 failed:") == 1
     assert "net: Fails 2 failed after" in out
     assert re.search(r"^  Fails 2 +failed", out, re.MULTILINE)
     # nothing of the files already written is lost, and every row is whole
@@ -491,8 +491,8 @@ def test_two_jobs_fail(fission: CommandLine) -> None:
     listed = "Endless(outputs=[PicklePipe(1), PicklePipe(2)]), Fails(inputs=[PicklePipe(1)]), Fails(inputs=[PicklePipe(2)])"
     fission.project(network(jobs, listed))
     _, err = simulate(fission, exit_code=1)
-    told = [number for number in (2, 3) if f"Fails {number} failed:\n" in err and f"ValueError: from {number}" in err]
-    assert told
+    reported = [number for number in (2, 3) if f"Fails {number} failed:\n" in err and f"ValueError: from {number}" in err]
+    assert reported
 
 
 def test_a_value_that_does_not_fit_names_job_output_pipe_and_type(fission: CommandLine) -> None:
@@ -567,7 +567,7 @@ def test_two_networks_at_the_same_time(fission: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("character", ["x", "\u00e4", "\U0001f600", "\x01"], ids=["ascii", "latin", "emoji", "control"])
-def test_a_very_long_error_is_cut_and_told(fission: CommandLine, character: str) -> None:
+def test_a_very_long_error_is_cut_and_reported(fission: CommandLine, character: str) -> None:
     """Longer than any pipe holds, in characters that grow when they are sent."""
     jobs = f"""
     class Fails(PythonJob):

@@ -89,7 +89,7 @@ def test_every_sink_continues_its_file(fission: CommandLine) -> None:
     ran = Stage(fission, sink=3).run(script)
     assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
     assert check(ran.result.parent.parent) > 20
-    assert not [text for kind, text in ran.told if kind == "warning" and "restarted with" in text], ran
+    assert not [text for kind, text in ran.console if kind == "warning" and "restarted with" in text], ran
 
 
 def test_every_sink_continues_its_file_with_another_client(fission: CommandLine) -> None:
@@ -186,7 +186,7 @@ def test_own_sinks_know_where_they_are_or_are_warned_about(fission: CommandLine)
 
     ran = Stage(fission, sink=6).run(script)
     assert ran.summary.exit_code == 0, ran
-    warnings = [text for kind, text in ran.told if kind == "warning" and "restarted with" in text]
+    warnings = [text for kind, text in ran.console if kind == "warning" and "restarted with" in text]
     assert len(warnings) == 1, ran
     assert warnings[0].startswith("Prints 2: restarted with compute block ")
     assert "FileSinkJob" in warnings[0]

@@ -71,7 +71,7 @@ def test_a_stalled_job_is_restarted_as_after_a_failure_with_the_reason(fission: 
 
 
 @pytest.mark.soak
-def test_a_stopped_job_is_named_with_the_reason_and_goes_on_when_it_may(fission: CommandLine) -> None:
+def test_a_stopped_job_is_named_with_the_reason_and_continues_when_it_may(fission: CommandLine) -> None:
     listed = "Endless(outputs=[PicklePipe(1)]), Show(inputs=[PicklePipe(1)])"
     fission.project(network("", listed))
     client = fission.start("net", "simulate")
@@ -86,7 +86,7 @@ def test_a_stopped_job_is_named_with_the_reason_and_goes_on_when_it_may(fission:
     assert "Show 2: no progress for " in text
     assert not standing(fission, 1)  # it waits for room, or for nothing
     os.kill(row["pid"], signal.SIGCONT)
-    eventually(lambda: not standing(fission, 2), 30, "it goes on")
+    eventually(lambda: not standing(fission, 2), 30, "it continues")
     client.interrupt()
     done = finish(client, fission.root, 130)
     assert "Failover" not in done.stderr

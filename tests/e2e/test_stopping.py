@@ -60,10 +60,10 @@ def family(fission: CommandLine) -> tuple[Running, list[int]]:
     """A network that works, and the processes that its jobs say they have started, with the jobs and the fork server."""
     fission.project(network(FAMILY_JOBS, FAMILY) | FAMILY_FILES)
     client = fission.start("net", "simulate")
-    told = [client.wait_for(re.compile(rf"\] {word} \d+$")) for word in ("child", "grandchild", "relay", "helper")]
+    lines = [client.wait_for(re.compile(rf"\] {word} \d+$")) for word in ("child", "grandchild", "relay", "helper")]
     result = fission.root / "net/simulation/4/result.csv"
     eventually(lambda: len(rows(result)) > 5, 10, "some rows")
-    pids = [int(line.split()[-1]) for line in told]
+    pids = [int(line.split()[-1]) for line in lines]
     return client, pids + [child.pid for child in descendants(client.pid)]
 
 
@@ -79,7 +79,7 @@ WAYS: dict[str, tuple[Way, int]] = {
 @pytest.mark.parametrize("way", WAYS)
 def test_a_network_with_a_large_family_stops_cleanly(fission: CommandLine, way: str) -> None:
     client, pids = family(fission)
-    assert len(set(pids)) == len(pids) - 4 >= 9  # what was told is there, and is ours
+    assert len(set(pids)) == len(pids) - 4 >= 9  # the processes that they printed are there, and are ours
     act, code = WAYS[way]
     began = time.monotonic()
     act(client)
@@ -102,7 +102,7 @@ STUBBORN = {
     "bare except": "while True:\n    try:\n        time.sleep(100)\n    except:\n        pass",
     "bare except that prints": "while True:\n    try:\n        time.sleep(0.001)\n    except:\n        print('swallowed')",
     "endless finally": "try:\n    time.sleep(100)\nfinally:\n    time.sleep(100)",
-    "a thread that is no daemon": "threading.Thread(target=time.sleep, args=(100,)).start()\ntime.sleep(100)",
+    "a thread that is not a daemon": "threading.Thread(target=time.sleep, args=(100,)).start()\ntime.sleep(100)",
     "an endless exit handler": "import atexit\natexit.register(time.sleep, 100)\ntime.sleep(100)",
     "a child in a session of its own": "subprocess.run(['sleep', '1000'], start_new_session=True)",
 }
@@ -297,7 +297,7 @@ def test_at_random_moments(fission: CommandLine, presses: int) -> None:
 
 
 def wait_a_while(client: Running, seconds: float) -> None:
-    """For a moment that is nobody's event; ends early if the client does."""
+    """Wait for a moment that no event marks; return early if the client ends."""
     try:
         client.process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -364,8 +364,8 @@ def test_at_the_end(fission: CommandLine) -> None:
             assert printed(done.stdout, "Show 2") == ["got 1", "got 2", "got 3"]
 
 
-def test_when_nobody_reads_the_output(fission: CommandLine) -> None:
-    """A reader that stands still, as a pager does, fills the pipe; Ctrl-C must reach the client all the same."""
+def test_when_no_program_reads_the_output(fission: CommandLine) -> None:
+    """A reader that stops reading, as a pager does, fills the pipe; Ctrl-C must reach the client all the same."""
     jobs = """
     class Floods(PythonJob):
         def run(self):

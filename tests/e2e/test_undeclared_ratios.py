@@ -85,7 +85,7 @@ def given_by(kind: str, limit: int = LIMIT) -> list[int]:
 
 
 def warnings(stage: Stage) -> list[str]:
-    return [text for kind, text in stage.told if kind == "warning" and WARNING in text]
+    return [text for kind, text in stage.console if kind == "warning" and WARNING in text]
 
 
 def stage_of(fission: CommandLine, kind: str, source: str = "Fast(") -> Stage:
@@ -173,7 +173,7 @@ def test_it_is_killed_with_work_in_hand_after_it_turns(fission: CommandLine, kin
     missing = len(wanted) - len(found)
     assert missing >= 0, "a block came twice"
     assert found[-100:] == wanted[-100:], "what comes after the kill is whole"
-    assert any("runs as with RATIO = None" in text for _, text in ran.told), ran
+    assert any("runs as with RATIO = None" in text for _, text in ran.console), ran
     assert len(warnings(stage)) == 1, ran
 
 

@@ -28,7 +28,7 @@ class Speechless(Exception):
 
 
 class NoText(Exception):
-    """Its text is no text."""
+    """Its text is not a string."""
 
     def __str__(self) -> Any:
         return 7

@@ -17,7 +17,7 @@ class Aborted(PythonJob):
 
 
 class Terminated(PythonJob):
-    """As if somebody else had stopped it."""
+    """Ends as if another process had stopped it."""
 
     def run(self, value):
         os.kill(os.getpid(), signal.SIGTERM)

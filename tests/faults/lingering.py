@@ -208,7 +208,7 @@ def session() -> None:
 
 
 def daemon() -> None:
-    """What makes itself a daemon: its parent ends, so it is nobody's child here."""
+    """A process that makes itself a daemon: its parent ends, so it is not a child of any process here."""
     script = "setsid sh -c 'sleep 600 >/dev/null 2>&1 & echo $!' </dev/null"
     done = subprocess.run(["sh", "-c", f"{script} & wait"], stdout=subprocess.PIPE, check=True, text=True)
     started(int(done.stdout))

@@ -1,4 +1,4 @@
-"""Raises what is no everyday exception."""
+"""Raises unusual exceptions."""
 
 from fission.core.jobs import PythonJob
 
@@ -30,7 +30,7 @@ class SaysMuch(PythonJob):
         raise ValueError("\u4e2d" * 30_000)
 
 
-class SaysWhatIsNoText(PythonJob):
+class SaysUnprintableText(PythonJob):
     def run(self, value):
         raise ValueError("half a \udcff")
 

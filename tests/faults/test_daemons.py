@@ -33,7 +33,7 @@ def living(jobs: list[Ended]) -> list[int]:
 
 @pytest.mark.parametrize("end", ["raise", "finish", "stop"])
 def test_they_end_with_their_job(end: str, tmp_path: Path) -> None:
-    """All at once, and beside a job that goes on: none waits for the end of the network."""
+    """They end all at once and beside a job that runs: none waits for the end of the network."""
     count = len(lingering.LEAVING)
     jobs = [*(lingering.Leaves(what, end) for what in lingering.LEAVING), lingering.Leaves("session", "wait")]
     seen = []
@@ -47,12 +47,12 @@ def test_they_end_with_their_job(end: str, tmp_path: Path) -> None:
 
     ended = run_on_engine(jobs, tmp_path, during=over)
     assert all(daemons(one) for one in ended)
-    assert all(seen), "the daemon of the job that goes on has ended too"
+    assert all(seen), "the daemon of the job that runs has ended too"
     eventually(lambda: not living(ended), GONE_S, "the last one ends with the engine")
 
 
 def test_they_end_with_a_job_that_is_killed(tmp_path: Path) -> None:
-    """While another job goes on, what has neither a parent nor our environment is not known as the killed job's."""
+    """While another job runs, a process with neither a parent nor our environment is not recognised as the killed job's."""
     known = [what for what in lingering.LEAVING if what not in ("forked", "no_environment")]
     jobs = [*(lingering.Leaves(what, "wait") for what in known), lingering.Leaves("session", "wait")]
     killed = set()
@@ -101,4 +101,4 @@ def test_all_end_with_the_engine(tmp_path: Path) -> None:
 
     ended = run_on_engine([lingering.Leaves(what, "wait") for what in lingering.LEAVING], tmp_path, during=over)
     assert all(daemons(one) for one in ended)
-    eventually(lambda: not living(ended), GONE_S, "nothing of the jobs lives")
+    eventually(lambda: not living(ended), GONE_S, "no process of the jobs is left")

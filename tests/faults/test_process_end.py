@@ -1,4 +1,4 @@
-"""The end of a job's process: whatever of the user's still lives, it is gone within a second, and what the job has opened is closed."""
+"""The end of a job's process: it is gone within a second whatever the user's code left running, and what the job opened is closed."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_nothing_of_the_users_holds_the_process(what: str, tmp_path: Path) -> No
         assert one.report["outcome"] == OUTCOMES[end], (end, one)
         assert one.took_s < ENDS_S, (end, one)
         assert ("ValueError: on purpose" in one.report["error"]) == (end == "raise"), (end, one)
-        told = any("ended with the job, before they were over" in line for line in one.lines["stderr"])
-        assert told == (end == "finish"), (end, one)
+        reported = any("ended with the job, before they were over" in line for line in one.lines["stderr"])
+        assert reported == (end == "finish"), (end, one)
 
 
 def test_what_the_job_has_opened_is_closed(tmp_path: Path) -> None:

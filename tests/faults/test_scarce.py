@@ -52,7 +52,7 @@ class FailingFork:
 
 
 def test_a_fork_that_fails_is_a_fault_of_the_node(tmp_path: Path) -> None:
-    """Two of three jobs cannot start, and say why; the fork server lives on and starts the third."""
+    """Two of three jobs cannot start, and say why; the fork server survives and starts the third."""
     ended = run_on_engine([lingering.Ends("finish") for _ in range(3)], tmp_path, program=FAILING_FORK)
     refused = [one for one in ended if one.report["outcome"] == NODE_FAULT]
     assert [one.report["error"] for one in refused] == [
@@ -136,7 +136,7 @@ def test_reading_without_memory_or_descriptors_loses_nothing() -> None:
 
 
 def test_no_descriptors_in_the_engine(tmp_path: Path) -> None:
-    """The pipes of a job's output cannot be made: the job is refused, and the engine lives."""
+    """The pipes of a job's output cannot be made: the job is refused, and the engine survives."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     refused = []
 

@@ -22,7 +22,7 @@ class ReturnsGenerator(PythonJob):
 
 class Reluctant:
     def __reduce__(self):
-        raise ValueError("nobody pickles me")
+        raise ValueError("cannot be pickled")
 
 
 class ReturnsReluctant(PythonJob):

@@ -1,4 +1,4 @@
-"""Puts what is no head where heads belong."""
+"""Sets wrong values as heads."""
 
 from fission.core.jobs import Head, PythonJob
 

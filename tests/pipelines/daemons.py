@@ -433,7 +433,7 @@ class Cluster:
                     return status
             return None
 
-        return eventually(there, 60, lambda: "a ready cluster\n" + self.story())
+        return eventually(there, 60, lambda: "a ready cluster\n" + self.logs())
 
     def ask(self, **message: Any) -> dict[str, Any]:
         client = ApiClient(self.api, protect_with(read_keys(self.keys)))
@@ -459,5 +459,5 @@ class Cluster:
         found = whole_lines(self.runs_file)
         return [one for one in found if what in (None, one["what"]) and worker in (None, one["worker"])]
 
-    def story(self) -> str:
+    def logs(self) -> str:
         return "\n".join(f"--- {daemon.log.name}\n{daemon.said[-3000:]}" for daemon in self.daemons)

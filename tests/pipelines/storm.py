@@ -69,9 +69,9 @@ class Tasks:
 
 
 class World:
-    def __init__(self, rng: Random, desk: type[RouterApi] = RouterApi, pipeliner: type[Pipeliner] = Pipeliner) -> None:
+    def __init__(self, rng: Random, api: type[RouterApi] = RouterApi, pipeliner: type[Pipeliner] = Pipeliner) -> None:
         self.rng, self.now = rng, 100.0
-        self.make_desk, self.make_pipeliner = desk, pipeliner
+        self.make_api, self.make_pipeliner = api, pipeliner
         self.store = SqlPipelines(":memory:")
         self.pipelines: dict[str, Pipeline] = {}
         self.finished: set[tuple[str, int]] = set()
@@ -103,7 +103,7 @@ class World:
             one["answers"].clear()  # the old Router's connections are gone
         about = RouterAbout(router="r", scheduler_port=1)
         clocks: dict[str, Any] = {"monotonic": lambda: self.now, "wall": lambda: self.now + 1e9}
-        self.desk = self.make_desk(self.store, self.cluster, {"store": {}}, say=self.said, about=about, logger=logger, **clocks)
+        self.api = self.make_api(self.store, self.cluster, {"store": {}}, say=self.said, about=about, logger=logger, **clocks)
         self.pulse()
 
     def new_pipeliner(self) -> dict[str, Any]:
@@ -122,8 +122,8 @@ class World:
 
     def ask(self, **message: Any) -> dict[str, Any]:
         answers: list[dict[str, Any]] = []
-        self.desk.message(json.dumps(message).encode(), lambda body: answers.append(json.loads(body)))
-        self.desk.flush()
+        self.api.message(json.dumps(message).encode(), lambda body: answers.append(json.loads(body)))
+        self.api.flush()
         return answers[0]
 
     def pulse(self) -> None:
@@ -167,8 +167,8 @@ class World:
         message = encode(one["is"].request())
         one["asked"], one["answers"] = True, []  # repeated requests use a new connection
         if self.rng.random() < 0.9:  # otherwise the request is lost
-            self.desk.message(message, one["answers"].append)
-            self.desk.flush()
+            self.api.message(message, one["answers"].append)
+            self.api.flush()
 
     def answer(self) -> None:
         one = self.rng.choice(self.pipeliners)
@@ -201,8 +201,8 @@ class World:
             self.finished.add(key[:2])
         else:
             self.fault(key)
-        self.desk.task_ends([TaskEnd(*key, kind, error="e" if kind == "raised" else "")])
-        self.desk.flush()
+        self.api.task_ends([TaskEnd(*key, kind, error="e" if kind == "raised" else "")])
+        self.api.flush()
 
     def fault(self, key: Key) -> None:
         self.faults[key[:2]] = self.faults.get(key[:2], 0) + 1
@@ -227,7 +227,7 @@ class World:
         if self.rng.random() < 0.5:
             self.report()
         if self.cluster.tasks.pop(key, None) is not None:
-            self.desk.task_ends([TaskEnd(*key, "lost", process=process)])
+            self.api.task_ends([TaskEnd(*key, "lost", process=process)])
 
     def report(self) -> None:
         if self.reports:
@@ -238,8 +238,8 @@ class World:
         while self.now < end:
             self.now = min(end, self.now + 0.4)
             self.pulse()
-            self.desk.tick()
-            self.desk.flush()
+            self.api.tick()
+            self.api.flush()
 
     STEPS = (
         [add, cancel, retry, cancel_and_retry, die_pipeliner, process_dies, report, later]
@@ -261,7 +261,7 @@ class World:
     # invariants
 
     def check(self) -> None:
-        state = self.desk.state
+        state = self.api.state
         assert not [line for line in self.log if "bug" in line], self.log
         waiting = list(state.waiting)
         assert len(set(waiting)) == len(waiting), f"queued twice: {waiting}"
@@ -273,14 +273,14 @@ class World:
                 assert pipeline in state.active, f"{pipeline} is held and over"
                 assert state.active[pipeline].holder == name, f"{pipeline} is held by another one"
         for pipeline, active in state.active.items():
-            assert active.holder in state.sessions or pipeline in waiting, f"{pipeline} is nobody's"
+            assert active.holder in state.sessions or pipeline in waiting, f"{pipeline} is held by no Pipeliner"
 
     def heal(self) -> None:
         """Stop the faults: everything must end, and with the right result."""
         for _ in range(60):
             for one in self.pipeliners:
                 one["answers"].clear()
-                self.desk.message(encode(one["is"].request()), one["answers"].append)
+                self.api.message(encode(one["is"].request()), one["answers"].append)
             self.later(1.5)
             for one in self.pipeliners:
                 for body in one["answers"]:

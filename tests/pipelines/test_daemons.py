@@ -50,11 +50,11 @@ def test_the_log_lines_and_the_clean_end_of_each_daemon(cluster: Cluster) -> Non
     assert pipeliner.end(signal.SIGINT) == 0
     assert broker.end(signal.SIGTERM) == 0
     assert router.end(signal.SIGINT) == 0
-    assert "Traceback" not in cluster.story()
-    assert "has ended" in router.said, "who ends in order says so"
+    assert "Traceback" not in cluster.logs()
+    assert "has ended" in router.said, "a daemon that ends in order says so"
 
 
-def test_a_worker_that_raises_is_tried_again_and_then_told(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_worker_that_raises_is_tried_again_and_then_reported(cluster: Cluster, tmp_path: Path) -> None:
     cluster.all()
     with cluster.manager() as manager:
         bad = Pipeline({Job("A"): (Job("Bad", retries=2), Job("B")), Job("Bad"): Job("C")}, data={"n": 1})
@@ -104,7 +104,7 @@ def test_a_job_that_kills_its_process_fails_and_its_neighbours_do_not(cluster: C
         leaves = [Pipeline({Job("Leaves", {"code": code}, retries=1): None}) for code in (0, 1)]
         others = [Pipeline({Job("A"): Job("B")}) for _ in range(50)]
         manager.start_all([*others[:25], dies, *leaves, *others[25:]])
-        assert manager.wait(60), cluster.story()
+        assert manager.wait(60), cluster.logs()
         assert manager.failed_pipelines == 3
     assert dies.error is not None
     assert dies.error["error"] == "its process was killed by signal 9 (SIGKILL)"
@@ -129,7 +129,7 @@ def test_a_broken_store_fails_the_job_and_stops_no_daemon(cluster: Cluster, brea
     assert well.error is None
     assert all(daemon.process.poll() is None for daemon in daemons)
     words = "cannot save monitoring information: OSError: no monitoring"
-    eventually(lambda: words in daemons[1].said, 30, cluster.story)
+    eventually(lambda: words in daemons[1].said, 30, cluster.logs)
 
 
 def test_monitoring(cluster: Cluster) -> None:
@@ -160,7 +160,7 @@ def test_monitoring(cluster: Cluster) -> None:
 
 def test_a_store_that_hangs_in_monitoring_stops_nothing(cluster: Cluster) -> None:
     router, broker, _ = cluster.all(store="HangingStore")
-    eventually(lambda: "still busy with the last monitoring" in broker.said, 15, cluster.story)
+    eventually(lambda: "still busy with the last monitoring" in broker.said, 15, cluster.logs)
     with cluster.manager() as manager:
         manager.start(Pipeline({Job("Slow", {"seconds": 6}): Job("A")}))  # longer than a Broker may be silent
         assert manager.wait(20)
@@ -172,7 +172,7 @@ def test_a_store_that_hangs_in_monitoring_stops_nothing(cluster: Cluster) -> Non
 def test_unknown_workers_are_refused_or_fail(cluster: Cluster) -> None:
     cluster.start("Router")
     with cluster.manager() as manager:
-        early = Pipeline({Job("A"): Job("Nobody")})
+        early = Pipeline({Job("A"): Job("Nowhere")})
         manager.start(early)  # no broker is known yet
         cluster.start("Broker")
         cluster.start("Pipeliner")
@@ -182,7 +182,7 @@ def test_unknown_workers_are_refused_or_fail(cluster: Cluster) -> None:
         assert manager.started_pipelines == 1
         assert manager.wait(30)
         assert early.error is not None
-        assert "no Broker has a worker 'Nobody'; there are A, B" in early.error["error"]
+        assert "no Broker has a worker 'Nowhere'; there are A, B" in early.error["error"]
 
 
 def test_brokers_with_other_workers(cluster: Cluster) -> None:
@@ -235,7 +235,7 @@ def test_several_pipeliners_share_the_work(cluster: Cluster) -> None:
 
 def test_a_second_router_is_refused(cluster: Cluster) -> None:
     cluster.start("Router")
-    eventually(lambda: "Entering main loop" in cluster.daemons[0].said, 20, cluster.story)
+    eventually(lambda: "Entering main loop" in cluster.daemons[0].said, 20, cluster.logs)
     second = cluster.start("Router", state=str(cluster.folder / "other.sqlite"))
     assert second.process.wait(20) == 1
     assert "is in use by another program, maybe by another Router: there can be only one" in second.said

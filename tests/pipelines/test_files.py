@@ -55,7 +55,7 @@ def test_one_worker_twice(tmp_path: Path) -> None:
         ("!!python/object/apply:os.system ['true']", "is neither JSON nor YAML"),
     ],
 )
-def test_what_is_wrong_is_told(tmp_path: Path, text: str, message: str) -> None:
+def test_mistakes_are_reported(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(PipelineError) as found:
         read_pipelines(written(tmp_path, text))
     assert message in str(found.value)

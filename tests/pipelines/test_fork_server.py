@@ -21,15 +21,15 @@ for slot in range(3):
 ENDS = "print(os.waitstatus_to_exitcode(os.waitpid(server.pid, 0)[1]))\n"
 
 
-def _said(story: str) -> tuple[str, str]:
+def _said(code: str) -> tuple[str, str]:
     # in a session of its own: signals go to its whole group, and a group that loses its session is hung up on
-    command = [sys.executable, "-c", BROKER + story]
+    command = [sys.executable, "-c", BROKER + code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True, start_new_session=True)
     return done.stdout, done.stderr
 
 
 def test_a_broker_that_goes_away_before_it_has_read_the_news() -> None:
-    """The system tells that as a connection that was reset, not as its end."""
+    """The system reports a connection that was reset, not its end."""
     assert _said("news(); server._socket.close()\n" + ENDS) == ("0\n", "")
 
 
@@ -44,8 +44,8 @@ def test_a_signal_ends_it() -> None:
 
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
 def test_signals_at_its_end_do_not_lead_back_into_the_broker(number: str) -> None:
-    """Whatever a forked process is doing: it must not go on with the code that it was forked from."""
-    story = f"""
+    """Whatever a forked process is doing, it must not continue the code that it was forked from."""
+    code = f"""
 def raises(number, frame):
     raise RuntimeError("of the Broker")
 
@@ -57,12 +57,12 @@ while os.waitpid(server.pid, os.WNOHANG) == (0, 0):
 print("ended")
 """
     for _ in range(5):
-        assert _said(story) == ("ended\n", "")
+        assert _said(code) == ("ended\n", "")
 
 
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
-def test_signals_right_behind_the_fork_are_not_answered_by_the_brokers_handlers(number: str) -> None:
-    story = f"""
+def test_signals_right_after_the_fork_are_not_answered_by_the_brokers_handlers(number: str) -> None:
+    code = f"""
 server.close()
 
 def raises(number, frame):
@@ -81,4 +81,4 @@ for _ in range(20):
     os.wait()
 print("ended")
 """
-    assert _said(story) == ("ended\n", "")
+    assert _said(code) == ("ended\n", "")

@@ -27,29 +27,29 @@ from fission.protocol.messages.pipelines.wire import convert, decode_object, enc
 from tests.pipelines.daemons import Cluster
 from tests.pipelines.hostile import ANSWERS, KILL, REQUESTS, hostile
 from tests.pipelines.postgres import Postgres
-from tests.pipelines.test_desk import CHAIN, Talk
+from tests.pipelines.test_router_api import CHAIN, Talk
 from tests.waiting import eventually
 
 SEED = int(os.environ.get("FISSION_SEED", "11"))
 MANY = pytest.param(100_000, marks=[pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(1200)])
 
 
-def attack_desk(place: str, number: int) -> None:
-    """Nothing but answers comes of it, no bug is met, and a pipeline goes its way afterwards."""
+def attack_api(place: str, number: int) -> None:
+    """Every request gets at most one answer, no bug is met, and a pipeline is accepted afterwards."""
     talk = Talk(place)
     rng = Random(SEED)
     try:
         for count, data in enumerate(hostile(rng, REQUESTS, number)):
             answers: list[bytes] = []
-            talk.desk.message(data, answers.append)
+            talk.api.message(data, answers.append)
             if count % 20 == 0:
-                talk.desk.flush()
+                talk.api.flush()
             if count % 500 == 0:
                 talk.later(3.0)
             assert len(answers) <= 1
             assert not [line for line in talk.records if "bug" in line], (data, talk.records)
             talk.records.clear()
-        talk.desk.flush()
+        talk.api.flush()
         talk.later(20.0)
         talk.pulse()
         assert talk.add("chain", CHAIN)["answer"] == "pipeline accepted"
@@ -62,16 +62,16 @@ def attack_desk(place: str, number: int) -> None:
 
 @pytest.mark.parametrize("number", [1500, MANY])
 def test_the_routers_decisions(number: int) -> None:
-    attack_desk(":memory:", number)
+    attack_api(":memory:", number)
 
 
 @pytest.mark.slow
 def test_the_routers_decisions_with_postgresql(postgres: Postgres) -> None:
-    attack_desk(postgres.database(), 800)
+    attack_api(postgres.database(), 800)
 
 
-def nest_deeper_and_deeper() -> None:
-    """A pipeline whose data are nested 1 to 1,100 levels deep: accepted up to 100, and refused in words from there on."""
+def check_nested_data() -> None:
+    """A pipeline whose data are nested 1 to 1,100 levels deep is accepted up to 100, and refused with a message beyond."""
     talk = Talk(":memory:")
     try:
         for depth in [*range(1, 130), *range(130, 900, 50), *range(900, 1100)]:
@@ -87,7 +87,7 @@ def nest_deeper_and_deeper() -> None:
 
 
 def test_json_of_any_depth() -> None:
-    nest_deeper_and_deeper()
+    check_nested_data()
 
 
 def test_a_decoder_without_a_bound_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +95,7 @@ def test_a_decoder_without_a_bound_is_caught(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("fission.protocol.messages.pipelines.wire.deeper_than", lambda limit, value: False)
     monkeypatch.setattr("fission.pipelines.model.deeper_than", lambda limit, value: False)
     with pytest.raises(AssertionError):
-        nest_deeper_and_deeper()
+        check_nested_data()
 
 
 @pytest.mark.parametrize("number", [3000, MANY])
@@ -178,7 +178,7 @@ def test_a_router_survives_strangers_and_serves(cluster: Cluster, number: int) -
         send_bytes(port, Random(SEED), 40)
     with cluster.manager(timeout=60) as manager:
         manager.start_all(pipelines := [Pipeline({Job("A"): Job("B")}) for _ in range(5)])
-        eventually(lambda: (manager.update(0.1), all(one.finished for one in pipelines))[1], 60, cluster.story)
+        eventually(lambda: (manager.update(0.1), all(one.finished for one in pipelines))[1], 60, cluster.logs)
         assert not any(one.error for one in pipelines)
     for daemon in (router, broker, pipeliner):
         assert daemon.process.poll() is None, daemon.said[-3000:]
@@ -231,16 +231,16 @@ def test_broker_and_pipeliner_survive_a_hostile_router(cluster: Cluster) -> None
     router, broker, pipeliner = cluster.all()
     with cluster.manager(timeout=60) as manager:  # both have met a true Router: before that, a wrong address is the user's mistake
         manager.start(Pipeline({Job("A"): []}))
-        assert manager.wait(60), cluster.story()
+        assert manager.wait(60), cluster.logs()
     router.kill()
     with HostileRouter(cluster.api, cluster.broadcast) as stranger:
-        eventually(lambda: stranger.answered > 25, 120, lambda: f"{stranger.answered} answers\n{cluster.story()}")
+        eventually(lambda: stranger.answered > 25, 120, lambda: f"{stranger.answered} answers\n{cluster.logs()}")
         daemons: list[Any] = [broker, pipeliner]
-        assert all(one.process.poll() is None for one in daemons), cluster.story()
+        assert all(one.process.poll() is None for one in daemons), cluster.logs()
     cluster.start("Router")
     cluster.ready()
     with cluster.manager(timeout=60) as manager:
         manager.start(pipeline := Pipeline({Job("A"): Job("B")}))
-        assert manager.wait(60), cluster.story()
+        assert manager.wait(60), cluster.logs()
         assert pipeline.error is None
-    assert all(one.process.poll() is None for one in daemons), cluster.story()
+    assert all(one.process.poll() is None for one in daemons), cluster.logs()

@@ -47,15 +47,15 @@ def test_a_broker_is_cut_off_for_good(tmp_path: Path) -> None:
             sender = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True)
             try:
                 eventually(
-                    lambda: len({one["pid"] for one in cluster.runs("begin")}) == 4, 90, lambda: "all processes work\n" + cluster.story()
+                    lambda: len({one["pid"] for one in cluster.runs("begin")}) == 4, 90, lambda: "all processes work\n" + cluster.logs()
                 )
-                eventually(lambda: len(cluster.runs("save")) > 40, 90, cluster.story)
+                eventually(lambda: len(cluster.runs("save")) > 40, 90, cluster.logs)
                 hosts.cut(2)
                 output, _ = sender.communicate(timeout=80)
             finally:
                 sender.kill()
                 sender.wait()
-            assert output.split() == ["accepted", "100", "0"], cluster.story()
+            assert output.split() == ["accepted", "100", "0"], cluster.logs()
             router = cluster.daemons[0].said
             assert "is gone: silent for 5 s" in router, router
             assert len({one["job"] for one in cluster.runs("save")}) == 400
@@ -88,5 +88,5 @@ def test_a_router_on_a_machine_of_a_closed_network_starts_without_a_warning(tmp_
     closed = {"closed": ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"]}
     with Cluster(tmp_path, prefix=closed) as cluster:
         router = cluster.start("Router", "closed")
-        eventually(lambda: "Entering main loop" in router.said, 20, cluster.story)
+        eventually(lambda: "Entering main loop" in router.said, 20, cluster.logs)
         assert "RuntimeWarning" not in router.said, router.said

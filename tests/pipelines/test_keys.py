@@ -1,4 +1,4 @@
-"""Daemons with the keys of `fission keys`: who has them works as ever, and nobody else is let in anywhere."""
+"""Daemons with the keys of `fission keys`: holders of the keys work as ever, all others are refused everywhere."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_only_who_has_the_keys_takes_part(guarded: Cluster, strange: Path) -> No
     with guarded.manager() as manager:
         pipelines = [Pipeline({Job("A"): (Job("B"), Job("C")), (Job("B"), Job("C")): Job("D")}) for _ in range(5)]
         manager.start_all(pipelines)
-        assert manager.wait(30), guarded.story()
+        assert manager.wait(30), guarded.logs()
         assert (manager.finished_pipelines, manager.failed_pipelines) == (5, 0)
     for keys, reason in ((None, "give the keys that it was started with"), (strange, "its keys differ from those given here")):
         with guarded.manager(keys=keys, timeout=2) as manager, pytest.raises(KeysRefused, match=reason):
@@ -71,7 +71,7 @@ def test_only_who_has_the_keys_takes_part(guarded: Cluster, strange: Path) -> No
     assert reaches(f"tls://127.0.0.1:{port}", guarded.keys)
     assert not reaches(f"tls://127.0.0.1:{port}", strange)
     assert not reaches(f"tcp://127.0.0.1:{port}", None)
-    assert "Traceback" not in guarded.story()
+    assert "Traceback" not in guarded.logs()
 
 
 @pytest.mark.slow
@@ -98,7 +98,7 @@ def test_a_router_that_comes_back_with_other_keys(guarded: Cluster, strange: Pat
     router, broker, pipeliner = guarded.all()
     with guarded.manager() as manager:  # all of them have met the Router when it is finished
         manager.start(Pipeline({Job("A"): None}))
-        assert manager.wait(30), guarded.story()
+        assert manager.wait(30), guarded.logs()
     router.kill()
     other = guarded.start("Router", keys=str(strange))
     for daemon in (broker, pipeliner):

@@ -33,7 +33,7 @@ def waiting_job(cluster: Cluster, manager: PipelineManager, gate: Path) -> tuple
     """A pipeline whose first job is finished and whose second one runs until *gate* is there; the pid that runs it."""
     pipeline = Pipeline({Job("A"): Job("Wait"), Job("Wait"): Job("B")}, data={"file": str(gate)})
     manager.start(pipeline)
-    return pipeline, eventually(lambda: cluster.runs("begin", "Wait"), 15, cluster.story)[-1]["pid"]
+    return pipeline, eventually(lambda: cluster.runs("begin", "Wait"), 15, cluster.logs)[-1]["pid"]
 
 
 def test_the_router_dies_while_a_job_runs(cluster: Cluster, tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_the_router_dies_while_a_job_runs(cluster: Cluster, tmp_path: Path) -> N
         eventually(lambda: not is_running(pid), 10, "the end of what runs for a Router that is no more")
         (tmp_path / "gate").touch()
         cluster.start("Router")
-        assert manager.wait(30), cluster.story()
+        assert manager.wait(30), cluster.logs()
         assert manager.failed_pipelines == 0
     assert len(cluster.runs("begin", "Wait")) == 2
     assert len({one["job"] for one in cluster.runs("begin", "Wait")}) == 1, "the same job id"
@@ -59,9 +59,9 @@ def test_the_pipeliner_dies_while_a_job_runs(cluster: Cluster, tmp_path: Path) -
         pipeline, _ = waiting_job(cluster, manager, tmp_path / "gate")
         pipeliner.kill()
         cluster.start("Pipeliner")
-        eventually(lambda: cluster.ask(command="status")["held"] == [1], 20, cluster.story)
+        eventually(lambda: cluster.ask(command="status")["held"] == [1], 20, cluster.logs)
         (tmp_path / "gate").touch()
-        assert manager.wait(20), cluster.story()
+        assert manager.wait(20), cluster.logs()
         assert pipeline.error is None
     assert [one["worker"] for one in cluster.runs("begin")] == ["A", "Wait", "B"], "nothing is run twice"
 
@@ -75,7 +75,7 @@ def test_the_broker_dies_while_a_job_runs(cluster: Cluster, tmp_path: Path) -> N
         broker.kill()
         assert not is_running(pid)
         (tmp_path / "gate").touch()
-        assert manager.wait(20), cluster.story()
+        assert manager.wait(20), cluster.logs()
         assert pipeline.error is None, "it was not the job's fault: there is no try less"
         assert other.process.poll() is None
     assert [one["worker"] for one in cluster.runs("save")] == ["A", "Wait", "B"]
@@ -94,12 +94,12 @@ def test_all_are_killed_and_started_in_another_order(cluster: Cluster, tmp_path:
         (tmp_path / "gate").touch()
         for kind in ("Pipeliner", "Broker", "Router"):
             cluster.start(kind)
-        assert manager.wait(40), cluster.story()
+        assert manager.wait(40), cluster.logs()
         assert manager.failed_pipelines == 0
     assert len({one["job"] for one in cluster.runs("save")}) == 3 + 40
 
 
-def test_what_was_accepted_while_nobody_else_was_there(cluster: Cluster) -> None:
+def test_pipelines_that_a_router_accepted_while_it_was_alone_finish(cluster: Cluster) -> None:
     router = cluster.start("Router")
     with cluster.manager() as manager:
         manager.start_all(Pipeline({Job("A"): Job("B")}) for _ in range(10))
@@ -107,7 +107,7 @@ def test_what_was_accepted_while_nobody_else_was_there(cluster: Cluster) -> None
         router = cluster.start("Router")
         cluster.start("Pipeliner")
         cluster.start("Broker")
-        assert manager.wait(30), cluster.story()
+        assert manager.wait(30), cluster.logs()
     assert len(cluster.runs("save")) == 20
 
 
@@ -118,14 +118,14 @@ def test_a_frozen_pipeliner_loses_its_lease_and_does_no_harm_later(cluster: Clus
         pipeliner.process.send_signal(signal.SIGSTOP)
         try:
             cluster.start("Pipeliner")
-            eventually(lambda: "pipelines are reassigned" in cluster.daemons[0].said, 20, cluster.story)
+            eventually(lambda: "pipelines are reassigned" in cluster.daemons[0].said, 20, cluster.logs)
             (tmp_path / "gate").touch()
-            assert manager.wait(20), cluster.story()
+            assert manager.wait(20), cluster.logs()
         finally:
             pipeliner.process.send_signal(signal.SIGCONT)
         manager.start_all(Pipeline({Job("A"): Job("B")}) for _ in range(20))
-        assert manager.wait(20), cluster.story()
-        eventually(lambda: len(cluster.ask(command="status")["held"]) == 2, 20, cluster.story)
+        assert manager.wait(20), cluster.logs()
+        eventually(lambda: len(cluster.ask(command="status")["held"]) == 2, 20, cluster.logs)
     assert len(cluster.runs("begin", "Wait")) == 1
 
 
@@ -137,14 +137,14 @@ def test_a_frozen_broker_is_judged_dead_and_comes_back(cluster: Cluster, tmp_pat
         os.kill(pid, signal.SIGSTOP)
         try:
             cluster.start("Broker")
-            assert eventually(lambda: len(cluster.runs("begin", "Wait")) == 2, 30, cluster.story)
+            assert eventually(lambda: len(cluster.runs("begin", "Wait")) == 2, 30, cluster.logs)
             (tmp_path / "gate").touch()
-            assert manager.wait(20), cluster.story()
+            assert manager.wait(20), cluster.logs()
             assert pipeline.error is None
         finally:
             os.kill(pid, signal.SIGCONT)
             broker.process.send_signal(signal.SIGCONT)
-        eventually(lambda: cluster.ask(command="status")["processes"] == 4, 30, cluster.story)
+        eventually(lambda: cluster.ask(command="status")["processes"] == 4, 30, cluster.logs)
 
 
 @pytest.mark.soak
@@ -161,7 +161,7 @@ def test_twenty_random_kills_during_three_hundred_diamonds(cluster: Cluster, tmp
     cluster.ready(4, 2)
     with cluster.manager(timeout=30) as manager:
         manager.start_all(Pipeline(DIAMOND, data={"document": f"calm {x}", "x": x}) for x in range(300))
-        assert manager.wait(180), cluster.story()  # each job's values are synced
+        assert manager.wait(180), cluster.logs()  # each job's values are synced
         cluster.environment["JOB_S"] = "0.02"  # from the next start of a Broker on
         calm = len(cluster.runs())
         manager.start_all(Pipeline(DIAMOND, data={"document": f"wild {x}", "x": x}) for x in range(300))
@@ -179,7 +179,7 @@ def test_twenty_random_kills_during_three_hundred_diamonds(cluster: Cluster, tmp
             daemons[index] = (kind, cluster.start(kind, **(broker if kind == "Broker" else {})))
             if kill % 5 == 0:
                 manager.update(0.01)
-        assert manager.wait(200), cluster.story()
+        assert manager.wait(200), cluster.logs()
         assert (manager.finished_pipelines, manager.failed_pipelines) == (600, 0)
     runs = cluster.runs()
     for position, finished in seen:

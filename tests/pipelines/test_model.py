@@ -157,7 +157,7 @@ def test_jobs_come_back_from_what_they_are_sent_as() -> None:
         "pipeline",
     ],
 )
-def test_what_is_no_pipeline(information: Any) -> None:
+def test_what_is_not_a_pipeline_is_refused(information: Any) -> None:
     with pytest.raises(PipelineError):
         Pipeline.deserialize(information)
 

@@ -22,7 +22,7 @@ def cluster(postgres: Postgres, cluster: Cluster) -> Cluster:
     return cluster
 
 
-def test_a_router_with_postgresql_is_killed_and_goes_on(postgres: Postgres, cluster: Cluster) -> None:
+def test_a_router_with_postgresql_is_killed_and_continues(postgres: Postgres, cluster: Cluster) -> None:
     state = postgres.database()
     router = cluster.start("Router", state=state)
     cluster.start("Broker")
@@ -30,10 +30,10 @@ def test_a_router_with_postgresql_is_killed_and_goes_on(postgres: Postgres, clus
     cluster.ready()
     with cluster.manager() as manager:
         manager.start_all(Pipeline({Job("A"): (Job("B"), Job("Bad"))}) for _ in range(100))
-        eventually(lambda: len(cluster.runs("save")) > 20, 20, cluster.story)
+        eventually(lambda: len(cluster.runs("save")) > 20, 20, cluster.logs)
         router.kill()
         cluster.start("Router", state=state)
-        assert manager.wait(40), cluster.story()
+        assert manager.wait(40), cluster.logs()
         assert (manager.finished_pipelines, manager.failed_pipelines) == (100, 100)
     assert len({one["job"] for one in cluster.runs("save")}) == 200
 
@@ -56,15 +56,15 @@ def test_a_server_that_restarts_is_waited_for(own_server: Postgres, cluster: Clu
         held = Pipeline({Job("A"): Job("Wait"), Job("Wait"): Job("B")}, data={"file": str(gate)})
         manager.start(held)
         manager.start_all(Pipeline({Job("A"): (Job("B"), Job("C"))}) for _ in range(150))
-        eventually(lambda: cluster.runs("begin", "Wait"), 40, cluster.story)
+        eventually(lambda: cluster.runs("begin", "Wait"), 40, cluster.logs)
         postgres.stop()
         try:
-            eventually(lambda: "database is unavailable" in router.said, 20, cluster.story)
+            eventually(lambda: "database is unavailable" in router.said, 20, cluster.logs)
             gate.touch()  # its end must wait for the database
         finally:
             postgres.start()
         manager.start(late := Pipeline({Job("A"): None}))
-        assert manager.wait(60), cluster.story()
+        assert manager.wait(60), cluster.logs()
         assert (manager.finished_pipelines, manager.failed_pipelines) == (152, 0)
         assert held.finished
         assert late.finished
@@ -87,7 +87,7 @@ def test_a_connection_that_is_cut_is_made_again(postgres: Postgres, cluster: Clu
                     "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
                 )
             manager.start(Pipeline({Job("A"): Job("B")}))
-            assert manager.wait(30), cluster.story()
+            assert manager.wait(30), cluster.logs()
         assert manager.failed_pipelines == 0
     assert router.process.poll() is None
 
@@ -117,7 +117,7 @@ def test_texts_that_no_database_takes_are_refused(state: str, postgres: Postgres
     with cluster.manager(timeout=30) as manager:
         strange = {"text": "a\0b \ud800 " + "x" * 100_000, "\0\udfff": [None]}
         manager.start_all([Pipeline({Job("A"): None}, data=strange), Pipeline({Job("Bad"): None}, data=strange)])
-        assert manager.wait(30), cluster.story()
+        assert manager.wait(30), cluster.logs()
         assert manager.failed_pipelines == 1
         assert cluster.show(manager.pipelines[0].id)["data"] == strange
     assert router.process.poll() is None

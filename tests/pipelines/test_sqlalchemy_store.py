@@ -135,7 +135,7 @@ def test_a_second_router_is_refused(place: str, monkeypatch: pytest.MonkeyPatch)
     ("place", "message"),
     [
         ("/proc/none/state.sqlite", "where the Router keeps its pipelines, cannot be used: .*; name another file"),
-        ("postgresql://nobody@127.0.0.1:1/none", "cannot be used: connection failed"),
+        ("postgresql://stranger@127.0.0.1:1/none", "cannot be used: connection failed"),
         ("mysql://host/name", "keeps its pipelines in SQLite or PostgreSQL, not in mysql"),
         ("://", "is not the URL of a database"),
     ],
@@ -145,7 +145,7 @@ def test_a_place_that_cannot_be_used(place: str, message: str) -> None:
         SqlPipelines(place)
 
 
-def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no database" * 200)
     with pytest.raises(UserError, match="file is not a database"):
         SqlPipelines(str(tmp_path / "notes.txt"))

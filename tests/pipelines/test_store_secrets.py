@@ -83,11 +83,11 @@ class SecretStore(Store):
         well = Pipeline({Job("A"): None})
         tells = Pipeline({Job("A", {"tell": True}): None})
         manager.start_all([well, tells])
-        assert manager.wait(60), cluster.story()
+        assert manager.wait(60), cluster.logs()
         assert well.error is None, well.error
         assert (tells.error or {})["error"] == "OSError: cannot log in with ***"
         shown = str(tells.error) + str(cluster.show(tells.id)) + str(cluster.ask(command="get configuration"))
-    eventually(lambda: "monitoring information: OSError: cannot log in with ***" in broker.said, 30, cluster.story)
+    eventually(lambda: "monitoring information: OSError: cannot log in with ***" in broker.said, 30, cluster.logs)
     command_lines = [process.cmdline() for process in psutil.Process(broker.process.pid).children(recursive=True)]
     command_lines.append(psutil.Process(broker.process.pid).cmdline())
     for text in (shown, router.said, pipeliner.said, broker.said, str(command_lines)):

@@ -1,4 +1,4 @@
-"""FileStore and SQLStore: a document's values, whoever saves them and however often; on SQLite and on a real PostgreSQL."""
+"""FileStore and SQLStore: a document's values, saved by several processes and more than once; on SQLite and on a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_processes_that_save_into_one_document_lose_nothing(made_of: tuple[str, 
     close(store)
 
 
-def test_what_is_wrong_is_told(store: Any) -> None:
+def test_mistakes_are_reported(store: Any) -> None:
     with pytest.raises(KeyError, match="A requires 'text'; the document 'd/1' has nothing"):
         store.retrieve(info("A", ["text"], "p-0"))
     with pytest.raises(TypeError, match=r"A\.process must return a dict"):
@@ -133,7 +133,7 @@ def test_monitoring_is_kept(store: Any, made_of: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("postgresql://nobody@127.0.0.1:1/none", "cannot be used as a store: connection failed"),
+        ("postgresql://stranger@127.0.0.1:1/none", "cannot be used as a store: connection failed"),
         ("://", "is not the URL of a database"),
         ("/proc/none/file.sqlite", "cannot be used as a store: unable to open database file"),
     ],

@@ -18,8 +18,8 @@ from tests.pipelines.storm import World
 from tests.protocol.seeds import expect_caught, run_seeds
 
 
-def play(rng: Random, desk: type[RouterApi] = RouterApi, pipeliner: type[Pipeliner] = Pipeliner) -> None:
-    world = World(rng, desk, pipeliner)
+def play(rng: Random, api: type[RouterApi] = RouterApi, pipeliner: type[Pipeliner] = Pipeliner) -> None:
+    world = World(rng, api, pipeliner)
     try:
         world.play(150)
         world.heal()
@@ -119,6 +119,6 @@ class CancelsTheNewOne(Pipeliner):
 
 
 def test_broken_variants_are_caught() -> None:
-    for desk in (CancelLeavesItQueued, AttemptsBeginAgain, HolderKeepsItsLease):
-        expect_caught(lambda rng, desk=desk: play(rng, desk), 60)  # type: ignore[misc]
+    for api in (CancelLeavesItQueued, AttemptsBeginAgain, HolderKeepsItsLease):
+        expect_caught(lambda rng, api=api: play(rng, api), 60)  # type: ignore[misc]
     expect_caught(lambda rng: play(rng, RouterApi, CancelsTheNewOne), 60)

@@ -22,7 +22,7 @@ def values_of_one_file(cluster: Cluster, store: str) -> tuple[set[str], int]:
     cluster.all(store=store, number_of_workers=4)
     with cluster.manager() as manager:
         manager.start(Pipeline([(Job("A", {"n": number}), None) for number in range(12)]))
-        assert manager.wait(60), cluster.story()
+        assert manager.wait(60), cluster.logs()
         assert manager.failed_pipelines == 0 or store == "OneFileInParallel"
     made = (cluster.folder / "made").read_text().splitlines()
     return set(json.loads((cluster.folder / "values.json").read_text())), len(made)
@@ -44,18 +44,18 @@ def test_the_published_store_is_made_once_a_broker_and_loses_nothing(cluster: Cl
 @pytest.mark.slow
 @pytest.mark.timeout(150)
 def test_a_store_that_dies_or_hangs_fails_its_job_only(cluster: Cluster) -> None:
-    """Whoever waits for the store meanwhile gets a call of its own: each dies of its own call, not of another one's."""
+    """Each job that waits for the store has its own call: it fails of that call, not of another one's."""
     _, broker, _ = cluster.all(store="DyingStore", number_of_workers=4)
     with cluster.manager() as manager:
         hang = [Pipeline({Job("A", {"breaks": "hangs"}, timeout=1): None}) for _ in range(2)]
         die = [Pipeline({Job("A", {"breaks": "dies"}): None}) for _ in range(3)]
         well = [Pipeline({Job("A", {"breaks": "no"}): None}) for _ in range(4)]
         manager.start_all([hang[0], die[0], well[0], hang[1], die[1], well[1], die[2], *well[2:]])
-        assert manager.wait(60), cluster.story()
+        assert manager.wait(60), cluster.logs()
     assert {(one.error or {})["error"] for one in die} == {"the store's process died before it answered"}
     assert all("ran for longer than 1 s" in (one.error or {})["error"] for one in hang)
-    assert [one.error for one in well] == [None] * 4, cluster.story()
-    eventually(lambda: broker.said.count("The store's process") == 3, 5, "three deaths that were told")
+    assert [one.error for one in well] == [None] * 4, cluster.logs()
+    eventually(lambda: broker.said.count("The store's process") == 3, 5, "three deaths were reported")
     assert "was killed by signal 9 (SIGKILL); starting it again" in broker.said
 
 
@@ -67,10 +67,10 @@ def test_each_job_finds_the_same_world(cluster: Cluster) -> None:
         for _ in range(2):
             for worker in ("World", "Spoils"):
                 manager.start(pipeline := Pipeline({Job(worker): None}))
-                assert manager.wait(60), cluster.story()
+                assert manager.wait(60), cluster.logs()
                 assert pipeline.error is None, pipeline.error
         manager.start(Pipeline({Job("World"): None}))
-        assert manager.wait(60), cluster.story()
+        assert manager.wait(60), cluster.logs()
     first, *others = [one["data"] for one in cluster.runs("world")]
     assert first["folder"] == str(cluster.folder)
     for other in others:
@@ -80,7 +80,7 @@ def test_each_job_finds_the_same_world(cluster: Cluster) -> None:
 
 def test_without_putting_back_the_next_job_would_notice() -> None:
     """The broken variant: what `Spoils` does is seen."""
-    story = """
+    code = """
 import os, signal
 from fission.pipelines.process_state import ProcessState, describe
 before, state = describe(), ProcessState()
@@ -89,7 +89,7 @@ spoiled = describe()
 state.restore()
 print([name for name in before if spoiled[name] != before[name]], describe() == before)
 """
-    done = subprocess.run([sys.executable, "-c", story], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "['folder', 'environment', 'handlers', 'timers'] True\n"
 
 

@@ -1,4 +1,4 @@
-"""The one wording of exit statuses; and nobody else has one."""
+"""The one wording of exit statuses, which no other module repeats."""
 
 from __future__ import annotations
 

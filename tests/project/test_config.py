@@ -123,7 +123,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("line", "text"), WRONG, ids=[line for line, _ in WRONG])
-def test_a_wrong_value_is_told_with_its_line(tmp_path: Path, line: str, text: str) -> None:
+def test_a_wrong_value_is_reported_with_its_line(tmp_path: Path, line: str, text: str) -> None:
     fault = one_fault(tmp_path, f"{HEAD}{PAIR}{line}\n")
     assert fault.startswith(f"net/config.py:{FIRST + 1}: ")
     assert text in fault
@@ -224,7 +224,7 @@ def test_a_job_that_was_made_but_not_listed_is_named_with_what_it_breaks(tmp_pat
     assert any("pipe 1" in fault for fault in found)
 
 
-def test_a_job_left_out_on_purpose_is_no_fault(tmp_path: Path) -> None:
+def test_a_job_left_out_on_purpose_is_not_a_fault(tmp_path: Path) -> None:
     assert list(loaded(tmp_path, HEAD + PAIR + "spare = SourceJob(outputs=[PicklePipe(9)])\n").network.jobs) == [1, 2]
 
 
@@ -248,7 +248,7 @@ RAISES = [
 
 
 @pytest.mark.parametrize(("line", "text"), RAISES, ids=[repr(line) for line, _ in RAISES])
-def test_an_exception_of_the_config_is_told_with_the_users_line(tmp_path: Path, line: str, text: str) -> None:
+def test_an_exception_of_the_config_is_reported_with_the_users_line(tmp_path: Path, line: str, text: str) -> None:
     files = {"net/bad.py": "def f():\n    raise RuntimeError('boom')\n\n\nf()\n", "net/broken.py": "def\n"}
     assert text in one_fault(tmp_path, HEAD + line, files)
 
@@ -311,9 +311,9 @@ def test_two_projects_with_the_same_names(tmp_path: Path) -> None:
     head = "from fission.core.jobs import PythonJob\n\n\n"
     shared = "class SharedJob(PythonJob):\n    WHO = {who!r}\n\n    def run(self):\n        return 1\n"
     config = HEAD + "from shared.jobs import SharedJob\nJOBS = [SharedJob()]\n"
-    for who in ("one", "two"):
-        network = loaded(tmp_path / who, config, {"shared/__init__.py": "", "shared/jobs.py": head + shared.format(who=who)})
-        assert vars(type(network.network.jobs[1]))["WHO"] == who
+    for name in ("one", "two"):
+        network = loaded(tmp_path / name, config, {"shared/__init__.py": "", "shared/jobs.py": head + shared.format(who=name)})
+        assert vars(type(network.network.jobs[1]))["WHO"] == name
 
 
 def test_networks_import_from_each_other(tmp_path: Path) -> None:

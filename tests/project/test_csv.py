@@ -128,7 +128,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("row", "text"), WRONG, ids=[row for row, _ in WRONG])
-def test_a_wrong_row_is_told_with_its_line(tmp_path: Path, row: str, text: str) -> None:
+def test_a_wrong_row_is_reported_with_its_line(tmp_path: Path, row: str, text: str) -> None:
     fault = one_fault(tmp_path, "JOBS = 'jobs.csv'\n", {"jobs.csv": SOURCE + row, "net/bad.py": "1 / 0\n"})
     assert fault.startswith("jobs.csv:2: ")
     assert text in fault
@@ -141,7 +141,7 @@ def test_all_wrong_rows_at_once(tmp_path: Path) -> None:
     assert [fault.split(":")[1] for fault in found[1:]] == [str(line + 1) for line in range(len(WRONG) - 2)]
 
 
-def test_the_ends_of_pipes_are_told_with_the_lines(tmp_path: Path) -> None:
+def test_the_ends_of_pipes_are_reported_with_the_lines(tmp_path: Path) -> None:
     found = "\n".join(faults(tmp_path, "JOBS = 'jobs.csv'\n", {"jobs.csv": SOURCE + SINK.replace(":1", ":2")}))
     assert "SourceJob 1 (jobs.csv:1)" in found
     assert "SinkJob 2 (jobs.csv:2)" in found
@@ -200,7 +200,7 @@ def test_wrong_nodes(tmp_path: Path, row: str, text: str) -> None:
     assert text in fault
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
     fault = one_fault(tmp_path, HEAD + PAIR + "NODES = ['net']\n")
     assert fault.startswith(f"net/config.py:{FIRST + 1}: NODES names the file 'net'")
 

@@ -168,7 +168,7 @@ def test_what_exists_is_refused_and_left_alone(tmp_path: Path, make) -> None:  #
     assert [(path, path.is_symlink(), path.is_file() and path.read_text()) for path in tmp_path.rglob("*")] == before
 
 
-def test_a_parent_that_is_missing_is_told(tmp_path: Path) -> None:
+def test_a_parent_that_is_missing_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file"):
         start_project("p", tmp_path / "nowhere")
 

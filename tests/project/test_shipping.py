@@ -165,7 +165,7 @@ def test_modules_are_not_pickled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("on", "told"),
+    ("on", "fault"),
     [
         ("missing", "DEPENDENCIES: 'missing' must be a directory of the project ({root}), but is missing"),
         ("file.txt", "DEPENDENCIES: 'file.txt' must be a directory of the project ({root}), but is a file"),
@@ -173,11 +173,11 @@ def test_modules_are_not_pickled(tmp_path: Path) -> None:
         ([json, 7], "DEPENDENCIES must be a directory, modules, or a list of them, but 7 is a int"),
     ],
 )
-def test_dependencies_that_are_none(tmp_path: Path, on: Any, told: str) -> None:
+def test_wrong_dependencies_are_refused(tmp_path: Path, on: Any, fault: str) -> None:
     (tmp_path / "file.txt").touch()
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    assert one_fault(depending(on), tmp_path) == f"Plain 1: {told.format(root=tmp_path)}"
+    assert one_fault(depending(on), tmp_path) == f"Plain 1: {fault.format(root=tmp_path)}"
 
 
 @pytest.mark.parametrize("on", [None, "", [], "one", Path("one"), ["one", json], json])
@@ -264,7 +264,7 @@ def write_program(root: Path, text: bytes, mode: int = 0o755) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "fault"),
     [
         (b"", "{path} is empty"),
         (b"print('hello')\n", "{path} is text without a first line like #!/bin/sh or #!/usr/bin/env python3"),
@@ -276,13 +276,13 @@ def write_program(root: Path, text: bytes, mode: int = 0o755) -> Path:
         (b"#! /usr/bin/env -S A=1 pyhton9 -u\n", "the first line of {path} names pyhton9, which is not on PATH"),
     ],
 )
-def test_files_that_the_system_would_not_start(tmp_path: Path, text: bytes, told: str) -> None:
+def test_files_that_the_system_would_not_start(tmp_path: Path, text: bytes, fault: str) -> None:
     path = write_program(tmp_path, text)
-    told = told.format(path=path)
-    assert one_fault(Program(), tmp_path) == f"Program 1: EXECUTABLE './program' cannot be started: {told}"
-    program = subprocess.run(["sh", "-c", told.partition("convert it: ")[2] or "true"], check=False)
+    fault = fault.format(path=path)
+    assert one_fault(Program(), tmp_path) == f"Program 1: EXECUTABLE './program' cannot be started: {fault}"
+    program = subprocess.run(["sh", "-c", fault.partition("convert it: ")[2] or "true"], check=False)
     assert program.returncode == 0
-    if "convert" in told:
+    if "convert" in fault:
         assert faults(Program(), tmp_path) == []
 
 

@@ -153,7 +153,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "line", "expected"), WRONG, ids=[expected for _, _, expected in WRONG])
-def test_a_mistake_is_told_with_its_line(tmp_path: Path, text: str, line: int, expected: str) -> None:
+def test_a_mistake_is_reported_with_its_line(tmp_path: Path, text: str, line: int, expected: str) -> None:
     fault = one_fault(tmp_path, CONFIG, with_xml(text))
     assert fault.startswith(f"net.xml:{line}: "), fault
     assert expected in fault
@@ -165,7 +165,7 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
     assert [fault.split(": ")[0] for fault in found] == ["net/config.py:2", "net.xml:2", "net.xml:3", "net.xml:5"]
 
 
-def test_the_ends_of_pipes_are_told_with_the_lines(tmp_path: Path) -> None:
+def test_the_ends_of_pipes_are_reported_with_the_lines(tmp_path: Path) -> None:
     assert "net.xml:3" in "\n".join(faults(tmp_path, CONFIG, with_xml(in_node(SOURCE))))
 
 

@@ -155,7 +155,7 @@ def hostile(random: Random, *, wrong: bool = False) -> Iterator[list[bytes]]:
             text = deep(random.choice((10, 900, 5000)))
             yield [_HEADER.pack(1, random.choice((5, 6)), 0, 1, 1, 0, 0, len(text), 0) + text]
         elif kind == 4:
-            run = {"run": random.choice(("x", None, 5)), "what": random.choice(("output", "exited", 7)), "life": random.choice(ODD)}
+            run = {"run": random.choice(("x", None, 5)), "what": random.choice(("output", "exited", 7)), "incarnation": random.choice(ODD)}
             yield [json.dumps({**run, random.choice(("job", "lines", "code", "report")): random.choice(ODD)}).encode()]
         elif kind < 7:
             yield valid(random, wrong=wrong)

@@ -14,10 +14,10 @@ ComputeBlock = tuple[int, list[Any], list[Any]]  # number, per input its payload
 
 
 class ReceiverModel:
-    """A set of the numbers that are had, each life by itself."""
+    """A set of the numbers that have been received; a link's incarnation and generation must match."""
 
     def __init__(self) -> None:
-        self.life: tuple[int, int] | None = None  # (incarnation, generation), once a link was opened
+        self.opened: tuple[int, int] | None = None  # (incarnation, generation), once a link was opened
         self.marks: list[int] = []  # of this generation
         self.had: set[int] = {0}
         self.last: int | None = None
@@ -25,13 +25,13 @@ class ReceiverModel:
         self.refused = 0
 
     def open(self, incarnation: int, generation: int, mark: int) -> Arrival:
-        before = self.life or (0, 0)
+        before = self.opened or (0, 0)
         if incarnation < before[0] or generation < before[1]:
             return Arrival.STALE
-        if self.life == (incarnation, generation) and mark <= max(self.marks):
+        if self.opened == (incarnation, generation) and mark <= max(self.marks):
             return Arrival.KNOWN
-        first_time = self.life is None
-        self.life = (incarnation, generation)
+        first_time = self.opened is None
+        self.opened = (incarnation, generation)
         if generation > before[1]:
             self.marks, self.had, self.last, self.more = [], {0}, None, False
         self.marks.append(mark)
@@ -45,7 +45,7 @@ class ReceiverModel:
     def accept(self, incarnation: int, generation: int, first: int, count: int) -> list[int]:
         """The numbers that are new."""
         new = [number for number in range(first, first + count) if number not in self.had]
-        if self.life != (incarnation, generation):
+        if self.opened != (incarnation, generation):
             new = []
         self.refused += count - len(new)
         if new:
@@ -53,7 +53,7 @@ class ReceiverModel:
         return new
 
     def end(self, incarnation: int, generation: int, last: int, *, final: bool = False, more: bool = False) -> bool:
-        if self.life != (incarnation, generation):
+        if self.opened != (incarnation, generation):
             return False
         self.last, self.final, self.more = last, self.final or final, more
         self.have(last)
@@ -81,7 +81,7 @@ class ModelInput:
 
     @property
     def generation(self) -> int:
-        return self.receiver.life[1] if self.receiver.life else 0
+        return self.receiver.opened[1] if self.receiver.opened else 0
 
     def first(self, generation: int) -> int:
         """The first compute block of that generation that this input allows, wherever it is now."""
@@ -162,7 +162,7 @@ class AlignModel:
 
     @property
     def beginning(self) -> int | None:
-        if self.next or not all(one.receiver.life for one in self.inputs.values()):
+        if self.next or not all(one.receiver.opened for one in self.inputs.values()):
             return None
         return max(one.first(self.generation) for one in self.inputs.values())
 
@@ -254,7 +254,7 @@ class AlignModel:
 
     def switch(self) -> None:
         inputs = self.inputs.values()
-        if not all(one.receiver.life for one in inputs):
+        if not all(one.receiver.opened for one in inputs):
             return
         newest = min((one.generation for one in inputs if not one.receiver.final), default=max(one.generation for one in inputs))
         if newest <= self.generation:

@@ -57,7 +57,7 @@ def feed(aligner: Aligner, message: Message) -> object:
 
 
 @dataclass(frozen=True)
-class ResumedNetwork:
+class Trace:
     """What the producers of one input do: blocks 1 to ``length`` but for the lost ones; those up to ``mark`` are released."""
 
     pipe: int
@@ -77,7 +77,7 @@ class ResumedNetwork:
 
 
 @st.composite
-def stories(draw: st.DrawFn, pipe: int) -> ResumedNetwork:
+def traces(draw: st.DrawFn, pipe: int) -> Trace:
     length = draw(st.integers(0, 16))
     mark = draw(st.just(0) | st.integers(0, length))
     start = draw(st.integers(1, mark + 1))
@@ -87,14 +87,14 @@ def stories(draw: st.DrawFn, pipe: int) -> ResumedNetwork:
     # a message has consecutive blocks: it ends at a gap, and anywhere else
     runs = groupby(sent, lambda number: (sum(cut <= number for cut in cuts), sum(gone < number for gone in lost)))
     messages: list[Message] = [Open(pipe, 1, 0, mark), *(data(pipe, list(run)) for _, run in runs), End(pipe, 1, 0, length)]
-    return ResumedNetwork(pipe, draw(st.integers(1, 3)), length, mark, start, lost, draw(st.booleans()), messages)
+    return Trace(pipe, draw(st.integers(1, 3)), length, mark, start, lost, draw(st.booleans()), messages)
 
 
 @dataclass(frozen=True)
 class Play:
-    """Stories, the order in which their messages meet, and when the job looks."""
+    """Traces, the order in which their messages interleave, and when the job looks."""
 
-    stories: list[ResumedNetwork]
+    traces: list[Trace]
     order: list[Message]
     takes: list[int]  # after each message: the limit with which the job takes, 0 = it does not look
     behind: int  # so many compute blocks behind the beginning does the job begin
@@ -102,61 +102,61 @@ class Play:
 
 @st.composite
 def plays(draw: st.DrawFn) -> Play:
-    told = [draw(stories(pipe)) for pipe in range(1, 1 + draw(st.integers(1, 3)))]
-    turns = draw(st.permutations([story.pipe for story in told for _ in story.messages]))
-    left = {story.pipe: iter(story.messages) for story in told}
+    drawn = [draw(traces(pipe)) for pipe in range(1, 1 + draw(st.integers(1, 3)))]
+    turns = draw(st.permutations([trace.pipe for trace in drawn for _ in trace.messages]))
+    left = {trace.pipe: iter(trace.messages) for trace in drawn}
     order = [next(left[pipe]) for pipe in turns]
     takes = draw(st.lists(st.integers(0, 4) | st.just(MAX_BATCH), min_size=len(order), max_size=len(order)))
-    return Play(told, order, takes, draw(st.sampled_from([0, 0, 0, 1, 2])))
+    return Play(drawn, order, takes, draw(st.sampled_from([0, 0, 0, 1, 2])))
 
 
 def expected(play: Play) -> tuple[list[ComputeBlock], dict[int, InputCounts]]:
-    """Compute block by compute block, from the stories alone."""
-    first = max(-(-story.mark // story.count) + 1 for story in play.stories) + play.behind
-    final = min(story.length // story.count for story in play.stories)
-    counts = {story.pipe: InputCounts() for story in play.stories}
+    """Return the expected compute blocks and counts, derived from the traces alone."""
+    first = max(-(-trace.mark // trace.count) + 1 for trace in play.traces) + play.behind
+    final = min(trace.length // trace.count for trace in play.traces)
+    counts = {trace.pipe: InputCounts() for trace in play.traces}
     found: list[ComputeBlock] = []
     previous: dict[int, str] = {}
     for k in range(first, final + 1):
         columns: list[list[str | None]] = []
-        for story in play.stories:
+        for trace in play.traces:
             column: list[str | None] = []
-            for number in range((k - 1) * story.count + 1, k * story.count + 1):
-                if story.comes(number):
-                    column.append(payload(story.pipe, number))
+            for number in range((k - 1) * trace.count + 1, k * trace.count + 1):
+                if trace.comes(number):
+                    column.append(payload(trace.pipe, number))
                 else:
-                    counts[story.pipe].lost += 1
-                    column.append(f"dummy of {story.pipe}" if story.dummy else previous.get(story.pipe))
+                    counts[trace.pipe].lost += 1
+                    column.append(f"dummy of {trace.pipe}" if trace.dummy else previous.get(trace.pipe))
                 if column[-1] is not None:
-                    previous[story.pipe] = column[-1]
+                    previous[trace.pipe] = column[-1]
             columns.append(column)
         left_out = any(None in column for column in columns)
         payloads: list[Any] = []
         heads: list[Any] = []
-        for story, column in zip(play.stories, columns, strict=True):
-            numbers = range((k - 1) * story.count + 1, k * story.count + 1)
-            there = sum(map(story.comes, numbers))
+        for trace, column in zip(play.traces, columns, strict=True):
+            numbers = range((k - 1) * trace.count + 1, k * trace.count + 1)
+            there = sum(map(trace.comes, numbers))
             if left_out:
-                counts[story.pipe].unmatched += there
+                counts[trace.pipe].unmatched += there
                 continue
-            counts[story.pipe].dummies += story.count - there
-            in_heads = [head(number) if story.comes(number) else CORRUPTED for number in numbers]
-            payloads.append(column if story.count > 1 else column[0])
-            heads.append(in_heads if story.count > 1 else in_heads[0])
+            counts[trace.pipe].dummies += trace.count - there
+            in_heads = [head(number) if trace.comes(number) else CORRUPTED for number in numbers]
+            payloads.append(column if trace.count > 1 else column[0])
+            heads.append(in_heads if trace.count > 1 else in_heads[0])
         if not left_out:
             found.append((k, payloads, heads))
-    for story in play.stories:
-        sent = [number for number in range(story.start, story.length + 1) if number not in story.lost]
-        begins = max(story.mark, (first - 1) * story.count) + 1
-        count = counts[story.pipe]
+    for trace in play.traces:
+        sent = [number for number in range(trace.start, trace.length + 1) if number not in trace.lost]
+        begins = max(trace.mark, (first - 1) * trace.count) + 1
+        count = counts[trace.pipe]
         count.duplicates = sum(number < begins for number in sent)
         count.received = len(sent) - count.duplicates
-        count.unmatched += sum(number >= begins and number > final * story.count for number in sent)
+        count.unmatched += sum(number >= begins and number > final * trace.count for number in sent)
     return found, counts
 
 
 def check_play(play: Play, make: type[Aligner] = Aligner) -> None:
-    aligner = make([story.spec() for story in play.stories])
+    aligner = make([trace.spec() for trace in play.traces])
     found: list[ComputeBlock] = []
 
     def look(limit: int) -> None:
@@ -177,15 +177,15 @@ def check_play(play: Play, make: type[Aligner] = Aligner) -> None:
     assert found == blocks
     assert aligner.counts() == counts
     assert aligner.finished
-    first = max(-(-story.mark // story.count) + 1 for story in play.stories) + play.behind
-    for story in play.stories:
-        one = counts[story.pipe]
-        assert aligner.waiting(story.pipe) == 0
-        assert one.received + one.dummies == len(blocks) * story.count + one.unmatched
-        # nobody needs anything any more, also of what had no partners
-        last = max(story.length, (first - 1) * story.count)
-        assert (story.pipe, last) in aligner.releasable(max(aligner.next - 1, 0), 0)
-    assert aligner.left_over() == {one.pipe: one.length % one.count for one in play.stories if one.length % one.count}
+    first = max(-(-trace.mark // trace.count) + 1 for trace in play.traces) + play.behind
+    for trace in play.traces:
+        one = counts[trace.pipe]
+        assert aligner.waiting(trace.pipe) == 0
+        assert one.received + one.dummies == len(blocks) * trace.count + one.unmatched
+        # no block is needed any longer, not even those that had no partners
+        last = max(trace.length, (first - 1) * trace.count)
+        assert (trace.pipe, last) in aligner.releasable(max(aligner.next - 1, 0), 0)
+    assert aligner.left_over() == {one.pipe: one.length % one.count for one in play.traces if one.length % one.count}
 
 
 @settings(max_examples=500, deadline=None)
@@ -194,19 +194,19 @@ def test_compute_blocks_are_what_the_blocks_say(play: Play) -> None:
     check_play(play)
 
 
-# -- lives, generations, late marks, MAX_QUEUE ------------------------------------------------------------------------
+# -- incarnations, generations, late marks, MAX_QUEUE -----------------------------------------------------------------
 
 
 @dataclass
 class Producer:
-    """The present life of an input's producer. Its blocks are the same in every life of a generation, and so is its end."""
+    """The present incarnation of an input's producer. All incarnations of a generation send the same blocks and the same end."""
 
     pipe: int
     incarnation: int = 0
     generation: int = 0
     next: int = 1
     length: int | None = None  # of the generation, once it has ended
-    ended: bool = False  # in this life
+    ended: bool = False  # in this incarnation
     final: bool = False  # no generation follows
 
 
@@ -242,7 +242,7 @@ class AlignMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), mark=st.integers(0, 3))
     def open(self, data: st.DataObject, mark: int) -> None:
-        """The first life, or one whose predecessor has just died: it begins somewhere in what there was."""
+        """The first incarnation, or one whose predecessor has just died: it begins somewhere in what there was."""
         one = self.producer(data)
         one.incarnation += 1
         if one.incarnation > 1:
@@ -254,7 +254,7 @@ class AlignMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), further=st.integers(0, 4))
     def mark(self, data: st.DataObject, further: int) -> None:
-        """The producer's own consumers' earlier life had finished more than it knew."""
+        """The earlier incarnation of the producer's own consumers had finished more than it knew."""
         one = self.producer(data)
         mark = one.next - 1 + further if one.length is None else one.length
         one.next = mark + 1
@@ -281,11 +281,11 @@ class AlignMachine(RuleBasedStateMachine):
             self.feed(self.blocks(one, first, last))
 
     @rule(data=st.data(), count=st.integers(1, 5))
-    def send_from_an_older_life(self, data: st.DataObject, count: int) -> None:
+    def send_from_an_older_incarnation(self, data: st.DataObject, count: int) -> None:
         one = self.producer(data)
         first = data.draw(st.integers(1, one.next + 2))
         older = [(one.incarnation - 1, one.generation), (one.incarnation, one.generation - 1)]
-        incarnation, generation = data.draw(st.sampled_from([life for life in older if min(life) >= 0] or [(99, one.generation)]))
+        incarnation, generation = data.draw(st.sampled_from([opened for opened in older if min(opened) >= 0] or [(99, one.generation)]))
         self.feed(self.blocks(Producer(one.pipe, incarnation, generation), first, first + count - 1))
         self.feed(End(one.pipe, incarnation, generation, first))
 
@@ -348,7 +348,7 @@ class AlignMachine(RuleBasedStateMachine):
         for pipe, one in model.inputs.items():
             assert aligner.waiting(pipe) == sum(len(stage.waiting) for stage in one.stages.values())
             receiver = aligner.receivers[pipe - 1]
-            assert (receiver.incarnation, receiver.generation) == (one.receiver.life or (0, 0))
+            assert (receiver.incarnation, receiver.generation) == (one.receiver.opened or (0, 0))
 
     @invariant()
     def never_back(self) -> None:
@@ -438,7 +438,7 @@ def test_an_input_that_has_a_new_generation_lets_go_of_the_others() -> None:
     aligner.open(Open(1, 1, 1, 0))
     aligner.data(data(2, [1, 2, 3, 4]))
     assert len(taken(aligner)) == 2
-    # blocks 3 and 4 can have no partner: who made them may go on, or it would never come to its new generation
+    # blocks 3 and 4 cannot have a partner: their producer may continue, or it would never reach its new generation
     assert aligner.releasable(2, 0) == [(1, 2), (2, 4)]
     assert aligner.releasable(2, 1) == []
     assert aligner.counts()[2].unmatched == 2
@@ -493,7 +493,7 @@ def test_dummies_are_marked_in_the_first_bit_of_heads_of_any_size() -> None:
         assert taken(aligner) == [(1, ["dummy"], [1 << (8 * size - 1)])]
 
 
-def test_a_pipe_that_is_no_input_is_refused() -> None:
+def test_a_pipe_that_is_not_an_input_is_refused() -> None:
     aligner = begun(InputSpec(1))
     for message in (Open(2, 1, 0, 0), data(2, [1]), End(2, 1, 0, 1)):
         with pytest.raises(RemoteProtocolError, match="pipe 2 is no input"):
@@ -642,7 +642,7 @@ CAUGHT_IN_PLAYS = [
     HidesDummies,
     KeepsWhatHasNoPartner,
 ]
-CAUGHT_IN_LIVES = [
+CAUGHT_IN_INCARNATIONS = [
     *CAUGHT_IN_PLAYS,
     with_inputs(DropsTheNewest),
     with_inputs(Unfenced),
@@ -659,8 +659,8 @@ def test_a_broken_aligner_is_caught_in_plays(broken: type[Aligner]) -> None:
     assert_caught(lambda play: check_play(play, broken), plays())
 
 
-@pytest.mark.parametrize("broken", CAUGHT_IN_LIVES, ids=lambda broken: broken.__name__)
-def test_a_broken_aligner_is_caught_in_lives(broken: type[Aligner]) -> None:
+@pytest.mark.parametrize("broken", CAUGHT_IN_INCARNATIONS, ids=lambda broken: broken.__name__)
+def test_a_broken_aligner_is_caught_in_incarnations(broken: type[Aligner]) -> None:
     class Broken(AlignMachine):
         make = broken
 

@@ -69,7 +69,7 @@ def test_stable_is_what_is_stored_and_released() -> None:
     assert one.stable == 6
 
 
-def test_what_earlier_lives_had_stored_counts() -> None:
+def test_what_earlier_incarnations_had_stored_counts() -> None:
     one = Checkpoints(100, 100)
     one.begin(7, 0.0, [3, 7, 14, 21])
     assert one.settle(20)
@@ -89,12 +89,14 @@ def test_a_new_beginning_forgets() -> None:
     ("stored", "first", "found"),
     [([], 1, None), ([0], 1, 0), ([0, 20], 1, 0), ([5, 10], 6, 5), ([5, 10], 7, 10), ([5, 10], 11, 10), ([5, 10], 12, None)],
 )
-def test_a_life_begins_with_the_smallest_that_is_not_before_what_is_finished(stored: list[int], first: int, found: int | None) -> None:
+def test_an_incarnation_begins_with_the_smallest_that_is_not_before_what_is_finished(
+    stored: list[int], first: int, found: int | None
+) -> None:
     assert to_restore(stored, first) == found
 
 
 class CheckpointMachine(RuleBasedStateMachine):
-    """A job, the client's store, and consumers that release. Whenever it dies, it must be able to go on."""
+    """A job, the client's store, and consumers that release. Whenever the job dies, it must be able to resume."""
 
     make: ClassVar[type[Checkpoints]] = Checkpoints
 
@@ -111,7 +113,7 @@ class CheckpointMachine(RuleBasedStateMachine):
 
     def live(self) -> None:
         found = to_restore(self.store, self.inputs_released + 1)
-        assert found is not None, "a new life has nothing to begin with"
+        assert found is not None, "a new incarnation has nothing to begin with"
         assert found <= max(self.released, self.inputs_released), "it would leave out blocks that its consumers have not released"
         self.one = self.make(self.every, self.pressed_after)
         self.one.begin(found, self.now, self.store)
@@ -165,7 +167,7 @@ class CheckpointMachine(RuleBasedStateMachine):
     @invariant()
     def it_could_die_now(self) -> None:
         found = to_restore(self.store, self.inputs_released + 1)
-        assert found is not None, "a new life would have nothing to begin with"
+        assert found is not None, "a new incarnation would have nothing to begin with"
         assert found <= max(self.released, self.inputs_released), "it would leave out blocks that its consumers have not released"
 
 

@@ -49,7 +49,7 @@ def test_a_raise_uses_retries_and_then_fails_what_comes_behind() -> None:
     assert machine.handle(JobRaised(job=0, attempt=1, error="once")) == [run(0, 2)]
     assert machine.handle(JobRaised(job=0, attempt=2, error="twice")) == []
     assert [machine.state(job) for job in range(4)] == [DagJobState.FAILED, DagJobState.RUNNING, DagJobState.SKIPPED, DagJobState.WAITING]
-    assert machine.handle(JobFinished(job=1, attempt=1)) == [run(3)], "the other branch goes on"
+    assert machine.handle(JobFinished(job=1, attempt=1)) == [run(3)], "the other branch continues"
     assert machine.handle(JobFinished(job=3, attempt=1)) == [CompletePipeline(state=DagJobState.FAILED, failed=0, error="twice")]
 
 
@@ -79,7 +79,7 @@ def test_of_an_old_attempt_only_the_good_end_counts() -> None:
     assert machine.state(0) is DagJobState.FINISHED
 
 
-def test_a_new_life_goes_on_with_what_is_recorded() -> None:
+def test_a_new_incarnation_runs_with_what_is_recorded() -> None:
     machine = DagRun(DIAMOND, {0: RecordedJob(tries=1, finished=True), 1: RecordedJob(tries=0, attempt=3)})
     assert machine.begin() == [run(2)], "0 is finished, 1 runs as attempt 3"
     assert machine.handle(JobLost(job=1, attempt=3)) == [run(1, 4)]
@@ -112,7 +112,7 @@ def test_impossible_events_raise_and_change_nothing(event: JobFinished | JobLost
     assert machine.handle(JobFinished(job=0, attempt=1)) == [run(1), run(2)]
 
 
-def test_wrong_use_is_told() -> None:
+def test_wrong_use_is_reported() -> None:
     with pytest.raises(LocalProtocolError, match="there is no job 7"):
         DagRun([DagJobPlan(frozenset({7}))])
     with pytest.raises(LocalProtocolError, match="there is no job 3"):
@@ -141,24 +141,24 @@ class Machine(RuleBasedStateMachine):
         self.machine = DagRun(self.world.plans, self.world.known())
         self.world.take(self.machine.begin())
 
-    def goes_on(self) -> bool:
+    def runs(self) -> bool:
         return not self.world.ends
 
     def pick(self, index: int) -> tuple[int, int]:
         jobs = sorted(self.world.running.items())
         return jobs[index % len(jobs)]
 
-    @precondition(goes_on)
+    @precondition(runs)
     @rule(index=st.integers(0, 7))
     def finishes(self, index: int) -> None:
         self.world.take(self.machine.handle(self.world.finish(*self.pick(index))))
 
-    @precondition(goes_on)
+    @precondition(runs)
     @rule(index=st.integers(0, 7), hopeless=st.booleans())
     def raises(self, index: int, hopeless: bool) -> None:
         self.world.take(self.machine.handle(self.world.bad_end(*self.pick(index), hopeless)))
 
-    @precondition(goes_on)
+    @precondition(runs)
     @rule(index=st.integers(0, 7))
     def is_lost(self, index: int) -> None:
         self.world.take(self.machine.handle(self.world.lose(*self.pick(index))))
@@ -168,27 +168,27 @@ class Machine(RuleBasedStateMachine):
     def a_ghost_answers(self, index: int, kind: str) -> None:
         self.world.take(self.machine.handle(self.world.ghost(index, kind)))
 
-    @precondition(goes_on)
+    @precondition(runs)
     @rule()
     def the_pipeliner_dies(self) -> None:
         self.world.ghosts.clear()
         self.begin()
 
-    @precondition(goes_on)
+    @precondition(runs)
     @rule()
-    def somebody_cancels(self) -> None:
+    def a_client_cancels(self) -> None:
         self.world.cancelled = True
         self.world.running.clear()
         self.world.take(self.machine.handle(Cancelled()))
 
     @precondition(lambda self: self.world.ends)
     @rule(index=st.integers(0, 7))
-    def somebody_is_late(self, index: int) -> None:
+    def a_job_answers_late(self, index: int) -> None:
         job = index % len(self.world.plans)
         assert self.machine.handle(JobFinished(job=job, attempt=1)) == []
 
     @invariant()
-    def it_goes_on_or_has_ended_once(self) -> None:
+    def it_runs_or_has_ended_once(self) -> None:
         assert len(self.world.ends) <= 1
         if self.world.ends:
             check_end(self.world, self.world.ends[0])
@@ -199,7 +199,7 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         while hasattr(self, "machine") and not self.world.ends:
             self.finishes(0)
-            self.it_goes_on_or_has_ended_once()
+            self.it_runs_or_has_ended_once()
 
 
 Machine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)

@@ -112,7 +112,7 @@ def test_a_node_that_leaves_is_lost_at_once() -> None:
     machine.handle(Expect("2"), 0.5)
     assert machine.handle(Left("2", 1), 0.5) == []
     assert machine.handle(Pulse("2", 2), 0.5) == [Up("2", 2, False, "first pulse")]
-    # the end of a life that never pulsed: the one before it is over, too
+    # the end of an incarnation that never pulsed: the one before it is over, too
     assert machine.handle(Left("2", 3), 0.5) == [Lost("2", 2, 0.0, "it left")]
     assert machine.handle(Pulse("2", 2), 0.6) == []
     assert machine.statistics(0.6)["2"].stale == 1
@@ -145,7 +145,7 @@ def test_after_a_second_loss_the_proof_is_asked_again() -> None:
     assert machine.handle(Pulse("1", 1), 3.0) == [Up("1", 1, True, "its pulses have come back")]
 
 
-def test_a_new_life_takes_the_place_of_the_old_one() -> None:
+def test_a_new_incarnation_takes_the_place_of_the_old_one() -> None:
     machine = watched("1")
     why = "its service began anew (incarnation 2 after 1)"
     assert machine.handle(Pulse("1", 2), 0.5) == [Lost("1", 1, 0.5, why), Up("1", 2, True, why)]
@@ -153,12 +153,12 @@ def test_a_new_life_takes_the_place_of_the_old_one() -> None:
     assert machine.handle(Left("1", 1), 0.75) == []
     assert machine.state("1") is UP
     assert machine.statistics(0.75)["1"].stale == 2
-    assert [at for at, _ in tick_through(machine, 9.0)] == [math.nextafter(5.5, 6)]  # the old life's pulse did not count
+    assert [at for at, _ in tick_through(machine, 9.0)] == [math.nextafter(5.5, 6)]  # the old incarnation's pulse did not count
     why = "its service began anew (incarnation 7 after 2)"
     assert machine.handle(Pulse("1", 7), 9.0) == [Up("1", 7, True, why)]
 
 
-def test_nobody_is_judged_by_the_silence_of_a_client_that_was_stopped() -> None:
+def test_no_node_is_judged_by_the_silence_of_a_client_that_was_stopped() -> None:
     machine = watched("1", "2", "3", since=0.0)
     tick_through(machine, 4.0)
     assert machine.handle(LivenessTick(), 60.0) == []
@@ -169,8 +169,8 @@ def test_nobody_is_judged_by_the_silence_of_a_client_that_was_stopped() -> None:
     ]
 
 
-def test_nobody_is_judged_by_the_silence_of_a_machine_that_was_suspended() -> None:
-    """The clock does not count it, so pulses go on as if nothing had been; the nodes' links may take a moment."""
+def test_no_node_is_judged_by_the_silence_of_a_machine_that_was_suspended() -> None:
+    """The clock does not count it, so pulses continue as if nothing had happened; the nodes' links may take a moment."""
     machine = watched("1")
     tick_through(machine, 4.0)
     assert machine.handle(Away(3600.0), 4.5) == []
@@ -376,7 +376,7 @@ NODES = ("a", "b")
 class ModelNode:
     """What is remembered of a node: what happened, and when; what it means is found by looking back."""
 
-    life: int = 0
+    incarnation: int = 0
     status: str = "expected"
     last_pulse: int = 0
     further_until: int = -1  # absences of the client give it until then
@@ -403,7 +403,7 @@ class Model:
             return list(self.tick(now))
         assert isinstance(event, (Pulse, Left))
         node = self.nodes[event.node]
-        if event.incarnation < node.life:
+        if event.incarnation < node.incarnation:
             return []
         return list(self.pulse(node, event, now) if isinstance(event, Pulse) else self.left(node, event))
 
@@ -411,18 +411,18 @@ class Model:
         for name, node in self.nodes.items():
             if node.status == "up" and now - node.last_pulse > self.misses * INTERVAL and now > node.further_until:
                 node.status, node.since_loss = "lost", []
-                yield "lost", name, node.life
+                yield "lost", name, node.incarnation
 
     def left(self, node: ModelNode, event: Left) -> Iterator[tuple[str, str, int]]:
         if node.status == "up":
             node.status = "lost"
-            yield "lost", event.node, node.life
-        node.life, node.since_loss = event.incarnation, []
+            yield "lost", event.node, node.incarnation
+        node.incarnation, node.since_loss = event.incarnation, []
 
     def pulse(self, node: ModelNode, event: Pulse, now: int) -> Iterator[tuple[str, str, int]]:
-        anew = event.incarnation > node.life
+        anew = event.incarnation > node.incarnation
         if node.status == "up" and anew:
-            yield "lost", event.node, node.life
+            yield "lost", event.node, node.incarnation
             yield "up", event.node, event.incarnation
         elif node.status == "expected":
             yield "up", event.node, event.incarnation
@@ -437,7 +437,7 @@ class Model:
                 yield "up", event.node, event.incarnation
                 node.status = "up"
             node.since_loss = pulses
-        node.life, node.last_pulse, node.further, node.further_until = event.incarnation, now, 0, -1
+        node.incarnation, node.last_pulse, node.further, node.further_until = event.incarnation, now, 0, -1
 
 
 Make = Callable[[float, int], Liveness]
@@ -445,13 +445,13 @@ Schedule = list[tuple[int, Event]]
 
 
 def any_schedule(rng: Random) -> Schedule:
-    """Events and how long after the one before each comes. A life is mostly the first or second, so there are old ones and new ones."""
+    """Events and the delay before each. Incarnations are mostly the first or second, so there are old ones and new ones."""
     schedule: Schedule = []
     longest, ticks = rng.choice([2, 6, 12, 20, 60]), rng.choice([3, 5, 9])
     for _ in range(rng.randint(1, 40)):
         kind = rng.randint(0, 9)
-        node, life = rng.choice(NODES), rng.choice([1, 1, 1, 2, 2, 3])
-        event = LivenessTick() if kind < ticks else Left(node, life) if kind == ticks else Pulse(node, life)
+        node, incarnation = rng.choice(NODES), rng.choice([1, 1, 1, 2, 2, 3])
+        event = LivenessTick() if kind < ticks else Left(node, incarnation) if kind == ticks else Pulse(node, incarnation)
         schedule.append((rng.choice([0, 1, INTERVAL // 2, INTERVAL, rng.randint(0, longest)]), event))
     return schedule
 
@@ -517,7 +517,7 @@ class World:
 
 
 def any_world(rng: Random) -> World:
-    """No silence of a node that lives is longer than 5 intervals; what was sent can be read less than one after the client is awake."""
+    """A live node is never silent for longer than 5 intervals; its messages can be read within one interval after the client wakes."""
     arrivals: list[tuple[float, str]] = []
     deaths: dict[str, float] = {}
     end = 60.0
@@ -558,7 +558,7 @@ def check_world(make: Make, world: World) -> None:
         for one in done:
             assert one.node not in lost
             if isinstance(one, Lost):
-                assert world.deaths[one.node] < math.inf, f"{one} at {now}, which lives"
+                assert world.deaths[one.node] < math.inf, f"{one} at {now}, which is alive"
                 lost[one.node] = now
     for name, death in world.deaths.items():
         if death < math.inf:
@@ -580,7 +580,7 @@ def test_a_client_that_is_stopped_often_loses_the_dead_nodes_and_no_other() -> N
 # -- the tests themselves ---------------------------------------------------------------------------------------------
 
 
-class HearsOldLives(Liveness):
+class HearsOldIncarnations(Liveness):
     def _is_stale(self, event, node):  # type: ignore[no-untyped-def]
         return False
 
@@ -623,10 +623,10 @@ class RemembersAnOldProof(Liveness):
         return lost
 
 
-class BlindToNewLives(Liveness):
+class BlindToNewIncarnations(Liveness):
     def _pulse(self, event, node, now):  # type: ignore[no-untyped-def]
-        life = event.incarnation if node.state is EXPECTED else node.incarnation
-        return super()._pulse(Pulse(event.node, life), node, now)
+        incarnation = event.incarnation if node.state is EXPECTED else node.incarnation
+        return super()._pulse(Pulse(event.node, incarnation), node, now)
 
 
 class ExcusesForEver(Liveness):
@@ -640,8 +640,8 @@ BROKEN: dict[str, tuple[Make, str]] = {
     "four pulses": (lambda interval, misses: Liveness(interval, 4), "both"),
     "six pulses": (lambda interval, misses: Liveness(interval, 6), "both"),
     "a moment early": (LosesAMomentEarly, "model"),
-    "old lives count": (HearsOldLives, "model"),
-    "new lives do not": (BlindToNewLives, "model"),
+    "old incarnations count": (HearsOldIncarnations, "model"),
+    "new incarnations do not": (BlindToNewIncarnations, "model"),
     "no mercy after an absence": (NeverWasAway, "both"),
     "absent all the time": (NeverInTime, "both"),
     "one pulse raises the dead": (RaisedByOnePulse, "model"),

@@ -25,22 +25,22 @@ class OptionalModel:
     def __init__(self, spec: OptionalSpec) -> None:
         self.spec = spec
         self.receiver = ReceiverModel()
-        self.story: list[tuple[Any, ...]] = []  # ("block", generation, number, payload, head) or ("take",)
+        self.steps: list[tuple[Any, ...]] = []  # ("block", generation, number, payload, head) or ("take",)
         self.settled = not (spec.again and spec.store)
         self.holds = True
         self.pressed = False
-        self.before = 0  # the last number that came from an older life of the producer
+        self.before = 0  # the last number that came from an older incarnation of the producer
         self.kept = 0  # groups that were taken when the client had kept the last one
         self.floor = 0  # what could be released before the newest block came
 
     def play(self) -> Iterator[tuple[list[tuple[Any, ...]], int, Any, list[Any]]]:
-        """After each step of the story: (what waits, how many were dropped, what `run` got last, the groups that it took)."""
+        """After each step: (what waits, how many were dropped, what `run` got last, the groups that it took)."""
         spec, waiting, dropped = self.spec, [], 0
         groups: list[Any] = []
         limit = max(spec.buffer_size, spec.block_count) if spec.buffer_size else None
         nothing = [(DEFAULT, 0)] * spec.block_count
         last, given = nothing, nothing
-        for what, *block in self.story:
+        for what, *block in self.steps:
             if what == "take":
                 if len(waiting) >= spec.block_count:
                     last = [(payload, head) for *_, payload, head in waiting[: spec.block_count]]
@@ -51,13 +51,13 @@ class OptionalModel:
                     given = last if spec.store else nothing
             else:
                 waiting = [*waiting, tuple(block)]
-                # of a new life, the first group may be the one that an earlier life had
+                # of a new incarnation, the first group may be the one that an earlier one had
                 more = spec.block_count if spec.again and spec.store and not groups else 0
                 if limit is not None and len(waiting) > limit + more:
                     dropped += 1
                     waiting = waiting[1:] if spec.delete_mode == "oldest" else waiting[:-1]
             yield waiting, dropped, given, groups
-        if not self.story:
+        if not self.steps:
             yield [], 0, nothing, []
 
     @property
@@ -69,20 +69,20 @@ class OptionalModel:
         """All that were given; with feedback all that have come, for those are released before they are given."""
         if not self.spec.feedback:
             return list(self.now[3])
-        count, blocks = self.spec.block_count, [step[1:] for step in self.story if step[0] == "block"]
+        count, blocks = self.spec.block_count, [step[1:] for step in self.steps if step[0] == "block"]
         several = [blocks[end - count : end] for end in range(count, len(blocks) + 1)]
         return [group for group in several if group[0][0] == group[-1][0]]
 
     @property
     def newest(self) -> list[int]:
         """Numbers of the newest group of this generation, as far as it is there."""
-        return [step[2] for step in self.story if step[:2] == ("block", self.generation)][-self.spec.block_count :]
+        return [step[2] for step in self.steps if step[:2] == ("block", self.generation)][-self.spec.block_count :]
 
     def releasable(self) -> int:
-        """Everything in front of the first block that `run` may still get, in this life or the next."""
+        """Everything in front of the first block that `run` may still get, in this incarnation or the next."""
         waiting, groups = self.now[0], self.groups
         needed = [max(self.receiver.had) + 1]
-        here = self.spec.store and len(groups) > self.kept  # nobody else has what a new life must be given
+        here = self.spec.store and len(groups) > self.kept  # only this job has what a new incarnation must be given
         if self.spec.feedback:
             partly = len(self.newest) < self.spec.block_count and self.receiver.last is None
             needed += self.newest if self.spec.store and (here or partly) else []
@@ -96,7 +96,7 @@ class OptionalModel:
 
     @property
     def generation(self) -> int:
-        return self.receiver.life[1] if self.receiver.life else 0
+        return self.receiver.opened[1] if self.receiver.opened else 0
 
     @property
     def finished(self) -> bool:
@@ -145,7 +145,7 @@ class OptionalMachine(RuleBasedStateMachine):
         self.generation += generation
         mark = min(self.next + 2, mark) if incarnation else max(mark, self.next - 1)
         self.next = mark + 1
-        had = max(self.model.receiver.had) if self.model.receiver.life else 0
+        had = max(self.model.receiver.had) if self.model.receiver.opened else 0
         arrival = self.input.open(Open(4, self.incarnation, self.generation, mark))
         assert arrival is self.model.receiver.open(self.incarnation, self.generation, mark)
         if generation:
@@ -165,7 +165,7 @@ class OptionalMachine(RuleBasedStateMachine):
         self.model.floor = could
         for number in new:
             index = number - first
-            self.model.story.append(("block", generation, number, payloads[index], heads[index] if heads else 0))
+            self.model.steps.append(("block", generation, number, payloads[index], heads[index] if heads else 0))
 
     @rule(offset=st.sampled_from([0, 0, 0, -2, 1]), count=st.integers(1, 6), some_heads=st.booleans())
     def send(self, offset: int, count: int, some_heads: bool) -> None:
@@ -175,7 +175,7 @@ class OptionalMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.incarnation)
     @rule(count=st.integers(1, 3))
-    def send_from_an_older_life(self, count: int) -> None:
+    def send_from_an_older_incarnation(self, count: int) -> None:
         self.arrive(self.incarnation - 1, self.generation, self.next, count, False)
 
     @rule(lost=st.integers(0, 2), older=st.booleans())
@@ -192,7 +192,7 @@ class OptionalMachine(RuleBasedStateMachine):
     @rule()
     def take(self) -> None:
         groups = len(self.model.now[3])
-        self.model.story.append(("take",))
+        self.model.steps.append(("take",))
         self.model.pressed = self.model.pressed and len(self.model.now[3]) == groups
         given = self.model.now[2]
         payload, head = self.input.take()
@@ -212,14 +212,14 @@ class OptionalMachine(RuleBasedStateMachine):
     def hold(self) -> None:
         self.model.holds = not self.model.holds
         self.input.hold(self.model.holds)
-        self.released = 0 if self.model.holds else self.released  # the job goes on with a new generation
+        self.released = 0 if self.model.holds else self.released  # the job continues with a new generation
 
     @invariant()
     def same(self) -> None:
         waiting, dropped, _, _ = self.model.now
         assert self.input.waiting == len(waiting)
         assert self.input.dropped == dropped
-        assert self.input.received == sum(step[0] == "block" for step in self.model.story)
+        assert self.input.received == sum(step[0] == "block" for step in self.model.steps)
         assert self.input.finished is self.model.finished
         assert self.input.settled is self.model.settled
         group, wanted = self.input.to_keep, self.model.to_keep()
@@ -270,7 +270,7 @@ def test_a_buffer_holds_at_least_what_run_gets_at_once() -> None:
 
 def test_a_feedback_is_released_as_it_arrives() -> None:
     assert filled(feedback=True, store=False).releasable == 3
-    assert filled(feedback=True).releasable == 2  # the newest, for a new life
+    assert filled(feedback=True).releasable == 2  # the newest, for a new incarnation
     assert filled().releasable == 0
 
 
@@ -289,7 +289,7 @@ def test_what_a_feedback_released_is_not_taken_back_by_a_group_that_begins_in_it
 
 
 def test_the_newest_of_a_feedback_that_has_ended_is_released_when_it_is_kept_elsewhere() -> None:
-    """Although older ones wait: nobody may take them before the producer has let go of all."""
+    """Although older groups wait, none of them may be taken before the producer has released all."""
     one = filled(feedback=True)
     assert one.to_keep is None
     one.end(End(4, 1, 0, 3))
@@ -299,7 +299,7 @@ def test_the_newest_of_a_feedback_that_has_ended_is_released_when_it_is_kept_els
     assert one.to_keep is None  # older than what is kept
 
 
-def test_what_a_producers_new_life_has_not_sent_again_is_kept_elsewhere() -> None:
+def test_what_a_producers_new_incarnation_has_not_sent_again_is_kept_elsewhere() -> None:
     one = filled()
     one.take()
     one.announce(2)
@@ -310,7 +310,7 @@ def test_what_a_producers_new_life_has_not_sent_again_is_kept_elsewhere() -> Non
     one.open(Open(4, 2, 0, 0))
     one.data(Data(4, 2, 0, 1, ["v1", "v2", "v3", "v4"]))
     assert [one.take()[0], one.take()[0]] == ["v2", "v3"]
-    assert one.to_keep == (["v3"], [0])  # it came from the older life, as far as is known here
+    assert one.to_keep == (["v3"], [0])  # it came from the older incarnation, as far as is known here
     one.take()
     assert one.to_keep is None
 
@@ -326,7 +326,7 @@ def test_what_was_given_last_is_released_when_the_next_one_is_taken() -> None:
     assert other.releasable == 1
 
 
-def test_a_new_life_begins_with_the_value_that_was_kept_for_it() -> None:
+def test_a_new_incarnation_begins_with_the_value_that_was_kept_for_it() -> None:
     one = OptionalInput(OptionalSpec(4, again=True, kept=(("old",), (1,))))
     assert one.take() == ("old", 1)
     assert not one.over
@@ -349,7 +349,7 @@ def test_deleted_blocks_do_not_fill_the_window_for_ever() -> None:
     assert one.releasable == 8
 
 
-def test_a_full_window_of_one_group_goes_on() -> None:
+def test_a_full_window_of_one_group_continues() -> None:
     """What is kept and the next group are all that a producer's window must hold."""
     one = OptionalInput(OptionalSpec(4, 2))
     one.open(Open(4, 1, 0, 0))
@@ -359,8 +359,8 @@ def test_a_full_window_of_one_group_goes_on() -> None:
         one.take()
 
 
-def test_the_value_that_the_last_life_had_does_not_push_another_out() -> None:
-    """With a buffer of one, a new life gets what the old one was given last, and what waited."""
+def test_the_value_that_the_last_incarnation_had_does_not_push_another_out() -> None:
+    """With a buffer of one, a new incarnation gets what the old one was given last, and what waited."""
     one = filled(2, buffer_size=1, delete_mode="newest", again=True)
     assert [one.take()[0] for _ in range(3)] == ["v1", "v2", "v2"]
     assert one.dropped == 0
@@ -414,7 +414,7 @@ class NeverReleasesTheLast(OptionalInput):
         return self.finished and not self._taken
 
 
-class NeedsNobodyToKeepIt(OptionalInput):
+class KeepsNothing(OptionalInput):
     to_keep = None
 
 
@@ -438,7 +438,7 @@ class TakesTwice(OptionalInput):
 
 
 BROKEN = [DeletesTheWrongOne, StoresAlways, TakesTheNewestFirst, ReleasesWhatWaits, ForgetsOnNewGenerations, TakesTwice]
-BROKEN += [ReleasesWhatItStores, NeverReleasesTheLast, NeedsNobodyToKeepIt]
+BROKEN += [ReleasesWhatItStores, NeverReleasesTheLast, KeepsNothing]
 
 
 @pytest.mark.parametrize("broken", BROKEN)

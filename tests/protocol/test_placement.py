@@ -178,7 +178,7 @@ def test_what_preference_raises_is_a_fault_of_the_job() -> None:
         place(job(preference=preference), [node("1")])
 
 
-def test_misuse_is_told() -> None:
+def test_misuse_is_reported() -> None:
     with pytest.raises(LocalProtocolError, match=r"name of its own; got 1, 1"):
         place(job(), [node("1"), node("1", ip="h")])
     with pytest.raises(LocalProtocolError, match="Job 1 has its place on 1, which is up"):

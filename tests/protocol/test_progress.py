@@ -38,7 +38,7 @@ def test_a_job_whose_counts_do_not_change_is_stalled_once() -> None:
 
 
 @pytest.mark.parametrize("doing", ["INPUT", "ROOM", "END"])
-def test_a_job_that_waits_is_not_what_stands_still(doing: str) -> None:
+def test_a_job_that_waits_is_not_stalled(doing: str) -> None:
     progress = watched()
     for second in range(1, 100):
         progress.heard(1, "same", doing, float(second))
@@ -105,7 +105,7 @@ class JudgesAtOnce(Progress):
 @pytest.mark.parametrize(
     ("broken", "caught_by"),
     [
-        (TakesWaitingForStanding, lambda: test_a_job_that_waits_is_not_what_stands_still("INPUT")),
+        (TakesWaitingForStanding, lambda: test_a_job_that_waits_is_not_stalled("INPUT")),
         (JudgesAtOnce, test_what_was_said_while_the_client_was_away_is_heard_before_it_is_judged),
     ],
 )

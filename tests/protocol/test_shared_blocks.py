@@ -104,7 +104,7 @@ def test_what_is_below_what() -> None:
 @pytest.mark.parametrize(
     "prefix", ["", "fission", "fission-", "fission-a/b", "fission-a.b", "/tmp", "fission-a-", "fission-a-b", "fission-a\n"]
 )
-def test_what_is_no_prefix(prefix: str) -> None:
+def test_a_malformed_prefix_is_refused(prefix: str) -> None:
     with pytest.raises(LocalProtocolError):
         shared_blocks.is_below("fission-a-1.1-0", prefix)
     with pytest.raises(LocalProtocolError):
@@ -137,8 +137,8 @@ def test_slots_are_whole_pages_and_waste_little(length: int) -> None:
 @given(st.integers(1, 300), st.integers(1, MAX_INCARNATION))
 def test_marks_have_places_of_their_own(readers: int, incarnation: int) -> None:
     entry = shared_blocks.entry_bytes(readers)
-    lives = range(incarnation, min(incarnation + INCARNATIONS, MAX_INCARNATION + 1))
-    places = [shared_blocks.mark_offset(reader, life) for reader in range(readers) for life in lives]
+    incarnations = range(incarnation, min(incarnation + INCARNATIONS, MAX_INCARNATION + 1))
+    places = [shared_blocks.mark_offset(reader, each) for reader in range(readers) for each in incarnations]
     assert len(set(places)) == len(places)
     assert min(places) >= STAMP_BYTES
     assert max(places) + MARK_BYTES <= entry
@@ -162,7 +162,7 @@ def test_a_table_has_room_for_a_segment_of_the_smallest_buffers(size: int, entry
 
 
 @given(st.binary(max_size=40))
-def test_what_is_no_head_of_a_segment(garbage: bytes) -> None:
+def test_a_malformed_head_of_a_segment_is_refused(garbage: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         shared_blocks.unpack_head(garbage, 1 << 20)
 

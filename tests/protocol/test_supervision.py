@@ -135,9 +135,9 @@ def test_a_node_is_lost_and_everything_on_it_is_moved_and_wired() -> None:
     ]
     one.handle(Replayed(job=2, incarnation=2, blocks=5), 2.1)
     one.handle(Replayed(job=2, incarnation=1, blocks=7), 2.1)
-    (told,) = one.handle(JobReady(job=2, incarnation=2), 2.25)
-    assert told == Failover(what="node b is lost", why="silent", moves=("Job 2 -> a",), seconds=0.25, replayed=5)
-    assert str(told) == "node b is lost: silent; Job 2 -> a; 0.25 s, 5 blocks replayed"
+    (reported,) = one.handle(JobReady(job=2, incarnation=2), 2.25)
+    assert reported == Failover(what="node b is lost", why="silent", moves=("Job 2 -> a",), seconds=0.25, replayed=5)
+    assert str(reported) == "node b is lost: silent; Job 2 -> a; 0.25 s, 5 blocks replayed"
     assert one.handle(NodeUp(node="b"), 3.0) == [Kill(job=2, node="b", incarnation=1)]
 
 
@@ -156,17 +156,17 @@ def test_a_job_that_dies_is_started_again_where_it_was_and_later_each_time() -> 
 def test_restarts_are_limited_within_the_window() -> None:
     one = running(chain(), "a")
     now = 0.0
-    for life in range(1, 4):
+    for incarnation in range(1, 4):
         now += 8.0
         one.handle(Tick(), now)
-        assert kinds(one.handle(JobEnded(job=2, incarnation=life, error="boom"), now), Finish) == []
+        assert kinds(one.handle(JobEnded(job=2, incarnation=incarnation, error="boom"), now), Finish) == []
         one.handle(Tick(), now + 5)
     later = now + WINDOW_S + 6
     assert kinds(one.handle(JobEnded(job=2, incarnation=4, error="boom"), later), Finish) == []
-    for life in range(5, 7):
+    for incarnation in range(5, 7):
         later += 2
         one.handle(Tick(), later)
-        assert not kinds(one.handle(JobEnded(job=2, incarnation=life, error="boom"), later), Finish)
+        assert not kinds(one.handle(JobEnded(job=2, incarnation=incarnation, error="boom"), later), Finish)
     one.handle(Tick(), later + 2)
     found = one.handle(JobEnded(job=2, incarnation=7, error="boom\nat last"), later + 2)
     assert found[0] == Notify(text="Job 2 is not started again: it failed 4 times within 10 s (RESTARTS = 3)")
@@ -182,8 +182,8 @@ def test_what_would_fail_again_is_not_tried(again: dict[str, Any], job: int) -> 
     one = running(chain(), "a")
     if "block" in again:
         assert not kinds(one.handle(JobEnded(job=job, incarnation=1, error="boom at 0x7f3a12345678", **again), 1.0), Finish)
-    life = one.life(job)[0]
-    why, end = one.handle(JobEnded(job=job, incarnation=life, error="boom at 0x7f3a87654321", **again), 1.0)
+    incarnation = one.life(job)[0]
+    why, end = one.handle(JobEnded(job=job, incarnation=incarnation, error="boom at 0x7f3a87654321", **again), 1.0)
     assert end == Finish(exit_code=EXIT_FAILED, reason=f"Job {job} failed", error="boom at 0x7f3a87654321")
     assert why.text.startswith(f"Job {job} is not started again: ")
 
@@ -202,14 +202,16 @@ def test_with_restarts_none_a_job_is_always_started_again_and_ever_more_rarely(j
     plans = [replace(one, restarts=None) for one in chain()]
     one = running(plans, "a")
     now, waits = 1.0, []
-    for life in range(1, 40):
-        assert not kinds(one.handle(JobEnded(job=job, incarnation=life, error="refused", block=5, hopeless=life % 2 == 0), now), Finish)
+    for incarnation in range(1, 40):
+        assert not kinds(
+            one.handle(JobEnded(job=job, incarnation=incarnation, error="refused", block=5, hopeless=incarnation % 2 == 0), now), Finish
+        )
         waits.append(0.0)
         while one.state(job) is JobState.FAILED:
             waits[-1] += (one.due or 0.0) - now
             now = one.due or 0.0
             one.handle(Tick(), now)
-        one.handle(JobReady(job=job, incarnation=life + 1), now)
+        one.handle(JobReady(job=job, incarnation=incarnation + 1), now)
     assert waits == sorted(waits, key=lambda wait: round(wait, 6))
     assert waits[:3] == pytest.approx([0.0, 0.1, 0.2])
     assert waits[-1] == pytest.approx(ENDLESS_CAP_S)
@@ -220,25 +222,25 @@ def test_with_restarts_none_a_job_is_always_started_again_and_ever_more_rarely(j
 # -- failures that are the node's
 
 
-def test_a_job_that_its_node_cannot_start_goes_to_another_one_at_once_and_it_is_no_failure_of_the_job() -> None:
+def test_a_job_that_its_node_cannot_start_goes_to_another_one_at_once_without_a_failure_of_the_job() -> None:
     one = running(chain(restarts=0), "a", "b", "c")
     node = one.life(1)[1]
     cause = "No space left on device: /home/pi/fission/1"
     found = one.handle(JobRefused(job=1, incarnation=1, cause=cause), 1.0)
     (launch,) = kinds(found, Launch)
     assert (launch.incarnation, launch.node != node) == (2, True)
-    (told,) = kinds(one.handle(JobReady(job=1, incarnation=2), 1.2), Failover)
-    assert str(told) == f"Job 1 could not start on node {node}: {cause}; Job 1 -> {launch.node}; 0.20 s, 0 blocks replayed"
+    (reported,) = kinds(one.handle(JobReady(job=1, incarnation=2), 1.2), Failover)
+    assert str(reported) == f"Job 1 could not start on node {node}: {cause}; Job 1 -> {launch.node}; 0.20 s, 0 blocks replayed"
     assert not one.over
 
 
 def test_a_node_that_refuses_is_left_out_longer_each_time_until_a_job_starts_there() -> None:
     one = running([plan(1)], "a")
     now, waits = 1.0, []
-    for life in range(1, 5):
-        found = one.handle(JobRefused(job=1, incarnation=life, cause="cannot fork"), now)
+    for incarnation in range(1, 5):
+        found = one.handle(JobRefused(job=1, incarnation=incarnation, cause="cannot fork"), now)
         assert not kinds(found, Launch)
-        assert ["no place for Job 1" in each.text for each in kinds(found, Notify)[-1:]] == ([True] if life == 1 else [])
+        assert ["no place for Job 1" in each.text for each in kinds(found, Notify)[-1:]] == ([True] if incarnation == 1 else [])
         again, launched = now, []
         while not launched:
             again = one.due or 0.0
@@ -298,7 +300,7 @@ def test_an_outage_that_is_over_soon_is_one_line_and_one_that_lasts_is_said_befo
     assert kinds(one.handle(Replayed(job=2, incarnation=2, blocks=3), 8.1), Failover)
 
 
-def test_a_node_that_was_stopped_on_purpose_has_left_which_is_no_warning() -> None:
+def test_a_node_that_was_stopped_on_purpose_has_left_without_a_warning() -> None:
     one = running([plan(1), plan(2)], "a", "b", room=1)
     left, _ = kinds(one.handle(NodeLost(node="b", reason="its service was stopped", on_purpose=True), 2.0), Notify)
     assert left == Notify(text="node b has left: its service was stopped; not running yet: Job 2", warning=False)
@@ -320,7 +322,7 @@ def test_a_source_that_cannot_resume_begins_a_new_generation_of_its_part() -> No
         Launch(job=1, node="a", incarnation=2, generation=1),
     ]
     assert found[-1] == Wire(job=3, pipe=101, peer=1, incarnation=2)
-    # one that resumes goes on in the generation that there is
+    # a job that resumes stays in the present generation
     found = one.handle(JobEnded(job=2, incarnation=1, error="boom"), 2.0)
     assert found[0] == Launch(job=2, node="a", incarnation=2, generation=1)
     assert not kinds(found, Reset)
@@ -335,12 +337,12 @@ def test_a_client_that_comes_back_tells_once_more_what_the_one_before_may_have_d
         Wire(job=1, pipe=101, peer=2, incarnation=1),
         Close(job=1, pipe=104),
         Reset(job=2, generation=1),
-        Wire(job=2, pipe=101, peer=1, incarnation=2),  # of job 3 it hears when that has its new life
+        Wire(job=2, pipe=101, peer=1, incarnation=2),  # it learns of job 3 when that has its new incarnation
     ]
     assert [one.life(job)[0] for job in (1, 2, 3, 4)] == [2, 1, 2, 1]
 
 
-def test_the_end_is_told_to_producers_and_ends_the_network() -> None:
+def test_the_end_is_reported_to_producers_and_ends_the_network() -> None:
     one = running(chain(), "a")
     assert one.handle(JobEnded(job=3, incarnation=1), 1.0) == [Close(job=2, pipe=102)]
     assert one.handle(JobEnded(job=2, incarnation=1), 1.0) == [Close(job=1, pipe=101)]
@@ -427,7 +429,7 @@ def test_the_table_alone_says_what_may_happen(state: JobState, event: Any) -> No
     assert list(job.history) == before
 
 
-def test_what_an_older_life_says_changes_nothing() -> None:
+def test_what_an_older_incarnation_says_changes_nothing() -> None:
     one = running(chain(), "a")
     one.handle(JobEnded(job=2, incarnation=1, error="boom"), 1.0)
     for event in (JobReady(job=2, incarnation=1), JobEnded(job=2, incarnation=1), JobEnded(job=2, incarnation=1, error="again")):
@@ -475,10 +477,10 @@ class SupervisorMachine(RuleBasedStateMachine):
         self.room, self.now = room, 0.0
         self.one = self.make(plans, Places(room), restart_window_s=WINDOW_S, allocation_timeout_s=TIMEOUT_S)
         self.up: set[str] = set()
-        self.lives = dict.fromkeys(self.plans, 0)
+        self.incarnations = dict.fromkeys(self.plans, 0)
         self.places: dict[int, str] = {}  # of those that were ordered and have not ended
         self.ended: set[int] = set()
-        self.known: dict[tuple[int, int], int] = {}  # (job, pipe) -> the peer's life that the job knows
+        self.known: dict[tuple[int, int], int] = {}  # (job, pipe) -> the peer's incarnation that the job knows
         self.failures: dict[int, list[float]] = {job: [] for job in self.plans}
         self.refused: dict[str, float] = {}  # when a node has refused a job the last time
         self.generation = 0
@@ -498,32 +500,32 @@ class SupervisorMachine(RuleBasedStateMachine):
         for one in found:
             if isinstance(one, Launch):
                 assert one.node in self.up, "launched on a node that is not up"
-                assert one.job not in self.places, "launched while a life of it runs"
+                assert one.job not in self.places, "launched while an incarnation of it runs"
                 assert one.job not in self.ended, "launched after its end"
-                assert one.incarnation == self.lives[one.job] + 1
+                assert one.incarnation == self.incarnations[one.job] + 1
                 plan = self.plans[one.job]
                 if plan.source and not plan.resumable and one.incarnation > 1:
                     assert one.generation > before
                 self.generation = max(self.generation, one.generation)
                 assert one.generation == self.generation
-                self.lives[one.job], self.places[one.job] = one.incarnation, one.node
+                self.incarnations[one.job], self.places[one.job] = one.incarnation, one.node
                 for pipe, peer in {**plan.inputs, **plan.outputs}.items():
-                    self.known[one.job, pipe] = -1 if peer in launched else self.lives[peer]
+                    self.known[one.job, pipe] = -1 if peer in launched else self.incarnations[peer]
             elif isinstance(one, Wire):
-                assert one.job in self.places, "a word to nobody"
-                assert one.incarnation == self.lives[one.peer], "an old life is announced"
+                assert one.job in self.places, "a message to no job"
+                assert one.incarnation == self.incarnations[one.peer], "an old incarnation is announced"
                 self.known[one.job, one.pipe] = one.incarnation
             elif isinstance(one, (Reset, Close)):
-                assert one.job in self.places, "a word to nobody"
+                assert one.job in self.places, "a message to no job"
             elif isinstance(one, Kill):
                 assert one.node in self.up
-                assert self.places.get(one.job) != one.node or one.incarnation < self.lives[one.job]
+                assert self.places.get(one.job) != one.node or one.incarnation < self.incarnations[one.job]
             elif isinstance(one, Finish):
                 self.finishes.append(one)
-        for job in launched:  # those that were launched together are handed each other's newest lives
+        for job in launched:  # jobs that are launched together are handed each other's newest incarnations
             for pipe, peer in {**self.plans[job].inputs, **self.plans[job].outputs}.items():
                 if self.known[job, pipe] == -1:
-                    self.known[job, pipe] = self.lives[peer]
+                    self.known[job, pipe] = self.incarnations[peer]
 
     def job(self, data: st.DataObject) -> int:
         return data.draw(st.sampled_from(sorted(self.plans)))
@@ -567,7 +569,7 @@ class SupervisorMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def ready(self, data: st.DataObject) -> None:
         job = data.draw(st.sampled_from(sorted(self.places)))
-        self.do(JobReady(job=job, incarnation=self.lives[job]))
+        self.do(JobReady(job=job, incarnation=self.incarnations[job]))
 
     @precondition(lambda self: self.places)
     @rule(data=st.data())
@@ -576,7 +578,7 @@ class SupervisorMachine(RuleBasedStateMachine):
         if not self.one.over:
             del self.places[job]
             self.ended.add(job)
-        self.do(JobEnded(job=job, incarnation=self.lives[job]))
+        self.do(JobEnded(job=job, incarnation=self.incarnations[job]))
 
     @precondition(lambda self: self.places)
     @rule(data=st.data(), hopeless=st.sampled_from([False] * 5 + [True]))
@@ -586,7 +588,7 @@ class SupervisorMachine(RuleBasedStateMachine):
         job = data.draw(st.sampled_from(sorted(self.places)))
         del self.places[job]
         self.failures[job] = [moment for moment in self.failures[job] if self.now - moment <= WINDOW_S] + [self.now]
-        self.do(JobEnded(job=job, incarnation=self.lives[job], error=f"boom at {self.now}", hopeless=hopeless))
+        self.do(JobEnded(job=job, incarnation=self.incarnations[job], error=f"boom at {self.now}", hopeless=hopeless))
         limit = self.plans[job].restarts
         assert self.one.over is (limit is not None and (len(self.failures[job]) > limit or hopeless))
         if self.one.over:
@@ -600,17 +602,17 @@ class SupervisorMachine(RuleBasedStateMachine):
         job = data.draw(st.sampled_from(sorted(self.places)))
         node = self.places.pop(job)
         self.refused[node] = self.now
-        found = self.do(JobRefused(job=job, incarnation=self.lives[job], cause="its disk is full"))
+        found = self.do(JobRefused(job=job, incarnation=self.incarnations[job], cause="its disk is full"))
         assert all(one.node != node for one in kinds(found, Launch)), "ordered where a job was just refused"
 
     @rule(data=st.data(), error=st.sampled_from([None, "boom"]))
-    def an_older_life_speaks(self, data: st.DataObject, error: str | None) -> None:
+    def an_older_incarnation_speaks(self, data: st.DataObject, error: str | None) -> None:
         job = self.job(data)
         alive = job in self.places
-        newest = self.lives[job]
-        life = data.draw(st.integers(0, newest - 1 if alive else newest)) if newest else 0
+        newest = self.incarnations[job]
+        incarnation = data.draw(st.integers(0, newest - 1 if alive else newest)) if newest else 0
         before = [(self.one.state(each), self.one.life(each)) for each in self.plans]
-        for event in (JobReady(job=job, incarnation=life), JobEnded(job=job, incarnation=life, error=error)):
+        for event in (JobReady(job=job, incarnation=incarnation), JobEnded(job=job, incarnation=incarnation, error=error)):
             assert self.do(event) == []
         assert [(self.one.state(each), self.one.life(each)) for each in self.plans] == before
 
@@ -620,7 +622,7 @@ class SupervisorMachine(RuleBasedStateMachine):
             return
         job = self.job(data)
         before = inside(self.one)
-        events: list[Any] = [JobReady(job=99, incarnation=1), JobEnded(job=job, incarnation=self.lives[job] + 1)]
+        events: list[Any] = [JobReady(job=99, incarnation=1), JobEnded(job=job, incarnation=self.incarnations[job] + 1)]
         events += [NodeUp(node=node) for node in self.up]
         events += [NodeLost(node=node, reason="") for node in NODES if node not in self.up]
         with pytest.raises(LocalProtocolError):
@@ -630,7 +632,7 @@ class SupervisorMachine(RuleBasedStateMachine):
     @invariant()
     def the_account_is_right(self) -> None:
         for job in self.plans:
-            assert self.one.life(job)[0] == self.lives[job]
+            assert self.one.life(job)[0] == self.incarnations[job]
             if not self.one.over:
                 assert self.one.alive(job) is (job in self.places)
             if job in self.places:
@@ -663,13 +665,13 @@ class SupervisorMachine(RuleBasedStateMachine):
             assert all(self.one.state(job) is not JobState.PENDING for job in self.plans), "a place is free and a job waits"
 
     @invariant()
-    def who_lives_knows_the_newest_life_of_its_neighbours(self) -> None:
+    def a_running_job_knows_the_newest_incarnation_of_its_neighbours(self) -> None:
         if self.one.over:
             return
         for job in self.places:
             for pipe, peer in {**self.plans[job].inputs, **self.plans[job].outputs}.items():
                 if peer in self.places:
-                    assert self.known[job, pipe] == self.lives[peer]
+                    assert self.known[job, pipe] == self.incarnations[peer]
 
     @invariant()
     def the_network_ends_once_and_when_it_should(self) -> None:
@@ -696,7 +698,7 @@ class ForgetsToFence(Supervisor):
         return super().handle(event, now)
 
 
-class WiresNobody(Supervisor):
+class WiresNoJob(Supervisor):
     def _orders(self, launched: Any) -> list[Instruction]:
         return [one for one in super()._orders(launched) if not isinstance(one, Wire)]
 
@@ -730,7 +732,7 @@ class RefusalsAreForgotten(Supervisor):
 
 
 @pytest.mark.parametrize(
-    "broken", [RefusalsAreForgotten, ForgetsToFence, WiresNobody, LeavesJobsOnLostNodes, ForgetsToLeave, RestartsForEver, NoNewGeneration]
+    "broken", [RefusalsAreForgotten, ForgetsToFence, WiresNoJob, LeavesJobsOnLostNodes, ForgetsToLeave, RestartsForEver, NoNewGeneration]
 )
 def test_a_broken_supervisor_is_caught(broken: type[Supervisor]) -> None:
     assert_machine_catches(type("Broken", (SupervisorMachine,), {"make": broken}), steps=25)

@@ -91,7 +91,7 @@ def test_times_of_a_pipe_do_not_step_when_a_clock_is_set(step_s: float) -> None:
 
 
 @pytest.mark.parametrize("stamp", [math.nan, math.inf, -math.inf])
-def test_what_is_no_time_is_the_time_of_its_arrival(stamp: float) -> None:
+def test_a_stamp_that_is_not_a_time_becomes_the_time_of_arrival(stamp: float) -> None:
     timeline = tapped.Timeline(1.7e9, 50.0)
     assert timeline.at(1, stamp, 51.0) == 1.7e9 + 1.0
     assert timeline.at(1, 1.7e9 + 2.0, 52.0) == 1.7e9 + 2.0

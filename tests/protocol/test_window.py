@@ -133,7 +133,7 @@ class WindowMachine(RuleBasedStateMachine):
         assert self.window.dropped == self.dropped
 
     @invariant()
-    def a_new_life_gets_what_it_needs(self) -> None:
+    def a_new_incarnation_gets_what_it_needs(self) -> None:
         items = self.model.open_items()
         expected = [Sent(self.model.of(item)[0], self.model.of(item)[-1], self.model.sizes[item], item) for item in items]
         assert list(self.window.unreleased()) == expected
@@ -238,11 +238,11 @@ def test_a_broken_window_is_caught(broken: type[SendWindow[Any]]) -> None:
 # -- Receiver ---------------------------------------------------------------------------------------------------------
 
 SMALL = st.integers(0, 12)
-LIVES = st.integers(0, 3)
+INCARNATIONS = GENERATIONS = st.integers(0, 3)
 
 
 class ReceiverMachine(RuleBasedStateMachine):
-    """Messages of any lives and generations with any numbers, whether a producer would send them or not."""
+    """Messages of any incarnations and generations with any numbers, whether a producer would send them or not."""
 
     make: ClassVar[type[Receiver]] = Receiver
 
@@ -251,25 +251,25 @@ class ReceiverMachine(RuleBasedStateMachine):
         self.receiver = self.make()
         self.model = ReceiverModel()
 
-    @rule(incarnation=LIVES, generation=LIVES, mark=SMALL)
+    @rule(incarnation=INCARNATIONS, generation=GENERATIONS, mark=SMALL)
     def open(self, incarnation: int, generation: int, mark: int) -> None:
         assert self.receiver.open(incarnation, generation, mark) is self.model.open(incarnation, generation, mark)
 
-    def compare_accept(self, life: tuple[int, int], first: int, count: int) -> None:
-        dropped = self.receiver.accept(*life, first, count)
-        assert list(range(first + dropped, first + count)) == self.model.accept(*life, first, count)
+    def compare_accept(self, opened: tuple[int, int], first: int, count: int) -> None:
+        dropped = self.receiver.accept(*opened, first, count)
+        assert list(range(first + dropped, first + count)) == self.model.accept(*opened, first, count)
 
-    @rule(incarnation=LIVES, generation=LIVES, first=st.integers(1, 20), count=st.integers(1, 6))
+    @rule(incarnation=INCARNATIONS, generation=GENERATIONS, first=st.integers(1, 20), count=st.integers(1, 6))
     def any_blocks(self, incarnation: int, generation: int, first: int, count: int) -> None:
         self.compare_accept((incarnation, generation), first, count)
 
-    @precondition(lambda self: self.model.life)
+    @precondition(lambda self: self.model.opened)
     @rule(offset=st.integers(-4, 3), count=st.integers(1, 6))
     def blocks(self, offset: int, count: int) -> None:
-        assert self.model.life is not None
-        self.compare_accept(self.model.life, max(1, max(self.model.had) + 1 + offset), count)
+        assert self.model.opened is not None
+        self.compare_accept(self.model.opened, max(1, max(self.model.had) + 1 + offset), count)
 
-    @rule(incarnation=LIVES, generation=LIVES, last=st.integers(0, 20))
+    @rule(incarnation=INCARNATIONS, generation=GENERATIONS, last=st.integers(0, 20))
     def end(self, incarnation: int, generation: int, last: int) -> None:
         assert self.receiver.end(incarnation, generation, last) is self.model.end(incarnation, generation, last)
 
@@ -280,14 +280,14 @@ class ReceiverMachine(RuleBasedStateMachine):
 
     @invariant()
     def same(self) -> None:
-        assert (self.receiver.incarnation, self.receiver.generation) == (self.model.life or (0, 0))
+        assert (self.receiver.incarnation, self.receiver.generation) == (self.model.opened or (0, 0))
         assert self.receiver.mark == (max(self.model.marks) if self.model.marks else None)
         assert self.receiver.high == max(self.model.had)
         assert self.receiver.last == self.model.last
         assert self.receiver.duplicates == self.model.refused
         for incarnation in range(4):
             for generation in range(4):
-                assert self.receiver.current(incarnation, generation) is (self.model.life == (incarnation, generation))
+                assert self.receiver.current(incarnation, generation) is (self.model.opened == (incarnation, generation))
 
 
 TestReceiver = ReceiverMachine.TestCase
@@ -311,7 +311,7 @@ class TakesFromTheDead(Receiver):
         return self.mark is not None
 
 
-class GoesBackToOlderLives(Receiver):
+class GoesBackToOlderIncarnations(Receiver):
     def open(self, incarnation: int, generation: int, mark: int) -> Arrival:
         if incarnation < self.incarnation and generation == self.generation:
             self.incarnation = incarnation
@@ -336,7 +336,7 @@ class ForgetsTheMark(Receiver):
         return found
 
 
-BROKEN_RECEIVERS = [TakesTwice, TakesFromTheDead, GoesBackToOlderLives, WaitsForLost, ForgetsTheMark]
+BROKEN_RECEIVERS = [TakesTwice, TakesFromTheDead, GoesBackToOlderIncarnations, WaitsForLost, ForgetsTheMark]
 
 
 @pytest.mark.parametrize("broken", BROKEN_RECEIVERS)
@@ -355,7 +355,7 @@ Link = deque[tuple[Any, ...]]
 class LinkMachine(RuleBasedStateMachine):
     """A producer and a sink with a file, either of which may die at any moment: the file gets every block once, in order.
 
-    What survives is the file, and what the producer's life was told about releases (in the whole system its inputs do that:
+    What survives is the file, and what the producer's incarnation knew about releases (in the whole system its inputs do that:
     they are released later). The content of a block is its number. Messages of a dead producer may still arrive, late.
     """
 
@@ -368,14 +368,14 @@ class LinkMachine(RuleBasedStateMachine):
         self.incarnation = 1
         self.window = self.window_type(blocks, 1000)
         self.receiver = self.receiver_type()
-        self.links: list[Link] = []  # of every life, the newest last
+        self.links: list[Link] = []  # of every incarnation, the newest last
         self.releases: deque[int] = deque()
         self.file: list[int] = []
         self.ended = False
         self.open_link()
 
     def open_link(self) -> None:
-        """A link to the sink's present life begins with the mark and with what is unreleased."""
+        """A link to the sink's present incarnation begins with the mark and with what is unreleased."""
         link: Link = deque([("open", self.incarnation, self.window.released)])
         link += [("data", self.incarnation, sent.first, sent.item) for sent in self.window.unreleased()]
         if self.ended:
@@ -427,7 +427,7 @@ class LinkMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def the_producer_dies(self, data: st.DataObject) -> None:
-        # its new life begins again somewhere behind what was released, and makes the same blocks again
+        # its new incarnation begins again somewhere after what was released, and makes the same blocks again
         mark = data.draw(st.integers(0, self.window.released))
         self.incarnation += 1
         self.window = self.window_type(self.blocks, 1000, mark=mark)
@@ -492,7 +492,7 @@ def test_a_link_with_a_broken_window_is_caught(broken: type[SendWindow[Any]]) ->
 
 
 class TakesTheFileTwice(LinkMachine):
-    """With a receiver that does not de-duplicate, and a sink that trusts it within its life."""
+    """With a receiver that does not de-duplicate, and a sink that trusts it within its incarnation."""
 
     receiver_type = TakesTwice
 

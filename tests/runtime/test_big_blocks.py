@@ -41,14 +41,14 @@ class Wire:
         self.sent.append(message)
 
     def redirect(self, pipe: int, address: str) -> None:
-        self.sent.clear()  # what was under way to the old life is gone
+        self.sent.clear()  # what was under way to the old incarnation is gone
 
     def answer(self, pipe: int, frame: Buffer) -> None:
         """Releases are made by the tests."""
 
 
 class Line:
-    """An outlet with an arena, and lives of its consumer.
+    """An output with an arena, and incarnations of its consumer.
 
     Attributes:
         got: (number, payload, buffers, head) of all that came, in order.
@@ -62,14 +62,14 @@ class Line:
         self.output = OutputShell(Output(1, 1, SendWindow(size=WINDOW_BYTES)), self.wire, arm=lambda moment: None, clock=lambda: self.now)  # type: ignore[arg-type]
         self.output.open()
         self.got: list[tuple[int, bytes, list[bytes], int]] = []
-        self.life = 0
-        self.new_life()
+        self.incarnation = 0
+        self.new_incarnation()
 
-    def new_life(self) -> None:
-        self.life += 1
+    def new_incarnation(self) -> None:
+        self.incarnation += 1
         # views end with what was got of them, and nothing of that is kept here
-        inputs = Inputs([InputSpec(1)], [], incarnation=self.life, head_size=1, window_blocks=4096, window_bytes=WINDOW_BYTES)
-        self.inputs = InputsShell(inputs, self.wire, Views(self.life))  # type: ignore[arg-type]
+        inputs = Inputs([InputSpec(1)], [], incarnation=self.incarnation, head_size=1, window_blocks=4096, window_bytes=WINDOW_BYTES)
+        self.inputs = InputsShell(inputs, self.wire, Views(self.incarnation))  # type: ignore[arg-type]
 
     def put(self, *blocks: Any, heads: dict[int, int] | None = None) -> None:
         """Put blocks: a text is a small one, a number the length of a buffer in shared memory, a list what travels as it is."""
@@ -104,7 +104,7 @@ class Line:
         return counts
 
     def release(self, upto: int) -> None:
-        self.output.on_release(Release(1, self.life, 0, upto, upto))
+        self.output.on_release(Release(1, self.incarnation, 0, upto, upto))
 
     def close(self) -> None:
         self.output.on_closed()
@@ -179,7 +179,7 @@ def test_all_kinds_keep_their_order_and_heads(blocks: list[tuple[Any, int]], flu
             line.put(block, heads={0: head})
             if index in flushes:
                 line.output.flush()
-            if index % 5 == 4:  # the window is never full: nobody would make room
+            if index % 5 == 4:  # the window is never full: no job would make room
                 line.output.flush()
                 line.arrive()
                 line.release(index + 1)
@@ -192,14 +192,14 @@ def test_all_kinds_keep_their_order_and_heads(blocks: list[tuple[Any, int]], flu
 
 
 @pytest.mark.parametrize("near", [True, False])
-def test_a_new_life_gets_them_again_where_it_is(line: Line, near: bool) -> None:
+def test_a_new_incarnation_gets_them_again_where_it_is(line: Line, near: bool) -> None:
     """Also from the middle of what travelled together, and on another machine, where there is no shared memory."""
     blocks = [64 * KIB + number for number in range(1 + 2 * TOGETHER)]
     line.put(*blocks, heads={3: 7})
     line.arrive()
     line.release(1 + TOGETHER // 2)
     line.got.clear()
-    line.new_life()
+    line.new_incarnation()
     assert line.output.wire("", 2, near=near) == 2 * TOGETHER
     kinds = [frames.decode(message) for message in line.wire.sent]
     assert all(isinstance(one.payloads[0][1], bytes | memoryview) != near for one in kinds if isinstance(one, Data))
@@ -214,7 +214,7 @@ def test_memory_is_given_back_with_the_last_that_travelled_with_it(line: Line) -
     line.put(*[64 * KIB] * (1 + TOGETHER))
     line.arrive()
     line.got.clear()
-    line.new_life()  # the old one's views are gone with it
+    line.new_incarnation()  # the old one's views are gone with it
     assert line.arena.slots == 1 + TOGETHER
     line.release(TOGETHER)
     line.put(64 * KIB)  # looks for memory that is free
@@ -266,9 +266,15 @@ BROKEN = {
     "each travels alone": (Output, "_weight", lambda output, payload: COALESCE_BYTES, test_a_busy_link_sends_several_at_once, ()),
     "they have no weight": (Output, "_weight", lambda output, payload: 1, test_a_busy_link_sends_several_at_once, ()),
     "one number for all": (Output, "_send_in_runs", _one_number, test_a_busy_link_sends_several_at_once, ()),
-    "no heads": (Output, "_send_in_runs", _without_heads, test_a_new_life_gets_them_again_where_it_is, (True,)),
-    "places for another machine": (Leased, "for_afar", lambda message: message, test_a_new_life_gets_them_again_where_it_is, (False,)),
-    "nobody keeps the memory": (output_module, "big_message", _without_leases, test_a_new_life_gets_them_again_where_it_is, (False,)),
+    "no heads": (Output, "_send_in_runs", _without_heads, test_a_new_incarnation_gets_them_again_where_it_is, (True,)),
+    "places for another machine": (
+        Leased,
+        "for_afar",
+        lambda message: message,
+        test_a_new_incarnation_gets_them_again_where_it_is,
+        (False,),
+    ),
+    "memory is not kept": (output_module, "big_message", _without_leases, test_a_new_incarnation_gets_them_again_where_it_is, (False,)),
     "memory is never given back": (
         Arena,
         "release_for",

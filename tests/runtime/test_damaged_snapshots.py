@@ -47,7 +47,7 @@ def begin(
         ({}, [], 0, 1, (1, None)),
         ({}, [], 0, 7, (7, None)),
     ],
-    ids=["whole", "newer damaged", "as made", "older generation", "other generation", "first life", "blocks before were not for it"],
+    ids=["whole", "newer damaged", "as made", "older generation", "other generation", "first incarnation", "blocks before were not for it"],
 )
 def test_the_one_that_fits_is_used(stored: Any, damaged: Any, generation: int, first: int, expected: Any) -> None:
     assert begin(stored, damaged, generation, first) == expected
@@ -77,7 +77,7 @@ def test_blocks_that_were_dropped_need_no_snapshot() -> None:
 
 @pytest.mark.parametrize("generation", [0, 1])
 def test_blocks_without_partners_need_no_snapshot_unless_one_follows(generation: int) -> None:
-    """An input has ended after block 10, what came by another one was released: a new life ends with the state after block 10."""
+    """One input has ended after block 10, another has released more: a new incarnation ends with the state after block 10."""
     job = Job()
     states = {(0, 4): pickle.dumps("four"), (generation, 10): pickle.dumps("ten")}
     checkpointer = Checkpointer(job, 10, 100, states, lambda *number: states[number], lambda *word: None)
@@ -89,7 +89,7 @@ def test_blocks_without_partners_need_no_snapshot_unless_one_follows(generation:
     checkpointer.check()
 
 
-def test_a_job_that_is_further_than_all_snapshots_of_earlier_lives_keeps_its_state() -> None:
+def test_a_job_that_is_further_than_all_snapshots_of_earlier_incarnations_keeps_its_state() -> None:
     job = Job()
     checkpointer = Checkpointer(job, 1, 100, states := {(0, 10): pickle.dumps("ten")}, lambda *number: states[number], lambda *word: None)
     assert checkpointer.begin(0, 11) == 11

@@ -1,4 +1,4 @@
-"""Jobs that return what they got: the block stays where its producer has put it, and is nobody else's before all are done with it."""
+"""Jobs that return what they got: the block stays in its producer's memory, which is not reused before all jobs are done with it."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_a_part_of_a_block_is_copied(place: Place, copies: dict[int, int]) -> No
 
 
 def test_of_several_buffers_some(place: Place, copies: dict[int, int]) -> None:
-    """A value of a buffer as it came and a new one goes as one block."""
+    """An unchanged value of a buffer and a new one go as one block."""
 
     class Both(PythonJob):
         def run(self, value: Any) -> Any:
@@ -281,7 +281,7 @@ def test_where_blocks_are_dropped_behind() -> None:
     assert found[2] == [2]
 
 
-# -- new lives --------------------------------------------------------------------------------------------------------
+# -- new incarnations -------------------------------------------------------------------------------------------------
 
 
 class Wire:
@@ -301,7 +301,7 @@ class Wire:
 
 
 class Row:
-    """A producer's arena, an outlet of the job behind it that hands its blocks on, and a life of the last one."""
+    """A producer's arena, an output of the next job that hands its blocks on, and an incarnation of the last one."""
 
     def __init__(self) -> None:
         self.prefix = run_prefix()
@@ -346,8 +346,8 @@ def row() -> Iterator[Row]:
     sweep(row.prefix)
 
 
-def test_what_was_handed_on_comes_as_a_copy_to_a_new_life(row: Row) -> None:
-    """The memory of a former life of its producer may be gone by then."""
+def test_what_was_handed_on_comes_as_a_copy_to_a_new_incarnation(row: Row) -> None:
+    """The memory of a former incarnation of its producer may be gone by then."""
     assert row.arrive(row.last()) == [(1, [b"payload", b"a" * 70_000])]
     row.output.wire("there", 2)
     sweep(row.prefix)
@@ -355,14 +355,14 @@ def test_what_was_handed_on_comes_as_a_copy_to_a_new_life(row: Row) -> None:
 
 
 def test_memory_that_is_gone_before_it_was_read_is_a_failure(row: Row) -> None:
-    """Nobody sends this block again to this life."""
+    """No job sends this block again to this incarnation."""
     sweep(row.prefix)
     with pytest.raises(MemoryGone, match=r"blocks from 1 on of pipe 2 cannot be read any more: .* was removed"):
         row.arrive(row.last())
 
 
 def test_a_producers_own_memory_that_is_gone_is_none(row: Row) -> None:
-    """Its next life sends the block again."""
+    """Its next incarnation sends the block again."""
     wire, row.wire.sent = row.wire.sent, []
     decoded = frames.decode(wire[1])
     assert isinstance(decoded, Data)
@@ -374,8 +374,8 @@ def test_a_producers_own_memory_that_is_gone_is_none(row: Row) -> None:
 
 
 @pytest.mark.parametrize("newer", [{"incarnation": 2}, {"generation": 1}])
-def test_gone_memory_of_an_older_life_of_the_sender_is_none(row: Row, newer: dict[str, int]) -> None:
-    """Its next life has sent the block again, or will."""
+def test_gone_memory_of_an_older_incarnation_of_the_sender_is_none(row: Row, newer: dict[str, int]) -> None:
+    """Its next incarnation has sent the block again, or will."""
     inputs = row.last()
     inputs.feed([frames.encode_open(Open(2, **{"incarnation": 1, "generation": 0, **newer}, mark=0))])
     sweep(row.prefix)

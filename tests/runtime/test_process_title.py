@@ -25,7 +25,7 @@ def shown(process: int) -> tuple[str, str]:
     return (folder / "cmdline").read_bytes().rstrip(b"\0").decode(), (folder / "comm").read_text().strip()
 
 
-def test_processes_can_be_told_apart(tmp_path: Path) -> None:
+def test_processes_can_be_distinguished(tmp_path: Path) -> None:
     """The network, the job and its id; a child that the job has forked has the same, one that it has started has its own."""
     seen: dict[str, tuple[str, str]] = {}
 

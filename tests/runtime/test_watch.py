@@ -85,13 +85,13 @@ def alone() -> Iterator[Alone]:
     made.exchange.close(0)
 
 
-def test_nothing_is_in_the_way_while_nobody_looks(alone: Alone) -> None:
+def test_nothing_is_in_the_way_while_there_is_no_viewer(alone: Alone) -> None:
     assert not alone.output.watched
     alone.tap()
     assert alone.output.watched
     alone.command(MeasureJob(key=1))
     alone.command(CloseTap(tap=5))
-    assert alone.output.watched  # the measure goes on
+    assert alone.output.watched  # the measurement continues
     alone.exchange.tick(time.perf_counter() + MEASURED_S + 1)
     assert not alone.output.watched
 
@@ -132,7 +132,7 @@ def test_a_block_that_is_bigger_than_all_credit_goes_alone(alone: Alone) -> None
     assert alone.seen() == []
 
 
-def test_a_looker_that_gives_back_what_it_got_keeps_the_same_credit(alone: Alone) -> None:
+def test_a_viewer_that_gives_back_what_it_got_keeps_the_same_credit(alone: Alone) -> None:
     """However long it looks: what is taken and what is given back are counted alike."""
     alone.tap(credit=5000)
     for _ in range(50):
@@ -195,7 +195,7 @@ def seconds_for(blocks: int, tap: bool) -> float:
     """Processor time of the job's thread for blocks that travel together, as those of a busy pipe do."""
     alone = Alone()
     if tap:
-        alone.tap(credit=1000)  # which nobody gives back
+        alone.tap(credit=1000)  # which no viewer gives back
     began = time.thread_time()
     for number in range(blocks):
         alone.output.put(b"12345678")

@@ -19,17 +19,17 @@ from tests.pipelines.storm import World
 class OthersWorld(World):
     STEPS: Any
 
-    def __init__(self, rng: Random, desk: type[RouterApi] = RouterApi) -> None:
+    def __init__(self, rng: Random, api: type[RouterApi] = RouterApi) -> None:
         self.taken: list[tuple[str, tuple[str, int]]] = []  # job ids of the wire, and which jobs they are
         self.held: list[str] = []  # pipelines that their Pipeliners have
         self.lines: list[str] = []
-        super().__init__(rng, desk)
+        super().__init__(rng, api)
 
     def begin_router(self) -> None:
         super().begin_router()
-        self.desk._announce = self.lines.append
+        self.api._announce = self.lines.append
         self.taken = [one for one in self.taken if self.rng.random() < 0.5]  # what they have, they may still report
-        assert self.take() or True  # from now on, workers that nobody knows are no mistakes
+        assert self.take() or True  # from now on, workers that no Broker knows are not mistakes
 
     def may_run(self, task: Task) -> None:
         if task.pipeline not in self.pipelines:
@@ -78,11 +78,11 @@ class OthersWorld(World):
             return
         name, key = self.taken.pop(self.rng.randrange(len(self.taken)))
         if self.rng.random() < 0.1:
-            return  # it has died with it, or says it never
+            return  # it died with the job, or never reports
         answer = self.ask(**{"command": command, "job id": name, "duration": 1})["answer"]
         assert answer in ("good job!", "unknown job id")
         if answer != "good job!":
-            return  # cancelled, or somebody else has reported it since the Router began again
+            return  # cancelled, or another client has reported it since the Router restarted
         assert key not in self.finished, f"{key} is over twice"
         if command == "job finished":
             self.finished.add(key)
@@ -102,7 +102,7 @@ class OthersWorld(World):
             job = name if name.startswith("job-") else f"{name}-{number}"
             command = self.rng.choice(["job finished", "job failed"])
             assert self.ask(**{"command": command, "job id": job, "duration": 1})["answer"] == "unknown job id"
-        leased = [name for name, active in self.desk.state.active.items() if active.holder not in ("", OTHERS)]
+        leased = [name for name, active in self.api.state.active.items() if active.holder not in ("", OTHERS)]
         if leased:
             message = {"command": "pipeline finished", "pipeline id": self.rng.choice(leased)}
             assert self.ask(**message)["answer"] == "unknown pipeline id"
@@ -124,7 +124,7 @@ class OthersWorld(World):
     # what must be
 
     def check(self) -> None:
-        state = self.desk.state
+        state = self.api.state
         assert not [line for line in self.log if "bug" in line], self.log
         waiting = [*state.waiting, *state.single]
         assert len(set(waiting)) == len(waiting), f"queued twice: {waiting}"
@@ -133,31 +133,31 @@ class OthersWorld(World):
         assert len(set(held)) == len(held), f"leased twice: {held}"
         assert not set(held) & set(waiting), "leased and waiting"
         for pipeline, active in state.active.items():
-            assert active.holder in state.sessions or active.holder == OTHERS or pipeline in waiting, f"{pipeline} is nobody's"
-        offers = self.desk.queue
+            assert active.holder in state.sessions or active.holder == OTHERS or pipeline in waiting, f"{pipeline} is held by no Pipeliner"
+        offers = self.api.queue
         assert not set(offers.pulled) & set(offers._open), "taken and open"
         assert set(offers._open) == set(self.cluster.tasks), "the cluster has other jobs than those that are open"
         for pipeline, job, attempt in offers.pulled:
             assert state.active[pipeline].attempts[job][0] == attempt, f"{pipeline}-{job} is taken, and runs no longer"
 
     def heal(self) -> None:
-        """They all work as they should from now on: what is theirs comes to its end with all the rest."""
+        """All clients work as they should from now on: their jobs end with all the others."""
         self.healing = True
         super().heal()
         for name in self.pipelines:
             ended = self.ask(**{"command": "pipeline", "pipeline id": name})
             line = f"job finished: {name} duration: " if name.startswith("job-") else f"pipeline finished: id={name}, duration="
-            assert any(one.startswith(line) for one in self.lines), f"{name} is {ended['state']}, and nobody was told"
+            assert any(one.startswith(line) for one in self.lines), f"{name} is {ended['state']}, and no line was broadcast"
 
     def later(self, seconds: float | None = None) -> None:
         super().later(seconds)
         if getattr(self, "healing", False):
-            for name, active in list(self.desk.state.active.items()):
+            for name, active in list(self.api.state.active.items()):
                 if active.holder == OTHERS and name not in self.held:
                     self.held.append(name)
             while self.held:
                 self.finish_pipeline()
-            for taken in list(self.desk.queue.pulled.values()):
+            for taken in list(self.api.queue.pulled.values()):
                 pipeline, number = taken.task.pipeline, taken.task.job
                 name = pipeline if pipeline.startswith("job-") else f"{pipeline}-{number}"
                 if not any(one == name for one, _ in self.taken):

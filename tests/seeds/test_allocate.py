@@ -163,7 +163,7 @@ def test_files_of_no_nodes(fission: CommandLine, room: Callable[..., Path], word
 
 MakeSite = Callable[..., Site]
 PLACED = """
-Told.DEFAULT_NODE = Relay.DEFAULT_NODE = "n2"
+EndsByFile.DEFAULT_NODE = Relay.DEFAULT_NODE = "n2"
 Double.DEFAULT_NODE = "n1"
 """
 
@@ -184,15 +184,15 @@ def test_it_is_where_a_run_puts_them(cluster: MakeSite) -> None:
     client = site.start()
     site.rows(20)
     assert {job["id"]: job["node"] for job in before["jobs"] if job["id"] <= 3} == {
-        job: node for job, (_, node) in site.lives().items() if job <= 3
+        job: node for job, (_, node) in site.incarnations().items() if job <= 3
     }
     during = of_site(site)
     assert during["running"] is True
-    assert {job["id"]: job["now"] for job in during["jobs"]} == {job: node for job, (_, node) in site.lives().items()}
-    assert [places(during)[name] for name in ("Told 1", "Relay 2", "Double 3")] == ["n2", "n2", "n1"]
+    assert {job["id"]: job["now"] for job in during["jobs"]} == {job: node for job, (_, node) in site.incarnations().items()}
+    assert [places(during)[name] for name in ("EndsByFile 1", "Relay 2", "Double 3")] == ["n2", "n2", "n1"]
     site.finish(client, chain_rows)
-    assert {job: node for job, node in places(of_site(site)).items() if job in ("Told 1", "Relay 2", "Double 3")} == {
-        "Told 1": "n2",
+    assert {job: node for job, node in places(of_site(site)).items() if job in ("EndsByFile 1", "Relay 2", "Double 3")} == {
+        "EndsByFile 1": "n2",
         "Relay 2": "n2",
         "Double 3": "n1",
     }
@@ -218,15 +218,15 @@ def test_it_disturbs_no_jobs_of_a_killed_client(cluster: MakeSite) -> None:
     site.rows(20)
     client.signal(9)
     client.wait(exit_code=-9)
-    lives = site.lives()
+    incarnations = site.incarnations()
     there = {node.name: node.jobs() for node in site.nodes.values()}
     assert any(there.values())
     assert places(of_site(site))
     assert {node.name: node.jobs() for node in site.nodes.values()} == there
     resumed = site.start("--resume")
     site.more_rows(20)
-    assert {job: life for job, life in site.lives().items() if life[1] != "client"} == {
-        job: life for job, life in lives.items() if life[1] != "client"
+    assert {job: incarnation for job, incarnation in site.incarnations().items() if incarnation[1] != "client"} == {
+        job: incarnation for job, incarnation in incarnations.items() if incarnation[1] != "client"
     }
     site.finish(resumed, chain_rows)
 

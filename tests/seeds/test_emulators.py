@@ -91,7 +91,7 @@ def test_what_goes_in_comes_out_pipe_by_pipe(alone: Any) -> None:
         two.put(value)
     first, second = add.out_emulators
     assert [first.get(), second.get(), first.get(), first.get(), second.get(), second.get()] == [11, 11, 22, 33, 22, 33]
-    assert add(4, 40) == [44, 44]  # and calls go on from there
+    assert add(4, 40) == [44, 44]  # and calls continue from there
     with pytest.raises(DefinitionError, match="Exits 2 leads into the job"):
         two.get()
     with pytest.raises(DefinitionError, match="Exits 4 leads out of the job"):

@@ -195,7 +195,7 @@ def test_no_burst_follows_a_pause() -> None:
 
 
 def test_nothing_is_measured_where_no_probe_ever_comes_back() -> None:
-    """A firewall that lets none pass is no bad link; one silent peer among others is, and so are all when they fall silent."""
+    """A firewall that drops all probes is not a bad link; one silent peer among others is, and so are all when they fall silent."""
     prober, now, _ = probed(30, {"b": (1.0, 0.0), "c": (1.0, 0.0)})
     assert prober.links(now) == {}
     prober, now, _ = probed(30, {"b": (1.0, 0.0), "c": (0.0, 0.001)})
@@ -308,7 +308,7 @@ def test_meters_measure_each_other(key: bytes | None) -> None:
     assert all(link.rtt_s is not None for links in found for link in links.values()), found
 
 
-def test_who_has_not_the_networks_keys_is_not_measured() -> None:
+def test_nodes_without_the_networks_keys_are_not_measured() -> None:
     found = asyncio.run(_measure([b"k" * 32, b"k" * 32, b"x" * 32, None], lambda found: len(found[0]) == len(found[1]) == 1))
     assert [set(links) for links in found] == [{"n1"}, {"n0"}, set(), set()]
 
@@ -343,7 +343,7 @@ FreeRelay(inputs=[JSONPipe(1)], outputs=[JSONPipe(2)]),
 CSVSinkJob("result.csv", inputs=[JSONPipe(2)]),
 """
 CLASSES = """
-class BoundNumbers(Told):
+class BoundNumbers(EndsByFile):
     DEFAULT_NODE = "n1"
 
 class FreeRelay(PythonJob):
@@ -365,7 +365,7 @@ def test_a_job_avoids_the_node_that_its_neighbour_hears_badly(cluster: Callable[
     client = site.run(NETWORK.replace("BoundNumbers(0", f"BoundNumbers({str(site.end)!r}"), CLASSES)
     assert site.node_of(1) == "n1"
     first = site.node_of(2)
-    assert first in ("n3", "n4"), site.story()
+    assert first in ("n3", "n4"), site.logs()
     site.rows(50, sink=3)
 
     def links() -> dict[str, dict[str, Any]]:
@@ -381,7 +381,7 @@ def test_a_job_avoids_the_node_that_its_neighbour_hears_badly(cluster: Callable[
     site.nodes[first].kill()
     site.happened("NodeLost", node=first)
     site.until(lambda: site.node_of(2) != first, "the relay has moved")
-    assert site.node_of(2) == "n2", site.story()
+    assert site.node_of(2) == "n2", site.logs()
     source.lose(0)
     site.more_rows(50, sink=3)
     site.wait(client)

@@ -54,7 +54,7 @@ def test_fission_config_module_names_the_config(tmp_path: Path, module: str, wor
     assert table(root / TABLE).endswith("0,5\n10,15\n")
 
 
-def test_what_is_wrong_in_another_config_is_told_with_its_file(tmp_path: Path) -> None:
+def test_mistakes_in_another_config_are_reported_with_its_file(tmp_path: Path) -> None:
     root = old_project(tmp_path, {"net/lab.py": CONFIG + "HEAD_SIZE = 9\n"})
     done = python(root, "manage.py", "net", "check", env={"FISSION_CONFIG_MODULE": "net.lab"})
     assert done.returncode == 2
@@ -121,7 +121,7 @@ XML_FILE = "net.xml"
     assert done.stdout.endswith("[0, 0]\n"), done.stderr
 
 
-def test_a_script_is_told_what_is_wrong_without_a_traceback(tmp_path: Path) -> None:
+def test_mistakes_are_reported_to_a_script_without_a_traceback(tmp_path: Path) -> None:
     root = old_project(tmp_path, {"simulate.py": SCRIPT + "config.HEAD_SIZE = 'x'\nexecute_simulation(config, network)\nprint('behind')\n"})
     done = python(root, "simulate.py")
     assert done.returncode == 2
@@ -130,7 +130,7 @@ def test_a_script_is_told_what_is_wrong_without_a_traceback(tmp_path: Path) -> N
     assert "Traceback" not in done.stderr
 
 
-def test_a_config_that_is_no_module(tmp_path: Path) -> None:
+def test_a_config_that_is_not_a_module(tmp_path: Path) -> None:
     changed = "from types import SimpleNamespace\nexecute_simulation(SimpleNamespace(JOBS=config.JOBS, HEAD_SIZE=2), network)\n"
     root = old_project(tmp_path, {"simulate.py": SCRIPT + changed})
     done = python(root, "simulate.py")

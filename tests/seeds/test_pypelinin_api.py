@@ -141,7 +141,7 @@ def test_a_pipeline_is_serialized_as_tuples_and_comes_back(graph: Callable[[], A
 
 
 @pytest.mark.parametrize("information", [None, 3, [], [1], [["graph", 3]], [["graph", [[1, 2, 3]]]], [["graph", [[[], None]]]], "graph"])
-def test_what_is_no_serialized_pipeline_is_refused(information: Any) -> None:
+def test_what_is_not_a_serialized_pipeline_is_refused(information: Any) -> None:
     with pytest.raises(ValueError, match=r"a pipeline|an edge|a job"):
         Pipeline.deserialize(information)
 
@@ -200,7 +200,7 @@ def test_a_pipeline_before_it_is_started() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", [Pipeline, PipelineForPipeliner])
-def test_circles_and_what_is_no_job_are_value_errors(graph: Callable[[], Any], kind: type[Pipeline]) -> None:
+def test_circles_and_what_is_not_a_job_are_value_errors(graph: Callable[[], Any], kind: type[Pipeline]) -> None:
     with pytest.raises(ValueError, match=r"pipeline|Job objects"):
         kind(graph())
 
@@ -569,7 +569,7 @@ def test_the_published_file_store_loses_nothing(cluster: Cluster) -> None:
         file.write_text(json.dumps({"text": f"n{number}"}))
         pipelines.append(Pipeline({Job("First"): (Job("Second"), Job("8"))}, data={"filename": str(file)}))
         manager.start(pipelines[-1])
-    eventually(lambda: manager.finished(pipelines[0]) and manager.finished_pipelines == 20, 60, cluster.story)
+    eventually(lambda: manager.finished(pipelines[0]) and manager.finished_pipelines == 20, 60, cluster.logs)
     manager.disconnect()
     assert not [pipeline.error for pipeline in pipelines if pipeline.error]
     calls = []

@@ -12,14 +12,14 @@ from fission.pipelines.pull_queue import Key, PulledTask, PullQueue
 from fission.pipelines.router_api import RouterApi
 from fission.pipelines.router_state import RouterState
 from fission.protocol.pipeline_records import Task
-from tests.pipelines.test_desk import Talk
+from tests.pipelines.test_router_api import Talk
 from tests.protocol.seeds import expect_caught, run_seeds
 from tests.seeds import test_pypelinin_wire
 from tests.seeds.others_storm import OthersWorld
 
 
-def play(rng: Random, desk: type[RouterApi] = RouterApi) -> None:
-    world = OthersWorld(rng, desk)
+def play(rng: Random, api: type[RouterApi] = RouterApi) -> None:
+    world = OthersWorld(rng, api)
     try:
         world.play(150)
         world.heal()
@@ -65,7 +65,7 @@ class LeavesItToTheCluster(PullQueue):
 
 
 class BelievesAll(PullQueue):
-    """Every end is believed, whoever reports it."""
+    """Every end is believed, whichever client reports it."""
 
     def release(self, key: Key) -> bool:
         super().release(key)
@@ -79,8 +79,8 @@ class Careless(RouterState):
         return super().hand_out(lambda active: True, wanted)
 
 
-class TellsNobody(RouterApi):
-    """Ends are written down, and not broadcast as pypelinin does."""
+class BroadcastsNothing(RouterApi):
+    """Ends are recorded, but not broadcast as pypelinin does."""
 
     def __init__(self, *arguments: object, **more: object) -> None:
         super().__init__(*arguments, **more)  # type: ignore[arg-type]
@@ -88,13 +88,13 @@ class TellsNobody(RouterApi):
 
 
 def test_broken_variants_are_caught() -> None:
-    for desk in (with_offers(OffersEverything), with_offers(LeavesItToTheCluster), with_offers(BelievesAll), TellsNobody):
-        expect_caught(lambda rng, desk=desk: play(rng, desk), 60)  # type: ignore[misc]
+    for api in (with_offers(OffersEverything), with_offers(LeavesItToTheCluster), with_offers(BelievesAll), BroadcastsNothing):
+        expect_caught(lambda rng, api=api: play(rng, api), 60)  # type: ignore[misc]
 
 
 def test_giving_away_what_has_begun_is_caught() -> None:
     talk = Talk(":memory:")
-    talk.desk.state.__class__ = Careless
+    talk.api.state.__class__ = Careless
     try:
         with pytest.raises(AssertionError):
             test_pypelinin_wire.test_a_pipeline_that_ours_have_begun_is_not_given_away(talk)

@@ -19,7 +19,7 @@ from fission.pipelines import Pipeline as PlainPipeline
 from fission.pipelines.broker_registry import UNKNOWN_S
 from pypelinin import Client, Job, Pipeline, PipelineForPipeliner, PipelineManager
 from tests.pipelines.daemons import Cluster
-from tests.pipelines.test_desk import Talk
+from tests.pipelines.test_router_api import Talk
 from tests.waiting import eventually
 
 WAIT_MS = 30_000
@@ -90,10 +90,10 @@ class Wire:
 @pytest.fixture
 def router(cluster: Cluster) -> Iterator[Cluster]:
     cluster.start("Router")
-    eventually(lambda: _there(cluster), 60, cluster.story)
+    eventually(lambda: _there(cluster), 60, cluster.logs)
     yield cluster
-    assert "bug in FISSION" not in cluster.story()
-    assert "Traceback" not in cluster.story()
+    assert "bug in FISSION" not in cluster.logs()
+    assert "Traceback" not in cluster.logs()
 
 
 def _there(cluster: Cluster) -> bool:
@@ -190,7 +190,7 @@ def test_a_single_job_runs_on_brokers_of_ours_without_a_pipeliner(cluster: Clust
     with Wire(cluster, "job ") as client:
         good = client.ask("add job", worker="A", data={"b": 1, "a": 2})["job id"]
         bad = client.ask("add job", worker="Bad", data={}, retries=1)["job id"]
-        eventually(lambda: cluster.show(good)["state"] == "finished" and cluster.show(bad)["state"] == "failed", 60, cluster.story)
+        eventually(lambda: cluster.show(good)["state"] == "finished" and cluster.show(bad)["state"] == "failed", 60, cluster.logs)
         assert cluster.show(bad)["jobs"][0]["tries"] == 2
         assert [run["data"] for run in cluster.runs("save", "A")] == [{"b": 1, "a": 2}]
         heard = [client.hear_until("job finished")]
@@ -220,7 +220,7 @@ def test_a_client_hands_in_a_pipeline_and_waits_for_the_broadcast(cluster: Clust
         answer = client.get_api_reply()
         assert answer["answer"] == "pipeline accepted"
         name = answer["pipeline id"]
-        eventually(lambda name=name: cluster.show(name)["state"] == "finished", 60, cluster.story)  # type: ignore[misc]
+        eventually(lambda name=name: cluster.show(name)["state"] == "finished", 60, cluster.logs)  # type: ignore[misc]
         if way == 0 and not client.broadcast_poll(2000):
             continue  # the subscription was late
         assert client.broadcast_poll(WAIT_MS)
@@ -317,12 +317,12 @@ def test_pipelines_run_with_their_broker_and_any_pipeliner(router: Cluster, pipe
         if client == "ours":
             manager = stack.enter_context(PipelineManager(router.api, router.broadcast))
             names = [manager.start(pipeline) for pipeline in pipelines]
-            assert manager.wait(60), router.story()
+            assert manager.wait(60), router.logs()
             assert manager.failed_pipelines == 0
         else:
             wire = stack.enter_context(Wire(router, "pipeline finished: id="))
             names = [wire.ask("add pipeline", pipeline=old_form(pipeline))["pipeline id"] for pipeline in pipelines]
-        eventually(lambda: all(router.show(name)["state"] == "finished" for name in names), 60, router.story)
+        eventually(lambda: all(router.show(name)["state"] == "finished" for name in names), 60, router.logs)
         assert all(job["state"] == "finished" for name in names for job in router.show(name)["jobs"])
     done = [one for broker in brokers for one in broker.done]
     for index in range(10):
@@ -333,9 +333,9 @@ def test_pipelines_run_with_their_broker_and_any_pipeliner(router: Cluster, pipe
 def test_their_broker_beside_ours_gets_only_what_ours_have_not(cluster: Cluster) -> None:
     cluster.all()
     with OldBroker(cluster, lambda worker, data: None) as broker, cluster.manager() as manager:
-        eventually(lambda: "not FISSION's" in cluster.story(), 30, cluster.story)
+        eventually(lambda: "not FISSION's" in cluster.logs(), 30, cluster.logs)
         manager.start_all(PlainPipeline({PlainJob("A"): PlainJob("Theirs")}, data={"n": number}) for number in range(10))
-        assert manager.wait(60), cluster.story()
+        assert manager.wait(60), cluster.logs()
         assert manager.failed_pipelines == 0
     assert sorted(data["n"] for worker, data in broker.done if worker == "Theirs") == list(range(10))
     assert {worker for worker, _ in broker.done} == {"Theirs"}
@@ -352,7 +352,7 @@ def test_what_was_taken_or_accepted_outlives_the_router(router: Cluster) -> None
         assert wire.ask("get pipeline")["pipeline id"] == pipeline  # never reported, too
     router.daemons[0].kill()
     router.start("Router")
-    eventually(lambda: _there(router), 60, router.story)
+    eventually(lambda: _there(router), 60, router.logs)
     with Wire(router) as wire:
         found = []
         while (job := wire.ask("get job"))["worker"] is not None:
@@ -372,7 +372,7 @@ def test_with_keys_only_their_holders_speak_the_old_protocol(tmp_path: Path) -> 
     make_keys(keys)
     with Cluster(tmp_path, keys=keys) as cluster:
         cluster.start("Router")
-        eventually(lambda: _there(cluster), 60, cluster.story)
+        eventually(lambda: _there(cluster), 60, cluster.logs)
         client = Client(keys=keys)
         client.connect(api=cluster.api, broadcast=cluster.broadcast)
         client.send_api_request({"command": "add job", "worker": "spam", "data": "secret"})
@@ -429,7 +429,7 @@ def test_what_a_broker_of_ours_may_have_begun_cannot_be_ended_by_others(talk: Ta
     assert talk.fake.forgotten == []
 
 
-def test_a_job_that_was_taken_is_nobody_elses_until_its_time_is_over(talk: Talk) -> None:
+def test_a_job_that_was_taken_is_given_to_no_other_client_until_its_time_is_over(talk: Talk) -> None:
     job = talk.ask(command="add job", worker="spam", data=1, retries=1, timeout=30)["job id"]
     assert talk.ask(command="get job")["job id"] == job
     assert len(talk.fake.forgotten) == 1, "the cluster does not run it"
@@ -466,19 +466,19 @@ def test_the_urgent_ones_first_the_oldest_among_equals_and_by_worker_if_it_says_
 def test_many_single_jobs_wait_in_the_database_not_in_memory(talk: Talk) -> None:
     for number in range(1200):
         talk.ask(command="add job", worker="spam", data=number)
-    assert len(talk.desk.state.active) <= 1000
+    assert len(talk.api.state.active) <= 1000
     assert talk.ask(command="status")["waiting"] >= 200
     found = []
     while (job := talk.ask(command="get job"))["worker"] is not None:
         found.append(job["data"])
         assert over(talk, "job finished", job["job id"], duration=0) == "good job!"
     assert found == list(range(1200))
-    assert talk.desk.state.active == {}
-    assert talk.desk.state.single_durations == {}
-    assert talk.desk.queue._open == talk.desk.queue._by_worker == talk.desk.queue.pulled == {}
+    assert talk.api.state.active == {}
+    assert talk.api.state.single_durations == {}
+    assert talk.api.queue._open == talk.api.queue._by_worker == talk.api.queue.pulled == {}
 
 
-def test_a_worker_that_nobody_has_fails_unless_a_broker_of_others_is_there(talk: Talk) -> None:
+def test_a_worker_that_no_broker_has_fails_unless_a_broker_of_others_is_there(talk: Talk) -> None:
     talk.pulse()
     lost = talk.ask(command="add job", worker="Typo", data=1)["job id"]
     talk.later(UNKNOWN_S + 1)
@@ -489,9 +489,9 @@ def test_a_worker_that_nobody_has_fails_unless_a_broker_of_others_is_there(talk:
     assert talk.ask(command="get job")["job id"] == kept
 
 
-def test_news_are_said_again_to_those_who_may_have_missed_them(talk: Talk) -> None:
+def test_news_are_repeated_to_clients_that_may_have_missed_them(talk: Talk) -> None:
     talk.later(3)
-    assert talk.lines == [], "nobody of theirs was seen"
+    assert talk.lines == [], "none of their clients was seen"
     talk.ask(command="get job")
     talk.ask(command="get pipeline")
     talk.ask(command="add job", worker="spam", data=1)
@@ -527,7 +527,7 @@ def test_a_pipeline_that_ours_have_begun_is_not_given_away(talk: Talk) -> None:
     talk.exchange(run=[["x", 0, 1]])
     talk.later(1.5)
     talk.later(6)
-    assert "x" in talk.desk.state.waiting
+    assert "x" in talk.api.state.waiting
     assert talk.ask(command="get pipeline") == {"pipeline": None}
     assert talk.ask(**{"command": "pipeline finished", "pipeline id": "x"})["answer"] == "unknown pipeline id"
 

@@ -150,7 +150,7 @@ def test_programs_modules_and_tags_on_the_command_line(cluster: Cluster, program
             with cluster.manager() as manager:
                 pipeline = Pipeline({Job("Plain", {"text": "a"}): Job("Count", {"text": "a b"}, tag="gpu")})
                 manager.start(pipeline)
-                assert manager.wait(60), cluster.story()
+                assert manager.wait(60), cluster.logs()
             assert pipeline.result == {"count": 2}
         finally:
             broker.terminate()
@@ -194,7 +194,7 @@ def test_a_cluster_runs_programs_modules_and_returns_results(cluster: Cluster, p
         two = Pipeline({Job("A", {"x": 1}): (Job("B", {"y": 1}), Job("C", {"z": 1}))})
         bad = Pipeline({Job("Count", {"what": "fails"}): []})
         manager.start_all([good, two, bad])
-        assert manager.wait(60), cluster.story()
+        assert manager.wait(60), cluster.logs()
     assert good.result == {"count": 3}
     assert two.result == [{"B": ["y"]}, {"C": ["z"]}]
     assert [one["worker"] for one in two.results] == ["B", "C"]
@@ -220,7 +220,7 @@ def test_a_program_ends_with_its_job(cluster: Cluster, program: Path, tmp_path: 
         elif end == "kill":
             broker.kill()
         if end != "kill":
-            assert manager.wait(60), cluster.story()
+            assert manager.wait(60), cluster.logs()
     eventually(lambda: not is_running(child), 60, "the end of the program's child")
 
 
@@ -235,7 +235,7 @@ def test_results_survive_a_restart_of_the_router(cluster: Cluster, tmp_path: Pat
         cluster.start("Router")
         cluster.ready()
         file.touch()
-        assert manager.wait(60), cluster.story()
+        assert manager.wait(60), cluster.logs()
     assert pipeline.result == [{"A": ["x"]}, {"waited": True}]
 
 
@@ -250,7 +250,7 @@ def test_results_are_bounded(cluster: Cluster, tmp_path: Path, length: int, kept
     with cluster.manager() as manager:
         pipeline = Pipeline({Job("Large"): []})
         manager.start(pipeline)
-        assert manager.wait(60), cluster.story()
+        assert manager.wait(60), cluster.logs()
     assert pipeline.error is None
     assert pipeline.result == (length * "x" if kept else None)
     assert kept or f"more than {RESULT_LIMIT}" in pipeline.results[0]["omitted"]
@@ -273,7 +273,7 @@ def test_a_job_with_a_tag_waits_for_a_broker_that_has_it(cluster: Cluster) -> No
         assert "the tag 'gpu'" in listed.stdout
         assert not pipeline.finished
         cluster.start("Broker", tags=["gpu", "large"], number_of_workers=1)
-        assert manager.wait(60), cluster.story()
+        assert manager.wait(60), cluster.logs()
     assert pipeline.result == {"A": ["x"]}
     status = cluster.ask(command="status")
     assert status["tags"] == {"gpu": 1, "large": 1}
@@ -286,7 +286,7 @@ def test_times_are_utc_and_say_so(cluster: Cluster, tmp_path: Path) -> None:
     with cluster.manager() as manager:
         pipeline = Pipeline({Job("A", {"x": 1}): []})
         manager.start(pipeline)
-        assert manager.wait(60), cluster.story()
+        assert manager.wait(60), cluster.logs()
     shown = cluster.show(pipeline.id)
     _same(shown["accepted utc"], shown["accepted"])
     _same(shown["ended utc"], shown["ended"])

@@ -20,7 +20,7 @@ VERSIONS = {"fission": "1", "Python": "3.11"}
 
 
 @pytest.fixture
-def stock(tmp_path: Path) -> ArchiveStore:
+def store(tmp_path: Path) -> ArchiveStore:
     """A node's folder with two networks and an archive, and a file beside it."""
     found = ArchiveStore(tmp_path / "node")
     found.prepare()
@@ -39,58 +39,58 @@ def serving(network: str, now: float) -> NodeLease:
     return lease
 
 
-def visits(stock: ArchiveStore, lease: NodeLease) -> Visits:
-    options = NodeOptions("10.0.0.9", 8786, None, "n1", 4, stock.root, "", VERSIONS, (), "")
+def visits(store: ArchiveStore, lease: NodeLease) -> Visits:
+    options = NodeOptions("10.0.0.9", 8786, None, "n1", 4, store.root, "", VERSIONS, (), "")
     return Visits(options, lease, lambda: "10.0.0.1")
 
 
-def remove(stock: ArchiveStore, lease: NodeLease, network: str) -> Answer:
-    return asyncio.run(visits(stock, lease).remove(RemoveNetwork(network=network, root=""), b""))  # type: ignore[arg-type]  # a coroutine
+def remove(store: ArchiveStore, lease: NodeLease, network: str) -> Answer:
+    return asyncio.run(visits(store, lease).remove(RemoveNetwork(network=network, root=""), b""))  # type: ignore[arg-type]  # a coroutine
 
 
-def files(stock: ArchiveStore) -> set[str]:
-    return {str(path.relative_to(stock.root)) for path in stock.root.rglob("*") if path.is_file()}
+def files(store: ArchiveStore) -> set[str]:
+    return {str(path.relative_to(store.root)) for path in store.root.rglob("*") if path.is_file()}
 
 
-def test_a_free_node_removes_a_network_and_all_code(stock: ArchiveStore) -> None:
-    assert remove(stock, NodeLease(), "room") == NetworkRemoved(size=15)
-    assert files(stock) == {"hall/2/out.csv"}
+def test_a_free_node_removes_a_network_and_all_code(store: ArchiveStore) -> None:
+    assert remove(store, NodeLease(), "room") == NetworkRemoved(size=15)
+    assert files(store) == {"hall/2/out.csv"}
 
 
-def test_a_node_that_serves_another_network_keeps_the_code(stock: ArchiveStore) -> None:
-    assert remove(stock, serving("hall", 0.0), "room") == NetworkRemoved(size=10)
-    assert files(stock) == {"hall/2/out.csv", f"{ARCHIVES}/ab12ab12/jobs.py"}
+def test_a_node_that_serves_another_network_keeps_the_code(store: ArchiveStore) -> None:
+    assert remove(store, serving("hall", 0.0), "room") == NetworkRemoved(size=10)
+    assert files(store) == {"hall/2/out.csv", f"{ARCHIVES}/ab12ab12/jobs.py"}
 
 
-def test_a_node_keeps_what_it_runs(stock: ArchiveStore) -> None:
-    before = files(stock)
+def test_a_node_keeps_what_it_runs(store: ArchiveStore) -> None:
+    before = files(store)
     with pytest.raises(UserError, match="it runs jobs of room; stop the network first"):
-        remove(stock, serving("room", 0.0), "room")
-    assert files(stock) == before
+        remove(store, serving("room", 0.0), "room")
+    assert files(store) == before
 
 
 @pytest.mark.parametrize("network", ["../keep", "..", "", ".", ARCHIVES, "room/1", "/etc", "room\0"])
-def test_nothing_but_a_network_is_removed(stock: ArchiveStore, network: str) -> None:
-    before = files(stock)
+def test_nothing_but_a_network_is_removed(store: ArchiveStore, network: str) -> None:
+    before = files(store)
     with pytest.raises(UserError, match="the name of a network must be a Python name"):
-        remove(stock, NodeLease(), network)
-    assert files(stock) == before
-    assert (stock.root.parent / "keep" / "thesis.tex").exists()
+        remove(store, NodeLease(), network)
+    assert files(store) == before
+    assert (store.root.parent / "keep" / "thesis.tex").exists()
 
 
-def test_a_link_is_not_followed(stock: ArchiveStore) -> None:
-    (stock.root / "linked").symlink_to(stock.root.parent / "keep")
-    assert remove(stock, serving("hall", 0.0), "linked") == NetworkRemoved(size=0)
-    assert (stock.root.parent / "keep" / "thesis.tex").exists()
+def test_a_link_is_not_followed(store: ArchiveStore) -> None:
+    (store.root / "linked").symlink_to(store.root.parent / "keep")
+    assert remove(store, serving("hall", 0.0), "linked") == NetworkRemoved(size=0)
+    assert (store.root.parent / "keep" / "thesis.tex").exists()
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_who_it_is(stock: ArchiveStore, there: bool) -> None:
+def test_who_it_is(store: ArchiveStore, there: bool) -> None:
     """A node whose client is heard, or that has other versions, could not be had by a run either."""
 
     def inspect(lease: NodeLease) -> Answer:
         order = InspectNode(versions=VERSIONS if there else {"fission": "2", "Python": "3.11"}, root="", first=True)
-        return asyncio.run(visits(stock, lease).inspect(order, b""))  # type: ignore[arg-type]  # a coroutine
+        return asyncio.run(visits(store, lease).inspect(order, b""))  # type: ignore[arg-type]  # a coroutine
 
     found = inspect(NodeLease())
     if there:

@@ -33,7 +33,7 @@ class Count(PythonJob):
 
 
 class Steps(PythonJob):
-    """A source whose `run` is no generator, and that finishes."""
+    """A source whose `run` is not a generator and finishes the job."""
 
     def setup(self, *args: Any, **kwargs: Any) -> None:
         super().setup(*args, **kwargs)
@@ -78,7 +78,7 @@ class Last(PythonJob):
 class Keep(PythonJob):
     def setup(self, *args: Any, **kwargs: Any) -> None:
         super().setup(*args, **kwargs)
-        self.file = open("kept.txt", "a")  # noqa: SIM115 - open as long as the job lives
+        self.file = open("kept.txt", "a")  # noqa: SIM115 - open until the job ends
 
     def run(self, value: Any) -> None:
         self.file.write(f"{value}\n")
@@ -115,7 +115,7 @@ class Heads(PythonJob):
 
 
 class Shouts(PythonJob):
-    """Cleans up when it is told to stop, and leaves a child behind."""
+    """Cleans up when it must stop, and leaves a child process."""
 
     def run(self, value: Any) -> Any:
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])

@@ -358,7 +358,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_script_of_its_own_whose_emulator_nobody_kills(tmp_path: Path) -> None:
+def test_a_script_ends_although_it_does_not_kill_its_emulator(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
     assert (done.stdout, done.stderr, done.returncode) == ("[42]\n", "", 0)

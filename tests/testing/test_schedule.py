@@ -48,5 +48,5 @@ def test_a_clock_that_was_set_back_costs_nothing(jump_s: float) -> None:
 
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
-def test_what_is_no_time_is_now(odd: float) -> None:
+def test_a_stamp_that_is_not_a_time_means_now(odd: float) -> None:
     assert waits([odd, 100.0, odd, 101.0]) == ([0.0, 0.0, 0.0, 1.0], [])

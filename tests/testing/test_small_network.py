@@ -61,7 +61,7 @@ def test_given_values_stand_for_the_job_that_feeds_the_pipe(tmp_path: Path) -> N
 
 
 def test_time_is_what_the_jobs_sleep(tmp_path: Path) -> None:
-    """Sources go on in the order of their clocks, and nobody waits."""
+    """Sources take turns in the order of their clocks, and no job waits."""
     order: list[Any] = []
 
     class Note(Sink):
@@ -158,7 +158,7 @@ MESSAGES = [
 
 
 @pytest.mark.parametrize("message", MESSAGES)
-def test_what_is_no_network(message: str, tmp_path: Path) -> None:
+def test_jobs_that_are_not_a_network_are_refused(message: str, tmp_path: Path) -> None:
     listed, inputs = bad(message)
     with pytest.raises(DefinitionError, match=message):
         run_network(listed, inputs, folder=tmp_path)

@@ -7,9 +7,9 @@ from typing import Any
 from fission.client.attach.follow import rates
 
 
-def look(at: float, life: int = 1, **changes: Any) -> dict[str, Any]:
+def look(at: float, incarnation: int = 1, **changes: Any) -> dict[str, Any]:
     measured: dict[str, Any] = {
-        "incarnation": life,
+        "incarnation": incarnation,
         "at": at,
         "blocks": 0,
         "inputs": {"1": {"done": 0}},
@@ -19,7 +19,15 @@ def look(at: float, life: int = 1, **changes: Any) -> dict[str, Any]:
         "cpu_s": 0.0,
         "memory": 1000,
     }
-    row = {"id": 5, "name": "Job 5", "state": "running", "node": "a", "restarts": life - 1, "pid": 4711, "measured": measured | changes}
+    row = {
+        "id": 5,
+        "name": "Job 5",
+        "state": "running",
+        "node": "a",
+        "restarts": incarnation - 1,
+        "pid": 4711,
+        "measured": measured | changes,
+    }
     return {"jobs": [row]}
 
 
@@ -58,12 +66,12 @@ def test_what_happened_in_between() -> None:
     ]
 
 
-def test_nothing_went_out_so_nobody_knows_how_long_it_takes() -> None:
+def test_a_job_that_sent_nothing_has_no_latency() -> None:
     assert rates(look(10.0), look(11.0))[0]["latency_s"] is None
 
 
-def test_a_new_life_has_no_rates_yet() -> None:
-    (row,) = rates(look(10.0, blocks=1000), look(11.0, life=2, blocks=5))
+def test_a_new_incarnation_has_no_rates_yet() -> None:
+    (row,) = rates(look(10.0, blocks=1000), look(11.0, incarnation=2, blocks=5))
     assert (row["blocks"], row["restarts"], row["memory"]) == (5, 1, 1000)
     assert row["cpu"] is row["in_per_s"] is row["busy"] is row["latency_s"] is None
 

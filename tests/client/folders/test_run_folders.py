@@ -68,9 +68,9 @@ def test_a_folder_of_an_older_version_becomes_a_run(tmp_path: Path) -> None:
     (tmp_path / "local" / "4").mkdir(parents=True)
     (tmp_path / "local" / "4" / "out.csv").write_text("404 rows")
     assert run_folders.to_resume(tmp_path) == tmp_path / "local"
-    told: list[str] = []
-    folder = run_folders.new_run(tmp_path, told.append)
-    assert str(tmp_path / "runs") in told[0]
+    warnings: list[str] = []
+    folder = run_folders.new_run(tmp_path, warnings.append)
+    assert str(tmp_path / "runs") in warnings[0]
     run_folders.make_run(folder, fill)
     assert numbers(tmp_path) == [2, 1]
     assert (run_folders.runs(tmp_path)[1] / "4" / "out.csv").read_text() == "404 rows"
@@ -86,7 +86,7 @@ def test_what_is_in_the_way_is_named(tmp_path: Path, kind: str) -> None:
         run_folders.new_run(tmp_path, lambda text: None)
 
 
-def test_a_link_to_a_run_that_was_removed_is_no_obstacle(tmp_path: Path) -> None:
+def test_a_link_to_a_run_that_was_removed_does_not_hinder_a_new_one(tmp_path: Path) -> None:
     shutil.rmtree(make(tmp_path))
     make(tmp_path)
     assert (tmp_path / "local" / "1").is_dir()

@@ -9,7 +9,7 @@ from fission.ports import Observer
 from fission.protocol.supervision import Failover
 
 
-class Told(Observer):
+class Recorder(Observer):
     def __init__(self) -> None:
         self.lines: list[tuple[str, str]] = []
 
@@ -21,29 +21,29 @@ class Told(Observer):
 
 
 def test_the_failure_that_ends_the_network_is_shown_once_and_last() -> None:
-    reports, told = FailureReports(), Told()
+    reports, recorder = FailureReports(), Recorder()
     reports.failed("Src 1", 1, "no microphone", 0.0)
     reports.failed("Mid 2", 2, "other", 0.1)
     reports.failed("Src 1", 1, "no microphone", 0.2)
-    reports.tick(0.2, told)
-    assert told.lines == []
-    reports.end("Src 1", 1, "no microphone", told)
-    assert told.lines == [("failed", "other"), ("the end", "no microphone")]
+    reports.tick(0.2, recorder)
+    assert recorder.lines == []
+    reports.end("Src 1", 1, "no microphone", recorder)
+    assert recorder.lines == [("failed", "other"), ("the end", "no microphone")]
 
 
 def test_a_failure_that_the_network_survives_is_shown_once_soon() -> None:
-    reports, told = FailureReports(), Told()
+    reports, recorder = FailureReports(), Recorder()
     for number in range(5):
         reports.failed("Src 1", 1, "no microphone", number / 10)
     assert reports.due == MOST_HOLD_S
     reports.ready(1, 0.5)
     assert reports.due == 0.5 + HOLD_S
-    reports.tick(0.4 + HOLD_S, told)
-    assert told.lines == []
-    reports.tick(0.5 + HOLD_S, told)
+    reports.tick(0.4 + HOLD_S, recorder)
+    assert recorder.lines == []
+    reports.tick(0.5 + HOLD_S, recorder)
     reports.failed("Src 1", 1, "no microphone", 9.0)
-    reports.end("", 0, "", told)
-    assert told.lines == [("failed", "no microphone")]
+    reports.end("", 0, "", recorder)
+    assert recorder.lines == [("failed", "no microphone")]
     assert reports.due is None
 
 

@@ -13,7 +13,7 @@ from fission.ports import EngineNotice
 
 
 class Silent:
-    """An engine and a desk that say nothing."""
+    """An engine and a job channel that send nothing."""
 
     async def events(self) -> AsyncIterator[Any]:
         await asyncio.Event().wait()
@@ -33,7 +33,7 @@ def test_the_order_to_end_is_not_lost_with_an_event() -> None:
             waiting = asyncio.ensure_future(inbox.next(10))
             await asyncio.sleep(0.01)
             inbox._queue.put_nowait(EngineNotice("something"))
-            await asyncio.sleep(0)  # the event has been taken, and nobody has been told
+            await asyncio.sleep(0)  # the event has been taken, but not returned yet
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting

@@ -85,9 +85,9 @@ def double(viewer: Viewer, value: int) -> int:
 
 
 def test_requests_are_answered(served: Served) -> None:
-    with Viewer(served.folder) as looker:
+    with Viewer(served.folder) as viewer:
         for value in range(100):
-            assert double(looker, value) == 2 * value
+            assert double(viewer, value) == 2 * value
 
 
 def test_other_terminals_find_it(served: Served) -> None:
@@ -102,44 +102,44 @@ def test_an_answer_of_another_class_is_refused(served: Served) -> None:
 
 
 def test_a_refusal_has_its_exit_code(served: Served) -> None:
-    with Viewer(served.folder) as looker, pytest.raises(Refused, match=r"^no room$") as caught:
-        looker.ask(StopRun(), RunStopping)
+    with Viewer(served.folder) as viewer, pytest.raises(Refused, match=r"^no room$") as caught:
+        viewer.ask(StopRun(), RunStopping)
     assert caught.value.exit_code == 3
 
 
 def test_a_stream_behind_an_answer(served: Served) -> None:
-    with Viewer(served.folder) as looker:
-        looker.ask(FollowRun(), RunFollowed)
-        packets = looker.packets()
+    with Viewer(served.folder) as viewer:
+        viewer.ask(FollowRun(), RunFollowed)
+        packets = viewer.packets()
         assert [next(packets) for _ in range(3)] == [b"one", b"", b"x" * 1_000_000]
         assert served.closed == []
-    eventually(lambda: served.closed, 5, "that the looker is gone")
+    eventually(lambda: served.closed, 5, "that the viewer is gone")
 
 
 def test_a_stream_with_a_limit(served: Served) -> None:
-    with Viewer(served.folder) as looker:
-        looker.ask(FollowRun(), RunFollowed)
-        packets = list(looker.packets(deadline=0.0))
+    with Viewer(served.folder) as viewer:
+        viewer.ask(FollowRun(), RunFollowed)
+        packets = list(viewer.packets(deadline=0.0))
         assert packets == []
 
 
 def test_many_at_once_and_one_too_many(served: Served) -> None:
-    lookers = [Viewer(served.folder) for _ in range(MAX_VIEWERS)]
-    for number, looker in enumerate(lookers):
-        assert double(looker, number) == 2 * number
+    viewers = [Viewer(served.folder) for _ in range(MAX_VIEWERS)]
+    for number, viewer in enumerate(viewers):
+        assert double(viewer, number) == 2 * number
     with Viewer(served.folder) as last, pytest.raises(Refused, match=f"{MAX_VIEWERS} others look at this network already"):
         double(last, 1)
-    for looker in lookers:
-        looker.__exit__(None, None, None)
+    for viewer in viewers:
+        viewer.__exit__(None, None, None)
 
     def again() -> bool:
         try:
-            with Viewer(served.folder) as looker:
-                return double(looker, 1) == 2
+            with Viewer(served.folder) as viewer:
+                return double(viewer, 1) == 2
         except Refused:
             return False
 
-    eventually(again, 5, "room for another looker")
+    eventually(again, 5, "room for another viewer")
 
 
 BAD = [
@@ -165,11 +165,11 @@ def test_a_line_without_an_end_is_not_gathered_for_ever(served: Served) -> None:
     with raw(served) as channel:
         with pytest.raises((BrokenPipeError, ConnectionResetError)):  # it hangs up
             channel.sendall(b"x" * MAX_REQUEST_BYTES * 100)
-        with Viewer(served.folder) as looker:
-            assert double(looker, 1) == 2
+        with Viewer(served.folder) as viewer:
+            assert double(viewer, 1) == 2
 
 
-def test_nobody_there(tmp_path: Path) -> None:
+def test_no_server(tmp_path: Path) -> None:
     message = r"is not running on this machine; start it in another terminal: fission .* simulate"
     with pytest.raises(UserError, match=message):
         Viewer(tmp_path)
@@ -182,36 +182,36 @@ def test_nobody_there(tmp_path: Path) -> None:
 
 def test_the_end_of_the_network(tmp_path: Path) -> None:
     served = Served(tmp_path)
-    with Viewer(tmp_path) as looker:
-        double(looker, 1)
+    with Viewer(tmp_path) as viewer:
+        double(viewer, 1)
         served.end()
         with pytest.raises(UserError, match="has ended"):
-            double(looker, 1)
+            double(viewer, 1)
     assert not served.file.exists()
 
 
-def test_hanging_up_ends_what_a_looker_waits_for(tmp_path: Path) -> None:
+def test_hanging_up_ends_what_a_viewer_waits_for(tmp_path: Path) -> None:
     served = Served(tmp_path)
-    with Viewer(tmp_path) as looker:
-        looker.ask(FollowRun(), RunFollowed)
-        packets = looker.packets()
+    with Viewer(tmp_path) as viewer:
+        viewer.ask(FollowRun(), RunFollowed)
+        packets = viewer.packets()
         assert next(packets) == b"one"
         threading.Timer(0.05, served.end).start()
         assert list(packets)[-1:] in ([b"x" * 1_000_000], [b""])
-    eventually(lambda: served.closed, 5, "that the handler was told")
+    eventually(lambda: served.closed, 5, "that the handler was notified")
 
 
-def test_who_is_refused_before_it_asks_hears_why(tmp_path: Path) -> None:
-    """The other end has hung up by then, and the question cannot be sent any more."""
+def test_a_client_that_is_refused_before_it_asks_learns_why(tmp_path: Path) -> None:
+    """The other end has hung up by then, and the question can no longer be sent."""
     (tmp_path / "simulation").mkdir()
     path = str(tmp_path / "socket")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
         listening.listen()
         (tmp_path / "simulation/running.json").write_text(json.dumps({"pid": 1, "requests": path}))
-        with Viewer(tmp_path) as looker:
+        with Viewer(tmp_path) as viewer:
             server, _ = listening.accept()
             server.sendall(b'{"type":"viewer_refused","error":"too many","exit_code":1}\n')
             server.close()
             with pytest.raises(Refused, match="too many"):
-                double(looker, 1)
+                double(viewer, 1)

@@ -16,7 +16,7 @@ class Gathers:
     def __init__(self) -> None:
         self.payloads: list[bytes] = []
 
-    def put(self, tap: Any, life: int, payload: bytes) -> None:
+    def put(self, tap: Any, incarnation: int, payload: bytes) -> None:
         self.payloads.append(payload)
 
 

@@ -35,7 +35,7 @@ def test_what_is_encoded_is_decoded(codec: Codec[Any], data: st.DataObject) -> N
 
 
 @by_codec
-def test_what_is_no_message_of_the_direction_is_refused(codec: Codec[Any]) -> None:
+def test_malformed_messages_of_the_direction_are_refused(codec: Codec[Any]) -> None:
     for kind in codec.types:
         missing = [field for field in msgspec.structs.fields(kind) if field.required]
         tag = kind.__struct_config__.tag

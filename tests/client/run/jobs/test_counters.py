@@ -1,4 +1,4 @@
-"""What all lives of a job have counted, added up."""
+"""The counts of all incarnations of a job, added up."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def counted(done: dict[int, int], *, sent: dict[int, int] | None = None, receive
     )
 
 
-def test_a_job_that_has_told_nothing() -> None:
+def test_a_job_that_has_reported_nothing() -> None:
     assert Counters(JOBS).total(1, 3) == {}
 
 
-def test_numbers_go_on_and_events_add_up() -> None:
+def test_block_numbers_continue_and_events_add_up() -> None:
     counters = Counters(JOBS)
     counters.report(1, 1, counted({0: 40}, sent={0: 41}, received=50, dropped=2, queue=7), final=True)
     counters.report(1, 2, counted({0: 90}, sent={0: 90}, received=60, dropped=3, queue=1), final=True)
@@ -45,17 +45,17 @@ def test_each_generation_has_its_own_numbers() -> None:
     assert (total["compute_blocks"], total["outputs"]["2"]["sent"]) == (54, 54)
 
 
-def test_a_life_that_was_killed_counts_with_what_it_told_last() -> None:
+def test_an_incarnation_that_was_killed_counts_with_its_last_report() -> None:
     counters = Counters(JOBS)
     counters.report(1, 1, counted({0: 10}, received=10), final=False)
     counters.report(1, 1, counted({0: 20}, received=20), final=False)
     counters.report(1, 1, None, final=True)  # it could not report
     counters.report(1, 2, counted({0: 15}, received=7), final=True)
-    total = counters.total(1, 3)  # the third has not told anything
+    total = counters.total(1, 3)  # the third has reported nothing
     assert (total["compute_blocks"], total["inputs"]["1"]["received"], total["lives_untold"]) == (20, 27, 2)
 
 
-def test_a_late_word_does_not_undo_the_last_counts() -> None:
+def test_a_late_report_does_not_undo_the_last_counts() -> None:
     counters = Counters(JOBS)
     counters.report(1, 1, counted({0: 20}), final=True)
     counters.report(1, 1, counted({0: 10}), final=False)
@@ -71,7 +71,7 @@ def test_blocks_of_a_generation_that_is_over_and_in_no_compute_block_are_left_be
     counters.report(3, 1, counted({0: 18, 1: 1}), final=True)  # the newest generation is not over: what is missing there is under way
     assert counters.left_behind(1, 2, 3, 2) == 4
     assert counters.left_behind(1, 2, 3, 1) == 22
-    assert counters.left_behind(1, 2, 4, 1) == 40  # a consumer that has told nothing had none of them
+    assert counters.left_behind(1, 2, 4, 1) == 40  # a consumer that has reported nothing had none of them
 
 
 def test_nothing_is_left_behind_in_the_only_generation() -> None:

@@ -52,7 +52,7 @@ def test_a_machine_is_known_by_its_address_then_by_its_name(names: dict[str, str
     assert name_of(configured.recognise("10.0.0.99", "10.0.0.1")) == "neither its address nor its name (10.0.0.1) is in NODES"
 
 
-def test_names_of_a_patterns_machines_are_nobody_elses() -> None:
+def test_names_of_a_patterns_machines_do_not_match_other_nodes() -> None:
     configured = ConfiguredNodes([BaseNode("10.0.1.1", "cam1"), MultiNode("10.0.0.*")])
     assert name_of(configured.recognise("10.0.0.5", "client")) == "client (10.0.0.5)"
     assert name_of(configured.recognise("10.0.0.5", "pi")) == "pi"
@@ -94,7 +94,7 @@ def test_why_a_lease_is_over() -> None:
 
 
 def test_hints_fit_the_reason(names: dict[str, str]) -> None:
-    """Only a service that is silent is to be started again."""
+    """Only a silent service must be started again."""
     nodes = [BaseNode(f"127.0.0.{number}", f"n{number}") for number in range(1, 5)]
     arrivals = Arrivals(ConfiguredNodes([*nodes, BaseNode("cam5.local", "n5"), BaseNode("192.0.2.1", "n6")]), "/home/pi/.fission/keys")
     assert arrivals.absence("n1") == "node n1 does not answer; restart its service: sudo service fission restart"

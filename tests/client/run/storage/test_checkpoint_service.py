@@ -29,25 +29,25 @@ def test_it_is_asked_for_again_until_it_is_written(
     async def run() -> None:
         commands: asyncio.Queue[tuple[int, ClientToJob]] = asyncio.Queue()
         reports: list[tuple[str, str]] = []
-        keeper = CheckpointService(
+        service = CheckpointService(
             FileCheckpoints(tmp_path),
             lambda *command: commands.put_nowait(command),
-            lambda *told: reports.append(told),
+            lambda *report: reports.append(report),
             first_retry_s=0.001,
         )
         fault = FailNth(nth, getattr(errno, error), times=2)
         with durable.interpose(fault):
-            keeper.take(*request_)
+            service.take(*request_)
             while True:
                 job, command = await asyncio.wait_for(commands.get(), 20)
                 assert job == request_[0]
                 if command != RepeatReports():
                     break
-                keeper.take(*request_)  # as the job does
+                service.take(*request_)  # as the job does
         assert command == (CheckpointStored(generation=0, block=10) if request_ is SNAPSHOT else ValueStored(pipe=7, number=1))
         assert [kind for kind, _ in reports] == (["warning", "notice"] if fault.failed else [])
         assert all(str(tmp_path) in text and "free space" in text for kind, text in reports if kind == "warning")
-        keeper.close()
+        service.close()
 
     asyncio.run(run())
     store = FileCheckpoints(tmp_path)
@@ -71,4 +71,4 @@ def test_a_resume_is_refused_if_only_damaged_ones_are_there(tmp_path: Path) -> N
     with pytest.raises(UserError, match="4/kept-7 is damaged"):
         check_stored(store, [4])
     with pytest.raises(SnapshotError, match="kept-7"):
-        CheckpointService(store, lambda *command: None, lambda *told: None).kept(4)
+        CheckpointService(store, lambda *command: None, lambda *report: None).kept(4)

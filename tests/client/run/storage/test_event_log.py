@@ -42,15 +42,15 @@ def write(folder: Path, entries: list[dict[str, object]]) -> None:
     log.close()
 
 
-def lives(history: ResumeState) -> dict[int, int]:
-    return {job: life for job, (life, _) in history.story.lives.items()}
+def incarnations(history: ResumeState) -> dict[int, int]:
+    return {job: incarnation for job, (incarnation, _) in history.story.lives.items()}
 
 
 def test_it_is_read_again(tmp_path: Path) -> None:
     write(tmp_path, ENTRIES[:4])
     write(tmp_path, ENTRIES[4:])
     history = read_history(tmp_path, PLANS)
-    assert lives(history) == {1: 2, 2: 1}
+    assert incarnations(history) == {1: 2, 2: 1}
     assert (history.stored, history.ends, history.torn_bytes) == ({1}, {2: {7: (1, 0, 12)}}, 0)
 
 
@@ -91,13 +91,13 @@ def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
         try:
             torn_bytes = read_history(tmp_path, PLANS).torn_bytes
         except UserError as why:
-            told = str(why)
+            message = str(why)
         else:
             # as if the last line had not been written to its end, which is reported
             assert torn_bytes > 0
             assert place >= len(content) - 19
             continue
-        assert re.match(rf"{path} is damaged: line \d+: it.*; restore the file from a copy", told)
+        assert re.match(rf"{path} is damaged: line \d+: it.*; restore the file from a copy", message)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
     [(b"", "none of its lines is whole"), (b"garbage" * 99, "none of its lines is whole"), (None, "Is a directory")],
     ids=["emptied", "garbage", "folder"],
 )
-def test_what_is_no_log_is_refused(tmp_path: Path, content: bytes | None, text: str) -> None:
+def test_files_that_are_not_a_log_are_refused(tmp_path: Path, content: bytes | None, text: str) -> None:
     path = tmp_path / EVENTS
     path.mkdir() if content is None else path.write_bytes(content)
     with pytest.raises(UserError, match=text):
@@ -125,8 +125,8 @@ def test_what_another_version_wrote_is_refused(tmp_path: Path, entry: dict[str, 
 @pytest.mark.parametrize("nth", range(1, 9))
 def test_what_cannot_be_written_is_written_later(tmp_path: Path, error: str, nth: int) -> None:
     async def run() -> None:
-        told: list[tuple[str, str]] = []
-        log = EventLog(lambda *report: told.append(report), retry_s=0.001)
+        reports: list[tuple[str, str]] = []
+        log = EventLog(lambda *report: reports.append(report), retry_s=0.001)
         log.open(tmp_path)
         synced = asyncio.Event()
         fault = FailNth(nth, getattr(errno, error), times=3, half=True)
@@ -137,8 +137,8 @@ def test_what_cannot_be_written_is_written_later(tmp_path: Path, error: str, nth
             log.sync(synced.set)
             await asyncio.wait_for(synced.wait(), 20)
         assert read_history(tmp_path, PLANS).ends, "it is on the disk when it is said to be"
-        assert [kind for kind, _ in told] in (["warning", "notice"] * (bool(fault.failed) + 0), ["warning", "notice"] * 2)
-        assert all(str(tmp_path / EVENTS) in text for _, text in told)
+        assert [kind for kind, _ in reports] in (["warning", "notice"] * (bool(fault.failed) + 0), ["warning", "notice"] * 2)
+        assert all(str(tmp_path / EVENTS) in text for _, text in reports)
         log.close()
 
     asyncio.run(run())

@@ -24,14 +24,14 @@ from fission.protocol.pipeline_records import Task, TaskEnd
 
 
 class Fake:
-    """Clock, cluster and listeners of a desk."""
+    """The clock, the cluster and the listeners of a RouterApi."""
 
     def __init__(self) -> None:
         self.now = 100.0
         self.tasks: list[Task] = []
         self.forgotten: list[tuple[str, int, int]] = []
         self.dead: list[str] = []
-        self.untold: dict[str, list[str]] = {}  # processes that have connected, by Broker, whatever it has told
+        self.connected: dict[str, list[str]] = {}  # processes that have connected, by Broker, reported by it or not
         self.said: list[tuple[str, Mapping[str, Any]]] = []
         self.lines: list[str] = []
 
@@ -54,7 +54,7 @@ class Fake:
         return worker in self.workers() and not tag
 
     def processes_of(self, broker: str) -> frozenset[str]:
-        return frozenset(self.untold.get(broker, ()))
+        return frozenset(self.connected.get(broker, ()))
 
     def lost(self, addresses: Iterable[str]) -> None:
         self.dead += addresses
@@ -64,7 +64,7 @@ class Fake:
 
 
 class Talk:
-    """A desk, and whoever talks to it."""
+    """A RouterApi, and all clients that talk to it."""
 
     def __init__(self, place: str) -> None:
         self.fake = Fake()
@@ -74,7 +74,7 @@ class Talk:
         handler = logging.Handler()
         handler.emit = lambda record: self.records.append(record.getMessage())  # type: ignore[method-assign]
         self.logger.addHandler(handler)
-        self.desk = RouterApi(
+        self.api = RouterApi(
             self.store,
             self.fake,
             {"store": {}, "monitoring interval": 60},
@@ -90,8 +90,8 @@ class Talk:
 
     def raw(self, data: bytes) -> list[dict[str, Any]]:
         answers: list[dict[str, Any]] = []
-        self.desk.message(data, lambda body: answers.append(json.loads(body)))
-        self.desk.flush()
+        self.api.message(data, lambda body: answers.append(json.loads(body)))
+        self.api.flush()
         return answers
 
     def ask(self, **message: Any) -> dict[str, Any]:
@@ -113,12 +113,12 @@ class Talk:
         end = self.fake.now + seconds
         while self.fake.now < end:
             self.fake.now = min(end, self.fake.now + step)
-            self.desk.tick()
-            self.desk.flush()
+            self.api.tick()
+            self.api.flush()
 
     def end(self, kind: str, job: int = 0, attempt: int = 1, pipeline: str = "x", **more: Any) -> None:
-        self.desk.task_ends([TaskEnd(pipeline, job, attempt, kind, **more)])
-        self.desk.flush()
+        self.api.task_ends([TaskEnd(pipeline, job, attempt, kind, **more)])
+        self.api.flush()
 
 
 @pytest.fixture
@@ -131,17 +131,17 @@ def talk(tmp_path: Path) -> Iterator[Talk]:
 CHAIN = Pipeline({Job("A", retries=1): Job("B")}, data={"n": 1})
 
 
-def test_a_pipelines_way(talk: Talk) -> None:
+def test_the_path_of_a_pipeline(talk: Talk) -> None:
     assert talk.add("x", CHAIN) == {"answer": "pipeline accepted", "pipeline id": "x"}
     (answer,) = talk.exchange()
     assert answer["pipelines"] == [{"id": "x", "after": [[], [0]], "retries": [1, 0], "known": {}, "attempts before": 0}]
-    assert talk.exchange(run=[["x", 0, 1]]) == [], "there is nothing to be told yet"
+    assert talk.exchange(run=[["x", 0, 1]]) == [], "there is nothing to report yet"
     assert json.loads(talk.fake.tasks[0].body) == {"id": "x-0", "worker": "A", "data": {"n": 1}, "timeout": None, "attempt": 1}
-    told: list[bytes] = []
-    helper = talk.desk.state.sessions["p"]
-    helper.parked = lambda reply: told.append(encode(reply))
+    replies: list[bytes] = []
+    helper = talk.api.state.sessions["p"]
+    helper.parked = lambda reply: replies.append(encode(reply))
     talk.end("finished", duration=0.5, node="n")
-    assert json.loads(told[0])["events"] == [["x", 0, 1, "finished", "", False]]
+    assert json.loads(replies[0])["events"] == [["x", 0, 1, "finished", "", False]]
     talk.exchange(ended=[["x", "finished", -1, ""]])
     assert talk.fake.said[-1][0] == "ended"
     assert talk.fake.said[-1][1]["before"] == 0
@@ -177,7 +177,7 @@ def test_a_silent_pipeliner_loses_its_lease_and_what_runs_is_handed_on(talk: Tal
     assert talk.exchange("q", run=[["x", 0, 2]]) == []
     assert len(talk.fake.tasks) == 1, "it runs already"
     talk.exchange("p", run=[["x", 1, 1]])
-    assert len(talk.fake.tasks) == 1, "the old one has nothing to say any more"
+    assert len(talk.fake.tasks) == 1, "the old one has no say any longer"
 
 
 def leased(talk: Talk) -> None:
@@ -193,12 +193,12 @@ def state_of(talk: Talk, job: int = 0) -> tuple[str, int]:
 
 
 def events(talk: Talk) -> list[Any]:
-    return [list(msgspec.to_builtins(event)) for event in talk.desk.state.sessions["p"].events]
+    return [list(msgspec.to_builtins(event)) for event in talk.api.state.sessions["p"].events]
 
 
 def test_a_job_is_held_back_until_its_broker_says_why_its_process_died(talk: Talk) -> None:
     leased(talk)
-    talk.desk.state.sessions["p"].parked = None
+    talk.api.state.sessions["p"].parked = None
     talk.end("lost", process="tcp://w1")
     assert events(talk) == []
     assert talk.ask(command="process ended", broker="b", process="tcp://w1", dead=True, job="x-0", attempt=1, error="signal 9")["its job"]
@@ -211,15 +211,15 @@ def test_a_job_is_held_back_until_its_broker_says_why_its_process_died(talk: Tal
 
 def test_a_neighbour_in_that_process_is_only_lost(talk: Talk) -> None:
     leased(talk)
-    talk.desk.state.sessions["p"].parked = None
+    talk.api.state.sessions["p"].parked = None
     talk.end("lost", process="tcp://w1")
     talk.ask(command="process ended", broker="b", process="tcp://w1", dead=True)
     assert events(talk) == [["x", 0, 1, "lost", "", False]]
 
 
-def test_without_a_word_of_the_broker_the_job_is_lost(talk: Talk) -> None:
+def test_without_a_report_of_the_broker_the_job_is_lost(talk: Talk) -> None:
     leased(talk)
-    talk.desk.state.sessions["p"].parked = None
+    talk.api.state.sessions["p"].parked = None
     talk.end("lost", process="tcp://w1")
     talk.later(2.1)
     assert events(talk) == [["x", 0, 1, "lost", "", False]]
@@ -233,29 +233,29 @@ def test_a_silent_broker_is_dead_to_dask(talk: Talk) -> None:
     assert talk.fake.dead == ["tcp://w1"]
 
 
-def test_a_broker_that_froze_before_it_told_of_a_process(talk: Talk) -> None:
-    """Dask knows whose it is: what it runs goes to others."""
+def test_a_broker_that_froze_before_it_reported_a_process(talk: Talk) -> None:
+    """Dask knows that the process is this Broker's: its jobs go to others."""
     leased(talk)
-    talk.fake.untold = {"b": ["tcp://w2"], "another": ["tcp://w3"]}
+    talk.fake.connected = {"b": ["tcp://w2"], "another": ["tcp://w3"]}
     talk.later(SILENCE_S + 0.1)
     assert sorted(talk.fake.dead) == ["tcp://w1", "tcp://w2"]
     talk.end("lost", process="tcp://w2")
     assert events(talk) == [["x", 0, 1, "lost", "", False]]
 
 
-def test_a_router_that_stood_still_blames_nobody(talk: Talk) -> None:
+def test_a_router_that_was_frozen_blames_no_process(talk: Talk) -> None:
     leased(talk)
     talk.later(0.1)
     talk.later(60, step=60)
     assert talk.fake.dead == []
-    assert set(talk.desk.state.sessions) == {"p"}
+    assert set(talk.api.state.sessions) == {"p"}
     talk.later(SILENCE_S + 0.1)
     assert talk.fake.dead == ["tcp://w1"]
 
 
-def test_a_process_that_nobody_knows_yet_may_have_been_killed_by_its_job(talk: Talk) -> None:
+def test_a_process_that_no_broker_has_reported_yet_may_have_been_killed_by_its_job(talk: Talk) -> None:
     leased(talk)
-    talk.desk.state.sessions["p"].parked = None
+    talk.api.state.sessions["p"].parked = None
     talk.end("lost", process="tcp://new")
     assert events(talk) == []
     talk.ask(command="process ended", broker="b", process="tcp://new", dead=True, job="x-0", attempt=1, error="signal 9")
@@ -274,7 +274,7 @@ def test_a_late_good_end_counts_and_stops_the_other_attempt(talk: Talk) -> None:
     assert state_of(talk) == ("finished", 2)
 
 
-def test_a_worker_that_nobody_has(talk: Talk) -> None:
+def test_a_worker_that_no_broker_has(talk: Talk) -> None:
     talk.add("x", CHAIN)
     talk.exchange()
     talk.pulse(workers=["B"])
@@ -295,7 +295,7 @@ def test_a_router_that_starts_again_knows_what_was_recorded(talk: Talk, tmp_path
     again = Talk(str(tmp_path / "state.sqlite"))
     (answer,) = again.exchange()
     assert answer["pipelines"][0]["known"] == {"0": [1, True, False, 0, ""]}
-    assert again.desk.state.registry.workers == {"A", "B"}
+    assert again.api.state.registry.workers == {"A", "B"}
     again.store.close()
 
 
@@ -371,7 +371,7 @@ FIELDS = [
 
 @settings(max_examples=150, deadline=None)
 @given(messages=st.lists(st.tuples(st.sampled_from(COMMANDS), st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=5)), max_size=6))
-def test_no_message_breaks_the_desk(messages: list[tuple[str, dict[str, Any]]]) -> None:
+def test_no_message_breaks_the_api(messages: list[tuple[str, dict[str, Any]]]) -> None:
     talk = Talk(":memory:")
     try:
         talk.add("x", CHAIN)
@@ -387,7 +387,7 @@ def test_no_message_breaks_the_desk(messages: list[tuple[str, dict[str, Any]]]) 
 
 @settings(max_examples=100, deadline=None)
 @given(data=st.binary(max_size=200))
-def test_no_bytes_break_the_desk(data: bytes) -> None:
+def test_no_bytes_break_the_api(data: bytes) -> None:
     talk = Talk(":memory:")
     try:
         assert len(talk.raw(data)) == 1
@@ -447,7 +447,7 @@ def test_all_failed_ones_are_run_again(talk: Talk) -> None:
     answer = talk.ask(command="retry failed", before=0)
     assert answer["pipeline ids"] == ["c", "a"]
     assert talk.ask(command="retry failed", before=answer["before"])["pipeline ids"] == []
-    assert talk.desk.state.sessions["p"].holds == {"a", "c"}
+    assert talk.api.state.sessions["p"].holds == {"a", "c"}
 
 
 def test_a_list_of_large_pipelines_comes_in_pieces(talk: Talk) -> None:
