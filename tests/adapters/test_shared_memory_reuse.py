@@ -290,4 +290,4 @@ def test_an_incarnation_removes_what_the_last_but_one_has_left(arena: MakeArena,
         for job in (1, 11):
             put(arena(incarnation=incarnation, job=job), b"x")
             for_job = {int(name.split(".")[1].split("-")[0]) for name in names(f"{prefix}-{job}.")}
-            assert for_job == {incarnation for incarnation in incarnations[: index + 1] if incarnation >= incarnation - 1}
+            assert for_job == {kept for kept in incarnations[: index + 1] if kept >= incarnation - 1}

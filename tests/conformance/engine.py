@@ -153,7 +153,7 @@ class Trial:
         return found[-1]
 
     async def pid(self, job: int, incarnations: int = 1) -> int:
-        """Return the process id that a job has printed, after ``lives`` of its incarnations did."""
+        """Return the process id that a job has printed, after ``incarnations`` of its incarnations did."""
         pids = lambda: [int(line.split()[1]) for line in self.lines(job) if line.startswith("pid ")]  # noqa: E731
         await self.until(lambda: len(pids()) >= incarnations, f"the process of job {job}")
         return pids()[-1]
