@@ -40,7 +40,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fission.adapters import shared_memory
+from fission.adapters.shared_memory import segments
 
 GRACE_S = 2.0  # arbitrary: a job's process needs some tens of milliseconds to end
 OURS = "fission"  # prefix of our files, sockets and shared memory
@@ -124,7 +124,7 @@ def _names(folder: str, prefix: str = "") -> set[str]:
 def _things() -> set[str]:
     """Return the paths of our existing files, sockets, shared memory and network namespaces."""
     namespaces = {name for name in _names("/run/netns") if not _others(name)}
-    return _names(tempfile.gettempdir(), OURS) | _names("/dev/shm", shared_memory.mark()) | namespaces
+    return _names(tempfile.gettempdir(), OURS) | _names("/dev/shm", segments.mark()) | namespaces
 
 
 def _others(namespace: str) -> bool:

@@ -95,7 +95,7 @@ def test_clean_tests_pass(tmp_path: Path) -> None:
 
 LEAKS = """
 import subprocess, tempfile
-from fission.adapters.shared_memory import run_prefix
+from fission.adapters.shared_memory.segments import run_prefix
 
 def test_leaks():
     subprocess.Popen(["sleep", "1234"]).returncode = 0

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fission.adapters.shared_memory import Arena, run_prefix, sweep
+from fission.adapters.shared_memory.arena import Arena
+from fission.adapters.shared_memory.segments import run_prefix, sweep
 from fission.protocol.shared_blocks import ALIGNMENT
 from tests.adapters.shared_support import MakeArena
 

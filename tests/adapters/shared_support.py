@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from fission.adapters.shared_memory import FOLDER, Arena
+from fission.adapters.shared_memory.arena import Arena
+from fission.adapters.shared_memory.segments import FOLDER
 from fission.protocol.shared_blocks import Descriptor
 
 MakeArena: TypeAlias = Callable[..., Arena]

@@ -5,6 +5,7 @@ Three jobs in a row: the producer has the arena, the one in the middle reads as 
 
 from __future__ import annotations
 
+import logging
 import pickle
 from dataclasses import dataclass
 from random import Random
@@ -16,9 +17,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from fission.adapters import shared_memory
-from fission.adapters.shared_memory import Arena, run_prefix
-from fission.adapters.shared_views import Views
+from fission.adapters.shared_memory.arena import Arena
+from fission.adapters.shared_memory.segments import run_prefix
+from fission.adapters.shared_memory.views import Views
 from fission.protocol import shared_blocks
 from fission.protocol.shared_blocks import ALIGNMENT, BlockGone, Descriptor
 from tests.adapters.shared_support import MakeArena, names, put, used_again
@@ -37,7 +38,7 @@ def handed_on(views: Views, view: memoryview, number: int = 1) -> Descriptor:
 @pytest.fixture(autouse=True)
 def no_warnings_of_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some of these arenas are always full."""
-    monkeypatch.setattr(shared_memory.log, "disabled", True)
+    monkeypatch.setattr(logging.getLogger("fission.shared_memory"), "disabled", True)
 
 
 # -- what can be handed on --------------------------------------------------------------------------------------------

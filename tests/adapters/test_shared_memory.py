@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fission.adapters import shared_memory, shared_views
-from fission.adapters.shared_memory import FOLDER, REFUSED_PUTS, Arena, sweep
-from fission.adapters.shared_views import Views
+from fission.adapters.shared_memory.arena import REFUSED_PUTS, SEGMENT_BYTES, Arena
+from fission.adapters.shared_memory.segments import FOLDER, sweep
+from fission.adapters.shared_memory.views import Views, _hold_type
 from fission.errors import EngineError, LocalProtocolError, RemoteProtocolError
 from fission.protocol import shared_blocks
 from fission.protocol.shared_blocks import ALIGNMENT, BlockGone, Descriptor
@@ -96,8 +96,8 @@ def test_a_buffer_in_a_value_is_a_view_too(arena: MakeArena) -> None:
 def test_no_resource_tracker_takes_part(prefix: str) -> None:
     code = (
         "import sys\n"
-        "from fission.adapters.shared_memory import Arena\n"
-        "from fission.adapters.shared_views import Views\n"
+        "from fission.adapters.shared_memory.arena import Arena\n"
+        "from fission.adapters.shared_memory.views import Views\n"
         f"arena = Arena({prefix!r}, 1, 1, [1])\n"
         "view = Views(1).get(arena.put(bytes(70000)))\n"
         "print([name for name in sys.modules if name.startswith(('multiprocessing', 'numpy', 'zmq', 'asyncio'))], len(view))"
@@ -258,10 +258,9 @@ def test_ten_thousand_blocks_leave_nothing(arena: MakeArena) -> None:
     views.close()
     gc.collect()
     assert footprint() == before
-    assert shared_views._hold_type.cache_info().currsize < 200
+    assert _hold_type.cache_info().currsize < 200
 
 
 def test_constants_agree() -> None:
-    assert shared_memory.FOLDER == shared_views.FOLDER
-    assert shared_memory.SEGMENT_BYTES % ALIGNMENT == 0
+    assert SEGMENT_BYTES % ALIGNMENT == 0
     assert shared_blocks.slot_bytes(shared_blocks.SMALLEST_BYTES) == shared_blocks.SMALLEST_BYTES

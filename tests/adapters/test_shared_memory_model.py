@@ -6,6 +6,7 @@ lets go; when everything has been released and let go, all memory is free.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, ClassVar
@@ -15,9 +16,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from fission.adapters import shared_memory, shared_views
-from fission.adapters.shared_memory import Arena, run_prefix
-from fission.adapters.shared_views import Views
+from fission.adapters.shared_memory import views
+from fission.adapters.shared_memory.arena import Arena
+from fission.adapters.shared_memory.segments import run_prefix
+from fission.adapters.shared_memory.views import Views
 from fission.errors import LocalProtocolError
 from fission.protocol import shared_blocks
 from fission.protocol.shared_blocks import ALIGNMENT, INCARNATIONS, MARK_BYTES, STAMP_BYTES, BlockGone, Descriptor
@@ -30,7 +32,7 @@ PAGES = 16  # of data in the arena
 @pytest.fixture(autouse=True)
 def no_warnings_of_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """These arenas are always full."""
-    monkeypatch.setattr(shared_memory.log, "disabled", True)
+    monkeypatch.setattr(logging.getLogger("fission.shared_memory"), "disabled", True)
 
 
 @dataclass
@@ -271,5 +273,5 @@ def test_one_mark_for_all_incarnations_is_caught(monkeypatch: pytest.MonkeyPatch
             hold.mark[0][hold.mark[1]] = 0
 
     monkeypatch.setattr(shared_blocks, "mark_offset", lambda reader, incarnation: STAMP_BYTES + MARK_BYTES * reader * INCARNATIONS)
-    monkeypatch.setattr(shared_views._Hold, "__del__", clear)
+    monkeypatch.setattr(views._Hold, "__del__", clear)
     expect_caught(random_walk, 50)

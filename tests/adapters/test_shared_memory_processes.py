@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fission.adapters.shared_memory import FOLDER, Arena, sweep
+from fission.adapters.shared_memory.arena import Arena
+from fission.adapters.shared_memory.segments import FOLDER, sweep
 from fission.protocol.shared_blocks import ALIGNMENT, Descriptor
 from tests.adapters.shared_support import put, used_again
 
@@ -26,8 +27,8 @@ MB = 1 << 20
 REMOTE = """
 import gc, os, pickle, sys
 from random import Random
-from fission.adapters.shared_memory import Arena
-from fission.adapters.shared_views import Views
+from fission.adapters.shared_memory.arena import Arena
+from fission.adapters.shared_memory.views import Views
 from fission.protocol.shared_blocks import BlockGone, Descriptor
 space = dict(globals())
 while True:
@@ -272,8 +273,8 @@ def test_an_arena_that_ignores_its_readers_is_caught(prefix: str, remote: Callab
 # In a mount namespace of its own, so that nothing is left to unmount. A write to memory that is not there would be a SIGBUS.
 FULL = """
 import logging, os, subprocess, sys
-from fission.adapters.shared_memory import Arena
-from fission.adapters.shared_views import Views
+from fission.adapters.shared_memory.arena import Arena
+from fission.adapters.shared_memory.views import Views
 logging.basicConfig(stream=sys.stdout, format="%(levelname)s")
 folder = sys.argv[1]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fission.adapters.shared_memory import FOLDER, PROBES
-from fission.adapters.shared_views import Views
+from fission.adapters.shared_memory.arena import PROBES
+from fission.adapters.shared_memory.segments import FOLDER
+from fission.adapters.shared_memory.views import Views
 from fission.errors import LocalProtocolError
 from fission.protocol.shared_blocks import ALIGNMENT, BlockGone, Descriptor
 from tests.adapters.shared_support import MakeArena, names, put, used_again

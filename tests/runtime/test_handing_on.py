@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fission.adapters.shared_memory import Arena, run_prefix, sweep
-from fission.adapters.shared_views import Views
+from fission.adapters.shared_memory.arena import Arena
+from fission.adapters.shared_memory.segments import run_prefix, sweep
+from fission.adapters.shared_memory.views import Views
 from fission.client.run.jobs.bundles import HANDED_ON_TO, _handed_on, readers
 from fission.core.base import BaseJob, collecting
 from fission.core.jobs import PythonJob

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fission.adapters.local_engine import LocalEngine
-from fission.adapters.shared_memory import sweep
+from fission.adapters.shared_memory.segments import sweep
 from fission.errors import EngineError, UserError
 from fission.ports import NODE_FAULT, JobExited, JobOutput, NodeGone, NodeName, Place
 from fission.protocol.messages.client_to_node import InspectJob, InstallArchive, LaunchJob, ReadLog, StopJob, StoreSnapshot

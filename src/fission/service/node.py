@@ -25,7 +25,7 @@ from fission.adapters.keys import home
 from fission.adapters.local_engine import LocalEngine
 from fission.adapters.machine import Means
 from fission.adapters.run_folder import make_run_folder
-from fission.adapters.shared_memory import run_prefix, sweep
+from fission.adapters.shared_memory.segments import run_prefix, sweep
 from fission.core.addresses import host_port
 from fission.errors import EngineError, RemoteProtocolError, UserError
 from fission.protocol.messages.client_to_node import (

@@ -26,11 +26,11 @@ PRELOAD = (
     "fission.adapters.zmq_links",
     "fission.adapters.keys",
     "fission.adapters.curve",
-    "fission.adapters.shared_memory",
-    "fission.adapters.shared_views",
+    "fission.adapters.shared_memory.arena",
+    "fission.adapters.shared_memory.views",
     "fission.runtime.job_process",
 )
-SWEEP = "fission.adapters.shared_memory:sweep"
+SWEEP = "fission.adapters.shared_memory.segments:sweep"
 
 log = logging.getLogger("fission.node")
 

@@ -19,7 +19,7 @@ from typing import Any
 from fission.adapters.descriptors import Reserve
 from fission.adapters.file_checkpoints import FileCheckpoints
 from fission.adapters.machine import Means
-from fission.adapters.shared_memory import sweep
+from fission.adapters.shared_memory.segments import sweep
 from fission.adapters.zmq_jobs import ZmqJobTransport
 from fission.client.folders.endings import ENDING_FILE, write_ending
 from fission.client.folders.work_folder import end_log, start_log

@@ -16,7 +16,7 @@ from fission.adapters.descriptors import raise_limit
 from fission.adapters.file_checkpoints import FileCheckpoints
 from fission.adapters.keys import Keys
 from fission.adapters.run_folder import make_run_folder
-from fission.adapters.shared_memory import run_prefix
+from fission.adapters.shared_memory.segments import run_prefix
 from fission.client.folders import run_folders
 from fission.client.folders.endings import OUTPUT_FILE, keep_output
 from fission.client.folders.run_folders import EVENTS

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fission.adapters.descriptors import raise_limit
 from fission.adapters.run_folder import make_run_folder
-from fission.adapters.shared_memory import run_prefix
+from fission.adapters.shared_memory.segments import run_prefix
 from fission.client.folders.simulation_folder import held
 from fission.client.folders.work_folder import alone, fill_folder, make_folders
 from fission.client.reports.summary import Summary

@@ -9,9 +9,14 @@ from fission.ports import NodeName
 from fission.project.config import LoadedNetwork
 
 #: Modules that every job's process needs; the fork server loads them once.
-PRELOAD = ("fission.adapters.zmq_links", "fission.adapters.shared_memory", "fission.adapters.shared_views", "fission.runtime.job_process")
+PRELOAD = (
+    "fission.adapters.zmq_links",
+    "fission.adapters.shared_memory.arena",
+    "fission.adapters.shared_memory.views",
+    "fission.runtime.job_process",
+)
 #: Function that a fork server calls with the run's prefix of shared memory when this process dies.
-SWEEP = "fission.adapters.shared_memory:sweep"
+SWEEP = "fission.adapters.shared_memory.segments:sweep"
 
 
 def local_engine(loaded: LoadedNetwork, run_folder: str, shared_prefix: str, names: Sequence[str]) -> LocalEngine:

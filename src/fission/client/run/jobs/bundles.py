@@ -20,7 +20,7 @@ GUARD = ("fission.adapters.keys:load_keys", "fission.adapters.curve:Guard")
 #: Pipes after a job's own outputs to which its large blocks may be handed on. Arbitrary: with one output, a slot's
 #: entry takes two cache lines.
 HANDED_ON_TO = 6
-SHARED = ("fission.adapters.shared_memory:Arena", "fission.adapters.shared_views:Views")
+SHARED = ("fission.adapters.shared_memory.arena:Arena", "fission.adapters.shared_memory.views:Views")
 
 
 class Addresses:

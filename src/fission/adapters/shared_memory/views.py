@@ -4,7 +4,7 @@
 exports the slot's memory. Everything made from the memory (a slice, an array that pickle builds on
 it) refers to the hold. The hold therefore goes last, and clears the mark that shows the producer
 that the slot is in use. `fission.protocol.shared_blocks` describes the layout and the marks,
-`fission.adapters.shared_memory` the producer.
+`fission.adapters.shared_memory.arena` the producer.
 
 Setting and clearing a mark are single stores whose order relies on the interpreter lock: the scheme
 does not work in a Python without one.
@@ -25,12 +25,10 @@ import types
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from fission.adapters.shared_memory.segments import FOLDER
 from fission.errors import EngineError, LocalProtocolError, RemoteProtocolError
 from fission.protocol import shared_blocks
 from fission.protocol.shared_blocks import MARK_BYTES, MAX_INCARNATION, STAMP_BYTES, BlockGone, Descriptor
-
-#: Folder of the segments, as in `fission.adapters.shared_memory`.
-FOLDER = "/dev/shm"
 
 
 class _Hold:

@@ -6,7 +6,7 @@ slot is reused when two conditions hold:
 - every reader's window has released the block (`Arena.release`), and
 - no reader holds it: a reader marks a slot when it takes the descriptor, and clears the mark when
   the last object on the memory (array, slice, memoryview) is gone; see
-  `fission.adapters.shared_views`.
+  `fission.adapters.shared_memory.views`.
 
 Memory is thus freed at the later of the two events, no process waits for another, and holding needs
 no message. Marks of killed readers become void when the producer learns of a new incarnation
@@ -16,31 +16,22 @@ no message. Marks of killed readers become void when the producer learns of a ne
 marked the slot, so the mark is there when the producer looks. Taking the descriptor of a block that
 has already been released is a bug or comes from an older incarnation; the stamp reveals it.
 
-**Who removes files.** Only `Arena.close`, `sweep`, and the job's incarnation after the next: what a
-killed producer has sent can still be taken. `multiprocessing.shared_memory` is not used: its
-resource tracker would remove segments that other processes still use, and it neither reserves
-memory (a full /dev/shm then causes SIGBUS) nor reuses it (a new page costs more than the copy).
+The files, and who removes them, are described in `fission.adapters.shared_memory.segments`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import mmap
 import os
-import secrets
-import tempfile
-import zlib
 from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from fission.adapters.shared_memory.segments import FOLDER, Segment, sweep_older
 from fission.errors import LocalProtocolError
 from fission.protocol import shared_blocks
-from fission.protocol.shared_blocks import ALIGNMENT, INCARNATIONS, MAX_INCARNATION, STAMP_BYTES, Descriptor, Extents
+from fission.protocol.shared_blocks import ALIGNMENT, INCARNATIONS, MAX_INCARNATION, STAMP_BYTES, Descriptor
 
-#: Folder of the segments, memory on every Linux. Other systems have no such folder; there all buffers use sockets.
-FOLDER = "/dev/shm"
 #: Bytes of address space of a segment; memory is committed piece by piece. Arbitrary: two windows, so that most jobs need one segment.
 SEGMENT_BYTES = 64 << 20
 #: Largest memory of one arena in bytes. Arbitrary: windows need far less; the rest is for what readers hold.
@@ -58,76 +49,9 @@ class _Slot:
 
     __slots__ = ("entry", "offset", "segment", "size", "waiting")
 
-    def __init__(self, segment: _Segment, entry: int, offset: int, size: int, waiting: set[int]) -> None:
+    def __init__(self, segment: Segment, entry: int, offset: int, size: int, waiting: set[int]) -> None:
         self.segment, self.entry, self.offset, self.size = segment, entry, offset, size
         self.waiting = waiting  # readers that have not released it
-
-
-class _Segment:
-    """One file of an arena.
-
-    Memory is reserved before it is written: a full /dev/shm is then an error instead of a SIGBUS.
-    """
-
-    def __init__(self, path: str, size: int, entry_bytes: int, table_bytes: int) -> None:
-        """Create the file.
-
-        Raises:
-            OSError: it cannot be created; nothing is left of it.
-        """
-        self.name = os.path.basename(path)
-        self.committed = table_bytes
-        self.entries = list(range(table_bytes // entry_bytes - 1, 0, -1))
-        self._path = path
-        self._size = size
-        self._free = Extents()
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        try:
-            os.ftruncate(self._descriptor, size)
-            os.posix_fallocate(self._descriptor, 0, table_bytes)
-            self.memory = mmap.mmap(self._descriptor, size)
-        except BaseException:
-            os.close(self._descriptor)
-            os.unlink(path)
-            raise
-        head = shared_blocks.pack_head(entry_bytes, table_bytes)
-        self.memory[: len(head)] = head
-        self.stamps = memoryview(self.memory)[:table_bytes].cast("Q")
-
-    def take(self, need: int) -> int | None:
-        """Return the start of ``need`` free bytes; None if there is no room or no free entry."""
-        return self._free.take(need) if self.entries else None
-
-    def give(self, start: int, size: int) -> None:
-        """Free the memory of a slot."""
-        self._free.give(start, size)
-
-    def lacking(self, need: int) -> int | None:
-        """Return the number of bytes to reserve so that ``need`` contiguous bytes are free.
-
-        None if the segment has no room for them.
-        """
-        lacking = need - self._free.free_before(self.committed)
-        return lacking if self.entries and self.committed + lacking <= self._size else None
-
-    def commit(self, size: int) -> None:
-        """Reserve memory.
-
-        Raises:
-            OSError: the system refuses it.
-        """
-        os.posix_fallocate(self._descriptor, self.committed, size)
-        self._free.give(self.committed, size)
-        self.committed += size
-
-    def close(self) -> None:
-        """Remove the file; its memory is freed when no process maps it."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
-        os.close(self._descriptor)
-        self.stamps.release()
-        with contextlib.suppress(BufferError):  # a `view` still exists: the mapping ends with it
-            self.memory.close()
 
 
 class ArenaLease:
@@ -211,7 +135,7 @@ class Arena:
         self._behind = behind
         self._entry_bytes = shared_blocks.entry_bytes(len(self.readers) + behind)
         self._unmarked = bytes(self._entry_bytes - STAMP_BYTES)
-        self._segments: list[_Segment] = []
+        self._segments: list[Segment] = []
         self._slots: dict[int, _Slot] = {}  # by stamp
         self._returned: deque[tuple[int, int]] = deque()  # releases since the last put: (stamp, reader)
         self._released: deque[int] = deque()  # stamps of slots that all readers have released but may still hold
@@ -316,7 +240,7 @@ class Arena:
         while self._segments:
             self._segments.pop().close()
 
-    def _find(self, need: int) -> tuple[_Segment, int] | None:
+    def _find(self, need: int) -> tuple[Segment, int] | None:
         while self._returned:
             stamp, reader = self._returned.popleft()
             slot = self._slots.get(stamp)
@@ -332,7 +256,7 @@ class Arena:
             found = self._fit(need)
         return found
 
-    def _fit(self, need: int) -> tuple[_Segment, int] | None:
+    def _fit(self, need: int) -> tuple[Segment, int] | None:
         for segment in self._segments:
             offset = segment.take(need)
             if offset is not None:
@@ -366,7 +290,7 @@ class Arena:
         newest = [*self.readers, *self._downstream_incarnations(slot.segment)]
         return any(max(words[INCARNATIONS * index : INCARNATIONS * (index + 1)]) >= incarnation for index, incarnation in enumerate(newest))
 
-    def _downstream_incarnations(self, segment: _Segment) -> list[int]:
+    def _downstream_incarnations(self, segment: Segment) -> list[int]:
         """Return the newest incarnations of the downstream readers that have read in a segment.
 
         An incarnation of 1 stands for readers that have not.
@@ -396,65 +320,14 @@ class Arena:
             return False
         return True
 
-    def _new_segment(self, size: int, table: int) -> _Segment:
+    def _new_segment(self, size: int, table: int) -> Segment:
         if not self._segments:
-            self._sweep_older()
+            sweep_older(self._owner, self._incarnation - 1, self._folder)
         path = os.path.join(self._folder, shared_blocks.segment_name(self._owner, self._incarnation, len(self._segments)))
-        self._segments.append(_Segment(path, max(self._segment_bytes, size), self._entry_bytes, table))
+        self._segments.append(Segment(path, max(self._segment_bytes, size), self._entry_bytes, table))
         return self._segments[-1]
 
     def _warn(self, why: str) -> None:
         if not self._warned:
             self._warned = True
             log.warning("shared memory is full; large blocks use sockets until space frees up: %s", why)
-
-    def _sweep_older(self) -> None:
-        """Remove segments of incarnations before the previous one.
-
-        The previous one's blocks may still be in transit to their readers.
-        """
-        for name in os.listdir(self._folder):
-            parsed = shared_blocks.parse_name(name)
-            if parsed and parsed[0] == self._owner and parsed[1] < self._incarnation - 1:
-                with contextlib.suppress(OSError):
-                    os.unlink(os.path.join(self._folder, name))
-
-
-def run_prefix() -> str:
-    """Return a prefix for the names of a new run.
-
-    All runs with the same temporary directory share its first part (`mark`).
-    """
-    return f"{mark()}{secrets.token_hex(4)}"
-
-
-def mark() -> str:
-    """Return the prefix shared by the names of all runs of this temporary directory.
-
-    A user with a private temporary directory can thus tell these runs from all others.
-    """
-    return f"fission-{zlib.crc32(os.fsencode(tempfile.gettempdir())) & 0xFFFF:04x}"
-
-
-def sweep(prefix: str, *, folder: str = FOLDER) -> int:
-    """Remove the segments of a run, job or incarnation; return how many there were.
-
-    Processes that have them mapped keep the memory.
-
-    Args:
-        prefix: prefix of a run (``fission-TOKEN``), optionally followed by ``-JOB`` and
-            ``.INCARNATION``.
-        folder: folder of the arenas.
-
-    Raises:
-        LocalProtocolError: the prefix is invalid.
-    """
-    removed = 0
-    shared_blocks.is_below("", prefix)
-    with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir(folder):
-            if shared_blocks.is_below(name, prefix):
-                with contextlib.suppress(OSError):
-                    os.unlink(os.path.join(folder, name))
-                    removed += 1
-    return removed
