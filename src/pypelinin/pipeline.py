@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from fission.pipelines import model
 from fission.pipelines.errors import PipelineError
 from fission.pipelines.pypelinin_form import is_pypelinin_form, read_pipeline
+from fission.pipelines.user_values import checked_data
 
 JobData: TypeAlias = "Mapping[str, Any] | None"
 Pairs: TypeAlias = tuple[tuple[str, Any], ...]
@@ -99,7 +100,7 @@ class Pipeline(model.Pipeline):
         """Return the message for the Router."""
         if self.data is None:  # a Job may have got its data after the pipeline was created
             for written, job in zip(self._written, self.jobs, strict=True):
-                written.data = model.checked_data(job.data, f"the data of {job!r}")
+                written.data = checked_data(job.data, f"the data of {job!r}")
         return super().as_message()
 
     def serialize(self) -> Pairs:  # type: ignore[override]

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fission import durable
-from fission.core import sink_file
-from fission.core.sink_file import BEYOND, JOURNAL, RECORD_BYTES, Position, SinkFile
+from fission.core import sink_file, sink_journal
+from fission.core.sink_file import BEYOND, SinkFile
+from fission.core.sink_journal import JOURNAL, RECORD_BYTES, Position
 from fission.errors import SinkFileError
 from tests.waiting import eventually
 
@@ -121,7 +122,7 @@ def test_a_file_that_cannot_be_brought_back_says_so() -> None:
 
 
 def test_the_journal_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sink_file, "JOURNAL_BYTES", 2000)
+    monkeypatch.setattr(sink_journal, "JOURNAL_BYTES", 2000)
     with opened() as file:
         for number in range(1, 500):
             write(file, b"%d," % number)

@@ -93,7 +93,7 @@ def test_json_of_any_depth() -> None:
 def test_a_decoder_without_a_bound_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The broken variant: JSON of any depth, as it was."""
     monkeypatch.setattr("fission.protocol.messages.pipelines.wire.deeper_than", lambda limit, value: False)
-    monkeypatch.setattr("fission.pipelines.model.deeper_than", lambda limit, value: False)
+    monkeypatch.setattr("fission.pipelines.user_values.deeper_than", lambda limit, value: False)
     with pytest.raises(AssertionError):
         check_nested_data()
 

@@ -19,7 +19,7 @@ from fission.core.jobs import FileSinkJob, LocalJob, PythonJob
 from fission.core.network import Network
 from fission.core.pipes import OptionalPicklePipe, PicklePipe
 from fission.core.registry import current
-from fission.core.sink_file import JOURNAL, RECORD_BYTES, read_journal
+from fission.core.sink_journal import JOURNAL, RECORD_BYTES, read_journal
 
 #: Name of the file of every `FileSink`, in its folder.
 SINK_PATH = "rows"

@@ -21,60 +21,24 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import struct
 import threading
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
 
 from fission import durable
+from fission.core.sink_journal import BLOCK, JOURNAL, SYNCED, Entry, Journal, Position, packed, packed_block, read_journal
 from fission.durable.files import about_to
 from fission.errors import SinkFileError
 
-#: Name of the journal; in the job's own folder, where the next incarnation of the job finds it.
-JOURNAL = ".fission-sink"
 #: A number beyond all blocks, from which one can still count.
 BEYOND = 1 << 48
-#: Size in bytes at which the journal is rewritten; arbitrary, 26,000 blocks.
-JOURNAL_BYTES = 1 << 20
 #: Seconds between two attempts to write to a full disk; arbitrary, too short for a person to notice.
 FULL_DISK_S = 0.5
 
-_RECORD = struct.Struct("<4sIQQI")  # kind, generation, number, end, checksum of the block's bytes
-_CHECKSUM = struct.Struct("<I")
-RECORD_BYTES = _RECORD.size + _CHECKSUM.size
-_BLOCK, _SYNCED = b"BLK1", b"SYN1"
 _PIECE_BYTES = 1 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A position in a file.
-
-    Attributes:
-        generation: generation of the last compute block before it.
-        number: number of that block; 0 before the first.
-        end: offset of the end of that block in bytes.
-    """
-
-    generation: int
-    number: int
-    end: int
-
-    @property
-    def block(self) -> tuple[int, int]:
-        """Generation and number, which only grow."""
-        return self.generation, self.number
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    kind: bytes
-    position: Position
-    checksum: int
 
 
 class SinkFile:
@@ -106,18 +70,15 @@ class SinkFile:
         self.on_full_disk: Callable[[str], None] = lambda text: None
         self.keep_from: tuple[int, int] | None = None
         self._to_device = to_device
-        self._journal_path = Path(JOURNAL)
-        self._journal = -1
-        self._lock = threading.Lock()  # of the journal
+        self._journal = Journal(path.parent, to_device=to_device)
         self._sync_lock = threading.Lock()
-        self._journal_bytes = 0
         self._pending: list[bytes] = []  # records that `flush` writes
         self._recorded = (0, 0, 0)  # position after the last of them
         self._checksum = 0
         self.new = not path.exists()
         self._file = durable.open_file(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         try:
-            self._entries = read_journal(self._journal_path)
+            self._entries = read_journal(Path(JOURNAL))
             self.known = bool(self._entries)  # an earlier incarnation has written this file
             size = os.fstat(self._file).st_size
             self.synced = self.position = self._recovered(size)
@@ -131,7 +92,7 @@ class SinkFile:
 
     def _recovered(self, size: int) -> Position:
         """Return the position after the last block that is certainly in a file of this size."""
-        found = next((entry.position for entry in reversed(self._entries) if entry.kind == _SYNCED), None)
+        found = next((entry.position for entry in reversed(self._entries) if entry.kind == SYNCED), None)
         if found is None:
             return Position(0, 0, size)  # not written by this run
         if size < found.end:
@@ -140,7 +101,7 @@ class SinkFile:
                 f"{size}, so blocks are lost; put the whole file back, or start a new run"
             )
         for entry in self._entries:
-            if entry.kind == _BLOCK and entry.position.block > found.block:
+            if entry.kind == BLOCK and entry.position.block > found.block:
                 if entry.position.end > size or self._checksum_of(found.end, entry.position.end) != entry.checksum:
                     break
                 found = entry.position
@@ -196,18 +157,13 @@ class SinkFile:
             self._cut(before[-1].end)
         self.flush()
         position = Position(generation, first - 1, self._written)
-        entry = _Entry(_BLOCK, position, 0)
-        if self._journal < 0 or self.position.block > wanted:
+        if not self._journal.open or self.position.block > wanted:
             if self._to_device:
                 durable.sync(self._file, self.path)
-            with self._lock:
-                self._start_journal([_Entry(_SYNCED, position, 0)])
+            self._journal.start([Entry(SYNCED, position, 0)])
             self.synced = position
         elif self.position != position:
-            try:
-                self._add(_packed(entry))
-            except OSError as why:
-                self._wait_for_room(why, lambda: self._add(_packed(entry)))
+            self._add(packed(Entry(BLOCK, position, 0)))
         self._entries = []
         self.position = position
         self._checksum = 0
@@ -238,7 +194,7 @@ class SinkFile:
         self.append(data)
         self._checksum = 0
         self.position = Position(*self.position.block, self._written)
-        if self._journal < 0:
+        if not self._journal.open:
             self.synced = self.position
         else:
             self.sync()
@@ -250,9 +206,7 @@ class SinkFile:
 
     def record(self, generation: int, number: int) -> None:
         """Record that this compute block is complete. The record counts from the next `flush`."""
-        body = _RECORD.pack(_BLOCK, generation, number, self._written, self._checksum)
-        self._pending.append(body)
-        self._pending.append(_CHECKSUM.pack(zlib.crc32(body)))
+        self._pending.append(packed_block(generation, number, self._written, self._checksum))
         self._recorded = (generation, number, self._written)
         self._checksum = 0
 
@@ -261,10 +215,7 @@ class SinkFile:
         if self._pending:
             records = b"".join(self._pending)
             self._pending.clear()
-            try:
-                self._add(records)
-            except OSError as why:
-                self._wait_for_room(why, lambda: self._add(records))
+            self._add(records)
             self.position = Position(*self._recorded)
 
     @property
@@ -280,20 +231,15 @@ class SinkFile:
                 it.
         """
         with self._sync_lock:
-            if self.dirty and self._journal >= 0:
+            if self.dirty and self._journal.open:
                 self._sync(self.position)
 
     def _sync(self, position: Position) -> None:
         try:
             if self._to_device:
                 durable.sync(self._file, self.path)
-            with self._lock:
-                if self._journal_bytes > JOURNAL_BYTES:
-                    self._restart_journal(position)
-                else:
-                    self._write_records(_packed(_Entry(_SYNCED, position, 0)))
-            if self._to_device:
-                durable.sync(self._journal, self._journal_path)
+            self._journal.mark_synced(position, min(self.keep_from or position.block, position.block))
+            self._journal.sync()
         except OSError:
             with contextlib.suppress(OSError):
                 self._cut(self.synced.end)
@@ -311,10 +257,10 @@ class SinkFile:
 
     def close(self) -> None:
         """Close file and journal without a sync. Idempotent."""
-        for descriptor in (self._file, self._journal):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._file = self._journal = -1
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1
+        self._journal.close()
 
     def _cut(self, size: int) -> None:
         about_to("truncate", self.path)
@@ -322,48 +268,11 @@ class SinkFile:
         os.lseek(self._file, size, os.SEEK_SET)
         self._written = size
 
-    # the journal
-
     def _add(self, records: bytes) -> None:
-        with self._lock:
-            self._write_records(records)
-
-    def _write_records(self, records: bytes) -> None:
-        """Append records. Call with the lock held."""
-        if self._journal < 0:
-            return
         try:
-            durable.write_all(self._journal, records, self._journal_path)
-        except OSError:
-            os.ftruncate(self._journal, self._journal_bytes)  # it is open for appending
-            raise
-        self._journal_bytes += len(records)
-
-    def _start_journal(self, entries: list[_Entry]) -> None:
-        """Replace the content of the journal. Call with the lock held."""
-        content = b"".join(map(_packed, entries))
-        if self._to_device:
-            durable.write_whole(self._journal_path, content)
-            durable.sync_folder(self.path.parent)
-        else:
-            fresh_path = self._journal_path.with_suffix(".new")
-            fresh_path.write_bytes(content)
-            os.replace(fresh_path, self._journal_path)
-        fresh = durable.open_file(self._journal_path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-        if self._journal >= 0:
-            os.close(self._journal)
-        self._journal, self._journal_bytes = fresh, len(content)
-
-    def _restart_journal(self, synced: Position) -> None:
-        """Rewrite the journal without records that are no longer needed.
-
-        Call with the lock held.
-        """
-        entries = read_journal(self._journal_path)
-        oldest = min(self.keep_from or synced.block, synced.block)
-        older = [entry for entry in entries if entry.kind == _BLOCK and entry.position.block <= oldest]
-        newer = [entry for entry in entries if entry.kind == _BLOCK and entry.position.block > oldest]
-        self._start_journal([*older[-1:], *newer, _Entry(_SYNCED, synced, 0)])
+            self._journal.add(records)
+        except OSError as why:
+            self._wait_for_room(why, lambda: self._journal.add(records))
 
     def _wait_for_room(self, why: OSError, work: Callable[[], None]) -> None:
         """Repeat the work until the disk has space again; raise any other error."""
@@ -381,25 +290,3 @@ class SinkFile:
                 why = again
             else:
                 return
-
-
-def _packed(entry: _Entry) -> bytes:
-    position = entry.position
-    body = _RECORD.pack(entry.kind, position.generation, position.number, position.end, entry.checksum)
-    return body + _CHECKSUM.pack(zlib.crc32(body))
-
-
-def read_journal(path: Path) -> list[_Entry]:
-    """Return the whole records, up to a torn or damaged one."""
-    try:
-        content = durable.read_whole(path)
-    except FileNotFoundError:
-        return []
-    entries = []
-    for at in range(0, len(content) - RECORD_BYTES + 1, RECORD_BYTES):
-        body = content[at : at + _RECORD.size]
-        if _CHECKSUM.unpack_from(content, at + _RECORD.size)[0] != zlib.crc32(body):
-            break
-        kind, generation, number, end, checksum = _RECORD.unpack(body)
-        entries.append(_Entry(kind, Position(generation, number, end), checksum))
-    return entries

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from fission.pipelines.errors import PipelineError
-from fission.protocol.pipeline_limits import DATA_DEPTH, LARGEST_PRIORITY, LONGEST_S, MOST_RETRIES, NAME_LENGTH, deeper_than, is_name
+from fission.pipelines.user_values import checked_data, fields_of, json_hash, sequence_of, shown
+from fission.protocol.pipeline_limits import LARGEST_PRIORITY, LONGEST_S, MOST_RETRIES, NAME_LENGTH, is_name
 
 JobData: TypeAlias = "Mapping[str, Any] | None"
 
@@ -77,7 +77,7 @@ class Job:
         return isinstance(other, Job) and (self.worker_name, self.data) == (other.worker_name, other.data)
 
     def __hash__(self) -> int:
-        return hash((self.worker_name, _hash(self.data)))  # thousands of jobs of one worker must not share a hash
+        return hash((self.worker_name, json_hash(self.data)))  # thousands of jobs of one worker must not share a hash
 
     def serialize(self) -> dict[str, Any]:
         """Return what `deserialize` takes: a dict of JSON's types, without members that have their default."""
@@ -105,7 +105,7 @@ class Job:
         """
         fields = fields_of(information, "a job", {"worker_name", "data", "retries", "timeout", "tag"})
         if "worker_name" not in fields:
-            raise PipelineError(f"a job must have a worker_name, but is {_shown(information)}")
+            raise PipelineError(f"a job must have a worker_name, but is {shown(information)}")
         data = fields.get("data")
         if data is not None and not isinstance(data, Mapping):
             data = fields_of(data, "a job's data", None)
@@ -114,43 +114,27 @@ class Job:
 
 def _check_job(worker_name: Any, retries: Any, timeout: Any, tag: Any) -> None:
     if not is_name(worker_name):
-        raise PipelineError(f"a job's worker name must be the name of a class, but is {_shown(worker_name)}; a name has no spaces")
+        raise PipelineError(f"a job's worker name must be the name of a class, but is {shown(worker_name)}; a name has no spaces")
     if len(worker_name) > NAME_LENGTH:
         raise PipelineError(
             f"a job's worker name must have at most {NAME_LENGTH} characters, but has {len(worker_name)}: {worker_name[:40]}..."
         )
     if not isinstance(retries, int) or isinstance(retries, bool) or not 0 <= retries <= MOST_RETRIES:
-        raise PipelineError(f"{worker_name}: retries must be a whole number from 0 to {MOST_RETRIES}, but is {_shown(retries)}")
+        raise PipelineError(f"{worker_name}: retries must be a whole number from 0 to {MOST_RETRIES}, but is {shown(retries)}")
     number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
     if timeout is not None and not (number and 0 < timeout <= LONGEST_S):
         raise PipelineError(
-            f"{worker_name}: timeout must be a number of seconds above 0, at most {LONGEST_S:g}, or None, but is {_shown(timeout)}"
+            f"{worker_name}: timeout must be a number of seconds above 0, at most {LONGEST_S:g}, or None, but is {shown(timeout)}"
         )
     if tag is not None and (not is_name(tag) or len(tag) > NAME_LENGTH):
-        raise PipelineError(f"{worker_name}: tag must be a name without spaces, of at most {NAME_LENGTH} characters, but is {_shown(tag)}")
+        raise PipelineError(f"{worker_name}: tag must be a name without spaces, of at most {NAME_LENGTH} characters, but is {shown(tag)}")
 
 
 def _check_priority(priority: Any) -> None:
     if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > LARGEST_PRIORITY:
         raise PipelineError(
-            f"a pipeline's priority must be a whole number from {-LARGEST_PRIORITY} to {LARGEST_PRIORITY}, but is {_shown(priority)}"
+            f"a pipeline's priority must be a whole number from {-LARGEST_PRIORITY} to {LARGEST_PRIORITY}, but is {shown(priority)}"
         )
-
-
-def _shown(value: Any) -> str:
-    """Return a shortened repr, so that a message stays readable whatever the user has written."""
-    try:
-        text = repr(value)
-    except Exception:  # of the user's class, or an integer of more digits than Python writes
-        return f"a {type(value).__name__}"
-    return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-def _hash(value: Any) -> int:
-    """Return a hash of a value of JSON's types; equal values have equal hashes."""
-    if isinstance(value, dict):
-        return hash(frozenset((name, _hash(inner)) for name, inner in value.items()))
-    return hash(tuple(map(_hash, value))) if isinstance(value, list) else hash(value)
 
 
 class Pipeline:
@@ -264,19 +248,19 @@ class Pipeline:
             PipelineError: it is not that, or not a pipeline that can be.
         """
         fields = fields_of(information, "a pipeline", {"jobs", "graph", "data", "priority"})
-        jobs = [Job.deserialize(job) for job in _list(fields.get("jobs"), "a pipeline's jobs")]
+        jobs = [Job.deserialize(job) for job in sequence_of(fields.get("jobs"), "a pipeline's jobs")]
         if len(set(jobs)) != len(jobs):
             raise PipelineError("a pipeline's jobs must differ in worker_name or data: two of them are the same")
 
         def at(number: Any) -> Job:
             if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < len(jobs):
-                raise PipelineError(f"an edge must name jobs by their numbers, 0 to {len(jobs) - 1}, but has {_shown(number)}")
+                raise PipelineError(f"an edge must name jobs by their numbers, 0 to {len(jobs) - 1}, but has {shown(number)}")
             return jobs[number]
 
         edges = []
-        for edge in _list(fields.get("graph"), "a pipeline's graph"):
+        for edge in sequence_of(fields.get("graph"), "a pipeline's graph"):
             if not isinstance(edge, (list, tuple)) or len(edge) != 2:
-                raise PipelineError(f"an edge must be two numbers of jobs, or one and null, but is {_shown(edge)}")
+                raise PipelineError(f"an edge must be two numbers of jobs, or one and null, but is {shown(edge)}")
             edges.append((at(edge[0]), None if edge[1] is None else at(edge[1])))
         return cls(edges, fields.get("data"), priority=fields.get("priority", 0))
 
@@ -308,38 +292,6 @@ class Pipeline:
         Path(filename).write_text(f"{self}\n", encoding=encoding)
 
 
-def checked_data(data: Any, what: str) -> dict[str, Any] | None:
-    """Return *data* as it will come out of JSON, so that nothing changes silently later.
-
-    Raises:
-        PipelineError: it is neither None nor a dict that JSON can hold; names *what* and where in it.
-    """
-    if data is None:
-        return None
-    if not isinstance(data, Mapping):
-        raise PipelineError(f"{what} must be a dict or None, but is {_shown(data)}")
-    if deeper_than(DATA_DEPTH, data):
-        raise PipelineError(f"{what} must be nested at most {DATA_DEPTH} levels deep, but are deeper")
-    try:
-        text = json.dumps(dict(data), allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise PipelineError(f"{what} must be JSON values (dict, list, str, numbers, True, False, None): {error}") from None
-    found: dict[str, Any] = json.loads(text)
-    for bad in _non_text_keys(data):
-        raise PipelineError(f"{what} must have only str as keys, but has {bad!r}")
-    return found
-
-
-def _non_text_keys(value: Any) -> Iterator[Any]:
-    if isinstance(value, Mapping):
-        yield from (key for key in value if not isinstance(key, str))
-        for inner in value.values():
-            yield from _non_text_keys(inner)
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from _non_text_keys(inner)
-
-
 def edges_of(graph: Any) -> Iterable[tuple[Job, Job | None]]:
     """Yield the edges of a graph in any form that `Pipeline` takes: (job, the job after it or None).
 
@@ -348,55 +300,20 @@ def edges_of(graph: Any) -> Iterable[tuple[Job, Job | None]]:
     """
     if isinstance(graph, Mapping):
         for keys, values in graph.items():
-            behind = [values] if isinstance(values, Job) or values is None else _list(values, "the jobs after a job") or [None]
-            for key in [keys] if isinstance(keys, Job) else _list(keys, "a pipeline's key"):
+            behind = [values] if isinstance(values, Job) or values is None else sequence_of(values, "the jobs after a job") or [None]
+            for key in [keys] if isinstance(keys, Job) else sequence_of(keys, "a pipeline's key"):
                 for value in behind:
                     yield _job(key), None if value is None else _job(value)
         return
     if not isinstance(graph, (list, tuple)):
-        raise PipelineError(f"a pipeline must be a dict of jobs, or a list of edges (job, job), but is {_shown(graph)}")
+        raise PipelineError(f"a pipeline must be a dict of jobs, or a list of edges (job, job), but is {shown(graph)}")
     for edge in graph:
         if not isinstance(edge, (list, tuple)) or len(edge) != 2:
-            raise PipelineError(f"an edge must be a pair (job, job or None), but is {_shown(edge)}")
+            raise PipelineError(f"an edge must be a pair (job, job or None), but is {shown(edge)}")
         yield _job(edge[0]), None if edge[1] is None else _job(edge[1])
 
 
 def _job(thing: Any) -> Job:
     if not isinstance(thing, Job):
-        raise PipelineError(f"a pipeline must consist of Job objects, but has {_shown(thing)}: Job({_shown(str(thing))})")
+        raise PipelineError(f"a pipeline must consist of Job objects, but has {shown(thing)}: Job({shown(str(thing))})")
     return thing
-
-
-def _list(thing: Any, what: str) -> Sequence[Any]:
-    if not isinstance(thing, (list, tuple)):
-        raise PipelineError(f"{what} must be Job objects, or a tuple or list of them, but is {_shown(thing)}")
-    return thing
-
-
-def _pairs(thing: Any, what: str) -> list[tuple[str, Any]]:
-    try:
-        pairs = [(name, value) for name, value in thing]
-    except (TypeError, ValueError):
-        raise PipelineError(f"{what} must be a dict, but is {_shown(thing)}") from None
-    if not all(isinstance(name, str) for name, _ in pairs):
-        raise PipelineError(f"{what} must have only str as names, but is {_shown(thing)}")
-    return pairs
-
-
-def fields_of(information: Any, what: str, names: set[str] | None) -> dict[str, Any]:
-    """Return the members of a dict, or of the same as (name, value) pairs.
-
-    Args:
-        information: either of them.
-        what: it is, for the message.
-        names: those that there are; None: any.
-
-    Raises:
-        PipelineError: it is neither, or has other names.
-    """
-    fields = dict(information) if isinstance(information, Mapping) else dict(_pairs(information, what))
-    if names is None:
-        return fields
-    if unknown := sorted(str(name) for name in fields.keys() - names):
-        raise PipelineError(f"{what} has the members {', '.join(sorted(names))}; {unknown[0]!r} is not one of them")
-    return fields

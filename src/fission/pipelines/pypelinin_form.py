@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fission.pipelines.errors import PipelineError
-from fission.pipelines.model import Job, fields_of
+from fission.pipelines.model import Job
+from fission.pipelines.user_values import fields_of
 
 
 def is_pypelinin_form(information: Any) -> bool:
