@@ -1,4 +1,7 @@
-"""What users can import: every public module loads, lists its public names and documents them."""
+"""What users can import: every module loads, lists its public names and documents them; what is internal says so.
+
+`scripts.build_docs.PUBLIC` lists the public modules: those that the API reference has a page for.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +17,7 @@ from types import ModuleType
 import pytest
 
 import fission
+from scripts.build_docs import PUBLIC
 
 
 def public_modules() -> Iterator[str]:
@@ -91,3 +96,49 @@ def test_the_scripts_of_pyproject_exist() -> None:
     assert callable(main.run)
     assert callable(main.admin)
     assert callable(main.debug)
+
+
+# internal modules of which users still import a name, and why
+SHOWN_TOO = {("fission.cli.main", "manage")}  # by every project's manage.py
+EARLIER_NAMES = {"fission.recording": "fission.recordings"}
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("name", sorted({*MODULES} - {*PUBLIC, *EARLIER_NAMES}))
+def test_what_is_not_public_says_so(name: str) -> None:
+    parts = name.split(".")
+    headers = [str(importlib.import_module(".".join(parts[:length])).__doc__) for length in range(2, len(parts) + 1)]
+    said = [bool(re.search(r"\b(Internal: may|modules are internal)", header)) for header in headers]
+    assert any(said), f"{name}: its header, or that of its package, must say that it is internal, or scripts/build_docs.py list it"
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in MODULES if any(public.startswith(f"{name}.") for public in PUBLIC) and name != "fission"]
+)
+def test_a_package_names_its_public_modules(name: str) -> None:
+    sentence = re.search(r"Public: (.*?)\.", str(importlib.import_module(name).__doc__), re.DOTALL)
+    assert sentence
+    found = re.findall(r"`(\w+)`", sentence[1])
+    assert [f"{name}.{module}" for module in found] == [public for public in PUBLIC if public.startswith(f"{name}.")]
+
+
+@pytest.mark.parametrize(("earlier", "now"), EARLIER_NAMES.items())
+def test_earlier_names_have_the_same_members(earlier: str, now: str) -> None:
+    old, new = importlib.import_module(earlier), importlib.import_module(now)
+    assert {name: getattr(old, name) for name in old.__all__} == {name: getattr(new, name) for name in new.__all__}
+
+
+def shown_imports(page: Path) -> Iterator[tuple[str, str]]:
+    """Yield (module, name) of each import from FISSION in a page or program that users read."""
+    text = page.read_text(encoding="utf-8")
+    for module, names in re.findall(r"^\s*from ((?:fission|pypelinin)[\w.]*) import (\([^)]*\)|[\w, ]+)", text, re.MULTILINE):
+        yield from ((module, name.strip()) for name in names.strip("()").split(",") if name.strip())
+
+
+def test_users_are_shown_public_names_only() -> None:
+    for_users = {page for page in (ROOT / "docs").glob("*.md") if page.name != "architecture.md"}
+    for_users |= {ROOT / "README.md", *(ROOT / "examples").rglob("*.py"), *(ROOT / "src/fission/project/templates").rglob("*.*")}
+    shown = {(page.relative_to(ROOT).as_posix(), *found) for page in for_users for found in shown_imports(page)}
+    assert len(shown) > 50
+    public = {(module, name) for module in PUBLIC for name in importlib.import_module(module).__all__} | SHOWN_TOO
+    assert not [found for found in sorted(shown) if found[1:] not in public]

@@ -1,6 +1,8 @@
 """Checks that no other user of this machine can change a path: such files are neither executed nor
 trusted.
 
+Internal: may change without notice.
+
 Every component of a path counts, as for `sshd`'s files of a user: a user who may write to one of
 them can replace everything below it. A world-writable folder is harmless only with the sticky bit
 (as /tmp has it), because then users can remove only their own files.

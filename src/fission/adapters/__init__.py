@@ -1,1 +1,4 @@
-"""Adapters to the outside world, one per file; none imports another."""
+"""Adapters to the outside world, one per file; none imports another.
+
+Internal: may change without notice.
+"""

@@ -1,5 +1,7 @@
 """The client: loads a network, starts its jobs and follows them to the end.
 
+Internal: may change without notice.
+
 Its rooms, each of which imports only from those before it:
 
 - ``folders``: the folders and files of runs.

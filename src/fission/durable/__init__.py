@@ -1,6 +1,8 @@
 """Files that survive a crash, a power cut and a full disk: atomic writes, synced appends,
 checksums.
 
+Internal: may change without notice.
+
 Every file of ours that a later process must be able to read is written by this package.
 `write_whole` replaces a file atomically, `Appender` appends to one, `frame` and `records` are a
 binary format with version, length and checksums, `seal` and `unseal` a format with one JSON object

@@ -1,5 +1,7 @@
 """The interfaces between the decisions and the outside world, and the values that cross them.
 
+Internal: may change without notice.
+
 A job's process receives a `Links`; the client receives an `Engine` and an `Observer`. Every
 interface has a real implementation and an in-memory one in `fission.adapters`, and both pass the
 same conformance suite.

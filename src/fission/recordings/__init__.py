@@ -1,5 +1,7 @@
 """Recordings: files of the blocks that passed through pipes.
 
+Public: the names in ``__all__``. The modules are internal.
+
 docs/recordings.md describes the format. A recording is written sequentially, in entries that each
 have a checksum. However writing ends (Ctrl-C, a full disk, a power cut), every entry that was
 written completely can be read.

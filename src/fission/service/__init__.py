@@ -1,1 +1,4 @@
-"""The service of a node, which ``fission node`` runs."""
+"""The service of a node, which ``fission node`` runs.
+
+Internal: may change without notice.
+"""
