@@ -89,6 +89,6 @@ def test_a_job_that_is_too_large_to_start_is_refused_by_name(fission: CommandLin
     began = time.monotonic()
     done = fission.start("net", "simulate").wait(60, exit_code=1)
     assert "Heavy 2" in done.stderr + done.stdout
-    assert "it must have at most 1048576" in done.stderr + done.stdout
+    assert "must have at most 1048576 bytes" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
     assert time.monotonic() - began < 50

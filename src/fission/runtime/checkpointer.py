@@ -178,7 +178,9 @@ class Checkpointer:
 
     def on_stored(self, generation: int, block: int) -> None:
         """Control thread: record that the client has confirmed a snapshot."""
-        self._unconfirmed.pop((generation, block), None)
+        for number in list(self._unconfirmed):
+            if number <= (generation, block):
+                self._unconfirmed.pop(number, None)  # the client stores only the newest of those that wait
         with self._lock:
             if generation == self.generation:
                 self._settling = False

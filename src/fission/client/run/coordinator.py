@@ -28,6 +28,7 @@ from fission.client.run.nodes.gathering import Gathering
 from fission.client.run.nodes.node_watch import NodeWatch
 from fission.client.run.nodes.nodes import Nodes
 from fission.client.run.storage.checkpoint_service import CheckpointService
+from fission.client.run.storage.disk_threads import Disk
 from fission.client.run.storage.event_log import EventLog
 from fission.client.run.storage.resume_state import ResumeState
 from fission.client.run.storage.resuming import Found, Resuming
@@ -105,6 +106,7 @@ class Coordinator:
         gather_s: float | None = None,
         history: ResumeState | None = None,
         clock: Callable[[], float] = time.monotonic,
+        disk: Disk | None = None,
     ) -> None:
         """Prepare the run; `run` begins it.
 
@@ -126,6 +128,7 @@ class Coordinator:
                 needs all of them.
             history: state of the run to resume; None: this is a new run.
             clock: returns the time in seconds; every decision about time uses it.
+            disk: writes to ``store``; by default in the caller's thread.
         """
         self._clock = clock
         self.engine = engine
@@ -148,7 +151,7 @@ class Coordinator:
         self._reports = JobReports(self._names, on_console)
         self._bundles: Bundles | None = None
         self._log = EventLog(self._report, clock)
-        self._keeper = CheckpointService(store, self.command, self._report, self._note_stored, clock)
+        self._keeper = CheckpointService(store, self.command, self._report, self._note_stored, clock, disk=disk)
         self.stopping = False
         self.error: Exception | None = None
         self.counters = Counters(self._names, restarted_pipes(network, plans), resumed=history is not None)

@@ -28,6 +28,7 @@ from fission.client.reports.summary import Summary
 from fission.client.run.coordinator import Coordinator
 from fission.client.run.jobs.bundles import Bundles, plans
 from fission.client.run.plan import RunPlan
+from fission.client.run.storage.disk_threads import DiskThreads
 from fission.client.serve.broadcast import Broadcast
 from fission.client.serve.consoles import Consoles
 from fission.client.serve.control_server import RUNNING_FILE, Connection, ControlServer
@@ -140,6 +141,7 @@ class NetworkRun:
             on_console=lambda what, job, lines: hear(what, job, lines),
             gather_s=plan.gather_s,
             history=plan.resume_state,
+            disk=DiskThreads(),
         )
         requests = ControlServer(f"{plan.run_folder}/requests", self._folder / RUNNING_FILE)
         taps = Taps(network, coordinator, requests)

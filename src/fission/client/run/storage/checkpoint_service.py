@@ -1,7 +1,9 @@
 """What the client stores for its jobs: snapshots and retained values.
 
-A new incarnation gets them on whichever node it runs. While the disk cannot be written, nothing is
-confirmed: jobs run until their windows are full, and are asked again until writing succeeds.
+A new incarnation gets them on whichever node it runs. Writing takes place apart from the event
+loop, and of several snapshots of a job that wait, only the newest is written (`PendingWrites`). A
+snapshot is confirmed when it is on the disk. While the disk cannot be written, nothing is confirmed:
+jobs run until their windows are full, and are asked again until writing succeeds.
 """
 
 from __future__ import annotations
@@ -9,8 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TypeAlias
 
+from fission.client.run.storage.disk_threads import Disk, DiskInline
+from fission.client.run.storage.pending_writes import JobWrites, PendingWrites
 from fission.durable import DamagedFileError
 from fission.errors import SnapshotError, UserError
 from fission.ports import CheckpointStore
@@ -27,6 +33,10 @@ FIRST_RETRY_S, MOST_RETRY_S = 0.5, 8.0
 QUIET_S = 60.0
 
 
+#: A request, and why it could not be written; None if it was.
+_End: TypeAlias = "tuple[SaveSnapshot | SnapshotStable | RetainValue, OSError | None]"
+
+
 class CheckpointService:
     """Stores the snapshots and values that jobs send, and confirms what is on the disk."""
 
@@ -38,6 +48,7 @@ class CheckpointService:
         note_first: Callable[[int, Callable[[], None]], None] = lambda job, then: then(),
         clock: Callable[[], float] = time.monotonic,
         *,
+        disk: Disk | None = None,
         first_retry_s: float = FIRST_RETRY_S,
     ) -> None:
         """Begin with nothing waiting.
@@ -50,8 +61,13 @@ class CheckpointService:
             note_first: called with a job whose first snapshot of this client was stored, and a
                 function to call once this is noted.
             clock: returns the time in seconds.
+            disk: carries out what waits for the disk; by default at once, in the caller's thread.
             first_retry_s: seconds until jobs are asked again for the first time.
         """
+        self._disk = DiskInline() if disk is None else disk
+        self._pending = PendingWrites()
+        self._closed = False
+        self._being_written: dict[int, Callable[[], object]] = {}  # by job: blocks until its writes have ended
         self._noted: set[int] = set()
         self._note_first = note_first
         self._store = store
@@ -66,24 +82,49 @@ class CheckpointService:
         self._quiet_until = 0.0
 
     def take(self, job: int, message: SaveSnapshot | SnapshotStable | RetainValue, payload: bytes) -> None:
-        """Perform what a message of a job's newest incarnation requests. Blocks while it writes."""
-        try:
+        """Perform what a message of a job's newest incarnation requests."""
+        self._pending.add(job, message, payload)
+        self._begin_writes()
+
+    def _begin_writes(self) -> None:
+        for job, writes in self._pending.begin().items():
+            self._being_written[job] = self._disk.submit(partial(self._write, job, writes), partial(self._written, job))
+
+    def _write(self, job: int, writes: JobWrites) -> list[_End]:
+        """Write for one job, in any thread; return how each request has ended."""
+        ends: list[_End] = []
+        for value, content in writes.values.values():
+            ends.append(_attempt(value, partial(self._store.keep, job, value.pipe, content)))
+        if writes.snapshot is not None:
+            message, state = writes.snapshot
+            ends.append(_attempt(message, partial(self._store.put, job, message.generation, message.block, state)))
+        if (stable := writes.stable) is not None:
+            ends.append(_attempt(stable, partial(self._store.prune, job, stable.generation, stable.block)))
+        return ends
+
+    def _written(self, job: int, ends: Sequence[_End]) -> None:
+        self._pending.finish(job)
+        self._being_written.pop(job, None)
+        if self._closed:
+            return
+        for message, why in ends:
+            if why is not None:
+                self._failed(job, why)
+                continue
             if isinstance(message, SaveSnapshot):
-                self._snapshot(job, message, payload)
-            elif isinstance(message, SnapshotStable):
-                self._store.prune(job, message.generation, message.block)
-                return
-            else:
-                self._store.keep(job, message.pipe, payload)
+                self._confirm(job, message)
+            elif isinstance(message, RetainValue):
                 self._command(job, ValueStored(pipe=message.pipe, number=message.number))
-        except OSError as why:
-            self._failed(job, why)
-        else:
+            else:
+                continue
             self._succeeded()
+        self._begin_writes()
 
     def kept(self, job: int) -> tuple[tuple[tuple[int, int], ...], Mapping[int, bytes], Mapping[tuple[int, int], str], str]:
         """Return what a new incarnation of a job starts from. Blocks while it reads.
 
+        What the incarnation before has sent and is not written yet was never confirmed, and is
+        discarded.
         Snapshots of an earlier client are checked once. This client has written the others, and the
         job that loads one verifies its checksum.
 
@@ -93,6 +134,7 @@ class CheckpointService:
         Raises:
             SnapshotError: a retained value is damaged.
         """
+        self._settle(job)
         try:
             if job not in self._damaged:
                 self._damaged[job] = self._store.damaged(job)
@@ -107,13 +149,21 @@ class CheckpointService:
         return self._store.pieces(job, generation, block)
 
     def close(self) -> None:
-        """Stop asking jobs again."""
+        """Stop asking jobs again, and block until all writes have ended."""
+        self._closed = True
         if self._retry is not None:
             self._retry.cancel()
+        self._disk.close()
 
-    def _snapshot(self, job: int, message: SaveSnapshot, state: bytes) -> None:
-        self._store.put(job, message.generation, message.block, state)
+    def _settle(self, job: int) -> None:
+        """Leave nothing to write for a job."""
+        stable = self._pending.drop(job).stable
+        if job in self._being_written:
+            self._being_written[job]()
+        if stable is not None:
+            self._write(job, JobWrites(stable=stable))
 
+    def _confirm(self, job: int, message: SaveSnapshot) -> None:
         def confirm() -> None:
             self._command(job, CheckpointStored(generation=message.generation, block=message.block))
 
@@ -151,6 +201,14 @@ class CheckpointService:
         waiting, self._waiting = self._waiting, set()
         for job in sorted(waiting):
             self._command(job, RepeatReports())
+
+
+def _attempt(message: SaveSnapshot | SnapshotStable | RetainValue, write: Callable[[], None]) -> _End:
+    try:
+        write()
+    except OSError as why:
+        return message, why
+    return message, None
 
 
 def check_stored(store: CheckpointStore, jobs: Iterable[int], stored: Collection[int] = ()) -> None:
