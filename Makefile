@@ -1,10 +1,10 @@
-# Two commands for a fresh machine: `make demo` shows FISSION, `make test` proves it. Both make .venv first; a second
-# call is quick. Another interpreter: make test PYTHON=python3.13 (after `make clean`).
+# Two commands for a fresh machine: `make demo` shows FISSION, `make test` tests it. Both create .venv first; a second
+# call is quick. For another interpreter: make test PYTHON=python3.13 (after `make clean`).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PYTHON
-# How many files of tests run at a time; with 3 the suite takes ten minutes on 2 CPUs. 0: one, in the process of pytest itself: twenty.
+# Number of test files that run at a time; with 3 the suite takes ten minutes on 2 CPUs. 0: one at a time, in pytest's own process: twenty minutes.
 WORKERS ?= 3
 
 .NOTPARALLEL:
@@ -12,12 +12,12 @@ WORKERS ?= 3
 .PHONY: help demo test test-slow lint docs bench clean debian-packages
 
 help:
-	@echo 'make demo   install and run the demo: two recorded voices are separated by a network of jobs, one of whose nodes is killed half-way'
-	@echo 'make test   install with what the tests need, then lint, types and all tests'
-	@echo 'make test-slow  what takes minutes: the soak tests, then 50 random faults of machines, lines and processes, one every 12 s'
-	@echo 'make lint   format, lint and types only'
-	@echo 'make docs   the docs as a site with the API reference, in build/site'
-	@echo 'make bench  the benchmarks, one table per claim'
+	@echo 'make demo   install, and run the demo: a network separates two recorded voices, and one of its nodes is killed half-way'
+	@echo 'make test   install with the test dependencies, check format, lint and types, and run all tests'
+	@echo 'make test-slow  run the tests that take minutes: the soak tests, then ten minutes of random faults of machines, links and processes'
+	@echo 'make lint   check format, lint and types'
+	@echo 'make docs   build the docs and the API reference as a site in build/site'
+	@echo 'make bench  run the benchmarks, one table per claim'
 	@echo 'make clean  remove .venv, caches and what networks left behind'
 
 demo: $(VENV)/.installed-demo
@@ -26,8 +26,8 @@ demo: $(VENV)/.installed-demo
 test: debian-packages lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-# The soak tests have the same storm with its faults one right after the other: they meet each other's ends, these a network that is well again.
-# faulthandler_timeout: the stacks of a test that takes so long are no news.
+# The soak tests inject the same faults in quick succession, so that they overlap; here, each fault meets a network that has recovered.
+# faulthandler_timeout=0: no stack dumps of a test that is expected to take so long.
 test-slow: debian-packages $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m soak -n $(WORKERS) --dist loadfile
 	FISSION_FAULT_SECONDS=600 $(BIN)/python -m pytest -m soak -o faulthandler_timeout=0 tests/cluster/test_random_faults.py
@@ -64,6 +64,6 @@ $(VENV)/.installed-demo: $(VENV)/.made pyproject.toml
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml
-	@echo 'installing FISSION and what its tests need into $(VENV) ...'
+	@echo 'installing FISSION and its test dependencies into $(VENV) ...'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@

@@ -1,4 +1,4 @@
-"""All benchmarks, one after the other: ``make bench``. Each prints its table and writes JSON into benchmarks/results/."""
+"""Runs all benchmarks in sequence (``make bench``). Each prints a table and writes JSON into benchmarks/results/."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 #: One program per claim.
 PROGRAMS = ("small_blocks", "latency", "big_blocks", "windows", "sinks", "start", "memory", "failover", "taps", "pipelines", "supervision")
-#: Those over several hosts, which only root can make.
+#: Programs over several hosts, which only root can create.
 OVER_HOSTS = ("hosts_start", "hosts_failover", "hosts_throughput")
 
 

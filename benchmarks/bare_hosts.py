@@ -1,6 +1,6 @@
-"""The bare chain between machines: ZeroMQ PUSH/PULL over TCP with CURVE, each hop pickles and unpickles; there is nothing else.
+"""The bare chain between machines: ZeroMQ PUSH/PULL over TCP with CURVE; each hop only pickles and unpickles.
 
-Each end is a process of its own: ``python -m benchmarks.bare_hosts source|forward|sink WORDS``, see `bare_hosts`. One certificate for all.
+Each part is a process: ``python -m benchmarks.bare_hosts source|forward|sink WORDS``, see `bare_hosts`. All use one certificate.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.machines import Machines
 from benchmarks.networks.chain.meter import DEFAULTS, Meter, blocks
 from benchmarks.peers import queue_length
 
-#: Seconds after which a run that shows no result is given up.
+#: Seconds after which a run without a result is aborted.
 LIMIT_S = 120.0
 PORT = 7100
 

@@ -1,8 +1,8 @@
 """Numpy arrays of 1 MB over two hops through shared memory, each byte read at the sink; the other chains send them through sockets, or as
 ezmsg through shared memory.
 
-The second row is how far that is from the speed of memory: the chain copies each block twice, in two processes, and the copies
-that one process alone makes in the same time are what it is compared with. The aim is half of that.
+The second row compares this with the speed of memory: the chain copies each block twice, in two processes; the reference is the number
+of copies that a single process makes in the same time. The goal is half of that.
 
     python -m benchmarks.big_blocks [--runs 3] [--seconds 2] [--json FILE]
 """
@@ -16,7 +16,7 @@ import time
 from benchmarks.chain import COLUMNS, MB, against_peers, arguments, fission_chain, paired, show
 from benchmarks.peers import here
 
-#: Buffers that are copied into in turn; as many as a window holds.
+#: Number of buffers that are copied into in turn; as many as a window holds.
 BUFFERS = 32
 
 

@@ -1,4 +1,4 @@
-"""What the programs here share: the chain network, runs in pairs, tables."""
+"""Shared by the benchmarks: the chain network, runs in pairs, tables."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def fission_chain(order: dict[str, Any]) -> dict[str, float]:
 
 
 def command() -> list[str]:
-    """The command that runs the chain network."""
+    """Return the command that runs the chain network."""
     return [sys.executable, "manage.py", "chain", "simulate"]
 
 
@@ -99,9 +99,9 @@ def _rounded(value: float) -> float:
 def paired(
     mine: Callable[[], dict[str, float]], theirs: Callable[[], dict[str, float]], figure: str, runs: int, digits: int = 0
 ) -> dict[str, Any]:
-    """Run both in turn; return the medians of a figure, and the median of the ratios of neighbours, with all ratios.
+    """Run both alternately; return the medians of a figure, the median of the ratios of neighbours, and all ratios.
 
-    Neighbours share what else the machine does at the time: their ratios say more than the ratio of the medians.
+    Neighbours share the machine's other load, so their ratios are more reliable than the ratio of the medians.
     """
     pairs = [(mine()[figure], theirs()[figure]) for _ in range(runs)]
     ratios = [ours / other for ours, other in pairs]
@@ -115,7 +115,7 @@ def paired(
 
 
 def arguments(description: str | None, runs: int = 5) -> argparse.ArgumentParser:
-    """A parser with what every program takes."""
+    """Return a parser with the options of every benchmark."""
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=runs)
     parser.add_argument("--json", type=Path, help="write the rows there too")

@@ -1,10 +1,10 @@
-"""Two trees of the source against each other: each benchmark runs in both, in pairs, and the ratios of neighbours count.
+"""Compares two source trees: each benchmark runs in both, in pairs, and the ratios of neighbours count.
 
-Both trees are measured by the benchmarks of the new one, so that a change of the yardstick is no change of speed; only the files of
-INTERNALS, which use names from inside FISSION, are those of each tree. `--own-benchmarks` takes all of them from each tree. A tree's own
-interpreter runs them if it has one (.venv), else this one. A benchmark with options of its own is one quoted word. Neighbours take turns
-in who is first. The speed is new/old for rates and old/new for times, so more is always better; the median over the pairs must reach
-`--least`. The new tree is the one that this program is of.
+The benchmarks of the new tree measure both, so that a change of the benchmarks does not count as a change of speed; only the files of
+INTERNALS, which use names from inside FISSION, are those of each tree. `--own-benchmarks` takes all of them from each tree. They run with
+the tree's own interpreter (.venv) if it has one, else with this one. A benchmark with options is one quoted word. The trees alternate in
+which runs first. The speed is new/old for rates and old/new for times, so more is always better; the median over the pairs must reach
+`--least`. The new tree is the one that contains this program.
 
     git worktree add --detach /tmp/old COMMIT
     python -m benchmarks.compare /tmp/old small_blocks latency "failover --faults 5" [--pairs 5] [--least 0.97] [--json FILE]
@@ -28,11 +28,11 @@ from benchmarks.chain import arguments, show
 NEW_TREE = Path(__file__).resolve().parent.parent
 #: Files of benchmarks/ that use names from inside FISSION.
 INTERNALS = ("fault_times.py", "networks/chain/windowless.py")
-#: Seconds after which a run of one benchmark is given up.
+#: Seconds after which a run of one benchmark is aborted.
 LIMIT_S = 1800.0
-#: A figure is read from the first of these that a row has.
+#: The figure of a row is the first of these that it has.
 FIGURES = ("fission", "all")
-#: Figures of which more is better; of all others, which are times, less is.
+#: Figures of which more is better; all others are times, of which less is better.
 RATES = ("/s", "per_s")
 
 
@@ -75,7 +75,7 @@ class Tree:
         return done.stdout
 
     def run(self, benchmark: str) -> dict[str, tuple[float, bool]]:
-        """Run a benchmark once; return of each case its figure, and whether more of it is better."""
+        """Run a benchmark once; return the figure of each case, and whether more of it is better."""
         name, *options = shlex.split(benchmark)
         if "--runs" not in options:
             options += ["--runs", "1"]
@@ -92,7 +92,7 @@ class Tree:
 
 
 def speeds(old: Tree, new: Tree, benchmark: str, pairs: int, least: float) -> list[dict[str, Any]]:
-    """Run a benchmark so many times in both trees; return a row for each case that both have."""
+    """Run a benchmark this many times in both trees; return a row for each case that both have."""
     found: dict[str, list[tuple[float, float, bool]]] = {}
     for number in range(pairs):
         turn = (old, new) if number % 2 == 0 else (new, old)

@@ -26,10 +26,10 @@ def timed_events(path: Path) -> list[dict[str, Any]]:
 
 
 def times(fault: float, following: float, events: Sequence[dict[str, Any]], arrivals: Sequence[float]) -> dict[str, float]:
-    """The seconds of each of PARTS after a fault, before the following one."""
+    """Return the seconds of each of PARTS after a fault, up to the following one."""
 
     def first(what: str, since: float, **members: Any) -> float:
-        """When that came first after a moment; the log's clock and ours may differ by some milliseconds."""
+        """Return the time of the first such event after a moment; the log's clock and ours may differ by a few milliseconds."""
         return min(
             one["at"]
             for one in events
@@ -39,6 +39,6 @@ def times(fault: float, following: float, events: Sequence[dict[str, Any]], arri
     launched = first("Launch", fault - 0.01, job=TOTAL)
     known = min(one["at"] for one in events if one["what"] in ("NodeLost", "JobEnded") and fault - 0.01 < one["at"] <= launched)
     ready = first("JobReady", launched, job=TOTAL)
-    # some blocks were on their way to the sink: the first new one is behind the longest gap
+    # some blocks were in transit to the sink: the first new one comes after the longest gap
     _, came = max((after - before, after) for before, after in pairwise(arrivals) if fault - 0.1 < after < min(following, ready + 1.0))
     return dict(zip(PARTS, (known - fault, launched - known, ready - launched, came - ready, came - fault), strict=True))

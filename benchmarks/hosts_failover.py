@@ -20,51 +20,51 @@ from benchmarks.chain import arguments, show
 from benchmarks.fault_times import PARTS, TOTAL, times
 from benchmarks.machines import Machines, until
 
-SILENCE_S = 0.5  # five pulses, which must be missed before anybody can know of a cut
+SILENCE_S = 0.5  # five pulses must be missed before a cut can be detected
 #: The sink.
 SINK = 3
-#: A gap that is none of a fault's.
+#: Number of blocks that must arrive before the network counts as steady.
 STEADY_ROWS = 100
 
 
 def killed_job(machines: Machines, name: str) -> None:
-    """SIGKILL to the job's process."""
+    """Kill the job's process with SIGKILL."""
     node = machines.nodes[name]
     until(lambda: node.job(TOTAL, machines.network), "the process of the job").kill()
 
 
 def killed_service(machines: Machines, name: str) -> None:
-    """SIGKILL to the service, whose fork server and jobs die with it."""
+    """Kill the service with SIGKILL; its fork server and jobs die with it."""
     machines.nodes[name].process.kill()
 
 
 def restarted_service(machines: Machines, name: str) -> None:
-    """As its service manager does it."""
+    """Restart the service, as a service manager would."""
     machines.nodes[name].process.wait()
     machines.start(name)
 
 
 def cut(machines: Machines, name: str) -> None:
-    """The cable is pulled."""
+    """Pull the cable."""
     machines.nodes[name].host.link(False)
 
 
 def plugged(machines: Machines, name: str) -> None:
-    """And plugged in again."""
+    """Plug the cable in again."""
     machines.nodes[name].host.link(True)
 
 
 class Run:
-    """One run of the network, its faults and what came of them."""
+    """One run of the network, with its faults and their results."""
 
     def __init__(self, machines: Machines, rate: float) -> None:
-        """Args: machines: with services. rate: blocks a second."""
+        """Args: machines: hosts with services. rate: blocks per second."""
         self._machines = machines
         self._client = machines.run(count=10**9, rate=rate)
         self._moments: list[float] = []
 
     def arrivals(self) -> list[list[str]]:
-        """What the sink has noted."""
+        """Return the arrivals that the sink has recorded."""
         path = self._machines.local / str(SINK) / "arrivals.txt"
         return [line.split() for line in path.read_text().split("\n")[:-1]] if path.exists() else []
 
@@ -95,7 +95,7 @@ class Run:
         return sum(event["what"] == "NodeUp" and event["node"] == name for event in self._machines.events())
 
     def end(self) -> list[dict[str, float]]:
-        """Ctrl-C; the times of each fault, in seconds."""
+        """Stop the run with Ctrl-C; return the times of each fault, in seconds."""
         self._machines.stop(self._client)
         lines = self.arrivals()
         blocks = [(int(number), int(total)) for _, number, total in lines]

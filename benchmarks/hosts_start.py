@@ -1,7 +1,7 @@
-"""How long a network of eight jobs takes to start on three hosts, from the command to the first block at the sink; what an idle node takes.
+"""Measures the start of eight jobs on three hosts, from the command to the first block at the sink, and the memory of an idle node.
 
-The services wait for their client before the command comes. Of the time, as the run's event log has it: the command's imports, until
-all nodes were gathered, until the last job's process had said hello, until the first block. Needs root: see tests/cluster/hosts.py.
+The services wait for their client before the command starts. The parts of the time, from the run's event log: the command's imports,
+until all nodes have joined, until the last job's process has reported, until the first block. Needs root: see tests/cluster/hosts.py.
 
     python -m benchmarks.hosts_start [--runs 5] [--json FILE]
 """
@@ -22,7 +22,7 @@ PARTS = ("imports, config", "nodes gathered", "jobs launched", "first block", "a
 
 
 def start(machines: Machines) -> list[float]:
-    """One run; return the seconds of each of PARTS."""
+    """Run once; return the seconds of each of PARTS."""
     began = time.time()
     client = machines.run(count=10, hops=JOBS - 1)
     machines.finish(client)
@@ -37,7 +37,7 @@ def start(machines: Machines) -> list[float]:
 
 
 def resident(machines: Machines) -> tuple[float, float]:
-    """Resident bytes of an idle service and of its fork server; the largest of all hosts."""
+    """Return the resident bytes of an idle service and of its fork server, the largest of all hosts."""
     services = [psutil.Process(node.process.pid) for node in machines.nodes.values()]
     fork_servers = [child for service in services for child in service.children(recursive=True)]
     return max(one.memory_info().rss for one in services), max(one.memory_info().rss for one in fork_servers)
@@ -47,7 +47,7 @@ def main() -> int:
     """Print the table and write the JSON."""
     options = arguments(__doc__).parse_args()
     with Machines("chain", ["HOST"] * HOSTS) as machines:
-        start(machines)  # the first one writes byte code
+        start(machines)  # the first run writes byte code
         found = []
         for _ in range(options.runs):
             found.append(start(machines))

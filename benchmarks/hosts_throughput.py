@@ -1,7 +1,7 @@
 """Blocks between two hosts and the client, with everything on, beside a bare chain with CURVE: rates, and the delay at 500 blocks/s.
 
 The source is on the first host, a job that returns its input on the second, the sink with the client; every hop crosses a veth. Both
-chains run in turn; see benchmarks/bare_hosts.py for what the bare one is. Needs root: see tests/cluster/hosts.py.
+chains run alternately; benchmarks/bare_hosts.py is the bare one. Needs root: see tests/cluster/hosts.py.
 
     python -m benchmarks.hosts_throughput [--runs 3] [--seconds 2] [--json FILE]
 """
@@ -26,7 +26,7 @@ HOPS = 2
 
 
 def fission_hosts(machines: Machines, order: dict[str, Any]) -> dict[str, float]:
-    """One run; what its sink wrote."""
+    """Run once; return the sink's result."""
     machines.finish(machines.run(hops=HOPS, apart=True, **order))
     return outcome(machines.local / str(HOPS + 1))
 

@@ -1,6 +1,6 @@
-"""What the programs over several hosts share: hosts as network namespaces, ``fission node`` on each, and runs of the networks here.
+"""Shared by the benchmarks over several hosts: hosts as network namespaces, ``fission node`` on each, and runs of the networks here.
 
-Needs root and the programs of tests/cluster/hosts.py, which makes the hosts.
+Needs root and the programs of tests/cluster/hosts.py, which creates the hosts.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from fission.adapters.keys import make_keys
 from tests.cluster.hosts import Hosts
 from tests.cluster.support import Node
 
-#: What one thing may take on a busy machine; arbitrary.
+#: Seconds that one step may take on a busy machine; arbitrary.
 WAIT_S = 30.0
 
 
 class Machines:
-    """Hosts with a service on each, and one network of benchmarks/networks that runs over them. A context manager.
+    """Hosts with a service on each, and a network of benchmarks/networks that runs on them. A context manager.
 
     Attributes:
-        hosts: as tests/cluster/hosts.py makes them.
+        hosts: as tests/cluster/hosts.py creates them.
         nodes: their services, by name; the first one is ``n1``.
         keys: folder of the network's keys.
     """
 
     def __init__(self, network: str, groups: Sequence[str], jobs: int = 8) -> None:
-        """Args: network: its name. groups: of each host. jobs: how many each takes."""
+        """Args: network: its name. groups: groups of each host. jobs: maximum number of jobs on each."""
         self.network, self._groups, self._jobs = network, groups, jobs
         self._folder = Path(tempfile.mkdtemp(prefix="fission-benchmark-"))
         self.keys = self._folder / "keys"
@@ -68,7 +68,7 @@ class Machines:
         self.nodes[name].start(jobs=self._jobs)
 
     def close(self) -> None:
-        """Services end in order where they can; then the hosts go."""
+        """Stop the services, then remove the hosts."""
         for node in self.nodes.values():
             if node.process is not None and node.process.poll() is None:
                 node.process.terminate()
@@ -83,17 +83,17 @@ class Machines:
 
     @property
     def local(self) -> Path:
-        """The folder of the last run."""
+        """Return the folder of the last run."""
         return PROJECT / self.network / "local"
 
     def run(self, **order: Any) -> subprocess.Popen[str]:
-        """``manage.py NETWORK run``; the order is what the network's config reads, besides the hosts."""
+        """Start ``manage.py NETWORK run``; the network's config reads the order, besides the hosts."""
         hosts = {
             "client_ip": self.hosts.client_ip,
             "nodes": [[node.ip, name, ["ALL", group]] for (name, node), group in zip(self.nodes.items(), self._groups, strict=True)],
         }
         environment = {**os.environ, **self._env, "FISSION_BENCH": json.dumps({**order, "hosts": hosts})}
-        # what an earlier run has written must not be taken for this one's
+        # results of an earlier run must not be mistaken for those of this one
         subprocess.run(["rm", "-rf", str(self.local)], check=False)
         return subprocess.Popen(
             [sys.executable, "manage.py", self.network, "run"],
@@ -118,23 +118,23 @@ class Machines:
             raise RuntimeError(f"the run ended with exit code {client.returncode}\n{errors[-3000:]}")
 
     def stop(self, client: subprocess.Popen[str]) -> None:
-        """Ctrl-C."""
+        """Stop the run with Ctrl-C."""
         client.send_signal(signal.SIGINT)
         client.communicate(timeout=WAIT_S)
 
     def events(self) -> list[dict[str, Any]]:
-        """The event log of the last run, with ``at``: seconds of the clock of the day, to some milliseconds."""
+        """Return the event log of the last run; ``at`` is the wall-clock time in seconds, to a few milliseconds."""
         return timed_events(self.local / "events.jsonl")
 
 
 def outcome(folder: Path) -> dict[str, float]:
-    """What the sink of a chain wrote."""
+    """Return the result of a chain's sink."""
     result: dict[str, float] = json.loads((folder / "result.json").read_text())
     return result
 
 
 def until(predicate: Callable[[], Any], what: str, deadline_s: float = WAIT_S) -> Any:
-    """Wait until it is true and return it. Raises RuntimeError: it is not in time."""
+    """Wait until a condition is true and return its value. Raises RuntimeError: it is not true in time."""
     deadline = time.monotonic() + deadline_s
     while not (found := predicate()):
         if time.monotonic() > deadline:

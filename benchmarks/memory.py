@@ -1,7 +1,7 @@
-"""Memory stays flat over 10 million blocks.
+"""Checks that memory stays flat over 10 million blocks.
 
-Every job's process is looked at while the chain runs. Compared are the medians of the resident memory in the second quarter of
-the time and in the last one: what is taken for good at the start (windows, buffers, caches) is there in both.
+While the chain runs, every job's process is sampled. The medians of the resident memory in the second and in the last quarter of the time
+are compared: both include what is allocated once at the start (windows, buffers, caches).
 
     python -m benchmarks.memory [--blocks 10000000] [--every 0.2] [--json FILE]
 """
@@ -18,9 +18,9 @@ import psutil
 
 from benchmarks.chain import MB, arguments, command, outcome, show, surroundings
 
-#: Bytes that a process may have grown by in half of the run. Arbitrary: pages of the allocator; a leak of a byte a block is ten times that.
+#: Bytes by which a process may grow in half of the run. Arbitrary: pages of the allocator; a leak of one byte per block is ten times that.
 FLAT_BYTES = 1 * MB
-#: Samples below which quarters mean nothing.
+#: Number of samples below which quarters are meaningless.
 LEAST_SAMPLES = 20
 
 

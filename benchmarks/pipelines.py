@@ -1,10 +1,10 @@
-"""What pipelines cost beside bare Dask, on the same workers in one run, and whether many of them stay cheap.
+"""Compares pipelines with bare Dask on the same workers, and checks that many of them stay cheap.
 
-- rate: jobs a second of pipelines of three jobs that do nothing, against `Client.map` of as many calls that do nothing on the same worker
-  processes, by turns; the median of the rounds' ratios. Ours keeps every pipeline and every job in its database, Dask keeps nothing.
+- rate: jobs per second of pipelines of three jobs that do nothing, against `Client.map` of as many calls that do nothing on the same
+  worker processes, alternately; the median of the rounds' ratios. FISSION stores every pipeline and job in its database, Dask nothing.
 - latency: from `start` to finished, one pipeline of three jobs at a time.
-- many: seconds for 1,000 calls of `PipelineManager.start`, the first and the last of all; memory of that process at a third and at the end.
-- ready: seconds until `fission pipelines up` says that jobs can be run.
+- many: seconds for the first and the last 1,000 calls of `PipelineManager.start`; memory of that process after a third and at the end.
+- ready: seconds until `fission pipelines up` reports that it is ready.
 
     python -m benchmarks.pipelines [--pipelines 1500] [--rounds 5] [--many 30000] [--json FILE]
 """
@@ -36,12 +36,12 @@ from fission.protocol.messages.pipelines.router_to_client import RouterStatus
 JOBS = Path(__file__).resolve().parent / "pipeline_jobs"
 GRAPH = {Job("First"): Job("Second"), Job("Second"): Job("Third")}
 WORKERS = 2
-#: What is wanted (issue "Pipelines", how good).
+#: The goals.
 RATIO, LATENCY_S, READY_S, GROWTH = 0.7, 0.060, 3.0, 1.25
 
 
 def nothing(number: int) -> None:
-    """The bare call."""
+    """Do nothing: the bare call."""
 
 
 class Up:
@@ -90,7 +90,7 @@ class Up:
 
 
 def bare(client: Client, calls: int) -> float:
-    """Calls a second."""
+    """Return calls per second."""
     begin = time.perf_counter()
     futures = client.map(nothing, range(calls), pure=False)
     wait(futures)
@@ -100,7 +100,7 @@ def bare(client: Client, calls: int) -> float:
 
 
 def ours(manager: PipelineManager, number: int) -> float:
-    """Jobs a second."""
+    """Return jobs per second."""
     pipelines = [Pipeline(GRAPH, data={"number": one}) for one in range(number)]
     begin = time.perf_counter()
     manager.start_all(pipelines)
@@ -110,7 +110,7 @@ def ours(manager: PipelineManager, number: int) -> float:
 
 
 def rates(up: Up, number: int, rounds: int) -> dict[str, Any]:
-    """Both by turns."""
+    """Measure both alternately."""
     with Client(up.scheduler()) as client, up.manager() as manager:
         bare(client, 300)
         ours(manager, 100)
@@ -124,7 +124,7 @@ def rates(up: Up, number: int, rounds: int) -> dict[str, Any]:
 
 
 def latency(up: Up, number: int = 60) -> float:
-    """Median seconds."""
+    """Return the median in seconds."""
     with up.manager() as manager:
         found = []
         for one in range(number):
@@ -138,7 +138,7 @@ def latency(up: Up, number: int = 60) -> float:
 
 
 def many(up: Up, number: int) -> dict[str, Any]:
-    """Seconds for 1,000 submissions each, and bytes of this process."""
+    """Return the seconds for 1,000 submissions each, and the bytes of this process."""
     process = psutil.Process()
     seconds, sizes = [], []
     with up.manager() as manager:
@@ -163,7 +163,7 @@ def many(up: Up, number: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Measure, print the table, say what misses its goal."""
+    """Measure, print the table, and report missed goals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pipelines", type=int, default=1500)
     parser.add_argument("--rounds", type=int, default=5)

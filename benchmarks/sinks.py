@@ -1,6 +1,6 @@
-"""What fsync before each acknowledgement costs a sink: at least 0.8 of the speed with SYNC = False.
+"""The cost of fsync before each acknowledgement: a sink reaches at least 0.8 of its speed with SYNC = False.
 
-The same network runs in turn with both; sinks that write rows of a CSV file, and blocks of 64 KB. The result depends on the disk.
+The same network runs alternately with both, for sinks that write rows of a CSV file, and blocks of 64 KB. The result depends on the disk.
 
     python -m benchmarks.sinks [--runs 5] [--rows 200000] [--blocks 5000] [--json FILE]
 """
@@ -16,7 +16,7 @@ from benchmarks.chain import PROJECT, arguments, paired, show, surroundings
 
 
 def sink(count: int, **order: Any) -> dict[str, float]:
-    """Run the network; return what its sink wrote."""
+    """Run the network; return its sink's result."""
     with subprocess.Popen([sys.executable, "manage.py", "sink", "simulate"], **surroundings({"count": count} | order)) as process:
         if process.wait(timeout=600):
             raise RuntimeError(f"the network ended with exit code {process.returncode}")

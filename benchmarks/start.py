@@ -1,6 +1,6 @@
-"""How long a network takes to start, from the command to the first block at the sink, and what each further job adds.
+"""Measures the start of a network, from the command to the first block at the sink, and what each further job adds.
 
-A chain of eight jobs is there within 1.5 s; a job starts in tens of milliseconds, because its process is forked from one that
+A chain of eight jobs starts within 1.5 s; a job starts in tens of milliseconds, because its process is forked from one that
 has everything loaded. A job's process takes at most 40 MB without numpy.
 
     python -m benchmarks.start [--runs 5] [--json FILE]

@@ -1,6 +1,6 @@
-"""What the client spends on a network of 100 jobs on 20 virtual nodes that pulse every 0.1 s: at most 15 % of one core.
+"""The client of 100 jobs on 20 virtual nodes that pulse every 0.1 s uses at most 15 % of one core.
 
-The jobs do next to nothing. What counts is the processor time of the client's own process, once all jobs have started.
+The jobs do almost nothing. The processor time of the client's own process counts, once all jobs have started.
 
     python -m benchmarks.supervision [--runs 3] [--seconds 20] [--json FILE]
 """
@@ -21,14 +21,14 @@ from benchmarks.chain import MB, PROJECT, arguments, show
 from benchmarks.machines import until
 
 JOBS, NODES = 100, 20
-#: Seconds that the first blocks and what belongs to the start have; arbitrary.
+#: Seconds for the start and the first blocks; arbitrary.
 SETTLE_S = 3.0
-#: What a busy machine may take to start so many jobs; arbitrary.
+#: Seconds that a busy machine may take to start this many jobs; arbitrary.
 START_S = 120.0
 
 
 def supervision(seconds: float) -> tuple[float, float]:
-    """One run; return the client's share of a core and its resident bytes."""
+    """Run once; return the client's share of a core and its resident bytes."""
     events = PROJECT / "many/simulation/events.jsonl"
     events.unlink(missing_ok=True)
     environment = os.environ | {"FISSION_BENCH": json.dumps({"pairs": JOBS // 2, "rate": 1})}

@@ -1,8 +1,8 @@
-"""What a look at a pipe costs the network: a chain with a tap that never reads, and with one that reads, against the same chain alone.
+"""The cost of a tap: a chain with a tap that never reads, and with one that reads, against the same chain alone.
 
-Each is run in turn with the chain alone, `--runs` times; the ratios are those of neighbours, and their medians are what counts. The rate
-is what the sink counts while nothing but the tap changes: `top` measures it twice, with `--seconds` between. Where others use the machine
-too, the second ratio tells more: blocks that the job with the tap sends for each second of its processor time.
+Each alternates with the chain alone, `--runs` times; the medians of the ratios of neighbours count. The rate is what the sink counts while
+only the tap changes: `top` measures it twice, with `--seconds` between. On a shared machine the second ratio is more reliable: blocks that
+the job with the tap sends per second of its processor time.
 
     python -m benchmarks.taps [--runs 5] [--seconds 1.5] [--json FILE]
 """
@@ -33,7 +33,7 @@ KINDS = ("never reads", "echo reads", "hz reads")
 
 @contextlib.contextmanager
 def running() -> Iterator[None]:
-    """The chain, without an end."""
+    """Run the endless chain."""
     order = {"count": ENDLESS}
     environment = os.environ | {"FISSION_BENCH": json.dumps(order)}
     command = [sys.executable, "manage.py", "chain", "simulate"]
@@ -57,13 +57,13 @@ def _flows() -> bool:
 
 
 def rate(seconds: float) -> tuple[float, float]:
-    """(blocks a second that the sink gets, blocks that the source sends for each second of its processor time), now."""
+    """Return the present rates: blocks per second at the sink, blocks that the source sends per second of its processor time."""
     while True:
         before = measure(NETWORK)
         time.sleep(seconds)
         after = measure(NETWORK)
         rows = {row["name"]: row for row in rates(before, after)}
-        if rows[SINK]["in_per_s"] is not None and rows[SOURCE]["cpu"]:  # else the machine was too busy for an answer
+        if rows[SINK]["in_per_s"] is not None and rows[SOURCE]["cpu"]:  # otherwise the machine was too busy to answer
             return float(rows[SINK]["in_per_s"]), float(rows[SOURCE]["out_per_s"] / (rows[SOURCE]["cpu"] / 100))
 
 

@@ -1,7 +1,7 @@
-"""What windows and releases cost: at most 10 % of the speed of the same links without them.
+"""The cost of windows and releases: at most 10 % of the speed of the same links without them.
 
-The same network runs in turn as it is, and with windows that keep nothing and inputs that release nothing
-(benchmarks/networks/chain/windowless.py): nothing could be sent again then, and nothing stops a producer that runs ahead.
+The same network runs alternately unchanged, and with windows that keep nothing and inputs that release nothing
+(benchmarks/networks/chain/windowless.py): then nothing can be replayed, and nothing stops a producer that runs ahead.
 
     python -m benchmarks.windows [--runs 5] [--blocks 500000] [--json FILE]
 """

@@ -1,8 +1,8 @@
 """The layers of DESIGN.md, section 3: a file imports only from its own folder or lower floors.
 
-Imports must not form a circle, neither between modules nor between the rooms (folders) of a floor.
+Imports must not form a cycle, neither between modules nor between the rooms (folders) of a floor.
 The imports are read from the source with ast, so
-those inside functions count too. Imports under TYPE_CHECKING count as well, except for circles: a
+those inside functions count too. Imports under TYPE_CHECKING count as well, except for cycles: a
 job has pipes and a pipe has jobs, and only their types know each other. A module's name in a
 string, which is how a job's process learns its adapters, is not an import.
 """
@@ -140,8 +140,8 @@ def broken_rules(source: Path) -> list[str]:
                 problems.append(f"{place}: floor {FLOORS[here]:g} imports only from lower floors, {there} is on floor {FLOORS[there]:g}")
             elif there in NOT_INTO.get(here, ()):
                 problems.append(f"{place}, but {here} is handed its {there}")
-    found = circles(inside) or circles(rooms)
-    return list(dict.fromkeys(problems)) + [f"circle: {' -> '.join(circle)}" for circle in found]
+    found = cycles(inside) or cycles(rooms)
+    return list(dict.fromkeys(problems)) + [f"cycle: {' -> '.join(cycle)}" for cycle in found]
 
 
 def room_of(module: str, modules: dict[str, Path]) -> str:
@@ -155,8 +155,8 @@ def later_room(module: str, imported: str) -> bool:
     return bool(own and other) and own != other and CLIENT_ROOMS.index(own[0]) < CLIENT_ROOMS.index(other[0])
 
 
-def circles(graph: dict[str, set[str]]) -> list[list[str]]:
-    """Return one circle for each group of modules that import each other in circles."""
+def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Return one cycle for each group of modules that import each other in cycles."""
     found: list[list[str]] = []
     done: set[str] = set()
 
@@ -184,7 +184,7 @@ BROKEN = [
     ("core/jobs.py", "from fission.protocol import frames", "core.jobs imports fission.protocol.frames: floor 1"),
     ("core/jobs.py", "def f():\n    import fission.client", "core/jobs.py:2: fission.core.jobs imports fission.client: floor 1"),
     ("core/jobs.py", "from .. import client", "imports fission.client: floor 1"),
-    ("core/jobs.py", "from .pipes import X", "circle: fission.core.jobs -> fission.core.pipes -> fission.core.jobs"),
+    ("core/jobs.py", "from .pipes import X", "cycle: fission.core.jobs -> fission.core.pipes -> fission.core.jobs"),
     ("core/jobs.py", "import fission", "imports fission: floor 1"),
     ("core/jobs.py", "import zmq", "core.jobs imports zmq, which belongs into an adapter"),
     ("protocol/frames.py", "def f():\n    from time import monotonic", "imports time, but protocol/ is sans-IO"),
@@ -192,7 +192,7 @@ BROKEN = [
     ("runtime/host.py", "from ..adapters.zmq_links import Z", "runtime is handed its adapters"),
     ("runtime/host.py", "from ..project import config", "runtime.host imports fission.project.config: floor 5"),
     ("project/config.py", "from ..runtime.host import x", "project.config imports fission.runtime.host: floor 5"),
-    ("client/run/run.py", "from .jobs.a import X", "circle: fission.client.run -> fission.client.run.jobs -> fission.client.run"),
+    ("client/run/run.py", "from .jobs.a import X", "cycle: fission.client.run -> fission.client.run.jobs -> fission.client.run"),
     ("client/serve/taps.py", "def f():\n    from fission.client.run.run import X", "a later room; the order is folders"),
     ("client/__init__.py", "from fission.cli import main", "floor 6 imports only from lower floors, cli is on floor 8"),
     ("attic/old.py", "", "attic is on no floor"),

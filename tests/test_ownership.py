@@ -144,7 +144,7 @@ def test_an_archive_that_was_changed_is_refused(shared: Path, tmp_path: Path, na
         with pytest.raises(UserError, match="are not safe to use"):
             store.verified(archive.digest)
         with pytest.raises(UserError, match="are not safe to use"):
-            store.job_folder("net", 1, archive.digest, anew=True)
+            store.job_folder("net", 1, archive.digest, empty=True)
 
 
 def test_an_archive_that_arrives_changed_is_refused(tmp_path: Path) -> None:

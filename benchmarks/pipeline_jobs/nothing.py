@@ -1,4 +1,4 @@
-"""Workers and a store that do nothing: what is left is what pipelines cost."""
+"""Workers and a store that do nothing, so that only the cost of pipelines remains."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 Loads nothing but the version: every submodule's import runs this file.
 
-PYTEST_DONT_REWRITE: with this word here pytest does not warn that it came too late to rewrite the asserts of a package that
-was imported before it, as by `fission NETWORK test`. There are none.
+PYTEST_DONT_REWRITE: with this word here pytest does not warn that it came too late to rewrite the
+asserts of a package that was imported before it, as by `fission NETWORK test`. There are none.
 """
 
 from __future__ import annotations

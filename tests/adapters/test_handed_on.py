@@ -45,7 +45,7 @@ def no_warnings_of_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_one_behind_reads_what_the_producer_has_put(arena: MakeArena, prefix: str) -> None:
-    one, middle, last = arena(behind=1, job=7), Views(1), Views(1)
+    one, middle, last = arena(downstream=1, job=7), Views(1), Views(1)
     taken = middle.taken(middle.get(put(one, b"abc" * 1000), ("for", 3)))
     assert taken is not None
     assert (taken.producer, taken.taken_for) == (7, ("for", 3))
@@ -67,13 +67,13 @@ def arrays_on(view: memoryview) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["itself", "another shape", "other numbers", "by columns"])
 def test_an_array_on_all_of_it(arena: MakeArena, kind: str) -> None:
-    one, middle = arena(behind=1), Views(1)
+    one, middle = arena(downstream=1), Views(1)
     array = arrays_on(middle.get(put(one, bytes(range(200)) * 20)))[kind]
     assert middle.taken(pickle.PickleBuffer(array).raw()) is not None
 
 
 def test_what_is_not_all_of_a_block_is_none(arena: MakeArena) -> None:
-    one, middle = arena(behind=1), Views(1)
+    one, middle = arena(downstream=1), Views(1)
     view = middle.get(put(one, bytes(4000)))
     array = np.frombuffer(view, dtype="u1")
     for part in (view[1:], memoryview(array[:-1]), memoryview(array.copy()), memoryview(bytes(4000)), memoryview(bytearray(4000))):
@@ -84,7 +84,7 @@ def test_what_others_call_their_base_is_not_believed(arena: MakeArena) -> None:
     class Own(bytearray):
         base: Any = None
 
-    one, middle = arena(behind=1), Views(1)
+    one, middle = arena(downstream=1), Views(1)
     array = np.frombuffer(middle.get(put(one, bytes(4000))), dtype="u1")
     own = Own(4000)
     own.base = array
@@ -93,7 +93,7 @@ def test_what_others_call_their_base_is_not_believed(arena: MakeArena) -> None:
 
 def test_a_copy_is_none(arena: MakeArena) -> None:
     """What is got a second time while it is held is a copy in this process's own memory."""
-    one, middle = arena(behind=1), Views(1)
+    one, middle = arena(downstream=1), Views(1)
     descriptor = put(one, bytes(4000))
     held, again = middle.get(descriptor), middle.get(descriptor)
     assert middle.taken(held) is not None
@@ -104,7 +104,7 @@ def test_a_copy_is_none(arena: MakeArena) -> None:
 
 
 def test_the_one_behind_holds_the_memory_whatever_becomes_of_the_one_between(arena: MakeArena) -> None:
-    one, middle, last = arena(behind=1), Views(1), Views(1)
+    one, middle, last = arena(downstream=1), Views(1), Views(1)
     descriptor = put(one, b"x" * PAGE)
     view = last.get(handed_on(middle, middle.get(descriptor)))
     one.release(descriptor)
@@ -116,7 +116,7 @@ def test_the_one_behind_holds_the_memory_whatever_becomes_of_the_one_between(are
 
 
 def test_what_a_dead_reader_behind_held_is_free_when_its_next_incarnation_reads(arena: MakeArena) -> None:
-    one, middle, last = arena(behind=1), Views(1), Views(1)
+    one, middle, last = arena(downstream=1), Views(1), Views(1)
     descriptors = [put(one, b"x" * PAGE) for _ in range(2)]
     first, second = (handed_on(middle, middle.get(descriptor)) for descriptor in descriptors)
     held = last.get(first)
@@ -128,7 +128,7 @@ def test_what_a_dead_reader_behind_held_is_free_when_its_next_incarnation_reads(
 
 
 def test_an_older_incarnation_that_wakes_up_changes_nothing(arena: MakeArena) -> None:
-    one, middle = arena(behind=1), Views(1)
+    one, middle = arena(downstream=1), Views(1)
     descriptor = put(one, b"x" * PAGE)
     on = handed_on(middle, middle.get(descriptor))
     held = Views(3).get(on)
@@ -139,7 +139,7 @@ def test_an_older_incarnation_that_wakes_up_changes_nothing(arena: MakeArena) ->
 
 
 def test_a_released_block_is_gone_for_the_one_behind_too(arena: MakeArena) -> None:
-    one, middle = arena(behind=1), Views(1)
+    one, middle = arena(downstream=1), Views(1)
     descriptor = put(one, b"x" * PAGE)
     on = handed_on(middle, middle.get(descriptor))
     one.release(descriptor)
@@ -150,7 +150,7 @@ def test_a_released_block_is_gone_for_the_one_behind_too(arena: MakeArena) -> No
 
 def test_ways_of_different_length_do_not_end_each_other(arena: MakeArena, prefix: str) -> None:
     """The newer incarnation of a producer, met on one path, does not hide blocks of its older one on another path."""
-    older, newer, middle, last = arena(behind=1), arena(behind=1, incarnation=2), Views(1), Views(1)
+    older, newer, middle, last = arena(downstream=1), arena(downstream=1, incarnation=2), Views(1), Views(1)
     on = handed_on(middle, middle.get(put(older, b"o" * PAGE)))
     assert last.get(put(newer, b"n" * PAGE)) == b"n" * PAGE
     assert last.get(on) == b"o" * PAGE
@@ -160,7 +160,7 @@ def test_ways_of_different_length_do_not_end_each_other(arena: MakeArena, prefix
 def test_no_more_than_two_incarnations_of_a_producer_stay_mapped(arena: MakeArena, prefix: str) -> None:
     last = Views(1)
     for incarnation in range(1, 6):
-        one, middle = arena(behind=1, incarnation=incarnation), Views(1)
+        one, middle = arena(downstream=1, incarnation=incarnation), Views(1)
         descriptor = put(one, b"o" * PAGE)
         if incarnation == 1:
             last.get(handed_on(middle, middle.get(descriptor)))
@@ -211,7 +211,7 @@ class Row(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         size = (1 + PAGES) * PAGE
-        self.arena = self.arena_kind(run_prefix(), 1, 1, [1], behind=1, limit=size, segment_bytes=size)
+        self.arena = self.arena_kind(run_prefix(), 1, 1, [1], downstream=1, limit=size, segment_bytes=size)
         self.incarnations = [1, 1]
         self.views: list[Views] = [self.views_kind(1), self.views_kind(1)]
         self.known: list[Block] = []

@@ -105,7 +105,7 @@ def test_what_is_kept_stays_as_it_is(fission: CommandLine) -> None:
 SEES_ONLY_ITS_OWN = """
 if os.path.basename(os.getcwd()) == "1":  # in the process of the source
     from fission.adapters.shared_memory.arena import Arena
-    Arena._downstream_incarnations = lambda self, segment: [2**32 - 1] * self._behind
+    Arena._downstream_incarnations = lambda self, segment: [2**32 - 1] * self._downstream
 """
 
 

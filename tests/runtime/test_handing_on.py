@@ -61,9 +61,9 @@ class Shared(Network):
         super().__init__(place, jobs, **keywords)
 
     def make(self, job: BaseJob, bundle: JobBundle, links: Any) -> Exchange:
-        behind = len(self._readers[job.id]) - len(job.outputs)
-        bundle = replace(bundle, handed_on=_handed_on(self._graph, job, self._readers), behind=behind)
-        lender = Arena(self.prefix, job.id, 1, [1] * len(job.outputs), behind=behind) if job.outputs else None
+        downstream = len(self._readers[job.id]) - len(job.outputs)
+        bundle = replace(bundle, handed_on=_handed_on(self._graph, job, self._readers), downstream=downstream)
+        lender = Arena(self.prefix, job.id, 1, [1] * len(job.outputs), downstream=downstream) if job.outputs else None
         if lender is not None:
             self.arenas[job.id] = lender
         return Exchange(job, bundle, links, lender, Views(1) if job.inputs else None)
@@ -306,7 +306,7 @@ class Row:
 
     def __init__(self) -> None:
         self.prefix = run_prefix()
-        self.arena = Arena(self.prefix, 1, 1, [1], behind=1)
+        self.arena = Arena(self.prefix, 1, 1, [1], downstream=1)
         self.views = Views(1)
         self.wire = Wire()
         self.output = OutputShell(Output(2, 1, SendWindow()), self.wire, arm=lambda moment: None)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Links without windows and releases, to measure what those cost. For benchmarks only: whatever is lost here is lost."""
+"""Links without windows and releases, to measure what those cost. For benchmarks only: a lost block is not sent again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fission.runtime.inputs_shell import InputsShell
 
 
 class NoWindow(SendWindow):
-    """Numbers blocks and keeps none; there is always room."""
+    """Numbers blocks and keeps none; it is never full."""
 
     room = 1 << 30
 
@@ -20,7 +20,7 @@ class NoWindow(SendWindow):
 
 
 class NoReleases(InputsShell):
-    """Tells producers only of its end."""
+    """Notifies producers only of its end."""
 
     def release(self, done, generation, *, force=False):
         return False
@@ -30,5 +30,5 @@ class NoReleases(InputsShell):
 
 
 def install() -> None:
-    """In a job's process, before its pipes are made."""
+    """Install these links in a job's process, before its pipes are created."""
     job_pipes.SendWindow, job_pipes.InputsShell = NoWindow, NoReleases

@@ -1,4 +1,4 @@
-"""A source, a job that is lost, a sink, as the environment variable FISSION_BENCH says: JSON with count, rate and the hosts to run on."""
+"""A source, a job that is lost, and a sink, configured by the environment variable FISSION_BENCH: JSON with count, rate and the hosts."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Many pairs of a slow source and a sink, as the environment variable FISSION_BENCH says: JSON with pairs and rate (blocks a second)."""
+"""Many pairs of a slow source and a sink, configured by the environment variable FISSION_BENCH: JSON with pairs and rate (blocks/s)."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Jobs that do next to nothing: what the client spends is supervision."""
+"""Jobs that do almost nothing, so that the client's work is supervision."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fission.core.jobs import PythonJob
 
 
 class Source(PythonJob):
-    """Counts on and on."""
+    """Counts without end."""
 
     def __init__(self, rate, **keywords):
         super().__init__(**keywords)

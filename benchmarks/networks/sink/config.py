@@ -1,4 +1,4 @@
-"""A source and a sink with a file, as the environment variable FISSION_BENCH says: JSON with count, kind (csv, bytes), size, sync."""
+"""A source and a sink with a file, configured by the environment variable FISSION_BENCH: JSON with count, kind (csv, bytes), size, sync."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A sink that measures itself: from its first block to the moment at which all of its file is acknowledged."""
+"""A sink that measures itself, from its first block until all of its file is acknowledged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fission.core.jobs import BytesSinkJob, CSVSinkJob, PythonJob
 
 
 class Source(PythonJob):
-    """Sends one value ``count`` times, as fast as it goes."""
+    """Sends one value ``count`` times, at full speed."""
 
     def __init__(self, count, value, **keywords):
         super().__init__(**keywords)

@@ -28,7 +28,7 @@ _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _ARP = Path("/proc/net/arp")
 _MAC = r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}"
 # An optional asterisk, the originator, the time since it was last heard (not in the first versions), the quality, the next hop.
-_WAY = re.compile(rf"\s*(?P<best>\*)?\s*(?P<originator>{_MAC})\s+(?:\d+\.\d+s\s+)?\(\s*(?P<tq>\d+)\)\s+{_MAC}\s+\[")
+_ROUTE = re.compile(rf"\s*(?P<best>\*)?\s*(?P<originator>{_MAC})\s+(?:\d+\.\d+s\s+)?\(\s*(?P<tq>\d+)\)\s+{_MAC}\s+\[")
 _NO_MAC = "00:00:00:00:00:00"
 
 Run = Callable[[Sequence[str]], str]
@@ -56,11 +56,11 @@ def parse_originators(text: str) -> dict[str, int]:
     chosen: dict[str, int] = {}
     others: dict[str, int] = {}
     for line in text.splitlines():
-        way = _WAY.match(line)
-        if way is None or int(way["tq"]) > MAX_TQ:
+        route = _ROUTE.match(line)
+        if route is None or int(route["tq"]) > MAX_TQ:
             continue
-        originator, tq = way["originator"].lower(), int(way["tq"])
-        into = chosen if way["best"] else others
+        originator, tq = route["originator"].lower(), int(route["tq"])
+        into = chosen if route["best"] else others
         into[originator] = max(tq, into.get(originator, 0))
     return {**others, **chosen}
 
@@ -166,5 +166,5 @@ class Batman:
 
 
 def _reason(why: Exception) -> str:
-    said = why.stderr if isinstance(why, subprocess.CalledProcessError) else b""
-    return (said or b"").decode(errors="replace").strip() or str(why)
+    output = why.stderr if isinstance(why, subprocess.CalledProcessError) else b""
+    return (output or b"").decode(errors="replace").strip() or str(why)

@@ -3,8 +3,8 @@
 No other key is admitted.
 
 With or without keys, a peer that has not completed a handshake gets little: a few seconds
-(`fission.protocol.connection_limit`), few connections, and no frame above the size set by the socket's
-owner (ZMQ_MAXMSGSIZE); nothing of a larger frame is read.
+(`fission.protocol.connection_limit`), few connections, and no frame above the size set by the
+socket's owner (ZMQ_MAXMSGSIZE); nothing of a larger frame is read.
 
 A peer without the network's public key fails before ZeroMQ asks the guard. A peer that has that key
 but another pair fails when ZeroMQ asks the guard, through ZAP, its protocol for that. A guarded
@@ -241,7 +241,7 @@ class _Monitor:
         while self.socket.poll(0):
             if not self._take(log):
                 return False
-        for descriptor in self._limit.surplus(lambda one: _received(one, self._endpoint), time.monotonic()):
+        for descriptor in self._limit.surplus(lambda connection: _received(connection, self._endpoint), time.monotonic()):
             _hang_up(descriptor, self._endpoint)
         return True
 

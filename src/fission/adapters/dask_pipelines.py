@@ -140,11 +140,11 @@ class DaskCluster:
         self._ends = _Ends(self)
         self._scheduler.add_plugin(self._ends, name="fission-pipelines")
         addresses = [listener.contact_address for listener in self._scheduler.listeners]
-        inproc = next(one for one in addresses if one.startswith("inproc"))
+        inproc = next(address for address in addresses if address.startswith("inproc"))
         client: Any = Client  # the original is untyped
         self._client = client(inproc, asynchronous=True, set_as_default=False)
         await self._client
-        return int(next(one for one in addresses if one.startswith(protocol)).rpartition(":")[2])
+        return int(next(address for address in addresses if address.startswith(protocol)).rpartition(":")[2])
 
     async def close(self) -> None:
         """Stop the scheduler; the worker processes notice."""
@@ -196,13 +196,13 @@ class DaskCluster:
 
     def can_run(self, worker: str, tag: str) -> bool:
         wanted = {f"{RESOURCE}{worker}", *([f"{TAG}{tag}"] if tag else ())}
-        return any(wanted <= one.resources.keys() for one in self._scheduler.workers.values())
+        return any(wanted <= worker.resources.keys() for worker in self._scheduler.workers.values())
 
     def processes(self) -> int:
         return len(self._scheduler.workers)
 
     def processes_of(self, broker: str) -> frozenset[str]:
-        return frozenset(address for address, one in self._scheduler.workers.items() if f"{BROKER}{broker}" in one.resources)
+        return frozenset(address for address, worker in self._scheduler.workers.items() if f"{BROKER}{broker}" in worker.resources)
 
     def lost(self, addresses: Iterable[str]) -> None:
         for address in addresses:
@@ -261,7 +261,7 @@ class _Ends(SchedulerPlugin):
     def _how(self, finish: str, details: Mapping[str, Any]) -> dict[str, Any]:
         process = str(details.get("worker", ""))
         how: dict[str, Any] = {"kind": "finished", "node": self._cluster.name_of(process), "process": process}
-        how["duration"] = sum(one["stop"] - one["start"] for one in details.get("startstops") or () if one["action"] == "compute")
+        how["duration"] = sum(span["stop"] - span["start"] for span in details.get("startstops") or () if span["action"] == "compute")
         if finish == "memory":
             result = (details.get("metadata") or {}).get(RESULT, "")
             return how | {"result": result} if isinstance(result, str) and len(result) <= RESULT_LIMIT else how
@@ -317,8 +317,8 @@ async def serve(
         name=name,
         resources={
             f"{BROKER}{broker}": 1,
-            **{f"{RESOURCE}{one}": PLENTY for one in workers},
-            **{f"{TAG}{one}": PLENTY for one in tags},
+            **{f"{RESOURCE}{name}": PLENTY for name in workers},
+            **{f"{TAG}{name}": PLENTY for name in tags},
         },
         memory_limit=0,
         dashboard=False,

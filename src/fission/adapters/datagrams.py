@@ -55,7 +55,7 @@ class Datagrams(asyncio.DatagramProtocol, Generic[Received, Sent]):
         sends: Codec[Sent],
         on_message: Callable[[Received, Address, bytes], None],
         sender: bytes,
-        hears: Callable[[], bytes],
+        accepts: Callable[[], bytes],
     ) -> None:
         """Prepare; `open` listens.
 
@@ -66,12 +66,12 @@ class Datagrams(asyncio.DatagramProtocol, Generic[Received, Sent]):
             on_message: called with each authentic message, its source address and its sender's
                 name.
             sender: unique name of this endpoint.
-            hears: returns the context of messages for this endpoint; empty accepts none.
+            accepts: returns the context of messages for this endpoint; empty accepts none.
         """
         self._sealing = sealing
         self._receives, self._sends = receives, sends
         self._on_message = on_message
-        self._sender, self._hears = sender, hears
+        self._sender, self._accepts = sender, accepts
         self._windows = ReplayWindows()
         self._count = 0
         self._transport: asyncio.DatagramTransport | None = None
@@ -114,7 +114,7 @@ class Datagrams(asyncio.DatagramProtocol, Generic[Received, Sent]):
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        context = self._hears()
+        context = self._accepts()
         if len(data) > MAX_BYTES or data[:1] > b"\1":
             self._refuse(addr[0])
             return

@@ -38,7 +38,7 @@ def raise_limit() -> int:
 def attainable() -> int:
     """Return the limit that `raise_limit` would set."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(min(one, MOST) if one != resource.RLIM_INFINITY else MOST for one in (soft, hard))
+    return max(min(limit, MOST) if limit != resource.RLIM_INFINITY else MOST for limit in (soft, hard))
 
 
 def needed(jobs: int) -> int:

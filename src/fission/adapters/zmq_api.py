@@ -91,10 +91,10 @@ class ApiServer:
             end = frames.index(b"") if b"" in frames else len(frames) - 1
             found.append((b"".join(frames[end + 1 :]), self._answer(frames[: end + 1])))
 
-    def _answer(self, way: Sequence[bytes]) -> Callable[[bytes], None]:
+    def _answer(self, envelope: Sequence[bytes]) -> Callable[[bytes], None]:
         def send(body: bytes) -> None:
             with contextlib.suppress(zmq.Again, zmq.ZMQError):  # the client is gone, or does not read
-                self._api.send_multipart([*way, body], zmq.NOBLOCK)
+                self._api.send_multipart([*envelope, body], zmq.NOBLOCK)
 
         return send
 

@@ -75,7 +75,7 @@ class ZmqNeighbours:
         while True:
             found = dict(poller.poll(None if left is None else max(0, int(min(left, MOST_WAIT_S) * 1000 + 0.999))))
             if found or timeout is None or time.monotonic() - began >= timeout:
-                return {one for one in found if isinstance(one, int)}
+                return {number for number in found if isinstance(number, int)}
             left = timeout - (time.monotonic() - began)
 
     def receive(self) -> list[Buffer] | None:

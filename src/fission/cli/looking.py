@@ -26,7 +26,8 @@ def find_pipe(network: Any, text: str) -> Any:
 
 
 def find_job(network: Any, text: str) -> Any:
-    """The job that the user means: by its id, by its name with or without the id, or by its class if only one job is of it.
+    """The job that the user means: by its id, by its name with or without the id, or by its class
+    if only one job is of it.
 
     Raises:
         UnknownNameError: there is none, or several; with the nearest, or all of them.
@@ -54,7 +55,8 @@ def find_job(network: Any, text: str) -> Any:
 def job_ids(session: Session, words: Sequence[str]) -> list[int]:
     """The ids of jobs of a running network that the user means by id, name or class.
 
-    Ids are taken as they are, and the running network says which there are; for names the network is loaded.
+    Ids are taken as they are, and the running network says which there are; for names the network
+    is loaded.
 
     Raises:
         UnknownNameError: there is no such job.

@@ -334,5 +334,8 @@ def _blank(cls: type[BasePipe]) -> BasePipe:
 
 
 def set_head_size(pipe: BasePipe, size: int) -> None:
-    """Have a pipe read and write heads of `size` bytes. Its attribute has the name by which published pipes read it."""
+    """Have a pipe read and write heads of `size` bytes.
+
+    Its attribute has the name by which published pipes read it.
+    """
     pipe._head_size = size

@@ -34,14 +34,14 @@ _OWN_MODULES = {f"fission.core.{name}" for name in ("python_job", "predefined", 
 
 
 def check_network(network: Network) -> list[Fault]:
-    """Return all faults of a network, each once, in the order: jobs, pipes, circles, nodes."""
+    """Return all faults of a network, each once, in the order: jobs, pipes, cycles, nodes."""
     faults = [
         *_job_faults(network),
         *_name_faults(network),
         *attribute_faults(network),
         *_end_faults(network),
         *_pipe_faults(network),
-        *_circle_faults(network),
+        *_cycle_faults(network),
         *_node_faults(network),
     ]
     return list(dict.fromkeys(faults))  # a fault of a class is found at each of its jobs
@@ -147,25 +147,25 @@ def _end_class_faults(pipe: BasePipe, attribute: str, jobs: tuple[BaseJob, ...])
             yield Fault(f"{pipe}: its {end} must be of class {names} ({attribute}), but is {named(job)}", job._fission_place)
 
 
-# -- circles
+# -- cycles
 
 
-def _circle_faults(network: Network) -> Iterator[Fault]:
+def _cycle_faults(network: Network) -> Iterator[Fault]:
     for number in network.pipes:
         for job in set(network.producers(number)) & set(network.consumers(number)):
             yield Fault(
                 f"pipe {number} leads from {named(job)} back to the same job; keep the value in an attribute instead", job._fission_place
             )
-    for circle in _circles(network):
-        way = "".join(f"{job._fission_name} -> pipe {pipe.id} -> " for job, pipe in circle)
+    for cycle in _cycles(network):
+        way = "".join(f"{job._fission_name} -> pipe {pipe.id} -> " for job, pipe in cycle)
         yield Fault(
-            f"the jobs wait for each other in a cycle: {way}{circle[0][0]._fission_name}; make one of its pipes optional (ASYNC)",
-            circle[0][0]._fission_place,
+            f"the jobs wait for each other in a cycle: {way}{cycle[0][0]._fission_name}; make one of its pipes optional (ASYNC)",
+            cycle[0][0]._fission_place,
         )
 
 
-def _circles(network: Network) -> Iterator[list[tuple[BaseJob, BasePipe]]]:
-    """Yield circles of at least two jobs through non-ASYNC pipes; each job on any circle is on one
+def _cycles(network: Network) -> Iterator[list[tuple[BaseJob, BasePipe]]]:
+    """Yield cycles of at least two jobs through non-ASYNC pipes; each job on any cycle is on one
     of them.
     """
     ways = {
@@ -182,13 +182,13 @@ def _circles(network: Network) -> Iterator[list[tuple[BaseJob, BasePipe]]]:
     for number, job in network.jobs.items():
         if number in seen:
             continue
-        circle = _shortest_circle(job, ways)
-        if circle:
-            seen.update(on._fission_id for on, _ in circle)
-            yield circle
+        cycle = _shortest_cycle(job, ways)
+        if cycle:
+            seen.update(on._fission_id for on, _ in cycle)
+            yield cycle
 
 
-def _shortest_circle(start: BaseJob, ways: dict[int, list[tuple[BaseJob, BasePipe]]]) -> list[tuple[BaseJob, BasePipe]]:
+def _shortest_cycle(start: BaseJob, ways: dict[int, list[tuple[BaseJob, BasePipe]]]) -> list[tuple[BaseJob, BasePipe]]:
     came: dict[int, tuple[BaseJob, BasePipe]] = {}
     waiting = [start]
     for job in waiting:  # breadth first; grows during the loop
@@ -198,10 +198,10 @@ def _shortest_circle(start: BaseJob, ways: dict[int, list[tuple[BaseJob, BasePip
                 waiting.append(destination)
     if start._fission_id not in came:
         return []
-    circle = [came[start._fission_id]]
-    while circle[0][0] is not start:
-        circle.insert(0, came[circle[0][0]._fission_id])
-    return circle
+    cycle = [came[start._fission_id]]
+    while cycle[0][0] is not start:
+        cycle.insert(0, came[cycle[0][0]._fission_id])
+    return cycle
 
 
 # -- jobs

@@ -87,7 +87,7 @@ class Network:
         inputs, or with only ASYNC ones), including the source, except those that only feed ASYNC
         pipes, such as consoles. If none is left, it is all jobs.
         """
-        # A job that is not a source has a non-ASYNC input, so every path upstream ends at a source: circles need an ASYNC pipe.
+        # A job that is not a source has a non-ASYNC input, so every path upstream ends at a source: cycles need an ASYNC pipe.
         kept = frozenset(number for number, job in self.jobs.items() if not _feeds_only_async(job))
         return kept or frozenset(self.jobs)
 

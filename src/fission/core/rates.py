@@ -195,7 +195,7 @@ class _Rates:
 
 
 def _in_stream_order(network: Network) -> list[BaseJob]:
-    """Return every job after all jobs that feed it through non-ASYNC pipes; jobs on a circle (a
+    """Return every job after all jobs that feed it through non-ASYNC pipes; jobs on a cycle (a
     fault) are left out.
     """
     missing = {}

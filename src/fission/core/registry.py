@@ -108,7 +108,9 @@ class Registry:
         self._last_job_id = number
 
     def give_back_job_id(self, number: int) -> None:
-        """The job with this id was not made after all: the next one has it, unless a younger job has the next id already."""
+        """The job with this id was not made after all: the next one has it, unless a younger job
+        has the next id already.
+        """
         if self._last_job_id == number:
             self._last_job_id -= 1
 

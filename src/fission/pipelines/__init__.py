@@ -1,9 +1,10 @@
-"""Pipelines: directed graphs of jobs over stored data, run by a Router, Brokers and Pipeliners; pypelinin's names.
+"""Pipelines: directed graphs of jobs over stored data, run by a Router, Brokers and Pipeliners;
+pypelinin's names.
 
 Public: the names in ``__all__``. The modules are internal.
 
-`Pipeline`, `Job` and `Worker` are what is written down; `PipelineManager` hands pipelines in; `Router`, `Broker` and `Pipeliner` are the
-daemons. Nothing heavy is loaded before a daemon starts.
+`Pipeline`, `Job` and `Worker` describe the work; `PipelineManager` submits pipelines;
+`Router`, `Broker` and `Pipeliner` are the daemons. Nothing heavy is loaded before a daemon starts.
 """
 
 from fission.pipelines.broker import Broker

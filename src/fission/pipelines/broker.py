@@ -61,23 +61,24 @@ class Broker:
         Args:
             api: the Router's address for requests, ``tcp://HOST:PORT``.
             broadcast: the Router's address for broadcasts, ``tcp://HOST:PORT``.
-            store_class: makes a store from the arguments in the Router's ``config['store']``: one for
-                this Broker, whose methods are called one after the other, or, if it has a class attribute
-                ``parallel = True``, one in each worker process.
+            store_class: makes a store from the arguments in the Router's ``config['store']``: one
+                for this Broker, whose methods are called one after the other, or, if it has a class
+                attribute ``parallel = True``, one in each worker process.
             workers: name of a module whose ``__all__`` names the workers, or a list of such names.
             logger: gets the log; None: nothing is logged.
             logger_name: name of the logger if none is given.
             poll_time: milliseconds between two checks of timeouts, at most 50.
             number_of_workers: number of worker processes; None: the number of CPUs.
             keys: the Router's, the folder of `fission keys`; None: the Router has none.
-            store_arguments: arguments of the store that replace the Router's of the same names. They are
-                never sent or logged; use them for secrets.
+            store_arguments: arguments of the store that replace the Router's of the same names.
+                They are never sent or logged; use them for secrets.
             executables: workers that are programs, by name: a command, or a dict with ``command``,
                 ``requires``, ``timeout`` (seconds) and ``max_output`` (bytes).
             tags: names that jobs with a ``tag`` ask for.
 
         Raises:
-            DaemonError: an argument is malformed, workers cannot be loaded, or the keys cannot be used.
+            DaemonError: an argument is malformed, workers cannot be loaded, or the keys cannot be
+                used.
         """
         self._api = api
         self._broadcast = broadcast
@@ -109,8 +110,8 @@ class Broker:
         """Run jobs until Ctrl-C or SIGTERM; the Router may come and go.
 
         Raises:
-            DaemonError: an address is malformed, the program there is not a Router or has other keys, or
-                the store cannot be constructed.
+            DaemonError: an address is malformed, the program there is not a Router or has other
+                keys, or the store cannot be constructed.
         """
         from fission.adapters.zmq_api import ApiClient, Listener
 
@@ -166,7 +167,9 @@ class Broker:
     # jobs
 
     def _report(self, client: ApiClient, death: WorkerDeath, *, dead: bool) -> bool:
-        """Report a process that has died or must die; return whether its job was running in this attempt."""
+        """Report a process that has died or must die; return whether its job was running in this
+        attempt.
+        """
         if not self._there:
             return False
         job = death.job
@@ -194,7 +197,9 @@ class Broker:
             self.processes.kill(slot, job)
 
     def kill_cancelled(self, body: bytes) -> None:
-        """Kill the processes that run jobs of a broadcast `KillJobs`; a malformed broadcast is ignored."""
+        """Kill the processes that run jobs of a broadcast `KillJobs`; a malformed broadcast is
+        ignored.
+        """
         try:
             jobs = set(convert(decode_object(body), KillJobs).jobs)
         except RemoteProtocolError:

@@ -1,7 +1,8 @@
 """Which Brokers are alive, which workers they have, and why their processes died.
 
-A Broker reports for each process that died which job killed it. Until then, or until the Broker itself is judged dead, the jobs
-that were lost with that process are held back: a job that kills its process must not run for ever.
+A Broker reports for each process that died which job killed it. Until then, or until the Broker
+itself is judged dead, the jobs that were lost with that process are held back: a job that kills its
+process must not run forever.
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ class BrokerRegistry:
         return True
 
     def release(self, process: str) -> list[TaskEnd]:
-        """Return the tasks that were held back because of this process; they are held back no longer."""
+        """Return the tasks that were held back because of this process; they are held back no
+        longer.
+        """
         self._held_since.pop(process, None)
         return self._held.pop(process, [])
 
@@ -108,7 +111,9 @@ class BrokerRegistry:
         return released
 
     def complete(self, now: float) -> bool:
-        """Return whether the first Broker arrived so long ago that a worker without a Broker is a mistake."""
+        """Return whether the first Broker arrived so long ago that a worker without a Broker is a
+        mistake.
+        """
         return self._first_seen is not None and now - self._first_seen > UNKNOWN_S
 
     def _gone(self, name: str, why: str, now: float) -> list[TaskEnd]:

@@ -1,4 +1,6 @@
-"""What Router, Broker, Pipeliner and PipelineManager have in common: how they log, ask the Router, and end."""
+"""What Router, Broker, Pipeliner and PipelineManager have in common: how they log, ask the Router,
+and end.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +112,10 @@ def ask(client: ApiClient, address: str, request: RouterRequest, kind: type[R], 
 
 
 def ask_fields(client: ApiClient, address: str, request: RouterRequest, timeout: float, *, again: float = 1.0) -> Mapping[str, Any]:
-    """Send a request to the Router and return the members of its answer, unchecked. Arguments and errors as `ask`."""
+    """Send a request to the Router and return the members of its answer, unchecked.
+
+    Arguments and errors as `ask`.
+    """
     data = client.request(encode(request), timeout, again=again)
     if data is None:
         if client.refusal:

@@ -149,6 +149,9 @@ class DaemonGroup:
 
 
 def _load() -> None:
-    """Load once what each daemon needs, so that all of them start, and start again, at once. Start no thread."""
+    """Load once what each daemon needs, so that all of them start, and start again, at once.
+
+    Start no thread.
+    """
     import fission.adapters.dask_pipelines
     import fission.adapters.sqlalchemy_store  # noqa: F401

@@ -10,7 +10,9 @@ TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:]', re.DOTALL)
 
 
 def json_duplicates(text: str) -> list[tuple[str, int, int]]:
-    """Return each duplicate key of an object in a JSON text: (key, line of the one before, line); lines count from 1."""
+    """Return each duplicate key of an object in a JSON text: (key, line of the one before, line);
+    lines count from 1.
+    """
     found = []
     open_ones: list[dict[str, int] | None] = []  # None: a list
     word = None
@@ -36,7 +38,8 @@ def json_duplicates(text: str) -> list[tuple[str, int, int]]:
 
 
 def yaml_duplicates(text: str) -> list[tuple[str, int, int]]:
-    """Return each duplicate key of a mapping in a YAML text; keys of a merge (``<<``) may be repeated.
+    """Return each duplicate key of a mapping in a YAML text; keys of a merge (``<<``) may be
+    repeated.
 
     Raises:
         yaml.YAMLError: it is not YAML.
@@ -63,4 +66,4 @@ def yaml_duplicates(text: str) -> list[tuple[str, int, int]]:
                 if name in lines:
                     found.append((key.value, lines[name], line))
                 lines[name] = line
-    return sorted(found, key=lambda one: one[2])
+    return sorted(found, key=lambda found_key: found_key[2])

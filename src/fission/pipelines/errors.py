@@ -8,7 +8,10 @@ from fission.ports.pipeline_store import StoreLost as StoreLost
 
 
 class PipelineError(UserError, ValueError):
-    """A pipeline, a job, or something in them is malformed. Also a ValueError, as pypelinin's documentation says."""
+    """A pipeline, a job, or something in them is malformed.
+
+    Also a ValueError, as pypelinin's documentation says.
+    """
 
 
 class PipelineRefused(PipelineError):
@@ -16,7 +19,9 @@ class PipelineRefused(PipelineError):
 
 
 class DaemonError(UserError):
-    """A daemon cannot start with its arguments: an address is in use, or workers or a store cannot be loaded."""
+    """A daemon cannot start with its arguments: an address is in use, or workers or a store cannot
+    be loaded.
+    """
 
 
 class StoreRaised(FissionError):

@@ -188,23 +188,23 @@ def _tail(errors: bytes | bytearray) -> str:
     return f": {lines[-1].strip()[:500]}" + ("\nIts standard error:\n" + "\n".join(lines) if len(lines) > 1 else "")
 
 
-def executable_worker(name: str, said: str | Sequence[str] | Mapping[str, Any]) -> type[ExecutableWorker]:
+def executable_worker(name: str, given: str | Sequence[str] | Mapping[str, Any]) -> type[ExecutableWorker]:
     """Create the class of a worker that is a program.
 
     Args:
         name: name of the worker.
-        said: its command, or a dict with ``command`` and, optionally, ``requires``, ``timeout``
+        given: its command, or a dict with ``command`` and, optionally, ``requires``, ``timeout``
             (seconds) and ``max_output`` (bytes).
 
     Raises:
         DaemonError: a setting is invalid; the text has all faults, one a line.
     """
-    settings: Mapping[str, Any] = said if isinstance(said, Mapping) else {"command": said}
+    settings: Mapping[str, Any] = given if isinstance(given, Mapping) else {"command": given}
     what = f"executable {name!r}"
     faults = []
-    for one in settings:
-        if one not in _SETTINGS:
-            faults.append(f"{what} has no {one!r}{did_you_mean(str(one), _SETTINGS) or '; it has ' + ', '.join(sorted(_SETTINGS))}")
+    for setting in settings:
+        if setting not in _SETTINGS:
+            faults.append(f"{what} has no {setting!r}{did_you_mean(str(setting), _SETTINGS) or '; it has ' + ', '.join(sorted(_SETTINGS))}")
     command, requires = settings.get("command"), settings.get("requires", ())
     timeout, max_output = settings.get("timeout"), settings.get("max_output", MAX_OUTPUT)
     if not is_name(name):
@@ -215,7 +215,7 @@ def executable_worker(name: str, said: str | Sequence[str] | Mapping[str, Any]) 
         words = []
     if not words or not all(isinstance(word, str) and word for word in words):
         faults.append(f"the command of {what} must be a program with its arguments, but is {command!r}: './count --fast'")
-    if isinstance(requires, str) or not isinstance(requires, Sequence) or not all(isinstance(one, str) for one in requires):
+    if isinstance(requires, str) or not isinstance(requires, Sequence) or not all(isinstance(name, str) for name in requires):
         faults.append(f"requires of {what} must be a list of names, but is {requires!r}")
     if timeout is not None and (not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not timeout > 0):
         faults.append(f"timeout of {what} must be a number of seconds above 0, but is {timeout!r}")

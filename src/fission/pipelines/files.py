@@ -86,22 +86,22 @@ def _pipeline(document: Any) -> tuple[Pipeline | None, list[str]]:
         for name in document
         if name not in FIELDS
     ]
-    said = document.get("jobs") or {}
-    if not isinstance(said, Mapping):
-        faults.append(f"jobs must map names of jobs to their settings, but is {shown(said)}: {{A: {{retries: 2}}}}")
-        said = {}
+    settings = document.get("jobs") or {}
+    if not isinstance(settings, Mapping):
+        faults.append(f"jobs must map names of jobs to their settings, but is {shown(settings)}: {{A: {{retries: 2}}}}")
+        settings = {}
     edges, wrong = _edges(document["graph"])
     faults += wrong
     names = dict.fromkeys(name for edge in edges for name in edge if name is not None)
     if not wrong:
         faults += [
             f"jobs has settings of {name!r}, which is not in the graph{did_you_mean(str(name), names)}"
-            for name in said
+            for name in settings
             if name not in names
         ]
     jobs: dict[str, Job] = {}
     for name in names:
-        job = _try(lambda name=name: _job(name, said.get(name) or {}), faults)  # type: ignore[misc]
+        job = _try(lambda name=name: _job(name, settings.get(name) or {}), faults)  # type: ignore[misc]
         if job is not None:
             jobs[name] = job
     data, priority = document.get("data"), document.get("priority", 0)
@@ -126,35 +126,35 @@ def _edges(graph: Any) -> tuple[list[tuple[str, str | None]], list[str]]:
         pairs: list[tuple[Any, Any]] = []
         for before, after in graph.items():
             several = after if isinstance(after, list) else [after]
-            pairs += [(before, one) for one in several or [None]]
+            pairs += [(before, after) for after in several or [None]]
     elif isinstance(graph, list) and all(isinstance(edge, list) and len(edge) == 2 for edge in graph):
         pairs = [(before, after) for before, after in graph]
     else:
         return [], [f"a graph must map jobs to the jobs after them, or be a list of pairs, but is {shown(graph)}"]
     bad = [
         *(before for before, _ in pairs if not isinstance(before, str)),
-        *(one for _, one in pairs if not isinstance(one, (str, type(None)))),
+        *(after for _, after in pairs if not isinstance(after, (str, type(None)))),
     ]
     return [edge for edge in pairs if edge[0] not in bad and edge[1] not in bad], [
         f"a graph must consist of names of jobs, but has {text}" for text in dict.fromkeys(map(shown, bad))
     ]
 
 
-def _job(name: str, said: Any) -> Job:
-    if not isinstance(said, Mapping):
-        raise PipelineError(f"the settings of {name} must be names and values, but are {shown(said)}")
-    faults = list(_unknown(name, said))
-    worker = said.get("worker", name)
+def _job(name: str, settings: Any) -> Job:
+    if not isinstance(settings, Mapping):
+        raise PipelineError(f"the settings of {name} must be names and values, but are {shown(settings)}")
+    faults = list(_unknown(name, settings))
+    worker = settings.get("worker", name)
     if _try(lambda: Job(worker), faults) is not None:  # each setting alone, so that all faults are found
         for field in ("data", "retries", "timeout", "tag"):
-            if field in said:
-                _try(lambda field=field: Job(worker, **{field: said[field]}), faults)  # type: ignore[misc]
+            if field in settings:
+                _try(lambda field=field: Job(worker, **{field: settings[field]}), faults)  # type: ignore[misc]
     if faults:
         raise PipelineError("\n".join(faults))
-    return Job(worker, said.get("data"), said.get("retries", 0), said.get("timeout"), tag=said.get("tag"))
+    return Job(worker, settings.get("data"), settings.get("retries", 0), settings.get("timeout"), tag=settings.get("tag"))
 
 
-def _unknown(name: str, said: Mapping[Any, Any]) -> Iterable[str]:
-    for one in said:
-        if one not in JOB_FIELDS:
-            yield f"{name} has no {one!r}{did_you_mean(str(one), JOB_FIELDS) or f'; it has {sorted(JOB_FIELDS)}'}"
+def _unknown(name: str, settings: Mapping[Any, Any]) -> Iterable[str]:
+    for field in settings:
+        if field not in JOB_FIELDS:
+            yield f"{name} has no {field!r}{did_you_mean(str(field), JOB_FIELDS) or f'; it has {sorted(JOB_FIELDS)}'}"

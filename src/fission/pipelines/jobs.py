@@ -22,8 +22,8 @@ def load_workers(name: str) -> tuple[ModuleType, dict[str, type]]:
     """Return a module of workers, and the classes that its ``__all__`` names.
 
     Raises:
-        DaemonError: it cannot be imported, has no ``__all__``, or ``__all__`` names something else than
-            workers.
+        DaemonError: it cannot be imported, has no ``__all__``, or ``__all__`` names something else
+            than workers.
     """
     if not isinstance(name, str):
         raise DaemonError(f"workers must be the name of a module, but is {name!r}: 'workers'")
@@ -42,11 +42,13 @@ def load_workers(name: str) -> tuple[ModuleType, dict[str, type]]:
             f"the workers' module {name!r} must have an __all__ that names its workers, but has {names!r}: __all__ = ['MyWorker']"
         )
     found = {}
-    for one in names:
-        worker = getattr(module, one, None)
+    for worker_name in names:
+        worker = getattr(module, worker_name, None)
         if not isinstance(worker, type) or not callable(getattr(worker, "process", None)):
-            raise DaemonError(f"{name}.__all__ names {one!r}, which must be a class with requires and process(data), but is {worker!r}")
-        found[one] = worker
+            raise DaemonError(
+                f"{name}.__all__ names {worker_name!r}, which must be a class with requires and process(data), but is {worker!r}"
+            )
+        found[worker_name] = worker
     return module, found
 
 
@@ -58,7 +60,8 @@ def load_all_workers(workers: Any, executables: Mapping[str, Any]) -> dict[str, 
         executables: by name, as `executable_worker` takes them.
 
     Raises:
-        DaemonError: a module or a program cannot be used, or a name exists twice; one line for each fault.
+        DaemonError: a module or a program cannot be used, or a name exists twice; one line for each
+            fault.
     """
     modules = [workers] if isinstance(workers, str) else workers
     if not isinstance(modules, (list, tuple)) or not (modules or executables):
@@ -74,15 +77,15 @@ def load_all_workers(workers: Any, executables: Mapping[str, Any]) -> dict[str, 
             faults.append(f"worker {name!r} must be defined once, but is in {sources[name]} and {source}: rename one")
         sources.setdefault(name, source)
 
-    for module in dict.fromkeys(map(str, modules)) if all(isinstance(one, str) for one in modules) else modules:
+    for module in dict.fromkeys(map(str, modules)) if all(isinstance(each, str) for each in modules) else modules:
         try:
             for name, worker in load_workers(module)[1].items():
                 add(name, worker, f"module {module!r}")
         except DaemonError as error:
             faults.append(str(error))
-    for name, said in executables.items():
+    for name, given in executables.items():
         try:
-            add(name, executable_worker(name, said), "the executables")
+            add(name, executable_worker(name, given), "the executables")
         except DaemonError as error:
             faults.append(str(error))
     if faults:
@@ -105,7 +108,7 @@ def load_class(name: str) -> Any:
         raise DaemonError(f"the module of the StoreClass {name!r} cannot be imported: {error!r}") from error
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
-        there = [one for one, value in vars(module).items() if isinstance(value, type) and value.__module__ == module.__name__]
+        there = [each for each, value in vars(module).items() if isinstance(value, type) and value.__module__ == module.__name__]
         raise DaemonError(f"{module_name} has no class {class_name!r}; it has {', '.join(there) or 'none'}")
     return found
 
@@ -150,7 +153,9 @@ class JobRunner:
         self._made: dict[str, Any] = {}
 
     def __call__(self, body: str) -> tuple[str, str] | str | None:
-        """Run a job, a `JobOrder`; return None, JSON of the result if it must be stored, or (error, traceback)."""
+        """Run a job, a `JobOrder`; return None, JSON of the result if it must be stored, or (error,
+        traceback).
+        """
         order: JobOrder = convert(decode_object(body.encode()), JobOrder)
         self._slots.begin(self._slot, order)
         try:
@@ -187,7 +192,9 @@ def result_text(result: Any) -> str:
 
 
 def error_texts(error: BaseException, ours: str) -> tuple[str, str]:
-    """Return an exception for the user: one line, and the traceback without the leading frames of the file *ours*."""
+    """Return an exception for the user: one line, and the traceback without the leading frames of
+    the file *ours*.
+    """
     if isinstance(error, StoreRaised):  # raised in another process, which has formatted it
         return str(error.args[0]), str(error.args[1])
     trace = error.__traceback__

@@ -18,7 +18,7 @@ SendReply: TypeAlias = Callable[[RouterReply], None]
 
 #: Prefix of the ids of single jobs.
 SINGLE = "job-"
-#: Holder of pipelines that a Pipeliner of others has; no Pipeliner can have this name.
+#: Holder of pipelines that a third-party Pipeliner has; no Pipeliner can have this name.
 OTHERS = "*others"
 
 
@@ -38,8 +38,9 @@ class LeasedPipeline:
         priority: of the pipeline.
         turn: its place among waiting pipelines, as `WaitingQueue.add` returns it; 0: none yet.
         single: whether it is a job that was accepted alone.
-        reported_duration: seconds that a broker of others reported for a single job; None: none.
-        attempts_before: attempts up to this number may belong to earlier leases; new ones get larger numbers.
+        reported_duration: seconds that a third-party broker reported for a single job; None: none.
+        attempts_before: attempts up to this number may belong to earlier leases; new ones get
+            larger numbers.
     """
 
     pipeline: str
@@ -121,7 +122,9 @@ class LeasedPipeline:
         return [job for job in range(len(self.jobs)) if job not in earlier]
 
     def results(self) -> list[JobResult]:
-        """Return what the finished last jobs returned, in order, at most `RESULT_LIMIT` characters in all."""
+        """Return what the finished last jobs returned, in order, at most `RESULT_LIMIT` characters
+        in all.
+        """
         found, size = [], 0
         for job in self.last_jobs():
             record = self.records.get(job)

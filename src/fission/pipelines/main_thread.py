@@ -1,4 +1,6 @@
-"""Jobs in the main thread of their worker process, with Dask in another one, so that signals work in jobs as they do in a script."""
+"""Jobs in the main thread of their worker process, with Dask in another one, so that signals work
+in jobs as they do in a script.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from fission.pipelines.process_state import ProcessState
 
 
 class MainThread:
-    """Calls a function in the main thread for other threads, one call at a time, and puts the process's state back after each."""
+    """Calls a function in the main thread for other threads, one call at a time, and puts the
+    process's state back after each.
+    """
 
     def __init__(self, function: Callable[[str], Any]) -> None:
         """Prepare; `serve` answers calls.
@@ -43,7 +47,7 @@ class MainThread:
         threading.Thread(target=run, name="dask", daemon=True).start()
 
     def serve(self) -> None:
-        """Answer calls for ever. Call it in the main thread."""
+        """Answer calls forever. Call it in the main thread."""
         state: ProcessState | None = None
         while True:
             argument, answers = self._calls.get()

@@ -34,7 +34,9 @@ R = TypeVar("R", bound=RouterReply)
 
 
 class PipelineManager:
-    """Starts pipelines and follows them to their end. For one thread at a time. A context manager; `close` closes its sockets.
+    """Starts pipelines and follows them to their end.
+
+    For one thread at a time. A context manager; `close` closes its sockets.
 
     It remembers the newest `KEEP` ended pipelines; its counters count all.
     """
@@ -119,14 +121,15 @@ class PipelineManager:
         return self._failed
 
     def start(self, pipeline: Pipeline) -> str:
-        """Hand a pipeline to the Router and return its id; an accepted pipeline survives all daemons.
+        """Hand a pipeline to the Router and return its id; an accepted pipeline survives all
+        daemons.
 
         Args:
             pipeline: one that was not started before.
 
         Raises:
-            RouterUnreachable: there was no answer in time, or the keys differ (`KeysRefused`); the same
-                pipeline can be started again.
+            RouterUnreachable: there was no answer in time, or the keys differ (`KeysRefused`); the
+                same pipeline can be started again.
             PipelineRefused: the Router does not accept it; the text says why.
             PipelineError: it is not a `Pipeline`, or was started before.
         """
@@ -198,7 +201,8 @@ class PipelineManager:
                 missing = True
 
     def finished(self, pipeline: Pipeline) -> bool:
-        """Return whether a pipeline has ended, failed or not; wait up to `poll_time` for news if it has not.
+        """Return whether a pipeline has ended, failed or not; wait up to `poll_time` for news if it
+        has not.
 
         Each call takes the news of all pipelines, so a loop over several of them ends.
 

@@ -80,7 +80,9 @@ class Job:
         return hash((self.worker_name, json_hash(self.data)))  # thousands of jobs of one worker must not share a hash
 
     def serialize(self) -> dict[str, Any]:
-        """Return what `deserialize` takes: a dict of JSON's types, without members that have their default."""
+        """Return what `deserialize` takes: a dict of JSON's types, without members that have their
+        default.
+        """
         return self.as_message()
 
     def as_message(self) -> dict[str, Any]:
@@ -152,22 +154,23 @@ class Pipeline:
         results: what the last jobs (those that no other job comes after) returned, in the order of
             `jobs`: dicts with ``worker``, ``job id``, and ``value`` or ``omitted`` (why there is no
             value). At most 64 KiB of JSON in all; empty before the end.
-        error: of the job that failed first: ``worker``, ``error`` (one line), ``traceback``, ``data``,
-            ``job id``; None: no job has failed.
+        error: of the job that failed first: ``worker``, ``error`` (one line), ``traceback``,
+            ``data``, ``job id``; None: no job has failed.
     """
 
     def __init__(self, pipeline: Any, data: JobData = None, *, priority: int = 0) -> None:
         """Create a pipeline from its graph.
 
         Args:
-            pipeline: ``{job: job}``, where each side may be a tuple or list of jobs, and an empty list or
-                None means that nothing comes after; or a list of edges ``(job, job or None)``.
+            pipeline: ``{job: job}``, where each side may be a tuple or list of jobs, and an empty
+                list or None means that nothing comes after; or a list of edges ``(job, job or
+                None)``.
             data: for each job without data of its own.
             priority: an integer; waiting pipelines with a larger one run first.
 
         Raises:
-            PipelineError: the graph has something else than jobs, a cycle, or no job; or data is not a
-                dict of JSON's types; or the priority is not an integer from -1000 to 1000.
+            PipelineError: the graph has something else than jobs, a cycle, or no job; or data is
+                not a dict of JSON's types; or the priority is not an integer from -1000 to 1000.
         """
         _check_priority(priority)
         self.priority = priority
@@ -179,8 +182,8 @@ class Pipeline:
         numbers = {job: number for number, job in enumerate(written)}
         self._written = tuple(written)
         self._edges = [(numbers[before], None if after is None else numbers[after]) for before, after in edges]
-        behind = {after for _, after in self._edges if after is not None}
-        if len(behind) == len(numbers):
+        later = {after for _, after in self._edges if after is not None}
+        if len(later) == len(numbers):
             raise PipelineError("the pipeline has no starter: every job comes after another one, so none can be the first")
         self._after: list[set[int]] = [set() for _ in numbers]
         for before, after in self._edges:
@@ -190,9 +193,9 @@ class Pipeline:
         try:
             TopologicalSorter(dict(enumerate(self._after))).prepare()
         except CycleError as error:
-            circle = " -> ".join(self.jobs[number].worker_name for number in reversed(error.args[1]))
-            raise PipelineError(f"the pipeline has a cycle: {circle}; none of its jobs could be the first") from None
-        self.starters = tuple(job for number, job in enumerate(self.jobs) if number not in behind)
+            cycle = " -> ".join(self.jobs[number].worker_name for number in reversed(error.args[1]))
+            raise PipelineError(f"the pipeline has a cycle: {cycle}; none of its jobs could be the first") from None
+        self.starters = tuple(job for number, job in enumerate(self.jobs) if number not in later)
         self.id: str | None = None
         self.started_at: float | None = None
         self.finished = False
@@ -202,10 +205,13 @@ class Pipeline:
 
     @property
     def result(self) -> Any:
-        """What the last job returned; a list if there are several last jobs. None before the end, and in place of an omitted value."""
-        values = [one.get("value") for one in self.results]
-        behind = {before for after in self._after for before in after}
-        return values if len(self.jobs) - len(behind) > 1 else values[0] if values else None
+        """What the last job returned; a list if there are several last jobs.
+
+        None before the end, and in place of an omitted value.
+        """
+        values = [result.get("value") for result in self.results]
+        followed = {before for after in self._after for before in after}
+        return values if len(self.jobs) - len(followed) > 1 else values[0] if values else None
 
     def _with_data(self, job: Job) -> Job:
         """Return a copy: the same Job may be part of many pipelines, each with its own data."""
@@ -231,7 +237,8 @@ class Pipeline:
     def serialize(self) -> dict[str, Any]:
         """Return what `deserialize` takes, of JSON's types.
 
-        ``jobs`` as `Job.serialize` gives them, ``graph``: pairs of their numbers, the second null where nothing comes behind, ``data``.
+        ``jobs`` as `Job.serialize` gives them, ``graph``: pairs of their numbers, the second null
+        where nothing comes after, ``data``.
         """
         return self.as_message()
 
@@ -293,16 +300,17 @@ class Pipeline:
 
 
 def edges_of(graph: Any) -> Iterable[tuple[Job, Job | None]]:
-    """Yield the edges of a graph in any form that `Pipeline` takes: (job, the job after it or None).
+    """Yield the edges of a graph in any form that `Pipeline` takes: (job, the job after it or
+    None).
 
     Raises:
         PipelineError: it has other things than jobs.
     """
     if isinstance(graph, Mapping):
         for keys, values in graph.items():
-            behind = [values] if isinstance(values, Job) or values is None else sequence_of(values, "the jobs after a job") or [None]
+            following = [values] if isinstance(values, Job) or values is None else sequence_of(values, "the jobs after a job") or [None]
             for key in [keys] if isinstance(keys, Job) else sequence_of(keys, "a pipeline's key"):
-                for value in behind:
+                for value in following:
                     yield _job(key), None if value is None else _job(value)
         return
     if not isinstance(graph, (list, tuple)):

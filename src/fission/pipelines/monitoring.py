@@ -31,7 +31,10 @@ def cluster_ip(host: str) -> str:
 
 
 def host_data(ip: str) -> dict[str, Any]:
-    """Return cpu, memory, swap, storage, network and uptime of the machine. Sizes are bytes, times seconds."""
+    """Return cpu, memory, swap, storage, network and uptime of the machine.
+
+    Sizes are bytes, times seconds.
+    """
     memory, swap = psutil.virtual_memory(), psutil.swap_memory()
     storage = {}
     for partition in psutil.disk_partitions():
@@ -67,7 +70,9 @@ def host_data(ip: str) -> dict[str, Any]:
 
 
 class Monitor:
-    """Saves monitoring information in a thread: a slow store, or a file system that hangs, must not stop the Broker's pulses."""
+    """Saves monitoring information in a thread: a slow store, or a file system that hangs, must not
+    stop the Broker's pulses.
+    """
 
     def __init__(self, logger: logging.Logger, ip: str, number_of_workers: int) -> None:
         """Prepare; `begin` saves.
@@ -108,7 +113,7 @@ class Monitor:
                 "host": host_data(self._ip),
                 "timestamp": now,
                 "timestamp utc": utc(now),
-                "processes": [mine, *(one for one in others if one)],
+                "processes": [mine, *(process for process in others if process)],
             }
             store.save_monitoring(data)
         except Exception as error:  # the user's store; the next call may succeed
@@ -119,7 +124,10 @@ class Monitor:
 
 
 class Processes:
-    """Measures processes repeatedly: CPU usage is only known since the last measurement. For one thread."""
+    """Measures processes repeatedly: CPU usage is only known since the last measurement.
+
+    For one thread.
+    """
 
     def __init__(self) -> None:
         self._known: dict[int, psutil.Process] = {}
@@ -127,7 +135,8 @@ class Processes:
     def data(self, pid: int, kind: str, doing: CurrentJob | None = None) -> dict[str, Any] | None:
         """Return type, pid, cpu, memory and current job of a process; None: it is gone.
 
-        ``cpu percent`` is of one CPU, since the last call for this process, in the first call since its start.
+        ``cpu percent`` is of one CPU, since the last call for this process, in the first call since
+        its start.
         """
         try:
             process = self._known.get(pid)

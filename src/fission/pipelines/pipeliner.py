@@ -37,7 +37,10 @@ PAUSE_S = 0.5
 
 
 class Pipeliner:
-    """Leases pipelines from the Router and runs them. Any number of Pipeliners share the work; each pipeline has one at a time."""
+    """Leases pipelines from the Router and runs them.
+
+    Any number of Pipeliners share the work; each pipeline has one at a time.
+    """
 
     def __init__(
         self,
@@ -86,7 +89,8 @@ class Pipeliner:
         """Work until Ctrl-C or SIGTERM; the Router may come and go.
 
         Raises:
-            DaemonError: the address is malformed, or the program there is not a Router or has other keys.
+            DaemonError: the address is malformed, or the program there is not a Router or has other
+                keys.
         """
         from fission.adapters.zmq_api import ApiClient
 
@@ -142,7 +146,8 @@ class Pipeliner:
         """Take the Router's answer to `request`.
 
         Raises:
-            RemoteProtocolError: it is of another exchange, or has an impossible pipeline; nothing has changed.
+            RemoteProtocolError: it is of another exchange, or has an impossible pipeline; nothing
+                has changed.
         """
         if isinstance(answer, UnknownPipeliner):
             self._start_over()

@@ -1,4 +1,6 @@
-"""The interfaces between the Router's decisions and the outside world: the database, and what runs the jobs."""
+"""The interfaces between the Router's decisions and the outside world: the database, and what runs
+the jobs.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,11 @@ from fission.protocol.pipeline_records import EndRecord, JobRecord, NewPipeline,
 class PipelineStore(Protocol):
     """Accepted pipelines and finished jobs, durable. For one Router at a time; for one thread.
 
-    Guarantees: what was written before `commit` returned survives a kill at any moment; what was written since is stored as a
-    whole or not at all. A second store of the same database cannot be opened: this raises UserError. While the database is away,
-    every method raises `StoreAway` and changes nothing; what was written since the last `commit` is remembered, and `recover`
-    writes it again.
+    Guarantees: what was written before `commit` returned survives a kill at any moment; what was
+    written since is stored as a whole or not at all. A second store of the same database cannot be
+    opened: this raises UserError. While the database is unavailable, every method raises
+    `StoreAway` and changes nothing; what was written since the last `commit` is remembered, and
+    `recover` writes it again.
     """
 
     def add(self, pipelines: Sequence[NewPipeline]) -> None:
@@ -34,7 +37,9 @@ class PipelineStore(Protocol):
         ...
 
     def listed(self, states: Iterable[str] | None, before: int | None, limit: int) -> list[PipelineRow]:
-        """Return the newest *limit* pipelines in these states (None: all; "waiting": all that have not ended) before this order."""
+        """Return the newest *limit* pipelines in these states (None: all; "waiting": all that have
+        not ended) before this order.
+        """
         ...
 
     def record(self, jobs: Sequence[JobRecord]) -> None:
@@ -46,7 +51,9 @@ class PipelineStore(Protocol):
         ...
 
     def end(self, ends: Sequence[EndRecord]) -> list[EndRecord]:
-        """Store how pipelines ended and return the ends with their numbers, without those of pipelines that had ended before."""
+        """Store how pipelines ended and return the ends with their numbers, without those of
+        pipelines that had ended before.
+        """
         ...
 
     def ended_since(self, number: int, limit: int) -> list[EndRecord]:
@@ -58,7 +65,9 @@ class PipelineStore(Protocol):
         ...
 
     def reopen(self, pipeline: str) -> bool:
-        """Forget the end of a pipeline and the records of all jobs that are not finished; return False if it has not ended."""
+        """Forget the end of a pipeline and the records of all jobs that are not finished; return
+        False if it has not ended.
+        """
         ...
 
     def known_workers(self) -> set[str]:
@@ -77,8 +86,9 @@ class PipelineStore(Protocol):
         """Connect again after `StoreAway`, and repeat all writes since the last commit.
 
         Raises:
-            StoreAway: the database is still away.
-            StoreLost: it is a different database, or another Router has used it: this Router must end.
+            StoreAway: the database is still unavailable.
+            StoreLost: it is a different database, or another Router has used it: this Router must
+                end.
         """
         ...
 
@@ -91,7 +101,9 @@ class Cluster(Protocol):
     """Runs tasks on worker processes."""
 
     def run(self, tasks: Sequence[Task]) -> None:
-        """Run tasks as soon as a process with their worker is free; each is answered by one `TaskEnd`."""
+        """Run tasks as soon as a process with their worker is free; each is answered by one
+        `TaskEnd`.
+        """
         ...
 
     def forget(self, tasks: Iterable[tuple[str, int, int]]) -> None:
@@ -115,7 +127,9 @@ class Cluster(Protocol):
         ...
 
     def processes_of(self, broker: str) -> frozenset[str]:
-        """Return the addresses of a Broker's worker processes, also of those that it has not reported."""
+        """Return the addresses of a Broker's worker processes, also of those that it has not
+        reported.
+        """
         ...
 
     def lost(self, addresses: Iterable[str]) -> None:

@@ -1,4 +1,6 @@
-"""The state of a process that a job can change: restored after each job, so that every job finds the same."""
+"""The state of a process that a job can change: restored after each job, so that every job finds
+the same.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
 class ProcessState:
-    """Working folder, environment, umask, signals, timers, limits and Python's own state of this process, when the object was created.
+    """Working folder, environment, umask, signals, timers, limits and Python's own state of this
+    process, when the object was created.
 
     For the main thread. What a job leaves in memory (modules, globals, threads) is not restored.
     """

@@ -1,8 +1,10 @@
-"""Jobs for brokers of others, which ask for them one by one: the jobs whose worker no process of FISSION's Brokers has.
+"""Jobs for third-party brokers, which ask for them one by one: the jobs whose worker no process of
+FISSION's Brokers has.
 
-A job stays with the cluster until a broker of others takes it. It can be taken only while no process of the cluster has its
-worker, because the cluster may have started any other job. A taken job belongs to its taker until the taker reports, its timeout
-expires, or it is cancelled: such a broker sends no pulse, so its death cannot be seen.
+A job stays with the cluster until a third-party broker takes it. It can be taken only while no
+process of the cluster has its worker, because the cluster may have started any other job. A taken
+job belongs to its taker until the taker reports, its timeout expires, or it is cancelled: such a
+broker sends no pulse, so its death cannot be seen.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ Key: TypeAlias = tuple[str, int, int]
 
 @dataclass(frozen=True, slots=True)
 class PulledTask:
-    """A task that a broker of others has taken.
+    """A task that a third-party broker has taken.
 
     Attributes:
         task: what it runs.
@@ -37,15 +39,16 @@ class PullQueue:
     """`fission.pipelines.ports.Cluster` around another cluster. For one thread.
 
     Attributes:
-        pulled: tasks that brokers of others have, by key.
-        fresh: whether a task was ordered whose worker no process of the cluster has; set it to False after the broadcast.
+        pulled: tasks that third-party brokers have, by key.
+        fresh: whether a task was ordered whose worker no process of the cluster has; set it to
+            False after the broadcast.
     """
 
     def __init__(self, cluster: Cluster) -> None:
         """Create an empty queue.
 
         Args:
-            cluster: runs all tasks that no broker of others takes.
+            cluster: runs all tasks that no third-party broker takes.
         """
         self._cluster = cluster
         self._turns = itertools.count()
@@ -54,7 +57,7 @@ class PullQueue:
         self.pulled: dict[Key, PulledTask] = {}
         self.fresh = False
 
-    # brokers of others
+    # third-party brokers
 
     def pull(self, now: float, workers: Sequence[str] | None = None) -> Task | None:
         """Take the most urgent task, the oldest among equals; None if there is none.
@@ -77,7 +80,9 @@ class PullQueue:
         return self._first(None) is not None
 
     def release(self, key: Key) -> bool:
-        """Return whether a broker of others may report the end of this task; if so, it is neither open nor pulled afterwards."""
+        """Return whether a third-party broker may report the end of this task; if so, it is neither
+        open nor pulled afterwards.
+        """
         if self.pulled.pop(key, None) is not None:
             return True
         task = self._open.get(key)
@@ -89,9 +94,9 @@ class PullQueue:
 
     def overdue(self, now: float) -> list[PulledTask]:
         """Remove and return pulled tasks whose timeout has expired; the caller reports their ends."""
-        found = [one for one in self.pulled.values() if one.task.timeout is not None and now - one.since >= one.task.timeout]
-        for one in found:
-            del self.pulled[key_of(one.task)]
+        found = [pulled for pulled in self.pulled.values() if pulled.task.timeout is not None and now - pulled.since >= pulled.task.timeout]
+        for pulled in found:
+            del self.pulled[key_of(pulled.task)]
         return found
 
     def _first(self, workers: Sequence[str] | None) -> Key | None:
@@ -129,7 +134,7 @@ class PullQueue:
             return
         here = self._cluster.workers()
         for task in tasks:
-            if task.tag:  # brokers of others have no tags
+            if task.tag:  # third-party brokers have no tags
                 continue
             self._open[key_of(task)] = task
             heapq.heappush(self._by_worker.setdefault(task.worker, []), (-task.priority, next(self._turns), key_of(task)))

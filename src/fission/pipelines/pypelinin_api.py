@@ -1,12 +1,14 @@
-"""The Router's side of pypelinin's wire protocol: commands of brokers, Pipeliners and clients that are not FISSION's.
+"""The Router's side of pypelinin's wire protocol: commands of brokers, Pipeliners and clients that
+are not FISSION's.
 
-They take jobs (``get job``) and pipelines (``get pipeline``), report their ends, hand in single jobs and pipelines in pypelinin's
-form, and wait for broadcasts of one line: ``new job``, ``new pipeline``, ``job finished: ID duration: SECONDS``,
-``pipeline finished: id=ID, duration=SECONDS``.
+They take jobs (``get job``) and pipelines (``get pipeline``), report their ends, submit single jobs
+and pipelines in pypelinin's form, and wait for broadcasts of one line: ``new job``, ``new
+pipeline``, ``job finished: ID duration: SECONDS``, ``pipeline finished: id=ID, duration=SECONDS``.
 
-A single job is a pipeline of one job whose id is the job's id. The Router itself runs it, so it needs no Pipeliner. A taken job or
-pipeline belongs to its taker until the taker reports, because the taker sends no pulse; a Router that starts again gives it to
-others. Only what was taken, or what no process of FISSION works on, can be reported.
+A single job is a pipeline of one job whose id is the job's id. The Router itself runs it, so it
+needs no Pipeliner. A taken job or pipeline belongs to its taker until the taker reports, because
+the taker sends no pulse; a Router that starts again gives it to others. Only what was taken, or
+what no process of FISSION works on, can be reported.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ from fission.protocol.pipeline_records import FINISHED, EndRecord, NewPipeline, 
 SINGLES = 1000
 #: Maximum length of a job's id in characters: that of a pipeline, and a number.
 JOB_ID_LENGTH = 100
-#: Where a job ran that a broker of others took, for people.
+#: Where a job ran that a third-party broker took, for people.
 ELSEWHERE = "another broker"
 
 
@@ -77,7 +79,7 @@ class PypelininApi:
         self._lines: list[str] = []
         self._durations: dict[str, float] = {}  # of pipelines, as their Pipeliners have reported them
         self._repeated = 0.0
-        self._pipeliners = False  # whether a Pipeliner of others was seen
+        self._pipeliners = False  # whether a third-party Pipeliner was seen
         self.commands: Mapping[type, Callable[[Any, float], RouterReply]] = {
             GetJob: self._get_job,
             ReportJobFinished: lambda message, now: self._job_ended(message.job_id, "finished", message.duration, "", now),
@@ -88,7 +90,7 @@ class PypelininApi:
             ReportPipelineFinished: self._pipeline_finished,
         }
 
-    # what is handed in
+    # submissions
 
     def single(self, message: AddJob) -> NewPipeline:
         """Return the pipeline of an ``add job``.
@@ -111,7 +113,8 @@ class PypelininApi:
 
     @staticmethod
     def pipeline(information: Any) -> Any:
-        """Return a pipeline in pypelinin's form as `Pipeline.deserialize` takes it; return anything else unchanged.
+        """Return a pipeline in pypelinin's form as `Pipeline.deserialize` takes it; return anything
+        else unchanged.
 
         Raises:
             PipelineError: it is in pypelinin's form, and malformed.
@@ -125,7 +128,7 @@ class PypelininApi:
         return Pipeline(edges, data, priority=priority).as_message()
 
     def added(self) -> None:
-        """Note that a pipeline was handed in, in either form."""
+        """Note that a pipeline was submitted, in either form."""
         self._lines.append("new pipeline")
 
     def refuse(self, why: str) -> InvalidSyntax:
@@ -203,7 +206,9 @@ class PypelininApi:
     # the Router's own Pipeliner, and time
 
     def step(self, now: float) -> bool:
-        """Run the single jobs; return whether anything has changed, so that the Router's state must be written again."""
+        """Run the single jobs; return whether anything has changed, so that the Router's state must
+        be written again.
+        """
         if self._pipeliner is None:
             if not self._state.single:
                 return False

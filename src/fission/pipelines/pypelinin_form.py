@@ -1,4 +1,6 @@
-"""Pipelines in pypelinin's form: (name, value) pairs, arrays in JSON, with whole jobs in the edges of the graph."""
+"""Pipelines in pypelinin's form: (name, value) pairs, arrays in JSON, with whole jobs in the edges
+of the graph.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from fission.pipelines.user_values import fields_of
 
 
 def is_pypelinin_form(information: Any) -> bool:
-    """Return whether this may be a pipeline in pypelinin's form; `Pipeline.deserialize` takes everything else."""
+    """Return whether this may be a pipeline in pypelinin's form; `Pipeline.deserialize` takes
+    everything else.
+    """
     if isinstance(information, Mapping):
         return "graph" in information and "jobs" not in information
     if not isinstance(information, (list, tuple)):
@@ -24,7 +28,8 @@ def read_pipeline(information: Any, job_class: type[Job] = Job) -> tuple[list[tu
     """Return edges, data and priority of a pipeline in pypelinin's form.
 
     Args:
-        information: what pypelinin's `Pipeline.serialize` returned, before or after a way through JSON.
+        information: what pypelinin's `Pipeline.serialize` returned, before or after a way through
+            JSON.
         job_class: class of the jobs in the edges.
 
     Raises:
@@ -60,7 +65,8 @@ def written_job(job: Mapping[str, Any], data: Mapping[str, Any] | None) -> list[
 
 
 def written_pipeline(body: Mapping[str, Any]) -> list[Any] | None:
-    """Return a pipeline in pypelinin's form; None if that is impossible: there, jobs of the same worker are one job.
+    """Return a pipeline in pypelinin's form; None if that is impossible: there, jobs of the same
+    worker are one job.
 
     Args:
         body: as `Pipeline.as_message` returns it.

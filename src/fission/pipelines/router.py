@@ -29,14 +29,17 @@ if TYPE_CHECKING:
 
 #: Seconds between two checks of what time has changed.
 TICK_S = 0.1
-#: Seconds between two attempts to reach a store that is away.
+#: Seconds between two attempts to reach an unavailable store.
 TRY_S = 0.5
 #: Default of the config's ``monitoring interval``, in seconds.
 MONITORING_S = 60
 
 
 class Router:
-    """The centre of a cluster; there is one. Accepted pipelines are in its database and survive it."""
+    """The centre of a cluster; there is one.
+
+    Accepted pipelines are in its database and survive it.
+    """
 
     def __init__(
         self,
@@ -91,8 +94,8 @@ class Router:
 
         Raises:
             DaemonError: an address is in use, or the database cannot be used.
-            StoreLost: the database is damaged, gone, or used by another Router. A database that is only
-                away is waited for.
+            StoreLost: the database is damaged, gone, or used by another Router. A database that is
+                only away is waited for.
         """
         from fission.adapters.sqlalchemy_store import SqlPipelines
         from fission.adapters.zmq_api import ApiServer
@@ -160,17 +163,19 @@ class Router:
         stop.set()
 
     def failed(self, error: Exception) -> None:
-        """Note that the Router cannot continue: its memory is ahead of the database, so only a new start is safe."""
+        """Note that the Router cannot continue: its memory is ahead of the database, so only a new
+        start is safe.
+        """
         self._failure = error
         self.logger.critical("The Router ends: %s", error, exc_info=None if isinstance(error, StoreLost) else error)
 
     def store_away(self, reason: str) -> None:
-        """Log that the database is away. Call it once for each reason."""
+        """Log that the database is unavailable. Call it once for each reason."""
         shown = self._shown[0].upper() + self._shown[1:]
         self.logger.error("%s is unavailable: %s; the Router waits for it; running jobs continue", shown, reason)
 
     def store_back(self) -> None:
-        """Log that the database is back; nothing is lost."""
+        """Log that the database is available again; nothing is lost."""
         self.logger.info("%s is available again", self._shown[0].upper() + self._shown[1:])
 
 
@@ -181,7 +186,7 @@ class _Pump:
         self.api: RouterApi
         self.store: PipelineStore
         self._left: list[tuple[bytes, Callable[[bytes], None]]] = []  # requests that were received and are not performed
-        self._away = ""  # why the store is away
+        self._away = ""  # why the store is unavailable
         self._next_try = 0.0
         self._router = router
         self._server = server

@@ -50,7 +50,8 @@ SUGGESTED = [name for name, kind in REQUESTS.commands.items() if not issubclass(
 class RouterApi:
     """Answers each request once, a malformed one too, and none before its effects are durable.
 
-    For one thread: call `message` for each message that has arrived, then `flush` once, and `tick` about every 0.1 s.
+    For one thread: call `message` for each message that has arrived, then `flush` once, and `tick`
+    about every 0.1 s.
     """
 
     def __init__(
@@ -117,7 +118,8 @@ class RouterApi:
             send: called once with the answer, when `flush` has made the effects durable.
 
         Raises:
-            StoreAway: nothing has changed; call it again with the same request when the store is back.
+            StoreAway: nothing has changed; call it again with the same request when the store is
+                available again.
             StoreLost: the Router must end.
         """
         try:

@@ -1,4 +1,6 @@
-"""What the Router tells about pipelines: lists, single pipelines with their jobs, ends, and its status."""
+"""The Router's answers about pipelines: lists, single pipelines with their jobs, ends, and its
+status.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,7 @@ class RouterQueries:
             state: of the Router.
             store: has the pipelines.
             cluster: runs the jobs.
-            queue: has the jobs that brokers of others have taken.
+            queue: has the jobs that third-party brokers have taken.
             about: the Router's id and port.
             monotonic: returns monotonic seconds.
         """
@@ -110,7 +112,9 @@ class RouterQueries:
         return PipelineList(found)
 
     def _newest(self, states: set[str], before: int | None, limit: int) -> Sequence[PipelineRow]:
-        """Return the newest pipelines; the store does not know which ones run, since a Router that starts again runs them anew."""
+        """Return the newest pipelines; the store does not know which ones run, because a restarted
+        Router runs them again.
+        """
         stored_states = {WAITING if state == RUNNING else state for state in states}
         if not states or {WAITING, RUNNING} <= states or not states & {WAITING, RUNNING}:
             return self._store.listed(stored_states or None, before, limit)
@@ -168,7 +172,7 @@ class RouterQueries:
         worker, tag = job["worker_name"], job.get("tag") or ""
         error = record.error if record else ""
         if row.end is not None:
-            # nothing is recorded of jobs that a Pipeliner of others ran
+            # nothing is recorded of jobs that a third-party Pipeliner ran
             without_record = {"failed": "skipped", "cancelled": "cancelled", "finished": "finished"}
             state = record.state if record else without_record[row.end.state]
         elif number in pipeline.attempts:
@@ -210,7 +214,9 @@ class RouterQueries:
         return PipelineEnds(self._store.last_end(), ends, more)
 
     def _with_results(self, ends: Sequence[EndRecord]) -> Iterator[EndRecord]:
-        """Yield the same ends with what their last jobs returned, read some at a time: most callers want few."""
+        """Yield the same ends with what their last jobs returned, read some at a time: most callers
+        want few.
+        """
         for begin in range(0, len(ends), FEW):
             names = [end.pipeline for end in ends[begin : begin + FEW]]
             rows, records = self._store.rows(names), self._store.jobs(names)

@@ -1,8 +1,10 @@
-"""Who runs which pipeline and what becomes of it: the Router's decisions between store, Pipeliners and cluster.
+"""Which Pipeliner runs which pipeline, and how it ends: the Router's decisions between store,
+Pipeliners and cluster.
 
-A pipeline is leased to one Pipeliner, which renews the lease with each exchange. When it is silent for `SILENCE_S` the lease is
-void, and the pipeline goes to another Pipeliner, with all that is recorded and all that runs. How a job ended is written to the
-store before anyone is notified. `BrokerRegistry` judges the Brokers and their processes.
+A pipeline is leased to one Pipeliner, which renews the lease with each exchange. When it is silent
+for `SILENCE_S` the lease is void, and the pipeline goes to another Pipeliner, with all that is
+recorded and all that runs. How a job ended is written to the store before anyone is notified.
+`BrokerRegistry` judges the Brokers and their processes.
 """
 
 from __future__ import annotations
@@ -25,18 +27,20 @@ from fission.protocol.waiting_queue import WaitingQueue
 
 #: Maximum number of pipelines in one answer. Arbitrary.
 LEASES = 500
-#: Maximum number of waiting pipelines that are searched for one that a Pipeliner of others can take. Arbitrary.
+#: Maximum number of waiting pipelines that are searched for one that a third-party Pipeliner can take. Arbitrary.
 HANDED_OUT = 100
 
 
 class RouterState:
-    """See the module. For one thread; ``now`` is in monotonic seconds, ``wall`` in seconds since the epoch.
+    """See the module.
+
+    For one thread; ``now`` is in monotonic seconds, ``wall`` in seconds since the epoch.
 
     Attributes:
         waiting: pipelines that no Pipeliner has.
         single: single jobs that the Router's own Pipeliner does not have yet.
         own: id of the Router's own Pipeliner; empty: none.
-        others: whether a broker of others was seen, whose workers cannot be known.
+        others: whether a third-party broker was seen, whose workers cannot be known.
         single_durations: seconds by id of ended single jobs, until they are broadcast.
         active: by id: pipelines that are leased, or were.
         fresh: by id: pipelines whose body is in memory, and that were not leased yet.
@@ -80,7 +84,8 @@ class RouterState:
     # Pipeliners
 
     def exchange(self, message: PipelinerExchange, answer: SendReply, now: float, wall: float) -> None:
-        """Take a Pipeliner's decisions; `flush` answers when there is news, at the latest after `PULSE_S`.
+        """Take a Pipeliner's decisions; `flush` answers when there is news, at the latest after
+        `PULSE_S`.
 
         Raises:
             RemoteProtocolError: the number of the exchange is wrong; nothing has changed.
@@ -140,7 +145,9 @@ class RouterState:
         self._close(active, end.state, wall, failure)
 
     def finish(self, pipeline: str, wall: float) -> bool:
-        """Finish a pipeline that a Pipeliner of others has, or that waits and has not started; return False for all others."""
+        """Finish a pipeline that a third-party Pipeliner has, or that waits and has not started;
+        return False for all others.
+        """
         active = self.active.get(pipeline)
         if active is None and pipeline in self.waiting:
             active = self.hand_out(lambda active: not active.running, [pipeline])
@@ -191,7 +198,8 @@ class RouterState:
     # leases
 
     def hand_out(self, fits: Callable[[LeasedPipeline], bool], wanted: Sequence[str] | None = None) -> LeasedPipeline | None:
-        """Lease the first waiting pipeline that fits to a Pipeliner of others, which is never judged silent.
+        """Lease the first waiting pipeline that fits to a third-party Pipeliner, which is never
+        judged silent.
 
         Args:
             fits: says whether a pipeline may be handed out.
@@ -309,7 +317,9 @@ class RouterState:
         self._released(self.registry.pulse(message, now))
 
     def process_ended(self, message: ReportProcessEnded, now: float) -> bool:
-        """Take a Broker's report that a process died or must die; return whether its job was running in this attempt."""
+        """Take a Broker's report that a process died or must die; return whether its job was
+        running in this attempt.
+        """
         if message.dead:
             self.registry.explained(message.process, now)
         pipeline, _, number = message.job.rpartition("-")
@@ -330,7 +340,10 @@ class RouterState:
     # time, and the end of a round
 
     def tick(self, now: float) -> None:
-        """Judge who was silent for too long, and fail jobs whose worker no Broker has. Call it a few times a second."""
+        """Judge who was silent for too long, and fail jobs whose worker no Broker has.
+
+        Call it a few times a second.
+        """
         frozen = now - self._ticked if self._ticked else 0.0
         self._ticked = now
         if frozen > PULSE_S:  # this process was frozen: it could receive nothing
@@ -365,7 +378,7 @@ class RouterState:
             store_only: whether to answer no Pipeliner.
 
         Raises:
-            StoreAway: the database is away; call `flush` again when it is back.
+            StoreAway: the database is unavailable; call `flush` again when it is available.
             StoreLost: the Router must end.
         """
         if self._records:

@@ -1,7 +1,8 @@
 """What each process of a Broker runs, in memory that the processes share with the Broker.
 
-The Broker reads it to kill a job at its timeout, to report which job killed its process, and for monitoring. There is no lock: a
-process writes two counters around the text, and a reader that finds them different reads again later.
+The Broker reads it to kill a job at its timeout, to report which job killed its process, and for
+monitoring. There is no lock: a process writes two counters around the text, and a reader that finds
+them different reads again later.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ class Slots:
         HEAD.pack_into(self._memory, at, counter, counter, 0.0, 0)
 
     def set_lost_router(self, slot: int) -> None:
-        """Note that the process of this slot ends because it has lost the Router, not because of its job."""
+        """Note that the process of this slot ends because it has lost the Router, not because of
+        its job.
+        """
         self._memory[(slot + 1) * SIZE - ADDRESS - LEFT] = 1
 
     def set_address(self, slot: int, address: str) -> None:

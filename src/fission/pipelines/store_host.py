@@ -1,11 +1,14 @@
-"""One store for all worker processes of a Broker, in a process of its own: `retrieve` and `save` are called one after the other.
+"""One store for all worker processes of a Broker, in a process of its own: `retrieve` and `save`
+are called one after the other.
 
-pypelinin's stores are written for that: one instance in each Broker, never two calls at a time. A store of which each worker process
-may have an instance has a class attribute ``parallel = True``, and is not used through this module.
+pypelinin's stores are written for that: one instance in each Broker, never two calls at a time. A
+store of which each worker process may have an instance has a class attribute ``parallel = True``,
+and is not used through this module.
 
-A worker process sends one end of a socket pair to the host over the `StoreListener`, a pair of datagram sockets that all processes
-inherit: there is no address that another user could connect to, nothing to clean up, and a restarted host finds the waiting
-connections. Before it calls the store the host answers with an empty message: a call that was waiting when the host died, because of
+A worker process sends one end of a socket pair to the host over the `StoreListener`, a pair of
+datagram sockets that all processes inherit: there is no address that another user could connect to,
+nothing to clean up, and a restarted host finds the waiting connections. Before it calls the store
+the host answers with an empty message: a call that was waiting when the host died, because of
 another job's call, is repeated; a call that had started has failed.
 """
 
@@ -135,7 +138,9 @@ class SharedStore:
         return values[0]
 
     def _exchange(self, request: bytes) -> tuple[bytes | None, bool]:
-        """Return the answer, None if the host died before it, and whether the host had started the call."""
+        """Return the answer, None if the host died before it, and whether the host had started the
+        call.
+        """
         begun = False
         with contextlib.suppress(OSError):
             if self._socket is None:
@@ -184,14 +189,16 @@ def host(listener: StoreListener, make: Callable[[], Any], slots: Slots, slot: i
             connection = listener.accept()
             if connection is not None:
                 buffers[connection] = bytearray()
-        for connection in [one for one in ready if isinstance(one, socket.socket)]:
+        for connection in [each for each in ready if isinstance(each, socket.socket)]:
             if not _serve(connection, buffers[connection], lambda method, argument: _answer(store, failure, slots, slot, method, argument)):
                 del buffers[connection]
                 connection.close()
 
 
 def _serve(connection: socket.socket, buffer: bytearray, answer: Callable[[str, Any], bytes]) -> bool:
-    """Take what has arrived, and return False if the worker process is gone; one that is killed while it sends does not block others."""
+    """Take what has arrived, and return False if the worker process is gone; one that is killed
+    while it sends does not block others.
+    """
     with contextlib.suppress(OSError):
         piece = connection.recv(_PIECE)
         if not piece:

@@ -1,6 +1,8 @@
-"""Secrets among a store's arguments: where they come from, and how they stay out of logs, messages and the Router's answers.
+"""Secrets among a store's arguments: where they come from, and how they stay out of logs, messages
+and the Router's answers.
 
-A secret belongs to the Brokers that use it: they read it from a file or the environment, and it never passes through the Router.
+A secret belongs to the Brokers that use it: they read it from a file or the environment, and it
+never passes through the Router.
 """
 
 from __future__ import annotations
@@ -22,15 +24,18 @@ HOW = "with --store-secret NAME=file:PATH or NAME=env:VARIABLE, in Python store_
 
 
 def secrets_in(arguments: Mapping[str, Any]) -> list[str]:
-    """Return the names of arguments that look like secrets, or contain one: a password in a URL, a secret in a nested value."""
+    """Return the names of arguments that look like secrets, or contain one: a password in a URL, a
+    secret in a nested value.
+    """
     return [name for name, value in arguments.items() if _secret_texts(name, value)]
 
 
 def _secret_texts(name: str, value: Any) -> list[str]:
     if isinstance(value, Mapping):
-        return [text for inner, one in value.items() for text in _secret_texts(f"{name} {inner}" if NAME.search(name) else str(inner), one)]
+        below = {f"{name} {inner}" if NAME.search(name) else str(inner): content for inner, content in value.items()}
+        return [text for inner, content in below.items() for text in _secret_texts(inner, content)]
     if isinstance(value, (list, tuple)):
-        return [text for one in value for text in _secret_texts(name, one)]
+        return [text for item in value for text in _secret_texts(name, item)]
     if value is None or isinstance(value, bool):
         return []
     if NAME.search(name):
@@ -50,15 +55,16 @@ def scrubber(arguments: Mapping[str, Any], also: Iterable[str] = ()) -> Callable
     found = sorted((text for text in texts if text), key=len, reverse=True)
 
     def scrub(text: str) -> str:
-        for one in found:
-            text = text.replace(one, HIDDEN)
+        for secret in found:
+            text = text.replace(secret, HIDDEN)
         return text
 
     return scrub
 
 
 def read_secret(text: str) -> tuple[str, str]:
-    """Return (name, value) of ``NAME=file:PATH`` or ``NAME=env:VARIABLE``; of a file, without the newline at its end.
+    """Return (name, value) of ``NAME=file:PATH`` or ``NAME=env:VARIABLE``; of a file, without the
+    newline at its end.
 
     Raises:
         DaemonError: it is neither, or the file or variable does not exist.

@@ -1,8 +1,9 @@
 """Two stores for documents, each of which has values by name.
 
-A pipeline's ``data`` names its document: ``data={"document": "page-1", "url": "http://..."}``. A worker gets the values that it
-`requires`, from the document or, where that has none, from ``data``; what it returns, a dict, is added to the document. A job that is
-run twice (because the record of its end was lost) adds its values once: the store recognises it by its ``job id``.
+A pipeline's ``data`` names its document: ``data={"document": "page-1", "url": "http://..."}``. A
+worker gets the values that it `requires`, from the document or, where that has none, from ``data``;
+what it returns, a dict, is added to the document. A job that is run twice (because the record of
+its end was lost) adds its values once: the store recognises it by its ``job id``.
 """
 
 from __future__ import annotations
@@ -25,18 +26,23 @@ if TYPE_CHECKING:
 class Store(Protocol):
     """The methods of a StoreClass.
 
-    There is one store in each Broker, in a process of its own, and its methods are called one after the other. A class with the
-    attribute ``parallel = True`` is constructed in each worker process, and in the Broker for monitoring; their methods run concurrently.
+    There is one store in each Broker, in a process of its own, and its methods are called one after
+    the other. A class with the attribute ``parallel = True`` is constructed in each worker process,
+    and in the Broker for monitoring; their methods run concurrently.
     """
 
     def retrieve(self, info: Mapping[str, Any]) -> Any:
-        """Return what `Worker.process` gets. *info*: ``worker``, ``worker_requires``, ``data``, ``job id``."""
+        """Return what `Worker.process` gets.
+
+        *info*: ``worker``, ``worker_requires``, ``data``, ``job id``.
+        """
         ...
 
     def save(self, info: Mapping[str, Any]) -> None:
         """Store what `Worker.process` returned. *info*: as for `retrieve`, and ``worker_result``.
 
-        The job is finished when this returns. A job that is run twice has the same ``job id`` both times.
+        The job is finished when this returns. A job that is run twice has the same ``job id`` both
+        times.
         """
         ...
 
@@ -46,7 +52,9 @@ class Store(Protocol):
 
 
 class FileStore:
-    """Each document is a JSON file of a folder, changed as a whole or not at all. For one machine, or a shared folder that can lock.
+    """Each document is a JSON file of a folder, changed as a whole or not at all.
+
+    For one machine, or a shared folder that can lock.
 
     A document is on the disk when `save` returns.
     """

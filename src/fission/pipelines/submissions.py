@@ -42,7 +42,10 @@ RETRIED = 500
 
 
 class Submissions:
-    """Performs requests that add or change pipelines. For one thread; ``now`` is in monotonic seconds."""
+    """Performs requests that add or change pipelines.
+
+    For one thread; ``now`` is in monotonic seconds.
+    """
 
     def __init__(
         self,
@@ -142,7 +145,9 @@ class Submissions:
         return PipelineChanged(row.pipeline)
 
     def retry_failed(self, message: RetryFailedPipelines, now: float) -> FailedRetried:
-        """Perform `RetryFailedPipelines`; newest first, so that a client comes to an end even if some fail again at once."""
+        """Perform `RetryFailedPipelines`; newest first, so that a client's loop ends even if
+        some fail again at once.
+        """
         self._state.flush(now, store_only=True)
         failed = self._store.listed(["failed"], message.before or None, RETRIED)
         for row in failed:

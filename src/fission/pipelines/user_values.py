@@ -1,4 +1,6 @@
-"""Checks of the values that a user hands over for jobs and pipelines: data of JSON's types, and serialized forms."""
+"""Checks of the values that a user hands over for jobs and pipelines: data of JSON's types, and
+serialized forms.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ def checked_data(data: Any, what: str) -> dict[str, Any] | None:
     """Return *data* as it will come out of JSON, so that nothing changes silently later.
 
     Raises:
-        PipelineError: it is neither None nor a dict that JSON can hold; names *what* and where in it.
+        PipelineError: it is neither None nor a dict that JSON can hold; names *what* and where in
+            it.
     """
     if data is None:
         return None

@@ -1,7 +1,8 @@
 """The processes of a Broker: how they start, what they run, and why they die.
 
-A fork server forks them (`fission.posix.fork_server_process`). Process number *n* says in slot *n* of shared memory what it runs; the
-last slot belongs to the process of the store, unless each worker process has a store of its own.
+A fork server forks them (`fission.posix.fork_server_process`). Process number *n* says in slot *n*
+of shared memory what it runs; the last slot belongs to the process of the store, unless each worker
+process has a store of its own.
 """
 
 from __future__ import annotations
@@ -113,7 +114,10 @@ class WorkerSettings:
 
 
 class WorkerProcesses:
-    """Starts the processes of a Broker again whenever they die. For one thread; ``now`` is in monotonic seconds."""
+    """Starts the processes of a Broker again whenever they die.
+
+    For one thread; ``now`` is in monotonic seconds.
+    """
 
     def __init__(self, settings: WorkerSettings, logger: logging.Logger) -> None:
         """Prepare; `open` forks the fork server.
@@ -136,7 +140,9 @@ class WorkerProcesses:
     # the Broker's process
 
     def open(self) -> int:
-        """Fork the fork server; return the descriptor that is readable when `deaths` has something to do."""
+        """Fork the fork server; return the descriptor that is readable when `deaths` has something
+        to do.
+        """
         self._slots = Slots(self._settings.number + 1)  # the last one is for the store's process
         self._fork_server = ForkServerProcess(_load, self._run)
         return self._fork_server.fileno()
@@ -164,7 +170,8 @@ class WorkerProcesses:
                 process.kill()  # what it runs does not count any longer
 
     def make_store(self) -> Any:
-        """Return the Broker's own store, for monitoring, or its connection to the process of the store.
+        """Return the Broker's own store, for monitoring, or its connection to the process of the
+        store.
 
         Raises:
             DaemonError: the store cannot be constructed.
@@ -200,7 +207,8 @@ class WorkerProcesses:
             self._fork_server.fork(slot, encode(message))
 
     def deaths(self, now: float) -> list[WorkerDeath]:
-        """Take the fork server's reports; return the worker processes that have died since the last call.
+        """Take the fork server's reports; return the worker processes that have died since the last
+        call.
 
         Raises:
             DaemonError: the fork server has died.

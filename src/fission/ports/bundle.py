@@ -81,7 +81,7 @@ class JobBundle:
         links: import string ``module:factory``; the factory takes the wiring and returns the
             `Links`.
         wiring: addresses of the job and its neighbours.
-        feedback: ASYNC input pipes that are part of a circle of jobs, or whose producer and
+        feedback: ASYNC input pipes that are part of a cycle of jobs, or whose producer and
             consumer depend on each other in other ways.
         max_queues: MAX_QUEUE of the consumer, by output pipe; only where it is not 0.
         needed: number of blocks that must fit into the window, by output pipe; where it is missing,
@@ -108,7 +108,7 @@ class JobBundle:
         handed_on: by job, for each output that blocks in its shared memory may be handed on to, the
             number among its readers.
         network: name of the network, as `ps` shows it.
-        behind: number of readers of this job's shared memory after its outputs.
+        downstream: number of readers of this job's shared memory after its outputs.
         guard: import strings of the function that reads a folder of keys and of the one that
             encrypts the links between machines with them.
         kept: by ASYNC input pipe, the blocks that an earlier incarnation was given last and that
@@ -142,7 +142,7 @@ class JobBundle:
     kept: Mapping[PipeId, bytes] = field(default_factory=dict)
     guard: tuple[str, ...] = ()
     handed_on: Mapping[JobId, Mapping[int, int]] = field(default_factory=dict)
-    behind: int = 0
+    downstream: int = 0
     damaged: Mapping[tuple[int, int], str] = field(default_factory=dict)
     network: str = ""
     snapshot_folder: str = ""

@@ -31,8 +31,8 @@ class ForkServerProcess:
 
         Args:
             prepare: called once in the server to load what all children need.
-            run_child: called in each child with the number and the payload that `fork` was given; the
-                child ends when it returns.
+            run_child: called in each child with the number and the payload that `fork` was given;
+                the child ends when it returns.
         """
         self._socket, theirs = socket.socketpair()
         client = os.getpid()

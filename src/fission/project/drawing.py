@@ -92,7 +92,7 @@ class Picture:
         """Return the middle of each box and open end, in pixels, by key."""
         return {key: self._place(*cell) for key, cell in self._cells().items()}
 
-    def way(self, arrow: Arrow) -> list[tuple[int, int]]:
+    def points(self, arrow: Arrow) -> list[tuple[int, int]]:
         """Return the points of an arrow, in pixels: from the edge of one box to the edge of the
         other.
         """
@@ -150,7 +150,7 @@ def picture_of(network: Network, nodes: Mapping[int, str] | None = None) -> Pict
             if job is None:
                 other = consumer or producer
                 layer = max(0, layers[other._fission_id] + there) if other is not None else 0
-                taken = [box.row for box in boxes.values() if box.layer == layer] + [row for one, row in open_ends.values() if one == layer]
+                taken = [box.row for box in boxes.values() if box.layer == layer] + [row for at, row in open_ends.values() if at == layer]
                 key = f"open_{number}" if there == 1 or producer is not None else f"open_{number}_in"
                 open_ends[key] = (layer, max(taken, default=-1) + 1)
                 keys.append(key)
@@ -163,7 +163,7 @@ def picture_of(network: Network, nodes: Mapping[int, str] | None = None) -> Pict
 def _layers(network: Network) -> dict[int, int]:
     """Return job -> layer: one after the last of the jobs that it waits for."""
     layers = dict.fromkeys(network.jobs, 0)
-    for _ in range(len(network.jobs)):  # the limit ends a circle, which is a fault
+    for _ in range(len(network.jobs)):  # the limit ends a cycle, which is a fault
         changed = False
         for number, pipe in network.pipes.items():
             producer, consumer = network.producer(number), network.consumer(number)
@@ -314,7 +314,7 @@ def svg(picture: Picture) -> str:
         '<defs><marker id="tip" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0L10 5L0 10z" fill="#555"/></marker></defs>',
     ]
-    parts += [_svg_arrow(arrow, picture.way(arrow)) for arrow in picture.arrows]
+    parts += [_svg_arrow(arrow, picture.points(arrow)) for arrow in picture.arrows]
     for box in picture.boxes.values():
         x, y = places[box.key]
         kind = "job local" if box.local else "job"
@@ -333,14 +333,14 @@ def svg(picture: Picture) -> str:
     return "\n".join([*parts, "</svg>"])
 
 
-def _svg_arrow(arrow: Arrow, way: Sequence[tuple[int, int]]) -> str:
-    path = f"M{way[0][0]} {way[0][1]}"
-    for (x1, y1), (x2, y2) in pairwise(way):
+def _svg_arrow(arrow: Arrow, points: Sequence[tuple[int, int]]) -> str:
+    path = f"M{points[0][0]} {points[0][1]}"
+    for (x1, y1), (x2, y2) in pairwise(points):
         # an arrow backwards has a wider bend
         bend = max(40, (x2 - x1) // 3) if x2 > x1 else 120
         path += f"C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
     kind = "pipe optional" if arrow.optional else "pipe"
-    x, y = label_at(way)
+    x, y = label_at(points)
     return (
         f'<g id="pipe_{arrow.id}" data-from="{arrow.source}" data-to="{arrow.target}"><title>{escape(arrow.label)}</title>'
         f'<path class="{kind}" d="{path}" marker-end="url(#tip)"/>'
@@ -348,13 +348,13 @@ def _svg_arrow(arrow: Arrow, way: Sequence[tuple[int, int]]) -> str:
     )
 
 
-def label_at(way: Sequence[tuple[int, int]]) -> tuple[int, int]:
+def label_at(points: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """Return the position of an arrow's label: above its middle, or above the first cell that it
     crosses.
     """
-    if len(way) > 2:
-        return way[1][0], way[1][1] - 6
-    (x1, y1), (x2, y2) = way
+    if len(points) > 2:
+        return points[1][0], points[1][1] - 6
+    (x1, y1), (x2, y2) = points
     return (x1 + x2) // 2, (y1 + y2) // 2 - 4
 
 

@@ -50,7 +50,7 @@ class Claimed:
 
 
 class Orphaned:
-    """The client was not heard for too long."""
+    """No message came from the client for too long."""
 
 
 class Dismissed:

@@ -47,7 +47,7 @@ class OptionalSpec:
         store: whether the last value is delivered again while there is no new one.
         buffer_size: maximum number of waiting values; 0 for no limit.
         delete_mode: value to delete when the buffer is full: "oldest" or "newest".
-        feedback: whether the pipe is part of a circle of jobs, or its ends are connected through
+        feedback: whether the pipe is part of a cycle of jobs, or its ends are connected through
             non-ASYNC pipes. If so, blocks are released as they arrive: a release that waits for a
             later compute block would wait for itself. If the pipe stores, the newest group is
             released when the next one has arrived or the client keeps it.

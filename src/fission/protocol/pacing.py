@@ -26,7 +26,7 @@ COALESCE_BYTES = 256 << 10
 #: of the window. Measured with 1 MB blocks: 15 % more blocks/s than with an eighth, and no gain
 #: with a third.
 COALESCE_SHARE = 4
-#: Seconds between checks of the inputs while waiting for room in a circle of jobs; arbitrary.
+#: Seconds between checks of the inputs while waiting for room in a cycle of jobs; arbitrary.
 CIRCLE_POLL_S = 0.02
 #: Seconds of waiting for room after which the consumer is notified, repeatedly. Arbitrary: far
 #: above the time that a release takes in a network that flows, and long enough to afford a snapshot

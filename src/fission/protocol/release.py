@@ -18,7 +18,7 @@ When it is sent
     A release is sent at once when it covers a share of a window (`RELEASE_SHARE`), in blocks or in
     bytes, so that a producer never waits for a release that is due; when a consumer's release has
     made it possible (that consumer has already gathered); and when the job is about to wait in a
-    circle of jobs. Anything below that share is sent after `RELEASE_AFTER_S`.
+    cycle of jobs. Anything below that share is sent after `RELEASE_AFTER_S`.
 
 A release that was sent cannot be revoked: the producer discards the blocks. A fact here may
 therefore be late, but never early. `done` and `generation` belong to the job's main thread,

@@ -130,7 +130,7 @@ class Follower:
     It drops blocks that are sent again to a new incarnation of the consumer, and detects gaps.
 
     Attributes:
-        missed: number of blocks that passed unseen between those that were seen.
+        missed: number of blocks missed between those that were seen.
         restarts: number of times that numbering restarted.
         ended: whether the producer has announced that nothing follows.
     """

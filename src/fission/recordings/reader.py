@@ -59,7 +59,7 @@ class Recording:
             epoch), ``pipes`` (id -> class and sizes).
         problem: why the recording is incomplete, in words; empty if it is complete, or until its
             end is reached.
-        missed: by pipe, the number of blocks that passed unseen during recording; known once the
+        missed: by pipe, the number of blocks that the recording missed; known once the
             end is reached.
     """
 

@@ -92,7 +92,7 @@ class Recorder:
         """End the recording. Idempotent.
 
         Args:
-            missed: number of blocks of each pipe that passed unseen.
+            missed: number of blocks of each pipe that were missed.
 
         Raises:
             OSError: the end cannot be written.

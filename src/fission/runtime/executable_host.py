@@ -305,7 +305,7 @@ class ExecutableHost(ExecutableOutputs):
             with contextlib.suppress(queue.Full):
                 target.queue.put(blocks, timeout=ROOM_S)
                 return
-            # do this even while the program is busy: a producer that waits for room must get its answer, and in a circle of jobs the
+            # do this even while the program is busy: a producer that waits for room must get its answer, and in a cycle of jobs the
             # program may wait for room in an output whose consumer waits for this job to take its blocks
             self._exchange.drain_inputs()
             if self._exchange.pressed and self._program is not None:

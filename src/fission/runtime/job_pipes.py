@@ -347,7 +347,7 @@ class JobPipes(ABC):
 
     def end(self, *, tell: bool) -> None:
         """End the outputs (if ``tell``), because the job computes nothing further."""
-        # in a circle of jobs, the job that must release our outputs may itself wait for us to take the blocks that it sends
+        # in a cycle of jobs, the job that must release our outputs may itself wait for us to take the blocks that it sends
         self.inputs.close_optional()
         if tell:
             self.end_outputs()

@@ -228,7 +228,7 @@ def _shared_memory(job: BaseJob, bundle: JobBundle) -> tuple[SharedWriter | None
         return None, None
     lender, viewer = map(_load, bundle.shared)
     lives = [bundle.consumers.get(pipe.id, 1) for pipe in job.outputs]
-    out = lender(bundle.shared_prefix, bundle.job_id, bundle.incarnation, lives, behind=bundle.behind) if lives else None
+    out = lender(bundle.shared_prefix, bundle.job_id, bundle.incarnation, lives, downstream=bundle.downstream) if lives else None
     return out, viewer(bundle.incarnation) if job.inputs else None
 
 

@@ -118,15 +118,15 @@ class ArchiveStore:
                     shutil.rmtree(packed.with_suffix(".new"), ignore_errors=True)
         return True
 
-    def job_folder(self, network: str, job: int, dependencies: str, *, anew: bool) -> Path:
-        """Return a job's folder with its DEPENDENCIES in it; ``anew`` empties it first."""
+    def job_folder(self, network: str, job: int, dependencies: str, *, empty: bool) -> Path:
+        """Return a job's folder with its DEPENDENCIES in it; ``empty``: empty it first."""
         folder = self.root / network / str(job)
         try:
-            if anew:
+            if empty:
                 shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
             check(folder, "the folder of a job", ADVICE)
-            if anew and dependencies:
+            if empty and dependencies:
                 shutil.copytree(self.verified(dependencies), folder, dirs_exist_ok=True, symlinks=True)
         except (OSError, shutil.Error) as why:
             raise UserError(f"{folder}, the folder of job {job}, cannot be created: {_reason(why)}") from None
@@ -225,10 +225,10 @@ def _looks(folder: Path) -> object:
     """Return the state of all files of a folder, without reading their content."""
     found = []
     for place, folders, names in os.walk(folder):
-        folders[:] = [one for one in folders if one != CACHE]
+        folders[:] = [name for name in folders if name != CACHE]
         for name in names:
-            one = os.lstat(os.path.join(place, name))
-            found.append((place, name, one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino, one.st_mode))
+            status = os.lstat(os.path.join(place, name))
+            found.append((place, name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_mode))
     return sorted(found)
 
 

@@ -172,9 +172,9 @@ class HostedJobs:
         archives, network, job = self._store(), self._lease.network, order.job
         snapshots = self._snapshots(job, order.incarnation)
         os.makedirs(snapshots, exist_ok=True)
-        anew = job not in self._prepared
+        first = job not in self._prepared
         self._prepared.add(job)
-        folder = await asyncio.to_thread(archives.job_folder, network, job, order.dependencies, anew=anew)
+        folder = await asyncio.to_thread(archives.job_folder, network, job, order.dependencies, empty=first)
         code = await asyncio.to_thread(archives.verified, order.code)
         return Place(
             folder=str(folder),

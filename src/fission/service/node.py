@@ -52,9 +52,9 @@ from fission.service.client_link import ClientLink
 from fission.service.hosted_jobs import HERE, HostedJobs
 from fission.service.link_meter import LinkMeter
 from fission.service.options import NodeOptions, folder_of
+from fission.service.route import Route, find_route, is_own
 from fission.service.versions import difference
 from fission.service.visits import Visits
-from fission.service.way import Way, find_way, is_own
 
 #: Seconds between two checks of this machine's address and the client's; arbitrary.
 LOOK_S = 1.0
@@ -83,8 +83,8 @@ class NodeService:
         self._shared_prefix = run_prefix()
         self._lease = NodeLease(service=secrets.token_hex(8))
         self._worker = ClusterWorker(options.name, os.path.join(self._run_folder, "dask"), self.handle, tls, lambda: None)
-        self._way: Way | None = None
-        self._on_the_way = asyncio.Event()  # set when the way is known
+        self._route: Route | None = None
+        self._has_route = asyncio.Event()  # set when the route is known
         means = Means(options.root or home("the node's folder", "name one with --root"))
         self._client = ClientLink(self._lease, means, guard, sealing, lambda: self._worker.connected, self._reconnect)
         mesh = batman.Batman(log) if batman.available() else None
@@ -117,7 +117,7 @@ class NodeService:
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._engine.open()
-            works = (self._follow_way(), self._connect(), self._jobs.follow(), self._pulse(), self._links.run())
+            works = (self._follow_route(), self._connect(), self._jobs.follow(), self._pulse(), self._links.run())
             tasks = [asyncio.create_task(work) for work in works]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
@@ -135,45 +135,45 @@ class NodeService:
     # addresses of the client and of this machine
 
     async def _connect(self) -> None:
-        await self._on_the_way.wait()
+        await self._has_route.wait()
         await self._worker.run()
 
-    async def _follow_way(self) -> None:
+    async def _follow_route(self) -> None:
         """Find the client; follow changes of its address and this machine's until cancelled."""
-        options, said_at = self._options, -math.inf
+        options, logged_at = self._options, -math.inf
         while True:
             try:
-                if self._way is None or not self._worker.connected or not is_own(self._way.own):
-                    await self._take_way(await find_way(options.client, options.port, options.ip))
+                if self._route is None or not self._worker.connected or not is_own(self._route.own):
+                    await self._use_route(await find_route(options.client, options.port, options.ip))
             except EngineError as why:
-                if time.monotonic() - said_at >= SAY_AGAIN_S:
-                    said_at = time.monotonic()
+                if time.monotonic() - logged_at >= SAY_AGAIN_S:
+                    logged_at = time.monotonic()
                     log.warning("node %s waits for a route to the client at %s: %s", options.name, options.client, why)
             await asyncio.sleep(LOOK_S)
 
-    async def _take_way(self, way: Way) -> None:
+    async def _use_route(self, route: Route) -> None:
         """Use these addresses from now on.
 
         Raises:
             EngineError: this machine no longer has them.
         """
-        before, options = self._way, self._options
-        if before is not None and way.own == before.own and way.client == before.client:
+        before, options = self._route, self._options
+        if before is not None and route.own == before.own and route.client == before.client:
             return
-        if before is None or way.own != before.own:
+        if before is None or route.own != before.own:
             if before is not None:
-                log.warning("this machine's address changed from %s to %s: its jobs are stopped and started again", before.own, way.own)
+                log.warning("this machine's address changed from %s to %s: its jobs are stopped and started again", before.own, route.own)
                 await self._leave()  # the addresses at which its jobs listen no longer exist
                 self._client.hang_up()  # its connection uses the old address, where nothing arrives
             self._links.close()
-            await self._client.open(way.own)
-            await self._links.open(way.own)
-        self._way = way
-        self._worker.retarget(way.client, options.port, way.own)
-        if before is None or way.client != before.client:
+            await self._client.open(route.own)
+            await self._links.open(route.own)
+        self._route = route
+        self._worker.retarget(route.client, options.port, route.own)
+        if before is None or route.client != before.client:
             secure = "" if options.keys else ", without encryption"
-            log.info("node %s at %s waits for a client at %s%s", options.name, way.own, host_port(way.client, options.port), secure)
-        self._on_the_way.set()
+            log.info("node %s at %s waits for a client at %s%s", options.name, route.own, host_port(route.client, options.port), secure)
+        self._has_route.set()
         if before is not None:
             await self._drop()
 
@@ -185,7 +185,7 @@ class NodeService:
 
     @property
     def _own_ip(self) -> str:
-        return "" if self._way is None else self._way.own
+        return "" if self._route is None else self._route.own
 
     def _reconnect(self) -> None:
         self._dropping = asyncio.ensure_future(self._drop())

@@ -16,8 +16,8 @@ class NodeOptions:
     Attributes:
         client: address of the client, as given to `fission node`.
         port: port of the client.
-        ip: address of this machine for the client and other nodes; None: the one on the way to
-            the client.
+        ip: address of this machine for the client and other nodes; None: the one that
+            reaches the client.
         name: name of this node in messages.
         max_jobs: maximum number of jobs.
         root: folder for files; None: the client decides.

@@ -53,7 +53,7 @@ def serve(
     Args:
         client, port: address of the client's scheduler. The service waits while the name is unknown
             or unreachable.
-        ip: address of this machine; None: the one on the way to the client. The service waits
+        ip: address of this machine; None: the one that reaches the client. The service waits
             until this machine has it.
         name: name of this node.
         jobs: maximum number of jobs; None: the number of CPUs for this process.

@@ -57,14 +57,14 @@ class Schedule:
         if gap < -STEP_S:
             return self._after_s, f"the recording's clock was set back by {-gap:.6g} s here; the next block follows at once"
         wait = max(0.0, gap) / self._speed
-        said = ""
+        notice = ""
         if wait > self._longest_gap_s:
-            said = f"the recording has a gap of {gap:.6g} s here; waiting {self._longest_gap_s:g} s (--longest-gap)"
+            notice = f"the recording has a gap of {gap:.6g} s here; waiting {self._longest_gap_s:g} s (--longest-gap)"
             wait = self._longest_gap_s
         elif wait >= NOTICE_S:
-            said = f"the recording has a gap of {gap:.6g} s here; waiting {wait:.6g} s"
+            notice = f"the recording has a gap of {gap:.6g} s here; waiting {wait:.6g} s"
         self._after_s += wait
-        return self._after_s, said
+        return self._after_s, notice
 
 
 class Replay:

@@ -25,14 +25,14 @@ class ArrivalState(Enum):
 class Arrivals:
     """State of the services that have not joined, by address."""
 
-    def __init__(self, who: NodeDirectory, keys: str) -> None:
+    def __init__(self, directory: NodeDirectory, keys: str) -> None:
         """Start with no addresses.
 
         Args:
-            who: directory of the nodes.
+            directory: directory of the nodes.
             keys: folder of the network's keys on this machine; empty if nothing is encrypted.
         """
-        self._who, self._keys = who, keys
+        self._directory, self._keys = directory, keys
         self._states: dict[str, tuple[ArrivalState, str]] = {}  # by address, with the service's name where known
 
     def note(self, ip: str, state: ArrivalState, name: str = "") -> bool:
@@ -55,7 +55,7 @@ class Arrivals:
         if found is None or not self.note(found["host"].strip("[]"), ArrivalState.OTHER_KEYS):
             return ""
         ip = canonical(found["host"].strip("[]"))
-        identity = self._who.recognise(ip, "")
+        identity = self._directory.recognise(ip, "")
         remedy = f"copy {self._keys} to it, then: sudo service fission restart"
         if isinstance(identity, Identity):
             return f"node {identity.name} ({ip}) has other keys than this machine, or does not encrypt: {remedy}"
@@ -68,9 +68,9 @@ class Arrivals:
         The text is empty if the user has already been notified.
         """
         for ip, (state, name) in list(self._states.items()):
-            identity = self._who.recognise(ip, name)
+            identity = self._directory.recognise(ip, name)
             if isinstance(identity, Identity) and identity.name == node:
                 return f"node {node} is still starting; it takes part as soon as it is ready" if state is ArrivalState.CONNECTED else ""
-        if reason := self._who.absence(node):
+        if reason := self._directory.absence(node):
             return f"node {node} is not there: {reason}"
         return f"node {node} does not answer; restart its service: sudo service fission restart"

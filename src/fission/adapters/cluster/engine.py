@@ -90,7 +90,7 @@ class DaskEngine:
     def __init__(
         self,
         parameters: RunParameters,
-        who: NodeDirectory,
+        directory: NodeDirectory,
         archives_of: Callable[[JobId], JobArchives],
         *,
         ip: str,
@@ -107,7 +107,7 @@ class DaskEngine:
 
         Args:
             parameters: description of the run, sent to the nodes.
-            who: directory of the nodes.
+            directory: directory of the nodes.
             archives_of: returns the archives that a job needs.
             ip: address on which the scheduler listens if ``cluster`` is None.
             port: port on which the scheduler listens.
@@ -133,7 +133,7 @@ class DaskEngine:
         self._events: asyncio.Queue[EngineEvent] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._claimer = NodeClaimer(
-            self._dask, parameters, self._id, self._register, who, keys=keys, on_joined=self._join, on_trouble=self._notice
+            self._dask, parameters, self._id, self._register, directory, keys=keys, on_joined=self._join, on_trouble=self._notice
         )
         self._following = follow
         self._closed = False
@@ -176,7 +176,9 @@ class DaskEngine:
 
     def nodes(self) -> Mapping[NodeName, EngineNode]:
         newest = self._register.current()
-        return {one.name: EngineNode(one.name, one.ip, frozenset(job for job, _ in one.jobs)) for one in newest if one.worker}
+        return {
+            member.name: EngineNode(member.name, member.ip, frozenset(job for job, _ in member.jobs)) for member in newest if member.worker
+        }
 
     async def events(self) -> AsyncIterator[EngineEvent]:
         while True:
@@ -263,7 +265,7 @@ class DaskEngine:
 
     async def follow(self, on: bool) -> None:
         self._following = on
-        workers = [one.worker for one in self._register if one.worker]
+        workers = [member.worker for member in self._register if member.worker]
         await asyncio.gather(*(self._dask.ask(worker, FollowOutput(on=on), OrderDone) for worker in workers), return_exceptions=True)
 
     async def logs(self, network: str) -> Mapping[NodeName, str]:
@@ -281,7 +283,7 @@ class DaskEngine:
     def _member(self, node: NodeName) -> Member:
         member = self._register.newest(node)
         if member is None:
-            raise InternalError(f"no node {node}; there are {sorted(one.name for one in self._register.current())}")
+            raise InternalError(f"no node {node}; there are {sorted(member.name for member in self._register.current())}")
         return member
 
     async def _when_connected(self, member: Member, give: Callable[[], Awaitable[None]]) -> None:

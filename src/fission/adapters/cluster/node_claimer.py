@@ -38,7 +38,7 @@ class NodeClaimer:
         parameters: RunParameters,
         client: str,
         register: Register,
-        who: NodeDirectory,
+        directory: NodeDirectory,
         *,
         keys: str,
         on_joined: Callable[[str, Identity, NodeClaimed], None],
@@ -51,16 +51,16 @@ class NodeClaimer:
             parameters: description of the run, sent to the nodes.
             client: identity of this process.
             register: register of the nodes that have joined.
-            who: directory of the nodes.
+            directory: directory of the nodes.
             keys: folder of the network's keys, used in messages; empty if nothing is encrypted.
             on_joined: called with Dask's address, the identity and the answer of each node that
                 joins.
             on_trouble: called once with each text that tells the user why a node has not joined.
         """
         self._dask, self._parameters, self._client = dask, parameters, client
-        self._register, self._who = register, who
+        self._register, self._directory = register, directory
         self._on_joined, self._on_trouble = on_joined, on_trouble
-        self._arrivals = Arrivals(who, keys)
+        self._arrivals = Arrivals(directory, keys)
         self._reported: set[str] = set()
         self.opened = asyncio.Event()
 
@@ -118,7 +118,7 @@ class NodeClaimer:
         """Return the identity of a service, or why it is left alone."""
         found: Identity | str | None = self._register.known(claimed.service)
         if found is None:
-            found = await asyncio.to_thread(self._who.recognise, claimed.ip, claimed.name)
+            found = await asyncio.to_thread(self._directory.recognise, claimed.ip, claimed.name)
         return self._register.settled(found, claimed) if isinstance(found, Identity) else found
 
     def absence(self, node: NodeName) -> str:

@@ -61,7 +61,7 @@ class Visit:
 
     def __init__(
         self,
-        who: NodeDirectory,
+        directory: NodeDirectory,
         versions: Mapping[str, str],
         *,
         ip: str,
@@ -74,7 +74,7 @@ class Visit:
         """Prepare; `open` lets the nodes connect.
 
         Args:
-            who: directory of the nodes.
+            directory: directory of the nodes.
             versions: versions of Python, fission and Dask.
             ip: address on which a new scheduler listens.
             port: port on which a new scheduler listens.
@@ -83,8 +83,8 @@ class Visit:
             keys: folder of the network's keys, used in messages; empty if nothing is encrypted.
             root: REMOTE_ROOT; empty leaves it to the services.
         """
-        self._who, self._versions, self._root = who, dict(versions), root
-        self._arrivals = Arrivals(who, keys)
+        self._directory, self._versions, self._root = directory, dict(versions), root
+        self._arrivals = Arrivals(directory, keys)
         self._dask = DaskScheduler(ip, port, cluster, tls, self._on_dask_warning)
         self._nodes: dict[NodeName, Visited] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -195,7 +195,7 @@ class Visit:
         if isinstance(found, OrderRefused):
             self._troubles[f"node {name} cannot be used: {found.error}"] = None
             return name
-        identity = await asyncio.to_thread(self._who.recognise, found.ip, name)
+        identity = await asyncio.to_thread(self._directory.recognise, found.ip, name)
         if not isinstance(identity, Identity):
             self._troubles[f"node {name} ({found.ip}) is left alone: {identity}"] = None
             return name

@@ -84,7 +84,7 @@ class ClusterWorker:
         Args:
             client: address of the scheduler.
             port: port of the scheduler.
-            own: address of this machine on the way to the scheduler.
+            own: address of this machine that reaches the scheduler.
         """
         self._address, self._ip = f"{'tcp' if self._tls is None else 'tls'}://{host_port(client, port)}", own
 

@@ -102,7 +102,7 @@ class Arena:
         incarnation: int,
         readers: Sequence[int],
         *,
-        behind: int = 0,
+        downstream: int = 0,
         limit: int = LIMIT_BYTES,
         segment_bytes: int = SEGMENT_BYTES,
         folder: str = FOLDER,
@@ -115,7 +115,7 @@ class Arena:
             incarnation: incarnation of the producer.
             readers: incarnation of each reader; readers are numbered from 0 in this order, that of
                 the job's outputs.
-            behind: number of downstream readers, to which these may forward blocks; they are
+            downstream: number of downstream readers, to which these may forward blocks; they are
                 numbered after them.
             limit: largest memory of the arena in bytes.
             segment_bytes: address space of a segment in bytes.
@@ -125,15 +125,15 @@ class Arena:
             LocalProtocolError: the prefix or an incarnation is invalid, or there is no reader.
         """
         self._owner = shared_blocks.owner_name(prefix, job)
-        if not readers or not all(1 <= one <= MAX_INCARNATION for one in (incarnation, *readers)):
+        if not readers or not all(1 <= number <= MAX_INCARNATION for number in (incarnation, *readers)):
             raise LocalProtocolError(f"incarnations are 1 to {MAX_INCARNATION}; got {incarnation} and, of the readers, {list(readers)}")
         self.refused = 0
         self._incarnation = incarnation
         self.readers = list(readers)
         self._limit, self._folder = limit, folder
         self._segment_bytes = -(-segment_bytes // ALIGNMENT) * ALIGNMENT
-        self._behind = behind
-        self._entry_bytes = shared_blocks.entry_bytes(len(self.readers) + behind)
+        self._downstream = downstream
+        self._entry_bytes = shared_blocks.entry_bytes(len(self.readers) + downstream)
         self._unmarked = bytes(self._entry_bytes - STAMP_BYTES)
         self._segments: list[Segment] = []
         self._slots: dict[int, _Slot] = {}  # by stamp
@@ -296,7 +296,7 @@ class Arena:
         An incarnation of 1 stands for readers that have not.
         """
         first = len(self.readers)
-        words = segment.memory[shared_blocks.incarnation_offset(first) : shared_blocks.incarnation_offset(first + self._behind)]
+        words = segment.memory[shared_blocks.incarnation_offset(first) : shared_blocks.incarnation_offset(first + self._downstream)]
         return [max(1, incarnation) for incarnation in memoryview(words).cast("I")]
 
     def _grow(self, need: int) -> bool:
@@ -304,7 +304,7 @@ class Arena:
         if self._refusals and need >= self._refused_size:
             self._refusals -= 1
             return False
-        segment = next((one for one in self._segments if one.lacking(need) is not None), None)
+        segment = next((each for each in self._segments if each.lacking(need) is not None), None)
         table = 0 if segment else shared_blocks.table_bytes(self._segment_bytes, self._entry_bytes)
         lacking = segment.lacking(need) or 0 if segment else need
         if self.committed + table + lacking > self._limit:

@@ -1,8 +1,8 @@
 """The files of large buffers in shared memory: created, reserved, and removed.
 
 A *segment* is a file in /dev/shm, laid out as `fission.protocol.shared_blocks` describes. The
-`fission.adapters.shared_memory.arena.Arena` of its producer writes it, `fission.adapters.shared_memory.views`
-reads it.
+`fission.adapters.shared_memory.arena.Arena` of its producer writes it,
+`fission.adapters.shared_memory.views` reads it.
 
 **Who removes files.** Only `Arena.close`, `sweep`, and the job's incarnation after the next: what a
 killed producer has sent can still be taken. `multiprocessing.shared_memory` is not used: its

@@ -253,10 +253,10 @@ class Database:
         """
         if self._emptied:
             raise UserError(self.damaged(f"it is empty, but a Router has used it before, as {self._shown}.lock shows"))
-        said = list(connection.execute(text("PRAGMA integrity_check(1)")).scalars())
+        faults = list(connection.execute(text("PRAGMA integrity_check(1)")).scalars())
         connection.rollback()
-        if said != ["ok"]:
-            raise UserError(self.damaged(" ".join(str(said[0] if said else "it cannot be checked").split())))
+        if faults != ["ok"]:
+            raise UserError(self.damaged(" ".join(str(faults[0] if faults else "it cannot be checked").split())))
 
     def _check_bodies(self, connection: Connection) -> None:
         wanted = select(PIPELINES.c.id, PIPELINES.c.body, PIPELINES.c.checksum)
@@ -274,7 +274,7 @@ class Database:
 def _make_tables(connection: Connection) -> None:
     META.create_all(connection)
     for column in ADDED:
-        if column.name not in {one["name"] for one in inspect(connection).get_columns(column.table.name)}:
+        if column.name not in {there["name"] for there in inspect(connection).get_columns(column.table.name)}:
             kind = column.type.compile(connection.dialect)
             default = "''" if isinstance(column.type, Text) else "0"
             rest = "" if column.nullable else f" DEFAULT {default} NOT NULL"

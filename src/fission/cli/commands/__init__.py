@@ -1,1 +1,3 @@
-"""One file a command, each with its click command as ``command``; `fission.cli.table` lists them and loads them when they are called."""
+"""One file a command, each with its click command as ``command``; `fission.cli.table` lists them
+and loads them when they are called.
+"""

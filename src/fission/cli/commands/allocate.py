@@ -26,10 +26,12 @@ LEAST = 24
 @click.option("--json", "as_json", is_flag=True, help="Write the result as JSON to standard output.")
 @click.pass_obj
 def command(session: Session, as_json: bool) -> int:
-    """Show which node each job would go to if the network were started now, and why; nothing is started.
+    """Show which node each job would go to if the network were started now, and why; nothing is
+    started.
 
-    The nodes are asked for their load. If the network is running, its client is asked, and the jobs' present nodes are shown too. The exit
-    code is 3 if a job would have no place. The option --survive of `check` shows the effect of losing a node.
+    The nodes are asked for their load. If the network is running, its client is asked, and the
+    jobs' present nodes are shown too. The exit code is 3 if a job would have no place. The option
+    --survive of `check` shows the effect of losing a node.
     """
     from fission.client.dry_run.allocation import allocate
 

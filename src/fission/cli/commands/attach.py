@@ -12,9 +12,11 @@ from fission.cli.table import Session, example
 @click.command(name="attach", epilog=example("fission my_network attach"))
 @click.pass_obj
 def command(session: Session) -> int:
-    """Follow a network that runs in the background or in another terminal until it ends, and exit with its exit code.
+    """Follow a network that runs in the background or in another terminal until it ends, and exit
+    with its exit code.
 
-    Shows the client's latest messages, and from then on all messages and the output of all jobs. Ctrl-C ends this view, not the network.
+    Shows the client's latest messages, and from then on all messages and the output of all jobs.
+    Ctrl-C ends this view, not the network.
     """
     from fission.cli.console import ConsoleObserver
     from fission.client.attach.attach import attach

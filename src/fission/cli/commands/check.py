@@ -34,8 +34,8 @@ JOBS_PER_NODE = 4
 def command(session: Session, survive: bool, pairs: bool, jobs_per_node: int, as_json: bool) -> int:
     """Load the network and check all of its config, jobs and pipes, without starting anything.
 
-    All faults are reported at once, with file and line. The exit code is 2 if there are faults; warnings do not count. With --survive it is
-    3 if some job would be left without a place.
+    All faults are reported at once, with file and line. The exit code is 2 if there are faults;
+    warnings do not count. With --survive it is 3 if some job would be left without a place.
     """
     from fission.project.config import load
     from fission.project.foresight import warnings_of

@@ -16,8 +16,8 @@ from fission.cli.table import Session, example
 def command(session: Session, as_json: bool) -> int:
     """Copy the nodes' log files of the network into NETWORK/collection, one file for each node.
 
-    If the network is running, its client copies them; otherwise the nodes are asked. Each NODE.log also has a link named after the node's
-    address, fission-192-168-4-2.log, as in MARVELO.
+    If the network is running, its client copies them; otherwise the nodes are asked. Each NODE.log
+    also has a link named after the node's address, fission-192-168-4-2.log, as in MARVELO.
     """
     from fission.client.attach.collect import collect
 

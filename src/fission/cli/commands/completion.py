@@ -22,7 +22,9 @@ SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_obj
 def command(session: Session, shell: str) -> None:
-    """Write the script with which SHELL completes networks, commands, options, pipes and jobs of `fission`."""
+    """Write the script with which SHELL completes networks, commands, options, pipes and jobs of
+    `fission`.
+    """
     from click.shell_completion import get_completion_class
 
     from fission.cli.grammar import root

@@ -26,9 +26,11 @@ from fission.cli.table import Session, example
 @click.option("--node", "nodes", multiple=True, metavar="NODE", help="Only jobs on this node: its name or address. Repeatable.")
 @click.pass_obj
 def command(session: Session, jobs: tuple[str, ...], nodes: tuple[str, ...]) -> int:
-    """Show the standard output and error of a running network's jobs, on every node, until it ends or Ctrl-C.
+    """Show the standard output and error of a running network's jobs, on every node, until it ends
+    or Ctrl-C.
 
-    A job that moves to another node is followed; with --node, only its output on that node is shown.
+    A job that moves to another node is followed; with --node, only its output on that node is
+    shown.
     """
     from fission.cli.console import ConsoleObserver
     from fission.client.attach.attach import attach

@@ -27,7 +27,8 @@ SHOWN = 500
 def command(session: Session, pipe: str, count: int | None, as_json: bool) -> None:
     """Show the blocks on PIPE (its id) of the running NETWORK, each with its number.
 
-    The network does not wait for this command: blocks that it cannot take in time pass unseen; their number is shown at the end.
+    The network does not wait for this command: blocks that it cannot take in time are missed; their
+    number is shown at the end.
     """
     from fission.client.attach.follow import WatchedPipes
 

@@ -17,9 +17,11 @@ from fission.cli.table import Session, example
 @click.option("--format", "kind", type=click.Choice(["mermaid", "dot", "html"]), default="mermaid", help="Default: mermaid.")
 @click.pass_obj
 def command(session: Session, kind: str) -> None:
-    """Write the network as a graph to standard output: for Mermaid, for graphviz, or as a self-contained web page.
+    """Write the network as a graph to standard output: for Mermaid, for graphviz, or as a
+    self-contained web page.
 
-    If the network is running, colours show the node of each job. Incomplete networks are drawn too, with question marks.
+    If the network is running, colours show the node of each job. Incomplete networks are drawn too,
+    with question marks.
     """
     from fission.project import drawing
 

@@ -26,9 +26,11 @@ from fission.cli.table import Session, example
 @click.option("--by-node", is_flag=True, help="Draw a frame around the jobs of each node: where they are, or would be with all nodes up.")
 @click.pass_obj
 def command(session: Session, path: Path | None, engine: str, by_node: bool) -> None:
-    """Draw the network with graphviz: jobs as boxes, local jobs in a group of their own, pipes as arrows.
+    """Draw the network with graphviz: jobs as boxes, local jobs in a group of their own, pipes as
+    arrows.
 
-    Without --output the PDF is also shown, if there is a desktop. If the network is running, colours show the node of each job.
+    Without --output the PDF is also shown, if there is a desktop. If the network is running,
+    colours show the node of each job.
     """
     from fission.project.drawing import dot
 

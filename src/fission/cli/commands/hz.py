@@ -32,7 +32,9 @@ class Rate:
         self._least, self._most = math.inf, 0.0
 
     def add(self, moment: float, count: int, before: float) -> None:
-        """Add ``count`` blocks at a moment, in seconds; ``before``: the moment of the previous ones, 0 if there are none."""
+        """Add ``count`` blocks at a moment, in seconds; ``before``: the moment of the previous
+        ones, 0 if there are none.
+        """
         if not self.blocks:
             self._first = before or moment
         self.blocks += count
@@ -69,8 +71,8 @@ class Rate:
 def command(session: Session, pipe: str, duration: float | None, as_json: bool) -> None:
     """Show the rate of blocks on PIPE (its id) of the running NETWORK, each second and at the end.
 
-    The jitter is the standard deviation of the intervals between blocks. Blocks that travel together, as on a busy pipe, pass at the same
-    moment.
+    The jitter is the standard deviation of the intervals between blocks. Blocks that travel
+    together, as on a busy pipe, pass at the same moment.
     """
     from fission.client.attach.follow import WatchedPipes
 

@@ -27,10 +27,11 @@ NAMES = ("network", "JOBS", "PIPES", "NODES", "GROUPS", "emulate")
 )
 @click.pass_obj
 def command(session: Session, console: str | None) -> None:
-    """Open a Python console with the network loaded: network, JOBS, PIPES, NODES, GROUPS (by id, address or name) and emulate.
+    """Open a Python console with the network loaded: network, JOBS, PIPES, NODES, GROUPS (by id,
+    address or name) and emulate.
 
-    emulate(PIPES[101])(400) sends a value through a pipe, emulate(JOBS[5])(1, 2, 3) calls a job like a function. Incomplete networks are
-    loaded too.
+    emulate(PIPES[101])(400) sends a value through a pipe, emulate(JOBS[5])(1, 2, 3) calls a job
+    like a function. Incomplete networks are loaded too.
     """
     from fission.core.base import use
     from fission.errors import UserError

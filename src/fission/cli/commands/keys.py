@@ -26,8 +26,8 @@ from fission.errors import EXIT_OK
 def command(folder: Path | None, renew: bool, as_json: bool) -> int:
     """Make the keys for the encryption between client and nodes.
 
-    Make the folder once, on one machine, and copy it to every other one. A machine that has it can join the networks, and start programs on
-    the nodes.
+    Make the folder once, on one machine, and copy it to every other one. A machine that has it can
+    join the networks, and start programs on the nodes.
     """
     interrupts.loaded()
     from fission.adapters import keys

@@ -13,7 +13,9 @@ from fission.cli.table import Session, example
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: project, networks.")
 @click.pass_obj
 def command(session: Session, as_json: bool) -> None:
-    """List the networks of the project that contains the current folder: its folders with a config.py."""
+    """List the networks of the project that contains the current folder: its folders with a
+    config.py.
+    """
     from fission.project.finding import list_networks
 
     networks = list_networks(session.root)

@@ -23,7 +23,7 @@ SHALLOWEST = 3
 )
 @click.option("--client", required=True, metavar="IP", help="Address of the machine that runs the networks (CLIENT_IP of their configs).")
 @click.option("--port", type=click.IntRange(1, 65535), default=8786, show_default=True, help="PORT of their configs.")
-@click.option("--ip", metavar="IP", help="Address at which others reach this machine. Default: the one on the way to the client.")
+@click.option("--ip", metavar="IP", help="Address at which others reach this machine. Default: the one that the client is reached from.")
 @click.option("--name", help="Name of this node in messages. Default: its host name.")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Maximum number of jobs on this node. Default: its number of CPUs.")
 @click.option(
@@ -52,8 +52,8 @@ def command(
 ) -> int:
     """Serve as a node until Ctrl-C or SIGTERM.
 
-    Waits for a client, hosts the jobs that the client places here, and waits for the next one. When the client is lost, its jobs continue
-    for ORPHAN_TIMEOUT. Runs no user code in its own process.
+    Waits for a client, hosts the jobs that the client places here, and waits for the next one. When
+    the client is lost, its jobs continue for ORPHAN_TIMEOUT. Runs no user code in its own process.
     """
     from fission.service.start import serve
 

@@ -11,7 +11,7 @@ from fission.errors import EXIT_USAGE
 
 #: Subcommand: (module in fission.cli.commands, name there, one line of help).
 PARTS = {
-    "up": ("pipelines_daemons", "up", "Run a Router, a Broker and a Pipeliner on this machine until Ctrl-C."),
+    "up": ("pipelines_daemons", "up", "Run Router, Broker and Pipeliner on this machine until Ctrl-C."),
     "router": ("pipelines_daemons", "router", "Run only a Router."),
     "broker": ("pipelines_daemons", "broker", "Run only a Broker."),
     "pipeliner": ("pipelines_daemons", "pipeliner", "Run only a Pipeliner."),

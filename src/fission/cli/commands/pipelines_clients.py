@@ -75,7 +75,9 @@ def _manager(api: str, broadcast: str, keys: Path | None, timeout: float) -> Ite
 @timeout_option
 @json_option
 def submit(file: Path, priority: int | None, api: str, broadcast: str, keys: Path | None, timeout: float, as_json: bool) -> int:
-    """Submit the pipelines of FILE (YAML or JSON) and print their ids; accepted pipelines survive all daemons."""
+    """Submit the pipelines of FILE (YAML or JSON) and print their ids; accepted pipelines survive
+    all daemons.
+    """
     interrupts.loaded()
     pipelines = _read(file, priority)
     with _manager(api, broadcast, keys, timeout) as manager:
@@ -98,7 +100,9 @@ def _read(file: Path, priority: int | None) -> list[Pipeline]:
 
 
 def _echo_json(pipelines: Sequence[Mapping[str, Any]], **more: Any) -> None:
-    """Print JSON in the shape of all commands: an object with ``pipelines``, each an object with ``id``."""
+    """Print JSON in the shape of all commands: an object with ``pipelines``, each an object with
+    ``id``.
+    """
     click.echo(json.dumps({"pipelines": list(pipelines), **more}, indent=2))
 
 
@@ -116,9 +120,11 @@ def _echo_json(pipelines: Sequence[Mapping[str, Any]], **more: Any) -> None:
 def send(
     file: Path, duration: float | None, priority: int | None, api: str, broadcast: str, keys: Path | None, timeout: float, as_json: bool
 ) -> int:
-    """Submit the pipelines of FILE and wait until all of them have ended; progress is shown on standard error.
+    """Submit the pipelines of FILE and wait until all of them have ended; progress is shown on
+    standard error.
 
-    Ctrl-C ends the waiting, not the pipelines. The exit code is 1 if one has failed, or has not ended in time.
+    Ctrl-C ends the waiting, not the pipelines. The exit code is 1 if one has failed, or has not
+    ended in time.
     """
     interrupts.loaded()
     pipelines = _read(file, priority)
@@ -129,15 +135,17 @@ def send(
     seconds = time.monotonic() - begin
     failed = [pipeline for pipeline in pipelines if pipeline.error]
     if as_json:
-        rows = [{"id": one.id, "state": _state(one), "duration": one.duration, "error": one.error} for one in pipelines]
-        finished = sum(one.finished for one in pipelines) - len(failed)
+        rows = [
+            {"id": pipeline.id, "state": _state(pipeline), "duration": pipeline.duration, "error": pipeline.error} for pipeline in pipelines
+        ]
+        finished = sum(pipeline.finished for pipeline in pipelines) - len(failed)
         _echo_json(rows, started=len(pipelines), finished=finished, failed=len(failed), seconds=seconds)
     else:
         for pipeline in failed:
             error = pipeline.error or {}
             click.secho("Failed: ", fg="red", bold=True, nl=False, err=True)
             click.echo(f"{pipeline.id}, {error.get('worker')}: {error.get('error')}\n{error.get('traceback', '')}".rstrip(), err=True)
-        number = sum(one.finished for one in pipelines)
+        number = sum(pipeline.finished for pipeline in pipelines)
         click.echo(f"{number} of {len(pipelines)} pipelines have ended after {seconds:.2f} s, {len(failed)} failed")
     return EXIT_OK if over and not failed else EXIT_FAILED
 
@@ -152,7 +160,7 @@ def _wait(manager: PipelineManager, number: int, duration: float | None) -> bool
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    begin = said = time.monotonic()
+    begin = shown_at = time.monotonic()
     deadline = None if duration is None else begin + duration
     columns = (TextColumn("pipelines"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(file=sys.stderr)
@@ -163,9 +171,9 @@ def _wait(manager: PipelineManager, number: int, duration: float | None) -> bool
                 return False
             manager.update(0.1)
             progress.update(task, completed=manager.finished_pipelines)
-            if not console.is_terminal and time.monotonic() - said >= SAY_S:
-                said = time.monotonic()
-                click.echo(f"{manager.finished_pipelines} of {number} pipelines have ended after {said - begin:.0f} s", err=True)
+            if not console.is_terminal and time.monotonic() - shown_at >= SAY_S:
+                shown_at = time.monotonic()
+                click.echo(f"{manager.finished_pipelines} of {number} pipelines have ended after {shown_at - begin:.0f} s", err=True)
     return True
 
 
@@ -214,7 +222,9 @@ def list_(states: tuple[str, ...], limit: int, before: int | None, api: str, key
 @timeout_option
 @json_option
 def show(pipeline_id: str, api: str, keys: Path | None, timeout: float, as_json: bool) -> None:
-    """Show each job of a pipeline: state, tries, duration, node and error. ID may be its first letters."""
+    """Show each job of a pipeline: state, tries, duration, node and error. ID may be its first
+    letters.
+    """
     from fission.protocol.messages.pipelines.client_to_router import ShowPipeline
     from fission.protocol.messages.pipelines.router_to_client import PipelineShown
 
@@ -270,7 +280,9 @@ def retry(pipeline_id: str | None, all_failed: bool, api: str, keys: Path | None
 @timeout_option
 @json_option
 def cancel(pipeline_id: str, api: str, keys: Path | None, timeout: float, as_json: bool) -> None:
-    """Cancel a pipeline: running jobs are killed, the others never start. ID may be its first letters."""
+    """Cancel a pipeline: running jobs are killed, the others never start. ID may be its first
+    letters.
+    """
     from fission.protocol.messages.pipelines.client_to_router import CancelPipeline
 
     _change("cancel", CancelPipeline(pipeline_id), api, keys, timeout, as_json, "is cancelled")

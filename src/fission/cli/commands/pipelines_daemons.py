@@ -100,7 +100,8 @@ def _broker_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @keys_option
 @verbose_option
 def up(**options: Any) -> int:
-    """Run Router, Broker and Pipeliner on this machine until Ctrl-C, each in a process that starts again if it dies.
+    """Run Router, Broker and Pipeliner on this machine until Ctrl-C, each in a process that starts
+    again if it dies.
 
     A line says when jobs can run. Pipelines that were accepted before continue.
     """
@@ -131,7 +132,7 @@ def up(**options: Any) -> int:
 @keys_option
 @verbose_option
 def router(**options: Any) -> int:
-    """Run the Router until Ctrl-C: it stores pipelines and hands out their jobs. There is one in a cluster."""
+    """Run the Router until Ctrl-C: it stores pipelines and hands out their jobs. A cluster has one."""
     _refuse_faults(options)
     _warn_of_secrets(options["store_args"])
     return _serve(_router(options))
@@ -146,7 +147,9 @@ def router(**options: Any) -> int:
 @keys_option
 @verbose_option
 def broker(**options: Any) -> int:
-    """Run a Broker until Ctrl-C: it runs jobs in worker processes. One or more on each machine, each with its own workers."""
+    """Run a Broker until Ctrl-C: it runs jobs in worker processes. One or more on each machine,
+    each with its own workers.
+    """
     _here()
     _refuse_faults(options)
     return _serve(_broker(options))
@@ -158,7 +161,9 @@ def broker(**options: Any) -> int:
 @keys_option
 @verbose_option
 def pipeliner(**options: Any) -> int:
-    """Run a Pipeliner until Ctrl-C: it decides which job runs next. One is enough; several share the work."""
+    """Run a Pipeliner until Ctrl-C: it decides which job runs next. One is enough; several share
+    the work.
+    """
     return _serve(_pipeliner(options))
 
 

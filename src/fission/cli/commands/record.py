@@ -32,10 +32,12 @@ CREDIT = 32 << 20
 def command(
     session: Session, pipes: tuple[str, ...], path: Path, duration: float | None, count: int | None, overwrite: bool, as_json: bool
 ) -> int:
-    """Record the blocks on PIPEs (their ids) of the running NETWORK to FILE, with their numbers, heads and times.
+    """Record the blocks on PIPEs (their ids) of the running NETWORK to FILE, with their numbers,
+    heads and times.
 
-    Records until the pipes end, or Ctrl-C; FILE is then intact. The network does not wait for the disk: blocks that cannot be written in
-    time are counted instead. Feed FILE to a job with `replay`; read it in Python with fission.recordings.read_recording.
+    Records until the pipes end, or Ctrl-C; FILE is then intact. The network does not wait for the
+    disk: blocks that cannot be written in time are counted instead. Feed FILE to a job with
+    `replay`; read it in Python with fission.recordings.read_recording.
     """
     from fission.client.attach.follow import WatchedPipes
     from fission.recordings import Recorder

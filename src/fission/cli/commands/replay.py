@@ -60,9 +60,11 @@ def _speed(ctx: click.Context, parameter: click.Parameter, value: str) -> float 
 def command(
     session: Session, path: Path, job: str, speed: float | None, longest_gap: float, out: Path | None, overwrite: bool, as_json: bool
 ) -> None:
-    """Feed the recording FILE to one job of NETWORK, alone on this machine, and show or record its output blocks.
+    """Feed the recording FILE to one job of NETWORK, alone on this machine, and show or record its
+    output blocks.
 
-    The job runs as in a network, in the folder .emulate/ID of the project. Blocks that the recording lacks are treated as lost blocks.
+    The job runs as in a network, in the folder .emulate/ID of the project. Blocks that the
+    recording lacks are treated as lost blocks.
     """
     from fission.recordings import Recorder, Recording
     from fission.testing.replay import Replay

@@ -25,8 +25,9 @@ from fission.cli.table import Session, example
 def command(session: Session, duration: float | None, resume: bool, detach: bool, as_json: bool, output: Path | None) -> int:
     """Run the network on the NODES of its config.py, until all jobs have finished or Ctrl-C.
 
-    Each node runs the service `fission node`. Local jobs work in NETWORK/local/ID on this machine, where NETWORK/local is a link to the
-    folder of this run, NETWORK/runs/DATE-N. If NODES is empty, or contains only localhost, everything runs here, and no service is needed.
+    Each node runs the service `fission node`. Local jobs work in NETWORK/local/ID on this machine,
+    where NETWORK/local is a link to the folder of this run, NETWORK/runs/DATE-N. If NODES is empty,
+    or contains only localhost, everything runs here, and no service is needed.
     """
     gc.disable()  # the imported modules are permanent: scanning them repeatedly takes a tenth of the time
     try:

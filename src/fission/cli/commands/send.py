@@ -21,7 +21,8 @@ from fission.cli.table import Session, example
 @click.option("--end", is_flag=True, help="End the console after the last line; the network continues.")
 @click.pass_obj
 def command(session: Session, job: str, lines: tuple[str, ...], end: bool) -> None:
-    """Send lines to the InteractiveJob JOB of the running NETWORK, from --line or from standard input until it ends (Ctrl-D).
+    """Send lines to the InteractiveJob JOB of the running NETWORK, from --line or from standard
+    input until it ends (Ctrl-D).
 
     JOB is its id, its name, or its class.
     """

@@ -17,9 +17,11 @@ ENDS = ("exit", "quit")
 @click.command(name="shell", epilog=example("fission my_network shell", "echo 'check' | fission my_network shell"))
 @click.pass_obj
 def command(session: Session) -> int:
-    """Open a prompt for the commands of one network, with completion: `check`, `simulate --for 10`, `echo 101 --count 3`.
+    """Open a prompt for the commands of one network, with completion: `check`, `simulate --for 10`,
+    `echo 101 --count 3`.
 
-    `help` lists the commands, Ctrl-C ends one, Ctrl-D or `exit` ends the prompt. The exit code is that of the last command.
+    `help` lists the commands, Ctrl-C ends one, Ctrl-D or `exit` ends the prompt. The exit code is
+    that of the last command.
     """
     from fission.cli.loading import load_network
     from fission.cli.main import run_line

@@ -71,16 +71,16 @@ def draw(drawn: Any, pyplot: Any) -> Any:
     axes.set_title(drawn.name)
     bends: dict[tuple[str, str], int] = {}
     for arrow in drawn.arrows:
-        way = drawn.way(arrow)
+        points = drawn.points(arrow)
         number = bends[arrow.source, arrow.target] = bends.get((arrow.source, arrow.target), -1) + 1
-        line, rad = "dashed" if arrow.optional else "solid", 0.12 * number if len(way) == 2 else 0
-        axes.plot([x for x, _ in way[:-1]], [y for _, y in way[:-1]], linestyle=line, color="#555", linewidth=1)
+        line, rad = "dashed" if arrow.optional else "solid", 0.12 * number if len(points) == 2 else 0
+        axes.plot([x for x, _ in points[:-1]], [y for _, y in points[:-1]], linestyle=line, color="#555", linewidth=1)
         tip = FancyArrowPatch(
-            way[-2], way[-1], arrowstyle="-|>", mutation_scale=12, connectionstyle=f"arc3,rad={rad}", linestyle=line, color="#555",
+            points[-2], points[-1], arrowstyle="-|>", mutation_scale=12, connectionstyle=f"arc3,rad={rad}", linestyle=line, color="#555",
             shrinkA=0, shrinkB=0, gid=f"pipe_{arrow.id}",
         )  # fmt: skip
         axes.add_patch(tip)
-        x, y = label_at(way)
+        x, y = label_at(points)
         axes.text(x, y - 12 * number, arrow.label, ha="center", fontsize=7)
     for box in drawn.boxes.values():
         x, y = places[box.key]

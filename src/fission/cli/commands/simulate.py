@@ -44,10 +44,12 @@ def command(
     chaos: str | None,
     as_json: bool,
 ) -> int:
-    """Run the network on this machine, each job in a process of its own, until all jobs have finished or Ctrl-C.
+    """Run the network on this machine, each job in a process of its own, until all jobs have
+    finished or Ctrl-C.
 
-    The jobs' output is prefixed with their names. Each job works in NETWORK/simulation/ID, which is emptied first; info.txt there lists the
-    jobs and their IDs. NODES, CLIENT_IP, USER and REMOTE_ROOT of config.py are ignored.
+    The jobs' output is prefixed with their names. Each job works in NETWORK/simulation/ID, which is
+    emptied first; info.txt there lists the jobs and their IDs. NODES, CLIENT_IP, USER and
+    REMOTE_ROOT of config.py are ignored.
 
     With ROOT, a folder, each job works in ROOT/ID. Other files in ROOT are kept.
     """

@@ -34,7 +34,8 @@ UNITS = {
 def command(session: Session, as_json: bool) -> None:
     """Show the nodes and jobs of a running network, and its losses so far.
 
-    For a network that is not running, say how the last run ended and how to continue it, with exit code 2.
+    For a network that is not running, say how the last run ended and how to continue it, with exit
+    code 2.
     """
     from fission.client.attach.attach import status
     from fission.client.attach.follow import rates

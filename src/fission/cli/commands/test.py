@@ -25,7 +25,8 @@ PLUGIN = "fission.testing.pytest_plugin"
 def command(session: Session, arguments: tuple[str, ...]) -> int:
     """Run the tests in NETWORK/tests with pytest and FISSION's fixtures.
 
-    Further arguments go to pytest: -x, -k TEXT, -v, or --runslow for tests marked slow. The exit code is 1 if a test fails.
+    Further arguments go to pytest: -x, -k TEXT, -v, or --runslow for tests marked slow. The exit
+    code is 1 if a test fails.
     """
     folder = session.root / session.network / "tests"
     if not folder.is_dir():
@@ -51,4 +52,4 @@ def command(session: Session, arguments: tuple[str, ...]) -> int:
 
 def _names_tests(arguments: tuple[str, ...]) -> bool:
     """Return whether files or folders were named, instead of all tests of the network."""
-    return any(not one.startswith("-") and os.path.exists(one.partition("::")[0]) for one in arguments)
+    return any(not argument.startswith("-") and os.path.exists(argument.partition("::")[0]) for argument in arguments)

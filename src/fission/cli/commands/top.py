@@ -24,10 +24,12 @@ from fission.cli.table import Session, example
 def command(session: Session, once: bool, as_json: bool, interval: float) -> None:
     """Show the rates and loads of the running NETWORK's jobs in a live table, until Ctrl-C.
 
-    IN/S and OUT/S are blocks per second, added up over all pipes of a job (hz shows one pipe). QUEUE is the number of blocks sent and not
-    yet released, LATENCY the time from sending a block until its consumer releases it. The rest are shares of time: BUSY (in run, on a
-    processor), OFF CPU (in run, but asleep, waiting for a device or for a processor), STARVED (waiting for blocks), BLOCKED (waiting for
-    space). A narrow terminal shows the largest of them, MOSTLY. A job that makes no progress is named below the table.
+    IN/S and OUT/S are blocks per second, added up over all pipes of a job (hz shows one pipe).
+    QUEUE is the number of blocks sent and not yet released, LATENCY the time from sending a block
+    until its consumer releases it. The rest are shares of time: BUSY (in run, on a processor), OFF
+    CPU (in run, but asleep, waiting for a device or for a processor), STARVED (waiting for blocks),
+    BLOCKED (waiting for space). A narrow terminal shows the largest of them, MOSTLY. A job that
+    makes no progress is named below the table.
     """
     from fission.cli import interrupts
     from fission.client.attach.follow import measure, rates

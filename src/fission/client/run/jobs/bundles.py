@@ -220,7 +220,7 @@ class Bundles:
             guard=GUARD,
             shared_prefix=self._addresses.shared_prefix,
             handed_on=_handed_on(network, job, self._readers),
-            behind=len(self._readers[number]) - len(job.outputs),
+            downstream=len(self._readers[number]) - len(job.outputs),
             consumers={pipe.id: self._life(network.consumer(pipe.id))[1] for pipe in job.outputs},
         )
 
@@ -245,8 +245,8 @@ def readers(network: Network) -> dict[int, list[int]]:
         while position < len(pipes) < most:
             consumer = network.consumer(pipes[position])
             if _waits_for_releases(network, pipes[position]) and isinstance(consumer, PythonJob):
-                behind = [pipe.id for pipe in consumer.outputs if _waits_for_releases(network, pipe.id) and pipe.id not in pipes]
-                pipes += behind[: most - len(pipes)]
+                further = [pipe.id for pipe in consumer.outputs if _waits_for_releases(network, pipe.id) and pipe.id not in pipes]
+                pipes += further[: most - len(pipes)]
             position += 1
         found[number] = pipes
     return found

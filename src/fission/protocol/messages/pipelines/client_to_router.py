@@ -12,7 +12,7 @@ from fission.protocol.messages.pipelines.wire import ArrayPart, Id, RequestCodec
 
 
 class NamedPipeline(ArrayPart, frozen=True):
-    """A pipeline that is handed in.
+    """A submitted pipeline.
 
     Attributes:
         pipeline_id: its id; a pipeline whose id the Router knows was accepted before.

@@ -1,4 +1,4 @@
-"""The way from a node to its client: the client's address, and this machine's on the way there.
+"""The route from a node to its client: the client's address, and this machine's address towards it.
 
 Both may be unknown when the service starts (at boot, before the network is up), and both may change
 (DHCP).
@@ -17,7 +17,7 @@ from fission.errors import EngineError
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Route:
     """Two addresses, IPv4 or IPv6, both of one family.
 
     Attributes:
@@ -29,38 +29,39 @@ class Way:
     own: str
 
 
-async def find_way(client: str, port: int, own: str | None) -> Way:
-    """Look the way up. Cancelling ends it at once, even if a name server does not answer.
+async def find_route(client: str, port: int, own: str | None) -> Route:
+    """Find the route. Cancelling ends the search at once, even if a name server does not answer.
 
     Args:
-            client, port: address or host name of the client, and its port.
-            own: address or name that this machine must use; None: the system's choice.
+        client: address or host name of the client.
+        port: port of the client.
+        own: address or name that this machine must use; None: the system's choice.
 
-        Raises:
-            EngineError: there is no way at present; the text says why.
+    Raises:
+        EngineError: there is no route at present; the text says why.
     """
     loop = asyncio.get_running_loop()
-    found: asyncio.Future[Way] = loop.create_future()
+    found: asyncio.Future[Route] = loop.create_future()
 
-    def done(way: Way | None, why: Exception | None) -> None:
+    def done(route: Route | None, why: Exception | None) -> None:
         if found.done():
             return
-        if way is not None:
-            found.set_result(way)
+        if route is not None:
+            found.set_result(route)
         elif why is not None:
             found.set_exception(why)
 
     def look() -> None:
-        way, error = None, None
+        route, error = None, None
         try:
-            way = _look(client, port, own)
+            route = _look(client, port, own)
         except Exception as why:
             error = why
         if not loop.is_closed():
-            loop.call_soon_threadsafe(done, way, error)
+            loop.call_soon_threadsafe(done, route, error)
 
     # not a thread of the loop's executor: asyncio would wait for it at its end
-    threading.Thread(target=look, name="fission-way", daemon=True).start()
+    threading.Thread(target=look, name="fission-route", daemon=True).start()
     return await found
 
 
@@ -74,7 +75,7 @@ def is_own(ip: str) -> bool:
     return True
 
 
-def _look(client: str, port: int, own: str | None) -> Way:
+def _look(client: str, port: int, own: str | None) -> Route:
     wanted = None if own is None else _own_addresses(own)
     reason = "it has no address"
     for family, _, _, _, address in _resolved(client, port):
@@ -86,10 +87,10 @@ def _look(client: str, port: int, own: str | None) -> Way:
             reason = (why.strerror or str(why)).lower()
             continue
         if wanted is None:
-            return Way(str(address[0]), ip)
-        same = [one for one in wanted if (":" in one) == (":" in address[0])]
+            return Route(str(address[0]), ip)
+        same = [ip for ip in wanted if (":" in ip) == (":" in address[0])]
         if same:
-            return Way(str(address[0]), same[0])
+            return Route(str(address[0]), same[0])
         reason = f"--ip {own} is of a different kind (IPv4, IPv6) from the client's address {address[0]}"
     raise EngineError(reason)
 
