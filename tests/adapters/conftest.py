@@ -15,7 +15,7 @@ from tests.adapters.shared_support import MakeArena
 
 @pytest.fixture
 def prefix() -> Iterator[str]:
-    """Of a run of this test's own. What the test leaves in /dev/shm is removed."""
+    """The prefix of a run of this test's own; what the test leaves in /dev/shm is removed."""
     name = run_prefix()
     yield name
     sweep(name)
@@ -23,7 +23,7 @@ def prefix() -> Iterator[str]:
 
 @pytest.fixture
 def arena(prefix: str) -> Iterator[MakeArena]:
-    """Makes arenas of a few pages: ``arena(limit=pages, readers=[incarnation, ...])``."""
+    """Return a function that makes arenas of a few pages: ``arena(limit=pages, readers=[incarnation, ...])``."""
     arenas = []
 
     def make(limit: int = 17, readers: list[int] | None = None, incarnation: int = 1, job: int = 1, **keywords: Any) -> Arena:

@@ -1,4 +1,4 @@
-"""What several tests of shared memory need; the fixtures are in conftest.py."""
+"""Shared parts of the tests of shared memory; the fixtures are in conftest.py."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ MakeArena: TypeAlias = Callable[..., Arena]
 
 
 def put(arena: Arena, data: Any, **keywords: Any) -> Descriptor:
-    """As `Arena.put`, where there is room."""
+    """Do what `Arena.put` does, where there must be room."""
     descriptor = arena.put(data, **keywords)
     assert descriptor is not None
     return descriptor
 
 
 def names(prefix: str) -> list[str]:
-    """The segments of a run."""
+    """Return the names of a run's segments."""
     return sorted(name for name in os.listdir(FOLDER) if name.startswith(prefix))
 
 
 def used_again(arena: Arena, before: Descriptor) -> bool:
-    """Whether the next buffer of the same size gets the memory of another one."""
+    """Return whether the next buffer of the same size gets the memory of this one."""
     after = put(arena, b"n" * before.length)
     for reader in range(len(arena.readers)):
         arena.release(after._replace(reader=reader))

@@ -1,4 +1,4 @@
-"""The command line in this process, with a client that only says what it was asked."""
+"""The command line in this process, with a client that only records its calls."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class FakeClient(types.ModuleType):
     """Stands for `fission.client`.
 
     Attributes:
-        calls: what was asked of it.
+        calls: the calls that it has recorded.
         behave: what `simulate` does; it may raise.
     """
 
@@ -84,7 +84,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> FakeClient:
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A project with the network ``net``, as current folder; sys.path and the project's modules are put back at the end."""
+    """A project with the network ``net``, as current folder; sys.path and sys.modules are restored at the end."""
     (tmp_path / "manage.py").write_text("# fission")
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "__init__.py").touch()
@@ -99,7 +99,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 class Outcome:
-    """Exit code and output of one command."""
+    """The exit code and the output of one command."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
@@ -107,7 +107,7 @@ class Outcome:
 
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Runs one command line in this process."""
+    """Return a function that runs one command line in this process."""
 
     def run(*args: str, **options: Any) -> Outcome:
         capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Hosts for the tests of networks that run on several machines."""
+"""Fixtures of the tests of networks that run on several machines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.waiting import CommandLine
 
 @pytest.fixture
 def hosts() -> Iterator[Callable[[int], Hosts]]:
-    """Makes so many hosts on a switch of their own; see tests/cluster/hosts.py."""
+    """Return a function that makes this many hosts on a switch of their own; see tests/cluster/hosts.py."""
     require()
     made: list[Hosts] = []
 
@@ -30,7 +30,7 @@ def hosts() -> Iterator[Callable[[int], Hosts]]:
 
 @pytest.fixture
 def cluster(hosts: Callable[[int], Hosts], fission: CommandLine, tmp_path: Path) -> Iterator[Callable[..., Site]]:
-    """Makes hosts with services on them, and a project; see tests/cluster/support.py."""
+    """Return a function that makes hosts with services on them, and a project; see tests/cluster/support.py."""
     made: list[Site] = []
 
     def make(count: int, **options: Any) -> Site:

@@ -12,14 +12,14 @@
         network[1].heal()                              # as it was
         network[2].kill()                              # power loss: nothing says goodbye
 
-All of it is gone after the test: processes, namespaces, the switch. What an earlier run left because it was killed goes first.
+After the test all of it is removed: processes, namespaces, the switch. What an earlier, killed run left is removed first.
 
 Needs root, and ``ip``, ``tc`` and ``iptables`` (scripts/debian-packages.txt). Without them a test is skipped, which is a failure with
-CI=true. Where the firewall of the machine looks at bridged packets and drops what is forwarded, hosts reach the client only.
+CI=true. Where the machine's firewall inspects bridged packets and drops forwarded ones, hosts reach only the client.
 
 **Names.** A network has a number N from 0 to 255: the switch ``fissionNb``, the addresses ``10.77.N.0/24``, .1 is the client's, the
-cables ``fissionNhM`` and the namespaces ``fission-PID-N-M``. Who has bound the abstract socket ``fission-hosts-N`` owns the number; the
-kernel takes it back when the owner dies, however that happens. So what is there for a number that can be had is a left-over.
+cables ``fissionNhM`` and the namespaces ``fission-PID-N-M``. The process that has bound the abstract socket ``fission-hosts-N`` owns
+the number; the kernel frees it when the owner dies. Whatever exists for a free number is therefore left over.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ SO_ATTACH_FILTER, SO_TIMESTAMPNS = 26, 35  # <asm-generic/socket.h>; x86 and Arm
 
 
 def require() -> None:
-    """Skips the test that asks where hosts cannot be made. With CI=true that is a failure; see tests/hygiene.py."""
+    """Skip the calling test where hosts cannot be made; with CI=true this is a failure: see tests/hygiene.py."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"hosts need the programs {', '.join(missing)}: scripts/install-debian-packages")
@@ -68,7 +68,7 @@ def require() -> None:
 
 
 def call(*words: str) -> str:
-    """Runs a program and returns what it says; its complaints are the error's text."""
+    """Run a program and return its output; the error's text has its standard error."""
     done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(words)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
@@ -79,10 +79,10 @@ class Host:
     """One host. Made by `Hosts`.
 
     Attributes:
-        name: of its namespace.
+        name: name of its namespace.
         ip: its address; other hosts and the client reach it there.
-        ipv6: the same of IPv6.
-        network: what it belongs to.
+        ipv6: its IPv6 address.
+        network: the network that it belongs to.
     """
 
     def __init__(self, network: Hosts, index: int) -> None:
@@ -109,7 +109,7 @@ class Host:
         """Start a program there, in a session of its own.
 
         Args:
-            options: as of `subprocess.Popen`.
+            options: those of `subprocess.Popen`.
         """
         process = subprocess.Popen(["ip", "netns", "exec", self.name, *args], start_new_session=True, **options)
         self._processes.append(process)
@@ -132,15 +132,15 @@ class Host:
         call("ip", *where, "link", "set", interface, "up" if up else "down")
         if up:
             eventually(lambda: self._of_cable("brport/state") == FORWARDING, DEADLINE_S, f"the switch forwards what {self.name} sends")
-            # Who asked for a hardware address meanwhile got no answer. Linux asks again after a second; or at once, if it forgets that.
+            # Meanwhile, requests for a hardware address got no answer. Linux asks again after a second, or at once if it forgets that.
             for where, interface in (([], self.network.switch), *((["-n", host.name], "eth0") for host in self.network)):
                 call("ip", *where, "neighbour", "flush", "dev", interface, "nud", "incomplete")
 
     def interrupt(self, seconds: float, end: str = "switch") -> None:
-        """Pull the cable for so long.
+        """Pull the cable for this many seconds.
 
         Args:
-            end: as of `link`.
+            end: that of `link`.
 
         Raises:
             RuntimeError: something came out of the host meanwhile.
@@ -154,17 +154,17 @@ class Host:
             raise RuntimeError(f"{came} packets came out of {self.name} while its link was down")
 
     def readdress(self, ip: str) -> None:
-        """Another address (of the same network) in place of its own, as by DHCP. Connections from the old one end in silence."""
+        """Replace its address by another one of the same network, as DHCP does. Connections from the old one end silently."""
         self._inside("ip", "address", "del", f"{self.ip}/24", "dev", "eth0")
         self._inside("ip", "address", "add", f"{ip}/24", "dev", "eth0")
         self.ip = ip
 
     def addresses(self, on: bool) -> None:
-        """Take its IPv4 address away, and give it back: as before and after the network is up at boot."""
+        """Take its IPv4 address away or give it back, as before and after the network is up at boot."""
         self._inside("ip", "address", "add" if on else "del", f"{self.ip}/24", "dev", "eth0")
 
     def sent(self) -> int:
-        """How many packets have come out of it."""
+        """Return the number of packets that it has sent."""
         return int(self._of_cable("statistics/rx_packets"))
 
     def lose(self, percent: float, direction: str = "both", peer: Host | None = None) -> None:
@@ -186,14 +186,14 @@ class Host:
             self._inside("iptables", "-w", "-t", "mangle", "-A", "OUTPUT", *words)
 
     def limit(self, kbit: int) -> None:
-        """Let only so many kbit a second through, on each way. Replaces an earlier limit."""
+        """Limit the rate to this many kbit/s in each direction. Replaces an earlier limit."""
         burst = max(3200, kbit * 1000 // 8 // 50)  # 20 ms, but at least two packets
         words = ["root", "tbf", "rate", f"{kbit}kbit", "burst", str(burst), "latency", "200ms"]
         self._inside("tc", "qdisc", "replace", "dev", "eth0", *words)
         call("tc", "qdisc", "replace", "dev", self._cable, *words)
 
     def heal(self) -> None:
-        """The cable is in, nothing is lost, no limit. Processes that were killed stay dead."""
+        """Plug the cable in, and end all losses and limits. Processes that were killed stay dead."""
         self.lose(0)
         call("ip", "-n", self.name, "link", "set", "eth0", "up")
         for words in (["ip", "netns", "exec", self.name, "tc", "qdisc", "del", "dev", "eth0"], ["tc", "qdisc", "del", "dev", self._cable]):
@@ -201,14 +201,14 @@ class Host:
         self.link(True)
 
     def kill(self) -> None:
-        """Power loss: the cable is dead, then every process there. `heal` brings the cable back."""
+        """Cut the power: the cable dies, then every process there. `heal` restores the cable."""
         self.link(False)
         end(self.name)
         for process in self._processes:
             process.wait(DEADLINE_S)
 
     def close(self) -> None:
-        """Called by `Hosts`."""
+        """End the host; called by `Hosts`."""
         end(self.name)
         for process in self._processes:
             process.wait(DEADLINE_S)
@@ -218,7 +218,7 @@ class Host:
                         stream.close()
 
     def _of_cable(self, what: str) -> str:
-        """What the kernel says of the switch's end."""
+        """Return what the kernel reports for the switch's end."""
         return Path("/sys/class/net", self._cable, what).read_text().strip()
 
     def _inside(self, *words: str) -> str:
@@ -240,7 +240,7 @@ class Listener:
         self._socket.bind((host.network.switch, ETH_P_IP))
 
     def wait(self) -> float:
-        """Wait for the next one that was not asked for yet; return when the kernel has got it, in seconds of the wall clock."""
+        """Wait for the next datagram; return when the kernel received it, in seconds of the wall clock."""
         _, ancillary, _, _ = self._socket.recvmsg(1, socket.CMSG_SPACE(16))
         seconds, nanoseconds = struct.unpack("ll", ancillary[0][2])
         return float(seconds + nanoseconds / 1e9)
@@ -256,9 +256,9 @@ class Hosts(Sequence[Host]):
     """A switch with hosts. Use it by the fixture ``hosts``.
 
     Attributes:
-        client_ip: the address of this machine, from where the tests run, on the switch.
-        client_ipv6: the same of IPv6.
-        number: see the head of this file.
+        client_ip: the address, on the switch, of this machine, where the tests run.
+        client_ipv6: its IPv6 address.
+        number: number of the network; see the head of this file.
     """
 
     def __init__(self, count: int) -> None:
@@ -291,7 +291,7 @@ class Hosts(Sequence[Host]):
         return iter(self._hosts)
 
     def close(self) -> None:
-        """Everything goes: processes, namespaces, links."""
+        """Remove everything: processes, namespaces, links."""
         if self._claim.fileno() == -1:
             return  # closed already; the number may belong to another process by now
         try:
@@ -322,19 +322,19 @@ def _free_number() -> tuple[int, socket.socket]:
 
 
 def namespaces() -> dict[str, int]:
-    """The names of the namespaces that are hosts, of whatever run, and their numbers."""
+    """Return the names of all namespaces that are hosts, of any run, and their numbers."""
     names = os.listdir(NAMESPACES) if NAMESPACES.is_dir() else []
     return {name: int(found["number"]) for name in names if (found := NAME.fullmatch(name))}
 
 
 def links() -> dict[str, int]:
-    """The same for switches and cables."""
+    """Return the same for switches and cables."""
     found = (LINK.fullmatch(name) for _, name in socket.if_nameindex())
     return {match[0]: int(match["number"]) for match in found if match}
 
 
 def sweep() -> None:
-    """Removes what runs that are no more have left."""
+    """Remove what ended runs have left."""
     for number in {*namespaces().values(), *links().values()}:
         right = claim(number)
         if right is not None:
@@ -343,7 +343,7 @@ def sweep() -> None:
 
 
 def remove(number: int) -> None:
-    """Removes everything of this number, which must be ours."""
+    """Remove everything of this number, which must be ours."""
     for name, its in namespaces().items():
         if its == number:
             end(name)
@@ -356,7 +356,7 @@ def remove(number: int) -> None:
 
 
 def end(name: str) -> None:
-    """Kills every process in a namespace, by number, until there is none."""
+    """Kill every process in a namespace until there is none."""
 
     def none_left() -> bool:
         pids = [int(word) for word in call("ip", "netns", "pids", name).split()]

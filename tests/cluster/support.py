@@ -1,15 +1,15 @@
-"""What the tests of whole networks over several hosts share: real ``fission node`` services, a real ``run``, and how to wait for them.
+"""Shared parts of the tests of whole networks on several hosts: real ``fission node`` services, a real ``run``, and waits for them.
 
 ::
 
     def test_a_killed_service(cluster):
         site = cluster(3)                              # three hosts, a service on each; the fixture ends everything
         client = site.run(CHAIN.format(limit=0))       # `manage.py net run` on this machine; 0: until `finish`
-        site.rows(60)                                  # the sink's file has so many rows
+        site.rows(60)                                  # the sink's file has this many rows
         site.nodes[site.node_of(3)].kill()
         site.finish(client, chain_rows)                # exit code 0, and the file is exactly this; nothing else is left
 
-Hosts share this machine's disk: each service has its own folder, ``ROOT/NAME``, from where its jobs must import everything.
+Hosts share this machine's disk: each service has its own folder, ``ROOT/NAME``, from which its jobs must import everything.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class Forgets(EndsByFile):
     CHECKPOINT = None
 """
 
-#: What one thing may take on a busy machine; arbitrary.
+#: Seconds that one action may take on a busy machine; arbitrary.
 WAIT_S = 30.0
-#: What stopped jobs of a run may take to go; arbitrary.
+#: Seconds that stopped jobs of a run may take to end; arbitrary.
 GONE_S = 5.0
 
 
@@ -67,14 +67,14 @@ class Node:
     """A host with its service.
 
     Attributes:
-        name: of the service.
+        name: name of the service.
         root: its folder.
-        log_file: what it logs.
+        log_file: file that it logs to.
         process: the service; None before `start`.
     """
 
     def __init__(self, host: Host, name: str, folder: Path, client_ip: str, env: dict[str, str | None]) -> None:
-        # of its own: a machine that loses its power leaves what is there. Below a short path, because sockets are made there.
+        # its own, as a machine that loses its power leaves what is there; a short path, because sockets are made there
         self.temp = Path(tempfile.mkdtemp(prefix=f"{name}-"))
         self.host, self.name, self.client_ip = host, name, client_ip
         self.root = folder / name
@@ -85,7 +85,7 @@ class Node:
 
     @property
     def ip(self) -> str:
-        """Of its host."""
+        """The address of its host."""
         return self.host.ip
 
     @property
@@ -96,7 +96,7 @@ class Node:
         return ""
 
     def start(self, *options: str, jobs: int = 8, root: Path | None = None, env: dict[str, str | None] | None = None) -> None:
-        """Start the service, in a folder that is not the project's. ``root``: another one than its own; empty: none."""
+        """Start the service in a folder outside the project. ``root``: a folder other than its own; empty: none."""
         words = ["--client", self.client_ip, "--name", self.name, "--jobs", str(jobs), *options]
         words += [] if root == Path() else ["--root", str(root or self.root)]
         environment = environment_with({**self._env, **(env or {})})
@@ -106,11 +106,11 @@ class Node:
             self.process = self.host.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=environment)
 
     def logged(self, text: str, count: int = 1) -> None:
-        """Wait until it has logged so many lines with this text."""
+        """Wait until it has logged this many lines with this text."""
         eventually(lambda: self.log.count(text) >= count, WAIT_S, lambda: f"{count} x {text!r} in the log of {self.name}:\n{self.log}")
 
     def job(self, number: int, network: str = "net") -> psutil.Process | None:
-        """The process of a job on this host, by the folder that it works in; the youngest, if there are two."""
+        """Return the process of a job on this host, found by its working folder; the youngest if there are two."""
         found = []
         for pid in self.host.pids():
             with contextlib.suppress(psutil.Error):
@@ -120,7 +120,7 @@ class Node:
         return max(found)[2] if found else None
 
     def jobs(self, network: str = "net") -> set[int]:
-        """Which jobs have a process here."""
+        """Return the jobs that have a process here."""
         found = set()
         for pid in self.host.pids():
             with contextlib.suppress(psutil.Error, ValueError):
@@ -137,23 +137,23 @@ class Node:
                 os.kill(pid, number)
 
     def left(self) -> list[Path]:
-        """What a service that ended in order has left in its folder for temporary files."""
+        """Return what a service that ended in order has left in its folder for temporary files."""
         ended = self.process is not None and self.process.poll() == 0
         return [path for path in self.temp.iterdir() if path.name.startswith("fission")] if ended and not self.killed else []
 
     def kill(self) -> None:
-        """SIGKILL to the service alone."""
+        """Send SIGKILL to the service alone."""
         self.killed = True
         self.process.kill()
         self.process.wait(WAIT_S)
 
     def power_off(self) -> None:
-        """As of its host."""
+        """Cut the power of its host."""
         self.killed = True
         self.host.kill()
 
     def stop(self) -> None:
-        """SIGTERM to the service; it must end in order."""
+        """Send SIGTERM to the service; it must end in order."""
         self.process.terminate()
         assert self.process.wait(WAIT_S) == 0, self.log
 
@@ -177,20 +177,20 @@ class Site:
                 self.nodes[name].start(jobs=jobs)
 
     def __getitem__(self, number: int) -> Node:
-        """The node with this number, from 1."""
+        """Return the node with this number, from 1."""
         return self.nodes[f"n{number}"]
 
     # the project
 
     @property
     def config(self) -> str:
-        """Lines of a config for all nodes, each by its own name. Pulses: twice the default, for machines that have more to do."""
+        """Return the config's lines for all nodes, each by its own name, with twice the default pulse interval for busy machines."""
         listed = ", ".join(f"BaseNode({node.ip!r}, name={node.name!r})" for node in self.nodes.values())
         lines = ["from fission.core.nodes import *", f"CLIENT_IP = {self.network.client_ip!r}", f"NODES = [{listed}]"]
         return "\n".join([*lines, f"SECURITY = {self.secure}", "PULSE_INTERVAL = 0.2"])
 
     def project(self, listed: str, jobs: str = "", extra: str = "", files: dict[str, str] | None = None, name: str = "project") -> None:
-        """Make the project of the network ``net``; ``extra``: further lines of its config, which count.
+        """Make the project of the network ``net``; ``extra``: further lines of its config, which take precedence.
 
         `Numbers` of 0 run until `finish` is called.
         """
@@ -201,11 +201,11 @@ class Site:
 
     @property
     def end(self) -> Path:
-        """The file that ends sources without a limit; all hosts see it."""
+        """The file that ends sources without a limit, visible to all hosts."""
         return self.folder / "end"
 
     def start(self, *options: str, network: str = "net") -> Running:
-        """``manage.py net run``."""
+        """Start ``manage.py net run``."""
         return self.fission.start(network, "run", *options, env=self.env)
 
     def run(self, listed: str, jobs: str = "", extra: str = "", files: dict[str, str] | None = None, name: str = "project") -> Running:
@@ -221,7 +221,7 @@ class Site:
         return self.fission.root / "net" / "local"
 
     def events(self, what: str = "") -> list[dict[str, Any]]:
-        """The run's event log, or one kind of its entries."""
+        """Return the run's event log, or one kind of its entries."""
         with contextlib.suppress(FileNotFoundError):
             text = (self.local / "events.jsonl").read_text(encoding="utf-8")
             entries = [json.loads(line) for line in text.split("\n")[:-1]]
@@ -237,11 +237,11 @@ class Site:
         return self.until(lambda: self.incarnations().get(job), f"a launch of job {job}")[1]
 
     def until(self, predicate: Callable[[], T], what: str, deadline_s: float = WAIT_S) -> T:
-        """Wait until it is true; the error shows the logs."""
+        """Wait until the predicate is true; the error shows the logs."""
         return eventually(predicate, deadline_s, lambda: f"{what}\n{self.logs()}")
 
     def happened(self, what: str, count: int = 1, deadline_s: float = WAIT_S, **members: Any) -> list[dict[str, Any]]:
-        """Wait for so many entries of the event log."""
+        """Wait for this many entries of the event log."""
 
         def found() -> list[dict[str, Any]]:
             entries = [one for one in self.events(what) if all(one.get(key) == value for key, value in members.items())]
@@ -250,31 +250,31 @@ class Site:
         return self.until(found, f"{count} x {what} {members or ''}", deadline_s)
 
     def result(self, sink: int = 5, name: str = "result.csv") -> Path:
-        """The file of a sink."""
+        """Return the file of a sink."""
         return self.local / str(sink) / name
 
     def row_count(self, sink: int = 5) -> int:
-        """How many rows, without the header."""
+        """Return the number of rows without the header."""
         with contextlib.suppress(FileNotFoundError):
             return max(0, self.result(sink).read_bytes().count(b"\n") - 1)
         return 0
 
     def rows(self, count: int, sink: int = 5, deadline_s: float = WAIT_S) -> None:
-        """Wait until the sink's file has so many rows."""
+        """Wait until the sink's file has this many rows."""
         self.until(lambda: self.row_count(sink) >= count, f"{count} rows, there are {self.row_count(sink)}", deadline_s)
 
     def more_rows(self, count: int, sink: int = 5) -> None:
-        """Wait for so many rows from now on."""
+        """Wait for this many more rows."""
         self.rows(self.row_count(sink) + count, sink)
 
     def lost_nodes(self) -> list[str]:
-        """Nodes that were judged lost, in order."""
+        """Return the nodes that were judged lost, in order."""
         return [entry["node"] for entry in self.events("NodeLost")]
 
     # ends
 
     def wait(self, client: Running, exit_code: int | None = 0) -> Finished:
-        """Tell the sources to end, and wait for the end of the client."""
+        """End the sources, and wait for the end of the client."""
         self.end.touch()
         try:
             return client.wait(WAIT_S + 15, exit_code=exit_code)
@@ -285,7 +285,8 @@ class Site:
         """Wait for the end of the client, exit code 0.
 
         Args:
-            expected: what the sink must have got of so many blocks of a source; with ``pipe``, its input, its file is known exactly.
+            expected: returns what the sink must have received for this many blocks of a source; with ``pipe``, its input, its
+                file is compared byte by byte.
 
         No job's process may be left anywhere, and no service may have logged an error of ours.
         """
@@ -298,7 +299,7 @@ class Site:
         return done
 
     def blocks(self) -> int:
-        """How many blocks the sources have sent."""
+        """Return the number of blocks that the sources have sent."""
         return int(os.readlink(f"{self.end}.number"))
 
     def no_jobs_left(self, names: Iterable[str] = ()) -> None:
@@ -307,7 +308,7 @@ class Site:
         self.until(lambda: not left(), f"no job's process is left: {left()}", GONE_S)
 
     def logs(self) -> str:
-        """All logs."""
+        """Return all logs."""
         parts = [f"--- {node.name}\n{node.log[-3000:]}" for node in self.nodes.values()]
         for node in self.nodes.values():
             with contextlib.suppress(OSError):
@@ -322,7 +323,7 @@ class Site:
         return "\n".join(parts)
 
     def close(self) -> None:
-        """Called by the fixture: the services end in order where they can."""
+        """End the services, in order where they can; called by the fixture."""
         for node in self.nodes.values():
             if node.process is not None and node.process.poll() is None:
                 node.signal(signal.SIGCONT)

@@ -1,9 +1,9 @@
-"""What the tests of the hosts run on them; needs nothing but Python.
+"""The program that the tests of the hosts run on them; it needs only Python.
 
-python talker.py echo IP PORT           answers UDP datagrams and TCP lines, says "ready" first
-python talker.py udp IP PORT COUNT      sends COUNT datagrams, one a millisecond, and says how many answers came
-python talker.py silence IP PORT COUNT  the same, whatever becomes of them, and says how many seconds there was no answer, at most
-python talker.py tcp IP PORT BYTES      sends so many bytes, waits for the answer and says how many seconds it took
+python talker.py echo IP PORT           answers UDP datagrams and TCP lines; prints "ready" first
+python talker.py udp IP PORT COUNT      sends COUNT datagrams, one a millisecond, and prints the number of answers
+python talker.py silence IP PORT COUNT  the same, ignoring errors, and prints the longest time without an answer, in seconds
+python talker.py tcp IP PORT BYTES      sends this many bytes, waits for the answer and prints how many seconds it took
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every test of core begins with a registry of its own."""
+"""Each test of core begins with its own registry."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def own_modules(tmp_path: Path) -> Iterator[None]:
-    """Loading a project changes sys.path and sys.modules."""
+    """Restore sys.path and sys.modules, which loading a project changes."""
     path = list(sys.path)
     yield
     sys.path[:] = path

@@ -12,7 +12,7 @@ class Takes(PythonJob):
 
 
 class Locked(Takes):
-    """A classic: what belongs into setup is made in __init__."""
+    """Makes in __init__ what belongs into setup."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

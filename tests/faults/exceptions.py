@@ -1,4 +1,4 @@
-"""Exceptions of every kind, and values, pipes and jobs that raise them at their seventh block. Tests import them: they can be pickled."""
+"""Exceptions of every kind, and values, pipes and jobs that raise them at their seventh block. They can be pickled: tests import them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ BAD = 7
 
 
 class Base(BaseException):
-    """Of the user's, and no Exception."""
+    """A user's BaseException."""
 
 
 class Speechless(Exception):
-    """Its text and repr raise what would end a loop in silence."""
+    """Its __str__ and __repr__ raise an exception that would silently end a loop."""
 
     def __str__(self) -> str:
         raise StopIteration
@@ -41,7 +41,7 @@ class Irreducible(Exception):
         raise GeneratorExit
 
 
-#: By name, what makes an exception of that kind.
+#: Functions that make an exception of a kind, by its name.
 KINDS: dict[str, Callable[[], BaseException]] = {
     "ValueError": lambda: ValueError("no"),
     "StopIteration": StopIteration,
@@ -66,7 +66,7 @@ def raise_kind(kind: str) -> Any:
 
 
 def class_of(kind: str) -> str:
-    """The name under which an exception of that kind must be reported."""
+    """Return the name under which an exception of this kind must be reported."""
     return type(KINDS[kind]()).__name__
 
 
@@ -97,7 +97,7 @@ class Reduce(Plain):
 
 
 class Odd(Plain):
-    """Nothing of it is asked for on the way; whatever does ask, or drops it, raises."""
+    """A value that no code on its way may examine: code that does, or drops it, gets an exception."""
 
     def __eq__(self, other: object) -> bool:
         return bool(raise_kind(self.kind))
@@ -178,7 +178,7 @@ class Optional(OptionalPicklePipe):
 
 
 class Gives(PythonJob):
-    """A source that gives values of a class, from a generator."""
+    """A source that yields values of a class from a generator."""
 
     def __init__(self, value: type[Plain], kind: str, **pipes: Any) -> None:
         super().__init__(**pipes)
@@ -190,7 +190,7 @@ class Gives(PythonJob):
 
 
 class GivesEach(PythonJob):
-    """The same without a generator."""
+    """The same, without a generator."""
 
     def __init__(self, value: type[Plain], kind: str, **pipes: Any) -> None:
         super().__init__(**pipes)
@@ -217,7 +217,7 @@ class PassesHere(LocalJob, Passes):
 
 
 class Makes(PythonJob):
-    """A connector that makes values of a class of what it gets."""
+    """A connector that makes values of a class from its inputs."""
 
     def __init__(self, value: type[Plain], kind: str, **pipes: Any) -> None:
         super().__init__(**pipes)

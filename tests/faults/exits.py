@@ -1,4 +1,4 @@
-"""Ends its process as a script would, and not by finish()."""
+"""Ends its process as a script would, instead of calling finish()."""
 
 import os
 import sys

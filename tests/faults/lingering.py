@@ -1,4 +1,4 @@
-"""Jobs whose process has something alive, or open, when the job ends. The ends are "raise", "finish", "exit" and "stop"."""
+"""Jobs that leave threads, processes or open files when they end. The ends are "raise", "finish", "exit" and "stop"."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ LINGERING: dict[str, Callable[[], Any]] = {
 
 
 class Ends(PythonJob):
-    """Says "now" and ends in one way or another."""
+    """Prints "now" and ends in the given way."""
 
     def __init__(self, end: str) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class Lingers(Ends):
 
 
 def in_module(text: str) -> None:
-    """Opens a file that only this module knows."""
+    """Open a file that only this module knows."""
     global _file
     _file = open("module.txt", "w")  # noqa: SIM115  # that nothing closes it is what is tested
     _file.write(text)
@@ -140,7 +140,7 @@ class Opens(Ends):
 
 
 def written(folder: Path) -> dict[str, Any]:
-    """What a reader finds in the files of `Opens`."""
+    """Return what a reader finds in the files of `Opens`."""
     with wave.open(str(folder / "sound.wav")) as sound:
         frames = sound.getnframes()
     return {
@@ -168,7 +168,7 @@ WRITTEN = {
 
 
 class OpensAndLingers(Opens):
-    """The same beside a thread that does not end."""
+    """The same, beside a thread that does not end."""
 
     def begin(self) -> None:
         super().begin()
@@ -176,7 +176,7 @@ class OpensAndLingers(Opens):
 
 
 class TearsDown(Ends):
-    """Its `teardown` notes each call in a file, and may raise, or not return."""
+    """Its `teardown` records each call in a file, and may raise, or not return."""
 
     def __init__(self, end: str, teardown: str = "") -> None:
         super().__init__(end)
@@ -203,19 +203,19 @@ def started(process: int) -> None:
 
 
 def session() -> None:
-    """A child in a session of its own."""
+    """Start a child in its own session."""
     started(subprocess.Popen(["sleep", "600"], start_new_session=True).pid)
 
 
 def daemon() -> None:
-    """A process that makes itself a daemon: its parent ends, so it is not a child of any process here."""
+    """Start a daemon: its parent ends, so it is not a child of any process here."""
     script = "setsid sh -c 'sleep 600 >/dev/null 2>&1 & echo $!' </dev/null"
     done = subprocess.run(["sh", "-c", f"{script} & wait"], stdout=subprocess.PIPE, check=True, text=True)
     started(int(done.stdout))
 
 
 def family() -> None:
-    """A daemon that has children in other sessions."""
+    """Start a daemon that has children in other sessions."""
     script = "setsid sh -c 'setsid sleep 600 & echo $!; exec sleep 600' & sleep 0.1; echo $!"
     child = subprocess.Popen(["setsid", "sh", "-c", script], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
@@ -224,7 +224,7 @@ def family() -> None:
 
 
 def forked() -> None:
-    """A copy of this process in a session of its own."""
+    """Fork this process into a session of its own."""
     process = os.fork()
     if process == 0:
         os.setsid()
@@ -233,7 +233,7 @@ def forked() -> None:
 
 
 def no_environment() -> None:
-    """A child in a session of its own, without our environment."""
+    """Start a child in its own session, without our environment."""
     started(subprocess.Popen(["/bin/sleep", "600"], start_new_session=True, env={}).pid)
 
 
@@ -241,7 +241,7 @@ LEAVING: dict[str, Callable[[], None]] = {made.__name__: made for made in (sessi
 
 
 class Leaves(Ends):
-    """Starts what leaves its process group. The end "wait" waits for ever."""
+    """Starts a process that leaves the job's process group. The end "wait" waits for ever."""
 
     def __init__(self, what: str, end: str) -> None:
         super().__init__(end)

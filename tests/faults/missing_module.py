@@ -1,4 +1,4 @@
-"""Loads on the client, and fails in the job's process, where a module is missing."""
+"""A module that loads on the client, but not in the job's process, where another module is missing."""
 
 import os
 

@@ -9,7 +9,7 @@ class Interrupts(PythonJob):
 
 
 class Exhausted(PythonJob):
-    """A classic: the values end and the job does not."""
+    """Runs out of values without finishing."""
 
     def setup(self, *args, **kwargs):
         self.values = iter([1, 2])
@@ -24,7 +24,7 @@ class Endless(PythonJob):
 
 
 class SaysMuch(PythonJob):
-    """More than the pipe to the client holds."""
+    """Raises an error that is longer than the pipe to the client holds."""
 
     def run(self, value):
         raise ValueError("\u4e2d" * 30_000)

@@ -1,4 +1,4 @@
-"""Jobs without pipes on a `LocalEngine` of one node: what each has printed, how it has ended, and how long its end took."""
+"""Runs jobs without pipes on a `LocalEngine` of one node, and returns what each printed, how it ended, and how long its end took."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Ended:
     """How one job has ended.
 
     Attributes:
-        folder: in which it worked.
+        folder: its working folder.
         code: exit code of its process.
-        report: what its runtime said.
+        report: what its runtime reported.
         lines: what it has written, by stream.
         took_s: seconds from its line "now" to its end.
     """
@@ -67,13 +67,13 @@ def bundle(job: PythonJob, number: int, folder: Path, run_folder: str) -> JobBun
 def run_on_engine(
     jobs: Sequence[PythonJob | None], folder: Path, *, during: Callable[[LocalEngine, dict[int, Ended]], bool] | None = None, **engine: Any
 ) -> list[Ended]:
-    """Run jobs at once, each to its end; one whose `end` is "stop" is stopped as the client does, when it has said "now".
+    """Run jobs at once, each to its end; a job whose `end` is "stop" is stopped as by the client, after its line "now".
 
     Args:
-        jobs: which; None: one that `during` launches.
-        folder: each gets a folder in it.
-        during: called after every event; the run is over when it returns True, or when all jobs have ended.
-        engine: more arguments of the `LocalEngine`.
+        jobs: the jobs; None: `during` launches one.
+        folder: folder in which each job gets its own.
+        during: function called after every event; the run ends when it returns True, or when all jobs have ended.
+        engine: further arguments of the `LocalEngine`.
     """
     found: dict[int, Ended] = {}
     try:
@@ -118,4 +118,4 @@ async def _run(
         return list(found.values())
     finally:
         await engine.close()
-        shutil.rmtree(run_folder, ignore_errors=True)  # a fork server that was killed could not
+        shutil.rmtree(run_folder, ignore_errors=True)  # a killed fork server could not

@@ -1,4 +1,4 @@
-"""Raises on its third block, when what came of the first two is in the files of the other jobs."""
+"""Raises on its third block, when the results of the first two are in the files of the other jobs."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a job has started ends with it, whatever session it is in, however the job, its fork server or its client ends."""
+"""All processes that a job has started end with it, in any session, however the job, its fork server or its client ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.faults import lingering
 from tests.faults.on_engine import HERE, Ended, run_on_engine
 from tests.waiting import eventually, is_running
 
-#: Seconds until the kernel has buried what was killed; arbitrary.
+#: Seconds until the kernel has removed killed processes; arbitrary.
 GONE_S = 10.0
 
 

@@ -15,7 +15,7 @@ from tests.faults import exceptions as odd
 from tests.faults import lingering
 from tests.faults.on_engine import run_on_engine
 
-#: Seconds that an end may take here. The promise is one second; a busy machine may be late, and without bounds it takes a day.
+#: Seconds that an end may take here. The promise is one second, but a busy machine may be late; without the bound it would be a day.
 ENDS_S = 4.0
 ENDS = ("raise", "finish", "exit", "stop")
 OUTCOMES = {"raise": "failed", "finish": "finished", "exit": "failed", "stop": "stopped"}

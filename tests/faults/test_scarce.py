@@ -1,4 +1,4 @@
-"""The system makes no process, or has no memory or descriptors, for a while: jobs start late or elsewhere, and the fork server survives."""
+"""The system refuses processes, memory or descriptors for a while: jobs start late or elsewhere, and the fork server survives."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def fresh() -> Iterator[None]:
 
 
 class FailingFork:
-    """In place of `os.fork`: the system has no memory at first."""
+    """Replaces `os.fork`: the system has no memory at first."""
 
     def __init__(self, failures: int = 2, number: int = errno.ENOMEM) -> None:
         self.left, self.number = failures, number
@@ -62,7 +62,7 @@ def test_a_fork_that_fails_is_a_fault_of_the_node(tmp_path: Path) -> None:
 
 
 class Channel:
-    """A socket whose other end sends launches, and whose `recvmsg` is refused what it asks for at first."""
+    """A socket whose other end sends launches, and whose `recvmsg` fails at first."""
 
     def __init__(self, failures: list[Exception]) -> None:
         self.ours, self.theirs = socket.socketpair()
@@ -91,7 +91,7 @@ def launch(channel: Channel, job: int) -> None:
 
 
 def read(server: ForkServer) -> list[bytes]:
-    """What has arrived; nothing of it is obeyed yet."""
+    """Return the launches that have arrived, none of which is executed yet."""
     assert server._read()
     arrived = list(server._requests)
     server._requests.clear()
@@ -185,7 +185,7 @@ def test_a_network_waits_until_there_is_memory(fission: CommandLine, tmp_path: P
 
 
 class Splits(Splitter):
-    """Has no memory for what arrives at first, or for the messages that are whole."""
+    """Has no memory at first for what arrives, or for complete messages."""
 
     def __init__(self, *failures: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Returns what its pipe does not take."""
+"""Returns values that its pipe does not accept."""
 
 from fission.core.jobs import PythonJob
 from fission.core.pipes import BasePipe, PicklePipe
@@ -20,14 +20,14 @@ class ReturnsSet(PythonJob):
 
 
 class TablePipe(PicklePipe):
-    """Its pack has a bug."""
+    """A pipe whose pack has a bug."""
 
     def pack(self, data):
         return {"known": 1}[data]
 
 
 class FixedPipe(BasePipe):
-    """Writes more than its blocks have."""
+    """A pipe that writes more bytes than its blocks have."""
 
     BLOCK_SIZE = 4
 

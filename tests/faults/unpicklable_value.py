@@ -1,4 +1,4 @@
-"""Returns what cannot be pickled."""
+"""Returns values that cannot be pickled."""
 
 import threading
 

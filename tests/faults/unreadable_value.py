@@ -1,4 +1,4 @@
-"""Sends what can be pickled and not be read."""
+"""Sends values that can be pickled but not unpickled."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from fission.core.pipes import JSONPipe, PicklePipe
 
 
 class SendsForeign(PythonJob):
-    """Has a module that the receiver has not."""
+    """Sends an object of a module that the receiver lacks."""
 
     def setup(self, *args, **kwargs):
         with open("only_here.py", "w") as file:
@@ -35,7 +35,7 @@ class SendsStateful(PythonJob):
 
 
 class TwoArguments(Exception):
-    """A classic: its pickle calls it with one."""
+    """An exception with two arguments: unpickling calls it with one."""
 
     def __init__(self, first, second):
         super().__init__(f"{first} {second}")
@@ -47,7 +47,7 @@ class SendsError(PythonJob):
 
 
 class StopsPipe(PicklePipe):
-    """Its unpack raises what would end a loop."""
+    """Its unpack raises an exception that would end a loop."""
 
     def unpack(self, data):
         return next(iter([]))
@@ -69,7 +69,7 @@ class Sends(PythonJob):
 
 
 class Short:
-    """Its __setstate__ raises what would end a loop."""
+    """Its __setstate__ raises an exception that would end a loop."""
 
     def __init__(self):
         self.table = {}
@@ -84,7 +84,7 @@ class SendsShort(PythonJob):
 
 
 class Generation:
-    """Its __reduce__ has another one raise what ends a generator."""
+    """Unpickling it raises GeneratorExit."""
 
     def __reduce__(self):
         return leave, ()

@@ -1,4 +1,4 @@
-"""Classes with faults that are found before anything starts."""
+"""Classes with faults that are found before the network starts."""
 
 from fission.core.jobs import PythonJob
 from fission.core.pipes import BytesPipe, OptionalJSONPipe, PicklePipe

@@ -1,4 +1,4 @@
-"""A pipe whose get_dummy works on the client and not in the job's process, and a job that loses blocks."""
+"""A pipe whose get_dummy works on the client but not in the job's process, and a job that loses blocks."""
 
 import os
 import time
@@ -32,7 +32,7 @@ class SendsMany(PythonJob):
 
 
 class Loses(PythonJob):
-    """Takes its first block, and the next when the others have been dropped."""
+    """Takes its first block, and the next one after the others have been dropped."""
 
     MAX_QUEUE = 1
 

@@ -11,13 +11,13 @@ from tests.pipelines.postgres import Postgres
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Daemons of the test's own."""
+    """The daemons of one test."""
     with Cluster(tmp_path) as found:
         yield found
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """A PostgreSQL server of the run's own."""
+    """The PostgreSQL server of this test run."""
     with Postgres(tmp_path_factory.mktemp("pg")) as server:
         yield server

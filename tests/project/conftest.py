@@ -1,4 +1,4 @@
-"""Loading a project changes sys.path and sys.modules: each test here gets them back."""
+"""Restores sys.path and sys.modules, which loading a project changes, after each test."""
 
 from __future__ import annotations
 

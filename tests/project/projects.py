@@ -58,11 +58,11 @@ from net.jobs.jobs import JoinJob, SinkJob, SourceJob
 from net.pipes.pipes import ReducePipe
 """
 PAIR = "JOBS = [SourceJob(outputs=[PicklePipe(1)]), SinkJob(inputs=[PicklePipe(1)])]\n"
-FIRST = HEAD.count("\n") + 1  # the line behind HEAD
+FIRST = HEAD.count("\n") + 1  # the line after HEAD
 
 
 def project(root: Path, config: str, files: Mapping[str, str] | None = None, name: str = "net") -> Path:
-    """A project in *root* with one network; *config* is all of its config.py."""
+    """Make a project in *root* with one network; *config* is its whole config.py."""
     texts = {
         "manage.py": "# fission",
         f"{name}/__init__.py": "",
@@ -82,25 +82,25 @@ def project(root: Path, config: str, files: Mapping[str, str] | None = None, nam
 
 
 def loaded(root: Path, config: str, files: Mapping[str, str] | None = None, *, simulation: bool = False) -> LoadedNetwork:
-    """The network of such a project."""
+    """Load the network of such a project."""
     return load(project(root, config, files), "net", simulation=simulation)
 
 
 def faults(root: Path, config: str, files: Mapping[str, str] | None = None, *, simulation: bool = False) -> list[str]:
-    """All faults of such a project, as shown."""
+    """Return all faults of such a project, as shown."""
     with pytest.raises(ConfigError) as caught:
         loaded(root, config, files, simulation=simulation)
     return [str(fault) for fault in caught.value.faults]
 
 
 def one_fault(root: Path, config: str, files: Mapping[str, str] | None = None, *, simulation: bool = False) -> str:
-    """The only fault of such a project."""
+    """Return the only fault of such a project."""
     (fault,) = faults(root, config, files, simulation=simulation)
     return fault
 
 
 def shape(network: LoadedNetwork) -> list[tuple[object, ...]]:
-    """What is the same when a network is written in another way: its jobs, their pipes and attributes."""
+    """Return what equivalent definitions of a network have in common: its jobs, their pipes and attributes."""
     return [
         (
             job.name,

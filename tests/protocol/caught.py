@@ -1,7 +1,7 @@
-"""Tests of the tests: a property that a deliberately broken variant passes proves nothing.
+"""Tests of the tests: a property that a deliberately broken variant satisfies proves nothing.
 
-For each guarantee there is a variant that breaks it, and one of these two says that the property finds it. They only look for an
-example, they do not shrink it, so they are quick; with a fixed seed, so they find the same one each time.
+For each guarantee there is a variant that breaks it, and one of the two functions below asserts that the property finds it. They look
+for an example without shrinking it, so they are quick, and with a fixed seed, so they find the same one each time.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ LOOKING = settings(
     phases=[Phase.generate], max_examples=2000, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
-#: What a variant raises that was left behind when the signatures changed: that it is found by this proves nothing.
+#: Raised by a variant whose signatures are out of date: to be found by this proves nothing.
 DOES_NOT_FIT = (TypeError, AttributeError, NameError)
 
 
 def assert_caught(check: Callable[[T], None], strategy: st.SearchStrategy[T]) -> None:
-    """Fails unless ``check``, which uses a broken variant, fails for some example of the strategy."""
+    """Fail unless ``check``, which uses a broken variant, fails for some example of the strategy."""
 
     def fails(example: T) -> bool:
         try:
@@ -45,7 +45,7 @@ def assert_caught(check: Callable[[T], None], strategy: st.SearchStrategy[T]) ->
 
 
 def assert_machine_catches(machine: type[RuleBasedStateMachine], steps: int = 40) -> None:
-    """Fails unless the state machine, which uses a broken variant, fails for some run."""
+    """Fail unless the state machine, which uses a broken variant, fails in some run."""
     try:
         run_state_machine_as_test(machine, settings=settings(LOOKING, stateful_step_count=steps))
     except DOES_NOT_FIT:

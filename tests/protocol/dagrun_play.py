@@ -1,7 +1,7 @@
-"""A small world around the machine of one pipeline: workers that finish, raise and get lost, late answers, pipeliners that die.
+"""A small world around the machine of one pipeline: workers that finish, raise and get lost, late answers, Pipeliners that die.
 
-The world records ends as the Router does, so that a new pipeliner begins with what is recorded and what runs. `play` checks after each
-step that nothing runs whose dependencies are not finished, that nothing is ordered after it was recorded as finished, and that the
+The world records ends as the Router does, so that a new Pipeliner begins with what is recorded and what runs. `play` checks after each
+step that no job runs before its dependencies have finished, that no job is ordered after it was recorded as finished, and that the
 pipeline ends exactly once, in the right state.
 """
 
@@ -93,7 +93,7 @@ class World:
         return JobRaised(job=job, attempt=attempt, error="a ghost") if kind == "raise" else JobLost(job=job, attempt=attempt)
 
     def step(self) -> Event | None:
-        """Something that can happen now; None: the pipeliner has died."""
+        """Return an event that can happen now; None: the Pipeliner has died."""
         if self.ghosts and self.rng.random() < 0.3:
             return self.ghost(self.rng.randrange(len(self.ghosts)), self.rng.choice(["finish", "raise", "lost"]))
         if self.rng.random() < 0.12:
@@ -122,7 +122,7 @@ def play(world: World) -> None:
         assert machine.count == len(world.running)
         event = world.step()
         if event is None:
-            world.ghosts.clear()  # a new machine numbers on from what runs; the Router has forgotten the others
+            world.ghosts.clear()  # a new machine continues the numbers of what runs; the Router has forgotten the others
             machine = world.make(world.plans, world.known())
             world.take(machine.begin())
         else:

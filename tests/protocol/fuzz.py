@@ -1,6 +1,4 @@
-"""Hostile messages for everything that decodes: random bytes, and valid messages that are mutated, cut, doubled, with giant lengths or deep
-JSON.
-"""
+"""Hostile messages for all decoders: random bytes, and valid messages that are mutated, cut, doubled, with huge lengths or deep JSON."""
 
 from __future__ import annotations
 
@@ -23,19 +21,19 @@ from fission.protocol.messages.codec import DISCRIMINATOR, Codec
 from fission.protocol.pieces import PIECE_BYTES, split
 
 _HEADER = struct.Struct("<BBHIIIQIQ")
-#: Numbers at which things break.
+#: Numbers at the limits of integer types.
 EDGES = (0, 1, 2, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
-#: What is of no type that anybody expects.
+#: Values of unexpected types.
 ODD: tuple[Any, ...] = (None, True, -1, 2**70, 1.5, "x", "\udc80", [], {}, [[]], {"a": {"b": []}}, "x" * 5000, [0] * 500)
 
 
 def deep(depth: int) -> bytes:
-    """JSON that is nested so deep."""
+    """Return JSON of this depth of nesting."""
     return b'{"type":' + b"[" * depth + b"]" * depth + b"}"
 
 
 def valid(random: Random, *, wrong: bool = False) -> list[bytes]:
-    """The frames of a right message of any kind, of pipes and jobs that there are not. ``wrong``: as `json_message`."""
+    """Return the frames of a valid message of any kind, about pipes and jobs that do not exist. ``wrong``: as in `json_message`."""
     pipe, kind = 10**6 + random.randrange(10), random.randrange(8)
     if kind == 0:
         return [
@@ -65,9 +63,9 @@ def _envelope(kind: int, text: bytes, job: int = 0, incarnation: int = 0) -> byt
 
 
 def json_message(random: Random, codec: Codec[Any], *, wrong: bool = False) -> bytes:
-    """A message of a direction as JSON, of pipes and jobs that there are not; some of its members may be odd, or missing.
+    """Return a message of a direction as JSON, about pipes and jobs that do not exist; some members may be odd or missing.
 
-    ``wrong``: never one that a receiver would follow.
+    ``wrong``: never a message that a receiver would follow.
     """
     message = random.choice(codec.types)
     body: dict[str, Any] = {DISCRIMINATOR: random.choice((message.__struct_config__.tag,) * 9 + ("no such",))}
@@ -89,7 +87,7 @@ def _is_for_a_foreign_pipe(body: dict[str, Any]) -> bool:
 
 
 def _fits(codec: Codec[Any], body: dict[str, Any]) -> bool:
-    """Whether a receiver would follow this message: a peer with the keys can send correct messages, which prove nothing."""
+    """Return whether a receiver would follow this message: a peer with the keys can send correct messages, which prove nothing."""
     with contextlib.suppress(RemoteProtocolError):
         codec.decode(json.dumps(body).encode())
         return True
@@ -97,7 +95,7 @@ def _fits(codec: Codec[Any], body: dict[str, Any]) -> bool:
 
 
 def plausible(random: Random, kind: Any) -> Any:
-    """A right value of a member."""
+    """Return a valid value of a member."""
     if isinstance(kind, inspect.StructType):
         return {field.encode_name: plausible(random, field.type) for field in kind.fields}
     if isinstance(kind, inspect.DictType):
@@ -111,7 +109,7 @@ def plausible(random: Random, kind: Any) -> Any:
 
 
 def mutated(random: Random, parts: list[bytes]) -> list[bytes]:
-    """The frames with something changed."""
+    """Return the frames with something changed."""
     index = random.randrange(len(parts))
     one = bytearray(parts[index])
     how = random.randrange(7)
@@ -138,7 +136,7 @@ def mutated(random: Random, parts: list[bytes]) -> list[bytes]:
 
 
 def hostile(random: Random, *, wrong: bool = False) -> Iterator[list[bytes]]:
-    """Messages without end. ``wrong``: as `json_message`."""
+    """Yield messages without end. ``wrong``: as in `json_message`."""
     while True:
         kind = random.randrange(12)
         if kind == 0:

@@ -1,4 +1,4 @@
-"""Simple models that the tests of the protocol compare with: block by block, with sets and dicts, without an eye on speed."""
+"""Simple models to compare the protocol with: block by block, with sets and dicts, regardless of speed."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class ReceiverModel:
         return Arrival.NEW_GENERATION if generation > before[1] and not first_time else Arrival.NEW_INCARNATION
 
     def have(self, upto: int) -> None:
-        """On a link in order, what is missing before a block never comes."""
+        """Mark all numbers up to ``upto``: on an ordered link, a missing earlier block never arrives."""
         self.had |= set(range(upto + 1))
 
     def accept(self, incarnation: int, generation: int, first: int, count: int) -> list[int]:
-        """The numbers that are new."""
+        """Return the numbers that are new."""
         new = [number for number in range(first, first + count) if number not in self.had]
         if self.opened != (incarnation, generation):
             new = []
@@ -62,7 +62,7 @@ class ReceiverModel:
 
 @dataclass
 class ModelStage:
-    """What one input has had of one generation."""
+    """The state of one input in one generation."""
 
     waiting: dict[int, tuple[str, int]] = field(default_factory=dict)
     dropped: set[int] = field(default_factory=set)
@@ -84,13 +84,13 @@ class ModelInput:
         return self.receiver.opened[1] if self.receiver.opened else 0
 
     def first(self, generation: int) -> int:
-        """The first compute block of that generation that this input allows, wherever it is now."""
+        """Return the first compute block of a generation that this input allows."""
         mark = max(self.stages[generation].marks) if generation in self.stages else 0
         return (mark + self.spec.block_count - 1) // self.spec.block_count + 1
 
 
 class AlignModel:
-    """The rules at the head of align.py, block by block."""
+    """The rules in the head of align.py, block by block."""
 
     def __init__(self, specs: list[InputSpec]) -> None:
         self.inputs = {spec.pipe: ModelInput(spec) for spec in specs}
@@ -194,7 +194,7 @@ class AlignModel:
         return bool(self.next) and self.next > self.final()
 
     def complete(self) -> bool:
-        """Whether the next compute block is."""
+        """Return whether the next compute block is complete."""
         return self.next <= self.final() and all(
             self.stage(one).high >= self.position(one) + one.spec.block_count - 1 for one in self.inputs.values()
         )

@@ -1,6 +1,6 @@
-"""Checks that draw their case from a generator of random numbers, run over many seeds.
+"""Runs checks that draw their case from a random generator, over many seeds.
 
-hypothesis draws the same cases and shrinks what fails; plain seeds are a hundred times quicker and draw bigger ones.
+hypothesis draws the same cases and shrinks failing ones; plain seeds are a hundred times quicker and draw larger cases.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import pytest
 
 
 def run_seeds(check: Callable[[Random], None], count: int) -> None:
-    """Runs the check with the seeds 0 to count - 1.
+    """Run the check with the seeds 0 to count - 1.
 
     Raises:
-        AssertionError: one has failed; the message names its seed.
+        AssertionError: a seed failed; the message names it.
     """
     for seed in range(count):
         try:
@@ -25,6 +25,6 @@ def run_seeds(check: Callable[[Random], None], count: int) -> None:
 
 
 def expect_caught(check: Callable[[Random], None], within: int) -> None:
-    """Runs a check of something that is broken on purpose: one of so many seeds must show it."""
+    """Fail unless one of this many seeds shows that the checked thing is broken on purpose."""
     with pytest.raises(AssertionError, match=r"^Random\(\d+\): "):
         run_seeds(check, within)

@@ -1,4 +1,4 @@
-"""Hosts, as for tests/cluster, for projects that run on several machines."""
+"""Hosts, as in tests/cluster, for projects that run on several machines."""
 
 from __future__ import annotations
 

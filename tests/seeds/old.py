@@ -1,4 +1,4 @@
-"""Projects as startproject and startnetwork of the old MARVELO made them, filled in by a user, and how they are run."""
+"""Projects as startproject and startnetwork of the old MARVELO made them, filled in by a user, and functions that run them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.waiting import DEADLINE_S
 
-#: In own words what the old manage.py does: the network is the first word, and its config is named by the environment.
+#: What the old manage.py does: the first word is the network, and the environment names its config.
 MANAGE = """\
 #!/usr/bin/env python3
 import os
@@ -27,7 +27,7 @@ def main():
 if __name__ == "__main__":
     main()
 """
-#: S1 as it stands: nothing is said about the config.
+#: S1 literally: it does not mention the config.
 SHORT_MANAGE = "import sys\nfrom fission.manager import execute_from_command_line\nexecute_from_command_line(sys.argv)\n"
 CONFIG = """\
 from fission.core.jobs import CSVSinkJob
@@ -84,7 +84,7 @@ class Scale(PythonJob):
 
 
 def old_project(root: Path, files: Mapping[str, str] | None = None) -> Path:
-    """A project of the old startproject in *root* with the network ``net``; *files* are added or take the place of others."""
+    """Make a project of the old startproject in *root* with the network ``net``; *files* are added or replace others."""
     for name, text in {**TREE, **(files or {})}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text, encoding="utf-8")
@@ -92,12 +92,12 @@ def old_project(root: Path, files: Mapping[str, str] | None = None) -> Path:
 
 
 def table(path: Path) -> str:
-    """The rows of the network's CSV file: a line for each pair of numbers."""
+    """Return the rows of the network's CSV file: a line for each pair of numbers."""
     return path.read_text().translate(str.maketrans("", "", '[]" \r'))
 
 
 def python(root: Path, *words: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """What ``python3 WORDS...`` says in the project, or in another current folder."""
+    """Run ``python3 WORDS...`` in the project, or in another current folder."""
     environment = {name: value for name, value in os.environ.items() if name != "FISSION_CONFIG_MODULE"}
     environment.update(env or {}, NO_COLOR="1")
     return subprocess.run(

@@ -1,4 +1,4 @@
-"""Pipe classes as users of the first FISSION wrote them: for named pipes, on files and descriptors. Each takes small ints."""
+"""Pipe classes as users of the first FISSION wrote them: for named pipes, with files and descriptors. Each takes small ints."""
 
 import array
 import json
@@ -27,7 +27,7 @@ class Pickled(PickleMixIn, BasePipe):
 
 
 class PickledWithSize(PickleMixIn, BasePipe):
-    """The number meant nothing there, and many wrote it."""
+    """With a BLOCK_SIZE, which had no meaning there, but which many wrote."""
 
     BLOCK_SIZE = 4
 
@@ -87,7 +87,7 @@ class Envelope(JSONPipe):
 
 
 class Exits(BasePipe):
-    """What the base class did at the end of a stream, copied."""
+    """Copies what the base class did at the end of a stream."""
 
     BLOCK_SIZE = 4
 
@@ -108,7 +108,7 @@ class Exits(BasePipe):
 
 
 class Descriptors(BasePipe):
-    """No file at all: what os has."""
+    """Uses descriptors and os instead of a file."""
 
     BLOCK_SIZE = "OS"
 
@@ -142,7 +142,7 @@ class Descriptors(BasePipe):
 
 
 class Both(Descriptors):
-    """A file for the size, its descriptor for the rest."""
+    """Reads the size from a file, the rest from its descriptor."""
 
     def write(self, file_obj, data):
         file_obj.write(struct.pack("<H", len(data)))
@@ -187,7 +187,7 @@ class StandardArrays(BasePipe):
 
 
 class KeepsTheFile(BasePipe):
-    """Makes its pickler and unpickler once, as one does for a stream."""
+    """Makes its pickler and unpickler once, as is usual for a stream."""
 
     BLOCK_SIZE = "PKL"
     pickler = None
@@ -208,7 +208,7 @@ class KeepsTheFile(BasePipe):
 
 
 class Padded(BasePipe):
-    """Lines on one side, blocks of a fixed length on the other: `read_wrapper` is what stands between."""
+    """Lines on one side, blocks of a fixed length on the other; `read_wrapper` converts."""
 
     BLOCK_SIZE = 16
 
@@ -254,7 +254,7 @@ class LastLine(OptionalMixIn, JSONMixIn, BasePipe):
 
 
 class Stripped(OptionalMixIn, PicklePipe):
-    """Of an interactive job: text, of which only the newest line counts."""
+    """The text of an interactive job, of which only the newest line counts."""
 
     OPTIONAL_DEFAULT = 0
     OPTIONAL_BUFFER_SIZE = 1
@@ -265,7 +265,7 @@ class Stripped(OptionalMixIn, PicklePipe):
 
 
 class Named(OptionalMixIn, Exits):
-    """Calls its bases by their names, has its default from its caller, and one that has to be unpacked."""
+    """Calls its bases by name, and has a default from its caller that must be unpacked."""
 
     def __init__(self, id, default=0):
         OptionalMixIn.__init__(self, id)

@@ -1,7 +1,7 @@
-"""The small world around the Router of tests/pipelines/storm.py, with brokers and Pipeliners in it that are not FISSION's.
+"""The small world around the Router of tests/pipelines/storm.py, with brokers and Pipeliners that are not FISSION's.
 
-Worker A is on processes of ours, worker F only others have. They take jobs and pipelines, report, fail, forget, and report what was never
-theirs, between everything else that happens.
+Worker A is on processes of ours, worker F only on others'. The others take jobs and pipelines, report, fail, forget, and report jobs that
+were never theirs, between all other events.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class OthersWorld(World):
     def begin_router(self) -> None:
         super().begin_router()
         self.api._announce = self.lines.append
-        self.taken = [one for one in self.taken if self.rng.random() < 0.5]  # what they have, they may still report
+        self.taken = [one for one in self.taken if self.rng.random() < 0.5]  # they may still report what they have taken
         assert self.take() or True  # from now on, workers that no Broker knows are not mistakes
 
     def may_run(self, task: Task) -> None:
@@ -42,7 +42,7 @@ class OthersWorld(World):
         size, name = self.rng.randint(1, 4), f"x{len(self.pipelines)}"
         jobs = [Job(self.rng.choice("AF"), {"n": number}, retries=self.rng.choice([0, 1])) for number in range(size)]
         if self.rng.random() < 0.4:
-            jobs = [Job(f"F{number}") for number in range(size)]  # what their form can say
+            jobs = [Job(f"F{number}") for number in range(size)]  # what their format can express
         edges = [(jobs[a], jobs[b]) for b in range(size) for a in range(b) if self.rng.random() < 0.5]
         pipeline = Pipeline([*[(job, None) for job in jobs], *edges], priority=self.rng.choice([0, 0, 3]))
         self.pipelines[name] = Pipeline.deserialize(pipeline.serialize())

@@ -1,4 +1,4 @@
-"""Jobs and pipes that are emulated: they must be where another process can import them."""
+"""Jobs and pipes that tests emulate, in a module that another process can import."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Add(PythonJob):
 
 
 class Count(PythonJob):
-    """A source that says in a file when it computes."""
+    """A source that records in a file when it computes."""
 
     def run(self) -> Iterator[int]:
         number = 0
@@ -69,7 +69,7 @@ class Amplify(PythonJob):
 
 
 class Last(PythonJob):
-    """Nothing makes it wait: all its inputs are optional."""
+    """A job that never waits: all its inputs are optional."""
 
     def run(self, *values: Any) -> Any:
         return [values]
@@ -185,7 +185,7 @@ while True:
 
 
 def program() -> str:
-    """The command line of a program that adds up what comes, whatever it is handed."""
+    """Return the command line of a program that adds up its inputs, whatever arguments it gets."""
     import shlex
 
     return f"{shlex.quote(sys.executable)} -c {shlex.quote(PROGRAM)}"
