@@ -11,7 +11,7 @@ import pytest
 from scripts.build_docs import PUBLIC, build, collect
 
 
-def test_every_public_module_says_what_is_public() -> None:
+def test_every_public_module_lists_its_public_names() -> None:
     assert [name for name in PUBLIC if not getattr(importlib.import_module(name), "__all__", ())] == []
 
 

@@ -208,5 +208,5 @@ def test_a_temporary_folder_that_others_can_swap_is_not_taken(monkeypatch: pytes
             make_run_folder(short_folders=[])
 
 
-def test_what_does_not_exist_yet_is_nobodys(tmp_path: Path) -> None:
+def test_a_path_that_does_not_exist_yet_has_no_owner(tmp_path: Path) -> None:
     check(tmp_path / "not" / "there" / "yet", "it", "do something")

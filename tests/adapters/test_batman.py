@@ -62,7 +62,7 @@ def test_originators_of_all_versions(text: str) -> None:
     assert {originator: found[originator] for originator in (A, B, C)} == {A: 255, B: 188, C: 7}
 
 
-def test_where_no_way_is_chosen_the_best_one_counts() -> None:
+def test_without_a_chosen_path_the_best_one_counts() -> None:
     assert parse_originators(SINCE_2016)[D] == 44
 
 

@@ -104,7 +104,7 @@ def received(socket: Any, timeout_s: float = DEADLINE_S) -> bytes | None:
     return socket.recv() if socket.poll(int(timeout_s * 1000)) else None
 
 
-def test_who_has_the_keys_gets_through(side: Callable[..., Side]) -> None:
+def test_peers_with_the_keys_get_through(side: Callable[..., Side]) -> None:
     here, there = side(OURS), side(OURS)
     first, first_address = here.hear()
     second, second_address = here.hear()
@@ -227,7 +227,7 @@ def guards() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "fission-guard"]
 
 
-def test_who_only_speaks_needs_no_thread(side: Callable[..., Side]) -> None:
+def test_a_peer_that_only_sends_needs_no_thread(side: Callable[..., Side]) -> None:
     here, there = side(OURS), side(OURS)
     receiver, address = here.hear()
     assert len(guards()) == 1
@@ -318,7 +318,7 @@ def opened(context: zmq.Context[Any], log: logging.Logger) -> tuple[Any, Guard, 
 
 
 @pytest.mark.parametrize("encrypts", [False, True], ids=["without keys", "with keys"])
-def test_without_keys_everybody_gets_through_who_does_not_encrypt(side: Callable[..., Side], encrypts: bool) -> None:
+def test_without_keys_all_peers_that_do_not_encrypt_get_through(side: Callable[..., Side], encrypts: bool) -> None:
     here, there = side(None), side(OURS if encrypts else None)
     warnings: list[str] = []
     log = logging.Logger("open")

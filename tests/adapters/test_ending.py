@@ -31,7 +31,7 @@ def test_a_task_that_swallows_its_cancellation_is_cancelled_again() -> None:
     assert asyncio.run(main()) == 2
 
 
-def test_what_it_raises_is_nobodys_business() -> None:
+def test_an_exception_of_a_cancelled_task_is_ignored() -> None:
     async def main() -> None:
         async def fails() -> None:
             try:

@@ -26,7 +26,7 @@ def test_an_empty_store_has_nothing_and_makes_nothing(store: FileCheckpoints, tm
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_was_put_is_there_in_order_of_numbers(store: FileCheckpoints) -> None:
+def test_snapshots_are_listed_in_the_order_of_their_numbers(store: FileCheckpoints) -> None:
     for generation, block in ((0, 100), (0, 9), (1, 2), (0, 20), (10, 0), (2, 0)):
         store.put(3, generation, block, b"%d.%d" % (generation, block))
     assert [entry[:2] for entry in store.load(3)] == [(0, 9), (0, 20), (0, 100), (1, 2), (2, 0), (10, 0)]
@@ -40,7 +40,7 @@ def test_jobs_do_not_see_each_other(store: FileCheckpoints) -> None:
     assert (store.load(1), store.load(11)) == ([], [(0, 5, b"eleven")])
 
 
-def test_prune_keeps_the_named_one_and_what_is_behind_it(store: FileCheckpoints) -> None:
+def test_prune_keeps_the_given_snapshot_and_later_ones(store: FileCheckpoints) -> None:
     for generation, block in ((0, 5), (0, 50), (1, 0), (1, 7), (1, 8)):
         store.put(1, generation, block, b"")
     store.prune(1, 1, 7)
@@ -98,7 +98,7 @@ def damaged_versions(content: bytes) -> Iterator[bytes]:
     yield from (content + b"x", content * 2, b"garbage", b"\0" * len(content))
 
 
-def test_a_damaged_snapshot_is_none_and_is_named(store: FileCheckpoints, tmp_path: Path) -> None:
+def test_a_damaged_snapshot_is_ignored_and_named(store: FileCheckpoints, tmp_path: Path) -> None:
     store.put(1, 0, 5, b"five")
     store.put(1, 0, 6, b"a state")
     path = tmp_path / "not/there/yet/1/0.6"

@@ -44,7 +44,7 @@ def no_warnings_of_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- what can be handed on --------------------------------------------------------------------------------------------
 
 
-def test_the_one_behind_reads_what_the_producer_has_put(arena: MakeArena, prefix: str) -> None:
+def test_the_next_job_reads_what_the_producer_has_put(arena: MakeArena, prefix: str) -> None:
     one, middle, last = arena(downstream=1, job=7), Views(1), Views(1)
     taken = middle.taken(middle.get(put(one, b"abc" * 1000), ("for", 3)))
     assert taken is not None
@@ -72,7 +72,7 @@ def test_an_array_on_all_of_it(arena: MakeArena, kind: str) -> None:
     assert middle.taken(pickle.PickleBuffer(array).raw()) is not None
 
 
-def test_what_is_not_all_of_a_block_is_none(arena: MakeArena) -> None:
+def test_a_part_of_a_block_is_not_handed_on(arena: MakeArena) -> None:
     one, middle = arena(downstream=1), Views(1)
     view = middle.get(put(one, bytes(4000)))
     array = np.frombuffer(view, dtype="u1")
@@ -91,7 +91,7 @@ def test_what_others_call_their_base_is_not_believed(arena: MakeArena) -> None:
     assert middle.taken(memoryview(own)) is None
 
 
-def test_a_copy_is_none(arena: MakeArena) -> None:
+def test_a_copy_is_not_a_view(arena: MakeArena) -> None:
     """What is got a second time while it is held is a copy in this process's own memory."""
     one, middle = arena(downstream=1), Views(1)
     descriptor = put(one, bytes(4000))
@@ -103,7 +103,7 @@ def test_a_copy_is_none(arena: MakeArena) -> None:
 # -- whose memory it is -----------------------------------------------------------------------------------------------
 
 
-def test_the_one_behind_holds_the_memory_whatever_becomes_of_the_one_between(arena: MakeArena) -> None:
+def test_the_next_job_holds_the_memory_whatever_happens_to_the_one_between(arena: MakeArena) -> None:
     one, middle, last = arena(downstream=1), Views(1), Views(1)
     descriptor = put(one, b"x" * PAGE)
     view = last.get(handed_on(middle, middle.get(descriptor)))
@@ -115,7 +115,7 @@ def test_the_one_behind_holds_the_memory_whatever_becomes_of_the_one_between(are
     assert used_again(one, descriptor)
 
 
-def test_what_a_dead_reader_behind_held_is_free_when_its_next_incarnation_reads(arena: MakeArena) -> None:
+def test_memory_held_by_a_dead_next_job_is_free_when_its_next_incarnation_reads(arena: MakeArena) -> None:
     one, middle, last = arena(downstream=1), Views(1), Views(1)
     descriptors = [put(one, b"x" * PAGE) for _ in range(2)]
     first, second = (handed_on(middle, middle.get(descriptor)) for descriptor in descriptors)
@@ -138,7 +138,7 @@ def test_an_older_incarnation_that_wakes_up_changes_nothing(arena: MakeArena) ->
     assert held == b"x" * PAGE
 
 
-def test_a_released_block_is_gone_for_the_one_behind_too(arena: MakeArena) -> None:
+def test_a_released_block_is_gone_for_the_next_job_too(arena: MakeArena) -> None:
     one, middle = arena(downstream=1), Views(1)
     descriptor = put(one, b"x" * PAGE)
     on = handed_on(middle, middle.get(descriptor))
@@ -387,7 +387,7 @@ def test_broken_arenas_are_caught(kind: type[Arena]) -> None:
     expect_caught(_walk(arena_kind=kind), 12)
 
 
-def test_a_middle_that_does_not_wait_for_the_one_behind_is_caught() -> None:
+def test_a_middle_job_that_does_not_wait_for_the_next_is_caught() -> None:
     expect_caught(_walk(waits=False), 12)
 
 

@@ -97,7 +97,7 @@ def test_free_processor_time(means: Means, machine: Machine, busy: float) -> Non
     assert means.load().cpu == pytest.approx(100 * (2 - busy) / 2)
 
 
-def test_what_is_older_than_the_window_is_forgotten(means: Means, machine: Machine) -> None:
+def test_samples_older_than_the_window_are_forgotten(means: Means, machine: Machine) -> None:
     now = 50.0
     machine.available, machine.free, machine.swap = GIB, GIB, 80.0
     for _ in range(40):
@@ -117,7 +117,7 @@ def test_what_is_older_than_the_window_is_forgotten(means: Means, machine: Machi
     assert load == Load(cpu=100.0, memory=3 * GIB, disk=3 * GIB, swap=20.0)
 
 
-def test_who_asks_seldom_gets_means_since_the_sample_before(means: Means, machine: Machine) -> None:
+def test_a_rare_caller_gets_means_since_the_previous_sample(means: Means, machine: Machine) -> None:
     for now in (0.0, 10.0, 20.0):
         means.sample(now)
         machine.works(10.0, 1.0)

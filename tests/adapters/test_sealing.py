@@ -34,14 +34,14 @@ def opened(keys: Key | None, datagram: bytes, context: bytes = WHERE) -> Opened 
 
 
 @given(EITHER, PAYLOADS, COUNTERS)
-def test_what_is_sealed_can_be_opened(keys: Key | None, payload: bytes, counter: int) -> None:
+def test_sealed_datagrams_can_be_opened(keys: Key | None, payload: bytes, counter: int) -> None:
     datagram = seal(keys, payload, counter)
     assert opened(keys, datagram) == (ME, counter, payload)
     assert len(datagram) <= 1280 - 48
 
 
 @given(EITHER, PAYLOADS, COUNTERS, st.data())
-def test_what_is_cut_or_longer_cannot(keys: Key | None, payload: bytes, counter: int, data: st.DataObject) -> None:
+def test_cut_or_extended_datagrams_cannot_be_opened(keys: Key | None, payload: bytes, counter: int, data: st.DataObject) -> None:
     datagram = seal(keys, payload, counter)
     assert opened(keys, datagram[: data.draw(st.integers(0, len(datagram) - 1))]) is None
     assert opened(keys, datagram + data.draw(st.binary(min_size=1, max_size=2000))) is None
@@ -67,7 +67,7 @@ def test_noise_without_keys_raises_nothing(noise: bytes) -> None:
 
 
 @pytest.mark.parametrize(("made", "opens"), [(OTHERS, OURS), (None, OURS), (OURS, None), (OURS, OTHERS)])
-def test_only_who_has_the_keys_can_make_it(made: Key | None, opens: Key | None) -> None:
+def test_only_holders_of_the_keys_can_seal(made: Key | None, opens: Key | None) -> None:
     assert opened(opens, seal(made, b"payload", 1)) is None
 
 
@@ -83,7 +83,7 @@ def test_its_context_is_authenticated_and_not_only_written_in_front() -> None:
     assert opened(OURS, there, b"there") is not None
 
 
-def test_what_is_recorded_shows_its_counter() -> None:
+def test_a_recorded_datagram_shows_its_counter() -> None:
     recorded = seal(OURS, b"payload", 5)
     assert opened(OURS, recorded) == opened(OURS, recorded) == (ME, 5, b"payload")  # the caller sees that 5 is not new
 

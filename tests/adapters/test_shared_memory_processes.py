@@ -143,7 +143,7 @@ def test_arrays_are_read_only_at_the_other_side(two_readers: Arena, remote: Call
 
 
 @pytest.mark.slow
-def test_what_a_killed_reader_held_waits_for_its_next_incarnation(two_readers: Arena, remote: Callable[[], Remote]) -> None:
+def test_memory_held_by_a_killed_reader_waits_for_its_next_incarnation(two_readers: Arena, remote: Callable[[], Remote]) -> None:
     first, second = remote(), remote()
     released, unreleased = put(two_readers, b"r" * MB, readers=[0]), put(two_readers, b"u" * MB, readers=[0])
     for block in (released, unreleased):
@@ -190,7 +190,7 @@ result = [arena.put(bytes([number]) * (1 << 20)).pack() for number in range(3)]
 
 
 @pytest.mark.slow
-def test_what_a_killed_producer_sent_is_there_until_it_is_swept(prefix: str, remote: Callable[[], Remote]) -> None:
+def test_blocks_of_a_killed_producer_stay_until_they_are_swept(prefix: str, remote: Callable[[], Remote]) -> None:
     producer, reader, late = remote(), remote(), remote()
     packed = producer.do(PRODUCE, prefix=prefix)
     assert reader.do(TAKE, incarnation=1, packed=packed[0]) == (b"\0" * MB, True)

@@ -67,7 +67,7 @@ def test_never_taken(arena: MakeArena) -> None:
     assert used_again(one, descriptor)
 
 
-def test_a_view_in_a_circle_goes_with_the_collector(arena: MakeArena) -> None:
+def test_a_view_in_a_reference_cycle_is_freed_by_the_collector(arena: MakeArena) -> None:
     one, views = arena(), Views(1)
     descriptor = put(one, b"o" * PAGE)
     one.release(descriptor)
@@ -201,7 +201,7 @@ def test_pieces_become_room_for_something_big(arena: MakeArena) -> None:
 # -- incarnations -----------------------------------------------------------------------------------------------------
 
 
-def test_what_a_dead_reader_held_is_free_when_its_next_incarnation_is_known(arena: MakeArena) -> None:
+def test_memory_held_by_a_dead_reader_is_free_when_its_next_incarnation_is_known(arena: MakeArena) -> None:
     one, views = arena(readers=[5]), Views(5)
     descriptor = put(one, b"o" * PAGE)
     view = views.get(descriptor)
@@ -214,7 +214,7 @@ def test_what_a_dead_reader_held_is_free_when_its_next_incarnation_is_known(aren
     del view
 
 
-def test_what_is_sent_again_is_still_there(arena: MakeArena) -> None:
+def test_a_block_that_is_sent_again_is_still_there(arena: MakeArena) -> None:
     one = arena()
     descriptor = put(one, b"o" * PAGE)
     gone = Views(1).get(descriptor)

@@ -149,7 +149,7 @@ def test_an_answer_after_another_server_has_come_with_our_keys() -> None:
                 assert bool(client.refusal) == (answer is None)
 
 
-def test_who_sends_too_much_is_hung_up_and_others_are_served() -> None:
+def test_a_client_that_sends_too_much_is_disconnected_and_others_are_served() -> None:
     seen: list[int] = []
 
     def count(body: bytes) -> bytes:

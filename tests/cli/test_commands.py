@@ -130,7 +130,7 @@ def test_a_project_inside_a_project_is_warned_of(cli: Cli, root: Path) -> None:
     assert (root / "inner" / "manage.py").is_file()
 
 
-def test_what_to_do_next_can_be_typed(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_suggested_commands_can_be_typed(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     outcome = cli("startproject", "weather")
     assert outcome.out == "Made the project weather. Next: cd weather; fission my_network startnetwork\n"
@@ -240,7 +240,7 @@ def test_check(cli: Cli, root: Path) -> None:
     }
 
 
-def test_check_tells_all_faults(cli: Cli, root: Path) -> None:
+def test_check_reports_all_faults(cli: Cli, root: Path) -> None:
     with (root / "net" / "config.py").open("a") as file:
         file.write("LOG_LEVEL = 'x'\nPORT = 0\n")
     outcome = cli("net", "check")
@@ -338,7 +338,7 @@ def test_exceptions_become_messages_and_exit_codes(
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("division by zero"), InternalError("a state that must not occur")])
-def test_a_bug_of_ours_says_so(cli: Cli, root: Path, client: FakeClient, error: Exception) -> None:
+def test_a_bug_of_ours_is_reported_as_one(cli: Cli, root: Path, client: FakeClient, error: Exception) -> None:
     client.behave = raiser(error)
     outcome = cli("net", "simulate")
     assert (outcome.code, outcome.out) == (1, "")
@@ -385,7 +385,7 @@ subprocess.run(["echo", "from a program"])
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [("check", "--json"), ("simulate", "--json"), ("graph",)])
-def test_what_a_config_prints_does_not_get_into_json(fission: Any, words: tuple[str, ...]) -> None:
+def test_output_of_a_config_does_not_get_into_json(fission: Any, words: tuple[str, ...]) -> None:
     fission.project({"net/config.py": PRINTS + CONFIG})
     done = fission.run("net", *words, exit_code=0)
     printed = ["from Python", "from the descriptor", "from a program"]

@@ -52,7 +52,7 @@ def test_at_80_columns_the_rates_are_there() -> None:
     assert {"JOB", "STATE", "IN/S", "OUT/S", "QUEUE", "MOSTLY"} <= set(columns_for(ROWS, 80))
 
 
-def test_who_makes_no_progress_is_named() -> None:
+def test_a_stalled_job_is_named() -> None:
     standing = {"seconds": 12.4, "reason": "its process is stopped by a signal, in run"}
     assert standing_lines([row("A 1"), row("B 2", standing=standing)]) == [
         "B 2: no progress for 12 s: its process is stopped by a signal, in run"

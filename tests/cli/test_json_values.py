@@ -70,5 +70,5 @@ def test_an_array_of_a_thousand_and_one_elements_is_not_cut() -> None:
     assert as_json_value(np.arange(1001)) == list(range(1001))
 
 
-def test_what_has_no_end_becomes_text() -> None:
+def test_infinite_values_become_text() -> None:
     assert isinstance(as_json_value(circle()), str)

@@ -98,7 +98,7 @@ def test_up_send_list_show_retry_cancel(fission: CommandLine, up: Running, folde
 
 
 @pytest.mark.slow
-def test_up_starts_again_who_dies_and_ends_with_all(fission: CommandLine, up: Running, folder: Path) -> None:
+def test_up_restarts_dead_daemons_and_ends_with_all(fission: CommandLine, up: Running, folder: Path) -> None:
     children = psutil.Process(up.pid).children()
     assert len(children) == 3
     for child in children:

@@ -81,7 +81,7 @@ def test_jobs_that_would_be_without_a_place_are_named_with_the_reason(root: Path
 
 
 @pytest.mark.parametrize(("priority", "homeless"), [(0, "Join 3"), (1, "Source 2")])
-def test_priority_says_who_keeps_a_place(root: Path, cli: Cli, priority: int, homeless: str) -> None:
+def test_priority_decides_which_jobs_keep_a_place(root: Path, cli: Cli, priority: int, homeless: str) -> None:
     """Two nodes with room for two: without the one with two jobs, one of them stays outside."""
     write(root, "Mic('10.0.0.1', 'a'), Mic('10.0.0.2', 'b')", priority=priority, extra="for job in JOBS[:3]: job.GROUPS = 'MIC'\n")
     found = losses(cli, code=3)
@@ -104,7 +104,7 @@ def test_a_network_that_does_not_fit_at_all(root: Path, cli: Cli) -> None:
     assert found[0][:2] == ([], ["Source 1", "Source 2"])
 
 
-def test_what_is_guessed_is_said(root: Path, cli: Cli) -> None:
+def test_guesses_are_reported(root: Path, cli: Cli) -> None:
     write(root, "MultiNode('10.0.0.*', 'many'), BaseNode('10.0.0.3', 'c')", extra="for job in JOBS[:3]: job.GROUPS = 'ALL'\n")
     done = cli("net", "check", "--survive", "--jobs-per-node", "3")
     assert done.code == 0, done.err

@@ -214,7 +214,7 @@ def test_the_node_of_a_source_that_cannot_resume(cluster: MakeSite) -> None:
 
 @pytest.mark.slow
 @pytest.mark.soak
-def test_the_summary_tells_what_a_source_took_with_it(cluster: MakeSite) -> None:
+def test_the_summary_reports_the_blocks_that_a_source_lost(cluster: MakeSite) -> None:
     """The line is slow: most of what it had sent was still on its node. The sink lacks just what the summary calls lost."""
     site, made = cluster(2), 300
     listed = f"""

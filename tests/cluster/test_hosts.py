@@ -105,7 +105,7 @@ def test_a_wrong_end(pair: tuple[Host, Host]) -> None:
         pair[0].link(False, "middle")
 
 
-def test_what_comes_from_a_host_is_heard(pair: tuple[Host, Host]) -> None:
+def test_datagrams_from_a_host_are_observed(pair: tuple[Host, Host]) -> None:
     one, two = pair
     with Listener(two) as listener:
         assert ask(None, "udp", two, 5) == 5
@@ -173,7 +173,7 @@ def test_processes_have_a_session_and_their_host_knows_them(pair: tuple[Host, Ho
     assert process.pid in one.pids()
 
 
-def test_power_loss_says_no_goodbye(pair: tuple[Host, Host]) -> None:
+def test_power_loss_sends_no_goodbye(pair: tuple[Host, Host]) -> None:
     one, two = pair
     code = f"import socket\ns = socket.create_connection(('{two.ip}', {PORT}))\ns.settimeout(0.5)\nprint('open', flush=True)\ninput()\n"
     code += "try:\n    print(s.recv(1))\nexcept TimeoutError:\n    print('silence')\n"
@@ -213,7 +213,7 @@ sys.stdin.read()
 """
 
 
-def test_what_a_killed_run_left_goes_with_the_next_one(hosts: MakeHosts) -> None:
+def test_the_next_run_removes_what_a_killed_run_left(hosts: MakeHosts) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
     words = [sys.executable, "-c", KILLED]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as run:
@@ -239,7 +239,7 @@ def test_the_next_number_is_taken_when_one_is_not_free(hosts: MakeHosts) -> None
     right.close()
 
 
-def test_without_root_or_programs_the_test_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_root_or_programs_the_test_is_skipped_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(pytest.skip.Exception, match="only root can make them"):
         module.require()

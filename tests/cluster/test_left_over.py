@@ -68,7 +68,7 @@ LONG = (pytest.mark.slow, pytest.mark.soak)
         pytest.param(close_the_clients_output, marks=LONG),
     ],
 )
-def test_what_killed_jobs_left_disturbs_no_later_run(cluster: MakeSite, end: Callable[[Site, Running], None]) -> None:
+def test_remains_of_killed_jobs_disturb_no_later_run(cluster: MakeSite, end: Callable[[Site, Running], None]) -> None:
     """Jobs of the same numbers land on the same node, first of the same network, then of another one."""
     site = cluster(1)
     jobs, listed = DEAF.format(gate=str(site.folder / "gate")), CHAIN.format(limit=0).replace("Double(", "Deaf(")

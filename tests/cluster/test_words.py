@@ -25,7 +25,7 @@ def quiet(text: str) -> None:
     assert not found, found
 
 
-def test_a_service_that_is_stopped_says_goodbye(cluster: MakeSite) -> None:
+def test_a_stopped_service_says_goodbye(cluster: MakeSite) -> None:
     """Its node has left, it is not lost: no warning, and its jobs start elsewhere at once."""
     site = cluster(2)
     client = site.run(CHAIN.format(limit=0), extra="PULSE_INTERVAL = 2")
@@ -44,7 +44,7 @@ def test_a_service_that_is_stopped_says_goodbye(cluster: MakeSite) -> None:
 
 @pytest.mark.slow
 @pytest.mark.soak
-def test_dask_is_not_heard_when_nodes_and_clients_die(cluster: MakeSite) -> None:
+def test_dask_prints_nothing_when_nodes_and_clients_die(cluster: MakeSite) -> None:
     """Neither on the console, nor in the logs of client and service."""
     site = cluster(2)
     client = site.run(CHAIN.format(limit=0), extra="ORPHAN_TIMEOUT = 2")

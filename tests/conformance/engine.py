@@ -289,7 +289,7 @@ class EngineConformance:
 
         play(scenario)
 
-    def test_what_does_not_stop_is_killed_after_the_grace(self, play: Any) -> None:
+    def test_a_job_that_does_not_stop_is_killed_after_the_grace(self, play: Any) -> None:
         async def scenario(trial: Trial) -> None:
             job = await trial.launch(DEAF)
             await trial.pid(job)
@@ -412,7 +412,7 @@ class EngineConformance:
 
         play(scenario)
 
-    def test_what_is_said_of_nodes_and_processes(self, play: Any) -> None:
+    def test_reports_of_nodes_and_processes(self, play: Any) -> None:
         async def scenario(trial: Trial) -> None:
             job = await trial.launch(FOREVER)
             await trial.pid(job)

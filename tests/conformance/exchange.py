@@ -350,7 +350,7 @@ class LineConformance:
         line.output.put(payload(3))
         assert line.spy.blocks == [1, 2]
 
-    def test_what_is_held_goes_out_with_a_flush(self, place: Place, clock: Clock) -> None:
+    def test_blocks_held_back_go_out_with_a_flush(self, place: Place, clock: Clock) -> None:
         line = Line(place, clock=clock)
         for number in (1, 2, 3):
             line.output.put(payload(number))
@@ -491,7 +491,7 @@ class LineConformance:
         assert line.got == expected
         assert line.inputs.machine.counts()[1] == InputCounts(received=6, lost=994, dummies=994)
 
-    def test_what_was_taken_makes_room_for_what_waits(self, place: Place) -> None:
+    def test_taken_blocks_make_room_for_waiting_ones(self, place: Place) -> None:
         line = Line(place, dropping=2, spec=InputSpec(1, max_queue=2, dummy=lambda: b"dummy"))
         for number in range(1, 7):
             line.output.put(payload(number))

@@ -351,7 +351,7 @@ class LinksConformance:
         assert controlled(other).released == 2
         assert producer.control(0) is None
 
-    def test_a_pipe_that_is_none_of_the_job_has_no_address(self, place: Place) -> None:
+    def test_a_pipe_of_another_job_has_no_address(self, place: Place) -> None:
         with pytest.raises(InternalError, match="pipe 9"):
             place.links().redirect(9, place.address())
 
@@ -372,7 +372,7 @@ class LinksConformance:
         consumer.wake_control()
         consumer.answer(1, release(1, 1))
 
-    def test_what_was_sent_goes_out_before_the_end(self, place: Place) -> None:
+    def test_sent_messages_go_out_before_the_end(self, place: Place) -> None:
         ends = Ends(place)
         producer, consumer = ends.producer(), ends.consumer()
         for number in range(1, MANY + 1):

@@ -209,7 +209,7 @@ class NetworkConformance:
         Network(place, jobs, blocks=8).run()
         assert sink.got == [(0, 0), (1, 1), (2, 2)]
 
-    def test_a_job_whose_compute_blocks_are_over_tells_it_at_once(self, place: Place) -> None:
+    def test_a_job_without_further_compute_blocks_reports_it_at_once(self, place: Place) -> None:
         """The end of all inputs is too late: the last join waits, and the long source with it."""
 
         class Join(PythonJob):

@@ -54,7 +54,7 @@ def test_a_file_continues() -> None:
     assert FILE.read_bytes() == b"onethreefour"
 
 
-def test_what_was_not_recorded_is_cut_off() -> None:
+def test_unrecorded_bytes_are_cut_off() -> None:
     with opened() as file:
         write(file, b"one")
         file.append(b"half")
@@ -64,7 +64,7 @@ def test_what_was_not_recorded_is_cut_off() -> None:
     assert FILE.read_bytes() == b"onetwo"
 
 
-def test_what_was_there_before_is_of_no_block() -> None:
+def test_earlier_content_belongs_to_no_block() -> None:
     FILE.write_bytes(b"of an earlier run")
     with opened() as file:
         assert (file.known, file.first_number(0)) == (False, 1)
@@ -111,7 +111,7 @@ def test_a_snapshot_brings_the_file_back() -> None:
         assert file.first_number(0) == 5
 
 
-def test_a_file_that_cannot_be_brought_back_says_so() -> None:
+def test_a_file_that_cannot_be_restored_is_an_error() -> None:
     with opened() as file:
         write(file, b"a", b"b")
         file.sync()

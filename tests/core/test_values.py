@@ -146,7 +146,7 @@ def test_an_array_as_text_is_whole_and_exact(values: Any) -> None:
     np.testing.assert_array_equal(back, values)
 
 
-def test_arrays_of_what_json_has_no_word_for() -> None:
+def test_arrays_that_json_cannot_express() -> None:
     longs = np.array([1, 3], "g") / 7
     assert (np.array(json.loads(as_text(longs), parse_float=np.longdouble)) == longs).all()
     values = np.array([1 + 2j, -0.1j])
@@ -218,7 +218,7 @@ JSON_VALUES = st.recursive(
 
 
 @given(st.lists(JSON_VALUES) | st.dictionaries(st.text(), JSON_VALUES))
-def test_what_json_can_say_as_text_is_read_back(value: Any) -> None:
+def test_values_that_json_expresses_as_text_are_read_back(value: Any) -> None:
     text = as_text(value)
     assert text == str(value)
     assert repr(eval(text, {"nan": math.nan, "inf": math.inf})) == repr(value)  # as docs/sinks.md has it
@@ -279,7 +279,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_json_refuses_what_it_has_no_word_for(json_pipe: JSONPipe, name: str) -> None:
+def test_json_refuses_values_that_it_cannot_express(json_pipe: JSONPipe, name: str) -> None:
     value, text = REFUSED[name]
     with pytest.raises(ValueFitError, match=rf"JSONPipe 1 takes only what JSON can represent: .*(?:{text})"):
         json_pipe.pack(value)

@@ -309,7 +309,7 @@ def test_an_executable_that_fails(fission: CommandLine, text: str | bytes, pipe:
 
 
 @pytest.mark.parametrize("kind", ["StopIteration", "SystemExit", "BaseException"])
-def test_what_read_wrapper_raises_ends_no_thread_in_silence(fission: CommandLine, kind: str) -> None:
+def test_an_exception_of_read_wrapper_ends_no_thread_silently(fission: CommandLine, kind: str) -> None:
     """It is called in a thread of its own: the program would wait for ever for a reader."""
     pipe = f"""
 from fission.core.pipes import JSONPipe
@@ -333,7 +333,7 @@ class WrapperPipe(JSONPipe):
 
 
 @pytest.mark.parametrize("kind", ["StopIteration", "SystemExit", "GeneratorExit"])
-def test_what_a_constructor_raises_is_a_fault_in_its_file(fission: CommandLine, kind: str) -> None:
+def test_an_exception_of_a_constructor_is_a_fault_in_its_file(fission: CommandLine, kind: str) -> None:
     config = f"class Odd(Count):\n    def __init__(self, **pipes):\n        raise {kind}\n"
     bad_project(fission, "", f"{GOOD} Odd(outputs=[PicklePipe(3)])", None, config)
     done = fission.run("net", "check", exit_code=2)

@@ -94,7 +94,7 @@ def test_neighbours_that_are_killed_at_once(fission: CommandLine) -> None:
     check(of(fission, WAYS.format(limit=limit), PATIENT).run(killed_at_once(pairs)), limit)
 
 
-def test_what_is_kept_stays_as_it_is(fission: CommandLine) -> None:
+def test_values_that_a_job_keeps_do_not_change(fission: CommandLine) -> None:
     """The sink keeps its arrays far longer than any window does."""
     limit = 600
     keeps = JOBS.replace("del self.kept[:-30]", "del self.kept[:-300]")

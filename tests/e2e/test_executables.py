@@ -585,7 +585,7 @@ def test_the_log_says_when_the_end_of_a_line_is_awaited(short_patience: None, ca
         assert lines == [b"[1, 2]\n"]
 
 
-def test_the_watch_over_a_running_executable_says_it(short_patience: None, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+def test_the_watch_over_a_running_executable_reports_it(short_patience: None, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     """The same with the host's own threads and a real executable that owes half a block and then ends."""
 
     class Slow(MARVELOJob):

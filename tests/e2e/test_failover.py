@@ -284,7 +284,7 @@ def test_a_job_that_must_start_on_a_frozen_node(fission: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("what", ["node", "job"])
-def test_what_is_frozen_for_four_pulses_is_not_lost(fission: CommandLine, what: str) -> None:
+def test_a_freeze_of_four_pulses_is_not_a_loss(fission: CommandLine, what: str) -> None:
     limit, interval = 400, 0.3
     fission.project(project_of(DIAMOND.format(limit=limit), extra=f"{OFTEN}PULSE_INTERVAL = {interval}\n"))
 

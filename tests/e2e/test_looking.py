@@ -267,6 +267,6 @@ def test_a_pipe_that_has_ended(fission: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("words", [("hz", "101", "--for", "0"), ("top", "--interval", "nan"), ("echo", "101", "--count", "0")])
-def test_numbers_that_are_none(fission: CommandLine, words: tuple[str, ...]) -> None:
+def test_wrong_numbers_are_refused(fission: CommandLine, words: tuple[str, ...]) -> None:
     fission.project(network(JOBS, LISTED))
     assert "Invalid value" in fission.run("net", *words, exit_code=2).stderr

@@ -122,7 +122,7 @@ def test_nothing_is_lost_when_an_executable_is_killed(fission: CommandLine, kind
 
 
 @pytest.mark.parametrize("kill", ["program", "job"])
-def test_what_a_program_without_a_ratio_loses_is_counted_to_the_block(fission: CommandLine, kill: str) -> None:
+def test_losses_of_a_program_without_a_ratio_are_counted_exactly(fission: CommandLine, kill: str) -> None:
     stage = staged(fission, CHAIN.format(job="Varies", into="JSONPipe", out="JSONPipe"))
     ran = stage.run(killed_at(KILLS[kill], 300))
     found = column(ran.result)
@@ -247,7 +247,7 @@ def test_a_wrong_ratio_is_refused(fission: CommandLine, ratio: str) -> None:
     assert "RATIO must be an int or fractions.Fraction above 0, or None" in done.stdout + done.stderr
 
 
-def test_a_program_may_vary_where_it_says_so(fission: CommandLine) -> None:
+def test_a_program_may_vary_where_it_declares_it(fission: CommandLine) -> None:
     files = network(
         JOBS,
         "Count(30, outputs=[JSONPipe(1)]), Varies(inputs=[JSONPipe(1)], outputs=[JSONPipe(2)]), CSVSinkJob('r.csv', inputs=[JSONPipe(2)])",

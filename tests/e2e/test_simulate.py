@@ -531,7 +531,7 @@ def test_a_tuple_of_the_wrong_length(fission: CommandLine) -> None:
     assert "Traceback" not in err
 
 
-def test_what_a_network_needs_long_windows_for_still_ends(fission: CommandLine) -> None:
+def test_a_network_that_needs_long_windows_still_ends(fission: CommandLine) -> None:
     """Far more blocks than a window holds, through a slow sink: nothing is lost at the end."""
     jobs = """
     class Slow(PythonJob):

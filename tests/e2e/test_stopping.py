@@ -391,7 +391,7 @@ def test_when_no_program_reads_the_output(fission: CommandLine) -> None:
     assert not remains(fission.root)
 
 
-def test_when_the_reader_of_the_output_goes_away(fission: CommandLine) -> None:
+def test_the_reader_of_the_output_goes_away(fission: CommandLine) -> None:
     """As with `| head -1`: the network is stopped without a complaint of ours."""
     fission.project(network("", "Endless(outputs=[PicklePipe(1)]), Show(inputs=[PicklePipe(1)])"))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([SOURCE, os.environ.get("PYTHONPATH", "")])}

@@ -235,7 +235,7 @@ class Any(Program):
 
 
 @pytest.mark.parametrize("limit", [1, 7, 100, 250])
-def test_what_a_killed_program_had_answered_does_not_come_again(fission: CommandLine, limit: int) -> None:
+def test_answers_of_a_killed_program_do_not_come_again(fission: CommandLine, limit: int) -> None:
     chain = (
         "Counts(outputs=[JSONPipe(1)]), Any(inputs=[JSONPipe(1)], outputs=[JSONPipe(2)]), CSVSinkJob('result.csv', inputs=[JSONPipe(2)]),"
     )

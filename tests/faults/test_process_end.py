@@ -37,7 +37,7 @@ def test_nothing_of_the_users_holds_the_process(what: str, tmp_path: Path) -> No
         assert reported == (end == "finish"), (end, one)
 
 
-def test_what_the_job_has_opened_is_closed(tmp_path: Path) -> None:
+def test_files_that_the_job_has_opened_are_closed(tmp_path: Path) -> None:
     for end, one in zip(ENDS, run_on_engine([lingering.Opens(end) for end in ENDS], tmp_path), strict=True):
         assert lingering.written(one.folder) == lingering.WRITTEN, (end, one)
         assert one.report["outcome"] == OUTCOMES[end], (end, one)
@@ -59,7 +59,7 @@ def test_teardown_is_called_once_at_every_orderly_end(tmp_path: Path) -> None:
     assert [one.report["outcome"] for one in ended] == [OUTCOMES[end] for end in ENDS]
 
 
-def test_what_teardown_raises_is_reported(tmp_path: Path) -> None:
+def test_exceptions_of_teardown_are_reported(tmp_path: Path) -> None:
     ended = run_on_engine([lingering.TearsDown(end, "raise") for end in ("finish", "stop")], tmp_path)
     for one in ended:
         assert one.report["outcome"] == "failed", one

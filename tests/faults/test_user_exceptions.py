@@ -228,7 +228,7 @@ def test_a_method_that_raises(where: str, job: str, kind: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_nothing_asks_for_is_not_asked_for(kind: str, tmp_path: Path) -> None:
+def test_special_methods_of_values_are_not_called(kind: str, tmp_path: Path) -> None:
     """A value whose __eq__, __bool__, __hash__, __repr__ raise travels all the same, and every one arrives."""
     jobs = [
         odd.Gives(odd.Odd, kind, outputs=[PicklePipe(1)]),

@@ -288,7 +288,7 @@ def test_a_store_that_cannot_be_constructed(cluster: Cluster) -> None:
     )
 
 
-def test_who_waits_is_not_forgotten_by_the_others(cluster: Cluster) -> None:
+def test_managers_that_missed_the_broadcast_learn_the_ends(cluster: Cluster) -> None:
     """A manager that comes later, and one whose broadcasts were lost, know the ends too."""
     cluster.all()
     with cluster.manager() as deaf, cluster.manager() as other:

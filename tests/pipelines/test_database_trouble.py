@@ -82,7 +82,7 @@ def outlives(place: str, kind: type[SqlPipelines]) -> None:
         again.close()
 
 
-def test_what_was_not_committed_is_written_again(place: str) -> None:
+def test_uncommitted_changes_are_written_again(place: str) -> None:
     outlives(place, SqlPipelines)
 
 

@@ -28,12 +28,12 @@ def _said(code: str) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-def test_a_broker_that_goes_away_before_it_has_read_the_news() -> None:
+def test_a_broker_that_ends_before_it_has_read_the_news() -> None:
     """The system reports a connection that was reset, not its end."""
     assert _said("news(); server._socket.close()\n" + ENDS) == ("0\n", "")
 
 
-def test_a_broker_that_goes_away_before_there_is_news() -> None:
+def test_a_broker_that_ends_before_there_is_news() -> None:
     for _ in range(5):  # the server may be about to report: the socket breaks under it
         assert _said("server._socket.close()\n" + ENDS) == ("0\n", "")
 

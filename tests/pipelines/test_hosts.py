@@ -73,7 +73,7 @@ def _monitoring(folder: Path) -> list[str]:
         store.close()
 
 
-def test_what_a_killed_run_left_behind_is_removed() -> None:
+def test_remains_of_a_killed_run_are_removed() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     name = f"fpipe-{process.pid}-1-0"

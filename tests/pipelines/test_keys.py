@@ -55,7 +55,7 @@ def reaches(address: str, keys: Path | None) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.timeout(150)
-def test_only_who_has_the_keys_takes_part(guarded: Cluster, strange: Path) -> None:
+def test_only_holders_of_the_keys_take_part(guarded: Cluster, strange: Path) -> None:
     router, *_ = guarded.all()
     with guarded.manager() as manager:
         pipelines = [Pipeline({Job("A"): (Job("B"), Job("C")), (Job("B"), Job("C")): Job("D")}) for _ in range(5)]
@@ -112,7 +112,7 @@ def test_a_router_that_comes_back_with_other_keys(guarded: Cluster, strange: Pat
 @pytest.mark.parametrize(
     ("keys", "message"), [("nowhere", "there are no keys in .*nowhere; copy the whole folder"), (7, "keys must be the folder .* is 7")]
 )
-def test_keys_that_are_none(tmp_path: Path, keys: Any, message: str) -> None:
+def test_wrong_keys_are_refused(tmp_path: Path, keys: Any, message: str) -> None:
     (tmp_path / "some_workers.py").write_text("__all__ = []\n")
     folder = tmp_path / keys if isinstance(keys, str) else keys
     ports = free_ports(2)

@@ -103,7 +103,7 @@ def test_malformed_news_are_left_out(manager: PipelineManager, news: News, data:
     assert manager.finished(pipeline)
 
 
-def test_an_answer_that_is_none(manager: PipelineManager, news: News) -> None:
+def test_a_malformed_answer(manager: PipelineManager, news: News) -> None:
     manager.start_all([Pipeline({Job("A"): None})])
     news.answers.append({"answer": "ok", "ends": [3]})
     with pytest.raises(RouterAnswer, match=r"cannot be understood: 'ends\[0\]' must be a list"):

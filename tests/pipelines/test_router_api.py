@@ -196,7 +196,7 @@ def events(talk: Talk) -> list[Any]:
     return [list(msgspec.to_builtins(event)) for event in talk.api.state.sessions["p"].events]
 
 
-def test_a_job_is_held_back_until_its_broker_says_why_its_process_died(talk: Talk) -> None:
+def test_a_job_is_held_back_until_its_broker_reports_why_its_process_died(talk: Talk) -> None:
     leased(talk)
     talk.api.state.sessions["p"].parked = None
     talk.end("lost", process="tcp://w1")

@@ -44,7 +44,7 @@ def test_pipelines_are_kept_in_order_and_once(store: SqlPipelines) -> None:
     assert [row.pipeline for row in store.listed(["waiting"], before, 2)] == ["b"]
 
 
-def test_what_was_committed_outlives_the_store_and_the_rest_does_not(place: str) -> None:
+def test_only_committed_changes_outlive_the_store(place: str) -> None:
     first = SqlPipelines(place)
     first.add([NewPipeline("a", "{}", 1.0)])
     first.record([JobRecord("a", 0, "finished", 1)])

@@ -138,7 +138,7 @@ def sleepers(session: int) -> list[int]:
     ("end", "number"),
     [("signal.pause()", signal.SIGKILL), ("sys.stdin.read(); server.close()", None), ("sys.stdin.read(); os.kill(server.pid, 15)", None)],
 )
-def test_what_workers_have_left_in_the_background_ends_with_the_broker(end: str, number: int | None) -> None:
+def test_background_processes_of_workers_end_with_the_broker(end: str, number: int | None) -> None:
     """Children, sessions of their own, daemons that have forked twice; however the Broker ends, SIGKILL too."""
     mark = os.getpid() * 1000 + (number or len(end))
     with subprocess.Popen(

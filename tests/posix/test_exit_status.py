@@ -23,7 +23,7 @@ SOURCE = Path(__file__).parents[2] / "src"
         (-200, "was killed by signal 200"),  # a signal that this system does not have
     ],
 )
-def test_the_words(status: int, words: str) -> None:
+def test_the_texts(status: int, words: str) -> None:
     assert how_ended(status) == words
 
 
@@ -38,7 +38,7 @@ def test_statuses_are_those_of_subprocess() -> None:
     assert how_ended(killed.returncode) == "was killed by signal 15 (SIGTERM)"
 
 
-def test_no_other_module_words_them() -> None:
+def test_no_other_module_has_such_texts() -> None:
     own = SOURCE / "fission" / "posix" / "exit_status.py"
     wording = re.compile(r"killed by signal \{|(exited|ended|failed|died) with (exit )?code \{(?!last)|signal\.Signals\(-")
     found = [str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if path != own and wording.search(path.read_text())]

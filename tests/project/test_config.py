@@ -253,7 +253,7 @@ def test_an_exception_of_the_config_is_reported_with_the_users_line(tmp_path: Pa
     assert text in one_fault(tmp_path, HEAD + line, files)
 
 
-def test_a_config_that_fails_still_tells_its_other_faults(tmp_path: Path) -> None:
+def test_a_config_that_fails_still_reports_its_other_faults(tmp_path: Path) -> None:
     found = faults(tmp_path, HEAD + "LOGLEVEL = 1\nPicklePipe(0)\n1/0\n")
     assert [any(text in fault for fault in found) for text in ("LOGLEVEL is not", "PicklePipe", "ZeroDivisionError")] == [True] * 3
 

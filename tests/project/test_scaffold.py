@@ -159,7 +159,7 @@ def test_a_network_must_not_hide_an_installed_package(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.write_text("mine"), lambda path: path.symlink_to("nowhere")])
-def test_what_exists_is_refused_and_left_alone(tmp_path: Path, make) -> None:  # type: ignore[no-untyped-def]
+def test_existing_files_are_refused_and_left_alone(tmp_path: Path, make) -> None:  # type: ignore[no-untyped-def]
     make(tmp_path / "taken")
     before = [(path, path.is_symlink(), path.is_file() and path.read_text()) for path in tmp_path.rglob("*")]
     for start in (start_project, start_network):

@@ -186,7 +186,7 @@ def test_dependencies_that_are_right(tmp_path: Path, on: Any) -> None:
     assert faults(depending(on), tmp_path) == []
 
 
-def test_what_cannot_be_copied_is_found_before(tmp_path: Path) -> None:
+def test_files_that_cannot_be_copied_are_found_before_the_start(tmp_path: Path) -> None:
     deep = tmp_path / "material" / "deep"
     deep.mkdir(parents=True)
     os.mkfifo(deep / "queue")
@@ -303,7 +303,7 @@ def test_files_that_it_would_start(tmp_path: Path, text: bytes) -> None:
     assert faults(Program(), tmp_path) == []
 
 
-def test_what_only_a_node_can_tell(tmp_path: Path) -> None:
+def test_faults_that_only_a_node_can_find(tmp_path: Path) -> None:
     """Whether a program is installed is looked at only where the job will run."""
     write_program(tmp_path, b"#!/no/such/shell\n")
     assert faults(Program(), tmp_path, here=False) == []

@@ -36,13 +36,13 @@ def test_a_small_window_asks_for_one_earlier() -> None:
     assert [block for block in range(25, 31) if one.due(block, 0.0)] == [26, 30]
 
 
-def test_a_window_of_nothing_asks_for_one_behind_each_block() -> None:
+def test_an_empty_window_asks_for_a_snapshot_after_each_block() -> None:
     one = Checkpoints(1000, 0)
     one.begin(0, 0.0)
     assert [block for block in range(1, 4) if one.due(block, 0.0)] == [1, 2, 3]
 
 
-def test_who_waits_asks_for_one_at_once_but_not_for_the_same_again() -> None:
+def test_a_waiting_job_asks_for_a_snapshot_at_once_but_not_for_the_same_again() -> None:
     one = Checkpoints(1000, 100)
     one.begin(5, 0.0)
     assert not one.due(5, 0.0, pressed=True)
@@ -69,7 +69,7 @@ def test_stable_is_what_is_stored_and_released() -> None:
     assert one.stable == 6
 
 
-def test_what_earlier_incarnations_had_stored_counts() -> None:
+def test_snapshots_of_earlier_incarnations_count() -> None:
     one = Checkpoints(100, 100)
     one.begin(7, 0.0, [3, 7, 14, 21])
     assert one.settle(20)

@@ -25,7 +25,7 @@ CODEC: Codec[Wire | Stop] = Codec("test to test", Wire, Stop, max_bytes=200)
 
 
 @pytest.mark.parametrize("message", [Wire(pipe=3), Wire(pipe=-1, address="ipc://ä"), Stop(grace_s=0.5)])
-def test_what_is_encoded_is_decoded(message: Wire | Stop) -> None:
+def test_encoded_messages_are_decoded(message: Wire | Stop) -> None:
     assert CODEC.decode(CODEC.encode(message)) == message
     assert CODEC.decode(memoryview(CODEC.encode(message))) == message
 
@@ -54,7 +54,7 @@ def test_what_is_encoded_is_decoded(message: Wire | Stop) -> None:
         b'{"type":["wire"],"pipe":1}',
     ],
 )
-def test_what_is_malformed_is_refused(data: bytes) -> None:
+def test_malformed_messages_are_refused(data: bytes) -> None:
     with pytest.raises(RemoteProtocolError, match="test to test"):
         CODEC.decode(data)
 
@@ -67,7 +67,7 @@ def test_nothing_else_is_ever_raised(data: bytes) -> None:
         CODEC.decode(data)
 
 
-def test_what_is_too_large_is_not_sent() -> None:
+def test_messages_that_are_too_large_are_not_sent() -> None:
     with pytest.raises(ValueError, match="at most 200"):
         CODEC.encode(Wire(pipe=1, address="x" * 200))
 

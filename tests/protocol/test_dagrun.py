@@ -43,7 +43,7 @@ def test_a_diamond_runs_in_order_and_ends_once() -> None:
     assert machine.handle(JobFinished(job=3, attempt=1)) == []
 
 
-def test_a_raise_uses_retries_and_then_fails_what_comes_behind() -> None:
+def test_a_raise_uses_retries_and_then_fails_all_dependent_jobs() -> None:
     machine = DagRun([DagJobPlan(retries=1), DagJobPlan(), DagJobPlan(frozenset({0})), DagJobPlan(frozenset({1}))])
     assert machine.begin() == [run(0), run(1)]
     assert machine.handle(JobRaised(job=0, attempt=1, error="once")) == [run(0, 2)]

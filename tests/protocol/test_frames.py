@@ -155,7 +155,7 @@ def as_bytes(part: Any) -> Any:
 
 @QUICK
 @given(messages, st.sampled_from([bytes, bytearray, memoryview]))
-def test_what_is_encoded_is_decoded(message: Message, kind: Callable[[Any], Buffer]) -> None:
+def test_encoded_frames_are_decoded(message: Message, kind: Callable[[Any], Buffer]) -> None:
     found = frames.decode([kind(frame) for frame in encode(message)])
     assert type(found) is type(message)
     if isinstance(found, Data):
@@ -344,7 +344,7 @@ def test_as_many_blocks_as_are_allowed() -> None:
         lambda: frames.encode_job_message(JobMessage(1, -1, JobWarning(text="x"))),
     ],
 )
-def test_what_no_message_can_be_is_our_own_fault(encode_it: Callable[[], object]) -> None:
+def test_encoding_an_impossible_message_is_a_local_error(encode_it: Callable[[], object]) -> None:
     with pytest.raises(LocalProtocolError):
         encode_it()
 

@@ -349,7 +349,7 @@ def test_wrong_limits_raise(arguments: tuple[float, int]) -> None:
         Liveness(*arguments)
 
 
-def test_what_was_never_expected_cannot_be_asked_for() -> None:
+def test_the_state_of_an_unexpected_node_cannot_be_asked_for() -> None:
     with pytest.raises(LocalProtocolError, match="'9' was never expected; there are 1, 2"):
         watched("1", "2").state("9")
     with pytest.raises(LocalProtocolError, match="there are none"):

@@ -52,7 +52,7 @@ def test_the_table() -> None:
     } == TRANSITIONS
 
 
-def test_what_is_not_in_the_table_is_illegal_and_changes_nothing() -> None:
+def test_events_outside_the_table_are_illegal_and_change_nothing() -> None:
     one = NodeLease()
     with pytest.raises(LocalProtocolError, match="has no run: Dismissed is illegal"):
         one.dismiss()

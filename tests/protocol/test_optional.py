@@ -274,7 +274,7 @@ def test_a_feedback_is_released_as_it_arrives() -> None:
     assert filled().releasable == 0
 
 
-def test_what_a_feedback_released_is_not_taken_back_by_a_group_that_begins_in_it() -> None:
+def test_blocks_that_a_feedback_released_are_not_taken_back_by_a_group_that_begins_in_them() -> None:
     one = filled(2, block_count=2, store=True, feedback=True)
     one.hold(False)
     assert one.releasable == 0
@@ -299,7 +299,7 @@ def test_the_newest_of_a_feedback_that_has_ended_is_released_when_it_is_kept_els
     assert one.to_keep is None  # older than what is kept
 
 
-def test_what_a_producers_new_incarnation_has_not_sent_again_is_kept_elsewhere() -> None:
+def test_blocks_that_a_producers_new_incarnation_has_not_sent_again_are_kept_elsewhere() -> None:
     one = filled()
     one.take()
     one.announce(2)
@@ -315,7 +315,7 @@ def test_what_a_producers_new_incarnation_has_not_sent_again_is_kept_elsewhere()
     assert one.to_keep is None
 
 
-def test_what_was_given_last_is_released_when_the_next_one_is_taken() -> None:
+def test_the_last_group_is_released_when_the_next_one_is_taken() -> None:
     one = filled()
     one.take()
     assert one.releasable == 0

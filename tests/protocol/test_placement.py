@@ -55,7 +55,7 @@ def test_of_several_nodes_at_the_default_address_the_first_with_room() -> None:
     assert chosen(job(default_node="h"), *nodes) == ("3", "default node")
 
 
-def test_without_its_default_node_a_job_goes_by_its_groups_and_the_reason_says_so() -> None:
+def test_without_its_default_node_a_job_is_placed_by_its_groups_and_the_reason_says_so() -> None:
     one = node("1")
     for default, why in [
         (node("2", up=False, down="lost"), "lost"),
@@ -170,7 +170,7 @@ def test_anything_else_is_a_fault_of_the_job(answer: object, got: str) -> None:
     assert len(str(error.value)) < 200
 
 
-def test_what_preference_raises_is_a_fault_of_the_job() -> None:
+def test_an_exception_of_preference_is_a_fault_of_the_job() -> None:
     def preference(infos: list[NodeInfo]) -> None:
         raise ZeroDivisionError(infos[0].name)
 

@@ -55,7 +55,7 @@ def test_a_job_that_counts_is_not_stalled_however_slowly_it_does() -> None:
         progress.heard(1, number, "RUN", number * TIMEOUT_S)
 
 
-def test_what_was_said_while_the_client_was_away_is_heard_before_it_is_judged() -> None:
+def test_reports_sent_while_the_client_was_away_are_received_before_it_judges() -> None:
     progress = watched()
     assert progress.stalled(1000.0) == []
     progress.heard(1, 1, "RUN", 1000.1)
@@ -72,7 +72,7 @@ def test_a_setup_that_never_returns_is_stalled_and_said() -> None:
     assert judged(progress, 60.0) == [(TIMEOUT_S + CONFIRM_S, 1)]
 
 
-def test_a_new_incarnation_begins_anew_and_a_process_that_has_ended_stands_nowhere() -> None:
+def test_a_new_incarnation_begins_anew_and_an_ended_process_is_not_stalled() -> None:
     progress = watched()
     progress.started(1, 4.0)
     progress.ready(1, 5.0)
@@ -84,7 +84,7 @@ def test_a_new_incarnation_begins_anew_and_a_process_that_has_ended_stands_nowhe
     assert progress.stand(1, 99.0) is None
 
 
-def test_who_says_nothing_is_silent() -> None:
+def test_a_job_without_reports_is_silent() -> None:
     progress = watched()
     progress.heard(2, 1, "RUN", 1.0)
     stands = [progress.stand(2, at) for at in (1.0 + SILENT_S / 2, 1.0 + SILENT_S)]
@@ -106,7 +106,7 @@ class JudgesAtOnce(Progress):
     ("broken", "caught_by"),
     [
         (TakesWaitingForStanding, lambda: test_a_job_that_waits_is_not_stalled("INPUT")),
-        (JudgesAtOnce, test_what_was_said_while_the_client_was_away_is_heard_before_it_is_judged),
+        (JudgesAtOnce, test_reports_sent_while_the_client_was_away_are_received_before_it_judges),
     ],
 )
 def test_a_broken_machine_is_caught(broken: type[Progress], caught_by: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ def test_a_broken_relay_is_noticed(broken: type[Relay]) -> None:
     assert_caught(lambda played: play(broken, played), plays())
 
 
-def test_what_was_not_given_has_no_number() -> None:
+def test_missing_blocks_have_no_number() -> None:
     relay = Relay(Fraction(1), 1)
     assert relay.give(0) is None
     relay.feed(1)
@@ -218,7 +218,7 @@ def test_one_that_gives_too_little_is_known() -> None:
 
 
 @given(st.lists(st.booleans(), max_size=40), st.lists(st.sampled_from(["feed", "give", "release", "die"]), max_size=150))
-def test_what_a_decimator_gave_before_it_is_known_is_not_lost(passes: list[bool], steps: list[str]) -> None:
+def test_blocks_that_a_decimator_gave_before_it_is_known_are_not_lost(passes: list[bool], steps: list[str]) -> None:
     """Killed while it still counts as one for one: its blocks have too low numbers, so too few inputs are released, never too many."""
     relay = Relay(Fraction(1), 1)
     waiting: list[int] = []  # inputs of blocks that the program has not written yet

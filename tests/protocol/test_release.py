@@ -168,7 +168,7 @@ def play(kind: type[ReleaseRule], case: tuple[int, bool, bool, list[tuple[str, i
 
 
 @given(PLAYS)
-def test_what_is_released_may_go_and_what_may_go_is_released(case: Any) -> None:
+def test_exactly_the_blocks_that_are_no_longer_needed_are_released(case: Any) -> None:
     play(ReleaseRule, case)
 
 
@@ -334,13 +334,13 @@ def test_the_device_hurries_when_a_window_may_wait_for_it() -> None:
     assert not one.device_hurries
 
 
-def test_an_end_that_is_not_final_says_nothing_of_a_later_generation() -> None:
+def test_an_end_that_is_not_final_does_not_end_a_later_generation() -> None:
     assert taken_with(3, final=False) == 3
     assert taken_with(CLOSED, final=False) == 0
     assert taken_with(CLOSED, final=True) == CLOSED
 
 
-def test_what_the_producer_may_not_have_got_is_sent_again() -> None:
+def test_releases_that_the_producer_may_have_missed_are_sent_again() -> None:
     one = rule()
     one.sent(1, 4)
     assert one.sent_upto(1) == 4

@@ -73,7 +73,7 @@ def test_garbage_is_none(garbage: bytes) -> None:
         {"stamp": 0},
     ],
 )
-def test_what_no_producer_says_is_refused(change: dict[str, object]) -> None:
+def test_descriptors_that_no_producer_sends_are_refused(change: dict[str, object]) -> None:
     good = Descriptor("fission-x-1.1-0", 1, ALIGNMENT, 5, 7)
     assert Descriptor.unpack(good.pack()) == good
     with pytest.raises(RemoteProtocolError):

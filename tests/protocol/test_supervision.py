@@ -178,7 +178,7 @@ def test_restarts_are_limited_within_the_window() -> None:
 
 @pytest.mark.parametrize("job", [1, 2, 3])
 @pytest.mark.parametrize("again", [{"hopeless": True}, {"block": 7}, {"block": 0}])
-def test_what_would_fail_again_is_not_tried(again: dict[str, Any], job: int) -> None:
+def test_a_failure_that_would_come_again_is_not_retried(again: dict[str, Any], job: int) -> None:
     one = running(chain(), "a")
     if "block" in again:
         assert not kinds(one.handle(JobEnded(job=job, incarnation=1, error="boom at 0x7f3a12345678", **again), 1.0), Finish)
@@ -255,7 +255,7 @@ def test_a_node_that_refuses_is_left_out_longer_each_time_until_a_job_starts_the
     assert kinds(one.handle(Tick(), now + 1 + AVOID_S), Launch)
 
 
-def test_where_no_node_can_start_it_the_network_ends_after_the_timeout_and_says_why() -> None:
+def test_without_a_node_that_can_start_it_the_network_ends_after_the_timeout_and_says_why() -> None:
     one = running([plan(1)], "a")
     now, end = 1.0, []
     one.handle(JobRefused(job=1, incarnation=1, cause="cannot fork"), now)
@@ -328,7 +328,7 @@ def test_a_source_that_cannot_resume_begins_a_new_generation_of_its_part() -> No
     assert not kinds(found, Reset)
 
 
-def test_a_client_that_comes_back_tells_once_more_what_the_one_before_may_have_died_over() -> None:
+def test_a_client_that_comes_back_repeats_what_the_previous_one_may_not_have_sent() -> None:
     plans = [plan(1, outputs={101: 2, 104: 4}, resumable=False), plan(2, {101: 1}, {102: 3}), plan(3, {102: 2}), plan(4, {104: 1})]
     one = supervised(plans, "a")
     one.resume(ResumedNetwork({1: (2, "a"), 2: (1, "a"), 3: (1, "a"), 4: (1, "a")}, frozenset({4}), {1: 1}))
@@ -349,7 +349,7 @@ def test_the_end_is_reported_to_producers_and_ends_the_network() -> None:
     assert one.handle(JobEnded(job=1, incarnation=1), 1.0) == [Finish(exit_code=EXIT_OK, reason="finished")]
 
 
-def test_what_is_not_required_is_not_waited_for() -> None:
+def test_jobs_that_are_not_required_are_not_waited_for() -> None:
     plans = [plan(1, outputs={101: 2}), plan(2, {101: 1}), plan(3, outputs={102: 2}, required=False)]
     one = running(plans, "a")
     one.handle(JobEnded(job=1, incarnation=1), 1.0)
@@ -412,7 +412,7 @@ def test_an_impossible_event_raises_and_changes_nothing(event: Any) -> None:
 
 @pytest.mark.parametrize("state", JobState)
 @pytest.mark.parametrize("event", dict.fromkeys(event for _, event in TRANSITIONS), ids=lambda event: event.__name__)
-def test_the_table_alone_says_what_may_happen(state: JobState, event: Any) -> None:
+def test_only_events_of_the_table_may_happen(state: JobState, event: Any) -> None:
     job = SupervisedJob(plan(2), RestartPolicy(3, WINDOW_S), state)
     jobs = SupervisedJobs([job])
     job.history.append("what was before")
@@ -429,7 +429,7 @@ def test_the_table_alone_says_what_may_happen(state: JobState, event: Any) -> No
     assert list(job.history) == before
 
 
-def test_what_an_older_incarnation_says_changes_nothing() -> None:
+def test_messages_of_an_older_incarnation_change_nothing() -> None:
     one = running(chain(), "a")
     one.handle(JobEnded(job=2, incarnation=1, error="boom"), 1.0)
     for event in (JobReady(job=2, incarnation=1), JobEnded(job=2, incarnation=1), JobEnded(job=2, incarnation=1, error="again")):

@@ -54,7 +54,7 @@ def test_a_header_alone() -> None:
         follower.take(1.0, [header[0][:-1]])
 
 
-def test_what_was_had_is_dropped_and_gaps_are_counted() -> None:
+def test_duplicates_are_dropped_and_gaps_are_counted() -> None:
     follower = Follower()
     assert follower.take(1.0, data(10, b"a", b"b")) is not None  # what was before the first look does not count
     assert follower.take(1.0, data(10, b"a", b"b")) is None

@@ -62,7 +62,7 @@ BATCHES = st.lists(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(BATCHES)
-def test_what_goes_in_comes_out(path: Path, batches: Any) -> None:
+def test_recorded_blocks_are_read_back(path: Path, batches: Any) -> None:
     expected = []
     newest: dict[int, float] = {}
     with Recorder(path, "net", [PicklePipe(number) for number in (1, 2, 3)], overwrite=True) as recorder:
@@ -165,7 +165,7 @@ def test_every_bit_that_can_be_flipped(path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 300, bytes(range(256)), None], ids=["emptied", "zeros", "garbage", "folder"])
-def test_what_is_none_is_refused(path: Path, content: bytes | None) -> None:
+def test_files_that_are_not_recordings_are_refused(path: Path, content: bytes | None) -> None:
     path.mkdir() if content is None else path.write_bytes(content)
     with pytest.raises(UserError, match=str(path)):
         read_recording(path)

@@ -149,12 +149,12 @@ def test_blocks_that_come_slowly_are_sent_at_once(line: Line) -> None:
         assert line.arrive() == [1], number
 
 
-def test_what_is_bigger_than_its_share_of_the_window_travels_alone(line: Line) -> None:
+def test_a_block_larger_than_its_share_of_the_window_travels_alone(line: Line) -> None:
     line.put(*[TOGETHER * 64 * KIB] * 3)
     assert line.arrive() == [1, 1, 1]
 
 
-def test_where_many_bytes_wait_the_link_counts_as_busy(line: Line) -> None:
+def test_a_link_with_many_waiting_bytes_counts_as_busy(line: Line) -> None:
     counts = []
     behind = WINDOW_BYTES // BEHIND_SHARE // (64 * KIB)
     for _ in range(behind + 2 * TOGETHER):
@@ -225,7 +225,7 @@ def test_memory_is_given_back_with_the_last_that_travelled_with_it(line: Line) -
     assert line.arena.slots == 2
 
 
-def test_who_looks_gets_copies_of_all(line: Line) -> None:
+def test_a_viewer_gets_copies_of_all_blocks(line: Line) -> None:
     tap = Tap(1, 10 << 20, payload=True, share=1.0, arm=lambda moment: None)
     blocks = [64 * KIB + number for number in range(1 + TOGETHER)]
     line.put(*blocks, heads={2: 9})
@@ -287,7 +287,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_broken_is_caught(line: Line, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_broken_variants_are_caught(line: Line, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     owner, method, broken, test, arguments = BROKEN[name]
     monkeypatch.setattr(owner, method, broken)
     with pytest.raises(AssertionError):

@@ -72,7 +72,7 @@ ORDERS = sorted(set(permutations(["wire", "open", "release", "again"])))
 
 @pytest.mark.parametrize("steps", [order for order in ORDERS if order.index("open") < order.index("again")], ids="-".join)
 @pytest.mark.parametrize(("done", "had"), [(3, 10), (0, 10), (10, 10), (0, 0)])
-def test_the_new_incarnation_hears_how_far_its_consumer_is(steps: Sequence[str], done: int, had: int) -> None:
+def test_the_new_incarnation_learns_how_far_its_consumer_is(steps: Sequence[str], done: int, had: int) -> None:
     output, _ = had_by(steps, done=done, had=had)
     assert output.machine.had == had
     output.go_on_after(output.machine.had, 0)

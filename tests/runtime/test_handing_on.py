@@ -161,7 +161,7 @@ class Late(PythonJob):
         return value[:0] if given is None else given
 
 
-def test_what_was_kept_from_an_earlier_block_is_copied(place: Place, copies: dict[int, int]) -> None:
+def test_values_kept_from_an_earlier_block_are_copied(place: Place, copies: dict[int, int]) -> None:
     """Its producer may use that memory again as soon as the earlier block is released."""
     jobs = through(Late)
     Shared(place, jobs, blocks=4).run()
@@ -269,7 +269,7 @@ class Few(Forward):
     ],
     ids=["it comes by an ASYNC pipe", "it goes by an ASYNC pipe", "blocks are dropped"],
 )
-def test_where_nothing_is_handed_on(jobs: Callable[[], list[BaseJob]]) -> None:
+def test_cases_without_handing_on(jobs: Callable[[], list[BaseJob]]) -> None:
     assert numbers(*jobs())[1] == [1]
 
 
@@ -347,7 +347,7 @@ def row() -> Iterator[Row]:
     sweep(row.prefix)
 
 
-def test_what_was_handed_on_comes_as_a_copy_to_a_new_incarnation(row: Row) -> None:
+def test_a_new_incarnation_gets_copies_of_blocks_that_were_handed_on(row: Row) -> None:
     """The memory of a former incarnation of its producer may be gone by then."""
     assert row.arrive(row.last()) == [(1, [b"payload", b"a" * 70_000])]
     row.output.wire("there", 2)
@@ -362,7 +362,7 @@ def test_memory_that_is_gone_before_it_was_read_is_a_failure(row: Row) -> None:
         row.arrive(row.last())
 
 
-def test_a_producers_own_memory_that_is_gone_is_none(row: Row) -> None:
+def test_missing_memory_of_the_producer_itself_is_not_a_failure(row: Row) -> None:
     """Its next incarnation sends the block again."""
     wire, row.wire.sent = row.wire.sent, []
     decoded = frames.decode(wire[1])
@@ -375,7 +375,7 @@ def test_a_producers_own_memory_that_is_gone_is_none(row: Row) -> None:
 
 
 @pytest.mark.parametrize("newer", [{"incarnation": 2}, {"generation": 1}])
-def test_gone_memory_of_an_older_incarnation_of_the_sender_is_none(row: Row, newer: dict[str, int]) -> None:
+def test_missing_memory_of_an_older_incarnation_of_the_sender_is_not_a_failure(row: Row, newer: dict[str, int]) -> None:
     """Its next incarnation has sent the block again, or will."""
     inputs = row.last()
     inputs.feed([frames.encode_open(Open(2, **{"incarnation": 1, "generation": 0, **newer}, mark=0))])
@@ -383,7 +383,7 @@ def test_gone_memory_of_an_older_incarnation_of_the_sender_is_none(row: Row, new
     assert row.arrive(inputs) == []
 
 
-def test_gone_memory_of_what_was_had_is_none(row: Row) -> None:
+def test_missing_memory_of_a_duplicate_is_not_a_failure(row: Row) -> None:
     inputs = row.last()
     again = list(row.wire.sent)
     assert len(row.arrive(inputs)) == 1

@@ -72,7 +72,7 @@ def test_it_is_asked_for_again_when_nothing_comes(tmp_path: Path, monkeypatch: p
     assert said == [SnapshotNeeded(generation=0, block=10)] * 3
 
 
-def test_what_will_not_come_is_said(tmp_path: Path) -> None:
+def test_snapshots_that_will_not_come_are_reported(tmp_path: Path) -> None:
     say = lambda *word: carry(tmp_path, [b"abc", b"/run/3/0.10 is damaged: its checksum is wrong"], "lost")  # noqa: E731
     with pytest.raises(SnapshotError, match="its checksum is wrong"):
         reader(bundle(tmp_path, far=True), say)(0, 10)
@@ -91,7 +91,7 @@ def test_a_piece_that_follows_on_nothing_is_refused(tmp_path: Path) -> None:
         take_snapshot(tmp_path, "0.10", 4, b"x", "whole")
 
 
-def test_what_is_too_big_is_refused_when_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_that_is_too_large_is_refused_when_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpointer, "MOST_BYTES", 1000)
     job = SimpleNamespace(_fission_name="Big 3", MAX_QUEUE=0, snapshot=lambda: bytes(2000))
     said: list[Any] = []

@@ -29,7 +29,7 @@ def test_a_client_that_was_away_is_asked_again_until_it_keeps() -> None:
     assert len(said) == 2
 
 
-def test_what_is_remembered_is_said_until_it_is_kept() -> None:
+def test_a_retained_value_is_reported_until_it_is_stored() -> None:
     said: list[tuple[JobToClient, bytes]] = []
     done: list[str] = []
     stored = OptionalInputs({}, lambda *message: said.append(message))

@@ -96,7 +96,7 @@ def test_nothing_is_in_the_way_while_there_is_no_viewer(alone: Alone) -> None:
     assert not alone.output.watched
 
 
-def test_a_tap_sees_what_goes_by(alone: Alone) -> None:
+def test_a_tap_sees_the_blocks_that_pass(alone: Alone) -> None:
     alone.put(b"before")
     alone.tap()
     alone.put(b"one", b"two", [b"pickle", b"x" * 100_000])
@@ -124,7 +124,7 @@ def test_without_credit_blocks_go_by_unseen(alone: Alone) -> None:
     assert [sqn for sqn, _ in alone.seen()] == [12]
 
 
-def test_a_block_that_is_bigger_than_all_credit_goes_alone(alone: Alone) -> None:
+def test_a_block_larger_than_all_credit_is_sent_alone(alone: Alone) -> None:
     alone.tap(credit=100)
     alone.put(b"x" * 1000, b"y", b"z")
     assert [sqn for sqn, _ in alone.seen()] == [1]
@@ -153,7 +153,7 @@ def test_copies_wait_for_each_other_but_not_long(alone: Alone) -> None:
     assert moments[-1] <= time.perf_counter()
 
 
-def test_the_last_words_say_so() -> None:
+def test_the_last_message_says_so() -> None:
     alone = Alone()
     alone.tap()
     alone.put(b"one")

@@ -81,7 +81,7 @@ def test_a_value_that_does_not_fit_is_not_put() -> None:
 # -- jobs -------------------------------------------------------------------------------------------------------------
 
 
-def test_what_goes_in_comes_out_pipe_by_pipe(alone: Any) -> None:
+def test_inputs_give_outputs_pipe_by_pipe(alone: Any) -> None:
     add = alone(jobs.Add(inputs=[PicklePipe(1), Exits(2)], outputs=[PicklePipe(3), Exits(4)]))
     one, two = add.in_emulators
     assert [emulator.pipe.id for emulator in (*add.in_emulators, *add.out_emulators)] == [1, 2, 3, 4]

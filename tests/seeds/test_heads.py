@@ -53,7 +53,7 @@ def test_sizes_change_as_there() -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), (None,), ("1", 1), (1.5, 1), (256, 1), (-1, 1), (0, 5)])
-def test_what_no_head_can_be_made_of(arguments: tuple[Any, ...]) -> None:
+def test_values_that_cannot_be_heads(arguments: tuple[Any, ...]) -> None:
     with pytest.raises((TypeError, ValueError)):
         Head(*arguments)
 

@@ -167,7 +167,7 @@ def test_a_subclass_may_have_its_own_file(tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize("given", [Console, [Console], (Console,), ["folder", Console]])
-def test_a_class_among_the_dependencies_stands_for_its_module(given: Any) -> None:
+def test_a_class_among_the_dependencies_means_its_module(given: Any) -> None:
     import pickle
     import sys
 

@@ -242,7 +242,7 @@ def test_another_lease_is_measured_anew_and_those_that_stay_are_kept() -> None:
     assert set(prober.links(now)) == {"b"}
 
 
-def test_what_the_mesh_says_counts_before_probes() -> None:
+def test_the_meshs_quality_takes_precedence_over_probes() -> None:
     links = {"b": NodeLink(255, 0.001), "c": NodeLink(200, 0.002)}
     assert merged(links, {"b": 90, "d": 70}) == {"b": NodeLink(90, 0.001), "c": NodeLink(200, 0.002), "d": NodeLink(70)}
 
@@ -355,7 +355,7 @@ class FreeRelay(PythonJob):
 @pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.soak
-def test_a_job_avoids_the_node_that_its_neighbour_hears_badly(cluster: Callable[..., Site]) -> None:  # noqa: F811
+def test_a_job_avoids_the_node_with_a_bad_link_to_its_neighbour(cluster: Callable[..., Site]) -> None:  # noqa: F811
     """At the start, and after a failover when the links have changed. The client's own links are good all the time."""
     site = cluster(4, start=False)
     for name, host in site.nodes.items():

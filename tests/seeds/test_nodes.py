@@ -73,7 +73,7 @@ def test_every_form_of_a_node(
         (("10.0.0.1",), {"name": 7}, "the name of the node 10.0.0.1 must be one line of printable text, but is 7"),
     ],
 )
-def test_what_a_node_cannot_have(args: Any, kwargs: dict[str, Any], text: str) -> None:
+def test_attributes_that_a_node_cannot_have(args: Any, kwargs: dict[str, Any], text: str) -> None:
     with pytest.raises(DefinitionError) as error:
         BaseNode(*args, **kwargs)
     assert text in str(error.value)
@@ -145,7 +145,7 @@ def test_the_published_name_of_the_mix_in_for_local_jobs() -> None:
         assert Shown(inputs=[]).GROUPS == "LOCAL"
 
 
-def test_what_has_no_effect_is_a_debug_line(fission: CommandLine) -> None:
+def test_settings_without_effect_are_a_debug_line(fission: CommandLine) -> None:
     """On this machine alone, so that it runs."""
     config = """
 from fission.core.jobs import PythonJob

@@ -92,7 +92,7 @@ def test_blocks_of_an_executable_are_found(kind: Any) -> None:
         ("BlockFile", BytesIO, old_pipes.Descriptors),
     ],
 )
-def test_what_is_broken_on_purpose_is_found(monkeypatch: pytest.MonkeyPatch, part: str, broken: Any, kind: Any) -> None:
+def test_broken_variants_are_found(monkeypatch: pytest.MonkeyPatch, part: str, broken: Any, kind: Any) -> None:
     """Without this part of the codec, this pipe of the family fails the test of values."""
     monkeypatch.setattr(codec, part, broken)
     with pytest.raises((AssertionError, ValueError, AttributeError)):
@@ -111,7 +111,7 @@ def test_a_broken_read_wrapper_is_found() -> None:
         codec.decoder(pipe, refused)(codec.encoder(pipe)(7))
 
 
-def test_what_is_read_from_a_descriptor_only_is_a_clear_error() -> None:
+def test_a_pipe_that_reads_only_from_a_descriptor_is_a_clear_error() -> None:
     """Without a `read_wrapper`, a `read` that gives no bytes leaves nothing to hand on."""
 
     class Parsed(BasePipe):

@@ -80,7 +80,7 @@ def test_any_word_is_a_workers_name(name: str, job_class: type[PlainJob]) -> Non
 
 
 @pytest.mark.parametrize("name", ["", " ", "two words", "line\n", "\0", "\ud800", "\x1b[2J", 3, None, b"A", "x" * 201])
-def test_what_names_no_worker_is_refused(name: Any) -> None:
+def test_values_that_name_no_worker_are_refused(name: Any) -> None:
     with pytest.raises(ValueError, match="a job's worker name must"):
         Job(name)
 

@@ -342,7 +342,7 @@ def test_their_broker_beside_ours_gets_only_what_ours_have_not(cluster: Cluster)
     assert len(cluster.runs("save", "A")) == 10
 
 
-def test_what_was_taken_or_accepted_outlives_the_router(router: Cluster) -> None:
+def test_taken_and_accepted_jobs_outlive_the_router(router: Cluster) -> None:
     with Wire(router) as wire:
         jobs = [wire.ask("add job", worker="spam", data=number)["job id"] for number in range(5)]
         pipeline = wire.ask("add pipeline", pipeline=old_form(Pipeline({Job("eggs"): None}, data={"n": 1})))["pipeline id"]
@@ -410,7 +410,7 @@ def over(talk: Talk, command: str, job: Any, **more: Any) -> str:
     return str(talk.ask(**{"command": command, "job id": job, **more})["answer"])
 
 
-def test_what_a_broker_of_ours_may_have_begun_cannot_be_ended_by_others(talk: Talk) -> None:
+def test_jobs_that_a_broker_of_ours_may_have_begun_cannot_be_ended_by_others(talk: Talk) -> None:
     """The fake cluster has A and B."""
     talk.pulse()
     job = talk.ask(command="add job", worker="A", data=1)["job id"]

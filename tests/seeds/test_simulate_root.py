@@ -48,7 +48,7 @@ def test_the_jobs_work_in_the_folder(fission: CommandLine, project: Path, name: 
     assert (project / "net/simulation").exists() == (name == "net/simulation")
 
 
-def test_what_is_in_the_folder_stays(fission: CommandLine, project: Path) -> None:
+def test_files_in_the_folder_stay(fission: CommandLine, project: Path) -> None:
     folder = project / "out"
     mine = {"notes.txt": "mine", "9/result.csv": "mine", "data/1/x": "mine"}
     for name, text in mine.items():

@@ -140,9 +140,9 @@ STILL_REFUSED = [
 
 
 @pytest.mark.parametrize(("text", "expected"), STILL_REFUSED, ids=[expected for _, expected in STILL_REFUSED])
-def test_what_would_be_a_mistake_is_still_refused(tmp_path: Path, text: str, expected: str) -> None:
+def test_mistakes_are_still_refused(tmp_path: Path, text: str, expected: str) -> None:
     assert expected in one_fault(tmp_path, CONFIG, {"net.xml": text, **FILES})
 
 
-def test_a_file_that_is_nowhere_says_where_it_was_looked_for(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_the_places_searched(tmp_path: Path) -> None:
     assert "neither in the current folder, nor in the project, nor in net" in "\n".join(faults(tmp_path, CONFIG))

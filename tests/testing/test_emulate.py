@@ -83,7 +83,7 @@ def test_a_value_that_does_not_fit_a_pipe(kind: Any, value: Any, message: str) -
 
 
 @pytest.mark.parametrize("head", [-1, 256, "1", True])
-def test_a_head_that_is_none(head: Any) -> None:
+def test_wrong_heads_are_refused(head: Any) -> None:
     with pytest.raises(DefinitionError, match="head must be a Head, or a number from 0 to 255"):
         emulate(PicklePipe(1))(1, head=head)
 

@@ -97,6 +97,6 @@ def test_a_source_that_sleeps_is_not_busy() -> None:
     assert (row["busy"], row["off_cpu"]) == (0.01, 0.99)
 
 
-def test_more_than_one_processor_is_no_more_than_busy() -> None:
+def test_more_than_one_processor_still_counts_as_busy() -> None:
     (row,) = rates(look(10.0), look(11.0, cpu_s=3.0, starved_s=0.25))
     assert (row["cpu"], row["busy"], row["off_cpu"]) == (300.0, 0.75, 0.0)

@@ -77,7 +77,7 @@ def test_a_folder_of_an_older_version_becomes_a_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "dangling"])
-def test_what_is_in_the_way_is_named(tmp_path: Path, kind: str) -> None:
+def test_a_file_in_the_way_is_named(tmp_path: Path, kind: str) -> None:
     if kind == "file":
         (tmp_path / "local").touch()
     else:

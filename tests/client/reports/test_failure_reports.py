@@ -64,7 +64,7 @@ def test_the_summary_has_one_line_for_what_repeats_and_json_has_all() -> None:
     assert "1 compute block, 3 restarts" in summary.lines()[1]
 
 
-def test_what_was_done_before_a_resume_counts_for_no_rate() -> None:
+def test_work_before_a_resume_does_not_count_for_rates() -> None:
     jobs = {1: JobSummary("Src 1", "finished", 0, {"compute_blocks": 1000}, before=900)}
     summary = Summary("net", 0, "finished", 10.0, jobs)
     assert "10/s" in summary.lines()[1]

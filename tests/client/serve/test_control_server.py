@@ -107,7 +107,7 @@ def test_a_refusal_has_its_exit_code(served: Served) -> None:
     assert caught.value.exit_code == 3
 
 
-def test_a_stream_behind_an_answer(served: Served) -> None:
+def test_a_stream_after_an_answer(served: Served) -> None:
     with Viewer(served.folder) as viewer:
         viewer.ask(FollowRun(), RunFollowed)
         packets = viewer.packets()

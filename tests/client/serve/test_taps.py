@@ -20,7 +20,7 @@ class Gathers:
         self.payloads.append(payload)
 
 
-def test_a_tap_ends_behind_the_last_words_and_not_before() -> None:
+def test_a_tap_ends_after_the_last_blocks_and_not_before() -> None:
     """Whenever the silence is judged: what has come since it was last looked at puts the end off."""
 
     async def main() -> list[bytes]:

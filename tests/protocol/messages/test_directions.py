@@ -27,7 +27,7 @@ by_codec = pytest.mark.parametrize("codec", CODECS, ids=lambda codec: str(codec.
 @by_codec
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
-def test_what_is_encoded_is_decoded(codec: Codec[Any], data: st.DataObject) -> None:
+def test_encoded_messages_are_decoded(codec: Codec[Any], data: st.DataObject) -> None:
     message = data.draw(messages(codec))
     encoded = codec.encode(message)
     assert codec.decode(encoded) == message
@@ -48,7 +48,7 @@ def test_malformed_messages_of_the_direction_are_refused(codec: Codec[Any]) -> N
 
 
 @by_codec
-def test_what_is_too_large_is_refused(codec: Codec[Any]) -> None:
+def test_messages_that_are_too_large_are_refused(codec: Codec[Any]) -> None:
     with pytest.raises(RemoteProtocolError, match="at most"):
         codec.decode(b" " * (codec.max_bytes + 1))
 

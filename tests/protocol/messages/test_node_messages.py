@@ -78,13 +78,13 @@ def test_no_direction_takes_the_messages_of_another(codec: Codec[Any]) -> None:
         (PROBES, b'{"type":"link_probe","lease":"l","number":1}x'),
     ],
 )
-def test_what_is_malformed_or_mistyped_is_refused(codec: Codec[Any], data: bytes) -> None:
+def test_malformed_or_mistyped_messages_are_refused(codec: Codec[Any], data: bytes) -> None:
     with pytest.raises(RemoteProtocolError, match=codec.name):
         codec.decode(data)
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: str(codec.name))
-def test_what_is_too_large_is_refused(codec: Codec[Any]) -> None:
+def test_messages_that_are_too_large_are_refused(codec: Codec[Any]) -> None:
     with pytest.raises(RemoteProtocolError, match="at most"):
         codec.decode(b" " * (codec.max_bytes + 1))
 
@@ -120,7 +120,7 @@ def test_clients_and_nodes_of_other_versions_understand_refusals() -> None:
 @pytest.mark.parametrize(
     "envelope", [None, 1, b"", [], {}, {"message": "text"}, {"message": b""}, {"do": "enlist", "versions": 3}, {"error": ""}]
 )
-def test_what_is_in_no_envelope_is_refused(envelope: object) -> None:
+def test_messages_without_an_envelope_are_refused(envelope: object) -> None:
     assert versions_of(envelope) == {}
     with pytest.raises(RemoteProtocolError):
         unwrap_order(envelope)

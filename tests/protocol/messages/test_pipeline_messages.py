@@ -97,13 +97,13 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("fields", "message"), WRONG, ids=[message[:50] for _, message in WRONG])
-def test_what_is_wrong_is_said_in_words(fields: dict[str, Any], message: str) -> None:
+def test_mistakes_are_described_in_words(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(RemoteProtocolError) as found:
         REQUESTS.read(fields)
     assert str(found.value) == message
 
 
-def test_a_result_has_a_value_or_says_why_not() -> None:
+def test_a_result_has_a_value_or_an_error() -> None:
     for fields in ({}, {"value": 1, "omitted": "too large"}):
         with pytest.raises(RemoteProtocolError, match="either 'value' or 'omitted'"):
             convert({"job id": "x-0", "worker": "A", **fields}, JobResult)

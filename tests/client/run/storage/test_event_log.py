@@ -115,7 +115,7 @@ def test_files_that_are_not_a_log_are_refused(tmp_path: Path, content: bytes | N
 @pytest.mark.parametrize(
     "entry", [{}, {"what": "Launch"}, {"what": "Launch", "job": 1}, {"what": "Ended", "job": 1, "ends": 5}, {"what": 7, "job": "x"}]
 )
-def test_what_another_version_wrote_is_refused(tmp_path: Path, entry: dict[str, object]) -> None:
+def test_logs_of_other_versions_are_refused(tmp_path: Path, entry: dict[str, object]) -> None:
     write(tmp_path, [entry])
     with pytest.raises(UserError, match=r"is of another version of FISSION|has a job 0, which config"):
         read_history(tmp_path, PLANS)
@@ -123,7 +123,7 @@ def test_what_another_version_wrote_is_refused(tmp_path: Path, entry: dict[str, 
 
 @pytest.mark.parametrize("error", DISK_ERRORS)
 @pytest.mark.parametrize("nth", range(1, 9))
-def test_what_cannot_be_written_is_written_later(tmp_path: Path, error: str, nth: int) -> None:
+def test_entries_that_cannot_be_written_are_written_later(tmp_path: Path, error: str, nth: int) -> None:
     async def run() -> None:
         reports: list[tuple[str, str]] = []
         log = EventLog(lambda *report: reports.append(report), retry_s=0.001)
