@@ -1,4 +1,4 @@
-"""Qualities of a mesh, from what batctl prints in its versions."""
+"""Link qualities of a B.A.T.M.A.N. mesh, parsed from the output of all versions of batctl."""
 
 from __future__ import annotations
 

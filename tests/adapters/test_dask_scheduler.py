@@ -1,4 +1,4 @@
-"""Orders through Dask: each comes back with an answer, or with the news that its connection has ended."""
+"""Orders through Dask: each gets an answer, or an error when its connection ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open files: the limit is raised, the network's need is reported, what must be written can be, and a node's own files can be opened."""
+"""Open files: the limit is raised, the network's need is known, and a reserve lets the client write its last files."""
 
 from __future__ import annotations
 

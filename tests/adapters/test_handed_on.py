@@ -1,4 +1,4 @@
-"""A block that a reader hands on as it is: the one behind reads it where the producer has put it, for as long as it likes.
+"""Blocks that a job hands on unchanged: the next job reads them where the producer has put them, for as long as it needs.
 
 Three jobs in a row: the producer has the arena, the one in the middle reads as reader 0 and hands on to reader 1, the last one.
 """
@@ -29,7 +29,7 @@ PAGE = ALIGNMENT
 
 
 def handed_on(views: Views, view: memoryview, number: int = 1) -> Descriptor:
-    """The descriptor of a block for the reader behind, as it travels."""
+    """Return the descriptor of a block for the next job, as it travels."""
     taken = views.taken(view)
     assert taken is not None
     return Descriptor.unpack(taken.lease({0: number}).pack(0))
@@ -180,7 +180,7 @@ class Block:
     Attributes:
         on: as it was handed on last.
         between: whether the one in the middle still needs it.
-        behind: whether the last one does: it was handed on, and not released.
+        behind: whether the last job does: the block was handed on, and is not released.
     """
 
     descriptor: Descriptor
@@ -269,7 +269,7 @@ class Row(RuleBasedStateMachine):
 
     @rule(block=blocks)
     def release(self, block: Block) -> None:
-        """The one in the middle lets go of a block when the one behind has."""
+        """The middle job releases a block after the last one."""
         if block.between and not (block.behind and self.waits):
             block.between = False
             self.arena.release(block.descriptor)
@@ -351,14 +351,14 @@ def test_thousands_of_steps() -> None:
 
 
 class SeesOnlyItsOwn(Arena):
-    """What readers behind its own hold does not count."""
+    """What later readers hold does not count."""
 
     def _downstream_incarnations(self, segment: Any) -> list[int]:
         return [shared_blocks.MAX_INCARNATION] * self._behind
 
 
 class CountsTheDead(Arena):
-    """What a former incarnation of a reader behind held is never free."""
+    """Memory held by a former incarnation of a later reader is never free."""
 
     def _downstream_incarnations(self, segment: Any) -> list[int]:
         return [1] * self._behind

@@ -1,4 +1,4 @@
-"""Means of this machine's load: with a machine by hand, and with the real one."""
+"""Mean load of this machine: with a simulated machine, and with the real one."""
 
 from __future__ import annotations
 

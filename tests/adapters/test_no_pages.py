@@ -1,4 +1,4 @@
-"""Dask listens for its own connections only: none of its web pages, in the cluster of a network or in that of pipelines."""
+"""Dask serves no web pages, neither in the cluster of a network nor in that of pipelines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run folder where TMPDIR is long, full of strangers' rights, or not there; users without a home."""
+"""The run folder where TMPDIR is long, writable for others, or missing; users without a home."""
 
 from __future__ import annotations
 

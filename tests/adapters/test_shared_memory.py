@@ -1,4 +1,4 @@
-"""Arena and views in one process: what goes in comes out, read-only; no room, wrong use, files, leaks."""
+"""Arena and views in one process: blocks are read back, read-only; no space, wrong use, files, leaks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arena and views in processes of their own, which are stopped and killed; and a /dev/shm that is really full."""
+"""Arena and views in separate processes, which are stopped and killed; and a /dev/shm that is really full."""
 
 from __future__ import annotations
 

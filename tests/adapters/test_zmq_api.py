@@ -1,4 +1,4 @@
-"""The Router's two addresses: requests that get lost, sockets that are protected, messages that are too big."""
+"""The Router's two addresses: requests that get lost, sockets with keys, messages that are too large."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands do, with which words and which exit codes."""
+"""The commands: their words, their effects and their exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `hz` reckons."""
+"""The figures that `hz` computes."""
 
 from __future__ import annotations
 

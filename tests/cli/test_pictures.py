@@ -1,4 +1,4 @@
-"""graph, graphviz and show: pictures are compared by what is in them."""
+"""graph, graphviz and show: the content of the pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scripts as they are started from a shell."""
+"""The scripts, started as from a shell."""
 
 from __future__ import annotations
 

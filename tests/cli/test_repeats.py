@@ -1,4 +1,4 @@
-"""Failovers that repeat are one line with their number, not a screen full of lines."""
+"""Repeated failovers are one line with their number, not a screen full of lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job with a large state whose node dies: only the snapshot that is needed travels, in pieces, to the node that takes over."""
+"""A node of a job with a large state dies: only the needed snapshot travels, in pieces, to the node that takes over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Version 4 of the tutorial over three hosts: operators are typed in another terminal while it runs."""
+"""Version 4 of the tutorial on three hosts: operators are typed in another terminal while it runs."""
 
 from __future__ import annotations
 

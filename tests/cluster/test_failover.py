@@ -1,4 +1,4 @@
-"""Faults of machines, lines and processes: whatever happens, the sink's file is as if nothing had."""
+"""Faults of machines, lines and processes: the sink's file is the same as without them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hosts are what they say: they talk, each fault does what it is called, and nothing is left behind."""
+"""The test hosts work: they communicate, each fault has its effect, and nothing is left behind."""
 
 from __future__ import annotations
 

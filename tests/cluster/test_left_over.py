@@ -1,4 +1,4 @@
-"""One fault must not spoil what comes after: killed jobs and absent clients leave nothing on a node that a later run meets."""
+"""A fault does not affect later runs: killed jobs and absent clients leave nothing on a node."""
 
 from __future__ import annotations
 

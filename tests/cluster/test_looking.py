@@ -1,4 +1,4 @@
-"""What other terminals see of a network over several machines, and what is kept of it."""
+"""What other terminals show of a network on several machines, and what remains of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults at random, one after the other and several at once; at the end the sink's file is as if nothing had happened.
+"""Random faults, one after another and several at once: the sink's file is the same as without them.
 
 FISSION_FAULT_SECONDS spreads the 50 faults over so long (default: one right after the other, about a minute; `make test-slow`: ten
 minutes, as CI does), FISSION_FAULT_SEED repeats a run.

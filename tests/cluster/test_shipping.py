@@ -1,4 +1,4 @@
-"""What goes with the jobs to machines that have nothing but FISSION, and what the client says of machines that cannot be used."""
+"""Files that travel with jobs to machines that have only FISSION, and messages about machines that cannot be used."""
 
 from __future__ import annotations
 

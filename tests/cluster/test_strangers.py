@@ -1,4 +1,4 @@
-"""Who reaches the ports of a network without belonging to it: what he finds, what he can take, what he can send back."""
+"""Strangers at the ports of a network: what they find, what they can use up, what they can send back."""
 
 from __future__ import annotations
 

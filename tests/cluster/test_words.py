@@ -1,4 +1,4 @@
-"""What is said of nodes: hints that fit the reason, goodbyes, and nothing of Dask's."""
+"""Messages about nodes: hints that fit the reason, goodbyes, and no output of Dask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Own pipes behind an executable: whichever methods a pipe overrides, `read_wrapper` frames a block that the next job can read."""
+"""Users' pipes after an executable: whichever methods a pipe overrides, `read_wrapper` frames blocks that the next job can read."""
 
 from __future__ import annotations
 

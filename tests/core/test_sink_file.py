@@ -1,4 +1,4 @@
-"""The files of sinks, whatever dies and whenever: exactly the blocks that were recorded, and all that were acknowledged."""
+"""The files of sinks, whatever dies at any moment: exactly the recorded blocks, and all acknowledged ones."""
 
 from __future__ import annotations
 

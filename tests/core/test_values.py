@@ -1,4 +1,4 @@
-"""Values of every kind through everything that turns them into text or bytes: exact, or refused with a reason."""
+"""Values of every kind, converted to text and bytes: exact, or refused with a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files are whole or as before, whatever fails; damaged records and lines are found, whatever was changed in them."""
+"""Files are whole or unchanged, whatever fails; damaged records and lines are found, wherever the damage is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that users get wrong before a network starts, with the real command line: the message, exit code 2, and nothing is touched.
+"""Users' mistakes before a network starts, on the real command line: the message, exit code 2, and no file is touched.
 
 What goes wrong while it runs is in test_bad_jobs.py.
 """

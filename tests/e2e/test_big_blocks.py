@@ -1,4 +1,4 @@
-"""Big blocks that jobs hand on as they got them, in real processes that are killed, stopped and woken up: nothing changes under anybody."""
+"""Large blocks that jobs hand on, in real processes that are killed, stopped and resumed: no block changes while it is held."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Counts(PythonJob):
         self.number = number
 
 class Big(PythonJob):
-    '''Its state is SIZE bytes, and a sum; it kills itself once, behind a snapshot.'''
+    '''Its state is SIZE bytes, and a sum; it kills itself once, after a snapshot.'''
     CHECKPOINT = 20
     total = 0
     def setup(self):

@@ -1,4 +1,4 @@
-"""Processes that die without a report: jobs, the fork server, the client. The rest ends by itself, and says why."""
+"""Processes that die without a report: jobs, the fork server, the client. The others end by themselves and report why."""
 
 from __future__ import annotations
 

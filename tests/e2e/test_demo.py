@@ -1,4 +1,4 @@
-"""`make demo`: a virtual node is killed half-way, and the WAV files are those of a run without that, byte for byte."""
+"""`make demo`: a virtual node is killed half-way, and the WAV files are those of an undisturbed run, byte for byte."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILES = ("9/separated_1.wav", "10/separated_2.wav", "12/levels.csv")
 
 
 def demo_command() -> list[str]:
-    """What the Makefile runs, behind the name of the network."""
+    """Return the Makefile's command after the name of the network."""
     found = re.search(r"^\t\$\(BIN\)/python examples/manage\.py source_separation (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert found
     return found[1].split()

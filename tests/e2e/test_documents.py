@@ -481,7 +481,7 @@ JOBS = [
 
 # -- executables ------------------------------------------------------------------------------------------------------
 
-#: Takes the printed arguments and adds what is behind --my_addition to each number it reads.
+#: Takes the printed arguments and adds the value of --my_addition to each number that it reads.
 MY_EXECUTABLE = """#!/bin/sh
 while [ $# -gt 0 ]; do
     case $1 in

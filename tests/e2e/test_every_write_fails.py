@@ -1,4 +1,4 @@
-"""Each operation of the client on files of a run fails once: the run is right all the same, or refused before it begins."""
+"""Each file operation of the client fails once: the run is correct all the same, or refused before it begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each example's own tests, as its reader runs them: python3 manage.py NETWORK test."""
+"""The tests of each example, run as its reader does: python3 manage.py NETWORK test."""
 
 from __future__ import annotations
 

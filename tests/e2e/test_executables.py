@@ -1,4 +1,4 @@
-"""ExecutableJobs and MARVELOJobs in whole networks: small scripts behind named pipes and descriptors."""
+"""ExecutableJobs and MARVELOJobs in whole networks: small scripts with named pipes and descriptors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fission.runtime.program import Program
 from tests.e2e.support import STOP_S, column, finish, network, printed, rows, stop
 from tests.waiting import CommandLine, Finished, Running, eventually, is_running
 
-#: Copies all that comes in, from the path behind -i to the one behind -o, as it comes.
+#: Copies its input at once, from the path after -i to the one after -o.
 CAT = "exec cat <$2 >$4\n"
 #: The same over inherited descriptors, for MARVELOJobs.
 CAT_DESCRIPTORS = """
@@ -35,7 +35,7 @@ source, target = open(int(sys.argv[2]), "rb", buffering=0), open(int(sys.argv[4]
 while data := source.read(1000):
     target.write(data)
 """
-#: Reads blocks of 4 bytes and writes them turned around; keeps a head of the size behind --head in front of them.
+#: Reads blocks of 4 bytes and writes them reversed; keeps a head of the size given by --head in front of each.
 TURN = """
 import argparse, sys
 parser = argparse.ArgumentParser()
@@ -142,7 +142,7 @@ def test_blocks_of_bytes(fission: CommandLine) -> None:
 
 
 def test_block_count_of_an_executables_input_and_output(fission: CommandLine) -> None:
-    """Blocks are written one behind the other; so many as BLOCK_COUNT says come out of it as a list."""
+    """Blocks are written one after another; BLOCK_COUNT of them arrive as a list."""
     listed = """
     Words(outputs=[BytesPipe(1, 4, 5)]),
     Python(inputs=[BytesPipe(1, 4, 5)], outputs=[BytesPipe(2, 4, 10)]),
@@ -358,7 +358,7 @@ def test_an_executable_that_is_killed(fission: CommandLine) -> None:
 
 
 def test_an_executable_that_ends_early_and_well_finishes_the_job(fission: CommandLine) -> None:
-    """Exit code 0 = finished: what is behind it ends, and so does what feeds it."""
+    """Exit code 0 means finished: the jobs after it end, and so do those before it."""
     listed = (
         "Endless(outputs=[JSONPipe(1)]), Script(inputs=[JSONPipe(1)], outputs=[JSONPipe(2)]), CSVSinkJob('r.csv', inputs=[JSONPipe(2)])"
     )

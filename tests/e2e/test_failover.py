@@ -1,4 +1,4 @@
-"""Real processes that are killed, stopped and woken up: the sink's file is that of a run without faults, and the console says why."""
+"""Real processes that are killed, stopped and resumed: the sink's file is that of a run without faults, and the console says why."""
 
 from __future__ import annotations
 

@@ -412,7 +412,7 @@ def test_ctrl_d_at_a_terminal_ends_the_console_alone(fission: CommandLine) -> No
 
 # -- a desktop --------------------------------------------------------------------------------------------------------
 
-#: What a terminal emulator is to a client: a program that runs what stands behind -e, and whose window can be closed.
+#: A terminal emulator as a client sees it: a program that runs the words after -e, and whose window can be closed.
 EMULATOR = """#!/bin/sh
 echo "$@" >>"$WINDOWS/opened"
 shift

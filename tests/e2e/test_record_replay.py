@@ -1,4 +1,4 @@
-"""record and replay: a running network is recorded, and one of its jobs is run on what was recorded."""
+"""record and replay: a running network is recorded, and one of its jobs runs on the recording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Executables as relays: whatever is killed, and whenever, each block arrives once, or is counted; programs that break their RATIO."""
+"""Executables as relays: whatever is killed at any moment, each block arrives once or is counted; programs that break their RATIO."""
 
 from __future__ import annotations
 

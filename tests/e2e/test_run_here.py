@@ -1,4 +1,4 @@
-"""`run` without other machines, and the commands by which other terminals reach a running network."""
+"""`run` without other machines, and the commands with which other terminals reach a running network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`simulate` as its users meet it: files and folders, output, ends of every kind, and nothing left behind."""
+"""`simulate` as users see it: files and folders, output, ends of every kind, and nothing left behind."""
 
 from __future__ import annotations
 

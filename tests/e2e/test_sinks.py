@@ -1,4 +1,4 @@
-"""Sinks whose process, whose client, or whose file is taken away: their files have every block once, in order."""
+"""Sinks whose process, client or file is lost: their files have every block once, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs that make no progress: what users see of them, and STALL_TIMEOUT."""
+"""Jobs that make no progress: how they are shown, and STALL_TIMEOUT."""
 
 from __future__ import annotations
 

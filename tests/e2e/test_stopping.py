@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, at any moment, once or more, on jobs of every character: an end within 2 s, and nothing left."""
+"""Ctrl-C and SIGTERM at any moment, once or more, with jobs of every kind: an end within 2 s, and nothing is left."""
 
 from __future__ import annotations
 

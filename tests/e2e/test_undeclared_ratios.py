@@ -1,4 +1,4 @@
-"""Programs of projects that know of no RATIO: they run, whatever they give, and nothing is lost that is not counted."""
+"""Programs of projects that do not set RATIO: they run, whatever they send, and every lost block is counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever exception user code raises, wherever it is called: the job fails and is named with place and exception, and no loop ends early.
+"""User code raises any exception in any method: the job fails and is named with place and exception, and no loop ends early.
 
 In one process each, with the real hosts (`run_network`); tests/e2e has samples with processes.
 """
@@ -105,7 +105,7 @@ def unread(where: str, kind: str, job: str, folder: Path) -> None:
     expected = rf"{failed}, input 1: a block of {pipe.__name__} 1 could not be read: .* \(compute block {block}\)"
     assert re.search(expected, report), report
     assert odd.class_of(kind) in report, report
-    # with several outputs or a source that is its neighbour the last sink may be behind; never ahead
+    # with several outputs, or next to a source, the last sink may lag; it is never ahead
     assert got == block - 1 if job in ("sink", "local sink", "two inputs") else got <= block - 1
 
 

@@ -1,4 +1,4 @@
-"""What users give to the daemons: each mistake is a message that says what to do, before anything starts."""
+"""Users' mistakes with the daemons: each is a message that says what to do, before anything starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Router, Brokers and Pipeliners as real processes: what runs where, what fails how, and that nothing stops a daemon."""
+"""Router, Brokers and Pipeliners as real processes: where jobs run, how they fail, and that nothing stops a daemon."""
 
 from __future__ import annotations
 

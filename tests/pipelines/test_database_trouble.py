@@ -1,4 +1,4 @@
-"""Databases that are away for a while, full, locked, damaged or of an earlier version; on SQLite and on a real PostgreSQL."""
+"""Databases that are unavailable for a while, full, locked, damaged or of an earlier version; on SQLite and on a real PostgreSQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Broker's fork server, whose end comes at an awkward moment."""
+"""A Broker's fork server that ends at an awkward moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Router on one host, Brokers on two others, one of which is cut off for good half-way."""
+"""The Router on one host, Brokers on two others, one of which is cut off permanently half-way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGKILL for any daemon at any moment: every accepted pipeline finishes, and what is recorded as finished is never run again."""
+"""SIGKILL for any daemon at any moment: every accepted pipeline finishes, and no finished job runs again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The PipelineManager without a Router: what it makes of news."""
+"""The PipelineManager without a Router: how it handles news."""
 
 from __future__ import annotations
 

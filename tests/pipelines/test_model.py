@@ -1,4 +1,4 @@
-"""Pipeline, Job, Worker: what can be written, what is refused with which words."""
+"""Pipeline, Job, Worker: the valid forms, and the messages for the others."""
 
 from __future__ import annotations
 

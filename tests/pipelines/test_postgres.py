@@ -1,4 +1,4 @@
-"""The Router with its state in PostgreSQL, and a database that goes away."""
+"""The Router with its state in PostgreSQL, and a database that stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the Router keeps: the contract of `fission.pipelines.ports.PipelineStore`, on SQLite and on a real PostgreSQL."""
+"""The Router's store: the contract of `fission.pipelines.ports.PipelineStore`, on SQLite and on a real PostgreSQL."""
 
 from __future__ import annotations
 

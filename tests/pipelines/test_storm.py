@@ -1,4 +1,4 @@
-"""Add, cancel, retry, ask, finish, die, in all orders: the Router and its Pipeliners never lose, double or wrongly fail a pipeline."""
+"""Add, cancel, retry, ask, finish, die, in all orders: no pipeline is lost, run twice or failed by mistake."""
 
 from __future__ import annotations
 

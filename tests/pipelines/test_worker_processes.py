@@ -1,4 +1,4 @@
-"""What the jobs of one process share, and what they do not: the store, the process's state, what was left in the background."""
+"""What the jobs of one process share and what they do not: the store, the process's state, background processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""config.py -> Config and Network, or everything that is wrong at once, each with its place."""
+"""Loading config.py: a Config and a Network, or all faults at once, each with its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""startproject and startnetwork make the trees that the documents print, and refuse names and places that would go wrong."""
+"""startproject and startnetwork make the trees that the documents print, and refuse unsuitable names and places."""
 
 from __future__ import annotations
 

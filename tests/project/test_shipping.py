@@ -1,4 +1,4 @@
-"""What goes with a job to its process: what keeps it from being sent, and what is copied."""
+"""Sending a job to its process: faults that prevent it, and the files that are copied."""
 
 from __future__ import annotations
 

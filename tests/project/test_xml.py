@@ -1,4 +1,4 @@
-"""XML of the old MARVELO: the same network as in Python, renamed tags, mistakes with their lines, nothing that expands or is fetched."""
+"""XML of the old MARVELO: the same network as in Python, renamed tags, mistakes with their lines; nothing is expanded or fetched."""
 
 from __future__ import annotations
 

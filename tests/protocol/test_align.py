@@ -1,4 +1,4 @@
-"""The aligner: whatever way the messages of its inputs take, the compute blocks are those that a plain look at the blocks gives."""
+"""The aligner: in whatever order the messages of its inputs arrive, the compute blocks are those of a plain calculation."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Play:
     traces: list[Trace]
     order: list[Message]
     takes: list[int]  # after each message: the limit with which the job takes, 0 = it does not look
-    behind: int  # so many compute blocks behind the beginning does the job begin
+    behind: int  # number of compute blocks after the beginning at which the job begins
 
 
 @st.composite

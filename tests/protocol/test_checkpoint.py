@@ -1,4 +1,4 @@
-"""protocol/checkpoint.py: single rules, and hypothesis playing a job with its snapshots, their confirmations and its outputs' releases."""
+"""protocol/checkpoint.py: single rules, and a hypothesis machine with a job's snapshots, confirmations and releases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The codec: what goes in comes out, and garbage gives a message or a RemoteProtocolError, never anything else."""
+"""The codec of frames: every message round-trips, and garbage gives a message or a RemoteProtocolError."""
 
 from __future__ import annotations
 
@@ -262,7 +262,7 @@ def near(*values: int) -> st.SearchStrategy[int]:
 
 @st.composite
 def plausible(draw: st.DrawFn) -> list[bytes]:
-    """A header of values at their limits, and behind it what may belong to it."""
+    """A header of values at their limits, followed by a possible body."""
     count = draw(st.integers(0, 3) | near(2**32 - 2, frames.MAX_BLOCKS))
     extra = draw(st.integers(0, 3) | near(2**64 - 2, CLOSED, frames.MAX_BUFFERS))
     first = header(
@@ -413,7 +413,7 @@ NOTHING = st.just(b"")
 
 @st.composite
 def streams(draw: st.DrawFn, last: st.SearchStrategy[bytes] = NOTHING) -> tuple[list[bytes], list[bytes]]:
-    """(messages, what arrives: the stream with something behind it, cut anywhere)."""
+    """Draw (messages, received parts: the stream and a continuation, cut anywhere)."""
     whole = draw(st.lists(st.binary(max_size=12), max_size=5))
     stream = b"".join(map(Splitter.join, whole)) + draw(last)
     cuts = sorted(draw(st.lists(st.integers(0, len(stream)), max_size=12)))

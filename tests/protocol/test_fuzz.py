@@ -1,4 +1,4 @@
-"""Whatever comes, a decoder says what it is, or that it is nothing: no other exception, and no memory that its length does not explain."""
+"""Decoders return a message or refuse it: they raise no other exception, and use no more memory than the input's length explains."""
 
 from __future__ import annotations
 

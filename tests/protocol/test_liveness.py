@@ -1,4 +1,4 @@
-"""Liveness: single rules, a plain model with random clocks, a client that is stopped at random, and broken variants of all that."""
+"""Liveness: single rules, a plain model with random clocks, a client that is frozen at random, and broken variants."""
 
 from __future__ import annotations
 

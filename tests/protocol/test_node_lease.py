@@ -1,4 +1,4 @@
-"""protocol/node_lease.py: the table, single rules, and hypothesis playing clients, jobs and time against a simple model."""
+"""protocol/node_lease.py: the table, single rules, and a hypothesis machine with clients, jobs and time against a simple model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The buffer of an ASYNC input against a plain list of the blocks that there ever were."""
+"""The buffer of an ASYNC input against a plain list of all blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An output alone: what is put, what others say and time go in, messages come out."""
+"""An output alone: blocks, messages and time go in, messages come out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages in pieces: no part is larger than a piece, and the other side has the frames again, whatever they are."""
+"""Messages in pieces: no part is larger than a piece, and the receiver gets the same frames."""
 
 from __future__ import annotations
 

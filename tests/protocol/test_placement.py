@@ -1,4 +1,4 @@
-"""Placement against a plain reading of SPEC.md, section 5. At the end: broken variants, which the same checks must catch."""
+"""Placement against a plain reading of SPEC.md, section 5, with broken variants, which the same checks must catch."""
 
 from __future__ import annotations
 

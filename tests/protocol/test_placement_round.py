@@ -1,4 +1,4 @@
-"""A round of placements against one placement after the other, each on nodes as they are then."""
+"""A round of placements against single placements, each on the nodes as they are then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which jobs make no progress, and when one is stalled; a client that was away itself, and broken variants."""
+"""Which jobs make no progress, and when one is stalled; a client that was away itself; broken variants."""
 
 from __future__ import annotations
 

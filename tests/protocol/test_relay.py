@@ -256,7 +256,7 @@ RUNS = st.lists(
 
 
 def play_runs(kind: type[Relay], ratio: Fraction, steps: list[tuple[str, int]], behind: int) -> None:
-    """Two relays get the same blocks, one of them in runs; the program may have read all but the last ``behind`` of them."""
+    """Give two relays the same blocks, one of them in runs; the program may have read all but the last ``behind`` blocks."""
     single, several = Relay(ratio, 1), kind(ratio, 1)
     for what, count in steps:
         if what == "feed":

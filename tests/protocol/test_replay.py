@@ -1,4 +1,4 @@
-"""Numbers of messages: each is taken once, however they are ordered, doubled, and recorded."""
+"""Protection against replay: each message number is accepted once, however messages are ordered, doubled and recorded."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class NothingLate(ReplayWindow):
 
 
 class ForgetsAJump(ReplayWindow):
-    """Takes for new what a large jump has left behind."""
+    """Accepts as new the numbers that a large jump has skipped."""
 
     def take(self, number: int) -> bool:
         before = self._largest

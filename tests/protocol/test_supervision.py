@@ -1,4 +1,4 @@
-"""protocol/supervision.py: single rules, and hypothesis playing nodes and processes that come, fail and return."""
+"""protocol/supervision.py: single rules, and a hypothesis machine with nodes and processes that come, fail and return."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tap sends, and what its reader makes of it."""
+"""What a tap sends, and how its reader decodes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recordings: what goes in comes out, and what was written whole can be read, whatever ended the writing."""
+"""Recordings: blocks are read back, and whatever was written completely can be read, however the writing ended."""
 
 from __future__ import annotations
 

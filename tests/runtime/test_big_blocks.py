@@ -1,4 +1,4 @@
-"""Blocks whose buffers are in shared memory: they travel together, as small ones do, and give their memory back."""
+"""Blocks with buffers in shared memory: they travel together, as small ones do, and give their memory back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A new incarnation continues with the right snapshot or not at all: never silently as the job was made."""
+"""A new incarnation continues with the right snapshot or not at all: it never silently starts from the initial state."""
 
 from __future__ import annotations
 

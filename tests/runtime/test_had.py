@@ -1,4 +1,4 @@
-"""A new incarnation of a producer numbers on after what its consumer has, in whatever order the consumer hears of it."""
+"""A new incarnation of a producer continues the numbers after what its consumer has, in whatever order it learns of them."""
 
 from __future__ import annotations
 

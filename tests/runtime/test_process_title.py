@@ -1,4 +1,4 @@
-"""What `ps` shows of the processes of a network."""
+"""The names of a network's processes in `ps`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pipes of a program: what is written in batches is accounted to the byte, what is read comes out as it went in."""
+"""The pipes of a program: written batches are accounted to the byte, and blocks are read back unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a new incarnation gets the snapshot that it needs: from the client's file, or from what is brought to its node."""
+"""The snapshot for a new incarnation: from the client's file, or brought to its node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job asks the client to keep of its ASYNC inputs."""
+"""What a job asks the client to retain for its ASYNC inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job that is looked at: what it costs, and what is seen."""
+"""A job with taps: their cost, and what they show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`allocate` of MARVELO's shell: where would the jobs go now? And what its other commands have become."""
+"""`allocate` of MARVELO's shell, which shows where the jobs would go now, and the successors of its other commands."""
 
 from __future__ import annotations
 

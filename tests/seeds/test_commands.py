@@ -1,4 +1,4 @@
-"""Commands that users of MARVELO know: what they are called, what they write, and under which names."""
+"""Commands that users of MARVELO know: their names, their output and their files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of config.py as MARVELO's template and users wrote them: empty texts, and pipes that are taken out of PIPES."""
+"""Parts of config.py as in MARVELO's template and users' projects: empty texts, and pipes that are taken from PIPES."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs that are dataclasses, or that say for themselves what equals them: to FISSION, a job is itself and nothing else."""
+"""Jobs that are dataclasses or define __eq__: to FISSION, a job equals only itself."""
 
 from __future__ import annotations
 

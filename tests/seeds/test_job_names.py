@@ -1,4 +1,4 @@
-"""Users' attributes and FISSION's: whatever a job calls its own things, it runs; and the name that a job is given is used everywhere."""
+"""Users' attributes and FISSION's: whatever names a job uses for its own, it runs; a job's given name is used everywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words by which commands take a job: its id, its name, its class."""
+"""The words with which commands name a job: its id, its name, its class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predefined jobs as MARVELO's users know them: what they call, subclass and hand over by position."""
+"""Predefined jobs as MARVELO's users know them: methods that they call, override, and arguments by position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job is placed by the links from the nodes of its neighbours: the rule, the measuring alone and over sockets, and real hosts.
+"""Placement by the quality of links to the nodes of neighbours: the rule, the measurement alone and over sockets, and real hosts.
 
 Probes and placement are machines without I/O, so most of it is simulated. The hosts lose packets between two of them only, which the
 client, whose own links are good, cannot see.

@@ -1,4 +1,4 @@
-"""Old projects are run by their own manage.py and by scripts of their users, from one end to the other."""
+"""Old projects run with their own manage.py and with users' scripts, from start to end."""
 
 from __future__ import annotations
 

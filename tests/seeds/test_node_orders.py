@@ -1,4 +1,4 @@
-"""What a node's service makes of orders of clients of any version, and of anything else: an answer, always."""
+"""A node's service answers every order, of clients of any version, and any other message."""
 
 from __future__ import annotations
 

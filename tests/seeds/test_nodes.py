@@ -1,4 +1,4 @@
-"""Nodes as the published class takes them, in every form that users' configs have, and what `check` says of nodes that cannot work."""
+"""Nodes as the published class takes them, in every form of users' configs, and the messages of `check` about unusable nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pipes of users' own, as they were written for named pipes: mix-ins, files, descriptors, `read_wrapper`, heads, `complete`."""
+"""Users' own pipes, as written for named pipes: mix-ins, files, descriptors, `read_wrapper`, heads, `complete`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Brokers and Pipeliners of others between everything else: nothing is lost, run twice or ended by the wrong one, in whatever order."""
+"""Brokers and Pipeliners of others among all other events: no job is lost, run twice or ended by the wrong one, in any order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pypelinin's users have wished for: programs as workers, several modules, tags of Brokers, results for the caller, UTC."""
+"""What pypelinin's users have asked for: programs as workers, several modules, tags of Brokers, results for the caller, UTC."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``simulate ROOT``: the jobs work in another folder, and what the user has there stays."""
+"""``simulate ROOT``: the jobs work in another folder, and the user's files there stay."""
 
 from __future__ import annotations
 

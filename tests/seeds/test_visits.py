@@ -1,4 +1,4 @@
-"""What a node answers a client that runs nothing on it."""
+"""A node's answers to a client that runs nothing on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""XML networks of MARVELO's users: sizes left out, empty parameters, tags of their own, paths from where the command is typed."""
+"""XML networks of MARVELO's users: missing sizes, empty parameters, own tags, paths relative to the current folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a replay feeds blocks, whatever the times of the recording say."""
+"""When a replay feeds blocks, whatever times the recording has."""
 
 from __future__ import annotations
 

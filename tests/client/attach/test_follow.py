@@ -1,4 +1,4 @@
-"""Two looks at a network, made into rates and shares."""
+"""Two measurements of a network, turned into rates and shares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Failures: each once, and the one that ended the network at the very end."""
+"""Failures: each is shown once, the one that ended the network last."""
 
 from __future__ import annotations
 

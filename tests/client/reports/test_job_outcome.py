@@ -1,4 +1,4 @@
-"""What a job says whose node lacks something that this machine has."""
+"""The error of a job whose node lacks something that this machine has."""
 
 from __future__ import annotations
 

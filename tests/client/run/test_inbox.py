@@ -1,4 +1,4 @@
-"""The queue of a run: an order to end that comes together with an event is obeyed."""
+"""The queue of a run: a request to end that arrives together with an event is not lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who looks at a pipe gets what its job has sent last, however late that comes behind the news of the job's end."""
+"""A viewer of a pipe gets its last blocks, however late they come after the end of the job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every message of every direction round-trips, and nothing but a message of the direction is taken for one."""
+"""Every message of every direction round-trips; all other input is refused."""
 
 from __future__ import annotations
 

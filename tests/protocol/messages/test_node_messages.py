@@ -1,4 +1,4 @@
-"""Messages between a client and nodes, and between nodes: all round-trip, and whatever is not one of them is refused."""
+"""Messages between a client and nodes, and between nodes: all round-trip; all other input is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pipelines' messages: their JSON is the published one, and whatever is not one of them raises `RemoteProtocolError`."""
+"""The pipelines' messages: their JSON is the published one; all other input raises `RemoteProtocolError`."""
 
 from __future__ import annotations
 

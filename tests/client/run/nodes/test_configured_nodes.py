@@ -1,4 +1,4 @@
-"""Who is who among the machines that answer, and what to do about those that do not."""
+"""Recognising the machines that answer, and hints for those that do not."""
 
 from __future__ import annotations
 

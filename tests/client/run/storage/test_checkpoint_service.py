@@ -1,4 +1,4 @@
-"""A disk that takes nothing ends no network: snapshots are asked for again until they can be written."""
+"""A disk that accepts no data does not end a network: snapshots are requested again until they can be written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The event log of a run is read again, whatever its end is; damage in its middle is refused by file and line."""
+"""The event log of a run can be read again, however it ends; damage in its middle is refused by file and line."""
 
 from __future__ import annotations
 
