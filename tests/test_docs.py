@@ -257,7 +257,7 @@ def test_fits(expected: str, actual: str, answer: bool) -> None:
         ("a\na\n...", "b\na", False),
         ("a\n...", "", False),
         ("...", "", True),
-        ("a...\nab...\n...", "x\nabc\nabd", True),  # whatever is tried first, each finds a line of its own
+        ("a...\nab...\n...", "x\nabc\nabd", True),  # whichever is tried first, each finds its own line
         ("...c\na...\n...", "abc\nx\nac", True),
         ("a...\nabc", "abc\nb", False),
     ],

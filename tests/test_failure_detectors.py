@@ -57,7 +57,7 @@ def test_a_limit_is_that_of_the_code(detector: str) -> None:
 
 
 def test_an_absent_client_is_one_of_two_pulses() -> None:
-    """The only limit of the table that is not a constant of its own."""
+    """The only limit of the table without its own constant."""
     node = "n"
     for late, lost in ((1.9, True), (2.1, False)):
         machine = liveness.Liveness(1.0)

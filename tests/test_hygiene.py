@@ -1,4 +1,4 @@
-"""The hygiene plugin catches leaks and skips, on small test files in a pytest of its own."""
+"""The hygiene plugin catches leaks and skips, on small test files in a separate pytest."""
 
 from __future__ import annotations
 

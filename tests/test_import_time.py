@@ -28,7 +28,7 @@ HEAVY = (
 
 
 def fresh(code: str) -> str:
-    """Return what the code prints in an interpreter of its own."""
+    """Return what the code prints in a fresh interpreter."""
     source = str(Path(fission.__path__[0]).parent)
     env = {**os.environ, "PYTHONPATH": source}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=30, check=False)

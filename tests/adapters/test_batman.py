@@ -112,7 +112,7 @@ def test_no_text_makes_a_parser_fail(text: str) -> None:
 
 
 class Machine:
-    """Answers as the programs of a machine would; counts what it was asked."""
+    """Answers as a machine's programs would, and counts the calls."""
 
     def __init__(self, originators: str | Exception = SINCE_2016) -> None:
         self.originators = originators

@@ -37,7 +37,7 @@ NEARLY = Pair(OURS.public, OTHERS.secret)
 
 
 class Side:
-    """A machine: a context, its guard, the warnings in its log, a clock by hand."""
+    """A machine: a context, its guard, the warnings in its log, and a manual clock."""
 
     def __init__(self, keys: Pair | None, context: zmq.Context[Any] | None = None) -> None:
         self.context = context or zmq.Context()
@@ -114,7 +114,7 @@ def test_peers_with_the_keys_get_through(side: Callable[..., Side]) -> None:
     assert here.warnings == there.warnings == []
 
 
-# Who it is, what it sets, what the log may say. Only where the guard itself is asked, its address is known for certain.
+# A stranger's keys, its socket options, and what the log may say. Its address is certain only when the guard itself is asked.
 STRANGERS = {
     "other keys": (OTHERS, {}, ["its keys are not this network's"]),
     "no keys": (None, {}, ["it does not encrypt", "it disconnected"]),

@@ -64,7 +64,7 @@ def test_the_reserve_can_be_used_when_nothing_else_is_left() -> None:
 
 
 class NoDescriptors:
-    """Stands for psutil, whose files cannot be opened."""
+    """Replaces psutil; its files cannot be opened."""
 
     def cpu_times(self) -> None:
         raise OSError(24, "Too many open files")

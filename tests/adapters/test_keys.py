@@ -226,7 +226,7 @@ def test_dask_connects_with_the_keys_and_refuses_others(folder: Path, tmp_path: 
                 assert len(scheduler.workers) == 1
                 async with rpc(scheduler.address, connection_args=ours.get_connection_args("client")) as talk:
                     assert (await talk.identity())["type"] == "Scheduler"
-                # who is one of us is unpickled (this is what the next ones must not reach)
+                # the message of a holder of the keys is unpickled (what the next ones must not reach)
                 await send(connect, scheduler.address, ours, tmp_path / "reached")
                 assert (tmp_path / "reached").exists()
                 for number, stranger in enumerate((others, None)):

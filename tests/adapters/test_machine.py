@@ -31,7 +31,7 @@ class Machine:
         self.calls = 0
 
     def works(self, seconds: float, busy: float) -> None:
-        """Time passes; so many of its two processors work."""
+        """Let time pass while this many of its two processors work."""
         times = self.times
         self.times = times._replace(
             user=times.user + seconds * busy,

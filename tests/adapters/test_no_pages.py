@@ -69,4 +69,4 @@ def test_of_pipelines(tmp_path: Path) -> None:
             await cluster.close()
 
     run(scenario())
-    assert "start_http_server" in vars(_Worker)  # whose end is its process's
+    assert "start_http_server" in vars(_Worker)  # its end is the end of its process

@@ -250,7 +250,7 @@ def test_ten_thousand_blocks_leave_nothing(arena: MakeArena) -> None:
         if len(held) > number % 23:
             expected, view = held.pop(number % len(held))
             assert bytes(view) == expected.to_bytes(4, "big") * (len(view) // 4)
-    assert footprint() == (before[0] + 3, before[1] + 2)  # an mmap has a descriptor of its own
+    assert footprint() == (before[0] + 3, before[1] + 2)  # an mmap has its own descriptor
     assert one.committed < 200 * PAGE
     held.clear()
     del view

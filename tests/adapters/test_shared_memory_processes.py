@@ -23,7 +23,7 @@ from tests.adapters.shared_support import put, used_again
 
 MB = 1 << 20
 
-# Runs what it is sent, and answers with what that has put into `result`.
+# Runs the code that it is sent, and answers with the value of `result`.
 REMOTE = """
 import gc, os, pickle, sys
 from random import Random
@@ -56,7 +56,7 @@ class Remote:
         self.process.stdin.flush()
 
     def hear(self) -> Any:
-        """Waits for an answer."""
+        """Wait for an answer."""
         assert self.process.stdout is not None
         return pickle.load(self.process.stdout)
 
@@ -71,7 +71,7 @@ class Remote:
         self.process.wait()
 
     def close(self) -> None:
-        """Ends it, whatever it is at."""
+        """End it at once."""
         self.kill()
         for stream in (self.process.stdin, self.process.stdout):
             assert stream is not None
@@ -203,7 +203,7 @@ def test_blocks_of_a_killed_producer_stay_until_they_are_swept(prefix: str, remo
     assert "removed" in late.do(gone, packed=packed[1])
 
 
-# Holds some of the blocks for a while, and looks at each when it gets it and when it lets go of it.
+# Holds some of the blocks for a while, and checks each when it gets it and before it releases it.
 CONSUME = """
 views, random, held, bad = Views(1), Random(reader), [], []
 def right(number, view):
@@ -270,7 +270,7 @@ def test_an_arena_that_ignores_its_readers_is_caught(prefix: str, remote: Callab
     one.close()
 
 
-# In a mount namespace of its own, so that nothing is left to unmount. A write to memory that is not there would be a SIGBUS.
+# In its own mount namespace, so that nothing is left to unmount. A write to missing memory would be a SIGBUS.
 FULL = """
 import logging, os, subprocess, sys
 from fission.adapters.shared_memory.arena import Arena

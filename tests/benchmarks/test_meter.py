@@ -17,7 +17,7 @@ def order(**changes: Any) -> dict[str, Any]:
 
 
 def measured(sent: list[Any], **changes: Any) -> dict[str, float]:
-    """What a sink says of these blocks."""
+    """Return what a sink measures of these blocks."""
     meter = Meter(order(**changes))
     results = [result for block in sent if (result := meter.take(block)) is not None]
     assert len(results) == 1

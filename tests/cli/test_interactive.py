@@ -128,7 +128,7 @@ def test_a_console_that_is_not_installed(fission: CommandLine) -> None:
 
 
 def test_ipython_is_handed_the_names(fission: CommandLine) -> None:
-    """A stand-in for IPython: what it is called with is ours."""
+    """A replacement for IPython receives our arguments."""
     fission.project(network(JOBS, LISTED))
     stand_in = fission.root / "stand_in"
     stand_in.mkdir()

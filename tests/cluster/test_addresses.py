@@ -43,7 +43,7 @@ def test_ipv6_from_end_to_end(cluster: MakeSite, form: str) -> None:
 @pytest.mark.slow
 @pytest.mark.soak
 def test_a_pattern_of_ipv6_and_services_of_one_name(cluster: MakeSite) -> None:
-    """All boards call themselves raspberrypi: each is a node of its own."""
+    """All boards are named raspberrypi: each is a separate node."""
     site = cluster(2, start=False)
     for node in site.nodes.values():
         node.client_ip = site.network.client_ipv6
@@ -61,7 +61,7 @@ def test_a_pattern_of_ipv6_and_services_of_one_name(cluster: MakeSite) -> None:
 @pytest.mark.slow
 @pytest.mark.soak
 def test_a_second_service_of_one_name_is_left_alone(cluster: MakeSite) -> None:
-    """It must not take the first one's place, and the first one not its: that would be a failover a second."""
+    """Neither service may replace the other: that would be a failover every second."""
     site = cluster(2)
     config = f"NODES = [BaseNode({site[1].ip!r}, 'n1')]"
     client = site.run(CHAIN.format(limit=0), extra=config)
@@ -103,7 +103,7 @@ def test_a_node_whose_address_changes(cluster: MakeSite, named: bool) -> None:
 
 @pytest.fixture
 def hosts_file() -> Iterator[Callable[[Host], Path]]:
-    """Gives a host an /etc/hosts of its own: `ip netns exec` lays it over the machine's."""
+    """Return a function that gives a host its own /etc/hosts, which `ip netns exec` mounts over the machine's."""
     made: list[Path] = []
 
     def make(host: Host) -> Path:

@@ -39,7 +39,7 @@ def test_a_killed_client_is_resumed(cluster: MakeSite) -> None:
 
 
 def test_a_client_that_is_killed_while_jobs_start(cluster: MakeSite) -> None:
-    """It had ordered them, and they know nothing of each other yet: the next client tells them all that this one could not."""
+    """It had ordered them, but they do not know of each other yet: the next client sends them what this one could not."""
     site = cluster(2)
     gate = site.folder / "gate"
     gate.touch()
@@ -97,7 +97,7 @@ def test_a_client_that_stays_away(cluster: MakeSite) -> None:
 
 
 def test_runs_one_after_the_other_on_the_same_services(cluster: MakeSite) -> None:
-    """Another network's run begins with nothing of the one before, also after a service was started again."""
+    """Another network's run begins without anything of the previous one, even after a service was restarted."""
     site = cluster(2)
     for number in range(2):
         client = site.run(CHAIN.format(limit=0), name=f"project{number}")

@@ -127,7 +127,7 @@ def test_a_node_that_returns_is_used_again(cluster: MakeSite) -> None:
 
 @pytest.mark.parametrize("direction", ["out", "in"])
 def test_a_line_that_carries_only_one_way(cluster: MakeSite, direction: str) -> None:
-    """Who is not heard is lost; so is who does not hear, though its pulses arrive."""
+    """A node whose pulses do not arrive is lost; so is a node that receives nothing, although its pulses arrive."""
     site = cluster(2)
     client = site.run(CHAIN.format(limit=0))
     site.rows(STEADY)
@@ -195,7 +195,7 @@ def test_power_loss_of_the_node_of_a_join(cluster: MakeSite) -> None:
 @pytest.mark.slow
 @pytest.mark.soak
 def test_the_node_of_a_source_that_cannot_resume(cluster: MakeSite) -> None:
-    """A new generation begins; of the old one a beginning without gaps arrived, and the summary says that its source was restarted."""
+    """A new generation begins; the old one arrived without gaps up to some block, and the summary says that its source was restarted."""
     site = cluster(2)
     client = site.run(CHAIN.format(limit=0).replace("Numbers", "Forgets").replace("Total", "Pass"))
     site.rows(STEADY)
@@ -215,7 +215,7 @@ def test_the_node_of_a_source_that_cannot_resume(cluster: MakeSite) -> None:
 @pytest.mark.slow
 @pytest.mark.soak
 def test_the_summary_reports_the_blocks_that_a_source_lost(cluster: MakeSite) -> None:
-    """The line is slow: most of what it had sent was still on its node. The sink lacks just what the summary calls lost."""
+    """The line is slow: most sent blocks were still on its node. The sink lacks exactly the blocks that the summary calls lost."""
     site, made = cluster(2), 300
     listed = f"""
     Burst({str(site.end)!r}, outputs=[PicklePipe(1)]),

@@ -38,7 +38,7 @@ def answer_at(host: Host) -> None:
 
 
 def ask(host: Host | None, what: str, whom: Host, number: int) -> float:
-    """What `talker.py` says that runs on this host, or on this machine."""
+    """Return what `talker.py` prints on this host, or on this machine."""
     words = [sys.executable, TALKER, what, whom.ip, str(PORT), str(number)]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(words, **options) if host is None else host.run(words, **options)  # type: ignore[call-overload]

@@ -26,7 +26,7 @@ class Deaf(PythonJob):
 
 
 def kill_a_job(site: Site, client: Running) -> None:
-    """kill -9, as by hand or by the kernel when memory is short; then Ctrl-C."""
+    """Send SIGKILL, as the kernel does when memory is short; then Ctrl-C."""
     for job in (1, 2, 4):
         node = site.nodes[site.node_of(job)]
         site.until(lambda: node.job(job), f"the process of job {job}").kill()  # type: ignore[union-attr]  # noqa: B023
@@ -43,7 +43,7 @@ def kill_the_client(site: Site, client: Running) -> None:
 
 
 def close_the_clients_output(site: Site, client: Running) -> None:
-    """``fission net run | head``: it ends where it writes next, in whatever way."""
+    """``fission net run | head``: the client ends when it next writes."""
     client.process.send_signal(signal.SIGPIPE)
     client.process.send_signal(signal.SIGHUP)
     client.wait(45, exit_code=None)
@@ -94,7 +94,7 @@ def stop_the_client(site: Site, client: Running) -> Callable[[], None]:
 
 
 def cut_the_node_off(site: Site, client: Running) -> Callable[[], None]:
-    """Both live, and do not hear each other."""
+    """Both run, but cannot reach each other."""
     site[1].host.link(False)
     return lambda: site[1].host.link(True)
 

@@ -53,7 +53,7 @@ def test_echo_shows_blocks_of_jobs_on_other_machines(cluster: MakeSite) -> None:
 
 
 def test_debug_follows_a_job_to_its_next_node(cluster: MakeSite) -> None:
-    """What jobs on nodes write goes to who asks for it; without DEBUG_WINDOW the client itself does not show it."""
+    """Output of jobs on nodes goes to the viewers that ask for it; without DEBUG_WINDOW the client itself does not show it."""
     site = cluster(2)
     client = site.run(CHAIN.format(limit=0).replace("Total", "Talks"), TALKS)
     site.rows(STEADY)

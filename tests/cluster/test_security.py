@@ -57,7 +57,7 @@ def test_a_node_with_other_keys_is_refused(cluster: MakeSite, tmp_path: Path) ->
 
 
 def test_a_node_without_keys(cluster: MakeSite, tmp_path: Path) -> None:
-    """It says so and ends; with --insecure it is refused."""
+    """It reports that and ends; with --insecure it is refused."""
     site = cluster(2, start=False)
     site[1].start("--keys", str(tmp_path / "nothing"))
     assert site[1].process.wait(20) == 2

@@ -254,7 +254,7 @@ def test_an_address_that_is_in_use(cluster: MakeSite, kind: socket.SocketKind, o
 
 
 def test_a_second_network_at_the_same_port(cluster: MakeSite) -> None:
-    """It says which one has it."""
+    """The message names the network that has the port."""
     site = cluster(1)
     client = site.run(CHAIN.format(limit=0))
     site.rows(10)

@@ -55,7 +55,7 @@ def everybody(site: Site, client: psutil.Process) -> list[psutil.Process]:
 
 
 def listening(processes: list[psutil.Process]) -> dict[tuple[str, int], psutil.Process]:
-    """(address, TCP port) -> who listens there; as the processes' own hosts tell it (psutil looks at ours only)."""
+    """Return (address, TCP port) -> the process that listens there, as seen on the processes' own hosts (psutil sees only ours)."""
     found = {}
     for process in processes:
         with contextlib.suppress(OSError):
@@ -184,7 +184,7 @@ GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01"
 
 
 def zmtp(mechanism: bytes, size: int) -> bytes:
-    """A greeting, and the beginning of a command of so many bytes."""
+    """Return a greeting, and the beginning of a command of this many bytes."""
     return GREETING + mechanism.ljust(20, b"\0") + b"\0" * 32 + b"\x06" + struct.pack("!Q", size)
 
 

@@ -15,7 +15,7 @@ from tests.e2e.failover import CHAIN, chain_rows
 MakeSite = Callable[..., Site]
 STEADY = 30
 RESTART = "restart its service: sudo service fission restart"
-#: What Dask says of itself, which means nothing to users.
+#: Words of Dask's own messages, which mean nothing to users.
 DASK = ("stimulus", "heartbeat", "gather", "distributed", "Dask:", "rescheduling", "tcp://10.", "tls://10.")
 
 
@@ -67,7 +67,7 @@ def test_dask_prints_nothing_when_nodes_and_clients_die(cluster: MakeSite) -> No
 @pytest.mark.slow
 @pytest.mark.soak
 def test_a_hint_for_each_reason(cluster: MakeSite, tmp_path: Path) -> None:
-    """One node works; of the others each one's line says what to do about just that."""
+    """One node works; the line of each other node says what to do about its fault."""
     site = cluster(4, start=False)
     make_keys(tmp_path / "other")
     blocked = tmp_path / "file"

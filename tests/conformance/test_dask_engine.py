@@ -50,7 +50,7 @@ class Anybody:
 
 
 class ReadyEngine(DaskEngine):
-    """An engine that is open when both nodes are there, and whose end is the end of the run."""
+    """An engine that is open when both nodes are there, and that ends with the run."""
 
     async def open(self) -> None:
         await super().open()

@@ -122,7 +122,7 @@ def test_a_pipe_with_one_end(fission: CommandLine) -> None:
 
 
 def test_several_faults_at_once(fission: CommandLine) -> None:
-    """All of them, each in a paragraph of its own with its place, whichever part of FISSION finds them."""
+    """All are reported, each in its own paragraph with its place, whichever part of FISSION finds them."""
     listed = """
     Count(outputs=[PicklePipe(1), PicklePipe(2)]),
     TakesTwo(inputs=[PicklePipe(1)]),

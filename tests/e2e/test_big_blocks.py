@@ -89,7 +89,7 @@ def test_thirty_random_faults(fission: CommandLine, seed: int) -> None:
 
 @pytest.mark.slow
 def test_neighbours_that_are_killed_at_once(fission: CommandLine) -> None:
-    """The producer of what was handed on, those who have handed it on, and those who have it, in pairs."""
+    """The producer of handed-on blocks, the jobs that handed them on, and those that hold them, in pairs."""
     limit, pairs = 900, [(1, 2), (2, 3), (3, 6), (1, 3), (2, 6), (1, 6), (1, 4), (4, 5), (5, 6), (4, 6)]
     check(of(fission, WAYS.format(limit=limit), PATIENT).run(killed_at_once(pairs)), limit)
 

@@ -132,7 +132,7 @@ def test_the_client_is_killed_again_and_again_while_it_starts(fission: CommandLi
 
 
 def left(root: Path) -> list[str]:
-    """What is left of a client that was killed; what it had in the network's folder is not its fork server's business."""
+    """Return what is left of a killed client; its fork server does not clean up the network's folder."""
     return [line for line in remains(root) if "/simulation/" not in line]
 
 

@@ -16,7 +16,7 @@ from tests.e2e.support import column, network
 from tests.waiting import CommandLine
 
 ROOT = Path(__file__).parents[2]
-#: Runs the client with the n-th operation failing, and says how many there were.
+#: Runs the client with the n-th operation failing, and prints how many there were.
 CLIENT = """
 import json, sys
 from fission import durable
@@ -75,5 +75,5 @@ def test_every_write_fails_once(fission: CommandLine, first: int) -> None:
             assert f"Error: {root}/net/" in done.stderr or "Error: the event log" in done.stderr, report
             assert "started" not in done.stderr, report
         if not printed["failed"]:
-            return  # there are not so many
+            return  # the run has fewer operations
     pytest.fail(f"there are more operations than {OPERATIONS}: raise the number")

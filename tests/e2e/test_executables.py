@@ -114,7 +114,7 @@ def test_blocks_go_through_an_executable(fission: CommandLine, pipe: str, job: s
 
 
 def test_values_of_any_kind_go_through_an_executable_as_pickles(fission: CommandLine) -> None:
-    """Big ones too: nothing of a block may travel beside it when an executable reads it."""
+    """Large ones too: no part of a block may travel separately when an executable reads it."""
     jobs = """
     VALUES = [None, "text\\n", b"." * 300000, bytearray(200000), {"key": [1, (2, 3)]}, 10 ** 400, list(range(5000))]
 

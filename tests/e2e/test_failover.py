@@ -44,7 +44,7 @@ pytestmark = pytest.mark.usefixtures("own_modules")
 
 
 def check(ran: Ran, values: list[int], pipe: int) -> None:
-    """The run ended well and its sink has exactly these values; each failover is one line that says everything."""
+    """Check that the run ended well, that its sink has exactly these values, and that each failover is one complete line."""
     assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
     assert ran.result.read_bytes() == csv_of(values, pipe), ran
     for line in ran.failovers:
@@ -796,7 +796,7 @@ def test_a_csv_file_continues_after_blocks_that_were_left_out(fission: CommandLi
     ran = Stage(fission, sink=2).run(script)
     assert (ran.summary.exit_code, ran.summary.reason) == (0, "finished"), ran
     values = column(ran.result)
-    # a dummy is the block before it again: a row that goes back would be a block that was there before
+    # a dummy repeats the previous block: a smaller value would be a repeated block
     assert values == sorted(values), ran
     assert len(values) < values[-1]  # some were left out
     assert len(values) == len(ran.result.read_text().splitlines()) - 1

@@ -15,7 +15,7 @@ import fission as package
 from tests.e2e.support import STOP_S, column, descendants, finish, network, printed, rows, stop
 from tests.waiting import CommandLine, Running, eventually
 
-#: No desktop, whatever the machine of the test has.
+#: No desktop, even if the machine of the test has one.
 PLAIN: dict[str, str | None] = {"DISPLAY": None, "WAYLAND_DISPLAY": None}
 ONE_CONSOLE = "InteractiveJob(outputs=[PicklePipe(1)]), Show(inputs=[PicklePipe(1)])"
 TWO_CONSOLES = """
@@ -354,7 +354,7 @@ def test_with_no_standard_input_send_is_the_way(fission: CommandLine) -> None:
 
 
 def start_python(fission: CommandLine, script: str) -> Running:
-    """A client that is started by a script of the project, in a process group of its own."""
+    """Start a client from a script of the project, in its own process group."""
     path = os.pathsep.join(filter(None, [str(Path(package.__path__[0]).parent), os.environ.get("PYTHONPATH")]))
     environment = {name: value for name, value in {**os.environ, **PLAIN, "PYTHONPATH": path}.items() if value is not None}
     pipe = subprocess.PIPE

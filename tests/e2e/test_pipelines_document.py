@@ -1,6 +1,6 @@
 """The code of the pypelinin document as printed there: three scripts with its constructors, a pipeline, a manager, the result file.
 
-Its addresses are those of the document, so it runs on a host of its own (a network namespace), where no other program uses them.
+Its addresses are those of the document, so it runs on a separate host (a network namespace), where no other program uses them.
 """
 
 from __future__ import annotations

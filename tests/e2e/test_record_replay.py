@@ -262,7 +262,7 @@ def test_bad_replays(chain: CommandLine) -> None:
     data = (chain.root / "chain.rec").read_bytes()
     (chain.root / "other.rec").write_bytes(data[:8] + b"\x02" + data[9:])
     assert "is a recording of version 2" in chain.run("net", "replay", "other.rec", "--job", "2", exit_code=2).stderr
-    # The first entry alone is cut, so nothing goes in, and the last one is, so all does: both are said.
+    # With the first entry cut no block is fed, with the last one cut all others are: both are reported.
     header = 16 + int.from_bytes(data[12:16], "little")
     for cut in (header + 20, len(data) - 1):
         (chain.root / "cut.rec").write_bytes(data[:cut])

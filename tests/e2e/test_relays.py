@@ -111,7 +111,7 @@ SOAK = [
 
 @pytest.mark.parametrize(("kind", "kill"), [*QUICK, *SOAK])
 def test_nothing_is_lost_when_an_executable_is_killed(fission: CommandLine, kind: str, kill: str) -> None:
-    """Its inputs wait for what comes of them: neither what the program has read nor what it has written may be gone with it."""
+    """Its inputs are kept until their outputs arrive: neither what the program has read nor what it has written may be lost with it."""
     job, program, pipe, wanted = RATIOS[kind]
     stage = staged(fission, CHAIN.format(job=job, into=pipe, out="JSONPipe"), program)
     ran = stage.run(killed_at(KILLS[kill], len(wanted) // 6, len(wanted) // 2))
@@ -141,7 +141,7 @@ def test_a_sink_that_is_killed_is_given_again_what_it_had_not_read(fission: Comm
 class Reads(Program):
     pass
 """
-    # one line at a time, unbuffered, so that what it has read is what it has written
+    # one line at a time, unbuffered, so that it has written an answer to everything that it has read
     program = """
 import os, sys, time
 source, target = os.open(sys.argv[2], os.O_RDONLY), os.open("kept.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)

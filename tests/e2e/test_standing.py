@@ -47,7 +47,7 @@ REASONS = {"stopped": "its process is stopped by a signal"}
 
 
 def standing(fission: CommandLine, job: int) -> dict[str, Any]:
-    """What `status` says of a job that makes no progress; empty if it makes some."""
+    """Return what `status` reports of a job that makes no progress; empty if it makes some."""
     row = json.loads(fission.run("net", "status", "--json", exit_code=0).stdout)["jobs"][job - 1]
     return row["standing"] or {}
 

@@ -57,7 +57,7 @@ CSVSinkJob("result.csv", inputs=[JSONPipe(3)]),
 
 
 def family(fission: CommandLine) -> tuple[Running, list[int]]:
-    """A network that works, and the processes that its jobs say they have started, with the jobs and the fork server."""
+    """Start a network; return the client, and the processes that its jobs have printed, with the jobs and the fork server."""
     fission.project(network(FAMILY_JOBS, FAMILY) | FAMILY_FILES)
     client = fission.start("net", "simulate")
     lines = [client.wait_for(re.compile(rf"\] {word} \d+$")) for word in ("child", "grandchild", "relay", "helper")]
@@ -180,7 +180,7 @@ def test_user_code_cleans_up_when_it_is_stopped(fission: CommandLine) -> None:
 
 
 def test_a_stop_that_was_swallowed_gives_no_false_value(fission: CommandLine) -> None:
-    """As in version 4 of the tutorial: a bare except around the work, and what it returns then must not reach a file."""
+    """As in version 4 of the tutorial: a bare except surrounds the work, and what run returns then must not reach a file."""
     jobs = """
     class Guarded(PythonJob):
         def run(self, value):
@@ -205,7 +205,7 @@ def test_a_stop_that_was_swallowed_gives_no_false_value(fission: CommandLine) ->
     result = fission.root / "net/simulation/3/result.csv"
     eventually(lambda: len(rows(result)) == 3, 5, "two rows")
     guarded = job_process(client, fission.root / "net/simulation/2")
-    os.kill(guarded, signal.SIGTERM)  # this job alone, so that its sink has time to write what it should not get
+    os.kill(guarded, signal.SIGTERM)  # this job alone, so that its sink has time to write the wrong value
     done = finish(client, fission.root, 1)
     assert "Guarded 2 failed:\nits process was stopped by SIGTERM, which FISSION did not send" in done.stderr
     assert rows(result) == [["pipe_2"], ["1"], ["2"]]
@@ -243,10 +243,10 @@ MOMENTS: dict[str, Callable[[CommandLine, Running], bool]] = {
 
 #: What is loaded before Ctrl-C can be taken; a traceback from there is Python's own.
 FIRST_FILES = ("__init__.py", "__main__.py", "cli/__init__.py", "cli/interrupts.py")
-#: How Python says that its import system has swallowed a KeyboardInterrupt. If it did so before it had read our first lines, there is
+#: How Python reports that its import system has swallowed a KeyboardInterrupt. If it did so before it had read our first lines, there is
 #: no Ctrl-C that we could know of, and a user would press again.
 LOST = "Exception ignored in: <function _get_module_lock"
-#: How Python itself says that it was interrupted before it could run anything.
+#: How Python itself reports that it was interrupted before it could run anything.
 NOT_YET_PYTHON = re.compile(r"KeyboardInterrupt\n\Z|\AFatal Python error: init|\ACould not import runpy|lost sys\.stderr\n\Z")
 
 

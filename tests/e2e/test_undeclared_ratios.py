@@ -127,7 +127,7 @@ SOAK = [
 @pytest.mark.slow
 @pytest.mark.soak
 def test_it_is_killed_before_and_after_it_turns(fission: CommandLine, kind: str, kill: str) -> None:
-    """Before, it has the guarantee of one for one; afterwards, what it had answered is there, and a new one begins as it was."""
+    """Before, it has the guarantee of one for one; afterwards, its answers are kept, and a new process starts in its initial state."""
     stage = stage_of(fission, kind, GATED)
     first = LIMIT + 2000
 
@@ -146,7 +146,7 @@ def test_it_is_killed_before_and_after_it_turns(fission: CommandLine, kind: str,
     assert ran.summary.exit_code == 0, ran
     found, wanted = Counter(column(ran.result)), Counter(given_by(kind, 2 * LIMIT))
     assert not wanted - found, ran
-    # what it had read last was not released yet, and is given to the new one again
+    # what it read last was not released yet, and is given to the new process again
     assert all(first - 1000 < number <= first for number in found - wanted), ran
     assert len(warnings(stage)) == 1, ran
     assert ran.restarts(2) == 2
@@ -188,7 +188,7 @@ def test_an_old_network_in_xml_runs_as_it_is(fission: CommandLine, count: int) -
 
 @pytest.mark.parametrize("kind", ["decimator", pytest.param("doubler", marks=[pytest.mark.slow, pytest.mark.soak])])
 def test_its_source_begins_again(fission: CommandLine, kind: str) -> None:
-    """A new generation, before which the program has to answer what it was given: one that cannot shows then what it is."""
+    """Before a new generation, the program must answer all that it was given; one that cannot reveals its ratio."""
     stage = stage_of(fission, kind, "Forgetful(3000, pace=0, ")
 
     async def script(stage: Stage) -> None:

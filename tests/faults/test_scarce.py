@@ -26,7 +26,7 @@ from tests.faults import lingering
 from tests.faults.on_engine import HERE, Ended, run_on_engine
 from tests.waiting import CommandLine
 
-#: What a fork server runs whose first ``FAILURES`` forks fail.
+#: A fork server whose first ``FAILURES`` forks fail.
 FAILING_FORK = FORK_SERVER_CODE.replace(
     "sys.exit(main(sys.argv[2:]))", "from tests.faults.test_scarce import FailingFork; sys.exit(main(sys.argv[2:], FailingFork()))"
 )

@@ -229,7 +229,7 @@ def test_a_method_that_raises(where: str, job: str, kind: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_special_methods_of_values_are_not_called(kind: str, tmp_path: Path) -> None:
-    """A value whose __eq__, __bool__, __hash__, __repr__ raise travels all the same, and every one arrives."""
+    """Values whose __eq__, __bool__, __hash__ and __repr__ raise all arrive."""
     jobs = [
         odd.Gives(odd.Odd, kind, outputs=[PicklePipe(1)]),
         odd.Passes(inputs=[PicklePipe(1)], outputs=[PicklePipe(2)]),

@@ -289,7 +289,7 @@ def test_a_store_that_cannot_be_constructed(cluster: Cluster) -> None:
 
 
 def test_managers_that_missed_the_broadcast_learn_the_ends(cluster: Cluster) -> None:
-    """A manager that comes later, and one whose broadcasts were lost, know the ends too."""
+    """A manager that starts later, and one whose broadcasts were lost, learn the ends too."""
     cluster.all()
     with cluster.manager() as deaf, cluster.manager() as other:
         deaf._listener.close()

@@ -22,7 +22,7 @@ ENDS = "print(os.waitstatus_to_exitcode(os.waitpid(server.pid, 0)[1]))\n"
 
 
 def _said(code: str) -> tuple[str, str]:
-    # in a session of its own: signals go to its whole group, and a group that loses its session is hung up on
+    # in its own session: signals go to its whole group, and a group that loses its session gets SIGHUP
     command = [sys.executable, "-c", BROKER + code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True, start_new_session=True)
     return done.stdout, done.stderr

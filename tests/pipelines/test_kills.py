@@ -30,7 +30,7 @@ def finished_jobs(cluster: Cluster) -> set[str]:
 
 
 def waiting_job(cluster: Cluster, manager: PipelineManager, gate: Path) -> tuple[Pipeline, int]:
-    """A pipeline whose first job is finished and whose second one runs until *gate* is there; the pid that runs it."""
+    """Start a pipeline whose first job has finished and whose second one runs until *gate* exists; return it and that job's pid."""
     pipeline = Pipeline({Job("A"): Job("Wait"), Job("Wait"): Job("B")}, data={"file": str(gate)})
     manager.start(pipeline)
     return pipeline, eventually(lambda: cluster.runs("begin", "Wait"), 15, cluster.logs)[-1]["pid"]

@@ -211,7 +211,7 @@ class Producer:
 
 
 class AlignMachine(RuleBasedStateMachine):
-    """Producers that die, come back and begin anew, and a job that looks when it likes."""
+    """Producers that die, resume and restart, and a job that looks at random times."""
 
     make: ClassVar[type[Aligner]] = Aligner
 

@@ -247,7 +247,7 @@ def test_a_flipped_bit_gives_a_message_or_is_refused(found: list[Buffer], data: 
 
 
 def check_reads_one_way(found: Sequence[Buffer], decode: Decoder = frames.decode) -> None:
-    """What is decoded is encoded as the same bytes: nothing of a frame is ignored, and no number is read as another one."""
+    """Decoded messages are encoded as the same bytes: no part of a frame is ignored, and no number is misread."""
     message = decoded_or_refused(found, decode)
     if message is None or isinstance(message, Command | JobMessage):
         return  # JSON can be written in many ways

@@ -66,7 +66,7 @@ def test_datagrams(keys: Any, count: int) -> None:
             datagrams.datagram_received(data, ("10.0.0.1", 5))
     datagrams.datagram_received(sealing.seal(deep(500), count + 10, b"a sender", b"context"), ("10.0.0.1", 5))
     before = len(heard)
-    # without keys anybody can use up a sender's numbers: another one is heard
+    # without keys any peer can use up a sender's numbers: another sender is received
     datagrams.datagram_received(
         sealing.seal(ECHOES.encode(PulseEcho(number=1, acknowledged=0, connected=True)), 1, b"new one!", b"context"), ("10.0.0.1", 5)
     )
@@ -76,7 +76,7 @@ def test_datagrams(keys: Any, count: int) -> None:
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.timeout(200)
 def test_streams(count: int) -> None:
-    """However a stream is cut, and whatever lengths it announces."""
+    """Streams that are cut anywhere and announce any lengths."""
     random = Random(count)
     splitter = Splitter(limit=1 << 16)
     for parts in itertools.islice(hostile(random), count):

@@ -39,7 +39,7 @@ EXPECTED, UP, LOST = LivenessState.EXPECTED, LivenessState.UP, LivenessState.LOS
 
 
 def watched(*nodes: str, interval: float = 1.0, since: float = 0.0) -> Liveness:
-    """A machine whose nodes were all up at that time."""
+    """Return a machine whose nodes were all up at that time."""
     machine = Liveness(interval)
     for node in nodes:
         machine.handle(Expect(node), since)
@@ -374,7 +374,7 @@ NODES = ("a", "b")
 
 @dataclass
 class ModelNode:
-    """What is remembered of a node: what happened, and when; what it means is found by looking back."""
+    """What happened to a node, and when; its meaning is found by looking back."""
 
     incarnation: int = 0
     status: str = "expected"

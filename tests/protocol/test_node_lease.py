@@ -123,7 +123,7 @@ def test_orphans_are_stopped() -> None:
 
 
 class LeaseMachine(RuleBasedStateMachine):
-    """Two clients, of which each may die and come again, and processes that end. The model: who is served, what runs, what was reported."""
+    """Two clients, each of which may die and return, and processes that end. The model: the served client, what runs, what was reported."""
 
     make: ClassVar[type[NodeLease]] = NodeLease
 

@@ -20,7 +20,7 @@ from tests.protocol.models import ReceiverModel
 
 
 class OptionalModel:
-    """Every block that was new, in order; what becomes of it is worked out anew each time."""
+    """Every new block, in order; its fate is computed from the start each time."""
 
     def __init__(self, spec: OptionalSpec) -> None:
         self.spec = spec
@@ -75,7 +75,7 @@ class OptionalModel:
 
     @property
     def newest(self) -> list[int]:
-        """Numbers of the newest group of this generation, as far as it is there."""
+        """Return the numbers of the newest group of this generation, as far as it has arrived."""
         return [step[2] for step in self.steps if step[:2] == ("block", self.generation)][-self.spec.block_count :]
 
     def releasable(self) -> int:
@@ -116,7 +116,7 @@ class OptionalModel:
 
 
 class OptionalMachine(RuleBasedStateMachine):
-    """A producer that may die and begin anew, and a job that takes when it computes."""
+    """A producer that may die and restart, and a job that takes when it computes."""
 
     make: ClassVar[type[OptionalInput]] = OptionalInput
 
@@ -338,7 +338,7 @@ def test_a_new_incarnation_begins_with_the_value_that_was_kept_for_it() -> None:
 
 
 def test_deleted_blocks_do_not_fill_the_window_for_ever() -> None:
-    """The producer has no room, and what it was given last is in front of blocks that were deleted."""
+    """The producer has no room, and the group given last is in front of deleted blocks."""
     one = filled(8, buffer_size=1, delete_mode="newest")
     one.take()
     assert (one.releasable, one.to_keep) == (0, None)

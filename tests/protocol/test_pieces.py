@@ -31,7 +31,7 @@ def test_many_frames() -> None:
 
 @given(FRAMES, st.data())
 def test_parts_that_do_not_add_up_are_no_message(frames: list[bytes], data: st.DataObject) -> None:
-    """One is missing, doubled, cut, or the header lies: nothing is made of it, and the next one who looks refuses it."""
+    """A part is missing, doubled or cut, or the header is wrong: the parts are not joined, and the decoder refuses them."""
     parts = [bytes(part) for part in split([*frames, bytes(PIECE_BYTES + 3)])]
     index = data.draw(st.integers(0, len(parts) - 1))
     kind = data.draw(st.sampled_from(["drop", "double", "cut", "lie"]))

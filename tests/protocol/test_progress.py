@@ -33,7 +33,7 @@ def test_a_job_whose_counts_do_not_change_is_stalled_once() -> None:
     progress = watched()
     for second in range(1, 20):
         progress.heard(1, "same", "RUN", float(second))
-    # what it said first was new
+    # its first report was new
     assert judged(progress, 60.0) == [(1.0 + TIMEOUT_S + CONFIRM_S, 1)]
 
 
@@ -80,7 +80,7 @@ def test_a_new_incarnation_begins_anew_and_an_ended_process_is_not_stalled() -> 
     progress.ended(1)
     assert progress.stand(1, 9.9) is None
     assert judged(progress, 99.0) == []
-    progress.heard(1, 1, "RUN", 99.0)  # what it said last may come late
+    progress.heard(1, 1, "RUN", 99.0)  # its last report may come late
     assert progress.stand(1, 99.0) is None
 
 

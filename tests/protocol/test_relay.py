@@ -63,7 +63,7 @@ def play(kind: type[Relay], played: tuple[Fraction, int, list[str]]) -> None:
             upto = min(map(len, arrived))
             now = relay.release(upto)
             assert now >= released
-            # everything that comes of it has arrived
+            # all its outputs have arrived
             assert now * ratio <= upto
             released = now
         else:
@@ -78,7 +78,7 @@ def test_each_block_has_one_number_and_no_input_goes_too_early(played: tuple[Fra
 
 
 class ReleasesWhatWasRead(Relay):
-    """As executables once were: inputs are released, whatever came of them."""
+    """Releases inputs as soon as they are read, whatever came of them."""
 
     def release(self, released: int) -> int:
         super().release(released)
@@ -154,9 +154,9 @@ def test_answers_are_in_order() -> None:
 
 
 def judged(kind: type[Relay], takes: int, steps: list[int]) -> None:
-    """A program that reads one block at a time and gives so many for it: with the first one too many, and not before, it is known.
+    """A program that reads one block at a time and gives this many for it: it is recognised with the first block too many, and not before.
 
-    It is given everything at once, as windows are: what it has read is less than that.
+    It is given everything at once, up to the windows: it has read less than that.
     """
     relay = kind(Fraction(takes), 1)
     for number in range(1, len(steps) + 1):
@@ -167,7 +167,7 @@ def judged(kind: type[Relay], takes: int, steps: list[int]) -> None:
         for _ in range(count):
             given += 1
             otherwise = relays.gives_otherwise(relay, output=0, read=whole)
-            # the last one of a group comes of all of it
+            # the last output of a group depends on the whole group
             assert otherwise == (given % takes == 0 and given // takes > whole)
             if otherwise:
                 return
@@ -181,7 +181,7 @@ def test_a_block_too_many_is_known_before_what_is_unread_is_released(takes: int,
 
 
 class LooksAtWhatWasGiven(Relay):
-    """A block is too many only when all that the program was given is answered: what it has not read counts as answered."""
+    """A block is too many only when all that the program was given is answered, even what it has not read."""
 
     def needs(self, output: int) -> int:
         return 0

@@ -16,7 +16,7 @@ WINDOW = 9
 
 
 class FakeOutput:
-    """An output whose consumer releases what it is asked to."""
+    """An output whose consumer releases on request."""
 
     def __init__(self) -> None:
         self.generation = self.released = 0
@@ -68,7 +68,7 @@ class Job:
         self.deadline = NEVER
 
     def step(self, what: str, number: int) -> None:
-        """Something happens; afterwards the job looks what it may release."""
+        """Let something happen; afterwards the job checks what it may release."""
         rule = self.rule
         if what == "done":
             rule.done += 1 + number

@@ -55,7 +55,7 @@ def chain(**more: Any) -> list[JobPlan]:
 
 
 class Places:
-    """Nodes with so many places each; the one with the fewest jobs is chosen."""
+    """Nodes with this many places each; the one with the fewest jobs is chosen."""
 
     def __init__(self, room: int) -> None:
         self.room = room

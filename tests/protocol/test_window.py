@@ -414,7 +414,7 @@ class LinkMachine(RuleBasedStateMachine):
             had = self.receiver.accept(incarnation, 0, first, len(numbers))
             self.file += [number for number in numbers[had:] if number > len(self.file)]
             if had == len(numbers):
-                self.releases.append(len(self.file))  # had it before: say again what is released
+                self.releases.append(len(self.file))  # a duplicate: repeat what is released
 
     @rule()
     def release(self) -> None:

@@ -244,7 +244,7 @@ def test_a_file_is_not_overwritten_by_accident(path: Path, tmp_path: Path) -> No
 
 
 class FullDisk:
-    """A file on a disk that has room for so many bytes more."""
+    """A file on a disk with room for this many more bytes."""
 
     def __init__(self, file: Any, room: int) -> None:
         self._file, self._room = file, room

@@ -68,12 +68,12 @@ class Line:
 
     def new_incarnation(self) -> None:
         self.incarnation += 1
-        # views end with what was got of them, and nothing of that is kept here
+        # views end with the blocks taken from them, none of which is kept here
         inputs = Inputs([InputSpec(1)], [], incarnation=self.incarnation, head_size=1, window_blocks=4096, window_bytes=WINDOW_BYTES)
         self.inputs = InputsShell(inputs, self.wire, Views(self.incarnation))  # type: ignore[arg-type]
 
     def put(self, *blocks: Any, heads: dict[int, int] | None = None) -> None:
-        """Put blocks: a text is a small one, a number the length of a buffer in shared memory, a list what travels as it is."""
+        """Put blocks: a text is a small one, a number is the length of a buffer in shared memory, a list is sent unchanged."""
         for index, block in enumerate(blocks):
             self.output.put(self.payload(block), (heads or {}).get(index, 0))
 

@@ -21,7 +21,7 @@ PIPE, OLD, NEW = 1, "the old incarnation", "the new one"
 
 
 class Answers:
-    """The links of a consumer: what it answers arrives where its pipe leads at that moment."""
+    """The links of a consumer: its answers arrive where its pipe leads at that moment."""
 
     def __init__(self) -> None:
         self.address = OLD
@@ -40,7 +40,7 @@ class Answers:
 
 
 def had_by(steps: Sequence[str], *, done: int, had: int) -> tuple[Output, list[Release]]:
-    """What the new incarnation hears of a consumer that has ``had`` blocks, ``done`` of them done with, after these steps."""
+    """Return what the new incarnation learns of a consumer that has ``had`` blocks, ``done`` of them released, after these steps."""
     links = Answers()
     inputs = InputsShell(Inputs([InputSpec(PIPE)], [], incarnation=1, head_size=1, window_blocks=64, window_bytes=1 << 20), links)  # type: ignore[arg-type]
     inputs.feed([frames.encode_open(Open(PIPE, 1, 0, 0))])
@@ -80,7 +80,7 @@ def test_the_new_incarnation_learns_how_far_its_consumer_is(steps: Sequence[str]
 
 
 def test_the_first_release_does_not_tell() -> None:
-    """The broken variant: what is done with is less than what is there, and blocks would be numbered as those that are."""
+    """The broken variant: fewer blocks are released than received, so new blocks would reuse the numbers of received ones."""
     _, heard = had_by(["wire", "release", "open"], done=3, had=10)
     assert heard[0].taken == 3
     assert not heard[0].had

@@ -190,7 +190,7 @@ def test_one_of_several_blocks(place: Place, copies: dict[int, int]) -> None:
 
 
 class Half(PythonJob):
-    """Gives a part of what it gets."""
+    """Sends a part of what it receives."""
 
     def run(self, value: Any) -> Any:
         return value[: len(value) // 2]
@@ -236,7 +236,7 @@ def run_and_compare(network: Shared, sink: Any, expected: Any) -> None:
     assert is_right(sink.got[1:], expected)
 
 
-# -- who may hand on to whom ------------------------------------------------------------------------------------------
+# -- which jobs may hand on to which ---------------------------------------------------------------------------------------
 
 
 def numbers(*jobs: BaseJob) -> dict[int, list[int]]:
@@ -298,7 +298,7 @@ class Wire:
         self.sent.clear()
 
     def answer(self, pipe: int, frame: Any) -> None:
-        """What is released is said by the tests."""
+        """The tests make the releases."""
 
 
 class Row:

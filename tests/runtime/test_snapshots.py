@@ -64,7 +64,7 @@ def test_it_is_asked_for_again_when_nothing_comes(tmp_path: Path, monkeypatch: p
 
     def say(message: JobToClient, payload: bytes) -> None:
         said.append(message)
-        if len(said) == 3:  # the connection broke in between: it begins anew
+        if len(said) == 3:  # the connection broke meanwhile: it starts again
             carry(tmp_path, [b"old", b"er"])
 
     take_snapshot(tmp_path, "0.10", 0, b"half of it", "more")

@@ -32,7 +32,7 @@ from fission.runtime.watch import GATHER_BYTES, MEASURED_S, WatchedExchange
 
 
 class Alone:
-    """A source with one output whose words are read here; nothing is sent by its control thread, which does not run."""
+    """A source with one output whose messages are read here; its control thread does not run, and sends nothing."""
 
     def __init__(self) -> None:
         with collecting():

@@ -101,7 +101,7 @@ def test_names_of_logs(address: str, name: str) -> None:
 
 
 def test_fission_debug_shows_the_jobs_of_an_address(fission: CommandLine, project: Path) -> None:
-    """``fission_debug.py --ip IP`` in the project's folder: whatever the jobs there write, until the network ends."""
+    """``fission_debug.py --ip IP`` in the project's folder shows the output of the jobs there until the network ends."""
     client = fission.start("room", "run")
     client.wait_for("[Speaker 2] heard", count=2)
     shown = debug_script(project, "--ip", "127.0.0.1")

@@ -221,7 +221,7 @@ def test_lines_are_typed(alone: Any) -> None:
 
 
 def test_the_registry_is_tidied_by_hand() -> None:
-    """What tests did between two jobs whose pipes have the same ids."""
+    """Tests did this between two jobs whose pipes have the same ids."""
     PicklePipe(9001)
     del PIPES[9001]
     pipe = JSONPipe(9001)  # of another class, which a pipe that is there would not allow

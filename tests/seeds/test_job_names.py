@@ -198,7 +198,7 @@ class Open(PythonJob):
 
 
 class Mic(PythonJob):
-    """As a user's class that has a name of its own."""
+    """A user's class with its own name."""
 
     def __init__(self, name: str = "mic", **more: Any) -> None:
         super().__init__(**more)

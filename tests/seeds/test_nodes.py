@@ -177,7 +177,7 @@ JOBS = [One(outputs=[PicklePipe(1)]), Show(inputs=[PicklePipe(1)])]
 
 @pytest.mark.parametrize("rows", ["kitchen,10.0.0.1\n,10.0.0.2\n", "kitchen,10.0.0.1,\n,10.0.0.2,,\n", ",10.0.0.*\n"])
 def test_a_row_without_groups_is_in_no_group(tmp_path: Path, rows: str) -> None:
-    """As published. One warning says which jobs can then go nowhere, and what to write."""
+    """As published. One warning names the jobs that cannot be placed then, and what to write."""
     network = loaded(tmp_path, HEAD + PAIR + "NODES = ['nodes.csv']\n", {"nodes.csv": "name,ip,group\n" + rows})
     assert all(node.groups == () for node in network.config.nodes)
     (warning,) = network.network.warnings()

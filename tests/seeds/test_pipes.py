@@ -53,7 +53,7 @@ def test_values_come_out_as_they_went_in(kind: Any, plain: bool) -> None:
 
 @names
 def test_blocks_of_an_executable_are_found(kind: Any) -> None:
-    """What a program writes comes in pieces that have nothing to do with blocks, and its end is an end however the pipe says so."""
+    """A program's output comes in pieces that ignore blocks, and its end is an end however the pipe reports it."""
     pipe = kind(1)
     decode = codec.decoder(pipe, refused)
     written: Any = BlockFile()
@@ -143,7 +143,7 @@ def test_the_pipes_are_made_of_the_mix_ins(whole: Any, half: list[Any]) -> None:
 
 
 def test_a_lost_block_of_a_pipe_whose_size_means_nothing_is_not_zeros() -> None:
-    """Zero bytes are neither JSON nor a pickle; a number as BLOCK_SIZE says nothing there."""
+    """Zero bytes are neither JSON nor a pickle; a number as BLOCK_SIZE has no meaning there."""
     assert [fixed_size(kind(number)) for number, kind in enumerate(OLD_PIPES, 1) if "WithSize" in kind.__name__] == [None, None]
     assert fixed_size(old_pipes.Exits(100)) == 4
 
@@ -212,7 +212,7 @@ class Copy(ExecutableJob):
         super().__init__(**kwargs)
         self.PARAMETERS = f"--died {{died}}"
 """
-#: A program that knows nothing of blocks: it copies bytes, each input to the output at the same place.
+#: A program without blocks: it copies bytes, each input to the output at the same position.
 COPY = f"""
 import argparse, os, signal, threading
 

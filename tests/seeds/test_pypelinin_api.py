@@ -293,7 +293,7 @@ def test_with_a_timeout_it_gives_up() -> None:
 
 
 class Fake:
-    """A Router's two addresses: answers each request with what `answer` says, in a thread."""
+    """A Router's two addresses: answers each request with the result of `answer`, in a thread."""
 
     def __init__(self, answer: Callable[[dict[str, Any]], Any]) -> None:
         self._context: zmq.Context[Any] = zmq.Context()

@@ -73,7 +73,7 @@ class BelievesAll(PullQueue):
 
 
 class Careless(RouterState):
-    """A pipeline is given to a Pipeliner of others whatever has begun of it."""
+    """A pipeline is given to a Pipeliner of others even if jobs of it have begun."""
 
     def hand_out(self, fits: Callable[[LeasedPipeline], bool], wanted: Sequence[str] | None = None) -> LeasedPipeline | None:
         return super().hand_out(lambda active: True, wanted)

@@ -129,7 +129,7 @@ def test_a_client_hands_in_single_jobs_and_a_broker_takes_and_finishes_them(rout
 
 
 def _subscribed(wire: Wire, cluster: Cluster) -> bool:
-    """Subscriptions of one socket take effect in order: when a later one is heard, all before it are."""
+    """Subscriptions of one socket take effect in order: when a later one works, so do all earlier ones."""
     wire.subscribe("new pipeline")
     name = PlainPipeline({PlainJob("Marker"): None}).as_message()
     answer = cluster.ask(command="add pipeline", pipeline=name)
@@ -234,7 +234,7 @@ def test_a_client_hands_in_a_pipeline_and_waits_for_the_broadcast(cluster: Clust
 
 
 class OldBroker:
-    """A broker of 2012: asks for a job when it hears of one or has finished one."""
+    """A broker of 2012: asks for a job when it is notified of one or has finished one."""
 
     def __init__(self, cluster: Cluster, work: Callable[[str, Any], None]) -> None:
         self.done: list[tuple[str, Any]] = []
@@ -306,7 +306,7 @@ GRAPH = {Job("w1"): (Job("w2.1"), Job("w2.2")), (Job("w2.1"), Job("w2.2")): Job(
 @pytest.mark.parametrize("pipeliner", ["ours", "theirs"])
 @pytest.mark.parametrize("client", ["ours", "theirs"])
 def test_pipelines_run_with_their_broker_and_any_pipeliner(router: Cluster, pipeliner: str, client: str) -> None:
-    """Also all of them theirs: nothing of FISSION but the Router."""
+    """Even if all of them are theirs, and only the Router is FISSION's."""
     with contextlib.ExitStack() as stack:
         brokers = [stack.enter_context(OldBroker(router, lambda worker, data: None)) for _ in range(2)]
         if pipeliner == "ours":

@@ -23,7 +23,7 @@ from fission.protocol.pipeline_records import RESULT_LIMIT
 from tests.pipelines.daemons import Cluster
 from tests.waiting import eventually, is_running
 
-#: A program as a user would write it: reads JSON, does what its argument says.
+#: A program as a user would write it: reads JSON, and acts by its argument.
 PROGRAM = """#!{python}
 import json, os, subprocess, sys, time
 

@@ -86,7 +86,7 @@ def test_a_link_is_not_followed(store: ArchiveStore) -> None:
 
 @pytest.mark.parametrize("there", [True, False])
 def test_who_it_is(store: ArchiveStore, there: bool) -> None:
-    """A node whose client is heard, or that has other versions, could not be had by a run either."""
+    """A node with a connected client or other versions would refuse a run, too."""
 
     def inspect(lease: NodeLease) -> Answer:
         order = InspectNode(versions=VERSIONS if there else {"fission": "2", "Python": "3.11"}, root="", first=True)

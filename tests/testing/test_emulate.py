@@ -122,7 +122,7 @@ def test_big_values_travel_as_in_a_network(alone: Any) -> None:
 
 
 def test_a_source_computes_when_it_is_called(alone: Any) -> None:
-    """Not ahead: what it prints, writes and measures belongs to the call."""
+    """It does not compute ahead: what it prints, writes and measures belongs to the call."""
     count = alone(jobs.Count(outputs=[PicklePipe(1)]))
     for number in (1, 2, 3):
         assert count() == [number]

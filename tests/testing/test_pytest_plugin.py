@@ -165,7 +165,7 @@ def test_ctrl_c(fission: CommandLine) -> None:
 
 
 def test_other_projects_tests_are_left_alone(tmp_path: Path) -> None:
-    """The plugin is loaded wherever FISSION is installed: a test that is marked slow elsewhere is none of its business."""
+    """The plugin is loaded wherever FISSION is installed: it ignores tests marked slow in other projects."""
     (tmp_path / "test_other.py").write_text("import pytest\n@pytest.mark.slow\ndef test_it():\n    pass\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "fission.testing.pytest_plugin"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)

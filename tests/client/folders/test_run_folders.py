@@ -1,4 +1,4 @@
-"""Each run has a folder of its own; earlier results are moved, kept, or removed by KEEP_RUNS, never overwritten."""
+"""Each run has its own folder; earlier results are moved, kept, or removed by KEEP_RUNS, never overwritten."""
 
 from __future__ import annotations
 

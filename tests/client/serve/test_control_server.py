@@ -22,7 +22,7 @@ from tests.waiting import eventually
 
 
 class Served:
-    """Requests in a loop of a thread of its own."""
+    """A control server in its own thread."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

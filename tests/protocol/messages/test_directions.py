@@ -16,7 +16,7 @@ from fission.protocol.messages.codec import Codec
 from fission.protocol.messages.directions import DIRECTIONS, codecs_of
 from tests.protocol.messages.any_messages import forged, messages
 
-#: Without those of the pipelines, whose discriminators are published ones: they have tests of their own.
+#: Without those of the pipelines, whose discriminators are published and have their own tests.
 CODECS: list[Codec[Any]] = [codec for direction in DIRECTIONS for codec in codecs_of(direction) if type(codec) is Codec]
 #: Forged messages in the long round, of all directions together.
 MANY = 1_000_000

@@ -107,7 +107,7 @@ def test_an_error_of_odd_file_names_arrives() -> None:
 
 
 def test_clients_and_nodes_of_other_versions_understand_refusals() -> None:
-    """What they exchange has these members in every version, and whatever else."""
+    """Their messages have these members in every version, besides any others."""
     assert versions_of({"do": "enlist", "versions": {"fission": "0.0.9"}, "run": "r"}) == {"fission": "0.0.9"}
     assert versions_of({"do": "visit", "versions": {"fission": "9"}, "message": b"of another kind"}) == {"fission": "9"}
     assert unwrap_answer({"name": "n", "ip": "i", "error": "e", "since": 3}) == OrderRefused(error="e", name="n", ip="i")

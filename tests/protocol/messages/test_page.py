@@ -29,7 +29,7 @@ def test_every_message_and_every_field_is_explained(direction: str) -> None:
 
 
 def test_types_and_values_are_those_of_json() -> None:
-    """No word of Python or msgspec is on the page, and a member that is always null says so."""
+    """The page has no word of Python or msgspec, and shows a member that is always null as such."""
     assert [line for line in page().splitlines() if re.search(r"\b(None|True|False|UNSET|msgspec|Annotated)\b", line)] == []
     assert "| `worker`: always `null` |" in page()
 
