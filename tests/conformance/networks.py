@@ -17,7 +17,7 @@ from fission.core.pipes import BytesPipe, OptionalPicklePipe, PicklePipe
 from fission.ports import JobBundle, Links, Wiring
 from fission.protocol import frames
 from fission.protocol.inputs import InputCounts
-from fission.protocol.link_messages import Release
+from fission.protocol.link_messages import End, Open, Release
 from fission.runtime import report
 from fission.runtime.exchange import Exchange
 from fission.runtime.job_process import LINGER_S
@@ -46,13 +46,14 @@ class Network:
         producers = {pipe.id: job for job in jobs for pipe in job.outputs}
         data = {job.id: place.address() for job in jobs}
         control = {job.id: place.address() for job in jobs}
+        self.links: dict[int, Links] = {}
         self.exchanges: dict[int, Exchange] = {}
         self._hosts: dict[int, PythonHost] = {}
         for job in jobs:
             outputs = {pipe.id: data[consumers[pipe.id].id] for pipe in job.outputs}
             inputs = {pipe.id: control[producers[pipe.id].id] for pipe in job.inputs}
             bundle = self._bundle(job, Wiring(data[job.id], control[job.id], outputs, inputs), consumers, blocks, size, feedback)
-            links = place.links(data[job.id], control[job.id], outputs, inputs)
+            links = self.links[job.id] = place.links(data[job.id], control[job.id], outputs, inputs)
             self.exchanges[job.id] = self.make(job, bundle, links)
             self._hosts[job.id] = PythonHost(job, self.exchanges[job.id], bundle)  # type: ignore[arg-type]  # all are PythonJobs
 
@@ -109,11 +110,20 @@ class Network:
             exchange.console.add(None)
             for output in exchange.outputs:
                 output.notify()
-            if exchange.inputs.aligner is not None:
-                for one in exchange.inputs.aligner._inputs:
-                    one.stage.last = 0
-                exchange.inputs.aligner._find_final()
+            end_inputs(exchange)
             exchange.wake()
+
+
+def end_inputs(exchange: Exchange) -> None:
+    """End all non-ASYNC inputs of a job where they are, whatever their producers do."""
+    aligner = exchange.inputs.aligner
+    if aligner is None:
+        return
+    for pipe, receiver in zip(aligner.counts(), aligner.receivers, strict=True):
+        incarnation = max(1, receiver.incarnation)
+        if receiver.mark is None:
+            aligner.open(Open(pipe, incarnation, receiver.generation, 0))
+        aligner.end(End(pipe, incarnation, receiver.generation, receiver.high, final=True))
 
 
 class Source(PythonJob):
@@ -324,7 +334,8 @@ class NetworkConformance:
         """
         pipes = [PicklePipe(1), PicklePipe(2)]
         jobs = [Source([], [pipes[0]]), Forward(inputs=[pipes[0]], outputs=[pipes[1]]), Sink([pipes[1]])]
-        exchanges = Network(place, jobs).exchanges
+        network = Network(place, jobs)
+        exchanges = network.exchanges
         producer, middle = exchanges[1].outputs[0], exchanges[2]
         producer.open()
         producer.put(b"x")
@@ -337,7 +348,7 @@ class NetworkConformance:
         assert middle.inputs.take() is not None
         middle.outputs[0].put(b"y")
         middle.outputs[0].flush()
-        return middle, exchanges[1]._links
+        return middle, network.links[1]
 
     @staticmethod
     def released(links: Links) -> int:

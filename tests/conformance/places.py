@@ -86,10 +86,15 @@ class Place(ABC):
         """Return what closed links have left; empty if nothing."""
 
     def links(
-        self, data: str = "", control: str = "", outputs: Mapping[int, str] | None = None, inputs: Mapping[int, str] | None = None
+        self,
+        data: str = "",
+        control: str = "",
+        outputs: Mapping[int, str] | None = None,
+        inputs: Mapping[int, str] | None = None,
+        client: str = "",
     ) -> Links:
         """Return links with this wiring; addresses that are not given are new."""
-        made = self.make(Wiring(data or self.address(), control or self.address(), outputs or {}, inputs or {}))
+        made = self.make(Wiring(data or self.address(), control or self.address(), outputs or {}, inputs or {}, client))
         self._made.append(made)
         return made
 
@@ -111,8 +116,12 @@ class Place(ABC):
                 if task.running:
                     raise AssertionError(f"a thread of the test has not ended: {task._function}")
         finally:
-            self._watchdog.cancel()
-            self._watchdog.join()
+            self.stop_watchdog()
+
+    def stop_watchdog(self) -> None:
+        """Wake no reader at the deadline any longer."""
+        self._watchdog.cancel()
+        self._watchdog.join()
 
     def close(self) -> None:
         """End everything, and fail if anything remains. Call it once."""

@@ -30,6 +30,7 @@ from fission.runtime.exchange import Exchange
 from fission.runtime.executable_host import ExecutableHost
 from fission.runtime.job_process import LINGER_S
 from fission.runtime.python_host import PythonHost
+from tests.conformance.networks import end_inputs
 from tests.conformance.places import MemoryPlace
 from tests.conformance.random_jobs import End, build
 from tests.conformance.random_networks import PROGRAM_SINK, PROGRAMS, Plan, calculated, judge
@@ -93,8 +94,7 @@ class Running:
             inputs = {pipe.id: self._control[self._other(pipe.id, "producer")] for pipe in job.inputs}
             wiring = Wiring(self._data[job.id], self._control[job.id], outputs, inputs, CLIENT)
             bundle = self._bundle(job, wiring, str(own))
-            links = self.place.links(self._data[job.id], self._control[job.id], outputs, inputs)
-            links._wiring = wiring  # a place's links have no client
+            links = self.place.links(self._data[job.id], self._control[job.id], outputs, inputs, CLIENT)
             self.exchanges[job.id] = Exchange(job, bundle, links)
             self.hosts[job.id] = (ExecutableHost if isinstance(job, ExecutableJob) else PythonHost)(job, self.exchanges[job.id], bundle)  # type: ignore[arg-type]
 
@@ -177,10 +177,7 @@ class Running:
             exchange.console.add(None)
             for output in exchange.outputs:
                 output.on_closed()
-            if exchange.inputs.aligner is not None:
-                for one in exchange.inputs.aligner._inputs:
-                    one.stage.last, one.receiver.mark, one.receiver.final = 0, one.receiver.mark or 0, True
-                exchange.inputs.aligner._find_final()
+            end_inputs(exchange)
             exchange.wake()
         for task in tasks.values():
             task._thread.join(5.0)
@@ -194,12 +191,11 @@ class Running:
             text = f"  {self.network.jobs[number].name}: done {exchange.rule.done}, released to {exchange.rule.finished_upto()}"
             if aligner is not None:
                 text += f", next {aligner.next}, has " + ", ".join(
-                    f"pipe {one.spec.pipe} to {one.stage.high} (released {exchange.rule.sent_upto(one.spec.pipe)})"
-                    for one in aligner._inputs
+                    f"pipe {pipe} to {receiver.high} (released {exchange.rule.sent_upto(pipe)})"
+                    for pipe, receiver in zip(aligner.counts(), aligner.receivers, strict=True)
                 )
             if exchange.checkpointer is not None:
-                points = exchange.checkpointer._checkpoints
-                text += f"; snapshots: taken {points.taken}, stable {points.stable}"
+                text += f"; snapshots: stable {exchange.checkpointer.stable}"
             lines.append(text)
             frame = sys._current_frames().get(tasks[number]._thread.ident or 0)
             called = [one for one in traceback.extract_stack(frame) if "/fission/" in one.filename] if frame is not None else []
@@ -208,7 +204,7 @@ class Running:
                 window = output.window
                 lines.append(
                     f"    pipe {output.pipe}: next {window.next}, released {output.released}, room {window.room}, bytes {window.used}, "
-                    f"granted {window._granted}, worked off {output.through}{', waits' if output.blocked_since else ''}"
+                    f"worked off {output.through}{', waits' if output.blocked_since else ''}"
                 )
         return "\n".join(lines)
 
@@ -222,7 +218,7 @@ def running(plan: Plan) -> Iterator[Running]:
             yield network
         finally:
             network.place.close_links()
-            network.place._watchdog.cancel()
+            network.place.stop_watchdog()
 
 
 def run(plan: Plan, deadline_s: float = DEADLINE_S / 2) -> str:

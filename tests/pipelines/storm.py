@@ -103,11 +103,16 @@ class World:
             one["answers"].clear()  # the old Router's connections are gone
         about = RouterAbout(router="r", scheduler_port=1)
         clocks: dict[str, Any] = {"monotonic": lambda: self.now, "wall": lambda: self.now + 1e9}
-        self.api = self.make_api(self.store, self.cluster, {"store": {}}, say=self.said, about=about, logger=logger, **clocks)
+        self.api = self.make_api(
+            self.store, self.cluster, {"store": {}}, say=self.said, announce=self.announced, about=about, logger=logger, **clocks
+        )
         self.pulse()
 
     def new_pipeliner(self) -> dict[str, Any]:
         return {"is": self.make_pipeliner("tcp://127.0.0.1:1", "tcp://127.0.0.1:2"), "answers": [], "asked": False}
+
+    def announced(self, line: str) -> None:
+        """Take a line that the Router broadcasts as pypelinin does."""
 
     def said(self, topic: str, message: Message) -> None:
         if isinstance(message, KillJobs):

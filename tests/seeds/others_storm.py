@@ -27,9 +27,11 @@ class OthersWorld(World):
 
     def begin_router(self) -> None:
         super().begin_router()
-        self.api._announce = self.lines.append
         self.taken = [one for one in self.taken if self.rng.random() < 0.5]  # they may still report what they have taken
         assert self.take() or True  # from now on, workers that no Broker knows are not mistakes
+
+    def announced(self, line: str) -> None:
+        self.lines.append(line)
 
     def may_run(self, task: Task) -> None:
         if task.pipeline not in self.pipelines:
@@ -135,8 +137,8 @@ class OthersWorld(World):
         for pipeline, active in state.active.items():
             assert active.holder in state.sessions or active.holder == OTHERS or pipeline in waiting, f"{pipeline} is held by no Pipeliner"
         offers = self.api.queue
-        assert not set(offers.pulled) & set(offers._open), "taken and open"
-        assert set(offers._open) == set(self.cluster.tasks), "the cluster has other jobs than those that are open"
+        assert not set(offers.pulled) & set(offers.open), "taken and open"
+        assert set(offers.open) == set(self.cluster.tasks), "the cluster has other jobs than those that are open"
         for pipeline, job, attempt in offers.pulled:
             assert state.active[pipeline].attempts[job][0] == attempt, f"{pipeline}-{job} is taken, and runs no longer"
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -56,6 +56,11 @@ class PullQueue:
         self._by_worker: dict[str, list[tuple[int, int, Key]]] = {}  # heaps; entries that are not open are dropped when met
         self.pulled: dict[Key, PulledTask] = {}
         self.fresh = False
+
+    @property
+    def open(self) -> Collection[Key]:
+        """Keys of the tasks that can be pulled once no process of the cluster has their worker."""
+        return self._open.keys()
 
     # third-party brokers
 
