@@ -9,7 +9,7 @@ WORKERS ?= 3
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint docs bench clean debian-packages
+.PHONY: help demo test test-slow lint docs bench bench-quick clean debian-packages
 
 help:
 	@echo 'make demo   install, and run the demo: a network separates two recorded voices, and one of its nodes is killed half-way'
@@ -18,6 +18,7 @@ help:
 	@echo 'make lint   check format, lint and types'
 	@echo 'make docs   build the docs and the API reference as a site in build/site'
 	@echo 'make bench  run the benchmarks, one table per claim'
+	@echo 'make bench-quick  run a short version of each benchmark, within ten minutes'
 	@echo 'make clean  remove .venv, caches and what networks left behind'
 
 demo: $(VENV)/.installed-demo
@@ -42,6 +43,9 @@ docs: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
+
+bench-quick: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks --quick
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -56,8 +56,9 @@ def outcome(order: dict[str, Any], folder: Path = PROJECT / "chain" / "simulatio
     """What the jobs of the last run of the chain wrote."""
     hops, sinks = order.get("hops", 2), order.get("sinks", 1)
     results = [json.loads((folder / str(hops + 1 + number) / "result.json").read_text()) for number in range(sinks)]
-    cpu = [json.loads((folder / str(job) / "cpu.json").read_text()) for job in range(1, hops + sinks + 1)]
-    return merged(results, cpu, hops)
+    cpu_files = [folder / str(job) / "cpu.json" for job in range(1, hops + sinks + 1)]
+    cpu = [json.loads(file.read_text()) if file.exists() else 0.0 for file in cpu_files]  # a program writes none
+    return merged(results, cpu, order)
 
 
 def against_peers(

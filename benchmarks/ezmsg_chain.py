@@ -78,6 +78,11 @@ class Sink(Measured):
     async def receive(self, block: list[Any]) -> None:
         self.result = self.take(block)
         if self.result is not None:
+            # termination ends all units: the other sinks have blocks to take
+            done = self.SETTINGS.file.with_suffix(".done")
+            done.touch()
+            while len(list(done.parent.glob("*.done"))) < self.SETTINGS.order["sinks"]:
+                await asyncio.sleep(0.05)
             raise ez.NormalTermination
 
 

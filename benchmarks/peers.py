@@ -26,7 +26,7 @@ from typing import Any
 
 import zmq
 
-from benchmarks.networks.chain.meter import DEFAULTS, Meter, blocks, double
+from benchmarks.networks.chain.meter import DEFAULTS, Meter, blocks, double, warm_blocks
 from fission.protocol.window import WINDOW_BLOCKS, WINDOW_BYTES
 
 #: Seconds after which a run that shows no result is given up.
@@ -183,8 +183,8 @@ def zmq_chain(codec: str, order: dict[str, Any]) -> dict[str, float]:
             for process in started:
                 process.kill()
                 process.join()
-    cpu = {hop: value for what, hop, value in found if what == "cpu"}
-    return merged([value for what, _, value in found if what == "result"], [cpu[hop] for hop in sorted(cpu)], hops)
+    cpu = sorted((hop, value) for what, hop, value in found if what == "cpu")
+    return merged([value for what, _, value in found if what == "result"], [value for _, value in cpu], order)
 
 
 def _next(results: Any, processes: list[Any]) -> Any:
@@ -199,14 +199,15 @@ def _next(results: Any, processes: list[Any]) -> Any:
     raise RuntimeError(f"a process of the chain failed or shows no result: exit codes {[process.exitcode for process in processes]}")
 
 
-def merged(results: list[dict[str, float]], cpu: list[float], hops: int) -> dict[str, float]:
+def merged(results: list[dict[str, float]], cpu: list[float], order: dict[str, Any]) -> dict[str, float]:
     """One result of those of all sinks and of the processor seconds of each job, the source first.
 
     The slowest sink counts; `cpu_us` are microseconds of all processes for one block, `hop_cpu_us` those of one job in the middle.
     """
     slowest = min(results, key=lambda one: one["blocks_per_s"])
-    count = slowest["count"]
-    middle = sorted(cpu[1:hops]) or [0.0]
+    order = DEFAULTS | order
+    count = slowest["count"] + warm_blocks(order)
+    middle = sorted(cpu[1 : order["hops"]]) or [0.0]
     return slowest | {
         "p50_us": max(one["p50_us"] for one in results),
         "p99_us": max(one["p99_us"] for one in results),
@@ -232,7 +233,7 @@ def ezmsg_chain(order: dict[str, Any]) -> dict[str, float]:
         if done.returncode or not all(file.exists() for file in files):
             raise RuntimeError(f"the chain of ezmsg failed with exit code {done.returncode}\n{done.stderr[-3000:]}")
         found = [json.loads(file.read_text()) for file in files]
-    return merged([one["result"] for one in found[hops:]], [one["cpu_s"] for one in found], hops)
+    return merged([one["result"] for one in found[hops:]], [one["cpu_s"] for one in found], order)
 
 
 PEERS: dict[str, Callable[[dict[str, Any]], dict[str, float]]] = {

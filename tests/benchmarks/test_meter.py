@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import numpy
 import pytest
 
+from benchmarks.networks.chain import meter
 from benchmarks.networks.chain.meter import DEFAULTS, Meter, blocks
 from benchmarks.peers import PEERS, merged, queue_length
 
@@ -18,8 +20,8 @@ def order(**changes: Any) -> dict[str, Any]:
 
 def measured(sent: list[Any], **changes: Any) -> dict[str, float]:
     """Return what a sink measures of these blocks."""
-    meter = Meter(order(**changes))
-    results = [result for block in sent if (result := meter.take(block)) is not None]
+    sink = Meter(order(**changes))
+    results = [result for block in sent if (result := sink.take(block)) is not None]
     assert len(results) == 1
     return results[0]
 
@@ -63,6 +65,20 @@ def test_a_sink_that_reads_takes_every_kind(payload: Any) -> None:
     assert measured([[now, payload], [now, 1]], read="read")["count"] == 1
 
 
+@pytest.mark.parametrize("kind", ["numpy", "raw"])
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_first_large_blocks_are_not_measured(monkeypatch: pytest.MonkeyPatch, kind: str, keep: bool) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(meter, "time", SimpleNamespace(time=time.time, perf_counter=time.perf_counter, sleep=slept.append))
+    changes = {"kind": kind, "count": 3, "size": 1 << 24, "keep": keep}
+
+    sent = list(blocks(order(**changes)))
+
+    assert len(sent) == 4 + 3 + 1
+    assert slept == [meter.WARM_PAUSE_S]
+    assert measured(sent, **changes)["count"] == 3
+
+
 def test_what_is_under_way_has_the_bounds_of_a_window() -> None:
     assert 2 * queue_length({"size": 8}) == 4096
     assert 2 * queue_length({"size": 1 << 20}) == 32
@@ -72,7 +88,7 @@ def test_what_is_under_way_has_the_bounds_of_a_window() -> None:
 def test_the_slowest_sink_counts() -> None:
     fast, slow = ({"count": 10, "blocks_per_s": rate, "p50_us": 1, "p99_us": rate} for rate in (20, 10))
 
-    result = merged([fast, slow], [1e-5, 3e-5, 2e-5, 2e-5], 2)
+    result = merged([fast, slow], [1e-5, 3e-5, 2e-5, 2e-5], {"hops": 2, "sinks": 2})
 
     assert (result["blocks_per_s"], result["p99_us"], result["hop_cpu_us"]) == (10, 20, pytest.approx(3.0))
     assert result["cpu_us"] == pytest.approx(8.0)

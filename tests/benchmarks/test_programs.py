@@ -24,7 +24,7 @@ def rows_of(tmp_path: Path, program: str, *options: str) -> list[dict[str, Any]]
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
     rows: list[dict[str, Any]] = json.loads(result.read_text())["rows"]
     for row in rows:
-        assert str(row["case"]) in done.stdout
+        assert str(row.get("case", row.get("tap"))) in done.stdout
     return rows
 
 
@@ -50,3 +50,32 @@ def test_the_windows_of_a_chain_can_be_taken_away(tmp_path: Path) -> None:
     (row,) = rows_of(tmp_path, "windows", "--runs", "1", "--blocks", "1000")
 
     assert row["ratio"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.soak
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("program", "options", "cases"),
+    [
+        ("changed_arrays", BRIEF, 3),
+        ("checkpoint_every", [*BRIEF, "--blocks", "20"], 3),
+        ("checkpoint_large", BRIEF, 2),
+        ("executables", BRIEF, 5),
+        ("fan_out", BRIEF, 4),
+        ("latency", ["--runs", "1", "--blocks", "20"], 3),
+        ("big_blocks", BRIEF, 2),
+        ("long_chains", [*BRIEF, "--hops", "2", "3"], 8),
+        ("many_imports", ["--jobs", "4", "--seconds", "0.2"], 8),
+        ("pipe_kinds", BRIEF, 6),
+        ("placement", ["--runs", "1", "--nodes", "20", "30"], 4),
+        ("start", ["--runs", "1"], 4),
+        ("sinks", ["--runs", "1", "--rows", "100", "--blocks", "20"], 2),
+        ("taps", ["--runs", "1", "--seconds", "0.3"], 3),
+    ],
+)
+def test_a_program_shows_what_it_measures_and_what_is_wanted(tmp_path: Path, program: str, options: list[str], cases: int) -> None:
+    rows = rows_of(tmp_path, program, *options)
+
+    assert len(rows) == cases
+    assert any(row["wanted"] for row in rows) or program == "placement"  # nothing is wanted of small networks

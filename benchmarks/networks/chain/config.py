@@ -1,14 +1,16 @@
 """A chain of jobs, as the environment variable FISSION_BENCH says: JSON with what chain/meter.py lists, and some of
 
 pipe (pickle, bytes, length, own_pickle), checkpoint (CHECKPOINT of the jobs between) and state (bytes of a snapshot of theirs), in_place
-(jobs that change an array compute it where the next one reads it), windows (false: links without windows and releases), hosts (the
-machines to run on), apart (the source on the host of the group FIRST, the hops on that of SECOND).
+(jobs that change an array compute it where the next one reads it), program (path of an executable that runs in place of each job
+between), windows (false: links without windows and releases), hosts (the machines to run on), apart (the source on the host of the group
+FIRST, the hops on that of SECOND).
 """
 
 import json
 import os
 
 from chain import jobs, meter, pipes
+from fission.core.jobs import DynamicExecutableJob
 from fission.core.nodes import BaseNode
 from fission.core.pipes import BytesPipe, PicklePipe
 
@@ -31,6 +33,8 @@ def _pipe(number):
 
 def _between(hop):
     ends = {"inputs": [_pipe(hop)], "outputs": [_pipe(hop + 1)]}
+    if _order.get("program"):
+        return DynamicExecutableJob(executable=_order["program"], **ends)
     if _order.get("checkpoint"):
         return jobs.Stateful(_order["checkpoint"], _order["state"], **ends)
     if _order["work"] == "double":

@@ -25,3 +25,21 @@ class Source(PythonJob):
 class Sink(PythonJob):
     def run(self, number):
         pass
+
+
+class UsesNumpy(PythonJob):
+    """Imports numpy in its process, as a job does whose module imports it."""
+
+    def setup(self, *args, **keywords):
+        super().setup(*args, **keywords)
+        import numpy
+
+        self.values = numpy.zeros(8)
+
+
+class NumpySource(UsesNumpy, Source):
+    pass
+
+
+class NumpySink(UsesNumpy, Sink):
+    pass
