@@ -2,5 +2,5 @@
 make.
 
 
-Public: `base`, `groups`, `head`, `jobs`, `network`, `nodes` and `pipes`. The other modules are internal.
+Public: `base`, `groups`, `head`, `jobs`, `network`, `nodes` and `pipes`. Others are internal.
 """

@@ -20,7 +20,7 @@ MAX_SIZE = 4  # bytes; the limit in the published documents
 
 
 def bit_mask(bit: int, size: int) -> int:
-    """Return the number that a head of *size* bytes is when only this bit is set, as `CORRUPTED`."""
+    """Return the value of a head of *size* bytes in which only this bit is set."""
     return 1 << (8 * size - 1 - bit)
 
 
@@ -177,7 +177,7 @@ class Head:
     # -- combining
 
     def _operands(self, other: object) -> tuple[int, int, int] | None:
-        """Return both aligned values and the size of the result; None if they cannot be combined."""
+        """Return both aligned values and the result's size; None if they cannot be combined."""
         if isinstance(other, Head):
             size = max(self._size, other._size)
             return _aligned(self._value, self._size, size), _aligned(other._value, other._size, size), size

@@ -99,7 +99,7 @@ class BrokerRegistry:
             broker.seen += seconds
 
     def tick(self, now: float) -> list[TaskEnd]:
-        """Judge silent Brokers and missing reports; return lost tasks that are held back no longer."""
+        """Judge silent Brokers and missing reports; return lost tasks that are released now."""
         released: list[TaskEnd] = []
         for name, broker in list(self.brokers.items()):
             if now - broker.seen > SILENCE_S:

@@ -25,7 +25,7 @@ class DaemonError(UserError):
 
 
 class StoreRaised(FissionError):
-    """A store has raised in its own process; ``args`` are one line and the traceback, for the user."""
+    """A store has raised in its own process; ``args`` are one line and the traceback."""
 
 
 class RouterUnreachable(FissionError):

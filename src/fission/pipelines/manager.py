@@ -247,7 +247,7 @@ class PipelineManager:
         return True
 
     def _receive(self, timeout: float) -> bool:
-        """Take news, wait up to *timeout* seconds for the first, and return whether there was any."""
+        """Take news; wait up to *timeout* seconds for the first; return whether there was any."""
         received = self._listener.receive(min(timeout, ASK_S))
         for _, body in received:
             try:

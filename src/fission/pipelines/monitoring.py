@@ -1,4 +1,4 @@
-"""The monitoring information that a Broker saves in its store: about its machine and its processes."""
+"""The monitoring information about machine and processes that a Broker saves in its store."""
 
 from __future__ import annotations
 

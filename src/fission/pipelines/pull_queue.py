@@ -98,7 +98,7 @@ class PullQueue:
         return True
 
     def overdue(self, now: float) -> list[PulledTask]:
-        """Remove and return pulled tasks whose timeout has expired; the caller reports their ends."""
+        """Remove and return pulled tasks whose timeout has expired; the caller reports them."""
         found = [pulled for pulled in self.pulled.values() if pulled.task.timeout is not None and now - pulled.since >= pulled.task.timeout]
         for pulled in found:
             del self.pulled[key_of(pulled.task)]

@@ -1,4 +1,4 @@
-"""The Router: stores accepted pipelines, embeds the Dask scheduler, and serves its two addresses."""
+"""The Router: stores accepted pipelines, embeds the Dask scheduler, serves two addresses."""
 
 from __future__ import annotations
 

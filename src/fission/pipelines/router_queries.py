@@ -148,7 +148,7 @@ class RouterQueries:
         )
 
     def _waits_for(self, active: LeasedPipeline) -> list[str]:
-        """Return what the pipeline's jobs wait for and no Broker has; empty: all of them can run."""
+        """Return what the pipeline's jobs need and no Broker has; empty: all can run."""
         wanted = {(active.jobs[job]["worker_name"], active.jobs[job].get("tag") or "") for job in active.attempts}
         return [_missing(worker, tag) for worker, tag in sorted(wanted) if tag and not self._cluster.can_run(worker, tag)]
 

@@ -87,7 +87,7 @@ class Slots:
         self._memory[(slot + 1) * SIZE - ADDRESS - LEFT] = 1
 
     def set_address(self, slot: int, address: str) -> None:
-        """Note the address at which the process of this slot accepts jobs; empty: it does not yet."""
+        """Note the address where the process of this slot accepts jobs; empty: none yet."""
         self._memory[(slot + 1) * SIZE - ADDRESS - LEFT] = 0
         data = address.encode()[: ADDRESS - 1]
         at = (slot + 1) * SIZE - ADDRESS

@@ -1,4 +1,5 @@
-"""The messages of the links of a job, as values: blocks, and what their order and acknowledgement need.
+"""The messages of the links of a job, as values: blocks, and what their order and acknowledgement
+need.
 
 Between a producer and a consumer: `Open`, `Data` and `End` go with the blocks, `Release` and
 `Starved` against them. Between the client and a job: `Command` and `JobMessage`, which carry the

@@ -50,7 +50,7 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """This incarnation of the node's service has ended: the service or its connection reported it."""
+    """This incarnation of the node's service has ended, as it or its connection reported."""
 
     node: str
     incarnation: int

@@ -1,4 +1,4 @@
-"""What decides on places: the needs of a job, the nodes at one moment, and the links between them."""
+"""The inputs of placement: the needs of a job, the nodes at one moment, the links between them."""
 
 from __future__ import annotations
 

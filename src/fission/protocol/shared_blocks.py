@@ -10,8 +10,8 @@ the data, so that a late write of any process goes into the table:
 The *stamp* says which buffer the slot holds, 0 for none. A reader's *mark* says that it holds the
 slot: it is the reader's incarnation, at the place ``incarnation % INCARNATIONS``, and only the
 incarnation that set it clears it. A process that was stopped and replaced and then wakes up
-therefore cannot clear its successor's marks. Numbers are in the machine's own byte order: a segment never leaves its
-host.
+therefore cannot clear its successor's marks. Numbers are in the machine's own byte order: a segment
+never leaves its host.
 
 Readers are the jobs that the producer sends its blocks to and, after them, the jobs that a block
 may be *handed on* to: a job that returns a buffer unchanged sends the descriptor on instead of a

@@ -1,4 +1,4 @@
-"""The supervised jobs of a network: their states, which change only by `TRANSITIONS`, and places."""
+"""The supervised jobs of a network: places, and states, which change only by `TRANSITIONS`."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class NodeUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeLost:
-    """A node counts as dead; ``reason`` says why. ``on_purpose``: its service was stopped in order."""
+    """A node counts as dead; ``reason`` says why. ``on_purpose``: its service was stopped."""
 
     node: str
     reason: str

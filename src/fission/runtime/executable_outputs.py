@@ -156,7 +156,8 @@ class ExecutableOutputs:
         self._exchange.release()
 
     def _numbers(self, index: int, most: int) -> list[int]:
-        """Return the numbers of the next blocks that arrived; none if they follow their predecessor.
+        """Return the numbers of the next blocks that arrived; none if they follow their
+        predecessor.
 
         Args:
             index: output that they arrived on.

@@ -250,7 +250,7 @@ def show(pipeline_id: str, api: str, keys: Path | None, timeout: float, as_json:
 @timeout_option
 @json_option
 def retry(pipeline_id: str | None, all_failed: bool, api: str, keys: Path | None, timeout: float, as_json: bool) -> None:
-    """Run the unfinished jobs of a failed or cancelled pipeline again. ID may be its first letters."""
+    """Run the unfinished jobs of a failed or cancelled pipeline. ID may be its first letters."""
     if all_failed == bool(pipeline_id):
         raise click.UsageError("retry needs the ID of a pipeline, or --all-failed instead of it")
     from fission.protocol.messages.pipelines.client_to_router import RetryFailedPipelines, RetryPipeline

@@ -132,7 +132,7 @@ def up(**options: Any) -> int:
 @keys_option
 @verbose_option
 def router(**options: Any) -> int:
-    """Run the Router until Ctrl-C: it stores pipelines and hands out their jobs. A cluster has one."""
+    """Run the Router until Ctrl-C: it stores pipelines and assigns jobs. A cluster has one."""
     _refuse_faults(options)
     _warn_of_secrets(options["store_args"])
     return _serve(_router(options))

@@ -1,1 +1,3 @@
-"""What processes of FISSION say to each other: typed, frozen messages, one file per direction, and one strict codec for all."""
+"""The messages between FISSION's processes: typed and frozen, one file per direction, with one
+strict codec for all.
+"""

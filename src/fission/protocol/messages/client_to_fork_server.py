@@ -1,4 +1,5 @@
-"""The requests of a client, or of a Broker, to a fork server (`fission.posix.fork_server`), on a pair of sockets.
+"""The requests of a client, or of a Broker, to a fork server (`fission.posix.fork_server`), on a
+pair of sockets.
 
 The payload of a request to fork follows it, after a newline; it is opaque to the server.
 """

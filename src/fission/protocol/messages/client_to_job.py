@@ -1,6 +1,7 @@
 """The commands of the client to one job, each in a `fission.protocol.link_messages.Command`.
 
-`RewirePipe` and `RepeatReports` also come from the job's own links, when a connection broke. `RunBlock` comes from the emulator of a job.
+`RewirePipe` and `RepeatReports` also come from the job's own links, when a connection broke.
+`RunBlock` comes from the emulator of a job.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class EndOfInput(Message, frozen=True, tag="end_of_input"):
 
 
 class WirePipe(Message, frozen=True, tag="wire_pipe"):
-    """The job at the other end of a pipe has a new incarnation or a new address: connect to it and replay to it.
+    """The job at the other end of a pipe has a new incarnation or a new address: connect to it and
+    replay to it.
 
     Attributes:
         pipe: id of an input or output of this job.

@@ -1,4 +1,5 @@
-"""What a client sends to the service of a node: orders over Dask, each of which has one answer, and answers to pulses over UDP.
+"""What a client sends to the service of a node: orders over Dask, each of which has one answer, and
+answers to pulses over UDP.
 
 `fission.protocol.messages.node_to_client` is the other direction.
 """
@@ -37,7 +38,8 @@ class PeerNode(Part, frozen=True):
 
 
 class ClaimNode(Message, frozen=True, tag="claim_node"):
-    """Lease the node to a run; answered with `NodeClaimed`. The same run may claim it again, after a broken connection.
+    """Lease the node to a run; answered with `NodeClaimed`. The same run may claim it again, after
+    a broken connection.
 
     Attributes:
         run: identity of the run.
@@ -79,7 +81,8 @@ class InspectNode(Message, frozen=True, tag="inspect_node"):
 
 
 class InstallArchive(Message, frozen=True, tag="install_archive"):
-    """Store the piece of an archive that travels beside the order, for the jobs of the lease; answered with `ArchiveProgress`.
+    """Store the piece of an archive that travels beside the order, for the jobs of the lease;
+    answered with `ArchiveProgress`.
 
     Attributes:
         digest: of the whole archive.
@@ -123,7 +126,8 @@ class RemoveNetwork(Message, frozen=True, tag="remove_network"):
 class LaunchJob(Message, frozen=True, tag="launch_job"):
     """Start a job; answered with `OrderDone` when the job has ended.
 
-    A pickled `fission.ports.JobBundle` travels beside the order. The service never unpickles it: only the job's own process does.
+    A pickled `fission.ports.JobBundle` travels beside the order. The service never unpickles it:
+    only the job's own process does.
 
     Attributes:
         run: identity of the run.
@@ -171,7 +175,8 @@ class InspectJob(Message, frozen=True, tag="inspect_job"):
 
 
 class StoreSnapshot(Message, frozen=True, tag="store_snapshot"):
-    """Store the piece of a snapshot that travels beside the order, for the incarnation that has asked for it; answered with `OrderDone`.
+    """Store the piece of a snapshot that travels beside the order, for the incarnation that has
+    asked for it; answered with `OrderDone`.
 
     Attributes:
         run: identity of the run.
@@ -179,7 +184,8 @@ class StoreSnapshot(Message, frozen=True, tag="store_snapshot"):
         incarnation: from 1.
         name: of the snapshot's file, ``GENERATION.BLOCK``.
         start: offset of the piece, bytes.
-        state: "more" pieces follow, this is the last of a "whole" snapshot, or it is "lost" and the bytes are the reason, UTF-8.
+        state: "more" pieces follow, this is the last of a "whole" snapshot, or it is "lost" and the
+            bytes are the reason, UTF-8.
     """
 
     run: str

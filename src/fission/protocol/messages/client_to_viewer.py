@@ -1,7 +1,8 @@
-"""What the client of a running network sends to other terminals: one line of JSON as the answer to each request, and packets.
+"""What the client of a running network sends to other terminals: one line of JSON as the answer to
+each request, and packets.
 
-A packet is its length (u32, little-endian) and bytes: a message of the second table for those who follow the run; for a tap the pipe
-(u32) and copies (`fission.protocol.tapped`).
+A packet is its length (u32, little-endian) and bytes: a message of the second table for those who
+follow the run; for a tap the pipe (u32) and copies (`fission.protocol.tapped`).
 """
 
 from __future__ import annotations
@@ -228,7 +229,8 @@ class ConsoleAnswer(Message, frozen=True, tag="console_answer"):
     """The answer to `CheckConsole`, `SendLine` and `EndConsole`.
 
     Attributes:
-        full: whether the line was not taken, because the job has not read the ones before: send its last piece again.
+        full: whether the line was not taken, because the job has not read the ones before: send its
+            last piece again.
     """
 
     full: bool = False

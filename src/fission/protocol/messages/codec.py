@@ -1,8 +1,10 @@
-"""The codec of all control messages: a message is one JSON object whose member ``type`` names its class.
+"""The codec of all control messages: a message is one JSON object whose member ``type`` names its
+class.
 
-A class of messages derives from `Message`; a direction (client to job, node to client, ...) is a `Codec` of the
-classes that may travel there. Decoding is strict: unknown types, unknown, missing or mistyped members, and messages
-larger than the direction allows raise `RemoteProtocolError`. No other exception leaves `Codec.decode`.
+A class of messages derives from `Message`; a direction (client to job, node to client, ...) is a
+`Codec` of the classes that may travel there. Decoding is strict: unknown types, unknown, missing or
+mistyped members, and messages larger than the direction allows raise `RemoteProtocolError`. No
+other exception leaves `Codec.decode`.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ T = TypeVar("T", bound="Message")
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field=DISCRIMINATOR):
-    """One message. A subclass names its wire type: ``class Wire(Message, frozen=True, tag="wire")``."""
+    """One message. A subclass names its wire type: ``class Wire(Message, frozen=True,
+    tag="wire")``.
+    """
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,7 +61,8 @@ class Codec(Generic[T]):
     def encode(self, message: T) -> bytes:
         """Return the message as UTF-8 JSON.
 
-        Text that UTF-8 cannot express (lone surrogates, as in names of files that are no UTF-8) is sent with escapes: ``\\udc80``.
+        Text that UTF-8 cannot express (lone surrogates, as in names of files that are not UTF-8) is
+        sent with escapes: ``\\udc80``.
 
         Raises:
             ValueError: it is larger than ``max_bytes``, or has a number that JSON cannot express.

@@ -1,10 +1,11 @@
 """The directions of all typed messages, in the order of docs/messages.md.
 
-To add one, write a module with its classes and a `Codec` (see `fission.protocol.messages.client_to_job`). The first
-paragraph of its docstring says who sends what to whom over which connection. Name the module here and run
-``python -m scripts.draw_messages``. The docstring of each message and `Part` says what has happened or what to do, then
-has one line per field under "Attributes:". A module may have several codecs if its messages travel in different ways.
-The tests of all directions (tests/protocol/messages/) take their list from here.
+To add one, write a module with its classes and a `Codec` (see
+`fission.protocol.messages.client_to_job`). The first paragraph of its docstring says who sends what
+to whom over which connection. Name the module here and run ``python -m scripts.draw_messages``. The
+docstring of each message and `Part` says what has happened or what to do, then has one line per
+field under "Attributes:". A module may have several codecs if its messages travel in different
+ways. The tests of all directions (tests/protocol/messages/) take their list from here.
 """
 
 from __future__ import annotations

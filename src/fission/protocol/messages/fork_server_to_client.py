@@ -1,4 +1,6 @@
-"""The reports of a fork server (`fission.posix.fork_server`) to the client, or the Broker, that has started it."""
+"""The reports of a fork server (`fission.posix.fork_server`) to the client, or the Broker, that has
+started it.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""The reports of one job to the client, each in a `fission.protocol.link_messages.JobMessage` with the job and a payload.
+"""The reports of one job to the client, each in a `fission.protocol.link_messages.JobMessage` with
+the job and a payload.
 
-The payload is opaque bytes after the JSON: a snapshot, a retained value, or copies for a tap. `BlockRan` goes to the emulator of a job.
+The payload is opaque bytes after the JSON: a snapshot, a retained value, or copies for a tap.
+`BlockRan` goes to the emulator of a job.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from fission.protocol.messages.codec import Codec, Message, Part, Whole
 
 
 class InputTotals(Part, frozen=True):
-    """What happened on one input in one incarnation of the job, in blocks (`fission.protocol.inputs.InputCounts`).
+    """What happened on one input in one incarnation of the job, in blocks
+    (`fission.protocol.inputs.InputCounts`).
 
     Attributes:
         received: arrived for the first time.
@@ -140,7 +143,8 @@ class WorkDone(Message, frozen=True, tag="work_done"):
     """All the job's work is done and released; its process waits for `AcknowledgeEnd`.
 
     Attributes:
-        ends: by output pipe: the generation and number of its last block; without those whose consumers have ended.
+        ends: by output pipe: the generation and number of its last block; without those whose
+            consumers have ended.
         counts: the final ones.
     """
 
@@ -207,7 +211,8 @@ class SnapshotStable(Message, frozen=True, tag="snapshot_stable"):
 
 
 class RetainValue(Message, frozen=True, tag="retain_value"):
-    """Store the payload, a value that a new incarnation of the job begins with; the answer is `ValueStored`.
+    """Store the payload, a value that a new incarnation of the job begins with; the answer is
+    `ValueStored`.
 
     Attributes:
         pipe: id of the pipe of the value; the newest value of a pipe replaces the one before.
@@ -290,7 +295,9 @@ CODEC: Codec[JobToClient] = Codec(
 
 
 def read_counts(value: Any) -> JobCounts | None:
-    """Return the counts in the report of a process that has ended; None if it has none, or they are malformed."""
+    """Return the counts in the report of a process that has ended; None if it has none, or they are
+    malformed.
+    """
     try:
         return msgspec.convert(value, JobCounts, str_keys=True)
     except msgspec.ValidationError:

@@ -1,4 +1,5 @@
-"""What the service of a node sends to a client: answers to orders over Dask, reports over ZeroMQ, and pulses over UDP.
+"""What the service of a node sends to a client: answers to orders over Dask, reports over ZeroMQ,
+and pulses over UDP.
 
 `fission.protocol.messages.client_to_node` is the other direction.
 """
@@ -101,7 +102,8 @@ class JobInspected(Message, frozen=True, tag="job_inspected"):
     """What the kernel says of a job's process.
 
     Attributes:
-        standing: why it makes no progress, as "stopped by a signal"; empty: it may run, or its state is unknown.
+        standing: why it makes no progress, as "stopped by a signal"; empty: it may run, or its
+            state is unknown.
     """
 
     standing: str
@@ -145,8 +147,8 @@ class ExitReport(Message, frozen=True, tag="exit_report"):
         job: its id.
         incarnation: from 1.
         code: exit code of its process; negative: the number of the signal that killed it.
-        report: the JSON object that the job's process wrote at its end (`fission.runtime.report`); empty if it could not. The service
-            passes it on without reading it.
+        report: the JSON object that the job's process wrote at its end (`fission.runtime.report`);
+            empty if it could not. The service passes it on without reading it.
     """
 
     run: str
@@ -191,7 +193,8 @@ class LeasePulse(Message, frozen=True, tag="lease_pulse"):
         lease: identity of the node's lease.
         number: counts the pulses of the service, from 1.
         echoed: number of the last pulse that the client has answered.
-        means: its load and "rtt", the last round trip to the client in seconds, by the names of `fission.core.nodes.NodeInfo`.
+        means: its load and "rtt", the last round trip to the client in seconds, by the names of
+            `fission.core.nodes.NodeInfo`.
         leaving: whether the service was stopped on purpose and ends now.
     """
 

@@ -1,4 +1,6 @@
-"""What the services of nodes send to each other: probes that measure the links between them, over UDP."""
+"""What the services of nodes send to each other: probes that measure the links between them, over
+UDP.
+"""
 
 from __future__ import annotations
 

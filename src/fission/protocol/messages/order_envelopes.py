@@ -1,8 +1,10 @@
-"""Orders and answers as Dask carries them between a client and a node: with what every version of FISSION understands around them.
+"""Orders and answers as Dask carries them between a client and a node: with what every version of
+FISSION understands around them.
 
-A client and a node of versions that do not fit must still be able to say so to each other, although the messages of one may be
-unknown to the other. So an order is a dict with the members ``do`` and ``versions``, and an answer one with ``error``, ``name`` and ``ip``:
-these do not change between versions, and only ``message`` has what `client_to_node` and `node_to_client` define.
+A client and a node of versions that do not fit must still be able to say so to each other, although
+the messages of one may be unknown to the other. So an order is a dict with the members ``do`` and
+``versions``, and an answer one with ``error``, ``name`` and ``ip``: these do not change between
+versions, and only ``message`` has what `client_to_node` and `node_to_client` define.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The requests of other terminals to the client of a running network: one line of JSON each, over the Unix socket in the run's folder.
+"""The requests of other terminals to the client of a running network: one line of JSON each, over
+the Unix socket in the run's folder.
 
 Each is answered by one line of `fission.protocol.messages.client_to_viewer`.
 """

@@ -2,8 +2,8 @@
 
 A new incarnation gets them on whichever node it runs. Writing takes place apart from the event
 loop, and of several snapshots of a job that wait, only the newest is written (`PendingWrites`). A
-snapshot is confirmed when it is on the disk. While the disk cannot be written, nothing is confirmed:
-jobs run until their windows are full, and are asked again until writing succeeds.
+snapshot is confirmed when it is on the disk. While the disk cannot be written, nothing is
+confirmed: jobs run until their windows are full, and are asked again until writing succeeds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The event log of a run: one JSON object per line, read by `fission.client.run.storage.resume_state`."""
+"""The event log of a run: one JSON object per line; `resume_state` reads it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a PipelineManager and the commands of ``fission pipelines`` ask of the Router, at its api address. Published: members that
-a class does not have are ignored.
+"""What a PipelineManager and the commands of ``fission pipelines`` ask of the Router, at its api
+address. Published: members that a class does not have are ignored.
 """
 
 from __future__ import annotations

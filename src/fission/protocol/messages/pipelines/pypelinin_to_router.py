@@ -1,6 +1,7 @@
-"""Requests of pypelinin's wire protocol: from brokers, Pipeliners and clients that are not FISSION's, at the Router's api address.
-Members that a class does not have are ignored. A malformed request is answered with ``syntax error``, as pypelinin's own Router does;
-an id that cannot exist is an unknown one.
+"""Requests of pypelinin's wire protocol: from brokers, Pipeliners and clients that are not
+FISSION's, at the Router's api address. Members that a class does not have are ignored. A malformed
+request is answered with ``syntax error``, as pypelinin's own Router does; an id that cannot exist
+is an unknown one.
 """
 
 from __future__ import annotations

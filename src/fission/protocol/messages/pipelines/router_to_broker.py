@@ -1,4 +1,6 @@
-"""What the Router answers a Broker, and what it broadcasts to all Brokers. The request decides which class answers it."""
+"""What the Router answers a Broker, and what it broadcasts to all Brokers. The request decides
+which class answers it.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,8 @@ class ProcessEndNoted(RouterReply, frozen=True, tag="ok"):
     """The answer to `ReportProcessEnded`.
 
     Attributes:
-        its_job: whether the job was running in this attempt, so that the process may be killed for it.
+        its_job: whether the job was running in this attempt, so that the process may be killed for
+            it.
     """
 
     its_job: bool

@@ -1,5 +1,6 @@
-"""What the Router answers a PipelineManager and the commands of ``fission pipelines``, and what it broadcasts to them. The request
-decides which class answers it; any request can be answered with `RequestRefused`. Members that a class does not have are ignored.
+"""What the Router answers a PipelineManager and the commands of ``fission pipelines``, and what it
+broadcasts to them. The request decides which class answers it; any request can be answered with
+`RequestRefused`. Members that a class does not have are ignored.
 """
 
 from __future__ import annotations
@@ -242,7 +243,8 @@ class EndsBroadcast(Message, frozen=True, tag=False, rename=spaced, omit_default
     """Broadcast with the topic ``ended``: pipelines have ended.
 
     Attributes:
-        before: number of the end before the first of these; a listener that does not know it asks with `GetEnds`.
+        before: number of the end before the first of these; a listener that does not know it asks
+            with `GetEnds`.
         ends: in order.
         more: about each end, by the pipeline's id.
     """

@@ -1,4 +1,6 @@
-"""What the Router answers a program that speaks pypelinin's wire protocol. Its broadcasts are lines of text, not messages."""
+"""What the Router answers a program that speaks pypelinin's wire protocol. Its broadcasts are lines
+of text, not messages.
+"""
 
 from __future__ import annotations
 

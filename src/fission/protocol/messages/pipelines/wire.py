@@ -1,11 +1,15 @@
-"""The JSON of the pipelines: how a message becomes bytes and back, within bounds, and strictly typed.
+"""The JSON of the pipelines: how a message becomes bytes and back, within bounds, and strictly
+typed.
 
-This wire is published: scripts of pypelinin and programs in other languages speak it. Hence its two differences from
-`fission.protocol.messages.codec`:
+This wire is published: scripts of pypelinin and programs in other languages speak it. Hence its two
+differences from `fission.protocol.messages.codec`:
 
-* A request names its class in the member ``command``; ``answer`` of an answer says how the request fared, and the request
-  decides what else is in the answer. Members that a class does not know are ignored, except between FISSION's own daemons.
-* Users' JSON travels in it (data of jobs, whole pipelines, results), with integers of any size. Python's own JSON reads and
+* A request names its class in the member ``command``; ``answer`` of an answer says how the request
+fared, and the request
+  decides what else is in the answer. Members that a class does not know are ignored, except between
+  FISSION's own daemons.
+* Users' JSON travels in it (data of jobs, whole pipelines, results), with integers of any size.
+Python's own JSON reads and
   writes it unchanged; msgspec checks the types of everything else.
 """
 
@@ -54,7 +58,9 @@ def spaced(name: str) -> str:
 
 
 class RouterRequest(Message, frozen=True, tag_field="command", rename=spaced, omit_defaults=True, forbid_unknown_fields=False):
-    """A request to the Router. A subclass names its command: ``class GetRouterStatus(RouterRequest, frozen=True, tag="status")``."""
+    """A request to the Router. A subclass names its command: ``class GetRouterStatus(RouterRequest,
+    frozen=True, tag="status")``.
+    """
 
     def check(self) -> None:
         """Check what the types of the fields cannot express.
@@ -65,7 +71,9 @@ class RouterRequest(Message, frozen=True, tag_field="command", rename=spaced, om
 
 
 class RouterReply(Message, frozen=True, tag_field="answer", rename=spaced, forbid_unknown_fields=False):
-    """An answer of the Router. A subclass names the value of ``answer``, or has none (``tag=False``)."""
+    """An answer of the Router. A subclass names the value of ``answer``, or has none
+    (``tag=False``).
+    """
 
 
 class ArrayPart(Part, frozen=True, array_like=True):
@@ -131,7 +139,9 @@ def convert(fields: Mapping[str, Any], kind: Any) -> Any:
 
 
 def explained(error: Exception) -> str:
-    """Return a validation error of msgspec as a sentence for people: which member, what it must be, what it is."""
+    """Return a validation error of msgspec as a sentence for people: which member, what it must be,
+    what it is.
+    """
     text = str(error)
     if missing := _MISSING.fullmatch(text):
         return f"the message has no {missing[1]!r}"
@@ -196,7 +206,9 @@ def command_of(fields: Mapping[str, Any]) -> str:
 
 
 class PlainCodec(Codec[Message]):
-    """Messages that no member tells apart: the way that they take, or the request before them, decides the class of each."""
+    """Messages that no member tells apart: the way that they take, or the request before them,
+    decides the class of each.
+    """
 
     discriminator = "class"
 
@@ -228,7 +240,8 @@ def check_worker(value: str) -> None:
     """Check the name of a worker.
 
     Raises:
-        ValueError: it is empty, longer than `NAME_LENGTH`, or has spaces or characters that cannot be printed.
+        ValueError: it is empty, longer than `NAME_LENGTH`, or has spaces or characters that cannot
+            be printed.
     """
     if not is_name(value) or len(value) > NAME_LENGTH:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How a worker process reports that a job has raised. Dask carries it as the text of an exception."""
+"""A worker process reports that a job has raised; Dask carries it as an exception's text."""
 
 from __future__ import annotations
 
