@@ -12,8 +12,8 @@ class JobState(Enum):
     """The state of a job."""
 
     PENDING = "waits for a place"
-    STARTING = "its process was ordered"
-    RUNNING = "its process has said hello"
+    STARTING = "its start was ordered"
+    RUNNING = "its process has reported that it runs"
     FAILED = "its process died; it waits for its next start"
     FINISHED = "it has ended for good"
 
@@ -140,7 +140,7 @@ Event: TypeAlias = "NodeUp | NodeLost | JobReady | JobEnded | JobRefused | Repla
 
 
 class Placed:
-    """The job has a node, and its process was ordered there."""
+    """The job has a node, and its start was ordered there."""
 
 
 class Finished:
