@@ -2,5 +2,6 @@
 make.
 
 
-Public: `base`, `groups`, `head`, `jobs`, `network`, `nodes` and `pipes`. Others are internal.
+Public: `base`, `groups`, `head`, `jobs`, `network`, `nodes` and `pipes`.
+The other modules are internal.
 """
