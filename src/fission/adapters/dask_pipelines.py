@@ -15,6 +15,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import dask
@@ -212,26 +213,22 @@ class DaskCluster:
             self._background.add(removal)
             removal.add_done_callback(self._background.discard)
 
-    def ended(self, ends: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-        """Handle ended tasks: release their keys and report them.
-
-        Args:
-            ends: for each task, its key and the fields of its `TaskEnd`.
-        """
+    def ended(self, ends: Sequence[tuple[str, TaskEnd]]) -> None:
+        """Handle ended tasks, each with its key: release the keys and report the ends."""
         found = []
-        for key, how in ends:
+        for key, end in ends:
             task, future = self._tasks.pop(key, (None, None))
             if task is None:
                 continue
             del future
             self._keys.pop((task.pipeline, task.job, task.attempt), None)
-            found.append(TaskEnd(task.pipeline, task.job, task.attempt, **how))
+            found.append(end)
         self._scheduler.client_releases_keys([key for key, _ in ends], self._client.id)
         self._on_ends(found)
 
-    def is_task(self, key: object) -> bool:
-        """Return whether this is the key of a task whose end matters."""
-        return key in self._tasks
+    def task_of(self, key: Any) -> Task | None:
+        """Return the task with this key; None if its end does not matter."""
+        return self._tasks.get(key, (None, None))[0]
 
     def name_of(self, address: str) -> str:
         """Return the display name of a worker process."""
@@ -244,34 +241,42 @@ class _Ends(SchedulerPlugin):
 
     def __init__(self, cluster: DaskCluster) -> None:
         self._cluster = cluster
-        self._waiting: list[tuple[str, Mapping[str, Any]]] = []
+        self._waiting: list[tuple[str, TaskEnd]] = []
 
     def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
-        if finish not in ("memory", "erred") or not self._cluster.is_task(key):
+        task = self._cluster.task_of(key) if finish in ("memory", "erred") else None
+        if task is None:
             return
         if not self._waiting:
             # later in this iteration: the scheduler is in the middle of its own transitions
             asyncio.get_running_loop().call_soon(self._report)
-        self._waiting.append((key, self._how(finish, kwargs)))
+        self._waiting.append((key, self._end_of(task, finish, kwargs)))
 
     def _report(self) -> None:
         waiting, self._waiting = self._waiting, []
         self._cluster.ended(waiting)
 
-    def _how(self, finish: str, details: Mapping[str, Any]) -> dict[str, Any]:
+    def _end_of(self, task: Task, finish: str, details: Mapping[str, Any]) -> TaskEnd:
         process = str(details.get("worker", ""))
-        how: dict[str, Any] = {"kind": "finished", "node": self._cluster.name_of(process), "process": process}
-        how["duration"] = sum(span["stop"] - span["start"] for span in details.get("startstops") or () if span["action"] == "compute")
+        end = TaskEnd(
+            task.pipeline,
+            task.job,
+            task.attempt,
+            "finished",
+            self._cluster.name_of(process),
+            sum(span["stop"] - span["start"] for span in details.get("startstops") or () if span["action"] == "compute"),
+            process=process,
+        )
         if finish == "memory":
             result = (details.get("metadata") or {}).get(RESULT, "")
-            return how | {"result": result} if isinstance(result, str) and len(result) <= RESULT_LIMIT else how
+            return replace(end, result=result) if isinstance(result, str) and len(result) <= RESULT_LIMIT else end
         if "exception_text" not in details:  # the task has not raised: its process is gone
-            return how | {"kind": "lost"}
+            return replace(end, kind="lost")
         try:
             failure: JobFailure = convert(decode_object(details["exception_text"].encode(errors="replace")), JobFailure)
         except RemoteProtocolError:  # an error of Dask: the task could not even start
             failure = JobFailure(details["exception_text"], details.get("traceback_text", ""))
-        return how | {"kind": "raised", "error": failure.error, "traceback": failure.traceback}
+        return replace(end, kind="raised", error=failure.error, traceback=failure.traceback)
 
 
 class _Jobs(WorkerPlugin):

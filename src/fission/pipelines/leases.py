@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import msgspec
+
 from fission.protocol.messages.pipelines.router_to_client import JobResult
 from fission.protocol.messages.pipelines.router_to_pipeliner import JobEvent, KnownJob, LeasedPlan
 from fission.protocol.messages.pipelines.router_to_worker import JobOrder
-from fission.protocol.messages.pipelines.wire import RouterReply, encode
+from fission.protocol.messages.pipelines.wire import RouterReply, encode, spaced
 from fission.protocol.pipeline_records import FINISHED, RESULT_LIMIT, EndRecord, JobRecord, PipelineRow, Task
 
 #: Sends an answer.
@@ -22,6 +24,44 @@ SINGLE = "job-"
 OTHERS = "*others"
 
 
+class AcceptedJob(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A job of an accepted pipeline, as `fission.pipelines.Job.as_message` writes it.
+
+    Attributes:
+        worker_name: name of its worker.
+        data: its own data; None: the pipeline's.
+        retries: how often it runs again after it raised.
+        timeout: seconds after which its process is killed; None: no limit.
+        tag: of the Brokers that may run it; None: any Broker.
+    """
+
+    worker_name: str
+    data: Any = None
+    retries: int = 0
+    timeout: float | int | None = None
+    tag: str | None = None
+
+
+class FirstFailure(msgspec.Struct, frozen=True, rename=spaced):
+    """The job that failed first in a pipeline, as users see it.
+
+    Attributes:
+        job: its number.
+        job_id: what the store got as ``job id``.
+        worker: name of its worker.
+        error: one line.
+        traceback: of the exception; may have several lines.
+        data: of the job.
+    """
+
+    job: int
+    job_id: str
+    worker: str
+    error: str
+    traceback: str
+    data: Any
+
+
 @dataclass(slots=True)
 class LeasedPipeline:
     """A pipeline that is leased, or can be.
@@ -29,7 +69,7 @@ class LeasedPipeline:
     Attributes:
         pipeline: its id.
         accepted: seconds since the epoch.
-        jobs: as `Job.serialize` returns them.
+        jobs: its jobs, in the order of their numbers.
         after: for each job, numbers of the jobs that it comes after.
         data: the pipeline's data; of a single job, any JSON.
         holder: id of the Pipeliner that has it; empty: none.
@@ -45,7 +85,7 @@ class LeasedPipeline:
 
     pipeline: str
     accepted: float
-    jobs: list[dict[str, Any]]
+    jobs: list[AcceptedJob]
     after: list[list[int]]
     data: Any
     holder: str = ""
@@ -74,7 +114,7 @@ class LeasedPipeline:
         return cls(
             row.pipeline,
             row.accepted,
-            body["jobs"],
+            msgspec.convert(body["jobs"], list[AcceptedJob]),
             after,
             body.get("data"),
             records={record.job: record for record in records},
@@ -92,28 +132,27 @@ class LeasedPipeline:
                 known[job] = KnownJob(0, False, False, attempt, "")
             else:
                 known[job] = KnownJob(record.tries, record.state == "finished", record.state == "failed", attempt, record.error)
-        retries = [job.get("retries", 0) for job in self.jobs]
+        retries = [job.retries for job in self.jobs]
         return LeasedPlan(id=self.pipeline, after=self.after, retries=retries, known=known, attempts_before=self.attempts_before)
 
     def task(self, job: int, attempt: int) -> Task:
         """Return what the cluster gets to run an attempt of a job."""
-        written = self.jobs[job]
+        accepted = self.jobs[job]
         if self._last is None:
             self._last = frozenset(self.last_jobs())  # computed once: a pipeline may have thousands of jobs
-        worker = written["worker_name"]
         order = JobOrder(
             id=self.job_id(job),
-            worker=worker,
+            worker=accepted.worker_name,
             data=self.data_of(job),
-            timeout=written.get("timeout"),
+            timeout=accepted.timeout,
             attempt=attempt,
             last=job in self._last,
         )
-        return Task(self.pipeline, job, attempt, worker, encode(order).decode(), self.priority, written.get("tag") or "", order.timeout)
+        return Task(self.pipeline, job, attempt, order.worker, encode(order).decode(), self.priority, accepted.tag or "", order.timeout)
 
     def data_of(self, job: int) -> Any:
         """Return the data of a job."""
-        own = self.jobs[job].get("data")
+        own = self.jobs[job].data
         return self.data if own is None else own
 
     def last_jobs(self) -> list[int]:
@@ -137,7 +176,7 @@ class LeasedPipeline:
                     result = json.loads(record.result)
                 else:
                     result = {"omitted": f"all results together have more than {RESULT_LIMIT} characters"}
-            found.append(JobResult(job_id=self.job_id(job), worker=self.jobs[job]["worker_name"], **result))
+            found.append(JobResult(job_id=self.job_id(job), worker=self.jobs[job].worker_name, **result))
         return found
 
     def job_id(self, job: int) -> str:
@@ -187,7 +226,7 @@ class BrokerView:
     processes: frozenset[str]
 
 
-def end_record(pipeline: str, state: str, wall: float, accepted: float, failure: dict[str, Any]) -> EndRecord:
+def end_record(pipeline: str, state: str, wall: float, accepted: float, failure: FirstFailure | None) -> EndRecord:
     """Return how a pipeline ended, for the store.
 
     Args:
@@ -195,9 +234,9 @@ def end_record(pipeline: str, state: str, wall: float, accepted: float, failure:
         state: "finished", "failed" or "cancelled".
         wall: now, in seconds since the epoch.
         accepted: in seconds since the epoch.
-        failure: the job that failed first, as users see it; empty: none.
+        failure: the job that failed first; None: none.
     """
-    return EndRecord(pipeline, state, wall, max(0.0, wall - accepted), error=json.dumps(failure) if failure else "")
+    return EndRecord(pipeline, state, wall, max(0.0, wall - accepted), error=json.dumps(msgspec.to_builtins(failure)) if failure else "")
 
 
 def task_count(active: Iterable[LeasedPipeline]) -> int:

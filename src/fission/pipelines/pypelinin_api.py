@@ -193,7 +193,7 @@ class PypelininApi:
         edges: list[list[int | None]] = [[earlier, number] for number, after in enumerate(active.after) for earlier in after]
         connected = {number for edge in edges for number in edge}
         edges += [[number, None] for number in range(len(active.jobs)) if number not in connected]
-        return written_pipeline({"jobs": active.jobs, "graph": edges, "data": active.data})
+        return written_pipeline({"jobs": msgspec.to_builtins(active.jobs), "graph": edges, "data": active.data})
 
     def _pipeline_finished(self, message: ReportPipelineFinished, now: float) -> RouterReply:
         name = message.pipeline_id

@@ -149,7 +149,7 @@ class RouterQueries:
 
     def _waits_for(self, active: LeasedPipeline) -> list[str]:
         """Return what the pipeline's jobs need and no Broker has; empty: all can run."""
-        wanted = {(active.jobs[job]["worker_name"], active.jobs[job].get("tag") or "") for job in active.attempts}
+        wanted = {(active.jobs[job].worker_name, active.jobs[job].tag or "") for job in active.attempts}
         return [_missing(worker, tag) for worker, tag in sorted(wanted) if tag and not self._cluster.can_run(worker, tag)]
 
     # one pipeline
@@ -169,7 +169,7 @@ class RouterQueries:
 
     def _job(self, row: PipelineRow, pipeline: LeasedPipeline, number: int) -> PipelineJobShown:
         job, record = pipeline.jobs[number], pipeline.records.get(number)
-        worker, tag = job["worker_name"], job.get("tag") or ""
+        worker, tag = job.worker_name, job.tag or ""
         error = record.error if record else ""
         if row.end is not None:
             # nothing is recorded of jobs that a third-party Pipeliner ran
@@ -249,7 +249,7 @@ class RouterQueries:
         tags, found = self._cluster.tags(), dict[str, int]()
         for active in self._state.active.values():
             for job in active.attempts:
-                tag = active.jobs[job].get("tag")
+                tag = active.jobs[job].tag
                 if tag and tag not in tags:
                     found[tag] = found.get(tag, 0) + 1
         return found

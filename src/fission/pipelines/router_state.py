@@ -12,11 +12,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from fission.errors import RemoteProtocolError
 from fission.pipelines.broker_registry import PULSE_S, SILENCE_S, UNKNOWN_S, BrokerRegistry
-from fission.pipelines.leases import OTHERS, SINGLE, LeasedPipeline, PipelinerSession, SendReply, end_record
+from fission.pipelines.leases import OTHERS, SINGLE, FirstFailure, LeasedPipeline, PipelinerSession, SendReply, end_record
 from fission.pipelines.ports import Cluster, PipelineStore
 from fission.protocol.messages.pipelines.broker_to_router import BrokerPulse, ReportProcessEnded
 from fission.protocol.messages.pipelines.pipeliner_to_router import EndPipeline, PipelinerExchange, RunJob
@@ -131,17 +130,11 @@ class RouterState:
         active, job = self.active.get(end.pipeline_id), end.job
         if active is None or active.holder != holder or end.state not in (FINISHED, FAILED):
             return
-        failure: dict[str, Any] = {}
+        failure = None
         if end.state == FAILED and 0 <= job < len(active.jobs):
             record = active.records.get(job)
-            failure = {
-                "job": job,
-                "job id": active.job_id(job),
-                "worker": active.jobs[job]["worker_name"],
-                "error": end.error,
-                "traceback": record.traceback if record else "",
-                "data": active.data_of(job),
-            }
+            traceback = record.traceback if record else ""
+            failure = FirstFailure(job, active.job_id(job), active.jobs[job].worker_name, end.error, traceback, active.data_of(job))
         self._close(active, end.state, wall, failure)
 
     def finish(self, pipeline: str, wall: float) -> bool:
@@ -153,10 +146,10 @@ class RouterState:
             active = self.hand_out(lambda active: not active.running, [pipeline])
         if active is None or active.holder != OTHERS:
             return False
-        self._close(active, FINISHED, wall, {})
+        self._close(active, FINISHED, wall)
         return True
 
-    def _close(self, active: LeasedPipeline, state: str, wall: float, failure: dict[str, Any]) -> None:
+    def _close(self, active: LeasedPipeline, state: str, wall: float, failure: FirstFailure | None = None) -> None:
         del self.active[active.pipeline]
         if active.holder in self.sessions:
             self.sessions[active.holder].holds.discard(active.pipeline)
@@ -178,13 +171,13 @@ class RouterState:
         self.fresh.pop(pipeline, None)
         active = self.active.get(pipeline)
         if active is None:
-            self._ends.append(end_record(pipeline, CANCELLED, wall, accepted, {}))
+            self._ends.append(end_record(pipeline, CANCELLED, wall, accepted, None))
             return []
         if active.holder in self.sessions:
             self.sessions[active.holder].cancelled.append(pipeline)
         self._cluster.forget((pipeline, job, attempt) for job, (attempt, _) in active.attempts.items())
         running = [active.job_id(job) for job in active.attempts]
-        self._close(active, CANCELLED, wall, {})
+        self._close(active, CANCELLED, wall)
         return running
 
     def _void(self, name: str, why: str) -> None:
@@ -282,10 +275,10 @@ class RouterState:
         active.attempts.pop(end.job, None)
         before = active.records.get(end.job)
         tries = (before.tries if before else 0) + 1
-        state = FAILED if hopeless or tries > active.jobs[end.job].get("retries", 0) else "raised"
+        state = FAILED if hopeless or tries > active.jobs[end.job].retries else "raised"
         self._record(active, JobRecord(end.pipeline, end.job, state, tries, end.duration, end.node, end.error, end.traceback))
         self._notify(active, JobEvent(end.pipeline, end.job, end.attempt, "raised", end.error, hopeless))
-        self._log.warning("job %s (%s) on %s: %s", active.job_id(end.job), active.jobs[end.job]["worker_name"], end.node or "?", end.error)
+        self._log.warning("job %s (%s) on %s: %s", active.job_id(end.job), active.jobs[end.job].worker_name, end.node or "?", end.error)
 
     def _lost(self, active: LeasedPipeline, end: TaskEnd) -> None:
         active.attempts.pop(end.job, None)
@@ -364,7 +357,7 @@ class RouterState:
         workers = self.registry.workers
         for active in list(self.active.values()):
             for job, (attempt, since) in list(active.attempts.items()):
-                worker = active.jobs[job]["worker_name"]
+                worker = active.jobs[job].worker_name
                 if worker not in workers and now - since > UNKNOWN_S:
                     self._cluster.forget([(active.pipeline, job, attempt)])
                     error = f"no Broker has a worker {worker!r}; there are {', '.join(sorted(workers)) or 'none'}"

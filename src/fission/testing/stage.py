@@ -7,7 +7,6 @@ output, its blocks and its exit are the events that `JobStage.next` returns.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import os
 import pickle
@@ -19,7 +18,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -90,6 +89,30 @@ def claim_folder(base: Path, job: BaseJob) -> tuple[Path, int]:
         return folder, descriptor
 
 
+def _bundle(job: BaseJob, wiring: Wiring, root: Path, folder: Path) -> JobBundle:
+    """Return what the process of a job that has no neighbours receives, with limits for small tests."""
+    pipes = (*job.inputs, *job.outputs) if hasattr(job, "EXECUTABLE") else ()
+    return JobBundle(
+        job_id=job._fission_id,
+        name=job._fission_name,
+        incarnation=1,
+        folder=str(folder),
+        sys_path=tuple(dict.fromkeys([str(root), *(os.path.abspath(path) for path in sys.path)])),
+        log_file=str(folder.parent / "fission.log"),
+        log_level="DEBUG",
+        links=LINKS,
+        wiring=wiring,
+        # released on arrival: no other job waits for it, and the job may finish with unused blocks
+        feedback=frozenset(pipe.id for pipe in job.inputs if pipe.ASYNC),
+        max_queues={},
+        plain=frozenset(pipe.id for pipe in pipes),
+        head_size=1,
+        window_blocks=1,
+        window_bytes=1 << 40,
+        pickled_job=b"",
+    )
+
+
 class JobStage:
     """One job alone.
 
@@ -139,24 +162,10 @@ class JobStage:
         self._run_folder = make_run_folder("fission-alone-")
         data, control, back = (f"ipc://{self._run_folder}/{name}" for name in ("data", "control", "back"))
         wiring = Wiring(data, control, {pipe.id: back for pipe in job.outputs}, {pipe.id: back for pipe in job.inputs}, back)
-        executable = hasattr(job, "EXECUTABLE")
-        self._bundle = JobBundle(
-            job_id=job._fission_id,
-            name=job._fission_name,
-            incarnation=1,
-            folder=str(self.folder),
-            sys_path=tuple(dict.fromkeys([str(root), *(os.path.abspath(path) for path in sys.path)])),
-            log_file=str(self.folder.parent / "fission.log"),
-            log_level="DEBUG",
-            links=LINKS,
-            wiring=wiring,
-            # released on arrival: no other job waits for it, and the job may finish with unused blocks
-            feedback=frozenset(pipe.id for pipe in job.inputs if pipe.ASYNC),
-            max_queues={},
-            plain=frozenset(pipe.id for pipe in (*job.inputs, *job.outputs)) if executable else frozenset(),
+        self._bundle = replace(
+            _bundle(job, wiring, root, self.folder),
             head_size=head_size,
             window_blocks=window_blocks,
-            window_bytes=1 << 40,
             pickled_job=pickled_job,
             needed={pipe.id: needed for pipe in job.outputs},
         )
@@ -190,7 +199,7 @@ class JobStage:
             DefinitionError: a part of the job cannot be sent to its process.
         """
         if not self.started:
-            self._bundle = dataclasses.replace(self._bundle, pickled_job=pickled(self._job))
+            self._bundle = replace(self._bundle, pickled_job=pickled(self._job))
             self._launch()
 
     def _launch(self) -> None:
