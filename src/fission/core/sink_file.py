@@ -28,7 +28,7 @@ from pathlib import Path
 from time import sleep
 
 from fission import durable
-from fission.core.sink_journal import BLOCK, JOURNAL, SYNCED, Entry, Journal, Position, packed, packed_block, read_journal
+from fission.core.sink_journal import BLOCK, JOURNAL, SYNCED, Journal, JournalEntry, Position, packed, packed_block, read_journal
 from fission.durable.files import about_to
 from fission.errors import SinkFileError
 
@@ -160,10 +160,10 @@ class SinkFile:
         if not self._journal.open or self.position.block > wanted:
             if self._to_device:
                 durable.sync(self._file, self.path)
-            self._journal.start([Entry(SYNCED, position, 0)])
+            self._journal.start([JournalEntry(SYNCED, position, 0)])
             self.synced = position
         elif self.position != position:
-            self._add(packed(Entry(BLOCK, position, 0)))
+            self._add(packed(JournalEntry(BLOCK, position, 0)))
         self._entries = []
         self.position = position
         self._checksum = 0

@@ -50,7 +50,7 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalEntry:
     """A record of the journal.
 
     Attributes:
@@ -86,7 +86,7 @@ class Journal:
         """Whether it has been started; before that, nothing is recorded."""
         return self._file >= 0
 
-    def start(self, entries: list[Entry]) -> None:
+    def start(self, entries: list[JournalEntry]) -> None:
         """Replace the content.
 
         Raises:
@@ -114,7 +114,7 @@ class Journal:
         Raises:
             OSError: as in `add` and `start`.
         """
-        synced = Entry(SYNCED, position, 0)
+        synced = JournalEntry(SYNCED, position, 0)
         with self._lock:
             if self._bytes <= JOURNAL_BYTES:
                 self._add(packed(synced))
@@ -149,7 +149,7 @@ class Journal:
             raise
         self._bytes += len(records)
 
-    def _start(self, entries: list[Entry]) -> None:
+    def _start(self, entries: list[JournalEntry]) -> None:
         content = b"".join(map(packed, entries))
         if self._to_device:
             durable.write_whole(self._path, content)
@@ -165,17 +165,17 @@ class Journal:
 
 
 def packed_block(generation: int, number: int, end: int, checksum: int, kind: bytes = BLOCK) -> bytes:
-    """Return a record as bytes, from what `Position` and `Entry` hold."""
+    """Return a record as bytes, from what `Position` and `JournalEntry` hold."""
     body = _RECORD.pack(kind, generation, number, end, checksum)
     return body + _CHECKSUM.pack(zlib.crc32(body))
 
 
-def packed(entry: Entry) -> bytes:
+def packed(entry: JournalEntry) -> bytes:
     """Return a record as bytes."""
     return packed_block(*entry.position.block, entry.position.end, entry.checksum, entry.kind)
 
 
-def read_journal(path: Path) -> list[Entry]:
+def read_journal(path: Path) -> list[JournalEntry]:
     """Return the whole records, up to a torn or damaged one."""
     try:
         content = durable.read_whole(path)
@@ -187,5 +187,5 @@ def read_journal(path: Path) -> list[Entry]:
         if _CHECKSUM.unpack_from(content, at + _RECORD.size)[0] != zlib.crc32(body):
             break
         kind, generation, number, end, checksum = _RECORD.unpack(body)
-        entries.append(Entry(kind, Position(generation, number, end), checksum))
+        entries.append(JournalEntry(kind, Position(generation, number, end), checksum))
     return entries
