@@ -128,7 +128,7 @@ def test_wrong_use(root: Path, cli: Cli, words: tuple[str, ...], message: str) -
 def test_no_nodes(root: Path, cli: Cli) -> None:
     write(root, "")
     done = cli("net", "check", "--survive")
-    assert (done.code, "net has no NODES, so there is nothing that it could lose" in done.err) == (2, True)
+    assert (done.code, "net has no NODES, so it has no node to lose" in done.err) == (2, True)
 
 
 def test_a_preference_that_fails(root: Path, cli: Cli) -> None:

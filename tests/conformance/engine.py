@@ -236,7 +236,7 @@ class EngineConformance:
             jobs = [await trial.launch(TALKS, node) for node in (FIRST, SECOND)]
             for job in jobs:
                 event = await trial.exit(job)
-                assert (event.code, event.incarnation, event.report["outcome"]) == (0, 1, "finished")
+                assert (event.code, event.incarnation, event.report.outcome) == (0, 1, "finished")
                 mine = [each for each in trial.events if isinstance(each, (JobOutput, JobExited)) and each.job_id == job]
                 assert mine[-1] is event
                 assert trial.lines(job) == [f"line {number}" for number in range(5000)] + ["rest"]
@@ -257,8 +257,8 @@ class EngineConformance:
         async def scenario(trial: Trial) -> None:
             event = await trial.exit(await trial.launch(code))
             assert event.code == exit_code
-            assert event.report.get("outcome") == outcome
-            assert ("so not" in event.report.get("error", "")) is (outcome == "failed")
+            assert (None if event.report is None else event.report.outcome) == outcome
+            assert ("so not" in (event.report.error if event.report else "")) is (outcome == "failed")
 
         play(scenario)
 
@@ -283,7 +283,7 @@ class EngineConformance:
             await trial.pid(job)
             await trial.engine.stop(job, 1, FIRST, grace=DEADLINE_S)
             event = await trial.exit(job)
-            assert (event.code, event.report["outcome"]) == (0, "stopped")
+            assert (event.code, event.report.outcome) == (0, "stopped")
             assert "cleaned up" in trial.lines(job)
             await trial.engine.stop(job, 1, FIRST, grace=0)  # it has ended: nothing happens
 
@@ -296,7 +296,7 @@ class EngineConformance:
             began = time.monotonic()
             await trial.engine.stop(job, 1, FIRST, grace=0.2)
             event = await trial.exit(job)
-            assert (event.code, event.report) == (-9, {})
+            assert (event.code, event.report) == (-9, None)
             assert 0.2 <= time.monotonic() - began < 5
 
         play(scenario)
@@ -358,7 +358,7 @@ class EngineConformance:
             assert not any(trial.exits(job) for job in jobs)
             site.thaw(FIRST)
             for job in jobs:
-                assert (await trial.exit(job)).report["outcome"] == "finished"
+                assert (await trial.exit(job)).report.outcome == "finished"
                 assert trial.lines(job) == ["here"]
 
         play(scenario)
@@ -375,7 +375,7 @@ class EngineConformance:
             await trial.until(lambda: len(trial.pulses(SECOND)) >= seen + 3, "pulses of the other")
             assert not trial.exits(job)
             site.thaw(FIRST)
-            assert (await trial.exit(job)).report["outcome"] == "finished"
+            assert (await trial.exit(job)).report.outcome == "finished"
 
         play(scenario)
 

@@ -243,7 +243,7 @@ def test_a_log_file_that_cannot_be_written_is_only_a_warning(fission: CommandLin
     bad_project(fission, "", RIGHT, config='LOG_FILE = "no/such/folder.log"')
     done = simulate(fission, 0)
     assert re.search(
-        r"^Warning: LOG_FILE cannot be written, so only .*/fission.log has what is logged: .*no/such/folder.log'$", done.stderr, re.M
+        r"^Warning: LOG_FILE cannot be written, so only .*/fission.log gets the log: .*no/such/folder.log'$", done.stderr, re.M
     )
     assert column(folder(fission, "2", "kept.csv")) == list(range(1, 11))
 
@@ -268,7 +268,7 @@ def test_a_network_that_runs_already(fission: CommandLine) -> None:
     kept = folder(fission, "2", "kept.csv")
     eventually(lambda: len(rows(kept)) > 3, 10, "rows in the file")
     second = fission.run("net", "simulate", exit_code=2)
-    assert "the network net is running already, and a second run would use the same folders; stop the first one" in second.stderr
+    assert "the network net is running already, and a second run would use the same folders; stop the first run" in second.stderr
     assert second.stdout == ""
     seen = len(rows(kept))
     eventually(lambda: len(rows(kept)) > seen, 10, "more rows: the first run continues")

@@ -81,7 +81,7 @@ def test_a_large_state_survives_a_kill(fission: CommandLine, size_mb: int) -> No
 
 def test_a_job_that_is_too_large_to_start_is_refused_by_name(fission: CommandLine) -> None:
     """A bundle above 1 GiB is refused, and the fork server survives: here with a bound of 1 MB."""
-    code = "import fission.adapters.local_engine as engine\nengine.MOST_BUNDLE = 1 << 20\n"
+    code = "import fission.adapters.local_engine.engine as engine\nengine.MOST_BUNDLE = 1 << 20\n"
     jobs = JOBS + HEAVY
     files = project(1, LISTED.replace("Big(", "Heavy("), jobs)
     files["net/config.py"] = code + files["net/config.py"]

@@ -87,7 +87,7 @@ def test_a_network_runs_on_while_the_disk_is_full(fission: CommandLine, disk: Di
     site.flows(20)
     filler = warned_of_a_full_disk(client, disk)
     assert str(fission.root / "net" / "runs") in client.stderr
-    assert "free space on this disk, or mend it" in client.stderr
+    assert "free space on this disk, or repair it" in client.stderr
     before = len(site.sums())
     site.flows(before + 20)  # the windows have room for that
     filler.unlink()

@@ -78,7 +78,7 @@ def test_chaos_by_the_command_line(fission: CommandLine) -> None:
     client = fission.start("net", "simulate", "--nodes", "3", "--chaos", "11:6", "--json")
     done = finish(client, fission.root, 0, 50)
     assert (fission.root / "net/simulation/5/result.csv").read_bytes() == csv_of(diamond_rows(limit), 5), done
-    assert "the same again with --chaos 11:6" in done.stderr
+    assert "repeat them with --chaos 11:6" in done.stderr
     summary = json.loads(done.stdout)
     lines = [line for line in done.stderr.splitlines() if line.startswith("Failover: ")]
     assert len(summary["failovers"]) >= len(lines) > 0  # repeats are thinned out on the console

@@ -30,14 +30,14 @@ class Ended:
     Attributes:
         folder: its working folder.
         code: exit code of its process.
-        report: what its runtime reported.
+        report: the `ProcessReport` of its process; None: none was written.
         lines: what it has written, by stream.
         took_s: seconds from its line "now" to its end.
     """
 
     folder: Path
     code: int = 0
-    report: dict[str, Any] = field(default_factory=dict)
+    report: Any = None
     lines: dict[str, list[str]] = field(default_factory=lambda: {"stdout": [], "stderr": []})
     took_s: float = 0.0
 
@@ -110,7 +110,7 @@ async def _run(
                         await engine.stop(event.job_id, 1, HERE, grace=1.0)
             elif isinstance(event, JobExited):
                 one = found[event.job_id]
-                one.code, one.report = event.code, dict(event.report)
+                one.code, one.report = event.code, event.report
                 one.took_s = time.monotonic() - began.get(event.job_id, time.monotonic())
                 left.discard(event.job_id)
             if (during is not None and during(engine, found)) or not left:

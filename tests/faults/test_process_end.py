@@ -30,9 +30,9 @@ def fresh() -> Iterator[None]:
 @pytest.mark.parametrize("what", lingering.LINGERING)
 def test_nothing_of_the_users_holds_the_process(what: str, tmp_path: Path) -> None:
     for end, one in zip(ENDS, run_on_engine([lingering.Lingers(what, end) for end in ENDS], tmp_path), strict=True):
-        assert one.report["outcome"] == OUTCOMES[end], (end, one)
+        assert one.report.outcome == OUTCOMES[end], (end, one)
         assert one.took_s < ENDS_S, (end, one)
-        assert ("ValueError: on purpose" in one.report["error"]) == (end == "raise"), (end, one)
+        assert ("ValueError: on purpose" in one.report.error) == (end == "raise"), (end, one)
         reported = any("ended with the job, before they were over" in line for line in one.lines["stderr"])
         assert reported == (end == "finish"), (end, one)
 
@@ -40,7 +40,7 @@ def test_nothing_of_the_users_holds_the_process(what: str, tmp_path: Path) -> No
 def test_files_that_the_job_has_opened_are_closed(tmp_path: Path) -> None:
     for end, one in zip(ENDS, run_on_engine([lingering.Opens(end) for end in ENDS], tmp_path), strict=True):
         assert lingering.written(one.folder) == lingering.WRITTEN, (end, one)
-        assert one.report["outcome"] == OUTCOMES[end], (end, one)
+        assert one.report.outcome == OUTCOMES[end], (end, one)
 
 
 def test_it_is_closed_beside_a_thread_that_does_not_end(tmp_path: Path) -> None:
@@ -56,20 +56,20 @@ def calls(folder: Path) -> int:
 def test_teardown_is_called_once_at_every_orderly_end(tmp_path: Path) -> None:
     ended = run_on_engine([lingering.TearsDown(end) for end in ENDS], tmp_path)
     assert [calls(one.folder) for one in ended] == [0, 1, 0, 1]
-    assert [one.report["outcome"] for one in ended] == [OUTCOMES[end] for end in ENDS]
+    assert [one.report.outcome for one in ended] == [OUTCOMES[end] for end in ENDS]
 
 
 def test_exceptions_of_teardown_are_reported(tmp_path: Path) -> None:
     ended = run_on_engine([lingering.TearsDown(end, "raise") for end in ("finish", "stop")], tmp_path)
     for one in ended:
-        assert one.report["outcome"] == "failed", one
-        assert 'raise LookupError("in teardown")' in one.report["error"], one
+        assert one.report.outcome == "failed", one
+        assert 'raise LookupError("in teardown")' in one.report.error, one
         assert calls(one.folder) == 1
 
 
 def test_no_teardown_without_setup(tmp_path: Path) -> None:
     (one,) = run_on_engine([lingering.TearsDown("finish", "no setup")], tmp_path)
-    assert "in setup" in one.report["error"]
+    assert "in setup" in one.report.error
     assert calls(one.folder) == 0
 
 
@@ -77,7 +77,7 @@ def test_no_teardown_without_setup(tmp_path: Path) -> None:
 @pytest.mark.soak
 def test_teardown_has_a_bounded_time(tmp_path: Path) -> None:
     finished, stopped = run_on_engine([lingering.TearsDown("finish", "hang"), lingering.TearsDown("stop", "hang")], tmp_path)
-    assert finished.report["error"] == "teardown did not return within 10 s"
+    assert finished.report.error == "teardown did not return within 10 s"
     assert 9.0 < finished.took_s < 10 + ENDS_S
     assert stopped.code == -9  # it had the grace
     assert stopped.took_s < 1 + ENDS_S

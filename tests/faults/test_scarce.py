@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fission.adapters.local_engine import FORK_SERVER_CODE, LocalEngine
+from fission.adapters.local_engine.engine import FORK_SERVER_CODE, LocalEngine
 from fission.core.base import collecting
 from fission.ports import NODE_FAULT, JobId
 from fission.posix.fork_server import ForkServer
@@ -54,11 +54,9 @@ class FailingFork:
 def test_a_fork_that_fails_is_a_fault_of_the_node(tmp_path: Path) -> None:
     """Two of three jobs cannot start, and say why; the fork server survives and starts the third."""
     ended = run_on_engine([lingering.Ends("finish") for _ in range(3)], tmp_path, program=FAILING_FORK)
-    refused = [one for one in ended if one.report["outcome"] == NODE_FAULT]
-    assert [one.report["error"] for one in refused] == [
-        "the system cannot create a process: OSError: [Errno 12] Cannot allocate memory"
-    ] * 2
-    assert [one.report["outcome"] for one in ended if one not in refused] == ["finished"]
+    refused = [one for one in ended if one.report.outcome == NODE_FAULT]
+    assert [one.report.error for one in refused] == ["the system cannot create a process: OSError: [Errno 12] Cannot allocate memory"] * 2
+    assert [one.report.outcome for one in ended if one not in refused] == ["finished"]
 
 
 class Channel:
@@ -153,8 +151,8 @@ def test_no_descriptors_in_the_engine(tmp_path: Path) -> None:
         return bool(found[2].report)
 
     _, second = run_on_engine([lingering.Leaves("session", "wait"), None], tmp_path, during=during)
-    assert second.report["outcome"] == NODE_FAULT
-    assert "Too many open files" in second.report["error"]
+    assert second.report.outcome == NODE_FAULT
+    assert "Too many open files" in second.report.error
 
 
 FOR_TWO_SECONDS = """\

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 from hypothesis import settings
@@ -12,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fission.errors import LocalProtocolError
 from fission.protocol.messages.node_to_client import ExitReport
+from fission.protocol.messages.process_to_engine import ProcessReport
 from fission.protocol.node_lease import (
     AGAIN_S,
     QUIET_PULSES,
@@ -28,6 +28,8 @@ from tests.protocol.caught import assert_machine_catches
 INTERVAL_S, TIMEOUT_S = 0.1, 10.0
 QUIET_S = QUIET_PULSES * INTERVAL_S
 
+WRITTEN = ProcessReport(outcome="finished")
+
 
 def serving(run: str = "a") -> NodeLease:
     one = NodeLease(service="s")
@@ -39,8 +41,8 @@ def claim(one: NodeLease, run: str, now: float) -> tuple[str, list[IncarnationTo
     return one.claim(run, f"net {run}", now, interval_s=INTERVAL_S, orphan_timeout_s=TIMEOUT_S)
 
 
-def report(number: int, job: int, code: int, written: Mapping[str, Any] | None = None) -> ExitReport:
-    return ExitReport(run="a", lease="s.1", number=number, job=job, incarnation=1, code=code, report=dict(written or {}))
+def report(number: int, job: int, code: int, written: ProcessReport | None = None) -> ExitReport:
+    return ExitReport(run="a", lease="s.1", number=number, job=job, incarnation=1, code=code, report=written)
 
 
 def test_the_table() -> None:
@@ -89,7 +91,7 @@ def test_an_incarnation_is_started_once_and_an_older_one_never() -> None:
     assert one.launch("a", 1, 2) == ("", False, [])
     assert one.launch("a", 1, 1)[0] == "incarnation 2 of job 1 was started here before"
     assert one.launch("a", 1, 3) == ("", True, [IncarnationToStop(1, 2)])
-    one.ended(1, 3, 0, {}, 1.0)
+    one.ended(1, 3, 0, None, 1.0)
     assert one.launch("a", 1, 3) == ("", False, [])  # the order comes twice: it has run
 
 
@@ -98,9 +100,9 @@ def test_an_end_is_reported_until_it_is_acknowledged() -> None:
     for job in (1, 2):
         one.launch("a", job, 1)
     assert one.acknowledged == 0
-    assert one.ended(1, 1, 0, {"outcome": "x"}, 1.0) == (first := report(1, 1, 0, {"outcome": "x"}))
-    assert one.ended(1, 1, 0, {}, 1.0) is None
-    assert one.ended(2, 1, 1, {}, 1.1) == (second := report(2, 2, 1))
+    assert one.ended(1, 1, 0, WRITTEN, 1.0) == (first := report(1, 1, 0, WRITTEN))
+    assert one.ended(1, 1, 0, None, 1.0) is None
+    assert one.ended(2, 1, 1, None, 1.1) == (second := report(2, 2, 1))
     assert one.tick(1.0 + AGAIN_S) == ([first], [])
     assert one.tick(1.0 + AGAIN_S) == ([], [])
     one.acknowledge("b", 2)
@@ -118,7 +120,7 @@ def test_orphans_are_stopped() -> None:
     assert one.tick(TIMEOUT_S) == ([], [])
     assert one.tick(TIMEOUT_S + 0.01) == ([], [IncarnationToStop(1, 1)])
     assert one.state is LeaseState.FREE
-    assert one.ended(1, 1, 0, {}, TIMEOUT_S + 0.1) is None  # there is no client
+    assert one.ended(1, 1, 0, None, TIMEOUT_S + 0.1) is None  # there is no client
     assert one.launch("a", 1, 2)[0] == "the node does not serve this run"
 
 
@@ -203,7 +205,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
     @rule(job=st.integers(1, 3), incarnation=st.integers(1, 4), code=st.integers(0, 1))
     def a_process_ends(self, job: int, incarnation: int, code: int) -> None:
-        reported = self.one.ended(job, incarnation, code, {}, self.now)
+        reported = self.one.ended(job, incarnation, code, None, self.now)
         if (job, incarnation) not in self.running:
             assert reported is None
             return
@@ -261,7 +263,7 @@ class Impatient(NodeLease):
 class Forgetful(NodeLease):
     """Does not remember which incarnations have ended."""
 
-    def ended(self, job: int, incarnation: int, code: int, report: Mapping[str, Any], now: float) -> ExitReport | None:
+    def ended(self, job: int, incarnation: int, code: int, report: ProcessReport | None, now: float) -> ExitReport | None:
         self._newest.pop(job, None)
         return super().ended(job, incarnation, code, report, now)
 

@@ -126,7 +126,7 @@ def test_everything_is_placed_at_the_start_in_the_order_of_priorities() -> None:
 
 def test_a_node_is_lost_and_everything_on_it_is_moved_and_wired() -> None:
     one = running(chain(), "a", "b")
-    assert [one.life(job) for job in (1, 2, 3)] == [(1, "a"), (1, "b"), (1, "a")]
+    assert [one.newest(job) for job in (1, 2, 3)] == [(1, "a"), (1, "b"), (1, "a")]
     found = one.handle(NodeLost(node="b", reason="silent"), 2.0)
     assert found == [
         Launch(job=2, node="a", incarnation=2, generation=0),
@@ -150,7 +150,7 @@ def test_a_job_that_dies_is_started_again_where_it_was_and_later_each_time() -> 
     assert one.state(2) is JobState.FAILED
     assert one.due == 1.5 + FIRST_BACK_OFF_S
     assert kinds(one.handle(Tick(), 1.5 + FIRST_BACK_OFF_S), Launch) == [Launch(job=2, node="b", incarnation=3, generation=0)]
-    assert one.life(2)[0] == 3
+    assert one.newest(2)[0] == 3
 
 
 def test_restarts_are_limited_within_the_window() -> None:
@@ -182,7 +182,7 @@ def test_a_failure_that_would_come_again_is_not_retried(again: dict[str, Any], j
     one = running(chain(), "a")
     if "block" in again:
         assert not kinds(one.handle(JobEnded(job=job, incarnation=1, error="boom at 0x7f3a12345678", **again), 1.0), Finish)
-    incarnation = one.life(job)[0]
+    incarnation = one.newest(job)[0]
     why, end = one.handle(JobEnded(job=job, incarnation=incarnation, error="boom at 0x7f3a87654321", **again), 1.0)
     assert end == Finish(exit_code=EXIT_FAILED, reason=f"Job {job} failed", error="boom at 0x7f3a87654321")
     assert why.text.startswith(f"Job {job} is not started again: ")
@@ -224,7 +224,7 @@ def test_with_restarts_none_a_job_is_always_started_again_and_ever_more_rarely(j
 
 def test_a_job_that_its_node_cannot_start_goes_to_another_one_at_once_without_a_failure_of_the_job() -> None:
     one = running(chain(restarts=0), "a", "b", "c")
-    node = one.life(1)[1]
+    node = one.newest(1)[1]
     cause = "No space left on device: /home/pi/fission/1"
     found = one.handle(JobRefused(job=1, incarnation=1, cause=cause), 1.0)
     (launch,) = kinds(found, Launch)
@@ -272,7 +272,7 @@ def test_without_a_node_that_can_start_it_the_network_ends_after_the_timeout_and
 
 def test_too_little_room_is_said_at_once_what_is_lost_what_waits_how_long_and_what_would_help() -> None:
     one = running([plan(job) for job in range(1, 7)], "mic1", "mic2", room=3)
-    lost = [job for job in range(1, 7) if one.life(job)[1] == "mic2"]
+    lost = [job for job in range(1, 7) if one.newest(job)[1] == "mic2"]
     names = ", ".join(f"Job {job}" for job in lost)
     node, wait = kinds(one.handle(NodeLost(node="mic2", reason="5 pulses missed"), 2.0), Notify)
     assert node.text == f"node mic2 is lost: 5 pulses missed; not running yet: {names}"
@@ -339,7 +339,7 @@ def test_a_client_that_comes_back_repeats_what_the_previous_one_may_not_have_sen
         Reset(job=2, generation=1),
         Wire(job=2, pipe=101, peer=1, incarnation=2),  # it learns of job 3 when that has its new incarnation
     ]
-    assert [one.life(job)[0] for job in (1, 2, 3, 4)] == [2, 1, 2, 1]
+    assert [one.newest(job)[0] for job in (1, 2, 3, 4)] == [2, 1, 2, 1]
 
 
 def test_the_end_is_reported_to_producers_and_ends_the_network() -> None:
@@ -378,7 +378,7 @@ def test_a_job_that_waits_for_its_restart_keeps_its_place() -> None:
     plans = [plan(1, outputs={101: 2}), plan(2, {101: 1}), plan(3)]
     one = supervised(plans, "a", "b", room=2)
     one.start(0.0)
-    assert [one.life(job)[1] for job in (1, 2, 3)] == ["a", "b", "a"]
+    assert [one.newest(job)[1] for job in (1, 2, 3)] == ["a", "b", "a"]
     one.handle(JobEnded(job=1, incarnation=1, error="boom"), 1.0)
     one.handle(JobEnded(job=1, incarnation=2, error="boom"), 1.0)
     assert one.state(1) is JobState.FAILED
@@ -434,7 +434,7 @@ def test_messages_of_an_older_incarnation_change_nothing() -> None:
     one.handle(JobEnded(job=2, incarnation=1, error="boom"), 1.0)
     for event in (JobReady(job=2, incarnation=1), JobEnded(job=2, incarnation=1), JobEnded(job=2, incarnation=1, error="again")):
         assert one.handle(event, 1.5) == []
-    assert one.life(2) == (2, "a")
+    assert one.newest(2) == (2, "a")
     assert one.state(2) is JobState.STARTING
     assert "fenced" in one._jobs[2].history[-1]
 
@@ -611,10 +611,10 @@ class SupervisorMachine(RuleBasedStateMachine):
         alive = job in self.places
         newest = self.incarnations[job]
         incarnation = data.draw(st.integers(0, newest - 1 if alive else newest)) if newest else 0
-        before = [(self.one.state(each), self.one.life(each)) for each in self.plans]
+        before = [(self.one.state(each), self.one.newest(each)) for each in self.plans]
         for event in (JobReady(job=job, incarnation=incarnation), JobEnded(job=job, incarnation=incarnation, error=error)):
             assert self.do(event) == []
-        assert [(self.one.state(each), self.one.life(each)) for each in self.plans] == before
+        assert [(self.one.state(each), self.one.newest(each)) for each in self.plans] == before
 
     @rule(data=st.data())
     def nonsense(self, data: st.DataObject) -> None:
@@ -632,11 +632,11 @@ class SupervisorMachine(RuleBasedStateMachine):
     @invariant()
     def the_account_is_right(self) -> None:
         for job in self.plans:
-            assert self.one.life(job)[0] == self.incarnations[job]
+            assert self.one.newest(job)[0] == self.incarnations[job]
             if not self.one.over:
                 assert self.one.alive(job) is (job in self.places)
             if job in self.places:
-                assert self.one.life(job)[1] == self.places[job]
+                assert self.one.newest(job)[1] == self.places[job]
 
     @invariant()
     def jobs_are_found_by_state_and_by_node(self) -> None:
@@ -657,7 +657,7 @@ class SupervisorMachine(RuleBasedStateMachine):
             assert self.one.due is not None
         kept = dict.fromkeys(self.up, 0)
         for job in self.plans:
-            node = self.one.life(job)[1]
+            node = self.one.newest(job)[1]
             if node in kept and self.one.state(job) not in (JobState.PENDING, JobState.FINISHED):
                 kept[node] += 1
         assert all(count <= self.room for count in kept.values()), "more jobs than places"

@@ -27,6 +27,7 @@ from fission.core.nodes import NodeInfo
 from fission.ports import NODE_FAULT, JobBundle, JobExited, NodeGone, NodeName, NodePulse, Observer
 from fission.protocol import frames
 from fission.protocol.link_messages import Data, JobMessage
+from fission.protocol.messages.process_to_engine import ProcessReport
 from fission.protocol.output import Output
 from fission.protocol.pacing import CIRCLE_POLL_S, PRESS_S
 from fission.protocol.restarts import AVOID_S
@@ -248,7 +249,7 @@ class Life:
 
     def _doomed(self) -> None:
         self.kill()
-        self.cluster.exited(self, -9, {})
+        self.cluster.exited(self, -9, None)
 
     def _work(self) -> bool:
         exchange = self.exchange
@@ -296,14 +297,14 @@ class Life:
             for wire in self.cluster.net.of(self):
                 if wire.held and self.cluster.rng.random() < 0.5:
                     wire.lose(self.cluster.rng)  # it had not left when the process ended
-            self.cluster.exited(self, 0, {"outcome": "finished", "counts": self.exchange.counter.counts()})
+            self.cluster.exited(self, 0, ProcessReport(outcome="finished", counts=self.exchange.counter.counts()))
         return False
 
     def fail(self, error: str) -> None:
         self.cluster.tell(f"{self} fails: {error}")
         block = self.exchange.rule.done + 1 if self.exchange.begun else 0
         self._over()
-        self.cluster.exited(self, 1, {"outcome": "failed", "error": error, "block": block, "counts": self.exchange.counter.counts()})
+        self.cluster.exited(self, 1, ProcessReport(outcome="failed", error=error, block=block, counts=self.exchange.counter.counts()))
 
     def _limit(self) -> int:
         """Return how many compute blocks fit without waiting for room; 0 if it waits already."""
@@ -604,7 +605,9 @@ class Cluster:
                 self._refused.add(name)
                 self._fault(f"{life}: the disk of its node is full")
                 life.state = "over"
-                self._report(node, JobExited(life.job, life.incarnation, 1, {"outcome": NODE_FAULT, "error": "its disk is full"}), 0.02)
+                self._report(
+                    node, JobExited(life.job, life.incarnation, 1, ProcessReport(outcome=NODE_FAULT, error="its disk is full")), 0.02
+                )
             else:
                 node.lives.append(life)
                 self.time.after(self.rng.choice([0.005, 0.03, 0.1]), life.start)
@@ -624,14 +627,14 @@ class Cluster:
             for life in node.lives:
                 if (life.job, life.incarnation) == (job, incarnation) and life.state != "over":
                     life.kill()
-                    self.exited(life, -9, {})
+                    self.exited(life, -9, None)
 
         self.time.after(self.rng.uniform(0, 0.05), kill)
 
-    def exited(self, life: Life, code: int, report: dict[str, Any]) -> None:
+    def exited(self, life: Life, code: int, report: ProcessReport | None) -> None:
         """Report the exit of a process, from its node."""
         node = self.nodes[life.node]
-        if report.get("outcome") == "finished":
+        if report is not None and report.outcome == "finished":
             self.tell(f"{life} finishes")
         if node.up:
             self._report(node, JobExited(life.job, life.incarnation, code, report), 0.02)
@@ -907,7 +910,7 @@ class Cluster:
         lines = []
         for number, job in self.story.network.jobs.items():
             supervisor = self.client.supervisor
-            incarnation, node = supervisor.life(number)
+            incarnation, node = supervisor.newest(number)
             lines.append(f"  {job.name}: {supervisor.state(number).name}, life {incarnation} on {node}")
             for life in self.lives:
                 if life.job == number and life.state == "runs":

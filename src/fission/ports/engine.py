@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from fission.ports.bundle import JobBundle
 from fission.ports.names import JobId, NodeName, Seconds
 from fission.protocol.link_quality import NodeLink
+from fission.protocol.messages.process_to_engine import ProcessReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class EngineNode:
 #: the job's folder cannot be prepared, no process can be forked there. The report's ``error`` is
 #: the cause in words, without the node's name. Such a job is placed on another node at once,
 #: without counting against its RESTARTS, and the node is avoided for a while.
-NODE_FAULT = "node fault"
+NODE_FAULT: Final = "node fault"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +48,21 @@ class JobExited:
 
     Attributes:
         code: its exit code; negative: the signal that killed it.
-        report: report that the job's process wrote at its end (see `fission.runtime.report`); empty
-            if it could not. An engine whose node cannot start or keep the job reports ``{"outcome":
-            NODE_FAULT, "error": cause}``.
+        report: what the job's process reported at its end; None: it could not. An engine whose node
+            cannot start or keep the job reports the outcome `NODE_FAULT`, with the cause as error.
     """
 
     job_id: JobId
     incarnation: int
     code: int
-    report: Mapping[str, Any] = field(default_factory=dict)
+    report: ProcessReport | None = None
 
     @property
     def node_fault(self) -> str:
         """The cause in words, if the node caused the exit; otherwise empty."""
-        return str(self.report.get("error") or "no cause given") if self.report.get("outcome") == NODE_FAULT else ""
+        if self.report is None or self.report.outcome != NODE_FAULT:
+            return ""
+        return self.report.error or "no cause given"
 
 
 @dataclass(frozen=True, slots=True)

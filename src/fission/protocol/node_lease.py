@@ -27,10 +27,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from fission.errors import LocalProtocolError
 from fission.protocol.messages.node_to_client import ExitReport
+from fission.protocol.messages.process_to_engine import ProcessReport
 
 #: Pulse intervals of silence after which another client may replace the current one. The same as for a node: SPEC section 6.
 QUIET_PULSES = 5
@@ -177,7 +178,7 @@ class NodeLease:
         self.running.add((job, incarnation))
         return "", True, stops
 
-    def ended(self, job: int, incarnation: int, code: int, report: Mapping[str, Any], now: float) -> ExitReport | None:
+    def ended(self, job: int, incarnation: int, code: int, report: ProcessReport | None, now: float) -> ExitReport | None:
         """Register the end of an incarnation; return the report for the client, or None.
 
         Args:
@@ -192,9 +193,7 @@ class NodeLease:
         if self.state is LeaseState.FREE or not known:
             return None
         self._count += 1
-        found = ExitReport(
-            run=self.run, lease=self.id, number=self._count, job=job, incarnation=incarnation, code=code, report=dict(report)
-        )
+        found = ExitReport(run=self.run, lease=self.id, number=self._count, job=job, incarnation=incarnation, code=code, report=report)
         self._unacknowledged.append(_Unacknowledged(found, now + AGAIN_S))
         return found
 

@@ -142,7 +142,7 @@ class Supervisor:
         self._view = view
         self._allocation_timeout_s = allocation_timeout_s
         self._up: list[str] = []
-        self._old_lives: dict[str, list[tuple[int, int]]] = {}  # by lost node: (job, incarnation) that may still run there
+        self._old_incarnations: dict[str, list[tuple[int, int]]] = {}  # by lost node: (job, incarnation) that may still run there
         self._generations: dict[int, int] = {}  # by part
         self._outages = Outages(lambda job: self._jobs[job].plan.name)
         self._avoided = AvoidedNodes()
@@ -158,7 +158,7 @@ class Supervisor:
         """The state of the job."""
         return self._jobs[job].state
 
-    def life(self, job: int) -> tuple[int, str]:
+    def newest(self, job: int) -> tuple[int, str]:
         """The job's newest incarnation (0: none yet) and its current or last node."""
         one = self._jobs[job]
         return one.incarnation, one.node
@@ -190,7 +190,7 @@ class Supervisor:
         `start` is then passed the jobs that are gone too.
         """
         self._generations = dict(network.generations)
-        for job, (incarnation, node) in network.lives.items():
+        for job, (incarnation, node) in network.incarnations.items():
             self._jobs.restore(self._jobs[job], incarnation, node, finished=job in network.finished)
 
     def start(self, now: float, missing: Collection[int] = ()) -> list[Instruction]:
@@ -234,7 +234,7 @@ class Supervisor:
             if event.node in self._up:
                 raise LocalProtocolError(f"node {event.node} is up already")
             self._up.append(event.node)
-            out += [Kill(job=job, node=event.node, incarnation=life) for job, life in self._old_lives.pop(event.node, ())]
+            out += [Kill(job=job, node=event.node, incarnation=life) for job, life in self._old_incarnations.pop(event.node, ())]
         elif isinstance(event, NodeLost):
             self._on_node_lost(event, now)
         elif isinstance(event, (JobReady, JobEnded, JobRefused)):
@@ -272,7 +272,7 @@ class Supervisor:
         self._up.remove(event.node)
         there = [self._jobs[job] for job in sorted(self._jobs.on(event.node))]
         lost = [one for one in there if one.state is not PENDING]
-        self._old_lives[event.node] = [(one.plan.job, one.incarnation) for one in lost if one.alive]
+        self._old_incarnations[event.node] = [(one.plan.job, one.incarnation) for one in lost if one.alive]
         what = f"node {event.node} {'has left' if event.on_purpose else 'is lost'}"
         self._outages.begin(Outage(what, event.reason, now, {one.plan.job: event.node for one in lost}, event.on_purpose))
         for one in lost:

@@ -56,12 +56,12 @@ class ResumedNetwork:
     """The progress of a network when its client went away.
 
     Attributes:
-        lives: newest incarnation and its node, for each job that was ever started.
+        incarnations: newest incarnation and its node, for each job that was ever started.
         finished: jobs that have ended for good.
         generations: generation by part of the network.
     """
 
-    lives: Mapping[int, tuple[int, str]]
+    incarnations: Mapping[int, tuple[int, str]]
     finished: frozenset[int]
     generations: Mapping[int, int]
 

@@ -150,7 +150,7 @@ class Checkpointer:
 
     def _lost(self, what: str) -> SnapshotError:
         return SnapshotError(
-            f"{self._job._fission_name}: the snapshot with which it continues is lost: {what}; start the network anew, without --resume"
+            f"{self._job._fission_name}: the snapshot with which it continues is lost: {what}; start the network again, without --resume"
         )
 
     def first_of_generation(self, generation: int, first: int) -> int:

@@ -1,6 +1,6 @@
 """The final report of a job's process: an outcome, an error for the user, and counts.
 
-It is one JSON object, written to a descriptor.
+It is one message, `ProcessReport`, written to a descriptor.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ import linecache
 import os
 import traceback
 from pathlib import Path
-from typing import Any
-
-import msgspec
+from typing import cast
 
 from fission.errors import FissionError
 from fission.protocol.messages.job_to_client import JobCounts
+from fission.protocol.messages.process_to_engine import PROCESS_TO_ENGINE, ProcessOutcome, ProcessReport
 
 FINISHED = "finished"  # normal end, and downstream jobs are notified
 ENDED = "ended"  # `run` returned None: ended without notifying downstream jobs
@@ -125,10 +124,9 @@ def write_report(
         block: compute block at which the job failed; 0 if it had not begun.
         hopeless: whether a new incarnation would fail too.
     """
-    known = {} if counts is None else msgspec.to_builtins(counts, str_keys=True)
-    told = {"outcome": outcome, "error": _shortened(error), "counts": known, "block": block, "hopeless": hopeless}
+    report = ProcessReport(outcome=cast(ProcessOutcome, outcome), error=_shortened(error), counts=counts, block=block, hopeless=hopeless)
     try:
-        os.write(descriptor, json.dumps(told).encode())
+        os.write(descriptor, PROCESS_TO_ENGINE.encode(report))
         os.close(descriptor)
     except OSError:
         pass  # the client is gone
@@ -142,15 +140,3 @@ def _shortened(text: str) -> str:
         half = min(half - 1, half * MAX_ERROR // size)
         shorter = f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[len(text) - half :]}"
     return shorter
-
-
-def read_report(text: bytes) -> dict[str, Any]:
-    """Return the report written by `write_report`; an empty dict if it is missing or incomplete.
-
-    This happens if the process died before or while it wrote the report.
-    """
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

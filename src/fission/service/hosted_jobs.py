@@ -7,9 +7,8 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from fission.adapters.local_engine import LocalEngine
 from fission.adapters.shared_memory.segments import sweep
@@ -17,6 +16,7 @@ from fission.errors import EngineError, UserError
 from fission.ports import NODE_FAULT, JobExited, JobOutput, NodeGone, NodeName, Place
 from fission.protocol.messages.client_to_node import InspectJob, InstallArchive, LaunchJob, ReadLog, StopJob, StoreSnapshot
 from fission.protocol.messages.node_to_client import Answer, ArchiveProgress, JobInspected, LogTail, OrderDone, OrderRefused
+from fission.protocol.messages.process_to_engine import ProcessReport
 from fission.protocol.node_lease import IncarnationToStop, NodeLease
 from fission.service.archive_store import ArchiveStore, take_snapshot
 from fission.service.client_link import ClientLink
@@ -100,7 +100,7 @@ class HostedJobs:
             elif isinstance(event, NodeGone):
                 log.error("the fork server died, and its jobs with it; starting a new one")
                 for job, incarnation in sorted(self._lease.running):
-                    self._ended(job, incarnation, -9, {})
+                    self._ended(job, incarnation, -9, None)
                 await self._engine.revive(HERE)
 
     # orders
@@ -128,7 +128,7 @@ class HostedJobs:
                 if (job, incarnation) in self._lease.running:  # it was not stopped in between
                     self._engine.host(job, incarnation, blob, HERE, place)
             except (UserError, EngineError, OSError) as why:  # disk full or read-only, or no process starts: another node may do better
-                self._ended(job, incarnation, 1, {"outcome": NODE_FAULT, "error": str(why)})
+                self._ended(job, incarnation, 1, ProcessReport(outcome=NODE_FAULT, error=str(why)))
         end = self._ends.get((job, incarnation))
         if end is not None:
             await asyncio.shield(end)
@@ -187,7 +187,7 @@ class HostedJobs:
             snapshot_folder=str(snapshots),
         )
 
-    def _ended(self, job: int, incarnation: int, code: int, report: Mapping[str, Any]) -> None:
+    def _ended(self, job: int, incarnation: int, code: int, report: ProcessReport | None) -> None:
         end = self._ends.pop((job, incarnation), None)
         if end is not None and not end.done():
             end.set_result(None)

@@ -14,7 +14,6 @@ from fission.core.base import BaseJob, BasePipe
 from fission.core.head import Head
 from fission.core.jobs import InteractiveJob, PythonJob
 from fission.errors import DefinitionError, JobFailed, ValueFitError, error_text
-from fission.posix.exit_status import how_ended
 from fission.project.names import shown
 from fission.protocol.link_messages import CLOSED, Data, JobMessage
 from fission.protocol.messages.client_to_job import EndOfInput, InputLine, RunBlock
@@ -232,7 +231,7 @@ class JobEmulator:
         if self.job._fission_is_source:
             self._stage.command(RunBlock(number=self._number + 1, after={}))
         self._wait(lambda: self._exit is not None, "it did not end")
-        if self._exit is not None and self._exit.report.get("outcome") not in ("finished", "ended"):
+        if self._exit is not None and self._exit.outcome not in ("finished", "ended"):
             raise self._over()
         return [[self._decoders[pipe.id](payload) for payload, _ in self._blocks[pipe.id]] for pipe in self.job.outputs]
 
@@ -353,14 +352,12 @@ class JobEmulator:
     def _over(self) -> JobFailed:
         if self._exit is None:
             return JobFailed(self.job._fission_name, "its emulator was killed; make a new one")
-        report = self._exit.report
-        outcome = report.get("outcome")
+        outcome = self._exit.outcome
         if outcome == "ended":
             return JobFailed(self.job._fission_name, "run returned None, which ends a job that has outputs")
         if outcome == "finished":
             return JobFailed(self.job._fission_name, "it has finished, and sends no more blocks")
-        code = self._exit.code
-        return JobFailed(self.job._fission_name, str(report.get("error") or f"its process {how_ended(code)}"))
+        return JobFailed(self.job._fission_name, self._exit.error)
 
     def _print(self, text: str) -> None:
         if not self._quiet:

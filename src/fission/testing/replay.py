@@ -10,7 +10,6 @@ from typing import Any
 
 from fission.core.base import BaseJob
 from fission.errors import JobFailed, UserError
-from fission.posix.exit_status import how_ended
 from fission.protocol.link_messages import CLOSED, Data, Release
 from fission.protocol.window import WINDOW_BLOCKS
 from fission.recordings import Recording
@@ -149,8 +148,8 @@ class Replay:
                 self._look(None)
         finally:
             self._stage.kill()
-        if self._exit.report.get("outcome") not in ("finished", "ended"):
-            error = self._exit.report.get("error") or f"its process {how_ended(self._exit.code)}"
+        if self._exit.outcome not in ("finished", "ended"):
+            error = self._exit.error
             raise JobFailed(self._job._fission_name, str(error))
 
     def _feed(self, pipe: int, generation: int, sqn: int, payloads: Sequence[Any], heads: Sequence[int] | None) -> None:

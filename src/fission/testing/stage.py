@@ -17,7 +17,7 @@ import sys
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,13 +27,14 @@ from fission.adapters.zmq_neighbours import ZmqNeighbours
 from fission.core.base import BaseJob
 from fission.errors import EngineError, RemoteProtocolError, UserError
 from fission.ports import JobBundle, Wiring
+from fission.posix.exit_status import how_ended
 from fission.project.finding import find_project
 from fission.project.shipping import copy_dependencies, pickled
 from fission.protocol import frames
 from fission.protocol.link_messages import CLOSED, Command, Data, End, JobMessage, Open, Release, Starved
 from fission.protocol.messages.client_to_job import AcknowledgeEnd, CheckpointStored, ClientToJob
 from fission.protocol.messages.job_to_client import SaveSnapshot, WorkDone
-from fission.runtime.report import read_report
+from fission.protocol.messages.process_to_engine import ProcessReport, read_report
 
 #: Seconds that a job has to end after SIGTERM; arbitrary, as in `simulate`.
 GRACE_S = 1.0
@@ -53,7 +54,17 @@ class Exited:
     """The job's process has exited; all that it printed and sent was returned before."""
 
     code: int
-    report: Mapping[str, Any]
+    report: ProcessReport | None = None
+
+    @property
+    def outcome(self) -> str:
+        """The reported outcome; empty if there is no report."""
+        return "" if self.report is None else self.report.outcome
+
+    @property
+    def error(self) -> str:
+        """The reported error, or how its process ended."""
+        return (self.report.error if self.report is not None else "") or f"its process {how_ended(self.code)}"
 
 
 Event: TypeAlias = "Printed | Exited | Data | End | Release | JobMessage"

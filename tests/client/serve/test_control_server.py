@@ -127,7 +127,7 @@ def test_many_at_once_and_one_too_many(served: Served) -> None:
     viewers = [Viewer(served.folder) for _ in range(MAX_VIEWERS)]
     for number, viewer in enumerate(viewers):
         assert double(viewer, number) == 2 * number
-    with Viewer(served.folder) as last, pytest.raises(Refused, match=f"{MAX_VIEWERS} others look at this network already"):
+    with Viewer(served.folder) as last, pytest.raises(Refused, match=f"{MAX_VIEWERS} other terminals watch this network already"):
         double(last, 1)
     for viewer in viewers:
         viewer.__exit__(None, None, None)

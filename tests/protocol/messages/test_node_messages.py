@@ -8,24 +8,28 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fission.adapters.sealing import MAX_PAYLOAD
 from fission.errors import RemoteProtocolError
 from fission.protocol.messages.client_to_node import ECHOES, ORDERS, LaunchJob, PulseEcho, StopJob
 from fission.protocol.messages.codec import Codec
+from fission.protocol.messages.job_to_client import InputTotals, JobCounts
 from fission.protocol.messages.node_to_client import ANSWERS, PULSES, REPORTS, ExitReport, LeasePulse, OrderDone, OrderRefused
 from fission.protocol.messages.node_to_node import PROBES, LinkProbe
 from fission.protocol.messages.order_envelopes import unwrap_answer, unwrap_order, versions_of, wrap_answer, wrap_order
+from fission.protocol.messages.process_to_engine import PROCESS_TO_ENGINE, ProcessReport
 from tests.protocol.messages.any_messages import forged, messages
 
-CODECS: list[Codec[Any]] = [ORDERS, ECHOES, ANSWERS, REPORTS, PULSES, PROBES]
+CODECS: list[Codec[Any]] = [ORDERS, ECHOES, ANSWERS, REPORTS, PROCESS_TO_ENGINE, PULSES, PROBES]
+REPORT = ProcessReport(outcome="failed", counts=JobCounts(compute_blocks={0: 7}, inputs={1: InputTotals(received=8)}, outputs={}))
 MAX_NUMBER = (1 << 63) - 1
 STOP = StopJob(run="r", job=1, incarnation=2, grace_s=0.5)
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: str(codec.name))
+@settings(deadline=None)  # a busy machine
 @given(data=st.data())
 def test_every_message_is_decoded_as_it_was_encoded(codec: Codec[Any], data: st.DataObject) -> None:
     message = data.draw(messages(codec))
@@ -66,6 +70,9 @@ def test_no_direction_takes_the_messages_of_another(codec: Codec[Any]) -> None:
         (ANSWERS, b'{"type":"node_claimed","name":"n"}'),
         (REPORTS, b'{"type":"exit_report","run":"r","lease":"l","number":1,"job":1,"incarnation":1,"code":99999999999}'),
         (REPORTS, b'{"type":"exit_report","run":"r","lease":"l","number":1,"job":1,"incarnation":1,"code":0,"report":[]}'),
+        (REPORTS, b'{"type":"exit_report","run":"r","lease":"l","number":1,"job":1,"incarnation":1,"code":0,"report":{}}'),
+        (PROCESS_TO_ENGINE, b'{"type":"process_report","outcome":"well"}'),
+        (PROCESS_TO_ENGINE, b'{"type":"process_report","outcome":"failed","counts":{"compute_blocks":{"a":1},"inputs":{},"outputs":{}}}'),
         (REPORTS, b'{"type":"links_report","run":"r","lease":"l","links":{"n":{"quality":256}}}'),
         (REPORTS, b'{"type":"links_report","run":"r","lease":"l","links":{"n":{"quality":1,"rtt_s":-1}}}'),
         (REPORTS, b'{"type":"links_report","run":"r","lease":"l","links":{"n":{"quality":true}}}'),
@@ -102,8 +109,9 @@ def test_the_largest_pulses_fit_into_a_datagram() -> None:
 
 
 def test_an_error_of_odd_file_names_arrives() -> None:
-    refused = ExitReport(run="r", lease="l", number=1, job=1, incarnation=1, code=1, report={"error": "no \udc80", "\udc81": ["\udc82"]})
-    assert REPORTS.decode(REPORTS.encode(refused)).report == {"error": "no \\udc80", "\\udc81": ["\\udc82"]}  # type: ignore[union-attr]
+    report = ProcessReport(outcome="failed", error="no \udc80")
+    refused = ExitReport(run="r", lease="l", number=1, job=1, incarnation=1, code=1, report=report)
+    assert REPORTS.decode(REPORTS.encode(refused)).report == ProcessReport(outcome="failed", error="no \\udc80")  # type: ignore[union-attr]
 
 
 def test_clients_and_nodes_of_other_versions_understand_refusals() -> None:
@@ -136,7 +144,7 @@ def fuzz(count: int, seed: int) -> None:
         (ORDERS, LaunchJob(run="r", job=1, incarnation=1, code="ab")),
         (ECHOES, PulseEcho(number=3, acknowledged=2, connected=True)),
         (ANSWERS, OrderRefused(error="ä", name="n")),
-        (REPORTS, ExitReport(run="r", lease="l", number=1, job=1, incarnation=1, code=-9, report={"counts": {"in": [1, 2.5, None]}})),
+        (REPORTS, ExitReport(run="r", lease="l", number=1, job=1, incarnation=1, code=-9, report=REPORT)),
         (PULSES, LeasePulse(lease="l", number=2, echoed=1, means={"cpu": 3.5})),
         (PROBES, LinkProbe(lease="l", number=2)),
     ]

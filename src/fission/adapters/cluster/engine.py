@@ -72,6 +72,7 @@ from fission.protocol.messages.node_to_client import (
     OutputReport,
     Report,
 )
+from fission.protocol.messages.process_to_engine import ProcessReport
 from fission.protocol.replay import echo_context, pulse_context
 
 #: Pulse intervals without a pulse before a node whose connection has ended is gone. Arbitrary: one pulse may be lost in transit.
@@ -202,7 +203,7 @@ class DaskEngine:
                 return
             if error is not None and (job.job_id, job.incarnation) in member.jobs:
                 member.jobs.discard((job.job_id, job.incarnation))
-                self._events.put_nowait(JobExited(job.job_id, job.incarnation, 1, {"outcome": NODE_FAULT, "error": error}))
+                self._events.put_nowait(JobExited(job.job_id, job.incarnation, 1, ProcessReport(outcome=NODE_FAULT, error=error)))
 
         await self._when_connected(member, give)
 

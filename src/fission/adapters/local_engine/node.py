@@ -1,4 +1,4 @@
-"""The client's view of a virtual node of this machine: its fork server, its jobs, their output."""
+"""The client's view of a virtual node of this machine: its fork server and its jobs."""
 
 from __future__ import annotations
 
@@ -9,54 +9,9 @@ import subprocess
 from collections import deque
 from collections.abc import Sequence
 
+from fission.adapters.local_engine.running_job import Running
 from fission.ports import JobId, NodeName
-from fission.protocol.messages.client_to_fork_server import SignalChild
 from fission.protocol.splitter import Splitter
-
-#: Bytes of a job's output that one read takes, and the most that wait for the end of a line.
-READ_BYTES = 1 << 16
-
-
-class Stream:
-    """One output stream of a job, split into lines."""
-
-    def __init__(self, job: JobId, name: str, descriptor: int) -> None:
-        self.job, self.name, self.descriptor = job, name, descriptor
-        self._rest = b""
-
-    def read(self) -> tuple[tuple[str, ...], bool]:
-        """Return the complete lines received, and whether there may be more."""
-        try:
-            data = os.read(self.descriptor, READ_BYTES)
-        except BlockingIOError:
-            return (), False
-        if not data:
-            return self.rest(), False
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > READ_BYTES:
-            lines.append(self._rest)
-            self._rest = b""
-        return tuple(line.decode("utf-8", "replace") for line in lines), True
-
-    def rest(self) -> tuple[str, ...]:
-        """Return the rest of an unterminated line."""
-        rest, self._rest = self._rest, b""
-        return (rest.decode("utf-8", "replace"),) if rest else ()
-
-
-class Running:
-    """One incarnation of a job."""
-
-    def __init__(self, job: JobId, incarnation: int) -> None:
-        self.job, self.incarnation = job, incarnation
-        self.streams: list[Stream] = []
-        self.report = -1
-        self.killer: asyncio.TimerHandle | None = None
-        self.process = 0  # id of the process and of its process group; 0 until the fork server has reported it
-
-    def signal(self, number: int) -> SignalChild:
-        """Return the request that makes its fork server send the job a signal."""
-        return SignalChild(key=(self.job, self.incarnation), number=number)
 
 
 class Node:
@@ -87,6 +42,14 @@ class Node:
         except OSError:
             self._drop_outbox()
             raise
+
+    def signal(self, number: int) -> bool:
+        """Send a signal to the fork server; return whether there was one."""
+        try:
+            os.kill(self.process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
 
     def hang_up(self) -> None:
         """Close the client's end of the socket. Idempotent."""

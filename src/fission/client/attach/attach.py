@@ -15,7 +15,7 @@ from fission import durable
 from fission.client.attach.follow import as_json
 from fission.client.folders.endings import pid_of
 from fission.client.serve.broadcast import retell
-from fission.client.serve.control_server import RUNNING_FILE, Viewer, looked_at
+from fission.client.serve.control_server import RUNNING_FILE, Viewer, run_folders_of
 from fission.errors import EXIT_FAILED, EXIT_OK, EngineError, UnknownNameError, UserError
 from fission.ports import Observer
 from fission.posix.exit_status import how_ended
@@ -50,12 +50,12 @@ def attach(
     Raises:
         UserError: the network is not running on this machine, or there is no such job or node.
     """
-    with Viewer(folder) as looker:
-        names = _node_names(looker, nodes) if nodes else []
+    with Viewer(folder) as viewer:
+        names = _node_names(viewer, nodes) if nodes else []
         if events:
             observer.notice(f"following {folder.name}; Ctrl-C ends this view, not the network")
-        looker.ask(FollowRun(jobs=tuple(jobs), nodes=tuple(names), outputs=True, events=events), RunFollowed)
-        for packet in looker.packets():
+        viewer.ask(FollowRun(jobs=tuple(jobs), nodes=tuple(names), outputs=True, events=events), RunFollowed)
+        for packet in viewer.packets():
             if packet is None:
                 continue
             event = EVENTS.decode(packet)
@@ -65,7 +65,7 @@ def attach(
     return [], EXIT_FAILED if events else EXIT_OK
 
 
-def _node_names(looker: Viewer, wanted: Sequence[str]) -> list[str]:
+def _node_names(viewer: Viewer, wanted: Sequence[str]) -> list[str]:
     """Return the names of nodes given by name or address.
 
     Raises:
@@ -73,7 +73,7 @@ def _node_names(looker: Viewer, wanted: Sequence[str]) -> list[str]:
     """
     from fission.project.names import did_you_mean
 
-    known = looker.ask(InspectRun(), RunStatus).nodes
+    known = viewer.ask(InspectRun(), RunStatus).nodes
     names = []
     for word in wanted:
         meant = [node.name for node in known if word in (node.name, node.ip)]
@@ -91,8 +91,8 @@ def stop(folder: Path) -> None:
         UserError: the network is not running on this machine.
         EngineError: the network does not end.
     """
-    with Viewer(folder) as looker:
-        process = looker.ask(StopRun(), RunStopping).pid
+    with Viewer(folder) as viewer:
+        process = viewer.ask(StopRun(), RunStopping).pid
     deadline = time.monotonic() + STOP_S
     while _alive(process):
         if time.monotonic() > deadline:
@@ -115,8 +115,8 @@ def status(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: the network is not running on this machine.
     """
-    with Viewer(folder) as looker:
-        return {**as_json(looker.ask(InspectRun(), RunStatus)), **as_json(looker.ask(MeasureJobs(), JobsMeasured))}
+    with Viewer(folder) as viewer:
+        return {**as_json(viewer.ask(InspectRun(), RunStatus)), **as_json(viewer.ask(MeasureJobs(), JobsMeasured))}
 
 
 def start_in_background(command: Sequence[str], folder: Path) -> int:
@@ -145,13 +145,13 @@ def start_in_background(command: Sequence[str], folder: Path) -> int:
                     said.seek(0)
                     text = said.read().decode("utf-8", "replace").strip().removeprefix("Error: ")
                     raise UserError(text or f"the client {how_ended(process.returncode)}")
-                if process.pid in (pid_of(run / RUNNING_FILE) for run in looked_at(folder)):
+                if process.pid in (pid_of(run / RUNNING_FILE) for run in run_folders_of(folder)):
                     return process.pid
                 time.sleep(LOOK_S)
         finally:
             output.unlink(missing_ok=True)  # the client has moved it into the folder of its run
     process.terminate()
-    raise EngineError(f"the client could not be asked for {START_S:g} s; it was stopped")
+    raise EngineError(f"the client has not answered for {START_S:g} s; it was stopped")
 
 
 def _alive(process: int) -> bool:

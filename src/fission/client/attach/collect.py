@@ -53,8 +53,8 @@ def collect(loaded: LoadedNetwork, say: Callable[[str], None]) -> dict[str, Path
         EngineError: an address is in use.
     """
     try:
-        with Viewer(loaded.folder) as looker:
-            answer = looker.ask(CollectLogs(), LogsCollected)
+        with Viewer(loaded.folder) as viewer:
+            answer = viewer.ask(CollectLogs(), LogsCollected)
             logs, ips = answer.logs, answer.ips
     except UserError:  # the network is not running
         logs, ips = _from_nodes(loaded, say)

@@ -45,11 +45,11 @@ class WatchedPipes:
         """
         self.followers = {pipe: Follower() for pipe in pipes}
         self._timeline = Timeline(time.time(), time.monotonic())
-        self._looker = Viewer(folder)
+        self._viewer = Viewer(folder)
         try:
-            self._looker.ask(TapPipes(pipes=tuple(self.followers), credit=credit, payload=payload, everything=everything), PipesTapped)
+            self._viewer.ask(TapPipes(pipes=tuple(self.followers), credit=credit, payload=payload, everything=everything), PipesTapped)
         except BaseException:
-            self._looker.__exit__(None, None, None)
+            self._viewer.__exit__(None, None, None)
             raise
 
     def _at(self, pipe: int, stamp: float) -> float:
@@ -59,7 +59,7 @@ class WatchedPipes:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._looker.__exit__(kind, error, trace)
+        self._viewer.__exit__(kind, error, trace)
 
     def seen(self, deadline: float | None = None) -> Iterator[tuple[int, Seen]]:
         """Yield (pipe, blocks) as they pass, until all the pipes or the network have ended.
@@ -70,7 +70,7 @@ class WatchedPipes:
         Raises:
             RemoteProtocolError: a malformed batch arrived.
         """
-        for packet in self._looker.packets(deadline):
+        for packet in self._viewer.packets(deadline):
             if packet is not None:
                 pipe, batch = split(packet)
                 for stamp, message in tapped.decode(batch):
@@ -85,7 +85,7 @@ class WatchedPipes:
             deadline: moment (`time.monotonic`) at which it ends; None: no limit.
             every: seconds between two None.
         """
-        for packet in self._looker.packets(deadline, every):
+        for packet in self._viewer.packets(deadline, every):
             if packet is None:
                 yield None
                 continue
@@ -102,8 +102,8 @@ def measure(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: the network is not running on this machine.
     """
-    with Viewer(folder) as looker:
-        return as_json(looker.ask(MeasureJobs(), JobsMeasured))
+    with Viewer(folder) as viewer:
+        return as_json(viewer.ask(MeasureJobs(), JobsMeasured))
 
 
 def as_json(answer: ClientToViewer) -> dict[str, Any]:
@@ -116,8 +116,8 @@ def as_json(answer: ClientToViewer) -> dict[str, Any]:
 def placement(folder: Path) -> dict[int, str]:
     """Return the node of each running job; empty if the network is not running on this machine."""
     try:
-        with Viewer(folder) as looker:
-            return looker.ask(LocateJobs(), JobsLocated).nodes
+        with Viewer(folder) as viewer:
+            return viewer.ask(LocateJobs(), JobsLocated).nodes
     except UserError:
         return {}
 

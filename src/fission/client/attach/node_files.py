@@ -129,7 +129,7 @@ def _to_all(loaded: LoadedNetwork, give: Callable[[Visit, Visited], Awaitable[in
     if only_here(loaded.config.nodes) and loaded.config.cluster is None:
         raise UserError(f"NODES of {loaded.name} names no other machine, so there is no node to send to or to remove from")
     if runs_here(loaded.folder):
-        raise UserError(f"the network {loaded.name} is running, and brings its nodes what they need by itself; stop it first")
+        raise UserError(f"the network {loaded.name} is running and sends its nodes what they need; stop it first")
 
     async def all_nodes() -> Outcome:
         async with connected_nodes(loaded) as found:

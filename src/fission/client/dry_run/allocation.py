@@ -104,9 +104,9 @@ def _of_running(loaded: LoadedNetwork) -> tuple[list[NodeInfo], list[NodeInfo], 
         The nodes that are up, the nodes that are down, the node of each job, and the links.
     """
     try:
-        with Viewer(loaded.folder) as looker:
-            rows = looker.ask(InspectRun(), RunStatus).nodes
-            now = looker.ask(LocateJobs(), JobsLocated).nodes
+        with Viewer(loaded.folder) as viewer:
+            rows = viewer.ask(InspectRun(), RunStatus).nodes
+            now = viewer.ask(LocateJobs(), JobsLocated).nodes
     except UserError:
         return None
     up = [_info(row) for row in rows if row.up]

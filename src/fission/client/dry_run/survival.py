@@ -50,7 +50,7 @@ def survival(network: Network, *, jobs_per_node: int, pairs: bool = False) -> It
         UserError: there are no nodes, or a job's `preference` fails.
     """
     if not network.nodes:
-        raise UserError(f"{network.name} has no NODES, so there is nothing that it could lose; list its machines in config.py")
+        raise UserError(f"{network.name} has no NODES, so it has no node to lose; list its machines in config.py")
     yield _loss(network, jobs_per_node, ())
     names = [node.name for node in network.nodes]
     for size in (1, 2) if pairs else (1,):

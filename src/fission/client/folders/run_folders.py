@@ -108,7 +108,7 @@ def make_run(folder: Path, fill: Callable[[Path], None]) -> None:
         point(network, folder)
     except OSError as why:
         shutil.rmtree(folder, ignore_errors=True)
-        raise UserError(f"{folder}, where the jobs work, cannot be made: {why}") from None
+        raise UserError(f"{folder}, where the jobs work, cannot be created: {why}") from None
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -102,4 +102,4 @@ def _empty(folder: Path, jobs: Iterable[int]) -> None:
             else:
                 path.unlink(missing_ok=True)
     except OSError as why:
-        raise UserError(f"{folder}, where the jobs work, cannot be made anew: {why}") from None
+        raise UserError(f"{folder}, where the jobs work, cannot be recreated: {why}") from None

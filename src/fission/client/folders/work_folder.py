@@ -44,7 +44,7 @@ def alone(loaded: LoadedNetwork, elsewhere: Path | None = None) -> Iterator[None
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     except OSError as why:
         raise UserError(
-            f"{path} must be a file that you can write, or not exist: it keeps two runs of a network apart; {why.strerror}"
+            f"{path} must be a file that you can write, or not exist: it ensures that the network runs only once; {why.strerror}"
         ) from None
     try:
         with contextlib.suppress(OSError):
@@ -53,7 +53,7 @@ def alone(loaded: LoadedNetwork, elsewhere: Path | None = None) -> Iterator[None
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"the network {loaded.name} is running already, and a second run would use the same folders; stop the first one"
+                f"the network {loaded.name} is running already, and a second run would use the same folders; stop the first run"
             ) from None
         except OSError:
             pass  # a file system without locks cannot warn
@@ -83,7 +83,7 @@ def make_folders(loaded: LoadedNetwork, folder: Path) -> None:
         folder.mkdir(parents=True)
         fill_folder(loaded, folder)
     except OSError as why:
-        raise UserError(f"{folder}, where the jobs work, cannot be made anew: {why}") from None
+        raise UserError(f"{folder}, where the jobs work, cannot be recreated: {why}") from None
 
 
 def fill_folder(loaded: LoadedNetwork, folder: Path) -> None:
@@ -125,7 +125,7 @@ def start_log(loaded: LoadedNetwork, run_log: Path, observer: Observer) -> list[
     try:
         handlers.append(_handler(loaded.root / loaded.config.log_file, loaded.config.log_level))
     except OSError as why:
-        observer.warning(f"LOG_FILE cannot be written, so only {run_log} has what is logged: {why}")
+        observer.warning(f"LOG_FILE cannot be written, so only {run_log} gets the log: {why}")
     logger = logging.getLogger("fission")
     logger.setLevel(logging.DEBUG)
     for handler in handlers:

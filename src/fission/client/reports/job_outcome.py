@@ -33,14 +33,14 @@ def outcome_of(event: JobExited, *, stopping: bool, node: str, local: bool) -> t
         node: name of its node.
         local: whether the node is the client's own.
     """
-    outcome = str(event.report.get("outcome") or "failed")
+    report = event.report
+    outcome = "failed" if report is None else report.outcome
     if outcome == "stopped" and not stopping:
         return "failed", "its process was stopped by SIGTERM, which FISSION did not send", None
     if outcome != "failed":
         return outcome, None, None
-    error = str(event.report.get("error") or unreported(event.code))
-    # a killed process has not failed at a block
-    block = int(event.report.get("block") or 0) if event.report else None
+    error = unreported(event.code) if report is None or not report.error else report.error
+    block = None if report is None else report.block  # a killed process has not failed at a block
     return outcome, error if local else located(error, node), block
 
 

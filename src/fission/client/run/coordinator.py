@@ -94,7 +94,7 @@ class Coordinator:
         plans: Sequence[supervision.JobPlan],
         nodes: Sequence[NodeInfo],
         engine: Engine,
-        desk: ZmqJobTransport,
+        transport: ZmqJobTransport,
         store: CheckpointStore,
         observer: Observer,
         addresses: Addresses,
@@ -115,7 +115,7 @@ class Coordinator:
             plans: what supervision needs to know of each job.
             nodes: the expected nodes.
             engine: hosts the jobs.
-            desk: carries messages between client and jobs.
+            transport: carries messages between client and jobs.
             store: holds snapshots and retained values.
             observer: notified of what happens.
             addresses: where jobs and client listen.
@@ -143,21 +143,21 @@ class Coordinator:
         self.supervisor = Supervisor(
             plans, self.known_nodes.view(), restart_window_s=restart_window_s, allocation_timeout_s=allocation_timeout_s
         )
-        self._lines = JobChannel(network, self.supervisor, desk, addresses)
+        self._lines = JobChannel(network, self.supervisor, transport, addresses)
         self.processes = JobProcesses(self.incarnation)
         self._stalled_jobs = StalledJobs(network, engine, self.processes, clock)
-        self._inbox = Inbox(engine, desk, self.incarnation)
+        self._inbox = Inbox(engine, transport, self.incarnation)
         self.receivers = self._inbox.receivers
         self._reports = JobReports(self._names, on_console)
         self._bundles: Bundles | None = None
         self._log = EventLog(self._report, clock)
-        self._keeper = CheckpointService(store, self.command, self._report, self._note_stored, clock, disk=disk)
+        self._checkpoints = CheckpointService(store, self.command, self._report, self._note_stored, clock, disk=disk)
         self.stopping = False
         self.error: Exception | None = None
         self.counters = Counters(self._names, restarted_pipes(network, plans), resumed=history is not None)
         self.jobs = self.counters.jobs
         self._launcher = Launcher(
-            network, engine, self.supervisor, self._lines, self._keeper, self.processes, self._stalled_jobs, on_console, clock
+            network, engine, self.supervisor, self._lines, self._checkpoints, self.processes, self._stalled_jobs, on_console, clock
         )
         self._job_ends = JobEnds(
             self._names,
@@ -191,11 +191,11 @@ class Coordinator:
             if how is Found.FINISHED:
                 self._lines.send_ends(job)
             elif how is Found.RUNNING:
-                self.processes.started(job, incarnation, self.supervisor.life(job)[1])
+                self.processes.started(job, incarnation, self.supervisor.newest(job)[1])
                 self._stalled_jobs.progress.started(job, self._clock())
                 self._stalled_jobs.progress.ready(job, self._clock())
                 # the earlier client may have had another address
-                self.command(job, ReachClient(address=self._addresses.client_for(self.supervisor.life(job)[1])))
+                self.command(job, ReachClient(address=self._addresses.client_for(self.supervisor.newest(job)[1])))
             elif how is Found.ENDED:
                 await self._supervise(self._job_ends.died_early(job, incarnation))
             else:
@@ -218,7 +218,7 @@ class Coordinator:
 
         Nodes that were never up have no room.
         """
-        return self.known_nodes.infos(lambda node: [job for job in sorted(self._names) if self.supervisor.life(job)[1] == node])
+        return self.known_nodes.infos(lambda node: [job for job in sorted(self._names) if self.supervisor.newest(job)[1] == node])
 
     async def standing(self) -> Mapping[int, Mapping[str, Any]]:
         """Return the jobs that make no progress, by id.
@@ -234,7 +234,7 @@ class Coordinator:
 
     def incarnation(self, job: int) -> int:
         """Return the newest incarnation of a job; 0 if it has none yet."""
-        return self.supervisor.life(job)[0]
+        return self.supervisor.newest(job)[0]
 
     def state(self, job: int) -> JobState:
         """Return the state of a job."""
@@ -271,7 +271,7 @@ class Coordinator:
                     event = await self._inbox.next(None if due is None else max(0.0, due - self._clock()))
                     await self._guarded(self.tick() if event is None else self.take(event))
         finally:
-            self._keeper.close()
+            self._checkpoints.close()
             self._log.close()
 
     async def _guarded(self, work: Any) -> None:
@@ -299,7 +299,7 @@ class Coordinator:
     async def take(self, event: EngineEvent | JobMessage) -> None:
         """Handle an event of the engine or a message of a job."""
         if isinstance(event, JobOutput | JobExited) and event.job_id not in self._names:
-            log.warning("dropped what a node says of a job %s, which there is not", event.job_id)
+            log.warning("dropped a report about job %s, which does not exist", event.job_id)
         elif isinstance(event, JobOutput):
             for line in event.lines:
                 self.observer.job_output(self._names[event.job_id], event.job_id, event.stream, line)
@@ -340,9 +340,9 @@ class Coordinator:
     async def _on_joined(self, event: NodeJoined) -> None:
         new = self.known_nodes.joined(event)
         self._resuming.joined(event.running)
-        for job, life in event.running:
-            if life < self.incarnation(job):  # moved by an earlier client, which may have ended before it stopped this incarnation
-                await self.engine.stop(job, life, NodeName(event.name), grace=0)
+        for job, incarnation in event.running:
+            if incarnation < self.incarnation(job):  # moved by an earlier client, which may have ended before it stopped this incarnation
+                await self.engine.stop(job, incarnation, NodeName(event.name), grace=0)
         self._log.write(event)
         if new:
             self._nodes.expect(event.name)
@@ -350,9 +350,9 @@ class Coordinator:
     async def _on_nodes(self, changes: Sequence[NodeUp | NodeLost]) -> None:
         for change in changes:
             if isinstance(change, NodeLost):
-                there = [job for job in self._lines.ends if self.supervisor.alive(job) and self.supervisor.life(job)[1] == change.node]
+                there = [job for job in self._lines.ends if self.supervisor.alive(job) and self.supervisor.newest(job)[1] == change.node]
                 for job in there:
-                    await self._supervise(self._job_ends.died_early(job, self.supervisor.life(job)[0]))
+                    await self._supervise(self._job_ends.died_early(job, self.supervisor.newest(job)[0]))
                 await self.engine.lost(NodeName(change.node))
             await self._supervise(change)
         if self._gathering.may_start():
@@ -368,7 +368,7 @@ class Coordinator:
     async def _on_message(self, job: int, incarnation: int, message: JobToClient, payload: bytes) -> None:
         if isinstance(message, CountsReport | WorkDone):
             self.counters.report(job, incarnation, message.counts, final=isinstance(message, WorkDone))
-        if incarnation != self.supervisor.life(job)[0]:
+        if incarnation != self.supervisor.newest(job)[0]:
             return  # fenced: its job has a newer incarnation
         match message:
             case CountsReport():
@@ -387,12 +387,12 @@ class Coordinator:
                 self._reports.warning(job, message, self.observer)
             case SnapshotNeeded():
                 name = f"{message.generation}.{message.block}"
-                pieces = self._keeper.pieces(job, message.generation, message.block)
-                await self.engine.bring(job, incarnation, NodeName(self.supervisor.life(job)[1]), name, pieces)
+                pieces = self._checkpoints.pieces(job, message.generation, message.block)
+                await self.engine.bring(job, incarnation, NodeName(self.supervisor.newest(job)[1]), name, pieces)
             case SaveSnapshot() | SnapshotStable() | RetainValue():
-                self._keeper.take(job, message, payload)
+                self._checkpoints.take(job, message, payload)
             case _:
-                log.warning("%s sent a %s, which no part of the client takes", self._names.get(job), type(message).__name__)
+                log.warning("dropped a %s from %s: nothing handles it", type(message).__name__, self._names.get(job))
 
     async def _on_hello(self, job: int, incarnation: int, hello: JobHello) -> None:
         now = self._clock()

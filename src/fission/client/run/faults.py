@@ -145,7 +145,7 @@ class FaultInjector:
 
     async def _inject(self, chaos: Chaos) -> None:
         self._observer.notice(
-            f"chaos with seed {chaos.seed}: {chaos.rate:g} faults a second; the same again with --chaos {chaos.seed}:{chaos.rate:g}"
+            f"chaos with seed {chaos.seed}: {chaos.rate:g} faults a second; repeat them with --chaos {chaos.seed}:{chaos.rate:g}"
         )
         rng = random.Random(chaos.seed)
         running: set[asyncio.Task[None]] = set()

@@ -25,15 +25,15 @@ class Inbox:
             they get messages of a job's newest incarnation only.
     """
 
-    def __init__(self, engine: Engine, desk: ZmqJobTransport, incarnation: Callable[[int], int]) -> None:
+    def __init__(self, engine: Engine, transport: ZmqJobTransport, incarnation: Callable[[int], int]) -> None:
         """Prepare the queue.
 
         Args:
             engine: source of events.
-            desk: source of messages.
+            transport: source of messages.
             incarnation: returns the newest incarnation of a job.
         """
-        self._engine, self._desk, self._incarnation = engine, desk, incarnation
+        self._engine, self._transport, self._incarnation = engine, transport, incarnation
         self._queue: asyncio.Queue[EngineEvent | JobMessage] = asyncio.Queue()
         self._feeders: list[asyncio.Task[None]] = []
         self._next: asyncio.Future[EngineEvent | JobMessage] | None = None
@@ -67,7 +67,7 @@ class Inbox:
             self._queue.put_nowait(event)
 
     async def _feed_messages(self) -> None:
-        async for message in self._desk.messages():
+        async for message in self._transport.messages():
             try:
                 found = self._decode(message)
                 receive = self.receivers.get(type(found.message))

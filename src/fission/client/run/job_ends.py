@@ -14,7 +14,6 @@ from fission.client.run.jobs.processes import JobProcesses
 from fission.client.run.jobs.stalled_jobs import StalledJobs
 from fission.client.run.nodes.nodes import Nodes
 from fission.ports import JobExited, Observer
-from fission.protocol.messages.job_to_client import read_counts
 from fission.protocol.supervision import JobEnded, JobRefused, Supervisor
 
 log = logging.getLogger("fission.client")
@@ -63,32 +62,32 @@ class JobEnds:
         Returns:
             The event for supervision; None if the network is being stopped.
         """
-        job, incarnation = event.job_id, event.incarnation
-        newest_incarnation, node = self._supervisor.life(job)
+        job, incarnation, report = event.job_id, event.incarnation, event.report
+        newest_incarnation, node = self._supervisor.newest(job)
         newest = incarnation == newest_incarnation
-        self._counters.report(job, incarnation, read_counts(event.report.get("counts")), final=True)
+        self._counters.report(job, incarnation, report.counts if report is not None else None, final=True)
         if newest:
             self._stalled_jobs.progress.ended(job)
         if event.node_fault:
-            log.warning("%s could not start or go on: %s", self._names[job], event.node_fault)
+            log.warning("the node could not start or keep %s: %s", self._names[job], event.node_fault)
             self._processes.ended(job, incarnation)
             return None if stopping else JobRefused(job=job, incarnation=incarnation, cause=event.node_fault)
         outcome, error, block = outcome_of(event, stopping=stopping, node=node, local=self._nodes.local(node))
-        if not event.report and (stalled := self._stalled_jobs.stalled(job, incarnation)):
+        if report is None and (stalled := self._stalled_jobs.stalled(job, incarnation)):
             error = stalled
         ended = newest and job in self._channel.ends and outcome == "failed"
         if ended:
             outcome, error = "finished", None
         if newest:
             summary = self._counters.jobs[job]
-            summary.outcome = "killed" if stopping and not event.report and event.code else outcome
+            summary.outcome = "killed" if stopping and report is None and event.code else outcome
             self._reports.ended(job, summary.outcome, error, self._clock(), observer)
         self._processes.ended(job, incarnation)
         if stopping:
             return None
         if ended:
             return self.died_early(job, incarnation)
-        hopeless = bool(event.report.get("hopeless"))
+        hopeless = report is not None and report.hopeless
         return JobEnded(job=job, incarnation=incarnation, error=error, block=block, hopeless=hopeless)
 
     def died_early(self, job: int, incarnation: int) -> JobEnded:

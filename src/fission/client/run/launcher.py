@@ -44,7 +44,7 @@ class Launcher:
             checkpoints: has what new incarnations start from.
             processes: get each incarnation that starts.
             stalled_jobs: get the start of each incarnation.
-            on_console: called with ("new life", job, 0) before a later incarnation of a job starts.
+            on_console: called with ("new incarnation", job, 0) before a later incarnation of a job starts.
             clock: returns the time in seconds.
         """
         self._network, self._engine, self._supervisor, self._channel = network, engine, supervisor, channel
@@ -70,7 +70,7 @@ class Launcher:
         self._channel.placed(order.job, order.incarnation, order.node)
         bundle = bundles.bundle(order.job, order.incarnation, order.generation, frozenset(finished), *kept, order.node)
         if order.incarnation > 1:
-            self._on_console("new life", order.job, 0)
+            self._on_console("new incarnation", order.job, 0)
         self._channel.wire_later(order.job, bundle)
         self._processes.started(order.job, order.incarnation, order.node)
         self._stalled_jobs.progress.started(order.job, self._clock())

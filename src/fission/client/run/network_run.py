@@ -66,8 +66,8 @@ class NetworkRun:
         self._plan = plan
         self._loaded, self._folder, self._engine = plan.loaded, plan.folder, plan.engine
         self._windowed = False  # the output of jobs has its own window
-        self._audience = Broadcast(observer, show_outputs=self._shows)
-        self._observer: Observer = self._audience
+        self._broadcast = Broadcast(observer, show_outputs=self._shows)
+        self._observer: Observer = self._broadcast
         self._means = Means(plan.folder.parent)
         self._exit_code = EXIT_OK
         self._reason = ""
@@ -84,7 +84,7 @@ class NetworkRun:
         """Register the requests of other terminals besides those that `Taps` answers."""
         engine = self._engine
         self._means.sample(time.monotonic())
-        self._audience.open(requests, sorted(self._loaded.network.jobs), self._follow)
+        self._broadcast.open(requests, sorted(self._loaded.network.jobs), self._follow)
 
         async def stop(request: StopRun, connection: Connection) -> RunStopping:
             self._end("stopped")
@@ -190,7 +190,7 @@ class NetworkRun:
         finally:
             reserve.release()
             self._note_end(coordinator, summary, sys.exc_info()[1])
-            await self._audience.close(summary)
+            await self._broadcast.close(summary)
             await taps.settle(VIEWERS_S if self._exit_code == EXIT_OK else GRACE_S / 2)
             await requests.close()
             await engine.close()

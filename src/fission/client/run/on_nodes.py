@@ -142,7 +142,7 @@ class _Start:
         if not self.resume:
             return None, ()
         state = read_history(self.folder, plans(self.loaded.network, self.loaded.config.restarts))
-        jobs = [job for job in self.loaded.network.jobs if job not in state.story.finished]
+        jobs = [job for job in self.loaded.network.jobs if job not in state.network.finished]
         check_stored(FileCheckpoints(self.folder / CHECKPOINTS), jobs, state.stored)
         self._keep_output()  # before there are processes with the same standard output
         torn = f"{self.folder / EVENTS}: its last {state.torn_bytes} bytes are an entry that was not written to its end"
@@ -219,7 +219,7 @@ def _plan_on_nodes(start: _Start, run_folder: str, stdin: bool, keys: Keys | Non
     configured, archives = ConfiguredNodes(config.nodes), Archives(loaded)
     ip = client_address(loaded)
     if keys is None:
-        observer.warning("SECURITY = False: nothing is encrypted, and everyone who reaches the nodes can run code on them")
+        observer.warning("SECURITY = False: nothing is encrypted, and anyone who can reach the nodes can run code on them")
     remote_address = f"tcp://{host_port(ip, config.port + 1)}"
     addresses = HostAddresses(run_folder, run_prefix(), remote_address, CLIENT)
     pre_copy = (lambda: all_archives(network, archives)) if config.pre_copy else tuple

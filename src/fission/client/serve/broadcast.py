@@ -99,7 +99,7 @@ class Broadcast(Observer):
         """
         self._first = first
         self._show_outputs = show_outputs
-        self._seats: list[_Subscriber] = []
+        self._subscribers: list[_Subscriber] = []
         self._history: deque[RunEvent] = deque(maxlen=HISTORY)
         self._known: Sequence[int] = ()
         self._nodes: dict[int, str] = {}  # job -> node of its newest incarnation
@@ -121,10 +121,10 @@ class Broadcast(Observer):
         """Send the summary to all viewers; those that read get what waits for them."""
         if summary is not None:
             self._tell(ShowSummary(lines=tuple(summary.lines()), exit_code=summary.exit_code))
-        for seat in self._seats:
+        for subscriber in self._subscribers:
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(seat.settle(), LAST_S)
-            seat.task.cancel()
+                await asyncio.wait_for(subscriber.settle(), LAST_S)
+            subscriber.task.cancel()
 
     async def _watch(self, request: FollowRun, connection: Connection) -> RunFollowed:
         jobs = frozenset(request.jobs)
@@ -133,30 +133,30 @@ class Broadcast(Observer):
                 raise UnknownNameError(f"there is no job {job}; there are {', '.join(map(str, self._known))}")
         nodes = frozenset(request.nodes)
         on_nodes = (lambda job: self._nodes.get(job) in nodes) if nodes else None
-        seat = _Subscriber(connection, jobs, request.outputs, request.events, on_nodes)
+        subscriber = _Subscriber(connection, jobs, request.outputs, request.events, on_nodes)
         if request.events:
             for event in list(self._history):
-                seat.put(event)
-        self._seats.append(seat)
-        connection.on_close.append(lambda: self._leave(seat))
+                subscriber.put(event)
+        self._subscribers.append(subscriber)
+        connection.on_close.append(lambda: self._leave(subscriber))
         self._say_following()
         return RunFollowed()
 
-    def _leave(self, seat: _Subscriber) -> None:
-        seat.task.cancel()
-        if seat in self._seats:
-            self._seats.remove(seat)
+    def _leave(self, subscriber: _Subscriber) -> None:
+        subscriber.task.cancel()
+        if subscriber in self._subscribers:
+            self._subscribers.remove(subscriber)
             self._say_following()
 
     def _say_following(self) -> None:
         if self._follow is not None:
-            self._following = asyncio.ensure_future(self._follow(any(seat.outputs for seat in self._seats)))
+            self._following = asyncio.ensure_future(self._follow(any(subscriber.outputs for subscriber in self._subscribers)))
 
     def _tell(self, event: RunEvent) -> None:
         if not isinstance(event, ShowOutput):
             self._history.append(event)
-        for seat in self._seats:
-            seat.put(event)
+        for subscriber in self._subscribers:
+            subscriber.put(event)
 
     # events for the observer and the viewers
 
@@ -176,7 +176,7 @@ class Broadcast(Observer):
     def job_output(self, job: str, job_id: int, stream: str, line: str) -> None:
         if self._show_outputs(job_id):
             self._first.job_output(job, job_id, stream, line)
-        if self._seats:
+        if self._subscribers:
             self._tell(ShowOutput(job=job, job_id=job_id, stream=stream, line=line))
 
     def job_ended(self, job: str, job_id: int, outcome: str) -> None:

@@ -124,7 +124,7 @@ class Consoles:
         """Handle an event of a job.
 
         Args:
-            what: "ended", "new life" (a new incarnation), or "typed" (the newest incarnation has
+            what: "ended", "new incarnation" (a new incarnation), or "typed" (the newest incarnation has
                 taken lines).
             job: id of the job.
             lines: total number of lines taken.
@@ -157,7 +157,7 @@ class Consoles:
                         return
                     loop.call_soon_threadsafe(self._tell, job, line.decode("utf-8", "replace"))
                 if len(rest) > MAX_LINE:
-                    text = f"a line of standard input must have at most {MAX_LINE} bytes, but has more: it is left out"
+                    text = f"a line of standard input must have at most {MAX_LINE} bytes, but has more; it was skipped"
                     loop.call_soon_threadsafe(self._observer.warning, text)
                     rest, chunk = b"", _rest_after_line()
                     if chunk:

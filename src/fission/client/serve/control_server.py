@@ -123,7 +123,7 @@ class ControlServer:
         connection = Connection(writer)
         try:
             if len(self._tasks) > MAX_VIEWERS:
-                text = f"{MAX_VIEWERS} others look at this network already; end one of them"
+                text = f"{MAX_VIEWERS} other terminals watch this network already; close one of them"
                 self._write(writer, ViewerRefused(error=text, exit_code=EXIT_FAILED))
                 return
             while line := await reader.readline():
@@ -145,7 +145,7 @@ class ControlServer:
         try:
             request = viewer_to_client.CODEC.decode(line)
         except RemoteProtocolError as why:
-            text = f"the running network does not understand this request: {why}: is it of another version?"
+            text = f"the running network does not understand this request: {why}; is it another version of FISSION?"
             return ViewerRefused(error=text, exit_code=EXIT_FAILED)
         handler = self._handlers.get(type(request))
         if handler is None:
@@ -267,7 +267,7 @@ class Viewer:
 
 def _address(folder: Path) -> str:
     found: list[tuple[float, str]] = []
-    for run in looked_at(folder):
+    for run in run_folders_of(folder):
         path = run / RUNNING_FILE
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             found.append((path.stat().st_mtime, str(json.loads(path.read_text())["requests"])))
@@ -276,7 +276,7 @@ def _address(folder: Path) -> str:
     return max(found)[1]  # a killed client leaves its file behind
 
 
-def looked_at(folder: Path) -> list[Path]:
+def run_folders_of(folder: Path) -> list[Path]:
     """Return the folders of a network that may contain `RUNNING_FILE`."""
     other = noted(folder)
     return [folder / "simulation", current(folder), *([other] if other is not None else [])]

@@ -224,21 +224,21 @@ class _Tap:
         credit, share = max(1, min(MOST_CREDIT, request.credit)), 1.0 if request.everything else SHARE
         self._order = OpenTap(tap=number, pipe=pipe, credit=credit, payload=request.payload, share=share)
         self._run = run
-        self._lives = self._heard = 0
+        self._incarnations = self._heard = 0
         self.over = False
         self.sender: _Sender | None = None
 
     def begin(self) -> None:
-        self._lives += 1  # a new incarnation has its own credit
+        self._incarnations += 1  # a new incarnation has its own credit
         self._run.command(self.job, self._order)
 
     def gather(self, payload: bytes) -> None:
         self._heard += 1
         if self.sender is not None and payload:
-            self.sender.put(self, self._lives, payload)
+            self.sender.put(self, self._incarnations, payload)
 
-    def sent(self, life: int, size: int) -> None:
-        if not self.over and life == self._lives:
+    def sent(self, incarnation: int, size: int) -> None:
+        if not self.over and incarnation == self._incarnations:
             self._run.command(self.job, ExtendTap(tap=self.number, credit=size))
 
     def end_when_silent(self) -> None:
@@ -283,8 +283,8 @@ class _Sender:
         """Whether everything has arrived and was sent, or the viewer is gone."""
         return self._task is None or self._task.done() or (not self._waiting and all(tap.over for tap in self._taps))
 
-    def put(self, tap: _Tap, life: int, payload: bytes) -> None:
-        self._waiting.append((tap, life, payload))
+    def put(self, tap: _Tap, incarnation: int, payload: bytes) -> None:
+        self._waiting.append((tap, incarnation, payload))
         self.moved += 1
         self._news.set()
 
@@ -292,12 +292,12 @@ class _Sender:
         with contextlib.suppress(OSError):
             while True:
                 while self._waiting:
-                    tap, life, payload = self._waiting.popleft()
+                    tap, incarnation, payload = self._waiting.popleft()
                     # an empty batch means that the pipe has ended in this run
                     await self._connection.send(_PIPE.pack(tap.pipe) + payload)
                     self.moved += 1
                     if payload:
-                        tap.sent(life, len(payload))
+                        tap.sent(incarnation, len(payload))
                 if all(tap.over for tap in self._taps):
                     self._connection.hang_up()
                     return

@@ -26,6 +26,7 @@ DIRECTIONS: tuple[str, ...] = (
     "fission.protocol.messages.node_to_node",
     "fission.protocol.messages.client_to_fork_server",
     "fission.protocol.messages.fork_server_to_client",
+    "fission.protocol.messages.process_to_engine",
     "fission.protocol.messages.pipelines.client_to_router",
     "fission.protocol.messages.pipelines.router_to_client",
     "fission.protocol.messages.pipelines.broker_to_router",

@@ -7,7 +7,7 @@ The payload is opaque bytes after the JSON: a snapshot, a retained value, or cop
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -292,13 +292,3 @@ CODEC: Codec[JobToClient] = Codec(
     JobMeasured,
     BlockRan,
 )
-
-
-def read_counts(value: Any) -> JobCounts | None:
-    """Return the counts in the report of a process that has ended; None if it has none, or they are
-    malformed.
-    """
-    try:
-        return msgspec.convert(value, JobCounts, str_keys=True)
-    except msgspec.ValidationError:
-        return None

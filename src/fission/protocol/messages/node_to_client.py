@@ -6,13 +6,14 @@ and pulses over UDP.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
 from fission.protocol.link_quality import MAX_QUALITY
 from fission.protocol.messages.client_to_node import MAX_DATAGRAM_BYTES, Duration, Port
 from fission.protocol.messages.codec import Codec, Message, Part, Whole
+from fission.protocol.messages.process_to_engine import ProcessReport
 
 #: Bytes of an encoded answer; arbitrary. The largest one is a log of 8 MiB, each byte of which may be an escape of 6 bytes.
 MAX_ANSWER_BYTES = 64 << 20
@@ -147,8 +148,7 @@ class ExitReport(Message, frozen=True, tag="exit_report"):
         job: its id.
         incarnation: from 1.
         code: exit code of its process; negative: the number of the signal that killed it.
-        report: the JSON object that the job's process wrote at its end (`fission.runtime.report`);
-            empty if it could not. The service passes it on without reading it.
+        report: what the job's process reported at its end; None: it could not.
     """
 
     run: str
@@ -157,7 +157,7 @@ class ExitReport(Message, frozen=True, tag="exit_report"):
     job: Whole
     incarnation: Whole
     code: Annotated[int, msgspec.Meta(ge=-(1 << 31), lt=1 << 31)]
-    report: dict[str, Any] = msgspec.field(default_factory=dict)
+    report: ProcessReport | None = None
 
 
 class MeasuredLink(Part, frozen=True):

@@ -71,7 +71,7 @@ def test_a_resume_is_refused_if_only_damaged_ones_are_there(tmp_path: Path) -> N
     (tmp_path / "3/0.20").write_bytes(b"")
     check_stored(store, [3, 4])
     (tmp_path / "3/0.10").write_bytes(b"")
-    with pytest.raises(UserError, match=r"3/0\.10 is damaged: it is empty; restore the file, or start the network anew"):
+    with pytest.raises(UserError, match=r"3/0\.10 is damaged: it is empty; restore the file, or start the network again"):
         check_stored(store, [3, 4])
     (tmp_path / "4/kept-7").write_bytes(b"x")
     with pytest.raises(UserError, match="4/kept-7 is damaged"):

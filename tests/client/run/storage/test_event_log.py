@@ -43,7 +43,7 @@ def write(folder: Path, entries: list[dict[str, object]]) -> None:
 
 
 def incarnations(history: ResumeState) -> dict[int, int]:
-    return {job: incarnation for job, (incarnation, _) in history.story.lives.items()}
+    return {job: incarnation for job, (incarnation, _) in history.network.incarnations.items()}
 
 
 def test_it_is_read_again(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_cut_at_every_byte_it_is_read_or_refused(tmp_path: Path) -> None:
     for length in range(len(content)):
         (tmp_path / EVENTS).write_bytes(content[:length])
         if b"\n" not in content[:length]:
-            with pytest.raises(UserError, match=r"events\.jsonl is damaged, .*none of its lines is whole"):
+            with pytest.raises(UserError, match=r"events\.jsonl is damaged, .*it has no complete line"):
                 read_history(tmp_path, PLANS)
             continue
         read_history(tmp_path, PLANS)
@@ -102,7 +102,7 @@ def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "text"),
-    [(b"", "none of its lines is whole"), (b"garbage" * 99, "none of its lines is whole"), (None, "Is a directory")],
+    [(b"", "it has no complete line"), (b"garbage" * 99, "it has no complete line"), (None, "Is a directory")],
     ids=["emptied", "garbage", "folder"],
 )
 def test_files_that_are_not_a_log_are_refused(tmp_path: Path, content: bytes | None, text: str) -> None:

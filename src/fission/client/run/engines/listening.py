@@ -38,7 +38,7 @@ def client_address(loaded: LoadedNetwork) -> str:
     try:
         found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
     except OSError as why:
-        raise UserError(f"{must}; the name {host} is not known here ({why.strerror or why}); write the address itself") from None
+        raise UserError(f"{must}; the name {host} cannot be resolved here ({why.strerror or why}); write the address itself") from None
     ips = [str(entry[4][0]) for entry in found if not str(entry[4][0]).startswith("fe80:")]
     reasons = {ip: _unusable(ip) for ip in ips}
     here = [ip for ip, reason in reasons.items() if not reason]

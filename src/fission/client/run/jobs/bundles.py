@@ -68,7 +68,7 @@ class Addresses:
     def placed(self, job: int, incarnation: int, node: str) -> None:
         """Record the node of an incarnation."""
 
-    def told(self, job: int, incarnation: int, addresses: Mapping[str, str]) -> None:
+    def reported(self, job: int, incarnation: int, addresses: Mapping[str, str]) -> None:
         """Record where other machines reach an incarnation, as it has reported."""
 
     def recall(self, nodes: Mapping[int, tuple[int, str]], addresses: Mapping[tuple[int, int], Mapping[str, str]]) -> None:
@@ -80,8 +80,8 @@ class Addresses:
         """
         for job, (incarnation, node) in nodes.items():
             self.placed(job, incarnation, node)
-        for (job, incarnation), told in addresses.items():
-            self.told(job, incarnation, told)
+        for (job, incarnation), reported in addresses.items():
+            self.reported(job, incarnation, reported)
 
 
 class HostAddresses(Addresses):
@@ -105,7 +105,7 @@ class HostAddresses(Addresses):
         super().__init__(run_folder, shared_prefix)
         self._far_client, self._home = far_client, home
         self._nodes: dict[tuple[int, int], str] = {}
-        self._told: dict[tuple[int, int], Mapping[str, str]] = {}
+        self._reported: dict[tuple[int, int], Mapping[str, str]] = {}
 
     def data(self, job: int, incarnation: int, near: str = "") -> str:
         return self._address(job, incarnation, near, "data")
@@ -120,17 +120,17 @@ class HostAddresses(Addresses):
         return self.client if node == self._home else self._far_client
 
     def known(self, job: int, incarnation: int) -> bool:
-        return (job, incarnation) in self._told
+        return (job, incarnation) in self._reported
 
     def placed(self, job: int, incarnation: int, node: str) -> None:
         self._nodes[job, incarnation] = node
 
-    def told(self, job: int, incarnation: int, addresses: Mapping[str, str]) -> None:
-        self._told[job, incarnation] = dict(addresses)
+    def reported(self, job: int, incarnation: int, addresses: Mapping[str, str]) -> None:
+        self._reported[job, incarnation] = dict(addresses)
 
-    def lives(self) -> Mapping[tuple[int, int], Mapping[str, str]]:
+    def all_reported(self) -> Mapping[tuple[int, int], Mapping[str, str]]:
         """Return what every incarnation has reported."""
-        return self._told
+        return self._reported
 
     def _address(self, job: int, incarnation: int, near: str, purpose: str) -> str:
         node = self._nodes.get((job, incarnation))
@@ -140,7 +140,7 @@ class HostAddresses(Addresses):
             return f"ipc://{self._run_folder}/{job}.{incarnation}.{purpose}"
         if near == node:
             return f"ipc://@/{job}.{incarnation}.{purpose}"
-        return self._told.get((job, incarnation), {}).get(purpose, "")
+        return self._reported.get((job, incarnation), {}).get(purpose, "")
 
 
 class Bundles:
@@ -187,8 +187,8 @@ class Bundles:
         data, control = self._addresses.data, self._addresses.control
         wiring = Wiring(
             *self._addresses.own(number, incarnation),
-            {pipe.id: data(*self._life(network.consumer(pipe.id)), node) for pipe in job.outputs},
-            {pipe.id: control(*self._life(network.producer(pipe.id)), node) for pipe in job.inputs},
+            {pipe.id: data(*self._incarnation_of(network.consumer(pipe.id)), node) for pipe in job.outputs},
+            {pipe.id: control(*self._incarnation_of(network.producer(pipe.id)), node) for pipe in job.inputs},
             self._addresses.client_for(node),
         )
         return JobBundle(
@@ -221,10 +221,10 @@ class Bundles:
             shared_prefix=self._addresses.shared_prefix,
             handed_on=_handed_on(network, job, self._readers),
             downstream=len(self._readers[number]) - len(job.outputs),
-            consumers={pipe.id: self._life(network.consumer(pipe.id))[1] for pipe in job.outputs},
+            consumers={pipe.id: self._incarnation_of(network.consumer(pipe.id))[1] for pipe in job.outputs},
         )
 
-    def _life(self, job: BaseJob | None) -> tuple[int, int]:
+    def _incarnation_of(self, job: BaseJob | None) -> tuple[int, int]:
         if job is None:
             return 0, 1  # a checked network has both ends of every pipe
         return job._fission_id, max(1, self._incarnation(job._fission_id))

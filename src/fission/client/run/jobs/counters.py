@@ -113,7 +113,7 @@ class Counters:
         over = [generation for generation in sent if generation < newest]
         return sum(max(0, sent[generation] - done.get(generation, 0) * block_count) for generation in over)
 
-    def total(self, job: int, lives: int) -> dict[str, Any]:
+    def total(self, job: int, incarnations: int) -> dict[str, Any]:
         """Return the counts of a job as the summary and ``--json`` show them.
 
         They are empty without any report. ``lives_untold`` counts the incarnations that were killed
@@ -121,7 +121,7 @@ class Counters:
 
         Args:
             job: id of the job.
-            lives: number of incarnations that the job has had.
+            incarnations: number of incarnations that the job has had.
         """
         reported = self._reported.get(job)
         if not reported:
@@ -135,7 +135,7 @@ class Counters:
             "outputs": {},
             "malformed": sum(counts.malformed for counts in everything),
             "not_shared": sum(counts.not_shared for counts in everything),
-            "lives_untold": max(0, lives - sum(number == job for number, _ in self._final)),
+            "lives_untold": max(0, incarnations - sum(number == job for number, _ in self._final)),
         }
         for pipe, last in newest.outputs.items():
             reports = [counts.outputs[pipe] for counts in everything if pipe in counts.outputs]

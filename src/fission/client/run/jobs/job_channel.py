@@ -36,16 +36,16 @@ class JobChannel:
             output pipe: (incarnation, generation, last sqn).
     """
 
-    def __init__(self, network: Network, supervisor: Supervisor, desk: JobTransport, addresses: Addresses) -> None:
+    def __init__(self, network: Network, supervisor: Supervisor, transport: JobTransport, addresses: Addresses) -> None:
         """Prepare the channel.
 
         Args:
             network: the running network.
             supervisor: knows the incarnations.
-            desk: sends frames.
+            transport: sends frames.
             addresses: where incarnations listen.
         """
-        self._network, self._supervisor, self._desk, self._addresses = network, supervisor, desk, addresses
+        self._network, self._supervisor, self._transport, self._addresses = network, supervisor, transport, addresses
         # actions that wait until an incarnation is reachable, by job and incarnation
         self._waiting: dict[tuple[int, int], list[Callable[[], None]]] = {}
         self.ends: dict[int, dict[int, tuple[int, int, int]]] = {}
@@ -69,7 +69,7 @@ class JobChannel:
         """
         self._addresses.placed(job, incarnation, node)
         if incarnation > 1:
-            self._desk.forget(self._addresses.control(job, incarnation - 1))
+            self._transport.forget(self._addresses.control(job, incarnation - 1))
             self._waiting.pop((job, incarnation - 1), None)
 
     def said_hello(self, job: int, incarnation: int, addresses: Mapping[str, str]) -> None:
@@ -77,7 +77,7 @@ class JobChannel:
 
         Whatever waited for them is sent.
         """
-        self._addresses.told(job, incarnation, addresses)
+        self._addresses.reported(job, incarnation, addresses)
         for act in self._waiting.pop((job, incarnation), ()):
             act()
 
@@ -85,16 +85,16 @@ class JobChannel:
 
     def command(self, job: int, message: ClientToJob) -> None:
         """Send a message to the newest incarnation of a job, at once or when it has started."""
-        self._send(job, max(1, self._supervisor.life(job)[0]), message)
+        self._send(job, max(1, self._supervisor.newest(job)[0]), message)
 
     def wire(self, order: supervision.Wire) -> None:
         """Send a job the current peer of one of its pipes."""
         is_output = order.pipe in self.consumers(order.job)
-        incarnation, node = self._supervisor.life(order.job)
+        incarnation, node = self._supervisor.newest(order.job)
 
         def send() -> None:
-            life, peer_node = self._supervisor.life(order.peer)
-            if life != order.incarnation:
+            newest, peer_node = self._supervisor.newest(order.peer)
+            if newest != order.incarnation:
                 return  # a newer incarnation exists and gets an instruction of its own
             address = (self._addresses.data if is_output else self._addresses.control)(order.peer, order.incarnation, node)
             near = peer_node == node or not self._addresses.several
@@ -110,9 +110,9 @@ class JobChannel:
         """
         neighbours = {**self.consumers(job), **self.producers(job)}
         for pipe, address in {**bundle.wiring.outputs, **bundle.wiring.inputs}.items():
-            peer, life = neighbours[pipe], self._supervisor.life(neighbours[pipe])[0]
-            if not address and life and self._supervisor.alive(peer):
-                self.wire(supervision.Wire(job=job, pipe=pipe, peer=peer, incarnation=life))
+            peer, incarnation = neighbours[pipe], self._supervisor.newest(neighbours[pipe])[0]
+            if not address and incarnation and self._supervisor.alive(peer):
+                self.wire(supervision.Wire(job=job, pipe=pipe, peer=peer, incarnation=incarnation))
 
     def send_ends(self, producer: int) -> None:
         """Send the ends of a job's pipes to its consumers in its name.
@@ -124,21 +124,21 @@ class JobChannel:
 
     def send_end(self, producer: int, pipe: int, consumer: int) -> None:
         """Send the end of one pipe to its consumer; all blocks of the pipe were released."""
-        life = self.ends.get(producer, {}).get(pipe)
-        if life is None or not self._supervisor.alive(consumer):
+        last = self.ends.get(producer, {}).get(pipe)
+        if last is None or not self._supervisor.alive(consumer):
             return
-        incarnation = self._supervisor.life(consumer)[0]
+        incarnation = self._supervisor.newest(consumer)[0]
 
         def send() -> None:
             address = self._addresses.data(consumer, incarnation)
-            for frame in (frames.encode_open(Open(pipe, *life)), frames.encode_end(End(pipe, *life, final=True))):
-                self._desk.send(address, frame)
+            for frame in (frames.encode_open(Open(pipe, *last)), frames.encode_end(End(pipe, *last, final=True))):
+                self._transport.send(address, frame)
 
         self._when_known(consumer, incarnation, send)
 
     def _send(self, job: int, incarnation: int, message: ClientToJob) -> None:
         frame = frames.encode_command(message)
-        self._when_known(job, incarnation, lambda: self._desk.send(self._addresses.control(job, incarnation), frame))
+        self._when_known(job, incarnation, lambda: self._transport.send(self._addresses.control(job, incarnation), frame))
 
     def _when_known(self, job: int, incarnation: int, act: Callable[[], None]) -> None:
         if self._addresses.known(job, incarnation):

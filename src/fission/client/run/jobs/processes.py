@@ -37,8 +37,8 @@ class JobProcesses:
 
     def id_of(self, job: int) -> int | None:
         """Return the process id of a job's newest incarnation on its node; None: unknown."""
-        life = (job, self._incarnation(job))
-        return self._ids.get(life) if life in self._nodes else None
+        key = (job, self._incarnation(job))
+        return self._ids.get(key) if key in self._nodes else None
 
     def ended(self, job: int, incarnation: int) -> None:
         """Remove an incarnation whose process is gone."""
@@ -48,12 +48,12 @@ class JobProcesses:
 
     def gone(self, node: str) -> None:
         """Remove everything on a node that is gone."""
-        self._nodes = {life: there for life, there in self._nodes.items() if there != node}
+        self._nodes = {key: there for key, there in self._nodes.items() if there != node}
         self._say_empty()
 
     def newest(self) -> list[tuple[int, int, str]]:
         """Return (job, incarnation, node) of every newest incarnation whose process runs."""
-        return [(job, life, node) for (job, life), node in sorted(self._nodes.items()) if life == self._incarnation(job)]
+        return [(job, key, node) for (job, key), node in sorted(self._nodes.items()) if key == self._incarnation(job)]
 
     def _say_empty(self) -> None:
         if self.newest():

@@ -66,7 +66,7 @@ class ConfiguredNodes:
         if not self._ips[node.ip]:
             return f"its host name {node.ip} is not known on this machine; enter it in /etc/hosts, or write its address into NODES"
         reasons = {_no_way_to(ip) for ip in self._ips[node.ip]}
-        return "" if "" in reasons else f"there is no way from this machine to {node.ip} ({reasons.pop()}); is its network connected?"
+        return "" if "" in reasons else f"this machine has no route to {node.ip} ({reasons.pop()}); is its network connected?"
 
     def _by_address(self, ip: str) -> BaseNode | None:
         for node in self._named:

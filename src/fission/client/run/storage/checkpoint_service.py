@@ -142,7 +142,7 @@ class CheckpointService:
             whole = tuple(number for number in self._store.numbers(job) if number not in damaged)
             return whole, self._store.kept(job), damaged, self._store.folder(job)
         except (DamagedFileError, OSError) as why:
-            raise SnapshotError(f"a value that was stored for job {job} cannot be used: {why}; start the network anew") from why
+            raise SnapshotError(f"a value that was stored for job {job} cannot be used: {why}; start the network again") from why
 
     def pieces(self, job: int, generation: int, block: int) -> Iterator[bytes]:
         """Return a snapshot in pieces, as `fission.ports.CheckpointStore` does."""
@@ -181,8 +181,8 @@ class CheckpointService:
             text = f"{why.filename or 'a snapshot'} cannot be written: {why.strerror or why}"
             self._report(
                 "warning",
-                f"{text}; the network runs on until its windows are full and continues when snapshots can be written: free space on this "
-                "disk, or mend it",
+                f"{text}; the network continues until its windows are full, and again once snapshots can be written; free space on this "
+                "disk, or repair it",
             )
         log.warning("a snapshot of job %s cannot be written: %s", job, why)
         self._waiting.add(job)
@@ -235,4 +235,4 @@ def check_stored(store: CheckpointStore, jobs: Iterable[int], stored: Collection
             if job in stored and not damaged and not store.load(job):
                 problem = f"the snapshots of job {job} are missing"
         if problem:
-            raise UserError(f"the run cannot be resumed: {problem}; restore the file, or start the network anew, without --resume")
+            raise UserError(f"the run cannot be resumed: {problem}; restore the file, or start the network again, without --resume")

@@ -79,8 +79,8 @@ class EventLog:
     def write(self, what: Any) -> None:
         """Add an entry: a dict with ``what``, or a dataclass. Ticks are not logged."""
         if self._appender is not None and not isinstance(what, supervision.Tick):
-            told = what if isinstance(what, dict) else {"what": type(what).__name__, **dataclasses.asdict(what)}
-            self._appender.add(durable.seal({"s": round(self._clock() - self.began, 4), **told}))
+            entry = what if isinstance(what, dict) else {"what": type(what).__name__, **dataclasses.asdict(what)}
+            self._appender.add(durable.seal({"s": round(self._clock() - self.began, 4), **entry}))
             if not self._failing:
                 self._flush(to_device=False)
 
@@ -119,8 +119,8 @@ class EventLog:
         if now >= self._quiet_until:
             self._quiet_until = now + QUIET_S
             self._reported = True
-            text = f"{self._path} cannot be written: {why.strerror or why}; the network runs on"
-            self._report("warning", f"{text}, but until it can be written, it cannot be resumed: free space on this disk, or mend it")
+            text = f"{self._path} cannot be written: {why.strerror or why}; the network continues, but could not be resumed"
+            self._report("warning", f"{text}; free space on this disk, or repair it")
         if self._retry is None:
             self._retry = asyncio.get_running_loop().call_later(self._retry_s, self._try_again)
 

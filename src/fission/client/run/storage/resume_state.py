@@ -13,7 +13,7 @@ from fission.errors import UserError
 from fission.protocol.supervision import JobPlan, ResumedNetwork
 
 #: What the user can do about a damaged file of a run.
-CURE = "restore the file from a copy, or start the network anew, without --resume"
+CURE = "restore the file from a copy, or start the network again, without --resume"
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ResumeState:
     """The state of a run according to its event log.
 
     Attributes:
-        story: state for supervision.
+        network: state for supervision.
         addresses: where other machines reach each incarnation, as it has reported, by
             (job, incarnation).
         ends: by job that has reported its end, and by pipe: (incarnation, generation, last sqn).
@@ -29,7 +29,7 @@ class ResumeState:
         torn_bytes: bytes of an incomplete entry at the end of the log.
     """
 
-    story: ResumedNetwork
+    network: ResumedNetwork
     addresses: Mapping[tuple[int, int], Mapping[str, str]] = field(default_factory=dict)
     ends: Mapping[int, Mapping[int, tuple[int, int, int]]] = field(default_factory=dict)
     stored: frozenset[int] = frozenset()
@@ -53,7 +53,7 @@ def read_history(folder: Path, plans: Sequence[JobPlan]) -> ResumeState:
     except OSError as why:
         raise UserError(f"there is no run to resume: {path}: {why.strerror or why}; start one without --resume") from None
     if not entries:
-        raise UserError(f"{path} is damaged, or of another version of FISSION: none of its lines is whole; {CURE}")
+        raise UserError(f"{path} is damaged, or of another version of FISSION: it has no complete line; {CURE}")
     try:
         history = _from_entries(entries, {plan.job: plan for plan in plans}, folder)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as why:
@@ -62,7 +62,7 @@ def read_history(folder: Path, plans: Sequence[JobPlan]) -> ResumeState:
 
 
 def _from_entries(entries: Iterable[dict[str, Any]], plans: Mapping[int, JobPlan], folder: Path) -> ResumeState:
-    lives: dict[int, tuple[int, str]] = {}
+    incarnations: dict[int, tuple[int, str]] = {}
     finished: set[int] = set()
     generations: dict[int, int] = {}
     addresses: dict[tuple[int, int], Mapping[str, str]] = {}
@@ -71,9 +71,11 @@ def _from_entries(entries: Iterable[dict[str, Any]], plans: Mapping[int, JobPlan
     for entry in entries:
         what, job = entry["what"], int(entry.get("job", 0))
         if what in ("Launch", "Hello", "JobEnded", "Ended", "Reset") and job not in plans:
-            raise UserError(f"the run in {folder} has a job {job}, which config.py does not have; start the network anew, without --resume")
+            raise UserError(
+                f"the run in {folder} has a job {job}, which config.py does not have; start the network again, without --resume"
+            )
         if what == "Launch":
-            lives[job] = (entry["incarnation"], entry["node"])
+            incarnations[job] = (entry["incarnation"], entry["node"])
             ends.pop(job, None)
             _raise(generations, plans[job].part, entry["generation"])
         elif what == "Reset":
@@ -87,8 +89,8 @@ def _from_entries(entries: Iterable[dict[str, Any]], plans: Mapping[int, JobPlan
         elif what == "Stored":
             stored.add(job)
         elif what == "Finish":
-            raise UserError(f"the run in {folder} is over: {entry['reason']}; start the network anew, without --resume")
-    return ResumeState(ResumedNetwork(lives, frozenset(finished), generations), addresses, ends, frozenset(stored))
+            raise UserError(f"the run in {folder} is over: {entry['reason']}; start the network again, without --resume")
+    return ResumeState(ResumedNetwork(incarnations, frozenset(finished), generations), addresses, ends, frozenset(stored))
 
 
 def _raise(generations: dict[int, int], part: int, generation: int) -> None:

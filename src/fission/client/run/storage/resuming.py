@@ -44,25 +44,25 @@ class Resuming:
         """
         if self._history is None:
             return
-        story = self._history.story
-        supervisor.resume(story)
-        addresses.recall(story.lives, self._history.addresses)
+        network = self._history.network
+        supervisor.resume(network)
+        addresses.recall(network.incarnations, self._history.addresses)
         lines.ends.update({job: dict(ends) for job, ends in self._history.ends.items()})
-        for job, (incarnation, _) in story.lives.items():
+        for job, (incarnation, _) in network.incarnations.items():
             jobs[job].restarts = incarnation - 1
-            if job in story.finished:
+            if job in network.finished:
                 jobs[job].outcome = "finished"
 
-    def joined(self, lives: Collection[tuple[int, int]]) -> None:
+    def joined(self, incarnations: Collection[tuple[int, int]]) -> None:
         """Record the incarnations of a node that has joined, as (job, incarnation)."""
-        self._running.update(lives)
+        self._running.update(incarnations)
 
     def found(self, supervisor: Supervisor, lines: JobChannel) -> Iterator[tuple[int, int, Found]]:
         """Yield (job, incarnation, how it is found) of each job launched by the earlier client.
 
         Call it once the nodes have joined.
         """
-        for job, (incarnation, _) in self._history.story.lives.items() if self._history is not None else ():
+        for job, (incarnation, _) in self._history.network.incarnations.items() if self._history is not None else ():
             if supervisor.state(job) is JobState.FINISHED:
                 yield job, incarnation, Found.FINISHED
             elif (job, incarnation) in self._running:
