@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fission.adapters.cluster import engine
+from fission.adapters.cluster import engine, node_events
 from fission.pipelines import router_state
 from fission.protocol import connection_limit, link_quality, liveness, node_lease, progress, relay
 
@@ -21,7 +21,7 @@ LIMITS = {
     "exit of a job": "at once",
     "node": f"{liveness.MISSES} x `PULSE_INTERVAL`",
     "node of the client's machine": f"silence of {liveness.MISSES} pulses",
-    "deaf node": f"{engine.DEAF_PULSES} pulses",
+    "deaf node": f"{node_events.DEAF_PULSES} pulses",
     "closed connection": f"{engine.GONE_PULSES} pulses",
     "silent client, seen by a node": f"{node_lease.QUIET_PULSES} pulses",
     "orphaned jobs": "`ORPHAN_TIMEOUT`",

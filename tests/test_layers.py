@@ -60,6 +60,8 @@ IO_MODULES = frozenset(
 IN_MEMORY = {"io.BytesIO"}
 # Libraries for one outside system stay in the adapters.
 ONLY_IN_ADAPTERS = frozenset({"zmq", "distributed", "dask", "sqlalchemy"})
+# Within the adapters, Dask stays in the cluster engine and the pipelines' daemon for Dask.
+DASK_ONLY_IN = ("fission.adapters.cluster.", "fission.adapters.dask_pipelines")
 
 
 def modules_of(source: Path) -> dict[str, Path]:
@@ -122,6 +124,8 @@ def broken_rules(source: Path) -> list[str]:
                     problems.append(f"{place}, but protocol/ is sans-IO")
                 if top in ONLY_IN_ADAPTERS and here != "adapters":
                     problems.append(f"{place}, which belongs into an adapter")
+                elif top in ("distributed", "dask") and not module.startswith(DASK_ONLY_IN):
+                    problems.append(f"{place}, which belongs into {' or '.join(DASK_ONLY_IN)}")
                 continue
             there = home(imported)
             if here == there:
@@ -188,6 +192,7 @@ BROKEN = [
     ("core/jobs.py", "import fission", "imports fission: floor 1"),
     ("core/jobs.py", "import zmq", "core.jobs imports zmq, which belongs into an adapter"),
     ("protocol/frames.py", "def f():\n    from time import monotonic", "imports time, but protocol/ is sans-IO"),
+    ("adapters/zmq_links.py", "def f():\n    import distributed", "adapters.zmq_links imports distributed, which belongs into"),
     ("adapters/zmq_links.py", "from .memory_links import X", "no adapter imports another"),
     ("runtime/host.py", "from ..adapters.zmq_links import Z", "runtime is handed its adapters"),
     ("runtime/host.py", "from ..project import config", "runtime.host imports fission.project.config: floor 5"),

@@ -14,7 +14,6 @@ import contextlib
 import logging
 import pickle
 import secrets
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,9 +23,9 @@ from fission.adapters.cluster.archive_sender import ArchiveSender
 from fission.adapters.cluster.ending import end_all
 from fission.adapters.cluster.members import Identity, Member, NodeDirectory, RunParameters
 from fission.adapters.cluster.node_claimer import NodeClaimer
+from fission.adapters.cluster.node_events import DEAF_PULSES, NodeEvents
 from fission.adapters.cluster.peer_lists import PeerLists
 from fission.adapters.cluster.register import Register
-from fission.adapters.cluster.report_receiver import ReportReceiver
 from fission.adapters.cluster.scheduler import DaskScheduler
 from fission.errors import EngineError, InternalError
 from fission.ports import (
@@ -39,47 +38,31 @@ from fission.ports import (
     JobBundle,
     JobExited,
     JobId,
-    JobOutput,
-    LinksMeasured,
     NodeGone,
     NodeJoined,
     NodeName,
-    NodePulse,
     Seconds,
 )
-from fission.protocol.link_quality import NodeLink
 from fission.protocol.messages.client_to_node import (
-    ECHOES,
     DismissNode,
     FollowOutput,
     InspectJob,
     LaunchJob,
-    PulseEcho,
     ReadLog,
     StopJob,
     StoreSnapshot,
 )
 from fission.protocol.messages.node_to_client import (
-    PULSES,
-    ExitReport,
     JobInspected,
-    LeasePulse,
-    LinksReport,
     LogTail,
     NodeClaimed,
     OrderDone,
     OrderRefused,
-    OutputReport,
-    Report,
 )
 from fission.protocol.messages.process_to_engine import ProcessReport
-from fission.protocol.replay import echo_context, pulse_context
 
 #: Pulse intervals without a pulse before a node whose connection has ended is gone. Arbitrary: one pulse may be lost in transit.
 GONE_PULSES = 2.1
-#: Echoes that a node may miss before its pulses are ignored: a node that sends but does not receive cannot work.
-#: The node itself may leave out as many (SPEC section 6), plus one in transit.
-DEAF_PULSES = 6
 #: Seconds to wait for the answer to an inspection of a job's process; arbitrary.
 LOOK_S = 1.0
 log = logging.getLogger("fission.cluster")
@@ -123,15 +106,13 @@ class DaskEngine:
         """
         self._pre_copy = pre_copy
         self._parameters, self._archives_of = parameters, archives_of
-        self._dask = DaskScheduler(ip, port, cluster, tls, self._on_dask_warning)
+        self._dask = DaskScheduler(ip, port, cluster, tls, lambda text: self._claimer.dask_says(text))
         self._archive_sender = ArchiveSender(self._dask)
         self._peer_lists = PeerLists(self._dask, parameters.run)
         self._id = secrets.token_hex(8)  # of this client's process
-        context = pulse_context(parameters.run, self._id)
-        self._datagrams = pulses(PULSES, ECHOES, self._on_pulse, bytes.fromhex(self._id), lambda: context)
-        self._reports = ReportReceiver(parameters.report_address, parameters.run, guard, self._on_report)
         self._register = Register(DEAF_PULSES * parameters.interval_s, parameters.orphan_timeout_s)
         self._events: asyncio.Queue[EngineEvent] = asyncio.Queue()
+        self._node_events = NodeEvents(parameters, self._id, self._register, self._events.put_nowait, guard, pulses)
         self._tasks: set[asyncio.Task[None]] = set()
         self._claimer = NodeClaimer(
             self._dask, parameters, self._id, self._register, directory, keys=keys, on_joined=self._join, on_trouble=self._notice
@@ -143,17 +124,13 @@ class DaskEngine:
 
     async def open(self) -> None:
         try:
-            await self._open_sockets()
+            await self._node_events.open()
+            self._spawn(self._node_events.receive())
             await self._dask.open(self.on_worker, self.on_worker_gone)
             self._claimer.opened.set()
         except BaseException:
             await self.close()
             raise
-
-    async def _open_sockets(self) -> None:
-        await self._datagrams.open(*self._parameters.pulse_address)
-        self._reports.open()
-        self._spawn(self._reports.receive())
 
     async def close(self) -> None:
         if self._closed:
@@ -166,9 +143,7 @@ class DaskEngine:
         await end_all(self._tasks)
         await self._archive_sender.close()
         await self._dask.close()
-        self._datagrams.close()
-        await asyncio.sleep(0)  # asyncio releases its sockets in the loop's next iteration; then the port is free
-        self._reports.close()
+        await self._node_events.close()
 
     async def dismiss(self) -> None:
         order = DismissNode(run=self._parameters.run)
@@ -366,51 +341,3 @@ class DaskEngine:
         if why := self._register.why_over(older, newer):
             self._events.put_nowait(NodeGone(older.name, why, older.incarnation))
         older.gone = True
-
-    # what nodes send
-
-    def _on_pulse(self, pulse: LeasePulse, source: tuple[str, int], sender: bytes) -> None:
-        if pulse.lease.partition(".")[0] != sender.hex():
-            return  # the sender's identity does not match the lease
-        member = self._register.of_lease(pulse.lease)
-        if member is not None and pulse.leaving:
-            self._on_leaving(member)
-            return
-        known = member is not None and bool(member.worker)
-        echo = PulseEcho(number=pulse.number, acknowledged=member.acknowledged if member is not None else 0, connected=known)
-        self._datagrams.send(echo, source, echo_context(self._parameters.run, self._id, pulse.lease))
-        if member is not None and pulse.number > member.pulse:
-            member.pulse, member.pulse_at = pulse.number, time.monotonic()
-            deaf = pulse.number - pulse.echoed > DEAF_PULSES
-            if known and not deaf and self._register.newest(member.name) is member:
-                self._events.put_nowait(NodePulse(member.name, member.incarnation, pulse.means))
-
-    def _on_dask_warning(self, text: str) -> None:
-        self._claimer.dask_says(text)
-
-    def _on_leaving(self, member: Member) -> None:
-        """Report a node whose service was stopped on purpose."""
-        if not member.gone:
-            member.waiting.clear()
-            member.gone = True
-            self._events.put_nowait(NodeGone(member.name, "its service was stopped", member.incarnation, on_purpose=True))
-
-    def _on_report(self, report: Report) -> None:
-        member = self._register.of_lease(report.lease)
-        if member is None:
-            return
-        if isinstance(report, OutputReport):
-            self._events.put_nowait(JobOutput(report.job, report.stream, report.lines))
-        elif isinstance(report, LinksReport):
-            if self._register.newest(member.name) is member:
-                links = {name: NodeLink(link.quality, link.rtt_s) for name, link in report.links.items()}
-                self._events.put_nowait(LinksMeasured(member.name, links))
-        else:
-            self._on_exit(member, report)
-
-    def _on_exit(self, member: Member, report: ExitReport) -> None:
-        if report.number != member.acknowledged + 1:
-            return  # a duplicate; or the report before it is missing: both are sent again
-        member.acknowledged = report.number
-        member.jobs.discard((report.job, report.incarnation))
-        self._events.put_nowait(JobExited(report.job, report.incarnation, report.code, report.report))

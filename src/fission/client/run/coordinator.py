@@ -53,6 +53,7 @@ from fission.ports import (
 from fission.protocol import supervision
 from fission.protocol.link_messages import JobMessage
 from fission.protocol.messages.client_to_job import AcknowledgeEnd, ClientToJob, CloseOutput, ReachClient, ResetGeneration
+from fission.protocol.messages.client_to_viewer import JobStandstill
 from fission.protocol.messages.job_to_client import (
     BlocksReplayed,
     CountsReport,
@@ -220,12 +221,8 @@ class Coordinator:
         """
         return self.known_nodes.infos(lambda node: [job for job in sorted(self._names) if self.supervisor.newest(job)[1] == node])
 
-    async def standing(self) -> Mapping[int, Mapping[str, Any]]:
-        """Return the jobs that make no progress, by id.
-
-        Each entry has ``seconds`` since the last progress, and the ``reason`` in words as far as it
-        is known.
-        """
+    async def standing(self) -> Mapping[int, JobStandstill]:
+        """Return the jobs that make no progress, by id, with the reason as far as it is known."""
         return await self._stalled_jobs.shown()
 
     def up(self, node: str) -> bool:

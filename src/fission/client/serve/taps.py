@@ -62,8 +62,8 @@ class TappedRun(Protocol):
     def state(self, job: int) -> JobState:
         """Return the state of a job."""
 
-    async def standing(self) -> Mapping[int, Mapping[str, Any]]:
-        """Return the jobs that make no progress: ``seconds``, ``reason``."""
+    async def standing(self) -> Mapping[int, JobStandstill]:
+        """Return the jobs that make no progress, by id."""
 
     @property
     def processes(self) -> TappedProcesses:
@@ -140,7 +140,7 @@ class Taps:
         rows = tuple(self._row(job, running.get(job), answers.get(job), standing.get(job)) for job in self._run.jobs)
         return JobsMeasured(time=time.time(), network=self._network.name, jobs=rows)
 
-    def _row(self, job: int, node: str | None, measured: MeasuredJob | None, standing: Mapping[str, Any] | None) -> JobRow:
+    def _row(self, job: int, node: str | None, measured: MeasuredJob | None, standing: JobStandstill | None) -> JobRow:
         summary, state = self._run.jobs[job], self._run.state(job)
         return JobRow(
             id=job,
@@ -150,7 +150,7 @@ class Taps:
             restarts=summary.restarts,
             pid=self._run.processes.id_of(job),
             measured=measured,
-            standing=None if standing is None else JobStandstill(seconds=standing["seconds"], reason=standing["reason"]),
+            standing=standing,
         )
 
     def _on_measured(self, received: JobMessage) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from fission.client.run.jobs.processes import JobProcesses
 from fission.core.network import Network
 from fission.ports import Engine, NodeName
+from fission.protocol.messages.client_to_viewer import JobStandstill
 from fission.protocol.messages.job_to_client import CountsReport
 from fission.protocol.progress import Progress, Stand
 
@@ -43,13 +43,14 @@ class StalledJobs:
         received = [pipe.received for pipe in counts.inputs.values()]
         self.progress.heard(job, repr((counts.compute_blocks, sent, received)), report.doing, self._clock())
 
-    async def shown(self) -> dict[int, dict[str, Any]]:
-        """Return the jobs that make no progress, by id: ``seconds``, ``reason`` in words."""
+    async def shown(self) -> dict[int, JobStandstill]:
+        """Return the jobs that make no progress, by id."""
         found = {}
         for job, incarnation, node in self._processes.newest():
             stand = self.progress.stand(job, self._clock())
             if stand is not None and stand.seconds >= SHOWN_S:
-                found[job] = {"seconds": round(stand.seconds, 1), "reason": await self._reason(stand, job, incarnation, node)}
+                reason = await self._reason(stand, job, incarnation, node)
+                found[job] = JobStandstill(seconds=round(stand.seconds, 1), reason=reason)
         return found
 
     async def end_stalled(self) -> None:
